@@ -1,0 +1,228 @@
+"""Every way an exchange can fail, by whose fault it was.
+
+The law of this module: an error is complete when it is raised. It knows its type,
+its HTTP status and a sentence for a human, and that sentence never quotes a secret,
+a header value or a payload.
+
+    VaiError
+      - ClientFault              the caller can mend it
+          . InvalidRequest       400  (413 body size, 405 method, 409 conflict)
+          . AuthenticationFailed 401
+          . PermissionDenied     403
+          . NotFound             404
+          . RateLimited          429
+          . ClientLeft           499  never sent: nobody is there to read it
+      - UpstreamFault            the provider, or the way to it
+          . UpstreamRejected     the provider answered with an error; type and status are mapped
+          . UpstreamUnreachable  502  no connection, TLS failure, reset before an answer
+          . UpstreamTimeout      504  one of the timers ran out; `code` says which
+          . UpstreamBroken       502  truncated, malformed or not what was asked for
+      - GatewayFault             ours
+          . Overloaded           503  shedding, draining
+          . InternalError        500
+
+The types and statuses are those of the Messages API where it has one; `provider_error`
+(502) stands for an upstream failure that no other type describes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "AuthenticationFailed",
+    "ClientFault",
+    "ClientLeft",
+    "ErrorType",
+    "GatewayFault",
+    "InternalError",
+    "InvalidRequest",
+    "NotFound",
+    "Overloaded",
+    "PermissionDenied",
+    "RateLimited",
+    "UpstreamBroken",
+    "UpstreamFault",
+    "UpstreamRejected",
+    "UpstreamTimeout",
+    "UpstreamUnreachable",
+    "VaiError",
+]
+
+ErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "rate_limit_error",
+    "timeout_error",
+    "api_error",
+    "overloaded_error",
+    "provider_error",
+]
+
+
+class VaiError(Exception):
+    """Base of all errors that a caller of VAI can meet.
+
+    Attributes:
+        type: the wire name of the error.
+        status: the HTTP status it is answered with when no byte has been sent yet.
+        message: one sentence that says what was expected.
+        param: the JSON path or header name it is about.
+        code: a stable, finer name, e.g. ``first_token_timeout``.
+        provider: the provider id an upstream failure came from.
+        provider_error: the upstream's own error object, untouched.
+        retry_after: seconds until another try makes sense.
+        should_retry: tells clients that a retry can (or cannot) help; None leaves it to the status.
+        upstream_request_id: the id the provider gave its answer.
+    """
+
+    type: ErrorType = "api_error"
+    status: int = 500
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        provider: str | None = None,
+        provider_error: Any = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        upstream_request_id: str | None = None,
+        type: ErrorType | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.provider = provider
+        self.provider_error = provider_error
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+        self.upstream_request_id = upstream_request_id
+        if type is not None:
+            self.type = type
+        if status is not None:
+            self.status = status
+
+    def __str__(self) -> str:
+        suffix = f" (code: {self.code})" if self.code else ""
+        return f"{self.type}: {self.message}{suffix}"
+
+    def to_wire(self, request_id: str | None = None) -> dict[str, Any]:
+        """The error as the JSON object that answers a request or ends a stream."""
+        error: dict[str, Any] = {"type": self.type, "message": self.message}
+        for name in ("param", "code", "provider", "provider_error"):
+            value = getattr(self, name)
+            if value is not None:
+                error[name] = value
+        if self.retry_after:
+            # Whole seconds, rounded up: a client that waits this long is not refused again.
+            error["retry_after"] = -int(-self.retry_after // 1)
+        wire: dict[str, Any] = {"type": "error", "error": error}
+        if request_id is not None:
+            error["request_id"] = request_id
+            wire["request_id"] = request_id
+        return wire
+
+
+class ClientFault(VaiError):
+    """The caller sent something that cannot be served as it is."""
+
+    type: ErrorType = "invalid_request_error"
+    status = 400
+
+
+class InvalidRequest(ClientFault):
+    """The request breaks a rule; `param` names the place."""
+
+
+class AuthenticationFailed(ClientFault):
+    """No key, an unknown key, or no key for the provider that was asked for."""
+
+    type: ErrorType = "authentication_error"
+    status = 401
+
+
+class PermissionDenied(ClientFault):
+    """The key is known but may not do this."""
+
+    type: ErrorType = "permission_error"
+    status = 403
+
+
+class NotFound(ClientFault):
+    """No such endpoint, provider or model."""
+
+    type: ErrorType = "not_found_error"
+    status = 404
+
+
+class RateLimited(ClientFault):
+    """One of VAI's own limits is used up."""
+
+    type: ErrorType = "rate_limit_error"
+    status = 429
+
+
+class ClientLeft(ClientFault):
+    """The caller closed the connection before the answer was complete."""
+
+    status = 499
+    default_code = "cancelled"
+
+
+class UpstreamFault(VaiError):
+    """The provider, or the way to it, failed."""
+
+    type: ErrorType = "provider_error"
+    status = 502
+
+
+class UpstreamRejected(UpstreamFault):
+    """The provider answered with an error of its own."""
+
+
+class UpstreamUnreachable(UpstreamFault):
+    """No answer could be had: connect, TLS or write failure, or a reset before the first byte."""
+
+    default_code = "upstream_unreachable"
+
+
+class UpstreamTimeout(UpstreamFault):
+    """A timer ran out while waiting for the provider."""
+
+    type: ErrorType = "timeout_error"
+    status = 504
+    default_code = "upstream_timeout"
+
+
+class UpstreamBroken(UpstreamFault):
+    """The provider's answer is truncated, malformed, or not what was asked for."""
+
+    type: ErrorType = "api_error"
+    default_code = "upstream_broken"
+
+
+class GatewayFault(VaiError):
+    """VAI itself cannot serve the request."""
+
+
+class Overloaded(GatewayFault):
+    """VAI is draining or shedding load; another try elsewhere or later may succeed."""
+
+    type: ErrorType = "overloaded_error"
+    status = 503
+
+
+class InternalError(GatewayFault):
+    """A defect of VAI. The message never carries detail; the log does."""
+
+    def __init__(self, message: str = "Internal server error") -> None:
+        super().__init__(message)

@@ -1,0 +1,105 @@
+"""The doors an exchange is given: the upstream, the clock, the limits.
+
+The law of this ring: straight-line async code over these ports; it owns no socket,
+reads no environment and never sees a credential (the upstream port is already bound
+to one). asyncio is its only machinery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from vai.providers.adapter import WireRequest
+from vai.types.message import Usage
+
+__all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamReply"]
+
+
+class Timers(msgspec.Struct, frozen=True, kw_only=True):
+    """The waits of one exchange, in seconds. Each has its own error code.
+
+    A provider's silence means different things in different phases, so no timer stands
+    for another (one idle timer for all of them cuts slow thinkers and spares dead ones).
+    """
+
+    connect: float = 5.0
+    """TCP and TLS, and waiting for a free connection."""
+    headers: float = 60.0
+    """From the request's last byte to the answer's status line, streamed requests.
+    A JSON answer starts when it is complete, so there `total` alone bounds it."""
+    first_token: float = 120.0
+    """From the request's last byte to the first content block."""
+    inter_chunk: float = 60.0
+    """Between two reads of a streamed body."""
+    total: float = 600.0
+    """The whole exchange."""
+
+
+class UpstreamReply(Protocol):
+    """An upstream's answer whose headers have arrived."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names; repeated fields joined with ``, ``."""
+        ...
+
+    async def read(self, until: float, /) -> bytes:
+        """The next piece of the body as it came off the wire, ``b""`` at its end.
+
+        Raises:
+            UpstreamTimeout: nothing came until `until` (a reading of the clock).
+            UpstreamBroken: the connection broke before the end of the body.
+        """
+        ...
+
+    def close(self) -> None:
+        """Done with it. Unless the body was read to its end, this drops the connection now."""
+        ...
+
+
+class Upstream(Protocol):
+    """The way to one provider, bound to its credential."""
+
+    async def send(
+        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    ) -> UpstreamReply:
+        """Send the request and wait for the answer's headers.
+
+        Raises:
+            UpstreamUnreachable: no connection, or it broke before an answer.
+            UpstreamTimeout: one of the two deadlines passed; the code says which.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """A monotonic clock, in seconds."""
+
+    def __call__(self) -> float: ...
+
+
+class Lease(Protocol):
+    """A place among the admitted exchanges."""
+
+    def settle(self, usage: Usage, /) -> None:
+        """Give the place back and charge what was used. Called once, on every way out."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides who may start an exchange now."""
+
+    def admit(self, principal: str, tokens: int, /) -> Lease:
+        """Take a place and reserve `tokens`.
+
+        Raises:
+            RateLimited: a limit of the principal or of the whole gateway is reached.
+            Overloaded: the gateway takes no new work.
+        """
+        ...

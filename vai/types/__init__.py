@@ -1,0 +1,1 @@
+"""The canonical wire model: request, content blocks, tools, message, stream events, usage."""

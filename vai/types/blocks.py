@@ -1,0 +1,158 @@
+"""Content blocks: what messages are made of, in both directions.
+
+Audio and video are VAI's own; all others are the Messages API's. Media is never
+decoded here: base64 stays text until something must hear or see it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vai.types.base import Open, Unknown
+
+__all__ = [
+    "AudioBlock",
+    "Block",
+    "DocumentBlock",
+    "ImageBlock",
+    "RedactedThinkingBlock",
+    "ServerToolUseBlock",
+    "Source",
+    "TextBlock",
+    "ThinkingBlock",
+    "ToolResultBlock",
+    "ToolUseBlock",
+    "UnknownBlock",
+    "VideoBlock",
+    "WebSearchToolResultBlock",
+]
+
+
+class Source(Open, frozen=True, kw_only=True):
+    """Where the bytes of a medium are.
+
+    `type` is ``base64`` (`media_type`, `data`), ``url`` (`url`), ``file`` (`file_id`),
+    ``text`` (`media_type`, `data`) or ``content`` (`content`).
+    """
+
+    type: str
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    content: Any = None
+
+
+class TextBlock(Open, frozen=True, kw_only=True, tag="text"):
+    """Text; `citations` are the sources that the model named for it."""
+
+    text: str
+    citations: list[dict[str, Any]] | None = None
+    cache_control: dict[str, Any] | None = None
+
+
+class ImageBlock(Open, frozen=True, kw_only=True, tag="image"):
+    """An image: png, jpeg, gif or webp."""
+
+    source: Source
+    cache_control: dict[str, Any] | None = None
+
+
+class AudioBlock(Open, frozen=True, kw_only=True, tag="audio"):
+    """Sound, with its transcript where one is known. VAI extension."""
+
+    source: Source
+    transcript: str | None = None
+    cache_control: dict[str, Any] | None = None
+
+
+class VideoBlock(Open, frozen=True, kw_only=True, tag="video"):
+    """A film. VAI extension."""
+
+    source: Source
+    cache_control: dict[str, Any] | None = None
+
+
+class DocumentBlock(Open, frozen=True, kw_only=True, tag="document"):
+    """A PDF or text document. `filename` is VAI's older name for `title`."""
+
+    source: Source
+    title: str | None = None
+    filename: str | None = None
+    context: str | None = None
+    citations: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
+
+
+class ToolUseBlock(Open, frozen=True, kw_only=True, tag="tool_use"):
+    """The model asks for a tool; `input` is always an object."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+    cache_control: dict[str, Any] | None = None
+
+
+class ThinkingBlock(Open, frozen=True, kw_only=True, tag="thinking"):
+    """Reasoning. `signature` is opaque and byte-exact: only its maker can read it."""
+
+    thinking: str
+    signature: str | None = None
+    summary: str | None = None
+
+
+class RedactedThinkingBlock(Open, frozen=True, kw_only=True, tag="redacted_thinking"):
+    """Reasoning that only its maker can read."""
+
+    data: str
+
+
+class ServerToolUseBlock(Open, frozen=True, kw_only=True, tag="server_tool_use"):
+    """A tool call that the provider runs itself."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class WebSearchToolResultBlock(Open, frozen=True, kw_only=True, tag="web_search_tool_result"):
+    """What a provider's own search found, or its error object."""
+
+    tool_use_id: str
+    content: Any
+
+
+class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="?"):
+    """A block of a type VAI does not know, kept whole."""
+
+
+class ToolResultBlock(Open, frozen=True, kw_only=True, tag="tool_result"):
+    """What a tool answered: a string, or blocks (text, image, document)."""
+
+    tool_use_id: str
+    content: str | list[Block] | None = None
+    is_error: bool | None = None
+    cache_control: dict[str, Any] | None = None
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The content as blocks; a string is one text block, nothing is none."""
+        if isinstance(self.content, str):
+            return [TextBlock(text=self.content)] if self.content else []
+        return self.content or []
+
+
+Block = (
+    TextBlock
+    | ImageBlock
+    | AudioBlock
+    | VideoBlock
+    | DocumentBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+    | ServerToolUseBlock
+    | WebSearchToolResultBlock
+    | UnknownBlock
+)

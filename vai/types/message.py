@@ -1,0 +1,52 @@
+"""The answer: a message and what it used."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from vai.types.base import Open
+from vai.types.blocks import Block
+
+__all__ = ["Message", "Usage"]
+
+
+class Usage(Open, frozen=True, kw_only=True):
+    """Tokens of one exchange.
+
+    The counters are disjoint: `input_tokens` excludes what was read from or written to
+    a prompt cache; `thinking_tokens` is the part of `output_tokens` spent on reasoning.
+    None means the provider has not said: unknown is never zero.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    thinking_tokens: int | None = None
+
+    def merged(self, later: Usage) -> Usage:
+        """These counters, replaced by those that `later` knows. Both are running totals."""
+        fields = {
+            name: value
+            for name in self.__struct_fields__
+            if name != "extra" and (value := getattr(later, name)) is not None
+        }
+        return self._with(fields, {**self.extra, **later.extra})
+
+    def _with(self, fields: dict[str, int], extra: dict[str, Any]) -> Usage:
+        known = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
+        return Usage(**{**known, **fields}, extra=extra)
+
+
+class Message(Open, frozen=True, kw_only=True, tag="message"):
+    """A complete answer. `model` is ``provider/`` and the upstream's resolved model id."""
+
+    id: str
+    role: Literal["assistant"]
+    model: str
+    content: list[Block]
+    stop_reason: str | None
+    stop_sequence: str | None = None
+    stop_details: dict[str, Any] | None = None
+    usage: Usage
+    metadata: dict[str, Any] | None = None
