@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from vai.providers.adapter import WireRequest
+from vai.types.provider import WireRequest
 from vai.types.message import Usage
 
 __all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamReply"]

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: the clock, the settings and the facts are passed in."""

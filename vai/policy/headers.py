@@ -1,0 +1,63 @@
+"""Which header fields cross the gateway.
+
+Towards the upstream the list is open by prefix: every ``anthropic-*`` field passes, known
+or not, because features come as pairs of header and body and a dropped half is a 400.
+All else stays here: a caller's cookies, proxy credentials and private headers are not the
+provider's business. (A deny list was rejected: it forwards tomorrow's secret.)
+
+Back to the caller everything passes but what belongs to the connection, cookies, and
+what the gateway writes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+__all__ = ["from_upstream", "to_upstream"]
+
+_FORWARDED_PREFIXES = ("anthropic-", "x-claude-code-", "x-stainless-")
+_FORWARDED = frozenset({"user-agent", "x-app", "accept-language"})
+
+# RFC 9110 section 7.6.1 (connection), and what only makes sense between VAI and the upstream.
+_KEPT_BACK = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-encoding",
+        "content-type",
+        "date",
+        "server",
+        "set-cookie",
+        "set-cookie2",
+        "alt-svc",
+        "strict-transport-security",
+        "via",
+        "x-request-id",
+        "cache-control",
+    }
+)
+
+
+def to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The fields of a caller's request that go on to a same-protocol upstream."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name.startswith(_FORWARDED_PREFIXES) or name in _FORWARDED
+    ]
+
+
+def from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The fields of an upstream's answer that go back to the caller. Names are lower case."""
+    return [
+        (name, value)
+        for name, value in headers.items()
+        if name not in _KEPT_BACK and not name.startswith("access-control-")
+    ]

@@ -1,0 +1,70 @@
+"""Which provider serves a model name, and in whose dialect the answer is written.
+
+``provider/model`` is split at the first slash; the rest may hold slashes and colons.
+A bare name is an alias or a name that a provider claims (``claude-...``); an exchange
+with such a name and a provider that speaks the Messages API is the pure dialect:
+every byte that comes back is the upstream's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from vai.errors import InvalidRequest, NotFound
+from vai.types.provider import ProviderRow
+
+__all__ = ["Route", "resolve"]
+
+_FORM = "model: expected provider/model-name, e.g. openai/gpt-5.4"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where a request goes.
+
+    `model` is what the provider calls it, `name` is ``provider/model``; `dialect` is
+    ``upstream`` when the answer must be the upstream's own bytes, else ``vai``.
+    """
+
+    row: ProviderRow
+    model: str
+    name: str
+    dialect: Literal["vai", "upstream"]
+
+
+def resolve(
+    requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[str, str]
+) -> Route:
+    """The route of a model name as the caller wrote it.
+
+    Raises:
+        InvalidRequest: it is not of the form ``provider/model``, nor a known bare name.
+        NotFound: no such provider.
+    """
+    bare = requested in aliases or "/" not in requested
+    provider, slash, model = aliases.get(requested, requested).partition("/")
+    if not slash:
+        return _bare(requested, provider, rows)
+    if not provider or not model:
+        raise InvalidRequest(_FORM, param="model")
+    row = rows.get(provider)
+    if row is None:
+        raise NotFound(
+            f"model: this gateway has no such provider; it has {', '.join(sorted(rows))}",
+            param="model",
+        )
+    return _route(row, model, bare=bare)
+
+
+def _bare(requested: str, model: str, rows: Mapping[str, ProviderRow]) -> Route:
+    for row in rows.values():
+        if model.startswith(row.bare_prefixes):
+            return _route(row, model, bare=True)
+    raise InvalidRequest(_FORM, param="model")
+
+
+def _route(row: ProviderRow, model: str, *, bare: bool) -> Route:
+    pure = bare and row.kind == "anthropic"
+    return Route(row, model, f"{row.id}/{model}", "upstream" if pure else "vai")
