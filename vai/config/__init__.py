@@ -1,0 +1,13 @@
+"""Settings: read once, checked whole, frozen.
+
+The law of this package: nothing is read at import; `load()` is the one door to files and
+environment, and what it returns never changes. Every problem is reported, with the key
+and the place it was set, never with the value.
+"""
+
+from __future__ import annotations
+
+from vai.config.schema import Settings
+from vai.config.secret import Secret
+
+__all__ = ["Secret", "Settings"]

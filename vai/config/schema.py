@@ -1,0 +1,211 @@
+"""What can be set: one frozen struct per section of `settings.toml`, with the same names.
+
+The law of this module: a type says all that is impossible for one value, so that the
+structs, the defaults file and the documentation cannot tell different stories. What
+concerns two values at once stands in `vai.config.rules`. All durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from vai.config.secret import Secret
+
+__all__ = [
+    "ApiKey",
+    "Auth",
+    "AuthMode",
+    "Budget",
+    "Cors",
+    "Defaults",
+    "Limits",
+    "Logging",
+    "Manager",
+    "Metrics",
+    "Observability",
+    "Provider",
+    "Settings",
+    "Simulator",
+    "Timers",
+    "Tls",
+    "Tracing",
+]
+
+AuthMode = Literal["api_key", "passthrough", "none"]
+
+DURATION = {"unit": "seconds"}
+"""Marks a float that may be written as text with units, `"1h30m"`."""
+
+Duration = Annotated[float, msgspec.Meta(gt=0, extra=DURATION)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Url = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", extra={"expected": "an http(s) URL"}),
+]
+HttpPath = Annotated[
+    str, msgspec.Meta(pattern=r"^/[!-~]*$", extra={"expected": "a path that begins with /"})
+]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of settings."""
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """Serving HTTPS. Files are PEM."""
+
+    enabled: bool = False
+    cert_file: Text | None = None
+    key_file: Text | None = None
+
+
+class ApiKey(Section, frozen=True, kw_only=True):
+    """One key that callers may present.
+
+    `rate_limit` is requests per minute in place of the per-user limit; 0 leaves that in force.
+    """
+
+    key: Secret
+    name: str = ""
+    user_id: str = ""
+    rate_limit: Count = 0
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who may call. `passthrough` callers must bring their own provider keys."""
+
+    mode: AuthMode = "api_key"
+    api_keys: tuple[ApiKey, ...] = ()
+
+
+class Provider(Section, frozen=True, kw_only=True):
+    """How one provider is reached. What is None is left to the provider's own row.
+
+    `proxy` is a secret because proxy URLs carry passwords. A row whose id is not built in
+    needs `kind` and `base_url`.
+    """
+
+    api_key: Secret | None = None
+    name: Text | None = None
+    kind: Literal["anthropic", "openai"] | None = None
+    base_url: Url | None = None
+    proxy: Secret | None = None
+    ca_file: Text | None = None
+    verify_tls: bool = True
+    max_connections: Positive = 512
+
+
+class Defaults(Section, frozen=True, kw_only=True):
+    """Values for requests that leave them out. None leaves it to the provider."""
+
+    max_tokens: Positive = 4096
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+
+
+class Timers(Section, frozen=True, kw_only=True):
+    """The waits of one exchange, each with its own error code."""
+
+    connect: Duration = 5.0
+    headers: Duration = 60.0
+    first_token: Duration = 120.0
+    inter_chunk: Duration = 60.0
+    total: Duration = 600.0
+    write_stall: Duration = 30.0
+    ping: Duration = 15.0
+
+
+class Budget(Section, frozen=True, kw_only=True):
+    """What may be used within a minute. 0 means no limit."""
+
+    requests_per_minute: Count = 0
+    tokens_per_minute: Count = 0
+
+
+class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
+    """Limits of the whole gateway and of each user. 0 means no limit."""
+
+    enabled: bool = True
+    global_: Budget = Budget(requests_per_minute=1_000_000)
+    per_user: Budget = Budget(requests_per_minute=100_000)
+    max_concurrent_sessions: Count = 1000
+    session_idle_timeout: Duration = 300.0
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """The Prometheus endpoint."""
+
+    enabled: bool = True
+    path: HttpPath = "/metrics"
+
+
+class Logging(Section, frozen=True, kw_only=True):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Tracing(Section, frozen=True, kw_only=True):
+    """Where spans go. `endpoint` is host:port."""
+
+    enabled: bool = False
+    exporter: Literal["otlp"] = "otlp"
+    endpoint: Text = "localhost:4317"
+
+
+class Observability(Section, frozen=True, kw_only=True):
+    """What VAI tells about itself."""
+
+    metrics: Metrics = Metrics()
+    logging: Logging = Logging()
+    tracing: Tracing = Tracing()
+
+
+class Cors(Section, frozen=True, kw_only=True):
+    """Web pages that may call from a browser: origins, or `*` for all. Empty: none."""
+
+    allowed_origins: tuple[Text, ...] = ()
+
+
+class Manager(Section, frozen=True, kw_only=True):
+    """The process that watches the workers."""
+
+    heartbeat: Duration = 0.5
+    hung_after: Duration = 15.0
+
+
+class Simulator(Section, frozen=True, kw_only=True):
+    """The pace of the built-in simulator."""
+
+    first_token: Annotated[float, msgspec.Meta(ge=0, extra=DURATION)] = 0.15
+    inter_chunk: Annotated[float, msgspec.Meta(ge=0, extra=DURATION)] = 0.02
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """Everything that can be set, as it holds for the life of a process."""
+
+    host: Text = "127.0.0.1"
+    port: Port = 8080
+    workers: Positive = 2
+    max_request_body_bytes: Positive = 10_485_760
+    head_timeout: Duration = 20.0
+    body_timeout: Duration = 60.0
+    keep_alive: Duration = 75.0
+    drain_grace: Duration = 30.0
+    simulate: bool = False
+    tls: Tls = Tls()
+    auth: Auth = Auth()
+    providers: dict[str, Provider] = {}
+    aliases: dict[str, str] = {}
+    defaults: Defaults = Defaults()
+    timers: Timers = Timers()
+    limits: Limits = Limits()
+    observability: Observability = Observability()
+    cors: Cors = Cors()
+    manager: Manager = Manager()
+    simulator: Simulator = Simulator()
