@@ -12,8 +12,8 @@ from typing import Protocol
 
 import msgspec
 
-from vai.types.provider import WireRequest
 from vai.types.message import Usage
+from vai.types.provider import WireRequest
 
 __all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamReply"]
 
@@ -26,12 +26,12 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     connect: float = 5.0
-    """TCP and TLS, and waiting for a free connection."""
+    """A free connection: waiting for one, TCP and TLS."""
     headers: float = 60.0
     """From the request's last byte to the answer's status line, streamed requests.
     A JSON answer starts when it is complete, so there `total` alone bounds it."""
     first_token: float = 120.0
-    """From the request's last byte to the first content block."""
+    """From the answer's status line to the first content block."""
     inter_chunk: float = 60.0
     """Between two reads of a streamed body."""
     total: float = 600.0
@@ -67,19 +67,23 @@ class Upstream(Protocol):
     """The way to one provider, bound to its credential."""
 
     async def send(
-        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+        self, request: WireRequest, /, *, connect: float, headers: float, until: float
     ) -> UpstreamReply:
         """Send the request and wait for the answer's headers.
 
+        `connect` bounds the wait for a connection and `headers` the wait between the
+        request's last byte and the answer's headers, both in seconds; `until` is a
+        reading of the clock that bounds both.
+
         Raises:
             UpstreamUnreachable: no connection, or it broke before an answer.
-            UpstreamTimeout: one of the two deadlines passed; the code says which.
+            UpstreamTimeout: code ``connect_timeout``, ``headers_timeout`` or ``total_timeout``.
         """
         ...
 
 
 class Clock(Protocol):
-    """A monotonic clock, in seconds."""
+    """A monotonic clock, in seconds; the same one the upstream's deadlines are read on."""
 
     def __call__(self) -> float: ...
 
@@ -95,7 +99,7 @@ class Lease(Protocol):
 class Admission(Protocol):
     """Decides who may start an exchange now."""
 
-    def admit(self, principal: str, tokens: int, /) -> Lease:
+    async def admit(self, principal: str, tokens: int, /) -> Lease:
         """Take a place and reserve `tokens`.
 
         Raises:

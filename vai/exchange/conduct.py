@@ -1,0 +1,298 @@
+"""One LLM exchange, from admission to settlement: admit -> send -> decode -> relay -> settle.
+
+The law of this module: whatever happens (an answer, an upstream fault, a timer, the
+caller leaving at any await), the upstream connection is given back or dropped at once
+and the exchange is settled exactly once. Everything that must happen on the way out
+happens in `__exit__`, which cannot be cancelled because it never waits.
+
+    with Exchange(lane, doors, ...) as exchange:
+        answer = await exchange.open()
+        batch = answer.first
+        while batch is not None:
+            ...                         # hand it to the caller
+            batch = await exchange.read()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, VaiError
+from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
+from vai.types.message import Usage
+from vai.types.provider import WireRequest
+
+__all__ = ["Answer", "Exchange", "Lane", "Outcome", "Settlement"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+MAX_BODY = 64 << 20
+"""Bytes of a JSON answer that are held; images make them large."""
+MAX_ERROR_BODY = 1 << 20
+"""Bytes of an error answer that are read; the rest is not worth having."""
+
+Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]
+"""How it ended: answered; the upstream said no; the upstream failed; the caller left;
+VAI said no (admission, an untranslatable request); VAI is at fault."""
+
+
+class Lane(Protocol[T_co]):
+    """How an exchange's bytes are read: verbatim or translated. Pure, built for one exchange."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the caller asked for a stream."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What has been used so far, as far as it is known."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether the first content block has come."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete."""
+        ...
+
+    @property
+    def fault(self) -> UpstreamFault | None:
+        """Why the stream failed, once it has."""
+        ...
+
+    def request(self) -> WireRequest:
+        """The upstream request."""
+        ...
+
+    def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T_co:
+        """An answer with an error status: the same for the caller, or the fault, raised."""
+        ...
+
+    def whole(self, body: bytes) -> T_co:
+        """A JSON answer, complete."""
+        ...
+
+    def feed(self, data: bytes) -> T_co | None:
+        """More of a streamed answer: what the caller can have now."""
+        ...
+
+    def end(self) -> T_co | None:
+        """The upstream closed the stream."""
+        ...
+
+    def estimate(self) -> Usage:
+        """What was probably used, from what went through; for counters that never came."""
+        ...
+
+
+class Answer(msgspec.Struct, Generic[T]):
+    """The head of an answer and its first batch; a JSON answer is one batch."""
+
+    status: int
+    headers: Mapping[str, str]
+    streaming: bool
+    first: T
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How an exchange ended and what it used.
+
+    `estimated` says that the provider never reported its counters. `first_token` and
+    `duration` are seconds since the exchange began; `first_token` is None when none came.
+    """
+
+    outcome: Outcome
+    usage: Usage
+    estimated: bool
+    duration: float
+    first_token: float | None
+
+
+class Exchange(Generic[T]):
+    """One exchange. Use as a context manager; `open` first, then `read` until None."""
+
+    def __init__(
+        self,
+        lane: Lane[T],
+        upstream: Upstream,
+        admission: Admission,
+        *,
+        principal: str,
+        reserve: int,
+        timers: Timers,
+        clock: Clock,
+        settled: Callable[[Settlement], None],
+    ) -> None:
+        self._lane = lane
+        self._upstream = upstream
+        self._admission = admission
+        self._principal = principal
+        self._reserve = reserve
+        self._timers = timers
+        self._clock = clock
+        self._settled = settled
+        self._began = clock()
+        self._total_at = self._began + timers.total
+        self._first_token_at = self._total_at
+        self._first_token: float | None = None
+        self._lease: Lease | None = None
+        self._reply: UpstreamReply | None = None
+        self._was_rejected = False
+        self._was_answered = False
+
+    def __enter__(self) -> Exchange[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._reply is not None:
+            self._reply.close()
+        usage, estimated = self._used()
+        if self._lease is not None:
+            self._lease.settle(usage)
+        self._settled(
+            Settlement(
+                outcome=self._outcome(error),
+                usage=usage,
+                estimated=estimated,
+                duration=self._clock() - self._began,
+                first_token=self._first_token,
+            )
+        )
+
+    async def open(self) -> Answer[T]:
+        """Start the exchange and wait for the first batch of its answer.
+
+        Until this returns, nothing needs to have been sent to the caller, so a failure
+        here can still be answered with its own status.
+
+        Raises:
+            VaiError: whatever went wrong first.
+        """
+        lane, timers = self._lane, self._timers
+        request = lane.request()
+        self._lease = await self._admission.admit(self._principal, self._reserve)
+        reply = self._reply = await self._upstream.send(
+            request,
+            connect=timers.connect,
+            headers=timers.headers if lane.streaming else timers.total,
+            until=self._total_at,
+        )
+        status, headers = reply.status, reply.headers
+        if status >= 400:
+            self._was_rejected = True
+            body = await self._body(MAX_ERROR_BODY, cut=True)
+            return Answer(status, headers, False, lane.rejected(status, headers, body))
+        if status >= 300:
+            # Following one would send a credential where the settings did not say.
+            raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if lane.streaming and kind == "text/event-stream":
+            self._first_token_at = self._clock() + timers.first_token
+            first = await self.read()
+            if first is None:
+                raise UpstreamBroken("The provider closed the stream before any event")
+            return Answer(status, headers, True, first)
+        if kind != "application/json":
+            raise UpstreamBroken(
+                "The provider answered with something that is neither JSON nor an event stream",
+                code="upstream_content_type",
+            )
+        first = lane.whole(await self._body(MAX_BODY))
+        self._was_answered = True
+        return Answer(status, headers, False, first)
+
+    async def read(self) -> T | None:
+        """The next batch of a streamed answer, None when it is complete.
+
+        All that one read of the upstream brought is one batch; nothing waits for more.
+
+        Raises:
+            UpstreamFault: the stream failed; what came before has been returned.
+        """
+        lane = self._lane
+        while True:
+            if lane.fault is not None:
+                raise lane.fault
+            if lane.done:
+                self._was_answered = True
+                return None
+            data = await self._piece()
+            batch = lane.feed(data) if data else lane.end()
+            if self._first_token is None and lane.started:
+                self._first_token = self._clock() - self._began
+            if batch is not None:
+                return batch
+
+    async def _piece(self) -> bytes:
+        """One read of the upstream, under the timer of the phase it is in."""
+        assert self._reply is not None
+        now = self._clock()
+        if self._lane.started:
+            limit, code = now + self._timers.inter_chunk, "inter_chunk_timeout"
+        else:
+            limit, code = self._first_token_at, "first_token_timeout"
+        if limit > self._total_at:
+            limit, code = self._total_at, "total_timeout"
+        try:
+            return await self._reply.read(limit)
+        except UpstreamTimeout as exc:
+            raise UpstreamTimeout(_WAITED[code], code=code) from exc
+
+    async def _body(self, limit: int, *, cut: bool = False) -> bytes:
+        """The body of an answer that is not streamed, at most `limit` bytes of it."""
+        assert self._reply is not None
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self._reply.read(self._total_at):
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit:
+                    if cut:
+                        break
+                    raise UpstreamBroken("The provider's answer is too large", code="too_large")
+        except UpstreamTimeout as exc:
+            raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _used(self) -> tuple[Usage, bool]:
+        """The usage to settle with, and whether it is a guess. Unknown is never zero."""
+        usage = self._lane.usage
+        if self._reply is None or self._was_rejected or usage.output_tokens is not None:
+            return usage, False
+        return self._lane.estimate().merged(usage), True
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if error is None:
+            if self._was_rejected:
+                return "rejected"
+            return "completed" if self._was_answered else "client_left"
+        if isinstance(error, UpstreamFault):
+            return "rejected" if self._was_rejected else "upstream_failed"
+        if isinstance(error, VaiError):
+            return "refused"
+        if isinstance(error, asyncio.CancelledError):
+            return "client_left"
+        return "failed"
+
+
+_WAITED = {
+    "first_token_timeout": "The provider sent no content in time",
+    "inter_chunk_timeout": "The provider stopped sending in the middle of its answer",
+    "total_timeout": "The exchange took longer than allowed",
+}

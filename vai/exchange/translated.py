@@ -1,0 +1,110 @@
+"""The translated lane: canonical types through a provider's adapter.
+
+What the caller gets is up to two functions, so that the gateway has bytes and an
+in-process caller has the events themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from vai.errors import UpstreamFault
+from vai.policy import estimate
+from vai.providers.adapter import Adapter
+from vai.types.events import (
+    ContentBlockDelta,
+    ContentBlockStart,
+    Event,
+    InputJsonDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+from vai.types.message import Message, Usage
+from vai.types.provider import WireRequest
+from vai.types.request import MessageRequest
+
+__all__ = ["Translated"]
+
+T = TypeVar("T")
+
+
+class Translated(Generic[T]):
+    """A lane whose target has a protocol of its own."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        ask: MessageRequest,
+        *,
+        events: Callable[[list[Event]], T],
+        message: Callable[[Message], T],
+    ) -> None:
+        self._adapter = adapter
+        self._events = events
+        self._message = message
+        self._wire = adapter.request(ask)
+        self._generated = 0
+        self._deltas = 0
+        self.streaming = ask.stream
+        self.started = False
+
+    @property
+    def usage(self) -> Usage:
+        return self._adapter.usage
+
+    @property
+    def done(self) -> bool:
+        return self._adapter.done
+
+    @property
+    def fault(self) -> UpstreamFault | None:
+        return self._adapter.fault
+
+    @property
+    def dropped(self) -> list[str]:
+        """JSON paths of optional request fields that the target cannot express."""
+        return self._adapter.dropped
+
+    def request(self) -> WireRequest:
+        return self._wire
+
+    def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        raise self._adapter.error(status, headers, body)
+
+    def whole(self, body: bytes) -> T:
+        return self._message(self._adapter.message(body))
+
+    def feed(self, data: bytes) -> T | None:
+        return self._passed(self._adapter.feed(data))
+
+    def end(self) -> T | None:
+        return self._passed(self._adapter.end())
+
+    def estimate(self) -> Usage:
+        generated = max(self._deltas, self._generated // estimate.BYTES_PER_TOKEN)
+        read = estimate.input_tokens(len(self._wire.body))
+        return Usage(input_tokens=read, output_tokens=generated)
+
+    def _passed(self, events: list[Event]) -> T | None:
+        if not events:
+            return None
+        for event in events:
+            if type(event) is ContentBlockDelta:
+                self._deltas += 1
+                self._generated += _size(event)
+            elif type(event) is ContentBlockStart:
+                self.started = True
+        return self._events(events)
+
+
+def _size(event: ContentBlockDelta) -> int:
+    """Characters that the model generated for this delta."""
+    delta = event.delta
+    if isinstance(delta, TextDelta):
+        return len(delta.text)
+    if isinstance(delta, ThinkingDelta):
+        return len(delta.thinking)
+    if isinstance(delta, InputJsonDelta):
+        return len(delta.partial_json)
+    return 0
