@@ -7,7 +7,9 @@ and the place it was set, never with the value.
 
 from __future__ import annotations
 
+from vai.config.load import load
+from vai.config.problems import ConfigError, Problem
 from vai.config.schema import Settings
 from vai.config.secret import Secret
 
-__all__ = ["Secret", "Settings"]
+__all__ = ["ConfigError", "Problem", "Secret", "Settings", "load"]

@@ -1,0 +1,237 @@
+"""From a layer of values to the settings structs, collecting every problem on the way.
+
+The law of this module: types come from `vai.config.schema` alone. msgspec judges the
+single value; the walk around it exists because msgspec stops at the first error, and
+because its messages quote values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from vai.config.names import canonical
+from vai.config.problems import Problem
+from vai.config.schema import DURATION, Section, Settings
+from vai.config.secret import Secret
+from vai.config.sources import Layer, Leaf
+
+__all__ = ["Walk", "parse_duration", "setting_names"]
+
+Path = tuple[str, ...]
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_INVALID: Final = object()
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `"90"`, `"60s"`, `"1h30m"`, `"250ms"`.
+
+    Raises:
+        ValueError: it is none of these. The message does not quote it.
+    """
+    plain = text.strip().lower()
+    if _DURATION.fullmatch(plain):
+        return sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(plain))
+    try:
+        return float(plain)
+    except ValueError:
+        raise ValueError("expected a duration") from None
+
+
+def setting_names(kind: type[Section] = Settings, above: str = "") -> list[str]:
+    """The dotted name of every setting; `*` stands for a name the user chooses."""
+    names: list[str] = []
+    for name, hint in _fields(kind).items():
+        inner, tail = _item(hint), f"{above}{name}"
+        if isinstance(inner, type) and issubclass(inner, Section):
+            names += setting_names(inner, f"{tail}." if inner is hint else f"{tail}.*.")
+        else:
+            names.append(tail if _table(hint) is None else f"{tail}.*")
+    return names
+
+
+class Walk:
+    """One conversion. `problems` grows while it runs."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.problems: list[Problem] = []
+        self._leaves = layer
+
+    def settings(self) -> Settings | None:
+        """The settings, or None when there are problems."""
+        built = self._section(Settings, _tree(self._leaves), ())
+        return built if isinstance(built, Settings) and not self.problems else None
+
+    def problem(self, path: Path, text: str) -> None:
+        """Note what is wrong with the setting at `path`."""
+        leaf = self._origin(path)
+        key = leaf.key if leaf and canonical(tuple(leaf.key.split("."))) == path else _dotted(path)
+        self.problems.append(Problem(key, leaf.where if leaf else "", text))
+
+    def _origin(self, path: Path) -> Leaf | None:
+        """The leaf at, above or below `path`."""
+        for end in range(len(path), 0, -1):
+            if leaf := self._leaves.get(path[:end]):
+                return leaf
+        below = (leaf for name, leaf in self._leaves.items() if name[: len(path)] == path)
+        return next(below, None) if path else None
+
+    def _value(self, hint: Any, raw: Any, path: Path) -> Any:
+        inner = _item(hint)
+        if inner is not hint and get_origin(hint) in (Union, types.UnionType):
+            # An empty text is how a variable says "not set".
+            return None if raw in (None, "") else self._value(inner, raw, path)
+        if isinstance(hint, type) and issubclass(hint, Section):
+            return self._section(hint, raw, path)
+        if get_origin(hint) is dict:
+            return self._table(inner, raw, path)
+        if get_origin(hint) is tuple:
+            return self._array(inner, raw, path)
+        return self._leaf(hint, raw, path)
+
+    def _section(self, kind: type[Section], raw: Any, path: Path) -> Any:
+        if not isinstance(raw, Mapping):
+            self.problem(path, "expected a table of settings")
+            return _INVALID
+        fields = _fields(kind)
+        for name in raw:
+            if name not in fields:
+                self._unknown(name, fields, path)
+        known = {
+            attribute: self._value(fields[name], raw[name], (*path, name))
+            for attribute, name in _encoded(kind)
+            if name in raw
+        }
+        for field in msgspec.structs.fields(kind):
+            if field.required and field.name not in known:
+                self.problem((*path, field.name), "required")
+                known[field.name] = _INVALID
+        return _INVALID if _INVALID in known.values() else kind(**known)
+
+    def _unknown(self, name: str, fields: Mapping[str, Any], path: Path) -> None:
+        dotted = _dotted((*path, name))
+        near = difflib.get_close_matches(name, fields, 1)
+        better = [_dotted((*path, *near))] if near else []
+        better = better or difflib.get_close_matches(dotted, setting_names(), 1)
+        better = better or [known for known in setting_names() if known.endswith(f".{name}")]
+        hint = f"; did you mean {better[0]}?" if better else ""
+        self.problem((*path, name), f"no such setting{hint}")
+
+    def _table(self, inner: Any, raw: Any, path: Path) -> Any:
+        if not isinstance(raw, Mapping):
+            self.problem(path, "expected a table")
+            return _INVALID
+        built = {name: self._value(inner, item, (*path, name)) for name, item in raw.items()}
+        return _INVALID if _INVALID in built.values() else built
+
+    def _array(self, inner: Any, raw: Any, path: Path) -> Any:
+        if isinstance(raw, Mapping) and isinstance(inner, type) and issubclass(inner, Section):
+            # Variables cannot address a place in a list, so lists of tables may be named ones.
+            items = [
+                ((*path, name), {"name": name, **item} if isinstance(item, Mapping) else item)
+                for name, item in raw.items()
+            ]
+        elif isinstance(raw, list | tuple):
+            place = (*path[:-1], path[-1])
+            items = [((*place[:-1], f"{place[-1]}[{n}]"), item) for n, item in enumerate(raw)]
+        else:
+            self.problem(path, "expected a list")
+            return _INVALID
+        built = tuple(self._item_of(inner, item, at, path) for at, item in items)
+        return _INVALID if _INVALID in built else built
+
+    def _item_of(self, inner: Any, raw: Any, at: Path, path: Path) -> Any:
+        if path in self._leaves:  # the origin of an item is that of its list
+            self._leaves[at] = self._leaves[path]._replace(key=_dotted(at), text=None)
+        return self._value(inner, raw, at)
+
+    def _leaf(self, hint: Any, raw: Any, path: Path) -> Any:
+        leaf = self._leaves.get(path)
+        text = leaf.text if leaf else None
+        meta = _meta(hint)
+        base = get_args(hint)[0] if meta else hint
+        if base in (str, Secret) and text is not None:
+            raw = text
+        if base is Secret:
+            if isinstance(raw, str) and raw.strip():
+                return Secret(raw.strip())
+        else:
+            try:
+                if isinstance(raw, str) and meta and meta.extra == DURATION:
+                    raw = parse_duration(raw)
+                return msgspec.convert(raw, hint, strict=text is None)
+            except (msgspec.ValidationError, ValueError):
+                pass
+        self.problem(path, f"expected {_expected(base, meta)}")
+        return _INVALID
+
+
+def _tree(leaves: Layer) -> dict[str, Any]:
+    root: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        table = root
+        for name in path[:-1]:
+            table = table.setdefault(name, {})
+        table[path[-1]] = leaf.value
+    return root
+
+
+def _encoded(kind: type[Section]) -> list[tuple[str, str]]:
+    return [(field.name, field.encode_name) for field in msgspec.structs.fields(kind)]
+
+
+def _fields(kind: type[Section]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hints[attribute] for attribute, name in _encoded(kind)}
+
+
+def _item(hint: Any) -> Any:
+    """What a hint is made of: the T of `T | None`, `dict[str, T]` and `tuple[T, ...]`."""
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return next(item for item in arguments if item is not types.NoneType)
+    if get_origin(hint) is dict:
+        return arguments[1]
+    return arguments[0] if get_origin(hint) is tuple else hint
+
+
+def _table(hint: Any) -> Any:
+    return get_origin(hint) if get_origin(hint) is dict else None
+
+
+def _meta(hint: Any) -> msgspec.Meta | None:
+    return next((item for item in get_args(hint) if isinstance(item, msgspec.Meta)), None)
+
+
+def _expected(base: Any, meta: msgspec.Meta | None) -> str:
+    if get_origin(base) is Literal:
+        return f"one of {', '.join(get_args(base))}"
+    if meta and meta.extra and "expected" in meta.extra:
+        return str(meta.extra["expected"])
+    words = {bool: "true or false", int: "a whole number", float: "a number"}
+    word = words.get(base, "a text that is not empty")
+    if meta and meta.extra == DURATION:
+        word = 'seconds or a duration like "1m30s"'
+    return word + _bounds(meta)
+
+
+def _bounds(meta: msgspec.Meta | None) -> str:
+    if meta is None:
+        return ""
+    if meta.ge is not None and meta.le is not None:
+        return f" from {meta.ge} to {meta.le}"
+    if meta.ge is not None:
+        return f", {meta.ge} or more"
+    return f", more than {meta.gt}" if meta.gt is not None else ""
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path)

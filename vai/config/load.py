@@ -1,0 +1,91 @@
+"""`load()`: the one door to the settings.
+
+The law of this module: sources in this order, later ones win: the defaults in
+`settings.toml`, the file that `VAI_CONFIG` names, `.secrets.toml` beside that file (or in
+the working directory), the `VAI_` variables. The providers' usual variables
+(`OPENAI_API_KEY`, ...) fill only what all of these leave empty.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vai.config.convert import Walk
+from vai.config.names import BUILT_IN
+from vai.config.problems import ConfigError, Problem
+from vai.config.rules import Finding, contradictions
+from vai.config.schema import Settings
+from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
+
+__all__ = ["defaults_file", "load"]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read, check and freeze the settings.
+
+    Args:
+        environ: the variables to read, those of the process if None.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    layers = [read_file(path, problems) for path in _files(environ)]
+    merged = merge([*layers, read_environment(environ)])
+    layer = expand(merged, environ, problems)
+    _fill_provider_keys(layer, environ)
+    walk = Walk(layer)
+    settings = walk.settings()
+    if settings is not None:
+        for path, text in (*contradictions(settings), *_missing_files(settings)):
+            walk.problem(path, text)
+    problems += walk.problems
+    if settings is None or problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def defaults_file() -> Path:
+    """`settings.toml` as it was installed, or at the root of the source tree."""
+    installed = _PACKAGE / "settings.toml"
+    return installed if installed.exists() else _PACKAGE.parent / "settings.toml"
+
+
+def _files(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield defaults_file()
+    named = environ.get("VAI_CONFIG")
+    if named:
+        yield Path(named)
+    secrets = (Path(named).parent if named else Path()) / ".secrets.toml"
+    if secrets.exists():
+        yield secrets
+
+
+def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
+    mode = layer.get(("auth", "mode"))
+    if mode is not None and mode.value == "passthrough":
+        return  # callers bring their own keys; the server's must not be within reach
+    for provider, variables in BUILT_IN.items():
+        path = ("providers", provider, "api_key")
+        if path in layer and layer[path].value not in (None, ""):
+            continue
+        for variable in variables:
+            if key := environ.get(variable, "").strip():
+                where = f"environment variable {variable}"
+                layer[path] = Leaf(key, ".".join(path), where)
+                break
+
+
+def _missing_files(settings: Settings) -> Iterator[Finding]:
+    for name in ("cert_file", "key_file"):
+        file = getattr(settings.tls, name)
+        if file and not Path(file).is_file():
+            yield ("tls", name), "no such file"
+    for provider, row in settings.providers.items():
+        if row.ca_file and not Path(row.ca_file).is_file():
+            yield ("providers", provider, "ca_file"), "no such file"

@@ -1,0 +1,100 @@
+"""Other spellings of the settings, and variables that look like settings but are none.
+
+The law of this module: every spelling is a row. VAI reads flat files (`auth_mode: none`)
+and nested ones (`auth: {mode: none}`) alike; what follows knows one name for each setting.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["BUILT_IN", "canonical", "is_reserved", "provider_id"]
+
+Path = tuple[str, ...]
+
+BUILT_IN: Final[dict[str, tuple[str, ...]]] = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "openai": ("OPENAI_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "cerebras": ("CEREBRAS_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "cartesia": ("CARTESIA_API_KEY",),
+}
+"""Providers that need no `kind` and `base_url`, and where their keys are looked for."""
+
+_SPELLINGS: Final[dict[str, str]] = {
+    "server.host": "host",
+    "server.port": "port",
+    "server.tls": "tls",
+    "tls_enabled": "tls.enabled",
+    "tls_cert_file": "tls.cert_file",
+    "tls_key_file": "tls.key_file",
+    "auth_mode": "auth.mode",
+    "api_keys": "auth.api_keys",
+    "provider_keys.*": "providers.*.api_key",
+    "voice.stt.*": "providers.*",
+    "voice.tts.*": "providers.*",
+    "rate_limit": "limits",
+    "rate_limits": "limits",
+    "limits.global_requests_per_minute": "limits.global.requests_per_minute",
+    "limits.global_tokens_per_minute": "limits.global.tokens_per_minute",
+    "limits.user_requests_per_minute": "limits.per_user.requests_per_minute",
+    "limits.user_tokens_per_minute": "limits.per_user.tokens_per_minute",
+    "observability.metrics_enabled": "observability.metrics.enabled",
+    "observability.metrics_path": "observability.metrics.path",
+    "observability.log_level": "observability.logging.level",
+    "observability.log_format": "observability.logging.format",
+    "observability.tracing_enabled": "observability.tracing.enabled",
+    "observability.tracing_exporter": "observability.tracing.exporter",
+    "observability.tracing_endpoint": "observability.tracing.endpoint",
+    "allowed_origins": "cors.allowed_origins",
+    "read_timeout": "body_timeout",
+    "write_timeout": "timers.write_stall",
+    "shutdown_timeout": "drain_grace",
+}
+
+_RESERVED: Final = frozenset(
+    {
+        "VAI_API_KEY",  # the SDK's
+        "VAI_BASE_URL",  # the SDK's
+        "VAI_BOARD",  # the workers' shared table
+        "VAI_CONFIG",
+        "VAI_SIMULATOR_URL",
+    }
+)
+_RESERVED_PREFIXES: Final = ("VAI_TEST_", "VAI_BENCH_")
+
+
+def canonical(path: Path) -> Path:
+    """The one name of the setting that `path` spells."""
+    seen = {path}
+    while (renamed := _respell(path)) not in seen:
+        path = renamed
+        seen.add(path)
+    if path[0] == "providers" and len(path) > 1:
+        path = ("providers", provider_id(path[1]), *path[2:])
+    return path
+
+
+def provider_id(name: str) -> str:
+    """A provider's id: lower case, hyphens, and `gemini` for Google."""
+    plain = name.strip().lower().replace("_", "-")
+    return "gemini" if plain == "google" else plain
+
+
+def is_reserved(variable: str) -> bool:
+    """Whether a `VAI_` variable has a meaning of its own and is no setting."""
+    return variable in _RESERVED or variable.startswith(_RESERVED_PREFIXES)
+
+
+def _respell(path: Path) -> Path:
+    for spelling, name in _SPELLINGS.items():
+        pattern = spelling.split(".")
+        if len(path) < len(pattern) or not all(
+            want in (have, "*") for want, have in zip(pattern, path, strict=False)
+        ):
+            continue
+        wild = path[pattern.index("*")] if "*" in pattern else ""
+        target = tuple(wild if part == "*" else part for part in name.split("."))
+        return target + path[len(pattern) :]
+    return path

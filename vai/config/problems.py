@@ -1,0 +1,38 @@
+"""What is wrong with the settings, told once and completely.
+
+The law of this module: a problem names the key, the place it was set and what was
+expected. It never holds the value, so that it can be printed anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["ConfigError", "Problem"]
+
+
+class Problem(NamedTuple):
+    """One thing to mend."""
+
+    key: str
+    """The dotted name as the user wrote it; empty for a file as a whole."""
+    where: str
+    """The file and line, or the environment variable; empty when it was set nowhere."""
+    text: str
+    """What was expected."""
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where and self.key else self.where
+        return f"{self.key}{place}: {self.text}"
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; `problems` holds every reason."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"{head} in the settings:{lines}")

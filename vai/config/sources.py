@@ -1,0 +1,184 @@
+"""Where settings come from: files and the environment, each read into one flat layer.
+
+The law of this module: it is the only one that reads, and every value it hands on knows
+its origin. dynaconf knows the file formats and the typed values of variables; merging
+is done here, because a merged tree has forgotten who said what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from dynaconf import Dynaconf
+from dynaconf.utils.parse_conf import parse_conf_data
+
+from vai.config.names import canonical, is_reserved
+from vai.config.problems import Problem
+
+__all__ = ["Layer", "Leaf", "expand", "merge", "read_environment", "read_file"]
+
+_PREFIX: Final = "VAI_"
+_SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
+_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class Leaf(NamedTuple):
+    """A value that is no table, and its origin."""
+
+    value: Any
+    key: str
+    """The dotted name as it was written."""
+    where: str
+    text: str | None = None
+    """The unparsed value of a variable; a setting of type text wants it as it stands."""
+
+
+Layer = dict[tuple[str, ...], Leaf]
+
+
+def read_file(path: Path, problems: list[Problem]) -> Layer:
+    """The settings of a file. What cannot be read is a problem, and an empty layer."""
+    try:
+        # As text first: dynaconf skips a file that is missing, and quotes one that is broken.
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        problems.append(Problem("", str(path), f"cannot be read ({error.strerror})"))
+        return {}
+    except UnicodeDecodeError:
+        problems.append(Problem("", str(path), "expected UTF-8 text"))
+        return {}
+    if path.suffix.lower() not in _SUFFIXES:
+        problems.append(Problem("", str(path), f"expected one of {', '.join(_SUFFIXES)}"))
+        return {}
+    try:
+        tree = Dynaconf(
+            settings_files=[str(path.resolve())],
+            environments=False,
+            merge_enabled=True,
+            load_dotenv=False,
+            loaders=[],
+        ).as_dict()
+    except Exception as error:  # noqa: BLE001  each format's parser has its own error class
+        place = _line_of(error)
+        problems.append(Problem("", str(path), f"not valid {path.suffix[1:].upper()}{place}"))
+        return {}
+    tree.pop("LOAD_DOTENV", None)
+    lines = text.splitlines()
+    layer: Layer = {}
+    for written, value in _leaves({name.lower(): value for name, value in tree.items()}):
+        line = _locate(lines, written)
+        where = f"{path}, line {line}" if line else str(path)
+        _put(layer, written, Leaf(value, ".".join(written), where))
+    return layer
+
+
+def read_environment(environ: Mapping[str, str]) -> Layer:
+    """The settings among the variables: `VAI_PORT`, `VAI_LIMITS__PER_USER__TOKENS_PER_MINUTE`."""
+    layer: Layer = {}
+    for variable in sorted(environ):
+        upper = variable.upper()
+        if not upper.startswith(_PREFIX) or is_reserved(upper):
+            continue
+        text = environ[variable]
+        value = parse_conf_data(text, tomlfy=True, box_settings={})
+        root = tuple(upper[len(_PREFIX) :].lower().split("__"))
+        where = f"environment variable {variable}"
+        for below, leaf in _leaves(value) if isinstance(value, dict) else [((), value)]:
+            path = root + below
+            _put(layer, path, Leaf(leaf, ".".join(path), where, None if below else text))
+    return layer
+
+
+def merge(layers: Iterable[Layer]) -> Layer:
+    """One layer in which later ones win; lists are replaced as a whole."""
+    merged: Layer = {}
+    for layer in layers:
+        for path, leaf in layer.items():
+            for other in [p for p in merged if _covers(p, path) or _covers(path, p)]:
+                del merged[other]
+            merged[path] = leaf
+    return merged
+
+
+def expand(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Layer:
+    """Put the environment in place of `${NAME}` and `${NAME:-default}`."""
+    expanded: Layer = {}
+    for path, leaf in layer.items():
+        missing: set[str] = set()
+        value = _expand(leaf.value, environ, missing)
+        text = value if isinstance(value, str) and value != leaf.value else leaf.text
+        expanded[path] = leaf._replace(value=value, text=text)
+        problems.extend(
+            Problem(leaf.key, leaf.where, f"the variable {name} is not set")
+            for name in sorted(missing)
+        )
+    return expanded
+
+
+def _expand(value: Any, environ: Mapping[str, str], missing: set[str]) -> Any:
+    if isinstance(value, list):
+        return [_expand(item, environ, missing) for item in value]
+    if isinstance(value, dict):
+        return {key: _expand(item, environ, missing) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+
+    def replace(found: re.Match[str]) -> str:
+        name, default = found.groups()
+        text: str | None = environ.get(name)
+        if default is not None:
+            return text or str(default)
+        if text is None:
+            missing.add(name)
+            return ""
+        return text
+
+    return _REFERENCE.sub(replace, value)
+
+
+def _leaves(tree: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterable[tuple[Any, Any]]:
+    for name, value in tree.items():
+        path = (*above, str(name))
+        if isinstance(value, dict):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
+    """Enter a leaf under its one name. Of two spellings in one source the nested one wins."""
+    path = canonical(written)
+    other = layer.get(path)
+    if other is None or other.key.count(".") <= leaf.key.count("."):
+        layer[path] = leaf
+
+
+def _covers(outer: tuple[str, ...], inner: tuple[str, ...]) -> bool:
+    return len(outer) < len(inner) and inner[: len(outer)] == outer
+
+
+def _locate(lines: list[str], path: tuple[str, ...]) -> int | None:
+    """The line a key stands in, found by its names in their order; close enough to look at."""
+    at = 0
+    for name in path:
+        named = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
+        for number in range(at, len(lines)):
+            if named.search(lines[number].split("#", 1)[0]):
+                at = number
+                break
+        else:
+            return None
+    return at + 1
+
+
+def _line_of(error: Exception) -> str:
+    """Where a parser stumbled. Its message is left out: it quotes the text."""
+    mark = getattr(error, "problem_mark", None)
+    line = getattr(error, "lineno", None) or (mark.line + 1 if mark is not None else None)
+    if line is None:
+        found = re.search(r"\bline (\d+)\b", str(error))
+        line = found and found.group(1)
+    return f", line {line}" if line else ""
