@@ -15,11 +15,12 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from vai.config.names import canonical
+from vai.config.names import SPELLINGS, canonical
 from vai.config.problems import Problem
 from vai.config.schema import DURATION, Section, Settings
-from vai.config.secret import Secret
 from vai.config.sources import Layer, Leaf
+from vai.errors import InvalidRequest
+from vai.io.secret import Secret
 
 __all__ = ["Walk", "parse_duration", "setting_names"]
 
@@ -63,15 +64,23 @@ class Walk:
 
     def __init__(self, layer: Layer) -> None:
         self.problems: list[Problem] = []
-        self._leaves = layer
+        self._leaves = dict(layer)
+        self._broken: list[Path] = []
 
-    def settings(self) -> Settings | None:
-        """The settings, or None when there are problems."""
+    def settings(self) -> Settings:
+        """The settings, with defaults in place of what was wrong."""
         built = self._section(Settings, _tree(self._leaves), ())
-        return built if isinstance(built, Settings) and not self.problems else None
+        return built if isinstance(built, Settings) else Settings()
+
+    def contradiction(self, path: Path, text: str) -> None:
+        """Note a finding about the finished settings, unless it may follow from a problem."""
+        plain = _plain(path)
+        if not any(b[: len(plain)] == plain[: len(b)] for b in self._broken):
+            self.problem(path, text)
 
     def problem(self, path: Path, text: str) -> None:
         """Note what is wrong with the setting at `path`."""
+        self._broken.append(_plain(path))
         leaf = self._origin(path)
         key = leaf.key if leaf and canonical(tuple(leaf.key.split("."))) == path else _dotted(path)
         self.problems.append(Problem(key, leaf.where if leaf else "", text))
@@ -79,8 +88,9 @@ class Walk:
     def _origin(self, path: Path) -> Leaf | None:
         """The leaf at, above or below `path`."""
         for end in range(len(path), 0, -1):
-            if leaf := self._leaves.get(path[:end]):
-                return leaf
+            for name in (path[:end], (*path[: end - 1], _plain(path[:end])[-1])):
+                if leaf := self._leaves.get(name):
+                    return leaf
         below = (leaf for name, leaf in self._leaves.items() if name[: len(path)] == path)
         return next(below, None) if path else None
 
@@ -110,18 +120,22 @@ class Walk:
             for attribute, name in _encoded(kind)
             if name in raw
         }
-        for field in msgspec.structs.fields(kind):
+        fields_of = msgspec.structs.fields(kind)
+        for field in fields_of:
             if field.required and field.name not in known:
                 self.problem((*path, field.name), "required")
                 known[field.name] = _INVALID
-        return _INVALID if _INVALID in known.values() else kind(**known)
+        if any(field.required and known[field.name] is _INVALID for field in fields_of):
+            return _INVALID
+        return kind(**{name: value for name, value in known.items() if value is not _INVALID})
 
     def _unknown(self, name: str, fields: Mapping[str, Any], path: Path) -> None:
         dotted = _dotted((*path, name))
         near = difflib.get_close_matches(name, fields, 1)
         better = [_dotted((*path, *near))] if near else []
         better = better or difflib.get_close_matches(dotted, setting_names(), 1)
-        better = better or [known for known in setting_names() if known.endswith(f".{name}")]
+        elsewhere = [*setting_names(), *SPELLINGS]
+        better = better or [known for known in elsewhere if known.endswith(f".{name}")]
         hint = f"; did you mean {better[0]}?" if better else ""
         self.problem((*path, name), f"no such setting{hint}")
 
@@ -130,28 +144,27 @@ class Walk:
             self.problem(path, "expected a table")
             return _INVALID
         built = {name: self._value(inner, item, (*path, name)) for name, item in raw.items()}
-        return _INVALID if _INVALID in built.values() else built
+        return {name: item for name, item in built.items() if item is not _INVALID}
 
     def _array(self, inner: Any, raw: Any, path: Path) -> Any:
         if isinstance(raw, Mapping) and isinstance(inner, type) and issubclass(inner, Section):
-            # Variables cannot address a place in a list, so lists of tables may be named ones.
+            # Variables cannot address a place in a list, so a list of tables may have names.
             items = [
                 ((*path, name), {"name": name, **item} if isinstance(item, Mapping) else item)
                 for name, item in raw.items()
             ]
-        elif isinstance(raw, list | tuple):
-            place = (*path[:-1], path[-1])
-            items = [((*place[:-1], f"{place[-1]}[{n}]"), item) for n, item in enumerate(raw)]
+        elif isinstance(raw, list):
+            items = [((*path[:-1], f"{path[-1]}[{n}]"), item) for n, item in enumerate(raw)]
         else:
             self.problem(path, "expected a list")
             return _INVALID
-        built = tuple(self._item_of(inner, item, at, path) for at, item in items)
-        return _INVALID if _INVALID in built else built
-
-    def _item_of(self, inner: Any, raw: Any, at: Path, path: Path) -> Any:
-        if path in self._leaves:  # the origin of an item is that of its list
-            self._leaves[at] = self._leaves[path]._replace(key=_dotted(at), text=None)
-        return self._value(inner, raw, at)
+        built = []
+        for number, (at, item) in enumerate(items):
+            if origin := self._origin(at):
+                numbered = (*path[:-1], f"{path[-1]}[{number}]")
+                self._leaves[numbered] = origin._replace(key=_dotted(at), text=None)
+            built.append(self._value(inner, item, at))
+        return tuple(item for item in built if item is not _INVALID)
 
     def _leaf(self, hint: Any, raw: Any, path: Path) -> Any:
         leaf = self._leaves.get(path)
@@ -161,8 +174,11 @@ class Walk:
         if base in (str, Secret) and text is not None:
             raw = text
         if base is Secret:
-            if isinstance(raw, str) and raw.strip():
-                return Secret(raw.strip())
+            if isinstance(raw, str):
+                try:
+                    return Secret(raw.strip())
+                except InvalidRequest:
+                    pass
         else:
             try:
                 if isinstance(raw, str) and meta and meta.extra == DURATION:
@@ -216,6 +232,8 @@ def _expected(base: Any, meta: msgspec.Meta | None) -> str:
         return f"one of {', '.join(get_args(base))}"
     if meta and meta.extra and "expected" in meta.extra:
         return str(meta.extra["expected"])
+    if base is Secret:
+        return "visible ASCII characters"
     words = {bool: "true or false", int: "a whole number", float: "a number"}
     word = words.get(base, "a text that is not empty")
     if meta and meta.extra == DURATION:
@@ -231,6 +249,11 @@ def _bounds(meta: msgspec.Meta | None) -> str:
     if meta.ge is not None:
         return f", {meta.ge} or more"
     return f", more than {meta.gt}" if meta.gt is not None else ""
+
+
+def _plain(path: Path) -> Path:
+    """A path without places in lists."""
+    return tuple(name.partition("[")[0] for name in path)
 
 
 def _dotted(path: Path) -> str:

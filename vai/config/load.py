@@ -41,11 +41,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     _fill_provider_keys(layer, environ)
     walk = Walk(layer)
     settings = walk.settings()
-    if settings is not None:
-        for path, text in (*contradictions(settings), *_missing_files(settings)):
-            walk.problem(path, text)
+    for path, text in (*contradictions(settings), *_missing_files(settings)):
+        walk.contradiction(path, text)
     problems += walk.problems
-    if settings is None or problems:
+    if problems:
         raise ConfigError(problems)
     return settings
 

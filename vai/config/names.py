@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BUILT_IN", "canonical", "is_reserved", "provider_id"]
+__all__ = ["BUILT_IN", "SPELLINGS", "canonical", "is_reserved", "provider_id"]
 
 Path = tuple[str, ...]
 
@@ -22,7 +22,7 @@ BUILT_IN: Final[dict[str, tuple[str, ...]]] = {
 }
 """Providers that need no `kind` and `base_url`, and where their keys are looked for."""
 
-_SPELLINGS: Final[dict[str, str]] = {
+SPELLINGS: Final[dict[str, str]] = {
     "server.host": "host",
     "server.port": "port",
     "server.tls": "tls",
@@ -88,7 +88,7 @@ def is_reserved(variable: str) -> bool:
 
 
 def _respell(path: Path) -> Path:
-    for spelling, name in _SPELLINGS.items():
+    for spelling, name in SPELLINGS.items():
         pattern = spelling.split(".")
         if len(path) < len(pattern) or not all(
             want in (have, "*") for want, have in zip(pattern, path, strict=False)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from vai.config.secret import Secret
+from vai.io.secret import Secret
 
 __all__ = [
     "ApiKey",
