@@ -1,0 +1,1 @@
+"""The only ring with sockets, files, shared memory, clocks and credentials."""

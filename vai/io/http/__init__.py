@@ -1,0 +1,21 @@
+"""The HTTP client of the hot path: one connection, one pool, one seam to httpx."""
+
+from __future__ import annotations
+
+from vai.io.http.credential import Credential
+from vai.io.http.head import Endpoint, Origin
+from vai.io.http.pool import PoolLimits, PoolStats
+from vai.io.http.transport import VaiTransport
+from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
+
+__all__ = [
+    "Credential",
+    "Endpoint",
+    "HttpUpstream",
+    "Origin",
+    "PoolLimits",
+    "PoolStats",
+    "UpstreamSettings",
+    "VaiTransport",
+    "build_transport",
+]

@@ -1,0 +1,391 @@
+"""One HTTP/1.1 client connection: bytes out, one answer in, and a verdict on reuse.
+
+The law: a connection is used again only after a complete, well-framed answer with nothing
+behind it. In every other case (cancelled, truncated, garbage, early answer while the request
+was still being written, data out of turn) it is aborted, not closed politely: an abort frees
+both ends now, a close would wait for buffers that nobody reads.
+
+What is cheap here is cheap for every event of every stream: `take` hands out all that is
+buffered without touching the loop; only when there is nothing does the reader wait, on a bare
+future, under one timer per connection that is re-armed when it fires and not on every wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+
+import httptools
+
+from vai.errors import UpstreamFault
+from vai.io.http.failures import broken, timeout, unreachable
+
+__all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "Connection"]
+
+HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of status line and headers, interim answers included; also of any run of bytes that
+carries no content (trailers, chunk extensions)."""
+
+BUFFER_LIMIT: Final = 64 * 1024
+"""Bytes of unread body above which the socket is not read. One read of the loop (256 KiB
+under uvloop) can go beyond it."""
+
+_JOIN_LIMIT: Final = 64 * 1024
+# uvloop's timers count in whole milliseconds and may fire up to one early.
+_TICK: Final = 0.001
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection.
+
+    One exchange at a time: `begin`, wait until `headed`, then `take` / `wait` until
+    `complete`. The attributes are read directly by the reply; they are not to be set.
+
+    Attributes:
+        status: the status of the final answer, once `headed`.
+        headers: its header fields in order, names in lower case.
+        headed: the final answer's head has arrived.
+        complete: so has its last byte.
+        ended_by_close: the body had no length; its end is where the connection ended, so
+            a truncation cannot be told from completion at this layer.
+        fault: why there will be no more.
+    """
+
+    __slots__ = (
+        "_active",
+        "_bodiless",
+        "_head_size",
+        "_keep",
+        "_loop",
+        "_on_lost",
+        "_overhead",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_sent",
+        "_size",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_unsized",
+        "_until",
+        "_used",
+        "_waiter",
+        "_write_paused",
+        "closed",
+        "complete",
+        "ended_by_close",
+        "fault",
+        "headed",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._on_lost: Callable[[Connection], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._until = math.inf
+        self._used = self._active = self._paused = self._write_paused = False
+        self.closed = False
+        self._reset(bodiless=False)
+
+    def _reset(self, *, bodiless: bool) -> None:
+        self._parts: list[bytes] = []
+        self._size = self._head_size = self._overhead = 0
+        self._bodiless = bodiless
+        self._keep = self._unsized = self._sent = False
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.headed = self.complete = self.ended_by_close = False
+        self.fault: UpstreamFault | None = None
+
+    # -- the connection's life ---------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.closed:  # given up while connecting
+            self._transport.abort()
+
+    def watch(self, on_lost: Callable[[Connection], None]) -> None:
+        """Call `on_lost` once, when the connection is of no more use."""
+        self._on_lost = on_lost
+
+    def tls_session(self) -> ssl.SSLSession | None:
+        """The TLS session, told once: after the first exchange, when the ticket has come."""
+        if self._used or self._transport is None:
+            return None
+        tls = self._transport.get_extra_info("ssl_object")
+        return cast("ssl.SSLSession | None", getattr(tls, "session", None))
+
+    def abort(self) -> None:
+        """Drop the connection now, whatever state it is in."""
+        self._active = False
+        self._parts.clear()
+        self._lose(None)
+
+    def _lose(self, error: Exception | None) -> None:
+        """The connection is of no more use: settle the exchange, free the socket."""
+        if not self.closed:
+            self.closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._active and not self.complete and self.fault is None:
+                self._end_of_input(error)
+            if self._transport is not None:
+                self._transport.abort()
+            self._wake()
+
+    def _end_of_input(self, error: Exception | None) -> None:
+        if self.headed and self._unsized and error is None:
+            self.complete = self.ended_by_close = True
+        elif self.headed:
+            self.fault = broken("upstream_truncated")
+        elif self._used and not self._head_size and not self._overhead:
+            self.fault = unreachable("upstream_stale")
+        else:
+            self.fault = unreachable("upstream_reset")
+
+    def eof_received(self) -> None:
+        # Aborted here and not left to the loop's own close, which would first flush what
+        # the peer no longer reads.
+        self._lose(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc)
+        if self._on_lost is not None:
+            on_lost, self._on_lost = self._on_lost, None
+            on_lost(self)
+
+    # -- the request -------------------------------------------------------------------
+
+    def begin(self, head: bytes, body: bytes, *, bodiless: bool, sent: bool = True) -> None:
+        """Start an exchange: write the head, and the body as far as it is there.
+
+        Args:
+            head: request line and headers with their closing empty line.
+            body: the whole body, or its beginning.
+            bodiless: the answer has no body whatever its headers say (HEAD).
+            sent: False when more of the body follows through `write`.
+        """
+        assert self._transport is not None
+        self._reset(bodiless=bodiless)
+        self._active = True
+        self._sent = sent
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        if len(body) <= _JOIN_LIMIT:  # one copy is cheaper than a second buffer
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
+
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """More of the request's body."""
+        assert self._transport is not None
+        if data:
+            self._transport.write(data)
+        self._sent = last
+
+    async def drain(self, until: float) -> None:
+        """Wait until the transport takes more, or the answer or the end is there already.
+
+        Raises:
+            UpstreamTimeout: the upstream read nothing until `until`.
+        """
+        while self._write_paused and not self.headed and not self.closed:
+            await self.wait(until)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake()
+
+    # -- the answer --------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if not self._active or self.complete or self._parser is None:
+            self._lose(None)  # nobody asked: what stands here would answer the next request
+            return
+        had = len(self._parts)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse("upstream_protocol")
+        if len(self._parts) == had:
+            self._overhead += len(data)
+            if self._overhead > HEAD_LIMIT:
+                self._refuse("upstream_protocol")
+        else:
+            self._overhead = 0
+            if self._size > BUFFER_LIMIT and not self._paused and not self.complete:
+                self._pause()
+        if self.headed:
+            self._wake()
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self.closed:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _refuse(self, code: str) -> None:
+        """The answer is not one: what came before stays readable, no more will come."""
+        self._keep = False
+        if self.fault is None and not self.complete:
+            self.fault = broken(code)
+        self._lose(None)
+
+    def on_message_begin(self) -> None:
+        if self.complete:  # a second answer behind the first
+            self._keep = False
+        else:
+            self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > HEAD_LIMIT:
+            self._refuse("upstream_protocol")
+        elif not self.headed:
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        if self.complete or parser is None:
+            return
+        status = parser.get_status_code()
+        if 100 <= status < 200 and status != 101:  # interim: the final answer follows
+            return
+        if not 200 <= status <= 599:
+            self._refuse("upstream_protocol")
+            return
+        self.status = status
+        self._judge_framing()
+        self.headed = self.fault is None
+        if self._bodiless and self.headed:
+            # The parser cannot be told that no body follows a HEAD, so it is done with.
+            self._finish(keep=parser.should_keep_alive())
+            self._parser = None
+
+    def _judge_framing(self) -> None:
+        sized = self.status in (204, 304)
+        for name, value in self.headers:
+            if name == b"content-length":
+                sized = True
+            elif name == b"transfer-encoding":
+                sized = True
+                if value.strip().lower() != b"chunked":
+                    self._refuse("upstream_encoding")
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                # 200 KB of gzip can be 200 MiB of text: what was not asked for is not unpacked.
+                self._refuse("upstream_encoding")
+        self._unsized = not sized
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            self._keep = False
+        elif self.fault is None:
+            self._parts.append(data)
+            self._size += len(data)
+
+    def on_message_complete(self) -> None:
+        if self.headed and not self.complete and self._parser is not None:
+            self._finish(keep=self._parser.should_keep_alive())
+
+    def _finish(self, *, keep: bool) -> None:
+        self.complete = True
+        self._keep = keep and not self._unsized
+
+    # -- the reader --------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has an answer now: data, the end, or the fault."""
+        return bool(self._parts) or self.complete or self.fault is not None
+
+    def take(self) -> bytes:
+        """Everything buffered, ``b""`` at the end of the body.
+
+        Raises:
+            UpstreamFault: what was buffered has been taken and the rest will not come.
+        """
+        parts = self._parts
+        if not parts:
+            if self.fault is not None:
+                raise self.fault
+            return b""
+        self._parts = []
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            if not self.closed and self._transport is not None:
+                self._transport.resume_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def wait(self, until: float) -> asyncio.Future[None]:
+        """A future that is done when something has changed.
+
+        Its exception is an `UpstreamTimeout` (code ``read_timeout``) when nothing has until
+        `until`; the exchange is not harmed by that and can be waited for again.
+        """
+        waiter = self._waiter = self._loop.create_future()
+        self._until = until
+        if until < self._timer_at:
+            self._arm(until)
+        return waiter
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            self._waiter = None
+            waiter.set_result(None)
+
+    def _arm(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = until
+        self._timer = self._loop.call_at(until, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._loop.time() + _TICK < self._until:
+            if self._until < math.inf:
+                self._arm(self._until)
+            return
+        self._waiter = None
+        waiter.set_exception(timeout("read_timeout"))
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange ended so that another can follow on this connection."""
+        return (
+            self.complete
+            and self._keep
+            and self._sent
+            and not self.closed
+            and not self._paused
+            and self._transport is not None
+            and not self._transport.get_write_buffer_size()
+        )
+
+    def rest(self) -> None:
+        """Between exchanges: from now on any byte is one too many."""
+        self._active = False
+        self._used = True
+        self._parts.clear()

@@ -1,0 +1,155 @@
+"""Every way a connection can fail, mapped once.
+
+Two seams: what sockets, TLS and the resolver raise becomes an error of `vai.errors`, and at
+the httpx seam those become httpx's exceptions (and a stock transport's become ours). No text
+of a foreign exception is ever taken over: h11 and httpx quote header values and URLs.
+
+Stable codes:
+
+    connect_timeout     504  TCP or TLS did not finish in time
+    pool_timeout        504  all connections to the origin stayed busy until the deadline
+    write_timeout       504  the upstream stopped reading a streamed upload
+    headers_timeout     504  no answer's head in time
+    read_timeout        504  the body fell silent
+    upstream_dns        502  the host name has no address
+    upstream_connect    502  refused or unreachable
+    upstream_tls        502  handshake or certificate
+    upstream_reset      502  the connection broke before an answer
+    upstream_stale      502  the same, on a reused connection and before the answer's first byte:
+                             most likely the keep-alive had just ended; another try costs nothing
+    upstream_closed     502  the transport has been shut down
+    upstream_proxy      502  the proxy refused or failed
+    upstream_truncated  502  the body ended early
+    upstream_protocol   502  the answer is not HTTP/1.1
+    upstream_encoding   502  a content coding that was not asked for
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+import httpx
+
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+
+__all__ = [
+    "FROM_HTTPX",
+    "MESSAGES",
+    "TO_HTTPX",
+    "broken",
+    "from_connect",
+    "from_httpx",
+    "timeout",
+    "to_httpx",
+    "unreachable",
+]
+
+MESSAGES: Final[dict[str, str]] = {
+    "connect_timeout": "The upstream could not be connected to in time",
+    "pool_timeout": "No connection to the upstream became free in time",
+    "write_timeout": "The upstream stopped reading the request",
+    "headers_timeout": "The upstream did not begin its answer in time",
+    "read_timeout": "The upstream fell silent in the middle of its answer",
+    "upstream_dns": "The upstream's host name could not be resolved",
+    "upstream_connect": "The upstream could not be connected to",
+    "upstream_tls": "The TLS handshake with the upstream failed",
+    "upstream_reset": "The upstream closed the connection before it answered",
+    "upstream_stale": "The upstream closed a kept-alive connection before it answered",
+    "upstream_closed": "The upstream transport is closed",
+    "upstream_proxy": "The proxy on the way to the upstream failed",
+    "upstream_truncated": "The upstream's answer ended early",
+    "upstream_protocol": "The upstream's answer is not valid HTTP/1.1",
+    "upstream_encoding": "The upstream's answer has a content coding that was not asked for",
+}
+
+TO_HTTPX: Final[dict[str, type[httpx.RequestError]]] = {
+    "connect_timeout": httpx.ConnectTimeout,
+    "pool_timeout": httpx.PoolTimeout,
+    "write_timeout": httpx.WriteTimeout,
+    "headers_timeout": httpx.ReadTimeout,
+    "read_timeout": httpx.ReadTimeout,
+    "upstream_dns": httpx.ConnectError,
+    "upstream_connect": httpx.ConnectError,
+    "upstream_tls": httpx.ConnectError,
+    "upstream_reset": httpx.ReadError,
+    "upstream_stale": httpx.RemoteProtocolError,
+    "upstream_closed": httpx.ConnectError,
+    "upstream_proxy": httpx.ProxyError,
+    "upstream_truncated": httpx.RemoteProtocolError,
+    "upstream_protocol": httpx.RemoteProtocolError,
+    "upstream_encoding": httpx.DecodingError,
+}
+
+FROM_HTTPX: Final[dict[type[httpx.RequestError], str]] = {
+    httpx.RequestError: "upstream_connect",
+    httpx.TransportError: "upstream_connect",
+    httpx.TimeoutException: "read_timeout",
+    httpx.ConnectTimeout: "connect_timeout",
+    httpx.ReadTimeout: "read_timeout",
+    httpx.WriteTimeout: "write_timeout",
+    httpx.PoolTimeout: "pool_timeout",
+    httpx.NetworkError: "upstream_reset",
+    httpx.ConnectError: "upstream_connect",
+    httpx.ReadError: "upstream_reset",
+    httpx.WriteError: "upstream_reset",
+    httpx.CloseError: "upstream_reset",
+    httpx.ProtocolError: "upstream_protocol",
+    httpx.LocalProtocolError: "upstream_protocol",
+    httpx.RemoteProtocolError: "upstream_protocol",
+    httpx.ProxyError: "upstream_proxy",
+    httpx.UnsupportedProtocol: "upstream_connect",
+    httpx.DecodingError: "upstream_encoding",
+    httpx.TooManyRedirects: "upstream_protocol",
+}
+
+
+def timeout(code: str) -> UpstreamTimeout:
+    """The deadline named by `code` passed."""
+    return UpstreamTimeout(MESSAGES[code], code=code)
+
+
+def unreachable(code: str) -> UpstreamUnreachable:
+    """No answer could be had, for the reason named by `code`."""
+    return UpstreamUnreachable(MESSAGES[code], code=code)
+
+
+def broken(code: str) -> UpstreamBroken:
+    """The answer is unusable, for the reason named by `code`."""
+    return UpstreamBroken(MESSAGES[code], code=code)
+
+
+def from_connect(error: OSError) -> UpstreamUnreachable:
+    """What the resolver, the socket or TLS raised while connecting.
+
+    `ssl.SSLError` is an OSError; a TCP timeout of the kernel is one as well.
+    """
+    if isinstance(error, socket.gaierror):
+        return unreachable("upstream_dns")
+    if isinstance(error, ssl.SSLError):
+        return unreachable("upstream_tls")
+    return unreachable("upstream_connect")
+
+
+def to_httpx(fault: UpstreamFault, request: httpx.Request | None = None) -> httpx.RequestError:
+    """The httpx exception that stands for one of ours, with our own text."""
+    kind = TO_HTTPX.get(fault.code or "", httpx.TransportError)
+    return kind(fault.message, request=request)
+
+
+def from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFault:
+    """Our error for what a stock transport raised: the most specific class decides.
+
+    Args:
+        error: what was raised; its text is not looked at.
+        headed: whether the answer's head had arrived.
+    """
+    code = next(FROM_HTTPX[kind] for kind in type(error).__mro__ if kind in FROM_HTTPX)
+    if code.endswith("_timeout"):
+        return timeout("headers_timeout" if code == "read_timeout" and not headed else code)
+    if headed and code in ("upstream_reset", "upstream_protocol"):
+        return broken("upstream_truncated")
+    if code in ("upstream_protocol", "upstream_encoding"):
+        return broken(code)
+    return unreachable(code)

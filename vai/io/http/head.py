@@ -1,0 +1,124 @@
+"""What a request's head may be: origins, base URLs and header lines, checked as text.
+
+Everything is refused before it is sent, by the name of the offending field and never by its
+value. Rules: RFC 9110 5.5 (field values), 5.6.2 (tokens), RFC 9112 3 (request line).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import httpx
+
+from vai.errors import InvalidRequest
+
+__all__ = ["Endpoint", "Origin", "header_lines", "request_line"]
+
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
+# Framing and identity are this ring's business: a second Host or Content-Length is how
+# requests are smuggled, a second credential is how keys are mixed up, cookies are never sent.
+_RESERVED: Final = (
+    r"(?!(?i:host|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect"
+    r"|accept-encoding|authorization|x-api-key|cookie|proxy-authorization|proxy-connection):)"
+)
+_LINES: Final = re.compile(rf"(?:{_TOKEN}: {_VALUE}\r\n)*")
+_FORWARDED_LINES: Final = re.compile(rf"(?:{_RESERVED}{_TOKEN}: {_VALUE}\r\n)*")
+_METHOD: Final = re.compile(_TOKEN)
+_TARGET: Final = re.compile(r"/[\x21-\x7e]*")
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: what a connection, and a credential, belongs to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The Host header: brackets around IPv6, the port unless it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @classmethod
+    def of(cls, url: httpx.URL) -> Origin:
+        """The origin of an absolute http(s) URL.
+
+        Raises:
+            ValueError: another scheme, or no host.
+        """
+        if url.scheme not in _PORTS or not url.host:
+            raise ValueError("an upstream URL must be http:// or https:// with a host")
+        # raw_host is the IDNA form: what is resolved, and what a certificate names.
+        host = url.raw_host.decode("ascii").strip("[]")
+        return cls(url.scheme, host, url.port or _PORTS[url.scheme])
+
+
+class Endpoint(NamedTuple):
+    """A parsed base URL: the origin, and the path that every target is appended to."""
+
+    origin: Origin
+    prefix: str
+
+    @classmethod
+    def parse(cls, base_url: str) -> Endpoint:
+        """Parse a provider's base URL.
+
+        Raises:
+            ValueError: not absolute http(s), or it carries user info, a query or a fragment
+                (a secret in a URL ends in a log).
+        """
+        try:
+            url = httpx.URL(base_url)
+        except httpx.InvalidURL:
+            raise ValueError("the base URL is not a URL") from None
+        if url.userinfo or url.query or url.fragment:
+            raise ValueError("a base URL carries no user info, query or fragment")
+        return cls(Origin.of(url), url.raw_path.decode("ascii").rstrip("/"))
+
+
+def request_line(method: str, target: str) -> str:
+    """``METHOD /target HTTP/1.1`` with its line end.
+
+    Raises:
+        InvalidRequest: the method is not a token, or the target has blanks or controls.
+    """
+    if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise InvalidRequest("The request line of an upstream call is malformed")
+    return f"{method} {target} HTTP/1.1\r\n"
+
+
+def header_lines(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
+    """The header fields as lines of a head.
+
+    One match over the joined text instead of one per field: a third of the cost. An injected
+    line end makes more lines than fields, so the count shows what the match alone cannot.
+
+    Args:
+        headers: names and values.
+        forwarded: whether the names this ring writes itself are refused.
+
+    Raises:
+        InvalidRequest: a field breaks the rules; its name is told, its value is not.
+    """
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    rule = _FORWARDED_LINES if forwarded else _LINES
+    if rule.fullmatch(text) and text.count("\n") == len(headers):
+        return text
+    raise _offence(headers, rule)
+
+
+def _offence(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> InvalidRequest:
+    for name, value in headers:
+        if not _METHOD.fullmatch(name):
+            return InvalidRequest("A header name is malformed", code="invalid_header")
+        line = f"{name}: {value}\r\n"
+        if not rule.fullmatch(line) or line.count("\n") != 1:
+            return InvalidRequest(
+                f"Header {name.lower()} cannot be forwarded", param=name, code="invalid_header"
+            )
+    return InvalidRequest("A header cannot be forwarded", code="invalid_header")

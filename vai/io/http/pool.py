@@ -1,0 +1,248 @@
+"""The keep-alive connections to one origin: a bounded number, handed out last in, first out.
+
+The law: every place counted in `open` belongs to exactly one of a connection being made, a
+connection in use, an idle connection, or one that is being torn down; it is given back by the
+loss of the connection and by nothing else. So a count can drift in no phase of a cancellation:
+the pool never has to be told that a task went away.
+
+Last in, first out keeps the warm connections warm and lets the rest run into the idle timeout.
+Waiters are served first in, first out. All steps are O(1): httpcore scans its connections at
+every step and hands one idle connection to several waiters, which is why it is not used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import NamedTuple
+
+import msgspec
+
+from vai.io.http.connection import Connection
+from vai.io.http.failures import from_connect, timeout, unreachable
+from vai.io.http.head import Origin
+from vai.io.http.tls import ClientContext
+
+__all__ = ["Pool", "PoolLimits", "PoolStats"]
+
+
+class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of a pool, per origin."""
+
+    max_connections: int = 1000
+    """Open at once. More wait, and only until their connect deadline."""
+    max_idle: int = 1000
+    """Kept for later."""
+    keepalive_idle: float = 30.0
+    """Seconds an idle connection is kept. Below what servers use (60 s and more), so that it
+    is this side that ends it and not a request that finds out."""
+
+
+class PoolStats(NamedTuple):
+    """Connections of a pool: all, those of them that are idle, and who waits for one."""
+
+    open: int
+    idle: int
+    waiting: int
+
+
+class Pool:
+    """The connections to one origin, on the running loop."""
+
+    def __init__(self, origin: Origin, tls: ClientContext | None, limits: PoolLimits) -> None:
+        self._origin = origin
+        self._tls = tls
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._open = 0
+        self._closed = False
+        self._all: set[Connection] = set()
+        # Ordered dicts as lists that an entry in the middle can leave in O(1).
+        self._idle: dict[Connection, float] = {}
+        self._waiters: dict[asyncio.Future[Connection | None], None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Future[None] | None = None
+
+    def stats(self) -> PoolStats:
+        """How full the pool is."""
+        return PoolStats(self._open, len(self._idle), len(self._waiters))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is open and nobody waits."""
+        return not self._open and not self._waiters
+
+    async def acquire(self, wait_until: float, connect_until: float) -> Connection:
+        """A connection for one exchange: idle, new, or the next that is given back.
+
+        The caller owes `release` on every way out.
+
+        Raises:
+            UpstreamTimeout: ``pool_timeout`` or ``connect_timeout``.
+            UpstreamUnreachable: it cannot be made, or the pool is closed.
+        """
+        while True:
+            if self._closed:
+                raise unreachable("upstream_closed")
+            while self._idle:
+                connection = self._idle.popitem()[0]
+                if not connection.closed:
+                    return connection
+            if self._open < self._limits.max_connections:
+                self._open += 1
+                return await self._connect(connect_until)
+            granted = await self._queue(wait_until)
+            if granted is None:
+                return await self._connect(connect_until)
+            if not granted.closed:
+                return granted
+            # It died between being handed over and now; its place is free again.
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back: to the next waiter, to the idle ones, or to the bin."""
+        if self._closed or not connection.reusable:
+            connection.abort()
+            return
+        if self._tls is not None:
+            self._tls.remember(self._origin.host, connection.tls_session())
+        connection.rest()
+        self._hand_over(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(connection)
+        elif len(self._idle) >= self._limits.max_idle or self._closed:
+            connection.abort()
+        else:
+            self._idle[connection] = self._loop.time()
+            if self._sweeper is None:
+                self._sweep_later(self._limits.keepalive_idle)
+
+    async def aclose(self) -> None:
+        """Abort everything and wait until the sockets are gone. Waiters get an error."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while (waiter := self._next_waiter()) is not None:
+            waiter.set_exception(unreachable("upstream_closed"))
+        for connection in tuple(self._all):
+            connection.abort()
+        if self._all:
+            self._emptied = self._emptied or self._loop.create_future()
+            await self._emptied
+
+    # -- places ------------------------------------------------------------------------
+
+    async def _queue(self, until: float) -> Connection | None:
+        """Wait in line: a connection, or None for a place to make one in."""
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        self._waiters[waiter] = None
+        timer = None
+        if until < math.inf:
+            timer = self._loop.call_at(until, self._expire, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # What was granted in the same turn of the loop goes to the next in line.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                granted = waiter.result()
+                if granted is None:
+                    self._free_place()
+                else:
+                    self._hand_over(granted)
+            raise
+        finally:
+            self._waiters.pop(waiter, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self, waiter: asyncio.Future[Connection | None]) -> None:
+        if not waiter.done():
+            self._waiters.pop(waiter, None)
+            waiter.set_exception(timeout("pool_timeout"))
+
+    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            del self._waiters[waiter]
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _free_place(self) -> None:
+        waiter = None if self._closed else self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(None)  # the place changes hands; `open` stays
+        else:
+            self._open -= 1
+
+    def _lost(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+        self._all.discard(connection)
+        self._free_place()
+        if self._emptied is not None and not self._all and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    # -- connections -------------------------------------------------------------------
+
+    async def _connect(self, until: float) -> Connection:
+        """Make a connection in a place already counted; on failure the place is freed."""
+        connection = Connection(self._loop)
+        try:
+            await self._open_socket(connection, until)
+            if self._closed:
+                raise unreachable("upstream_closed")
+        except BaseException:
+            # Freed here for good: were the transport to come up after all, it finds its
+            # connection given up and is aborted without being counted.
+            connection.abort()
+            self._free_place()
+            raise
+        self._all.add(connection)
+        connection.watch(self._lost)
+        return connection
+
+    async def _open_socket(self, connection: Connection, until: float) -> None:
+        failure: OSError | None = None
+        deadline = asyncio.timeout_at(None if until == math.inf else until)
+        try:
+            async with deadline:
+                await self._loop.create_connection(
+                    lambda: connection,
+                    self._origin.host,
+                    self._origin.port,
+                    ssl=self._tls,
+                    server_hostname=self._origin.host if self._tls is not None else None,
+                )
+        except OSError as error:
+            failure = error
+        # Raised out here, so that no foreign exception hangs on ours as its context.
+        if deadline.expired():
+            raise timeout("connect_timeout")
+        if failure is not None:
+            raise from_connect(failure)
+        if connection.closed:
+            raise unreachable("upstream_reset")
+
+    # -- idle --------------------------------------------------------------------------
+
+    def _sweep_later(self, delay: float) -> None:
+        self._sweeper = self._loop.call_later(max(delay, 0.001), self._sweep)
+
+    def _sweep(self) -> None:
+        """End what has been idle too long; the oldest stand first."""
+        self._sweeper = None
+        expiry = self._loop.time() - self._limits.keepalive_idle
+        expired = []
+        for connection, since in self._idle.items():
+            if since > expiry:
+                self._sweep_later(since - expiry)
+                break
+            expired.append(connection)
+        for connection in expired:
+            del self._idle[connection]
+            connection.abort()

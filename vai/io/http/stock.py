@@ -1,0 +1,187 @@
+"""The same answers from a stock httpx transport: for providers behind a proxy.
+
+httpcore's pool loses a place for good when a task is cancelled while it waits for or makes a
+connection. So no request here ever shares a pool: each has a transport to itself, which is
+closed with it. That costs a handshake per request, and is only for rows with a `proxy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+from collections.abc import AsyncIterator
+from typing import final
+
+import httpx
+
+from vai.errors import UpstreamFault
+from vai.io.http.failures import MESSAGES, broken, from_httpx, timeout
+from vai.io.http.reply import joined
+
+__all__ = ["ProxyTransport", "StockReply", "send_stock"]
+
+
+class ProxyTransport(httpx.AsyncBaseTransport):
+    """httpx's own transport through a proxy, one per request.
+
+    Args:
+        proxy: its URL, credentials included.
+        tls: the trust settings towards the upstream (and of an https proxy).
+        max_connections: requests at once; more wait.
+    """
+
+    def __init__(self, proxy: httpx.Proxy, tls: ssl.SSLContext, max_connections: int) -> None:
+        self._proxy = proxy
+        self._tls = tls
+        self._places = asyncio.Semaphore(max_connections)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._place(request)
+        try:
+            inner = httpx.AsyncHTTPTransport(
+                proxy=self._proxy, verify=self._tls, trust_env=False, http2=False
+            )
+        except BaseException:
+            self._places.release()
+            raise
+        try:
+            response = await inner.handle_async_request(request)
+        except BaseException:
+            self._discard(inner)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _OwningStream(response.stream, inner, self)
+        return response
+
+    async def _place(self, request: httpx.Request) -> None:
+        deadline = asyncio.timeout(request.extensions.get("timeout", {}).get("pool"))
+        try:
+            async with deadline:
+                await self._places.acquire()
+        except TimeoutError:
+            pass  # raised below, without this one as its context
+        if deadline.expired():
+            raise httpx.PoolTimeout(MESSAGES["pool_timeout"], request=request)
+
+    def _discard(self, inner: httpx.AsyncHTTPTransport) -> None:
+        """Close `inner` in a task of its own, which nobody's cancellation reaches."""
+        task = asyncio.get_running_loop().create_task(self._close(inner))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _close(self, inner: httpx.AsyncHTTPTransport) -> None:
+        try:
+            await inner.aclose()
+        finally:
+            self._places.release()
+
+    async def aclose(self) -> None:
+        """Wait for the connections that are being closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+class _OwningStream(httpx.AsyncByteStream):
+    """A body that takes its transport with it when it is closed."""
+
+    def __init__(
+        self,
+        stream: httpx.AsyncByteStream,
+        transport: httpx.AsyncHTTPTransport,
+        owner: ProxyTransport,
+    ) -> None:
+        self._stream = stream
+        self._transport: httpx.AsyncHTTPTransport | None = transport
+        self._owner = owner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            yield piece
+
+    def close(self) -> None:
+        """Drop the connection, without waiting."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._owner._discard(transport)
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+@final
+class StockReply:
+    """An answer of any httpx transport; an `exchange.ports.UpstreamReply`.
+
+    Unlike the reply of VAI's own transport it cannot be read again after a timeout: httpcore
+    drops a connection whose read is cancelled.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.raw_headers = [(name.lower(), value) for name, value in response.headers.raw]
+        self.headers = joined(self.raw_headers)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._stream = response.stream
+        self._pieces = response.stream.__aiter__()
+        self._closing: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def read(self, until: float, /) -> bytes:
+        """The next piece of the body; errors as in `exchange.ports`."""
+        if self._closed:
+            raise broken("upstream_truncated")
+        fault: UpstreamFault
+        deadline = asyncio.timeout_at(None if until == math.inf else until)
+        try:
+            async with deadline:
+                async for piece in self._pieces:
+                    if piece:
+                        return piece
+            self.close()
+            self._closed = False
+            return b""
+        except TimeoutError:
+            fault = timeout("read_timeout")
+        except httpx.RequestError as error:
+            fault = from_httpx(error, headed=True)
+        self.close()
+        raise fault
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._closed:
+            return
+        self._closed = True
+        if isinstance(self._stream, _OwningStream):
+            self._stream.close()
+        else:
+            self._closing = asyncio.get_running_loop().create_task(self._stream.aclose())
+
+
+async def send_stock(
+    transport: httpx.AsyncBaseTransport,
+    request: httpx.Request,
+    *,
+    connect_until: float,
+    headers_until: float,
+) -> StockReply:
+    """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send`."""
+    loop = asyncio.get_running_loop()
+    connect = None if connect_until == math.inf else max(connect_until - loop.time(), 0.001)
+    request.extensions["timeout"] = {"connect": connect, "pool": connect}
+    fault: UpstreamFault
+    deadline = asyncio.timeout_at(None if headers_until == math.inf else headers_until)
+    try:
+        async with deadline:
+            response = await transport.handle_async_request(request)
+        if response.headers.get("content-encoding", "identity").lower() == "identity":
+            return StockReply(response)
+        fault = broken("upstream_encoding")
+        StockReply(response).close()
+    except TimeoutError:
+        fault = timeout("headers_timeout")
+    except httpx.RequestError as error:
+        fault = from_httpx(error, headed=False)
+    raise fault

@@ -1,0 +1,69 @@
+"""TLS contexts: one per set of trust settings, shared by all its connections.
+
+Certificates and host names are verified unless a setting says otherwise. The trust store is
+the one that comes with httpx, or the file that was set; the environment (SSL_CERT_FILE) is not
+asked, so that what is trusted can be read off the settings.
+"""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from typing import Any
+
+import certifi
+
+__all__ = ["ClientContext", "client_context"]
+
+_SESSION_LIMIT = 256
+
+
+class ClientContext(ssl.SSLContext):
+    """A client context that resumes sessions.
+
+    asyncio has no argument for a session, but every loop makes its TLS object through
+    `wrap_bio`, which does. A resumed handshake saves the certificate check, the dearest
+    part of a new connection.
+    """
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__()
+        self._sessions: dict[str, ssl.SSLSession] = {}
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        host = kwargs.get("server_hostname")
+        if kwargs.get("session") is None:
+            kwargs["session"] = self._sessions.get(host) if host else None
+        return super().wrap_bio(*args, **kwargs)
+
+    def remember(self, host: str, session: ssl.SSLSession | None) -> None:
+        """Keep the newest session of `host` for its next connection.
+
+        To be called after the first answer: TLS 1.3 sends its tickets behind the handshake.
+        """
+        if session is None or not session.has_ticket:
+            return
+        if len(self._sessions) >= _SESSION_LIMIT and host not in self._sessions:
+            self._sessions.clear()
+        self._sessions[host] = session
+
+
+@lru_cache(maxsize=64)
+def client_context(ca_file: str | None = None, verify: bool = True) -> ClientContext:
+    """The shared context for these trust settings.
+
+    Args:
+        ca_file: a PEM file that replaces the built-in trust store.
+        verify: False accepts any certificate for any name.
+
+    Raises:
+        OSError: `ca_file` cannot be read or holds no certificate.
+    """
+    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if verify:
+        context.load_verify_locations(cafile=ca_file or certifi.where())
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

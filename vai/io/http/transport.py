@@ -1,0 +1,217 @@
+"""VAI's HTTP client behind httpx's seam, and the short way past it for the hot path.
+
+`httpx.AsyncClient(transport=VaiTransport())` is what the SDK, the CLI and OAuth use; the
+exchange calls `send` with bytes that are ready for the wire. Both run over the same pools.
+
+The transport speaks HTTP/1.1 and the identity coding only: an Accept-Encoding of the client is
+replaced, and an answer with any Content-Encoding is an error. It follows no redirect, keeps no
+cookie, reads no environment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final
+
+import httpx
+
+from vai.errors import InvalidRequest, UpstreamFault
+from vai.io.clock import monotonic
+from vai.io.http.failures import to_httpx, unreachable
+from vai.io.http.head import Origin, header_lines, request_line
+from vai.io.http.pool import Pool, PoolLimits, PoolStats
+from vai.io.http.reply import Reply, await_head, exchange
+from vai.io.http.tls import ClientContext, client_context
+
+__all__ = ["ReplyStream", "VaiTransport"]
+
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+_POOL_LIMIT: Final = 64
+
+
+class ReplyStream(httpx.AsyncByteStream):
+    """The body of an answer: httpx's iterator, and the reply's own `read` and `close`."""
+
+    def __init__(self, reply: Reply, request: httpx.Request, read_timeout: float | None) -> None:
+        self._reply = reply
+        self._request = request
+        self._read_timeout = read_timeout
+        self.read = reply.read
+        self.close = reply.close
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        reply = self._reply
+        try:
+            while data := await reply.read(_after(self._read_timeout)):
+                yield data
+        except UpstreamFault as fault:
+            failure = to_httpx(fault, self._request)
+        else:
+            return
+        raise failure
+
+    async def aclose(self) -> None:
+        self._reply.close()
+
+
+class VaiTransport(httpx.AsyncBaseTransport):
+    """A keep-alive HTTP/1.1 transport.
+
+    Args:
+        tls: the trust settings of https origins; default is verification against the
+            built-in store.
+        limits: bounds of the pool of each origin.
+    """
+
+    def __init__(self, tls: ClientContext | None = None, limits: PoolLimits | None = None) -> None:
+        self._tls = tls
+        self._limits = limits or PoolLimits()
+        self._pools: dict[Origin, Pool] = {}
+        self._closed = False
+
+    def stats(self) -> PoolStats:
+        """Connections over all origins."""
+        every = [pool.stats() for pool in self._pools.values()]
+        return PoolStats(*(sum(column) for column in zip((0, 0, 0), *every, strict=True)))
+
+    def pool(self, origin: Origin) -> Pool:
+        """The pool of `origin`. Not to be kept: an empty one may be replaced.
+
+        Raises:
+            UpstreamUnreachable: the transport is closed.
+        """
+        pool = self._pools.get(origin)
+        if pool is None:
+            if self._closed:
+                raise unreachable("upstream_closed")
+            if len(self._pools) >= _POOL_LIMIT:
+                self._pools = {key: one for key, one in self._pools.items() if not one.empty}
+            tls = (self._tls or client_context()) if origin.scheme == "https" else None
+            pool = self._pools[origin] = Pool(origin, tls, self._limits)
+        return pool
+
+    async def send(
+        self, origin: Origin, head: bytes, body: bytes, *, connect_until: float, headers_until: float
+    ) -> Reply:
+        """One exchange from a rendered head: the hot path. Errors as in `reply.exchange`."""
+        return await exchange(
+            self.pool(origin),
+            head,
+            body,
+            wait_until=connect_until,
+            connect_until=connect_until,
+            headers_until=headers_until,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """httpx's seam; honours the ``timeout`` extension.
+
+        Raises:
+            httpx.RequestError: the exception that `failures.TO_HTTPX` names.
+        """
+        failure: httpx.HTTPError
+        limits = request.extensions.get("timeout", {})
+        try:
+            reply = await self._handle(request, limits)
+        except UpstreamFault as fault:
+            failure = to_httpx(fault, request)
+        except InvalidRequest as fault:
+            failure = httpx.LocalProtocolError(fault.message, request=request)
+        else:
+            return httpx.Response(
+                reply.status,
+                headers=reply.raw_headers,
+                stream=ReplyStream(reply, request, limits.get("read")),
+                extensions={"http_version": b"HTTP/1.1"},
+            )
+        raise failure
+
+    async def _handle(self, request: httpx.Request, limits: dict[str, float | None]) -> Reply:
+        try:
+            origin = Origin.of(request.url)
+        except ValueError:
+            raise unreachable("upstream_connect") from None
+        head = _head(request)
+        pool = self.pool(origin)
+        wait_until, connect_until = _after(limits.get("pool")), _after(limits.get("connect"))
+        if not isinstance(request.stream, httpx.ByteStream):
+            return await _upload(
+                pool, head, request, limits, wait_until=wait_until, connect_until=connect_until
+            )
+        return await exchange(
+            pool,
+            head,
+            request.content,
+            bodiless=request.method == "HEAD",
+            idempotent=request.method in _IDEMPOTENT,
+            wait_until=wait_until,
+            connect_until=connect_until,
+            headers_until=_after(limits.get("read")),
+        )
+
+    async def aclose(self) -> None:
+        """Abort all connections; later sends fail."""
+        self._closed = True
+        for pool in tuple(self._pools.values()):
+            await pool.aclose()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.aclose()
+
+
+def _after(seconds: float | None) -> float:
+    return math.inf if seconds is None else monotonic() + seconds
+
+
+def _head(request: httpx.Request) -> bytes:
+    fields = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in request.headers.raw
+        if name.lower() != b"accept-encoding"
+    ]
+    fields.append(("Accept-Encoding", "identity"))
+    target = request.url.raw_path.decode("ascii")
+    text = request_line(request.method, target) + header_lines(fields, forwarded=False)
+    return text.encode("ascii") + b"\r\n"
+
+
+async def _upload(
+    pool: Pool,
+    head: bytes,
+    request: httpx.Request,
+    limits: dict[str, float | None],
+    *,
+    wait_until: float,
+    connect_until: float,
+) -> Reply:
+    """Send a body that comes in pieces, no faster than the upstream reads it.
+
+    An answer that comes before the body is through ends the upload; such a connection is
+    never used again.
+    """
+    chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"
+    write_timeout = limits.get("write")
+    connection = await pool.acquire(wait_until, connect_until)
+    try:
+        connection.begin(head, b"", bodiless=request.method == "HEAD", sent=False)
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for piece in request.stream:
+            if connection.headed or connection.closed:
+                break
+            if piece:
+                connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            await connection.drain(_after(write_timeout))
+        else:
+            connection.write(b"0\r\n\r\n" if chunked else b"", last=True)
+        await await_head(connection, _after(limits.get("read")))
+    except BaseException:
+        pool.release(connection)
+        raise
+    return Reply(pool, connection)

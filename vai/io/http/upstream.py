@@ -1,0 +1,141 @@
+"""The way to one provider: its base URL and its credential, in front of a transport.
+
+The law: this is where a request gets its host, its framing and its key, and nothing that a
+caller sent can set any of the three. Redirects are answers like any other and are never
+followed; a key would travel with them.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import httpx
+import msgspec
+
+from vai.exchange.ports import UpstreamReply
+from vai.io.http.credential import Credential
+from vai.io.http.head import Endpoint, header_lines, request_line
+from vai.io.http.pool import PoolLimits
+from vai.io.http.stock import ProxyTransport, send_stock
+from vai.io.http.tls import client_context
+from vai.io.http.transport import VaiTransport
+from vai.io.secret import Secret
+from vai.types.provider import AuthStyle, WireRequest
+
+__all__ = ["HttpUpstream", "UpstreamSettings", "build_transport"]
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider is reached.
+
+    Attributes:
+        base_url: absolute http(s) URL without user info, query or fragment.
+        proxy: URL of an HTTP proxy. A secret, because such URLs carry passwords.
+        ca_file: PEM file that replaces the built-in trust store.
+        verify: whether certificates and host names are checked.
+        max_connections: open at once.
+        keepalive_idle: seconds an unused connection is kept.
+    """
+
+    base_url: str
+    proxy: Secret | None = None
+    ca_file: str | None = None
+    verify: bool = True
+    max_connections: int = 1000
+    keepalive_idle: float = 30.0
+
+
+def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
+    """The transport for these settings: VAI's own, or a stock one through the proxy.
+
+    Raises:
+        ValueError: `proxy` is not a URL of a proxy.
+        OSError: `ca_file` cannot be read or holds no certificate.
+    """
+    tls = client_context(settings.ca_file, settings.verify)
+    if settings.proxy is None:
+        limits = PoolLimits(
+            max_connections=settings.max_connections,
+            max_idle=settings.max_connections,
+            keepalive_idle=settings.keepalive_idle,
+        )
+        return VaiTransport(tls, limits)
+    proxy = None
+    try:
+        proxy = httpx.Proxy(settings.proxy.reveal())
+    except (ValueError, httpx.InvalidURL):
+        pass  # raised below: the original quotes the URL
+    if proxy is None or proxy.url.scheme not in ("http", "https"):
+        raise ValueError("the proxy is not an http:// or https:// URL")
+    return ProxyTransport(proxy, tls, settings.max_connections)
+
+
+@final
+class HttpUpstream:
+    """An `exchange.ports.Upstream` over HTTP; cheap enough to be made for one exchange.
+
+    Args:
+        transport: shared by all upstreams of the same settings.
+        endpoint: the parsed base URL.
+        credential: None for servers that want none.
+        auth: how the credential is presented.
+
+    Raises:
+        ValueError: the credential is bound to another origin.
+    """
+
+    __slots__ = ("_fixed", "_origin", "_prefix", "_transport")
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        endpoint: Endpoint,
+        credential: Credential | None = None,
+        auth: AuthStyle = "x-api-key",
+    ) -> None:
+        self._transport = transport
+        self._origin, self._prefix = endpoint
+        fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
+        if credential is not None:
+            fixed.append(credential.header(self._origin, auth))
+        self._fixed = header_lines(fixed, forwarded=False)
+
+    async def send(
+        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    ) -> UpstreamReply:
+        """Send the request and wait for the answer's head.
+
+        Raises:
+            InvalidRequest: a header cannot be forwarded; nothing was sent.
+            UpstreamUnreachable, UpstreamTimeout, UpstreamBroken: see `failures` for the codes.
+        """
+        line = request_line(request.method, self._prefix + request.target)
+        lines = header_lines(request.headers, forwarded=True)
+        length = len(request.body)
+        transport = self._transport
+        if isinstance(transport, VaiTransport):
+            framing = f"Content-Length: {length}\r\n" if length or request.method == "POST" else ""
+            head = f"{line}{self._fixed}{lines}{framing}\r\n".encode("ascii")
+            return await transport.send(
+                self._origin,
+                head,
+                request.body,
+                connect_until=connect_until,
+                headers_until=headers_until,
+            )
+        return await send_stock(
+            transport,
+            self._as_httpx(request),
+            connect_until=connect_until,
+            headers_until=headers_until,
+        )
+
+    def _as_httpx(self, request: WireRequest) -> httpx.Request:
+        """The same request for a stock transport."""
+        fields = list(request.headers)
+        for line in self._fixed.splitlines():
+            name, _, value = line.partition(": ")
+            fields.append((name, value))
+        origin = self._origin
+        url = f"{origin.scheme}://{origin.authority}{self._prefix}{request.target}"
+        return httpx.Request(request.method, url, headers=fields, content=request.body)
