@@ -1,0 +1,178 @@
+"""What the gateway must know of a Messages body before anyone answers it.
+
+The law of this module: the client's bytes are the request. Routing replaces the model's
+value and removes members meant for the gateway, and every other byte stays as it came,
+so a body that is forwarded means upstream exactly what it meant here. Edits go by the
+offsets that strict parsing proved, never by searching for text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from vai.codec import json
+from vai.codec.json import Member
+from vai.errors import InvalidRequest
+
+__all__ = ["VAI_FIELDS", "Envelope", "read", "rewrite", "with_model", "without"]
+
+VAI_FIELDS = ("voice", "output", "output_format", "extensions", "provider_keys")
+"""Top-level members that are VAI's own: a provider would refuse them."""
+
+MAX_PROVIDER_KEYS = 32
+"""Entries of `provider_keys`; there are far fewer providers."""
+
+
+class Envelope(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """The members that steer the gateway, and where every member stands.
+
+    Attributes:
+        model: as the client wrote it, prefix or alias included.
+        stream: whether the answer is an event stream; absent or null is False.
+        max_tokens: at least 1; None when absent or null.
+        provider_keys: the caller's own credentials by the provider name they gave.
+            Secrets: no text form of an envelope shows them.
+        vai_fields: which of `VAI_FIELDS` are present, in that order.
+        value: the whole body parsed, but for `provider_keys`.
+        members: where each top-level member stands in the body.
+        size: length of the body in bytes; edits of any other body are refused.
+    """
+
+    model: str
+    stream: bool
+    max_tokens: int | None
+    provider_keys: dict[str, str] | None
+    vai_fields: tuple[str, ...]
+    value: dict[str, Any]
+    members: dict[str, Member]
+    size: int
+
+    def __repr__(self) -> str:
+        # The payload is as private as the keys, and a repr lands in logs and tracebacks.
+        keys = len(self.provider_keys or ())
+        return (
+            f"Envelope(model={self.model!r}, stream={self.stream}, max_tokens={self.max_tokens}, "
+            f"provider_keys=<{keys} hidden>, vai_fields={self.vai_fields}, size={self.size})"
+        )
+
+    def __rich_repr__(self) -> Any:
+        # msgspec gives every Struct one that lists all fields; rich prefers it to __repr__.
+        yield repr(self)
+
+
+def read(body: bytes) -> Envelope:
+    """Read the envelope of a Messages body.
+
+    Raises:
+        InvalidRequest: the body is not strict JSON (see `vai.codec.json`), or one of the
+            members above is missing or of a wrong type; `param` names it.
+    """
+    value, members = json.load_members(body)
+    model = value.get("model")
+    if type(model) is not str or not model:
+        raise _refusal("model", "must be a non-empty string")
+    vai_fields = tuple([name for name in VAI_FIELDS if name in value])
+    return Envelope(
+        model=model,
+        stream=_optional(value, "stream", bool, "a boolean") or False,
+        max_tokens=_max_tokens(value),
+        provider_keys=_provider_keys(value) if "provider_keys" in value else None,
+        vai_fields=vai_fields,
+        value=value,
+        members=members,
+        size=len(body),
+    )
+
+
+def with_model(body: bytes, envelope: Envelope, model: str) -> bytes:
+    """`body` with the value of its top-level ``model`` replaced, all else untouched."""
+    return rewrite(body, envelope, model=model)
+
+
+def without(body: bytes, envelope: Envelope, name: str) -> bytes:
+    """`body` without its top-level member `name`; the same bytes when there is none."""
+    return rewrite(body, envelope, drop=name)
+
+
+def rewrite(
+    body: bytes, envelope: Envelope, *, model: str | None = None, drop: str | None = None
+) -> bytes:
+    """Replace the model's value, cut the member `drop`, or both, in one copy.
+
+    Raises:
+        ValueError: `envelope` was not read from a body of this length, or `drop` is
+            ``model``, without which there is no request.
+    """
+    if len(body) != envelope.size:
+        raise ValueError("the envelope belongs to another body")
+    if drop == "model":
+        raise ValueError("the model cannot be cut")
+    edits: list[tuple[int, int, bytes]] = []
+    if model is not None:
+        place = envelope.members["model"]
+        edits.append((place.value, place.end, json.dumps(model)))
+    if drop is not None and drop in envelope.members:
+        start, end = _cut(envelope.members, drop)
+        edits.append((start, end, b""))
+    pieces: list[bytes] = []
+    at = 0
+    for start, end, text in sorted(edits):
+        pieces += (body[at:start], text)
+        at = end
+    pieces.append(body[at:])
+    return b"".join(pieces)
+
+
+def _cut(members: dict[str, Member], name: str) -> tuple[int, int]:
+    """The bytes to remove so that one comma goes with the member, if there is any."""
+    order = list(members)
+    index = order.index(name)
+    place = members[name]
+    if index > 0:
+        return members[order[index - 1]].end, place.end
+    if len(order) > 1:
+        return place.key, members[order[1]].key
+    return place.key, place.end
+
+
+T = TypeVar("T")
+
+
+def _optional(value: dict[str, Any], name: str, kind: type[T], words: str) -> T | None:
+    found = value.get(name)
+    # An exact match: True is an int to isinstance.
+    if found is None or type(found) is kind:
+        return found
+    raise _refusal(name, f"must be {words}")
+
+
+def _max_tokens(value: dict[str, Any]) -> int | None:
+    found = _optional(value, "max_tokens", int, "an integer")
+    if found is not None and found < 1:
+        raise _refusal("max_tokens", "must be at least 1")
+    return found
+
+
+# A key becomes a header value upstream; what no header may carry is refused here,
+# before any library can quote it in an error.
+_KEY = re.compile(r"[\x21-\x7e]{1,4096}")
+
+
+def _provider_keys(value: dict[str, Any]) -> dict[str, str] | None:
+    """Take the keys out of `value`: what is left may be translated, logged, kept."""
+    found = value.pop("provider_keys")
+    if found is None:
+        return None
+    if type(found) is not dict or len(found) > MAX_PROVIDER_KEYS:
+        raise _refusal("provider_keys", f"must be an object of at most {MAX_PROVIDER_KEYS} keys")
+    for key in found.values():
+        if type(key) is not str or not _KEY.fullmatch(key):
+            raise _refusal("provider_keys", "must map names to printable ASCII without blanks")
+    return found
+
+
+def _refusal(name: str, rule: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} {rule}", param=name)

@@ -1,0 +1,173 @@
+"""The strict guard of HTTP/1.1 request heads.
+
+The law of this module: a head passes only if every HTTP implementation between the
+client and us would cut the same message out of the connection. What RFC 9112 forbids
+is refused, and so is what it merely allows when peers are known to disagree about it.
+After a refusal the connection must be closed: nothing behind a bad head can be trusted.
+
+A head is the request line and the header lines joined by CRLF, *without* the CRLFCRLF
+that ends it: what Sanic's ``http.lifecycle.read_head`` signal delivers as ``head``. The
+signal comes after Sanic split the request line at its spaces (a failure there is its own
+400) and before it looks at any header, so a bare line without spaces never gets here.
+
+Stricter than the RFCs, on purpose:
+
+- no request with Transfer-Encoding (411): a body has a Content-Length or is not read;
+- origin-form targets only, ``*`` with OPTIONS aside, and none that starts with ``//``;
+- field values are printable ASCII and tabs; obs-text is refused;
+- a repeated Content-Length is refused even when the values agree;
+- HTTP/1.0 may leave Host out, nothing else may; Host has no percent-encoding;
+- a WebSocket handshake has no body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check"]
+
+MAX_HEAD = 16 * 1024
+"""Bytes of a head."""
+
+MAX_HEADERS = 100
+"""Header lines of a head."""
+
+MAX_TARGET = 8 * 1024
+"""Bytes of a request target."""
+
+
+class Refusal(NamedTuple):
+    """Why a head is refused. `message` never quotes it; `code` is stable."""
+
+    status: int
+    code: str
+    message: str
+
+
+# RFC 9110 5.6.2: token = 1*tchar
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+# RFC 9112 3.2.1: origin-form = absolute-path [ "?" query ], in the letters of RFC 3986 3.3
+# and 3.4. Brackets in the query are not in that grammar, but every browser sends them.
+_PCT = rb"%[0-9A-Fa-f]{2}"
+_PATH = rb"/(?!/)(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]++|" + _PCT + rb")*+"
+_QUERY = rb"(?:\?(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]++|" + _PCT + rb")*+)?+"
+# RFC 9112 3.2.4: asterisk-form is for OPTIONS alone.
+_TARGET = _PATH + _QUERY
+# RFC 9112 3: request-line = method SP request-target SP HTTP-version; single spaces.
+_LINE = rb"(?:OPTIONS \*|" + _TOKEN + rb" " + _TARGET + rb") HTTP/1\.[01]"
+# RFC 9112 5: field-line = field-name ":" OWS field-value OWS; 5.1: no space before the
+# colon; 5.2: no obs-fold. RFC 9110 5.5: field-vchar, SP and HTAB; no CR, LF, NUL.
+_FIELD = rb"\r\n" + _TOKEN + rb":[\t\x20-\x7e]*+"
+_HEAD = re.compile(_LINE + rb"(?:" + _FIELD + rb"){0,%d}+" % MAX_HEADERS)
+
+# The fields that decide where a message ends and to whom it is addressed.
+_DECIDING = re.compile(
+    rb"\r\n(host|content-length|transfer-encoding|expect|upgrade):[ \t]*+([^\r]*)", re.IGNORECASE
+)
+# RFC 9110 7.2, RFC 3986 3.2.2: Host = uri-host [ ":" port ], here a name or IP literal.
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?[ \t]*")
+# RFC 9110 8.6: Content-Length = 1*DIGIT; 19 digits always fit 64 bits.
+_LENGTH = re.compile(rb"[0-9]{1,19}[ \t]*")
+
+
+def check(head: bytes) -> Refusal | None:
+    """Judge a request head; None lets it pass."""
+    if len(head) > MAX_HEAD:
+        return _TOO_LARGE
+    if len(head) > MAX_TARGET and any(len(part) > MAX_TARGET for part in head.split(b" ", 2)[:2]):
+        return _LONG_TARGET
+    if _HEAD.fullmatch(head) is None:
+        return _diagnose(head)
+    fields: dict[bytes, bytes] = {}
+    for name, value in _DECIDING.findall(head):
+        name = name.lower()
+        if name in fields:
+            if name != b"upgrade":
+                return _REPEATED[name]
+            # A list over several lines is one list: RFC 9110 5.3.
+            value = fields[name] + b"," + value
+        fields[name] = value
+    host = fields.get(b"host")
+    if host is None:
+        # RFC 9112 3.2: a server must answer 400 to an HTTP/1.1 request without Host.
+        if b" HTTP/1.1" in head.partition(b"\r\n")[0]:
+            return _NO_HOST
+    elif _HOST.fullmatch(host) is None:
+        return _BAD_HOST
+    if len(fields) > 1 or host is None:
+        return _framing(fields)
+    return None
+
+
+def _framing(fields: dict[bytes, bytes]) -> Refusal | None:
+    """RFC 9112 6: where the body ends, told once and in one way."""
+    length = fields.get(b"content-length")
+    if b"transfer-encoding" in fields:
+        # RFC 9112 6.1: both together is how requests are smuggled.
+        return _CHUNKED if length is None else _TWO_LENGTHS
+    if length is not None and _LENGTH.fullmatch(length) is None:
+        return _BAD_LENGTH
+    expect = fields.get(b"expect")
+    # RFC 9110 10.1.1: any other expectation may be answered with 417.
+    if expect is not None and expect.rstrip(b" \t").lower() != b"100-continue":
+        return _EXPECTATION
+    upgrade = fields.get(b"upgrade", b"").lower()
+    if b"websocket" in upgrade and length is not None and int(length) > 0:
+        return _UPGRADE_BODY
+    return None
+
+
+_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_NAME = re.compile(_TOKEN)
+_ORIGIN = re.compile(_TARGET)
+
+
+def _diagnose(head: bytes) -> Refusal:
+    """Say what is wrong with a head that the grammar refused."""
+    line, *fields = head.split(b"\r\n")
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        return _BAD_LINE
+    method, target, version = parts
+    if _NAME.fullmatch(method) is None:
+        return _BAD_LINE
+    if _VERSION.fullmatch(version) is None:
+        return _BAD_LINE
+    if version not in (b"HTTP/1.0", b"HTTP/1.1"):
+        return _BAD_VERSION
+    if _ORIGIN.fullmatch(target) is None and (method, target) != (b"OPTIONS", b"*"):
+        return _BAD_TARGET
+    if len(fields) > MAX_HEADERS:
+        return _TOO_MANY
+    for field in fields:
+        name, colon, _ = field.partition(b":")
+        if not colon or _NAME.fullmatch(name) is None:
+            return _BAD_NAME
+    # The request line and the names are sound, so a value is not.
+    return _BAD_VALUE
+
+
+_TOO_LARGE = Refusal(431, "head_too_large", f"The request head exceeds {MAX_HEAD} bytes")
+_TOO_MANY = Refusal(431, "too_many_headers", f"More than {MAX_HEADERS} header lines")
+_LONG_TARGET = Refusal(414, "target_too_long", f"The request target exceeds {MAX_TARGET} bytes")
+_BAD_LINE = Refusal(400, "bad_request_line", "Malformed request line")
+_BAD_VERSION = Refusal(505, "http_version", "Only HTTP/1.1 and HTTP/1.0 are served")
+_BAD_TARGET = Refusal(400, "bad_target", "The request target must be a path of plain URI letters")
+_BAD_NAME = Refusal(400, "bad_header_name", "Malformed header line")
+_BAD_VALUE = Refusal(400, "bad_header_value", "A header value has a character that is not allowed")
+_NO_HOST = Refusal(400, "host_missing", "The Host header is required")
+_TWO_HOSTS = Refusal(400, "host_repeated", "More than one Host header")
+_BAD_HOST = Refusal(400, "bad_host", "Malformed Host header")
+_BAD_LENGTH = Refusal(400, "bad_content_length", "Content-Length must be plain digits")
+_TWO_LENGTHS = Refusal(400, "ambiguous_length", "The length of the body is told more than once")
+_CHUNKED = Refusal(411, "length_required", "Send a Content-Length; Transfer-Encoding is not served")
+_EXPECTATION = Refusal(417, "expectation", "The only expectation served is 100-continue")
+_UPGRADE_BODY = Refusal(400, "upgrade_with_body", "A WebSocket handshake has no body")
+
+_REPEATED = {
+    b"host": _TWO_HOSTS,
+    b"content-length": _TWO_LENGTHS,
+    b"transfer-encoding": _TWO_LENGTHS,
+    b"expect": _EXPECTATION,
+}

@@ -1,0 +1,225 @@
+"""Strict JSON at the door: what two parsers could read differently is refused.
+
+The law of this module: a document that passes means the same to every conforming
+parser, here and upstream, and costs no parser more than it is long. RFC 8259 leaves
+four things open that attackers use: nesting depth, the size of numbers, repeated
+names and broken Unicode. All four are closed here:
+
+- at most `MAX_DEPTH` containers inside each other;
+- at most `MAX_DIGITS` digits before the point, and no number beyond a double;
+- no name twice in the top-level object, however it is spelt (the members there steer
+  routing and billing; below it the provider is the judge, and a body may be large);
+- UTF-8 only, no byte order mark, no lone surrogate, raw or escaped.
+
+The full parse is orjson's. It costs less than any scan in Python that skips strings
+(at 107 KB: splitting at quotes 110 to 440 us, a regular expression 400 to 600 us,
+the parse 30 to 90 us), so a body that is only forwarded is proven by parsing it too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import orjson
+
+from vai.errors import InvalidRequest
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "MAX_MEMBERS",
+    "Member",
+    "check",
+    "dumps",
+    "load_members",
+    "load_object",
+    "loads",
+    "members",
+]
+
+MAX_DEPTH = 64
+"""Containers inside each other, the outermost counted."""
+
+MAX_DIGITS = 20
+"""Digits of an integer; enough for every 64-bit value."""
+
+MAX_MEMBERS = 1024
+"""Members of the top-level object."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """Where one top-level member stands: byte offsets into the body it was read from."""
+
+    key: int
+    value: int
+    end: int
+
+
+def loads(data: bytes) -> Any:
+    """Parse one JSON document of any type.
+
+    Raises:
+        InvalidRequest: the document breaks a rule of this module. The message starts
+            with ``Invalid JSON:`` and never quotes the document.
+    """
+    value = _parse(data)
+    if type(value) is dict:
+        members(data)
+    return value
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """Parse one JSON document that must be an object. Raises as `loads` does."""
+    return load_members(data)[0]
+
+
+def load_members(data: bytes) -> tuple[dict[str, Any], dict[str, Member]]:
+    """Parse one object and locate its members. Raises as `loads` does."""
+    value = _parse(data)
+    if type(value) is not dict:
+        raise _invalid("the top level must be an object")
+    return value, members(data)
+
+
+def check(data: bytes) -> None:
+    """Prove that `data` is an object that `load_object` would accept. Raises as it does."""
+    load_members(data)
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON of plain values.
+
+    Raises:
+        TypeError: `value` has no JSON form: a foreign type, a lone surrogate, an
+            integer beyond 64 bits, or nesting beyond what the encoder allows.
+    """
+    return orjson.dumps(value)
+
+
+def members(data: bytes) -> dict[str, Member]:
+    """The top-level members of an object that `loads` accepts, by name, in their order.
+
+    A first pass yields each distinct name with the raw text of its value. Walking the
+    body with those texts then meets every member exactly where it stands, unless one
+    was swallowed by a later member of the same name: then the walk cannot come out.
+
+    Raises:
+        InvalidRequest: a name occurs twice, or there are more than `MAX_MEMBERS`.
+    """
+    try:
+        texts = _TEXTS.decode(data)
+    except msgspec.DecodeError:
+        raise _invalid("the top level must be a well-formed object") from None
+    if len(texts) > MAX_MEMBERS:
+        raise _invalid(f"more than {MAX_MEMBERS} members at the top level")
+    found: dict[str, Member] = {}
+    at = 0
+    for name, raw in texts.items():
+        text = bytes(raw)
+        match = _NAME.match(data, at)
+        if match is None or not _spells(match[1], name):
+            raise _twice()
+        start = match.end()
+        if not data.startswith(text, start):
+            raise _twice()
+        at = start + len(text)
+        found[name] = Member(match.start(1), start, at)
+    if texts and _CLOSING.match(data, at) is None:
+        raise _twice()
+    return found
+
+
+_TEXTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WS = rb"[ \t\r\n]*+"
+_NAME = re.compile(
+    _WS + rb"[{,]" + _WS + rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")' + _WS + rb":" + _WS, re.DOTALL
+)
+_CLOSING = re.compile(_WS + rb"\}" + _WS + rb"\Z")
+
+
+def _spells(quoted: bytes, name: str) -> bool:
+    """Whether the quoted text is `name`, possibly written with escapes."""
+    if b"\\" in quoted:
+        return bool(orjson.loads(quoted) == name)
+    return quoted[1:-1] == name.encode()
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # The parser's own text is dropped with the exception: it carries the document.
+        pass
+    else:
+        _prove_depth_and_numbers(value, data)
+        return value
+    raise _invalid(_reason(data))
+
+
+def _prove_depth_and_numbers(value: Any, data: bytes) -> None:
+    """Walk `value` level by level: its levels are its depth, its large floats are suspects.
+
+    The parser turns an integer beyond 64 bits into a float, so a number of more than
+    `MAX_DIGITS` digits can only be hiding behind a float of at least 10 ** `MAX_DIGITS`.
+    """
+    level = [value]
+    huge = False
+    for _ in range(MAX_DEPTH + 1):
+        nested = False
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                continue
+            if kind is dict:
+                nested = True
+                below.extend(item.values())
+            elif kind is list:
+                nested = True
+                below.extend(item)
+            elif kind is float and not -_HUGE < item < _HUGE:
+                huge = True
+        if not nested:
+            break
+        level = below
+    else:
+        raise _invalid(f"nested deeper than {MAX_DEPTH} levels")
+    if huge:
+        _prove_digits(data)
+
+
+_HUGE = 10.0**MAX_DIGITS
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_LONG = re.compile(rb"(?<![.\d])\d{%d}" % (MAX_DIGITS + 1))
+
+
+def _prove_digits(data: bytes) -> None:
+    """Exact, for the rare body with a huge number: 1e20 is fine, its 21 digits are not."""
+    if _LONG.search(data) and _LONG.search(_STRING.sub(b'""', data)):
+        raise _invalid(f"an integer has more than {MAX_DIGITS} digits")
+
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def _reason(data: bytes) -> str:
+    """Why the parser refused, in words of ours; only for the message."""
+    if not data.strip(b" \t\r\n"):
+        return "the body is empty"
+    if data.startswith(_BOM):
+        return "a byte order mark is not allowed"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "the body is not valid UTF-8"
+    return "the body is not well-formed, or its depth or a number is out of range"
+
+
+def _invalid(reason: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid JSON: {reason}")
+
+
+def _twice() -> InvalidRequest:
+    return _invalid("a member of the top-level object occurs twice")

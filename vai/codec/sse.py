@@ -1,0 +1,222 @@
+"""Event streams: bytes to events, bytes to whole frames, events to bytes.
+
+The law of this module: how the bytes were cut into chunks is invisible, and no chunk is
+looked at more often than its length warrants. The rules of the format are those of the
+HTML standard, section 9.2.6; three are wider here because providers need it: an event
+at the end of the stream counts without its blank line, `data` is kept as bytes (the
+JSON parser that reads it proves its UTF-8), and a frame may be as long as `MAX_FRAME`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vai.errors import UpstreamBroken
+
+__all__ = ["MAX_FRAME", "PING", "FrameSplitter", "SseDecoder", "comment", "encode", "frames"]
+
+MAX_FRAME = 64 * 1024 * 1024
+"""Bytes of one frame: an image arrives as one line."""
+
+PING = b": ping\n\n"
+"""A comment frame; keeps a silent connection alive and is ignored by every reader."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseDecoder:
+    """Decodes one stream. Events are ``(event, data)``; an unnamed event is ``message``.
+
+    `fault` is set when a frame grows beyond the limit; everything after it is ignored.
+    """
+
+    __slots__ = ("_after_cr", "_limit", "_started", "_tail", "fault")
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self.fault: UpstreamBroken | None = None
+        self._limit = max_frame
+        # The incomplete frame, its line ends already "\n". A bytearray, because a long
+        # line fed in small chunks must not be copied for each of them.
+        self._tail = bytearray()
+        self._started = False
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        """The events that `chunk` completes, in order."""
+        if self.fault is not None or not chunk:
+            return []
+        if self._after_cr or b"\r" in chunk:
+            chunk = self._unify(chunk)
+        tail = self._tail
+        if not tail and (cut := chunk.rfind(b"\n\n")) >= 0:
+            block, rest = chunk[:cut], chunk[cut + 2 :]
+            if rest:
+                tail += rest
+        else:
+            seam = max(0, len(tail) - 1)
+            tail += chunk
+            cut = tail.rfind(b"\n\n", seam)
+            if cut < 0:
+                self._bound()
+                return []
+            block = bytes(tail[:cut])
+            del tail[: cut + 2]
+        events = self._decode(block)
+        self._bound()
+        return events
+
+    def end(self) -> list[tuple[str, bytes]]:
+        """The event that the end of the stream completes, if any."""
+        if self.fault is not None:
+            return []
+        rest = bytes(self._tail)
+        self._tail.clear()
+        return self._decode(rest.rstrip(b"\n"))
+
+    def _bound(self) -> None:
+        # One byte of grace: the line end of a frame that just fits.
+        if len(self._tail) > self._limit + 1:
+            self._break()
+
+    def _unify(self, chunk: bytes) -> bytes:
+        """Turn CRLF and CR into LF; a CRLF may be cut in two."""
+        if self._after_cr and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+            self._after_cr = False
+            if not chunk:
+                return chunk
+        self._after_cr = chunk[-1:] == b"\r"
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _decode(self, block: bytes) -> list[tuple[str, bytes]]:
+        if not self._started:
+            # The tail holds a stream's beginning back, so the first block has its first bytes.
+            self._started = True
+            block = block.removeprefix(_BOM)
+        events: list[tuple[str, bytes]] = []
+        limited = len(block) > self._limit
+        for frame in block.split(b"\n\n"):
+            if limited and len(frame) > self._limit:
+                self._break()
+                break
+            # The two frames that nearly all streams consist of are cut in place.
+            if frame[:6] == b"data: ":
+                if b"\n" not in frame:
+                    events.append(("message", frame[6:]))
+                    continue
+            elif frame[:7] == b"event: ":
+                name, _, rest = frame[7:].partition(b"\n")
+                if name and rest[:6] == b"data: " and b"\n" not in rest:
+                    events.append((name.decode(errors="replace"), rest[6:]))
+                    continue
+            _decode_frame(frame, events)
+        return events
+
+    def _break(self) -> None:
+        self._tail.clear()
+        self.fault = UpstreamBroken(f"The provider sent an event of more than {self._limit} bytes")
+
+
+def _decode_frame(frame: bytes, events: list[tuple[str, bytes]]) -> None:
+    """Decode one frame line by line and append its event, if it has data."""
+    event = b""
+    data: list[bytes] = []
+    for line in frame.split(b"\n"):
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value
+    if data:
+        events.append((event.decode(errors="replace") or "message", b"\n".join(data)))
+
+
+# Atomic, so that a CRLF can never be read as two line ends.
+_LINE_END = rb"(?>\r\n|\n|\r)"
+_BLANK = re.compile(_LINE_END + _LINE_END)
+
+
+class FrameSplitter:
+    """Cuts a stream behind its last blank line so that it can be forwarded frame by frame.
+
+    What `feed` returned so far plus `rest()` is exactly what was fed. `fault` is set when
+    a frame grows beyond the limit; nothing is returned from then on.
+    """
+
+    __slots__ = ("_limit", "_tail", "fault")
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self.fault: UpstreamBroken | None = None
+        self._limit = max_frame
+        self._tail = bytearray()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes up to and with the last blank line; b"" when there is none yet."""
+        if self.fault is not None:
+            return b""
+        tail = self._tail
+        if not tail and chunk.endswith(b"\n\n"):
+            return chunk
+        seam = max(0, len(tail) - 3)
+        tail += chunk
+        cut = _last_blank(tail, seam)
+        whole = bytes(tail[:cut])
+        del tail[:cut]
+        if len(tail) > self._limit:
+            self.fault = UpstreamBroken(
+                f"The provider sent an event of more than {self._limit} bytes"
+            )
+        return whole
+
+    def rest(self) -> bytes:
+        """The incomplete frame that is held back."""
+        return bytes(self._tail)
+
+
+def _last_blank(data: bytearray, start: int) -> int:
+    """The offset behind the last blank line at or after `start`; 0 when there is none."""
+    cut = data.rfind(b"\n\n", start) + 2
+    if data.find(b"\r", start) >= 0:
+        # A blank line is two line ends in a row, and CRLF is one line end, not two.
+        cut = max(cut, data.rfind(b"\n\r", start) + 2, data.rfind(b"\r\r", start) + 2)
+        if cut > 1 and data[cut - 1 : cut + 1] == b"\r\n":
+            cut += 1
+    return cut if cut > 1 else 0
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """The frames of `data`, each with its blank line; what is incomplete comes last.
+
+    Their concatenation is `data`.
+    """
+    at = 0
+    if b"\r" in data:
+        for match in _BLANK.finditer(data):
+            yield data[at : match.end()]
+            at = match.end()
+    else:
+        while (cut := data.find(b"\n\n", at) + 2) > 1:
+            yield data[at:cut]
+            at = cut
+    if at < len(data):
+        yield data[at:]
+
+
+def encode(event: str, data: bytes) -> bytes:
+    """One frame: its name, then its data, a line of data for each line of `data`.
+
+    Raises:
+        ValueError: `event` contains a line end.
+    """
+    if "\n" in event or "\r" in event:
+        raise ValueError("an event name is one line")
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+
+
+def comment(text: str) -> bytes:
+    """A comment frame, one comment line for each line of `text`."""
+    return b"".join([b": %b\n" % line.encode() for line in text.splitlines()] or [b":\n"]) + b"\n"
