@@ -66,8 +66,13 @@ class Lane(Protocol[T_co]):
         ...
 
     @property
+    def failed(self) -> bool:
+        """Whether the upstream ended its answer with an error that has been passed on as it was."""
+        ...
+
+    @property
     def fault(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has."""
+        """Why the stream failed, once it has, and the caller must still be told."""
         ...
 
     def request(self) -> WireRequest:
@@ -169,10 +174,15 @@ class Exchange(Generic[T]):
                 outcome=self._outcome(error),
                 usage=usage,
                 estimated=estimated,
-                duration=self._clock() - self._began,
+                duration=self.elapsed,
                 first_token=self._first_token,
             )
         )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the exchange began."""
+        return self._clock() - self._began
 
     async def open(self) -> Answer[T]:
         """Start the exchange and wait for the first batch of its answer.
@@ -234,7 +244,7 @@ class Exchange(Generic[T]):
             data = await self._piece()
             batch = lane.feed(data) if data else lane.end()
             if self._first_token is None and lane.started:
-                self._first_token = self._clock() - self._began
+                self._first_token = self.elapsed
             if batch is not None:
                 return batch
 
@@ -281,6 +291,8 @@ class Exchange(Generic[T]):
         if error is None:
             if self._was_rejected:
                 return "rejected"
+            if self._lane.failed:
+                return "upstream_failed"
             return "completed" if self._was_answered else "client_left"
         if isinstance(error, UpstreamFault):
             return "rejected" if self._was_rejected else "upstream_failed"

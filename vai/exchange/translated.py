@@ -46,8 +46,10 @@ class Translated(Generic[T]):
         self._wire = adapter.request(ask)
         self._generated = 0
         self._deltas = 0
+        self.verbatim = False
         self.streaming = ask.stream
         self.started = False
+        self.failed = False
 
     @property
     def usage(self) -> Usage:

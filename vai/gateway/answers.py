@@ -1,0 +1,78 @@
+"""The head of an answer: which headers go with it, and how a failure is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import orjson
+from sanic.response import HTTPResponse
+
+from vai.errors import AuthenticationFailed, VaiError
+from vai.exchange.conduct import Settlement
+from vai.gateway.call import Call
+from vai.policy.headers import from_upstream
+from vai.types.message import Usage
+
+__all__ = ["error_frame", "failure", "headers_for", "usage_headers"]
+
+
+def headers_for(
+    call: Call, upstream: Mapping[str, str] | None = None, dropped: list[str] | None = None
+) -> dict[str, str]:
+    """The headers every answer of an exchange carries.
+
+    `upstream` are the fields of a verbatim answer, which go back to the caller; a
+    translated one has none. `dropped` are the request fields the target could not take.
+    """
+    headers = dict(from_upstream(upstream)) if upstream is not None else {}
+    headers["x-request-id"] = call.request_id
+    headers.setdefault("request-id", call.request_id)
+    if call.route is not None:
+        headers["x-model"] = call.route.name
+    if call.simulated:
+        headers["x-vai-simulated"] = "true"
+    if dropped:
+        headers["x-vai-dropped"] = ",".join(dropped[:64])
+    return headers
+
+
+def usage_headers(usage: Usage, duration: float) -> dict[str, str]:
+    """Counters and time of a JSON answer. `duration` in seconds."""
+    headers = {"x-duration-ms": str(round(duration * 1000))}
+    if usage.input_tokens is not None:
+        headers["x-input-tokens"] = str(usage.input_tokens)
+    if usage.output_tokens is not None:
+        headers["x-output-tokens"] = str(usage.output_tokens)
+        if usage.input_tokens is not None:
+            headers["x-total-tokens"] = str(usage.input_tokens + usage.output_tokens)
+    return headers
+
+
+def failure(error: VaiError, call: Call) -> HTTPResponse:
+    """`error` as the answer to a request of which no byte has been answered."""
+    call.status, call.error_type = error.status, error.type
+    headers = {"x-request-id": call.request_id, "request-id": call.request_id}
+    if error.retry_after:
+        headers["retry-after"] = str(math.ceil(error.retry_after))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    if error.upstream_request_id is not None:
+        headers["x-vai-upstream-id"] = error.upstream_request_id
+    if isinstance(error, AuthenticationFailed) and error.code is None:
+        headers["www-authenticate"] = "Bearer"
+    if call.simulated:
+        headers["x-vai-simulated"] = "true"
+    body = orjson.dumps(error.to_wire(call.request_id))
+    return HTTPResponse(body, error.status, headers, "application/json")
+
+
+def error_frame(error: VaiError, call: Call) -> bytes:
+    """`error` as the last frame of a stream that has begun."""
+    call.error_type = error.type
+    return b"event: error\ndata: %b\n\n" % orjson.dumps(error.to_wire(call.request_id))
+
+
+def outcome_status(settlement: Settlement | None) -> int:
+    """The status to log when the caller left before there was one (nginx's 499)."""
+    return 499 if settlement is None or settlement.outcome == "client_left" else 500

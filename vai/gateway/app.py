@@ -1,0 +1,81 @@
+"""The Sanic application, put together.
+
+Runs in every process that Sanic starts: main imports it to learn of the app, each worker
+imports it again. So nothing here opens a file or a socket; that happens in the listeners,
+in the process that needs it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import ujson
+from sanic import Sanic
+
+from vai.config import Settings, load
+from vai.gateway import cors, drain, failures, manager, repairs, workers
+from vai.gateway.routes.health import health, ready, root
+from vai.gateway.routes.messages import create_message
+from vai.gateway.service import Service
+from vai.io import log
+from vai.io.providers import Providers
+
+__all__ = ["create_app"]
+
+_REQUEST_TIMERS_ARE_OURS = 24 * 3600
+"""RESPONSE_TIMEOUT is one timer for the first byte, for gaps and for slow readers. VAI has one
+for each, so Sanic's is set beyond them all."""
+
+
+def create_app(settings: Settings | None = None) -> Sanic:  # type: ignore[type-arg]
+    """The application for `settings`, or for those that files and environment give.
+
+    Raises:
+        ConfigError: the settings cannot be served with.
+    """
+    settings = settings or load()
+    log.configure(settings.observability.logging.level, settings.observability.logging.format)
+    app: Sanic = Sanic(  # type: ignore[type-arg]
+        "vai",
+        configure_logging=False,
+        dumps=partial(ujson.dumps, ensure_ascii=False, escape_forward_slashes=False),
+    )
+    app.config.update(
+        {
+            "ACCESS_LOG": False,
+            "MOTD": False,
+            "FALLBACK_ERROR_FORMAT": "json",
+            "RESPONSE_TIMEOUT": _REQUEST_TIMERS_ARE_OURS,
+            "REQUEST_TIMEOUT": settings.head_timeout,
+            "KEEP_ALIVE_TIMEOUT": settings.keep_alive,
+            "GRACEFUL_SHUTDOWN_TIMEOUT": 2,
+            "REQUEST_MAX_SIZE": settings.max_request_body_bytes,
+            "REAL_IP_HEADER": None,
+            "PROXIES_COUNT": None,
+        }
+    )
+    app.ctx.settings = settings
+    _add_routes(app)
+    cors.attach(app, settings.cors.allowed_origins)
+    failures.install(app)
+    _add_service(app, settings)
+    return app
+
+
+def _add_routes(app: Sanic) -> None:  # type: ignore[type-arg]
+    app.add_route(root, "/", methods=["GET", "HEAD"])
+    app.add_route(health, "/health", methods=["GET", "HEAD"])
+    app.add_route(ready, "/readyz", methods=["GET", "HEAD"])
+    for path in ("/v1/messages", "/messages"):
+        name = "messages" + path.replace("/", "_")
+        app.add_route(create_message, path, methods=["POST"], name=name)
+
+
+def _add_service(app: Sanic, settings: Settings) -> None:  # type: ignore[type-arg]
+    @app.before_server_start
+    async def open_service(app: Sanic) -> None:  # type: ignore[type-arg]
+        app.ctx.service = Service(settings, Providers(settings), app.ctx.inflight)
+
+    @app.after_server_stop
+    async def close_service(app: Sanic) -> None:  # type: ignore[type-arg]
+        await app.ctx.service.aclose()

@@ -1,0 +1,75 @@
+"""Who is calling.
+
+The law of this module: identification is a total function of the presented key and the
+configured keys. It does no I/O, and a key exists here only as its HMAC digest, so the
+time it takes says nothing about how much of a guess was right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+
+from vai.config import Settings
+from vai.errors import AuthenticationFailed
+
+__all__ = ["Identity", "Keyring"]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The caller, as limits, logs and settings name it. Never its key."""
+
+    user_id: str
+    key_name: str
+
+
+_ANONYMOUS = Identity("anonymous", "none")
+_PASSTHROUGH = Identity("passthrough", "none")
+
+
+class Keyring:
+    """The configured keys and the mode they are used in."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.mode = settings.auth.mode
+        # Keyed anew in each process: a digest is worth nothing outside of it.
+        self._pepper = secrets.token_bytes(32)
+        self._identities = {
+            self._digest(key.key.reveal()): Identity(
+                key.user_id or key.name or f"key_{number}", key.name or f"key_{number}"
+            )
+            for number, key in enumerate(settings.auth.api_keys, start=1)
+        }
+
+    def identify(self, headers: Mapping[str, str]) -> Identity:
+        """The caller that these request headers present.
+
+        Raises:
+            AuthenticationFailed: a key is needed and there is none, or it is not known.
+        """
+        if self.mode == "none":
+            return _ANONYMOUS
+        presented = _presented(headers)
+        if presented is None:
+            if self.mode == "passthrough":
+                return _PASSTHROUGH
+            raise AuthenticationFailed("Missing API key")
+        identity = self._identities.get(self._digest(presented))
+        if identity is None:
+            raise AuthenticationFailed("Invalid API key")
+        return identity
+
+    def _digest(self, key: str) -> bytes:
+        return hmac.digest(self._pepper, key.encode("utf-8", "surrogatepass"), hashlib.sha256)
+
+
+def _presented(headers: Mapping[str, str]) -> str | None:
+    """``Authorization: Bearer`` first, then ``x-api-key``."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key", "").strip() or None

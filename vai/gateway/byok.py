@@ -1,0 +1,67 @@
+"""Provider keys that callers bring along, and which key an exchange uses.
+
+A key in a header goes before one in the body, and both before the gateway's own. In
+passthrough mode the gateway's own are not looked at: whoever pays brought the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vai.errors import AuthenticationFailed
+from vai.io.secret import Secret
+
+__all__ = ["HEADER_PREFIX", "brought", "choose", "header_name", "missing"]
+
+HEADER_PREFIX = "x-provider-key-"
+
+_ALSO_SERVED_BY = {"oai-resp": "openai"}
+"""Provider -> the provider whose key serves it too, where none was brought for itself."""
+
+
+def brought(
+    headers: Iterable[tuple[str, str]], body: Mapping[str, str] | None
+) -> dict[str, Secret]:
+    """Provider name -> key, for the keys in a request's headers and body.
+
+    Raises:
+        InvalidRequest: a value cannot be a key; it is named, not quoted.
+    """
+    keys: dict[str, Secret] = {}
+    for name, value in headers:
+        if name.startswith(HEADER_PREFIX):
+            _put(keys, _provider(name.removeprefix(HEADER_PREFIX)), value, name)
+    for name, value in (body or {}).items():
+        _put(keys, _provider(name), value, f"provider_keys.{_provider(name)[:64]}")
+    return keys
+
+
+def choose(provider: str, keys: Mapping[str, Secret]) -> Secret | None:
+    """The brought key that serves `provider`."""
+    return keys.get(provider) or keys.get(_ALSO_SERVED_BY.get(provider, ""))
+
+
+def header_name(provider: str) -> str:
+    """The header that brings a key for `provider`, as it is written in documents."""
+    return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
+
+
+def missing(provider: str) -> AuthenticationFailed:
+    """There is no key for a provider that exists."""
+    return AuthenticationFailed(
+        f"No key for provider {provider}: bring one in {header_name(provider)}",
+        param=header_name(provider),
+        code="provider_key_missing",
+        provider=provider,
+    )
+
+
+def _provider(name: str) -> str:
+    normal = name.lower().replace("_", "-")
+    return "gemini" if normal == "google" else normal
+
+
+def _put(keys: dict[str, Secret], provider: str, value: str, place: str) -> None:
+    text = value.strip()
+    if text and provider not in keys:  # headers are read first and win
+        keys[provider] = Secret(text, place)

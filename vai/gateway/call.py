@@ -1,0 +1,100 @@
+"""One request as the gateway sees it, from its head to its log line."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any
+
+from sanic import Request
+
+from vai.exchange.conduct import Settlement
+from vai.gateway.auth import Identity
+from vai.policy.route import Route
+
+__all__ = ["Call"]
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Call:
+    """What becomes known of a request while it is served.
+
+    `request_id` is the caller's own where it is safe to repeat, else a new one.
+    """
+
+    __slots__ = (
+        "error_type",
+        "identity",
+        "method",
+        "path",
+        "peer",
+        "request_id",
+        "route",
+        "settlement",
+        "simulated",
+        "status",
+        "stop_reason",
+        "stream",
+    )
+
+    def __init__(self, request: Request) -> None:
+        self.request_id = request_id(request)
+        self.method: str = request.method
+        self.path: str = request.path
+        self.peer: str = request.ip
+        self.identity: Identity | None = None
+        self.route: Route | None = None
+        self.stream = False
+        self.simulated = False
+        self.status = 0
+        self.error_type: str | None = None
+        self.stop_reason: str | None = None
+        self.settlement: Settlement | None = None
+
+    def settled(self, settlement: Settlement) -> None:
+        """Take note of how the exchange ended."""
+        self.settlement = settlement
+
+    def log_line(self, duration: float) -> dict[str, Any]:
+        """The request's line in the log: names and figures, never content. `duration` in seconds."""
+        line: dict[str, Any] = {
+            "event": "request_complete",
+            "request_id": self.request_id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "stream": self.stream,
+            "duration_ms": round(duration * 1000, 1),
+            "user_id": self.identity.user_id if self.identity else None,
+            "ip": self.peer,
+        }
+        if self.route is not None:
+            line["provider"] = self.route.row.id
+            line["model"] = self.route.name[:256]
+        if self.error_type is not None:
+            line["error_type"] = self.error_type
+        if self.settlement is not None:
+            _add_settlement(line, self.settlement)
+        return line
+
+
+def request_id(request: Request) -> str:
+    """The caller's ``X-Request-ID`` where it is safe to repeat, else a new id."""
+    offered = request.headers.get("x-request-id")
+    if offered is not None and _SAFE_ID.fullmatch(offered):
+        return str(offered)
+    return "req_" + secrets.token_hex(10)
+
+
+def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:
+    usage = settlement.usage
+    line["outcome"] = settlement.outcome
+    line["input_tokens"] = usage.input_tokens
+    line["output_tokens"] = usage.output_tokens
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        line["total_tokens"] = usage.input_tokens + usage.output_tokens
+    if settlement.estimated:
+        line["usage_estimated"] = True
+    if settlement.first_token is not None:
+        line["first_token_ms"] = round(settlement.first_token * 1000, 1)

@@ -1,0 +1,61 @@
+"""Sanic's own refusals in VAI's error schema: unknown path, wrong method, body too large."""
+
+from __future__ import annotations
+
+from sanic import Request, Sanic
+from sanic.exceptions import (
+    MethodNotAllowed,
+    NotFound as SanicNotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    SanicException,
+)
+from sanic.handlers import ErrorHandler
+from sanic.response import HTTPResponse
+
+from vai.errors import ClientFault, InternalError, InvalidRequest, NotFound, VaiError
+from vai.gateway.answers import failure
+from vai.gateway.call import Call
+from vai.io.log import log
+
+__all__ = ["install"]
+
+
+def install(app: Sanic) -> None:  # type: ignore[type-arg]
+    """Answer whatever no handler has answered."""
+    app.error_handler = _Handler()
+
+
+class _Handler(ErrorHandler):
+    """The only handler of uncaught exceptions."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        error = _translate(request, exception)
+        if isinstance(error, InternalError):
+            log.opt(exception=exception).error("request failed outside of its handler")
+        response = failure(error, Call(request))
+        if isinstance(exception, MethodNotAllowed):
+            response.headers["allow"] = ", ".join(sorted(exception.allowed_methods or ()))
+        return response
+
+    @staticmethod
+    def log(request: Request, exception: Exception) -> None:
+        """Nothing: Sanic would write the exception's text, which may quote the request."""
+
+
+def _translate(request: Request, exception: Exception) -> VaiError:
+    if isinstance(exception, VaiError):
+        return exception
+    if isinstance(exception, SanicNotFound):
+        return NotFound("Endpoint not found")
+    if isinstance(exception, MethodNotAllowed):
+        return InvalidRequest("Method not allowed", status=405, code="method_not_allowed")
+    if isinstance(exception, PayloadTooLarge):
+        limit = request.app.config.REQUEST_MAX_SIZE
+        return InvalidRequest(f"Request body too large: at most {limit} bytes", status=413)
+    if isinstance(exception, RequestTimeout):
+        return InvalidRequest("The request did not arrive in time", status=408)
+    status = exception.status_code if isinstance(exception, SanicException) else 500
+    if 400 <= status < 500:
+        return ClientFault("The request cannot be understood as HTTP", status=status)
+    return InternalError()

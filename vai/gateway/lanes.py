@@ -1,0 +1,98 @@
+"""Which lane an exchange takes.
+
+Verbatim where the target speaks the caller's protocol and VAI has nothing to add;
+translated where it speaks another one, or where the request says something that only
+VAI understands.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+from sanic import Request
+
+from vai.codec import json as strict_json
+from vai.codec.envelope import Envelope, with_model, without
+from vai.codec.events import encode
+from vai.config.schema import Defaults
+from vai.exchange.conduct import Lane
+from vai.exchange.translated import Translated
+from vai.exchange.verbatim import Verbatim
+from vai.gateway.call import Call
+from vai.policy.headers import to_upstream
+from vai.policy.route import Route
+from vai.providers.registry import make_adapter
+from vai.types import parse
+from vai.types.message import Message
+from vai.types.provider import WireRequest
+from vai.types.render import message_to_wire
+from vai.types.request import MessageRequest
+
+__all__ = ["GatewayLane", "choose_lane"]
+
+_API_VERSION = ("anthropic-version", "2023-06-01")
+
+
+class GatewayLane(Lane[bytes], Protocol):
+    """A lane whose batches are bytes for the caller."""
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether the upstream's headers go back to the caller."""
+        ...
+
+    @property
+    def dropped(self) -> list[str]:
+        """JSON paths of request fields that the target could not take."""
+        ...
+
+
+def choose_lane(
+    route: Route, envelope: Envelope, request: Request, exchange_id: str, defaults: Defaults
+) -> GatewayLane:
+    """The lane for this request.
+
+    Raises:
+        InvalidRequest: the request cannot be read, or cannot be said to the provider.
+    """
+    speaks_messages = route.row.kind == "anthropic"
+    # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
+    complete = envelope.max_tokens is not None or route.dialect == "upstream"
+    if speaks_messages and complete and not envelope.vai_fields:
+        return _verbatim(route, envelope, request)
+    return _translated(route, envelope, request.body, exchange_id, defaults)
+
+
+def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
+    body = with_model(request.body, envelope, route.model)
+    if envelope.provider_keys is not None:
+        body = without(body, "provider_keys")
+    headers = to_upstream(request.headers.items())
+    if not any(name == "anthropic-version" for name, _ in headers):
+        headers.append(_API_VERSION)
+    headers.append(("content-type", "application/json"))
+    wire = WireRequest("POST", route.row.path, tuple(headers), body)
+    prefix = f"{route.row.id}/" if route.dialect == "vai" else None
+    return Verbatim(wire, streaming=envelope.stream, prefix=prefix)
+
+
+def _translated(
+    route: Route, envelope: Envelope, body: bytes, exchange_id: str, defaults: Defaults
+) -> GatewayLane:
+    ask = _with_defaults(parse.request(strict_json.loads(body)), route.model, defaults)
+    adapter = make_adapter(route.row, exchange_id)
+    return Translated(adapter, ask, events=encode, message=_encode_message)
+
+
+def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> MessageRequest:
+    changes: dict[str, object] = {"model": model}
+    if ask.max_tokens is None:
+        changes["max_tokens"] = defaults.max_tokens
+    if ask.temperature is None and defaults.temperature is not None:
+        changes["temperature"] = defaults.temperature
+    return msgspec.structs.replace(ask, **changes)
+
+
+def _encode_message(message: Message) -> bytes:
+    return strict_json.dumps(message_to_wire(message))

@@ -1,0 +1,112 @@
+"""``POST /v1/messages``.
+
+identity -> envelope -> route -> destination -> lane -> exchange -> answer -> log line.
+What fails before the first byte is answered with its own status; what fails after it is
+an ``error`` event, and then the stream ends.
+"""
+
+from __future__ import annotations
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from vai.codec import envelope as envelopes
+from vai.errors import InternalError, VaiError
+from vai.exchange.conduct import Answer, Exchange
+from vai.gateway import byok
+from vai.gateway.answers import error_frame, failure, headers_for, usage_headers
+from vai.gateway.call import Call
+from vai.gateway.lanes import GatewayLane, choose_lane
+from vai.gateway.service import Service
+from vai.gateway.stream import EventStream
+from vai.io.clock import monotonic
+from vai.io.log import log
+from vai.policy import estimate
+from vai.policy.route import resolve
+
+__all__ = ["create_message"]
+
+
+async def create_message(request: Request) -> HTTPResponse | None:
+    """Answer one request; a streamed answer has been written when this returns."""
+    service: Service = request.app.ctx.service
+    call = Call(request)
+    began = monotonic()
+    try:
+        return await _serve(service, call, request)
+    except VaiError as error:
+        return failure(error, call)
+    except Exception as error:
+        # The boundary of one request: a defect costs this request and leaves a trace.
+        log.opt(exception=error).error("request {} failed", call.request_id)
+        return failure(InternalError(), call)
+    finally:
+        service.requests.write(call.log_line(monotonic() - began))
+
+
+async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
+    call.identity = service.keyring.identify(request.headers)
+    envelope = envelopes.read(request.body)
+    call.stream = envelope.stream
+    call.route = resolve(envelope.model, service.providers.rows, service.settings.aliases)
+    brought = byok.brought(request.headers.items(), envelope.provider_keys)
+    destination = service.destination(call.route, brought)
+    call.simulated = destination.simulated
+    lane = choose_lane(call, envelope, request, service.settings.defaults)
+    exchange = Exchange(
+        lane,
+        destination.upstream,
+        service.admission,
+        principal=call.identity.user_id,
+        reserve=estimate.input_tokens(len(request.body)) + (envelope.max_tokens or 0),
+        timers=service.timers,
+        clock=monotonic,
+        settled=call.settled,
+    )
+    with exchange:
+        if lane.streaming:
+            return await _stream(service, call, request, lane, exchange)
+        return _whole(call, lane, await exchange.open(), exchange.elapsed)
+
+
+def _whole(
+    call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float
+) -> HTTPResponse:
+    """A JSON answer, or an upstream's own error passed on."""
+    call.status = answer.status
+    headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
+    headers |= usage_headers(lane.usage, elapsed)
+    if lane.model is not None:
+        headers["x-model"] = lane.model
+    return HTTPResponse(answer.first, answer.status, headers, "application/json")
+
+
+async def _stream(
+    service: Service,
+    call: Call,
+    request: Request,
+    lane: GatewayLane,
+    exchange: Exchange[bytes],
+) -> HTTPResponse | None:
+    timers = service.settings.timers
+    events = EventStream(
+        request, headers_for(call), ping=timers.ping, stall=timers.write_stall, clock=monotonic
+    )
+    try:
+        answer = await exchange.open()
+        if not answer.streaming and not events.started:
+            return _whole(call, lane, answer, exchange.elapsed)
+        call.status = 200
+        events.add_headers(headers_for(call, answer.headers if lane.verbatim else None, lane.dropped))
+        batch: bytes | None = answer.first
+        while batch is not None:
+            await events.send(batch)
+            batch = await exchange.read()
+    except VaiError as error:
+        if not events.started:
+            raise
+        await events.send(error_frame(error, call))
+    finally:
+        events.close()
+    await events.finish()
+    return None

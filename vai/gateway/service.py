@@ -1,0 +1,62 @@
+"""What one worker serves with: settings, keys, providers, upstream connections.
+
+Made in the worker before it accepts, closed after it has drained. Nothing here changes
+while it serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from vai.config import Settings
+from vai.exchange.ports import Admission, Timers, Upstream
+from vai.gateway import byok
+from vai.gateway.auth import Keyring
+from vai.io.providers import Providers
+from vai.io.secret import Secret
+from vai.policy.route import Route
+
+__all__ = ["Destination", "Service"]
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """The way to an upstream for one exchange. `simulated` says that it is not the real one."""
+
+    upstream: Upstream
+    simulated: bool
+
+
+class Service:
+    """The parts that requests share."""
+
+    def __init__(self, settings: Settings, providers: Providers, admission: Admission) -> None:
+        self.settings = settings
+        self.keyring = Keyring(settings)
+        self.providers = providers
+        self.admission = admission
+        self.timers = Timers(
+            connect=settings.timers.connect,
+            headers=settings.timers.headers,
+            first_token=settings.timers.first_token,
+            inter_chunk=settings.timers.inter_chunk,
+            total=settings.timers.total,
+        )
+
+    def destination(self, route: Route, brought: Mapping[str, Secret]) -> Destination:
+        """The upstream of `route`, bound to the key that goes first.
+
+        Raises:
+            AuthenticationFailed: no key was brought, and the gateway has none to lend.
+        """
+        provider = route.row.id
+        own = byok.choose(provider, brought)
+        if own is not None:
+            return Destination(self.providers.upstream(provider, own), simulated=False)
+        if self.keyring.mode == "passthrough":
+            raise byok.missing(provider)
+        lent = self.providers.lent(provider)
+        if lent is None:
+            raise byok.missing(provider)
+        return Destination(lent, self.providers.is_simulated(provider))

@@ -1,0 +1,111 @@
+"""An answer written as server-sent events.
+
+The law of this module: the status line is sent with the first byte there is to send, or
+after `ping` seconds of silence, whichever is first (a middlebox that sees nothing for a
+minute cuts the connection); a ping stands between frames, never in one; and a reader that
+takes nothing for `stall` seconds is cut off, because the upstream is paused for it.
+
+One timer per stream does all of this. It re-arms itself when it fires, so a busy stream
+pays for it with two assignments per batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from sanic import Request
+from sanic.response import BaseHTTPResponse, ResponseStream
+
+from vai.codec.sse import PING
+from vai.exchange.ports import Clock
+
+__all__ = ["EventStream"]
+
+
+class EventStream:
+    """The caller's side of one stream. `close` must be called, whatever happens."""
+
+    def __init__(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        ping: float,
+        stall: float,
+        clock: Clock,
+    ) -> None:
+        self._request = request
+        self._headers = headers
+        self._ping_every = ping
+        self._stall = stall
+        self._clock = clock
+        self._response: BaseHTTPResponse | ResponseStream | None = None
+        self._turn = asyncio.Lock()
+        self._sending_since: float | None = None
+        self._last = clock()
+        self._pinging: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(ping, self._tick)
+
+    @property
+    def started(self) -> bool:
+        """Whether the status line has been sent, so that a failure must be an event."""
+        return self._response is not None
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """More headers, while the status line has not been sent; without effect after."""
+        self._headers = {**self._headers, **headers}
+
+    async def send(self, frames: bytes) -> None:
+        """Send complete frames in one write, and wait while the reader is behind."""
+        self._sending_since = self._clock()
+        async with self._turn:
+            await self._write(frames)
+        self._sending_since = None
+        self._last = self._clock()
+
+    async def finish(self) -> None:
+        """All has been sent."""
+        async with self._turn:
+            if self._response is not None:
+                await self._response.eof()
+
+    def close(self) -> None:
+        """Stop the timer. Whoever is gone needs no ping."""
+        self._timer.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
+
+    async def _write(self, frames: bytes) -> None:
+        if self._response is None:
+            self._response = await self._request.respond(
+                content_type="text/event-stream; charset=utf-8",
+                headers={
+                    "cache-control": "no-cache",
+                    "x-accel-buffering": "no",
+                    **self._headers,
+                },
+            )
+        await self._response.send(frames)
+
+    def _tick(self) -> None:
+        now = self._clock()
+        if self._sending_since is not None:
+            due = self._sending_since + self._stall
+            if now >= due:
+                # The handler waits in a send; losing the connection cancels it there.
+                self._request.transport.abort()
+                return
+        else:
+            due = self._last + self._ping_every
+            if now >= due:
+                self._pinging = asyncio.create_task(self._ping(), name="vai-ping")
+                due = now + self._ping_every
+        wait = min(due - now, self._ping_every, self._stall)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+
+    async def _ping(self) -> None:
+        self._last = self._clock()
+        if not self._turn.locked():
+            async with self._turn:
+                await self._write(PING)

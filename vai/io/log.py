@@ -1,0 +1,122 @@
+"""What VAI writes about itself: application events through loguru, request lines straight.
+
+The law of this module: one JSON object per line, one write per batch of lines, to standard
+error for events and to standard output for requests. Nothing here knows a key or a prompt:
+callers hand over names and figures, and tracebacks are written without the values of
+variables (`diagnose=False`), because those would hold both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from loguru import logger as log
+
+if TYPE_CHECKING:
+    from loguru import Message
+
+__all__ = ["RequestLog", "configure", "log"]
+
+_SANIC_LOGGERS = ("sanic.root", "sanic.error", "sanic.access", "sanic.server", "sanic.websockets")
+
+
+def configure(level: str, form: str) -> None:
+    """Route everything that is logged in this process to standard error.
+
+    `level` is a loguru level name in any case, `form` is ``json`` or ``text``.
+    """
+    log.remove()
+    sink = _write_json if form == "json" else _write_text
+    log.add(sink, level=level.upper(), enqueue=False, diagnose=False, backtrace=False)
+    handler = _Intercept()
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in _SANIC_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(logging.WARNING)
+
+
+class _Intercept(logging.Handler):
+    """Hands the records of the standard library's logging to loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.opt(exception=record.exc_info, depth=6).log(record.levelname, record.getMessage())
+
+
+def _write_json(message: Message) -> None:
+    record = message.record
+    line: dict[str, Any] = {
+        "timestamp": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
+        "level": record["level"].name.lower(),
+        "event": record["message"],
+        "pid": record["process"].id,
+    }
+    if record["exception"] is not None:
+        line["traceback"] = str(message).partition("\n")[2].strip()
+    os.write(2, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _write_text(message: Message) -> None:
+    os.write(2, str(message).encode())
+
+
+class RequestLog:
+    """The request lines of one worker, gathered and written together.
+
+    A line waits at most `every` seconds; at most `batch` lines wait. A reader of standard
+    output that blocks would block the worker, so lines that cannot be written are dropped
+    and counted in `lost`.
+    """
+
+    def __init__(self, fd: int = 1, *, batch: int = 64, every: float = 0.25) -> None:
+        self._fd = fd
+        self._batch = batch
+        self._every = every
+        self._lines: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.lost = 0
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line. Its timestamp is now."""
+        stamped = {"timestamp": _now(), "level": "info", **line}
+        self._lines.append(orjson.dumps(stamped, option=orjson.OPT_APPEND_NEWLINE))
+        if len(self._lines) >= self._batch:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines = self._lines, []
+        # Several lines at a time go out in pieces a pipe takes whole (PIPE_BUF), so that
+        # the lines of two workers never mix.
+        for piece in _pieces(lines, 4096):
+            try:
+                os.write(self._fd, piece)
+            except OSError:  # a full non-blocking pipe or a closed one
+                self.lost += 1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _pieces(lines: list[bytes], size: int) -> list[bytes]:
+    pieces: list[bytes] = []
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) > size:
+            pieces.append(piece)
+            piece = b""
+        piece += line
+    return [*pieces, piece] if piece else pieces
+
