@@ -48,6 +48,7 @@ class Load:
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
         self._allowed = 0.0
+        self._open = 0
         self._stopping = False
         body = message_request(
             job.model, stream=job.events > 0, max_tokens=job.events or 256, size=job.size
@@ -95,17 +96,18 @@ class Load:
 
     def free(self, connection: Connection) -> None:
         """`connection` has had its answer."""
-        if self.job.rate or self.job.shape == "open":
+        if self.job.rate:
             self._idle.append(connection)
             self._release()
         elif not self._stopping:
             connection.fire(self.request)
 
-    def lost(self, connection: Connection, problem: str) -> None:
-        """`connection` is gone; a closed loop goes on with another one."""
+    def lost(self, problem: str) -> None:
+        """A connection is gone; a closed loop goes on with another one."""
         if self._stopping:
             return
         self.errors += 1
+        self._open -= 1
         self.problem = self.problem or problem
         if self.job.shape != "open":
             # Not at once: a target that refuses would make this a busy loop.
@@ -115,11 +117,12 @@ class Load:
         try:
             connection = await self._connect()
         except OSError as error:
-            self.lost(Connection(self), str(error))
+            self.lost(str(error))
         else:
             self.free(connection)
 
     async def _connect(self) -> Connection:
+        self._open += 1
         _, protocol = await self._loop.create_connection(
             lambda: Connection(self), "127.0.0.1", self.job.port
         )
@@ -139,13 +142,16 @@ class Load:
             at = now
             if job.shape == "closed":
                 # A ceiling and no debt: what could not be used is not made up for.
-                self._allowed = min(self._allowed, job.concurrency)
+                self._allowed = min(self._allowed, max(job.concurrency, 2 * _GRAIN * job.rate))
             else:
-                missing = int(self._allowed) - len(self._idle)
-                for _ in range(min(missing, 32)):
-                    self._idle.append(await self._connect())
+                await self._add_connections()
             self._release()
             await asyncio.sleep(_GRAIN)
+
+    async def _add_connections(self) -> None:
+        missing = min(int(self._allowed) - len(self._idle), _MOST_CONNECTIONS - self._open)
+        for _ in range(missing):
+            self._idle.append(await self._connect())
 
     def _release(self) -> None:
         while self._idle and self._allowed >= 1.0 and not self._stopping:
@@ -182,11 +188,11 @@ class Connection(asyncio.Protocol):
         self._on_way = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._busy:
-            self._load.lost(self, f"connection lost: {exc or 'closed before the answer ended'}")
+            self._load.lost(f"connection lost: {exc or 'closed before the answer ended'}")
 
     def fire(self, request: bytes) -> None:
         """Send `request` now."""
@@ -232,7 +238,7 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self, problem: str) -> bool:
         self._busy = False
-        self._load.lost(self, problem)
+        self._load.lost(problem)
         self._transport.abort()
         return False
 

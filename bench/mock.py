@@ -24,7 +24,11 @@ from bench.wire import PERIOD_MS, anthropic_form, openai_form
 __all__ = ["Mock", "serve"]
 
 _BLOCK_EVENTS = 48
-"""Events per write of a flat stream: about 8 KiB, which is what TLS upstreams deliver."""
+"""Events per write of a bulk stream: about 8 KiB."""
+
+_FLAT_BURST = 5
+"""Events that a flat stream writes before it rests for a millisecond: some thousand a second,
+more than any gateway takes singly, and few enough to leave the mock's core some air."""
 
 
 class Wheel:
@@ -71,17 +75,14 @@ class Mock:
     """What the connections of one mock share."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.wheel = Wheel(loop)
         self.anthropic = anthropic_form()
         self.openai = openai_form()
-        self.blocks = {
-            form: b"".join(form.event(0) for _ in range(_BLOCK_EVENTS))
-            for form in (self.anthropic, self.openai)
-        }
         self.flowing: set[Connection] = set()
 
     def stats(self) -> bytes:
-        """JSON: how many flat streams are open, and what the sockets took for each."""
+        """JSON: how many flat and bulk streams are open, and what the sockets took for each."""
         taken = [connection.taken() for connection in self.flowing]
         return orjson.dumps({"streams": len(taken), "bytes": taken})
 
@@ -98,9 +99,12 @@ class Connection(asyncio.Protocol):
         self._slot = -1
         self._written = 0
         self._paused = False
+        self._block = b""
+        self._block_events = 1
+        self._scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish()
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self in self._mock.flowing:
+        if not self._scheduled:
             self._flow()
 
     def data_received(self, data: bytes) -> None:
@@ -156,20 +160,30 @@ class Connection(asyncio.Protocol):
         if kind == b"pace":
             self._slot = self._mock.wheel.join(self)
             self.tick(time.monotonic_ns())
-        else:
-            self._written = 0
-            self._mock.flowing.add(self)
-            self._flow()
+            return
+        self._block_events = _BLOCK_EVENTS if kind == b"bulk" else 1
+        self._block = self._form.event(0) * self._block_events
+        self._written = 0
+        self._mock.flowing.add(self)
+        self._flow()
 
     def _flow(self) -> None:
-        block = self._mock.blocks[self._form]
-        while self._left > 0 and not self._paused:
-            self._left -= _BLOCK_EVENTS
-            self._written += len(block)
-            self._transport.write(block)
+        """Write one block each turn of the loop: writes of one turn go out as one."""
+        self._scheduled = False
+        if self._paused or self not in self._mock.flowing:
+            return
+        self._left -= self._block_events
+        self._written += len(self._block)
+        self._transport.write(self._block)
         if self._left <= 0:
             self._transport.write(self._form.closing)
             self._finish()
+            return
+        self._scheduled = True
+        if self._block_events == 1 and self._left % _FLAT_BURST == 0:
+            self._mock.loop.call_later(0.001, self._flow)
+        else:
+            self._mock.loop.call_soon(self._flow)
 
     def _finish(self) -> None:
         if self._slot >= 0:

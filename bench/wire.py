@@ -24,8 +24,9 @@ __all__ = [
     "openai_form",
 ]
 
-Kind = Literal["json", "paced", "flat"]
-"""`paced` sends one event per `PERIOD_MS`, `flat` as many as the connection takes."""
+Kind = Literal["json", "paced", "flat", "bulk"]
+"""`paced` sends one event per `PERIOD_MS`. `flat` and `bulk` send what the connection takes:
+an event per write, as a model does that is never waited for, or many."""
 
 PERIOD_MS = 50
 """20 events a second: what a fast model streams to one reader."""
