@@ -1,0 +1,74 @@
+"""A request, whatever its dialect, as far as an answer depends on it.
+
+The law of this module: two requests that say the same in JSON and as a stream make the
+same `Ask`, and so the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+import orjson
+
+from vai.simulator.knobs import Knobs
+from vai.simulator.pictures import Picture
+
+__all__ = ["Ask", "Refused", "Tool", "seed_of"]
+
+
+class Refused(Exception):
+    """The request is one its provider would answer with an error."""
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool on offer and the schema of its arguments."""
+
+    name: str
+    schema: Any
+
+
+class Ask(msgspec.Struct, kw_only=True):
+    """What is asked. Token counts are of the input."""
+
+    provider: str
+    model: str
+    knobs: Knobs
+    seed: int
+    question: str = ""
+    """The text of the last user turn."""
+    results: list[str] = []
+    """Tool results that the conversation ends with."""
+    pictures: list[Picture] = []
+    tools: list[Tool] = []
+    choice: str = "auto"
+    """auto, any, none, or ``=name`` for one tool."""
+    parallel: bool = True
+    max_tokens: int | None = None
+    stop: list[str] = []
+    thinks: bool = False
+    shows_thought: bool = True
+    schema: Any = None
+    """Set when the text must be JSON."""
+    stream: bool = False
+    usage_chunk: bool = False
+    tokens: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+
+
+def seed_of(said: Any) -> int:
+    """A number below 10^16 from what was said, the same on every run."""
+    digest = hashlib.blake2b(orjson.dumps(said), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 10**16

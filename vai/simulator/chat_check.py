@@ -1,0 +1,414 @@
+"""What each Chat Completions endpoint accepts, and how it words a refusal.
+
+The law of this module: a field the provider does not document is refused, as the real
+ones do, so whatever a gateway invents or forgets to strip becomes visible here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from vai.simulator import tokens
+from vai.simulator.ask import Ask, Refused, Tool, seed_of
+from vai.simulator.knobs import Knobs
+from vai.simulator.pictures import Picture, measure
+
+__all__ = ["read"]
+
+_COMMON: Final = frozenset(
+    "messages model max_tokens max_completion_tokens temperature top_p stop n seed tools"
+    " tool_choice parallel_tool_calls response_format reasoning_effort service_tier stream"
+    " stream_options user".split()
+)
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "openai": _COMMON
+    | frozenset(
+        "logprobs top_logprobs presence_penalty frequency_penalty logit_bias verbosity"
+        " modalities audio prediction web_search_options metadata safety_identifier"
+        " prompt_cache_key prompt_cache_options prompt_cache_retention moderation store"
+        " function_call functions".split()
+    ),
+    "groq": _COMMON
+    | frozenset(
+        "reasoning_format include_reasoning documents citation_options disable_tool_validation"
+        " search_settings exclude_domains include_domains compound_custom metadata store"
+        " presence_penalty frequency_penalty".split()
+    ),
+    "cerebras": _COMMON
+    | frozenset(
+        "clear_thinking disable_reasoning min_completion_tokens model_parameters prediction"
+        " prompt_cache_key reasoning_format logprobs top_logprobs logit_bias".split()
+    ),
+}
+_EFFORTS: Final[Mapping[str, frozenset[str]]] = {
+    "openai": frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
+    "groq": frozenset({"none", "default", "low", "medium", "high"}),
+    "cerebras": frozenset({"none", "low", "medium", "high"}),
+}
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
+_PARTS: Final[Mapping[str, frozenset[str]]] = {
+    "system": frozenset({"text"}),
+    "developer": frozenset({"text"}),
+    "user": frozenset({"text", "image_url", "input_audio", "file"}),
+    "assistant": frozenset({"text", "refusal"}),
+    "tool": frozenset({"text"}),
+}
+_MEMBERS: Final = frozenset({"role", "content", "name"})
+_ASSISTANT: Final = _MEMBERS | {"tool_calls", "refusal", "audio", "function_call"}
+_FUNCTION_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_REASONING_MODEL: Final = re.compile(r"gpt-[5-9]|o[134](-|$)")
+_PICTURE: Final = 800
+"""Tokens of a picture."""
+
+
+def read(body: Any, provider: str, knobs: Knobs) -> Ask:
+    """Read a request body into an `Ask`.
+
+    Raises:
+        Refused: 400, worded as the provider words it.
+    """
+    for name in body:
+        if name not in _FIELDS[provider]:
+            raise _unknown(provider, name)
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise Refused(400, "you must provide a model parameter")
+    _settings(body, provider)
+    messages = _messages(body, provider)
+    _pairs(messages)
+    tools = _tools(body, provider)
+    _format(body, provider)
+    ask = Ask(
+        provider=provider,
+        model=body["model"],
+        knobs=knobs,
+        seed=seed_of([body[k] for k in ("model", "messages", "tools") if k in body]),
+        tools=tools,
+        choice=_choice(body, tools),
+        parallel=body.get("parallel_tool_calls") is not False,
+        max_tokens=_limit(body),
+        stop=_stops(body),
+        stream=body.get("stream") is True,
+        usage_chunk=(body.get("stream_options") or {}).get("include_usage") is True,
+        schema=_schema(body),
+    )
+    _reasoning(body, ask)
+    pictures = _last_turn(messages, ask)
+    size = len(orjson.dumps([messages, body.get("tools") or 0]))
+    ask.tokens = 3 + tokens.estimate(size - pictures) + _PICTURE * len(ask.pictures)
+    ask.cache_read = min(knobs.cached, ask.tokens)
+    return ask
+
+
+def _unknown(provider: str, name: str) -> Refused:
+    if provider == "openai":
+        return Refused(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+    if provider == "groq":
+        return Refused(400, f"property '{name}' is unsupported")
+    message = f"body.{name}: property 'body.{name}' is unsupported"
+    return Refused(400, message, param="validation_error", code="wrong_api_format")
+
+
+def _settings(body: dict[str, Any], provider: str) -> None:
+    for name, most in (("temperature", 2.0), ("top_p", 1.0)):
+        value = body.get(name)
+        if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):
+            raise _invalid(name, f"Expected a value between 0 and {most:g}")
+    if body.get("n") not in (None, 1):
+        if provider == "openai":
+            raise _invalid("n", "the simulator gives one choice")
+        raise Refused(400, "'n' : number must be at most 1", param="n")
+    if body.get("stream_options") is not None and body.get("stream") is not True:
+        words = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+        raise Refused(400, words, param="stream_options")
+    effort = body.get("reasoning_effort")
+    if effort is not None and effort not in _EFFORTS[provider]:
+        raise _invalid("reasoning_effort", "Supported values are: " + ", ".join(sorted(_EFFORTS[provider])), "unsupported_value")
+    if provider == "groq" and None not in (body.get("reasoning_format"), body.get("include_reasoning")):
+        raise Refused(400, "cannot specify both 'include_reasoning' and 'reasoning_format'")
+    if provider == "openai" and _REASONING_MODEL.match(body["model"]):
+        for name in ("max_tokens", "stop", "presence_penalty", "frequency_penalty", "logit_bias"):
+            if body.get(name) is not None:
+                hint = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+                words = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
+                raise Refused(400, words, param=name, code="unsupported_parameter")
+
+
+def _invalid(name: str, expected: str, code: str = "invalid_value") -> Refused:
+    return Refused(400, f"Invalid value for '{name}': {expected}.", param=name, code=code)
+
+
+def _limit(body: dict[str, Any]) -> int | None:
+    given = [n for n in ("max_completion_tokens", "max_tokens") if body.get(n) is not None]
+    if len(given) == 2:
+        words = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        raise Refused(400, words, code="invalid_parameter_combination")
+    if not given:
+        return None
+    limit = body[given[0]]
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise Refused(
+            400,
+            f"Invalid '{given[0]}': integer below minimum value. Expected a value >= 1.",
+            param=given[0],
+            code="integer_below_min_value",
+        )
+    return limit
+
+
+def _messages(body: dict[str, Any], provider: str) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        words = "Missing required parameter: 'messages'."
+        raise Refused(400, words, param="messages", code="missing_required_parameter")
+    if not messages:
+        words = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        raise Refused(400, words, param="messages", code="empty_array")
+    for at, message in enumerate(messages):
+        _message(message, f"messages[{at}]", provider)
+    return messages
+
+
+def _message(message: Any, where: str, provider: str) -> None:
+    role = message.get("role") if isinstance(message, dict) else None
+    if role not in _ROLES:
+        raise _invalid(f"{where}.role", f"Supported values are: {', '.join(sorted(_ROLES))}")
+    allowed = _ASSISTANT if role == "assistant" else _MEMBERS
+    if role == "assistant" and provider != "openai":
+        allowed = allowed | {"reasoning"}
+    if role == "tool":
+        allowed = _MEMBERS | {"tool_call_id"}
+    for name, value in message.items():
+        if name not in allowed:
+            raise _unknown(provider, f"{where}.{name}")
+        if provider == "groq" and value is None and name != "content":
+            raise Refused(400, f"'{where}.{name}' : value must not be null")
+    content = message.get("content")
+    if content is None:
+        if role != "assistant" or not (message.get("tool_calls") or message.get("refusal")):
+            raise Refused(
+                400,
+                f"Invalid value for 'content': expected a string, got null.",
+                param=f"{where}.content",
+            )
+    elif isinstance(content, list):
+        for at, part in enumerate(content):
+            _part(part, role, f"{where}.content[{at}]", provider)
+    elif not isinstance(content, str):
+        raise _invalid(f"{where}.content", "expected a string or an array", "invalid_type")
+    if "tool_calls" in message:
+        _calls(message["tool_calls"], f"{where}.tool_calls")
+
+
+def _part(part: Any, role: str, where: str, provider: str) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    allowed = _PARTS[role]
+    if role == "tool" and provider == "groq":
+        allowed = allowed | {"image_url", "document"}
+    if kind not in allowed:
+        raise _invalid(f"{where}.type", f"Supported values are: {', '.join(sorted(allowed))}")
+    members = {"type", kind, "prompt_cache_breakpoint"}
+    for name in part:
+        if name not in members:
+            raise _unknown(provider, f"{where}.{name}")
+    if kind == "text" and not isinstance(part.get("text"), str):
+        raise _invalid(f"{where}.text", "expected a string", "invalid_type")
+    if kind == "image_url":
+        link = part.get("image_url")
+        if not isinstance(link, dict) or not isinstance(link.get("url"), str):
+            raise _invalid(f"{where}.image_url", "expected an object", "invalid_type")
+        if link["url"].startswith("data:") and _pictured(link["url"]) is None:
+            words = "You uploaded an unsupported image. Please make sure your image is valid."
+            raise Refused(400, words, param=where, code="image_parse_error")
+
+
+def _calls(calls: Any, where: str) -> None:
+    if not isinstance(calls, list) or not calls:
+        raise Refused(
+            400,
+            f"Invalid '{where}': empty array. Expected an array with minimum length 1, "
+            "but got an empty array instead.",
+            param=where,
+            code="empty_array",
+        )
+    for at, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(call.get("id"), str):
+            raise _invalid(f"{where}[{at}]", "expected an id and a function", "invalid_type")
+        if call.get("type") != "function":
+            raise Refused(400, f"Missing required parameter: '{where}[{at}].type'.", param=where)
+        for name in ("name", "arguments"):
+            if not isinstance(function.get(name), str):
+                raise _invalid(f"{where}[{at}].function.{name}", "expected a string", "invalid_type")
+
+
+def _pairs(messages: list[dict[str, Any]]) -> None:
+    """Every call has its tool message right behind it, every tool message its call."""
+    waiting: list[str] = []
+    for at, message in enumerate(messages):
+        if message["role"] == "tool":
+            if message.get("tool_call_id") not in waiting:
+                raise Refused(
+                    400,
+                    "Invalid parameter: messages with role 'tool' must be a response to a "
+                    "preceding message with 'tool_calls'.",
+                    param=f"messages.[{at}].role",
+                )
+            waiting.remove(message["tool_call_id"])
+            continue
+        if waiting:
+            break
+        waiting = [call["id"] for call in message.get("tool_calls") or []]
+    if waiting:
+        raise Refused(
+            400,
+            "An assistant message with 'tool_calls' must be followed by tool messages "
+            "responding to each 'tool_call_id'. The following tool_call_ids did not have "
+            f"response messages: {', '.join(waiting)}",
+            param="messages",
+        )
+
+
+def _tools(body: dict[str, Any], provider: str) -> list[Tool]:
+    tools = body.get("tools")
+    if tools is None:
+        return []
+    if not isinstance(tools, list) or not tools:
+        raise Refused(
+            400,
+            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got "
+            "an empty array instead.",
+            param="tools",
+            code="empty_array",
+        )
+    found: list[Tool] = []
+    for at, tool in enumerate(tools):
+        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+            raise Refused(400, f"Missing required parameter: 'tools[{at}].type'.", param=f"tools[{at}].type")
+        if tool["type"] != "function":
+            continue
+        function = tool.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise Refused(400, f"Missing required parameter: 'tools[{at}].function'.", param=f"tools[{at}].function")
+        for name in function:
+            if name not in ("name", "description", "parameters", "strict"):
+                raise _unknown(provider, f"tools[{at}].function.{name}")
+        if not _FUNCTION_NAME.fullmatch(function["name"]):
+            raise Refused(
+                400,
+                f"Invalid 'tools[{at}].function.name': string does not match pattern. Expected "
+                "a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+                param=f"tools[{at}].function.name",
+                code="invalid_value",
+            )
+        parameters = function.get("parameters") or {"type": "object", "properties": {}}
+        if parameters.get("type") != "object":
+            raise Refused(
+                400,
+                f"Invalid schema for function '{function['name']}': schema must be a JSON Schema "
+                "of 'type: \"object\"'.",
+                param=f"tools[{at}].function.parameters",
+                code="invalid_function_parameters",
+            )
+        found.append(Tool(function["name"], parameters))
+    return found
+
+
+def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
+    choice = body.get("tool_choice")
+    for name in ("tool_choice", "parallel_tool_calls"):
+        if body.get(name) not in (None, "none") and not body.get("tools"):
+            words = f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
+            raise Refused(400, words, param=name)
+    if choice is None:
+        return "auto"
+    if isinstance(choice, str):
+        if choice not in ("none", "auto", "required"):
+            raise _invalid("tool_choice", "Supported values are: none, auto, required")
+        return "any" if choice == "required" else choice
+    name = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    if all(tool.name != name for tool in tools):
+        raise Refused(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
+    return f"={name}"
+
+
+def _stops(body: dict[str, Any]) -> list[str]:
+    stop = body.get("stop")
+    stops = [stop] if isinstance(stop, str) else stop
+    if stops is None:
+        return []
+    if not isinstance(stops, list) or not 1 <= len(stops) <= 4:
+        raise Refused(400, "Invalid 'stop': expected between 1 and 4 sequences.", param="stop")
+    if not all(isinstance(one, str) for one in stops):
+        raise _invalid("stop", "expected strings", "invalid_type")
+    return stops
+
+
+def _format(body: dict[str, Any], provider: str) -> None:
+    wanted = body.get("response_format")
+    if wanted is None:
+        return
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind not in ("text", "json_object", "json_schema"):
+        raise _invalid("response_format.type", "Supported values are: json_object, json_schema, text")
+    if kind == "json_schema":
+        given = wanted.get("json_schema")
+        if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+            words = "Missing required parameter: 'response_format.json_schema.name'."
+            raise Refused(400, words, param="response_format.json_schema.name", code="missing_required_parameter")
+        if provider == "groq" and (body.get("stream") or body.get("tools")):
+            what = "streaming" if body.get("stream") else "tool use"
+            raise Refused(400, f"json_schema response format does not support {what}")
+
+
+def _schema(body: dict[str, Any]) -> Any:
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        return wanted["json_schema"].get("schema") or {"type": "object"}
+    if wanted.get("type") == "json_object":
+        return {"type": "object", "properties": {"answer": {"type": "string"}}}
+    return None
+
+
+def _reasoning(body: dict[str, Any], ask: Ask) -> None:
+    effort = body.get("reasoning_effort")
+    shown = body.get("reasoning_format")
+    ask.thinks = effort not in (None, "none") or shown in ("parsed", "raw", "text_parsed")
+    ask.thinks = ask.thinks or body.get("include_reasoning") is True
+    ask.shows_thought = shown != "hidden" and body.get("include_reasoning") is not False
+
+
+def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> int:
+    """Note what the conversation ends with; the bytes its pictures take up are returned."""
+    tail = len(messages)
+    while tail and messages[tail - 1]["role"] in ("user", "tool"):
+        tail -= 1
+    words: list[str] = []
+    taken = 0
+    for message in messages[tail:]:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        text = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        (ask.results if message["role"] == "tool" else words).append(text)
+        for part in parts:
+            if part["type"] == "image_url":
+                url = part["image_url"]["url"]
+                ask.pictures.append(_pictured(url) or Picture())
+                taken += len(url) if url.startswith("data:") else 0
+    ask.question = words[-1] if words else ""
+    return taken
+
+
+def _pictured(url: str) -> Picture | None:
+    head, _, data = url.partition(",")
+    if not head.endswith(";base64"):
+        return None
+    try:
+        return measure(base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,135 @@
+"""Every request received, in order, exactly as it came.
+
+The law of this module: bounded by count and by bytes, the oldest go first; a credential
+is kept out of every rendering, which shows its SHA-256 instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections import deque
+from typing import Any, Final, Literal
+
+import msgspec
+
+__all__ = ["Entry", "Journal"]
+
+_CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie"})
+
+Outcome = Literal["in_flight", "completed", "client_closed", "faulted"]
+
+
+class Entry(msgspec.Struct):
+    """One request and what became of it. Moments are `time.monotonic` seconds, which
+    processes of one machine share."""
+
+    n: int
+    connection: int
+    head: bytes
+    method: str
+    target: str
+    body: bytes = b""
+    provider: str = ""
+    model: str = ""
+    request_id: str = ""
+    status: int = 0
+    received: float = 0.0
+    first_byte: float | None = None
+    ended: float | None = None
+    client_closed: float | None = None
+    outcome: Outcome = "in_flight"
+    """`faulted`: the simulator cut, reset or stalled it as it was told to."""
+    sent: int = 0
+    """Bytes handed to the socket."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_sent: int = 0
+    """Output tokens that went out before the end or the cut."""
+
+    def show(self) -> dict[str, Any]:
+        """The entry as JSON-able members, credentials hashed."""
+        shown: dict[str, Any] = msgspec.structs.asdict(self)
+        shown["head"], shown["headers"], shown["credentials"] = _cleaned(self.head)
+        try:
+            shown["body"] = self.body.decode()
+            shown["body_base64"] = None
+        except UnicodeDecodeError:
+            shown["body"] = None
+            shown["body_base64"] = base64.b64encode(self.body).decode()
+        return shown
+
+
+class Journal:
+    """The latest entries, at most `most` of them and about `most_bytes` of heads and bodies."""
+
+    def __init__(self, most: int = 4096, most_bytes: int = 64 * 1024 * 1024) -> None:
+        self._entries: deque[Entry] = deque()
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._count = 0
+
+    def open(self, connection: int, head: bytes, body: bytes, method: str, target: str) -> Entry:
+        """Enter a request that has just been received whole."""
+        self._count += 1
+        entry = Entry(
+            n=self._count,
+            connection=connection,
+            head=head,
+            method=method,
+            target=target,
+            body=body,
+            received=time.monotonic(),
+        )
+        if self._most:
+            self._entries.append(entry)
+            self._bytes += len(head) + len(body)
+            while len(self._entries) > self._most or self._bytes > self._most_bytes:
+                self._drop()
+        return entry
+
+    def read(self, after: int = 0, request_id: str = "", model: str = "") -> list[Entry]:
+        """Entries numbered above `after`, optionally of one request id or model."""
+        return [
+            entry
+            for entry in self._entries
+            if entry.n > after
+            and request_id in ("", entry.request_id)
+            and model in ("", entry.model)
+        ]
+
+    @property
+    def last(self) -> int:
+        """The number of the newest request, dropped or not."""
+        return self._count
+
+    def clear(self) -> None:
+        """Forget the entries; the numbering goes on."""
+        self._entries.clear()
+        self._bytes = 0
+
+    def _drop(self) -> None:
+        old = self._entries.popleft()
+        self._bytes -= len(old.head) + len(old.body)
+
+
+def _cleaned(head: bytes) -> tuple[str, list[list[str]], list[dict[str, str]]]:
+    """The head with credentials hashed: as text, as pairs, and their full digests."""
+    lines = head.decode("latin-1").split("\r\n")
+    pairs: list[list[str]] = []
+    digests: list[dict[str, str]] = []
+    for at, line in enumerate(lines[1:], 1):
+        name, colon, value = line.partition(":")
+        if not colon:
+            continue
+        value = value.strip(" \t")
+        if name.lower() in _CREDENTIALS:
+            secret = value.partition(" ")[2] or value
+            digest = hashlib.sha256(secret.encode("latin-1")).hexdigest()
+            digests.append({"header": name.lower(), "sha256": digest})
+            value = f"sha256:{digest[:12]}"
+            lines[at] = f"{name}: {value}"
+        pairs.append([name, value])
+    return "\r\n".join(lines), pairs, digests

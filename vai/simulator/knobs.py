@@ -1,0 +1,119 @@
+"""Behaviour written into a model name: ``sim-1;ttft=0.2;tps=50;cut=300``.
+
+The law of this module: a request alone says how it will be answered, so any client of
+any gateway can ask for a fault without a second channel. Offsets (`cut`, `rst`,
+`stall_at`) count the bytes that follow the answer's head on the wire, chunk framing
+included; -1 means before the head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, Literal
+
+import msgspec
+
+__all__ = ["Knobs", "KnobsUnreadable", "parse"]
+
+_LONGEST_NAME: Final = 512
+_MOST_SECONDS: Final = 3600.0
+_MOST_COUNT: Final = 50_000_000
+
+
+class KnobsUnreadable(ValueError):
+    """An unknown knob, or a value that is not one."""
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one answer behaves. Times in seconds, offsets in bytes."""
+
+    ttft: float = 0.0
+    """From the whole request to the first content."""
+    tps: float = 0.0
+    """Output tokens per second; 0 gives everything at once."""
+    head: float | None = None
+    """When the head is sent; by default with the first content."""
+    chunk: int = 1
+    """Tokens per stream event."""
+    tokens: int | None = None
+    """Exact length of the text."""
+    think: int = 0
+    """Tokens of reasoning, asked for or not."""
+    tool: str | None = None
+    """Calls this tool, offered or not."""
+    calls: int = 1
+    """How many calls `tool` makes."""
+    echo: bool = False
+    """The text is the question, word for word."""
+    stop: str | None = None
+    """The wire's own stop or finish reason, whatever happened."""
+    cached: int = 0
+    """Input tokens reported as read from a cache."""
+    nousage: bool = False
+    ping: int = 0
+    """A ping (Messages) or comment (Chat) after every so many events."""
+
+    status: int = 200
+    code: str | None = None
+    """The error's code, such as ``insufficient_quota``."""
+    retry_after: str | None = None
+    html: bool = False
+    """Errors, and answers of status 200, become an HTML page."""
+    error_at: int | None = None
+    """An error event after so many content events; needs a stream."""
+
+    cut: int | None = None
+    """FIN after so many bytes."""
+    rst: int | None = None
+    """RST after so many bytes."""
+    stall_at: int | None = None
+    """Silence after so many bytes ..."""
+    stall: float = math.inf
+    """... for so long."""
+    drip: int = 0
+    """One write per so many bytes, 1 ms apart."""
+    framing: Literal["chunked", "length", "close"] | None = None
+    malformed: Literal["json", "sse", "utf8", "chunk", "type", "head"] | None = None
+    """What is broken: the JSON, an event's JSON, its encoding, the chunk framing, the
+    content type, the status line."""
+    gzip: bool = False
+    """Compressed although nobody asked."""
+    early: int = 0
+    """An interim answer first, such as 103."""
+
+
+_FIELDS: Final = frozenset(Knobs.__struct_fields__)
+
+
+def parse(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
+    """Read the knobs of `model`; what it does not name is as in `base`.
+
+    Raises:
+        KnobsUnreadable: a knob or its value is not understood.
+    """
+    if ";" not in model:
+        return base
+    if len(model) > _LONGEST_NAME:
+        raise KnobsUnreadable("model name too long")
+    given: dict[str, Any] = {}
+    for pair in model.split(";")[1:]:
+        name, _, value = pair.partition("=")
+        if name not in _FIELDS:
+            raise KnobsUnreadable(f"unknown knob {name[:40]!r}")
+        given[name] = value or "1"
+    try:
+        knobs = msgspec.convert({**msgspec.structs.asdict(base), **given}, Knobs, strict=False)
+    except msgspec.ValidationError as why:
+        raise KnobsUnreadable(f"unreadable knob: {why}") from None
+    _check(knobs)
+    return knobs
+
+
+def _check(knobs: Knobs) -> None:
+    for name in _FIELDS - {"stall"}:
+        value = getattr(knobs, name)
+        limit = _MOST_SECONDS if isinstance(value, float) and name != "tps" else _MOST_COUNT
+        if isinstance(value, int | float) and not -1 <= value <= limit:
+            raise KnobsUnreadable(f"knob {name!r} is out of range")
+    if knobs.chunk < 1 or knobs.tps < 0 or not 200 <= knobs.status <= 599:
+        raise KnobsUnreadable("knob out of range")

@@ -1,0 +1,414 @@
+"""What the Messages endpoint accepts, and how it words a refusal.
+
+The law of this module: a field nobody documented is refused, as the real endpoint does,
+so whatever a gateway invents or forgets to strip becomes visible here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from vai.simulator import tokens
+from vai.simulator.answer import signature_of
+from vai.simulator.ask import Ask, Refused, Tool, seed_of
+from vai.simulator.caches import Prefixes
+from vai.simulator.knobs import Knobs
+from vai.simulator.pictures import Picture, measure
+
+__all__ = ["read"]
+
+_FIELDS: Final = frozenset(
+    "model max_tokens messages system cache_control container diagnostics inference_geo metadata"
+    " output_config service_tier speed stop_sequences stream thinking tool_choice tools"
+    " temperature top_p top_k betas billing_policy compaction context_management fallbacks"
+    " fallback_credit_token mcp_servers thread".split()
+)
+_BLOCKS: Final[Mapping[str, frozenset[str]]] = {
+    "text": frozenset({"text", "citations"}),
+    "image": frozenset({"source", "transformations"}),
+    "document": frozenset({"source", "title", "context", "citations"}),
+    "search_result": frozenset({"source", "title", "content", "citations"}),
+    "thinking": frozenset({"thinking", "signature"}),
+    "redacted_thinking": frozenset({"data"}),
+    "tool_use": frozenset({"id", "name", "input", "caller", "toolset_name"}),
+    "tool_result": frozenset({"tool_use_id", "content", "is_error", "toolset_name"}),
+}
+_SERVER_BLOCKS: Final = re.compile(
+    r"server_tool_use|container_upload|mcp_tool_use|[a-z_]+_tool_result|compaction|fallback"
+)
+_SOURCES: Final = frozenset({"base64", "url", "file", "text", "content"})
+_IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_NO_SAMPLING: Final = "2026-10-21"
+_MOST_BREAKPOINTS: Final = 4
+_PICTURE: Final = 800
+"""Tokens of a picture."""
+
+
+def read(
+    body: Any, headers: Mapping[str, str], knobs: Knobs, prefixes: Prefixes, *, counting: bool = False
+) -> Ask:
+    """Read a request body into an `Ask`.
+
+    Raises:
+        Refused: 400, worded as the endpoint words it.
+    """
+    version = headers.get("anthropic-version")
+    if not version:
+        raise _bad("anthropic-version: header is required")
+    for name in body:
+        if name not in _FIELDS:
+            raise _bad(f"{name}: Extra inputs are not permitted")
+    _numbers(body, version, counting)
+    messages = _messages(body)
+    _pairs(messages)
+    tools = _tools(body)
+    _marks(body)
+    ask = Ask(
+        provider="anthropic",
+        model=body["model"],
+        knobs=knobs,
+        seed=_seed(body),
+        tools=tools,
+        choice=_choice(body, tools),
+        parallel=not (body.get("tool_choice") or {}).get("disable_parallel_tool_use", False),
+        max_tokens=body.get("max_tokens"),
+        stop=_stops(body),
+        stream=body.get("stream") is True,
+        schema=_schema(body),
+        tokens=_count(body),
+    )
+    _thinking(body, ask)
+    _last_turn(messages, ask)
+    prefixes.account(ask, body)
+    return ask
+
+
+def _bad(message: str) -> Refused:
+    return Refused(400, message)
+
+
+def _numbers(body: dict[str, Any], version: str, counting: bool) -> None:
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise _bad("model: Field required" if "model" not in body else "model: Input should be a valid string")
+    if not counting:
+        limit = body.get("max_tokens")
+        if "max_tokens" not in body:
+            raise _bad("max_tokens: Field required")
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            raise _bad("max_tokens: Input should be a valid integer")
+        if limit < 0:
+            raise _bad("max_tokens: must be greater than or equal to 0")
+    for name, most in (("temperature", 1.0), ("top_p", 1.0), ("top_k", 1e9)):
+        value = body.get(name)
+        if value is None:
+            continue
+        if version == _NO_SAMPLING:
+            raise _bad(f"{name}: sampling parameters are not supported in version {version}")
+        if not isinstance(value, int | float) or not 0 <= value <= most:
+            raise _bad(f"{name}: range: 0..{most:g}")
+    if "stream" in body and not isinstance(body["stream"], bool):
+        raise _bad("stream: Input should be a valid boolean")
+    metadata = body.get("metadata") or {}
+    for name in metadata:
+        if name != "user_id":
+            raise _bad(f"metadata.{name}: Extra inputs are not permitted")
+
+
+def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if messages is None:
+        raise _bad("messages: Field required")
+    if not isinstance(messages, list):
+        raise _bad("messages: Input should be a valid list")
+    if not messages:
+        raise _bad("messages: at least one message is required")
+    for at, message in enumerate(messages):
+        where = f"messages.{at}"
+        if not isinstance(message, dict):
+            raise _bad(f"{where}: Input should be a valid dictionary")
+        if message.get("role") not in ("user", "assistant", "system"):
+            raise _bad(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
+        for name in message:
+            if name not in ("role", "content"):
+                raise _bad(f"{where}.{name}: Extra inputs are not permitted")
+        _content(message.get("content"), f"{where}.content", message["role"])
+    if messages[0]["role"] == "assistant":
+        raise _bad('messages: first message must use the "user" role')
+    if messages[-1]["role"] == "assistant" and not body["model"].startswith("claude-3"):
+        raise _bad(
+            "This model does not support assistant message prefill. "
+            "The conversation must end with a user message."
+        )
+    if isinstance(body.get("system"), list):
+        _content(body["system"], "system", "system")
+    return messages
+
+
+def _content(content: Any, where: str, role: str) -> None:
+    if isinstance(content, str):
+        if not content and role != "assistant":
+            raise _bad(f"{where}: user messages must have non-empty content")
+        return
+    if not isinstance(content, list):
+        raise _bad(f"{where}: Input should be a valid list")
+    if not content and role == "user":
+        raise _bad(f"{where}: user messages must have non-empty content")
+    for at, block in enumerate(content):
+        _block(block, f"{where}.{at}", role)
+
+
+def _block(block: Any, where: str, role: str) -> None:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if not isinstance(kind, str):
+        raise _bad(f"{where}.type: Field required")
+    allowed = _BLOCKS.get(kind)
+    if allowed is None:
+        if _SERVER_BLOCKS.fullmatch(kind):
+            return
+        tags = ", ".join(f"'{name}'" for name in _BLOCKS)
+        raise _bad(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {tags}")
+    for name in block:
+        if name not in allowed and name not in ("type", "cache_control"):
+            raise _bad(f"{where}.{kind}.{name}: Extra inputs are not permitted")
+    if kind in ("tool_use", "thinking", "redacted_thinking") and role != "assistant":
+        raise _bad(f"{where}: `{kind}` blocks may only be in `assistant` messages")
+    if kind in ("tool_result", "image", "document") and role != "user":
+        raise _bad(f"{where}: `{kind}` blocks are not permitted in `{role}` messages")
+    match kind:
+        case "text":
+            if not isinstance(block.get("text"), str):
+                raise _bad(f"{where}.text.text: Field required")
+            if not block["text"]:
+                raise _bad("messages: text content blocks must be non-empty")
+        case "image" | "document":
+            _source(block, f"{where}.{kind}.source", kind)
+        case "thinking":
+            _sealed(block, where)
+        case "tool_use":
+            _called(block, where)
+        case "tool_result":
+            if not isinstance(block.get("tool_use_id"), str):
+                raise _bad(f"{where}.tool_result.tool_use_id: Field required")
+            if isinstance(block.get("content"), list):
+                for at, part in enumerate(block["content"]):
+                    _block(part, f"{where}.tool_result.content.{at}", "user")
+
+
+def _called(block: dict[str, Any], where: str) -> None:
+    for name, kind, words in (("id", str, "string"), ("name", str, "string"), ("input", dict, "dictionary")):
+        if name not in block:
+            raise _bad(f"{where}.tool_use.{name}: Field required")
+        if not isinstance(block[name], kind):
+            raise _bad(f"{where}.tool_use.{name}: Input should be a valid {words}")
+    if not _TOOL_NAME.fullmatch(block["id"]):
+        raise _bad(f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+
+
+def _sealed(block: dict[str, Any], where: str) -> None:
+    thought, signature = block.get("thinking"), block.get("signature")
+    if not isinstance(thought, str) or not isinstance(signature, str):
+        raise _bad(f"{where}.thinking.signature: Field required")
+    if signature != signature_of(thought):
+        raise _bad(f"{where}: Invalid `signature` in `thinking` block")
+
+
+def _source(block: dict[str, Any], where: str, kind: str) -> None:
+    source = block.get("source")
+    if not isinstance(source, dict) or source.get("type") not in _SOURCES:
+        raise _bad(f"{where}: Field required")
+    if source["type"] != "base64":
+        return
+    media, data = source.get("media_type"), source.get("data")
+    if kind == "image" and media not in _IMAGES:
+        raise _bad(f"{where}.base64.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'")
+    try:
+        raw = base64.b64decode(data if isinstance(data, str) else "!", validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad(f"{where}.base64: invalid base64 data") from None
+    if kind == "image":
+        found = measure(raw)
+        if found is None:
+            raise _bad(f"{where}.base64.data: Could not process image")
+        if found.media_type != media:
+            raise _bad(
+                f"{where}.base64.data: The image was specified using the {media} media type, "
+                f"but the image appears to be a {found.media_type} image"
+            )
+
+
+def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message["content"]
+    return content if isinstance(content, list) else []
+
+
+def _pairs(messages: list[dict[str, Any]]) -> None:
+    """Every call has its result in the next message, every result its call before it."""
+    talk = [(at, m) for at, m in enumerate(messages) if m["role"] != "system"]
+    open_calls: list[str] = []
+    for at, message in talk:
+        results = [b["tool_use_id"] for b in _blocks(message) if b["type"] == "tool_result"]
+        for found in results:
+            if found not in open_calls:
+                raise _bad(
+                    f"messages.{at}.content.0: unexpected `tool_use_id` found in `tool_result` "
+                    f"blocks: {found}. Each `tool_result` block must have a corresponding "
+                    "`tool_use` block in the previous message."
+                )
+        missing = [call for call in open_calls if call not in results]
+        if missing:
+            raise _bad(
+                f"messages.{at - 1}: `tool_use` ids were found without `tool_result` blocks "
+                f"immediately after: {', '.join(missing)}. Each `tool_use` block must have a "
+                "corresponding `tool_result` block in the next message."
+            )
+        if len(set(results)) < len(results):
+            raise _bad(f"messages.{at}: each tool_use must have a single result. Found multiple `tool_result` blocks")
+        open_calls = [b["id"] for b in _blocks(message) if b["type"] == "tool_use"]
+        if len(set(open_calls)) < len(open_calls):
+            raise _bad(f"messages.{at}: `tool_use` ids must be unique")
+    if open_calls:
+        raise _bad(f"messages.{len(messages) - 1}: `tool_use` ids were found without `tool_result` blocks")
+
+
+def _tools(body: dict[str, Any]) -> list[Tool]:
+    found: list[Tool] = []
+    for at, tool in enumerate(body.get("tools") or []):
+        if not isinstance(tool, dict):
+            raise _bad(f"tools.{at}: Input should be a valid dictionary")
+        if tool.get("type", "custom") not in (None, "custom"):
+            continue
+        name, schema = tool.get("name"), tool.get("input_schema")
+        if not isinstance(name, str):
+            raise _bad(f"tools.{at}.custom.name: Field required")
+        if not _TOOL_NAME.fullmatch(name):
+            raise _bad(f"tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        if not isinstance(schema, dict):
+            raise _bad(f"tools.{at}.custom.input_schema: Field required")
+        if schema.get("type") != "object":
+            raise _bad(f"tools.{at}.custom.input_schema.type: Field required")
+        found.append(Tool(name, schema))
+    if len({tool.name for tool in found}) < len(found):
+        raise _bad("tools: Tool names must be unique.")
+    return found
+
+
+def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
+    choice = body.get("tool_choice")
+    if choice is None:
+        return "auto"
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind not in ("auto", "any", "tool", "none"):
+        raise _bad("tool_choice: Input tag does not match any of the expected tags: 'auto', 'any', 'tool', 'none'")
+    if not body.get("tools"):
+        raise _bad("tool_choice: may only be specified while providing tools")
+    if kind != "tool":
+        return str(kind)
+    if all(tool.get("name") != choice.get("name") for tool in body["tools"]):
+        raise _bad(f"tool_choice: Tool '{choice.get('name')}' not found in provided tools")
+    return f"={choice['name']}"
+
+
+def _stops(body: dict[str, Any]) -> list[str]:
+    stops = body.get("stop_sequences") or []
+    for at, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            raise _bad(f"stop_sequences.{at}: Input should be a valid string")
+        if not stop.strip():
+            raise _bad("stop_sequences: each stop sequence must contain non-whitespace")
+    return list(stops)
+
+
+def _schema(body: dict[str, Any]) -> Any:
+    wanted = (body.get("output_config") or {}).get("format")
+    if wanted is None:
+        return None
+    if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
+        raise _bad("output_config.format.schema: Field required")
+    return wanted["schema"]
+
+
+def _thinking(body: dict[str, Any], ask: Ask) -> None:
+    thinking = body.get("thinking")
+    if thinking is None:
+        return
+    kind = thinking.get("type") if isinstance(thinking, dict) else None
+    if kind not in ("enabled", "adaptive", "disabled", "between_tools"):
+        raise _bad("thinking: Input tag does not match any of the expected tags: 'enabled', 'disabled', 'adaptive', 'between_tools'")
+    if kind == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int):
+            raise _bad("thinking.enabled.budget_tokens: Field required")
+        if budget < 1024:
+            raise _bad("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+        if ask.max_tokens is not None and budget >= ask.max_tokens:
+            raise _bad("`max_tokens` must be greater than `thinking.budget_tokens`")
+        if ask.choice == "any" or ask.choice.startswith("="):
+            raise _bad("Thinking may not be enabled when tool_choice forces tool use.")
+    ask.thinks = kind in ("enabled", "adaptive")
+    ask.shows_thought = thinking.get("display") != "omitted"
+
+
+def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
+    """What the conversation ends with: the question, its pictures, the tools' results."""
+    ends = [m for m in messages if m["role"] != "system"][-1]
+    if isinstance(ends["content"], str):
+        ask.question = ends["content"]
+        return
+    words: list[str] = []
+    for block in ends["content"]:
+        match block["type"]:
+            case "text":
+                words.append(block["text"])
+            case "image":
+                ask.pictures.append(_picture(block["source"]))
+            case "tool_result":
+                content = block.get("content") or ""
+                parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+                ask.results.append(" ".join(p["text"] for p in parts if p["type"] == "text"))
+                ask.pictures += [_picture(p["source"]) for p in parts if p["type"] == "image"]
+    ask.question = "\n".join(words)
+
+
+def _picture(source: dict[str, Any]) -> Picture:
+    if source["type"] != "base64":
+        return Picture()
+    return measure(base64.b64decode(source["data"])) or Picture()
+
+
+def _marks(body: dict[str, Any]) -> None:
+    count = sum(1 for _ in marks(body))
+    if count > _MOST_BREAKPOINTS:
+        raise _bad(f"A maximum of 4 blocks with cache_control may be provided. Found {count}.")
+
+
+def marks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every block and tool of `body` that carries a cache breakpoint, in cache order."""
+    system = body.get("system")
+    blocks = list(body.get("tools") or []) + (system if isinstance(system, list) else [])
+    for message in body["messages"]:
+        blocks += _blocks(message)
+    yield from (block for block in blocks if block.get("cache_control"))
+
+
+def _seed(body: dict[str, Any]) -> int:
+    return seed_of([body[name] for name in ("model", "messages", "system", "tools") if name in body])
+
+
+def _count(body: dict[str, Any]) -> int:
+    """Input tokens: all the JSON that is said, pictures at a flat rate."""
+    said = [part for name in ("system", "tools", "messages") if (part := body.get(name))]
+    size, pictures = len(orjson.dumps(said)), 0
+    for message in body["messages"]:
+        for block in _blocks(message):
+            source = block.get("source")
+            if block["type"] == "image" and isinstance(source, dict):
+                size -= len(source.get("data") or "")
+                pictures += 1
+    return 3 + tokens.estimate(size) + _PICTURE * pictures

@@ -1,0 +1,67 @@
+"""The size of a picture, read from its first bytes.
+
+The law of this module: nothing is decoded; what is not recognised is `None`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = ["Picture", "measure"]
+
+_JPEG_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD})
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """An image of a request. Sizes are in pixels; an image given by URL has none."""
+
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+
+    def __str__(self) -> str:
+        if not self.width:
+            return "of unknown size"
+        return f"{self.width}x{self.height} {self.media_type.removeprefix('image/').upper()}"
+
+
+def measure(data: bytes) -> Picture | None:
+    """Recognise PNG, GIF, JPEG and WebP."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        return Picture("image/png", _big(data, 16, 4), _big(data, 20, 4))
+    if data[:6] in (b"GIF87a", b"GIF89a") and len(data) >= 10:
+        return Picture("image/gif", _little(data, 6, 2), _little(data, 8, 2))
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
+        return _webp(data)
+    return None
+
+
+def _jpeg(data: bytes) -> Picture:
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] in _JPEG_FRAMES:
+            return Picture("image/jpeg", _big(data, at + 7, 2), _big(data, at + 5, 2))
+        at += 2 + _big(data, at + 2, 2)
+    return Picture("image/jpeg")
+
+
+def _webp(data: bytes) -> Picture:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return Picture("image/webp", _little(data, 24, 3) + 1, _little(data, 27, 3) + 1)
+    if kind == b"VP8L":
+        bits = _little(data, 21, 4)
+        return Picture("image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    return Picture("image/webp", _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF)
+
+
+def _big(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _little(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "little")

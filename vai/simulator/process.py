@@ -1,0 +1,114 @@
+"""The simulator as a child process that cannot outlive its parent.
+
+The law of this module: `start` returns when the child listens, `stop` when it is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import select
+import signal
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Final, Self
+
+__all__ = ["Process", "SimulatorFailed", "start"]
+
+_PR_SET_PDEATHSIG: Final = 1
+_GRACE: Final = 2.0
+
+
+class SimulatorFailed(RuntimeError):
+    """The child ended or stayed silent instead of listening."""
+
+
+class Process:
+    """A running simulator: its root `url` and its `pid`."""
+
+    def __init__(self, child: subprocess.Popen[bytes], url: str) -> None:
+        self._child = child
+        self.url = url
+        self.pid = child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child.poll() is None
+
+    def stop(self) -> None:
+        """End it: asked first, killed after two seconds."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ttft: float = 0.0,
+    tps: float = 0.0,
+    chunk: int = 1,
+    journal: int = 4096,
+    within: float = 10.0,
+) -> Process:
+    """Start a simulator and wait until it listens.
+
+    Call it from a thread that lives as long as the process: Linux ends the child with
+    the thread that started it. Elsewhere than on Linux the child ends by `stop` alone.
+
+    Raises:
+        SimulatorFailed: it did not listen in `within` seconds.
+    """
+    command = [sys.executable, "-m", "vai.simulator", "--host", host, "--port", str(port)]
+    command += ["--ttft", str(ttft), "--tps", str(tps), "--chunk", str(chunk)]
+    child = subprocess.Popen(
+        [*command, "--journal", str(journal)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+    return Process(child, _first_line(child, within))
+
+
+def _first_line(child: subprocess.Popen[bytes], within: float) -> str:
+    assert child.stdout is not None
+    until = time.monotonic() + within
+    while (left := until - time.monotonic()) > 0:
+        if select.select([child.stdout], [], [], left)[0]:
+            line = child.stdout.readline().decode().strip()
+            if line:
+                return line
+            break
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    raise SimulatorFailed("the simulator did not start listening")
+
+
+# Loaded before any fork: a child between fork and exec must not take the import lock.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    assert _LIBC is not None
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,227 @@
+"""An answer as bytes and moments, before anybody sends it.
+
+The law of this module: a reply is drawn up completely, faults included, as a lazy
+sequence of (moment, bytes); sending it takes no further decision.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import Final, Literal
+
+import msgspec
+
+from vai.simulator.knobs import Knobs
+
+__all__ = ["Ending", "Framing", "Headers", "Piece", "Reply", "whole"]
+
+Framing = Literal["chunked", "length", "close"]
+Ending = Literal["keep", "close", "reset", "hang"]
+Headers = list[tuple[str, str]]
+
+_NO_BODY: Final = frozenset({204, 304})
+_DRIP_EVERY: Final = 0.001
+_PAGE: Final = (
+    b"<!DOCTYPE html>\n<html>\n<head><title>%d %s</title></head>\n"
+    b"<body><center><h1>%d %s</h1></center><hr><center>cloudfront</center></body>\n</html>\n"
+)
+_PHRASES: Final = {int(status): status.phrase for status in HTTPStatus} | {
+    498: "Capacity Exceeded",
+    499: "Client Closed Request",
+    529: "Site Overloaded",
+}
+
+
+class Piece(msgspec.Struct):
+    """Bytes due `at` seconds after the request was complete; `tokens` of output in them."""
+
+    at: float
+    data: bytes
+    tokens: int = 0
+
+
+class Reply(msgspec.Struct, kw_only=True):
+    """A status, headers without framing, the payload, and how it goes wrong."""
+
+    status: int
+    headers: Headers
+    body: Iterable[Piece]
+    head_at: float = 0.0
+    framing: Framing = "length"
+    ending: Ending = "keep"
+    bare: bool = False
+    """The payload is all there is: no head."""
+    knobs: Knobs = msgspec.field(default_factory=Knobs)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def wire(self, date: str, keep_alive: bool) -> Iterator[Piece]:
+        """Every byte of the answer in its order. Read `ending` after the last."""
+        knobs = self.knobs
+        body, length = self._payload()
+        if not keep_alive and self.ending == "keep":
+            self.ending = "close"
+        if knobs.early:
+            yield Piece(0.0, b"HTTP/1.1 %d %b\r\n\r\n" % (knobs.early, _phrase(knobs.early)))
+        cut = self._cut()
+        if cut is not None and cut < 0:
+            return
+        if knobs.stall_at is not None and knobs.stall_at < 0:
+            if knobs.stall == math.inf:
+                self.ending = "hang"
+                return
+            self.head_at += knobs.stall
+            body = _later(body, knobs.stall)
+        if not self.bare:
+            yield Piece(self.head_at, self._head(date, length))
+        if self.framing == "chunked":
+            body = _chunked(body, knobs.malformed == "chunk")
+        if cut is not None:
+            body = _cut(body, cut)
+        if knobs.stall_at is not None and knobs.stall_at >= 0:
+            body = self._stalled(body, knobs.stall_at)
+        yield from _dripped(body, knobs.drip) if knobs.drip else body
+
+    def _cut(self) -> int | None:
+        knobs = self.knobs
+        if knobs.rst is not None:
+            self.ending = "reset"
+            return knobs.rst
+        if knobs.cut is not None:
+            self.ending = "close"
+        return knobs.cut
+
+    def _payload(self) -> tuple[Iterator[Piece], int]:
+        """The payload and, where its framing needs one, its length."""
+        knobs = self.knobs
+        self.framing = knobs.framing or self.framing
+        if knobs.html:
+            self.body, self.framing = [Piece(self.head_at, _page(self.status))], "length"
+            self._retype("text/html; charset=utf-8")
+        if knobs.malformed == "type":
+            self._retype("text/plain")
+        body: Iterator[Piece] = iter(self.body)
+        if knobs.malformed == "json":
+            body = _broken(body, lambda data: data.replace(b":", b"", 1))
+        elif knobs.malformed == "sse":
+            body = _broken(body, lambda data: data.replace(b'"}', b'"', 1), after=1)
+        elif knobs.malformed == "utf8":
+            body = _broken(body, lambda data: data.replace(b'":"', b'":"\xff'))
+        if knobs.gzip:
+            body = _gzipped(body)
+            self.headers.append(("content-encoding", "gzip"))
+        if self.framing == "close":
+            self.ending = "close"
+        if self.framing != "length":
+            return body, 0
+        held = list(body)
+        return iter(held), sum(len(piece.data) for piece in held)
+
+    def _retype(self, value: str) -> None:
+        self.headers = [pair for pair in self.headers if pair[0].lower() != "content-type"]
+        self.headers.append(("content-type", value))
+
+    def _head(self, date: str, length: int) -> bytes:
+        version = "HTTQ/1.1" if self.knobs.malformed == "head" else "HTTP/1.1"
+        lines = [f"{version} {self.status} {_phrase(self.status).decode()}", f"date: {date}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if self.framing == "chunked":
+            lines.append("transfer-encoding: chunked")
+        elif self.framing == "length" and self.status not in _NO_BODY:
+            lines.append(f"content-length: {length}")
+        lines.append("connection: keep-alive" if self.ending == "keep" else "connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _stalled(self, body: Iterator[Piece], at: int) -> Iterator[Piece]:
+        sent = 0
+        for piece in body:
+            sent += len(piece.data)
+            if sent <= at:
+                yield piece
+                continue
+            keep = len(piece.data) - (sent - at)
+            if keep:
+                yield Piece(piece.at, piece.data[:keep])
+            if self.knobs.stall == math.inf:
+                self.ending = "hang"
+                return
+            late = Piece(piece.at, piece.data[keep:], piece.tokens)
+            yield from _later(_chain(late, body), self.knobs.stall)
+            return
+
+
+def whole(
+    status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0
+) -> Reply:
+    """A reply whose payload is one piece."""
+    return Reply(status=status, headers=headers, body=[Piece(at, data, tokens)], head_at=at)
+
+
+def _phrase(status: int) -> bytes:
+    return _PHRASES.get(status, "Unknown").encode()
+
+
+def _page(status: int) -> bytes:
+    phrase = _phrase(status)
+    return _PAGE % (status, phrase, status, phrase)
+
+
+def _chain(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
+    yield first
+    yield from rest
+
+
+def _later(body: Iterator[Piece], seconds: float) -> Iterator[Piece]:
+    for piece in body:
+        yield Piece(piece.at + seconds, piece.data, piece.tokens)
+
+
+def _chunked(body: Iterator[Piece], malformed: bool) -> Iterator[Piece]:
+    at = 0.0
+    for count, piece in enumerate(body):
+        at = piece.at
+        size = b"xyz" if malformed and count == 1 else b"%x" % len(piece.data)
+        if piece.data:
+            yield Piece(at, b"%b\r\n%b\r\n" % (size, piece.data), piece.tokens)
+    yield Piece(at, b"zz\r\n\r\n" if malformed else b"0\r\n\r\n")
+
+
+def _cut(body: Iterator[Piece], at: int) -> Iterator[Piece]:
+    for piece in body:
+        if len(piece.data) >= at:
+            if at:
+                yield Piece(piece.at, piece.data[:at])
+            return
+        at -= len(piece.data)
+        yield piece
+
+
+def _dripped(body: Iterator[Piece], size: int) -> Iterator[Piece]:
+    moment = 0.0
+    for piece in body:
+        moment = max(moment, piece.at)
+        for start in range(0, len(piece.data), size):
+            moment += _DRIP_EVERY
+            yield Piece(moment, piece.data[start : start + size])
+
+
+def _gzipped(body: Iterator[Piece]) -> Iterator[Piece]:
+    """One gzip file, flushed after each piece so that it still streams."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    at = 0.0
+    for piece in body:
+        at = piece.at
+        packed = packer.compress(piece.data) + packer.flush(zlib.Z_SYNC_FLUSH)
+        yield Piece(at, packed, piece.tokens)
+    yield Piece(at, packer.flush())
+
+
+def _broken(
+    body: Iterator[Piece], damage: Callable[[bytes], bytes], after: int = 0
+) -> Iterator[Piece]:
+    for count, piece in enumerate(body):
+        data = damage(piece.data) if count == after else piece.data
+        yield Piece(piece.at, data, piece.tokens)

@@ -1,0 +1,134 @@
+"""Answers dictated byte for byte, by model name.
+
+The law of this module: a script says exactly what goes on the wire after validation is
+set aside; what it does not say has an honest default.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from vai.simulator.knobs import Knobs
+from vai.simulator.reply import Framing, Piece, Reply
+
+__all__ = ["Script", "Scripts", "TooManyScripts"]
+
+_MOST: Final = 1024
+
+
+class TooManyScripts(Exception):
+    """The table is full; delete some."""
+
+
+class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One piece of a body, as text or base64, due `delay` seconds after the one before."""
+
+    text: str = ""
+    base64: str = ""
+    delay: float = 0.0
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``PUT /_sim/scripts/{model}`` takes.
+
+    `body` and `body_base64` are one piece; `chunks` are several (strings, or objects with
+    `text` or `base64` and `delay` seconds). `raw` sends the pieces without any head.
+    Offsets count wire bytes after the head, as in the knobs.
+    """
+
+    status: int = 200
+    headers: list[tuple[str, str]] | dict[str, str] = {}
+    body: str | None = None
+    body_base64: str | None = None
+    chunks: list[str | Chunk] = []
+    head_delay: float = 0.0
+    cut_at: int | None = None
+    reset: bool = False
+    stall_at: int | None = None
+    stall: float = float("inf")
+    drip: int = 0
+    early: int = 0
+    framing: Framing = "length"
+    raw: bool = False
+    times: int = 0
+    """Used so often and then gone; 0 keeps it."""
+    tokens_out: int = 0
+
+    def reply(self) -> Reply:
+        """The reply this script dictates."""
+        headers = list(self.headers.items() if isinstance(self.headers, dict) else self.headers)
+        if not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("content-type", "application/json"))
+        knobs = Knobs(
+            cut=None if self.reset else self.cut_at,
+            rst=(self.cut_at or 0) if self.reset else None,
+            stall_at=self.stall_at,
+            stall=self.stall,
+            drip=self.drip,
+            early=self.early,
+        )
+        return Reply(
+            status=self.status,
+            headers=headers,
+            body=self._pieces(),
+            head_at=self.head_delay,
+            framing="close" if self.raw else self.framing,
+            bare=self.raw,
+            knobs=knobs,
+            output_tokens=self.tokens_out,
+        )
+
+    def _pieces(self) -> Iterator[Piece]:
+        at = self.head_delay
+        if self.body is not None:
+            yield Piece(at, self.body.encode("utf-8", "surrogatepass"))
+        if self.body_base64 is not None:
+            yield Piece(at, base64.b64decode(self.body_base64))
+        for chunk in self.chunks:
+            if isinstance(chunk, str):
+                yield Piece(at, chunk.encode("utf-8", "surrogatepass"))
+                continue
+            at += chunk.delay
+            yield Piece(at, base64.b64decode(chunk.base64) or chunk.text.encode())
+
+
+class Scripts:
+    """The scripts in force, at most a thousand."""
+
+    def __init__(self) -> None:
+        self._by_model: dict[str, Script] = {}
+        self._left: dict[str, int] = {}
+
+    def put(self, model: str, script: Script) -> None:
+        """Raises:
+        TooManyScripts: the table is full.
+        """
+        if model not in self._by_model and len(self._by_model) >= _MOST:
+            raise TooManyScripts
+        self._by_model[model] = script
+        self._left[model] = script.times
+
+    def drop(self, model: str) -> bool:
+        """Forget the script of `model`; tells whether there was one."""
+        self._left.pop(model, None)
+        return self._by_model.pop(model, None) is not None
+
+    def clear(self) -> None:
+        self._by_model.clear()
+        self._left.clear()
+
+    def take(self, model: str) -> Script | None:
+        """The script for one request to `model`."""
+        script = self._by_model.get(model)
+        if script is not None and script.times:
+            self._left[model] -= 1
+            if self._left[model] <= 0:
+                self.drop(model)
+        return script
+
+    def __len__(self) -> int:
+        return len(self._by_model)
