@@ -1,0 +1,76 @@
+"""pytest-sanic on the Sanic and websockets of today.
+
+pytest-sanic 1.9.1 is the last release: it starts servers by a protocol that Sanic left
+behind, so its two server classes get new start, stop and WebSocket methods here; its
+fixtures (`sanic_client`, `test_server`) and its collection of `async def` tests are used
+as they are. The server runs in the test's own loop; what needs several processes is
+tested on real `vai serve` processes instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest_sanic.utils as pytest_sanic
+import websockets
+from sanic import Sanic
+from sanic.server.protocols.http_protocol import HttpProtocol
+from sanic.server.protocols.websocket_protocol import WebSocketProtocol
+
+pytest_plugins = ["pytester"]
+
+# Sanic patches its classes once per process unless it knows that it is being tested.
+Sanic.test_mode = True
+
+
+async def _start(self: pytest_sanic.TestServer) -> None:
+    self.socket = socket.create_server((self.host, 0), backlog=self.backlog)
+    self.port = self.socket.getsockname()[1]
+    wanted = WebSocketProtocol if self.app.websocket_enabled else HttpProtocol
+    self.server = await self.app.create_server(
+        sock=self.socket,
+        protocol=wanted if self.protocol is HttpProtocol else self.protocol,
+        ssl=self.ssl,
+        access_log=False,
+        return_asyncio_server=True,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    await self.server.startup()
+    await self.server.before_start()
+    await self.server.start_serving()
+    await self.server.after_start()
+    self.is_running = True
+
+
+async def _close(self: pytest_sanic.TestServer) -> None:
+    if not self.is_running or self.closed:
+        return
+    self.closed = True
+    await self.server.before_stop()
+    self.server.close()
+    for connection in list(self.server.connections):
+        if connection.close_if_idle():
+            continue
+        websocket = getattr(connection, "websocket", None)
+        if websocket is not None:
+            websocket.fail_connection(1001)
+        else:
+            connection.abort()
+    await asyncio.sleep(0)  # let the aborted handlers see it before the stop listeners run
+    await self.server.after_stop()
+    self.is_running = False
+
+
+async def _connect(
+    self: pytest_sanic.TestClient, uri: str, **options: object
+) -> websockets.ClientConnection:
+    url = "ws" + self._server.make_url(uri).removeprefix("http")
+    connection = await websockets.connect(url, **options)
+    self._websockets.append(connection)
+    return connection
+
+
+pytest_sanic.TestServer.start_server = _start
+pytest_sanic.TestServer.close = _close
+pytest_sanic.TestClient.ws_connect = _connect
