@@ -13,13 +13,12 @@ import msgspec
 from sanic import Request
 
 from vai.codec import json as strict_json
-from vai.codec.envelope import Envelope, with_model, without
+from vai.codec.envelope import Envelope, rewrite
 from vai.codec.events import encode
 from vai.config.schema import Defaults
 from vai.exchange.conduct import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
-from vai.gateway.call import Call
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.registry import make_adapter
@@ -59,15 +58,14 @@ def choose_lane(
     speaks_messages = route.row.kind == "anthropic"
     # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
     complete = envelope.max_tokens is not None or route.dialect == "upstream"
-    if speaks_messages and complete and not envelope.vai_fields:
+    says_more = any(name != "provider_keys" for name in envelope.vai_fields)
+    if speaks_messages and complete and not says_more:
         return _verbatim(route, envelope, request)
-    return _translated(route, envelope, request.body, exchange_id, defaults)
+    return _translated(route, envelope, exchange_id, defaults)
 
 
 def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
-    body = with_model(request.body, envelope, route.model)
-    if envelope.provider_keys is not None:
-        body = without(body, "provider_keys")
+    body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
     headers = to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
@@ -78,9 +76,9 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
 
 
 def _translated(
-    route: Route, envelope: Envelope, body: bytes, exchange_id: str, defaults: Defaults
+    route: Route, envelope: Envelope, exchange_id: str, defaults: Defaults
 ) -> GatewayLane:
-    ask = _with_defaults(parse.request(strict_json.loads(body)), route.model, defaults)
+    ask = _with_defaults(parse.request(envelope.value), route.model, defaults)
     adapter = make_adapter(route.row, exchange_id)
     return Translated(adapter, ask, events=encode, message=_encode_message)
 

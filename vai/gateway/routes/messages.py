@@ -52,7 +52,9 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
-    lane = choose_lane(call, envelope, request, service.settings.defaults)
+    lane = choose_lane(
+        call.route, envelope, request, call.request_id, service.settings.defaults
+    )
     exchange = Exchange(
         lane,
         destination.upstream,
@@ -76,8 +78,6 @@ def _whole(
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
     headers |= usage_headers(lane.usage, elapsed)
-    if lane.model is not None:
-        headers["x-model"] = lane.model
     return HTTPResponse(answer.first, answer.status, headers, "application/json")
 
 

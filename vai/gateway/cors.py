@@ -1,0 +1,81 @@
+"""Web pages that may call this gateway from a browser (Fetch standard, CORS protocol).
+
+The law of this module: an origin is allowed when it is on the list, to the letter, or the
+list is ``*``; none is reflected for any other reason, and credentials mode is never granted
+(callers authenticate with a header, not with a cookie). With an empty list, which is the
+default, nothing is installed and nothing is paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.response import empty
+
+__all__ = ["attach"]
+
+_METHODS = "GET, POST, PUT, DELETE, OPTIONS"
+_MAX_AGE = "86400"
+_HEADERS = "authorization, content-type, x-api-key"
+_EXPOSED = ", ".join(
+    [
+        "x-request-id",
+        "request-id",
+        "x-model",
+        "x-input-tokens",
+        "x-output-tokens",
+        "x-total-tokens",
+        "x-cost-usd",
+        "x-duration-ms",
+        "x-vai-simulated",
+        "x-vai-dropped",
+        "retry-after",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
+    ]
+)
+
+
+def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
+    """Answer preflights and mark answers for `origins`."""
+    if not origins:
+        return
+    allowed = frozenset(origins)
+
+    @app.on_request
+    async def preflight(request: Request) -> HTTPResponse | None:
+        if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
+            return None
+        response = empty()
+        if _allowed(request, allowed):
+            # Provider keys come in headers of an open set of names, so what was asked for is
+            # granted: a header is no danger, reading the answer is, and that needs the origin.
+            asked = request.headers.get("access-control-request-headers", _HEADERS)
+            response.headers["access-control-allow-methods"] = _METHODS
+            response.headers["access-control-allow-headers"] = asked[:1024]
+            response.headers["access-control-max-age"] = _MAX_AGE
+        return response
+
+    @app.on_response
+    async def mark(request: Request, response: HTTPResponse) -> None:
+        response.headers["vary"] = "Origin"
+        origin = _allowed(request, allowed)
+        if origin is not None:
+            response.headers["access-control-allow-origin"] = origin
+            response.headers["access-control-expose-headers"] = _EXPOSED
+
+
+def _allowed(request: Request, allowed: frozenset[str]) -> str | None:
+    """What to write as the allowed origin, if anything."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return None
+    if "*" in allowed:
+        return "*"
+    return str(origin) if origin in allowed else None

@@ -1,0 +1,140 @@
+"""The providers of this gateway: their rows, their connections, the keys it lends.
+
+The law of this module: one transport per provider and process; an upstream is that
+transport bound to one credential, and the credential to the origin that the settings name.
+Nothing a caller sends chooses where a key goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx
+import msgspec
+
+from vai.config.schema import Provider, Settings
+from vai.exchange.ports import Upstream
+from vai.io.http.credential import Credential
+from vai.io.http.head import Endpoint
+from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
+from vai.io.secret import Secret
+from vai.providers.registry import ROWS
+from vai.types.provider import ProviderRow
+
+__all__ = ["Providers", "rows_of"]
+
+
+def rows_of(settings: Settings) -> dict[str, ProviderRow]:
+    """The built-in rows as the settings change them, and the rows they add."""
+    rows = dict(ROWS)
+    for provider, own in settings.providers.items():
+        row = rows.get(provider)
+        if row is None:
+            if own.kind is None or own.base_url is None:
+                continue  # a voice vendor, not an LLM provider
+            like = next(row for row in ROWS.values() if row.kind == own.kind and row.id == own.kind)
+            row = msgspec.structs.replace(
+                like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=frozenset()
+            )
+        rows[provider] = msgspec.structs.replace(
+            row, name=own.name or row.name, base_url=own.base_url or row.base_url
+        )
+    return rows
+
+
+class Providers:
+    """The way to every provider, for one process.
+
+    `simulator` is the base URL of the built-in simulator; providers without a key are
+    reached there when it is given.
+    """
+
+    def __init__(self, settings: Settings, simulator: str | None = None) -> None:
+        self.rows: Mapping[str, ProviderRow] = rows_of(settings)
+        self._ways: dict[str, _Way] = {}
+        for provider, row in self.rows.items():
+            own = settings.providers.get(provider, Provider())
+            if simulator is not None and own.api_key is None and own.base_url is None:
+                self._ways[provider] = _SimulatedWay(row, simulator)
+            else:
+                self._ways[provider] = _Way(row, own)
+
+    def upstream(self, provider: str, key: Secret) -> Upstream:
+        """The real provider, with a caller's own key."""
+        return self._ways[provider].real().bound(key)
+
+    def lent(self, provider: str) -> Upstream | None:
+        """The provider with the gateway's own key; the simulator; None when there is neither."""
+        return self._ways[provider].lent
+
+    def is_simulated(self, provider: str) -> bool:
+        """Whether `lent` is the simulator."""
+        return self._ways[provider].simulated
+
+    def states(self) -> dict[str, str]:
+        """Provider -> ``configured``, ``simulated`` or ``byok`` (callers must bring a key)."""
+        return {
+            provider: "simulated" if way.simulated else "configured" if way.lent else "byok"
+            for provider, way in self._ways.items()
+        }
+
+    async def aclose(self) -> None:
+        """Drop all connections."""
+        for way in self._ways.values():
+            await way.aclose()
+
+
+class _Way:
+    """One provider's transport and endpoint."""
+
+    simulated = False
+
+    def __init__(self, row: ProviderRow, own: Provider) -> None:
+        self._row = row
+        self._endpoint = Endpoint.parse(row.base_url)
+        self._transport: httpx.AsyncBaseTransport = build_transport(
+            UpstreamSettings(
+                base_url=row.base_url,
+                proxy=own.proxy,
+                ca_file=own.ca_file,
+                verify=own.verify_tls,
+                max_connections=own.max_connections,
+            )
+        )
+        self.lent: Upstream | None = None
+        if own.api_key is not None:
+            self.lent = self.bound(own.api_key)
+        elif own.base_url is not None:
+            # A server of the operator's own (vLLM, Ollama) may want no key at all.
+            self.lent = HttpUpstream(self._transport, self._endpoint)
+
+    def real(self) -> _Way:
+        """Where a caller's own key goes."""
+        return self
+
+    def bound(self, key: Secret) -> Upstream:
+        credential = Credential(key, self._endpoint.origin)
+        return HttpUpstream(self._transport, self._endpoint, credential, self._row.auth)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+class _SimulatedWay(_Way):
+    """The simulator in a provider's place, for callers without a key of their own."""
+
+    simulated = True
+
+    def __init__(self, row: ProviderRow, url: str) -> None:
+        path = httpx.URL(row.base_url).path.rstrip("/")
+        at_simulator = msgspec.structs.replace(row, base_url=f"{url}/{row.id}{path}")
+        super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
+        self._real = _Way(row, Provider())
+
+    def real(self) -> _Way:
+        return self._real
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+        await super().aclose()
+
