@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 from collections.abc import Callable, Coroutine
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import uvloop
@@ -30,3 +33,33 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
         assert complaints == []
 
     return runner
+
+
+class Certificates(NamedTuple):
+    """A CA of our own, and a server context with a certificate for 127.0.0.1 and localhost."""
+
+    ca: Path
+    server: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    home = tmp_path_factory.mktemp("tls")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=home, check=True, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    openssl(
+        "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA",
+        "-addext", "keyUsage=critical,keyCertSign",
+    )  # fmt: skip
+    openssl("req", *curve[:-2], "-keyout", "key.pem", "-out", "csr.pem", "-subj", "/CN=x")
+    (home / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    openssl(
+        "x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+        "-CAcreateserial", "-extfile", "names", "-out", "cert.pem",
+    )  # fmt: skip
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(home / "cert.pem", home / "key.pem")
+    return Certificates(home / "ca.pem", server)

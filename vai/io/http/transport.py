@@ -93,7 +93,13 @@ class VaiTransport(httpx.AsyncBaseTransport):
         return pool
 
     async def send(
-        self, origin: Origin, head: bytes, body: bytes, *, connect_until: float, headers_until: float
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes,
+        *,
+        connect_until: float,
+        headers_until: float,
     ) -> Reply:
         """One exchange from a rendered head: the hot path. Errors as in `reply.exchange`."""
         return await exchange(
