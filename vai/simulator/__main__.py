@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from vai.simulator.knobs import Knobs
 from vai.simulator.server import Simulator
 
+loops: ModuleType = asyncio
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    loops = uvloop
+
 __all__ = ["main"]
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -29,6 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tps", type=float, default=0.0, help="tokens per second, 0 is at once")
     parser.add_argument("--chunk", type=int, default=1, help="tokens per stream event")
     parser.add_argument("--journal", type=int, default=4096, help="requests remembered")
+    parser.add_argument("--parent", type=int, default=0, help="end together with this process")
     return parser.parse_args()
 
 
@@ -41,24 +55,29 @@ async def _serve(given: argparse.Namespace) -> None:
     async with Simulator(given.host, given.port, pace=pace, journal=given.journal) as simulator:
         if given.port_file:
             # Renamed into place: who sees the file sees the whole number.
-            with open(f"{given.port_file}.new", "w") as file:
-                file.write(simulator.url.rpartition(":")[2])
-            os.replace(f"{given.port_file}.new", given.port_file)
+            new = Path(f"{given.port_file}.new")
+            new.write_text(simulator.url.rpartition(":")[2])
+            new.replace(given.port_file)
         else:
-            print(simulator.url, flush=True)
+            sys.stdout.write(f"{simulator.url}\n")
+            sys.stdout.flush()
         await stopped.wait()
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
-    try:
-        import uvloop
-    except ImportError:
-        runner = asyncio.run
-    else:
-        runner = uvloop.run
-    runner(_serve(_arguments()))
+    given = _arguments()
+    if given.parent and not _bound_to(given.parent):
+        return 0
+    loops.run(_serve(given))
     return 0
+
+
+def _bound_to(parent: int) -> bool:
+    """Have the kernel end this process with `parent`; false when that is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 if __name__ == "__main__":

@@ -56,15 +56,14 @@ def events(ask: Ask, answer: Answer, request_id: str) -> Iterator[Piece]:
     knobs = ask.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
     opening = knobs.ttft if knobs.head is None else min(knobs.head, knobs.ttft)
-    at, count = knobs.ttft, 0
+    at = knobs.ttft
     yield Piece(opening, _first(ask, request_id))
-    for data, size in _deltas(ask, answer):
+    for count, (data, size) in enumerate(_deltas(ask, answer)):
         if count == knobs.error_at:
             yield Piece(at, _failure(ask, request_id))
             return
         at += step if count else 0.0
-        count += 1
-        if knobs.ping and count % knobs.ping == 0:
+        if knobs.ping and (count + 1) % knobs.ping == 0:
             data += b": ping\n\n"
         yield Piece(at, data, size)
     if knobs.error_at is not None:
@@ -135,8 +134,9 @@ def _call_deltas(ask: Ask, part: Call, index: int) -> Iterator[tuple[bytes, int]
     call = _call(ask, part, index)
     if ask.provider != "openai":
         # Groq and Cerebras send a call whole, in one chunk.
-        yield _data(_chunk(ask, {"tool_calls": [{"index": index} | call]})), len(
-            tokens.split(part.arguments)
+        yield (
+            _data(_chunk(ask, {"tool_calls": [{"index": index} | call]})),
+            len(tokens.split(part.arguments)),
         )
         return
     opened = {"index": index} | call | {"function": {"name": part.name, "arguments": ""}}
@@ -155,9 +155,8 @@ def _chunk(ask: Ask, delta: dict[str, Any], finish: str | None = None) -> dict[s
         if finish is None:
             del choice["finish_reason"]
     chunk = _frame(ask, "chat.completion.chunk") | {"choices": [choice]}
-    if ask.provider == "openai":
-        if ask.usage_chunk:
-            chunk["usage"] = None
+    if ask.provider == "openai" and ask.usage_chunk:
+        chunk["usage"] = None
     return chunk
 
 

@@ -21,29 +21,34 @@ from vai.simulator.pictures import Picture, measure
 
 __all__ = ["read"]
 
-_COMMON: Final = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_COMMON: Final = _names(
     "messages model max_tokens max_completion_tokens temperature top_p stop n seed tools"
     " tool_choice parallel_tool_calls response_format reasoning_effort service_tier stream"
-    " stream_options user".split()
+    " stream_options user"
 )
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "openai": _COMMON
-    | frozenset(
+    | _names(
         "logprobs top_logprobs presence_penalty frequency_penalty logit_bias verbosity"
         " modalities audio prediction web_search_options metadata safety_identifier"
         " prompt_cache_key prompt_cache_options prompt_cache_retention moderation store"
-        " function_call functions".split()
+        " function_call functions"
     ),
     "groq": _COMMON
-    | frozenset(
+    | _names(
         "reasoning_format include_reasoning documents citation_options disable_tool_validation"
         " search_settings exclude_domains include_domains compound_custom metadata store"
-        " presence_penalty frequency_penalty".split()
+        " presence_penalty frequency_penalty"
     ),
     "cerebras": _COMMON
-    | frozenset(
+    | _names(
         "clear_thinking disable_reasoning min_completion_tokens model_parameters prediction"
-        " prompt_cache_key reasoning_format logprobs top_logprobs logit_bias".split()
+        " prompt_cache_key reasoning_format logprobs top_logprobs logit_bias"
     ),
 }
 _EFFORTS: Final[Mapping[str, frozenset[str]]] = {
@@ -128,8 +133,15 @@ def _settings(body: dict[str, Any], provider: str) -> None:
         raise Refused(400, words, param="stream_options")
     effort = body.get("reasoning_effort")
     if effort is not None and effort not in _EFFORTS[provider]:
-        raise _invalid("reasoning_effort", "Supported values are: " + ", ".join(sorted(_EFFORTS[provider])), "unsupported_value")
-    if provider == "groq" and None not in (body.get("reasoning_format"), body.get("include_reasoning")):
+        raise _invalid(
+            "reasoning_effort",
+            "Supported values are: " + ", ".join(sorted(_EFFORTS[provider])),
+            "unsupported_value",
+        )
+    if provider == "groq" and None not in (
+        body.get("reasoning_format"),
+        body.get("include_reasoning"),
+    ):
         raise Refused(400, "cannot specify both 'include_reasoning' and 'reasoning_format'")
     if provider == "openai" and _REASONING_MODEL.match(body["model"]):
         for name in ("max_tokens", "stop", "presence_penalty", "frequency_penalty", "logit_bias"):
@@ -143,10 +155,17 @@ def _invalid(name: str, expected: str, code: str = "invalid_value") -> Refused:
     return Refused(400, f"Invalid value for '{name}': {expected}.", param=name, code=code)
 
 
+def _empty(name: str) -> Refused:
+    words = "empty array. Expected an array with minimum length 1, but got an empty array instead."
+    return Refused(400, f"Invalid '{name}': {words}", param=name, code="empty_array")
+
+
 def _limit(body: dict[str, Any]) -> int | None:
     given = [n for n in ("max_completion_tokens", "max_tokens") if body.get(n) is not None]
     if len(given) == 2:
-        words = "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        words = (
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported."
+        )
         raise Refused(400, words, code="invalid_parameter_combination")
     if not given:
         return None
@@ -167,8 +186,7 @@ def _messages(body: dict[str, Any], provider: str) -> list[dict[str, Any]]:
         words = "Missing required parameter: 'messages'."
         raise Refused(400, words, param="messages", code="missing_required_parameter")
     if not messages:
-        words = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
-        raise Refused(400, words, param="messages", code="empty_array")
+        raise _empty("messages")
     for at, message in enumerate(messages):
         _message(message, f"messages[{at}]", provider)
     return messages
@@ -193,7 +211,7 @@ def _message(message: Any, where: str, provider: str) -> None:
         if role != "assistant" or not (message.get("tool_calls") or message.get("refusal")):
             raise Refused(
                 400,
-                f"Invalid value for 'content': expected a string, got null.",
+                "Invalid value for 'content': expected a string, got null.",
                 param=f"{where}.content",
             )
     elif isinstance(content, list):
@@ -229,13 +247,7 @@ def _part(part: Any, role: str, where: str, provider: str) -> None:
 
 def _calls(calls: Any, where: str) -> None:
     if not isinstance(calls, list) or not calls:
-        raise Refused(
-            400,
-            f"Invalid '{where}': empty array. Expected an array with minimum length 1, "
-            "but got an empty array instead.",
-            param=where,
-            code="empty_array",
-        )
+        raise _empty(where)
     for at, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(call.get("id"), str):
@@ -244,7 +256,9 @@ def _calls(calls: Any, where: str) -> None:
             raise Refused(400, f"Missing required parameter: '{where}[{at}].type'.", param=where)
         for name in ("name", "arguments"):
             if not isinstance(function.get(name), str):
-                raise _invalid(f"{where}[{at}].function.{name}", "expected a string", "invalid_type")
+                raise _invalid(
+                    f"{where}[{at}].function.{name}", "expected a string", "invalid_type"
+                )
 
 
 def _pairs(messages: list[dict[str, Any]]) -> None:
@@ -279,22 +293,22 @@ def _tools(body: dict[str, Any], provider: str) -> list[Tool]:
     if tools is None:
         return []
     if not isinstance(tools, list) or not tools:
-        raise Refused(
-            400,
-            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got "
-            "an empty array instead.",
-            param="tools",
-            code="empty_array",
-        )
+        raise _empty("tools")
     found: list[Tool] = []
     for at, tool in enumerate(tools):
         if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            raise Refused(400, f"Missing required parameter: 'tools[{at}].type'.", param=f"tools[{at}].type")
+            raise Refused(
+                400, f"Missing required parameter: 'tools[{at}].type'.", param=f"tools[{at}].type"
+            )
         if tool["type"] != "function":
             continue
         function = tool.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise Refused(400, f"Missing required parameter: 'tools[{at}].function'.", param=f"tools[{at}].function")
+            raise Refused(
+                400,
+                f"Missing required parameter: 'tools[{at}].function'.",
+                param=f"tools[{at}].function",
+            )
         for name in function:
             if name not in ("name", "description", "parameters", "strict"):
                 raise _unknown(provider, f"tools[{at}].function.{name}")
@@ -323,7 +337,9 @@ def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
     choice = body.get("tool_choice")
     for name in ("tool_choice", "parallel_tool_calls"):
         if body.get(name) not in (None, "none") and not body.get("tools"):
-            words = f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
+            words = (
+                f"Invalid value for '{name}': '{name}' is only allowed when 'tools' are specified."
+            )
             raise Refused(400, words, param=name)
     if choice is None:
         return "auto"
@@ -331,10 +347,12 @@ def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
         if choice not in ("none", "auto", "required"):
             raise _invalid("tool_choice", "Supported values are: none, auto, required")
         return "any" if choice == "required" else choice
-    name = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
-    if all(tool.name != name for tool in tools):
-        raise Refused(400, f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
-    return f"={name}"
+    wanted = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    if all(tool.name != wanted for tool in tools):
+        raise Refused(
+            400, f"Tool choice '{wanted}' not found in 'tools' parameter.", param="tool_choice"
+        )
+    return f"={wanted}"
 
 
 def _stops(body: dict[str, Any]) -> list[str]:
@@ -355,12 +373,19 @@ def _format(body: dict[str, Any], provider: str) -> None:
         return
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
-        raise _invalid("response_format.type", "Supported values are: json_object, json_schema, text")
+        raise _invalid(
+            "response_format.type", "Supported values are: json_object, json_schema, text"
+        )
     if kind == "json_schema":
         given = wanted.get("json_schema")
         if not isinstance(given, dict) or not isinstance(given.get("name"), str):
             words = "Missing required parameter: 'response_format.json_schema.name'."
-            raise Refused(400, words, param="response_format.json_schema.name", code="missing_required_parameter")
+            raise Refused(
+                400,
+                words,
+                param="response_format.json_schema.name",
+                code="missing_required_parameter",
+            )
         if provider == "groq" and (body.get("stream") or body.get("tools")):
             what = "streaming" if body.get("stream") else "tool use"
             raise Refused(400, f"json_schema response format does not support {what}")
@@ -392,7 +417,9 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> int:
     taken = 0
     for message in messages[tail:]:
         content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: list[Any] = (
+            [{"type": "text", "text": content}] if isinstance(content, str) else content
+        )
         text = "\n".join(part["text"] for part in parts if part["type"] == "text")
         (ask.results if message["role"] == "tool" else words).append(text)
         for part in parts:

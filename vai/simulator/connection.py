@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._hub = hub
         self._loop = loop
         self._number = hub.number()
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._waiting = b""
         self._writable = True
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._hub.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         self._gone()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._gone()
         self._hub.connections.discard(self)
 
@@ -228,8 +228,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """The last byte is written: do what the reply ends with."""
         reply = self._reply
-        assert reply is not None
-        if reply.ending == "hang":
+        if reply is None or reply.ending == "hang":
             return
         faulted = reply.knobs.cut is not None or reply.knobs.rst is not None
         self._settle("faulted" if faulted else "completed")

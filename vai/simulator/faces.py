@@ -12,12 +12,19 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
-import orjson
 
 from vai.simulator.ask import Refused
 from vai.simulator.reply import Headers
 
-__all__ = ["FACES", "Face", "answer_headers", "authenticate", "fault_body", "fault_headers", "request_id_of"]
+__all__ = [
+    "FACES",
+    "Face",
+    "answer_headers",
+    "authenticate",
+    "fault_body",
+    "fault_headers",
+    "request_id_of",
+]
 
 Dialect = Literal["messages", "chat"]
 JSON: Final = ("content-type", "application/json")
@@ -37,15 +44,19 @@ class Face(msgspec.Struct, frozen=True):
 
 FACES: Final = (
     Face("anthropic", "messages", "/anthropic/v1/messages", "/anthropic/v1/models", "request-id"),
+    Face("openai", "chat", "/openai/v1/chat/completions", "/openai/v1/models", "x-request-id"),
     Face(
-        "openai", "chat", "/openai/v1/chat/completions", "/openai/v1/models", "x-request-id"
-    ),
-    Face(
-        "groq", "chat", "/groq/openai/v1/chat/completions", "/groq/openai/v1/models",
+        "groq",
+        "chat",
+        "/groq/openai/v1/chat/completions",
+        "/groq/openai/v1/models",
         "x-request-id",
     ),
     Face(
-        "cerebras", "chat", "/cerebras/v1/chat/completions", "/cerebras/v1/models",
+        "cerebras",
+        "chat",
+        "/cerebras/v1/chat/completions",
+        "/cerebras/v1/models",
         "x-request-id",
     ),
 )
@@ -166,7 +177,7 @@ def fault_headers(face: Face, fault: Refused, request_id: str, retry_after: str 
     return headers + _limits(face)
 
 
-def answer_headers(face: Face, request_id: str, model: str, *, stream: bool) -> Headers:
+def answer_headers(face: Face, request_id: str, *, stream: bool) -> Headers:
     """The headers of an answer of status 200."""
     kind = "text/event-stream"
     if stream and face.name != "cerebras":
@@ -240,5 +251,3 @@ _CHAT_LIMITS: Final[Mapping[str, Headers]] = {
         ("x-ratelimit-reset-tokens-minute", "11.38"),
     ],
 }
-
-

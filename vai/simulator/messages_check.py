@@ -23,11 +23,16 @@ from vai.simulator.pictures import Picture, measure
 
 __all__ = ["read"]
 
-_FIELDS: Final = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FIELDS: Final = _names(
     "model max_tokens messages system cache_control container diagnostics inference_geo metadata"
     " output_config service_tier speed stop_sequences stream thinking tool_choice tools"
     " temperature top_p top_k betas billing_policy compaction context_management fallbacks"
-    " fallback_credit_token mcp_servers thread".split()
+    " fallback_credit_token mcp_servers thread"
 )
 _BLOCKS: Final[Mapping[str, frozenset[str]]] = {
     "text": frozenset({"text", "citations"}),
@@ -52,7 +57,12 @@ _PICTURE: Final = 800
 
 
 def read(
-    body: Any, headers: Mapping[str, str], knobs: Knobs, prefixes: Prefixes, *, counting: bool = False
+    body: Any,
+    headers: Mapping[str, str],
+    knobs: Knobs,
+    prefixes: Prefixes,
+    *,
+    counting: bool = False,
 ) -> Ask:
     """Read a request body into an `Ask`.
 
@@ -76,7 +86,7 @@ def read(
         knobs=knobs,
         seed=_seed(body),
         tools=tools,
-        choice=_choice(body, tools),
+        choice=_choice(body),
         parallel=not (body.get("tool_choice") or {}).get("disable_parallel_tool_use", False),
         max_tokens=body.get("max_tokens"),
         stop=_stops(body),
@@ -96,7 +106,11 @@ def _bad(message: str) -> Refused:
 
 def _numbers(body: dict[str, Any], version: str, counting: bool) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        raise _bad("model: Field required" if "model" not in body else "model: Input should be a valid string")
+        raise _bad(
+            "model: Field required"
+            if "model" not in body
+            else "model: Input should be a valid string"
+        )
     if not counting:
         limit = body.get("max_tokens")
         if "max_tokens" not in body:
@@ -173,7 +187,10 @@ def _block(block: Any, where: str, role: str) -> None:
         if _SERVER_BLOCKS.fullmatch(kind):
             return
         tags = ", ".join(f"'{name}'" for name in _BLOCKS)
-        raise _bad(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags: {tags}")
+        raise _bad(
+            f"{where}: Input tag '{kind}' found using 'type' does not match any of the "
+            f"expected tags: {tags}"
+        )
     for name in block:
         if name not in allowed and name not in ("type", "cache_control"):
             raise _bad(f"{where}.{kind}.{name}: Extra inputs are not permitted")
@@ -202,7 +219,11 @@ def _block(block: Any, where: str, role: str) -> None:
 
 
 def _called(block: dict[str, Any], where: str) -> None:
-    for name, kind, words in (("id", str, "string"), ("name", str, "string"), ("input", dict, "dictionary")):
+    for name, kind, words in (
+        ("id", str, "string"),
+        ("name", str, "string"),
+        ("input", dict, "dictionary"),
+    ):
         if name not in block:
             raise _bad(f"{where}.tool_use.{name}: Field required")
         if not isinstance(block[name], kind):
@@ -227,7 +248,10 @@ def _source(block: dict[str, Any], where: str, kind: str) -> None:
         return
     media, data = source.get("media_type"), source.get("data")
     if kind == "image" and media not in _IMAGES:
-        raise _bad(f"{where}.base64.media_type: Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'")
+        raise _bad(
+            f"{where}.base64.media_type: Input should be 'image/jpeg', 'image/png', "
+            "'image/gif' or 'image/webp'"
+        )
     try:
         raw = base64.b64decode(data if isinstance(data, str) else "!", validate=True)
     except (binascii.Error, ValueError):
@@ -269,12 +293,17 @@ def _pairs(messages: list[dict[str, Any]]) -> None:
                 "corresponding `tool_result` block in the next message."
             )
         if len(set(results)) < len(results):
-            raise _bad(f"messages.{at}: each tool_use must have a single result. Found multiple `tool_result` blocks")
+            raise _bad(
+                f"messages.{at}: each tool_use must have a single result. "
+                "Found multiple `tool_result` blocks"
+            )
         open_calls = [b["id"] for b in _blocks(message) if b["type"] == "tool_use"]
         if len(set(open_calls)) < len(open_calls):
             raise _bad(f"messages.{at}: `tool_use` ids must be unique")
     if open_calls:
-        raise _bad(f"messages.{len(messages) - 1}: `tool_use` ids were found without `tool_result` blocks")
+        raise _bad(
+            f"messages.{len(messages) - 1}: `tool_use` ids were found without `tool_result` blocks"
+        )
 
 
 def _tools(body: dict[str, Any]) -> list[Tool]:
@@ -288,7 +317,9 @@ def _tools(body: dict[str, Any]) -> list[Tool]:
         if not isinstance(name, str):
             raise _bad(f"tools.{at}.custom.name: Field required")
         if not _TOOL_NAME.fullmatch(name):
-            raise _bad(f"tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+            raise _bad(
+                f"tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+            )
         if not isinstance(schema, dict):
             raise _bad(f"tools.{at}.custom.input_schema: Field required")
         if schema.get("type") != "object":
@@ -299,13 +330,16 @@ def _tools(body: dict[str, Any]) -> list[Tool]:
     return found
 
 
-def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
+def _choice(body: dict[str, Any]) -> str:
     choice = body.get("tool_choice")
     if choice is None:
         return "auto"
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind not in ("auto", "any", "tool", "none"):
-        raise _bad("tool_choice: Input tag does not match any of the expected tags: 'auto', 'any', 'tool', 'none'")
+        raise _bad(
+            "tool_choice: Input tag does not match any of the expected tags: "
+            "'auto', 'any', 'tool', 'none'"
+        )
     if not body.get("tools"):
         raise _bad("tool_choice: may only be specified while providing tools")
     if kind != "tool":
@@ -340,13 +374,18 @@ def _thinking(body: dict[str, Any], ask: Ask) -> None:
         return
     kind = thinking.get("type") if isinstance(thinking, dict) else None
     if kind not in ("enabled", "adaptive", "disabled", "between_tools"):
-        raise _bad("thinking: Input tag does not match any of the expected tags: 'enabled', 'disabled', 'adaptive', 'between_tools'")
+        raise _bad(
+            "thinking: Input tag does not match any of the expected tags: "
+            "'enabled', 'disabled', 'adaptive', 'between_tools'"
+        )
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int):
             raise _bad("thinking.enabled.budget_tokens: Field required")
         if budget < 1024:
-            raise _bad("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+            raise _bad(
+                "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
+            )
         if ask.max_tokens is not None and budget >= ask.max_tokens:
             raise _bad("`max_tokens` must be greater than `thinking.budget_tokens`")
         if ask.choice == "any" or ask.choice.startswith("="):
@@ -370,7 +409,9 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
                 ask.pictures.append(_picture(block["source"]))
             case "tool_result":
                 content = block.get("content") or ""
-                parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+                parts: list[Any] = (
+                    content if isinstance(content, list) else [{"type": "text", "text": content}]
+                )
                 ask.results.append(" ".join(p["text"] for p in parts if p["type"] == "text"))
                 ask.pictures += [_picture(p["source"]) for p in parts if p["type"] == "image"]
     ask.question = "\n".join(words)
@@ -398,7 +439,9 @@ def marks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _seed(body: dict[str, Any]) -> int:
-    return seed_of([body[name] for name in ("model", "messages", "system", "tools") if name in body])
+    return seed_of(
+        [body[name] for name in ("model", "messages", "system", "tools") if name in body]
+    )
 
 
 def _count(body: dict[str, Any]) -> int:

@@ -5,9 +5,8 @@ The law of this module: `start` returns when the child listens, `stop` when it i
 
 from __future__ import annotations
 
-import ctypes
+import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,6 @@ from typing import Final, Self
 
 __all__ = ["Process", "SimulatorFailed", "start"]
 
-_PR_SET_PDEATHSIG: Final = 1
 _GRACE: Final = 2.0
 
 
@@ -78,20 +76,21 @@ def start(
     Raises:
         SimulatorFailed: it did not listen in `within` seconds.
     """
-    command = [sys.executable, "-m", "vai.simulator", "--host", host, "--port", str(port)]
-    command += ["--ttft", str(ttft), "--tps", str(tps), "--chunk", str(chunk)]
-    child = subprocess.Popen(
-        [*command, "--journal", str(journal)],
+    given = {"host": host, "port": port, "ttft": ttft, "tps": tps, "chunk": chunk}
+    given |= {"journal": journal, "parent": os.getpid()}
+    options = [f"--{name}={value}" for name, value in given.items()]
+    child = subprocess.Popen(  # noqa: S603  our own interpreter and our own module
+        [sys.executable, "-m", "vai.simulator", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
     return Process(child, _first_line(child, within))
 
 
 def _first_line(child: subprocess.Popen[bytes], within: float) -> str:
-    assert child.stdout is not None
+    if child.stdout is None:
+        raise SimulatorFailed("the simulator has no output to read its URL from")
     until = time.monotonic() + within
     while (left := until - time.monotonic()) > 0:
         if select.select([child.stdout], [], [], left)[0]:
@@ -103,12 +102,3 @@ def _first_line(child: subprocess.Popen[bytes], within: float) -> str:
     child.wait()
     child.stdout.close()
     raise SimulatorFailed("the simulator did not start listening")
-
-
-# Loaded before any fork: a child between fork and exec must not take the import lock.
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    assert _LIBC is not None
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

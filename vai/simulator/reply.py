@@ -153,9 +153,7 @@ class Reply(msgspec.Struct, kw_only=True):
             return
 
 
-def whole(
-    status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0
-) -> Reply:
+def whole(status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0) -> Reply:
     """A reply whose payload is one piece."""
     return Reply(status=status, headers=headers, body=[Piece(at, data, tokens)], head_at=at)
 

@@ -92,7 +92,9 @@ class _Maker:
                 return self._object(schema, depth)
             case "array":
                 item = schema.get("items", {"type": "string"})
-                return [self.make(item, depth + 1) for _ in range(min(schema.get("minItems", 1), 64))]
+                return [
+                    self.make(item, depth + 1) for _ in range(min(schema.get("minItems", 1), 64))
+                ]
             case "boolean":
                 return True
             case "null":

@@ -105,9 +105,7 @@ class Simulator:
         self._connected += 1
         return self._connected
 
-    def receive(
-        self, connection: int, head: bytes, body: bytes, method: str, target: str
-    ) -> Entry:
+    def receive(self, connection: int, head: bytes, body: bytes, method: str, target: str) -> Entry:
         if target.startswith(PREFIX):
             return Entry(0, connection, head, method, target, body)
         self._requests += 1

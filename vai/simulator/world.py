@@ -27,7 +27,7 @@ from vai.simulator.faces import (
 )
 from vai.simulator.journal import Entry, Journal
 from vai.simulator.knobs import Knobs, KnobsUnreadable, parse
-from vai.simulator.reply import Piece, Reply, whole
+from vai.simulator.reply import Reply, whole
 from vai.simulator.scripts import Scripts
 
 __all__ = ["World"]
@@ -72,7 +72,7 @@ class World:
         if script is not None:
             return script.reply()
         if entry.model == _BENCH:
-            return self._benched(face, body, headers)
+            return self._benched(face, body)
         try:
             knobs = parse(entry.model, self.pace)
         except KnobsUnreadable as why:
@@ -88,24 +88,22 @@ class World:
             return messages_check.read(body, headers, knobs, self._prefixes)
         return chat_check.read(body, face.name, knobs)
 
-    def _benched(self, face: Face, body: Any, headers: Mapping[str, str]) -> Reply:
+    def _benched(self, face: Face, body: Any) -> Reply:
         """The same bytes for every request to `bench`: a load test measures others."""
         key = (face.name, body.get("stream") is True)
         kept = self._bench.get(key)
         if kept is None:
-            said = {"model": _BENCH, "messages": [{"role": "user", "content": "Hello"}]}
-            said |= {"max_tokens": 40, "stream": key[1]}
+            said: dict[str, Any] = {"model": _BENCH, "max_tokens": 40, "stream": key[1]}
+            said["messages"] = [{"role": "user", "content": "Hello"}]
             ask = self._read(face, said, {"anthropic-version": "2023-06-01"}, Knobs())
             kept = _drawn(face, ask, "req_bench")
             kept.body = list(kept.body)
             self._bench[key] = kept
         return msgspec.structs.replace(kept)
 
-    def _aside(
-        self, face: Face, entry: Entry, path: str, headers: Mapping[str, str]
-    ) -> Reply:
+    def _aside(self, face: Face, entry: Entry, path: str, headers: Mapping[str, str]) -> Reply:
         """The endpoints next to the main one."""
-        given = answer_headers(face, entry.request_id, "", stream=False)
+        given = answer_headers(face, entry.request_id, stream=False)
         if path == face.models_path and entry.method == "GET":
             return whole(200, given, orjson.dumps(_models(face)))
         if path == f"{face.path}/count_tokens" and face.dialect == "messages":
@@ -131,7 +129,7 @@ def _decoded(data: bytes) -> dict[str, Any]:
 def _drawn(face: Face, ask: Ask, request_id: str) -> Reply:
     answer = compose(ask)
     knobs = ask.knobs
-    headers = answer_headers(face, request_id, ask.model, stream=ask.stream)
+    headers = answer_headers(face, request_id, stream=ask.stream)
     if ask.stream:
         if face.dialect == "messages":
             body = messages.events(ask, answer)
