@@ -47,6 +47,8 @@ class Load:
         self.gap: list[float] = []
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
+        # A connection that is not read is known to no one else, and would be collected.
+        self._connections: list[Connection] = []
         self._allowed = 0.0
         self._open = 0
         self._stopping = False
@@ -126,6 +128,7 @@ class Load:
         _, protocol = await self._loop.create_connection(
             lambda: Connection(self), "127.0.0.1", self.job.port
         )
+        self._connections.append(protocol)
         return protocol
 
     async def _tick(self) -> None:

@@ -121,5 +121,6 @@ def _mock_streams(direct: Way) -> list[int]:
     connection = http.client.HTTPConnection("127.0.0.1", direct.port, timeout=5)
     with contextlib.closing(connection):
         connection.request("GET", "/stats")
-        taken: list[int] = orjson.loads(connection.getresponse().read())["bytes"]
+        with connection.getresponse() as response:
+            taken: list[int] = orjson.loads(response.read())["bytes"]
         return taken

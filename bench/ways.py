@@ -59,6 +59,7 @@ http {{
   upstream mock {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    location = /ready {{ return 204; }}
     location / {{
       proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_buffering off; proxy_read_timeout 600s;
@@ -118,7 +119,7 @@ def nginx(upstream: int, cores: set[int]) -> Iterator[Way | None]:
         conf.write_text(_NGINX_CONF.format(folder=folder, user=user, upstream=upstream, port=port))
         argv = [binary, "-p", folder, "-e", "stderr", "-c", str(conf)]
         with running(argv, cores) as process:
-            ready = _await_answer(process, port, "/stats")
+            ready = _await_answer(process, port, "/ready")
             yield Way(name="nginx", port=port, root=process.pid, ready=ready)
 
 
@@ -228,12 +229,15 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, path: str) -> flo
         if process.poll() is not None:
             raise WayError(f"{process.args!r} ended with {process.returncode} at its start")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with (
+            contextlib.closing(connection),
+            contextlib.suppress(OSError, http.client.HTTPException),
+        ):
             connection.request("GET", path)
-            # Not found is an answer too: what serves is ready, whatever it calls its probe.
-            if connection.getresponse().status < 500:
-                return time.monotonic() - began
-        connection.close()
+            with connection.getresponse() as response:
+                # Not found is an answer too: what serves is ready, whatever its probe is called.
+                if response.status < 500:
+                    return time.monotonic() - began
         time.sleep(0.01)
     raise WayError(f"{process.args!r} did not answer within {_READY_SECONDS:.0f} s")
 
