@@ -80,7 +80,8 @@ def test_waiters_are_served_in_order_and_expire(run):
             assert 0.198 <= time.monotonic() - began <= 0.23
             await whole(held)
             await asyncio.gather(*tasks)
-            assert order == [0, 1, 2, 3, 4] and transport.stats() == (1, 1, 0)
+            assert order == [0, 1, 2, 3, 4]
+            assert transport.stats() == (1, 1, 0)
 
     run(main())
 
@@ -287,7 +288,8 @@ def test_churn_of_cancellations_leaves_nothing_behind(run, tls, certificates):
             for _ in range(10):
                 assert await whole(await send(transport, port)) == b"hello"
             await eventually(lambda: pool.stats().open == pool.stats().idle)
-            assert pool.stats().waiting == 0 and pool.stats().open <= 10
+            assert pool.stats().waiting == 0
+            assert pool.stats().open <= 10
             assert count >= (1000 if tls else CANCELS)
             await transport.aclose()
             assert pool.stats() == (0, 0, 0)

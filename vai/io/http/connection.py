@@ -21,7 +21,7 @@ from typing import Final, cast
 
 import httptools
 
-from vai.errors import UpstreamFault
+from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.io.http.failures import broken, timeout, unreachable
 
 __all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "Connection"]
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     # -- the connection's life ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -184,32 +184,37 @@ class Connection(asyncio.Protocol):
             bodiless: the answer has no body whatever its headers say (HEAD).
             sent: False when more of the body follows through `write`.
         """
-        assert self._transport is not None
+        transport = cast("asyncio.Transport", self._transport)
         self._reset(bodiless=bodiless)
         self._active = True
         self._sent = sent
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         if len(body) <= _JOIN_LIMIT:  # one copy is cheaper than a second buffer
-            self._transport.write(head + body)
+            transport.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            transport.writelines((head, body))
 
     def write(self, data: bytes, *, last: bool = False) -> None:
         """More of the request's body."""
-        assert self._transport is not None
         if data:
-            self._transport.write(data)
+            cast("asyncio.Transport", self._transport).write(data)
         self._sent = last
 
     async def drain(self, until: float) -> None:
         """Wait until the transport takes more, or the answer or the end is there already.
 
         Raises:
-            UpstreamTimeout: the upstream read nothing until `until`.
+            UpstreamTimeout: the upstream read nothing until `until` (code ``write_timeout``).
         """
+        late = False
         while self._write_paused and not self.headed and not self.closed:
-            await self.wait(until)
+            try:
+                await self.wait(until)
+            except UpstreamTimeout:
+                late = True
+            if late:  # raised out here, without the other as its context
+                raise timeout("write_timeout")
 
     def pause_writing(self) -> None:
         self._write_paused = True

@@ -16,7 +16,7 @@ from vai.errors import InvalidRequest
 
 __all__ = ["Endpoint", "Origin", "header_lines", "request_line"]
 
-_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
 # Framing and identity are this ring's business: a second Host or Content-Length is how
 # requests are smuggled, a second credential is how keys are mixed up, cookies are never sent.
@@ -24,9 +24,9 @@ _RESERVED: Final = (
     r"(?!(?i:host|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect"
     r"|accept-encoding|authorization|x-api-key|cookie|proxy-authorization|proxy-connection):)"
 )
-_LINES: Final = re.compile(rf"(?:{_TOKEN}: {_VALUE}\r\n)*")
-_FORWARDED_LINES: Final = re.compile(rf"(?:{_RESERVED}{_TOKEN}: {_VALUE}\r\n)*")
-_METHOD: Final = re.compile(_TOKEN)
+_LINES: Final = re.compile(rf"(?:{_NAME}: {_VALUE}\r\n)*")
+_FORWARDED_LINES: Final = re.compile(rf"(?:{_RESERVED}{_NAME}: {_VALUE}\r\n)*")
+_METHOD: Final = re.compile(_NAME)
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -49,13 +49,16 @@ class Origin(NamedTuple):
         """The origin of an absolute http(s) URL.
 
         Raises:
-            ValueError: another scheme, or no host.
+            ValueError: another scheme, no host, or no such port.
         """
         if url.scheme not in _PORTS or not url.host:
             raise ValueError("an upstream URL must be http:// or https:// with a host")
         # raw_host is the IDNA form: what is resolved, and what a certificate names.
         host = url.raw_host.decode("ascii").strip("[]")
-        return cls(url.scheme, host, url.port or _PORTS[url.scheme])
+        port = _PORTS[url.scheme] if url.port is None else url.port
+        if not 0 < port < 65536:
+            raise ValueError("an upstream URL has a port from 1 to 65535")
+        return cls(url.scheme, host, port)
 
 
 class Endpoint(NamedTuple):

@@ -11,7 +11,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import AsyncIterator
-from typing import final
+from typing import cast, final
 
 import httpx
 
@@ -49,10 +49,10 @@ class ProxyTransport(httpx.AsyncBaseTransport):
         try:
             response = await inner.handle_async_request(request)
         except BaseException:
-            self._discard(inner)
+            self.discard(inner)
             raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _OwningStream(response.stream, inner, self)
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = _OwningStream(stream, inner, self)
         return response
 
     async def _place(self, request: httpx.Request) -> None:
@@ -65,7 +65,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
         if deadline.expired():
             raise httpx.PoolTimeout(MESSAGES["pool_timeout"], request=request)
 
-    def _discard(self, inner: httpx.AsyncHTTPTransport) -> None:
+    def discard(self, inner: httpx.AsyncHTTPTransport) -> None:
         """Close `inner` in a task of its own, which nobody's cancellation reaches."""
         task = asyncio.get_running_loop().create_task(self._close(inner))
         self._closing.add(task)
@@ -104,7 +104,7 @@ class _OwningStream(httpx.AsyncByteStream):
         """Drop the connection, without waiting."""
         transport, self._transport = self._transport, None
         if transport is not None:
-            self._owner._discard(transport)
+            self._owner.discard(transport)
 
     async def aclose(self) -> None:
         self.close()
@@ -122,9 +122,8 @@ class StockReply:
         self.status = response.status_code
         self.raw_headers = [(name.lower(), value) for name, value in response.headers.raw]
         self.headers = joined(self.raw_headers)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        self._stream = response.stream
-        self._pieces = response.stream.__aiter__()
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+        self._pieces = self._stream.__aiter__()
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ssl
 from functools import lru_cache
-from typing import Any
 
 import certifi
 
@@ -26,15 +25,21 @@ class ClientContext(ssl.SSLContext):
     part of a new connection.
     """
 
-    def __init__(self, protocol: int) -> None:
+    def __init__(self, _protocol: int) -> None:
         super().__init__()
         self._sessions: dict[str, ssl.SSLSession] = {}
 
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        host = kwargs.get("server_hostname")
-        if kwargs.get("session") is None:
-            kwargs["session"] = self._sessions.get(host) if host else None
-        return super().wrap_bio(*args, **kwargs)
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        if session is None and isinstance(server_hostname, str):
+            session = self._sessions.get(server_hostname)
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
     def remember(self, host: str, session: ssl.SSLSession | None) -> None:
         """Keep the newest session of `host` for its next connection.
@@ -48,7 +53,6 @@ class ClientContext(ssl.SSLContext):
         self._sessions[host] = session
 
 
-@lru_cache(maxsize=64)
 def client_context(ca_file: str | None = None, verify: bool = True) -> ClientContext:
     """The shared context for these trust settings.
 
@@ -59,6 +63,11 @@ def client_context(ca_file: str | None = None, verify: bool = True) -> ClientCon
     Raises:
         OSError: `ca_file` cannot be read or holds no certificate.
     """
+    return _context(ca_file, verify)
+
+
+@lru_cache(maxsize=64)
+def _context(ca_file: str | None, verify: bool) -> ClientContext:
     context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if verify:

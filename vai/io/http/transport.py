@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
@@ -207,8 +207,7 @@ async def _upload(
     connection = await pool.acquire(wait_until, connect_until)
     try:
         connection.begin(head, b"", bodiless=request.method == "HEAD", sent=False)
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        async for piece in request.stream:
+        async for piece in cast("httpx.AsyncByteStream", request.stream):
             if connection.headed or connection.closed:
                 break
             if piece:

@@ -7,6 +7,7 @@ followed; a key would travel with them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import final
 
 import httpx
@@ -61,10 +62,8 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
         )
         return VaiTransport(tls, limits)
     proxy = None
-    try:
+    with suppress(ValueError, httpx.InvalidURL):  # raised below: the original quotes the URL
         proxy = httpx.Proxy(settings.proxy.reveal())
-    except (ValueError, httpx.InvalidURL):
-        pass  # raised below: the original quotes the URL
     if proxy is None or proxy.url.scheme not in ("http", "https"):
         raise ValueError("the proxy is not an http:// or https:// URL")
     return ProxyTransport(proxy, tls, settings.max_connections)

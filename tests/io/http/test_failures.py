@@ -1,0 +1,62 @@
+"""Every exception has exactly one counterpart, and none carries foreign text."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import httpx
+import pytest
+
+from vai.errors import UpstreamFault
+from vai.io.http.failures import (
+    FROM_HTTPX,
+    MESSAGES,
+    TO_HTTPX,
+    broken,
+    from_connect,
+    from_httpx,
+    timeout,
+    to_httpx,
+    unreachable,
+)
+
+
+def descendants(kind: type) -> set[type]:
+    return {kind}.union(*(descendants(child) for child in kind.__subclasses__()))
+
+
+def test_every_httpx_request_error_is_mapped():
+    known = {kind for kind in descendants(httpx.RequestError) if kind.__module__ == "httpx"}
+    assert known == set(FROM_HTTPX)
+    assert set(FROM_HTTPX.values()) <= set(MESSAGES)
+    for kind in known:
+        for headed in (False, True):
+            fault = from_httpx(kind("Bearer sk-SECRET"), headed=headed)
+            assert isinstance(fault, UpstreamFault)
+            assert "SECRET" not in str(fault)
+            assert fault.code in MESSAGES
+
+
+def test_every_code_has_a_message_and_an_httpx_exception():
+    assert set(MESSAGES) == set(TO_HTTPX)
+    for code in MESSAGES:
+        for make in (timeout, unreachable, broken):
+            error = to_httpx(make(code))
+            assert type(error) is TO_HTTPX[code]
+            assert str(error) == MESSAGES[code]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (socket.gaierror(-2, "x"), "upstream_dns"),
+        (ssl.SSLCertVerificationError(1, "x"), "upstream_tls"),
+        (ssl.SSLError(1, "x"), "upstream_tls"),
+        (ConnectionRefusedError(), "upstream_connect"),
+        (TimeoutError(), "upstream_connect"),
+        (OSError(101, "unreachable"), "upstream_connect"),
+    ],
+)
+def test_connect_errors(error, code):
+    assert from_connect(error).code == code
