@@ -1,0 +1,134 @@
+"""A small app of the process parts alone, for tests that run real `sanic` groups."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from sanic import Request, Sanic, Websocket
+from sanic.response import HTTPResponse, json, text
+
+from vai.errors import VaiError
+from vai.gateway import drain, manager, repairs, workers
+from vai.gateway.repairs.websocket import send
+from vai.gateway.workers import BOARD_VARIABLE
+
+
+def _setting(name: str, default: float) -> float:
+    return float(os.environ.get(f"TEST_{name}", default))
+
+
+Sanic.start_method = "spawn"
+app = Sanic("GroupApp", configure_logging=True)
+app.config.ACCESS_LOG = False
+app.config.MOTD = False
+app.config.RESPONSE_TIMEOUT = 600
+app.config.KEEP_ALIVE_TIMEOUT = 60
+app.config.WEBSOCKET_PING_INTERVAL = _setting("PING", 20)
+app.config.WEBSOCKET_PING_TIMEOUT = _setting("PING", 20)
+grace = _setting("GRACE", 5)
+hung_after = _setting("HUNG", 10)
+inflight = drain.InFlight()
+
+repairs.install(
+    app,
+    limits=repairs.Limits(
+        head=_setting("HEAD", 10), body=_setting("BODY", 300), window=_setting("WINDOW", 5)
+    ),
+    drain_grace=grace,
+)
+workers.attach(app, inflight, hung_after=hung_after)
+manager.attach(app, hung_after=hung_after)
+
+
+@app.before_server_start
+async def fail(app: Sanic[Any, Any]) -> None:
+    switch = os.environ.get("TEST_FAIL_FILE", "")
+    if switch and os.path.exists(switch):
+        raise RuntimeError("bad setting")
+    if os.environ.get("TEST_DIE_AT_START"):
+        os.kill(os.getpid(), 9)
+
+
+@app.exception(VaiError)
+async def refused(request: Request, error: VaiError) -> HTTPResponse:
+    headers = {"retry-after": "1"} if error.retry_after else {}
+    return json(error.to_wire(), status=error.status, headers=headers)
+
+
+@app.get("/")
+async def hello(request: Request) -> HTTPResponse:
+    with inflight.enter():
+        return text(str(os.getpid()))
+
+
+@app.get("/board")
+async def board(request: Request) -> HTTPResponse:
+    rows = [
+        {"pid": r.owner.pid, "state": r.state.name, "number": r.number, "inflight": r.inflight}
+        for r in app.ctx.membership.board.taken()
+    ]
+    own = app.ctx.membership.board
+    return json(
+        {
+            "rows": rows,
+            "manager": own.manager.pid,
+            "main": own.owner.pid,
+            "path": os.environ.get(BOARD_VARIABLE) or str(own.path),
+        }
+    )
+
+
+@app.post("/echo")
+async def echo(request: Request) -> HTTPResponse:
+    return text(str(len(request.body)))
+
+
+@app.get("/stream/<count:int>")
+async def stream(request: Request, count: int) -> None:
+    with inflight.enter() as slot:
+        over = asyncio.Event()
+        slot.on_expire(over.set)
+        response = await request.respond(content_type="text/event-stream")
+        for number in range(count):
+            if over.is_set():
+                await response.send("event: error\ndata: expired\n\n")
+                break
+            await response.send(f"data: {number}\n\n")
+            await asyncio.sleep(0.05)
+        else:
+            await response.send("data: end\n\n")
+        await response.eof()
+
+
+@app.get("/block/<seconds:int>")
+async def block(request: Request, seconds: int) -> HTTPResponse:
+    time.sleep(seconds)
+    return text("awake")
+
+
+@app.websocket("/ws/echo")
+async def ws_echo(request: Request, ws: Websocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+@app.websocket("/ws/deaf")
+async def ws_deaf(request: Request, ws: Websocket) -> None:
+    await asyncio.sleep(_setting("DEAF", 3))
+    await ws.send(f"{len(await ws.recv_burst())}")
+
+
+@app.websocket("/ws/flood")
+async def ws_flood(request: Request, ws: Websocket) -> None:
+    started = time.monotonic()
+    try:
+        while True:
+            await send(ws, b"x" * 65536, 1.0)
+    except VaiError as error:
+        print(f"flood ended: {error.code} after {time.monotonic() - started:.1f} s", flush=True)
+
+
+drain.attach(app, inflight, grace=grace)

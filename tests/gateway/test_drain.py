@@ -1,0 +1,144 @@
+"""Streams finish, late work is refused at once, and the end has a time."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.gateway.group import Group, gone, group, read_all, split
+from vai.errors import Overloaded
+from vai.gateway.drain import InFlight
+
+
+def test_slots_are_counted_and_mirrored() -> None:
+    inflight, seen = InFlight(limit=2), []
+    inflight.mirror(seen.append)
+    with inflight.enter(), inflight.enter(), pytest.raises(Overloaded, match="worker_full"):
+        inflight.enter()
+    assert seen == [0, 1, 2, 1, 0]
+
+
+def test_a_failing_exchange_leaves_the_count() -> None:
+    inflight = InFlight()
+    with pytest.raises(ZeroDivisionError), inflight.enter():
+        raise ZeroDivisionError
+    assert inflight.count == 0
+
+
+def test_refusing_says_draining() -> None:
+    inflight = InFlight()
+    inflight.refusing = True
+    with pytest.raises(Overloaded) as refused:
+        inflight.enter()
+    assert refused.value.code == "draining"
+    assert refused.value.status == 503
+    assert refused.value.retry_after
+
+
+def test_expire_tells_each_exchange_once_and_late_listeners_too() -> None:
+    inflight, told = InFlight(), []
+    with inflight.enter() as early, inflight.enter() as late:
+        early.on_expire(lambda: told.append("early"))
+        assert inflight.expire() == 2
+        inflight.expire()
+        late.on_expire(lambda: told.append("late"))
+    assert told == ["early", "late"]
+
+
+def test_empty_waits_no_longer_than_told() -> None:
+    async def main() -> tuple[bool, float]:
+        inflight = InFlight()
+        with inflight.enter():
+            began = time.monotonic()
+            return await inflight.empty(0.1), time.monotonic() - began
+
+    emptied, took = asyncio.run(main())
+    assert not emptied
+    assert took < 0.5
+
+
+def _streams(running: Group, count: int, events: int) -> list[socket.socket]:
+    socks = []
+    for _ in range(count):
+        sock = running.connect(20)
+        running.opened.append(sock)
+        sock.sendall(f"GET /stream/{events} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+        assert sock.recv(64)
+        socks.append(sock)
+    return socks
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("flag", ["--workers=2", "--single-process"])
+def test_forty_streams_finish_and_late_work_is_refused_at_once(flag: str) -> None:
+    with group(flag, grace=10) as running:
+        running.ready(workers=2 if flag == "--workers=2" else 1)
+        socks = _streams(running, 40, events=40)  # two seconds
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        slowest = 0.0
+        for _ in range(10):
+            asked = time.monotonic()
+            status, head, body = running.get("/")
+            slowest = max(slowest, time.monotonic() - asked)
+            assert status == 503
+            assert "connection: close" in head
+            assert "retry-after: " in head
+            assert b'"draining"' in body
+        assert sum(read_all(sock).count(b"data: end") for sock in socks) == 40
+        # The group stays up a moment; nobody may hang in a queue that no one reads.
+        while running.process.poll() is None:
+            asked = time.monotonic()
+            try:
+                running.get("/", timeout=2)
+            except (ConnectionError, IndexError):
+                pass
+            slowest = max(slowest, time.monotonic() - asked)
+            time.sleep(0.01)
+        assert running.wait(5) == 0
+        print(f"ended {time.monotonic() - began:.2f} s after SIGTERM; slowest {slowest:.3f} s")
+        assert slowest < 0.5  # 0.1 on a quiet machine
+
+
+@pytest.mark.e2e
+def test_what_is_left_after_the_grace_is_told() -> None:
+    with group("--workers=2", grace=1) as running:
+        running.ready()
+        socks = _streams(running, 6, events=1000)
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        answers = [read_all(sock) for sock in socks]
+        assert running.wait(5) == 0
+        took = time.monotonic() - began
+        assert all(answer.endswith(b"data: expired\n\n\r\n0\r\n\r\n") for answer in answers)
+        assert 1 <= took <= 3.5, took
+
+
+@pytest.mark.e2e
+def test_a_second_sigterm_ends_at_once() -> None:
+    with group("--workers=2", grace=30) as running:
+        pids = running.ready()
+        _streams(running, 4, events=1000)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGTERM)
+        running.wait(2)
+        assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.e2e
+def test_keep_alive_connections_do_not_hold_up_the_end() -> None:
+    with group("--workers=2", grace=10) as running:
+        running.ready()
+        idle = running.connect()
+        running.opened.append(idle)
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert split(idle.recv(4096))[0] == 200
+        running.process.send_signal(signal.SIGTERM)
+        assert running.wait(3) == 0

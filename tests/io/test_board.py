@@ -1,0 +1,176 @@
+"""One file, many processes: rows are taken once, freed once, and outlive nobody."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vai.io import board as board_module
+from vai.io.board import MAX_SIZE, ROWS, Board, BoardError, State, sweep
+from vai.io.process import Identity, is_alive, myself
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    made = Board.create(tmp_path / "test.board")
+    yield made
+    made.close()
+
+
+def test_a_row_goes_from_claim_to_release(board: Board) -> None:
+    row = board.claim(number=3)
+    assert (row.owner, row.state, row.number) == (myself(), State.STARTING, 3)
+    assert row.serving_since == 0
+    row.state = State.SERVING
+    row.inflight = 7
+    other = Board.open(board.path)
+    (seen,) = other.taken()
+    assert (seen.owner, seen.state, seen.inflight) == (myself(), State.SERVING, 7)
+    assert seen.serving_since > 0
+    assert not board.release(row, Identity(1, 1)), "only its owner's row is freed"
+    assert board.release(row, myself())
+    assert not board.release(row, myself())
+    assert other.taken() == []
+    other.close()
+
+
+def test_two_claims_of_one_row_can_be_told_apart(board: Board) -> None:
+    first = board.claim()
+    claim = first.claim
+    board.release(first, myself())
+    again = board.claim()
+    assert (again.index, again.claim) == (first.index, claim + 1)
+
+
+def test_rows_are_bounded(board: Board) -> None:
+    for _ in range(ROWS):
+        board.claim()
+    with pytest.raises(BoardError, match="all 128 rows"):
+        board.claim()
+
+
+def test_sections_are_aligned_zeroed_and_bounded(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "s.board", sections={1: 100, 2: 8192})
+    first, second = board.section(1), board.section(2)
+    assert (len(first), len(second)) == (100, 8192)
+    assert bytes(second) == bytes(8192)
+    second.cast("q")[0] = 42
+    other = Board.open(board.path)
+    assert other.section(2).cast("q")[0] == 42
+    assert bytes(other.section(1)) == bytes(100), "sections do not overlap"
+    with pytest.raises(BoardError, match="no section 3"):
+        other.section(3)
+    with pytest.raises(BoardError, match="larger"):
+        Board.create(tmp_path / "big.board", sections={1: MAX_SIZE})
+    other.close()
+    board.close()
+    assert not board.path.exists()
+
+
+def test_a_living_owner_is_refused_and_a_dead_one_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "owned.board"
+    make = f"from vai.io.board import *; from pathlib import Path; Board.create(Path({str(path)!r}))"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", make + "; print('made', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(BoardError, match=f"running process {holder.pid}"):
+            Board.create(path)
+        holder.kill()
+    board = Board.create(path)
+    assert board.owner == myself()
+    board.close()
+
+
+def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
+    dead = tmp_path / f"vai-{os.getuid()}-1.board"
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from vai.io.board import *; from pathlib import Path;"
+            f"Board.create(Path({str(dead)!r}))",
+        ],
+        check=True,
+    )
+    alive = Board.create(tmp_path / f"vai-{os.getuid()}-2.board")
+    foreign = tmp_path / "vai-other.board"
+    foreign.touch()
+    assert sweep(tmp_path) == [dead]
+    assert alive.path.exists()
+    assert foreign.exists()
+    alive.close()
+
+
+def test_other_files_are_not_boards(tmp_path: Path) -> None:
+    path = tmp_path / "not"
+    path.write_bytes(bytes(1 << 20))
+    with pytest.raises(BoardError, match="not a board"):
+        Board.open(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(BoardError):
+        Board.open(link)
+
+
+def test_a_lock_held_by_a_stopped_process_does_not_hang(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "LOCK_PATIENCE", 0.05)
+    with board.path.open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(BoardError, match="stopped process"):
+            board.claim()
+    board.claim()
+
+
+def _claim_many(path: Path, found: multiprocessing.Queue[list[int]]) -> None:
+    board = Board.open(path)
+    found.put([board.claim().index for _ in range(20)])
+
+
+def test_processes_never_claim_one_row_twice(board: Board) -> None:
+    context = multiprocessing.get_context("spawn")
+    found: multiprocessing.Queue[list[int]] = context.Queue()
+    claimers = [
+        context.Process(target=_claim_many, args=(board.path, found)) for _ in range(4)
+    ]
+    for claimer in claimers:
+        claimer.start()
+    rows = [index for _ in claimers for index in found.get(timeout=20)]
+    for claimer in claimers:
+        claimer.join(5)
+    found.close()
+    found.join_thread()
+    assert sorted(rows) == list(range(80))
+
+
+def test_failed_starts_are_remembered_for_the_next_manager(board: Board) -> None:
+    for _ in range(3):
+        board.record_failed_start()
+    other = Board.open(board.path)
+    assert other.failed_starts(since=0) == 3
+    for _ in range(40):
+        board.record_failed_start()
+    assert other.failed_starts(since=0) == board_module.FAILED_STARTS_KEPT
+    other.close()
+
+
+def test_a_zombie_and_a_reused_pid_are_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive(Identity(child.pid, 0))
+    child.wait()
+    assert is_alive(myself())
+    assert not is_alive(Identity(os.getpid(), myself().start + 1))

@@ -1,0 +1,68 @@
+"""Nothing that RFC 9112 forbids becomes a request.
+
+Sanic's own parser is lenient (a space before the colon, two Hosts, a bare CR in a value);
+behind another proxy each of these can split one request into two. The head is judged as
+bytes before Sanic reads it. After a refusal the connection is closed, so what was sent
+behind it is never parsed.
+
+Rejected: Sanic's `http.lifecycle.read_head` signal. It is dispatched inside a `try` that
+turns every exception into "400 Bad Request", and dispatching costs more than the check.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from typing import TYPE_CHECKING
+
+from sanic.http import Http, Stage
+
+from vai.codec import head as head_rules
+from vai.gateway.repairs.refusal import refusal
+
+if TYPE_CHECKING:
+    from vai.gateway.repairs.protocol import Repaired
+
+__all__ = ["GuardedHttp"]
+
+_END = b"\r\n\r\n"
+
+
+class GuardedHttp(Http):
+    """Sanic's HTTP/1 state machine behind a strict gate."""
+
+    protocol: Repaired
+
+    async def http1_request_header(self) -> None:
+        """Wait for a whole head, judge it, then let Sanic parse it."""
+        end = await self._head_end()
+        if end < 0:
+            self._refuse(431, "head_too_large", "The request head is too large")
+        verdict = head_rules.check(bytes(self.recv_buffer[:end]))
+        if verdict is not None:
+            self._refuse(verdict.status, verdict.code, verdict.message)
+        await super().http1_request_header()
+        if self.protocol.serving.ending:
+            self.keep_alive = False
+
+    async def _head_end(self) -> int:
+        """Where the head's blank line begins; -1 if it does not come within the limit."""
+        buffer, seen = self.recv_buffer, 0
+        while (end := buffer.find(_END, seen)) < 0:
+            seen = max(0, len(buffer) - 3)
+            if seen >= self.HEADER_MAX_SIZE:
+                return -1
+            await self._receive_more()
+        return end if end < self.HEADER_MAX_SIZE else -1
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        transport = self.protocol.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(refusal(status, message, code=code))
+        self.abandon()
+        raise CancelledError
+
+    def abandon(self) -> None:
+        """Have Sanic end this connection without another word."""
+        # Sanic answers an error only in the stages REQUEST and HANDLER.
+        self.stage = Stage.FAILED
+        self.keep_alive = False

@@ -1,0 +1,28 @@
+"""Accepted sockets send at once and keep little in the kernel.
+
+Without the second, Linux takes about 4 MB of a stream for a client that does not read, and
+backpressure reaches the provider that much later (measured: ten times less with it).
+"""
+
+from __future__ import annotations
+
+import socket
+from asyncio import BaseTransport
+from contextlib import suppress
+
+__all__ = ["UNSENT_LIMIT", "tune"]
+
+UNSENT_LIMIT = 128 * 1024
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
+
+def tune(transport: BaseTransport) -> None:
+    """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; a Unix socket has neither and is left alone."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    # The peer may be gone already; then there is nothing to tune.
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if _NOTSENT_LOWAT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_LIMIT)

@@ -1,0 +1,189 @@
+"""A group that starts also stops, in every order of events, and says how it ended.
+
+What Sanic does by itself, and what is put in its place:
+
+- SIGTERM before all workers have acknowledged: main spins for ever in `wait_for_ack`, where
+  every message is put back into the pipe it came from. Here messages are handled there.
+- A worker that fails to start: main kills its own process group, and with it the shell or
+  the make that started it. Here it kills its children only, and exits with code 3.
+- Shutdown: main waits 10 s for each worker and then kills it, whatever the drain needs.
+- Ctrl-C reaches a worker twice (from the terminal and from main); the second one
+  interrupts the drain. Here a worker under a main hears the first one only.
+- A reload whose new worker fails leaves a thread behind that keeps main from exiting.
+- The SyncManager process outlives a killed main, and a SIGTERM to the whole group takes it
+  away in the middle of a drain.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import active_children, get_context
+from multiprocessing.managers import SyncManager
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn
+
+from sanic import Sanic
+from sanic.exceptions import ServerKilled
+from sanic.mixins import startup
+from sanic.server import runners
+from sanic.worker.manager import WorkerManager
+from sanic.worker.process import WorkerProcess
+
+from vai.io.process import outlive_signals_of
+
+__all__ = ["EXIT_GAVE_UP", "apply", "exit_with"]
+
+EXIT_GAVE_UP = 3
+_EARLY_END = "__TERMINATE_EARLY__"
+_END = (None, "__TERMINATE__")
+_REMIND = 1.0
+
+
+class _Ending:
+    """How main is to end: one per process, because main is one."""
+
+    patience = 32.0
+    code = 0
+
+
+def exit_with(code: int) -> None:
+    """Have main exit with `code` once Sanic has cleaned up."""
+    _Ending.code = code
+
+
+def apply(patience: float) -> None:
+    """Patch Sanic. `patience`: seconds main waits for its children after telling them."""
+    _Ending.patience = patience
+    if "SANIC_WORKER_NAME" in os.environ:
+        # Told to stop while it still starts: go, without the traceback of an interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if WorkerManager.wait_for_ack is _wait_for_ack:
+        return
+    WorkerManager.wait_for_ack = _wait_for_ack
+    WorkerManager.kill = _kill
+    WorkerManager.join = _do_not_join
+    WorkerManager.cleanup = _cleanup
+    WorkerProcess._terminate_soon = _terminate_soon
+    WorkerManager._handle_message = _ignoring_early_ends(WorkerManager._handle_message)
+    startup.Manager = _sync_manager
+    runners._setup_system_signals = _setup_system_signals
+    Sanic.serve = classmethod(_with_exit_code(Sanic.serve.__func__))
+
+
+def _wait_for_ack(self: WorkerManager) -> None:
+    deadline = time.monotonic() + self.THRESHOLD / 10
+    while not (self._shutting_down or self._all_workers_ack()):
+        if time.monotonic() > deadline:
+            return _give_up(self, f"not all workers came up within {self.THRESHOLD // 10} s")
+        if not self.monitor_subscriber.poll(0.1):
+            self._sync_states()
+            continue
+        message = self.monitor_subscriber.recv()
+        if message == _EARLY_END:
+            return _give_up(self, "a worker failed to start; the lines above say why")
+        if message in _END:
+            self.monitor_publisher.send(message)  # the monitor loop ends with it
+            return None
+        if isinstance(message, str):
+            self._handle_message(message)
+        else:
+            self._handle_manage(*message)
+    return None
+
+
+def _give_up(manager: WorkerManager, why: str) -> None:
+    print(f"vai: gave up: {why}", file=sys.stderr, flush=True)
+    exit_with(EXIT_GAVE_UP)
+    manager.shutdown()
+    manager.monitor_publisher.send(None)
+
+
+def _ignoring_early_ends(original: Any) -> Any:
+    def handle(self: WorkerManager, message: str) -> Any:
+        # Sanic takes it for the name of a process to restart. The manager sees the death.
+        return None if message == _EARLY_END else original(self, message)
+
+    return handle
+
+
+def _terminate_soon(self: WorkerProcess) -> None:
+    def wait() -> None:
+        # The manager has told of the failed start and ends the old worker later.
+        with suppress(TimeoutError):
+            self._wait_to_terminate()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _children() -> list[BaseProcess]:
+    """Workers and managed processes, those that are being replaced too; not SyncManager."""
+    return [child for child in active_children() if child.daemon]
+
+
+def _kill(self: WorkerManager) -> NoReturn:
+    for child in _children():
+        child.kill()
+    raise ServerKilled
+
+
+def _do_not_join(self: WorkerManager) -> None:
+    """`cleanup` waits, with a deadline; Sanic's `join` has none."""
+
+
+def _cleanup(self: WorkerManager) -> None:
+    deadline = time.monotonic() + _Ending.patience
+    remind = 0.0
+    while (children := _children()) and (now := time.monotonic()) < deadline:
+        if now > remind:
+            # One that was just starting missed the first signal; the others ignore this.
+            remind = now + _REMIND
+            for child in children:
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid or 0, signal.SIGINT)
+        time.sleep(0.02)
+    for child in _children():
+        child.kill()
+        child.join(1)
+    for process in self.processes:
+        process.exit()
+
+
+def _sync_manager() -> SyncManager:
+    manager = SyncManager(ctx=get_context())
+    manager.start(outlive_signals_of, (os.getpid(),))
+    return manager
+
+
+def _setup_system_signals(
+    app: Any, run_multiple: bool, register_sys_signals: bool, loop: Any
+) -> None:
+    # Sanic ignores both signals for a moment here; one that comes then is lost.
+    os.environ["SANIC_WORKER_PROCESS"] = "true"
+    if not register_sys_signals:
+        return
+    under_main = "SANIC_WORKER_NAME" in os.environ
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        if under_main:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        app.stop(terminate=False)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def _with_exit_code(original: Any) -> Any:
+    def serve(cls: type[Sanic], *args: Any, **kwargs: Any) -> None:
+        original(cls, *args, **kwargs)
+        if _Ending.code:
+            raise SystemExit(_Ending.code)
+
+    return serve

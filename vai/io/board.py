@@ -1,0 +1,385 @@
+"""The board: one small shared file in which every process of a group sees the others.
+
+The law: a word has one writer, so no word needs a lock. A worker writes its own row; when
+it is dead the manager does. Main writes the header, the manager its own words in it. Only
+taking and freeing rows is serialised, by `flock`, which the kernel drops when its holder
+dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
+
+    header      words 0..63     who owns the group, what it is doing
+    directory   words 64..127   16 sections of 4 words: id, offset, length in bytes, version
+    workers     128 rows of 16 words
+    sections    page-aligned, zeroed, sized when the file is made (limits, metrics, ...)
+
+A row is known by pid and start time, never by worker name: during a restart two
+processes carry one name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Self
+
+from vai.io.process import NOBODY, Identity, is_alive, myself
+
+__all__ = ["MAX_SIZE", "ROWS", "Board", "BoardError", "Row", "State", "directory"]
+
+MAGIC = int.from_bytes(b"VAIBOARD", "little")
+LAYOUT = 1
+ROWS = 128
+MAX_SIZE = 64 << 20  # Docker gives /dev/shm 64 MiB unless told otherwise
+LOCK_PATIENCE = 2.0  # seconds; the lock is held for microseconds unless its holder is frozen
+
+_WORD = 8
+_DIRECTORY, _SECTIONS, _SECTION_WORDS = 64, 16, 4
+_TABLE, _ROW_WORDS = 128, 16
+_BASE_SIZE = (_TABLE + ROWS * _ROW_WORDS) * _WORD
+
+(_H_MAGIC, _H_LAYOUT, _H_SIZE, _H_OWNER, _H_OWNER_START, _H_GENERATION, _H_DRAINING) = range(7)
+_H_EXIT, _H_MANAGER, _H_MANAGER_START, _H_MANAGER_BEAT = 7, 8, 9, 10
+_H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
+
+(_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
+
+
+class State(IntEnum):
+    """What a worker is doing."""
+
+    FREE = 0
+    STARTING = 1
+    SERVING = 2
+    DRAINING = 3
+    STOPPED = 4
+
+
+class BoardError(RuntimeError):
+    """The board cannot be made, opened or claimed; the text says why."""
+
+
+def directory() -> Path:
+    """Where boards live: memory where the system has it, else the temporary directory."""
+    shm = Path("/dev/shm")  # noqa: S108 - the files in it are made 0600 and owned by us
+    return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+
+
+class Row:
+    """One worker's row. Reading is free for all; see the module for who writes."""
+
+    __slots__ = ("_at", "_words", "index")
+
+    def __init__(self, words: memoryview, index: int) -> None:
+        self._words = words
+        self.index = index
+        self._at = _TABLE + index * _ROW_WORDS
+
+    @property
+    def owner(self) -> Identity:
+        return Identity(self._words[self._at + _R_PID], self._words[self._at + _R_START])
+
+    @property
+    def state(self) -> State:
+        return State(self._words[self._at + _R_STATE])
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state is State.SERVING:
+            self._words[self._at + _R_SERVING] = time.monotonic_ns()
+        self._words[self._at + _R_STATE] = state
+
+    @property
+    def heartbeat(self) -> int:
+        """Monotonic nanoseconds of the last sign of life."""
+        return self._words[self._at + _R_BEAT]
+
+    def beat(self) -> None:
+        self._words[self._at + _R_BEAT] = time.monotonic_ns()
+
+    @property
+    def inflight(self) -> int:
+        return self._words[self._at + _R_INFLIGHT]
+
+    @inflight.setter
+    def inflight(self, count: int) -> None:
+        self._words[self._at + _R_INFLIGHT] = count
+
+    @property
+    def number(self) -> int:
+        """Which of Sanic's servers this is; -1 when it runs alone."""
+        return self._words[self._at + _R_NUMBER]
+
+    @property
+    def claim(self) -> int:
+        """Grows with every claim of the group: tells two owners of one row apart."""
+        return self._words[self._at + _R_CLAIM]
+
+    @property
+    def serving_since(self) -> int:
+        """Monotonic nanoseconds when it began to serve; 0 before that."""
+        return self._words[self._at + _R_SERVING]
+
+    def _take(self, who: Identity, number: int, claim: int) -> None:
+        words, at = self._words, self._at
+        words[at + _R_START] = who.start
+        words[at + _R_BEAT] = time.monotonic_ns()
+        words[at + _R_STATE] = State.STARTING
+        words[at + _R_INFLIGHT] = words[at + _R_SERVING] = 0
+        words[at + _R_NUMBER] = number
+        words[at + _R_CLAIM] = claim
+        words[at + _R_PID] = who.pid  # last: a row without a pid is nobody's
+
+    def _clear(self) -> None:
+        self._words[self._at + _R_PID] = 0
+        for word in range(self._at + 1, self._at + _ROW_WORDS):
+            self._words[word] = 0
+
+
+class Board:
+    """The mapped file. Make it with `create` (main) or `open` (everybody else)."""
+
+    def __init__(self, path: Path, fd: int, *, owner: bool) -> None:
+        self.path = path
+        self._fd = fd
+        self._owner = owner
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self._bytes = memoryview(self._map)
+        self._words = self._bytes[: _BASE_SIZE].cast("q")
+        self.rows = tuple(Row(self._words, index) for index in range(ROWS))
+
+    # -- making and opening ------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path | None = None, *, sections: Mapping[int, int] | None = None) -> Self:
+        """Make the board of this group; `sections` maps an id to its length in bytes.
+
+        Files of dead groups next to it are removed. Raises BoardError when a living
+        process owns `path`, or when it would be larger than MAX_SIZE.
+        """
+        me = myself()
+        if path is None:
+            sweep(directory())
+            path = directory() / f"vai-{os.getuid()}-{me.pid}.board"
+        offsets, size = _arrange(sections or {})
+        fd = _open_locked(path)
+        try:
+            previous = _read_owner(fd)
+            if previous is not None and previous != me and is_alive(previous):
+                raise BoardError(f"{path} belongs to the running process {previous.pid}")
+            os.ftruncate(fd, 0)
+            os.ftruncate(fd, size)
+            board = cls(path, fd, owner=True)
+            board._write_header(me, size, offsets)
+        except BaseException:
+            os.close(fd)
+            raise
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return board
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the board another process made. Raises BoardError if it is none of ours."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise BoardError(f"cannot open the board {path}: {error.strerror}") from error
+        if os.fstat(fd).st_size < _BASE_SIZE or _read_owner(fd) is None:
+            os.close(fd)
+            raise BoardError(f"{path} is not a board of layout {LAYOUT}")
+        return cls(path, fd, owner=False)
+
+    def _write_header(
+        self, me: Identity, size: int, offsets: Mapping[int, tuple[int, int]]
+    ) -> None:
+        words = self._words
+        words[_H_LAYOUT], words[_H_SIZE] = LAYOUT, size
+        words[_H_OWNER], words[_H_OWNER_START] = me
+        for index, (section, (offset, length)) in enumerate(offsets.items()):
+            at = _DIRECTORY + index * _SECTION_WORDS
+            words[at + 1], words[at + 2], words[at] = offset, length, section
+        words[_H_MAGIC] = MAGIC  # last: without it the file is nobody's board
+
+    def close(self) -> None:
+        """Unmap; the owner removes the file too."""
+        if self._owner and self.owner == myself():
+            self.path.unlink(missing_ok=True)
+        os.close(self._fd)
+        # The mapping itself lives as long as a view of it does; rows and sections may.
+
+    def section(self, section: int) -> memoryview:
+        """The bytes of one section. Raises BoardError when the board has none such."""
+        for index in range(_SECTIONS):
+            at = _DIRECTORY + index * _SECTION_WORDS
+            if self._words[at] == section:
+                offset, length = self._words[at + 1], self._words[at + 2]
+                return self._bytes[offset : offset + length]
+        raise BoardError(f"the board has no section {section}")
+
+    # -- rows --------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        _flock(self._fd, self.path)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def claim(self, number: int = -1) -> Row:
+        """Take a free row for this process. Raises BoardError when all are taken.
+
+        The row of a dead worker is not free until the manager has freed what hung on it.
+        """
+        with self._locked():
+            for row in self.rows:
+                if row.owner.pid == 0:
+                    self._words[_H_GENERATION] += 1
+                    row._take(myself(), number, self._words[_H_GENERATION])
+                    return row
+        raise BoardError(f"all {ROWS} rows of the board are taken")
+
+    def release(self, row: Row, who: Identity) -> bool:
+        """Free the row if it is still `who`'s; says whether it was."""
+        with self._locked():
+            if row.owner != who:
+                return False
+            row._clear()
+            return True
+
+    def taken(self) -> list[Row]:
+        """The rows that belong to somebody, dead or alive."""
+        return [row for row in self.rows if row.owner.pid]
+
+    # -- the header --------------------------------------------------------------------
+
+    @property
+    def owner(self) -> Identity:
+        return Identity(self._words[_H_OWNER], self._words[_H_OWNER_START])
+
+    @property
+    def draining(self) -> bool:
+        """Whether the whole group is going away, not just one worker."""
+        return bool(self._words[_H_DRAINING])
+
+    def start_draining(self) -> None:
+        self._words[_H_DRAINING] = 1
+
+    @property
+    def exit_code(self) -> int:
+        """What main is to exit with, if the group gave up; else 0."""
+        return self._words[_H_EXIT]
+
+    @exit_code.setter
+    def exit_code(self, code: int) -> None:
+        self._words[_H_EXIT] = code
+
+    @property
+    def manager(self) -> Identity:
+        return Identity(self._words[_H_MANAGER], self._words[_H_MANAGER_START])
+
+    @manager.setter
+    def manager(self, who: Identity) -> None:
+        self.manager_beat()
+        self._words[_H_MANAGER] = 0
+        self._words[_H_MANAGER_START] = who.start
+        self._words[_H_MANAGER] = who.pid
+
+    @property
+    def manager_heartbeat(self) -> int:
+        return self._words[_H_MANAGER_BEAT]
+
+    def manager_beat(self) -> None:
+        self._words[_H_MANAGER_BEAT] = time.monotonic_ns()
+
+    def failed_starts(self, since: int) -> int:
+        """How many workers failed to start after `since` (monotonic ns), as far as kept."""
+        kept = self._words[_H_FAILED_STARTS : _H_FAILED_STARTS + FAILED_STARTS_KEPT]
+        return sum(1 for when in kept if when > since)
+
+    def record_failed_start(self) -> None:
+        """Kept here and not in the manager, so that a new manager knows them too."""
+        ring = range(_H_FAILED_STARTS, _H_FAILED_STARTS + FAILED_STARTS_KEPT)
+        oldest = min(ring, key=lambda word: self._words[word])
+        self._words[oldest] = time.monotonic_ns()
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove the boards of dead groups of this user; returns what was removed."""
+    removed = []
+    for path in folder.glob(f"vai-{os.getuid()}-*.board"):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # somebody else was quicker, or it is not a plain file
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            owner = _read_owner(fd)
+            if owner is None or not is_alive(owner):
+                path.unlink(missing_ok=True)
+                removed.append(path)
+        except BlockingIOError:
+            pass  # being made or claimed this very moment: alive
+        finally:
+            os.close(fd)
+    return removed
+
+
+def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], int]:
+    if len(sections) > _SECTIONS or 0 in sections:
+        raise BoardError(f"a board has at most {_SECTIONS} sections, numbered from 1")
+    offsets: dict[int, tuple[int, int]] = {}
+    end = _BASE_SIZE
+    for section, length in sections.items():
+        start = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = start + length
+        offsets[section] = (start, length)
+    if end > MAX_SIZE:
+        raise BoardError(f"a board of {end} bytes is larger than {MAX_SIZE}")
+    return offsets, end
+
+
+def _open_locked(path: Path) -> int:
+    """Open or make the file and lock it; the file that is locked is the one at `path`."""
+    for _ in range(16):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            _flock(fd, path)
+            if os.stat(path).st_ino == os.fstat(fd).st_ino:
+                return fd
+        except FileNotFoundError:
+            pass  # a sweep removed it between open and lock
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    raise BoardError(f"{path} keeps being removed by another process")
+
+
+def _flock(fd: int, path: Path) -> None:
+    """Lock by polling: a holder that was stopped must not stop this process for good."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise BoardError(f"the lock of {path} is held by a stopped process") from None
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _read_owner(fd: int) -> Identity | None:
+    head = memoryview(os.pread(fd, _DIRECTORY * _WORD, 0))
+    if len(head) < _DIRECTORY * _WORD:
+        return None
+    words = head.cast("q")
+    if words[_H_MAGIC] != MAGIC or words[_H_LAYOUT] != LAYOUT:
+        return None
+    owner = Identity(words[_H_OWNER], words[_H_OWNER_START])
+    return None if owner == NOBODY else owner
