@@ -26,7 +26,8 @@ _HEADERS = (("Content-Type", "application/json"),)
 def create_app(upstream_port: int) -> Sanic:  # type: ignore[type-arg]
     """An app that forwards every POST to the mock."""
     app = Sanic("floor", configure_logging=False)
-    app.config.update(ACCESS_LOG=False, MOTD=False, RESPONSE_TIMEOUT=600)
+    # AUTO_EXTEND: sanic-ext attaches itself to every app where it is installed, and costs.
+    app.config.update(ACCESS_LOG=False, MOTD=False, RESPONSE_TIMEOUT=600, AUTO_EXTEND=False)
     endpoint = Endpoint.parse(f"http://127.0.0.1:{upstream_port}")
     upstream = HttpUpstream(VaiTransport(), endpoint)
 
