@@ -8,9 +8,9 @@ their processes write to: `register(path)`.
 
 from __future__ import annotations
 
-import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,11 +68,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     logging.getLogger().removeHandler(_listener)
     for path in _files:
         if path.exists():
-            with io.open(path, encoding="utf-8", errors="replace") as file:
+            with path.open(encoding="utf-8", errors="replace") as file:
                 for line in file:
                     _search(line, str(path))
+    if hasattr(session.config, "workeroutput"):  # a worker of pytest-xdist tells its controller
+        session.config.workeroutput["canary"] = dict(_finds)
     if _finds and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _finds.update(getattr(node, "workeroutput", {}).get("canary", {}))
 
 
 @pytest.hookimpl

@@ -11,9 +11,9 @@ from tests import canary
 def run(pytester, request):
     root = request.config.rootpath
 
-    def run(source: str) -> pytest.RunResult:
+    def run(source: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(f"import sys\nsys.path.insert(0, {str(root)!r})\n{source}")
-        return pytester.runpytest_subprocess("-p", "tests.canary", "--loop", "uvloop")
+        return pytester.runpytest_subprocess("-p", "tests.canary", "--loop", "uvloop", *options)
 
     pytester.syspathinsert(str(root))
     return run
@@ -42,6 +42,18 @@ def test_leaks(tmp_path):
     result.stdout.fnmatch_lines(["*secrets or prompts in what was written*", "*<canary>*"])
 
 
+def test_a_leak_in_a_worker_of_xdist_is_found(run):
+    result = run(
+        """
+from tests import canary
+def test_leaks(tmp_path):
+    canary.register(tmp_path / "log").write_text(canary.PROMPT)
+""",
+        "-n1",
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
 def test_a_quiet_session_passes(run):
     result = run(
         """
@@ -56,5 +68,5 @@ def test_quiet(tmp_path):
 
 
 def test_canaries_are_visible_ascii():
-    assert all(canary.KEY.isprintable() for _ in canary.CANARIES)
+    assert all(text.isascii() and text.isprintable() for text in canary.CANARIES)
     assert len(set(canary.CANARIES)) == 3

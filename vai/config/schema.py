@@ -180,10 +180,10 @@ class Manager(Section, frozen=True, kw_only=True):
 
 
 class Simulator(Section, frozen=True, kw_only=True):
-    """The pace of the built-in simulator."""
+    """The pace of the built-in simulator. 0 means at once."""
 
     first_token: Annotated[float, msgspec.Meta(ge=0, extra=DURATION)] = 0.15
-    inter_chunk: Annotated[float, msgspec.Meta(ge=0, extra=DURATION)] = 0.02
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 50.0
 
 
 class Settings(Section, frozen=True, kw_only=True):

@@ -1,0 +1,83 @@
+# `make help` lists the targets. Needs Python 3.11 or newer; uv is used where it is found.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+OLD_SDK := .venv-sdk-old
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: help run test check bench docs lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
+	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
+
+test: $(VENV)/.dev $(OLD_SDK)/.done ## run all tests
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## lint, formatting, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## measure against the floor
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.dev ## write the pages that are made from the source
+	$(BIN)/python -m vai.config.reference docs/configuration.md
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv lock
+	uv export -q --frozen --no-emit-project --extra server -o requirements/server.txt
+	uv export -q --frozen --no-emit-project --extra server --group dev -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+		tests/sdk/requirements-old.in -o tests/sdk/requirements-old.txt
+
+clean: ## remove what was installed and built
+	rm -rf $(VENV) $(OLD_SDK) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find vai sdk tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps below make an install happen once per change of the locks.
+
+$(VENV)/.server: uv.lock pyproject.toml requirements/server.txt
+	$(call install,--extra server,requirements/server.txt)
+
+$(VENV)/.dev: uv.lock pyproject.toml requirements/dev.txt
+	$(call install,--extra server --group dev,requirements/dev.txt)
+	@touch $(VENV)/.server
+
+$(OLD_SDK)/.done: tests/sdk/requirements-old.txt | $(VENV)/.dev
+	@rm -rf $(OLD_SDK)
+ifneq ($(UV),)
+	@$(UV) pip install -q --python $(BIN)/python --target $(OLD_SDK) --require-hashes -r $<
+else
+	@$(BIN)/python -m pip install -q --target $(OLD_SDK) --require-hashes -r $<
+endif
+	@touch $@
+
+# $(1): what uv is told; $(2): the same as a list for pip. The lists are complete, so
+# pip resolves nothing: pytest-sanic's cap on websockets would be in its way.
+ifneq ($(UV),)
+define install
+@$(UV) sync -q --frozen --inexact $(1)
+@touch $@
+endef
+else
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "make: $(PYTHON) is older than 3.11; try make PYTHON=python3.12" >&2; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	|| { echo "make: Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
+@$(BIN)/python -m pip install -q --no-deps --require-hashes -r $(2)
+@$(BIN)/python -m pip install -q --no-deps --editable .
+@touch $@
+endef
+endif

@@ -1,0 +1,7 @@
+"""The Sanic application of this source tree: `sanic app` serves it."""
+
+from __future__ import annotations
+
+from vai.gateway.app import create_app
+
+app = create_app()

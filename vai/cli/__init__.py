@@ -1,0 +1,27 @@
+"""The `vai` command.
+
+The law of this package: a mistake of the user ends in one clear text and exit code 2,
+never in a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+_NEEDED = ("typer", "rich", "dynaconf", "sanic")
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names."""
+    # The base install is for programs that import vai; the commands come with the server.
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(
+            f'vai: not installed: {", ".join(missing)}. Run: pip install "vai[server]"',
+        )
+    from vai.cli.commands import app  # noqa: PLC0415  needs what was just looked for
+
+    app(prog_name="vai")

@@ -1,0 +1,147 @@
+"""The commands: serve, check, simulator, reload.
+
+The law of this module: a command turns words of the command line into settings or a
+process, and does nothing else. Flags become `VAI_` variables, because the workers are
+processes of their own and read their settings themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from vai import __version__
+from vai.cli.overview import overview, try_it
+from vai.config import ConfigError, Settings, load
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="One gateway for every LLM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_CONFIG = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file: .toml, .yaml, .yml or .json."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"vai {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[str | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[str | None, typer.Option(help="Worker processes.")] = None,
+    single_process: Annotated[
+        bool, typer.Option("--single-process", help="One process, without a manager.")
+    ] = False,
+    config: _CONFIG = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    _use({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
+    settings = _settings()
+    _show(settings)
+    command = [sys.executable, "-m", "sanic", "vai.gateway.app:create_app", "--factory"]
+    command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
+    command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
+    if settings.tls.enabled:
+        command += [f"--cert={settings.tls.cert_file}", f"--key={settings.tls.key_file}"]
+    sys.stdout.flush()
+    # Not in this process: Sanic's workers import the main module again, and that is then
+    # Sanic's and not this one with all that a command line needs.
+    os.execv(sys.executable, command)  # noqa: S606  no shell is wanted
+
+
+@app.command()
+def check(config: _CONFIG = None) -> None:
+    """Check the settings and show what would be served."""
+    _use({}, config)
+    _show(_settings())
+
+
+@app.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "help_option_names": [],
+    }
+)
+def simulator(context: typer.Context) -> None:
+    """Run the provider simulator on its own (vai simulator --help shows its options)."""
+    command = [sys.executable, "-m", "vai.simulator", *context.args]
+    os.execv(sys.executable, command)  # noqa: S606  no shell is wanted
+
+
+@app.command()
+def reload(
+    pid: Annotated[int, typer.Option(min=2, help="Process id of the running `vai serve`.")],
+) -> None:
+    """Have a running server read its settings again."""
+    caught = _caught_signals(pid)
+    if caught is None:
+        _fail(f"no process {pid}")
+    if not caught & 1 << (signal.SIGHUP - 1):
+        # SIGHUP ends whoever does not expect it.
+        _fail(f"process {pid} does not listen for a reload")
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except (ProcessLookupError, PermissionError) as error:
+        _fail(f"process {pid}: {error.strerror}")
+
+
+def _use(variables: dict[str, str | None], config: Path | None) -> None:
+    for name, value in variables.items():
+        if value is not None:
+            os.environ[name] = value
+    if config is not None:
+        os.environ["VAI_CONFIG"] = str(config.resolve())
+
+
+def _settings() -> Settings:
+    try:
+        return load()
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _show(settings: Settings) -> None:
+    rows = overview(settings)
+    width = max(len(subject) for subject, _ in rows)
+    for subject, state in rows:
+        typer.echo(f"{subject:<{width}}  {state}")
+    if lines := try_it(settings):
+        typer.echo("\n" + "\n".join(lines) + "\n")
+
+
+def _caught_signals(pid: int) -> int | None:
+    """The mask of the signals a process has handlers for, None if there is no such process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields.get("SigCgt", "0").strip(), 16)
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"vai: {text}", err=True)
+    raise typer.Exit(2)
