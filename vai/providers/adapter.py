@@ -19,6 +19,7 @@ from vai.types.request import MessageRequest
 
 __all__ = ["Adapter", "AuthStyle", "Capabilities", "ProviderRow", "WireRequest"]
 
+
 class Adapter(Protocol):
     """Translate one exchange with one provider.
 
@@ -26,17 +27,23 @@ class Adapter(Protocol):
     complete before the failure and set `fault`; after that they return nothing.
     """
 
-    usage: Usage
-    """What the upstream has reported so far; running totals."""
+    @property
+    def usage(self) -> Usage:
+        """What the upstream has reported so far; running totals."""
+        ...
 
     dropped: list[str]
     """JSON paths of optional request fields that the target cannot express."""
 
-    done: bool
-    """Whether the answer is complete: its closing events have been returned."""
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete: its closing events have been returned."""
+        ...
 
-    fault: UpstreamFault | None
-    """Why the stream failed, once it has."""
+    @property
+    def fault(self) -> UpstreamFault | None:
+        """Why the stream failed, once it has."""
+        ...
 
     def request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request.

@@ -1,0 +1,1 @@
+"""Pure translators between VAI's words and the providers' wire formats."""

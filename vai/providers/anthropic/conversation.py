@@ -1,0 +1,167 @@
+"""The conversation -> Anthropic's messages.
+
+Nearly everything passes as it is, unknown members included. What changes: reasoning
+that another provider made is left out, what the API is known to refuse in histories of
+other providers (empty texts, empty messages, odd tool ids) is put right, and VAI's own
+blocks are refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+from vai.providers import signature
+from vai.providers.anthropic.models import Traits
+from vai.providers.findings import Findings
+from vai.types.base import to_wire
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    DocumentBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    VideoBlock,
+)
+from vai.types.request import MessageRequest
+
+__all__ = ["has_thinking", "last_call_lacks_thinking", "messages"]
+
+Wire = dict[str, Any]
+
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_MAX_ID: Final = 64
+
+
+def messages(request: MessageRequest, traits: Traits, findings: Findings) -> list[Wire]:
+    """The messages."""
+    found: list[Wire] = []
+    folded: list[Wire] = []
+    for index, turn in enumerate(request.messages):
+        at = f"messages[{index}]"
+        if isinstance(turn.content, str):
+            content = _texts(turn.content)
+        else:
+            content = blocks(turn.content, f"{at}.content", findings)
+        if turn.role == "system" and not traits.system_turns:
+            folded += [_as_user(block) for block in content]
+            continue
+        if turn.role == "user":
+            # The API wants results first in the turn behind the calls.
+            results = [block for block in content if block.get("type") == "tool_result"]
+            others = [block for block in content if block.get("type") != "tool_result"]
+            content, folded = [*results, *folded, *others], []
+        if content:
+            plain = isinstance(turn.content, str) and len(content) == 1
+            shown: Any = content[0]["text"] if plain else content
+            found.append({"role": turn.role, "content": shown, **turn.extra})
+    if folded:
+        found.append({"role": "user", "content": folded})
+    _check_end(found, traits, findings)
+    return found
+
+
+def blocks(content: list[Block], at: str, findings: Findings) -> list[Wire]:
+    """Blocks in Anthropic's form, without those it would refuse for being empty."""
+    found = []
+    for index, block in enumerate(content):
+        wire = _block(block, f"{at}[{index}]", findings)
+        if wire is not None:
+            found.append(wire)
+    return found
+
+
+def has_thinking(request: MessageRequest) -> bool:
+    """Whether any message holds reasoning that Anthropic made."""
+    return any(_is_own_thinking(block) for turn in request.messages for block in turn.blocks)
+
+
+def last_call_lacks_thinking(request: MessageRequest) -> bool:
+    """Whether the last assistant turn calls a tool without having reasoned."""
+    for turn in reversed(request.messages):
+        if turn.role == "assistant":
+            calls = any(isinstance(block, ToolUseBlock) for block in turn.blocks)
+            return calls and not any(map(_is_own_thinking, turn.blocks))
+    return False
+
+
+def _is_own_thinking(block: Block) -> bool:
+    return (
+        isinstance(block, ThinkingBlock | RedactedThinkingBlock)
+        and signature.made_by(block) == "anthropic"
+    )
+
+
+def _block(block: Block, at: str, findings: Findings) -> Wire | None:
+    if isinstance(block, TextBlock) and not block.text:
+        return None
+    if isinstance(block, AudioBlock | VideoBlock):
+        kind = "audio" if isinstance(block, AudioBlock) else "video"
+        findings.refuse(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
+        return None
+    if isinstance(block, ThinkingBlock | RedactedThinkingBlock) and not _is_own_thinking(block):
+        findings.drop("messages[*].content[*].thinking")
+        return None
+    wire: Wire = to_wire(block)
+    if isinstance(block, ThinkingBlock):
+        wire.pop("summary", None)
+    elif isinstance(block, DocumentBlock):
+        name = wire.pop("filename", None)
+        if name:
+            wire.setdefault("title", name)
+    elif isinstance(block, ToolUseBlock):
+        wire["id"] = _id(block.id)
+    elif isinstance(block, ToolResultBlock):
+        wire["tool_use_id"] = _id(block.tool_use_id)
+        if isinstance(block.content, list):
+            wire["content"] = blocks(block.content, f"{at}.content", findings)
+    return wire
+
+
+def _check_end(found: list[Wire], traits: Traits, findings: Findings) -> None:
+    """An assistant message at the end is one to be continued."""
+    if not found or found[-1]["role"] != "assistant":
+        return
+    if not traits.prefill:
+        findings.refuse(
+            "messages",
+            "this model cannot continue an assistant message; end with a user message",
+            "unsupported_prefill",
+        )
+    else:
+        _strip_end(found)
+
+
+def _strip_end(found: list[Wire]) -> None:
+    """Take trailing blanks off the text to be continued: the API refuses them."""
+    last = found[-1]
+    content = last["content"]
+    if isinstance(content, str):
+        last["content"] = content.rstrip()
+    elif content[-1].get("type") == "text":
+        content[-1]["text"] = content[-1]["text"].rstrip()
+        if not content[-1]["text"]:
+            content.pop()
+    if not last["content"]:
+        found.pop()
+
+
+def _texts(text: str) -> list[Wire]:
+    return [{"type": "text", "text": text}] if text else []
+
+
+def _as_user(block: Wire) -> Wire:
+    return {**block, "text": f"<system>\n{block.get('text', '')}\n</system>"}
+
+
+def _id(id: str) -> str:
+    """A tool call's id, changed only if Anthropic would refuse it."""
+    if _ID.fullmatch(id):
+        return id
+    digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{_ILLEGAL.sub('_', id)[: _MAX_ID - 13]}_{digest}"

@@ -1,0 +1,220 @@
+"""A canonical request -> the body of an Anthropic Messages request.
+
+Members that VAI does not know go through as they came: a feature of the API that is
+newer than this code works without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.anthropic.conversation import (
+    blocks,
+    has_thinking,
+    last_call_lacks_thinking,
+    messages,
+)
+from vai.providers.anthropic.models import Traits, traits
+from vai.providers.anthropic.tools import beta_of, tool_to_wire
+from vai.providers.findings import Findings
+from vai.types.base import to_wire
+from vai.types.provider import ProviderRow, WireRequest
+from vai.types.request import MessageRequest
+
+__all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate"]
+
+DEFAULT_MAX_TOKENS: Final = 4096
+"""Sent where the caller named no limit: the API requires one."""
+DEFAULT_VERSION: Final = "2023-06-01"
+
+_OWN: Final = ("extensions", "output", "voice")
+"""Members that only VAI knows."""
+_EXTENSIONS: Final = frozenset(
+    {
+        "cache_control",
+        "container",
+        "context_management",
+        "diagnostics",
+        "inference_geo",
+        "mcp_servers",
+        "service_tier",
+        "speed",
+        "thinking",
+    }
+)
+
+
+def translate(
+    request: MessageRequest, row: ProviderRow, headers: Mapping[str, str]
+) -> tuple[WireRequest, list[str]]:
+    """The upstream request, and the paths of hints that were left out.
+
+    Args:
+        headers: the caller's; only ``anthropic-version`` and ``anthropic-beta`` are read.
+
+    Raises:
+        InvalidRequest: something that matters cannot be expressed.
+    """
+    findings = Findings(row.name)
+    ways = traits(request.model)
+    body: dict[str, Any] = to_wire(request)
+    for name in _OWN:
+        body.pop(name, None)
+    body["messages"] = messages(request, ways, findings)
+    if isinstance(request.system, list):
+        body["system"] = blocks(request.system, "system", findings)
+    if not body.get("system"):
+        body.pop("system", None)
+    betas = _tools(request, body, ways, findings)
+    betas += _extensions(request, body, findings)
+    _thinking(request, body, ways, findings)
+    _output(request, body, findings)
+    _sampling(body, ways, findings)
+    if isinstance(body.get("metadata"), dict):
+        _metadata(body, findings)
+    findings.check()
+    sent = _headers(request, headers, betas)
+    return WireRequest("POST", row.path, sent, msgspec.json.encode(body)), findings.dropped
+
+
+def _headers(
+    request: MessageRequest, given: Mapping[str, str], betas: list[str]
+) -> tuple[tuple[str, str], ...]:
+    asked = [beta.strip() for beta in given.get("anthropic-beta", "").split(",")]
+    wanted = list(dict.fromkeys(beta for beta in asked + betas if beta))
+    version = given.get("anthropic-version") or DEFAULT_VERSION
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if request.stream else "application/json"),
+        ("anthropic-version", version),
+    ]
+    if wanted:
+        headers.append(("anthropic-beta", ",".join(wanted)))
+    return tuple(headers)
+
+
+def _tools(
+    request: MessageRequest, body: dict[str, Any], ways: Traits, findings: Findings
+) -> list[str]:
+    """Set the tools; gives the betas they need."""
+    found = [
+        tool_to_wire(tool, f"tools[{index}]", findings)
+        for index, tool in enumerate(request.tools or ())
+    ]
+    if not found:
+        body.pop("tools", None)
+        body.pop("tool_choice", None)
+        return []
+    body["tools"] = found
+    choice = request.tool_choice
+    if choice is not None and choice.type in ("any", "tool") and not ways.forced_tool:
+        findings.refuse(
+            "tool_choice", "this model cannot be made to use a tool; expected auto or none"
+        )
+    return [beta for beta in map(beta_of, found) if beta is not None]
+
+
+def _extensions(request: MessageRequest, body: dict[str, Any], findings: Findings) -> list[str]:
+    """Lift `extensions.anthropic` into the body; gives the betas named there."""
+    given = (request.extensions or {}).get("anthropic")
+    if given is None:
+        return []
+    if not isinstance(given, dict):
+        findings.refuse("extensions.anthropic", "expected an object")
+        return []
+    betas: list[str] = []
+    for name, value in given.items():
+        if name == "betas" and isinstance(value, list):
+            betas += [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
+        elif name in _EXTENSIONS and value is not None:
+            # What the request says itself wins over its extension.
+            body.setdefault(name, value)
+        else:
+            findings.drop(f"extensions.anthropic.{name}")
+    return betas
+
+
+def _is_token(beta: str) -> bool:
+    return beta.isascii() and beta.replace("-", "").replace("_", "").isalnum()
+
+
+def _thinking(
+    request: MessageRequest, body: dict[str, Any], ways: Traits, findings: Findings
+) -> None:
+    wire = body.get("thinking")
+    if not isinstance(wire, dict):
+        body["max_tokens"] = _limit(request, 0)
+        return
+    budget = wire.get("budget_tokens")
+    if wire.get("type") == "disabled" and not ways.can_rest:
+        findings.refuse("thinking", "this model always thinks; expected adaptive, or no thinking")
+    elif wire.get("type") == "enabled" and not ways.budgets:
+        rest = {name: value for name, value in wire.items() if name != "budget_tokens"}
+        body["thinking"] = rest | {"type": "adaptive"}
+        if isinstance(budget, int):
+            config = dict(body.get("output_config") or {})
+            config.setdefault("effort", _effort(budget))
+            body["output_config"] = config
+        budget = None
+    elif wire.get("type") == "enabled" and _cannot_start(request):
+        body.pop("thinking")
+        findings.drop("thinking")
+        budget = None
+    body["max_tokens"] = _limit(request, budget if isinstance(budget, int) else 0)
+
+
+def _cannot_start(request: MessageRequest) -> bool:
+    # The API wants a turn that called a tool to begin with its reasoning. Where there is
+    # none in the whole history, thinking has to wait for the next turn.
+    return last_call_lacks_thinking(request) and not has_thinking(request)
+
+
+def _limit(request: MessageRequest, budget: int) -> int:
+    return DEFAULT_MAX_TOKENS + budget if request.max_tokens is None else request.max_tokens
+
+
+def _effort(budget: int) -> str:
+    for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
+        if budget < limit:
+            return effort
+    return "max"
+
+
+def _output(request: MessageRequest, body: dict[str, Any], findings: Findings) -> None:
+    form = request.output_format
+    if form is not None:
+        # The name is Chat Completions' and unknown here.
+        body["output_config"]["format"] = {"type": form.type, "schema": form.schema, **form.extra}
+    modalities = (request.output or {}).get("modalities")
+    if isinstance(modalities, list) and any(item not in ("text", "audio") for item in modalities):
+        findings.refuse(
+            "output.modalities", "Anthropic answers with text only", "unsupported_output_modality"
+        )
+
+
+def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
+    thinks = isinstance(body.get("thinking"), dict) and body["thinking"].get("type") != "disabled"
+    for name in ("temperature", "top_p", "top_k"):
+        value = body.get(name)
+        if value is None:
+            continue
+        # Thinking bears neither; a top_p of 0.95 and more is the exception.
+        bearable = name == "top_p" and value >= 0.95
+        if not ways.samples or (thinks and not bearable):
+            del body[name]
+            if not (name == "temperature" and value == 1):
+                findings.drop(name)
+    if body.get("temperature", 0) > 1:
+        findings.refuse("temperature", "expected a number from 0 to 1 for Anthropic")
+
+
+def _metadata(body: dict[str, Any], findings: Findings) -> None:
+    for name in list(body["metadata"]):
+        if name != "user_id":
+            del body["metadata"][name]
+            findings.drop(f"metadata.{name}")
+    if not body["metadata"]:
+        del body["metadata"]

@@ -1,0 +1,109 @@
+"""Anthropic answers -> canonical events.
+
+Nothing is framed anew: the events are VAI's own. The reader names the model in full,
+keeps the totals of the usage whole, and sees whether the stream came to its end.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
+from vai.providers import failure
+from vai.types import parse
+from vai.types.events import (
+    ErrorEvent,
+    Event,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+)
+from vai.types.message import Message, Usage
+
+__all__ = ["Reader"]
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Reader:
+    """Reads one answer."""
+
+    def __init__(self, provider: str, title: str) -> None:
+        self.usage = Usage()
+        self.done = False
+        self.fault: UpstreamFault | None = None
+        self._provider = provider
+        self._title = title
+        self._out: list[Event] = []
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def data(self, data: bytes) -> None:
+        """The data of one server-sent event."""
+        if self.done or self.fault is not None or not data.strip():
+            return
+        try:
+            event = parse.event(_decode(data))
+        except (msgspec.DecodeError, InvalidRequest, RecursionError):
+            self._break("a part of it is not the JSON that was expected", "malformed")
+            return
+        if isinstance(event, MessageStart):
+            self.usage = self.usage.merged(event.message.usage)
+            message = msgspec.structs.replace(event.message, model=self._named(event.message))
+            event = msgspec.structs.replace(event, message=message)
+        elif isinstance(event, MessageDelta):
+            if event.usage is not None:
+                self.usage = self.usage.merged(event.usage)
+            event = msgspec.structs.replace(event, usage=self.usage)
+        elif isinstance(event, MessageStop):
+            self.done = True
+        elif isinstance(event, ErrorEvent):
+            whole = {"error": event.error, **event.extra}
+            self.fail(failure.from_event(self._provider, self._title, whole))
+            return
+        self._out.append(event)
+
+    def message(self, body: bytes) -> Message:
+        """A whole answer.
+
+        Raises:
+            UpstreamFault: the body is an error, or not an answer.
+        """
+        try:
+            raw = _decode(body)
+            if isinstance(raw, dict) and raw.get("type") == "error":
+                raise failure.from_event(self._provider, self._title, raw)
+            found = parse.message(raw)
+        except (msgspec.DecodeError, InvalidRequest, RecursionError):
+            raise self._broken("it is not the JSON that was expected", "malformed") from None
+        self.usage = self.usage.merged(found.usage)
+        return msgspec.structs.replace(found, model=self._named(found))
+
+    def replay(self, events: list[Event]) -> None:
+        """The events of an answer that came whole."""
+        self._out += events
+        self.done = True
+
+    def eof(self) -> None:
+        """No more data follows."""
+        if not self.done:
+            self._break("the upstream closed the stream before finishing", "truncated")
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """The stream ends here, incomplete."""
+        if not self.done and self.fault is None:
+            self.fault = fault
+
+    def _named(self, message: Message) -> str:
+        return f"{self._provider}/{message.model}"
+
+    def _break(self, what: str, code: str) -> None:
+        self.fail(self._broken(what, code))
+
+    def _broken(self, what: str, code: str) -> UpstreamBroken:
+        return UpstreamBroken(
+            f"The answer is unusable: {what}", provider=self._provider, code=f"upstream_{code}"
+        )

@@ -1,0 +1,168 @@
+"""Reading along, and touching as little as possible, while Anthropic's bytes pass through.
+
+The law of this module: bytes that need no change are not rebuilt. Nearly every frame of
+a stream is a content delta; those are passed over by a search for a few letters. Only a
+frame that contains the letters is parsed, and only what its JSON says counts, so text
+that talks about the protocol fools nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.codec.sse import SseDecoder, frames
+from vai.errors import InvalidRequest, UpstreamFault
+from vai.providers import failure
+from vai.types import parse
+from vai.types.message import Usage
+from vai.types.provider import ProviderRow
+
+__all__ = ["Sniffer", "edit_message", "usage_of"]
+
+_MARKS: Final = (b"message_", b'"error"')
+_NAMED: Final = ("message_start", "message_delta", "message_stop", "error")
+_VAI_NAMES: Final = {
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+}
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Sniffer:
+    """Watches one stream, given as whole frames.
+
+    Attributes:
+        usage: running totals as the upstream reports them.
+        started: whether `message_start` has been seen.
+        done: whether `message_stop` has been seen: the answer is complete.
+        fault: what an error frame said, if one came.
+    """
+
+    def __init__(self, row: ProviderRow) -> None:
+        self.usage = Usage()
+        self.started = False
+        self.done = False
+        self.fault: UpstreamFault | None = None
+        self._row = row
+
+    def feed(self, data: bytes) -> None:
+        """More whole frames, passed on as they are (Anthropic's own dialect)."""
+        if _is_marked(data):
+            for frame in frames(data):
+                if _is_marked(frame):
+                    self._look(frame)
+
+    def edit_frames(self, data: bytes) -> bytes:
+        """More whole frames, with the two kinds edited that VAI's dialect adds to.
+
+        `message_start` and `message_delta` name the model in full and carry usage under
+        VAI's names as well; every other frame keeps its bytes.
+        """
+        if not _is_marked(data):
+            return data
+        return b"".join(
+            self._edited(frame) if _is_marked(frame) else frame for frame in frames(data)
+        )
+
+    def _look(self, frame: bytes) -> dict[str, Any] | None:
+        """Take in what the frame says; gives its JSON if it is one of those that count."""
+        value = _json_of(frame)
+        kind = value.get("type") if value is not None else None
+        if value is None or kind not in _NAMED:
+            return None
+        if kind == "message_start":
+            self.started = True
+            message = value.get("message")
+            self._count(message.get("usage") if isinstance(message, dict) else None)
+        elif kind == "message_delta":
+            self._count(value.get("usage"))
+        elif kind == "message_stop":
+            self.done = True
+        elif self.fault is None:
+            self.fault = failure.from_event(self._row.id, self._row.name, value)
+        return value
+
+    def _count(self, raw: Any) -> None:
+        found = _parsed(raw)
+        if found is not None:
+            self.usage = self.usage.merged(found)
+
+    def _edited(self, frame: bytes) -> bytes:
+        value = self._look(frame)
+        if value is None or value["type"] not in ("message_start", "message_delta"):
+            return frame
+        if value["type"] == "message_start":
+            message = value.get("message")
+            if not isinstance(message, dict):
+                return frame
+            _name(message, self._row.id)
+            _extend(message.get("usage"), self.usage)
+        else:
+            _extend(value.get("usage"), self.usage)
+        kind = value["type"].encode()
+        return b"event: %b\ndata: %b\n\n" % (kind, msgspec.json.encode(value))
+
+
+def edit_message(body: bytes, row: ProviderRow) -> bytes:
+    """A JSON answer in VAI's dialect. What is no message is left as it is."""
+    value = _object(body)
+    if value is None or value.get("type") != "message":
+        return body
+    _name(value, row.id)
+    _extend(value.get("usage"), _parsed(value.get("usage")) or Usage())
+    return msgspec.json.encode(value)
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """The usage that a JSON answer reports, if it does."""
+    value = _object(body)
+    return _parsed(value.get("usage")) if value is not None else None
+
+
+def _is_marked(data: bytes) -> bool:
+    return _MARKS[0] in data or _MARKS[1] in data
+
+
+def _json_of(frame: bytes) -> dict[str, Any] | None:
+    decoder = SseDecoder()
+    for _, data in decoder.feed(frame) + decoder.end():
+        return _object(data)
+    return None
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = _decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _parsed(raw: Any) -> Usage | None:
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return parse.usage(raw)
+    except InvalidRequest:
+        return None
+
+
+def _name(message: dict[str, Any], provider: str) -> None:
+    model = message.get("model")
+    if isinstance(model, str):
+        message["model"] = f"{provider}/{model}"
+
+
+def _extend(raw: Any, total: Usage) -> None:
+    """Add VAI's names to a usage object; the totals are those of the whole answer so far."""
+    if not isinstance(raw, dict):
+        return
+    if total.input_tokens is not None and total.output_tokens is not None:
+        raw["total_tokens"] = total.input_tokens + total.output_tokens
+    for theirs, ours in _VAI_NAMES.items():
+        value = getattr(total, theirs)
+        if value is not None:
+            raw[ours] = value

@@ -1,0 +1,356 @@
+"""The framing of a streamed message, in one place for every wire format.
+
+The law of this module: readers say what the upstream said (text, thinking, a tool call,
+an end) and never see an index; the emitter alone decides when a block opens and closes.
+Whatever a reader says, the events it returns are a well-formed stream: contiguous
+indexes, one block open at a time, every block stopped, one `message_delta`, one
+`message_stop`, nothing after. A stream that cannot be completed has a `fault` instead
+of an end.
+
+A tool call owns its block until its arguments are a whole JSON object. What arrives in
+between is kept in order and follows it: many clients append to "the last block" and
+would mix interleaved calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from vai.errors import UpstreamBroken, UpstreamFault
+from vai.providers.toolcall import ToolCall
+from vai.types.blocks import Block, RedactedThinkingBlock, TextBlock, ThinkingBlock, ToolUseBlock
+from vai.types.events import (
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Event,
+    InputJsonDelta,
+    MessageDelta,
+    MessageDeltaBody,
+    MessageStart,
+    MessageStop,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+from vai.types.message import Message, Usage
+
+__all__ = ["MAX_CALLS", "MAX_KEPT_CHARACTERS", "Emitter"]
+
+MAX_CALLS: Final = 1024
+"""Tool calls in one answer."""
+MAX_KEPT_CHARACTERS: Final = 16 << 20
+"""Tool arguments, and what waits behind an incomplete call, of one answer."""
+_MAX_HELD_BLANKS: Final = 64
+
+_CLOSED, _TEXT, _THINKING, _TOOL = range(4)
+
+
+class Emitter:
+    """Neutral operations in, canonical events out.
+
+    Args:
+        message_id: the id of the answer; generated tool ids derive from it.
+        model: the full name to report until the upstream names one.
+        provider: the provider's id: prefix of the model, and named by faults.
+        input_estimate: input tokens to show in `message_start` while the upstream has
+            not counted them. It never enters `usage`.
+    """
+
+    def __init__(
+        self, message_id: str, model: str, provider: str, input_estimate: int | None = None
+    ) -> None:
+        self.usage = Usage()
+        self.done = False
+        self.fault: UpstreamFault | None = None
+        self.saw_call = False
+        self._id = message_id
+        self._model = model
+        self._provider = provider
+        self._estimate = input_estimate
+        self._out: list[Event] = []
+        self._started = False
+        self._open = _CLOSED
+        self._index = -1
+        self._blanks = ""
+        self._signature = ""
+        self._call: ToolCall | None = None
+        self._calls: dict[int, ToolCall] = {}
+        self._waiting: deque[ToolCall | tuple[str, Any]] = deque()
+        self._kept = 0
+        self._finish: MessageDeltaBody | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the answer has begun."""
+        return self._started
+
+    @property
+    def finished(self) -> bool:
+        """Whether the upstream has said why the answer ended."""
+        return self._finish is not None
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def begin(self, model: str | None = None) -> None:
+        """The answer has begun; `model` is what the upstream calls it."""
+        if self._started or self.done or self.fault:
+            return
+        self._started = True
+        if model:
+            self._model = f"{self._provider}/{model}"
+        known = Usage(input_tokens=self._estimate, output_tokens=0).merged(self.usage)
+        shell = Message(
+            id=self._id,
+            role="assistant",
+            model=self._model,
+            content=[],
+            stop_reason=None,
+            usage=known,
+        )
+        self._out.append(MessageStart(message=shell))
+
+    def text(self, text: str) -> None:
+        """More of the answer's text."""
+        if self._open == _TEXT and text:
+            self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
+        elif text and not self._deferred("text", text):
+            self._put_text(text)
+
+    def thinking(self, text: str) -> None:
+        """More of the reasoning."""
+        if text and not self._deferred("thinking", text):
+            self._put_thinking(text)
+
+    def thinking_sig(self, signature: str) -> None:
+        """The signature of the open reasoning; without open reasoning, a redacted block."""
+        if self._open == _THINKING:
+            self._signature = signature
+        elif signature:
+            self.redacted(signature)
+
+    def redacted(self, data: str) -> None:
+        """Reasoning that only its maker can read."""
+        self.block(RedactedThinkingBlock(data=data))
+
+    def block(self, block: Block) -> None:
+        """A block that came whole."""
+        if not self._deferred("block", block):
+            self._put_block(block)
+
+    def citation(self, citation: dict[str, Any]) -> None:
+        """A source of the open text block."""
+        if self._open == _TEXT:
+            delta = CitationsDelta(citation=citation)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+
+    def tool_open(self, key: int, id: str | None, name: str | None) -> None:
+        """A new call, or the name of one whose announcement was incomplete."""
+        if self.done or self.fault:
+            return
+        self.begin()
+        call = self._calls.get(key)
+        if call is None:
+            if len(self._calls) >= MAX_CALLS:
+                self._break("more tool calls than can be held", "too_large")
+                return
+            call = self._calls[key] = ToolCall(id or self._tool_id())
+            self.saw_call = True
+            self._waiting.append(call)
+        call.name = call.name or name
+        self._advance()
+
+    def tool_args(self, key: int, piece: str) -> None:
+        """More of a call's arguments, as JSON text."""
+        if not piece or self.done or self.fault:
+            return
+        call = self._calls[key]
+        if call.closed:
+            if piece.strip():
+                self._break("a tool call went on after its end", "invalid_tool_input")
+            return
+        call.add(piece)
+        self._keep(len(piece))
+        if call is self._call:
+            delta = InputJsonDelta(partial_json=piece)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+        else:
+            self._advance()
+
+    def report(self, usage: Usage) -> None:
+        """Running totals, as far as the upstream names them."""
+        self.usage = self.usage.merged(usage)
+
+    def finish(
+        self,
+        reason: str,
+        details: dict[str, Any] | None = None,
+        sequence: str | None = None,
+    ) -> None:
+        """Why the answer ended. Sent at `eof`: usage usually comes later."""
+        self._finish = MessageDeltaBody(
+            stop_reason=reason, stop_sequence=sequence, stop_details=details
+        )
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """The stream ends here, incomplete."""
+        if not (self.done or self.fault):
+            self.fault = fault
+            self._open = _CLOSED
+
+    def eof(self) -> None:
+        """The upstream has nothing more to say: the closing events, or a fault."""
+        if self.done or self.fault:
+            return
+        if self._finish is None:
+            self._break("the upstream closed the stream before finishing", "truncated")
+            return
+        self.begin()
+        # Only a model that ended by itself has completed its calls.
+        self._drain(cut=self._finish.stop_reason not in ("end_turn", "tool_use"))
+        if self.fault:
+            return
+        if self._blanks:
+            self._emit_text(self._blanks)
+        self._close()
+        self._out.append(MessageDelta(delta=self._finish, usage=self.usage))
+        self._out.append(MessageStop())
+        self.done = True
+
+    def _deferred(self, kind: str, value: Any) -> bool:
+        """Whether `value` has to wait behind a call (or the stream is over)."""
+        if self.done or self.fault:
+            return True
+        self.begin()
+        if self._call is None and not self._waiting:
+            return False
+        self._waiting.append((kind, value))
+        self._keep(len(value) if isinstance(value, str) else 1)
+        self._advance()
+        return True
+
+    def _put(self, kind: str, value: Any) -> None:
+        if kind == "text":
+            self._put_text(value)
+        elif kind == "thinking":
+            self._put_thinking(value)
+        else:
+            self._put_block(value)
+
+    def _put_text(self, text: str) -> None:
+        # Blanks alone open no block: models put a line break between reasoning or text
+        # and a call, and clients would show an empty paragraph. Bounded, because a model
+        # gone wrong can stream blanks for minutes.
+        text = self._blanks + text
+        if self._open != _TEXT and text.isspace() and len(text) <= _MAX_HELD_BLANKS:
+            self._blanks = text
+        else:
+            self._emit_text(text)
+
+    def _emit_text(self, text: str) -> None:
+        if self._open != _TEXT:
+            self._start(_TEXT, TextBlock(text=""))
+        self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
+
+    def _put_thinking(self, text: str) -> None:
+        if self._open != _THINKING or self._signature:
+            self._start(_THINKING, ThinkingBlock(thinking="", signature=""))
+        self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
+
+    def _put_block(self, block: Block) -> None:
+        self._start(_CLOSED, block)
+        self._out.append(ContentBlockStop(index=self._index))
+
+    def _start(self, kind: int, block: Block) -> None:
+        self._close()
+        self._blanks = ""
+        self._index += 1
+        self._open = kind
+        self._out.append(ContentBlockStart(index=self._index, content_block=block))
+
+    def _close(self) -> None:
+        if self._open == _CLOSED:
+            return
+        if self._signature:
+            delta = SignatureDelta(signature=self._signature)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+            self._signature = ""
+        self._out.append(ContentBlockStop(index=self._index))
+        self._open = _CLOSED
+
+    def _advance(self) -> None:
+        """Close the open call if it is complete, and let follow what waited for it."""
+        while self._waiting and not self.fault:
+            if self._call is not None:
+                if not self._call.complete():
+                    return
+                self._end_call(self._call)
+            first = self._waiting[0]
+            if isinstance(first, ToolCall) and not first.name:
+                return
+            self._release_first()
+
+    def _drain(self, *, cut: bool) -> None:
+        """At the end of the answer: close the open call and send all that waited.
+
+        `cut` says that the answer was cut off: then its calls may be incomplete.
+        """
+        while not self.fault:
+            call = self._call
+            if call is not None:
+                if not (cut or call.valid()):
+                    self._break("a tool call's input is no object", "invalid_tool_input")
+                    return
+                self._end_call(call)
+            elif not self._waiting:
+                return
+            else:
+                first = self._waiting[0]
+                if not isinstance(first, ToolCall) or first.name:
+                    self._release_first()
+                elif cut:
+                    self._waiting.popleft()
+                else:
+                    self._break("a tool call has no name", "invalid_tool_call")
+
+    def _release_first(self) -> None:
+        first = self._waiting.popleft()
+        if isinstance(first, ToolCall):
+            self._open_call(first)
+        else:
+            self._put(*first)
+
+    def _open_call(self, call: ToolCall) -> None:
+        self._start(_TOOL, ToolUseBlock(id=call.id, name=call.name or "", input={}))
+        self._call = call
+        text = call.text()
+        if text:
+            delta = InputJsonDelta(partial_json=text)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+
+    def _end_call(self, call: ToolCall) -> None:
+        call.close()
+        self._call = None
+        self._close()
+
+    def _keep(self, count: int) -> None:
+        self._kept += count
+        if self._kept > MAX_KEPT_CHARACTERS:
+            self._break("its tool calls are larger than can be held", "too_large")
+
+    def _tool_id(self) -> str:
+        return f"toolu_{self._id.removeprefix('msg_')}_{len(self._calls)}"
+
+    def _break(self, what: str, code: str) -> None:
+        self.fail(
+            UpstreamBroken(
+                f"The answer is unusable: {what}",
+                provider=self._provider,
+                code=f"upstream_{code}",
+            )
+        )

@@ -1,0 +1,313 @@
+"""An upstream's error -> the fault the caller is told about.
+
+The law of this module: every status, type and code leads to exactly one error type. The
+HTTP status decides; a type or code decides only where it says more than the status, and
+in a stream, where there is no status. The upstream's own error object is handed on
+untouched; its sentence is freed of anything that looks like a credential.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from vai.errors import ErrorType, UpstreamRejected
+
+__all__ = ["MAX_MESSAGE", "MAX_RETRY_AFTER", "from_answer", "from_event", "retry_after"]
+
+MAX_MESSAGE: Final = 2000
+"""Characters of an upstream's message that are handed on."""
+MAX_RETRY_AFTER: Final = 86_400.0
+"""Seconds. A longer wait says no more than "not today"."""
+_MAX_CODE: Final = 100
+
+
+class _Verdict(NamedTuple):
+    type: ErrorType
+    status: int
+    retry: bool | None = None
+
+
+_INVALID = _Verdict("invalid_request_error", 400)
+_UNAUTHENTICATED = _Verdict("authentication_error", 401)
+_UNPAID = _Verdict("billing_error", 402, retry=False)
+_FORBIDDEN = _Verdict("permission_error", 403)
+_MISSING = _Verdict("not_found_error", 404)
+_CONFLICT = _Verdict("invalid_request_error", 409)
+_TOO_LARGE = _Verdict("invalid_request_error", 413)
+_LIMITED = _Verdict("rate_limit_error", 429)
+_INTERNAL = _Verdict("api_error", 500)
+_OVERLOADED = _Verdict("overloaded_error", 503)
+_TIMEOUT = _Verdict("timeout_error", 504)
+_OTHER = _Verdict("provider_error", 502)
+# A refusal that no other type describes: another try gets the same.
+_REFUSED = _Verdict("provider_error", 502, retry=False)
+
+_BY_STATUS: Final[dict[int, _Verdict]] = {
+    400: _INVALID,
+    401: _UNAUTHENTICATED,
+    402: _UNPAID,
+    403: _FORBIDDEN,
+    404: _MISSING,
+    408: _TIMEOUT,
+    409: _CONFLICT,
+    413: _TOO_LARGE,
+    422: _INVALID,
+    424: _INVALID,
+    429: _LIMITED,
+    498: _OVERLOADED,  # Groq: no capacity in the flex tier
+    499: _OTHER,  # Groq: cancelled on its side
+    500: _INTERNAL,
+    503: _OVERLOADED,
+    504: _TIMEOUT,
+    529: _OVERLOADED,
+}
+
+_DECISIVE: Final[dict[str, _Verdict]] = {
+    "insufficient_quota": _UNPAID,
+    "billing_error": _UNPAID,
+    "billing_hard_limit_reached": _UNPAID,
+    "invalid_api_key": _UNAUTHENTICATED,
+    "authentication_error": _UNAUTHENTICATED,
+    "permission_error": _FORBIDDEN,
+    "permission_denied": _FORBIDDEN,
+    "model_not_found": _MISSING,
+    "not_found_error": _MISSING,
+    "conflict_error": _CONFLICT,
+    "request_too_large": _TOO_LARGE,
+    "capacity_exceeded": _OVERLOADED,
+    "overloaded_error": _OVERLOADED,
+    "service_unavailable": _OVERLOADED,
+    "slow_down": _OVERLOADED,
+    "timeout_error": _TIMEOUT,
+}
+"""Types and codes that say more than the status they come with."""
+
+_BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
+    "invalid_request_error": _INVALID,
+    "context_length_exceeded": _INVALID,
+    "rate_limit_error": _LIMITED,
+    "rate_limit_exceeded": _LIMITED,
+    "rate_limit_reached": _LIMITED,
+    "requests": _LIMITED,
+    "tokens": _LIMITED,
+    "too_many_requests_error": _LIMITED,
+    "api_error": _INTERNAL,
+    "server_error": _INTERNAL,
+    "internal_server_error": _INTERNAL,
+}
+"""All of them: for errors inside a stream, which have no status."""
+
+
+def from_answer(
+    provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
+) -> UpstreamRejected:
+    """The fault for an answer with an error status.
+
+    Args:
+        provider: the provider's id.
+        name: what a human calls it.
+        headers: with lower-case names.
+        body: whatever came; JSON, HTML or nothing.
+    """
+    whole = _decoded(body)
+    error, outer = _error_object(whole)
+    verdict = _by_answer(status, _names(error))
+    retry = headers.get("x-should-retry", "").lower()
+    return _rejected(
+        provider,
+        verdict,
+        error,
+        fallback=f"{name} answered with status {status} and no message",
+        wait=retry_after(headers, _message(error)),
+        retry={"true": True, "false": False}.get(retry, verdict.retry),
+        request_id=_request_id(headers, outer),
+    )
+
+
+def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
+    """The fault for an error object inside a stream, or inside an answer with status 200."""
+    error, outer = _error_object(whole)
+    verdict = _by_names(_names(error))
+    status = outer.get("status_code")
+    if not isinstance(status, int) and isinstance(error, dict):
+        status = error.get("code")
+    if isinstance(status, str) and status.isdecimal() and len(status) == 3:
+        status = int(status)
+    if verdict is None and isinstance(status, int) and 400 <= status < 600:
+        verdict = _by_answer(status, ())
+    return _rejected(
+        provider,
+        verdict or _OTHER,
+        error,
+        fallback=f"{name} reported an error without a message",
+        wait=None,
+        retry=verdict.retry if verdict else None,
+        request_id=_request_id({}, outer),
+    )
+
+
+def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
+    """Seconds to wait: from ``retry-after-ms``, ``retry-after`` or the message's words.
+
+    An HTTP date is measured against the answer's own Date header, so that neither clock
+    has to be right.
+    """
+    wait = _number(headers.get("retry-after-ms"))
+    if wait is not None:
+        return min(wait / 1000, MAX_RETRY_AFTER)
+    stated = headers.get("retry-after")
+    wait = _number(stated)
+    if wait is None and stated:
+        wait = _until(stated, headers.get("date"))
+    if wait is None:
+        wait = _in_words(message)
+    return None if wait is None else min(wait, MAX_RETRY_AFTER)
+
+
+def _rejected(
+    provider: str,
+    verdict: _Verdict,
+    error: Any,
+    *,
+    fallback: str,
+    wait: float | None,
+    retry: bool | None,
+    request_id: str | None,
+) -> UpstreamRejected:
+    fields = error if isinstance(error, dict) else {}
+    return UpstreamRejected(
+        _scrubbed(_message(error)) or fallback,
+        type=verdict.type,
+        status=verdict.status,
+        param=_short(fields.get("param")),
+        code=_short(_code(fields)),
+        provider=provider,
+        provider_error=error or None,
+        retry_after=wait,
+        should_retry=retry,
+        upstream_request_id=request_id,
+    )
+
+
+def _by_answer(status: int, names: tuple[str, ...]) -> _Verdict:
+    for name in names:
+        if name in _DECISIVE:
+            return _DECISIVE[name]
+    found = _BY_STATUS.get(status)
+    if found is None:
+        return _REFUSED if 400 <= status < 500 else _OTHER
+    return found
+
+
+def _by_names(names: tuple[str, ...]) -> _Verdict | None:
+    # A decisive word wins over a general one, whichever of type and code it is in.
+    for table in (_DECISIVE, _BY_NAME):
+        for name in names:
+            if name in table:
+                return table[name]
+    return None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _error_object(whole: Any) -> tuple[Any, dict[str, Any]]:
+    """The upstream's own error object, and the object around it."""
+    if isinstance(whole, list) and whole:
+        whole = whole[0]
+    if not isinstance(whole, dict):
+        return None, {}
+    if whole.get("error"):
+        return whole["error"], whole
+    return whole, whole
+
+
+def _names(error: Any) -> tuple[str, ...]:
+    if not isinstance(error, dict):
+        return ()
+    found = (error.get("code"), error.get("type"), error.get("status"))
+    return tuple(name.lower() for name in found if isinstance(name, str))
+
+
+def _code(error: dict[str, Any]) -> Any:
+    details = error.get("details")
+    if isinstance(details, dict) and details.get("error_code"):
+        return details["error_code"]
+    return error.get("code")
+
+
+def _message(error: Any) -> str:
+    if isinstance(error, str):
+        return error
+    if isinstance(error, dict):
+        for name in ("message", "detail"):
+            if isinstance(error.get(name), str):
+                return str(error[name])
+    return ""
+
+
+def _short(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)[:_MAX_CODE] or None
+
+
+def _request_id(headers: Mapping[str, str], outer: dict[str, Any]) -> str | None:
+    for name in ("request-id", "x-request-id"):
+        if headers.get(name):
+            return headers[name][:_MAX_CODE]
+    return _short(outer.get("request_id"))
+
+
+_SECRET = re.compile(
+    r"""\b(?:sk|gsk|csk|xai|proj|org)[-_][\w*.-]{6,}"""
+    r"""|\bAIza[\w-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+"""
+    r"""|\b[Bb]earer\s+[^\s"',]+|(?<=[?&]key=)[^&\s"']+"""
+    r"""|\b[A-Za-z0-9+/_-]{40,}={0,2}""",
+)
+
+
+def _scrubbed(message: str) -> str:
+    shown = _SECRET.sub("[redacted]", message[: 2 * MAX_MESSAGE])
+    return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "..."
+
+
+_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*")
+_WORDS = re.compile(
+    r"(?:try again|retry) in (?:(\d{1,4})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(m?s))?",
+    re.IGNORECASE,
+)
+
+
+def _number(value: str | None) -> float | None:
+    found = _NUMBER.fullmatch(value or "")
+    return float(found[1]) if found else None
+
+
+def _until(date: str, now: str | None) -> float | None:
+    try:
+        return max((_date(date) - _date(now or "")), 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _date(value: str) -> float:
+    return parsedate_to_datetime(value).timestamp()
+
+
+def _in_words(message: str) -> float | None:
+    found = _WORDS.search(message)
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, rest, unit = found.groups()
+    seconds = float(rest or 0) / (1000 if unit and unit.lower() == "ms" else 1)
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds

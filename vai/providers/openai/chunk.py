@@ -1,0 +1,100 @@
+"""The parts of a Chat Completions answer that VAI reads.
+
+The same objects serve chunks and whole answers: a whole answer is one chunk whose choice
+has a `message` where a chunk has a `delta`. Members that are not named here are skipped
+by the decoder, which is what makes reading a chunk cheap. Where servers differ in the
+form of a member it is `Any`, and its reader looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["CallDelta", "Choice", "Chunk", "Delta", "FunctionDelta", "WireUsage", "decode"]
+
+
+class FunctionDelta(msgspec.Struct, gc=False):
+    """`arguments` is a string; some servers send the object itself."""
+
+    name: str | None = None
+    arguments: Any = None
+
+
+class CallDelta(msgspec.Struct, gc=False):
+    """A piece of a tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionDelta | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """A piece of the message, or the message.
+
+    `content` is a string or parts; `reasoning` and `reasoning_content` are the two names
+    for reasoning, a string or ``{"text": ...}``.
+    """
+
+    content: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    refusal: str | None = None
+    tool_calls: list[CallDelta] | None = None
+    function_call: FunctionDelta | None = None
+    annotations: list[Any] | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One of the answers; VAI asks for one and reads number 0."""
+
+    index: int | None = None
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+
+
+class PromptDetails(msgspec.Struct, gc=False):
+    """Parts of `prompt_tokens`."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class CompletionDetails(msgspec.Struct, gc=False):
+    """Parts of `completion_tokens`."""
+
+    reasoning_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct, gc=False):
+    """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+
+
+class GroqPart(msgspec.Struct, gc=False):
+    """What Groq adds to the first and last chunk."""
+
+    usage: WireUsage | None = None
+    error: Any = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """One object of the stream, or the whole answer."""
+
+    model: str | None = None
+    choices: list[Choice] | None = None
+    usage: WireUsage | None = None
+    error: Any = None
+    status_code: int | None = None
+    x_groq: GroqPart | None = None
+
+
+# Not strict: there are servers that quote their numbers.
+decode = msgspec.json.Decoder(Chunk, strict=False).decode
+"""Bytes or text -> `Chunk`. Raises msgspec.DecodeError, or its subclass ValidationError."""

@@ -1,0 +1,271 @@
+"""The conversation -> `messages` of Chat Completions.
+
+The law of this module: order carries meaning. The server wants every tool result
+directly behind the calls, so a user's turn is split: results first, in the order of the
+calls, then everything else of the turn in its own order. Equal turns always give equal
+bytes, whatever follows them: the upstream's prompt cache depends on it.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers import signature
+from vai.providers.openai.names import alias, call_id
+from vai.providers.openai.parts import Part, is_foreign_tool, kind_of, parts
+from vai.providers.openai.target import Target
+from vai.types.blocks import (
+    Block,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+from vai.types.request import InputMessage, MessageRequest
+
+__all__ = ["messages"]
+
+Placed = tuple[str, Block]
+"""A block and its JSON path."""
+Wire = dict[str, Any]
+
+_CACHED: Final = "messages[*].content[*].cache_control"
+
+
+def messages(request: MessageRequest, target: Target) -> list[Wire]:
+    """All messages, instructions first."""
+    found = _instructions(request.system, target)
+    open_calls: list[str] = []
+    turns = list(enumerate(request.messages))
+    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
+        run = [(f"messages[{index}]", turn) for index, turn in group]
+        if is_assistant:
+            for placed in _merged(run):
+                message, calls = _assistant(placed, target)
+                open_calls += calls
+                found += message
+        else:
+            found += _answers(run, open_calls, target)
+            open_calls = []
+            for at, turn in run:
+                found += _said(turn, at, target)
+    last = request.messages[-1]
+    if last.role == "assistant":
+        target.findings.refuse(
+            f"messages[{len(request.messages) - 1}]",
+            f"{target.row.name} cannot continue an assistant message; end with a user message",
+            "unsupported_prefill",
+        )
+    return found
+
+
+def _instructions(system: str | list[Block] | None, target: Target) -> list[Wire]:
+    if not system:
+        return []
+    role = target.traits.instructs
+    if isinstance(system, str):
+        return [{"role": role, "content": system}]
+    found: list[Part] = []
+    for index, block in enumerate(system):
+        at = f"system[{index}]"
+        if isinstance(block, TextBlock):
+            found += _marked(parts(block, at, target), block, target, "system[*].cache_control")
+        else:
+            target.findings.refuse(at, "instructions must be text", "unsupported_content_block")
+    return _message(role, found, plain=target.is_so("plain_system"))
+
+
+def _merged(run: list[tuple[str, InputMessage]]) -> list[list[Placed]]:
+    """One list of blocks per message to send: turns with calls are one turn.
+
+    An assistant message between calls and their results is refused by the server.
+    """
+    turns = [_placed(at, turn) for at, turn in run]
+    if any(isinstance(block, ToolUseBlock) for turn in turns for _, block in turn):
+        return [[placed for turn in turns for placed in turn]]
+    return turns
+
+
+def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[str]]:
+    """The message, and the ids of its calls."""
+    texts: list[str] = []
+    reasoning: list[str] = []
+    calls: list[Wire] = []
+    ids: list[str] = []
+    apart = False
+    for at, block in placed:
+        if isinstance(block, TextBlock):
+            if block.text:
+                # Neighbours are one text cut by citations; others were never one.
+                texts += ["\n\n", block.text] if apart and texts else [block.text]
+                apart = False
+            _note_cache(block, target)
+            continue
+        apart = True
+        if isinstance(block, ToolUseBlock):
+            ids.append(block.id)
+            calls.append(_call(block))
+            _note_cache(block, target)
+        elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
+            reasoning += _reasoning(block, target)
+        elif is_foreign_tool(block):
+            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        else:
+            what = (
+                f"a {kind_of(block)} block cannot be sent to {target.row.name} as the assistant's"
+            )
+            target.findings.refuse(at, what, "unsupported_content_block")
+    message: Wire = {"role": "assistant"}
+    if texts:
+        message["content"] = "".join(texts)
+    elif calls and not target.is_so("no_nulls"):
+        message["content"] = None
+    if reasoning:
+        message["reasoning"] = "\n\n".join(reasoning)
+    if calls:
+        message["tool_calls"] = calls
+    return ([message] if texts or calls else []), ids
+
+
+def _call(block: ToolUseBlock) -> Wire:
+    return {
+        "id": call_id(block.id),
+        "type": "function",
+        "function": {
+            "name": alias(block.name),
+            "arguments": msgspec.json.encode(block.input).decode(),
+        },
+    }
+
+
+def _reasoning(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[str]:
+    """The text to send back: only to whom it came from."""
+    own = signature.made_by(block) == target.row.id and target.is_so("reasoning_text")
+    if own and isinstance(block, ThinkingBlock):
+        return [block.thinking]
+    target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+    return []
+
+
+def _answers(
+    run: list[tuple[str, InputMessage]], open_calls: list[str], target: Target
+) -> list[Wire]:
+    """The tool messages of a run of turns, in the order of the calls."""
+    given: dict[str, Wire] = {}
+    for at, turn in run:
+        for place, block in _placed(at, turn):
+            if not isinstance(block, ToolResultBlock):
+                continue
+            path = f"{place}.tool_use_id"
+            if block.tool_use_id not in open_calls:
+                target.findings.refuse(path, "no tool_use of the turn before has this id")
+            elif block.tool_use_id in given:
+                target.findings.refuse(path, "this tool_use has been answered already")
+            else:
+                given[block.tool_use_id] = _answer(block, place, target)
+    missing = [call for call in open_calls if call not in given]
+    if missing:
+        target.findings.refuse(
+            f"{run[0][0]}.content", f"{len(missing)} tool_use block(s) have no tool_result"
+        )
+    return [given[call] for call in open_calls if call in given]
+
+
+def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
+    texts: list[str] = []
+    native: list[Part] = []
+    for part in _result_parts(block, at, target):
+        if part["type"] == "text":
+            texts.append(part["text"])
+            native.append(part)
+        elif target.can.tool_result_images and part["type"] == "image_url":
+            native.append(part)
+        else:
+            texts.append("[attached below]")
+            native.append({"type": "text", "text": texts[-1]})
+    _note_cache(block, target)
+    text = "\n".join(texts)
+    content: Any = f"Error: {text}" if block.is_error else text
+    if any(part["type"] != "text" for part in native):
+        mark: list[Part] = [{"type": "text", "text": "Error:"}] if block.is_error else []
+        content = mark + native
+    return {"role": "tool", "tool_call_id": call_id(block.tool_use_id), "content": content}
+
+
+def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
+    """The message with all of a turn that is no tool's result."""
+    found: list[Part] = []
+    for place, block in _placed(at, turn):
+        if isinstance(block, ToolResultBlock):
+            found += _attached(block, place, target)
+        elif turn.role == "system" and not isinstance(block, TextBlock):
+            target.findings.refuse(place, "instructions must be text", "unsupported_content_block")
+        elif is_foreign_tool(block):
+            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        else:
+            found += _marked(parts(block, place, target), block, target, _CACHED)
+    if turn.role == "system":
+        return _message(target.traits.instructs, found, plain=target.is_so("plain_system"))
+    return _message("user", found)
+
+
+def _attached(block: ToolResultBlock, at: str, target: Target) -> list[Part]:
+    """What a tool message cannot hold, with a word on where it belongs."""
+    found = [
+        part
+        for part in _result_parts(block, at, target, silent=True)
+        if part["type"] != "text"
+        and not (target.can.tool_result_images and part["type"] == "image_url")
+    ]
+    if not found:
+        return []
+    label = f"[Attached to the result of tool call {call_id(block.tool_use_id)}]"
+    return [{"type": "text", "text": label}, *found]
+
+
+def _result_parts(
+    block: ToolResultBlock, at: str, target: Target, *, silent: bool = False
+) -> list[Part]:
+    # The parts are made twice, for the tool message and for the user message behind it;
+    # the second time what is wrong with them has been noted.
+    aim = Target(target.row, target.model) if silent else target
+    return [
+        part
+        for index, item in enumerate(block.blocks)
+        for part in parts(item, f"{at}.content[{index}]", aim)
+    ]
+
+
+def _placed(at: str, turn: InputMessage) -> list[Placed]:
+    return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
+
+
+def _message(role: str, found: list[Part], *, plain: bool = False) -> list[Wire]:
+    """A message of these parts, if there are any. A lone text is a plain string."""
+    if not found:
+        return []
+    if plain and all(part["type"] == "text" for part in found):
+        return [{"role": role, "content": "\n\n".join(part["text"] for part in found)}]
+    if len(found) == 1 and found[0].keys() == {"type", "text"}:
+        return [{"role": role, "content": found[0]["text"]}]
+    return [{"role": role, "content": found}]
+
+
+def _marked(found: list[Part], block: Block, target: Target, path: str) -> list[Part]:
+    """The parts, the last of them with the block's cache breakpoint."""
+    if not getattr(block, "cache_control", None):
+        return found
+    if not (found and target.traits.breakpoints):
+        target.findings.drop(path)
+        return found
+    mark = {"mode": "explicit", "ttl": "30m"}
+    return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": mark}]
+
+
+def _note_cache(block: Block, target: Target) -> None:
+    if getattr(block, "cache_control", None):
+        target.findings.drop(_CACHED)

@@ -1,0 +1,78 @@
+"""The caller's own words for one provider: `extensions.<provider>`.
+
+Documented members of the provider's API that have no canonical name are handed on as
+they are. A list of what is allowed, not of what is forbidden: a member that changed the
+model, the stream or the number of answers would make the answer unreadable here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vai.providers.openai.target import Target
+from vai.types.request import MessageRequest
+
+__all__ = ["apply"]
+
+_SHARED: Final = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "reasoning_effort",
+        "seed",
+        "service_tier",
+        "temperature",
+        "top_p",
+        "user",
+    }
+)
+_ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "openai": _SHARED
+    | {
+        "metadata",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "store",
+        "verbosity",
+        "web_search_options",
+    },
+    "groq": _SHARED
+    | {"citation_options", "documents", "include_reasoning", "reasoning_format", "search_settings"},
+    "cerebras": _SHARED
+    | {
+        "clear_thinking",
+        "disable_reasoning",
+        "min_completion_tokens",
+        "prediction",
+        "prompt_cache_key",
+        "reasoning_format",
+    },
+}
+
+
+def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    """Put the provider's extension members into `body`; they win over derived ones."""
+    provider = target.row.id
+    given = (request.extensions or {}).get(provider)
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        target.findings.refuse(f"extensions.{provider}", "expected an object")
+        return
+    allowed = _ALLOWED.get(provider, _SHARED)
+    for name, value in given.items():
+        if name == "reasoning" and isinstance(value, dict) and "effort" in value:
+            body["reasoning_effort"] = value["effort"]
+        elif name in allowed and value is not None:
+            body[name] = value
+        else:
+            target.findings.drop(f"extensions.{provider}.{name}")
+    if "reasoning_format" in given:
+        # The two say the same, and together they are refused.
+        body.pop("include_reasoning", None)

@@ -1,0 +1,35 @@
+"""Names and ids in the form the server accepts.
+
+Both are pure functions of what the caller chose, so a conversation keeps its bytes from
+turn to turn. A name is brought back by the table that the request leaves behind; an id
+is never seen by the caller in its changed form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+__all__ = ["MAX_NAME", "alias", "call_id"]
+
+MAX_NAME: Final = 64
+_LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_DIGITS: Final = 8
+
+
+def alias(name: str) -> str:
+    """A tool's name, changed only if the server would refuse it."""
+    return name if _LEGAL.fullmatch(name) else _hashed(name)
+
+
+def call_id(id: str) -> str:
+    """A tool call's id, changed only if it is longer than the server takes."""
+    return id if 0 < len(id) <= MAX_NAME else _hashed(id)
+
+
+def _hashed(text: str) -> str:
+    # "surrogatepass": a lone surrogate in a name must not be what fails here.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{_ILLEGAL.sub('_', text)[: MAX_NAME - _DIGITS - 1]}_{digest}"

@@ -1,0 +1,251 @@
+"""A canonical request -> the body of a Chat Completions request."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.openai import extensions
+from vai.providers.openai.conversation import messages
+from vai.providers.openai.models import clamp, effort_for
+from vai.providers.openai.names import alias
+from vai.providers.openai.schema import NotStrict, object_schema, strict
+from vai.providers.openai.target import Target
+from vai.providers.openai.tools import names, tool_choice, tools
+from vai.providers.textfilter import WRAPPER, StopAt, TextFilter, Unwrap
+from vai.types.provider import ProviderRow, WireRequest
+from vai.types.request import MessageRequest, OutputFormat
+
+__all__ = ["Translation", "translate"]
+
+_MAX_STOPS: Final = 4
+_MAX_USER: Final = 64
+_PLAIN_USER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Translation(msgspec.Struct, frozen=True):
+    """The upstream request, and what its answer must be read with.
+
+    Attributes:
+        names: tool alias -> the caller's name.
+        text: what the answer's text passes through, if anything.
+        dropped: paths of hints that were left out.
+    """
+
+    wire: WireRequest
+    names: dict[str, str]
+    text: TextFilter | None
+    dropped: list[str]
+
+
+def translate(request: MessageRequest, row: ProviderRow) -> Translation:
+    """The request for the server of `row`.
+
+    Raises:
+        InvalidRequest: something that matters cannot be expressed.
+    """
+    target = Target(row, request.model)
+    body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
+    _tools(request, body, target)
+    _reasoning(request, body, target)
+    wrapped = _output(request, body, target)
+    text = Unwrap() if wrapped else _stops(request, body, target)
+    _sampling(request, body, target)
+    _service(request, body, target)
+    _check_rest(request, target)
+    extensions.apply(request, body, target)
+    _stream(request, body, target)
+    target.findings.check()
+    accept = "text/event-stream" if body.get("stream") else "application/json"
+    headers = (("content-type", "application/json"), ("accept", accept))
+    wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body))
+    return Translation(wire, names(request), text, target.findings.dropped)
+
+
+def _stream(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    if request.stream and not ("response_format" in body and target.is_so("schema_unstreamed")):
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+
+
+def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    found = tools(request, target)
+    if not found:
+        # A choice among no tools is refused upstream, and says nothing.
+        return
+    body["tools"] = found
+    choice = request.tool_choice
+    if choice is None:
+        return
+    sent = [tool["function"]["name"] for tool in found if tool]
+    if choice.type == "tool" and alias(choice.name or "") not in sent:
+        target.findings.refuse("tool_choice.name", "expected the name of one of the tools")
+    body["tool_choice"] = tool_choice(choice)
+    if choice.disable_parallel_tool_use:
+        body["parallel_tool_calls"] = False
+
+
+def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    efforts = target.traits.efforts
+    asked, path = _effort(request)
+    if target.traits.quiet_tools and "tools" in body and "none" in efforts:
+        # These models call functions only while they do not reason.
+        if asked not in (None, "none"):
+            target.findings.drop(path)
+        body["reasoning_effort"] = "none"
+        return
+    thinking = request.thinking
+    if asked is not None:
+        effort = clamp(asked, efforts)
+        if effort is not None:
+            body["reasoning_effort"] = effort
+        if effort != asked and not (asked == "none" and not efforts):
+            target.findings.drop(path)
+    if thinking is None or not target.traits.hides:
+        return
+    shown = thinking.type in ("enabled", "adaptive") and thinking.display != "omitted"
+    if thinking.type in ("disabled", "between_tools") and "none" in efforts:
+        return
+    if target.traits.hides == "include":
+        body["include_reasoning"] = shown
+    else:
+        body["reasoning_format"] = "parsed" if shown else "hidden"
+
+
+def _effort(request: MessageRequest) -> tuple[str | None, str]:
+    """The effort asked for, and by which member."""
+    config = request.output_config
+    thinking = request.thinking
+    if thinking is not None and thinking.type in ("disabled", "between_tools"):
+        return "none", "thinking"
+    if config is not None and config.effort:
+        return config.effort, "output_config.effort"
+    if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
+        return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
+    return None, "thinking"
+
+
+def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bool:
+    """Set the form of the answer; says whether it will be wrapped in an object."""
+    form = request.output_format
+    if form is None:
+        return False
+    if not target.can.structured_output:
+        target.findings.refuse(
+            "output_config.format",
+            f"{target.row.name} cannot answer by a JSON Schema",
+            "unsupported_output_format",
+        )
+    elif "tools" in body and not target.can.structured_output_with_tools:
+        target.findings.refuse(
+            "output_config.format",
+            f"{target.row.name} takes either tools or a JSON Schema",
+            "unsupported_output_format",
+        )
+    schema, wrapped = _rooted(form)
+    described: dict[str, Any] = {"name": alias(form.name or "response")}
+    try:
+        described |= {"schema": strict(schema), "strict": True}
+    except NotStrict:
+        described |= {"schema": schema, "strict": False}
+        target.findings.drop("output_config.format.schema[strict]")
+    body["response_format"] = {"type": "json_schema", "json_schema": described}
+    return wrapped
+
+
+def _rooted(form: OutputFormat) -> tuple[dict[str, Any], bool]:
+    """The schema with an object at its root, and whether one had to be put there."""
+    schema = object_schema(form.schema)
+    if schema.get("type") == "object":
+        return schema, False
+    moved = {name: schema.pop(name) for name in ("$defs", "definitions") if name in schema}
+    root = {
+        "type": "object",
+        "properties": {WRAPPER: schema},
+        "required": [WRAPPER],
+        "additionalProperties": False,
+    }
+    return root | moved, True
+
+
+def _stops(request: MessageRequest, body: dict[str, Any], target: Target) -> TextFilter | None:
+    """Stop sequences: sent, or watched for here where the server takes none or fewer."""
+    sequences = [sequence for sequence in request.stop_sequences or () if sequence]
+    if not sequences:
+        return None
+    can = target.can.stop_sequences and target.traits.stop
+    if can and len(sequences) <= _MAX_STOPS:
+        body["stop"] = sequences
+        return None
+    return StopAt(sequences)
+
+
+def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    limit = "max_tokens" if target.is_so("max_tokens") else "max_completion_tokens"
+    if request.max_tokens == 0:
+        target.findings.refuse("max_tokens", f"{target.row.name} cannot generate nothing")
+    elif request.max_tokens is not None:
+        body[limit] = request.max_tokens
+    traits = target.traits
+    effort = body.get("reasoning_effort", "none" if traits.idle_by_default else None)
+    samples = traits.samples or effort == "none"
+    for name in ("temperature", "top_p"):
+        value = getattr(request, name)
+        if value is not None and samples:
+            body[name] = value
+        elif value is not None:
+            target.findings.drop(name)
+    if request.top_k is not None:
+        target.findings.drop("top_k")
+
+
+def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    tiers = {"auto": "auto", "standard_only": "default", "flex": "flex", "priority": "priority"}
+    if target.is_so("on_demand_tier"):
+        tiers |= {"standard_only": "on_demand", "priority": "performance"}
+    if request.service_tier is not None:
+        tier = tiers.get(request.service_tier)
+        if tier is None:
+            target.findings.drop("service_tier")
+        else:
+            body["service_tier"] = tier
+    for name, value in (request.metadata or {}).items():
+        if name == "user_id" and isinstance(value, str) and value:
+            body["user" if target.is_so("user") else "safety_identifier"] = _user(value)
+        elif value is not None:
+            target.findings.drop(f"metadata.{name}")
+    if request.cache_control:
+        if target.traits.breakpoints:
+            body["prompt_cache_options"] = {"mode": "implicit"}
+        else:
+            target.findings.drop("cache_control")
+
+
+def _user(user_id: str) -> str:
+    """An id that names nobody: what may be an address or a name is sent as its digest."""
+    if _PLAIN_USER.fullmatch(user_id):
+        return user_id
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:_MAX_USER]
+
+
+def _check_rest(request: MessageRequest, target: Target) -> None:
+    """Members without an equivalent here."""
+    modalities = (request.output or {}).get("modalities")
+    if isinstance(modalities, list) and any(item not in ("text", "audio") for item in modalities):
+        target.findings.refuse(
+            "output.modalities",
+            f"{target.row.name} answers with text only",
+            "unsupported_output_modality",
+        )
+    for name, value in request.extra.items():
+        if name == "mcp_servers" and value:
+            target.findings.refuse(
+                name, f"{target.row.name} cannot call MCP servers", "unsupported_tool_type"
+            )
+        elif name == "speed" and value == "standard":
+            continue
+        elif value is not None:
+            target.findings.drop(name)

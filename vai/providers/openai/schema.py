@@ -1,0 +1,174 @@
+"""JSON Schema -> the strict subset that structured output needs.
+
+Strict means: every object lists all of its properties as required and allows no others.
+An optional property becomes a nullable one, which is how the server expresses "may be
+missing". A schema whose meaning would change otherwise (open maps, conditions) is left
+to the non-strict mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = ["NotStrict", "object_schema", "strict"]
+
+Schema = dict[str, Any]
+
+_MAX_DEPTH: Final = 64
+_MAX_NODES: Final = 5000
+_BEYOND: Final = frozenset(
+    {
+        "not",
+        "if",
+        "then",
+        "else",
+        "dependentRequired",
+        "dependentSchemas",
+        "patternProperties",
+        "propertyNames",
+        "unevaluatedProperties",
+        "prefixItems",
+        "contains",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+    }
+)
+_FORMATS: Final = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
+)
+_NULL: Final[Schema] = {"type": "null"}
+
+
+class NotStrict(Exception):
+    """The schema has no strict form; the text says why."""
+
+
+def object_schema(schema: Schema | None) -> Schema:
+    """A tool's schema as servers expect it: an object that names its properties."""
+    found = {
+        name: value for name, value in (schema or {}).items() if name not in ("$schema", "$id")
+    }
+    if not found:
+        return {"type": "object", "properties": {}}
+    if found.get("type") == "object" and "properties" not in found:
+        found["properties"] = {}
+    return found
+
+
+def strict(schema: Schema) -> Schema:
+    """The strict form of `schema`, whose root must be an object.
+
+    Raises:
+        NotStrict: there is none.
+    """
+    root = _without_labels(schema)
+    if root.get("type") != "object" or "anyOf" in root:
+        raise NotStrict("the root must be a plain object")
+    return _Strictness(root).convert(root, 0)
+
+
+def _without_labels(schema: Schema) -> Schema:
+    return {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
+
+
+class _Strictness:
+    """One conversion; local references are looked up in `root`."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def convert(self, schema: Any, depth: int) -> Schema:
+        self._nodes += 1
+        if depth > _MAX_DEPTH or self._nodes > _MAX_NODES:
+            raise NotStrict("it is too large or refers to itself without end")
+        if not isinstance(schema, dict):
+            raise NotStrict("a schema of true or false allows anything")
+        schema = self._inlined(schema)
+        beyond = _BEYOND & schema.keys()
+        if beyond:
+            raise NotStrict(f"it uses {min(beyond)}")
+        found = {name: value for name, value in schema.items() if self._is_kept(name, value)}
+        for name in ("$defs", "definitions"):
+            if isinstance(found.get(name), dict):
+                found[name] = {k: self.convert(v, depth + 1) for k, v in found[name].items()}
+        if "oneOf" in found:
+            if "anyOf" in found:
+                raise NotStrict("it uses oneOf and anyOf together")
+            found["anyOf"] = found.pop("oneOf")
+        if "anyOf" in found:
+            found["anyOf"] = [self.convert(item, depth + 1) for item in found["anyOf"]]
+        if "items" in found:
+            found["items"] = self.convert(found["items"], depth + 1)
+        if "object" in _types(found) or "properties" in found:
+            self._close_object(found, depth)
+        elif not found.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
+            raise NotStrict("a schema without a type allows anything")
+        elif "array" in _types(found) and "items" not in found:
+            raise NotStrict("an array without items allows anything")
+        return found
+
+    def _inlined(self, schema: Schema) -> Schema:
+        """Without `allOf` of one, and without siblings beside `$ref`."""
+        if "allOf" in schema:
+            if len(schema["allOf"]) != 1 or not isinstance(schema["allOf"][0], dict):
+                raise NotStrict("it uses allOf")
+            rest = {name: value for name, value in schema.items() if name != "allOf"}
+            return self._inlined({**schema["allOf"][0], **rest})
+        if "$ref" in schema and len(schema) > 1:
+            rest = {name: value for name, value in schema.items() if name != "$ref"}
+            self._nodes += 1
+            if self._nodes > _MAX_NODES:
+                raise NotStrict("it refers to itself without end")
+            return self._inlined({**self._resolved(schema["$ref"]), **rest})
+        return schema
+
+    def _resolved(self, reference: Any) -> Schema:
+        found: Any = self._root
+        if not isinstance(reference, str) or not reference.startswith("#/"):
+            raise NotStrict("it refers to another document")
+        for step in reference[2:].split("/"):
+            found = (
+                found.get(step.replace("~1", "/").replace("~0", "~"))
+                if isinstance(found, dict)
+                else None
+            )
+        if not isinstance(found, dict):
+            raise NotStrict("a reference leads nowhere")
+        return found
+
+    @staticmethod
+    def _is_kept(name: str, value: Any) -> bool:
+        # A default has no meaning where every property is required.
+        return name != "default" and not (name == "format" and value not in _FORMATS)
+
+    def _close_object(self, found: Schema, depth: int) -> None:
+        if found.get("additionalProperties", False) is not False:
+            raise NotStrict("an object allows properties that are not listed")
+        properties = found.get("properties")
+        if not properties or not isinstance(properties, dict):
+            raise NotStrict("an object lists no properties")
+        required = found.get("required") or ()
+        found["properties"] = {
+            name: converted if name in required else _nullable(converted)
+            for name, value in properties.items()
+            if (converted := self.convert(value, depth + 1)) is not None
+        }
+        found["required"] = list(properties)
+        found["additionalProperties"] = False
+
+
+def _types(schema: Schema) -> tuple[Any, ...]:
+    kind = schema.get("type")
+    return tuple(kind) if isinstance(kind, list) else (kind,)
+
+
+def _nullable(schema: Schema) -> Schema:
+    if "null" in _types(schema) or _NULL in schema.get("anyOf", ()):
+        return schema
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], dict(_NULL)]}
+    if "type" in schema and not schema.keys() & {"enum", "const", "$ref"}:
+        return {**schema, "type": [*_types(schema), "null"]}
+    return {"anyOf": [schema, dict(_NULL)]}

@@ -1,0 +1,242 @@
+"""Chat Completions answers -> canonical events.
+
+One reader for chunks and for whole answers, so that both give the same message. Chunks
+may hold text, calls and the end at once, and the end may be followed by usage; nothing
+here depends on one of them coming alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.errors import UpstreamBroken
+from vai.providers import failure
+from vai.providers.emitter import Emitter
+from vai.providers.openai.calls import Calls
+from vai.providers.openai.chunk import Choice, Chunk, Delta, WireUsage, decode
+from vai.providers.textfilter import TextFilter
+from vai.types.message import Usage
+
+__all__ = ["Reader"]
+
+_REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
+_REASONS: Final = {
+    "stop": "end_turn",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+}
+
+
+class Reader:
+    """Reads one answer into an emitter.
+
+    Args:
+        names: tool alias -> the caller's name for it.
+        text: what stands between the upstream's text and the caller's, if anything.
+        signature: marks reasoning as this provider's own; "" where it cannot be replayed.
+    """
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        provider: str,
+        title: str,
+        *,
+        names: dict[str, str],
+        text: TextFilter | None = None,
+        signature: str = "",
+    ) -> None:
+        self._emitter = emitter
+        self._provider = provider
+        self._title = title
+        self._calls = Calls(emitter, names)
+        self._filter = text
+        self._signature = signature
+        self._thinking = False
+        self._refused = False
+        self._reason: str | None = None
+
+    def data(self, data: str | bytes) -> None:
+        """The data of one server-sent event."""
+        try:
+            chunk = decode(data)
+        except msgspec.DecodeError:
+            self._undecodable(data)
+            return
+        self.chunk(chunk, data)
+
+    def chunk(self, chunk: Chunk, data: str | bytes) -> None:
+        """One chunk, or a whole answer; `data` is its JSON."""
+        if chunk.usage is not None:
+            self._emitter.report(_usage(chunk.usage))
+        groq = chunk.x_groq
+        if groq is not None and groq.usage is not None:
+            self._emitter.report(_usage(groq.usage))
+        if chunk.choices:
+            choice = chunk.choices[0]
+            if not choice.index:
+                self._emitter.begin(chunk.model)
+                self._choice(choice)
+        error = chunk.error or (groq.error if groq is not None else None)
+        if error or chunk.choices is None:
+            self._failed(chunk, error, data)
+
+    def whole(self, data: bytes) -> None:
+        """A whole answer, read to its end."""
+        self.data(data)
+        if self._emitter.started and self._reason is None:
+            # Nothing is missing from an object that is closed: it just does not say.
+            self._reason = "stop"
+        self.eof()
+
+    def eof(self) -> None:
+        """The answer is over."""
+        if self._reason is not None and not self._emitter.finished:
+            self._flush()
+            self._sign()
+            self._finish(self._reason)
+        self._emitter.eof()
+
+    def _choice(self, choice: Choice) -> None:
+        delta = choice.delta or choice.message
+        if delta is not None:
+            content = delta.content
+            if self._thinking or delta.reasoning or delta.reasoning_content:
+                self._reasoned(delta, content)
+            elif content:
+                self._text(content if type(content) is str else _plain(content))
+            if delta.refusal:
+                self._refused = True
+                self._emitter.text(delta.refusal)
+            if delta.annotations:
+                self._annotations(delta.annotations)
+            if delta.tool_calls:
+                self._flush()
+                self._sign()
+                self._calls.pieces(delta.tool_calls)
+            elif delta.function_call is not None:
+                self._flush()
+                self._sign()
+                self._calls.legacy(delta.function_call)
+        reason = choice.finish_reason
+        # Some servers end a stream of calls with a second, plain "stop".
+        if reason and not (reason == "stop" and self._reason == "tool_calls"):
+            self._reason = reason
+
+    def _reasoned(self, delta: Delta, content: Any) -> None:
+        """Reasoning, and the text that may follow it."""
+        reasoning = _plain(delta.reasoning) or _plain(delta.reasoning_content)
+        if reasoning:
+            self._thinking = True
+            self._emitter.thinking(reasoning)
+        text = _plain(content)
+        if text:
+            self._sign()
+            self._text(text)
+
+    def _text(self, text: str) -> None:
+        if self._filter is None:
+            self._emitter.text(text)
+            return
+        shown = self._filter.feed(text)
+        if shown:
+            self._emitter.text(shown)
+        if self._filter.stopped is not None:
+            self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
+            self._emitter.eof()
+
+    def _flush(self) -> None:
+        if self._filter is not None:
+            rest = self._filter.end()
+            if rest:
+                self._emitter.text(rest)
+
+    def _sign(self) -> None:
+        """The reasoning before this point is complete: mark whose it is."""
+        if self._thinking:
+            self._thinking = False
+            if self._signature:
+                self._emitter.thinking_sig(self._signature)
+
+    def _annotations(self, annotations: list[Any]) -> None:
+        for item in annotations:
+            cited = item.get("url_citation") if isinstance(item, dict) else None
+            if isinstance(cited, dict) and isinstance(cited.get("url"), str):
+                self._emitter.citation(
+                    {
+                        "type": "web_search_result_location",
+                        "url": cited["url"],
+                        "title": cited.get("title"),
+                        "cited_text": "",
+                        "encrypted_index": "",
+                    }
+                )
+
+    def _finish(self, reason: str) -> None:
+        if reason == "error":
+            self._break("the provider ended it with an error", "failed")
+        elif self._refused or reason == "content_filter":
+            self._emitter.finish("refusal", dict(_REFUSAL))
+        else:
+            meant = _REASONS.get(reason, "end_turn")
+            if meant in ("end_turn", "tool_use"):
+                # Only what was emitted tells: servers say "stop" after calls, and
+                # "tool_calls" without any.
+                meant = "tool_use" if self._emitter.saw_call else "end_turn"
+            self._emitter.finish(meant)
+
+    def _failed(self, chunk: Chunk, error: Any, data: str | bytes) -> None:
+        if error:
+            whole = {"error": error, "status_code": chunk.status_code}
+            self._emitter.fail(failure.from_event(self._provider, self._title, whole))
+        elif chunk.usage is None and chunk.x_groq is None:
+            # No choices at all: an error in the flat form, or an object of another kind.
+            whole = msgspec.json.decode(data)
+            if isinstance(whole.get("message"), str):
+                self._emitter.fail(failure.from_event(self._provider, self._title, whole))
+
+    def _undecodable(self, data: str | bytes) -> None:
+        if data.strip():
+            self._break("a part of it is not the JSON that was expected", "malformed")
+
+    def _break(self, what: str, code: str) -> None:
+        self._emitter.fail(
+            UpstreamBroken(
+                f"The answer is unusable: {what}",
+                provider=self._provider,
+                code=f"upstream_{code}",
+            )
+        )
+
+
+def _plain(value: Any) -> str:
+    """The text of a string, a ``{"text": ...}`` or a list of such parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return _plain(value.get("text"))
+    if isinstance(value, list):
+        return "".join(_plain(part) for part in value)
+    return ""
+
+
+def _usage(wire: WireUsage) -> Usage:
+    """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
+    details = wire.prompt_tokens_details
+    cached = details.cached_tokens if details is not None else None
+    written = details.cache_write_tokens if details is not None else None
+    fresh = wire.prompt_tokens
+    if fresh is not None:
+        fresh = max(fresh - (cached or 0) - (written or 0), 0)
+    spent = wire.completion_tokens_details
+    return Usage(
+        input_tokens=fresh,
+        output_tokens=wire.completion_tokens,
+        cache_read_input_tokens=cached,
+        cache_creation_input_tokens=written,
+        thinking_tokens=spent.reasoning_tokens if spent is not None else None,
+    )

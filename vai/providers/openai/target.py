@@ -1,0 +1,43 @@
+"""What a translation into Chat Completions is aimed at: the server, the model, the notes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vai.providers.findings import Findings
+from vai.providers.openai.models import Traits, traits
+from vai.types.provider import Capabilities, ProviderRow
+
+__all__ = ["QUIRKS", "Target"]
+
+QUIRKS: Final = frozenset(
+    {
+        "max_tokens",  # the limit is called max_tokens, not max_completion_tokens
+        "no_nulls",  # null members of assistant messages are refused
+        "on_demand_tier",  # service tiers are called on_demand and performance
+        "plain_system",  # instructions are one string
+        "reasoning_text",  # reasoning is readable, and is sent back in `reasoning`
+        "schema_unstreamed",  # a JSON Schema and streaming exclude each other
+        "user",  # the end user is named in `user`, not in `safety_identifier`
+    }
+)
+"""All that a registry row of this kind may name."""
+
+
+class Target:
+    """One server and model, and what was found while translating for it."""
+
+    def __init__(self, row: ProviderRow, model: str) -> None:
+        self.row = row
+        self.model = model
+        self.traits: Traits = traits(row.id, model)
+        self.findings = Findings(row.name)
+
+    @property
+    def can(self) -> Capabilities:
+        """What the server's wire format can carry."""
+        return self.row.capabilities
+
+    def is_so(self, quirk: str) -> bool:
+        """Whether the server has this quirk."""
+        return quirk in self.row.quirks

@@ -1,0 +1,149 @@
+"""Tools and tool choice -> their Chat Completions form."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.openai.names import alias
+from vai.providers.openai.schema import NotStrict, object_schema, strict
+from vai.providers.openai.target import Target
+from vai.types.request import MessageRequest, Tool, ToolChoice
+
+__all__ = ["names", "tool_choice", "tools"]
+
+Wire = dict[str, Any]
+
+_HINTS: Final = ("allowed_callers", "eager_input_streaming")
+_STRING: Final[Wire] = {"type": "string"}
+_INTEGER: Final[Wire] = {"type": "integer"}
+
+
+def _object(required: tuple[str, ...], **properties: Wire) -> Wire:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _one_of(*values: str) -> Wire:
+    return {"type": "string", "enum": list(values)}
+
+
+_CLIENT_TOOLS: Final[dict[str, tuple[str, str, Wire]]] = {
+    "bash": (
+        "bash",
+        "Run a command in a persistent shell; `restart` starts a new one.",
+        _object((), command=_STRING, restart={"type": "boolean"}),
+    ),
+    "text_editor": (
+        "str_replace_based_edit_tool",
+        "View, create and edit text files.",
+        _object(
+            ("command", "path"),
+            command=_one_of("view", "create", "str_replace", "insert"),
+            path=_STRING,
+            file_text=_STRING,
+            old_str=_STRING,
+            new_str=_STRING,
+            insert_line=_INTEGER,
+            insert_text=_STRING,
+            view_range={"type": "array", "items": _INTEGER},
+        ),
+    ),
+    "memory": (
+        "memory",
+        "Keep notes in files below /memories.",
+        _object(
+            ("command",),
+            command=_one_of("view", "create", "str_replace", "insert", "delete", "rename"),
+            path=_STRING,
+            file_text=_STRING,
+            old_str=_STRING,
+            new_str=_STRING,
+            insert_line=_INTEGER,
+            insert_text=_STRING,
+            old_path=_STRING,
+            new_path=_STRING,
+            view_range={"type": "array", "items": _INTEGER},
+        ),
+    ),
+}
+"""Tools of another provider that the caller runs itself: here they are functions."""
+
+
+def tools(request: MessageRequest, target: Target) -> list[Wire]:
+    """The tools; provider-run ones do not exist here."""
+    found = []
+    for index, tool in enumerate(request.tools or ()):
+        at = f"tools[{index}]"
+        if tool.extra.get("defer_loading"):
+            what = f"{target.row.name} cannot load tools later; send it at once or not at all"
+            target.findings.refuse(f"{at}.defer_loading", what, "unsupported_tool_type")
+        elif tool.is_function:
+            found.append(_function(tool, at, target))
+        else:
+            found += _client_tool(tool, at, target)
+    if found and not target.can.tools:
+        target.findings.refuse(
+            "tools", f"{target.row.name} takes no tools", "unsupported_tool_type"
+        )
+    return found
+
+
+def names(request: MessageRequest) -> dict[str, str]:
+    """Alias -> the caller's name, for the tools whose name had to be changed."""
+    given = [tool.name for tool in request.tools or () if tool.name]
+    return {alias(name): name for name in given if alias(name) != name}
+
+
+def tool_choice(choice: ToolChoice) -> Any:
+    """The form of a choice. Its server must have been sent tools."""
+    if choice.type == "tool":
+        return {"type": "function", "function": {"name": alias(choice.name or "")}}
+    return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
+
+
+def _function(tool: Tool, at: str, target: Target) -> Wire:
+    if not tool.name:
+        target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        return {}
+    function: Wire = {"name": alias(tool.name)}
+    description = _description(tool)
+    if description:
+        function["description"] = description
+    function["parameters"] = object_schema(tool.input_schema)
+    if tool.strict:
+        try:
+            function["parameters"] = strict(function["parameters"])
+            function["strict"] = True
+        except NotStrict:
+            target.findings.drop(f"{at}.strict")
+    for name in _HINTS:
+        if tool.extra.get(name):
+            target.findings.drop(f"tools[*].{name}")
+    if tool.cache_control:
+        target.findings.drop("tools[*].cache_control")
+    return {"type": "function", "function": function}
+
+
+def _description(tool: Tool) -> str:
+    examples = tool.extra.get("input_examples")
+    if not isinstance(examples, list) or not examples:
+        return tool.description or ""
+    lines = [msgspec.json.encode(example).decode() for example in examples]
+    return "\n".join([tool.description or "", "Examples of input:", *lines]).strip()
+
+
+def _client_tool(tool: Tool, at: str, target: Target) -> list[Wire]:
+    kind = (tool.type or "").rstrip("0123456789").rstrip("_")
+    known = _CLIENT_TOOLS.get(kind)
+    if known is None:
+        what = f"{target.row.name} has no tool of type {tool.type}"
+        target.findings.refuse(at, what, "unsupported_tool_type")
+        return []
+    name, description, schema = known
+    function = {
+        "name": alias(tool.name or name),
+        "description": description,
+        "parameters": schema,
+    }
+    return [{"type": "function", "function": function}]

@@ -1,0 +1,116 @@
+"""The providers: one row each, and the adapter a row's kind stands for.
+
+A further server that speaks Chat Completions is a row and no code. Model ids keep their
+own slashes: the provider is what stands before the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from vai.providers.adapter import Adapter
+from vai.providers.anthropic.adapter import AnthropicAdapter
+from vai.providers.openai.adapter import ChatAdapter
+from vai.types.provider import Capabilities, ProviderRow
+
+__all__ = ["ROWS", "make_adapter"]
+
+_ANTHROPIC = ProviderRow(
+    id="anthropic",
+    name="Anthropic",
+    kind="anthropic",
+    base_url="https://api.anthropic.com",
+    path="/v1/messages",
+    auth="x-api-key",
+    env=("ANTHROPIC_API_KEY",),
+    bare_prefixes=("claude-",),
+    capabilities=Capabilities(
+        images=True,
+        image_urls=True,
+        documents=True,
+        tool_result_images=True,
+        top_k=True,
+        thinking=True,
+        prefill=True,
+    ),
+)
+
+_OPENAI = ProviderRow(
+    id="openai",
+    name="OpenAI",
+    kind="openai",
+    base_url="https://api.openai.com/v1",
+    path="/chat/completions",
+    auth="bearer",
+    env=("OPENAI_API_KEY",),
+    capabilities=Capabilities(
+        images=True, image_urls=True, audio=True, documents=True, thinking=True
+    ),
+)
+
+_GROQ = ProviderRow(
+    id="groq",
+    name="Groq",
+    kind="openai",
+    base_url="https://api.groq.com/openai/v1",
+    path="/chat/completions",
+    auth="bearer",
+    env=("GROQ_API_KEY",),
+    capabilities=Capabilities(
+        images=True,
+        image_urls=True,
+        tool_result_images=True,
+        structured_output_with_tools=False,
+        thinking=True,
+    ),
+    quirks=frozenset(
+        {
+            "no_nulls",
+            "on_demand_tier",
+            "plain_system",
+            "reasoning_text",
+            "schema_unstreamed",
+            "user",
+        }
+    ),
+)
+
+_CEREBRAS = ProviderRow(
+    id="cerebras",
+    name="Cerebras",
+    kind="openai",
+    base_url="https://api.cerebras.ai/v1",
+    path="/chat/completions",
+    auth="bearer",
+    env=("CEREBRAS_API_KEY",),
+    capabilities=Capabilities(images=True, thinking=True),
+    quirks=frozenset({"no_nulls", "plain_system", "reasoning_text", "user"}),
+)
+
+ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
+    {row.id: row for row in (_ANTHROPIC, _OPENAI, _GROQ, _CEREBRAS)}
+)
+"""Provider id -> row."""
+
+
+def make_adapter(
+    row: ProviderRow,
+    exchange_id: str,
+    *,
+    input_estimate: int | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Adapter:
+    """A fresh adapter for one exchange.
+
+    Args:
+        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
+        input_estimate: input tokens to show in `message_start` until the provider has
+            counted them.
+        headers: the caller's headers that belong to the Messages API
+            (``anthropic-version``, ``anthropic-beta``), with lower-case names.
+    """
+    if row.kind == "anthropic":
+        return AnthropicAdapter(row, headers=headers)
+    return ChatAdapter(row, exchange_id, input_estimate=input_estimate)

@@ -1,0 +1,120 @@
+"""What may stand between an upstream's text and the caller's, piece by piece.
+
+Two things a provider cannot do itself are done on the text as it passes: ending at a
+stop sequence, and taking off the object around a value that the provider would only
+give inside one. Either holds back no more text than it needs to decide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+__all__ = ["WRAPPER", "StopAt", "TextFilter", "Unwrap"]
+
+WRAPPER: Final = "value"
+"""The member that holds a root value which is not an object."""
+_MAX_TAIL: Final = 1024
+
+
+class TextFilter(Protocol):
+    """Text in, text out."""
+
+    stopped: str | None
+    """The stop sequence that was met; nothing comes out after it."""
+
+    def feed(self, text: str, /) -> str:
+        """What can be shown now."""
+        ...
+
+    def end(self) -> str:
+        """What was held back and can be shown, as no more text follows."""
+        ...
+
+
+class StopAt:
+    """Ends the text before the first of `sequences` (non-empty strings) to be complete."""
+
+    def __init__(self, sequences: list[str]) -> None:
+        self.stopped: str | None = None
+        self._sequences = sequences
+        self._longest = max(map(len, sequences))
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """The text up to where a sequence may have begun."""
+        if self.stopped is not None:
+            return ""
+        text = self._held + text
+        met = [
+            (at + len(sequence), at, sequence)
+            for sequence in self._sequences
+            if (at := text.find(sequence)) >= 0
+        ]
+        if met:
+            _, start, self.stopped = min(met)
+            self._held = ""
+            return text[:start]
+        cut = self._safe_length(text)
+        self._held = text[cut:]
+        return text[:cut]
+
+    def end(self) -> str:
+        """The held text: no sequence came of it."""
+        held, self._held = self._held, ""
+        return held
+
+    def _safe_length(self, text: str) -> int:
+        for start in range(max(0, len(text) - self._longest + 1), len(text)):
+            if any(sequence.startswith(text[start:]) for sequence in self._sequences):
+                return start
+        return len(text)
+
+
+class Unwrap:
+    """Takes ``{"value":`` and the closing brace off a JSON text.
+
+    Text that does not begin so (a refusal, a model that did not obey) passes as it is.
+    """
+
+    _BEGINNING = f'{{"{WRAPPER}":'
+    _OPENING = re.compile(rf'\s*\{{\s*"{WRAPPER}"\s*:')
+    _TAIL = re.compile(r"[\s}]*\Z")
+
+    def __init__(self) -> None:
+        self.stopped: str | None = None
+        self._held = ""
+        self._wrapped: bool | None = None
+        self._shown = False
+
+    def feed(self, text: str) -> str:
+        """The value's text, but for what may be the closing brace."""
+        if self._wrapped is False:
+            return text
+        text, self._held = self._held + text, ""
+        if self._wrapped is None:
+            opening = self._OPENING.match(text)
+            if opening is None:
+                return self._undecided(text)
+            self._wrapped = True
+            text = text[opening.end() :]
+        if not self._shown:
+            text = text.lstrip()
+            self._shown = bool(text)
+        tail = self._TAIL.search(text)
+        cut = max(tail.start() if tail else 0, len(text) - _MAX_TAIL)
+        self._held = text[cut:]
+        return text[:cut]
+
+    def end(self) -> str:
+        """The end of the value, without the brace that closed the object around it."""
+        held, self._held = self._held, ""
+        return held.rstrip().removesuffix("}").rstrip() if self._wrapped else held
+
+    def _undecided(self, text: str) -> str:
+        begun = "".join(text.split())
+        if self._BEGINNING.startswith(begun) and len(text) <= _MAX_TAIL:
+            self._held = text
+            return ""
+        self._wrapped = False
+        return text
