@@ -6,11 +6,10 @@ The law of this module: pure, and no secret among its words.
 from __future__ import annotations
 
 from vai.config import Settings
-from vai.config.names import BUILT_IN
+from vai.providers.registry import ROWS
 
 __all__ = ["overview", "provider_states", "try_it", "url"]
 
-_SPEECH = frozenset({"cartesia"})
 _AUTH = {
     "api_key": "callers present one of {keys}",
     "passthrough": "callers bring their own provider keys",
@@ -34,15 +33,16 @@ def overview(settings: Settings) -> list[tuple[str, str]]:
 def provider_states(settings: Settings) -> dict[str, str]:
     """How each provider is served, by id."""
     states: dict[str, str] = {}
-    for name in (*BUILT_IN, *(row for row in settings.providers if row not in BUILT_IN)):
+    own = [name for name, row in settings.providers.items() if row.kind and name not in ROWS]
+    for name in (*ROWS, *own):
         row = settings.providers.get(name)
         if settings.auth.mode == "passthrough":
             states[name] = "real, with the caller's key"
         elif row is not None and row.api_key is not None:
             states[name] = "real"
-        elif name not in BUILT_IN:
+        elif row is not None and row.base_url is not None:
             states[name] = "real, without a key"
-        elif settings.simulate and name not in _SPEECH:
+        elif settings.simulate:
             states[name] = "simulated"
         else:
             states[name] = "off (no key)"

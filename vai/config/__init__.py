@@ -10,6 +10,6 @@ from __future__ import annotations
 from vai.config.load import load
 from vai.config.problems import ConfigError, Problem
 from vai.config.schema import Settings
-from vai.io.secret import Secret
+from vai.secret import Secret
 
 __all__ = ["ConfigError", "Problem", "Secret", "Settings", "load"]

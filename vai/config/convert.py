@@ -20,7 +20,7 @@ from vai.config.problems import Problem
 from vai.config.schema import DURATION, Section, Settings
 from vai.config.sources import Layer, Leaf
 from vai.errors import InvalidRequest
-from vai.io.secret import Secret
+from vai.secret import Secret
 
 __all__ = ["Walk", "parse_duration", "setting_names"]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from vai.io.secret import Secret
+from vai.secret import Secret
 
 __all__ = [
     "ApiKey",
