@@ -104,7 +104,7 @@ def signature_of(thought: str) -> str:
 
 def _thought(ask: Ask) -> str:
     if ask.knobs.think:
-        return _exactly(ask.knobs.think, "Let me think about that, step by step. ")
+        return _exactly(ask.knobs.think, "Let me think about that, step by step.")
     if not ask.thinks:
         return ""
     return f"The question is {_quoted(ask.question)}. I am simulated, so a short answer will do."
@@ -118,7 +118,7 @@ def _text(ask: Ask) -> str:
         text = orjson.dumps(example(ask.schema, Hints.of(ask.question))).decode()
     else:
         text = _words(ask)
-    return text if knobs.tokens is None else _exactly(knobs.tokens, text + " ")
+    return text if knobs.tokens is None else _exactly(knobs.tokens, text)
 
 
 def _words(ask: Ask) -> str:
@@ -143,9 +143,10 @@ def _quoted(text: str) -> str:
 
 
 def _exactly(count: int, text: str) -> str:
-    found = tokens.split(text) or ["."]
+    """`text` over and over, cut so that it splits into `count` tokens again."""
+    found = tokens.split(f" {text.strip() or '.'}")
     whole, rest = divmod(count, len(found))
-    return "".join(found) * whole + "".join(found[:rest])
+    return ("".join(found) * whole + "".join(found[:rest])).lstrip()
 
 
 def _calls(ask: Ask) -> list[Call]:
