@@ -201,9 +201,7 @@ def main() -> None:
         port = told.recv()
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(
-                measure(port, arguments.requests, arguments.events, arguments.rounds)
-            )
+            runner.run(measure(port, arguments.requests, arguments.events, arguments.rounds))
     finally:
         server.terminate()
 

@@ -76,7 +76,9 @@ def test_sections_are_aligned_zeroed_and_bounded(tmp_path: Path) -> None:
 
 def test_a_living_owner_is_refused_and_a_dead_one_replaced(tmp_path: Path) -> None:
     path = tmp_path / "owned.board"
-    make = f"from vai.io.board import *; from pathlib import Path; Board.create(Path({str(path)!r}))"
+    make = (
+        f"from vai.io.board import *; from pathlib import Path; Board.create(Path({str(path)!r}))"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", make + "; print('made', flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -143,9 +145,7 @@ def _claim_many(path: Path, found: multiprocessing.Queue[list[int]]) -> None:
 def test_processes_never_claim_one_row_twice(board: Board) -> None:
     context = multiprocessing.get_context("spawn")
     found: multiprocessing.Queue[list[int]] = context.Queue()
-    claimers = [
-        context.Process(target=_claim_many, args=(board.path, found)) for _ in range(4)
-    ]
+    claimers = [context.Process(target=_claim_many, args=(board.path, found)) for _ in range(4)]
     for claimer in claimers:
         claimer.start()
     rows = [index for _ in claimers for index in found.get(timeout=20)]

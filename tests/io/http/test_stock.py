@@ -24,7 +24,7 @@ from tests.io.http.scripted import (
 from tests.io.http.test_pool import slow_start
 from vai.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from vai.io.http import Endpoint, HttpUpstream, UpstreamSettings, build_transport
-from vai.io.secret import Secret
+from vai.secret import Secret
 
 
 async def pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

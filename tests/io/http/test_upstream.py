@@ -20,7 +20,7 @@ from vai.io.http import (
     build_transport,
 )
 from vai.io.http.stock import ProxyTransport
-from vai.io.secret import Secret
+from vai.secret import Secret
 from vai.types.provider import WireRequest
 
 KEY = Secret("sk-CANARY-1")
