@@ -69,7 +69,8 @@ def _record(suite: Suite, way: Way, load: str, out: Path) -> None:
         str(Path(sys.executable).with_name("py-spy")),
         "record",
         *("--pid", str(worker), "--output", str(out), "--format", "raw"),
-        *("--rate", str(_RATE), "--duration", str(int(seconds) - 1), "--function"),
+        # Only while it holds the GIL: a loop that waits is no work.
+        *("--rate", str(_RATE), "--duration", str(int(seconds) - 1), "--function", "--gil"),
     ]
     subprocess.run(argv, check=True, capture_output=True)
     seen = finish(process)
