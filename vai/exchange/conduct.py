@@ -193,15 +193,10 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
-        lane, timers = self._lane, self._timers
+        lane = self._lane
         request = lane.request()
         self._lease = await self._admission.admit(self._principal, self._reserve)
-        reply = self._reply = await self._upstream.send(
-            request,
-            connect=timers.connect,
-            headers=timers.headers if lane.streaming else timers.total,
-            until=self._total_at,
-        )
+        reply = self._reply = await self._send(request)
         status, headers = reply.status, reply.headers
         if status >= 400:
             self._was_rejected = True
@@ -212,7 +207,7 @@ class Exchange(Generic[T]):
             raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if lane.streaming and kind == "text/event-stream":
-            self._first_token_at = self._clock() + timers.first_token
+            self._first_token_at = self._clock() + self._timers.first_token
             first = await self.read()
             if first is None:
                 raise UpstreamBroken("The provider closed the stream before any event")
@@ -247,6 +242,23 @@ class Exchange(Generic[T]):
                 self._first_token = self.elapsed
             if batch is not None:
                 return batch
+
+    async def _send(self, request: WireRequest) -> UpstreamReply:
+        """The upstream's answer as soon as its headers are there."""
+        timers, total_at = self._timers, self._total_at
+        now = self._clock()
+        # A JSON answer begins when it is complete, so only `total` says how long is too long.
+        headers_until = min(now + timers.headers, total_at) if self._lane.streaming else total_at
+        try:
+            return await self._upstream.send(
+                request,
+                connect_until=min(now + timers.connect, total_at),
+                headers_until=headers_until,
+            )
+        except UpstreamTimeout as exc:
+            if self._clock() < total_at:
+                raise
+            raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
 
     async def _piece(self) -> bytes:
         """One read of the upstream, under the timer of the phase it is in."""

@@ -28,7 +28,7 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     connect: float = 5.0
     """A free connection: waiting for one, TCP and TLS."""
     headers: float = 60.0
-    """From the request's last byte to the answer's status line, streamed requests.
+    """From the beginning of the exchange to the answer's status line, streamed requests.
     A JSON answer starts when it is complete, so there `total` alone bounds it."""
     first_token: float = 120.0
     """From the answer's status line to the first content block."""
@@ -67,17 +67,16 @@ class Upstream(Protocol):
     """The way to one provider, bound to its credential."""
 
     async def send(
-        self, request: WireRequest, /, *, connect: float, headers: float, until: float
+        self, request: WireRequest, /, *, connect_until: float, headers_until: float
     ) -> UpstreamReply:
         """Send the request and wait for the answer's headers.
 
-        `connect` bounds the wait for a connection and `headers` the wait between the
-        request's last byte and the answer's headers, both in seconds; `until` is a
-        reading of the clock that bounds both.
+        `connect_until` bounds the wait for a connection, `headers_until` that for the
+        headers; both are readings of the clock.
 
         Raises:
             UpstreamUnreachable: no connection, or it broke before an answer.
-            UpstreamTimeout: code ``connect_timeout``, ``headers_timeout`` or ``total_timeout``.
+            UpstreamTimeout: code ``pool_timeout``, ``connect_timeout`` or ``headers_timeout``.
         """
         ...
 

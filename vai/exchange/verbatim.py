@@ -15,45 +15,42 @@ from collections.abc import Mapping
 from vai.codec.sse import FrameSplitter
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.policy import estimate
-from vai.providers.anthropic.verbatim import Sniffer, edit_frames, edit_message, message_usage
+from vai.providers.anthropic.verbatim import Sniffer, edit_message, usage_of
 from vai.types.message import Usage
-from vai.types.provider import WireRequest
+from vai.types.provider import ProviderRow, WireRequest
 
 __all__ = ["Verbatim"]
 
 
 class Verbatim:
-    """A lane that passes bytes. `prefix` is ``provider/`` in VAI's dialect, else None."""
+    """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's."""
 
     verbatim = True
 
-    def __init__(self, wire: WireRequest, *, streaming: bool, prefix: str | None) -> None:
+    def __init__(
+        self, wire: WireRequest, row: ProviderRow, *, streaming: bool, edited: bool
+    ) -> None:
         self._wire = wire
-        self._prefix = prefix
+        self._row = row
+        self._edited = edited
         self._splitter = FrameSplitter()
-        self._sniffer = Sniffer()
+        self._sniffer = Sniffer(row)
         self._forwarded = 0
         self._frames = 0
-        self._usage: Usage | None = None
+        self.usage = Usage()
         self.streaming = streaming
+        self.started = False
         self.dropped: list[str] = []
         self.fault: UpstreamFault | None = None
 
     @property
-    def usage(self) -> Usage:
-        return self._usage or self._sniffer.usage
-
-    @property
-    def started(self) -> bool:
-        return self._sniffer.started
-
-    @property
     def failed(self) -> bool:
-        return self._sniffer.failed
+        return self._sniffer.fault is not None
 
     @property
     def done(self) -> bool:
-        return self._sniffer.done
+        # An error frame ends the stream too: it has been passed on, and nothing may follow.
+        return self._sniffer.done or self.failed
 
     def request(self) -> WireRequest:
         return self._wire
@@ -63,8 +60,8 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        self._usage = message_usage(body)
-        return edit_message(body, self._prefix) if self._prefix else body
+        self.usage = usage_of(body) or Usage()
+        return edit_message(body, self._row) if self._edited else body
 
     def feed(self, data: bytes) -> bytes | None:
         frames = self._splitter.feed(data)
@@ -72,8 +69,13 @@ class Verbatim:
             return None
         self._forwarded += len(frames)
         self._frames += frames.count(b"\ndata:")
-        if self._sniffer.see(frames) and self._prefix:
-            return edit_frames(frames, self._prefix)
+        if not self.started:
+            self.started = b"content_block_start" in frames
+        if self._edited:
+            frames = self._sniffer.edit_frames(frames)
+        else:
+            self._sniffer.feed(frames)
+        self.usage = self._sniffer.usage
         return frames
 
     def end(self) -> None:

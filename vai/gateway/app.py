@@ -8,12 +8,13 @@ in the process that needs it.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import ujson
 from sanic import Sanic
 
 from vai.config import Settings, load
-from vai.gateway import cors, drain, failures, manager, repairs, workers
+from vai.gateway import cors, drain, failures, manager, repairs, simulation, workers
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.service import Service
@@ -27,7 +28,7 @@ _REQUEST_TIMERS_ARE_OURS = 24 * 3600
 for each, so Sanic's is set beyond them all."""
 
 
-def create_app(settings: Settings | None = None) -> Sanic:  # type: ignore[type-arg]
+def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     """The application for `settings`, or for those that files and environment give.
 
     Raises:
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None) -> Sanic:  # type: ignore[type-
     """
     settings = settings or load()
     log.configure(settings.observability.logging.level, settings.observability.logging.format)
-    app: Sanic = Sanic(  # type: ignore[type-arg]
+    app: Sanic[Any, Any] = Sanic(
         "vai",
         configure_logging=False,
         dumps=partial(ujson.dumps, ensure_ascii=False, escape_forward_slashes=False),
@@ -55,14 +56,24 @@ def create_app(settings: Settings | None = None) -> Sanic:  # type: ignore[type-
         }
     )
     app.ctx.settings = settings
+    inflight = drain.InFlight()
+    repairs.install(
+        app,
+        limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
+        drain_grace=settings.drain_grace,
+    )
+    manager.attach(app, hung_after=settings.manager.hung_after)
+    workers.attach(app, inflight, hung_after=settings.manager.hung_after)
+    simulation.attach(app, settings)
+    _add_service(app, settings, inflight)
     _add_routes(app)
     cors.attach(app, settings.cors.allowed_origins)
     failures.install(app)
-    _add_service(app, settings)
+    drain.attach(app, inflight, grace=settings.drain_grace)
     return app
 
 
-def _add_routes(app: Sanic) -> None:  # type: ignore[type-arg]
+def _add_routes(app: Sanic[Any, Any]) -> None:
     app.add_route(root, "/", methods=["GET", "HEAD"])
     app.add_route(health, "/health", methods=["GET", "HEAD"])
     app.add_route(ready, "/readyz", methods=["GET", "HEAD"])
@@ -71,11 +82,13 @@ def _add_routes(app: Sanic) -> None:  # type: ignore[type-arg]
         app.add_route(create_message, path, methods=["POST"], name=name)
 
 
-def _add_service(app: Sanic, settings: Settings) -> None:  # type: ignore[type-arg]
-    @app.before_server_start
-    async def open_service(app: Sanic) -> None:  # type: ignore[type-arg]
-        app.ctx.service = Service(settings, Providers(settings), app.ctx.inflight)
+def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: drain.InFlight) -> None:
+    async def open_service(app: Sanic[Any, Any]) -> None:
+        providers = Providers(settings, simulator=simulation.url(settings))
+        app.ctx.service = Service(settings, providers, inflight)
 
-    @app.after_server_stop
-    async def close_service(app: Sanic) -> None:  # type: ignore[type-arg]
+    async def close_service(app: Sanic[Any, Any]) -> None:
         await app.ctx.service.aclose()
+
+    app.before_server_start(open_service)
+    app.after_server_stop(close_service)

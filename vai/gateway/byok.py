@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vai.errors import AuthenticationFailed
-from vai.io.secret import Secret
+from vai.secret import Secret
 
 __all__ = ["HEADER_PREFIX", "brought", "choose", "header_name", "missing"]
 

@@ -20,11 +20,13 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 class Call:
     """What becomes known of a request while it is served.
 
-    `request_id` is the caller's own where it is safe to repeat, else a new one.
+    `request_id` is the caller's own where it is safe to repeat, else a new one;
+    `exchange_id` is always new, and what the ids of a translated answer derive from.
     """
 
     __slots__ = (
         "error_type",
+        "exchange_id",
         "identity",
         "method",
         "path",
@@ -39,7 +41,8 @@ class Call:
     )
 
     def __init__(self, request: Request) -> None:
-        self.request_id = request_id(request)
+        self.exchange_id = secrets.token_hex(10)
+        self.request_id = _offered_id(request) or "req_" + self.exchange_id
         self.method: str = request.method
         self.path: str = request.path
         self.peer: str = request.ip
@@ -79,12 +82,10 @@ class Call:
         return line
 
 
-def request_id(request: Request) -> str:
-    """The caller's ``X-Request-ID`` where it is safe to repeat, else a new id."""
-    offered = request.headers.get("x-request-id")
-    if offered is not None and _SAFE_ID.fullmatch(offered):
-        return str(offered)
-    return "req_" + secrets.token_hex(10)
+def _offered_id(request: Request) -> str | None:
+    """The caller's ``X-Request-ID``, where it is safe to repeat."""
+    offered: str | None = request.headers.get("x-request-id")
+    return offered if offered is not None and _SAFE_ID.fullmatch(offered) else None
 
 
 def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sanic import Request, Sanic
 from sanic.exceptions import (
     MethodNotAllowed,
-    NotFound as SanicNotFound,
     PayloadTooLarge,
     RequestTimeout,
     SanicException,
+)
+from sanic.exceptions import (
+    NotFound as SanicNotFound,
 )
 from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
@@ -21,7 +25,7 @@ from vai.io.log import log
 __all__ = ["install"]
 
 
-def install(app: Sanic) -> None:  # type: ignore[type-arg]
+def install(app: Sanic[Any, Any]) -> None:
     """Answer whatever no handler has answered."""
     app.error_handler = _Handler()
 

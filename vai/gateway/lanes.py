@@ -19,6 +19,7 @@ from vai.config.schema import Defaults
 from vai.exchange.conduct import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
+from vai.policy import estimate
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.registry import make_adapter
@@ -61,7 +62,7 @@ def choose_lane(
     says_more = any(name != "provider_keys" for name in envelope.vai_fields)
     if speaks_messages and complete and not says_more:
         return _verbatim(route, envelope, request)
-    return _translated(route, envelope, exchange_id, defaults)
+    return _translated(route, envelope, request, exchange_id, defaults)
 
 
 def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
@@ -71,15 +72,20 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     wire = WireRequest("POST", route.row.path, tuple(headers), body)
-    prefix = f"{route.row.id}/" if route.dialect == "vai" else None
-    return Verbatim(wire, streaming=envelope.stream, prefix=prefix)
+    edited = route.dialect == "vai"
+    return Verbatim(wire, route.row, streaming=envelope.stream, edited=edited)
 
 
 def _translated(
-    route: Route, envelope: Envelope, exchange_id: str, defaults: Defaults
+    route: Route, envelope: Envelope, request: Request, exchange_id: str, defaults: Defaults
 ) -> GatewayLane:
     ask = _with_defaults(parse.request(envelope.value), route.model, defaults)
-    adapter = make_adapter(route.row, exchange_id)
+    adapter = make_adapter(
+        route.row,
+        exchange_id,
+        input_estimate=estimate.input_tokens(envelope.size),
+        headers=dict(to_upstream(request.headers.items())),
+    )
     return Translated(adapter, ask, events=encode, message=_encode_message)
 
 

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 import msgspec
 
 from vai.config import Settings
-from vai.exchange.ports import Admission, Timers, Upstream
+from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
+from vai.gateway.admission import LocalAdmission
 from vai.gateway.auth import Keyring
+from vai.gateway.drain import InFlight
+from vai.io.log import RequestLog
 from vai.io.providers import Providers
-from vai.io.secret import Secret
 from vai.policy.route import Route
+from vai.secret import Secret
 
 __all__ = ["Destination", "Service"]
 
@@ -31,11 +34,13 @@ class Destination(msgspec.Struct, frozen=True):
 class Service:
     """The parts that requests share."""
 
-    def __init__(self, settings: Settings, providers: Providers, admission: Admission) -> None:
+    def __init__(self, settings: Settings, providers: Providers, inflight: InFlight) -> None:
         self.settings = settings
         self.keyring = Keyring(settings)
         self.providers = providers
-        self.admission = admission
+        self.inflight = inflight
+        self.admission = LocalAdmission(inflight)
+        self.requests = RequestLog()
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -60,3 +65,8 @@ class Service:
         if lent is None:
             raise byok.missing(provider)
         return Destination(lent, self.providers.is_simulated(provider))
+
+    async def aclose(self) -> None:
+        """Nothing runs any more: write what waits and drop the connections."""
+        self.requests.flush()
+        await self.providers.aclose()

@@ -17,8 +17,8 @@ from vai.exchange.ports import Upstream
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
-from vai.io.secret import Secret
 from vai.providers.registry import ROWS
+from vai.secret import Secret
 from vai.types.provider import ProviderRow
 
 __all__ = ["Providers", "rows_of"]

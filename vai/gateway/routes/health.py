@@ -19,16 +19,13 @@ async def root(request: Request) -> HTTPResponse:
 async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
     service: Service = request.app.ctx.service
-    providers = {
-        name: {"status": "simulated" if service.providers.is_simulated(name) else state}
-        for name, state in service.providers.states().items()
-    }
+    providers = {name: {"status": state} for name, state in service.providers.states().items()}
     return json({"status": "healthy", "version": __version__, "providers": providers})
 
 
 async def ready(request: Request) -> HTTPResponse:
     """``GET /readyz``: whether new work should be sent here; 503 while draining."""
     service: Service = request.app.ctx.service
-    draining = service.inflight.draining
+    draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)

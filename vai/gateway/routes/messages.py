@@ -7,6 +7,8 @@ an ``error`` event, and then the stream ends.
 
 from __future__ import annotations
 
+import asyncio
+
 from sanic import Request
 from sanic.response import HTTPResponse
 
@@ -14,6 +16,7 @@ from vai.codec import envelope as envelopes
 from vai.errors import InternalError, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
+from vai.gateway.admission import was_expired
 from vai.gateway.answers import error_frame, failure, headers_for, usage_headers
 from vai.gateway.call import Call
 from vai.gateway.lanes import GatewayLane, choose_lane
@@ -36,6 +39,12 @@ async def create_message(request: Request) -> HTTPResponse | None:
         return await _serve(service, call, request)
     except VaiError as error:
         return failure(error, call)
+    except asyncio.CancelledError as cancelled:
+        expired = was_expired(cancelled)
+        if expired is None:
+            call.status = 499
+            raise
+        return failure(expired, call)
     except Exception as error:
         # The boundary of one request: a defect costs this request and leaves a trace.
         log.opt(exception=error).error("request {} failed", call.request_id)
@@ -53,7 +62,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
     lane = choose_lane(
-        call.route, envelope, request, call.request_id, service.settings.defaults
+        call.route, envelope, request, call.exchange_id, service.settings.defaults
     )
     exchange = Exchange(
         lane,
@@ -106,6 +115,11 @@ async def _stream(
         if not events.started:
             raise
         await events.send(error_frame(error, call))
+    except asyncio.CancelledError as cancelled:
+        expired = was_expired(cancelled)
+        if expired is None or not events.started:
+            raise
+        await events.send(error_frame(expired, call))
     finally:
         events.close()
     await events.finish()

@@ -1,0 +1,47 @@
+"""The built-in simulator beside the gateway, for providers that have no key.
+
+Started once per process group: by main, or by the worker when there is only one process.
+Children find it by its URL in the environment; a URL that is there already is used as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sanic import Sanic
+
+from vai.config import Settings
+from vai.simulator.process import Process, start
+
+__all__ = ["URL_VARIABLE", "attach", "url"]
+
+URL_VARIABLE = "VAI_SIMULATOR_URL"
+
+
+def url(settings: Settings) -> str | None:
+    """Where keyless providers are simulated; None when the settings do not ask for it."""
+    return os.environ.get(URL_VARIABLE) if settings.simulate else None
+
+
+def attach(app: Sanic[Any, Any], settings: Settings) -> None:
+    """Start the simulator before anything needs it, and end it after everything."""
+    if not settings.simulate:
+        return
+    running: list[Process] = []
+
+    async def begin(app: Sanic[Any, Any]) -> None:
+        if URL_VARIABLE not in os.environ:
+            pace = settings.simulator
+            running.append(start(ttft=pace.first_token, tps=pace.tokens_per_second))
+            os.environ[URL_VARIABLE] = running[0].url
+
+    async def finish(app: Sanic[Any, Any]) -> None:
+        for process in running:
+            process.stop()
+
+    # In a worker group `begin` runs in main first, so the workers find the URL.
+    app.main_process_start(begin)
+    app.before_server_start(begin)
+    app.main_process_stop(finish)
+    app.after_server_stop(finish)
