@@ -26,7 +26,7 @@ MAX_PROVIDER_KEYS = 32
 """Entries of `provider_keys`; there are far fewer providers."""
 
 
-class Envelope(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+class Envelope(msgspec.Struct, frozen=True):
     """The members that steer the gateway, and where every member stands.
 
     Attributes:

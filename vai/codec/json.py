@@ -13,7 +13,8 @@ names and broken Unicode. All four are closed here:
 
 The full parse is orjson's. It costs less than any scan in Python that skips strings
 (at 107 KB: splitting at quotes 110 to 440 us, a regular expression 400 to 600 us,
-the parse 30 to 90 us), so a body that is only forwarded is proven by parsing it too.
+the parse 30 to 100 us), so a body that is only forwarded is proven by parsing it too.
+The cost is linear in the body; 10 MB of nothing but empty strings take about 150 ms.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ class SseDecoder:
             block = bytes(tail[:cut])
             del tail[: cut + 2]
         events = self._decode(block)
-        self._bound()
+        if tail:
+            self._bound()
         return events
 
     def end(self) -> list[tuple[str, bytes]]:
@@ -108,7 +109,7 @@ class SseDecoder:
             elif frame[:7] == b"event: ":
                 name, _, rest = frame[7:].partition(b"\n")
                 if name and rest[:6] == b"data: " and b"\n" not in rest:
-                    events.append((name.decode(errors="replace"), rest[6:]))
+                    events.append((name.decode("utf-8", "replace"), rest[6:]))
                     continue
             _decode_frame(frame, events)
         return events
@@ -130,7 +131,7 @@ def _decode_frame(frame: bytes, events: list[tuple[str, bytes]]) -> None:
         elif name == b"event":
             event = value
     if data:
-        events.append((event.decode(errors="replace") or "message", b"\n".join(data)))
+        events.append((event.decode("utf-8", "replace") or "message", b"\n".join(data)))
 
 
 # Atomic, so that a CRLF can never be read as two line ends.
