@@ -108,7 +108,7 @@ def until(probe: Callable[[], Any], seconds: float) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            if (found := probe()):
+            if found := probe():
                 return found
         except (OSError, ValueError, IndexError):
             pass

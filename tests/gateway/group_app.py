@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from sanic import Request, Sanic, Websocket
@@ -24,6 +25,7 @@ Sanic.start_method = "spawn"
 app = Sanic("GroupApp", configure_logging=True)
 app.config.ACCESS_LOG = False
 app.config.MOTD = False
+app.config.AUTO_EXTEND = False
 app.config.RESPONSE_TIMEOUT = 600
 app.config.KEEP_ALIVE_TIMEOUT = 60
 app.config.WEBSOCKET_PING_INTERVAL = _setting("PING", 20)
@@ -46,7 +48,7 @@ manager.attach(app, hung_after=hung_after)
 @app.before_server_start
 async def fail(app: Sanic[Any, Any]) -> None:
     switch = os.environ.get("TEST_FAIL_FILE", "")
-    if switch and os.path.exists(switch):
+    if switch and Path(switch).exists():
         raise RuntimeError("bad setting")
     if os.environ.get("TEST_DIE_AT_START"):
         os.kill(os.getpid(), 9)
@@ -126,7 +128,7 @@ async def ws_flood(request: Request, ws: Websocket) -> None:
     started = time.monotonic()
     try:
         while True:
-            await send(ws, b"x" * 65536, 1.0)
+            await send(ws, b"x" * 65536, 0.3)
     except VaiError as error:
         print(f"flood ended: {error.code} after {time.monotonic() - started:.1f} s", flush=True)
 

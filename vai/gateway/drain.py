@@ -53,6 +53,10 @@ class Slot:
             if self._expire is not None:
                 self._expire()
 
+    def leave(self) -> None:
+        """The exchange is over. A second call does nothing."""
+        self._inflight.leave(self)
+
     def __enter__(self) -> Self:
         return self
 
@@ -62,7 +66,7 @@ class Slot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._inflight._leave(self)
+        self.leave()
 
 
 class InFlight:
@@ -104,7 +108,8 @@ class InFlight:
         self._mirror(self.count)
         return slot
 
-    def _leave(self, slot: Slot) -> None:
+    def leave(self, slot: Slot) -> None:
+        """End an exchange; what the end of the `with` block does."""
         self._slots.discard(slot)
         self._mirror(self.count)
 
@@ -120,7 +125,7 @@ class InFlight:
         # Polled: this happens once in a worker's life, and an event would have to be kept
         # right by every exchange for it.
         deadline = time.monotonic() + seconds
-        while self._slots and time.monotonic() < deadline:
+        while self._slots and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
         return not self._slots
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -156,10 +157,10 @@ class Supervisor:
             window = time.monotonic_ns() - int(GIVE_UP_WITHIN * 1e9)
             failed = self.board.failed_starts(window)
             if failed >= GIVE_UP_AFTER:
-                return self._give_up(failed)
+                self._give_up(failed)
+                return
             delay = min(_LAST_DELAY, _FIRST_DELAY * 2 ** (failed - 1))
         self._due[f"Sanic-Server-{number}-0"] = time.monotonic() + delay
-        return None
 
     def _serving(self, number: int) -> list[Row]:
         return [
@@ -266,13 +267,14 @@ def attach(
     """
     boards: list[Board] = []
 
-    async def make_board(app: Sanic[Any, Any]) -> None:
+    async def make_board(_: Sanic[Any, Any]) -> None:
         board = Board.create(sections=sections)
         boards.append(board)
         os.environ[BOARD_VARIABLE] = str(board.path)
 
     async def start_manager(app: Sanic[Any, Any]) -> None:
-        sanic_manager, board = app.manager, boards[0]
+        sanic_manager: Any = app.manager
+        board = boards[0]
         arguments = {
             "path": str(board.path),
             "workers": sanic_manager.worker_state,
@@ -290,9 +292,9 @@ def attach(
         sanic_manager.shutdown = shutdown
         signal.signal(signal.SIGHUP, lambda *_: sanic_manager.monitor_publisher.send(_RELOAD))
 
-    async def remove_board(app: Sanic[Any, Any]) -> None:
+    async def remove_board(_: Sanic[Any, Any]) -> None:
         # Here, because the rest of the module must not load Sanic's repairs in the manager.
-        from vai.gateway.repairs.startup import exit_with
+        from vai.gateway.repairs.startup import exit_with  # noqa: PLC0415
 
         for board in boards:
             if board.exit_code:
@@ -306,14 +308,13 @@ def attach(
 
 def _say(line: str) -> None:
     # Not the log: this must be seen when nothing else works.
-    print(f"vai: {line}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"vai: {line}\n")
+    sys.stderr.flush()
 
 
 def _signal(pidfd: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):  # it went by itself; the next turn buries it
         signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass  # it went by itself; the next turn buries it
 
 
 def _number(name: str) -> int:

@@ -124,7 +124,8 @@ class Row:
         """Monotonic nanoseconds when it began to serve; 0 before that."""
         return self._words[self._at + _R_SERVING]
 
-    def _take(self, who: Identity, number: int, claim: int) -> None:
+    def take(self, who: Identity, number: int, claim: int) -> None:
+        """Write a new owner into a free row. Only under the lock of the board."""
         words, at = self._words, self._at
         words[at + _R_START] = who.start
         words[at + _R_BEAT] = time.monotonic_ns()
@@ -134,7 +135,8 @@ class Row:
         words[at + _R_CLAIM] = claim
         words[at + _R_PID] = who.pid  # last: a row without a pid is nobody's
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Make the row free. Only under the lock of the board."""
         self._words[self._at + _R_PID] = 0
         for word in range(self._at + 1, self._at + _ROW_WORDS):
             self._words[word] = 0
@@ -149,7 +151,7 @@ class Board:
         self._owner = owner
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self._bytes = memoryview(self._map)
-        self._words = self._bytes[: _BASE_SIZE].cast("q")
+        self._words = self._bytes[:_BASE_SIZE].cast("q")
         self.rows = tuple(Row(self._words, index) for index in range(ROWS))
 
     # -- making and opening ------------------------------------------------------------
@@ -239,7 +241,7 @@ class Board:
             for row in self.rows:
                 if row.owner.pid == 0:
                     self._words[_H_GENERATION] += 1
-                    row._take(myself(), number, self._words[_H_GENERATION])
+                    row.take(myself(), number, self._words[_H_GENERATION])
                     return row
         raise BoardError(f"all {ROWS} rows of the board are taken")
 
@@ -248,7 +250,7 @@ class Board:
         with self._locked():
             if row.owner != who:
                 return False
-            row._clear()
+            row.clear()
             return True
 
     def taken(self) -> list[Row]:
@@ -349,7 +351,7 @@ def _open_locked(path: Path) -> int:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _flock(fd, path)
-            if os.stat(path).st_ino == os.fstat(fd).st_ino:
+            if path.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except FileNotFoundError:
             pass  # a sweep removed it between open and lock

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
@@ -37,9 +38,8 @@ NOBODY = Identity(0, 0)
 
 def _stat(pid: int) -> list[bytes] | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command name may hold spaces and parentheses; the last ")" ends it.
-            return file.read().rpartition(b")")[2].split()
+        # The command name may hold spaces and parentheses; the last ")" ends it.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
 

@@ -123,7 +123,7 @@ class Deadlines:
         http = protocol.http
         if http is None or protocol.state["requests_count"] == watched.ordinal:
             return now - watched.since > self.limits.head
-        received = http.request_bytes - _missing(http)
+        received = int(http.request_bytes or 0) - _missing(http)
         if not watched.body_since or len(http.recv_buffer) >= protocol.buffer_limit:
             # A full buffer means that we do not read: not the client's fault.
             watched.body_since = watched.body_since or now
@@ -142,7 +142,7 @@ def _missing(http: GuardedHttp) -> int:
     """Bytes of the body that have not come. Chunked bodies never get past the head guard."""
     if not http.request_body or http.upgrade_websocket:
         return 0
-    return int(http.request_bytes_left) - len(http.recv_buffer)
+    return int(http.request_bytes_left or 0) - len(http.recv_buffer)
 
 
 def _cut(protocol: Repaired) -> None:

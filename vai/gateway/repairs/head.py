@@ -27,6 +27,10 @@ __all__ = ["GuardedHttp"]
 _END = b"\r\n\r\n"
 
 
+class _ClientGone(Exception):
+    """Ends the connection's task; not a CancelledError, which is what Sanic stumbles over."""
+
+
 class GuardedHttp(Http):
     """Sanic's HTTP/1 state machine behind a strict gate."""
 
@@ -40,7 +44,7 @@ class GuardedHttp(Http):
         verdict = head_rules.check(bytes(self.recv_buffer[:end]))
         if verdict is not None:
             self._refuse(verdict.status, verdict.code, verdict.message)
-        await super().http1_request_header()
+        await super().http1_request_header()  # type: ignore[no-untyped-call]
         if self.protocol.serving.ending:
             self.keep_alive = False
 
@@ -51,8 +55,20 @@ class GuardedHttp(Http):
             seen = max(0, len(buffer) - 3)
             if seen >= self.HEADER_MAX_SIZE:
                 return -1
-            await self._receive_more()
+            await self._more()
         return end if end < self.HEADER_MAX_SIZE else -1
+
+    async def _more(self) -> None:
+        try:
+            await self._receive_more()
+        except CancelledError:
+            connection = self.protocol.conn_info
+            if connection is not None and not connection.lost:
+                raise
+            # Sanic would log a traceback here, for want of a request to name: some
+            # milliseconds for each client that leaves before its head is complete.
+            self.abandon()
+            raise _ClientGone from None
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         transport = self.protocol.transport

@@ -38,9 +38,9 @@ class Repaired(HttpProtocol):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.serving = self.app.ctx.serving
-        self.deadlines = self.app.ctx.deadlines
-        self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE
+        self.serving = self.app.ctx.serving  # type: ignore[misc]
+        self.deadlines = self.app.ctx.deadlines  # type: ignore[misc]
+        self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
 
     @property
     def http(self) -> GuardedHttp | None:
@@ -49,7 +49,7 @@ class Repaired(HttpProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         sockets.tune(transport)
-        super().connection_made(transport)
+        super().connection_made(transport)  # type: ignore[no-untyped-call]
         self.deadlines.bytes_came(self)
 
     def data_received(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class Repaired(HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.forget(self)
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
 
 class RepairedHttpProtocol(Repaired):

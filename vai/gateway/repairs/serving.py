@@ -17,6 +17,7 @@ from sanic.http import Stage
 from sanic.server import runners
 from sanic.worker import serve as worker_serve_module
 
+from vai.gateway.repairs import sockets
 from vai.gateway.repairs.protocol import repaired
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Serving:
     async def flushed(self, seconds: float) -> None:
         """Wait until no connection has an answer on its way, at most that long."""
         deadline = time.monotonic() + seconds
-        while any(_busy(c) for c in self.connections) and time.monotonic() < deadline:
+        # Polled: an event would have to be kept right by every answer, for one use.
+        while any(_busy(c) for c in self.connections) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
 
 
@@ -83,7 +85,7 @@ def apply() -> None:
         return
     serve = _watch_serve(runners._serve_http_1)
     runners._serve_http_1 = serve
-    worker_serve_module._serve_http_1 = serve  # imported by name there
+    vars(worker_serve_module)["_serve_http_1"] = serve  # imported by name there
     runners._run_server_forever = _watch_run(runners._run_server_forever)
 
 
@@ -99,6 +101,8 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
             arguments["connections"] = serving.connections
         serving.connections = arguments["connections"]
         serving.keep_listener(arguments["sock"])
+        # 100 by default: in a burst the kernel drops what is over, and clients wait a second.
+        arguments["backlog"] = max(arguments["backlog"], sockets.BACKLOG)
         return original(*call.args, **call.kwargs)
 
     serve.repaired = True  # type: ignore[attr-defined]
@@ -106,9 +110,7 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _watch_run(original: Callable[..., Any]) -> Callable[..., Any]:
-    def run(
-        loop: Any, before_stop: Any, after_stop: Any, cleanup: Any, unix: Any, pid: int
-    ) -> Any:
+    def run(loop: Any, before_stop: Any, after_stop: Any, cleanup: Any, unix: Any, pid: int) -> Any:
         # before_stop is a partial of a bound method of the app; the server is only to be
         # had from the closure that closes it.
         app = before_stop.func.__self__

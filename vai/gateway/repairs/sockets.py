@@ -10,7 +10,9 @@ import socket
 from asyncio import BaseTransport
 from contextlib import suppress
 
-__all__ = ["UNSENT_LIMIT", "tune"]
+__all__ = ["BACKLOG", "UNSENT_LIMIT", "tune"]
+
+BACKLOG = 1024
 
 UNSENT_LIMIT = 128 * 1024
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)

@@ -64,18 +64,21 @@ def apply(patience: float) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if WorkerManager.wait_for_ack is _wait_for_ack:
         return
-    WorkerManager.wait_for_ack = _wait_for_ack
-    WorkerManager.kill = _kill
-    WorkerManager.join = _do_not_join
-    WorkerManager.cleanup = _cleanup
-    WorkerProcess._terminate_soon = _terminate_soon
-    WorkerManager._handle_message = _ignoring_early_ends(WorkerManager._handle_message)
-    startup.Manager = _sync_manager
-    runners._setup_system_signals = _setup_system_signals
-    Sanic.serve = classmethod(_with_exit_code(Sanic.serve.__func__))
+    manager: Any = WorkerManager  # Any: type checkers refuse to have methods replaced
+    manager.wait_for_ack = _wait_for_ack
+    manager.kill = _kill
+    manager.join = _do_not_join
+    manager.cleanup = _cleanup
+    manager._handle_message = _ignoring_early_ends(WorkerManager._handle_message)
+    process: Any = WorkerProcess
+    process._terminate_soon = _terminate_soon
+    vars(startup)["Manager"] = _sync_manager
+    vars(runners)["_setup_system_signals"] = _setup_system_signals
+    app_class: Any = Sanic
+    app_class.serve = classmethod(_with_exit_code(app_class.serve.__func__))
 
 
-def _wait_for_ack(self: WorkerManager) -> None:
+def _wait_for_ack(self: Any) -> None:
     deadline = time.monotonic() + self.THRESHOLD / 10
     while not (self._shutting_down or self._all_workers_ack()):
         if time.monotonic() > deadline:
@@ -96,8 +99,8 @@ def _wait_for_ack(self: WorkerManager) -> None:
     return None
 
 
-def _give_up(manager: WorkerManager, why: str) -> None:
-    print(f"vai: gave up: {why}", file=sys.stderr, flush=True)
+def _give_up(manager: Any, why: str) -> None:
+    sys.stderr.write(f"vai: gave up: {why}\n")
     exit_with(EXIT_GAVE_UP)
     manager.shutdown()
     manager.monitor_publisher.send(None)
@@ -111,7 +114,7 @@ def _ignoring_early_ends(original: Any) -> Any:
     return handle
 
 
-def _terminate_soon(self: WorkerProcess) -> None:
+def _terminate_soon(self: Any) -> None:
     def wait() -> None:
         # The manager has told of the failed start and ends the old worker later.
         with suppress(TimeoutError):
@@ -125,17 +128,17 @@ def _children() -> list[BaseProcess]:
     return [child for child in active_children() if child.daemon]
 
 
-def _kill(self: WorkerManager) -> NoReturn:
+def _kill(_: WorkerManager) -> NoReturn:
     for child in _children():
         child.kill()
     raise ServerKilled
 
 
-def _do_not_join(self: WorkerManager) -> None:
+def _do_not_join(_: WorkerManager) -> None:
     """`cleanup` waits, with a deadline; Sanic's `join` has none."""
 
 
-def _cleanup(self: WorkerManager) -> None:
+def _cleanup(self: Any) -> None:
     deadline = time.monotonic() + _Ending.patience
     remind = 0.0
     while (children := _children()) and (now := time.monotonic()) < deadline:
@@ -160,7 +163,7 @@ def _sync_manager() -> SyncManager:
 
 
 def _setup_system_signals(
-    app: Any, run_multiple: bool, register_sys_signals: bool, loop: Any
+    app: Any, _run_multiple: bool, register_sys_signals: bool, loop: Any
 ) -> None:
     # Sanic ignores both signals for a moment here; one that comes then is lost.
     os.environ["SANIC_WORKER_PROCESS"] = "true"
@@ -181,7 +184,7 @@ def _setup_system_signals(
 
 
 def _with_exit_code(original: Any) -> Any:
-    def serve(cls: type[Sanic], *args: Any, **kwargs: Any) -> None:
+    def serve(cls: type[Sanic[Any, Any]], *args: Any, **kwargs: Any) -> None:
         original(cls, *args, **kwargs)
         if _Ending.code:
             raise SystemExit(_Ending.code)

@@ -97,7 +97,7 @@ class RepairedWebsocket(WebsocketImplProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._end()
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
     def _take(self, frame: Frame) -> bool:
         """Process one frame; False when the connection was failed for it."""
@@ -120,7 +120,10 @@ class RepairedWebsocket(WebsocketImplProtocol):
                 data = self._decoder.decode(bytes(frame.data), frame.fin)
             except UnicodeDecodeError:
                 # The exception holds the payload: it must not get any further.
-                self.fail_connection(1007, "invalid UTF-8")
+                if self.ws_proto.state is State.OPEN:
+                    self.fail_connection(1007, "invalid UTF-8")
+                else:
+                    self._reply()  # later bytes of this read broke the protocol as well
                 self._end()
                 return False
         self._parts.append(data)
@@ -243,7 +246,7 @@ class RepairedWebsocket(WebsocketImplProtocol):
 
     # -- messages ----------------------------------------------------------------------
 
-    async def recv(self, timeout: float | None = None) -> _Message | None:
+    async def recv(self, timeout: float | None = None) -> _Message | None:  # noqa: ASYNC109
         """The next message; None if none comes within `timeout` seconds.
 
         Raises WebsocketClosed at the end, ServerError when another task is reading.
@@ -265,8 +268,10 @@ class RepairedWebsocket(WebsocketImplProtocol):
     def _pop(self) -> _Message:
         message = self._messages.popleft()
         self._unread -= len(message)
-        if self._full and self._unread <= MAX_BYTES // 2 and len(self._messages) <= (
-            MAX_MESSAGES // 2
+        if (
+            self._full
+            and self._unread <= MAX_BYTES // 2
+            and len(self._messages) <= (MAX_MESSAGES // 2)
         ):
             self._full = False
             if self.io_proto and self.io_proto.transport and not self._over:
@@ -279,7 +284,7 @@ class RepairedWebsocket(WebsocketImplProtocol):
                 message = await self.recv()
             except WebsocketClosed:
                 return
-            yield cast(_Message, message)
+            yield cast("_Message", message)
 
     async def recv_burst(self, max_recv: int = 256) -> Sequence[_Message]:
         """All messages that have come, at most `max_recv`; none is an empty list."""
@@ -292,4 +297,4 @@ class RepairedWebsocket(WebsocketImplProtocol):
 
 def apply() -> None:
     """Have Sanic make these connections."""
-    websocket_protocol.WebsocketImplProtocol = RepairedWebsocket
+    vars(websocket_protocol)["WebsocketImplProtocol"] = RepairedWebsocket
