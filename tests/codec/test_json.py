@@ -25,7 +25,7 @@ SCALARS = (
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4)
 )
-STYLES = st.fixed_dictionaries(
+STYLES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "ensure_ascii": st.booleans(),
         "indent": st.sampled_from([None, 0, 2, "\t"]),

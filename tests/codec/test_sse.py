@@ -58,7 +58,8 @@ def by_the_book(stream: bytes) -> list[tuple[str, bytes]]:
     """The standard's algorithm, line by line over the whole stream."""
     stream = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events: list[tuple[str, bytes]] = []
-    name, data = b"", []
+    name = b""
+    data: list[bytes] = []
     for line in [*stream.split(b"\n"), b""]:
         field, _, value = line.partition(b":")
         value = value[1:] if value[:1] == b" " else value
