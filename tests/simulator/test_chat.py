@@ -94,9 +94,7 @@ def test_stream_and_json_say_the_same_and_fit_the_sdk_types(using, provider, bod
         assert message["content"] == (expected["message"]["content"] or "")
         assert message["reasoning"] == expected["message"].get("reasoning", "")
         calls = expected["message"].get("tool_calls", [])
-        assert list(message["calls"].values()) == [
-            {"id": c["id"]} | c["function"] for c in calls
-        ]
+        assert list(message["calls"].values()) == [{"id": c["id"]} | c["function"] for c in calls]
         assert finish == expected["finish_reason"]
         assert usage == whole.json()["usage"]
 

@@ -53,13 +53,17 @@ def fold(events: list[dict]) -> dict:
             case "content_block_delta":
                 block, delta = message["content"][event["index"]], event["delta"]
                 if delta["type"] == "input_json_delta":
-                    partial[event["index"]] = partial.get(event["index"], "") + delta["partial_json"]
+                    partial[event["index"]] = (
+                        partial.get(event["index"], "") + delta["partial_json"]
+                    )
                 else:
                     member = delta["type"].removesuffix("_delta")
                     block[member] += delta[member]
             case "content_block_stop":
                 if event["index"] in partial:
-                    message["content"][event["index"]]["input"] = orjson.loads(partial[event["index"]])
+                    message["content"][event["index"]]["input"] = orjson.loads(
+                        partial[event["index"]]
+                    )
             case "message_delta":
                 message |= event["delta"]
                 message["usage"] |= event["usage"]
@@ -111,9 +115,7 @@ def test_the_sdk_creates_and_streams(using):
                 final = await stream.get_final_message()
             assert text == message.content[0].text
             assert final.usage.output_tokens == message.usage.output_tokens
-            counted = await client.messages.count_tokens(
-                model="sim-1", messages=ask()["messages"]
-            )
+            counted = await client.messages.count_tokens(model="sim-1", messages=ask()["messages"])
             assert counted.input_tokens == message.usage.input_tokens
 
     using(check)

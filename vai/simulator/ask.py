@@ -68,7 +68,12 @@ class Ask(msgspec.Struct, kw_only=True):
     cache_write_1h: int = 0
 
 
-def seed_of(said: Any) -> int:
-    """A number below 10^16 from what was said, the same on every run."""
+def seed_of(body: dict[str, Any]) -> int:
+    """A number below 10^16 from what a request says, the same on every run.
+
+    Knobs are left out: a fault must not change the answer it disturbs.
+    """
+    said = [body.get(name) for name in ("messages", "system", "tools")]
+    said.append(body["model"].partition(";")[0])
     digest = hashlib.blake2b(orjson.dumps(said), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10**16

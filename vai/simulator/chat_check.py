@@ -92,7 +92,7 @@ def read(body: Any, provider: str, knobs: Knobs) -> Ask:
         provider=provider,
         model=body["model"],
         knobs=knobs,
-        seed=seed_of([body[k] for k in ("model", "messages", "tools") if k in body]),
+        seed=seed_of(body),
         tools=tools,
         choice=_choice(body, tools),
         parallel=body.get("parallel_tool_calls") is not False,

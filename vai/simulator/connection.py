@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._head = b""
         self._complete = False
+        self._keep_alive = True
 
     # What asyncio calls
 
@@ -144,6 +145,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
+        # Asked here: the parser forgets the request's flags when it has completed it.
+        self._keep_alive = self._parser.should_keep_alive()
 
     # Requests
 
@@ -171,7 +174,7 @@ class Connection(asyncio.Protocol):
 
     def _respond(self) -> None:
         method = self._parser.get_method().decode()
-        keep_alive = self._parser.should_keep_alive()
+        keep_alive = self._keep_alive
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         entry = self._hub.receive(
             self._number, self._head, body, method, self._target.decode("latin-1")

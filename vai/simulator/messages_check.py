@@ -84,7 +84,7 @@ def read(
         provider="anthropic",
         model=body["model"],
         knobs=knobs,
-        seed=_seed(body),
+        seed=seed_of(body),
         tools=tools,
         choice=_choice(body),
         parallel=not (body.get("tool_choice") or {}).get("disable_parallel_tool_use", False),
@@ -436,12 +436,6 @@ def marks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for message in body["messages"]:
         blocks += _blocks(message)
     yield from (block for block in blocks if block.get("cache_control"))
-
-
-def _seed(body: dict[str, Any]) -> int:
-    return seed_of(
-        [body[name] for name in ("model", "messages", "system", "tools") if name in body]
-    )
 
 
 def _count(body: dict[str, Any]) -> int:
