@@ -1,0 +1,155 @@
+"""Every fixture, whole, cut to pieces, and cut off."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.providers.validator import check_events
+from vai.providers.accumulate import accumulate, replay
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
+from vai.types.render import event_to_wire, message_to_wire
+
+HERE = Path(__file__).parents[1] / "fixtures" / "streams"
+STREAMS = sorted(HERE.glob("*.sse"))
+WHOLE = sorted(HERE.glob("*.json"))
+NAMES = [path.stem for path in STREAMS]
+
+
+def adapter_for(path):
+    row = ROWS[path.stem.partition("-")[0]]
+    adapter = make_adapter(row, "01TEST", input_estimate=3)
+    adapter.request(
+        parse.request(
+            {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+        )
+    )
+    return adapter
+
+
+def run(path, pieces):
+    adapter = adapter_for(path)
+    events = []
+    for piece in pieces:
+        events += adapter.feed(piece)
+    events += adapter.end()
+    return events, adapter
+
+
+def outcome(path, pieces):
+    events, adapter = run(path, pieces)
+    fault = adapter.fault
+    return [event_to_wire(event) for event in events], str(fault) if fault else None, adapter.usage
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_a_stream_is_well_formed_or_one_fault(path):
+    events, adapter = run(path, [path.read_bytes()])
+    failed = "-fault-" in path.stem
+    check_events(events, complete=not failed)
+    assert adapter.done is not failed
+    assert (adapter.fault is not None) is failed
+    assert adapter.feed(path.read_bytes()) == []
+    assert adapter.end() == []
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_the_end_of_stream_needs_no_call_where_the_stream_says_it(path):
+    if "-fault-" in path.stem or path.stem == "openai-no-done":
+        return
+    adapter = adapter_for(path)
+    adapter.feed(path.read_bytes())
+    assert adapter.done
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_every_single_cut_gives_the_same(path):
+    data = path.read_bytes()
+    whole = outcome(path, [data])
+    for at in range(1, len(data)):
+        assert outcome(path, [data[:at], data[at:]]) == whole, at
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_a_thousand_random_choppings_give_the_same(path):
+    data = path.read_bytes()
+    whole = outcome(path, [data])
+    dice = random.Random(path.stem)
+    for _ in range(1000):
+        cuts = sorted(dice.sample(range(1, len(data)), dice.randint(2, 12)))
+        pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+        assert outcome(path, pieces) == whole, cuts
+
+
+@pytest.mark.parametrize("line_end", [b"\r\n", b"\r"])
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_line_ends_do_not_matter(path, line_end):
+    data = path.read_bytes()
+    other = data.replace(b"\n", line_end)
+    whole = outcome(path, [data])
+    assert outcome(path, [other]) == whole
+    assert outcome(path, [other[i : i + 1] for i in range(len(other))]) == whole
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_no_space_behind_the_colon_is_the_same(path):
+    data = path.read_bytes()
+    other = data.replace(b"\ndata: ", b"\ndata:").replace(b"event: ", b"event:")
+    if other.startswith(b"data: "):
+        other = b"data:" + other[6:]
+    assert outcome(path, [other]) == outcome(path, [data])
+
+
+@pytest.mark.parametrize("path", STREAMS, ids=NAMES)
+def test_a_stream_cut_off_anywhere_is_complete_or_one_fault(path):
+    data = path.read_bytes()
+    whole, _, _ = outcome(path, [data])
+    for at in range(len(data)):
+        events, adapter = run(path, [data[:at]])
+        check_events(events, complete=adapter.done)
+        assert adapter.done is (adapter.fault is None), at
+        if adapter.done:
+            seen = [event_to_wire(event) for event in events]
+            # Usage may have been in what was lost; nothing else may.
+            assert [e for e in seen if e["type"] != "message_delta"] == [
+                e for e in whole if e["type"] != "message_delta"
+            ]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
+def test_a_stream_reads_to_the_message_that_is_answered_without_streaming(path):
+    events, _ = run(path, [path.with_suffix(".sse").read_bytes()])
+    message = adapter_for(path).message(path.read_bytes())
+    assert message_to_wire(accumulate(events)) == message_to_wire(message)
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
+def test_json_in_answer_to_a_stream_request_is_converted(path):
+    data = path.read_bytes()
+    message = adapter_for(path).message(data)
+    for pieces in ([data], [b" \n" + data[:1], data[1:]], [data[i : i + 1] for i in range(len(data))]):
+        events, adapter = run(path, pieces)
+        check_events(events)
+        assert adapter.done
+        assert message_to_wire(accumulate(events)) == message_to_wire(message)
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
+def test_a_replayed_message_accumulates_to_itself(path):
+    message = adapter_for(path).message(path.read_bytes())
+    events = replay(message)
+    check_events(events)
+    assert accumulate(events) == message
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
+def test_json_cut_off_anywhere_is_a_fault(path):
+    data = path.read_bytes().rstrip()
+    for at in range(len(data)):
+        events, adapter = run(path, [data[:at]])
+        assert events == []
+        assert adapter.fault is not None
+        assert not adapter.done

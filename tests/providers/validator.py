@@ -1,0 +1,160 @@
+"""A strict judge of canonical streams.
+
+The law of this module: a stream is judged by what clients may rely on, not by what VAI
+happens to emit. It takes the wire form, so it judges a socket's bytes as well as an
+adapter's events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from anthropic.types import RawMessageStreamEvent
+from pydantic import TypeAdapter
+
+from vai.types.events import Event
+from vai.types.render import event_to_wire
+
+__all__ = ["StreamError", "check_events", "check_stream"]
+
+_OFFICIAL = TypeAdapter(RawMessageStreamEvent)
+_DELTAS = {
+    "text": {"text_delta", "citations_delta"},
+    "thinking": {"thinking_delta", "signature_delta"},
+    "tool_use": {"input_json_delta"},
+    "server_tool_use": {"input_json_delta"},
+}
+_KNOWN = {
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+}
+_KNOWN_DELTAS = set().union(*_DELTAS.values())
+
+
+class StreamError(AssertionError):
+    """The stream breaks a rule."""
+
+
+def check_events(events: Iterable[Event], *, complete: bool = True) -> list[dict[str, Any]]:
+    """Judge an adapter's events; gives their wire forms."""
+    return check_stream([event_to_wire(event) for event in events], complete=complete)
+
+
+def check_stream(events: list[dict[str, Any]], *, complete: bool = True) -> list[dict[str, Any]]:
+    """Judge a stream in wire form.
+
+    Args:
+        complete: whether it must have come to its end; False for one that was cut off
+            or ended by an error event.
+    """
+    judge = _Judge()
+    for event in events:
+        judge.next(event)
+    if complete and not judge.stopped:
+        raise StreamError("no message_stop")
+    if not complete and judge.stopped:
+        raise StreamError("complete, although it was cut off")
+    return events
+
+
+class _Judge:
+    def __init__(self) -> None:
+        self.stopped = False
+        self.failed = False
+        self.started = False
+        self.ended: str | None = None
+        self.open: dict[str, Any] | None = None
+        self.json = ""
+        self.broken_json = False
+        self.signed = False
+        self.count = 0
+        self.usage: dict[str, int] = {}
+
+    def next(self, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        self._must(not self.stopped, f"{kind} after message_stop")
+        self._must(not self.failed, f"{kind} after error")
+        if kind == "error":
+            self.failed = True
+        if kind not in _KNOWN:
+            return
+        unknown = kind == "content_block_delta" and event["delta"]["type"] not in _KNOWN_DELTAS
+        if not unknown:
+            _OFFICIAL.validate_python(event)
+        self._must(self.started or kind == "message_start", f"{kind} before message_start")
+        self._must(self.ended is None or kind == "message_stop", f"{kind} after message_delta")
+        getattr(self, f"_{kind}")(event)
+
+    def _message_start(self, event: dict[str, Any]) -> None:
+        self._must(not self.started, "message_start twice")
+        self.started = True
+        message = event["message"]
+        self._must(message["content"] == [], "content in message_start")
+        self._must(message["stop_reason"] is None, "stop_reason in message_start")
+        self._count(message["usage"], first=True)
+
+    def _content_block_start(self, event: dict[str, Any]) -> None:
+        self._must(self.open is None, "two blocks open at once")
+        self._must(event["index"] == self.count, "index not contiguous")
+        self.open, self.json, self.signed = event["content_block"], "", False
+        if self.open["type"] == "tool_use":
+            self._must(self.open["input"] == {}, "input in the start of a tool_use")
+            self._must(bool(self.open["id"] and self.open["name"]), "tool_use without id or name")
+
+    def _content_block_delta(self, event: dict[str, Any]) -> None:
+        self._must(self.open is not None, "delta outside of a block")
+        assert self.open is not None
+        self._must(event["index"] == self.count, "delta of another block")
+        delta, kind = event["delta"], self.open["type"]
+        if delta["type"] not in _KNOWN_DELTAS:
+            return
+        self._must(delta["type"] in _DELTAS.get(kind, ()), f"{delta['type']} in {kind}")
+        self._must(not self.signed, "delta after the signature")
+        self.signed = delta["type"] == "signature_delta"
+        if delta["type"] == "input_json_delta":
+            self.json += delta["partial_json"]
+
+    def _content_block_stop(self, event: dict[str, Any]) -> None:
+        self._must(self.open is not None, "stop without a block")
+        self._must(event["index"] == self.count, "stop of another block")
+        self.open = None
+        self.count += 1
+        if self.json and not _is_object(self.json):
+            self.broken_json = True
+
+    def _message_delta(self, event: dict[str, Any]) -> None:
+        self._must(self.open is None, "message_delta inside a block")
+        self.ended = event["delta"]["stop_reason"]
+        self._must(self.ended is not None, "message_delta without stop_reason")
+        if self.ended in ("end_turn", "tool_use"):
+            self._must(not self.broken_json, "tool input that is no JSON object")
+        self._count(event.get("usage") or {})
+
+    def _message_stop(self, _: dict[str, Any]) -> None:
+        self._must(self.ended is not None, "message_stop without message_delta")
+        self.stopped = True
+
+    def _count(self, usage: dict[str, Any], *, first: bool = False) -> None:
+        for name in ("output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
+            value = usage.get(name)
+            if value is not None:
+                self._must(first or value >= self.usage.get(name, 0) or value == 0, f"{name} fell")
+                self.usage[name] = value
+
+    @staticmethod
+    def _must(held: bool, otherwise: str) -> None:
+        if not held:
+            raise StreamError(otherwise)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
