@@ -248,7 +248,7 @@ def _bounds(meta: msgspec.Meta | None) -> str:
         return f" from {meta.ge} to {meta.le}"
     if meta.ge is not None:
         return f", {meta.ge} or more"
-    return f", more than {meta.gt}" if meta.gt is not None else ""
+    return f", more than {meta.gt} and at most {meta.le}" if meta.gt is not None else ""
 
 
 def _plain(path: Path) -> Path:

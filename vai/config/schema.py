@@ -38,7 +38,10 @@ AuthMode = Literal["api_key", "passthrough", "none"]
 DURATION = {"unit": "seconds"}
 """Marks a float that may be written as text with units, `"1h30m"`."""
 
-Duration = Annotated[float, msgspec.Meta(gt=0, extra=DURATION)]
+YEAR = 31_536_000
+"""The longest duration, so that no infinite one gets in."""
+
+Duration = Annotated[float, msgspec.Meta(gt=0, le=YEAR, extra=DURATION)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -182,8 +185,8 @@ class Manager(Section, frozen=True, kw_only=True):
 class Simulator(Section, frozen=True, kw_only=True):
     """The pace of the built-in simulator. 0 means at once."""
 
-    first_token: Annotated[float, msgspec.Meta(ge=0, extra=DURATION)] = 0.15
-    tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 50.0
+    first_token: Annotated[float, msgspec.Meta(ge=0, le=YEAR, extra=DURATION)] = 0.15
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 50.0
 
 
 class Settings(Section, frozen=True, kw_only=True):

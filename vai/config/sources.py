@@ -164,7 +164,7 @@ def _locate(lines: list[str], path: tuple[str, ...]) -> int | None:
     """The line a key stands in, found by its names in their order; close enough to look at."""
     at = 0
     for name in path:
-        named = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
+        named = re.compile(rf"(?<![\w-]){re.escape(name)}[\"']?\s*[=:.\]]", re.IGNORECASE)
         for number in range(at, len(lines)):
             if named.search(lines[number].split("#", 1)[0]):
                 at = number

@@ -1,0 +1,156 @@
+"""The command as a user runs it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import canary
+from vai import __version__
+from vai.cli.overview import provider_states, url
+from vai.config import Settings
+from vai.config.schema import Auth, Provider, Tls
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def vai(tmp_path):
+    """Run the command in a foreign directory, with nothing but the given variables."""
+
+    def vai(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables}
+        return subprocess.run(
+            [sys.executable, "-m", "vai.cli", *words],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=tmp_path,
+            env=env,
+            check=False,
+        )
+
+    return vai
+
+
+def test_version(vai):
+    done = vai("--version")
+    assert (done.returncode, done.stdout) == (0, f"vai {__version__}\n")
+
+
+def test_help_names_every_command(vai):
+    done = vai("--help")
+    assert done.returncode == 0
+    for command in ("serve", "check", "simulator", "reload"):
+        assert command in done.stdout
+        assert vai(command, "--help").returncode == 0
+
+
+def test_check_shows_what_would_be_served_and_no_key(vai):
+    done = vai(
+        "check",
+        VAI_AUTH__API_KEYS__A__KEY=canary.KEY,
+        OPENAI_API_KEY=canary.PROVIDER_KEY,
+        VAI_SIMULATE="true",
+        VAI_ALIASES__FAST="groq/x",
+    )
+    assert done.returncode == 0
+    rows = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
+    rows = {name: state.strip() for name, state in rows.items()}
+    assert rows["auth"] == "callers present one of 1 key"
+    assert rows["provider openai"] == "real"
+    assert rows["provider anthropic"] == "simulated"
+    assert rows["alias fast"] == "groq/x"
+
+
+def test_mistakes_end_in_one_text_and_exit_code_2(vai):
+    done = vai("check", VAI_PORT="x", VAI_PROT="1")
+    assert done.returncode == 2
+    assert "3 problems" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert vai("check", "--config", "/nowhere.toml").returncode == 2
+    assert vai("serve", "--port", "70000", VAI_AUTH__MODE="none").returncode == 2
+    assert vai("unknown").returncode == 2
+
+
+def test_an_open_door_is_warned_of(vai):
+    done = vai("check", VAI_AUTH__MODE="none", VAI_HOST="0.0.0.0")
+    assert "reachable from other machines" in done.stdout
+
+
+def test_without_the_server_part_the_command_says_what_to_install():
+    hide = (
+        "import importlib.util as u, sys; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'sanic' else find(name, *a);"
+        "sys.argv = ['vai', 'check']; from vai.cli import main; main()"
+    )
+    command = [sys.executable, "-c", hide]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == 'vai: not installed: sanic. Run: pip install "vai[server]"'
+
+
+def test_reload_signals_who_listens_and_nobody_else(vai):
+    deaf = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    listening = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import signal; signal.signal(signal.SIGHUP, lambda *_: exit(7)); signal.pause()",
+        ]
+    )
+    try:
+        done = vai("reload", "--pid", str(deaf.pid))
+        assert done.returncode == 2
+        assert "does not listen" in done.stderr
+        assert deaf.poll() is None
+        deadline = time.monotonic() + 20
+        while vai("reload", "--pid", str(listening.pid)).returncode:
+            assert time.monotonic() < deadline
+        assert listening.wait(5) == 7
+    finally:
+        for process in (deaf, listening):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert "no process" in vai("reload", "--pid", str(deaf.pid)).stderr
+
+
+def test_the_simulator_takes_its_own_options(vai):
+    assert "--ttft" in vai("simulator", "--help").stdout
+
+
+def test_provider_states():
+    settings = Settings(
+        auth=Auth(mode="none"),
+        providers={
+            "mine": Provider(kind="openai", base_url="http://h"),
+            "groq": Provider(base_url="http://h"),
+        },
+    )
+    assert provider_states(settings) == {
+        "anthropic": "off (no key)",
+        "openai": "off (no key)",
+        "groq": "real, without a key",
+        "cerebras": "off (no key)",
+        "mine": "real, without a key",
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "expected"),
+    [
+        ("127.0.0.1", Tls(), "http://127.0.0.1:8080"),
+        ("0.0.0.0", Tls(enabled=True), "https://127.0.0.1:8080"),
+        ("::", Tls(), "http://[::1]:8080"),
+    ],
+)
+def test_the_address_is_one_a_client_can_use(host, tls, expected):
+    assert url(Settings(host=host, tls=tls)) == expected

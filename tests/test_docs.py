@@ -1,0 +1,66 @@
+"""The documents say what the code does: settings, decisions, the commands they show."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from vai.cli.commands import app
+from vai.config import load
+from vai.config.reference import page
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_settings_page_is_made_from_the_settings_file():
+    expected = page((ROOT / "settings.toml").read_text())
+    assert (ROOT / "docs/configuration.md").read_text() == expected, "run make docs"
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_links_lead_somewhere(file):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text())
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (file.parent / link).exists()] == []
+
+
+def test_make_targets_in_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = set(re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text()))
+    assert shown
+    assert shown <= targets
+
+
+def test_the_readme_has_the_blocks_that_are_run():
+    text = (ROOT / "README.md").read_text()
+    blocks = dict(re.findall(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", text, re.DOTALL))
+    assert list(blocks) == ["json", "sse", "python"]
+    assert len(blocks["python"].splitlines()) <= 10
+    compile(blocks["python"], "README.md", "exec")
+
+
+def test_commands_named_in_the_documents_exist():
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    shown = set()
+    for file in PAGES:
+        shown |= set(re.findall(r"`(?:[^`\n]*/)?vai ([a-z]+)[^`]*`", file.read_text()))
+    assert shown
+    assert shown <= known
+
+
+def test_decisions_are_numbered_once():
+    numbers = [file.name[:3] for file in (ROOT / "docs/decisions").glob("*.md")]
+    assert len(set(numbers)) == len(numbers)
+    assert all(number.isdecimal() for number in numbers)
+
+
+@pytest.mark.parametrize("name", ["config.example.toml", "demo.toml"])
+def test_the_sample_files_are_valid(name):
+    text = (ROOT / name).read_text()
+    variables = {variable: variable for variable in re.findall(r"\$\{(\w+)\}", text)}
+    settings = load({**variables, "VAI_CONFIG": str(ROOT / name)})
+    assert settings.auth.mode == tomllib.loads(text)["auth"]["mode"]
