@@ -421,3 +421,50 @@ def test_one_timer_serves_many_waits(run):
             assert len(armed) <= 1
 
     run(main())
+
+
+def test_a_reset_does_not_end_a_body_without_length(run):
+    async def main():
+        async def handler(reader, writer):
+            await heard(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\nhel")
+            await asyncio.sleep(0.02)
+            reset(writer)
+
+        async with serving(handler) as port, VaiTransport() as transport:
+            reply = await send(transport, port)
+            assert await reply.read(soon()) == b"hel"
+            with pytest.raises(UpstreamBroken) as caught:
+                await reply.read(soon())
+            assert caught.value.code == "upstream_truncated"
+
+    run(main())
+
+
+def test_a_deadline_armed_for_an_earlier_wait_does_not_end_a_later_one(run):
+    async def main():
+        async def handler(reader, writer):
+            await heard(reader)
+            writer.write(OK[:-2])
+            await asyncio.sleep(0.05)
+            writer.write(b"l")
+            await asyncio.sleep(3)
+
+        async with serving(handler) as port, VaiTransport() as transport:
+            began = time.monotonic()
+            reply = await upstream(transport, port).send(
+                POST, connect_until=soon(), headers_until=began + 0.12
+            )
+            assert await reply.read(began + 0.12) == b"hel"
+            assert await reply.read(began + 0.12) == b"l"
+            with pytest.raises(UpstreamTimeout):
+                await reply.read(began + 0.3)
+            assert 0.298 <= time.monotonic() - began <= 0.34
+            connection = reply._connection
+            with pytest.raises(UpstreamTimeout):
+                await reply.read(began + 0.35)
+            connection.wait(soon(600))
+            reply.close()
+            assert connection._timer is None  # nothing holds the dead connection for minutes
+
+    run(main())

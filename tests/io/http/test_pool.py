@@ -26,6 +26,7 @@ from tests.io.http.scripted import (
     whole,
 )
 from vai.errors import UpstreamTimeout, UpstreamUnreachable
+from vai.io.http.pool import PoolLimits
 from vai.io.http.transport import VaiTransport
 
 CANCELS = int(os.environ.get("VAI_CHURN_CANCELS", "5000"))
@@ -82,6 +83,24 @@ def test_waiters_are_served_in_order_and_expire(run):
             await asyncio.gather(*tasks)
             assert order == [0, 1, 2, 3, 4]
             assert transport.stats() == (1, 1, 0)
+
+    run(main())
+
+
+def test_the_line_of_waiters_has_an_end(run):
+    async def main():
+        limits = PoolLimits(max_connections=1, max_waiting=2)
+        async with serving(always(OK)) as port, VaiTransport(limits=limits) as transport:
+            held = await send(transport, port)
+            tasks = [asyncio.create_task(send(transport, port)) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            with pytest.raises(UpstreamTimeout) as caught:
+                await send(transport, port)
+            assert caught.value.code == "pool_timeout"
+            assert transport.stats() == (1, 0, 2)
+            await whole(held)
+            for task in tasks:
+                await whole(await task)
 
     run(main())
 
@@ -274,7 +293,6 @@ async def churn(transport: VaiTransport, port: int, cancels: int) -> int:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_churn_of_cancellations_leaves_nothing_behind(run, tls, certificates):
     async def main():
-        from vai.io.http.pool import PoolLimits
         from vai.io.http.tls import client_context
 
         context = client_context(str(certificates.ca)) if tls else None
@@ -296,5 +314,31 @@ def test_churn_of_cancellations_leaves_nothing_behind(run, tls, certificates):
             # Client and server side of every connection, and a task of the server's each.
             await eventually(lambda: open_sockets() <= files, 3)
             await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 3)
+
+    run(main())
+
+
+def test_a_connection_that_dies_on_its_way_to_a_user_is_not_used(run):
+    async def main():
+        async with serving(always(OK)) as port, limited(1) as transport:
+            pool = transport.pool(origin(port))
+            await whole(await send(transport, port))
+            dead = next(iter(pool._idle))
+            dead.eof_received()  # its loss is told in the loop's next turn
+            assert await whole(await send(transport, port)) == b"hello"
+
+            held = await pool.acquire(soon(), soon())
+            waiting = asyncio.create_task(pool.acquire(soon(), soon()))
+            await asyncio.sleep(0)
+            held.begin(b"GET / HTTP/1.1\r\n\r\n", b"", bodiless=False)
+            while not held.complete:
+                await held.wait(soon())
+            pool.release(held)  # granted, and dead before the waiter runs
+            held.eof_received()
+            fresh = await waiting
+            assert fresh is not held
+            assert not fresh.closed
+            pool.release(fresh)
+            await eventually(lambda: transport.stats() == (0, 0, 0))
 
     run(main())

@@ -193,3 +193,28 @@ def test_pools_of_forgotten_origins_are_dropped(run):
             assert len(transport._pools) <= 64
 
     run(main())
+
+
+def test_a_connection_whose_upload_was_broken_off_is_not_reused(run):
+    async def main():
+        answered = asyncio.Event()
+
+        async def pieces():
+            yield b"x"
+            await answered.wait()
+            await asyncio.sleep(0.02)
+            yield b"y"
+
+        async def handler(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            answered.set()
+            await asyncio.sleep(2)
+
+        transport = VaiTransport()
+        async with serving(handler) as port, client(transport) as http:
+            answer = await http.post(f"http://127.0.0.1:{port}/", content=pieces())
+            assert answer.text == "hello"
+            await eventually(lambda: transport.stats() == (0, 0, 0))
+
+    run(main())

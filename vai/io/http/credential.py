@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NoReturn, final
 
 from vai.io.http.head import Origin
-from vai.io.secret import Secret
+from vai.secret import Secret
 from vai.types.provider import AuthStyle
 
 __all__ = ["Credential"]

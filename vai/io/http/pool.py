@@ -33,6 +33,8 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Open at once. More wait, and only until their connect deadline."""
     max_idle: int = 1000
     """Kept for later."""
+    max_waiting: int = 10_000
+    """Waiting for a connection at once. One more is refused as if it had waited in vain."""
     keepalive_idle: float = 30.0
     """Seconds an idle connection is kept. Below what servers use (60 s and more), so that it
     is this side that ends it and not a request that finds out."""
@@ -139,6 +141,8 @@ class Pool:
 
     async def _queue(self, until: float) -> Connection | None:
         """Wait in line: a connection, or None for a place to make one in."""
+        if len(self._waiters) >= self._limits.max_waiting:
+            raise timeout("pool_timeout")
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiters[waiter] = None
         timer = None

@@ -20,7 +20,7 @@ from vai.io.http.pool import PoolLimits
 from vai.io.http.stock import ProxyTransport, send_stock
 from vai.io.http.tls import client_context
 from vai.io.http.transport import VaiTransport
-from vai.io.secret import Secret
+from vai.secret import Secret
 from vai.types.provider import AuthStyle, WireRequest
 
 __all__ = ["HttpUpstream", "UpstreamSettings", "build_transport"]
