@@ -25,7 +25,9 @@ from bench.ways import GATEWAY_CORE, LOAD_CORE, Way
 __all__ = ["run", "shares"]
 
 _RATE = 400
-_TOP = 20
+_TOP = 30
+_FRAME = 0.95
+"""What is on the stack in more than this share of the samples is the frame of it all."""
 
 
 def run(console: Console, options: Options, load: str, lane: str) -> None:
@@ -85,7 +87,9 @@ def _table(title: str, counts: Counter[str]) -> Table:
     table = Table(title=title)
     table.add_column("%", justify="right")
     table.add_column("function")
-    total = counts.total() if title.endswith("self") else max(counts.values(), default=1)
-    for frame, count in counts.most_common(_TOP):
+    alone = title.endswith("self")
+    total = counts.total() if alone else max(counts.values(), default=1)
+    shown = [pair for pair in counts.most_common() if alone or pair[1] <= _FRAME * total]
+    for frame, count in shown[:_TOP]:
         table.add_row(f"{100 * count / total:.1f}", frame)
     return table
