@@ -310,3 +310,14 @@ def test_a_failing_stream_carries_the_providers_own_error(using, provider):
         assert ("status_code" in last) == (provider == "cerebras")
 
     using(check)
+
+
+def test_tools_while_reasoning_are_sent_elsewhere(using):
+    async def check(world):
+        body = ask(model="gpt-5.6", tools=[tool("f")])
+        for effort, status in (("none", 200), ("high", 400)):
+            answer = await world.complete("openai", body | {"reasoning_effort": effort})
+            assert answer.status_code == status
+        assert "/v1/responses" in answer.json()["error"]["message"]
+
+    using(check)

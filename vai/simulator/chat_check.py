@@ -67,6 +67,7 @@ _PARTS: Final[Mapping[str, frozenset[str]]] = {
 _MEMBERS: Final = frozenset({"role", "content", "name"})
 _ASSISTANT: Final = _MEMBERS | {"tool_calls", "refusal", "audio", "function_call"}
 _FUNCTION_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_TOOLS_WHILE_REASONING: Final = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 _REASONING_MODEL: Final = re.compile(r"gpt-[5-9]|o[134](-|$)")
 _PICTURE: Final = 800
 """Tokens of a picture."""
@@ -143,6 +144,11 @@ def _settings(body: dict[str, Any], provider: str) -> None:
         body.get("include_reasoning"),
     ):
         raise Refused(400, "cannot specify both 'include_reasoning' and 'reasoning_format'")
+    tooled = bool(body.get("tools")) and effort not in (None, "none")
+    if provider == "openai" and tooled and _NO_TOOLS_WHILE_REASONING.match(body["model"]):
+        words = "Function tools with reasoning_effort are not supported for this model in "
+        words += "/v1/chat/completions. Please use /v1/responses or reasoning_effort 'none'."
+        raise Refused(400, words, param="reasoning_effort")
     if provider == "openai" and _REASONING_MODEL.match(body["model"]):
         for name in ("max_tokens", "stop", "presence_penalty", "frequency_penalty", "logit_bias"):
             if body.get(name) is not None:

@@ -13,6 +13,7 @@ journaled itself.
 
 from __future__ import annotations
 
+import binascii
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -69,7 +70,8 @@ def _journal(world: World, given: dict[str, str]) -> Reply:
 def _put(world: World, model: str, body: bytes) -> Reply:
     try:
         script = msgspec.json.decode(body, type=Script)
-    except (msgspec.DecodeError, UnicodeDecodeError) as why:
+        list(script.reply().body)  # its base64 is read now, while somebody can be told
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as why:
         return _json({"error": str(why)}, 400)
     try:
         world.scripts.put(model, script)

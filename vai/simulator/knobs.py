@@ -17,7 +17,8 @@ __all__ = ["Knobs", "KnobsUnreadable", "parse"]
 
 _LONGEST_NAME: Final = 512
 _MOST_SECONDS: Final = 3600.0
-_MOST_COUNT: Final = 50_000_000
+_MOST_BYTES: Final = 1 << 40
+_MOST_TOKENS: Final = 1_000_000
 
 
 class KnobsUnreadable(ValueError):
@@ -112,8 +113,15 @@ def parse(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
 def _check(knobs: Knobs) -> None:
     for name in _FIELDS - {"stall"}:
         value = getattr(knobs, name)
-        limit = _MOST_SECONDS if isinstance(value, float) and name != "tps" else _MOST_COUNT
+        limit: float = _MOST_BYTES
+        if name in ("tokens", "think", "chunk", "calls", "cached", "tps"):
+            limit = _MOST_TOKENS
+        elif isinstance(value, float):
+            limit = _MOST_SECONDS
         if isinstance(value, int | float) and not -1 <= value <= limit:
             raise KnobsUnreadable(f"knob {name!r} is out of range")
-    if knobs.chunk < 1 or knobs.tps < 0 or not 200 <= knobs.status <= 599:
+    wrong = knobs.chunk < 1 or knobs.tps < 0 or not 200 <= knobs.status <= 599
+    wrong |= knobs.early not in range(100, 200) and knobs.early != 0
+    wrong |= knobs.retry_after is not None and not knobs.retry_after.isprintable()
+    if wrong:
         raise KnobsUnreadable("knob out of range")

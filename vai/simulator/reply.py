@@ -133,7 +133,7 @@ class Reply(msgspec.Struct, kw_only=True):
         elif self.framing == "length" and self.status not in _NO_BODY:
             lines.append(f"content-length: {length}")
         lines.append("connection: keep-alive" if self.ending == "keep" else "connection: close")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     def _stalled(self, body: Iterator[Piece], at: int) -> Iterator[Piece]:
         sent = 0

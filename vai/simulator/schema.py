@@ -16,6 +16,7 @@ __all__ = ["Hints", "SchemaTooDeep", "example"]
 
 _OPTIONAL_DEPTH: Final = 4
 _DEPTH: Final = 32
+_MOST_VALUES: Final = 10_000
 _FORMATS: Final[Mapping[str, str]] = {
     "date-time": "2026-11-22T12:00:00Z",
     "date": "2026-11-22",
@@ -33,7 +34,7 @@ _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,6})?")
 
 
 class SchemaTooDeep(ValueError):
-    """A schema whose required members never end."""
+    """A schema whose required members never end, or are too many."""
 
 
 class Hints(msgspec.Struct, frozen=True):
@@ -63,9 +64,11 @@ class _Maker:
     def __init__(self, root: Any, hints: Hints) -> None:
         self._root = root
         self._hints = hints
+        self._values = 0
 
     def make(self, schema: Any, depth: int) -> Any:
-        if depth > _DEPTH:
+        self._values += 1
+        if depth > _DEPTH or self._values > _MOST_VALUES:
             raise SchemaTooDeep("schema nests without end")
         if not isinstance(schema, dict):
             return self._hints.word
@@ -117,7 +120,8 @@ class _Maker:
             value = max(value, schema["exclusiveMinimum"] + 1)
         if "exclusiveMaximum" in schema:
             value = min(value, schema["exclusiveMaximum"] - 1)
-        value = max(min(value, schema.get("maximum", value)), schema.get("minimum", value))
+        value = min(value, schema.get("maximum", value))
+        value = max(value, schema.get("minimum", value))
         step = schema.get("multipleOf")
         if step:
             value = -(-value // step) * step

@@ -80,8 +80,13 @@ class World:
         if knobs.status != 200:
             fault = Refused(knobs.status, "", code=knobs.code)
             return _refusal(face, fault, entry.request_id, knobs)
-        ask = self._read(face, body, headers, knobs)
-        return _drawn(face, ask, entry.request_id)
+        try:
+            ask = self._read(face, body, headers, knobs)
+            return _drawn(face, ask, entry.request_id)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            # The checks name what clients get wrong in practice. A member of a type that
+            # makes no sense fails where it is read, and is no less the client's fault.
+            raise Refused(400, "A member of the request has the wrong type.") from None
 
     def _read(self, face: Face, body: Any, headers: Mapping[str, str], knobs: Knobs) -> Ask:
         if face.dialect == "messages":
