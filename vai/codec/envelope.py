@@ -32,7 +32,7 @@ class Envelope(msgspec.Struct, frozen=True):
     Attributes:
         model: as the client wrote it, prefix or alias included.
         stream: whether the answer is an event stream; absent or null is False.
-        max_tokens: at least 1; None when absent or null.
+        max_tokens: at least 0; None when absent or null.
         provider_keys: the caller's own credentials by the provider name they gave.
             Secrets: no text form of an envelope shows them.
         vai_fields: which of `VAI_FIELDS` are present, in that order.
@@ -151,8 +151,8 @@ def _optional(value: dict[str, Any], name: str, kind: type[T], words: str) -> T 
 
 def _max_tokens(value: dict[str, Any]) -> int | None:
     found = _optional(value, "max_tokens", int, "an integer")
-    if found is not None and found < 1:
-        raise _refusal("max_tokens", "must be at least 1")
+    if found is not None and found < 0:  # 0 is legal: it warms the provider's cache
+        raise _refusal("max_tokens", "must be at least 0")
     return found
 
 

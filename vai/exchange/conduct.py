@@ -200,7 +200,7 @@ class Exchange(Generic[T]):
         status, headers = reply.status, reply.headers
         if status >= 400:
             self._was_rejected = True
-            body = await self._body(MAX_ERROR_BODY, cut=True)
+            body = await self._body(reply, MAX_ERROR_BODY, cut=True)
             return Answer(status, headers, False, lane.rejected(status, headers, body))
         if status >= 300:
             # Following one would send a credential where the settings did not say.
@@ -217,7 +217,7 @@ class Exchange(Generic[T]):
                 "The provider answered with something that is neither JSON nor an event stream",
                 code="upstream_content_type",
             )
-        first = lane.whole(await self._body(MAX_BODY))
+        first = lane.whole(await self._body(reply, MAX_BODY))
         self._was_answered = True
         return Answer(status, headers, False, first)
 
@@ -229,14 +229,16 @@ class Exchange(Generic[T]):
         Raises:
             UpstreamFault: the stream failed; what came before has been returned.
         """
-        lane = self._lane
+        lane, reply = self._lane, self._reply
+        if reply is None:
+            raise RuntimeError("an exchange is read after it has been opened")
         while True:
             if lane.fault is not None:
                 raise lane.fault
             if lane.done:
                 self._was_answered = True
                 return None
-            data = await self._piece()
+            data = await self._piece(reply)
             batch = lane.feed(data) if data else lane.end()
             if self._first_token is None and lane.started:
                 self._first_token = self.elapsed
@@ -260,9 +262,8 @@ class Exchange(Generic[T]):
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
 
-    async def _piece(self) -> bytes:
+    async def _piece(self, reply: UpstreamReply) -> bytes:
         """One read of the upstream, under the timer of the phase it is in."""
-        assert self._reply is not None
         now = self._clock()
         if self._lane.started:
             limit, code = now + self._timers.inter_chunk, "inter_chunk_timeout"
@@ -271,17 +272,16 @@ class Exchange(Generic[T]):
         if limit > self._total_at:
             limit, code = self._total_at, "total_timeout"
         try:
-            return await self._reply.read(limit)
+            return await reply.read(limit)
         except UpstreamTimeout as exc:
             raise UpstreamTimeout(_WAITED[code], code=code) from exc
 
-    async def _body(self, limit: int, *, cut: bool = False) -> bytes:
+    async def _body(self, reply: UpstreamReply, limit: int, *, cut: bool = False) -> bytes:
         """The body of an answer that is not streamed, at most `limit` bytes of it."""
-        assert self._reply is not None
         pieces: list[bytes] = []
         size = 0
         try:
-            while piece := await self._reply.read(self._total_at):
+            while piece := await reply.read(self._total_at):
                 pieces.append(piece)
                 size += len(piece)
                 if size > limit:

@@ -66,6 +66,7 @@ class Verbatim:
     def feed(self, data: bytes) -> bytes | None:
         frames = self._splitter.feed(data)
         if not frames:
+            self.fault = self._splitter.fault
             return None
         self._forwarded += len(frames)
         self._frames += frames.count(b"\ndata:")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
-from sanic.response import empty
+from sanic.response import BaseHTTPResponse, empty
 
 __all__ = ["attach"]
 
@@ -48,7 +48,6 @@ def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
         return
     allowed = frozenset(origins)
 
-    @app.on_request
     async def preflight(request: Request) -> HTTPResponse | None:
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
@@ -62,13 +61,15 @@ def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
             response.headers["access-control-max-age"] = _MAX_AGE
         return response
 
-    @app.on_response
-    async def mark(request: Request, response: HTTPResponse) -> None:
+    async def mark(request: Any, response: BaseHTTPResponse) -> None:
         response.headers["vary"] = "Origin"
         origin = _allowed(request, allowed)
         if origin is not None:
             response.headers["access-control-allow-origin"] = origin
             response.headers["access-control-expose-headers"] = _EXPOSED
+
+    app.register_middleware(preflight, "request")
+    app.register_middleware(mark, "response")
 
 
 def _allowed(request: Request, allowed: frozenset[str]) -> str | None:

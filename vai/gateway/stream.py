@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
-from sanic import Request
-from sanic.response import BaseHTTPResponse, ResponseStream
+from sanic import HTTPResponse, Request
 
 from vai.codec.sse import PING
 from vai.exchange.ports import Clock
@@ -40,7 +40,7 @@ class EventStream:
         self._ping_every = ping
         self._stall = stall
         self._clock = clock
-        self._response: BaseHTTPResponse | ResponseStream | None = None
+        self._response: HTTPResponse | None = None
         self._turn = asyncio.Lock()
         self._sending_since: float | None = None
         self._last = clock()
@@ -68,7 +68,7 @@ class EventStream:
         """All has been sent."""
         async with self._turn:
             if self._response is not None:
-                await self._response.eof()
+                await self._response.send(end_stream=True)
 
     def close(self) -> None:
         """Stop the timer. Whoever is gone needs no ping."""
@@ -78,14 +78,12 @@ class EventStream:
 
     async def _write(self, frames: bytes) -> None:
         if self._response is None:
-            self._response = await self._request.respond(
+            response = HTTPResponse(
                 content_type="text/event-stream; charset=utf-8",
-                headers={
-                    "cache-control": "no-cache",
-                    "x-accel-buffering": "no",
-                    **self._headers,
-                },
+                headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
             )
+            await self._request.respond(response)
+            self._response = response
         await self._response.send(frames)
 
     def _tick(self) -> None:
@@ -94,7 +92,8 @@ class EventStream:
             due = self._sending_since + self._stall
             if now >= due:
                 # The handler waits in a send; losing the connection cancels it there.
-                self._request.transport.abort()
+                transport: Any = self._request.transport  # uvloop's is no asyncio.WriteTransport
+                transport.abort()
                 return
         else:
             due = self._last + self._ping_every

@@ -13,7 +13,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.codec import envelope as envelopes
-from vai.errors import InternalError, VaiError
+from vai.errors import InternalError, InvalidRequest, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
@@ -54,7 +54,27 @@ async def create_message(request: Request) -> HTTPResponse | None:
 
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
+    lane, exchange = _prepare(service, call, request)
+    with exchange:
+        if lane.streaming:
+            return await _stream(service, call, request, lane, exchange)
+        return _whole(call, lane, await exchange.open(), exchange.elapsed)
+
+
+def _prepare(
+    service: Service, call: Call, request: Request
+) -> tuple[GatewayLane, Exchange[bytes]]:
+    """Everything that can be decided before anyone is asked.
+
+    A function of its own so that the parsed body does not live as long as the stream.
+    """
     call.identity = service.keyring.identify(request.headers)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise InvalidRequest(
+            "Content-Encoding: expected an uncompressed body",
+            param="content-encoding",
+            status=415,
+        )
     envelope = envelopes.read(request.body)
     call.stream = envelope.stream
     call.route = resolve(envelope.model, service.providers.rows, service.settings.aliases)
@@ -69,15 +89,12 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
         destination.upstream,
         service.admission,
         principal=call.identity.user_id,
-        reserve=estimate.input_tokens(len(request.body)) + (envelope.max_tokens or 0),
+        reserve=estimate.input_tokens(envelope.size) + (envelope.max_tokens or 0),
         timers=service.timers,
         clock=monotonic,
         settled=call.settled,
     )
-    with exchange:
-        if lane.streaming:
-            return await _stream(service, call, request, lane, exchange)
-        return _whole(call, lane, await exchange.open(), exchange.elapsed)
+    return lane, exchange
 
 
 def _whole(

@@ -1,0 +1,134 @@
+"""The ports of an exchange as a script: what the upstream says, and when it says nothing.
+
+Real sockets are under the transport's own tests and the end-to-end ones; here it is the
+conductor that is tested, by the thousand, with a clock that moves when it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from vai.errors import UpstreamBroken, UpstreamTimeout
+from vai.exchange.conduct import Exchange, Lane, Settlement
+from vai.exchange.ports import Timers
+from vai.types.message import Usage
+from vai.types.provider import WireRequest
+
+JSON = {"content-type": "application/json"}
+SSE = {"content-type": "text/event-stream"}
+
+CUT = object()
+"""In a script: the connection breaks here."""
+SILENCE = object()
+"""In a script: nothing comes until the deadline."""
+FOREVER = object()
+"""In a script: a wait that only a cancellation ends."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Reply:
+    def __init__(self, clock: Clock, status: int, headers: Mapping[str, str], script: list) -> None:
+        self.status = status
+        self.headers = headers
+        self.closed = 0
+        self._clock = clock
+        self._script = script
+
+    async def read(self, until: float, /) -> bytes:
+        step = self._script.pop(0) if self._script else b""
+        if step is CUT:
+            raise UpstreamBroken("cut", code="upstream_reset")
+        if step is SILENCE:
+            self._clock.now = until
+            raise UpstreamTimeout("nothing came", code="read_timeout")
+        if step is FOREVER:
+            await asyncio.Event().wait()
+        if isinstance(step, float):
+            self._clock.now += step
+            return await self.read(until)
+        return step
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Upstream:
+    def __init__(self, clock: Clock, status: int, headers: Mapping[str, str], script: list) -> None:
+        self.reply = Reply(clock, status, headers, script)
+        self.sent: list[WireRequest] = []
+        self.deadlines: tuple[float, float] = (0, 0)
+
+    async def send(
+        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    ) -> Reply:
+        self.sent.append(request)
+        self.deadlines = (connect_until, headers_until)
+        await asyncio.sleep(0)
+        return self.reply
+
+
+class Admission:
+    def __init__(self) -> None:
+        self.running = 0
+        self.charged: list[Usage] = []
+
+    async def admit(self, principal: str, tokens: int, /) -> Admission:
+        self.running += 1
+        return self
+
+    def settle(self, usage: Usage, /) -> None:
+        self.running -= 1
+        self.charged.append(usage)
+
+
+class Rig:
+    """An exchange and everything it touched."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        script: list,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] = SSE,
+        timers: Timers | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.upstream = Upstream(self.clock, status, headers, list(script))
+        self.admission = Admission()
+        self.settlements: list[Settlement] = []
+        self.exchange = Exchange(
+            lane,
+            self.upstream,
+            self.admission,
+            principal="someone",
+            reserve=100,
+            timers=timers or Timers(),
+            clock=self.clock,
+            settled=self.settlements.append,
+        )
+
+    async def run(self) -> list:
+        """All batches; whatever is raised comes out."""
+        batches = []
+        with self.exchange as exchange:
+            answer = await exchange.open()
+            batches.append(answer.first)
+            if answer.streaming:
+                while (batch := await exchange.read()) is not None:
+                    batches.append(batch)
+        return batches
+
+    def assert_settled_once(self) -> Settlement:
+        assert len(self.settlements) == 1
+        assert self.admission.running == 0
+        assert len(self.admission.charged) <= 1
+        return self.settlements[0]

@@ -1,0 +1,226 @@
+"""The conductor: one answer or one error, one settlement, whatever the upstream does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Rig
+from vai.codec.events import encode
+from vai.errors import InvalidRequest, UpstreamBroken, UpstreamRejected, UpstreamTimeout
+from vai.exchange.ports import Timers
+from vai.exchange.translated import Translated
+from vai.exchange.verbatim import Verbatim
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
+from vai.types.provider import WireRequest
+from vai.types.render import message_to_wire
+
+STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
+TIMERS = Timers(connect=1, headers=2, first_token=3, inter_chunk=4, total=20)
+ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello there"}]}
+
+
+def translated(provider: str, *, stream: bool = True) -> Translated[bytes]:
+    ask = parse.request({**ASK, "stream": stream})
+    adapter = make_adapter(ROWS[provider], "x1")
+    return Translated(
+        adapter, ask, events=encode, message=lambda found: orjson.dumps(message_to_wire(found))
+    )
+
+
+def verbatim(*, stream: bool = True, edited: bool = False) -> Verbatim:
+    wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK))
+    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited)
+
+
+def fixture(name: str) -> bytes:
+    return (STREAMS / name).read_bytes()
+
+
+LANES = {
+    "translated": (lambda: translated("openai"), "openai-parallel.sse"),
+    "reasoning": (lambda: translated("groq"), "groq-reasoning-call.sse"),
+    "adapted": (lambda: translated("anthropic"), "anthropic-tools.sse"),
+    "pure": (verbatim, "anthropic-tools.sse"),
+    "edited": (lambda: verbatim(edited=True), "anthropic-text.sse"),
+}
+
+
+@pytest.mark.parametrize("name", LANES)
+async def test_a_stream_is_relayed_and_settled(name: str) -> None:
+    make, stream = LANES[name]
+    rig = Rig(make(), [fixture(stream)])
+    batches = await rig.run()
+    assert b"".join(batches).rstrip().endswith(b'{"type":"message_stop"}')
+    settlement = rig.assert_settled_once()
+    assert settlement.outcome == "completed"
+    assert not settlement.estimated
+    assert settlement.usage.output_tokens is not None
+    assert settlement.first_token is not None
+
+
+async def test_pure_dialect_is_byte_identical_for_any_chop() -> None:
+    data = fixture("anthropic-tools.sse")
+    for size in (1, 2, 3, 7, 64, 1000):
+        rig = Rig(verbatim(), [data[i : i + size] for i in range(0, len(data), size)])
+        assert b"".join(await rig.run()) == data
+
+
+@pytest.mark.parametrize("name", LANES)
+async def test_cut_at_every_offset_is_one_fault_and_one_settlement(name: str) -> None:
+    make, stream = LANES[name]
+    data = fixture(stream)
+    whole = b"".join(await Rig(make(), [data]).run())
+    faults = 0
+    for offset in range(len(data)):
+        # A clean close and a broken connection, in turn.
+        ending = [CUT] if offset % 2 else []
+        rig = Rig(make(), [data[:offset], *ending] if offset else ending)
+        try:
+            sent = b"".join(await rig.run())
+        except UpstreamBroken:
+            faults += 1
+            assert rig.assert_settled_once().outcome == "upstream_failed"
+        else:
+            settlement = rig.assert_settled_once()
+            assert settlement.outcome == "completed"
+            # Cut between the finish and the usage chunk: complete, and what it used is a guess.
+            assert sent == whole or settlement.estimated
+            assert sent.endswith(b'{"type":"message_stop"}\n\n') or sent == whole
+        assert rig.upstream.reply.closed == 1
+    assert faults > len(data) * 0.9
+
+
+async def test_frames_that_were_cut_are_never_passed_on() -> None:
+    data = fixture("anthropic-text.sse")
+    offset = data.index(b"content_block_delta") + 30
+    rig = Rig(verbatim(), [data[:offset]])
+    got = []
+    with pytest.raises(UpstreamBroken), rig.exchange as exchange:
+        answer = await exchange.open()
+        got.append(answer.first)
+        await exchange.read()
+    assert b"".join(got).endswith(b"\n\n")
+    assert data.startswith(b"".join(got))
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "seconds"),
+    [
+        ([SILENCE], "first_token_timeout", 3),
+        ([b": ping\n\n", SILENCE], "first_token_timeout", 3),
+        (["START", SILENCE], "inter_chunk_timeout", 4),
+        (["START", *[3.5, "DELTA"] * 5, SILENCE], "total_timeout", 20),
+    ],
+)
+async def test_each_timer_has_its_own_code(script: list, code: str, seconds: float) -> None:
+    data = fixture("anthropic-text.sse")
+    head = data.index(b"event: content_block_delta")
+    delta = data[head : data.index(b"\n\n", head) + 2]
+    filled = [{"START": data[:head], "DELTA": delta}.get(step, step) for step in script]
+    rig = Rig(verbatim(), filled, timers=TIMERS)
+    with pytest.raises(UpstreamTimeout) as caught:
+        await rig.run()
+    assert caught.value.code == code
+    assert caught.value.status == 504
+    assert rig.clock.now - 1000 == pytest.approx(seconds)
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+async def test_a_json_answer_may_think_until_total() -> None:
+    body = fixture("openai-text.json")
+    rig = Rig(translated("openai", stream=False), [body], headers=JSON, timers=TIMERS)
+    await rig.run()
+    assert rig.upstream.deadlines == (1001, 1020)
+    slow = Rig(translated("openai", stream=False), [SILENCE], headers=JSON, timers=TIMERS)
+    with pytest.raises(UpstreamTimeout) as caught:
+        await slow.run()
+    assert caught.value.code == "total_timeout"
+
+
+async def test_a_rejection_is_mapped_in_one_lane_and_passed_on_in_the_other() -> None:
+    body = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+    passed = Rig(verbatim(), [body], status=529, headers=JSON)
+    assert await passed.run() == [body]
+    assert passed.assert_settled_once().outcome == "rejected"
+    mapped = Rig(translated("anthropic"), [body], status=529, headers=JSON)
+    with pytest.raises(UpstreamRejected) as caught:
+        await mapped.run()
+    assert (caught.value.type, caught.value.status) == ("overloaded_error", 503)
+    settlement = mapped.assert_settled_once()
+    assert settlement.outcome == "rejected"
+    assert settlement.usage.output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "code"),
+    [
+        (302, {"location": "https://elsewhere.test"}, "upstream_redirect"),
+        (200, {"content-type": "text/html"}, "upstream_content_type"),
+        (200, {}, "upstream_content_type"),
+        (204, {}, "upstream_content_type"),
+    ],
+)
+async def test_what_is_no_answer_is_broken(status: int, headers: dict, code: str) -> None:
+    rig = Rig(verbatim(), [b"<html>"], status=status, headers=headers)
+    with pytest.raises(UpstreamBroken) as caught:
+        await rig.run()
+    assert caught.value.code == code
+    assert "html" not in caught.value.message
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+async def test_usage_that_never_came_is_estimated_not_zero() -> None:
+    data = fixture("openai-text.sse")
+    lines = [part for part in data.split(b"\n\n") if b'"usage":{' not in part]
+    rig = Rig(translated("openai"), [b"\n\n".join(lines)])
+    await rig.run()
+    settlement = rig.assert_settled_once()
+    assert settlement.estimated
+    assert settlement.usage.input_tokens
+    assert settlement.usage.output_tokens
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_caller_who_leaves_at_any_await_is_settled_once(steps: int) -> None:
+    data = fixture("anthropic-text.sse")
+    head = data.index(b"event: content_block_delta")
+    rig = Rig(verbatim(), [data[:head], FOREVER])
+    task = asyncio.create_task(rig.run())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if steps == 0:  # it never ran
+        assert not rig.settlements
+        return
+    assert rig.assert_settled_once().outcome == "client_left"
+    assert rig.upstream.reply.closed == (1 if steps > 1 else 0)
+
+
+async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
+    ask = parse.request({**ASK, "messages": [{"role": "user", "content": [{"type": "video",
+        "source": {"type": "base64", "media_type": "video/mp4", "data": "AA=="}}]}]})
+    with pytest.raises(InvalidRequest):
+        Translated(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
+
+
+async def test_a_defect_of_ours_is_settled_too() -> None:
+    rig = Rig(verbatim(), [fixture("anthropic-text.sse")])
+    with pytest.raises(ZeroDivisionError), rig.exchange as exchange:
+        await exchange.open()
+        raise ZeroDivisionError
+    assert rig.assert_settled_once().outcome == "failed"
+
+
+async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() -> None:
+    data = fixture("anthropic-fault-error.sse")
+    rig = Rig(verbatim(), [data])
+    sent = b"".join(await rig.run())
+    assert sent.count(b"event: error") == 1
+    assert rig.assert_settled_once().outcome == "upstream_failed"

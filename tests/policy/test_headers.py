@@ -1,0 +1,57 @@
+"""Which header fields cross the gateway."""
+
+from __future__ import annotations
+
+from vai.policy.headers import from_upstream, to_upstream
+
+
+def test_features_of_tomorrow_pass_and_private_fields_do_not() -> None:
+    passed = to_upstream(
+        [
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "a,b"),
+            ("anthropic-beta", "c"),
+            ("anthropic-something-new", "1"),
+            ("x-claude-code-session-id", "s"),
+            ("user-agent", "client/1"),
+            ("authorization", "Bearer secret"),
+            ("x-api-key", "secret"),
+            ("x-provider-key-anthropic", "secret"),
+            ("cookie", "secret"),
+            ("x-corp-token", "secret"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("host", "here"),
+            ("content-length", "3"),
+            ("accept-encoding", "gzip"),
+        ]
+    )
+    assert [name for name, _ in passed] == [
+        "anthropic-version",
+        "anthropic-beta",
+        "anthropic-beta",
+        "anthropic-something-new",
+        "x-claude-code-session-id",
+        "user-agent",
+    ]
+
+
+def test_what_comes_back() -> None:
+    headers = {
+        "request-id": "req_1",
+        "anthropic-ratelimit-requests-limit": "5",
+        "retry-after": "3",
+        "x-should-retry": "true",
+        "set-cookie": "a=b",
+        "connection": "close",
+        "transfer-encoding": "chunked",
+        "content-length": "5",
+        "content-encoding": "gzip",
+        "access-control-allow-origin": "*",
+        "x-request-id": "theirs",
+    }
+    assert dict(from_upstream(headers)).keys() == {
+        "request-id",
+        "anthropic-ratelimit-requests-limit",
+        "retry-after",
+        "x-should-retry",
+    }
