@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import canary
@@ -154,3 +155,36 @@ def test_provider_states():
 )
 def test_the_address_is_one_a_client_can_use(host, tls, expected):
     assert url(Settings(host=host, tls=tls)) == expected
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("option", ["--single-process", "--workers=2"])
+def test_serve_runs_from_anywhere_until_it_is_told_to_stop(tmp_path, unused_port, option):
+    log = canary.register(tmp_path / "log")
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VAI_AUTH__MODE": "none"}
+    command = [sys.executable, "-m", "vai.cli", "serve", f"--port={unused_port}", option]
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 40
+        while not _is_healthy(unused_port):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0, log.read_text()
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    assert f"http://127.0.0.1:{unused_port}" in log.read_text()
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False, timeout=1)
+    except httpx.TransportError:
+        return False
+    return answer.json()["status"] == "healthy"

@@ -60,7 +60,7 @@ def serve(
     _use({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
     settings = _settings()
     _show(settings)
-    command = [sys.executable, "-m", "sanic", "vai.gateway.app:create_app", "--factory"]
+    command = [sys.executable, "-m", "sanic", "vai.cli.target:app"]
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
     command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
     if settings.tls.enabled:
