@@ -1,0 +1,100 @@
+"""One simulator and a few gateways, shared by all end-to-end tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.canary import KEY, PROVIDER_KEY
+from tests.e2e.rig import Gateway, Simulated, running
+from vai.simulator.process import start
+
+BEYOND_KEY = KEY + "-of-bob"
+LISTED = "https://a.example"
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulated]:
+    with start() as process:
+        simulated = Simulated(process.url)
+        yield simulated
+        simulated.close()
+
+
+def lent_key(provider: str) -> str:
+    """The key that the settings hold for a provider."""
+    return f"{PROVIDER_KEY}-lent-{provider}"
+
+
+def _providers(simulator: Simulated) -> dict[str, Any]:
+    from tests.e2e.rig import FACES
+
+    return {
+        name: {"api_key": lent_key(name), "base_url": simulator.base_url(name)} for name in FACES
+    }
+
+
+@pytest.fixture(scope="session")
+def gateway(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Keys wanted, provider keys lent, two workers."""
+    settings = {
+        "max_request_body_bytes": 1_000_000,
+        "auth": {
+            "mode": "api_key",
+            "api_keys": {
+                "alice": {"key": KEY, "name": "alice"},
+                "bob": {"key": BEYOND_KEY, "name": "bob"},
+            },
+        },
+        "providers": _providers(simulator),
+        "aliases": {"fast": "groq/openai/gpt-oss-20b", "smart": "anthropic/claude-alias-1"},
+        "defaults": {"max_tokens": 321},
+        "cors": {"allowed_origins": [LISTED]},
+    }
+    with running(settings, tmp_path_factory.mktemp("api_key")) as running_gateway:
+        yield running_gateway
+
+
+@pytest.fixture(scope="session")
+def passthrough(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Callers pay: there are keys in the settings and in the environment all the same."""
+    providers = _providers(simulator)
+    del providers["groq"]["api_key"]
+    settings = {
+        "auth": {"mode": "passthrough", "api_keys": {"alice": {"key": KEY}}},
+        "providers": providers,
+    }
+    environ = {"GROQ_API_KEY": lent_key("groq"), "ANTHROPIC_API_KEY": lent_key("anthropic")}
+    folder = tmp_path_factory.mktemp("passthrough")
+    with running(settings, folder, environ=environ) as running_gateway:
+        yield running_gateway
+
+
+@pytest.fixture(scope="session")
+def open_gateway(
+    simulator: Simulated, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """Everybody may call; one provider has a key, the others are simulated."""
+    settings = {
+        "auth": {"mode": "none"},
+        "simulate": True,
+        "providers": {"openai": _providers(simulator)["openai"]},
+        "cors": {"allowed_origins": ["*"]},
+    }
+    folder = tmp_path_factory.mktemp("none")
+    environ = {"VAI_SIMULATOR_URL": simulator.url}
+    with running(settings, folder, environ=environ) as running_gateway:
+        yield running_gateway
+
+
+@pytest.fixture(scope="session")
+def single(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One process alone; no key for groq and nothing simulated."""
+    providers = _providers(simulator)
+    del providers["groq"]
+    settings = {"auth": {"mode": "none"}, "providers": providers}
+    folder = tmp_path_factory.mktemp("single")
+    with running(settings, folder, "--single-process") as running_gateway:
+        yield running_gateway
