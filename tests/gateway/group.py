@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A free port outside the range from which outgoing connections get theirs."""
+    while True:
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", random.randint(10000, 30000)))  # noqa: S311 - a port
+            return int(sock.getsockname()[1])
 
 
 class Group:
@@ -68,6 +71,7 @@ class Group:
 
     def ready(self, workers: int = 2, seconds: float = 20) -> dict[int, str]:
         def up() -> dict[int, str] | None:
+            assert self.process.poll() is None, self.log()
             rows = self.board()
             pids = {row["pid"]: row["state"] for row in rows["rows"]}
             serving = list(pids.values()).count("SERVING") == workers == len(pids)

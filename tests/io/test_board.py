@@ -101,7 +101,7 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            f"from vai.io.board import *; from pathlib import Path; Board.create(Path({str(dead)!r}))",
+            f"import vai.io.board as b, pathlib; b.Board.create(pathlib.Path({str(dead)!r}))",
         ],
         check=True,
     )

@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -166,14 +167,18 @@ class Board:
         me = myself()
         if path is None:
             sweep(directory())
-            path = directory() / f"vai-{os.getuid()}-{me.pid}.board"
+            path = directory() / f"vai-{os.getuid()}-{me.pid}-{secrets.token_hex(4)}.board"
         offsets, size = _arrange(sections or {})
         fd = _open_locked(path)
         try:
             previous = _read_owner(fd)
-            if previous is not None and previous != me and is_alive(previous):
-                raise BoardError(f"{path} belongs to the running process {previous.pid}")
-            os.ftruncate(fd, 0)
+            if previous is not None:
+                if is_alive(previous):
+                    raise BoardError(f"{path} belongs to the running process {previous.pid}")
+                # Never truncated: whoever still maps the old file would be killed for it.
+                path.unlink()
+                os.close(fd)
+                fd = _open_locked(path)
             os.ftruncate(fd, size)
             board = cls(path, fd, owner=True)
             board._write_header(me, size, offsets)

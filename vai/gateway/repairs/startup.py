@@ -42,6 +42,7 @@ EXIT_GAVE_UP = 3
 _EARLY_END = "__TERMINATE_EARLY__"
 _END = (None, "__TERMINATE__")
 _REMIND = 1.0
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Ending:
@@ -140,7 +141,7 @@ def _do_not_join(_: WorkerManager) -> None:
 
 def _cleanup(self: Any) -> None:
     deadline = time.monotonic() + _Ending.patience
-    remind = 0.0
+    remind = time.monotonic() + _REMIND
     while (children := _children()) and (now := time.monotonic()) < deadline:
         if now > remind:
             # One that was just starting missed the first signal; the others ignore this.
@@ -172,14 +173,18 @@ def _setup_system_signals(
     under_main = "SANIC_WORKER_NAME" in os.environ
 
     def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        # Blocked meanwhile: removing a handler puts the default in its place, and a second
+        # signal that came just then would end the worker with all its streams.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        for number in _STOPPING:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         if under_main:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         app.stop(terminate=False)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPPING:
         loop.add_signal_handler(number, stop)
 
 
