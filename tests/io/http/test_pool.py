@@ -29,7 +29,7 @@ from vai.errors import UpstreamTimeout, UpstreamUnreachable
 from vai.io.http.pool import PoolLimits
 from vai.io.http.transport import VaiTransport
 
-CANCELS = int(os.environ.get("VAI_CHURN_CANCELS", "5000"))
+CANCELS = int(os.environ.get("CHURN_CANCELS", "5000"))
 """How many cancelled requests the churn makes; 50,000 for a long run."""
 
 
