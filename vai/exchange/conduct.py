@@ -79,6 +79,10 @@ class Lane(Protocol[T_co]):
         """The upstream request."""
         ...
 
+    def reads(self, media_type: str) -> bool:
+        """Whether a streamed answer may be a body of this media type."""
+        ...
+
     def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T_co:
         """An answer with an error status: the same for the caller, or the fault, raised."""
         ...
@@ -206,7 +210,7 @@ class Exchange(Generic[T]):
             # Following one would send a credential where the settings did not say.
             raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if lane.streaming and kind == "text/event-stream":
+        if lane.streaming and lane.reads(kind):
             self._first_token_at = self._clock() + self._timers.first_token
             first = await self.read()
             if first is None:

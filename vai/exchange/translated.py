@@ -71,6 +71,10 @@ class Translated(Generic[T]):
     def request(self) -> WireRequest:
         return self._wire
 
+    def reads(self, media_type: str) -> bool:
+        # Some compatible servers answer a streamed request with one JSON body.
+        return media_type in ("text/event-stream", "application/json")
+
     def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         raise self._adapter.error(status, headers, body)
 

@@ -55,6 +55,9 @@ class Verbatim:
     def request(self) -> WireRequest:
         return self._wire
 
+    def reads(self, media_type: str) -> bool:
+        return media_type == "text/event-stream"
+
     def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
         # Clients match the wording of these bodies, so not a byte is changed.
         return body

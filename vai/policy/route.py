@@ -46,7 +46,7 @@ def resolve(
     bare = requested in aliases or "/" not in requested
     provider, slash, model = aliases.get(requested, requested).partition("/")
     if not slash:
-        return _bare(requested, provider, rows)
+        return _bare(provider, rows)
     if not provider or not model:
         raise InvalidRequest(_FORM, param="model")
     row = rows.get(provider)
@@ -58,7 +58,7 @@ def resolve(
     return _route(row, model, bare=bare)
 
 
-def _bare(requested: str, model: str, rows: Mapping[str, ProviderRow]) -> Route:
+def _bare(model: str, rows: Mapping[str, ProviderRow]) -> Route:
     for row in rows.values():
         if model.startswith(row.bare_prefixes):
             return _route(row, model, bare=True)

@@ -1,0 +1,18 @@
+"""Admission for a caller who answers for nobody but itself: in process, nothing is shared."""
+
+from __future__ import annotations
+
+from vai.types.message import Usage
+
+__all__ = ["Unlimited"]
+
+
+class Unlimited:
+    """Admits everything, charges nobody."""
+
+    async def admit(self, principal: str, tokens: int, /) -> Unlimited:
+        """A place; there is always one."""
+        return self
+
+    def settle(self, usage: Usage, /) -> None:
+        """Nothing was reserved."""
