@@ -7,7 +7,6 @@ COPY requirements/server.txt requirements/server.txt
 RUN /opt/vai/bin/pip install --no-deps --require-hashes -r requirements/server.txt
 COPY pyproject.toml README.md LICENSE settings.toml ./
 COPY vai vai
-COPY sdk sdk
 RUN /opt/vai/bin/pip install --no-deps .
 
 FROM python:3.11-slim

@@ -114,6 +114,19 @@ def test_the_image_copies_what_exists_and_fetches_nothing():
                 assert source in allowed
 
 
+def test_the_image_gets_every_package_of_the_wheel():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    wanted = {
+        package.partition("/")[0]
+        for package in tool["targets"]["wheel"]["packages"]
+        if (ROOT / package).is_dir()
+    }
+    copied = {
+        source for name, words in instructions() if name == "COPY" for source in words.split()
+    }
+    assert wanted <= copied
+
+
 def test_the_image_installs_from_hashes_and_says_how_it_is():
     text = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes -r requirements/server.txt" in text
