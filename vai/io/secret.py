@@ -1,3 +1,0 @@
-"""The old home of `vai.secret.Secret`."""
-
-from vai.secret import Secret as Secret
