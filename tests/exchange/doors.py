@@ -56,6 +56,9 @@ class Reply:
             return await self.read(until)
         return step
 
+    def finish(self) -> None:
+        self.closed += 1
+
     def close(self) -> None:
         self.closed += 1
 

@@ -169,7 +169,10 @@ class Exchange(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         if self._reply is not None:
-            self._reply.close()
+            if error is None and self._was_answered:
+                self._reply.finish()
+            else:
+                self._reply.close()
         usage, estimated = self._used()
         if self._lease is not None:
             self._lease.settle(usage)

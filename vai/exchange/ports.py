@@ -58,6 +58,10 @@ class UpstreamReply(Protocol):
         """
         ...
 
+    def finish(self) -> None:
+        """Done with it: its content says that it is complete. The connection may be kept."""
+        ...
+
     def close(self) -> None:
         """Done with it. Unless the body was read to its end, this drops the connection now."""
         ...

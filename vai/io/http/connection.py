@@ -24,7 +24,7 @@ import httptools
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.io.http.failures import broken, timeout, unreachable
 
-__all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "Connection"]
+__all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "Connection"]
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of status line and headers, interim answers included; also of any run of bytes that
@@ -33,6 +33,9 @@ carries no content (trailers, chunk extensions)."""
 BUFFER_LIMIT: Final = 64 * 1024
 """Bytes of unread body above which the socket is not read. One read of the loop (256 KiB
 under uvloop) can go beyond it."""
+
+LEFTOVER_LIMIT: Final = 4 * 1024
+"""Bytes of body that may follow behind what its reader took for the end."""
 
 # What the kernel takes for a reader that has paused. Left to itself it grows to 6 MB a
 # connection; this is still 5 MB/s at a round trip of 100 ms.
@@ -64,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_head_size",
         "_keep",
         "_loop",
+        "_on_complete",
         "_on_lost",
         "_overhead",
         "_parser",
@@ -91,6 +95,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._on_lost: Callable[[Connection], None] | None = None
+        self._on_complete: Callable[[Connection], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -242,8 +247,18 @@ class Connection(asyncio.Protocol):
             self._overhead = 0
             if self._size > BUFFER_LIMIT and not self._paused and not self.complete:
                 self._pause()
-        if self.headed:
+        if self._on_complete is not None:
+            self._leftover(self._on_complete)
+        elif self.headed:
             self._wake()
+
+    def _leftover(self, on_complete: Callable[[Connection], None]) -> None:
+        """What came behind the end that the reader knows of."""
+        if self.complete:
+            self._on_complete = None
+            on_complete(self)
+        elif self._size > LEFTOVER_LIMIT:
+            self._lose(None)
 
     def _pause(self) -> None:
         if self._transport is not None and not self.closed:
@@ -342,6 +357,16 @@ class Connection(asyncio.Protocol):
             if not self.closed and self._transport is not None:
                 self._transport.resume_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def when_complete(self, on_complete: Callable[[Connection], None]) -> None:
+        """The reader is done, the framing is not: call `on_complete` when it is.
+
+        Meant for the last chunk of a stream whose last event has been read. If more than
+        `LEFTOVER_LIMIT` follows, the connection is lost instead.
+        """
+        self._parts.clear()
+        self._size = 0
+        self._on_complete = on_complete
 
     def wait(self, until: float) -> asyncio.Future[None]:
         """A future that is done when something has changed.

@@ -26,6 +26,10 @@ from vai.io.http.tls import ClientContext
 __all__ = ["Pool", "PoolLimits", "PoolStats"]
 
 
+LINGER = 1.0
+"""Seconds that the end of an answer may come behind its last event."""
+
+
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of a pool, per origin."""
 
@@ -109,6 +113,24 @@ class Pool:
             self._tls.remember(self._origin.host, connection.tls_session())
         connection.rest()
         self._hand_over(connection)
+
+    def linger(self, connection: Connection) -> None:
+        """Give back a connection whose reader knows that the answer is complete.
+
+        The last chunk of an event stream often comes one packet behind the last event.
+        Dropping the connection for it would cost the next request a TLS handshake, so it
+        is given `LINGER` seconds to come.
+        """
+        if connection.complete or connection.closed or self._closed:
+            self.release(connection)
+            return
+        timer = self._loop.call_later(LINGER, connection.abort)
+
+        def end(connection: Connection) -> None:
+            timer.cancel()
+            self.release(connection)
+
+        connection.when_complete(end)
 
     def _hand_over(self, connection: Connection) -> None:
         if connection.closed:

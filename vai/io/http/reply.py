@@ -75,6 +75,12 @@ class Reply:
             self.close()
         return data
 
+    def finish(self) -> None:
+        """Done with it, and the answer says that it is complete: keep the connection if so."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.linger(connection)
+
     def close(self) -> None:
         """Give the connection back if the answer is complete, else drop it now."""
         connection, self._connection = self._connection, None

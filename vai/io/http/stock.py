@@ -148,6 +148,10 @@ class StockReply:
         self.close()
         raise fault
 
+    def finish(self) -> None:
+        """Drop the connection: behind a proxy each exchange has its own."""
+        self.close()
+
     def close(self) -> None:
         """Drop the connection."""
         if self._closed:
