@@ -23,7 +23,7 @@ def free_port() -> int:
     """A free port outside the range from which outgoing connections get theirs."""
     while True:
         with socket.socket() as sock, suppress(OSError):
-            sock.bind(("127.0.0.1", random.randint(10000, 30000)))  # noqa: S311 - a port
+            sock.bind(("127.0.0.1", random.randint(10000, 30000)))
             return int(sock.getsockname()[1])
 
 

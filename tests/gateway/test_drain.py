@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -141,3 +142,17 @@ def test_keep_alive_connections_do_not_hold_up_the_end() -> None:
         assert split(idle.recv(4096))[0] == 200
         running.process.send_signal(signal.SIGTERM)
         assert running.wait(3) == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_drains_like_one_to_main(number: signal.Signals) -> None:
+    # A terminal sends SIGINT so, a service manager SIGTERM; main then signals the workers too.
+    with group("--workers=2", grace=5) as running:
+        running.ready()
+        socks = _streams(running, 10, events=20)
+        os.killpg(running.process.pid, number)
+        time.sleep(0.3)
+        assert running.get("/")[0] == 503
+        assert sum(read_all(sock).count(b"data: end") for sock in socks) == 10
+        assert running.wait(5) == 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vai.errors import Overloaded
 from vai.io.board import State
+from vai.io.process import is_alive
 
 if TYPE_CHECKING:
     from sanic import Sanic
@@ -28,6 +29,7 @@ __all__ = ["TELL_TIME", "InFlight", "Slot", "attach"]
 TELL_TIME = 1.0  # seconds after the grace in which the rest is told and let go
 _FLUSH_TIME = 0.5  # seconds for answers already written to reach their sockets
 _POLL = 0.02
+_MAIN_REACTS = 0.1
 
 
 class Slot:
@@ -158,7 +160,7 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> N
     serving = app.ctx.serving
     member.enter(State.DRAINING)
     # Alone (single process) the worker is the group.
-    whole_group = member.row.number < 0 or member.board.draining
+    whole_group = member.row.number < 0 or await _group_ends(member)
     inflight.refusing = whole_group
     serving.last_requests()
     if not whole_group:
@@ -175,8 +177,16 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> N
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 
 
+async def _group_ends(member: Membership) -> bool:
+    """Whether main is going too. A signal to all processes may reach this one first."""
+    if not member.board.draining:
+        await asyncio.sleep(_MAIN_REACTS)
+    return member.board.draining
+
+
 def _others_accept(member: Membership) -> bool:
     accepting = (State.STARTING, State.SERVING, State.DRAINING)
     return any(
-        row.state in accepting and row.owner.pid != os.getpid() for row in member.board.taken()
+        row.state in accepting and row.owner.pid != os.getpid() and is_alive(row.owner)
+        for row in member.board.taken()
     )
