@@ -204,8 +204,22 @@ async def test_a_caller_who_leaves_at_any_await_is_settled_once(steps: int) -> N
 
 
 async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
-    ask = parse.request({**ASK, "messages": [{"role": "user", "content": [{"type": "video",
-        "source": {"type": "base64", "media_type": "video/mp4", "data": "AA=="}}]}]})
+    ask = parse.request(
+        {
+            **ASK,
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "video",
+                            "source": {"type": "base64", "media_type": "video/mp4", "data": "AA=="},
+                        }
+                    ],
+                }
+            ],
+        }
+    )
     with pytest.raises(InvalidRequest):
         Translated(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
 

@@ -60,7 +60,7 @@ class Call:
         self.settlement = settlement
 
     def log_line(self, duration: float) -> dict[str, Any]:
-        """The request's line in the log: names and figures, never content. `duration` in seconds."""
+        """The request's line in the log, names and figures only. `duration` is seconds."""
         line: dict[str, Any] = {
             "event": "request_complete",
             "request_id": self.request_id,

@@ -46,7 +46,8 @@ class Membership:
         self._me = myself()
         self._app = app
         self._hung_after = hung_after
-        self._born = self._asked = time.monotonic()
+        self._born = time.monotonic()
+        self._asked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, state: State) -> None:

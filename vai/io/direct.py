@@ -110,7 +110,9 @@ class Direct:
                 f"No key for provider {route.row.id}", code="provider_key_missing"
             )
         ask = msgspec.structs.replace(
-            ask, model=route.model, max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens
+            ask,
+            model=route.model,
+            max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
         )
         self._exchanges += 1
         adapter = make_adapter(route.row, f"direct{self._exchanges}")

@@ -119,4 +119,3 @@ def _pieces(lines: list[bytes], size: int) -> list[bytes]:
             piece = b""
         piece += line
     return [*pieces, piece] if piece else pieces
-

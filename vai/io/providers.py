@@ -137,4 +137,3 @@ class _SimulatedWay(_Way):
     async def aclose(self) -> None:
         await self._real.aclose()
         await super().aclose()
-

@@ -34,9 +34,7 @@ class Route(msgspec.Struct, frozen=True):
     dialect: Literal["vai", "upstream"]
 
 
-def resolve(
-    requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[str, str]
-) -> Route:
+def resolve(requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[str, str]) -> Route:
     """The route of a model name as the caller wrote it.
 
     Raises:

@@ -69,9 +69,7 @@ class UnknownDelta(Unknown, frozen=True, kw_only=True, tag="?"):
     """A delta of a type VAI does not know, kept whole."""
 
 
-Delta = (
-    TextDelta | InputJsonDelta | ThinkingDelta | SignatureDelta | CitationsDelta | UnknownDelta
-)
+Delta = TextDelta | InputJsonDelta | ThinkingDelta | SignatureDelta | CitationsDelta | UnknownDelta
 
 
 class MessageStart(Open, frozen=True, kw_only=True, tag="message_start"):

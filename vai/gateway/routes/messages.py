@@ -61,9 +61,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
         return _whole(call, lane, await exchange.open(), exchange.elapsed)
 
 
-def _prepare(
-    service: Service, call: Call, request: Request
-) -> tuple[GatewayLane, Exchange[bytes]]:
+def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLane, Exchange[bytes]]:
     """Everything that can be decided before anyone is asked.
 
     A function of its own so that the parsed body does not live as long as the stream.
@@ -81,9 +79,7 @@ def _prepare(
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
-    lane = choose_lane(
-        call.route, envelope, request, call.exchange_id, service.settings.defaults
-    )
+    lane = choose_lane(call.route, envelope, request, call.exchange_id, service.settings.defaults)
     exchange = Exchange(
         lane,
         destination.upstream,
@@ -97,9 +93,7 @@ def _prepare(
     return lane, exchange
 
 
-def _whole(
-    call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float
-) -> HTTPResponse:
+def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
@@ -123,7 +117,9 @@ async def _stream(
         if not answer.streaming and not events.started:
             return _whole(call, lane, answer, exchange.elapsed)
         call.status = 200
-        events.add_headers(headers_for(call, answer.headers if lane.verbatim else None, lane.dropped))
+        events.add_headers(
+            headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
+        )
         batch: bytes | None = answer.first
         while batch is not None:
             await events.send(batch)
