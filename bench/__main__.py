@@ -37,13 +37,15 @@ def main(argv: list[str] | None = None) -> int:
     # A file or a pipe gets whole rows too.
     console = Console(width=None if sys.stdout.isatty() else 120)
     RESULTS.mkdir(exist_ok=True)
+    log = RESULTS / "gateway.log"
+    log.unlink(missing_ok=True)
     options = Options(
         rounds=arguments.rounds or (1 if arguments.quick else 3),
         seconds=arguments.seconds or (0.8 if arguments.quick else 4.0),
         warmup=0.4 if arguments.quick else 1.0,
         quick=arguments.quick,
         single_process=arguments.single_process,
-        log=RESULTS / "gateway.log",
+        log=log,
     )
     if ways.all_cores() < {GATEWAY_CORE, LOAD_CORE}:
         console.print("cores 0 and 1 are both needed: one to measure on, one to load from")
