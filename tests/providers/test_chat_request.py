@@ -115,7 +115,10 @@ def test_a_system_turn_stays_in_its_place():
 
 
 def test_media():
-    audio = {"type": "audio", "source": {"type": "base64", "media_type": "audio/mpeg", "data": "aA=="}}
+    audio = {
+        "type": "audio",
+        "source": {"type": "base64", "media_type": "audio/mpeg", "data": "aA=="},
+    }
     url = {"type": "image", "source": {"type": "url", "url": "https://e.org/a.png"}}
     (message,) = turns(user(text("see"), PNG, url, PDF, audio))
     assert message["content"] == [
@@ -201,14 +204,18 @@ def test_the_assistants_turn():
 
 
 def test_assistant_turns_with_calls_become_one():
-    found = turns(USER, assistant(call("a")), assistant(text("x"), call("b")), user(result("b"), result("a")))
+    found = turns(
+        USER, assistant(call("a")), assistant(text("x"), call("b")), user(result("b"), result("a"))
+    )
     assert [message["role"] for message in found] == ["user", "assistant", "tool", "tool"]
     assert [item["id"] for item in found[1]["tool_calls"]] == ["a", "b"]
     assert [message["tool_call_id"] for message in found[2:]] == ["a", "b"]
 
 
 def test_results_may_be_spread_over_turns():
-    found = turns(USER, assistant(call("a"), call("b")), user(text("t"), result("b")), user(result("a")))
+    found = turns(
+        USER, assistant(call("a"), call("b")), user(text("t"), result("b")), user(result("a"))
+    )
     assert [message["role"] for message in found] == ["user", "assistant", "tool", "tool", "user"]
 
 
@@ -253,7 +260,11 @@ def test_long_and_odd_names_come_back_as_they_were():
     answer = {
         "model": "m",
         "choices": [
-            {"message": {"tool_calls": [{"id": "c", "function": {"name": alias, "arguments": "{}"}}]}}
+            {
+                "message": {
+                    "tool_calls": [{"id": "c", "function": {"name": alias, "arguments": "{}"}}]
+                }
+            }
         ],
     }
     assert adapter.message(orjson.dumps(answer)).content[0].name == name
@@ -265,7 +276,10 @@ def test_long_and_odd_names_come_back_as_they_were():
         ({"type": "auto"}, "auto"),
         ({"type": "any"}, "required"),
         ({"type": "none"}, "none"),
-        ({"type": "tool", "name": "weather"}, {"type": "function", "function": {"name": "weather"}}),
+        (
+            {"type": "tool", "name": "weather"},
+            {"type": "function", "function": {"name": "weather"}},
+        ),
     ],
 )
 def test_tool_choice(choice, wire):
@@ -301,7 +315,9 @@ def test_tools():
     assert dropped == ["tools[*].cache_control", "tools[1].strict"]
 
 
-@pytest.mark.parametrize("kind", ["web_search", "web_search_20250305", "code_execution", "file_search"])
+@pytest.mark.parametrize(
+    "kind", ["web_search", "web_search_20250305", "code_execution", "file_search"]
+)
 def test_provider_run_tools_are_refused(kind):
     error = refused(tools=[TOOL, {"type": kind, "name": "x"}])
     assert (error.param, error.code) == ("tools[1]", "unsupported_tool_type")
@@ -325,6 +341,7 @@ def test_provider_run_tools_are_refused(kind):
         ("gpt-6-luna", {"output_config": {"effort": "max"}}, "max", []),
         ("gpt-5.5", {"output_config": {"effort": "max"}}, "xhigh", ["output_config.effort"]),
         ("gpt-4o", {"thinking": {"type": "disabled"}}, None, []),
+        ("gpt-4o", {"thinking": {"type": "adaptive"}}, None, ["thinking"]),
         ("gpt-4o", {"output_config": {"effort": "low"}}, None, ["output_config.effort"]),
         ("gpt-5.2", {}, None, []),
     ],
@@ -339,7 +356,12 @@ def test_effort(model, asked, effort, dropped):
     ("provider", "model", "thinking", "members"),
     [
         ("groq", "openai/gpt-oss-120b", "enabled", {"include_reasoning": True}),
-        ("groq", "openai/gpt-oss-120b", "disabled", {"include_reasoning": False, "reasoning_effort": "low"}),
+        (
+            "groq",
+            "openai/gpt-oss-120b",
+            "disabled",
+            {"include_reasoning": False, "reasoning_effort": "low"},
+        ),
         ("groq", "qwen/qwen3.8-27b", "adaptive", {"reasoning_format": "parsed"}),
         ("groq", "qwen/qwen3.8-27b", "disabled", {"reasoning_effort": "none"}),
         ("cerebras", "zai-glm-4.7", "adaptive", {"reasoning_format": "parsed"}),
@@ -394,7 +416,10 @@ def test_an_array_is_wrapped_and_unwrapped():
 
 
 def test_groq_is_not_asked_to_stream_a_schema():
-    form = {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "null"}}}}
+    form = {
+        "type": "json_schema",
+        "schema": {"type": "object", "properties": {"a": {"type": "null"}}},
+    }
     body, _ = sent("groq", stream=True, output_format=form)
     assert "stream" not in body
     assert "stream_options" not in body
@@ -477,3 +502,11 @@ def test_unknown_members_are_named_not_sent():
     assert not {"context_management", "thread"} & body.keys()
     assert dropped == ["context_management", "thread"]
     assert refused(mcp_servers=[{"url": "https://e.org"}]).param == "mcp_servers"
+
+
+def test_models_that_call_functions_only_while_they_do_not_reason():
+    body, dropped = sent(model="gpt-5.5", tools=[TOOL])
+    assert (body["reasoning_effort"], dropped) == ("none", [])
+    body, dropped = sent(model="gpt-5.5", tools=[TOOL], output_config={"effort": "high"})
+    assert (body["reasoning_effort"], dropped) == ("none", ["output_config.effort"])
+    assert "reasoning_effort" not in sent(model="gpt-5.5")[0]

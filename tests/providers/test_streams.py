@@ -10,7 +10,6 @@ import pytest
 from tests.providers.validator import check_events
 from vai.providers.accumulate import accumulate, replay
 from vai.providers.registry import ROWS, make_adapter
-from vai.types import parse
 from vai.types.render import event_to_wire, message_to_wire
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
@@ -21,13 +20,7 @@ NAMES = [path.stem for path in STREAMS]
 
 def adapter_for(path):
     row = ROWS[path.stem.partition("-")[0]]
-    adapter = make_adapter(row, "01TEST", input_estimate=3)
-    adapter.request(
-        parse.request(
-            {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-        )
-    )
-    return adapter
+    return make_adapter(row, "01TEST", input_estimate=3)
 
 
 def run(path, pieces):
@@ -130,7 +123,11 @@ def test_a_stream_reads_to_the_message_that_is_answered_without_streaming(path):
 def test_json_in_answer_to_a_stream_request_is_converted(path):
     data = path.read_bytes()
     message = adapter_for(path).message(data)
-    for pieces in ([data], [b" \n" + data[:1], data[1:]], [data[i : i + 1] for i in range(len(data))]):
+    for pieces in (
+        [data],
+        [b" \n" + data[:1], data[1:]],
+        [data[i : i + 1] for i in range(len(data))],
+    ):
         events, adapter = run(path, pieces)
         check_events(events)
         assert adapter.done

@@ -95,9 +95,16 @@ class Accumulator:
         self._stopped = False
 
     def add(self, event: Event) -> None:
-        """The next event. Pings and unknown events say nothing about the message."""
+        """The next event. Pings and unknown events say nothing about the message.
+
+        Raises:
+            UpstreamBroken: the event contradicts those before it.
+        """
         if isinstance(event, ContentBlockDelta):
-            self._blocks[event.index].add(event.delta)
+            building = self._blocks.get(event.index)
+            if building is None:
+                raise _broken("a delta belongs to no block", "malformed")
+            building.add(event.delta)
         elif isinstance(event, ContentBlockStart):
             self._blocks[event.index] = _Building(event.content_block)
         elif isinstance(event, MessageStart):

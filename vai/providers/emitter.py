@@ -124,7 +124,7 @@ class Emitter:
 
     def thinking(self, text: str) -> None:
         """More of the reasoning."""
-        if text and not self._deferred("thinking", text):
+        if text and (self._open == _THINKING or not self._deferred("thinking", text)):
             self._put_thinking(text)
 
     def thinking_sig(self, signature: str) -> None:
@@ -174,13 +174,13 @@ class Emitter:
             if piece.strip():
                 self._break("a tool call went on after its end", "invalid_tool_input")
             return
-        call.add(piece)
+        piece = call.add(piece)
         self._keep(len(piece))
-        if call is self._call:
+        if call is not self._call:
+            self._advance()
+        elif piece and not self.fault:
             delta = InputJsonDelta(partial_json=piece)
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
-        else:
-            self._advance()
 
     def report(self, usage: Usage) -> None:
         """Running totals, as far as the upstream names them."""

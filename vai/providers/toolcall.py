@@ -37,10 +37,14 @@ class ToolCall:
         self._complete: bool | None = None
         self._trials = 0
 
-    def add(self, piece: str) -> None:
-        """More arguments."""
-        self._pieces.append(piece)
-        self._complete = None
+    def add(self, piece: str) -> str:
+        """More arguments; gives what counts of them: blanks alone are not JSON."""
+        if not self._pieces:
+            piece = piece.lstrip()
+        if piece:
+            self._pieces.append(piece)
+            self._complete = None
+        return piece
 
     def text(self) -> str:
         """The arguments so far."""

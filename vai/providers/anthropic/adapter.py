@@ -90,6 +90,7 @@ class AnthropicAdapter:
         for _, data in events:
             self._reader.data(data)
         if self._incoming.fault is not None:
+            self._incoming.fault.provider = self._row.id
             self._reader.fail(self._incoming.fault)
 
     def _whole(self, body: bytes) -> None:

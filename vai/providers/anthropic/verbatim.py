@@ -18,6 +18,7 @@ from vai.providers import failure
 from vai.types import parse
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow
+from vai.types.render import usage_to_wire
 
 __all__ = ["Sniffer", "edit_message", "usage_of"]
 
@@ -100,8 +101,11 @@ class Sniffer:
                 return frame
             _name(message, self._row.id)
             _extend(message.get("usage"), self.usage)
+        elif isinstance(value.get("usage"), dict):
+            _extend(value["usage"], self.usage)
         else:
-            _extend(value.get("usage"), self.usage)
+            # It exists in the wild, and strict clients fail on it.
+            value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage)}
         kind = value["type"].encode()
         return b"event: %b\ndata: %b\n\n" % (kind, msgspec.json.encode(value))
 

@@ -120,4 +120,5 @@ class ChatAdapter:
                 break
             reader.data(data)
         if self._incoming.fault is not None:
+            self._incoming.fault.provider = self._row.id
             self._emitter.fail(self._incoming.fault)

@@ -88,8 +88,8 @@ class Calls:
             return False
         if name != seen.name or (index is None and seen.chunk == self._chunk):
             return True
-        given = "".join(seen.arguments or ())
-        return bool(given.strip()) and decode_object(given) is not None
+        given = "".join(seen.arguments or ()).strip()
+        return given.endswith("}") and decode_object(given) is not None
 
 
 _NOTHING = FunctionDelta()

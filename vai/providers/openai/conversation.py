@@ -178,6 +178,7 @@ def _answers(
 def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
     texts: list[str] = []
     native: list[Part] = []
+    count = 0
     for part in _result_parts(block, at, target):
         if part["type"] == "text":
             texts.append(part["text"])
@@ -185,7 +186,9 @@ def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
         elif target.can.tool_result_images and part["type"] == "image_url":
             native.append(part)
         else:
-            texts.append("[attached below]")
+            count += 1
+            what = "image" if part["type"] == "image_url" else "file"
+            texts.append(f"[{what} {count} attached below]")
             native.append({"type": "text", "text": texts[-1]})
     _note_cache(block, target)
     text = "\n".join(texts)

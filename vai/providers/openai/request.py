@@ -98,11 +98,17 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
         body["reasoning_effort"] = "none"
         return
     thinking = request.thinking
+    if not efforts:
+        if thinking is not None and thinking.type in ("enabled", "adaptive"):
+            target.findings.drop("thinking")
+        if request.output_config is not None and request.output_config.effort:
+            target.findings.drop("output_config.effort")
+        return
     if asked is not None:
         effort = clamp(asked, efforts)
         if effort is not None:
             body["reasoning_effort"] = effort
-        if effort != asked and not (asked == "none" and not efforts):
+        if effort != asked:
             target.findings.drop(path)
     if thinking is None or not target.traits.hides:
         return

@@ -111,18 +111,19 @@ class _Strictness:
 
     def _inlined(self, schema: Schema) -> Schema:
         """Without `allOf` of one, and without siblings beside `$ref`."""
-        if "allOf" in schema:
-            if len(schema["allOf"]) != 1 or not isinstance(schema["allOf"][0], dict):
-                raise NotStrict("it uses allOf")
-            rest = {name: value for name, value in schema.items() if name != "allOf"}
-            return self._inlined({**schema["allOf"][0], **rest})
-        if "$ref" in schema and len(schema) > 1:
-            rest = {name: value for name, value in schema.items() if name != "$ref"}
-            self._nodes += 1
-            if self._nodes > _MAX_NODES:
-                raise NotStrict("it refers to itself without end")
-            return self._inlined({**self._resolved(schema["$ref"]), **rest})
-        return schema
+        for _ in range(_MAX_DEPTH):
+            if "allOf" in schema:
+                parts = schema["allOf"]
+                if len(parts) != 1 or not isinstance(parts[0], dict):
+                    raise NotStrict("it uses allOf")
+                inner = parts[0]
+            elif "$ref" in schema and len(schema) > 1:
+                inner = self._resolved(schema["$ref"])
+            else:
+                return schema
+            own = {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
+            schema = {**inner, **own}
+        raise NotStrict("it refers to itself without end")
 
     def _resolved(self, reference: Any) -> Schema:
         found: Any = self._root

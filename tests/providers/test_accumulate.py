@@ -1,0 +1,51 @@
+"""Events that contradict each other are a fault, not a crash."""
+
+from __future__ import annotations
+
+import pytest
+
+from vai.errors import UpstreamBroken
+from vai.providers.accumulate import accumulate, replay
+from vai.types import parse
+from vai.types.events import ContentBlockDelta, TextDelta
+from vai.types.message import Usage
+
+MESSAGE = parse.message(
+    {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "p/m",
+        "content": [
+            {"type": "text", "text": "a", "citations": [{"type": "char_location"}]},
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
+            {"type": "image", "source": {"type": "base64", "data": "aGk="}},
+            {"type": "brand_new", "x": [1]},
+        ],
+        "stop_reason": "refusal",
+        "stop_details": {"type": "refusal"},
+        "usage": {"input_tokens": 1, "output_tokens": 2, "service_tier": "standard"},
+    }
+)
+
+
+def test_there_and_back():
+    assert accumulate(replay(MESSAGE)) == MESSAGE
+
+
+@pytest.mark.parametrize("count", range(12))
+def test_an_unfinished_stream_is_no_message(count):
+    with pytest.raises(UpstreamBroken):
+        accumulate(replay(MESSAGE)[:count])
+
+
+def test_a_delta_of_no_block_is_a_fault():
+    events = replay(MESSAGE)
+    events.insert(1, ContentBlockDelta(index=7, delta=TextDelta(text="x")))
+    with pytest.raises(UpstreamBroken):
+        accumulate(events)
+
+
+def test_later_counters_replace_earlier_ones_and_unknown_replaces_nothing():
+    first = Usage(input_tokens=5, output_tokens=1)
+    assert first.merged(Usage(output_tokens=9)) == Usage(input_tokens=5, output_tokens=9)

@@ -1,0 +1,266 @@
+"""Whatever a reader says, the stream is well formed, and nothing that was said is lost."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import RawMessageStreamEvent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from tests.providers.validator import check_events
+from vai.errors import UpstreamBroken
+from vai.providers import emitter as module
+from vai.providers.accumulate import accumulate
+from vai.providers.emitter import MAX_CALLS, Emitter
+from vai.types.blocks import ServerToolUseBlock
+from vai.types.message import Usage
+
+OFFICIAL = TypeAdapter(RawMessageStreamEvent)
+WORDS = st.text(st.sampled_from('ab \n{}"é'), min_size=1, max_size=4)
+INPUTS = st.dictionaries(st.sampled_from("xyz"), WORDS, max_size=2)
+
+
+def make(estimate=None):
+    return Emitter("msg_01TEST", "openai/m", "openai", estimate)
+
+
+@st.composite
+def answers(draw):
+    """A list of operations, and the calls they make in the order of their opening."""
+    ops = []
+    calls = []
+    for kind in draw(
+        st.lists(st.sampled_from(["text", "thinking", "call", "block", "usage"]), max_size=12)
+    ):
+        if kind in ("text", "thinking"):
+            ops.append((kind, draw(WORDS)))
+        elif kind == "call":
+            calls.append((f"id{len(calls)}", f"tool{len(calls)}", draw(INPUTS)))
+            ops.append(("call", len(calls) - 1))
+        else:
+            ops.append((kind, None))
+    return ops, calls
+
+
+def cut(draw, text):
+    at = draw(st.integers(0, len(text)))
+    return [text[:at], text[at:]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_random_operations(data):
+    ops, calls = data.draw(answers())
+    emitter = make()
+    late = []
+    for kind, value in ops:
+        if kind == "text":
+            emitter.text(value)
+        elif kind == "thinking":
+            emitter.thinking(value)
+        elif kind == "usage":
+            emitter.report(Usage(input_tokens=3))
+        elif kind == "block":
+            emitter.block(ServerToolUseBlock(id="s", name="web_search", input={}))
+        else:
+            call_id, name, given_input = calls[value]
+            emitter.tool_open(value, call_id, name)
+            text = orjson.dumps(given_input).decode()
+            now, later = cut(data.draw, text)
+            emitter.tool_args(value, now)
+            if data.draw(st.booleans()):
+                late.append((value, later))
+            else:
+                emitter.tool_args(value, later)
+    for value, later in late:
+        emitter.tool_args(value, later)
+    emitter.finish("tool_use" if calls else "end_turn")
+    emitter.eof()
+    assert emitter.fault is None
+    events = emitter.take()
+    wire = check_events(events)
+    message = accumulate(events)
+    made = [
+        (b.id, b.name, b.input) for b in message.content if b.__struct_config__.tag == "tool_use"
+    ]
+    assert made == calls
+    said = "".join(value for kind, value in ops if kind == "thinking")
+    assert "".join(getattr(b, "thinking", "") for b in message.content) == said
+    said = "".join(value for kind, value in ops if kind == "text")
+    shown = "".join(b.text for b in message.content if b.__struct_config__.tag == "text")
+    assert "".join(shown.split()) == "".join(said.split())
+    assert_official_reading(wire, message)
+
+
+def assert_official_reading(wire, message):
+    snapshot, buffers = None, {}
+    for event in wire:
+        parsed = OFFICIAL.validate_python(event)
+        snapshot = accumulate_event(event=parsed, current_snapshot=snapshot, json_bufs=buffers)
+    assert snapshot is not None
+    assert [block.type for block in snapshot.content] == [
+        block.__struct_config__.tag for block in message.content
+    ]
+    for theirs, ours in zip(snapshot.content, message.content, strict=True):
+        if theirs.type == "text":
+            assert theirs.text == ours.text
+        elif theirs.type == "tool_use":
+            assert theirs.input == ours.input
+
+
+def test_the_estimate_is_shown_but_never_counted():
+    emitter = make(estimate=77)
+    emitter.text("x")
+    assert emitter.take()[0].message.usage.input_tokens == 77
+    assert emitter.usage == Usage()
+
+
+def test_usage_alone_starts_nothing():
+    emitter = make(estimate=77)
+    emitter.report(Usage(input_tokens=5))
+    assert emitter.take() == []
+    emitter.begin("real")
+    start = emitter.take()[0].message
+    assert (start.model, start.usage.input_tokens) == ("openai/real", 5)
+
+
+def test_what_follows_an_incomplete_call_waits_for_it():
+    emitter = make()
+    emitter.tool_open(0, "a", "f")
+    emitter.tool_args(0, '{"x":')
+    emitter.text("after")
+    emitter.tool_args(0, "1}")
+    emitter.finish("tool_use")
+    emitter.eof()
+    events = emitter.take()
+    check_events(events)
+    assert [block.__struct_config__.tag for block in accumulate(events).content] == [
+        "tool_use",
+        "text",
+    ]
+
+
+def test_a_generated_id_follows_from_the_message():
+    emitter = make()
+    emitter.tool_open(0, None, "f")
+    emitter.tool_open(1, None, "f")
+    emitter.finish("tool_use")
+    emitter.eof()
+    ids = [block.id for block in accumulate(emitter.take()).content]
+    assert ids == ["toolu_01TEST_0", "toolu_01TEST_1"]
+
+
+@pytest.mark.parametrize(
+    ("say", "code"),
+    [
+        (lambda e: e.tool_open(0, "a", None), "upstream_invalid_tool_call"),
+        (
+            lambda e: (e.tool_open(0, "a", "f"), e.tool_args(0, "[1]")),
+            "upstream_invalid_tool_input",
+        ),
+        (
+            lambda e: (e.tool_open(0, "a", "f"), e.tool_args(0, '{"a"')),
+            "upstream_invalid_tool_input",
+        ),
+        (
+            lambda e: (
+                e.tool_open(0, "a", "f"),
+                e.tool_args(0, "{}"),
+                e.tool_open(1, "b", "f"),
+                e.tool_args(0, "{}"),
+            ),
+            "upstream_invalid_tool_input",
+        ),
+    ],
+)
+def test_a_call_that_cannot_be_completed_is_a_fault(say, code):
+    emitter = make()
+    say(emitter)
+    emitter.finish("tool_use")
+    emitter.eof()
+    assert isinstance(emitter.fault, UpstreamBroken)
+    assert emitter.fault.code == code
+    check_events(emitter.take(), complete=False)
+
+
+def test_a_call_cut_off_by_the_limit_is_left_as_it_is():
+    emitter = make()
+    emitter.tool_open(0, "a", "f")
+    emitter.tool_args(0, '{"a"')
+    emitter.finish("max_tokens")
+    emitter.eof()
+    events = emitter.take()
+    check_events(events)
+    assert accumulate(events).content[0].input == {}
+
+
+def test_blanks_open_no_block_but_are_not_lost():
+    emitter = make()
+    emitter.text("\n")
+    emitter.text(" ")
+    assert len(emitter.take()) == 1
+    emitter.text("x")
+    assert emitter.take()[1].delta.text == "\n x"
+    emitter = make()
+    emitter.text(" " * 1000)
+    assert len(emitter.take()) == 3
+
+
+def test_nothing_is_held_without_a_bound(monkeypatch):
+    monkeypatch.setattr(module, "MAX_KEPT_CHARACTERS", 1000)
+    for say in (
+        lambda e: e.tool_args(0, "x" * 100),
+        lambda e: e.text("x" * 100),
+        lambda e: e.thinking("x" * 100),
+    ):
+        emitter = make()
+        emitter.tool_open(0, "a", "f")
+        for _ in range(11):
+            say(emitter)
+        assert emitter.fault is not None
+        assert emitter.fault.code == "upstream_too_large"
+        say(emitter)
+        check_events(emitter.take(), complete=False)
+
+
+def test_the_number_of_calls_is_bounded():
+    emitter = make()
+    for key in range(MAX_CALLS + 1):
+        assert emitter.fault is None
+        emitter.tool_open(key, f"i{key}", "f")
+        emitter.tool_args(key, "{}")
+    assert emitter.fault is not None
+
+
+def test_two_calls_that_alternate_cost_no_square():
+    emitter = make()
+    emitter.tool_open(0, "a", "f")
+    emitter.tool_open(1, "b", "f")
+    emitter.tool_args(0, '{"x":"')
+    for _ in range(20_000):
+        emitter.tool_args(0, "}")
+        emitter.tool_args(1, " ")
+    emitter.tool_args(0, '"}')
+    emitter.finish("tool_use")
+    emitter.eof()
+    assert [len(block.input) for block in accumulate(emitter.take()).content] == [1, 0]
+
+
+def test_nothing_after_the_end():
+    emitter = make()
+    emitter.finish("end_turn")
+    emitter.eof()
+    emitter.take()
+    emitter.text("x")
+    emitter.thinking("x")
+    emitter.tool_open(0, "a", "f")
+    emitter.tool_args(0, "{}")
+    emitter.eof()
+    emitter.fail(UpstreamBroken("x"))
+    assert emitter.take() == []
+    assert emitter.fault is None
+    emitter.report(Usage(output_tokens=5))
+    assert emitter.usage.output_tokens == 5

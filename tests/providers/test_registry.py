@@ -1,0 +1,158 @@
+"""Rows, adapters, and the small things they share."""
+
+from __future__ import annotations
+
+import pytest
+
+from vai.errors import InvalidRequest, UpstreamBroken
+from vai.providers import incoming, signature
+from vai.providers.findings import Findings
+from vai.providers.incoming import Incoming
+from vai.providers.openai.models import clamp, effort_for, traits
+from vai.providers.openai.target import QUIRKS
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
+from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
+from vai.types.provider import ProviderRow
+
+
+def test_rows_are_sound():
+    for name, row in ROWS.items():
+        assert row.id == name
+        assert row.base_url.startswith("https://")
+        assert not row.base_url.endswith("/")
+        assert row.path.startswith("/")
+        assert row.env == (f"{name.upper()}_API_KEY",)
+        assert row.quirks <= QUIRKS
+    assert ROWS["anthropic"].bare_prefixes == ("claude-",)
+
+
+def test_a_further_server_is_a_row():
+    row = ProviderRow(
+        id="local",
+        name="Local",
+        kind="openai",
+        base_url="http://127.0.0.1:9/v1",
+        path="/chat/completions",
+        auth="bearer",
+        quirks=frozenset({"max_tokens"}),
+    )
+    adapter = make_adapter(row, "01TEST")
+    request = parse.request(
+        {"model": "a/b:c", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
+    )
+    assert b'"max_tokens":5' in adapter.request(request).body
+    answer = b'{"model":"a/b:c","choices":[{"message":{"content":"y"},"finish_reason":"stop"}]}'
+    assert adapter.message(answer).model == "local/a/b:c"
+
+
+def test_a_model_the_server_does_not_name_is_the_one_asked_for():
+    adapter = make_adapter(ROWS["groq"], "01TEST")
+    message = {"role": "user", "content": "x"}
+    adapter.request(parse.request({"model": "a/b", "messages": [message]}))
+    assert adapter.message(b'{"choices":[{"message":{"content":"y"}}]}').model == "groq/a/b"
+
+
+def test_the_estimate_reaches_the_first_event():
+    adapter = make_adapter(ROWS["openai"], "01TEST", input_estimate=12)
+    (start, *_) = adapter.feed(b'data: {"choices":[{"delta":{"content":"y"}}]}\n\n')
+    assert start.message.usage.input_tokens == 12
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"choices":[]}',
+        b'{"choices":null}',
+        b'{"choices":3}',
+        b"<html>",
+    ],
+)
+@pytest.mark.parametrize("provider", list(ROWS))
+def test_a_body_that_is_no_answer_is_a_fault(provider, body):
+    with pytest.raises(UpstreamBroken) as caught:
+        make_adapter(ROWS[provider], "01TEST").message(body)
+    assert caught.value.provider == provider
+
+
+def test_a_body_is_not_held_without_a_bound(monkeypatch):
+    monkeypatch.setattr(incoming, "MAX_BODY", 100)
+    body = Incoming()
+    for _ in range(20):
+        assert body.feed(b"{" * 10) == []
+    assert body.fault is not None
+    assert body.end()[1] is None
+
+
+def test_whose_reasoning_it_is():
+    def of(sign):
+        return signature.made_by(ThinkingBlock(thinking="t", signature=sign))
+
+    sealed = signature.seal("groq", "chat", "pay.load.")
+    assert of(sealed) == "groq"
+    assert signature.payload(sealed) == "pay.load."
+    assert of("Eq/==") == "anthropic"
+    assert signature.payload("Eq/==") is None
+    assert of("") is of(None) is None
+    assert signature.made_by(RedactedThinkingBlock(data=sealed)) == "groq"
+
+
+def test_findings_name_a_bounded_number_of_problems():
+    findings = Findings("X")
+    findings.check()
+    for index in range(100):
+        findings.refuse(f"messages[{index}]", "no", "c")
+    with pytest.raises(InvalidRequest) as caught:
+        findings.check()
+    assert caught.value.param == "messages[0]"
+    assert "and 80 more" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("effort", "efforts", "found"),
+    [
+        ("low", ("low", "high"), "low"),
+        ("max", ("low", "high"), "high"),
+        ("none", ("low", "high"), "low"),
+        ("medium", ("none", "default"), "none"),
+        ("huge", ("low",), None),
+        ("low", (), None),
+    ],
+)
+def test_the_nearest_effort(effort, efforts, found):
+    assert clamp(effort, efforts) == found
+
+
+def test_budgets_have_efforts():
+    assert [effort_for(n) for n in (1024, 2048, 8192, 24576, 65536)] == [
+        "low",
+        "medium",
+        "high",
+        "xhigh",
+        "max",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "efforts", "stop"),
+    [
+        ("gpt-4o", 0, True),
+        ("gpt-4.1-mini", 0, True),
+        ("o3", 3, False),
+        ("gpt-5-mini", 4, False),
+        ("gpt-5.1", 4, False),
+        ("gpt-5.4-mini", 5, False),
+        ("gpt-6-astra", 5, False),
+        ("gpt-6.1-sol", 5, False),
+        ("gpt-6-luna", 6, False),
+        ("something-new", 0, True),
+    ],
+)
+def test_models_are_told_by_their_names(model, efforts, stop):
+    found = traits("openai", model)
+    assert len(found.efforts) == efforts
+    assert found.stop is stop
