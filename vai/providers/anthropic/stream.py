@@ -47,7 +47,7 @@ class Reader:
             return
         try:
             event = parse.event(_decode(data))
-        except (msgspec.DecodeError, InvalidRequest, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
             self._break("a part of it is not the JSON that was expected", "malformed")
             return
         if isinstance(event, MessageStart):
@@ -77,7 +77,7 @@ class Reader:
             if isinstance(raw, dict) and raw.get("type") == "error":
                 raise failure.from_event(self._provider, self._title, raw)
             found = parse.message(raw)
-        except (msgspec.DecodeError, InvalidRequest, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None
         self.usage = self.usage.merged(found.usage)
         return msgspec.structs.replace(found, model=self._named(found))

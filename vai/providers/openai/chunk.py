@@ -97,4 +97,5 @@ class Chunk(msgspec.Struct, gc=False):
 
 # Not strict: there are servers that quote their numbers.
 decode = msgspec.json.Decoder(Chunk, strict=False).decode
-"""Bytes or text -> `Chunk`. Raises msgspec.DecodeError, or its subclass ValidationError."""
+"""Bytes or text -> `Chunk`. Raises msgspec.DecodeError (also as its subclass ValidationError), or
+UnicodeDecodeError where a string is no UTF-8."""

@@ -64,7 +64,7 @@ class Reader:
         """The data of one server-sent event."""
         try:
             chunk = decode(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._undecodable(data)
             return
         self.chunk(chunk, data)
