@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import orjson
 from sanic.response import HTTPResponse
@@ -14,7 +14,25 @@ from vai.gateway.call import Call
 from vai.policy.headers import from_upstream
 from vai.types.message import Usage
 
-__all__ = ["error_frame", "failure", "headers_for", "usage_headers"]
+__all__ = ["Reply", "error_frame", "failure", "headers_for", "usage_headers"]
+
+
+class Reply(HTTPResponse):
+    """An answer whose header fields are encoded in one go.
+
+    Sanic looks at each name and value on its own for what could split a header; that is a
+    sixth of a small request. Here one look at all of them together finds whether there is
+    anything to look for.
+    """
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        self.headers.setdefault("content-type", self.content_type)
+        fields = list(self.headers.items())
+        text = "".join([f"{name}{value}" for name, value in fields])
+        if not (text.isascii() and text.isprintable()):
+            return super().processed_headers
+        return iter([(name.encode(), f"{value}".encode()) for name, value in fields])
 
 
 def headers_for(
@@ -64,7 +82,7 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
     if call.simulated:
         headers["x-vai-simulated"] = "true"
     body = orjson.dumps(error.to_wire(call.request_id))
-    return HTTPResponse(body, error.status, headers, "application/json")
+    return Reply(body, error.status, headers, "application/json")
 
 
 def error_frame(error: VaiError, call: Call) -> bytes:

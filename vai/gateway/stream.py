@@ -19,6 +19,7 @@ from sanic import HTTPResponse, Request
 
 from vai.codec.sse import PING
 from vai.exchange.ports import Clock
+from vai.gateway.answers import Reply
 
 __all__ = ["EventStream"]
 
@@ -78,7 +79,7 @@ class EventStream:
 
     async def _write(self, frames: bytes) -> None:
         if self._response is None:
-            response = HTTPResponse(
+            response = Reply(
                 content_type="text/event-stream; charset=utf-8",
                 headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
             )

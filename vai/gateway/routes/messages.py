@@ -17,7 +17,7 @@ from vai.errors import InternalError, InvalidRequest, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
-from vai.gateway.answers import error_frame, failure, headers_for, usage_headers
+from vai.gateway.answers import Reply, error_frame, failure, headers_for, usage_headers
 from vai.gateway.call import Call
 from vai.gateway.lanes import GatewayLane, choose_lane
 from vai.gateway.service import Service
@@ -98,7 +98,7 @@ def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float)
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
     headers |= usage_headers(lane.usage, elapsed)
-    return HTTPResponse(answer.first, answer.status, headers, "application/json")
+    return Reply(answer.first, answer.status, headers, "application/json")
 
 
 async def _stream(
