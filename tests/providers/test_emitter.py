@@ -143,6 +143,24 @@ def test_what_follows_an_incomplete_call_waits_for_it():
     ]
 
 
+def test_a_signature_belongs_to_the_reasoning_it_came_behind():
+    emitter = make()
+    emitter.tool_open(0, "a", "f")
+    emitter.tool_args(0, '{"x":')
+    emitter.thinking("why")
+    emitter.thinking_sig("sig")
+    emitter.text("so")
+    emitter.tool_args(0, "1}")
+    emitter.thinking_sig("alone")
+    emitter.finish("tool_use")
+    emitter.eof()
+    events = emitter.take()
+    check_events(events)
+    _, thinking, text, redacted = accumulate(events).content
+    assert (thinking.thinking, thinking.signature) == ("why", "sig")
+    assert (text.text, redacted.data) == ("so", "alone")
+
+
 def test_a_generated_id_follows_from_the_message():
     emitter = make()
     emitter.tool_open(0, None, "f")

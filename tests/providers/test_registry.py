@@ -79,6 +79,22 @@ def test_a_body_that_is_no_answer_is_a_fault(provider, body):
     assert caught.value.provider == provider
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("before", [b"", b" \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n "])
+def test_what_stands_before_the_first_character_does_not_matter(before, size):
+    answer = b'{"choices":[{"message":{"content":"y"},"finish_reason":"stop"}]}'
+    stream = b'data: {"choices":[{"delta":{"content":"y"},"finish_reason":"stop"}]}\n\n'
+    if b"\n" in before and before.strip():
+        stream = b": only the mark may stand before a field\n" + stream
+    for body in (answer, stream):
+        data = before + body
+        adapter = make_adapter(ROWS["openai"], "01TEST")
+        for at in range(0, len(data), size):
+            adapter.feed(data[at : at + size])
+        adapter.end()
+        assert adapter.fault is None
+
+
 def test_a_body_is_not_held_without_a_bound(monkeypatch):
     monkeypatch.setattr(incoming, "MAX_BODY", 100)
     body = Incoming()

@@ -129,10 +129,8 @@ class Emitter:
 
     def thinking_sig(self, signature: str) -> None:
         """The signature of the open reasoning; without open reasoning, a redacted block."""
-        if self._open == _THINKING:
-            self._signature = signature
-        elif signature:
-            self.redacted(signature)
+        if signature and (self._open == _THINKING or not self._deferred("signature", signature)):
+            self._put_signature(signature)
 
     def redacted(self, data: str) -> None:
         """Reasoning that only its maker can read."""
@@ -239,6 +237,8 @@ class Emitter:
             self._put_text(value)
         elif kind == "thinking":
             self._put_thinking(value)
+        elif kind == "signature":
+            self._put_signature(value)
         else:
             self._put_block(value)
 
@@ -261,6 +261,12 @@ class Emitter:
         if self._open != _THINKING or self._signature:
             self._start(_THINKING, ThinkingBlock(thinking="", signature=""))
         self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
+
+    def _put_signature(self, signature: str) -> None:
+        if self._open == _THINKING:
+            self._signature = signature
+        else:
+            self._put_block(RedactedThinkingBlock(data=signature))
 
     def _put_block(self, block: Block) -> None:
         self._start(_CLOSED, block)

@@ -122,10 +122,8 @@ class Reader:
                 self._flush()
                 self._sign()
                 self._calls.legacy(delta.function_call)
-        reason = choice.finish_reason
-        # Some servers end a stream of calls with a second, plain "stop".
-        if reason and not (reason == "stop" and self._reason == "tool_calls"):
-            self._reason = reason
+        if choice.finish_reason:
+            self._reason = choice.finish_reason
 
     def _reasoned(self, delta: Delta, content: Any) -> None:
         """Reasoning, and the text that may follow it."""
