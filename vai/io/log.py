@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 from datetime import UTC, datetime
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -106,8 +107,22 @@ class RequestLog:
                 self.lost += 1
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+class _Stamp:
+    """RFC 3339 in UTC to the millisecond; the part that changes once a second is kept."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self) -> str:
+        second, nanoseconds = divmod(time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{nanoseconds // 1_000_000:03d}Z"
+
+
+_now = _Stamp()
 
 
 def _pieces(lines: list[bytes], size: int) -> list[bytes]:
