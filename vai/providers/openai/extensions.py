@@ -16,10 +16,7 @@ __all__ = ["apply"]
 
 _SHARED: Final = frozenset(
     {
-        "frequency_penalty",
-        "logit_bias",
         "parallel_tool_calls",
-        "presence_penalty",
         "reasoning_effort",
         "seed",
         "service_tier",
@@ -31,9 +28,12 @@ _SHARED: Final = frozenset(
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     "openai": _SHARED
     | {
+        "frequency_penalty",
+        "logit_bias",
         "metadata",
         "moderation",
         "prediction",
+        "presence_penalty",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
@@ -48,6 +48,7 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
     | {
         "clear_thinking",
         "disable_reasoning",
+        "logit_bias",
         "min_completion_tokens",
         "prediction",
         "prompt_cache_key",
