@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.canary import KEY, PROVIDER_KEY
-from tests.e2e.rig import Gateway, Simulated, running
+from tests.e2e.rig import FACES, Gateway, Simulated, free_port, running
 from vai.simulator.process import start
 
 BEYOND_KEY = KEY + "-of-bob"
@@ -29,8 +30,6 @@ def lent_key(provider: str) -> str:
 
 
 def _providers(simulator: Simulated) -> dict[str, Any]:
-    from tests.e2e.rig import FACES
-
     return {
         name: {"api_key": lent_key(name), "base_url": simulator.base_url(name)} for name in FACES
     }
@@ -58,7 +57,9 @@ def gateway(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
-def passthrough(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def passthrough(
+    simulator: Simulated, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """Callers pay: there are keys in the settings and in the environment all the same."""
     providers = _providers(simulator)
     del providers["groq"]["api_key"]
@@ -96,5 +97,74 @@ def single(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> It
     del providers["groq"]
     settings = {"auth": {"mode": "none"}, "providers": providers}
     folder = tmp_path_factory.mktemp("single")
+    with running(settings, folder, "--single-process") as running_gateway:
+        yield running_gateway
+
+
+class Nobody:
+    """Two addresses of no use: one that accepts nothing, one where nobody listens."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.hole: int = self._listener.getsockname()[1]
+        self.nowhere = free_port()
+        # A backlog that is full has the kernel ignore further connections.
+        self._waiting = [self._knock() for _ in range(4)]
+
+    def _knock(self) -> socket.socket:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", self.hole))
+        return sock
+
+    def close(self) -> None:
+        for sock in (*self._waiting, self._listener):
+            sock.close()
+
+
+TIMERS = {
+    "connect": 0.4,
+    "headers": 0.6,
+    "first_token": 0.9,
+    "inter_chunk": 0.5,
+    "total": 1.6,
+    "write_stall": 1.0,
+    "ping": 60,
+}
+
+
+@pytest.fixture(scope="session")
+def timed(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Short timers, each of another length, and no pings."""
+    nobody = Nobody()
+    own = {"kind": "openai", "api_key": lent_key("own")}
+    providers = _providers(simulator)
+    providers["narrow"] = own | {"base_url": simulator.base_url("openai"), "max_connections": 1}
+    providers["hole"] = own | {"base_url": f"http://127.0.0.1:{nobody.hole}"}
+    providers["nowhere"] = own | {"base_url": f"http://127.0.0.1:{nobody.nowhere}"}
+    settings = {
+        "auth": {"mode": "none"},
+        "providers": providers,
+        "timers": TIMERS,
+        "head_timeout": 0.7,
+        "body_timeout": 0.7,
+    }
+    folder = tmp_path_factory.mktemp("timed")
+    with running(settings, folder, "--single-process") as running_gateway:
+        yield running_gateway
+    nobody.close()
+
+
+@pytest.fixture(scope="session")
+def pinging(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A ping after 0.3 s of silence."""
+    settings = {
+        "auth": {"mode": "none"},
+        "providers": _providers(simulator),
+        "timers": {"ping": 0.3, "write_stall": 1.0, "headers": 1.2},
+    }
+    folder = tmp_path_factory.mktemp("pinging")
     with running(settings, folder, "--single-process") as running_gateway:
         yield running_gateway

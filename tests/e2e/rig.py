@@ -7,6 +7,7 @@ socket, so that what a test sees is what any caller would see.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -16,7 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -78,6 +80,13 @@ def until(probe: Callable[[], Any], seconds: float = 5) -> Any:
                 return found
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.01)
+
+
+def at_once(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """`work` on all `items` at the same time; what it gives, in their order."""
+    given = list(items)
+    with ThreadPoolExecutor(len(given)) as threads:
+        return list(threads.map(work, given))
 
 
 class Http:
@@ -155,8 +164,6 @@ class Simulated:
 
 def body_of(entry: dict[str, Any]) -> bytes:
     """The body of a journal entry as it came."""
-    import base64
-
     text = entry["body"]
     return text.encode() if text is not None else base64.b64decode(entry["body_base64"])
 
@@ -279,11 +286,16 @@ class Gateway:
 def running(
     settings: dict[str, Any], folder: Path, *flags: str, environ: dict[str, str] | None = None
 ) -> Iterator[Gateway]:
+    """A gateway that is ready, and that must have ended well and without a traceback."""
     gateway = Gateway(settings, folder, *flags, environ=environ or {})
     try:
         yield gateway.ready()
     finally:
-        gateway.end()
+        status = gateway.end()
+    said = gateway.log.read_text()
+    defects = [line for line in said.splitlines() if "raceback" in line or "never" in line]
+    assert not defects, defects[:3]
+    assert status == 0
 
 
 def read_all(sock: socket.socket) -> bytes:
