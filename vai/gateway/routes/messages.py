@@ -13,7 +13,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.codec import envelope as envelopes
-from vai.errors import InternalError, InvalidRequest, VaiError
+from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
@@ -26,6 +26,7 @@ from vai.io.clock import monotonic
 from vai.io.log import log
 from vai.policy import estimate
 from vai.policy.route import resolve
+from vai.providers.failure import from_answer
 
 __all__ = ["create_message"]
 
@@ -101,6 +102,20 @@ def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float)
     return Reply(answer.first, answer.status, headers, "application/json")
 
 
+def _unstreamed(call: Call, answer: Answer[bytes]) -> UpstreamFault:
+    """Why there is no stream, for a caller who has already been promised one."""
+    if call.route is None:
+        raise RuntimeError("an exchange runs after its request has been routed")
+    row = call.route.row
+    if answer.status >= 400:
+        return from_answer(row.id, row.name, answer.status, answer.headers, answer.first)
+    return UpstreamBroken(
+        "The provider answered with JSON where a stream was asked for",
+        provider=row.id,
+        code="upstream_content_type",
+    )
+
+
 async def _stream(
     service: Service,
     call: Call,
@@ -114,7 +129,9 @@ async def _stream(
     )
     try:
         answer = await exchange.open()
-        if not answer.streaming and not events.started:
+        if not answer.streaming:
+            if events.started:
+                raise _unstreamed(call, answer)
             return _whole(call, lane, answer, exchange.elapsed)
         call.status = 200
         events.add_headers(
