@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import orjson
@@ -122,7 +122,10 @@ class Http:
         self.connection.endheaders(body)
         return self.connection.getresponse()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.connection.close()
 
 
@@ -159,7 +162,7 @@ class Simulated:
         return int(self._http.ask("GET", "/_sim/journal?after=999999999").json["last"])
 
     def close(self) -> None:
-        self._http.close()
+        self._http.connection.close()
 
 
 def body_of(entry: dict[str, Any]) -> bytes:
@@ -210,7 +213,6 @@ class Gateway:
                 start_new_session=True,
             )
         self.key = next(iter(settings["auth"].get("api_keys", {}).values()), {}).get("key")
-        self.http = Http(self.port)
 
     @property
     def url(self) -> str:
@@ -219,11 +221,8 @@ class Gateway:
     def ready(self) -> Gateway:
         def up() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            probe = Http(self.port, 5)
-            try:
+            with Http(self.port, 5) as probe:
                 return probe.ask("GET", "/readyz").status == 200
-            finally:
-                probe.close()
 
         until(up, 30)
         return self
@@ -239,11 +238,8 @@ class Gateway:
         body: bytes | None = None,
     ) -> Answer:
         """One request on a connection of its own, with exactly these headers."""
-        client = Http(self.port)
-        try:
+        with Http(self.port) as client:
             return client.ask(method, path, headers, body)
-        finally:
-            client.close()
 
     def post(
         self,
@@ -272,7 +268,6 @@ class Gateway:
         return str(until(lambda: needle in (text := self.log.read_text()) and text, 3))
 
     def end(self) -> int:
-        self.http.close()
         if self.process.poll() is None:
             self.process.terminate()
             try:

@@ -24,13 +24,15 @@ def upstream_name(model: str) -> str:
     return model.partition("/")[2] or model
 
 
-def open_stream(gateway: Gateway, model: str, **more: object):
-    """The head of a stream as soon as it is there, and when the request was sent."""
-    client = Http(gateway.port)
+def watched(gateway: Gateway, model: str) -> tuple[int, float, list[tuple[float, bytes]]]:
+    """A stream's status, when its head came, and what came when; in seconds since the request."""
     headers = {"content-type": "application/json", **gateway.auth()}
-    began = time.monotonic()
-    body = orjson.dumps(ask(model, stream=True, **more))
-    return client.begin("POST", "/v1/messages", headers, body), began, client
+    body = orjson.dumps(ask(model, stream=True, max_tokens=20))
+    with Http(gateway.port) as client:
+        began = time.monotonic()
+        response = client.begin("POST", "/v1/messages", headers, body)
+        head = time.monotonic() - began
+        return response.status, head, timed_read(response, began)
 
 
 def one_error(body: bytes) -> dict:
@@ -63,11 +65,8 @@ def test_the_head_of_a_stream(gateway, lane):
 
 @pytest.mark.parametrize("lane", LANES)
 def test_a_late_first_byte_is_announced_by_pings(pinging, lane):
-    response, began, client = open_stream(pinging, f"{lane}sim;ttft=1", max_tokens=20)
-    head = time.monotonic() - began
-    pieces = timed_read(response, began)
-    client.close()
-    assert response.status == 200
+    status, head, pieces = watched(pinging, f"{lane}sim;ttft=1")
+    assert status == 200
     assert head == pytest.approx(0.3, abs=SPACE)
     pings = [at for at, piece in pieces if piece == PING]
     assert pings == pytest.approx([0.3, 0.6, 0.9], abs=SPACE)
@@ -86,8 +85,8 @@ def test_a_ping_never_stands_in_a_frame(pinging, simulator):
     """The upstream's frames come in halves, with more than a ping's time between them."""
     parts = (
         (
-            'event: message_start\ndata: {"type":"message_start","message":{"id":"m","type":"message",'
-            '"role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,'
+            'event: message_start\ndata: {"type":"message_start","message":{"id":"m",'
+            '"type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,'
             '"usage":{"input_tokens":1,"output_tokens":1}}}\n'
         ),
         '\nevent: content_block_start\ndata: {"type":"content_block_start",',

@@ -124,14 +124,13 @@ def test_nobody_there(timed, stream):
 
 def test_no_timer_outlives_its_request(timed):
     """What went well under these timers goes on going well on the same connection."""
-    client = Http(timed.port)
-    for _ in range(3):
-        body = orjson.dumps(ask("nowhere/x"))
-        answer = client.ask("POST", "/v1/messages", {"content-type": "application/json"}, body)
-        assert answer.status == 502
-    time.sleep(TIMERS["total"] + 0.2)
-    assert client.ask("GET", "/health").status == 200
-    client.close()
+    body = orjson.dumps(ask("nowhere/x"))
+    with Http(timed.port) as client:
+        for _ in range(3):
+            answer = client.ask("POST", "/v1/messages", {"content-type": "application/json"}, body)
+            assert answer.status == 502
+        time.sleep(TIMERS["total"] + 0.2)
+        assert client.ask("GET", "/health").status == 200
 
 
 def test_a_head_that_does_not_come(timed):
