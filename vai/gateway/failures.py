@@ -8,6 +8,7 @@ from sanic import Request, Sanic
 from sanic.exceptions import (
     MethodNotAllowed,
     PayloadTooLarge,
+    RequestCancelled,
     RequestTimeout,
     SanicException,
 )
@@ -17,7 +18,7 @@ from sanic.exceptions import (
 from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
 
-from vai.errors import ClientFault, InternalError, InvalidRequest, NotFound, VaiError
+from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, NotFound, VaiError
 from vai.gateway.answers import failure
 from vai.gateway.call import Call
 from vai.io.log import log
@@ -57,6 +58,8 @@ def _translate(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, PayloadTooLarge):
         limit = request.app.config.REQUEST_MAX_SIZE
         return InvalidRequest(f"Request body too large: at most {limit} bytes", status=413)
+    if isinstance(exception, RequestCancelled):
+        return ClientLeft("The caller closed the connection")
     if isinstance(exception, RequestTimeout):
         return InvalidRequest("The request did not arrive in time", status=408)
     status = exception.status_code if isinstance(exception, SanicException) else 500
