@@ -81,6 +81,8 @@ def open_gateway(
     settings = {
         "auth": {"mode": "none"},
         "simulate": True,
+        "head_timeout": 1.5,
+        "body_timeout": 1.5,
         "providers": {"openai": _providers(simulator)["openai"]},
         "cors": {"allowed_origins": ["*"]},
     }
