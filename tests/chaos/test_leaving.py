@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 import uvloop
 
+from tests.canary import PROVIDER_KEY
 from tests.chaos.caller import Caller, call, request
 from tests.chaos.rig import FULL, Group, deaf_port, log_defects, percentile, providers, serving
 from tests.chaos.rig import settings as settings_for
@@ -46,14 +47,14 @@ def scene(
 ) -> Iterator[Scene]:
     with deaf_port() as port:
         nowhere = f"http://127.0.0.1:{port}"
-        rows = {
+        rows: dict[str, dict[str, object]] = {
             "narrow": {"kind": "anthropic", "base_url": simulator.base_url("anthropic")},
             "narrow-chat": {"kind": "openai", "base_url": simulator.base_url("openai")},
             "deaf": {"kind": "anthropic", "base_url": nowhere},
             "deaf-chat": {"kind": "openai", "base_url": nowhere},
         }
         for name in ("narrow", "narrow-chat"):
-            rows[name]["max_connections"] = 1
+            rows[name] |= {"max_connections": 1, "api_key": PROVIDER_KEY}
         said = settings_for(
             simulator,
             providers=providers(simulator, **rows),
