@@ -39,6 +39,7 @@ class Reply:
         self.status = status
         self.headers = headers
         self.closed = 0
+        self.kept = False
         self._clock = clock
         self._script = script
 
@@ -58,6 +59,7 @@ class Reply:
 
     def finish(self) -> None:
         self.closed += 1
+        self.kept = True
 
     def close(self) -> None:
         self.closed += 1

@@ -33,7 +33,7 @@ def translated(provider: str, *, stream: bool = True) -> Translated[bytes]:
 
 
 def verbatim(*, stream: bool = True, edited: bool = False) -> Verbatim:
-    wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK))
+    wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
     return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited)
 
 
@@ -238,3 +238,26 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() 
     sent = b"".join(await rig.run())
     assert sent.count(b"event: error") == 1
     assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
+    ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
+    lane = Translated(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
+    rig = Rig(lane, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
+    sent = b"".join(await rig.run())
+    assert b"two" not in sent
+    assert b'"stop_reason":"stop_sequence"' in sent
+    assert rig.upstream.reply.kept is False
+    assert rig.assert_settled_once().outcome == "completed"
+
+
+async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
+    schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
+    ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
+    lane = Translated(make_adapter(ROWS["groq"], "x"), ask, events=encode, message=lambda _: b"")
+    rig = Rig(lane, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
+    sent = b"".join(await rig.run())
+    assert rig.upstream.deadlines[1] == 1020
+    assert sent.startswith(b"event: message_start")
+    assert sent.endswith(b'{"type":"message_stop"}\n\n')

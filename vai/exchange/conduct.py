@@ -66,6 +66,11 @@ class Lane(Protocol[T_co]):
         ...
 
     @property
+    def ended_early(self) -> bool:
+        """Whether the answer is complete while the upstream still has more to say."""
+        ...
+
+    @property
     def failed(self) -> bool:
         """Whether the upstream ended its answer with an error that has been passed on as it was."""
         ...
@@ -158,6 +163,7 @@ class Exchange(Generic[T]):
         self._reply: UpstreamReply | None = None
         self._was_rejected = False
         self._was_answered = False
+        self._has_failed = False
 
     def __enter__(self) -> Exchange[T]:
         return self
@@ -169,7 +175,7 @@ class Exchange(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         if self._reply is not None:
-            if error is None and self._was_answered:
+            if error is None and self._was_answered and not self._lane.ended_early:
                 self._reply.finish()
             else:
                 self._reply.close()
@@ -200,6 +206,13 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
+        try:
+            return await self._open()
+        except UpstreamFault:
+            self._has_failed = True
+            raise
+
+    async def _open(self) -> Answer[T]:
         lane = self._lane
         request = lane.request()
         self._lease = await self._admission.admit(self._principal, self._reserve)
@@ -239,25 +252,29 @@ class Exchange(Generic[T]):
         lane, reply = self._lane, self._reply
         if reply is None:
             raise RuntimeError("an exchange is read after it has been opened")
-        while True:
-            if lane.fault is not None:
-                raise lane.fault
-            if lane.done:
-                self._was_answered = True
-                return None
-            data = await self._piece(reply)
-            batch = lane.feed(data) if data else lane.end()
-            if self._first_token is None and lane.started:
-                self._first_token = self.elapsed
-            if batch is not None:
-                return batch
+        try:
+            while True:
+                if lane.fault is not None:
+                    raise lane.fault
+                if lane.done:
+                    self._was_answered = True
+                    return None
+                data = await self._piece(reply)
+                batch = lane.feed(data) if data else lane.end()
+                if self._first_token is None and lane.started:
+                    self._first_token = self.elapsed
+                if batch is not None:
+                    return batch
+        except UpstreamFault:
+            self._has_failed = True
+            raise
 
     async def _send(self, request: WireRequest) -> UpstreamReply:
         """The upstream's answer as soon as its headers are there."""
         timers, total_at = self._timers, self._total_at
         now = self._clock()
         # A JSON answer begins when it is complete, so only `total` says how long is too long.
-        headers_until = min(now + timers.headers, total_at) if self._lane.streaming else total_at
+        headers_until = min(now + timers.headers, total_at) if request.streams else total_at
         try:
             return await self._upstream.send(
                 request,
@@ -310,7 +327,8 @@ class Exchange(Generic[T]):
         if error is None:
             if self._was_rejected:
                 return "rejected"
-            if self._lane.failed:
+            # Whoever has told the caller of a fault leaves the block without an error.
+            if self._lane.failed or self._has_failed:
                 return "upstream_failed"
             return "completed" if self._was_answered else "client_left"
         if isinstance(error, UpstreamFault):

@@ -60,6 +60,10 @@ class Translated(Generic[T]):
         return self._adapter.done
 
     @property
+    def ended_early(self) -> bool:
+        return self._adapter.ended_early
+
+    @property
     def fault(self) -> UpstreamFault | None:
         return self._adapter.fault
 

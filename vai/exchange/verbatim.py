@@ -26,6 +26,7 @@ class Verbatim:
     """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's."""
 
     verbatim = True
+    ended_early = False
 
     def __init__(
         self, wire: WireRequest, row: ProviderRow, *, streaming: bool, edited: bool

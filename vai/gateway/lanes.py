@@ -71,7 +71,7 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
-    wire = WireRequest("POST", route.row.path, tuple(headers), body)
+    wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
     edited = route.dialect == "vai"
     return Verbatim(wire, route.row, streaming=envelope.stream, edited=edited)
 

@@ -36,6 +36,11 @@ class Adapter(Protocol):
     """JSON paths of optional request fields that the target cannot express."""
 
     @property
+    def ended_early(self) -> bool:
+        """Whether the answer was completed here while the upstream still has more to say."""
+        ...
+
+    @property
     def done(self) -> bool:
         """Whether the answer is complete: its closing events have been returned."""
         ...

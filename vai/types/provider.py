@@ -17,12 +17,15 @@ class WireRequest(msgspec.Struct, frozen=True):
 
     `target` is the path below the provider's base URL, `headers` are complete but for
     Host, Content-Length, Accept-Encoding and the credential, which the I/O ring adds.
+    `streams` says that the answer is asked for as an event stream, so that its headers
+    come before it is complete.
     """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    streams: bool = False
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ without stopping everything. They are picked up on the way in.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections.abc import Callable
@@ -64,7 +65,12 @@ class Serving:
         Without it they would wait unanswered until main closes the socket at last.
         """
         if self._listener is not None:
-            self._listener.shutdown(socket.SHUT_RDWR)
+            try:
+                self._listener.shutdown(socket.SHUT_RDWR)
+            except OSError as error:
+                # Workers that stop at the same time both do this; the second finds it done.
+                if error.errno != errno.ENOTCONN:
+                    raise
 
     async def flushed(self, seconds: float) -> None:
         """Wait until no connection has an answer on its way, at most that long."""

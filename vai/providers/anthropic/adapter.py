@@ -38,6 +38,11 @@ class AnthropicAdapter:
         return self._reader.usage
 
     @property
+    def ended_early(self) -> bool:
+        """Never: the Messages API knows all that a caller can ask to stop at."""
+        return False
+
+    @property
     def done(self) -> bool:
         """Whether the closing events have been returned."""
         return self._reader.done

@@ -77,7 +77,8 @@ def translate(
         _metadata(body, findings)
     findings.check()
     sent = _headers(request, headers, betas)
-    return WireRequest("POST", row.path, sent, msgspec.json.encode(body)), findings.dropped
+    wire = WireRequest("POST", row.path, sent, msgspec.json.encode(body), request.stream)
+    return wire, findings.dropped
 
 
 def _headers(

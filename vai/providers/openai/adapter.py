@@ -47,6 +47,11 @@ class ChatAdapter:
         return self._emitter.usage
 
     @property
+    def ended_early(self) -> bool:
+        """Whether a stop sequence was met that the server does not know of."""
+        return self._reader.stopped
+
+    @property
     def done(self) -> bool:
         """Whether the closing events have been returned."""
         return self._emitter.done

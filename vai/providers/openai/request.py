@@ -59,9 +59,10 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     extensions.apply(request, body, target)
     _stream(request, body, target)
     target.findings.check()
-    accept = "text/event-stream" if body.get("stream") else "application/json"
+    streams = body.get("stream") is True
+    accept = "text/event-stream" if streams else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
-    wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body))
+    wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body), streams)
     return Translation(wire, names(request), text, target.findings.dropped)
 
 

@@ -60,6 +60,11 @@ class Reader:
         self._refused = False
         self._reason: str | None = None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the caller's stop sequence ended the answer, and not the upstream."""
+        return self._filter is not None and self._filter.stopped is not None
+
     def data(self, data: str | bytes) -> None:
         """The data of one server-sent event."""
         try:
