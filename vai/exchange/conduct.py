@@ -56,6 +56,11 @@ class Lane(Protocol[T_co]):
         ...
 
     @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped, once it is known."""
+        ...
+
+    @property
     def started(self) -> bool:
         """Whether the first content block has come."""
         ...
@@ -128,6 +133,7 @@ class Settlement(msgspec.Struct, frozen=True):
     outcome: Outcome
     usage: Usage
     estimated: bool
+    stop_reason: str | None
     duration: float
     first_token: float | None
 
@@ -187,6 +193,7 @@ class Exchange(Generic[T]):
                 outcome=self._outcome(error),
                 usage=usage,
                 estimated=estimated,
+                stop_reason=self._lane.stop_reason,
                 duration=self.elapsed,
                 first_token=self._first_token,
             )
