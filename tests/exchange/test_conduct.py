@@ -60,6 +60,7 @@ async def test_a_stream_is_relayed_and_settled(name: str) -> None:
     assert settlement.outcome == "completed"
     assert not settlement.estimated
     assert settlement.usage.output_tokens is not None
+    assert settlement.stop_reason in ("end_turn", "tool_use")
     assert settlement.first_token is not None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
-from vai.providers.anthropic.verbatim import Sniffer, edit_message, usage_of
+from vai.providers.anthropic.verbatim import Report, Sniffer, edit_message, report_of
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 
@@ -111,7 +111,7 @@ def test_a_json_answer():
     assert edited["usage"]["total_tokens"] == 40
     assert edited["usage"]["cache_read_tokens"] == 100
     assert edited["content"] == orjson.loads(body)["content"]
-    assert usage_of(body) == Usage(
+    assert report_of(body).usage == Usage(
         input_tokens=25,
         output_tokens=15,
         cache_read_input_tokens=100,
@@ -124,4 +124,4 @@ def test_a_json_answer():
 )
 def test_what_is_no_message_is_left_alone(body):
     assert edit_message(body, ROW) == body
-    assert usage_of(body) is None
+    assert report_of(body) == Report(Usage(), None)

@@ -17,6 +17,7 @@ from vai.types.events import (
     ContentBlockStart,
     Event,
     InputJsonDelta,
+    MessageDelta,
     TextDelta,
     ThinkingDelta,
 )
@@ -50,6 +51,7 @@ class Translated(Generic[T]):
         self.streaming = ask.stream
         self.started = False
         self.failed = False
+        self.stop_reason: str | None = None
 
     @property
     def usage(self) -> Usage:
@@ -83,7 +85,9 @@ class Translated(Generic[T]):
         raise self._adapter.error(status, headers, body)
 
     def whole(self, body: bytes) -> T:
-        return self._message(self._adapter.message(body))
+        message = self._adapter.message(body)
+        self.stop_reason = message.stop_reason
+        return self._message(message)
 
     def feed(self, data: bytes) -> T | None:
         return self._passed(self._adapter.feed(data))
@@ -105,6 +109,8 @@ class Translated(Generic[T]):
                 self._generated += _size(event)
             elif type(event) is ContentBlockStart:
                 self.started = True
+            elif type(event) is MessageDelta:
+                self.stop_reason = event.delta.stop_reason
         return self._events(events)
 
 

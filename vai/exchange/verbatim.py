@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from vai.codec.sse import FrameSplitter
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.policy import estimate
-from vai.providers.anthropic.verbatim import Sniffer, edit_message, usage_of
+from vai.providers.anthropic.verbatim import Sniffer, edit_message, report_of
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
 
@@ -39,6 +39,7 @@ class Verbatim:
         self._forwarded = 0
         self._frames = 0
         self.usage = Usage()
+        self.stop_reason: str | None = None
         self.streaming = streaming
         self.started = False
         self.dropped: list[str] = []
@@ -64,7 +65,8 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        self.usage = usage_of(body) or Usage()
+        report = report_of(body)
+        self.usage, self.stop_reason = report.usage, report.stop_reason
         return edit_message(body, self._row) if self._edited else body
 
     def feed(self, data: bytes) -> bytes | None:
@@ -80,7 +82,7 @@ class Verbatim:
             frames = self._sniffer.edit_frames(frames)
         else:
             self._sniffer.feed(frames)
-        self.usage = self._sniffer.usage
+        self.usage, self.stop_reason = self._sniffer.usage, self._sniffer.stop_reason
         return frames
 
     def end(self) -> None:

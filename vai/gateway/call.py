@@ -36,7 +36,6 @@ class Call:
         "settlement",
         "simulated",
         "status",
-        "stop_reason",
         "stream",
     )
 
@@ -52,7 +51,6 @@ class Call:
         self.simulated = False
         self.status = 0
         self.error_type: str | None = None
-        self.stop_reason: str | None = None
         self.settlement: Settlement | None = None
 
     def settled(self, settlement: Settlement) -> None:
@@ -91,6 +89,7 @@ def _offered_id(request: Request) -> str | None:
 def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:
     usage = settlement.usage
     line["outcome"] = settlement.outcome
+    line["stop_reason"] = settlement.stop_reason
     line["input_tokens"] = usage.input_tokens
     line["output_tokens"] = usage.output_tokens
     if usage.input_tokens is not None and usage.output_tokens is not None:

@@ -20,7 +20,7 @@ from vai.types.message import Usage
 from vai.types.provider import ProviderRow
 from vai.types.render import usage_to_wire
 
-__all__ = ["Sniffer", "edit_message", "usage_of"]
+__all__ = ["Report", "Sniffer", "edit_message", "report_of"]
 
 _MARKS: Final = (b"message_", b'"error"')
 _NAMED: Final = ("message_start", "message_delta", "message_stop", "error")
@@ -39,6 +39,7 @@ class Sniffer:
         usage: running totals as the upstream reports them.
         started: whether `message_start` has been seen.
         done: whether `message_stop` has been seen: the answer is complete.
+        stop_reason: why the answer ended, as the upstream says it.
         fault: what an error frame said, if one came.
     """
 
@@ -46,6 +47,7 @@ class Sniffer:
         self.usage = Usage()
         self.started = False
         self.done = False
+        self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
         self._row = row
 
@@ -80,6 +82,9 @@ class Sniffer:
             self._count(message.get("usage") if isinstance(message, dict) else None)
         elif kind == "message_delta":
             self._count(value.get("usage"))
+            end = value.get("delta")
+            if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
+                self.stop_reason = end["stop_reason"]
         elif kind == "message_stop":
             self.done = True
         elif self.fault is None:
@@ -120,10 +125,29 @@ def edit_message(body: bytes, row: ProviderRow) -> bytes:
     return msgspec.json.encode(value)
 
 
-def usage_of(body: bytes) -> Usage | None:
-    """The usage that a JSON answer reports, if it does."""
-    value = _object(body)
-    return _parsed(value.get("usage")) if value is not None else None
+class Report(msgspec.Struct, frozen=True):
+    """What a JSON answer says about itself."""
+
+    usage: Usage
+    stop_reason: str | None
+
+
+class _Said(msgspec.Struct):
+    usage: Any = None
+    stop_reason: Any = None
+
+
+_decode_said = msgspec.json.Decoder(_Said).decode
+
+
+def report_of(body: bytes) -> Report:
+    """Usage and stop reason of a JSON answer, as far as it tells them; content is skipped."""
+    try:
+        said = _decode_said(body)
+    except (msgspec.DecodeError, RecursionError):
+        return Report(Usage(), None)
+    reason = said.stop_reason if isinstance(said.stop_reason, str) else None
+    return Report(_parsed(said.usage) or Usage(), reason)
 
 
 def _is_marked(data: bytes) -> bool:
