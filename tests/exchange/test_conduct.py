@@ -262,3 +262,14 @@ async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     assert rig.upstream.deadlines[1] == 1020
     assert sent.startswith(b"event: message_start")
     assert sent.endswith(b'{"type":"message_stop"}\n\n')
+
+
+async def test_a_failure_told_inside_the_block_is_settled_as_one() -> None:
+    data = fixture("anthropic-text.sse")
+    rig = Rig(verbatim(), [data[: data.index(b"event: content_block_delta")], CUT])
+    with rig.exchange as exchange:
+        await exchange.open()
+        with pytest.raises(UpstreamBroken):
+            await exchange.read()
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+    assert rig.upstream.reply.kept is False

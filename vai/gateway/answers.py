@@ -9,7 +9,6 @@ import orjson
 from sanic.response import HTTPResponse
 
 from vai.errors import AuthenticationFailed, VaiError
-from vai.exchange.conduct import Settlement
 from vai.gateway.call import Call
 from vai.policy.headers import from_upstream
 from vai.types.message import Usage
@@ -89,8 +88,3 @@ def error_frame(error: VaiError, call: Call) -> bytes:
     """`error` as the last frame of a stream that has begun."""
     call.error_type = error.type
     return b"event: error\ndata: %b\n\n" % orjson.dumps(error.to_wire(call.request_id))
-
-
-def outcome_status(settlement: Settlement | None) -> int:
-    """The status to log when the caller left before there was one (nginx's 499)."""
-    return 499 if settlement is None or settlement.outcome == "client_left" else 500
