@@ -19,7 +19,9 @@ HEADERS = {"anthropic": "x-api-key", "openai": "authorization"}
 def post(gateway: Gateway, said: dict | bytes, *headers: tuple[str, str]):
     """A request with these headers alone."""
     raw = said if isinstance(said, bytes) else orjson.dumps(said)
-    return gateway.ask("POST", "/v1/messages", [("content-type", "application/json"), *headers], raw)
+    return gateway.ask(
+        "POST", "/v1/messages", [("content-type", "application/json"), *headers], raw
+    )
 
 
 def paid_by(simulator: Simulated, model: str) -> tuple[str, str]:
@@ -64,7 +66,7 @@ def test_no_key(gateway, headers):
 
 @pytest.mark.parametrize(
     "key",
-    [KEY[:-1], KEY + "x", KEY.upper(), KEY[:20], "'; drop table keys; --", "x" * 3000, "\x80\xff"],
+    [KEY[:-1], KEY + "x", KEY.upper(), KEY[:20], "'; drop table keys; --", "x" * 3000],
 )
 @pytest.mark.parametrize("name", ["authorization", "x-api-key"])
 def test_an_unknown_key(gateway, name, key):
@@ -108,7 +110,9 @@ def test_passthrough_asks_for_no_key_but_refuses_a_wrong_one(passthrough):
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_a_lent_key(gateway, simulator, provider, stream):
     model = f"sim-lent-{provider}-{stream}"
-    assert post(gateway, ask(f"{provider}/{model}", stream=stream), ("x-api-key", KEY)).status == 200
+    assert (
+        post(gateway, ask(f"{provider}/{model}", stream=stream), ("x-api-key", KEY)).status == 200
+    )
     header = HEADERS.get(provider, "authorization")
     assert paid_by(simulator, model) == (header, digest(lent_key(provider)))
 
@@ -240,8 +244,10 @@ def test_a_header_value_that_is_no_key(open_gateway, simulator, injected, stream
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"X-Evil" not in answer
     error = orjson.loads(said)["error"]
-    if injected not in (b"\r", b"\n", b"\0", b"\x7f", b"\x1b[0m"):
+    if injected in (b"a\tb", b"x" * 5000):
         assert error["param"].lower() == "x-provider-key-anthropic"
+    else:  # no HTTP: refused before anybody knows what the header is for
+        assert error["code"] in ("bad_header_value", "bad_header_line", "bad_line_end"), error
     assert simulator.last == before
 
 
@@ -257,7 +263,8 @@ def test_a_header_of_sixty_four_kilobytes(open_gateway, simulator):
 
 
 @pytest.mark.parametrize(
-    "key", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "é", "\ufeffk", " a b", "", "k" * 65536, 7, None, ["k"]]
+    "key",
+    ["a\r\nX-Evil: 1", "a\nb", "a\0b", "é", "\ufeffk", " a b", "", "k" * 65536, 7, None, ["k"]],
 )
 def test_a_body_value_that_is_no_key(gateway, simulator, key):
     before = simulator.last
