@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
-from vai.providers.anthropic.verbatim import Report, Sniffer, edit_message, report_of
+from vai.providers.anthropic.verbatim import Report, Sniffer, edit_message, is_marked, report_of
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 
@@ -90,9 +90,10 @@ def test_text_about_the_protocol_fools_nobody():
     assert sniffer.usage == Usage()
 
 
-def test_content_passes_without_a_copy():
+def test_content_is_not_looked_into():
     frames = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n' * 3
-    assert Sniffer(ROW).edit_frames(frames) is frames
+    assert not is_marked(frames)
+    assert Sniffer(ROW).edit_frames(frames) == frames
 
 
 def test_damaged_frames_pass():

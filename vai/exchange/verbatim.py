@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from vai.codec.sse import FrameSplitter
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.policy import estimate
-from vai.providers.anthropic.verbatim import Sniffer, edit_message, report_of
+from vai.providers.anthropic.verbatim import Sniffer, edit_message, is_marked, report_of
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
 
@@ -41,18 +41,9 @@ class Verbatim:
         self.usage = Usage()
         self.stop_reason: str | None = None
         self.streaming = streaming
-        self.started = False
+        self.started = self.done = self.failed = False
         self.dropped: list[str] = []
         self.fault: UpstreamFault | None = None
-
-    @property
-    def failed(self) -> bool:
-        return self._sniffer.fault is not None
-
-    @property
-    def done(self) -> bool:
-        # An error frame ends the stream too: it has been passed on, and nothing may follow.
-        return self._sniffer.done or self.failed
 
     def request(self) -> WireRequest:
         return self._wire
@@ -78,11 +69,19 @@ class Verbatim:
         self._frames += frames.count(b"\ndata:")
         if not self.started:
             self.started = b"content_block_start" in frames
+        return self._read_along(frames) if is_marked(frames) else frames
+
+    def _read_along(self, frames: bytes) -> bytes:
+        """Take in the frames that count, and edit them where they are to be."""
+        sniffer = self._sniffer
         if self._edited:
-            frames = self._sniffer.edit_frames(frames)
+            frames = sniffer.edit_frames(frames)
         else:
-            self._sniffer.feed(frames)
-        self.usage, self.stop_reason = self._sniffer.usage, self._sniffer.stop_reason
+            sniffer.feed(frames)
+        self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
+        self.failed = sniffer.fault is not None
+        # An error frame ends the stream too: it has been passed on, and nothing may follow.
+        self.done = sniffer.done or self.failed
         return frames
 
     def end(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from vai.errors import Overloaded
-from vai.gateway.drain import InFlight, Slot
+from vai.gateway.inflight import InFlight, Slot
 from vai.types.message import Usage
 
 __all__ = ["LocalAdmission", "was_expired"]

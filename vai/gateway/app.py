@@ -15,6 +15,7 @@ from sanic import Sanic
 
 from vai.config import Settings, load
 from vai.gateway import cors, drain, failures, manager, repairs, simulation, workers
+from vai.gateway.inflight import InFlight
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.service import Service
@@ -58,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         }
     )
     app.ctx.settings = settings
-    inflight = drain.InFlight()
+    inflight = InFlight()
     repairs.install(
         app,
         limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
@@ -84,7 +85,7 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
         app.add_route(create_message, path, methods=["POST"], name=name)
 
 
-def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: drain.InFlight) -> None:
+def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -> None:
     async def open_service(app: Sanic[Any, Any]) -> None:
         providers = Providers(settings, simulator=simulation.url(settings))
         app.ctx.service = Service(settings, providers, inflight)

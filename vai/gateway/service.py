@@ -15,7 +15,7 @@ from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
 from vai.gateway.admission import LocalAdmission
 from vai.gateway.auth import Keyring
-from vai.gateway.drain import InFlight
+from vai.gateway.inflight import InFlight
 from vai.io.log import RequestLog
 from vai.io.providers import Providers
 from vai.policy.route import Route

@@ -63,8 +63,8 @@ class EventStream:
         """Send complete frames in one write, and wait while the reader is behind."""
         self._sending_since = self._clock()
         await self._write(frames)
-        self._sending_since = None
         self._last = self._clock()
+        self._sending_since = None
 
     async def finish(self) -> None:
         """All has been sent."""

@@ -15,13 +15,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vai.gateway.inflight import InFlight
 from vai.io.board import Board, Row, State
 from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 
 if TYPE_CHECKING:
     from sanic import Sanic
-
-    from vai.gateway.drain import InFlight
 
 __all__ = ["BEAT", "BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach"]
 

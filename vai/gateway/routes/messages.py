@@ -46,7 +46,7 @@ async def create_message(request: Request) -> HTTPResponse | None:
             call.status = 499
             raise
         return failure(expired, call)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # The boundary of one request: a defect costs this request and leaves a trace.
         log.opt(exception=error).error("request {} failed", call.request_id)
         return failure(InternalError(), call)

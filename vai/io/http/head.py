@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import httpx
 
 from vai.errors import InvalidRequest
 
-__all__ = ["Endpoint", "Origin", "header_lines", "request_line"]
+__all__ = ["Endpoint", "Origin", "forwarded_lines", "header_lines", "request_line"]
 
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
@@ -113,6 +114,13 @@ def header_lines(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
     if rule.fullmatch(text) and text.count("\n") == len(headers):
         return text
     raise _offence(headers, rule)
+
+
+@lru_cache(maxsize=256)
+def forwarded_lines(headers: tuple[tuple[str, str], ...]) -> str:
+    """`header_lines` of what a caller's request forwards. One client sends the same again and
+    again; its credentials are not among these, so keeping them keeps no secret."""
+    return header_lines(headers, forwarded=True)
 
 
 def _offence(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> InvalidRequest:

@@ -7,7 +7,6 @@ late or second `close` cannot hurt the connection's next exchange.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import final
 
 from vai.errors import UpstreamFault, UpstreamTimeout
@@ -42,14 +41,18 @@ class Reply:
         self.status = connection.status
         self.raw_headers = connection.headers
         self.ended_by_close = False
+        self._headers: dict[str, str] | None = None
         self._pool = pool
         self._connection: Connection | None = connection
         self._ended = False
 
-    @cached_property
+    @property
     def headers(self) -> dict[str, str]:
         """Fields by lower-case name, repeated ones joined."""
-        return joined(self.raw_headers)
+        # Not a cached_property: that of Python 3.11 takes a lock.
+        if self._headers is None:
+            self._headers = joined(self.raw_headers)
+        return self._headers
 
     async def read(self, until: float, /) -> bytes:
         """All of the body that has come since the last read; waits only when there is nothing.

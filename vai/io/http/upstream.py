@@ -15,7 +15,7 @@ import msgspec
 
 from vai.exchange.ports import UpstreamReply
 from vai.io.http.credential import Credential
-from vai.io.http.head import Endpoint, header_lines, request_line
+from vai.io.http.head import Endpoint, forwarded_lines, header_lines, request_line
 from vai.io.http.pool import PoolLimits
 from vai.io.http.stock import ProxyTransport, send_stock
 from vai.io.http.tls import client_context
@@ -109,7 +109,7 @@ class HttpUpstream:
             UpstreamUnreachable, UpstreamTimeout, UpstreamBroken: see `failures` for the codes.
         """
         line = request_line(request.method, self._prefix + request.target)
-        lines = header_lines(request.headers, forwarded=True)
+        lines = forwarded_lines(request.headers)
         length = len(request.body)
         transport = self._transport
         if isinstance(transport, VaiTransport):

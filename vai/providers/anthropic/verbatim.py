@@ -20,7 +20,7 @@ from vai.types.message import Usage
 from vai.types.provider import ProviderRow
 from vai.types.render import usage_to_wire
 
-__all__ = ["Report", "Sniffer", "edit_message", "report_of"]
+__all__ = ["Report", "Sniffer", "edit_message", "is_marked", "report_of"]
 
 _MARKS: Final = (b"message_", b'"error"')
 _NAMED: Final = ("message_start", "message_delta", "message_stop", "error")
@@ -53,10 +53,9 @@ class Sniffer:
 
     def feed(self, data: bytes) -> None:
         """More whole frames, passed on as they are (Anthropic's own dialect)."""
-        if _is_marked(data):
-            for frame in frames(data):
-                if _is_marked(frame):
-                    self._look(frame)
+        for frame in frames(data):
+            if is_marked(frame):
+                self._look(frame)
 
     def edit_frames(self, data: bytes) -> bytes:
         """More whole frames, with the two kinds edited that VAI's dialect adds to.
@@ -64,10 +63,8 @@ class Sniffer:
         `message_start` and `message_delta` name the model in full and carry usage under
         VAI's names as well; every other frame keeps its bytes.
         """
-        if not _is_marked(data):
-            return data
         return b"".join(
-            self._edited(frame) if _is_marked(frame) else frame for frame in frames(data)
+            self._edited(frame) if is_marked(frame) else frame for frame in frames(data)
         )
 
     def _look(self, frame: bytes) -> dict[str, Any] | None:
@@ -150,7 +147,8 @@ def report_of(body: bytes) -> Report:
     return Report(_parsed(said.usage) or Usage(), reason)
 
 
-def _is_marked(data: bytes) -> bool:
+def is_marked(data: bytes) -> bool:
+    """Whether `data` may hold a frame that counts. Nearly no batch of a stream does."""
     return _MARKS[0] in data or _MARKS[1] in data
 
 
