@@ -282,14 +282,15 @@ class Exchange(Generic[T]):
         now = self._clock()
         # A JSON answer begins when it is complete, so only `total` says how long is too long.
         headers_until = min(now + timers.headers, total_at) if request.streams else total_at
+        connect_until = min(now + timers.connect, total_at)
         try:
             return await self._upstream.send(
-                request,
-                connect_until=min(now + timers.connect, total_at),
-                headers_until=headers_until,
+                request, connect_until=connect_until, headers_until=headers_until
             )
         except UpstreamTimeout as exc:
-            if self._clock() < total_at:
+            # Which limit ran out, not what the clock reads now: timers fire a moment early.
+            limit = headers_until if exc.code == "headers_timeout" else connect_until
+            if limit < total_at:
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
 
