@@ -141,7 +141,7 @@ def report_of(body: bytes) -> Report:
     """Usage and stop reason of a JSON answer, as far as it tells them; content is skipped."""
     try:
         said = _decode_said(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Report(Usage(), None)
     reason = said.stop_reason if isinstance(said.stop_reason, str) else None
     return Report(_parsed(said.usage) or Usage(), reason)
