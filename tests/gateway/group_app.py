@@ -13,6 +13,7 @@ from sanic.response import HTTPResponse, json, text
 
 from vai.errors import VaiError
 from vai.gateway import drain, manager, repairs, workers
+from vai.gateway.inflight import InFlight
 from vai.gateway.repairs.websocket import send
 from vai.gateway.workers import BOARD_VARIABLE
 
@@ -32,7 +33,7 @@ app.config.WEBSOCKET_PING_INTERVAL = _setting("PING", 20)
 app.config.WEBSOCKET_PING_TIMEOUT = _setting("PING", 20)
 grace = _setting("GRACE", 5)
 hung_after = _setting("HUNG", 10)
-inflight = drain.InFlight()
+inflight = InFlight()
 
 repairs.install(
     app,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -12,55 +11,6 @@ from contextlib import suppress
 import pytest
 
 from tests.gateway.group import Group, gone, group, read_all, split
-from vai.errors import Overloaded
-from vai.gateway.drain import InFlight
-
-
-def test_slots_are_counted_and_mirrored() -> None:
-    inflight, seen = InFlight(limit=2), []
-    inflight.mirror(seen.append)
-    with inflight.enter(), inflight.enter(), pytest.raises(Overloaded, match="worker_full"):
-        inflight.enter()
-    assert seen == [0, 1, 2, 1, 0]
-
-
-def test_a_failing_exchange_leaves_the_count() -> None:
-    inflight = InFlight()
-    with pytest.raises(ZeroDivisionError), inflight.enter():
-        raise ZeroDivisionError
-    assert inflight.count == 0
-
-
-def test_refusing_says_draining() -> None:
-    inflight = InFlight()
-    inflight.refusing = True
-    with pytest.raises(Overloaded) as refused:
-        inflight.enter()
-    assert refused.value.code == "draining"
-    assert refused.value.status == 503
-    assert refused.value.retry_after
-
-
-def test_expire_tells_each_exchange_once_and_late_listeners_too() -> None:
-    inflight, told = InFlight(), []
-    with inflight.enter() as early, inflight.enter() as late:
-        early.on_expire(lambda: told.append("early"))
-        assert inflight.expire() == 2
-        inflight.expire()
-        late.on_expire(lambda: told.append("late"))
-    assert told == ["early", "late"]
-
-
-def test_empty_waits_no_longer_than_told() -> None:
-    async def main() -> tuple[bool, float]:
-        inflight = InFlight()
-        with inflight.enter():
-            began = time.monotonic()
-            return await inflight.empty(0.1), time.monotonic() - began
-
-    emptied, took = asyncio.run(main())
-    assert not emptied
-    assert took < 0.5
 
 
 def _streams(running: Group, count: int, events: int) -> list[socket.socket]:

@@ -1,0 +1,123 @@
+"""The exchanges that run in this worker.
+
+The law: an exchange is counted from its admission until its block ends, however it ends, and
+one that is told that its time is over is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from vai.errors import Overloaded
+
+__all__ = ["InFlight", "Slot"]
+
+_POLL = 0.02
+
+
+class Slot:
+    """One running exchange. Use it with `with`; it leaves the count when the block ends."""
+
+    __slots__ = ("_expire", "_inflight", "expired")
+
+    def __init__(self, inflight: InFlight) -> None:
+        self._inflight = inflight
+        self._expire: Callable[[], object] | None = None
+        self.expired = False
+
+    def on_expire(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once if the grace ends first; at once if it has ended."""
+        self._expire = callback
+        if self.expired:
+            callback()
+
+    def expire(self) -> None:
+        """Tell the exchange that its time is over. A second call does nothing."""
+        if not self.expired:
+            self.expired = True
+            if self._expire is not None:
+                self._expire()
+
+    def leave(self) -> None:
+        """The exchange is over. A second call does nothing."""
+        self._inflight.leave(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+
+class InFlight:
+    """The exchanges that run in this worker.
+
+    Args:
+        limit: how many may run at once; None leaves it to the other limits.
+        retry_after: seconds that a refused caller is told to wait.
+    """
+
+    def __init__(self, *, limit: int | None = None, retry_after: float = 1.0) -> None:
+        self.limit = limit
+        self.retry_after = retry_after
+        self.refusing = False
+        self._slots: set[Slot] = set()
+        self._mirror: Callable[[int], None] = _nowhere
+
+    @property
+    def count(self) -> int:
+        return len(self._slots)
+
+    def mirror(self, write: Callable[[int], None]) -> None:
+        """Have every change of the count written somewhere others can see it."""
+        self._mirror = write
+        write(self.count)
+
+    def enter(self) -> Slot:
+        """Begin an exchange. Raises Overloaded (`draining` or `worker_full`)."""
+        if self.refusing:
+            raise Overloaded(
+                "The gateway is shutting down", code="draining", retry_after=self.retry_after
+            )
+        if self.limit is not None and self.count >= self.limit:
+            raise Overloaded(
+                "Too many requests are running", code="worker_full", retry_after=self.retry_after
+            )
+        slot = Slot(self)
+        self._slots.add(slot)
+        self._mirror(self.count)
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """End an exchange; what the end of the `with` block does."""
+        self._slots.discard(slot)
+        self._mirror(self.count)
+
+    def expire(self) -> int:
+        """Tell all that still run that their time is over; returns how many there were."""
+        slots = list(self._slots)
+        for slot in slots:
+            slot.expire()
+        return len(slots)
+
+    async def empty(self, seconds: float) -> bool:
+        """Wait until nothing runs, at most that long; says whether it came to that."""
+        # Polled: this happens once in a worker's life, and an event would have to be kept
+        # right by every exchange for it.
+        deadline = time.monotonic() + seconds
+        while self._slots and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)
+        return not self._slots
+
+
+def _nowhere(count: int) -> None:
+    """No board yet: the count stays in this process."""
