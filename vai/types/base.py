@@ -37,19 +37,31 @@ def build(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
         msgspec.ValidationError: a field is missing or of a wrong type; the text ends
             with the path below this object.
     """
-    names = cls.__struct_fields__
+    names = _NAMES.get(cls) or _names(cls)
     tag = cls.__struct_config__.tag
-    extra: dict[str, Any] = {}
-    known: dict[str, Any] = {"extra": extra}
+    if raw.keys() <= names and (tag is None or raw.get("type") == tag):
+        return msgspec.convert({**raw, **parsed} if parsed else raw, cls)
+    known: dict[str, Any] = {"extra": {}}
     for name, value in raw.items():
-        if name in names and name != "extra":
+        if name in names:
             known[name] = value
-        elif name != "type" or tag is None:
-            extra[name] = value
+        else:
+            known["extra"][name] = value
     known.update(parsed)
     if tag is not None:
         known["type"] = tag
     return msgspec.convert(known, cls)
+
+
+_NAMES: dict[type, frozenset[str]] = {}
+
+
+def _names(cls: type[Open]) -> frozenset[str]:
+    """The JSON names that `cls` has a place for."""
+    names = set(cls.__struct_fields__) - {"extra"}
+    if cls.__struct_config__.tag is not None:
+        names.add("type")
+    return _NAMES.setdefault(cls, frozenset(names))
 
 
 def to_wire(value: Any) -> Any:
