@@ -99,7 +99,10 @@ def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float)
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
     headers |= usage_headers(lane.usage, elapsed)
-    return Reply(answer.first, answer.status, headers, "application/json")
+    kind = "application/json"
+    if lane.verbatim:  # an error page of whatever stands before the provider is no JSON
+        kind = answer.headers.get("content-type", kind)
+    return Reply(answer.first, answer.status, headers, kind)
 
 
 def _unstreamed(call: Call, answer: Answer[bytes]) -> UpstreamFault:
