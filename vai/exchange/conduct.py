@@ -244,7 +244,10 @@ class Exchange(Generic[T]):
                 "The provider answered with something that is neither JSON nor an event stream",
                 code="upstream_content_type",
             )
-        first = lane.whole(await self._body(reply, MAX_BODY))
+        body = await self._body(reply, MAX_BODY)
+        if not body:
+            raise UpstreamBroken("The provider's answer is empty", code="upstream_empty")
+        first = lane.whole(body)
         self._was_answered = True
         return Answer(status, headers, False, first)
 
