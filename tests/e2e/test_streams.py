@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 
 LANES = ["claude-", "anthropic/", "openai/"]
 PING = b": ping\n\n"
+TWO_LENGTHS = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}"
 SPACE = 0.12
 """Seconds that a loaded machine may add."""
 
@@ -201,6 +202,46 @@ def test_a_malformed_answer_is_the_providers_fault(gateway, lane, stream, what):
         assert answer.error["type"] in ("api_error", "provider_error")
     elif lane == "openai/" or what in ("chunk", "type", "head"):
         one_error(answer.body)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("lane", LANES)
+def test_an_answer_that_is_none(gateway, simulator, lane, stream):
+    """A success with nothing in it, or of another kind, is a failure of the provider's."""
+    plain = {"headers": {"content-type": "text/plain"}}
+    events_only = {"headers": {"content-type": "text/event-stream"}}
+    for number, said in enumerate(
+        [
+            {"status": 204},
+            {"body": ""},
+            plain | {"body": "{}"},
+            plain | {"body": "<html>"},
+            events_only | {"body": ""},
+            {"status": 304},
+            {"raw": True, "body": "SSH-2.0-OpenSSH_9.6\r\n"},
+            {
+                "raw": True,
+                "body": "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+            },
+        ]
+    ):
+        model = f"{lane}none-{lane[:3]}-{stream}-{number}"
+        simulator.script(upstream_name(model), **said)
+        answer = gateway.post(ask(model, stream=stream))
+        assert answer.status == 502, (said, answer)
+        assert answer.error["type"] in ("api_error", "provider_error")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("prefix", ["claude-", "anthropic/"])
+def test_a_page_is_called_a_page(gateway, simulator, prefix, stream):
+    """What stands before a provider answers in HTML; the caller gets it under its own name."""
+    model = f"{prefix}page-{prefix[:3]}-{stream}"
+    page = {"status": 503, "headers": {"content-type": "text/html"}, "body": "<html>busy</html>"}
+    simulator.script(upstream_name(model), **page)
+    answer = gateway.post(ask(model, stream=stream))
+    assert (answer.status, answer.body) == (503, b"<html>busy</html>")
+    assert answer.header("content-type") == "text/html"
 
 
 def test_answers_nobody_asked_to_be_compressed(gateway):
