@@ -48,7 +48,7 @@ class EventStream:
         self._sending_since: float | None = None
         self._last = clock()
         self._pinging: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(ping, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(min(ping, stall), self._tick)
 
     @property
     def started(self) -> bool:
@@ -67,8 +67,9 @@ class EventStream:
         self._sending_since = None
 
     async def finish(self) -> None:
-        """All has been sent."""
+        """All has been sent; a reader that is behind is given `stall` once more."""
         if self._response is not None:
+            self._sending_since = self._clock()
             await self._response.send(end_stream=True)
 
     def close(self) -> None:

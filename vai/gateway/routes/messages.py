@@ -131,6 +131,16 @@ async def _stream(
         request, headers_for(call), ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
+        return await _relay(call, lane, exchange, events)
+    finally:
+        events.close()
+
+
+async def _relay(
+    call: Call, lane: GatewayLane, exchange: Exchange[bytes], events: EventStream
+) -> HTTPResponse | None:
+    """Pass the answer on as it comes; returns it where it turns out to be no stream."""
+    try:
         answer = await exchange.open()
         if not answer.streaming:
             if events.started:
@@ -153,7 +163,5 @@ async def _stream(
         if expired is None or not events.started:
             raise
         await events.send(error_frame(expired, call))
-    finally:
-        events.close()
     await events.finish()
     return None
