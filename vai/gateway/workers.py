@@ -56,10 +56,11 @@ class Membership:
 
     def beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Show life now and from now on."""
+        # The next beat first: whatever goes wrong below, a living worker must not fall silent.
+        self._timer = loop.call_later(BEAT, self.beat, loop)
         self.row.beat()
         if self.row.number >= 0:
             self._watch_manager()
-        self._timer = loop.call_later(BEAT, self.beat, loop)
 
     def leave(self) -> None:
         """Sign off: the row is free for others."""

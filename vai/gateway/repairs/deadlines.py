@@ -11,20 +11,17 @@ Few are cut per look, so that a thousand slow clients do not hold up the others.
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Transport
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from sanic.http import Stage
 
+from vai.gateway.repairs.head import GuardedHttp
 from vai.gateway.repairs.refusal import refusal
 
-if TYPE_CHECKING:
-    from vai.gateway.repairs.head import GuardedHttp
-    from vai.gateway.repairs.protocol import Repaired
-
-__all__ = ["Deadlines", "Limits"]
+__all__ = ["Deadlines", "Incoming", "Limits"]
 
 _LOOK = 0.5
 _CUTS_PER_LOOK = 64
@@ -48,6 +45,22 @@ class Limits:
     rate: int = 1024
 
 
+class Incoming(Protocol):
+    """A connection on which requests come in."""
+
+    loop: AbstractEventLoop
+    state: dict[str, Any]
+    transport: Transport | None
+    buffer_limit: int
+
+    @property
+    def http(self) -> GuardedHttp | None:
+        """Its state; None before it began and after it ended."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class _Watched:
     """One request on its way in."""
 
@@ -65,14 +78,14 @@ class Deadlines:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._watched: dict[Repaired, _Watched] = {}
+        self._watched: dict[Incoming, _Watched] = {}
         self._look_every = min(_LOOK, limits.head / 4, limits.window / 4)
         self._running = False
 
     def __len__(self) -> int:
         return len(self._watched)
 
-    def bytes_came(self, protocol: Repaired) -> None:
+    def bytes_came(self, protocol: Incoming) -> None:
         """Called when bytes of a head come in: the first of them start its clock."""
         ordinal: int = protocol.state["requests_count"]
         watched = self._watched.get(protocol)
@@ -82,7 +95,7 @@ class Deadlines:
                 self._running = True
                 protocol.loop.call_later(self._look_every, self._look, protocol.loop)
 
-    def forget(self, protocol: Repaired) -> None:
+    def forget(self, protocol: Incoming) -> None:
         """Called when the connection is lost."""
         self._watched.pop(protocol, None)
 
@@ -102,7 +115,7 @@ class Deadlines:
             pause = 0.01 if cuts == _CUTS_PER_LOOK else self._look_every
             loop.call_later(pause, self._look, loop)
 
-    def _is_over(self, protocol: Repaired, watched: _Watched, now: float) -> bool:
+    def _is_over(self, protocol: Incoming, watched: _Watched, now: float) -> bool:
         """Whether nothing more is to come; moves on to the body or to the next head."""
         http = protocol.http
         if protocol.transport is None or protocol.transport.is_closing():
@@ -119,7 +132,7 @@ class Deadlines:
             return False
         return http.stage is not Stage.HANDLER or _missing(http) <= 0
 
-    def _is_late(self, protocol: Repaired, watched: _Watched, now: float) -> bool:
+    def _is_late(self, protocol: Incoming, watched: _Watched, now: float) -> bool:
         http = protocol.http
         if http is None or protocol.state["requests_count"] == watched.ordinal:
             return now - watched.since > self.limits.head
@@ -145,7 +158,7 @@ def _missing(http: GuardedHttp) -> int:
     return int(http.request_bytes_left or 0) - len(http.recv_buffer)
 
 
-def _cut(protocol: Repaired) -> None:
+def _cut(protocol: Incoming) -> None:
     http = protocol.http
     if http is not None and protocol.transport is not None:
         if http.stage in (Stage.REQUEST, Stage.HANDLER):

@@ -12,15 +12,12 @@ turns every exception into "400 Bad Request", and dispatching costs more than th
 from __future__ import annotations
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING
 
 from sanic.http import Http, Stage
 
 from vai.codec import head as head_rules
 from vai.gateway.repairs.refusal import refusal
-
-if TYPE_CHECKING:
-    from vai.gateway.repairs.protocol import Repaired
+from vai.gateway.repairs.serving import Serving
 
 __all__ = ["GuardedHttp"]
 
@@ -34,8 +31,6 @@ class _ClientGone(Exception):
 class GuardedHttp(Http):
     """Sanic's HTTP/1 state machine behind a strict gate."""
 
-    protocol: Repaired
-
     async def http1_request_header(self) -> None:
         """Wait for a whole head, judge it, then let Sanic parse it."""
         end = await self._head_end()
@@ -45,7 +40,8 @@ class GuardedHttp(Http):
         if verdict is not None:
             self._refuse(verdict.status, verdict.code, verdict.message)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
-        if self.protocol.serving.ending:
+        serving: Serving = self.protocol.app.ctx.serving
+        if serving.ending:
             self.keep_alive = False
 
     async def _head_end(self) -> int:

@@ -1,13 +1,13 @@
 """Sanic's two connection protocols with the repairs in them.
 
-Which class serves is chosen in many places of Sanic (`run`, `prepare`, `create_server`, the
-command line), always by name; `serving` replaces it at the one place they all pass.
+Here the repairs of a connection meet: the guard of the head, the deadlines, the socket
+options, the orderly end. They know no protocol class, only what they ask of a connection.
 """
 
 from __future__ import annotations
 
 from asyncio import BaseTransport
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sanic.http import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -16,9 +16,6 @@ from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 from vai.gateway.repairs import sockets
 from vai.gateway.repairs.deadlines import Deadlines
 from vai.gateway.repairs.head import GuardedHttp
-
-if TYPE_CHECKING:
-    from vai.gateway.repairs.serving import Serving
 
 __all__ = ["Repaired", "RepairedHttpProtocol", "RepairedWebSocketProtocol", "repaired"]
 
@@ -32,13 +29,11 @@ class Repaired(HttpProtocol):
     # The slots are in the classes below: two bases with slots of their own do not combine.
     __slots__ = ()
 
-    serving: Serving
     deadlines: Deadlines
     buffer_limit: int
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.serving = self.app.ctx.serving  # type: ignore[misc]
         self.deadlines = self.app.ctx.deadlines  # type: ignore[misc]
         self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
 
@@ -66,13 +61,13 @@ class Repaired(HttpProtocol):
 class RepairedHttpProtocol(Repaired):
     """For an app without WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines", "serving")
+    __slots__ = ("buffer_limit", "deadlines")
 
 
 class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
     """For an app with WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines", "serving")
+    __slots__ = ("buffer_limit", "deadlines")
 
 
 def repaired(protocol: type) -> type:

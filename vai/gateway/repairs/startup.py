@@ -6,9 +6,12 @@ What Sanic does by itself, and what is put in its place:
   every message is put back into the pipe it came from. Here messages are handled there.
 - A worker that fails to start: main kills its own process group, and with it the shell or
   the make that started it. Here it kills its children only, and exits with code 3.
+- A signal to main: Sanic shuts down within the signal handler, through proxies that the
+  interrupted code may be using; their answers get mixed up, and main ends with a traceback.
+  Here the handler writes a message, and the monitor loop shuts down.
+- A worker that is told to end before it listens for it: the traceback of an interrupt. Here
+  it is told by SIGTERM, which ends it without a word.
 - Shutdown: main waits 10 s for each worker and then kills it, whatever the drain needs.
-- Ctrl-C reaches a worker twice (from the terminal and from main); the second one
-  interrupts the drain. Here a worker under a main hears the first one only.
 - A reload whose new worker fails leaves a thread behind that keeps main from exiting.
 - The SyncManager process outlives a killed main, and a SIGTERM to the whole group takes it
   away in the middle of a drain.
@@ -30,7 +33,7 @@ from typing import Any, NoReturn
 from sanic import Sanic
 from sanic.exceptions import ServerKilled
 from sanic.mixins import startup
-from sanic.server import runners
+from sanic.worker.constants import ProcessState
 from sanic.worker.manager import WorkerManager
 from sanic.worker.process import WorkerProcess
 
@@ -40,9 +43,9 @@ __all__ = ["EXIT_GAVE_UP", "apply", "exit_with"]
 
 EXIT_GAVE_UP = 3
 _EARLY_END = "__TERMINATE_EARLY__"
-_END = (None, "__TERMINATE__")
+_TERMINATE = "__TERMINATE__"
+_END = (None, _TERMINATE)
 _REMIND = 1.0
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Ending:
@@ -50,6 +53,7 @@ class _Ending:
 
     patience = 32.0
     code = 0
+    signalled = False
 
 
 def exit_with(code: int) -> None:
@@ -67,14 +71,15 @@ def apply(patience: float) -> None:
         return
     manager: Any = WorkerManager  # Any: type checkers refuse to have methods replaced
     manager.wait_for_ack = _wait_for_ack
+    manager.shutdown_signal = _shutdown_signal
     manager.kill = _kill
     manager.join = _do_not_join
     manager.cleanup = _cleanup
     manager._handle_message = _ignoring_early_ends(WorkerManager._handle_message)
     process: Any = WorkerProcess
     process._terminate_soon = _terminate_soon
+    process.terminate = _end_early(process.terminate)
     vars(startup)["Manager"] = _sync_manager
-    vars(runners)["_setup_system_signals"] = _setup_system_signals
     app_class: Any = Sanic
     app_class.serve = classmethod(_with_exit_code(app_class.serve.__func__))
 
@@ -124,6 +129,25 @@ def _terminate_soon(self: Any) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _shutdown_signal(self: Any, *_: object) -> None:
+    if _Ending.signalled:
+        with suppress(ServerKilled):
+            self.kill()
+        return
+    _Ending.signalled = True
+    self.monitor_publisher.send(_TERMINATE)
+
+
+def _end_early(original: Any) -> Any:
+    def terminate(self: Any) -> None:
+        with suppress(KeyError, OSError, EOFError):  # gone, or SyncManager is
+            if self.worker_state[self.name].get("state") != ProcessState.ACKED.name:
+                os.kill(self.pid, signal.SIGTERM)
+        original(self)
+
+    return terminate
+
+
 def _children() -> list[BaseProcess]:
     """Workers and managed processes, those that are being replaced too; not SyncManager."""
     return [child for child in active_children() if child.daemon]
@@ -161,31 +185,6 @@ def _sync_manager() -> SyncManager:
     manager = SyncManager(ctx=get_context())
     manager.start(outlive_signals_of, (os.getpid(),))
     return manager
-
-
-def _setup_system_signals(
-    app: Any, _run_multiple: bool, register_sys_signals: bool, loop: Any
-) -> None:
-    # Sanic ignores both signals for a moment here; one that comes then is lost.
-    os.environ["SANIC_WORKER_PROCESS"] = "true"
-    if not register_sys_signals:
-        return
-    under_main = "SANIC_WORKER_NAME" in os.environ
-
-    def stop() -> None:
-        # Blocked meanwhile: removing a handler puts the default in its place, and a second
-        # signal that came just then would end the worker with all its streams.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        if under_main:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-        app.stop(terminate=False)
-
-    for number in _STOPPING:
-        loop.add_signal_handler(number, stop)
 
 
 def _with_exit_code(original: Any) -> Any:
