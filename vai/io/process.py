@@ -55,17 +55,26 @@ def is_alive(who: Identity) -> bool:
     if who.pid <= 0:
         return False
     if sys.platform != "linux":
-        try:
-            os.kill(who.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
-    fields = _stat(who.pid)
+        return _answers(who.pid)
+    try:
+        fields = _stat(who.pid)
+    except OSError:
+        # No descriptor left to read with. A signal needs none, and knows all but the start.
+        return _answers(who.pid)
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
     return who.start in (0, int(fields[_START_FIELD]))
+
+
+def _answers(pid: int) -> bool:
+    """Whether there is a process `pid`, be it a zombie or another one of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def die_with_parent(parent: int) -> None:
