@@ -22,17 +22,27 @@ Stable codes:
     upstream_truncated  502  the body ended early
     upstream_protocol   502  the answer is not HTTP/1.1
     upstream_encoding   502  a content coding that was not asked for
+
+No descriptor being left for a socket is nobody's fault but this process's own, and is told
+as that: 503 `no_descriptors`, a `GatewayFault`.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from typing import Final
 
 import httpx
 
-from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from vai.errors import (
+    Overloaded,
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 
 __all__ = [
     "FROM_HTTPX",
@@ -120,11 +130,14 @@ def broken(code: str) -> UpstreamBroken:
     return UpstreamBroken(MESSAGES[code], code=code)
 
 
-def from_connect(error: OSError) -> UpstreamUnreachable:
+def from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
     """What the resolver, the socket or TLS raised while connecting.
 
     `ssl.SSLError` is an OSError; a TCP timeout of the kernel is one as well.
     """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        message = "The gateway has no descriptor left for another connection"
+        return Overloaded(message, code="no_descriptors", retry_after=1)
     if isinstance(error, socket.gaierror):
         return unreachable("upstream_dns")
     if isinstance(error, ssl.SSLError):

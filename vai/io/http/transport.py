@@ -17,7 +17,7 @@ from typing import Final, cast
 
 import httpx
 
-from vai.errors import InvalidRequest, UpstreamFault
+from vai.errors import InvalidRequest, Overloaded, UpstreamFault
 from vai.io.clock import monotonic
 from vai.io.http.failures import to_httpx, unreachable
 from vai.io.http.head import Origin, header_lines, request_line
@@ -125,6 +125,8 @@ class VaiTransport(httpx.AsyncBaseTransport):
             failure = to_httpx(fault, request)
         except InvalidRequest as fault:
             failure = httpx.LocalProtocolError(fault.message, request=request)
+        except Overloaded as fault:
+            failure = httpx.ConnectError(fault.message, request=request)
         else:
             return httpx.Response(
                 reply.status,
