@@ -43,7 +43,7 @@ LOAD_CORE = 1
 API_KEY = "vai-bench-key-0123456789abcdef"
 _ROOT = Path(__file__).resolve().parent.parent
 _NGINX = "/usr/sbin/nginx"
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 
 _NGINX_CONF = """
 {user}
@@ -124,10 +124,10 @@ def nginx(upstream: int, cores: set[int]) -> Iterator[Way | None]:
 
 
 @contextlib.contextmanager
-def floor(upstream: int, cores: set[int]) -> Iterator[Way]:
+def floor(upstream: int, cores: set[int], *, under: Sequence[str] = ()) -> Iterator[Way]:
     """Bare Sanic that forwards bodies with the gateway's upstream client."""
     port = _free_port()
-    argv = [sys.executable, "-m", "bench.floor", str(port), str(upstream)]
+    argv = [*under, sys.executable, "-m", "bench.floor", str(port), str(upstream)]
     with running(argv, cores) as process:
         ready = _await_answer(process, port, "/ready")
         yield Way(name="floor", port=port, root=process.pid, ready=ready)
@@ -141,8 +141,12 @@ def gateway(
     workers: int = 1,
     single_process: bool = False,
     log: Path | None = None,
+    under: Sequence[str] = (),
 ) -> Iterator[Way]:
-    """The gateway as `sanic app` starts it, all features on, both providers the mock's."""
+    """The gateway as `sanic app` starts it, all features on, both providers the mock's.
+
+    `under` is the command that runs it, a tracer for example.
+    """
     port = _free_port()
     base = f"http://127.0.0.1:{upstream}"
     settings = {
@@ -163,7 +167,8 @@ def gateway(
         "VAI_PROVIDERS__OPENAI__API_KEY": "mock-openai-key",
         "VAI_PROVIDERS__OPENAI__MAX_CONNECTIONS": "4096",
     }
-    argv = [sys.executable, "-m", "sanic", "app", "--host", "127.0.0.1", "--port", str(port)]
+    argv = [*under, sys.executable, "-m", "sanic", "app"]
+    argv += ["--host", "127.0.0.1", "--port", str(port)]
     argv += ["--single-process"] if single_process else ["--workers", str(workers)]
     with running(argv, cores, settings, log) as process:
         ready = _await_answer(process, port, "/readyz")
