@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vai.gateway.app import create_app
+from vai.gateway.app import served_app
 
-app = create_app()
+app = served_app()

@@ -6,8 +6,8 @@ takes a TypeError from within for a refusal of it.
 
 from __future__ import annotations
 
-from vai.gateway.app import create_app
+from vai.gateway.app import served_app
 
 __all__ = ["app"]
 
-app = create_app()
+app = served_app()

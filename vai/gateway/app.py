@@ -7,13 +7,14 @@ in the process that needs it.
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
 import ujson
 from sanic import Sanic
 
-from vai.config import Settings, load
+from vai.config import ConfigError, Settings, load
 from vai.gateway import cors, drain, failures, manager, repairs, simulation, workers
 from vai.gateway.inflight import InFlight
 from vai.gateway.routes.health import health, ready, root
@@ -22,7 +23,7 @@ from vai.gateway.service import Service
 from vai.io import log
 from vai.io.providers import Providers
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "served_app"]
 
 _REQUEST_TIMERS_ARE_OURS = 24 * 3600
 """RESPONSE_TIMEOUT is one timer for the first byte, for gaps and for slow readers. VAI has one
@@ -74,6 +75,19 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     failures.install(app)
     drain.attach(app, inflight, grace=settings.drain_grace)
     return app
+
+
+def served_app() -> Sanic[Any, Any]:
+    """The application for Sanic's command line, where nobody could catch a ConfigError.
+
+    The process ends with exit code 2 and the list of problems, as `vai serve` does; Sanic
+    would bury it in a traceback.
+    """
+    try:
+        return create_app()
+    except ConfigError as error:
+        sys.stderr.write(f"vai: {error}\n")
+        raise SystemExit(2) from None
 
 
 def _add_routes(app: Sanic[Any, Any]) -> None:
