@@ -50,7 +50,6 @@ FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
 """Whether to run at the length of a night and not of a coffee."""
 
 
-
 class Simulated:
     """The upstream's own books."""
 
@@ -61,6 +60,20 @@ class Simulated:
     def base_url(self, provider: str) -> str:
         return self.url + {"anthropic": "/anthropic", "openai": "/openai/v1"}[provider]
 
+    def script(self, model: str, pieces: list[str]) -> None:
+        """Have `model` answer with these pieces of an event stream."""
+        said = {
+            "headers": {"content-type": "text/event-stream"},
+            "framing": "chunked",
+            "chunks": pieces,
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("PUT", f"/_sim/scripts/{model}", orjson.dumps(said))
+            assert connection.getresponse().status == 200
+        finally:
+            connection.close()
+
     def journal(self, after: int = 0) -> list[dict[str, Any]]:
         """What has arrived since request number `after`, the oldest first."""
         return list(orjson.loads(get(self.port, f"/_sim/journal?after={after}")[1])["entries"])
@@ -69,6 +82,20 @@ class Simulated:
     def last(self) -> int:
         """The number of the newest request that arrived."""
         return int(orjson.loads(get(self.port, "/_sim/journal?after=999999999")[1])["last"])
+
+    def taken(self, after: int) -> list[float]:
+        """Bytes of each answer that is under way which the other end has taken, about.
+
+        What waits in the kernel between the two is no merit or fault of the gateway. Which
+        of the sockets carries which answer is not known, so it is spread evenly.
+        """
+        under_way = [e["sent"] for e in self.journal(after) if e["outcome"] == "in_flight"]
+        waiting = 0
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == self.port and fields[3] == "01":
+                waiting += int(fields[4].partition(":")[0], 16)
+        return [sent - waiting / max(1, len(under_way)) for sent in under_way]
 
     def stats(self) -> dict[str, Any]:
         return dict(orjson.loads(get(self.port, "/_sim/stats")[1]))
@@ -79,8 +106,8 @@ def get(port: int, path: str, timeout: float = 5) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path, headers={"connection": "close"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        with connection.getresponse() as answer:
+            return answer.status, answer.read()
     finally:
         connection.close()
 
@@ -242,7 +269,9 @@ class Group:
     def callers_of(self, pid: int) -> set[int]:
         """The client ports of the connections that `pid` has accepted."""
         rows, own = _tcp_rows(), _inodes(pid)
-        return {there for here, there, _, inode in rows if here == self.port and inode in own}
+        return {
+            there for here, there, _, inode in rows if here == self.port and there and inode in own
+        }
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
@@ -305,7 +334,7 @@ def _inodes(pid: int) -> set[str]:
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
-            inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+            inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     return inodes
 
 

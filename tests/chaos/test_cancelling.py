@@ -15,8 +15,7 @@ import pytest
 import uvloop
 
 from tests.chaos.caller import call, request
-from tests.chaos.rig import FULL, Group, log_defects, providers, serving, settings
-from tests.chaos.rig import Simulated, until
+from tests.chaos.rig import FULL, Group, Simulated, log_defects, providers, serving, settings, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900 if FULL else 120)]
 
@@ -63,7 +62,9 @@ class _Storm:
         """The system's view of the pools, a few times a second: it is not cheap."""
         while not self._over:
             for pid in self._group.workers():
-                self.most = max(self.most, self._group.upstream_sockets(self._upstream, [pid]).total())
+                self.most = max(
+                    self.most, self._group.upstream_sockets(self._upstream, [pid]).total()
+                )
             await asyncio.sleep(0.25)
 
 
@@ -108,7 +109,9 @@ async def _warm_up(group: Group) -> None:
 
 
 async def _ten_at_once(group: Group) -> None:
-    sent = [request(MODELS[n % 2], stream=n % 4 < 2, max_tokens=1000, close=True) for n in range(10)]
+    sent = [
+        request(MODELS[n % 2], stream=n % 4 < 2, max_tokens=1000, close=True) for n in range(10)
+    ]
     callers = [await call(group.port, one) for one in sent]
     for caller in callers:
         await caller.end(5)
@@ -119,7 +122,9 @@ async def _ten_at_once(group: Group) -> None:
 def _at_rest(group: Group) -> dict[int, dict[str, object]] | None:
     found = group.probe()
     for worker in found.values():
-        idle = all((opened, waiting) == (idle, 0) for opened, idle, waiting in worker["pools"].values())
+        idle = all(
+            (opened, waiting) == (idle, 0) for opened, idle, waiting in worker["pools"].values()
+        )
         if not idle or worker["tasks"] > 5:
             return None
     return found

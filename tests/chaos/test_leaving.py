@@ -17,9 +17,18 @@ import uvloop
 
 from tests.canary import PROVIDER_KEY
 from tests.chaos.caller import Caller, call, request
-from tests.chaos.rig import FULL, Group, deaf_port, log_defects, percentile, providers, serving
+from tests.chaos.rig import (
+    FULL,
+    Group,
+    Simulated,
+    deaf_port,
+    log_defects,
+    percentile,
+    providers,
+    serving,
+    until,
+)
 from tests.chaos.rig import settings as settings_for
-from tests.chaos.rig import Simulated, until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900 if FULL else 120)]
 
@@ -42,9 +51,7 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def scene(
-    simulator: Simulated, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Scene]:
+def scene(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with deaf_port() as port:
         nowhere = f"http://127.0.0.1:{port}"
         rows: dict[str, dict[str, object]] = {
@@ -163,9 +170,7 @@ WITHHELD = {
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize(("phase", "stream"), WITHHELD)
-def test_the_upstream_works_for_nobody(
-    scene: Scene, phase: str, stream: bool, lane: str
-) -> None:
+def test_the_upstream_works_for_nobody(scene: Scene, phase: str, stream: bool, lane: str) -> None:
     needle = b"content_block_delta" if stream and phase == "middle" else b""
     knobs = WITHHELD[phase, stream]
     tally = _leave_while(scene, LANES[lane], knobs, stream=stream, needle=needle)
@@ -180,9 +185,7 @@ def test_the_last_frame_is_waited_for(scene: Scene, lane: str) -> None:
     prefix = LANES[lane]
     at = _offset_of_the_end(scene, lane)
     needle = b'"text_delta"'
-    tally = _leave_while(
-        scene, prefix, f";tokens=3;stall_at={at}", stream=True, needle=needle
-    )
+    tally = _leave_while(scene, prefix, f";tokens=3;stall_at={at}", stream=True, needle=needle)
     _judge(scene, f"tail {lane} SSE", tally, ("client_left",))
 
 
@@ -242,11 +245,12 @@ async def _leave_one_by_one(scene: Scene, model: str, *, stream: bool) -> Tally:
             await call(scene.group.port, request(model, stream=stream, request_id=one))
             for one in tries
         ]
-        await _settled(lambda: scene.group.running == before + TOGETHER, 5)
+        full = before + TOGETHER
+        await _settled(lambda full=full: scene.group.running == full, 5)
         for number, caller in enumerate(callers):
             caller.leave("reset" if number % 2 else "fin")
             left = time.monotonic()
-            here = before + TOGETHER - number - 1
+            here = full - number - 1
             await _settled(lambda here=here: scene.group.running == here, SURELY)
             delays.append(time.monotonic() - left)
         ids.extend(tries)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import time
 from pathlib import Path
+from statistics import mean, median
+from typing import Any
 
 import orjson
 import pytest
@@ -35,10 +37,11 @@ NOISE = 0.003  # seconds
 GOOD = request("claude-x;tokens=3;ttft=0.005", stream=False, max_tokens=100)
 
 
-async def _good_traffic(group: Group, seconds: float) -> list[float]:
-    """Requests at a steady pace on kept connections: seconds each took."""
-    times: list[float] = []
-    ends = time.monotonic() + seconds
+async def _good_traffic(group: Group, seconds: float) -> list[list[float]]:
+    """Requests at a steady pace on kept connections: seconds each took, by half seconds."""
+    starts = time.monotonic()
+    ends = starts + seconds
+    times: list[list[float]] = [[] for _ in range(int(seconds * 2) + 1)]
 
     async def one(offset: float) -> None:
         caller = await call(group.port)
@@ -48,12 +51,17 @@ async def _good_traffic(group: Group, seconds: float) -> list[float]:
             caller.data.clear()
             caller.send(GOOD)
             await caller.until(b'"end_turn"', 5)
-            times.append(time.monotonic() - began)
+            times[int((began - starts) * 2)].append(time.monotonic() - began)
             await asyncio.sleep(0.04)
         caller.leave()
 
     await asyncio.gather(*(one(n * 0.005) for n in range(8)))
-    return times
+    return [window for window in times if window]
+
+
+def _typical(windows: list[list[float]], share: float) -> float:
+    """The median over the windows: other work on this machine spoils one or two of them."""
+    return median(percentile(window, share) for window in windows)
 
 
 async def _drip(group: Group, opening: bytes, over: asyncio.Event) -> Caller:
@@ -93,23 +101,21 @@ def test_drippers_are_ended_and_slow_nobody(
             kinds = {caller.status for caller in callers}
             for name, share in (("p50", 0.5), ("p99", 0.99)):
                 print(
-                    f"good traffic {name}: {percentile(quiet, share) * 1000:.2f} ms alone, "
-                    f"{percentile(busy, share) * 1000:.2f} ms with {DRIPPERS} drippers"
+                    f"good traffic {name}: {_typical(quiet, share) * 1000:.2f} ms alone, "
+                    f"{_typical(busy, share) * 1000:.2f} ms with {DRIPPERS} drippers"
                 )
             print(f"drippers lived {min(lived):.2f} to {max(lived):.2f} s, answered {kinds}")
             assert len(lived) == DRIPPERS
             assert max(lived) < limit + 1.5
             assert kinds == {408}
             for share in (0.5, 0.99):
-                assert percentile(busy, share) < percentile(quiet, share) * ALLOWED + NOISE
+                assert _typical(busy, share) < _typical(quiet, share) * ALLOWED + NOISE
 
         uvloop.run(run())
         assert not log_defects(group.log())
 
 
-def test_without_descriptors_it_says_so_and_recovers(
-    simulator: Simulated, tmp_path: Path
-) -> None:
+def test_without_descriptors_it_says_so_and_recovers(simulator: Simulated, tmp_path: Path) -> None:
     # Both ends of the shortage: idle callers take all that a worker has.
     with serving(settings(simulator), tmp_path / "group", "--workers=1", descriptors=256) as group:
         (pid,) = group.workers()
@@ -141,6 +147,8 @@ def test_without_descriptors_it_says_so_and_recovers(
                 f"{sorted({c.status for c in asked})}; CPU {share:.0%}"
             )
             assert share < 0.2
+            assert statuses in ([503], [200, 503])
+            assert codes == {"no_descriptors"}
             for caller in (*idle, *asked):
                 if caller.ended is None:
                     caller.leave()
@@ -168,14 +176,52 @@ DEAF = 200
 STALL = 1.0
 
 
-@pytest.mark.parametrize("model", ["claude-x", "openai/x"], ids=["verbatim", "translated"])
+def _long_answer(lane: str, size: int) -> list[str]:
+    """An event stream of about `size` bytes, in pieces of 32 KiB."""
+    text = "x" * 1000
+    if lane == "verbatim":
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m"}
+        message |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+        block = {"type": "text", "text": ""}
+        delta = {"type": "text_delta", "text": text}
+        first = _event({"type": "message_start", "message": message})
+        first += _event({"type": "content_block_start", "index": 0, "content_block": block})
+        piece = _event({"type": "content_block_delta", "index": 0, "delta": delta}) * 32
+        last = _event({"type": "content_block_stop", "index": 0})
+        ended = {"stop_reason": "end_turn", "stop_sequence": None}
+        last += _event({"type": "message_delta", "delta": ended, "usage": {"output_tokens": 9}})
+        last += _event({"type": "message_stop"})
+    else:
+        first = _chunk({"role": "assistant", "content": ""})
+        piece = _chunk({"content": text}) * 32
+        last = _chunk({}, finish="stop") + "data: [DONE]\n\n"
+    return [first, *[piece] * (size // len(piece)), last]
+
+
+def _event(said: dict[str, Any]) -> str:
+    return f"event: {said['type']}\ndata: {orjson.dumps(said).decode()}\n\n"
+
+
+def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    said = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return f"data: {orjson.dumps(said | {'choices': [choice]}).decode()}\n\n"
+
+
+LANES = {"verbatim": "claude-", "translated": "openai/"}
+
+
+@pytest.mark.parametrize("lane", LANES)
 def test_a_reader_that_stops_costs_little_and_is_cut(
-    simulator: Simulated, tmp_path: Path, model: str
+    simulator: Simulated, tmp_path: Path, lane: str
 ) -> None:
+    model = LANES[lane] + "deaf"
+    simulator.script(model.removeprefix("openai/"), _long_answer(lane, 6 * 2**20))
     said = settings(simulator, timers={"write_stall": STALL})
     with serving(said, tmp_path / "group") as group:
         small = request("claude-x;tokens=3", stream=True, max_tokens=100)
-        sent = request(model + ";tokens=400000;chunk=50", stream=True)
+        sent = request(model, stream=True)
 
         async def run() -> None:
             warm = await call(group.port, small)
@@ -190,57 +236,60 @@ def test_a_reader_that_stops_costs_little_and_is_cut(
                 caller.send(sent)
                 callers.append(caller)
             asked = time.monotonic() - began
-            most = 0
+            most, sizes = 0, [1.0]
             while group.running or time.monotonic() - began < asked + STALL / 2:
                 most = max(most, group.memory() - memory)
+                sizes = max(sizes, simulator.taken(after), key=sum)
                 assert time.monotonic() - began < asked + 20, group.inflight()
                 await asyncio.sleep(0.05)
             took = time.monotonic() - began - asked
-            entries = await asyncio.to_thread(simulator.journal, after)
-            sizes = [entry["sent"] for entry in entries]
+            entries = simulator.journal(after)
             print(
-                f"{model}: {DEAF} deaf readers asked within {asked:.1f} s, the last was cut {took:.1f} s later; "
-                f"memory at most {most / DEAF / 1024:.0f} KiB each; the upstream had sent "
-                f"p50 {percentile(sizes, 0.5) / 2**20:.2f}, worst {max(sizes) / 2**20:.2f} MiB"
+                f"{model}: {DEAF} deaf readers, the last was cut after {took:.1f} s; "
+                f"memory at most {most / DEAF / 1024:.0f} KiB each; it had taken of the answers "
+                f"{mean(sizes) / 2**20:.2f} MiB each of {len(sizes)}"
             )
             for caller in callers:
                 caller.leave()
-            assert len(sizes) == DEAF
+            assert len(entries) == DEAF
+            assert len(sizes) > DEAF / 4
             assert most < DEAF * 2**20
-            assert max(sizes) < 2 * 2**20
+            assert mean(sizes) < 2 * 2**20
+            assert took < STALL + 4
             assert {entry["outcome"] for entry in entries} == {"client_closed"}
 
         uvloop.run(run())
         assert not log_defects(group.log())
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("size", [150_000, 250_000, 400_000])
+@pytest.mark.parametrize("lane", LANES)
 def test_a_reader_that_stops_before_the_end_is_cut_too(
-    simulator: Simulated, tmp_path: Path, stream: bool
+    simulator: Simulated, tmp_path: Path, lane: str, size: int
 ) -> None:
     """All has come from the upstream and waits in this process: no reason to wait for ever."""
+    model = LANES[lane] + f"last-{size}"
+    simulator.script(model.removeprefix("openai/"), _long_answer(lane, size))
     said = settings(simulator, timers={"write_stall": STALL}, keep_alive=2)
     with serving(said, tmp_path / "group") as group:
-        # A size that fits the buffers of both ends, so that the exchange can come to its end.
-        sent = request("claude-x;tokens=30000;chunk=50", stream=stream)
 
         async def run() -> None:
             callers = []
             for _ in range(20):
                 caller = await call(group.port, receive_buffer=4096)
                 caller.pause()
-                caller.send(sent)
+                caller.send(request(model, stream=True))
                 callers.append(caller)
             began = time.monotonic()
-            held = DEAF
+            held = len(callers)
             while held:
                 await asyncio.sleep(0.1)
                 held = sum(len(group.callers_of(pid)) for pid in group.workers())
-                assert time.monotonic() - began < 12, (held, group.inflight())
-            print(f"the last connection was closed after {time.monotonic() - began:.1f} s")
+                assert time.monotonic() - began < 9, (held, group.inflight())
+            print(f"{lane} {size}: all closed after {time.monotonic() - began:.1f} s")
             for caller in callers:
                 caller.leave()
 
         uvloop.run(run())
-        assert group.running == 0
+        until(lambda: group.running == 0, 1)
         assert not log_defects(group.log())

@@ -36,9 +36,7 @@ BAD = {
 
 @pytest.mark.parametrize("problem", BAD)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_bad_setting_is_named_and_that_is_all(
-    tmp_path: Path, command: str, problem: str
-) -> None:
+def test_a_bad_setting_is_named_and_that_is_all(tmp_path: Path, command: str, problem: str) -> None:
     variable, value, key = BAD[problem]
     words = COMMANDS[command]
     port = free_port()
@@ -65,12 +63,11 @@ def test_a_bad_setting_is_named_and_that_is_all(
         text = output.read_text()
         print(f"{command} {problem}: exit {ended.returncode} after "
               f"{time.monotonic() - began:.1f} s: {text!r}")  # fmt: skip
-        assert ended.returncode not in (0, None)
-        assert ended.returncode > 0
+        assert ended.returncode == 2
         assert value not in text
-        naming = [line for line in text.splitlines() if key in line.lower()]
-        assert len(naming) == 1, text
-        assert "Traceback" not in text
+        # A section that is half readable may contradict itself as well: one line more.
+        assert text.startswith("vai: "), text
+        assert [line for line in text.splitlines() if key in line.lower()], text
         assert len(text.splitlines()) <= 3, text
 
 
@@ -82,6 +79,7 @@ def test_a_worker_that_cannot_be_born_again(simulator: Simulated, tmp_path: Path
     rows["openai"]["ca_file"] = str(trusted)
     said = settings(simulator, providers=rows)
     with serving(said, tmp_path / "group", "--workers=2") as group:
+        time.sleep(0.5)  # main learns a moment later than the board that all have come up
         trusted.unlink()
         os.kill(group.workers()[0], signal.SIGKILL)
         began = time.monotonic()
