@@ -350,3 +350,21 @@ def test_keys_are_no_part_of_what_is_said(gateway):
         gateway.post(ask("nobody/x")),
     ):
         assert KEY.encode() not in answer.body
+
+
+def test_a_refusal_of_the_guard_has_a_request_id(gateway):
+    answer = gateway.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    named = orjson.loads(body)["request_id"]
+    assert f"x-request-id: {named}".encode() in head
+    assert named.startswith("req_")
+
+
+def test_a_stream_needs_http_1_1(gateway):
+    body = orjson.dumps(ask("openai/sim-1", stream=True))
+    answer = gateway.send(
+        b"POST /v1/messages HTTP/1.0\r\nHost: a\r\nx-api-key: %b\r\ncontent-length: %d\r\n\r\n%b"
+        % (KEY.encode(), len(body), body)
+    )
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"param":"stream"' in answer

@@ -219,6 +219,11 @@ class Exchange(Generic[T]):
             self._has_failed = True
             raise
 
+    def reject(self, fault: UpstreamFault) -> UpstreamFault:
+        """The answer came and is of no use to this caller: settle it as a failure."""
+        self._has_failed = True
+        return fault
+
     async def _open(self) -> Answer[T]:
         lane = self._lane
         request = lane.request()

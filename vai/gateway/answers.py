@@ -76,7 +76,7 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
         headers["x-should-retry"] = "true" if error.should_retry else "false"
     if error.upstream_request_id is not None:
         headers["x-vai-upstream-id"] = error.upstream_request_id
-    if isinstance(error, AuthenticationFailed) and error.code is None:
+    if isinstance(error, AuthenticationFailed):  # RFC 9110 section 11.6.1
         headers["www-authenticate"] = "Bearer"
     if call.simulated:
         headers["x-vai-simulated"] = "true"

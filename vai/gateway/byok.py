@@ -46,10 +46,11 @@ def header_name(provider: str) -> str:
     return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
 
 
-def missing(provider: str) -> AuthenticationFailed:
-    """There is no key for a provider that exists."""
+def missing(provider: str, *, any_brought: bool = True) -> AuthenticationFailed:
+    """There is no key for a provider that exists, or none for any where one is a must."""
+    what = f"No key for provider {provider}" if any_brought else "Missing provider keys"
     return AuthenticationFailed(
-        f"No key for provider {provider}: bring one in {header_name(provider)}",
+        f"{what}: bring one in {header_name(provider)}",
         param=header_name(provider),
         code="provider_key_missing",
         provider=provider,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from typing import Any
 
 from sanic import Request
 
 from vai.exchange.conduct import Settlement
 from vai.gateway.auth import Identity
+from vai.gateway.request_id import new_request_id, safe_request_id
 from vai.policy.route import Route
 
 __all__ = ["Call"]
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Call:
@@ -40,8 +37,9 @@ class Call:
     )
 
     def __init__(self, request: Request) -> None:
-        self.exchange_id = secrets.token_hex(10)
-        self.request_id = _offered_id(request) or "req_" + self.exchange_id
+        ours = new_request_id()
+        self.exchange_id = ours.removeprefix("req_")
+        self.request_id = safe_request_id(request.headers.get("x-request-id")) or ours
         self.method: str = request.method
         self.path: str = request.path
         self.peer: str = request.ip
@@ -78,12 +76,6 @@ class Call:
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
         return line
-
-
-def _offered_id(request: Request) -> str | None:
-    """The caller's ``X-Request-ID``, where it is safe to repeat."""
-    offered: str | None = request.headers.get("x-request-id")
-    return offered if offered is not None and _SAFE_ID.fullmatch(offered) else None
 
 
 def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:

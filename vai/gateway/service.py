@@ -60,7 +60,7 @@ class Service:
         if own is not None:
             return Destination(self.providers.upstream(provider, own), simulated=False)
         if self.keyring.mode == "passthrough":
-            raise byok.missing(provider)
+            raise byok.missing(provider, any_brought=bool(brought))
         lent = self.providers.lent(provider)
         if lent is None:
             raise byok.missing(provider)

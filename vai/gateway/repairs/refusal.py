@@ -11,6 +11,7 @@ from http import HTTPStatus
 import orjson
 
 from vai.errors import ErrorType
+from vai.gateway.request_id import new_request_id
 
 __all__ = ["refusal"]
 
@@ -19,8 +20,9 @@ def refusal(
     status: int, message: str, *, code: str, type: ErrorType = "invalid_request_error"
 ) -> bytes:
     """A whole HTTP/1.1 response with an error body and `connection: close`."""
-    error = {"type": type, "message": message, "code": code}
-    body = orjson.dumps({"type": "error", "error": error})
+    request_id = new_request_id()
+    error = {"type": type, "message": message, "code": code, "request_id": request_id}
+    body = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
     try:
         reason = HTTPStatus(status).phrase
     except ValueError:
@@ -28,6 +30,8 @@ def refusal(
     head = (
         f"HTTP/1.1 {status} {reason}\r\n"
         "content-type: application/json\r\n"
+        f"x-request-id: {request_id}\r\n"
+        f"request-id: {request_id}\r\n"
         f"content-length: {len(body)}\r\n"
         "connection: close\r\n\r\n"
     )

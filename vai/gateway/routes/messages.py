@@ -76,6 +76,9 @@ def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLan
         )
     envelope = envelopes.read(request.body)
     call.stream = envelope.stream
+    if envelope.stream and request.version == "1.0":
+        # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
+        raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
     call.route = resolve(envelope.model, service.providers.rows, service.settings.aliases)
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
@@ -144,7 +147,7 @@ async def _relay(
         answer = await exchange.open()
         if not answer.streaming:
             if events.started:
-                raise _unstreamed(call, answer)
+                raise exchange.reject(_unstreamed(call, answer))
             return _whole(call, lane, answer, exchange.elapsed)
         call.status = 200
         events.add_headers(
