@@ -186,6 +186,24 @@ async def test_usage_that_never_came_is_estimated_not_zero() -> None:
     assert settlement.usage.output_tokens
 
 
+@pytest.mark.parametrize("make", [verbatim, lambda: translated("anthropic")])
+@pytest.mark.parametrize("ending", [CUT, FOREVER])
+async def test_the_count_a_stream_begins_with_is_not_what_it_used(make, ending) -> None:
+    data = fixture("anthropic-text.sse")
+    head = data.index(b"event: content_block_delta")
+    delta = data[head : data.index(b"\n\n", head) + 2]
+    rig = Rig(make(), [data[:head], *[delta] * 50, ending])
+    task = asyncio.create_task(rig.run())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises((asyncio.CancelledError, UpstreamBroken)):
+        await task
+    settlement = rig.assert_settled_once()
+    assert settlement.estimated
+    assert (settlement.usage.output_tokens or 0) >= 50
+
+
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_caller_who_leaves_at_any_await_is_settled_once(steps: int) -> None:
     data = fixture("anthropic-text.sse")

@@ -334,10 +334,20 @@ class Exchange(Generic[T]):
 
     def _used(self) -> tuple[Usage, bool]:
         """The usage to settle with, and whether it is a guess. Unknown is never zero."""
-        usage = self._lane.usage
-        if self._reply is None or self._was_rejected or usage.output_tokens is not None:
+        lane = self._lane
+        usage = lane.usage
+        if self._reply is None or self._was_rejected:
             return usage, False
-        return self._lane.estimate().merged(usage), True
+        # Counters run while the answer does: what a stream begins with (Anthropic says one
+        # token) is what was used only once the model has stopped.
+        running = not self._was_answered and lane.stop_reason is None
+        if usage.output_tokens is not None and not running:
+            return usage, False
+        guess = lane.estimate()
+        told = msgspec.structs.replace(
+            usage, output_tokens=max(usage.output_tokens or 0, guess.output_tokens or 0)
+        )
+        return guess.merged(told), True
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
