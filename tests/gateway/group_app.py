@@ -22,6 +22,9 @@ def _setting(name: str, default: float) -> float:
     return float(os.environ.get(f"TEST_{name}", default))
 
 
+if (refusal := os.environ.get("TEST_REFUSE_FILE")) and Path(refusal).exists():
+    raise SystemExit(2)  # as bad settings end a worker: before it is on the board
+
 Sanic.start_method = "spawn"
 app = Sanic("GroupApp", configure_logging=True)
 app.config.ACCESS_LOG = False

@@ -69,6 +69,18 @@ def test_reload_replaces_all_workers_without_a_failed_connection(tmp_path: Path)
         assert not session(running.process.pid)
 
 
+def test_a_replacement_that_ends_before_it_is_on_the_board_is_told_of(tmp_path: Path) -> None:
+    switch = tmp_path / "refuse"
+    with group("--workers=2", refuse_file=switch) as running:
+        before = set(running.ready())
+        switch.touch()
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: running.log().count("the old one goes on") == 2, 20)
+        time.sleep(1.2)  # two more rounds of the manager
+        assert running.log().count("the old one goes on") == 2
+        assert set(running.workers()) == before
+
+
 @pytest.mark.parametrize("delay", [0.3, 0.7, 1.0, 1.4, 1.9])
 def test_sigterm_during_the_start_always_ends(delay: float) -> None:
     with group("--workers=2") as running:

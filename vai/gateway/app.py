@@ -36,6 +36,8 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     Raises:
         ConfigError: the settings cannot be served with.
     """
+    # Given settings cannot have changed since: str() is an objection of no words.
+    objection = _problems if settings is None else str
     settings = settings or load()
     log.configure(settings.observability.logging.level, settings.observability.logging.format)
     app: Sanic[Any, Any] = Sanic(
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
         drain_grace=settings.drain_grace,
     )
-    manager.attach(app, hung_after=settings.manager.hung_after)
+    manager.attach(app, hung_after=settings.manager.hung_after, objection=objection)
     workers.attach(app, inflight, hung_after=settings.manager.hung_after)
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
@@ -88,6 +90,15 @@ def served_app() -> Sanic[Any, Any]:
     except ConfigError as error:
         sys.stderr.write(f"vai: {error}\n")
         raise SystemExit(2) from None
+
+
+def _problems() -> str:
+    """What is wrong with the settings as they are now; empty when they can be served with."""
+    try:
+        load()
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _add_routes(app: Sanic[Any, Any]) -> None:

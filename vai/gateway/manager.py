@@ -187,8 +187,7 @@ class Supervisor:
         for name, entry in dict(self._workers).items():
             pid = entry.get("pid", 0)
             number = _number(name)
-            alive = is_alive(Identity(pid, 0)) or self._serving(number)
-            if not entry.get("server") or not pid or alive:
+            if not entry.get("server") or not pid or is_alive(Identity(pid, 0)):
                 self._suspects.pop(name, None)
                 continue
             asked_pid, asked_at = self._asked.get(name, (0, 0.0))
@@ -196,9 +195,12 @@ class Supervisor:
                 continue
             if self._suspects.get(name) != pid:
                 self._suspects[name] = pid  # Sanic may be replacing it this very moment
-                continue
-            del self._suspects[name]
-            self._lost(number, started=pid in self._buried or asked_pid == pid)
+            elif not self._serving(number):
+                del self._suspects[name]
+                self._lost(number, started=pid in self._buried or asked_pid == pid)
+            elif pid not in self._buried:
+                self._buried.append(pid)
+                self._lost(number, started=False)
 
     def _kill_hung(self, now: float) -> None:
         for watched in self._watched.values():
@@ -251,12 +253,17 @@ def run(
     supervisor.run()
 
 
+def _no_objection() -> str:
+    return ""
+
+
 def attach(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
     sections: Mapping[int, int] | None = None,
     reclaim: Reclaim | None = None,
+    objection: Callable[[], str] = _no_objection,
 ) -> None:
     """Have main make the board and start the manager; SIGHUP to main replaces all workers.
 
@@ -264,6 +271,7 @@ def attach(
         hung_after: seconds without a heartbeat after which a worker is killed.
         sections: further sections of the board, id to length in bytes.
         reclaim: frees what hung on a dead worker's row; a function of a module.
+        objection: asked before the workers are replaced; a text says why they are not.
     """
     boards: list[Board] = []
 
@@ -290,7 +298,15 @@ def attach(
             tell_children()
 
         sanic_manager.shutdown = shutdown
-        signal.signal(signal.SIGHUP, lambda *_: sanic_manager.monitor_publisher.send(_RELOAD))
+
+        def reload(*_: object) -> None:
+            # Asked once here: each new worker would find out by itself, and say so.
+            if text := objection():
+                _say(f"not reloaded, the workers go on as they are: {text}")
+            else:
+                sanic_manager.monitor_publisher.send(_RELOAD)
+
+        signal.signal(signal.SIGHUP, reload)
 
     async def remove_board(_: Sanic[Any, Any]) -> None:
         # Here, because the rest of the module must not load Sanic's repairs in the manager.

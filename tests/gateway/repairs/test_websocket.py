@@ -76,6 +76,8 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
         (_frame(3, b"opcode"), 1002),
         (_frame(0, b"no start"), 1002),
     ],
+    # The frames are masked at random, and parallel runs must agree on the names of the tests.
+    ids=["no utf-8", "no utf-8 at the end", "surrogate", "reserved bit", "opcode", "no start"],
 )
 def test_bad_frames_close_with_their_code_and_leave_no_trace(
     running: Group, frames: bytes, code: int

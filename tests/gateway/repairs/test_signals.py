@@ -1,0 +1,69 @@
+"""A signal is heard at every moment from the listening on, and obeyed when it can be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from vai.gateway.repairs.signals import StopSignals
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    running = uvloop.new_event_loop()
+    yield running
+    running.close()
+
+
+def _tell(number: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_a_signal_between_two_runs_of_the_loop_is_not_lost(loop) -> None:
+    stops: list[int] = []
+    signals = StopSignals(loop, lambda: (stops.append(1), loop.stop()))
+    signals.hear()
+    loop.run_until_complete(asyncio.sleep(0))
+    _tell()
+    loop.run_until_complete(asyncio.sleep(0.01))  # a start listener is not broken off
+    assert stops == []
+    signals.obey()
+    loop.run_forever()
+    assert stops == [1]
+
+
+def test_a_signal_stops_a_loop_that_waits(loop) -> None:
+    signals = StopSignals(loop, loop.stop)
+    signals.hear()
+    signals.obey()
+    loop.call_later(0.02, _tell)
+    late = loop.call_later(5, loop.stop)
+    loop.run_forever()
+    assert loop.time() < late.when()
+
+
+def test_the_second_signal_is_the_default_and_an_interrupt_under_main_none(
+    loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    StopSignals(loop, loop.stop).hear()
+    _tell()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+    monkeypatch.setenv("SANIC_WORKER_NAME", "Sanic-Server-0-0")
+    StopSignals(loop, loop.stop).hear()
+    _tell(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
