@@ -8,7 +8,7 @@ from vai.errors import InvalidRequest, NotFound
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
 
-ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5"}
+ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5", "best": "smart"}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5"}
         ("claude-opus-5-5", "anthropic", "claude-opus-5-5", "upstream"),
         ("fast", "groq", "llama-3.3-70b", "vai"),
         ("smart", "anthropic", "claude-sonnet-5", "upstream"),
+        ("best", "anthropic", "claude-sonnet-5", "upstream"),
     ],
 )
 def test_routes(name: str, provider: str, model: str, dialect: str) -> None:

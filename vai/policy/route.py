@@ -42,7 +42,12 @@ def resolve(requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[st
         NotFound: no such provider.
     """
     bare = requested in aliases or "/" not in requested
-    provider, slash, model = aliases.get(requested, requested).partition("/")
+    target = requested
+    for _ in aliases:  # an alias may stand for another; the settings allow no circle
+        if target not in aliases:
+            break
+        target = aliases[target]
+    provider, slash, model = target.partition("/")
     if not slash:
         return _bare(provider, rows)
     if not provider or not model:
