@@ -31,7 +31,9 @@ def test_both_paths_and_any_query(request, which, path, query):
 @pytest.mark.parametrize("which", [*GATEWAYS, "passthrough", "open_gateway"])
 def test_probes_need_no_key(request, which):
     gateway = request.getfixturevalue(which)
-    assert gateway.ask("HEAD", "/").status == 200
+    probe = gateway.ask("HEAD", "/")
+    assert probe.status == 200
+    assert probe.header("content-type") != "None"
     health = gateway.ask("GET", "/health")
     assert health.status == 200
     assert health.json["status"] == "healthy"

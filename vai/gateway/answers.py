@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping
 import orjson
 from sanic.response import HTTPResponse
 
-from vai.errors import AuthenticationFailed, VaiError
+from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.call import Call
 from vai.policy.headers import from_upstream
 from vai.types.message import Usage
 
 __all__ = ["Reply", "error_frame", "failure", "headers_for", "usage_headers"]
+
+_MAX_VALUE = 1024
+"""Characters of a value that a caller chose. Clients refuse a head that is longer than theirs
+may be, and a model name or the name of a dropped member can be as long as a body."""
 
 
 class Reply(HTTPResponse):
@@ -46,11 +50,11 @@ def headers_for(
     headers["x-request-id"] = call.request_id
     headers.setdefault("request-id", call.request_id)
     if call.route is not None:
-        headers["x-model"] = call.route.name
+        headers["x-model"] = call.route.name[:_MAX_VALUE]
     if call.simulated:
         headers["x-vai-simulated"] = "true"
     if dropped:
-        headers["x-vai-dropped"] = ",".join(dropped[:64])
+        headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
     return headers
 
 
@@ -69,6 +73,7 @@ def usage_headers(usage: Usage, duration: float) -> dict[str, str]:
 def failure(error: VaiError, call: Call) -> HTTPResponse:
     """`error` as the answer to a request of which no byte has been answered."""
     call.status, call.error_type = error.status, error.type
+    _name_provider(error, call)
     headers = {"x-request-id": call.request_id, "request-id": call.request_id}
     if error.retry_after:
         headers["retry-after"] = str(math.ceil(error.retry_after))
@@ -86,5 +91,13 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
 
 def error_frame(error: VaiError, call: Call) -> bytes:
     """`error` as the last frame of a stream that has begun."""
-    call.error_type = error.type
+    # A ping may have sent the head before there was an answer to take a status from.
+    call.status, call.error_type = 200, error.type
+    _name_provider(error, call)
     return b"event: error\ndata: %b\n\n" % orjson.dumps(error.to_wire(call.request_id))
+
+
+def _name_provider(error: VaiError, call: Call) -> None:
+    """The way to a provider fails below where its name is known."""
+    if isinstance(error, UpstreamFault) and error.provider is None and call.route is not None:
+        error.provider = call.route.row.id

@@ -1,0 +1,40 @@
+"""The head of an answer, and how a failure is written."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from vai.gateway.answers import error_frame, failure, headers_for
+from vai.gateway.call import Call
+from vai.policy.route import Route
+from vai.providers.registry import ROWS
+
+
+def call(model: str = "gpt-5") -> Call:
+    """A call whose request has been routed."""
+    made = Call.__new__(Call)
+    made.request_id, made.simulated, made.status = "req_1", False, 0
+    made.route = Route(ROWS["openai"], model, f"openai/{model}", "vai")
+    return made
+
+
+def test_what_a_caller_wrote_does_not_make_the_head_long() -> None:
+    headers = headers_for(call("m" * 100_000), None, ["metadata." + "n" * 100_000] * 9)
+    assert headers["x-model"].startswith("openai/mmm")
+    assert headers["x-vai-dropped"].startswith("metadata.nnn")
+    assert sum(map(len, headers.values())) < 4096
+
+
+@pytest.mark.parametrize("fault", [UpstreamTimeout("late"), UpstreamUnreachable("gone")])
+def test_a_fault_of_the_way_to_a_provider_names_it(fault: UpstreamFault) -> None:
+    for body in (failure(fault, call()).body, error_frame(fault, call()).split(b"data: ")[1]):
+        assert body is not None
+        assert orjson.loads(body)["error"]["provider"] == "openai"
+
+
+def test_a_stream_that_fails_has_been_answered_with_200() -> None:
+    pinged = call()
+    error_frame(UpstreamTimeout("late"), pinged)
+    assert (pinged.status, pinged.error_type) == (200, "timeout_error")
