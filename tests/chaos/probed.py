@@ -13,11 +13,11 @@ from pathlib import Path
 from sanic import Request
 from sanic.response import HTTPResponse, json
 
-from vai.gateway.app import create_app
+from vai.gateway.app import served_app
 
 __all__ = ["app"]
 
-app = create_app()
+app = served_app()
 
 
 @app.get("/_probe")

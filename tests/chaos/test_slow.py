@@ -64,10 +64,11 @@ def _typical(windows: list[list[float]], share: float) -> float:
     return median(percentile(window, share) for window in windows)
 
 
-async def _drip(group: Group, opening: bytes, over: asyncio.Event) -> Caller:
+async def _drip(group: Group, opening: bytes, phase: float) -> Caller:
     """A client that sends one byte every half a second until it is closed."""
     caller = await call(group.port, opening)
-    while caller.ended is None and not over.is_set():
+    await asyncio.sleep(phase)  # a thousand at one moment would be a burst and no drip
+    while caller.ended is None:
         await asyncio.sleep(0.5)
         if caller.ended is None:
             caller.send(b"x")
@@ -90,9 +91,11 @@ def test_drippers_are_ended_and_slow_nobody(
         async def run() -> None:
             await _good_traffic(group, 0.5)
             quiet = await _good_traffic(group, MEASURED)
-            over = asyncio.Event()
             began = time.monotonic()
-            drips = [asyncio.create_task(_drip(group, opening, over)) for _ in range(DRIPPERS)]
+            drips = [
+                asyncio.create_task(_drip(group, opening, 0.5 * n / DRIPPERS))
+                for n in range(DRIPPERS)
+            ]
             await asyncio.sleep(0.7)  # connecting a thousand is a burst of its own
             busy = await _good_traffic(group, MEASURED)
             async with asyncio.timeout(limit + 4):
@@ -174,6 +177,10 @@ def test_without_descriptors_it_says_so_and_recovers(simulator: Simulated, tmp_p
 
 DEAF = 200
 STALL = 1.0
+HELD = 1.5 * 2**20
+"""Bytes of memory for one deaf reader. Each holds up to four reads of the loop (256 KiB):
+one in the write buffer, one that waits for it, its copy with the chunk's framing, and one
+that came before the upstream was paused."""
 
 
 def _long_answer(lane: str, size: int) -> list[str]:
@@ -253,7 +260,7 @@ def test_a_reader_that_stops_costs_little_and_is_cut(
                 caller.leave()
             assert len(entries) == DEAF
             assert len(sizes) > DEAF / 4
-            assert most < DEAF * 2**20
+            assert most < DEAF * HELD
             assert mean(sizes) < 2 * 2**20
             assert took < STALL + 4
             assert {entry["outcome"] for entry in entries} == {"client_closed"}
@@ -262,14 +269,14 @@ def test_a_reader_that_stops_costs_little_and_is_cut(
         assert not log_defects(group.log())
 
 
-@pytest.mark.parametrize("size", [150_000, 250_000, 400_000])
 @pytest.mark.parametrize("lane", LANES)
 def test_a_reader_that_stops_before_the_end_is_cut_too(
-    simulator: Simulated, tmp_path: Path, lane: str, size: int
+    simulator: Simulated, tmp_path: Path, lane: str
 ) -> None:
     """All has come from the upstream and waits in this process: no reason to wait for ever."""
-    model = LANES[lane] + f"last-{size}"
-    simulator.script(model.removeprefix("openai/"), _long_answer(lane, size))
+    model = LANES[lane] + "last"
+    # More than a write buffer, so that the last chunk waits; less than all buffers together.
+    simulator.script(model.removeprefix("openai/"), _long_answer(lane, 300_000))
     said = settings(simulator, timers={"write_stall": STALL}, keep_alive=2)
     with serving(said, tmp_path / "group") as group:
 
@@ -286,7 +293,7 @@ def test_a_reader_that_stops_before_the_end_is_cut_too(
                 await asyncio.sleep(0.1)
                 held = sum(len(group.callers_of(pid)) for pid in group.workers())
                 assert time.monotonic() - began < 9, (held, group.inflight())
-            print(f"{lane} {size}: all closed after {time.monotonic() - began:.1f} s")
+            print(f"{lane}: all closed after {time.monotonic() - began:.1f} s")
             for caller in callers:
                 caller.leave()
 

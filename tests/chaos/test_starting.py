@@ -16,7 +16,16 @@ import certifi
 import pytest
 
 from tests.canary import PROVIDER_KEY, register
-from tests.chaos.rig import ROOT, Simulated, environment, free_port, providers, serving, settings
+from tests.chaos.rig import (
+    ROOT,
+    Simulated,
+    environment,
+    free_port,
+    log_defects,
+    providers,
+    serving,
+    settings,
+)
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
 
@@ -88,3 +97,7 @@ def test_a_worker_that_cannot_be_born_again(simulator: Simulated, tmp_path: Path
         print(f"gave up after {time.monotonic() - began:.1f} s\n{text[-3000:]}")
         assert code == 3
         assert text.count("gave up") == 1
+        assert text.rstrip().splitlines()[-1].startswith("vai: gave up: 5 workers failed"), text
+        assert "no such file" in text
+        assert "openai.ca_file" in text
+        assert not log_defects(text)
