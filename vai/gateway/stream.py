@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from sanic import HTTPResponse, Request
-from sanic.server.protocols.base_protocol import SanicProtocol
 
 from vai.codec.sse import PING
 from vai.exchange.ports import Clock
 from vai.gateway.answers import Reply
+from vai.gateway.repairs.protocol import Repaired
 
 __all__ = ["EventStream"]
 
@@ -38,7 +38,7 @@ class EventStream:
         clock: Clock,
     ) -> None:
         self._request = request
-        self._connection = cast("SanicProtocol", request.protocol)
+        self._connection = cast("Repaired", request.protocol)
         self._headers = headers
         self._ping_every = ping
         self._stall = stall
@@ -86,7 +86,7 @@ class EventStream:
                     return
         # Straight to the connection: Sanic's own way there is three coroutines deep, for
         # every event. The response knows that it is chunked and writes the last chunk.
-        await self._connection.send(b"%x\r\n%b\r\n" % (len(frames), frames))  # type: ignore[no-untyped-call]
+        await self._connection.send_chunk(frames)
 
     async def _begin(self, frames: bytes) -> None:
         """The head and the first frames in one write."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncio import BaseTransport
 from typing import Any
 
+from sanic.exceptions import RequestCancelled
 from sanic.http import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 from sanic.server.protocols.websocket_protocol import WebSocketProtocol
@@ -19,6 +20,7 @@ from vai.gateway.repairs.head import GuardedHttp
 
 __all__ = ["Repaired", "RepairedHttpProtocol", "RepairedWebSocketProtocol", "repaired"]
 
+_JOIN_LIMIT = 16 * 1024
 _AT_THE_DOOR = (Stage.IDLE, Stage.REQUEST)
 
 
@@ -52,6 +54,25 @@ class Repaired(HttpProtocol):
         if http is not None and http.stage in _AT_THE_DOOR:
             self.deadlines.bytes_came(self)
         super().data_received(data)
+
+    async def send_chunk(self, data: bytes) -> None:
+        """Send one chunk of a chunked body, and wait while the reader is behind.
+
+        Raises RequestCancelled when the connection is closing.
+        """
+        writable = self._can_write
+        if not writable.is_set():
+            await writable.wait()
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise RequestCancelled
+        if len(data) <= _JOIN_LIMIT:  # one copy is cheaper than three buffers
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        # Behind the write as well: nothing more is fetched for a reader that does not read.
+        if not writable.is_set():
+            await writable.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.forget(self)
