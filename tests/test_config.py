@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import subprocess
 
 import msgspec
 import pytest
@@ -67,8 +69,10 @@ def test_every_setting_stands_in_the_defaults_file_with_a_comment():
 
 
 def test_the_examples_in_the_defaults_file_are_valid(configure, tmp_path):
-    for name in ("cert_file", "key_file", "ca_file"):
-        (tmp_path / name).touch()
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    made += ["-keyout", "key_file", "-out", "cert_file"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    shutil.copy(tmp_path / "cert_file", tmp_path / "ca_file")
     shown = {entry.name: entry.value for entry in entries(defaults_file().read_text())}
     for name in shown:
         if name.rpartition(".")[2] in ("cert_file", "key_file", "ca_file"):
@@ -231,6 +235,15 @@ MISTAKES = [
     ("[providers.openai]\nbase_url = 'ftp://x'", "providers.openai.base_url", 2, "URL"),
     ("[providers.openai]\nca_file = '/nowhere'", "providers.openai.ca_file", 2, "no such file"),
     ("[providers.openai]\nproxy = 'nonsense'", "providers.openai.proxy", 2, "URL"),
+    ("[providers.openai]\nproxy = 'socks5://x:1'", "providers.openai.proxy", 2, "http or https"),
+    ("[providers.openai]\nproxy = 'http://x:99999'", "providers.openai.proxy", 2, "65535"),
+    ("[providers.openai]\nbase_url = 'http://u:p@x'", "providers.openai.base_url", 2, "password"),
+    ("[providers.openai]\nbase_url = 'http://x:99999'", "providers.openai.base_url", 2, "65535"),
+    ("[providers.openai]\nbase_url = 'http://[z]/'", "providers.openai.base_url", 2, "host"),
+    (f"[providers.openai]\nca_file = '{__file__}'", "providers.openai.ca_file", 2, "PEM"),
+    ("[providers.openai]\nkind = 'anthropic'", "providers.openai.kind", 2, "another id"),
+    (f"[tls]\ncert_file = '{__file__}'\nkey_file = '{__file__}'", "tls.cert_file", 2, "PEM"),
+    ("[aliases]\na = 'gemini/gemini-3'", "aliases.a", 2, "no such provider"),
     ("[cors]\nallowed_origins = ['example.com']", "cors.allowed_origins[0]", 2, "scheme://"),
     ("[manager]\nhung_after = 1", "manager.hung_after", 2, "two heartbeats"),
     ("[observability]\nlog_levle = 1", "observability.log_levle", 2, "observability.logging.level"),

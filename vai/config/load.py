@@ -9,6 +9,7 @@ the working directory), the `VAI_` variables. The providers' usual variables
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     _fill_provider_keys(layer, environ)
     walk = Walk(layer)
     settings = walk.settings()
-    for path, text in (*contradictions(settings), *_missing_files(settings)):
+    for path, text in (*contradictions(settings), *_unusable_files(settings)):
         walk.contradiction(path, text)
     problems += walk.problems
     if problems:
@@ -80,11 +81,27 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
                 break
 
 
-def _missing_files(settings: Settings) -> Iterator[Finding]:
-    for name in ("cert_file", "key_file"):
-        file = getattr(settings.tls, name)
-        if file and not Path(file).is_file():
-            yield ("tls", name), "no such file"
+def _unusable_files(settings: Settings) -> Iterator[Finding]:
+    tls = settings.tls
+    absent = [
+        (("tls", name), "no such file")
+        for name in ("cert_file", "key_file")
+        if (file := getattr(tls, name)) and not Path(file).is_file()
+    ]
+    yield from absent
+    if tls.cert_file and tls.key_file and not absent:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # An encrypted key would have it ask on the terminal.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+        except OSError:
+            yield ("tls", "cert_file"), "expected a PEM chain, with its plain key in tls.key_file"
     for provider, row in settings.providers.items():
+        path = ("providers", provider, "ca_file")
         if row.ca_file and not Path(row.ca_file).is_file():
-            yield ("providers", provider, "ca_file"), "no such file"
+            yield path, "no such file"
+        elif row.ca_file:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(row.ca_file)
+            except OSError:
+                yield path, "expected certificates in PEM"

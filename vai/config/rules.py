@@ -10,15 +10,18 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import httpx
+
 from vai.config.names import BUILT_IN
 from vai.config.schema import Settings
+from vai.providers.registry import ROWS
 
 __all__ = ["Finding", "contradictions"]
 
 Finding = tuple[tuple[str, ...], str]
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
-_PROXY: Final = re.compile(r"(?:https?|socks5h?)://[^\s/]+/?")
+_PROXY: Final = re.compile(r"https?://[^\s/]+/?")
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -73,12 +76,33 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             for field in ("kind", "base_url"):
                 if getattr(provider, field) is None:
                     yield (*path, field), f"required, as {name} is not built in ({built_in})"
-        if provider.proxy is not None and not _PROXY.fullmatch(provider.proxy.reveal()):
-            yield (*path, "proxy"), "expected an http, https or socks5 URL without a path"
+        if name in ROWS and provider.kind not in (None, ROWS[name].kind):
+            yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
+        if provider.base_url is not None:
+            if fault := _address_fault(provider.base_url):
+                yield (*path, "base_url"), fault
+            elif httpx.URL(provider.base_url).userinfo:
+                yield (*path, "base_url"), "expected no user name or password in the URL"
+        if provider.proxy is not None:
+            proxy = provider.proxy.reveal()
+            if not _PROXY.fullmatch(proxy):
+                yield (*path, "proxy"), "expected an http or https URL without a path"
+            elif fault := _address_fault(proxy):
+                yield (*path, "proxy"), fault
+
+
+def _address_fault(url: str) -> str | None:
+    """What makes `url` no address, as the client that will use it reads it."""
+    try:
+        port = httpx.URL(url).port
+    except httpx.InvalidURL:  # its text quotes the URL
+        return "expected a URL with a valid host and port"
+    return None if port is None or 0 < port < 65536 else "expected a port from 1 to 65535"
 
 
 def _aliases(settings: Settings) -> Iterator[Finding]:
-    known = {*BUILT_IN, *settings.providers}
+    own = {name for name, row in settings.providers.items() if row.kind and row.base_url}
+    known = own.union(ROWS)
     for alias in settings.aliases:
         path = ("aliases", alias)
         seen, target = {alias}, settings.aliases[alias]
