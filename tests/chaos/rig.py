@@ -242,6 +242,12 @@ class Group:
         assert self.board is not None
         return {row.owner.pid: row.inflight for row in self.board.taken()}
 
+    def silence(self, pid: int) -> float:
+        """Seconds since the last sign of life of a worker; the manager kills who is too silent."""
+        assert self.board is not None
+        beats = [row.heartbeat for row in self.board.taken() if row.owner.pid == pid]
+        return (time.monotonic_ns() - max(beats)) / 1e9
+
     @property
     def running(self) -> int:
         """Exchanges under way in the group."""

@@ -150,6 +150,7 @@ def test_without_descriptors_it_says_so_and_recovers(simulator: Simulated, tmp_p
                 f"{sorted({c.status for c in asked})}; CPU {share:.0%}"
             )
             assert share < 0.2
+            assert group.silence(pid) < 1.5
             assert statuses in ([503], [200, 503])
             assert codes == {"no_descriptors"}
             for caller in (*idle, *asked):
