@@ -59,7 +59,11 @@ def choose_lane(
     speaks_messages = route.row.kind == "anthropic"
     # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
     complete = envelope.max_tokens is not None or route.dialect == "upstream"
-    says_more = any(name != "provider_keys" for name in envelope.vai_fields)
+    says_more = any(
+        name != "provider_keys"
+        and not (name == "output_format" and _is_anthropics(route, envelope))
+        for name in envelope.vai_fields
+    )
     if speaks_messages and complete and not says_more:
         return _verbatim(route, envelope, request)
     return _translated(route, envelope, request, exchange_id, defaults)
@@ -84,9 +88,24 @@ def _translated(
         route.row,
         exchange_id,
         input_estimate=estimate.input_tokens(envelope.size),
-        headers=dict(to_upstream(request.headers.items())),
+        headers=_joined(to_upstream(request.headers.items())),
     )
     return Translated(adapter, ask, events=encode, message=_encode_message)
+
+
+def _is_anthropics(route: Route, envelope: Envelope) -> bool:
+    """Whether `output_format` is the one Anthropic's own clients say: it has the schema itself,
+    where VAI's has it a level below."""
+    form = envelope.value["output_format"]
+    return route.dialect == "upstream" and isinstance(form, dict) and "schema" in form
+
+
+def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Fields by name, repeated ones as one list (RFC 9110 5.3): each beta counts."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> MessageRequest:

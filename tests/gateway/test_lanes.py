@@ -1,0 +1,42 @@
+"""Which lane a request takes, and what goes up with it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+
+from vai.codec import envelope as envelopes
+from vai.config.schema import Defaults
+from vai.gateway.lanes import GatewayLane, choose_lane
+from vai.policy.route import resolve
+from vai.providers.registry import ROWS
+
+SCHEMA = {"type": "object", "properties": {}}
+
+
+def lane(model: str, *headers: tuple[str, str], **members: Any) -> GatewayLane:
+    """The lane of a request with these members and header fields."""
+    said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
+    request: Any = SimpleNamespace(
+        body=orjson.dumps(said), headers=SimpleNamespace(items=lambda: headers)
+    )
+    envelope = envelopes.read(request.body)
+    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Defaults())
+
+
+def test_every_beta_of_a_repeated_header_counts_in_both_lanes() -> None:
+    betas = (("anthropic-beta", "one"), ("anthropic-beta", "two"))
+    for made in (lane("anthropic/claude-x", *betas), lane("claude-x", *betas)):
+        sent = [value for name, value in made.request().headers if name == "anthropic-beta"]
+        assert [beta.strip() for value in sent for beta in value.split(",")] == ["one", "two"]
+
+
+def test_anthropics_own_output_format_stays_in_the_pure_dialect() -> None:
+    theirs = {"type": "json_schema", "schema": SCHEMA}
+    ours = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
+    assert lane("claude-x", output_format=theirs, max_tokens=9).verbatim
+    assert not lane("claude-x", output_format=ours, max_tokens=9).verbatim
+    assert not lane("anthropic/claude-x", output_format=theirs, max_tokens=9).verbatim
+    assert not lane("claude-x", output_format=theirs, voice={}, max_tokens=9).verbatim
