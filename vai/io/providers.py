@@ -8,6 +8,7 @@ Nothing a caller sends chooses where a key goes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import httpx
 import msgspec
@@ -24,6 +25,12 @@ from vai.types.provider import ProviderRow
 __all__ = ["Providers", "rows_of"]
 
 
+_COMPATIBLE: Final = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
+"""How a server of an operator's own is spoken to: in the words of Chat Completions that all
+of them know. What OpenAI said later (`max_completion_tokens`, `safety_identifier`) is ignored
+by some, so that a limit would be lost, and refused by others."""
+
+
 def rows_of(settings: Settings) -> dict[str, ProviderRow]:
     """The built-in rows as the settings change them, and the rows they add."""
     rows = dict(ROWS)
@@ -34,7 +41,7 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
                 continue  # a voice vendor, not an LLM provider
             like = next(row for row in ROWS.values() if row.kind == own.kind and row.id == own.kind)
             row = msgspec.structs.replace(
-                like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=frozenset()
+                like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )
         rows[provider] = msgspec.structs.replace(
             row, name=own.name or row.name, base_url=own.base_url or row.base_url

@@ -1,0 +1,36 @@
+"""The rows that settings make."""
+
+from __future__ import annotations
+
+import orjson
+
+from vai.config import Settings
+from vai.config.schema import Provider
+from vai.io.providers import rows_of
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
+
+MINE = Provider(kind="openai", base_url="http://10.0.0.5:8000/v1")
+
+
+def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
+    row = rows_of(Settings(providers={"mine": MINE}))["mine"]
+    ask = parse.request(
+        {
+            "model": "llama",
+            "max_tokens": 7,
+            "system": [{"type": "text", "text": "be brief"}],
+            "metadata": {"user_id": "u1"},
+            "messages": [{"role": "user", "content": "hi"}],
+        }
+    )
+    body = orjson.loads(make_adapter(row, "x1").request(ask).body)
+    assert (body["max_tokens"], body["user"]) == (7, "u1")
+    assert body["messages"][0] == {"role": "system", "content": "be brief"}
+    assert not {"max_completion_tokens", "safety_identifier"} & set(body)
+
+
+def test_a_server_of_ones_own_claims_no_names_and_no_variables() -> None:
+    rows = rows_of(Settings(providers={"mine": Provider(kind="anthropic", base_url="http://x")}))
+    assert (rows["mine"].env, rows["mine"].bare_prefixes) == ((), ())
+    assert rows["anthropic"] == ROWS["anthropic"]
