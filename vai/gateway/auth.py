@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import msgspec
 
 from vai.config import Settings
-from vai.errors import AuthenticationFailed
+from vai.errors import AuthenticationFailed, PermissionDenied
 
 __all__ = ["Identity", "Keyring"]
 
@@ -36,6 +36,7 @@ class Keyring:
 
     def __init__(self, settings: Settings) -> None:
         self.mode = settings.auth.mode
+        self._pages = frozenset(settings.cors.allowed_origins)
         # Keyed anew in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
         self._identities = {
@@ -50,8 +51,10 @@ class Keyring:
 
         Raises:
             AuthenticationFailed: a key is needed and there is none, or it is not known.
+            PermissionDenied: none is needed, and a web page of another origin asks.
         """
         if self.mode == "none":
+            self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
         presented = _presented(headers)
         if presented is None:
@@ -62,6 +65,18 @@ class Keyring:
         if identity is None:
             raise AuthenticationFailed("Invalid API key")
         return identity
+
+    def _refuse_foreign_page(self, origin: str | None) -> None:
+        """Where no key is asked for, reaching the address is all that authority takes, and any
+        page that a browser on this machine shows can do that: a form post needs no preflight,
+        and a rebound name makes it same-origin. Browsers name the page's origin in each post.
+        """
+        if origin is not None and origin not in self._pages and "*" not in self._pages:
+            raise PermissionDenied(
+                "Web pages of this origin may not call; see cors.allowed_origins",
+                param="origin",
+                code="origin_not_allowed",
+            )
 
     def _digest(self, key: str) -> bytes:
         return hmac.digest(self._pepper, key.encode("utf-8", "surrogatepass"), hashlib.sha256)
