@@ -80,7 +80,8 @@ def _standing(way: str, upstream: int, under: list[str]) -> Iterator[Way]:
 
 
 def _instrument(pid: int, switch: str) -> None:
-    subprocess.run(["callgrind_control", f"--instr={switch}", str(pid)], check=True, capture_output=True)
+    command = ["callgrind_control", f"--instr={switch}", str(pid)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _play(clients: list[socket.socket], request: bytes, rounds: int) -> int:

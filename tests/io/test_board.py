@@ -29,7 +29,7 @@ def test_a_row_goes_from_claim_to_release(board: Board) -> None:
     assert (row.owner, row.state, row.number) == (myself(), State.STARTING, 3)
     assert row.serving_since == 0
     row.state = State.SERVING
-    row.inflight = 7
+    row.show_inflight(7)
     other = Board.open(board.path)
     (seen,) = other.taken()
     assert (seen.owner, seen.state, seen.inflight) == (myself(), State.SERVING, 7)

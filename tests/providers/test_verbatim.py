@@ -107,7 +107,7 @@ def test_damaged_frames_pass():
 
 def test_a_json_answer():
     body = (HERE / "anthropic-text.json").read_bytes()
-    edited = orjson.loads(edit_message(body, ROW))
+    edited = orjson.loads(edit_message(body, ROW)[0])
     assert edited["model"] == "anthropic/claude-opus-5-5"
     assert edited["usage"]["total_tokens"] == 40
     assert edited["usage"]["cache_read_tokens"] == 100
@@ -120,9 +120,15 @@ def test_a_json_answer():
     )
 
 
+def test_what_is_not_edited_keeps_its_bytes():
+    content = b'"content": [ {"text":"\\u00e9 1.0", "n": 1.50} ]'
+    body = b'{"type":"message", %b, "usage":{}}' % content
+    assert content.partition(b" ")[2] in edit_message(body, ROW)[0]
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"type":"error","error":{}}', b'{"input_tokens":3}']
 )
 def test_what_is_no_message_is_left_alone(body):
-    assert edit_message(body, ROW) == body
+    assert edit_message(body, ROW) == (body, Report(Usage(), None))
     assert report_of(body) == Report(Usage(), None)

@@ -56,9 +56,9 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        report = report_of(body)
+        edited, report = edit_message(body, self._row) if self._edited else (body, report_of(body))
         self.usage, self.stop_reason = report.usage, report.stop_reason
-        return edit_message(body, self._row) if self._edited else body
+        return edited
 
     def feed(self, data: bytes) -> bytes | None:
         frames = self._splitter.feed(data)

@@ -1,14 +1,13 @@
 """Who is calling.
 
 The law of this module: identification is a total function of the presented key and the
-configured keys. It does no I/O, and a key exists here only as its HMAC digest, so the
+configured keys. It does no I/O, and a key exists here only as its keyed digest, so the
 time it takes says nothing about how much of a guess was right.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 
@@ -79,7 +78,9 @@ class Keyring:
             )
 
     def _digest(self, key: str) -> bytes:
-        return hmac.digest(self._pepper, key.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        # BLAKE2's keyed mode is a MAC by itself (RFC 7693); HMAC costs twice as much.
+        text = key.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._pepper, digest_size=32).digest()
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

@@ -94,13 +94,13 @@ class InFlight:
             )
         slot = Slot(self)
         self._slots.add(slot)
-        self._mirror(self.count)
+        self._mirror(len(self._slots))
         return slot
 
     def leave(self, slot: Slot) -> None:
         """End an exchange; what the end of the `with` block does."""
         self._slots.discard(slot)
-        self._mirror(self.count)
+        self._mirror(len(self._slots))
 
     def expire(self) -> int:
         """Tell all that still run that their time is over; returns how many there were."""

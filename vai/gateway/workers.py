@@ -110,7 +110,7 @@ def attach(app: Sanic[Any, Any], inflight: InFlight, *, hung_after: float = 10.0
             board = Board.create()  # a single process is main and worker at once
         member = Membership(app, board, _number(name), hung_after)
         app.ctx.membership = member
-        inflight.mirror(lambda count: setattr(member.row, "inflight", count))
+        inflight.mirror(member.row.show_inflight)
         member.beat(asyncio.get_running_loop())
 
     async def serve(app: Sanic[Any, Any]) -> None:

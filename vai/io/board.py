@@ -106,8 +106,7 @@ class Row:
     def inflight(self) -> int:
         return self._words[self._at + _R_INFLIGHT]
 
-    @inflight.setter
-    def inflight(self, count: int) -> None:
+    def show_inflight(self, count: int) -> None:
         self._words[self._at + _R_INFLIGHT] = count
 
     @property

@@ -85,6 +85,7 @@ class Endpoint(NamedTuple):
         return cls(Origin.of(url), url.raw_path.decode("ascii").rstrip("/"))
 
 
+@lru_cache(maxsize=256)
 def request_line(method: str, target: str) -> str:
     """``METHOD /target HTTP/1.1`` with its line end.
 

@@ -112,16 +112,6 @@ class Sniffer:
         return b"event: %b\ndata: %b\n\n" % (kind, msgspec.json.encode(value))
 
 
-def edit_message(body: bytes, row: ProviderRow) -> bytes:
-    """A JSON answer in VAI's dialect. What is no message is left as it is."""
-    value = _object(body)
-    if value is None or value.get("type") != "message":
-        return body
-    _name(value, row.id)
-    _extend(value.get("usage"), _parsed(value.get("usage")) or Usage())
-    return msgspec.json.encode(value)
-
-
 class Report(msgspec.Struct, frozen=True):
     """What a JSON answer says about itself."""
 
@@ -130,21 +120,50 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class _Said(msgspec.Struct):
+    """The members of a JSON answer that count; its content is skipped."""
+
+    type: Any = None
+    model: Any = None
     usage: Any = None
     stop_reason: Any = None
 
+    def report(self) -> Report:
+        reason = self.stop_reason if isinstance(self.stop_reason, str) else None
+        return Report(_parsed(self.usage) or Usage(), reason)
+
 
 _decode_said = msgspec.json.Decoder(_Said).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def report_of(body: bytes) -> Report:
-    """Usage and stop reason of a JSON answer, as far as it tells them; content is skipped."""
+    """Usage and stop reason of a JSON answer, as far as it tells them."""
+    return _said(body).report()
+
+
+def edit_message(body: bytes, row: ProviderRow) -> tuple[bytes, Report]:
+    """A JSON answer in VAI's dialect, and its report. What is no message is left as it is.
+
+    The members that are not edited, the content above all, keep their bytes.
+    """
+    said = _said(body)
+    report = said.report()
+    if said.type != "message":
+        return body, report
+    members: dict[str, Any] = _decode_members(body)
+    if isinstance(said.model, str):
+        members["model"] = f"{row.id}/{said.model}"
+    if isinstance(said.usage, dict):
+        _extend(said.usage, report.usage)
+        members["usage"] = said.usage
+    return msgspec.json.encode(members), report
+
+
+def _said(body: bytes) -> _Said:
     try:
-        said = _decode_said(body)
+        return _decode_said(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Report(Usage(), None)
-    reason = said.stop_reason if isinstance(said.stop_reason, str) else None
-    return Report(_parsed(said.usage) or Usage(), reason)
+        return _Said()
 
 
 def is_marked(data: bytes) -> bool:
