@@ -101,6 +101,12 @@ def test_the_strict_form(schema, expected):
             **obj({"a": {"$ref": "#/$defs/b", "title": "x"}}),
             "$defs": {"b": {"$ref": "#/$defs/b", "title": "y"}},
         },
+        # What is no schema is the upstream's to refuse, and must not be a defect here.
+        obj({"a": {"anyOf": 1}}),
+        obj({"a": {"oneOf": None}}),
+        obj({"a": {"allOf": True}}),
+        obj({"a": STRING}, required=5),
+        obj({"a": STRING}, required="a"),
     ],
 )
 def test_no_strict_form(schema):
@@ -115,3 +121,7 @@ def test_a_schema_that_unfolds_without_end_is_given_up():
     defs["d12"] = STRING
     with pytest.raises(NotStrict):
         strict({**obj({"a": {"$ref": "#/$defs/d0", "title": "x"}}), "$defs": defs})
+
+
+def test_a_format_that_is_no_name_is_left_out():
+    assert "format" not in strict(obj({"a": {**STRING, "format": {}}}))["properties"]["a"]

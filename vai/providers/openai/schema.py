@@ -98,7 +98,7 @@ class _Strictness:
                 raise NotStrict("it uses oneOf and anyOf together")
             found["anyOf"] = found.pop("oneOf")
         if "anyOf" in found:
-            found["anyOf"] = [self.convert(item, depth + 1) for item in found["anyOf"]]
+            found["anyOf"] = [self.convert(item, depth + 1) for item in _list(found["anyOf"])]
         if "items" in found:
             found["items"] = self.convert(found["items"], depth + 1)
         if "object" in _types(found) or "properties" in found:
@@ -113,7 +113,7 @@ class _Strictness:
         """Without `allOf` of one, and without siblings beside `$ref`."""
         for _ in range(_MAX_DEPTH):
             if "allOf" in schema:
-                parts = schema["allOf"]
+                parts = _list(schema["allOf"])
                 if len(parts) != 1 or not isinstance(parts[0], dict):
                     raise NotStrict("it uses allOf")
                 inner = parts[0]
@@ -142,7 +142,9 @@ class _Strictness:
     @staticmethod
     def _is_kept(name: str, value: Any) -> bool:
         # A default has no meaning where every property is required.
-        return name != "default" and not (name == "format" and value not in _FORMATS)
+        if name == "format":
+            return isinstance(value, str) and value in _FORMATS
+        return name != "default"
 
     def _close_object(self, found: Schema, depth: int) -> None:
         if found.get("additionalProperties", False) is not False:
@@ -150,7 +152,7 @@ class _Strictness:
         properties = found.get("properties")
         if not properties or not isinstance(properties, dict):
             raise NotStrict("an object lists no properties")
-        required = found.get("required") or ()
+        required = _list(found.get("required") or [])
         found["properties"] = {
             name: converted if name in required else _nullable(converted)
             for name, value in properties.items()
@@ -158,6 +160,13 @@ class _Strictness:
         }
         found["required"] = list(properties)
         found["additionalProperties"] = False
+
+
+def _list(value: Any) -> list[Any]:
+    """`value`, which is a list in every schema that is one."""
+    if not isinstance(value, list):
+        raise NotStrict("a keyword that takes a list has something else")
+    return value
 
 
 def _types(schema: Schema) -> tuple[Any, ...]:
