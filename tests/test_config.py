@@ -212,7 +212,7 @@ MISTAKES = [
     ("port = 70000", "port", 1, "a whole number from 0 to 65535"),
     ("\nport = true", "port", 2, "a whole number"),
     ("[auth]\nmode = 'foo'", "auth.mode", 2, "one of api_key, passthrough, none"),
-    ("auth_mode = 'api_key'", "auth.api_keys", None, "at least one key"),
+    ("auth_mode = 'api_key'", "auth", None, "at least one key in auth.api_keys"),
     ("[timers]\n\ntotal = -1", "timers.total", 3, "more than 0"),
     ("[timers]\ntotal = 'soon'", "timers.total", 2, "a duration"),
     ("[timers]\ntotal = nan", "timers.total", 2, "a duration"),
@@ -363,3 +363,8 @@ def test_reading_leaves_nothing_behind(tmp_path):
     first, second = (read_file(file, []) for _ in range(2))
     assert first == second
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_broken_mode_says_nothing_about_keys(configure):
+    found = problems_of(configure, "auth_mode = 'foo'", VAI_AUTH__MODE="unset")
+    assert list(found) == ["auth_mode"]

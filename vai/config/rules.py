@@ -52,9 +52,10 @@ def _tls(settings: Settings) -> Iterator[Finding]:
 def _api_keys(settings: Settings) -> Iterator[Finding]:
     auth = settings.auth
     if auth.mode == "api_key" and not auth.api_keys:
+        # About the section: it says nothing of the keys while the mode itself is broken.
         yield (
-            ("auth", "api_keys"),
-            "auth.mode api_key needs at least one key; auth.mode none lets everybody in",
+            ("auth",),
+            "mode api_key needs at least one key in auth.api_keys; mode none lets everybody in",
         )
     first: dict[str, str] = {}
     for number, entry in enumerate(auth.api_keys):
