@@ -14,13 +14,18 @@ from tests.gateway.group import group, session, until
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
 
+def _all_gone(leader: int) -> None:
+    # SyncManager is killed by the kernel when main ends, which takes a moment on a busy box.
+    until(lambda: not session(leader), 2)
+
+
 def test_bad_setting_at_the_first_start_is_one_line_and_exit_3(tmp_path: Path) -> None:
     switch = tmp_path / "fail"
     switch.touch()
     with group("--workers=2", fail_file=switch) as running:
         assert running.wait(20) == 3
         assert running.log().count("vai: gave up:") == 1
-        assert not session(running.process.pid)
+        _all_gone(running.process.pid)
 
 
 def test_workers_that_die_while_starting_back_off_and_give_up() -> None:
@@ -66,7 +71,7 @@ def test_reload_replaces_all_workers_without_a_failed_connection(tmp_path: Path)
         switch.unlink()
         running.process.send_signal(signal.SIGTERM)
         assert running.wait(8) == 0
-        assert not session(running.process.pid)
+        _all_gone(running.process.pid)
 
 
 def test_a_replacement_that_ends_before_it_is_on_the_board_is_told_of(tmp_path: Path) -> None:

@@ -55,15 +55,35 @@ def test_a_signal_stops_a_loop_that_waits(loop) -> None:
     assert loop.time() < late.when()
 
 
+def _ends_by(loop, number: int) -> None:
+    signals = StopSignals(loop, loop.stop)
+    signals.hear()
+    signals.obey()
+    _tell(number)
+    loop.run_forever()
+
+
 def test_the_second_signal_is_the_default_and_an_interrupt_under_main_none(
     loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    StopSignals(loop, loop.stop).hear()
-    _tell()
+    _ends_by(loop, signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
     monkeypatch.setenv("SANIC_WORKER_NAME", "Sanic-Server-0-0")
-    StopSignals(loop, loop.stop).hear()
-    _tell(signal.SIGINT)
+    _ends_by(loop, signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_both_signals_at_once_are_one(loop) -> None:
+    stops: list[int] = []
+    signals = StopSignals(loop, lambda: (stops.append(1), loop.stop()))
+    signals.hear()
+    signals.obey()
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    _tell(signal.SIGINT)
+    _tell(signal.SIGTERM)
+    # A complaint of Python's would be an unraisable exception, which fails the test.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    loop.run_forever()
+    assert stops == [1]

@@ -43,15 +43,19 @@ class StopSignals:
         """From now on, and for one that came already, a signal stops the server."""
         self._obeyed = True
         if self._came:
-            self._loop.call_soon(self._stop)
+            self._loop.call_soon(self._end)
 
     def _on_signal(self, *_: object) -> None:
+        # The handler stays in place: both signals may have come at once, and Python complains
+        # of the second when it finds no handler for it any more.
+        if not self._came:
+            self._came = True
+            if self._obeyed:
+                self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
         # Ctrl-C reaches a worker twice, from the terminal and from main.
         under_main = "SANIC_WORKER_NAME" in os.environ
         signal.signal(signal.SIGINT, signal.SIG_IGN if under_main else signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if self._came:
-            return  # both came at once
-        self._came = True
-        if self._obeyed:
-            self._loop.call_soon_threadsafe(self._stop)
+        self._stop()
