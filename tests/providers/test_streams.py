@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.providers.validator import check_events
+from vai.errors import UpstreamBroken
 from vai.providers.accumulate import accumulate, replay
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.render import event_to_wire, message_to_wire
@@ -150,3 +151,19 @@ def test_json_cut_off_anywhere_is_a_fault(path):
         assert events == []
         assert adapter.fault is not None
         assert not adapter.done
+
+
+@pytest.mark.parametrize("provider", sorted(ROWS))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[],"error":' + b"[" * 100_000,
+        b'{"type":"content_block_delta","index":0,"delta":{"type":[]}}',
+        b'{"note":"\xed\xa0\x80"}',
+    ],
+)
+def test_rubbish_of_any_kind_is_a_fault_of_the_provider(provider, data):
+    adapter = make_adapter(ROWS[provider], "x1")
+    adapter.feed(b"data: %b\n\n" % data)
+    adapter.end()
+    assert isinstance(adapter.fault, UpstreamBroken)

@@ -153,7 +153,8 @@ def _message_delta(item: dict[str, Any]) -> events.MessageDelta:
 
 def _delta(raw: Any) -> Delta:
     item = _object(raw, "delta")
-    cls = _DELTAS.get(item.get("type", ""))
+    kind = item.get("type")
+    cls = _DELTAS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return events.UnknownDelta(raw=item)
     return _make(cls, item, "delta")  # type: ignore[return-value]

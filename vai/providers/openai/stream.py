@@ -69,10 +69,10 @@ class Reader:
         """The data of one server-sent event."""
         try:
             chunk = decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.chunk(chunk, data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            # A part that no chunk has is decoded only when it is looked at.
             self._undecodable(data)
-            return
-        self.chunk(chunk, data)
 
     def chunk(self, chunk: Chunk, data: str | bytes) -> None:
         """One chunk, or a whole answer; `data` is its JSON."""
