@@ -49,6 +49,8 @@ async def create_message(request: Request) -> HTTPResponse | None:
     except Exception as error:  # noqa: BLE001
         # The boundary of one request: a defect costs this request and leaves a trace.
         log.opt(exception=error).error("request {} failed", call.request_id)
+        if call.stream and call.status == 200:  # it has been told inside of the stream
+            return None
         return failure(InternalError(), call)
     finally:
         service.requests.write(call.log_line(monotonic() - began))
@@ -166,5 +168,10 @@ async def _relay(
         if expired is None or not events.started:
             raise
         await events.send(error_frame(expired, call))
+    except Exception:
+        if events.started:  # a defect of ours; a stream that just ended would look like one cut
+            await events.send(error_frame(InternalError(), call))
+            await events.finish()
+        raise
     await events.finish()
     return None

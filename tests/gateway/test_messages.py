@@ -1,0 +1,63 @@
+"""A request that meets a defect of ours is told so, wherever it is by then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.gateway.test_answers import call
+from vai.exchange.conduct import Answer
+from vai.gateway.routes.messages import _relay
+
+
+class Exchange:
+    """Answers with one batch, and breaks."""
+
+    async def open(self) -> Answer[bytes]:
+        return Answer(200, {}, True, b"data: 1\n\n")
+
+    async def read(self) -> bytes:
+        raise RuntimeError("a defect")
+
+
+class Events:
+    """What the caller has been sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.finished = False
+
+    @property
+    def started(self) -> bool:
+        return bool(self.sent)
+
+    def add_headers(self, headers: dict[str, str]) -> None:
+        pass
+
+    async def send(self, frames: bytes) -> None:
+        self.sent.append(frames)
+
+    async def finish(self) -> None:
+        self.finished = True
+
+
+class Lane:
+    """A translated lane that dropped nothing."""
+
+    verbatim = False
+    dropped = ()
+
+
+async def test_a_defect_in_the_middle_of_a_stream_is_its_last_event() -> None:
+    lane: Any = Lane()
+    exchange: Any = Exchange()
+    events: Any = Events()
+    served = call()
+    with pytest.raises(RuntimeError):
+        await _relay(served, lane, exchange, events)
+    assert events.sent[0] == b"data: 1\n\n"
+    assert events.sent[1].startswith(b"event: error\n")
+    assert b"Internal server error" in events.sent[1]
+    assert events.finished
+    assert (served.status, served.error_type) == (200, "api_error")
