@@ -274,7 +274,11 @@ class Exchange(Generic[T]):
                 if lane.done:
                     self._was_answered = True
                     return None
-                data = await self._piece(reply)
+                limit, late = self._limit()
+                try:
+                    data = await reply.read(limit)
+                except UpstreamTimeout as exc:
+                    raise UpstreamTimeout(_WAITED[late], code=late) from exc
                 batch = lane.feed(data) if data else lane.end()
                 if self._first_token is None and lane.started:
                     self._first_token = self.elapsed
@@ -302,19 +306,13 @@ class Exchange(Generic[T]):
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
 
-    async def _piece(self, reply: UpstreamReply) -> bytes:
-        """One read of the upstream, under the timer of the phase it is in."""
-        now = self._clock()
+    def _limit(self) -> tuple[float, str]:
+        """Until when the next piece has to come in this phase, and the code if it does not."""
         if self._lane.started:
-            limit, code = now + self._timers.inter_chunk, "inter_chunk_timeout"
+            limit, late = self._clock() + self._timers.inter_chunk, "inter_chunk_timeout"
         else:
-            limit, code = self._first_token_at, "first_token_timeout"
-        if limit > self._total_at:
-            limit, code = self._total_at, "total_timeout"
-        try:
-            return await reply.read(limit)
-        except UpstreamTimeout as exc:
-            raise UpstreamTimeout(_WAITED[code], code=code) from exc
+            limit, late = self._first_token_at, "first_token_timeout"
+        return (limit, late) if limit <= self._total_at else (self._total_at, "total_timeout")
 
     async def _body(self, reply: UpstreamReply, limit: int, *, cut: bool = False) -> bytes:
         """The body of an answer that is not streamed, at most `limit` bytes of it."""

@@ -15,6 +15,7 @@ from vai.providers.adapter import Adapter
 from vai.types.events import (
     ContentBlockDelta,
     ContentBlockStart,
+    Delta,
     Event,
     InputJsonDelta,
     MessageDelta,
@@ -106,7 +107,7 @@ class Translated(Generic[T]):
         for event in events:
             if type(event) is ContentBlockDelta:
                 self._deltas += 1
-                self._generated += _size(event)
+                self._generated += _size(event.delta)
             elif type(event) is ContentBlockStart:
                 self.started = True
             elif type(event) is MessageDelta:
@@ -114,13 +115,10 @@ class Translated(Generic[T]):
         return self._events(events)
 
 
-def _size(event: ContentBlockDelta) -> int:
+def _size(delta: Delta) -> int:
     """Characters that the model generated for this delta."""
-    delta = event.delta
-    if isinstance(delta, TextDelta):
+    if type(delta) is TextDelta:
         return len(delta.text)
-    if isinstance(delta, ThinkingDelta):
+    if type(delta) is ThinkingDelta:
         return len(delta.thinking)
-    if isinstance(delta, InputJsonDelta):
-        return len(delta.partial_json)
-    return 0
+    return len(delta.partial_json) if type(delta) is InputJsonDelta else 0

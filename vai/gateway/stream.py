@@ -12,7 +12,7 @@ pays for it with two assignments per batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
 from sanic import HTTPResponse, Request
@@ -78,25 +78,25 @@ class EventStream:
         if self._pinging is not None:
             self._pinging.cancel()
 
-    async def _write(self, frames: bytes) -> None:
-        if self._response is None:
-            async with self._starting:
-                if self._response is None:
-                    await self._begin(frames)
-                    return
+    def _write(self, frames: bytes) -> Awaitable[None]:
         # Straight to the connection: Sanic's own way there is three coroutines deep, for
         # every event. The response knows that it is chunked and writes the last chunk.
-        await self._connection.send_chunk(frames)
+        started = self._response is not None
+        return self._connection.send_chunk(frames) if started else self._begin(frames)
 
     async def _begin(self, frames: bytes) -> None:
-        """The head and the first frames in one write."""
-        response = Reply(
-            content_type="text/event-stream; charset=utf-8",
-            headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
-        )
-        await self._request.respond(response)
-        await response.send(frames)
-        self._response = response
+        """The head and the first frames in one write; without the head if a ping was first."""
+        async with self._starting:
+            if self._response is not None:
+                await self._connection.send_chunk(frames)
+                return
+            response = Reply(
+                content_type="text/event-stream; charset=utf-8",
+                headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
+            )
+            await self._request.respond(response)
+            await response.send(frames)
+            self._response = response
 
     def _tick(self) -> None:
         now = self._clock()

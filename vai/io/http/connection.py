@@ -334,13 +334,8 @@ class Connection(asyncio.Protocol):
 
     # -- the reader --------------------------------------------------------------------
 
-    @property
-    def ready(self) -> bool:
-        """Whether `take` has an answer now: data, the end, or the fault."""
-        return bool(self._parts) or self.complete or self.fault is not None
-
-    def take(self) -> bytes:
-        """Everything buffered, ``b""`` at the end of the body.
+    def take(self) -> bytes | None:
+        """Everything buffered, ``b""`` at the end of the body, None when nothing is there yet.
 
         Raises:
             UpstreamFault: what was buffered has been taken and the rest will not come.
@@ -349,7 +344,7 @@ class Connection(asyncio.Protocol):
         if not parts:
             if self.fault is not None:
                 raise self.fault
-            return b""
+            return b"" if self.complete else None
         self._parts = []
         self._size = 0
         if self._paused:

@@ -69,9 +69,8 @@ class Reply:
             if self._ended:
                 return b""
             raise broken("upstream_truncated")
-        while not connection.ready:
+        while (data := connection.take()) is None:
             await connection.wait(until)
-        data = connection.take()
         if connection.complete:
             self._ended = True
             self.ended_by_close = connection.ended_by_close
