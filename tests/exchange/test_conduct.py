@@ -291,3 +291,11 @@ async def test_a_failure_told_inside_the_block_is_settled_as_one() -> None:
             await exchange.read()
     assert rig.assert_settled_once().outcome == "upstream_failed"
     assert rig.upstream.reply.kept is False
+
+
+async def test_an_exchange_that_its_owner_ends_is_no_caller_who_left() -> None:
+    data = fixture("anthropic-text.sse")
+    rig = Rig(verbatim(), [data[: data.index(b"event: content_block_delta")], FOREVER])
+    with rig.exchange as exchange:
+        await exchange.open()
+    assert rig.assert_settled_once().outcome == "refused"

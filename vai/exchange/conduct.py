@@ -39,7 +39,7 @@ MAX_ERROR_BODY = 1 << 20
 
 Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]
 """How it ended: answered; the upstream said no; the upstream failed; the caller left;
-VAI said no (admission, an untranslatable request); VAI is at fault."""
+VAI said no (admission, an untranslatable request, the end of a drain); VAI is at fault."""
 
 
 class Lane(Protocol[T_co]):
@@ -354,7 +354,7 @@ class Exchange(Generic[T]):
             # Whoever has told the caller of a fault leaves the block without an error.
             if self._lane.failed or self._has_failed:
                 return "upstream_failed"
-            return "completed" if self._was_answered else "client_left"
+            return "completed" if self._was_answered else "refused"
         if isinstance(error, UpstreamFault):
             return "rejected" if self._was_rejected else "upstream_failed"
         if isinstance(error, VaiError):

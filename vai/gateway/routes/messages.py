@@ -40,12 +40,9 @@ async def create_message(request: Request) -> HTTPResponse | None:
         return await _serve(service, call, request)
     except VaiError as error:
         return failure(error, call)
-    except asyncio.CancelledError as cancelled:
-        expired = was_expired(cancelled)
-        if expired is None:
-            call.status = 499
-            raise
-        return failure(expired, call)
+    except asyncio.CancelledError:
+        call.status = 499
+        raise
     except Exception as error:  # noqa: BLE001
         # The boundary of one request: a defect costs this request and leaves a trace.
         log.opt(exception=error).error("request {} failed", call.request_id)
@@ -59,9 +56,16 @@ async def create_message(request: Request) -> HTTPResponse | None:
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
     lane, exchange = _prepare(service, call, request)
     with exchange:
-        if lane.streaming:
-            return await _stream(service, call, request, lane, exchange)
-        return _whole(call, lane, await exchange.open(), exchange.elapsed)
+        try:
+            if lane.streaming:
+                return await _stream(service, call, request, lane, exchange)
+            return _whole(call, lane, await exchange.open(), exchange.elapsed)
+        except asyncio.CancelledError as cancelled:
+            # Within the exchange, which would take it for a caller who has left.
+            expired = was_expired(cancelled)
+            if expired is None:
+                raise
+            raise expired from None
 
 
 def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLane, Exchange[bytes]]:
