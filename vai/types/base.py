@@ -69,33 +69,37 @@ def to_wire(value: Any) -> Any:
     if isinstance(value, Unknown):
         return value.raw
     if isinstance(value, Open):
-        wire: dict[str, Any] = {}
-        if value.__struct_config__.tag is not None:
-            wire["type"] = value.__struct_config__.tag
-        defaults = _defaults(type(value))
-        for name in value.__struct_fields__:
+        tag, fields = _PLANS.get(type(value)) or _plan(type(value))
+        wire: dict[str, Any] = {} if tag is None else {"type": tag}
+        for name, default in fields:
             field = getattr(value, name)
-            if name != "extra" and not (name in defaults and field == defaults[name]):
-                wire[name] = to_wire(field)
-        wire.update(value.extra)
+            if field != default:
+                wire[name] = to_wire(field) if isinstance(field, Open | list) else field
+        if value.extra:
+            wire.update(value.extra)
         return wire
     if isinstance(value, list):
         return [to_wire(item) for item in value]
     return value
 
 
-_DEFAULTS: dict[type, dict[str, Any]] = {}
+_Plan = tuple[Any, tuple[tuple[str, Any], ...]]
+
+_PLANS: dict[type, _Plan] = {}
+
+_ALWAYS = object()
+"""Stands for the default of a field that has none: no value is equal to it."""
 
 
-def _defaults(cls: type[Open]) -> dict[str, Any]:
-    """Field name -> default, for the fields that have one."""
-    found = _DEFAULTS.get(cls)
-    if found is None:
-        found = {}
-        for field in msgspec.structs.fields(cls):
-            if field.default is not msgspec.NODEFAULT:
-                found[field.name] = field.default
-            elif field.default_factory is not msgspec.NODEFAULT:
-                found[field.name] = field.default_factory()
-        _DEFAULTS[cls] = found
-    return found
+def _plan(cls: type[Open]) -> _Plan:
+    """The tag of `cls`, and the name and the default of each of its fields."""
+    fields = []
+    for field in msgspec.structs.fields(cls):
+        default: Any = _ALWAYS
+        if field.default is not msgspec.NODEFAULT:
+            default = field.default
+        elif field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        if field.name != "extra":
+            fields.append((field.name, default))
+    return _PLANS.setdefault(cls, (cls.__struct_config__.tag, tuple(fields)))
