@@ -100,8 +100,11 @@ def test_everybody(open_gateway):
 
 
 def test_nobody_unless_it_is_set(single):
-    answer = single.post(ask("claude-cors"), {"origin": LISTED})
-    assert answer.status == 200
-    assert cors_of(answer) == {}
+    # No key is asked for here, so that the page is refused and not only its reading.
+    for kind in ("application/json", "text/plain"):
+        answer = single.post(ask("claude-cors"), {"origin": LISTED, "content-type": kind})
+        assert (answer.status, answer.error["code"]) == (403, "origin_not_allowed")
+        assert cors_of(answer) == {}
+    assert single.post(ask("claude-cors")).status == 200
     assert cors_of(preflight(single, LISTED)) == {}
     assert preflight(single, LISTED).status == 405
