@@ -11,7 +11,7 @@ cookie, reads no environment.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Final, cast
 
@@ -92,7 +92,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
             pool = self._pools[origin] = Pool(origin, tls, self._limits)
         return pool
 
-    async def send(
+    def send(
         self,
         origin: Origin,
         head: bytes,
@@ -100,9 +100,9 @@ class VaiTransport(httpx.AsyncBaseTransport):
         *,
         connect_until: float,
         headers_until: float,
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         """One exchange from a rendered head: the hot path. Errors as in `reply.exchange`."""
-        return await exchange(
+        return exchange(
             self.pool(origin),
             head,
             body,

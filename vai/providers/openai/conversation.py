@@ -157,6 +157,8 @@ def _answers(
     """The tool messages of a run of turns, in the order of the calls."""
     given: dict[str, Wire] = {}
     for at, turn in run:
+        if isinstance(turn.content, str):
+            continue
         for place, block in _placed(at, turn):
             if not isinstance(block, ToolResultBlock):
                 continue
@@ -201,6 +203,8 @@ def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
 
 def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
+    if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
+        return [{"role": "user", "content": turn.content}] if turn.content else []
     found: list[Part] = []
     for place, block in _placed(at, turn):
         if isinstance(block, ToolResultBlock):
