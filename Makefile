@@ -75,7 +75,7 @@ define install
 	|| { echo "make: $(PYTHON) is older than 3.11; try make PYTHON=python3.12" >&2; exit 1; }
 @test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 	|| { echo "make: Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
-@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 @$(BIN)/python -m pip install -q --no-warn-conflicts --no-deps --require-hashes -r $(2)
 @$(BIN)/python -m pip install -q --no-warn-conflicts --no-deps --editable .
 @touch $@

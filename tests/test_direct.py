@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def example() -> str:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter that can import VAI and what the base install brings, nothing else.
 
     The packages are those of this environment, linked one by one: what is not linked cannot
@@ -40,7 +39,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if (ours / name).exists():
             (site / name).symlink_to(ours / name)
     shutil.copytree(ROOT / "vai", site / "vai", ignore=shutil.ignore_patterns("__pycache__"))
-    yield home / "bin" / "python"
+    return home / "bin" / "python"
 
 
 def run(python: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -107,15 +106,15 @@ async def test_closing_the_iterator_stops_the_provider() -> None:
     from vai.simulator import Knobs, Simulator
 
     ask = {"model": "openai/sim-1", "messages": [{"role": "user", "content": "Hello"}]}
-    async with Simulator(pace=Knobs(tps=5)) as simulator:
-        async with Direct(
-            {"openai": "sk-x"}, base_urls={"openai": f"{simulator.url}/openai/v1"}
-        ) as vai:
-            events = vai.stream(ask)
-            await anext(events)
-            await events.aclose()
-            await asyncio.sleep(0.1)
-            assert simulator.stats()["in_flight"] == 0
+    async with (
+        Simulator(pace=Knobs(tps=5)) as simulator,
+        Direct({"openai": "sk-x"}, base_urls={"openai": f"{simulator.url}/openai/v1"}) as vai,
+    ):
+        events = vai.stream(ask)
+        await anext(events)
+        await events.aclose()
+        await asyncio.sleep(0.1)
+        assert simulator.stats()["in_flight"] == 0
 
 
 async def test_no_key_is_told_before_anything_is_sent() -> None:

@@ -206,7 +206,6 @@ class UpstreamTimeout(UpstreamFault):
 class UpstreamBroken(UpstreamFault):
     """The provider's answer is truncated, malformed, or not what was asked for."""
 
-    type: ErrorType = "api_error"
     default_code = "upstream_broken"
 
 

@@ -160,7 +160,7 @@ def test_an_upstream_that_breaks_off(gateway, lane, framing, how):
         model = f"{lane}sim;{how}={at};framing={framing};tps=2000"
         answer = gateway.post(ask(model, stream=True))
         if answer.status == 502:  # nothing that counts had come
-            assert answer.error["type"] == "api_error"
+            assert answer.error["type"] == "provider_error"
             continue
         assert answer.status == 200
         error = one_error(answer.body)

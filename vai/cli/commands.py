@@ -63,8 +63,6 @@ def serve(
     command = [sys.executable, "-m", "sanic", "vai.cli.target:app"]
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
     command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
-    if settings.tls.enabled:
-        command += [f"--cert={settings.tls.cert_file}", f"--key={settings.tls.key_file}"]
     sys.stdout.flush()
     # Not in this process: Sanic's workers import the main module again, and that is then
     # Sanic's and not this one with all that a command line needs.

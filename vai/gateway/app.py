@@ -20,6 +20,7 @@ from vai.gateway.inflight import InFlight
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.service import Service
+from vai.gateway.tls import cert_loader
 from vai.io import log
 from vai.io.providers import Providers
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic(
         "vai",
         configure_logging=False,
+        certloader_class=cert_loader(settings.tls),
         dumps=partial(ujson.dumps, ensure_ascii=False, escape_forward_slashes=False),
     )
     app.config.update(
@@ -69,7 +71,9 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         drain_grace=settings.drain_grace,
     )
     manager.attach(app, hung_after=settings.manager.hung_after, objection=objection)
-    workers.attach(app, inflight, hung_after=settings.manager.hung_after)
+    workers.attach(
+        app, inflight, beat=settings.manager.heartbeat, hung_after=settings.manager.hung_after
+    )
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)

@@ -22,10 +22,7 @@ from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["BEAT", "BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach"]
-
-BEAT = 0.5
-"""Seconds between two signs of life."""
+__all__ = ["BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach"]
 
 BOARD_VARIABLE = "VAI_BOARD"
 """Environment variable in which main tells its children the path of the board."""
@@ -40,11 +37,14 @@ _WORKER_PREFIX, _WORKER_SUFFIX = "Sanic-Server-", "-0"
 class Membership:
     """This worker's place on the board. It is at `app.ctx.membership` while it serves."""
 
-    def __init__(self, app: Sanic[Any, Any], board: Board, number: int, hung_after: float) -> None:
+    def __init__(
+        self, app: Sanic[Any, Any], board: Board, number: int, *, beat: float, hung_after: float
+    ) -> None:
         self.board = board
         self.row: Row = board.claim(number)
         self._me = myself()
         self._app = app
+        self._beat_every = beat
         self._hung_after = hung_after
         self._born = time.monotonic()
         self._asked = float("-inf")
@@ -57,7 +57,7 @@ class Membership:
     def beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Show life now and from now on."""
         # The next beat first: whatever goes wrong below, a living worker must not fall silent.
-        self._timer = loop.call_later(BEAT, self.beat, loop)
+        self._timer = loop.call_later(self._beat_every, self.beat, loop)
         self.row.beat()
         if self.row.number >= 0:
             self._watch_manager()
@@ -91,13 +91,16 @@ class Membership:
         return False
 
 
-def attach(app: Sanic[Any, Any], inflight: InFlight, *, hung_after: float = 10.0) -> None:
+def attach(
+    app: Sanic[Any, Any], inflight: InFlight, *, beat: float = 0.5, hung_after: float = 10.0
+) -> None:
     """Have every worker sign on before it starts and off when it has stopped.
 
     Call it before other start listeners are registered, so that a failure in one of them
     is seen on the board.
 
     Args:
+        beat: seconds between two signs of life.
         hung_after: seconds without a sign of life after which the manager is killed.
     """
 
@@ -108,7 +111,7 @@ def attach(app: Sanic[Any, Any], inflight: InFlight, *, hung_after: float = 10.0
             die_with_parent(board.owner.pid)
         else:
             board = Board.create()  # a single process is main and worker at once
-        member = Membership(app, board, _number(name), hung_after)
+        member = Membership(app, board, _number(name), beat=beat, hung_after=hung_after)
         app.ctx.membership = member
         inflight.mirror(member.row.show_inflight)
         member.beat(asyncio.get_running_loop())

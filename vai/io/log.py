@@ -2,8 +2,8 @@
 
 The law of this module: one JSON object per line, one write per batch of lines, to standard
 error for events and to standard output for requests. Nothing here knows a key or a prompt:
-callers hand over names and figures, and tracebacks are written without the values of
-variables (`diagnose=False`), because those would hold both.
+callers hand over names and figures, and of an exception only its type and its frames are
+written. Its text may quote what it could not digest, and the values of variables would.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from datetime import UTC, datetime
 from time import time_ns
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import orjson
 from loguru import logger as log
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Message, Record, RecordException
 
 __all__ = ["RequestLog", "configure", "log"]
 
@@ -33,7 +34,7 @@ def configure(level: str, form: str) -> None:
     """
     log.remove()
     sink = _write_json if form == "json" else _write_text
-    log.add(sink, level=level.upper(), enqueue=False, diagnose=False, backtrace=False)
+    log.add(sink, level=level.upper(), format=_plainly, enqueue=False, diagnose=False)
     handler = _Intercept()
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in _SANIC_LOGGERS:
@@ -47,7 +48,30 @@ class _Intercept(logging.Handler):
     """Hands the records of the standard library's logging to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.opt(exception=record.exc_info, depth=6).log(record.levelname, record.getMessage())
+        text = record.getMessage()
+        if record.name == "asyncio":
+            # Behind the first line stand the reprs of tasks, with what they failed of.
+            text = text.partition("\n")[0]
+        log.opt(exception=record.exc_info, depth=6).log(record.levelname, text)
+
+
+def _plainly(record: Record) -> str:
+    """The format of a line of text, without loguru's own traceback behind it."""
+    return "{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level: <7} {message}\n"
+
+
+def _frames(exception: RecordException) -> list[str]:
+    """Where it happened, the innermost last, and of what type it was."""
+    places = [
+        f"{frame.filename}:{line} {frame.name}"
+        for frame in traceback.extract_tb(exception.traceback)
+        if (line := frame.lineno)
+    ]
+    value = exception.value
+    # The operating system's words are a fixed list and never a quotation.
+    said = f": {value.strerror}" if isinstance(value, OSError) and value.strerror else ""
+    name = exception.type.__name__ if exception.type is not None else "unknown"
+    return [*places, name + said]
 
 
 def _write_json(message: Message) -> None:
@@ -59,12 +83,15 @@ def _write_json(message: Message) -> None:
         "pid": record["process"].id,
     }
     if record["exception"] is not None:
-        line["traceback"] = str(message).partition("\n")[2].strip()
+        line["traceback"] = _frames(record["exception"])
     os.write(2, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_text(message: Message) -> None:
-    os.write(2, str(message).encode())
+    text = str(message)
+    if message.record["exception"] is not None:
+        text += "".join(f"    {frame}\n" for frame in _frames(message.record["exception"]))
+    os.write(2, text.encode())
 
 
 class RequestLog:
