@@ -13,6 +13,9 @@ from typing import Any
 import anthropic
 
 PREFIXES = ("anthropic/", "openai/", "groq/", "cerebras/", "claude-")
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNQcEgAAAFEAMELjZZCAAAAAElFTkSuQmCC"
+)
 STATUSES = (400, 401, 403, 404, 413, 429, 500, 502, 503, 529)
 TOOLS = [
     {
@@ -73,6 +76,14 @@ def tools(client: anthropic.Anthropic, prefix: str) -> dict[str, Any]:
     }
 
 
+def image(client: anthropic.Anthropic, prefix: str) -> str:
+    """A picture of one pixel."""
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    content = [{"type": "image", "source": source}, {"type": "text", "text": "What is it?"}]
+    question = {"max_tokens": 200, "messages": [{"role": "user", "content": content}]}
+    return client.messages.create(model=f"{prefix}old", **question).content[0].text
+
+
 def short(client: anthropic.Anthropic, prefix: str) -> str | None:
     question = said("Hello") | {"max_tokens": 5}
     return client.messages.create(model=f"{prefix}old", **question).stop_reason
@@ -107,7 +118,7 @@ def broken(client: anthropic.Anthropic, prefix: str) -> dict[str, Any]:
 def main() -> None:
     url, key = sys.argv[1:]
     with anthropic.Anthropic(api_key=key, base_url=url, max_retries=0) as client:
-        probes = (create, stream, tools, short, errors, broken)
+        probes = (create, stream, tools, image, short, errors, broken)
         found: dict[str, Any] = {
             prefix: {probe.__name__: probe(client, prefix) for probe in probes}
             for prefix in PREFIXES

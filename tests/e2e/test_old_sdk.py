@@ -73,6 +73,11 @@ def test_tools(found, prefix):
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_image(found, prefix):
+    assert "an image" in found[prefix]["image"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
 def test_tokens_that_run_out(found, prefix):
     assert found[prefix]["short"] == "max_tokens"
 

@@ -10,7 +10,13 @@ import pytest
 
 from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Rig
 from vai.codec.events import encode
-from vai.errors import InvalidRequest, UpstreamBroken, UpstreamRejected, UpstreamTimeout
+from vai.errors import (
+    InvalidRequest,
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
 from vai.exchange.ports import Timers
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
@@ -71,29 +77,42 @@ async def test_pure_dialect_is_byte_identical_for_any_chop() -> None:
         assert b"".join(await rig.run()) == data
 
 
-@pytest.mark.parametrize("name", LANES)
-async def test_cut_at_every_offset_is_one_fault_and_one_settlement(name: str) -> None:
-    make, stream = LANES[name]
-    data = fixture(stream)
-    whole = b"".join(await Rig(make(), [data]).run())
-    faults = 0
-    for offset in range(len(data)):
-        # A clean close and a broken connection, in turn.
-        ending = [CUT] if offset % 2 else []
-        rig = Rig(make(), [data[:offset], *ending] if offset else ending)
+FIXTURES = sorted(path.name for path in STREAMS.glob("*.sse"))
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["first", "second"])
+@pytest.mark.parametrize("name", FIXTURES)
+async def test_cut_at_every_offset_is_one_end_and_one_settlement(name: str, edited: bool) -> None:
+    """Whatever is left of an answer: all of it or exactly one fault, and one settlement.
+
+    Streams of the Messages API take both verbatim dialects, the others their adapter, once
+    with a clean close at the cut and once with a broken connection.
+    """
+    provider, data = name.partition("-")[0], fixture(name)
+
+    def rig(*script: object) -> Rig:
+        lane = verbatim(edited=edited) if provider == "anthropic" else translated(provider)
+        return Rig(lane, [piece for piece in script if piece != b""])
+
+    async def outcome(*script: object) -> tuple[bytes | None, Rig]:
+        one = rig(*script)
         try:
-            sent = b"".join(await rig.run())
-        except UpstreamBroken:
-            faults += 1
-            assert rig.assert_settled_once().outcome == "upstream_failed"
+            return b"".join(await one.run()), one
+        except UpstreamFault:
+            return None, one
+
+    whole, _ = await outcome(data)
+    ending = [CUT] if edited else []
+    for offset in range(len(data)):
+        sent, one = await outcome(data[:offset], *ending)
+        settlement = one.assert_settled_once()
+        assert one.upstream.reply.closed == 1
+        if sent is None:
+            assert settlement.outcome in ("upstream_failed", "rejected")
         else:
-            settlement = rig.assert_settled_once()
-            assert settlement.outcome == "completed"
-            # Cut between the finish and the usage chunk: complete, and what it used is a guess.
+            # Cut behind the finish and before the usage: complete, and what it used a guess.
             assert sent == whole or settlement.estimated
-            assert sent.endswith(b'{"type":"message_stop"}\n\n') or sent == whole
-        assert rig.upstream.reply.closed == 1
-    assert faults > len(data) * 0.9
+            assert settlement.outcome in ("completed", "upstream_failed")
 
 
 async def test_frames_that_were_cut_are_never_passed_on() -> None:
