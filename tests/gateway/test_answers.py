@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.gateway.answers import error_frame, failure, headers_for
+from vai.gateway.answers import Reply, error_frame, failure, headers_for
 from vai.gateway.call import Call
 from vai.policy.route import Route
 from vai.providers.registry import ROWS
@@ -38,3 +38,18 @@ def test_a_stream_that_fails_has_been_answered_with_200() -> None:
     pinged = call()
     error_frame(UpstreamTimeout("late"), pinged)
     assert (pinged.status, pinged.error_type) == (200, "timeout_error")
+
+
+def encoded(**headers: str) -> dict[bytes, bytes]:
+    return dict(Reply(b"", 200, headers, "application/json").processed_headers)
+
+
+def test_an_upstreams_bytes_come_back_as_they_were() -> None:
+    read = "café".encode().decode("latin-1")
+    assert encoded(name=read)[b"name"] == "café".encode()
+
+
+def test_nothing_splits_a_head() -> None:
+    for bad in ("a\r\nx: y", "a\nb", "a\0b"):
+        found = encoded(name=bad)[b"name"]
+        assert not {b"\r", b"\n", b"\0"} & {found[at : at + 1] for at in range(len(found))}

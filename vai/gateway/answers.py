@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 
 import orjson
@@ -20,6 +21,9 @@ _MAX_VALUE = 1024
 may be, and a model name or the name of a dropped member can be as long as a body."""
 
 
+_SPLITTERS = re.compile(r"[\x00\r\n]")
+
+
 class Reply(HTTPResponse):
     """An answer whose header fields are encoded in one go.
 
@@ -33,9 +37,14 @@ class Reply(HTTPResponse):
         self.headers.setdefault("content-type", self.content_type)
         fields = list(self.headers.items())
         text = "".join([f"{name}{value}" for name, value in fields])
-        if not (text.isascii() and text.isprintable()):
+        if text.isascii() and text.isprintable():
+            return iter([(name.encode(), f"{value}".encode()) for name, value in fields])
+        if _SPLITTERS.search(text):
             return super().processed_headers
-        return iter([(name.encode(), f"{value}".encode()) for name, value in fields])
+        # An upstream's bytes were read as Latin-1, which gives them back as they were.
+        return iter(
+            [(name.encode(), f"{value}".encode("latin-1", "replace")) for name, value in fields]
+        )
 
 
 def headers_for(

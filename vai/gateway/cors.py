@@ -47,7 +47,8 @@ def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
         return response
 
     async def mark(request: Any, response: BaseHTTPResponse) -> None:
-        response.headers["vary"] = "Origin"
+        varies = response.headers.get("vary")
+        response.headers["vary"] = f"{varies}, Origin" if varies else "Origin"
         origin = _allowed(request, allowed)
         if origin is not None:
             response.headers["access-control-allow-origin"] = origin
