@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     log.unlink(missing_ok=True)
     options = Options(
         rounds=arguments.rounds or (1 if arguments.quick else 3),
-        seconds=arguments.seconds or (0.8 if arguments.quick else 4.0),
+        seconds=arguments.seconds or (0.8 if arguments.quick else 2.0),
         warmup=0.4 if arguments.quick else 1.0,
         quick=arguments.quick,
         single_process=arguments.single_process,
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], choices=names, metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="under a minute, one round")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (default 3)")
-    parser.add_argument("--seconds", type=float, help="of each measurement (default 4)")
+    parser.add_argument("--seconds", type=float, help="of each measurement (default 2)")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
     parser.add_argument("--single-process", action="store_true", help="gateway without a manager")
     parser.add_argument("--profile", choices=list(LOADS), metavar="LOAD", help="py-spy one load")
