@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import orjson
@@ -17,6 +18,7 @@ from vai.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
+from vai.exchange.conduct import Lane
 from vai.exchange.ports import Timers
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
@@ -77,42 +79,53 @@ async def test_pure_dialect_is_byte_identical_for_any_chop() -> None:
         assert b"".join(await rig.run()) == data
 
 
-FIXTURES = sorted(path.name for path in STREAMS.glob("*.sse"))
+CUTTABLE = [
+    pytest.param(path.name, way, reset, id=f"{path.stem}-{way}-{'reset' if reset else 'close'}")
+    for path in sorted(STREAMS.glob("*.sse"))
+    for way in (
+        ("pure", "edited", "adapter") if path.name.startswith("anthropic") else ("adapter",)
+    )
+    for reset in (False, True)
+]
+UPSTREAMS_OWN_END = re.compile(rb'message_stop|event: error|"finish_reason":\s*"')
 
 
-@pytest.mark.parametrize("edited", [False, True], ids=["first", "second"])
-@pytest.mark.parametrize("name", FIXTURES)
-async def test_cut_at_every_offset_is_one_end_and_one_settlement(name: str, edited: bool) -> None:
-    """Whatever is left of an answer: all of it or exactly one fault, and one settlement.
+@pytest.mark.parametrize(("name", "way", "reset"), CUTTABLE)
+async def test_cut_at_every_offset_is_one_end_and_one_settlement(
+    name: str, way: str, reset: bool
+) -> None:
+    """Whatever is left of an answer: a complete one only where the upstream had ended it itself,
+    else exactly one fault; always one settlement."""
+    data = fixture(name)
 
-    Streams of the Messages API take both verbatim dialects, the others their adapter, once
-    with a clean close at the cut and once with a broken connection.
-    """
-    provider, data = name.partition("-")[0], fixture(name)
+    def lane() -> Lane[bytes]:
+        if way == "adapter":
+            return translated(name.partition("-")[0])
+        return verbatim(edited=way == "edited")
 
-    def rig(*script: object) -> Rig:
-        lane = verbatim(edited=edited) if provider == "anthropic" else translated(provider)
-        return Rig(lane, [piece for piece in script if piece != b""])
-
-    async def outcome(*script: object) -> tuple[bytes | None, Rig]:
-        one = rig(*script)
+    async def outcome(piece: bytes) -> tuple[bytes | None, Rig]:
+        one = Rig(lane(), [part for part in (piece, CUT if reset else b"") if part])
         try:
             return b"".join(await one.run()), one
         except UpstreamFault:
             return None, one
 
-    whole, _ = await outcome(data)
-    ending = [CUT] if edited else []
+    ended = UPSTREAMS_OWN_END.search(data)
     for offset in range(len(data)):
-        sent, one = await outcome(data[:offset], *ending)
+        sent, one = await outcome(data[:offset])
         settlement = one.assert_settled_once()
         assert one.upstream.reply.closed == 1
         if sent is None:
             assert settlement.outcome in ("upstream_failed", "rejected")
+            continue
+        assert ended is not None
+        assert offset > ended.start(), "an end that the upstream never sent"
+        last = sent.rstrip().rpartition(b"\n\n")[2]
+        if settlement.outcome == "completed":
+            assert b'"message_stop"' in last
         else:
-            # Cut behind the finish and before the usage: complete, and what it used a guess.
-            assert sent == whole or settlement.estimated
-            assert settlement.outcome in ("completed", "upstream_failed")
+            assert settlement.outcome == "upstream_failed"
+            assert last.startswith(b"event: error")
 
 
 async def test_frames_that_were_cut_are_never_passed_on() -> None:

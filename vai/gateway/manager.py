@@ -299,22 +299,8 @@ def attach(
             "reclaim": reclaim,
         }
         sanic_manager.manage(MANAGER_NAME, run, arguments, restartable=True)
-        tell_children = sanic_manager.shutdown
-
-        def shutdown() -> None:
-            board.start_draining()
-            tell_children()
-
-        sanic_manager.shutdown = shutdown
-
-        def reload(*_: object) -> None:
-            # Asked once here: each new worker would find out by itself, and say so.
-            if text := objection():
-                _say(f"not reloaded, the workers go on as they are: {text}")
-            else:
-                sanic_manager.monitor_publisher.send(_RELOAD)
-
-        signal.signal(signal.SIGHUP, reload)
+        _drain_before_shutdown(sanic_manager, board)
+        _reload_on_hangup(sanic_manager, objection)
 
     async def remove_board(_: Sanic[Any, Any]) -> None:
         # Here, because the rest of the module must not load Sanic's repairs in the manager.
@@ -328,6 +314,30 @@ def attach(
     app.main_process_start(make_board)
     app.main_process_ready(start_manager)
     app.main_process_stop(remove_board)
+
+
+def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
+    """Have the board say that the group is ending before the first child is told."""
+    tell_children = sanic_manager.shutdown
+
+    def shutdown() -> None:
+        board.start_draining()
+        tell_children()
+
+    sanic_manager.shutdown = shutdown
+
+
+def _reload_on_hangup(sanic_manager: Any, objection: Callable[[], str]) -> None:
+    """Replace all workers on SIGHUP, unless there is an objection."""
+
+    def reload(*_: object) -> None:
+        # Asked once here: each new worker would find out by itself, and say so.
+        if text := objection():
+            _say(f"not reloaded, the workers go on as they are: {text}")
+        else:
+            sanic_manager.monitor_publisher.send(_RELOAD)
+
+    signal.signal(signal.SIGHUP, reload)
 
 
 def _say(line: str) -> None:
