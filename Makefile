@@ -36,7 +36,7 @@ docs: $(VENV)/.dev ## write the pages that are made from the source
 lock: ## resolve the dependencies anew (needs uv)
 	uv lock
 	uv export -q --frozen --no-emit-project --extra server -o requirements/server.txt
-	uv export -q --frozen --no-emit-project --extra server --group dev -o requirements/dev.txt
+	uv export -q --frozen --no-emit-project --extra server --extra redis --group dev -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		tests/sdk/requirements-old.in -o tests/sdk/requirements-old.txt
 
@@ -50,7 +50,7 @@ $(VENV)/.server: uv.lock pyproject.toml requirements/server.txt
 	$(call install,--extra server,requirements/server.txt)
 
 $(VENV)/.dev: uv.lock pyproject.toml requirements/dev.txt
-	$(call install,--extra server --group dev,requirements/dev.txt)
+	$(call install,--extra server --extra redis --group dev,requirements/dev.txt)
 	@touch $(VENV)/.server
 
 $(OLD_SDK)/.done: tests/sdk/requirements-old.txt | $(VENV)/.dev

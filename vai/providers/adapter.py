@@ -50,6 +50,15 @@ class Adapter(Protocol):
         """Why the stream failed, once it has."""
         ...
 
+    @property
+    def following(self) -> WireRequest | None:
+        """A further request that continues this answer, once the last body has ended.
+
+        Set after `message` returned None, or after `end` returned without `done` and
+        without `fault`; the conductor sends it and gives its answer to the same adapter.
+        """
+        ...
+
     def request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request.
 
@@ -58,8 +67,8 @@ class Adapter(Protocol):
         """
         ...
 
-    def message(self, body: bytes, /) -> Message:
-        """The answer of a request that was not streamed.
+    def message(self, body: bytes, /) -> Message | None:
+        """The answer of a request that was not streamed; None when it goes on (`following`).
 
         Raises:
             UpstreamFault: the body is an error, or not an answer.

@@ -6,10 +6,13 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["AuthStyle", "Capabilities", "ProviderRow", "WireRequest"]
+__all__ = ["AuthStyle", "Capabilities", "Kind", "ProviderRow", "WireRequest"]
 
-AuthStyle = Literal["x-api-key", "bearer"]
-"""How the I/O ring presents the credential: ``x-api-key: K`` or ``Authorization: Bearer K``."""
+AuthStyle = Literal["x-api-key", "bearer", "x-goog-api-key"]
+"""How the I/O ring presents the credential: ``Authorization: Bearer K``, or in the named header."""
+
+Kind = Literal["anthropic", "openai", "responses", "gemini", "code-assist"]
+"""A wire format: Messages, Chat Completions, Responses, generateContent, Code Assist."""
 
 
 class WireRequest(msgspec.Struct, frozen=True):
@@ -51,11 +54,13 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` names the wire format, i.e. the adapter. A further OpenAI-compatible server
     is a row and no code; `quirks` are the names its kind's adapter understands.
+    `path` is empty where the model is part of it. `project` is the Google Cloud project
+    that Code Assist asks for in the body.
     """
 
     id: str
     name: str
-    kind: Literal["anthropic", "openai"]
+    kind: Kind
     base_url: str
     path: str
     auth: AuthStyle
@@ -63,3 +68,4 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     bare_prefixes: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
     quirks: frozenset[str] = frozenset()
+    project: str = ""

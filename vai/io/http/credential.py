@@ -35,7 +35,7 @@ class Credential:
             raise ValueError("the credential is bound to another origin")
         if style == "bearer":
             return "Authorization", "Bearer " + self._secret.reveal()
-        return "x-api-key", self._secret.reveal()
+        return style, self._secret.reveal()
 
     def __repr__(self) -> str:
         return f"Credential({self._secret!r}, {self._origin.authority})"

@@ -23,7 +23,7 @@ _VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
 # requests are smuggled, a second credential is how keys are mixed up, cookies are never sent.
 _RESERVED: Final = (
     r"(?!(?i:host|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect"
-    r"|accept-encoding|authorization|x-api-key|cookie|proxy-authorization|proxy-connection):)"
+    r"|accept-encoding|authorization|x-api-key|x-goog-api-key|cookie|proxy-authorization|proxy-connection):)"
 )
 _LINES: Final = re.compile(rf"(?:{_NAME}: {_VALUE}\r\n)*")
 _FORWARDED_LINES: Final = re.compile(rf"(?:{_RESERVED}{_NAME}: {_VALUE}\r\n)*")

@@ -27,6 +27,7 @@ class AnthropicAdapter:
 
     def __init__(self, row: ProviderRow, *, headers: Mapping[str, str]) -> None:
         self.dropped: list[str] = []
+        self.following: WireRequest | None = None
         self._row = row
         self._headers = headers
         self._reader = Reader(row.id, row.name)

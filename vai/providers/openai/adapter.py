@@ -35,6 +35,7 @@ class ChatAdapter:
         self, row: ProviderRow, exchange_id: str, *, input_estimate: int | None = None
     ) -> None:
         self.dropped: list[str] = []
+        self.following: WireRequest | None = None
         self._row = row
         self._id = f"msg_{exchange_id}"
         self._estimate = input_estimate
