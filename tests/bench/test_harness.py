@@ -22,9 +22,12 @@ from bench.suite import Options, Suite, add_medians, finish
 from bench.ways import Way
 from bench.wire import PERIOD_MS, STAMP_DIGITS, anthropic_form, openai_form
 
-pytestmark = pytest.mark.skipif(
-    not ways.all_cores() >= {ways.GATEWAY_CORE, ways.LOAD_CORE}, reason="wants cores 0 and 1"
-)
+pytestmark = [
+    pytest.mark.timing,
+    pytest.mark.skipif(
+        not ways.all_cores() >= {ways.GATEWAY_CORE, ways.LOAD_CORE}, reason="wants cores 0 and 1"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -200,6 +200,7 @@ HUGE = {
 DEAR = {"backslashes": 0.080, "one string, then digits": 0.050}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", HUGE)
 def test_a_large_hostile_body_is_refused_at_once(name: str) -> None:
     # Measured 5 to 19 ms, the dear ones 24 and 37 ms; a busy machine gets several tries.

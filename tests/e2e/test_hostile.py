@@ -150,6 +150,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("model", [b"claude-bomb", b"openai/bomb", b"anthropic/bomb"])
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_body_that_is_a_bomb(gateway, simulator, name, model):

@@ -50,6 +50,7 @@ def broken_off(answer, code: str) -> list[dict]:
     return found
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_connect(timed, stream):
     took, answer = timed_post(timed, "hole/x", stream=stream)
@@ -57,6 +58,7 @@ def test_connect(timed, stream):
     assert took == near(TIMERS["connect"])
 
 
+@pytest.mark.timing
 def test_a_connection_that_is_not_free(timed):
     occupied = threading.Thread(target=timed.post, args=(ask("narrow/sim;ttft=1"),))
     occupied.start()
@@ -67,18 +69,21 @@ def test_a_connection_that_is_not_free(timed):
     assert took == near(TIMERS["connect"])
 
 
+@pytest.mark.timing
 def test_headers(timed):
     for took, answer in on_all_lanes(timed, "sim;stall_at=-1", stream=True):
         refused(answer, "headers_timeout")
         assert took == near(TIMERS["headers"])
 
 
+@pytest.mark.timing
 def test_first_token(timed):
     for took, answer in on_all_lanes(timed, "sim;stall_at=0", stream=True):
         refused(answer, "first_token_timeout")
         assert took == near(TIMERS["first_token"])
 
 
+@pytest.mark.timing
 def test_first_token_after_a_start_without_content(timed):
     for took, answer in on_all_lanes(timed, "sim;head=0;ttft=5", stream=True):
         if answer.status == 504:  # a Chat stream begins with nothing worth an event
@@ -88,6 +93,7 @@ def test_first_token_after_a_start_without_content(timed):
         assert took == near(TIMERS["first_token"])
 
 
+@pytest.mark.timing
 def test_between_chunks(timed):
     for took, answer in on_all_lanes(timed, "sim;stall_at=2000", stream=True):
         found = broken_off(answer, "inter_chunk_timeout")
@@ -95,6 +101,7 @@ def test_between_chunks(timed):
         assert took == near(TIMERS["inter_chunk"])
 
 
+@pytest.mark.timing
 def test_the_whole_of_a_stream(timed):
     said = {"stream": True, "max_tokens": 500}
     for took, answer in on_all_lanes(timed, "sim;tps=10;tokens=100", **said):
@@ -102,18 +109,21 @@ def test_the_whole_of_a_stream(timed):
         assert took == near(TIMERS["total"])
 
 
+@pytest.mark.timing
 def test_the_whole_of_a_json_answer(timed):
     for took, answer in on_all_lanes(timed, "sim;ttft=5"):
         refused(answer, "total_timeout")
         assert took == near(TIMERS["total"])
 
 
+@pytest.mark.timing
 def test_a_json_answer_that_stops_half_way(timed):
     for took, answer in on_all_lanes(timed, "sim;stall_at=50"):
         refused(answer, "total_timeout")
         assert took == near(TIMERS["total"])
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_nobody_there(timed, stream):
     took, answer = timed_post(timed, "nowhere/x", stream=stream)
@@ -133,6 +143,7 @@ def test_no_timer_outlives_its_request(timed):
         assert client.ask("GET", "/health").status == 200
 
 
+@pytest.mark.timing
 def test_a_head_that_does_not_come(timed):
     with timed.raw() as sock:
         began = time.monotonic()
@@ -143,6 +154,7 @@ def test_a_head_that_does_not_come(timed):
     assert time.monotonic() - began == pytest.approx(0.7, abs=0.6)
 
 
+@pytest.mark.timing
 def test_a_body_that_does_not_come(timed):
     with timed.raw() as sock:
         began = time.monotonic()

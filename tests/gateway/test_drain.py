@@ -55,6 +55,7 @@ def test_forty_streams_finish_and_late_work_is_refused_at_once(flag: str) -> Non
         assert slowest < 0.5  # 0.1 on a quiet machine
 
 
+@pytest.mark.timing
 @pytest.mark.e2e
 def test_what_is_left_after_the_grace_is_told() -> None:
     with group("--workers=2", grace=1) as running:

@@ -46,6 +46,7 @@ def test_expire_tells_each_exchange_once_and_late_listeners_too() -> None:
     assert told == ["early", "late"]
 
 
+@pytest.mark.timing
 def test_empty_waits_no_longer_than_told() -> None:
     async def main() -> tuple[bool, float]:
         inflight = InFlight()

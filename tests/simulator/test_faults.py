@@ -62,6 +62,7 @@ def test_rst_resets_after_its_bytes(using):
     using(check)
 
 
+@pytest.mark.timing
 def test_stall_keeps_the_connection_open_and_silent(using):
     async def check(world):
         answer = await world.raw(body("sim-1;stall_at=60", stream=True))
@@ -78,6 +79,7 @@ def test_stall_keeps_the_connection_open_and_silent(using):
     using(check)
 
 
+@pytest.mark.timing
 def test_pace_is_kept(using):
     async def check(world):
         asked = orjson.loads(body("sim-1;ttft=0.1;tps=100;tokens=30", stream=True))
@@ -101,6 +103,7 @@ def test_pace_is_kept(using):
     using(check)
 
 
+@pytest.mark.timing
 def test_drip_changes_no_byte(using):
     async def check(world):
         smooth = await world.raw(body("sim-1;tokens=3;cut=300", stream=True))

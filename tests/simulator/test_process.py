@@ -30,6 +30,7 @@ def gone(pid: int, within: float = 2.0) -> bool:
     return not alive(pid)
 
 
+@pytest.mark.timing
 def test_it_starts_fast_serves_and_stops():
     began = time.monotonic()
     with start(tps=1000) as handle:

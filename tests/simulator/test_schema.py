@@ -50,6 +50,7 @@ def test_an_optional_recursion_ends_by_itself():
     assert example(node, HINTS) == {"next": {"next": {}}}
 
 
+@pytest.mark.timing
 def test_a_required_recursion_is_refused_quickly_however_wide():
     node = {
         "type": "object",

@@ -98,6 +98,7 @@ def _drip(running: Group, start: bytes, drop: bytes, every: float) -> tuple[byte
         return answer, time.monotonic() - began
 
 
+@pytest.mark.timing
 def test_a_dripped_head_is_cut_at_its_deadline(running: Group) -> None:
     answer, took = _drip(running, b"GET / HTTP/1.1\r\nX: ", b"a", 0.1)
     status, head, body = split(answer)
@@ -107,6 +108,7 @@ def test_a_dripped_head_is_cut_at_its_deadline(running: Group) -> None:
     assert 0.9 <= took <= 2.0, took
 
 
+@pytest.mark.timing
 def test_a_dripped_second_head_has_a_deadline_of_its_own(running: Group) -> None:
     answer, took = _drip(running, _GOOD + b"GET / HTTP/1.1\r\nX: ", b"a", 0.1)
     assert answer.startswith(b"HTTP/1.1 200")
@@ -114,6 +116,7 @@ def test_a_dripped_second_head_has_a_deadline_of_its_own(running: Group) -> None
     assert took <= 2.5, took
 
 
+@pytest.mark.timing
 def test_a_dripped_body_is_cut(running: Group) -> None:
     start = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n"
     answer, took = _drip(running, start, b"a", 0.1)
@@ -131,6 +134,7 @@ def test_a_body_that_keeps_the_rate_may_take_its_time(running: Group) -> None:
         assert split(sock.recv(4096))[0] == 200
 
 
+@pytest.mark.timing
 def test_silence_after_the_connect_is_cut_without_a_word(running: Group) -> None:
     with running.connect() as sock:
         began = time.monotonic()
@@ -147,6 +151,7 @@ def test_an_idle_connection_between_requests_is_left_alone(running: Group) -> No
         assert split(sock.recv(4096))[0] == 200
 
 
+@pytest.mark.timing
 def test_a_thousand_drippers_do_not_hurt_the_others() -> None:
     with group("--single-process", head=2) as running:
         running.ready(workers=1)

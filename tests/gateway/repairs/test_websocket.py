@@ -66,6 +66,7 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
     return data
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("frames", "code"),
     [

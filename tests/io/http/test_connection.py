@@ -365,6 +365,7 @@ def test_a_reader_that_does_not_read_stops_the_upstream(run):
     run(main())
 
 
+@pytest.mark.timing
 def test_each_timer_fires_at_its_own_time(run):
     async def main():
         async def handler(reader, writer):
@@ -441,6 +442,7 @@ def test_a_reset_does_not_end_a_body_without_length(run):
     run(main())
 
 
+@pytest.mark.timing
 def test_a_deadline_armed_for_an_earlier_wait_does_not_end_a_later_one(run):
     async def main():
         async def handler(reader, writer):

@@ -59,6 +59,7 @@ def test_last_in_first_out_and_the_idle_timeout(run):
     run(main())
 
 
+@pytest.mark.timing
 def test_waiters_are_served_in_order_and_expire(run):
     async def main():
         async with serving(always(OK)) as port, limited(1) as transport:
@@ -170,6 +171,7 @@ def black_hole() -> tuple[socket.socket, list[socket.socket]]:
     return listener, fillers
 
 
+@pytest.mark.timing
 def test_a_black_hole_runs_into_the_connect_timer(run):
     async def main():
         listener, fillers = black_hole()

@@ -100,6 +100,7 @@ def test_through_a_proxy(run, certificates, scheme):
     run(main())
 
 
+@pytest.mark.timing
 def test_its_timers_and_truncation(run, certificates):
     async def main():
         async def handler(reader, writer):

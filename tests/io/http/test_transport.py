@@ -76,6 +76,7 @@ def test_uploads_in_pieces(run):
     run(main())
 
 
+@pytest.mark.timing
 def test_an_upload_waits_for_its_reader_and_ends_with_an_early_answer(run):
     async def main():
         given = 0
