@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vai.providers.clienttools import as_function
 from vai.providers.openai.names import alias
 from vai.providers.openai.schema import NotStrict, object_schema, strict
 from vai.providers.openai.target import Target
@@ -16,58 +17,6 @@ __all__ = ["names", "tool_choice", "tools"]
 Wire = dict[str, Any]
 
 _HINTS: Final = ("allowed_callers", "eager_input_streaming")
-_STRING: Final[Wire] = {"type": "string"}
-_INTEGER: Final[Wire] = {"type": "integer"}
-
-
-def _object(required: tuple[str, ...], **properties: Wire) -> Wire:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-def _one_of(*values: str) -> Wire:
-    return {"type": "string", "enum": list(values)}
-
-
-_CLIENT_TOOLS: Final[dict[str, tuple[str, str, Wire]]] = {
-    "bash": (
-        "bash",
-        "Run a command in a persistent shell; `restart` starts a new one.",
-        _object((), command=_STRING, restart={"type": "boolean"}),
-    ),
-    "text_editor": (
-        "str_replace_based_edit_tool",
-        "View, create and edit text files.",
-        _object(
-            ("command", "path"),
-            command=_one_of("view", "create", "str_replace", "insert"),
-            path=_STRING,
-            file_text=_STRING,
-            old_str=_STRING,
-            new_str=_STRING,
-            insert_line=_INTEGER,
-            insert_text=_STRING,
-            view_range={"type": "array", "items": _INTEGER},
-        ),
-    ),
-    "memory": (
-        "memory",
-        "Keep notes in files below /memories.",
-        _object(
-            ("command",),
-            command=_one_of("view", "create", "str_replace", "insert", "delete", "rename"),
-            path=_STRING,
-            file_text=_STRING,
-            old_str=_STRING,
-            new_str=_STRING,
-            insert_line=_INTEGER,
-            insert_text=_STRING,
-            old_path=_STRING,
-            new_path=_STRING,
-            view_range={"type": "array", "items": _INTEGER},
-        ),
-    ),
-}
-"""Tools of another provider that the caller runs itself: here they are functions."""
 
 
 def tools(request: MessageRequest, target: Target) -> list[Wire]:
@@ -134,16 +83,14 @@ def _description(tool: Tool) -> str:
 
 
 def _client_tool(tool: Tool, at: str, target: Target) -> list[Wire]:
-    kind = (tool.type or "").rstrip("0123456789").rstrip("_")
-    known = _CLIENT_TOOLS.get(kind)
+    known = as_function(tool)
     if known is None:
         what = f"{target.row.name} has no tool of type {tool.type}"
         target.findings.refuse(at, what, "unsupported_tool_type")
         return []
-    name, description, schema = known
     function = {
-        "name": alias(tool.name or name),
-        "description": description,
-        "parameters": schema,
+        "name": alias(known.name),
+        "description": known.description,
+        "parameters": known.schema,
     }
     return [{"type": "function", "function": function}]
