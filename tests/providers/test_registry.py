@@ -6,11 +6,12 @@ import pytest
 
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.providers import incoming, signature
+from vai.providers.effort import clamp, effort_for
 from vai.providers.findings import Findings
 from vai.providers.incoming import Incoming
-from vai.providers.openai.models import clamp, effort_for, traits
-from vai.providers.openai.target import QUIRKS
+from vai.providers.models import traits
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.target import QUIRKS
 from vai.types import parse
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow

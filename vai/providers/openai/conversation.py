@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers import signature
-from vai.providers.openai.names import alias, call_id
-from vai.providers.openai.parts import Part, is_foreign_tool, kind_of, parts
-from vai.providers.openai.target import Target
+from vai.providers.names import alias, call_id
+from vai.providers.openai.parts import Part, parts
+from vai.providers.target import Target
+from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
     Block,
     RedactedThinkingBlock,

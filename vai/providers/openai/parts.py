@@ -6,11 +6,10 @@ never left out in silence, because an answer about an unseen image looks like a 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Final
 
-from vai.providers.openai.target import Target
+from vai.providers.target import Target
+from vai.providers.texts import document_text, kind_of, search_result, tagged
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -22,7 +21,7 @@ from vai.types.blocks import (
     VideoBlock,
 )
 
-__all__ = ["is_foreign_tool", "kind_of", "parts", "tagged"]
+__all__ = ["Part", "parts"]
 
 Part = dict[str, Any]
 
@@ -33,22 +32,6 @@ _AUDIO: Final = {
     "audio/mp3": "mp3",
     "audio/mpeg": "mp3",
 }
-_TEXTS: Final = ("text/", "application/json", "application/xml")
-
-
-def kind_of(block: Block) -> str:
-    """The wire type of a block."""
-    if isinstance(block, UnknownBlock):
-        return str(block.raw.get("type"))
-    return str(block.__struct_config__.tag)
-
-
-def is_foreign_tool(block: Block) -> bool:
-    """Whether it is a trace of a tool that another provider ran itself."""
-    kind = kind_of(block)
-    return kind in ("server_tool_use", "mcp_tool_use") or (
-        kind.endswith("_tool_result") and kind != "tool_result"
-    )
 
 
 def parts(block: Block, at: str, target: Target) -> list[Part]:
@@ -62,16 +45,10 @@ def parts(block: Block, at: str, target: Target) -> list[Part]:
     if isinstance(block, AudioBlock):
         return _audio(block.source, at, target)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
-        return _search_result(block.raw)
+        return [{"type": "text", "text": search_result(block.raw)}]
     if isinstance(block, VideoBlock):
         return _refused(at, target, "video cannot be sent to {}")
     return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")
-
-
-def tagged(name: str, text: str, title: str | None = None) -> str:
-    """A text inside an element, so that the model sees where it begins and ends."""
-    attribute = f' title="{title}"' if title else ""
-    return f"<{name}{attribute}>\n{text}\n</{name}>"
 
 
 def _image(source: Source, at: str, target: Target) -> list[Part]:
@@ -99,7 +76,7 @@ def _audio(source: Source, at: str, target: Target) -> list[Part]:
 
 def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
     source, title = block.source, block.title or block.filename
-    text = _document_text(source)
+    text = document_text(source)
     if text is not None:
         if block.context:
             text = f"{block.context}\n\n{text}"
@@ -117,18 +94,6 @@ def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
     return _refused(at, target, "a document for {} must be text or a base64 PDF")
 
 
-def _document_text(source: Source) -> str | None:
-    """The text of a document that is one, or None."""
-    if source.type == "text":
-        return source.data
-    if source.type == "base64" and (source.media_type or "").startswith(_TEXTS):
-        try:
-            return base64.b64decode(source.data or "", validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return None
-
-
 def _flattened(content: Any, at: str, target: Target, title: str | None) -> list[Part]:
     if isinstance(content, str):
         return [{"type": "text", "text": tagged("document", content, title)}]
@@ -144,20 +109,6 @@ def _flattened(content: Any, at: str, target: Target, title: str | None) -> list
         else:
             found += _refused(place, target, "this content cannot be sent to {}")
     return found
-
-
-def _search_result(raw: dict[str, Any]) -> list[Part]:
-    content = raw.get("content")
-    texts = [
-        item["text"]
-        for item in (content if isinstance(content, list) else [])
-        if isinstance(item, dict) and isinstance(item.get("text"), str)
-    ]
-    source = str(raw.get("source") or "")
-    text = "\n".join([source, *texts] if source else texts)
-    title = raw.get("title")
-    shown = tagged("search_result", text, title if isinstance(title, str) else None)
-    return [{"type": "text", "text": shown}]
 
 
 def _refused(at: str, target: Target, what: str) -> list[Part]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any, Final
 
 import msgspec
 
+from vai.providers.effort import asked as asked_effort
+from vai.providers.effort import clamp
+from vai.providers.names import alias, end_user
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
-from vai.providers.openai.models import clamp, effort_for
-from vai.providers.openai.names import alias
-from vai.providers.openai.schema import NotStrict, object_schema, strict
-from vai.providers.openai.target import Target
 from vai.providers.openai.tools import names, tool_choice, tools
-from vai.providers.textfilter import WRAPPER, StopAt, TextFilter, Unwrap
+from vai.providers.schema import NotStrict, rooted, strict
+from vai.providers.target import Target
+from vai.providers.textfilter import StopAt, TextFilter, Unwrap
 from vai.types.provider import ProviderRow, WireRequest
-from vai.types.request import MessageRequest, OutputFormat
+from vai.types.request import MessageRequest
 
 __all__ = ["Translation", "translate"]
 
 _MAX_STOPS: Final = 4
-_MAX_USER: Final = 64
-_PLAIN_USER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -91,7 +88,7 @@ def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
 
 def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     efforts = target.traits.efforts
-    asked, path = _effort(request)
+    asked, path = asked_effort(request)
     if target.traits.quiet_tools and "tools" in body and "none" in efforts:
         # These models call functions only while they do not reason.
         if asked not in (None, "none"):
@@ -122,19 +119,6 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
         body["reasoning_format"] = "parsed" if shown else "hidden"
 
 
-def _effort(request: MessageRequest) -> tuple[str | None, str]:
-    """The effort asked for, and by which member."""
-    config = request.output_config
-    thinking = request.thinking
-    if thinking is not None and thinking.type in ("disabled", "between_tools"):
-        return "none", "thinking"
-    if config is not None and config.effort:
-        return config.effort, "output_config.effort"
-    if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
-        return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
-    return None, "thinking"
-
-
 def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bool:
     """Set the form of the answer; says whether it will be wrapped in an object."""
     form = request.output_format
@@ -152,7 +136,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
             f"{target.row.name} takes either tools or a JSON Schema",
             "unsupported_output_format",
         )
-    schema, wrapped = _rooted(form)
+    schema, wrapped = rooted(form.schema)
     described: dict[str, Any] = {"name": alias(form.name or "response")}
     try:
         described |= {"schema": strict(schema), "strict": True}
@@ -161,21 +145,6 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
         target.findings.drop("output_config.format.schema[strict]")
     body["response_format"] = {"type": "json_schema", "json_schema": described}
     return wrapped
-
-
-def _rooted(form: OutputFormat) -> tuple[dict[str, Any], bool]:
-    """The schema with an object at its root, and whether one had to be put there."""
-    schema = object_schema(form.schema)
-    if schema.get("type") == "object":
-        return schema, False
-    moved = {name: schema.pop(name) for name in ("$defs", "definitions") if name in schema}
-    root = {
-        "type": "object",
-        "properties": {WRAPPER: schema},
-        "required": [WRAPPER],
-        "additionalProperties": False,
-    }
-    return root | moved, True
 
 
 def _stops(request: MessageRequest, body: dict[str, Any], target: Target) -> TextFilter | None:
@@ -221,7 +190,7 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             body["service_tier"] = tier
     for name, value in (request.metadata or {}).items():
         if name == "user_id" and isinstance(value, str) and value:
-            body["user" if target.is_so("user") else "safety_identifier"] = _user(value)
+            body["user" if target.is_so("user") else "safety_identifier"] = end_user(value)
         elif value is not None:
             target.findings.drop(f"metadata.{name}")
     if request.cache_control:
@@ -229,13 +198,6 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             body["prompt_cache_options"] = {"mode": "implicit"}
         else:
             target.findings.drop("cache_control")
-
-
-def _user(user_id: str) -> str:
-    """An id that names nobody: what may be an address or a name is sent as its digest."""
-    if _PLAIN_USER.fullmatch(user_id):
-        return user_id
-    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:_MAX_USER]
 
 
 def _check_rest(request: MessageRequest, target: Target) -> None:

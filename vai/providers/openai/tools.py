@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from vai.providers.clienttools import as_function
-from vai.providers.openai.names import alias
-from vai.providers.openai.schema import NotStrict, object_schema, strict
-from vai.providers.openai.target import Target
+from vai.providers.names import alias
+from vai.providers.schema import NotStrict, object_schema, strict
+from vai.providers.target import Target
+from vai.providers.texts import described
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
 __all__ = ["names", "tool_choice", "tools"]
@@ -56,7 +55,7 @@ def _function(tool: Tool, at: str, target: Target) -> Wire:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
         return {}
     function: Wire = {"name": alias(tool.name)}
-    description = _description(tool)
+    description = described(tool)
     if description:
         function["description"] = description
     function["parameters"] = object_schema(tool.input_schema)
@@ -72,14 +71,6 @@ def _function(tool: Tool, at: str, target: Target) -> Wire:
     if tool.cache_control:
         target.findings.drop("tools[*].cache_control")
     return {"type": "function", "function": function}
-
-
-def _description(tool: Tool) -> str:
-    examples = tool.extra.get("input_examples")
-    if not isinstance(examples, list) or not examples:
-        return tool.description or ""
-    lines = [msgspec.json.encode(example).decode() for example in examples]
-    return "\n".join([tool.description or "", "Examples of input:", *lines]).strip()
 
 
 def _client_tool(tool: Tool, at: str, target: Target) -> list[Wire]:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-__all__ = ["MAX_NAME", "alias", "call_id"]
+__all__ = ["MAX_NAME", "alias", "call_id", "end_user"]
 
 MAX_NAME: Final = 64
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -27,6 +27,13 @@ def alias(name: str) -> str:
 def call_id(id: str) -> str:
     """A tool call's id, changed only if it is longer than the server takes."""
     return id if 0 < len(id) <= MAX_NAME else _hashed(id)
+
+
+def end_user(user_id: str) -> str:
+    """An id that names nobody: what may be an address or a name is sent as its digest."""
+    if _LEGAL.fullmatch(user_id):
+        return user_id
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME]
 
 
 def _hashed(text: str) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["NotStrict", "object_schema", "strict"]
+from vai.providers.textfilter import WRAPPER
+
+__all__ = ["NotStrict", "object_schema", "rooted", "strict"]
 
 Schema = dict[str, Any]
 
@@ -54,6 +56,21 @@ def object_schema(schema: Schema | None) -> Schema:
     if found.get("type") == "object" and "properties" not in found:
         found["properties"] = {}
     return found
+
+
+def rooted(schema: Schema) -> tuple[Schema, bool]:
+    """The schema with an object at its root, and whether one had to be put there."""
+    found = object_schema(schema)
+    if found.get("type") == "object":
+        return found, False
+    moved = {name: found.pop(name) for name in ("$defs", "definitions") if name in found}
+    root = {
+        "type": "object",
+        "properties": {WRAPPER: found},
+        "required": [WRAPPER],
+        "additionalProperties": False,
+    }
+    return root | moved, True
 
 
 def strict(schema: Schema) -> Schema:

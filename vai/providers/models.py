@@ -1,4 +1,4 @@
-"""What a model behind Chat Completions accepts, told from its name.
+"""What a model of OpenAI, Groq or Cerebras accepts, told from its name.
 
 Names are all there is: none of these servers says it in a form that could be asked. A
 name that is not recognised gets the plain traits of its provider, and the upstream has
@@ -8,26 +8,22 @@ the last word.
 from __future__ import annotations
 
 import re
-from typing import Final
 
 import msgspec
 
-__all__ = ["EFFORTS", "Traits", "clamp", "effort_for", "traits"]
-
-EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, in ascending order."""
+__all__ = ["Traits", "traits"]
 
 
 class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
-        efforts: values of `reasoning_effort`, ascending; none at all where it does not reason.
+        efforts: the efforts it knows, ascending; none at all where it does not reason.
         instructs: role of the instructions.
         stop: whether stop sequences are accepted.
         samples: whether temperature and top_p are accepted while it reasons.
         idle_by_default: whether it does not reason unless asked.
-        quiet_tools: whether function tools require that it does not reason.
+        quiet_tools: whether Chat Completions takes function tools only while it does not reason.
         breakpoints: whether a prompt cache breakpoint can be set.
         hides: how reasoning is shown or hidden: no way, ``format`` or ``include``.
     """
@@ -42,28 +38,9 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     hides: str = ""
 
 
-def effort_for(budget: int) -> str:
-    """The effort that a thinking budget in tokens stands for."""
-    for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
-        if budget < limit:
-            return effort
-    return "max"
-
-
-def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
-    """The nearest of `efforts`, rather less than more; None if `effort` is no effort."""
-    if effort in efforts:
-        return effort
-    if effort not in EFFORTS or not efforts:
-        return None
-    rank = EFFORTS.index(effort)
-    below = [name for name in efforts if name in EFFORTS[:rank]]
-    return below[-1] if below else efforts[0]
-
-
 def traits(provider: str, model: str) -> Traits:
     """The traits of `model` at `provider`."""
-    if provider == "openai":
+    if provider in ("openai", "oai-resp"):
         return _openai(model)
     if provider == "groq":
         return _groq(model)

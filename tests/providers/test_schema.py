@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.providers.openai.schema import NotStrict, strict
+from vai.providers.schema import NotStrict, strict
 
 STRING = {"type": "string"}
 

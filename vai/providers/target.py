@@ -1,11 +1,11 @@
-"""What a translation into Chat Completions is aimed at: the server, the model, the notes."""
+"""What a translation into a format of OpenAI is aimed at: the server, the model, the notes."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from vai.providers.findings import Findings
-from vai.providers.openai.models import Traits, traits
+from vai.providers.models import Traits, traits
 from vai.types.provider import Capabilities, ProviderRow
 
 __all__ = ["QUIRKS", "Target"]
@@ -21,7 +21,7 @@ QUIRKS: Final = frozenset(
         "user",  # the end user is named in `user`, not in `safety_identifier`
     }
 )
-"""All that a registry row of this kind may name."""
+"""All that a registry row of a Chat Completions server may name."""
 
 
 class Target:

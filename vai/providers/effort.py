@@ -1,0 +1,44 @@
+"""How much a model is to reason: words, budgets, and what a model has of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vai.types.request import MessageRequest
+
+__all__ = ["EFFORTS", "asked", "clamp", "effort_for"]
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts, in ascending order."""
+
+
+def asked(request: MessageRequest) -> tuple[str | None, str]:
+    """The effort asked for, and the path of the member that asks for it."""
+    config = request.output_config
+    thinking = request.thinking
+    if thinking is not None and thinking.type in ("disabled", "between_tools"):
+        return "none", "thinking"
+    if config is not None and config.effort:
+        return config.effort, "output_config.effort"
+    if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
+        return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
+    return None, "thinking"
+
+
+def effort_for(budget: int) -> str:
+    """The effort that a thinking budget in tokens stands for."""
+    for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
+        if budget < limit:
+            return effort
+    return "max"
+
+
+def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
+    """The nearest of `efforts`, rather less than more; None if `effort` is no effort."""
+    if effort in efforts:
+        return effort
+    if effort not in EFFORTS or not efforts:
+        return None
+    rank = EFFORTS.index(effort)
+    below = [name for name in efforts if name in EFFORTS[:rank]]
+    return below[-1] if below else efforts[0]

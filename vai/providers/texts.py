@@ -1,0 +1,72 @@
+"""Blocks and tools in words: what a model reads where its server has no form of its own."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+import msgspec
+
+from vai.types.blocks import Block, Source, UnknownBlock
+from vai.types.request import Tool
+
+__all__ = ["described", "document_text", "is_foreign_tool", "kind_of", "search_result", "tagged"]
+
+_TEXTS: Final = ("text/", "application/json", "application/xml")
+
+
+def kind_of(block: Block) -> str:
+    """The wire type of a block."""
+    if isinstance(block, UnknownBlock):
+        return str(block.raw.get("type"))
+    return str(block.__struct_config__.tag)
+
+
+def is_foreign_tool(block: Block) -> bool:
+    """Whether it is a trace of a tool that another provider ran itself."""
+    kind = kind_of(block)
+    return kind in ("server_tool_use", "mcp_tool_use") or (
+        kind.endswith("_tool_result") and kind != "tool_result"
+    )
+
+
+def tagged(name: str, text: str, title: str | None = None) -> str:
+    """A text inside an element, so that the model sees where it begins and ends."""
+    attribute = f' title="{title}"' if title else ""
+    return f"<{name}{attribute}>\n{text}\n</{name}>"
+
+
+def document_text(source: Source) -> str | None:
+    """The text of a document that is one, or None."""
+    if source.type == "text":
+        return source.data
+    if source.type == "base64" and (source.media_type or "").startswith(_TEXTS):
+        try:
+            return base64.b64decode(source.data or "", validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def search_result(raw: dict[str, Any]) -> str:
+    """A search result in words."""
+    content = raw.get("content")
+    texts = [
+        item["text"]
+        for item in (content if isinstance(content, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("text"), str)
+    ]
+    source = str(raw.get("source") or "")
+    text = "\n".join([source, *texts] if source else texts)
+    title = raw.get("title")
+    return tagged("search_result", text, title if isinstance(title, str) else None)
+
+
+def described(tool: Tool) -> str:
+    """A tool's description, with its examples of input where it has some."""
+    examples = tool.extra.get("input_examples")
+    if not isinstance(examples, list) or not examples:
+        return tool.description or ""
+    lines = [msgspec.json.encode(example).decode() for example in examples]
+    return "\n".join([tool.description or "", "Examples of input:", *lines]).strip()
