@@ -15,9 +15,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vai.errors import ErrorType, UpstreamRejected
+from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
 
-__all__ = ["MAX_MESSAGE", "MAX_RETRY_AFTER", "from_answer", "from_event", "retry_after"]
+__all__ = [
+    "MAX_MESSAGE",
+    "MAX_RETRY_AFTER",
+    "from_answer",
+    "from_event",
+    "is_reasoning_rejection",
+    "retry_after",
+]
 
 MAX_MESSAGE: Final = 2000
 """Characters of an upstream's message that are handed on."""
@@ -149,6 +156,24 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
         retry=verdict.retry if verdict else None,
         request_id=_request_id({}, outer),
     )
+
+
+_REASONING = re.compile(
+    r"signature|encrypted[_ ]content|(?:redacted_)?thinking`? block|expected `thinking`"
+    r"|of type 'reasoning'",
+    re.IGNORECASE,
+)
+
+
+def is_reasoning_rejection(fault: UpstreamFault) -> bool:
+    """Whether the provider refused the reasoning in the history, and nothing else.
+
+    Then the same request without it is worth one try. Told by the words: no provider
+    has a code for all of these cases.
+    """
+    if not isinstance(fault, UpstreamRejected) or fault.type != "invalid_request_error":
+        return False
+    return bool(_REASONING.search(f"{fault.message} {fault.code or ''}"))
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
