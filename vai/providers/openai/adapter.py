@@ -2,129 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
-from vai.errors import UpstreamFault
-from vai.providers import failure, signature
-from vai.providers.accumulate import accumulate
+from vai.providers import signature
 from vai.providers.emitter import Emitter
-from vai.providers.incoming import Incoming
 from vai.providers.openai.request import translate
 from vai.providers.openai.stream import Reader
+from vai.providers.reading import ReadingAdapter, Translation
 from vai.providers.textfilter import TextFilter
-from vai.types.events import Event
-from vai.types.message import Message, Usage
-from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["ChatAdapter"]
 
-_END: Final = b"[DONE]"
 
+class ChatAdapter(ReadingAdapter):
+    """One exchange with a Chat Completions server."""
 
-class ChatAdapter:
-    """One exchange with a Chat Completions server.
+    def _translate(self, request: MessageRequest) -> Translation:
+        return translate(request, self._row)
 
-    Args:
-        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
-        input_estimate: input tokens to show until the server has counted them.
-    """
-
-    def __init__(
-        self, row: ProviderRow, exchange_id: str, *, input_estimate: int | None = None
-    ) -> None:
-        self.dropped: list[str] = []
-        self.following: WireRequest | None = None
-        self._row = row
-        self._id = f"msg_{exchange_id}"
-        self._estimate = input_estimate
-        self._incoming = Incoming()
-        self._ready("unknown", {}, None)
-
-    @property
-    def usage(self) -> Usage:
-        """What the server has reported so far."""
-        return self._emitter.usage
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether a stop sequence was met that the server does not know of."""
-        return self._reader.stopped
-
-    @property
-    def done(self) -> bool:
-        """Whether the closing events have been returned."""
-        return self._emitter.done
-
-    @property
-    def fault(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has."""
-        return self._emitter.fault
-
-    def request(self, request: MessageRequest, /) -> WireRequest:
-        """The upstream request. Call it before its answer is read.
-
-        Raises:
-            InvalidRequest: something that matters cannot be expressed.
-        """
-        translation = translate(request, self._row)
-        self.dropped = translation.dropped
-        self._ready(request.model, translation.names, translation.text)
-        return translation.wire
-
-    def message(self, body: bytes, /) -> Message:
-        """The answer of a request that was not streamed.
-
-        Raises:
-            UpstreamFault: the body is an error, or not an answer.
-        """
-        self._reader.whole(body)
-        if self._emitter.fault is not None:
-            raise self._emitter.fault
-        return accumulate(self._emitter.take())
-
-    def feed(self, data: bytes, /) -> list[Event]:
-        """More bytes of the streamed answer: the events that are complete now."""
-        if self._over:
-            return []
-        self._read(self._incoming.feed(data))
-        return self._emitter.take()
-
-    def end(self) -> list[Event]:
-        """The server closed the body: the closing events, or a fault if it was cut."""
-        if self._over:
-            return []
-        events, body = self._incoming.end()
-        self._read(events)
-        if body is not None:
-            self._reader.whole(body)
-        self._reader.eof()
-        return self._emitter.take()
-
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
-        """The fault that an HTTP error status stands for. Header names are lower case."""
-        return failure.from_answer(self._row.id, self._row.name, status, headers, body)
-
-    @property
-    def _over(self) -> bool:
-        return self._emitter.done or self._emitter.fault is not None
-
-    def _ready(self, model: str, names: dict[str, str], text: TextFilter | None) -> None:
+    def _make_reader(
+        self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
+    ) -> Reader:
         row = self._row
-        self._emitter = Emitter(self._id, f"{row.id}/{model}", row.id, self._estimate)
         sealed = signature.seal(row.id, "chat") if "reasoning_text" in row.quirks else ""
-        self._reader = Reader(
-            self._emitter, row.id, row.name, names=names, text=text, signature=sealed
-        )
-
-    def _read(self, events: list[tuple[str, bytes]]) -> None:
-        reader = self._reader
-        for _, data in events:
-            if data == _END:
-                reader.eof()
-                break
-            reader.data(data)
-        if self._incoming.fault is not None:
-            self._incoming.fault.provider = self._row.id
-            self._emitter.fail(self._incoming.fault)
+        return Reader(emitter, row.id, row.name, names=names, text=text, signature=sealed)

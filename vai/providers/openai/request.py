@@ -12,30 +12,16 @@ from vai.providers.names import alias, end_user
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.tools import names, tool_choice, tools
+from vai.providers.reading import Translation
 from vai.providers.schema import NotStrict, rooted, strict
 from vai.providers.target import Target
 from vai.providers.textfilter import StopAt, TextFilter, Unwrap
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Translation", "translate"]
+__all__ = ["translate"]
 
 _MAX_STOPS: Final = 4
-
-
-class Translation(msgspec.Struct, frozen=True):
-    """The upstream request, and what its answer must be read with.
-
-    Attributes:
-        names: tool alias -> the caller's name.
-        text: what the answer's text passes through, if anything.
-        dropped: paths of hints that were left out.
-    """
-
-    wire: WireRequest
-    names: dict[str, str]
-    text: TextFilter | None
-    dropped: list[str]
 
 
 def translate(request: MessageRequest, row: ProviderRow) -> Translation:
