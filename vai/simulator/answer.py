@@ -9,21 +9,39 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import Any, Final, Literal
+from typing import Final
 
 import msgspec
 import orjson
 
 from vai.simulator import tokens
 from vai.simulator.ask import Ask, Refused, Tool
+from vai.simulator.parts import (
+    Answer,
+    Call,
+    Drawing,
+    Part,
+    Refusal,
+    Run,
+    Search,
+    Source,
+    Stop,
+    Text,
+    Thought,
+    Usage,
+)
 from vai.simulator.schema import Hints, SchemaTooDeep, example
 
-__all__ = ["Answer", "Call", "Text", "Thought", "compose", "signature_of"]
+__all__ = ["compose", "dictated", "portion", "signature_of"]
 
-Stop = Literal["end", "length", "stop", "tool"]
-
-_TITLES: Final = {"anthropic": "Anthropic", "openai": "OpenAI", "groq": "Groq"} | {
-    "cerebras": "Cerebras"
+_TITLES: Final = {
+    "anthropic": "Anthropic",
+    "openai": "OpenAI",
+    "oai-resp": "OpenAI",
+    "groq": "Groq",
+    "cerebras": "Cerebras",
+    "gemini": "Gemini",
+    "gemini-oauth": "Gemini",
 }
 _REMARKS: Final = (
     "Nothing here left your machine, and nothing was charged.",
@@ -39,61 +57,57 @@ _WORD = re.compile(r"[a-z0-9]+")
 _COMMON: Final = frozenset({"get", "set", "the", "tool", "and", "for", "list", "read", "make"})
 
 
-class Thought(msgspec.Struct):
-    """Reasoning ahead of the answer."""
-
-    text: str
-
-
-class Text(msgspec.Struct):
-    """Plain words."""
-
-    text: str
-
-
-class Call(msgspec.Struct):
-    """A tool call. The arguments are JSON text, cut short when the tokens ran out."""
-
-    name: str
-    arguments: str
-
-    @property
-    def input(self) -> Any:
-        try:
-            return orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
-            return {}
-
-
-class Answer(msgspec.Struct):
-    """The parts in their order, and why they end."""
-
-    parts: list[Thought | Text | Call]
-    stop: Stop
-    stop_sequence: str | None
-    tokens: int
-    """All output, reasoning included."""
-    thought_tokens: int
-
-
 def compose(ask: Ask) -> Answer:
     """Answer `ask` within its limits.
 
     Raises:
         Refused: a schema that cannot be satisfied.
     """
-    parts: list[Thought | Text | Call] = []
+    parts: list[Part] = []
     thought = _thought(ask)
     if thought:
-        parts.append(Thought(thought))
+        parts.append(Thought(thought, hidden=ask.knobs.sealed))
     try:
         calls = _calls(ask)
-        parts += calls or [Text(_text(ask))]
+        parts += calls or _said(ask)
     except SchemaTooDeep:
         raise Refused(400, "Invalid schema: it nests without end.") from None
-    stop: Stop = "tool" if calls else "end"
+    stop: Stop = "tool" if calls else "refusal" if ask.knobs.refuse else "end"
     matched = _stopped(parts, ask.stop)
-    return _limited(parts, "stop" if matched else stop, matched, ask.max_tokens)
+    whole = _limited(parts, "stop" if matched else stop, matched, ask.max_tokens)
+    return portion(whole, ask.hop, ask.knobs.hops) if ask.knobs.hops else whole
+
+
+def dictated(ask: Ask, parts: list[Part], stop: Stop | None, usage: Usage) -> Answer:
+    """The answer a script gives to `ask`: its parts, and its figures over the counted ones."""
+    if stop is None:
+        called = any(isinstance(part, Call) for part in parts)
+        refused = any(isinstance(part, Refusal) for part in parts)
+        stop = "tool" if called else "refusal" if refused else "end"
+    answer = _limited(parts, stop, None, None)
+    for name in ("cache_read", "cache_write", "cache_write_1h"):
+        if (figure := getattr(usage, name)) is not None:
+            setattr(ask, name, figure)
+    ask.tokens = ask.tokens if usage.input is None else usage.input
+    answer.tokens = answer.tokens if usage.output is None else usage.output
+    if usage.thinking is not None:
+        answer.thought_tokens = usage.thinking
+    return answer
+
+
+def portion(answer: Answer, hop: int, hops: int) -> Answer:
+    """The piece of `answer` that comes with request number `hop` of ``hops + 1``."""
+    size = -(-answer.tokens // (hops + 1))
+    first, kept = hop * size, 0
+    parts: list[Part] = []
+    for part in answer.parts:
+        found = tokens.split(_words_of(part))
+        mine = found[max(0, first - kept) : max(0, first + size - kept)]
+        kept += len(found)
+        if mine:
+            parts.append(_reworded(part, "".join(mine)))
+    last = hop >= hops
+    return _limited(parts, answer.stop if last else "continue", answer.stop_sequence, None)
 
 
 def signature_of(thought: str) -> str:
@@ -108,6 +122,27 @@ def _thought(ask: Ask) -> str:
     if not ask.thinks:
         return ""
     return f"The question is {_quoted(ask.question)}. I am simulated, so a short answer will do."
+
+
+def _said(ask: Ask) -> list[Part]:
+    """Everything the answer says when it calls no tool of the client's."""
+    if ask.knobs.refuse:
+        return [Refusal("I'm sorry, but I can't help with that.")]
+    parts: list[Part] = []
+    sources: list[Source] = []
+    words = set(_WORD.findall(ask.question.lower()[:4000]))
+    if ask.knobs.search or (ask.searches and words & {"search", "latest", "news"}):
+        sources = [
+            Source(f"https://example.com/{number}", f"Result {number}")
+            for number in range(1, min(max(1, ask.knobs.search), 64) + 1)
+        ]
+        parts.append(Search(" ".join(ask.question[:60].split()) or "news", sources))
+    if ask.knobs.run or (ask.runs and words & {"code", "python", "compute", "calculate"}):
+        parts.append(Run("print(6 * 7)", "42\n"))
+    parts.append(Text(_text(ask), sources))
+    if ask.knobs.image or (ask.draws and words & {"draw", "picture", "image", "paint"}):
+        parts.append(Drawing())
+    return parts
 
 
 def _text(ask: Ask) -> str:
@@ -185,10 +220,10 @@ def _mentioned(name: str, question: str, words: set[str]) -> bool:
     return bool(telling) and telling <= words
 
 
-def _stopped(parts: list[Thought | Text | Call], stops: list[str]) -> str | None:
+def _stopped(parts: list[Part], stops: list[str]) -> str | None:
     """Cut the text at the earliest stop sequence; reasoning and arguments are spared."""
-    last = parts[-1]
-    if not isinstance(last, Text):
+    last = next((part for part in parts if isinstance(part, Text)), None)
+    if last is None:
         return None
     found = [(at, stop) for stop in stops if stop and (at := last.text.find(stop)) >= 0]
     if not found:
@@ -199,24 +234,38 @@ def _stopped(parts: list[Thought | Text | Call], stops: list[str]) -> str | None
 
 
 def _limited(
-    parts: list[Thought | Text | Call], stop: Stop, matched: str | None, limit: int | None
+    parts: list[Part], stop: Stop, matched: str | None, limit: int | None
 ) -> Answer:
     """Keep the first `limit` tokens of all parts together."""
-    kept: list[Thought | Text | Call] = []
+    kept: list[Part] = []
     spent = thought = 0
     for part in parts:
-        found = tokens.split(part.arguments if isinstance(part, Call) else part.text)
-        if not found:
+        found = tokens.split(_words_of(part))
+        if not found and not isinstance(part, Run | Search | Drawing):
             continue
         room = len(found) if limit is None else limit - spent
-        if room <= 0:
+        if room <= 0 and found:
             stop, matched = "length", None
             break
         if len(found) > room:
             found, stop, matched = found[:room], "length", None
-            text = "".join(found)
-            part = Call(part.name, text) if isinstance(part, Call) else type(part)(text)
+            part = _reworded(part, "".join(found))
         kept.append(part)
         spent += len(found)
         thought += len(found) if isinstance(part, Thought) else 0
     return Answer(kept, stop, matched, spent, thought)
+
+
+def _words_of(part: Part) -> str:
+    """What of `part` counts as output and can be cut."""
+    match part:
+        case Call():
+            return part.arguments
+        case Thought() | Text() | Refusal():
+            return part.text
+    return ""
+
+
+def _reworded(part: Part, words: str) -> Part:
+    member = "arguments" if isinstance(part, Call) else "text"
+    return msgspec.structs.replace(part, **{member: words})

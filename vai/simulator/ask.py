@@ -60,6 +60,16 @@ class Ask(msgspec.Struct, kw_only=True):
     shows_thought: bool = True
     schema: Any = None
     """Set when the text must be JSON."""
+    searches: bool = False
+    """A hosted web search is on offer."""
+    runs: bool = False
+    """Hosted code execution is on offer."""
+    draws: bool = False
+    """Pictures are asked for."""
+    hop: int = 0
+    """How often this answer was already gone on with."""
+    echo: dict[str, Any] = {}
+    """Settings that the answer repeats."""
     stream: bool = False
     usage_chunk: bool = False
     tokens: int = 0
@@ -74,6 +84,8 @@ def seed_of(body: dict[str, Any]) -> int:
     Knobs are left out: a fault must not change the answer it disturbs.
     """
     said = [body.get(name) for name in ("messages", "system", "tools")]
+    others = ("input", "instructions", "contents", "systemInstruction")
+    said += [body[name] for name in others if name in body]
     said.append(body["model"].partition(";")[0])
     digest = hashlib.blake2b(orjson.dumps(said), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10**16

@@ -12,8 +12,8 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.answer import Answer, Call, Text, Thought
 from vai.simulator.ask import Ask
+from vai.simulator.parts import Answer, Call, Text, Thought
 from vai.simulator.reply import Piece
 
 __all__ = ["body", "events"]

@@ -9,16 +9,19 @@ included; -1 means before the head.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["Knobs", "KnobsUnreadable", "parse"]
+__all__ = ["Knobs", "KnobsUnreadable", "failing", "parse"]
 
 _LONGEST_NAME: Final = 512
 _MOST_SECONDS: Final = 3600.0
 _MOST_BYTES: Final = 1 << 40
 _MOST_TOKENS: Final = 1_000_000
+_MOST_HOPS: Final = 64
+_FAIL: Final = re.compile(r"([1-9][0-9]{0,8})x([45][0-9][0-9]|reset|hang)")
 
 
 class KnobsUnreadable(ValueError):
@@ -50,6 +53,26 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The wire's own stop or finish reason, whatever happened."""
     cached: int = 0
     """Input tokens reported as read from a cache."""
+    cache_write: int = 0
+    """Input tokens reported as written to a cache."""
+    sealed: bool = False
+    """Reasoning shows its seal alone, no words."""
+    search: int = 0
+    """A hosted web search with so many sources, which the text cites."""
+    run: bool = False
+    """Hosted code execution."""
+    image: bool = False
+    """A picture after the text."""
+    refuse: bool = False
+    """The model declines."""
+    block: str | None = None
+    """The prompt is refused with this blockReason (Gemini)."""
+    hops: int = 0
+    """The answer ends so often with CONTINUATION before it is complete (Gemini)."""
+    ids: bool = False
+    """Function calls carry an id (Gemini)."""
+    together: bool = False
+    """The finish reason comes in the same chunk as the last part, as of older models (Gemini)."""
     nousage: bool = False
     ping: int = 0
     """A ping (Messages) or comment (Chat) after every so many events."""
@@ -57,6 +80,13 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int = 200
     code: str | None = None
     """The error's code, such as ``insufficient_quota``."""
+    fail: str | None = None
+    """``2x503``: the first two requests of this model fail, the next are as the rest of the
+    name says. Instead of a status: ``reset`` or ``hang``, before the head."""
+    hang: bool = False
+    """No byte, and the connection stays open: ``stall_at=-1``."""
+    reset: bool = False
+    """RST before the head: ``rst=-1``."""
     retry_after: str | None = None
     html: bool = False
     """Errors, and answers of status 200, become an HTML page."""
@@ -110,11 +140,27 @@ def parse(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
     return knobs
 
 
+def failing(knobs: Knobs, before: int) -> Knobs:
+    """`knobs` as they are for a request that `before` others of its model came before.
+
+    ``fail=2x503`` makes the first two fail; ``hang`` and ``reset`` become offsets.
+    """
+    found = _FAIL.fullmatch(knobs.fail or "")
+    what = found[2] if found and before < int(found[1]) else ""
+    if what.isdigit():
+        return msgspec.structs.replace(knobs, status=int(what))
+    if what == "reset" or knobs.reset:
+        return msgspec.structs.replace(knobs, rst=-1)
+    if what == "hang" or knobs.hang:
+        return msgspec.structs.replace(knobs, stall_at=-1)
+    return knobs
+
+
 def _check(knobs: Knobs) -> None:
     for name in _FIELDS - {"stall"}:
         value = getattr(knobs, name)
         limit: float = _MOST_BYTES
-        if name in ("tokens", "think", "chunk", "calls", "cached", "tps"):
+        if name in ("tokens", "think", "chunk", "calls", "cached", "cache_write", "tps"):
             limit = _MOST_TOKENS
         elif isinstance(value, float):
             limit = _MOST_SECONDS
@@ -122,6 +168,8 @@ def _check(knobs: Knobs) -> None:
             raise KnobsUnreadable(f"knob {name!r} is out of range")
     wrong = knobs.chunk < 1 or knobs.tps < 0 or not 200 <= knobs.status <= 599
     wrong |= knobs.early not in range(100, 200) and knobs.early != 0
+    wrong |= knobs.fail is not None and _FAIL.fullmatch(knobs.fail) is None
+    wrong |= not 0 <= knobs.hops <= _MOST_HOPS or knobs.search < 0
     wrong |= knobs.retry_after is not None and not knobs.retry_after.isprintable()
     if wrong:
         raise KnobsUnreadable("knob out of range")

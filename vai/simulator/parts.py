@@ -1,0 +1,154 @@
+"""What an answer consists of, before any provider's wire form.
+
+The law of this module: a part says what a model does, never how a provider writes it. A
+dialect that has no form for a part leaves it out. The tags are the words of scripts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Final, Literal
+
+import msgspec
+import orjson
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Drawing",
+    "Part",
+    "Refusal",
+    "Run",
+    "Search",
+    "Source",
+    "Stop",
+    "Text",
+    "Thought",
+    "Usage",
+    "is_sealed",
+    "seal",
+]
+
+Stop = Literal["end", "length", "stop", "tool", "refusal", "pause", "failed", "continue"]
+
+_PIXEL: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    "gg=="
+)
+"""A PNG of one pixel."""
+_HALF: Final = 24
+"""Bytes of each half of a seal."""
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A page that was found."""
+
+    url: str
+    title: str = ""
+
+
+class Thought(msgspec.Struct, tag="thinking", forbid_unknown_fields=True):
+    """Reasoning ahead of the answer; `hidden` keeps its words and sends only its seal."""
+
+    text: str
+    hidden: bool = False
+
+
+class Text(msgspec.Struct, tag="text", forbid_unknown_fields=True):
+    """Plain words, each source cited for the whole of them."""
+
+    text: str
+    sources: list[Source] = []
+
+
+class Refusal(msgspec.Struct, tag="refusal", forbid_unknown_fields=True):
+    """The words of a model that declines."""
+
+    text: str
+
+
+class Call(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
+    """A tool call. The arguments are JSON text, cut short when the tokens ran out."""
+
+    name: str
+    arguments: str = "{}"
+    given: dict[str, Any] | None = msgspec.field(default=None, name="input")
+    """The arguments as a script gives them."""
+
+    def __post_init__(self) -> None:
+        if self.given is not None:
+            self.arguments, self.given = orjson.dumps(self.given).decode(), None
+
+    @property
+    def input(self) -> Any:
+        try:
+            return orjson.loads(self.arguments)
+        except orjson.JSONDecodeError:
+            return {}
+
+
+class Search(msgspec.Struct, tag="search", forbid_unknown_fields=True):
+    """A web search that the provider ran by itself."""
+
+    query: str
+    sources: list[Source] = []
+
+
+class Run(msgspec.Struct, tag="code", forbid_unknown_fields=True):
+    """Python that the provider ran by itself."""
+
+    code: str
+    output: str = ""
+    failed: bool = False
+
+
+class Drawing(msgspec.Struct, tag="image", forbid_unknown_fields=True):
+    """A picture the model made, in base64."""
+
+    data: str = _PIXEL
+    media_type: str = "image/png"
+
+
+Part = Thought | Text | Refusal | Call | Search | Run | Drawing
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Figures that replace the counted ones. `input` includes what the cache gave or took."""
+
+    input: int | None = None
+    output: int | None = None
+    thinking: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+
+
+class Answer(msgspec.Struct):
+    """The parts in their order, and why they end."""
+
+    parts: list[Part]
+    stop: Stop
+    stop_sequence: str | None
+    tokens: int
+    """All output, reasoning included."""
+    thought_tokens: int
+
+
+def seal(said: str) -> str:
+    """An opaque value that only `is_sealed` can tell from a foreign one."""
+    first = hashlib.sha256(said.encode("utf-8", "replace")).digest()[:_HALF]
+    return base64.urlsafe_b64encode(first + _second(first)).decode()
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether `value` came from `seal`, whole and unchanged."""
+    try:
+        raw = base64.urlsafe_b64decode(value)
+    except (TypeError, ValueError):
+        return False
+    return len(raw) == 2 * _HALF and raw[_HALF:] == _second(raw[:_HALF])
+
+
+def _second(first: bytes) -> bytes:
+    return hashlib.sha256(b"sealed by the simulator\0" + first).digest()[:_HALF]
