@@ -1,0 +1,78 @@
+"""Whom a limit holds for, and how much it allows.
+
+The law: 0 means no limit, everywhere. An exchange is admitted when every one of its
+subjects has room for it, and it is charged to all of them or to none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["EVERYBODY", "MAX_SUBJECTS", "UNLIMITED", "LimitSet", "Subject", "reservation"]
+
+EVERYBODY = ""
+"""The name of the subject that stands for the whole gateway."""
+
+MAX_SUBJECTS = 3
+"""Subjects of one exchange: the gateway, the user, and a key with a budget of its own."""
+
+
+class LimitSet(NamedTuple):
+    """What one subject may use. 0 means no limit.
+
+    A tuple, because every admission takes it apart.
+    """
+
+    requests: int = 0
+    """Within any 60 seconds."""
+    tokens: int = 0
+    """Within any 60 seconds: input and output."""
+    concurrency: int = 0
+    """Requests that run at once."""
+    sessions: int = 0
+    """Live sessions at once."""
+    smooth: bool = False
+    """Space requests and tokens out, besides counting them: see `vai.policy.limits.smooth`."""
+
+    def replaced_by(self, other: LimitSet) -> LimitSet:
+        """These limits with those that `other` sets in their place; what it leaves at 0 stays.
+
+        A tier replaces the limits of all users, and a key's own those of its tier.
+        """
+        return LimitSet(
+            other.requests or self.requests,
+            other.tokens or self.tokens,
+            other.concurrency or self.concurrency,
+            other.sessions or self.sessions,
+            other.smooth or self.smooth,
+        )
+
+
+UNLIMITED = LimitSet()
+
+
+class Subject(NamedTuple):
+    """Somebody whose use is counted, and the limits in force for them now.
+
+    The limits come with every call and are kept nowhere else, so a changed setting holds
+    from the next exchange on.
+    """
+
+    name: str
+    """Unique over all kinds of subjects; EVERYBODY is the gateway itself."""
+    limits: LimitSet = UNLIMITED
+    listed: bool = True
+    """Known by configuration. Others (socket addresses) never take the last free places."""
+
+
+def reservation(tokens: int, subjects: tuple[Subject, ...]) -> int:
+    """The tokens that are charged when `tokens` are asked for.
+
+    No more than the smallest limit: an estimate beyond it (a client that always asks for the
+    model's maximum) would else never be admitted. What is used beyond it is charged at the end.
+    """
+    for subject in subjects:
+        limit = subject.limits.tokens
+        if limit and tokens > limit:
+            tokens = limit
+    return tokens

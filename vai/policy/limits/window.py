@@ -1,0 +1,55 @@
+"""The sliding window: at most L in any 60 seconds, never one more.
+
+Time is cut into slots of 5 seconds, and a window is the slot of now and the 12 before it.
+Thirteen, because 60 seconds that begin inside a slot touch 13 of them: with 12 a full burst
+at the end of one slot and another 55 seconds later would both pass. The price is that room
+comes back after 60 to 65 seconds instead of after 60.
+
+A slot number is the time divided by 5; slot `n` is kept at place ``n % 13``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["SECONDS", "SLOTS", "expired_places", "full_again_in", "room_in", "slot_of"]
+
+SECONDS = 5
+SLOTS = 13
+
+
+def slot_of(now: float) -> int:
+    """The slot of a time in seconds (not negative)."""
+    return int(now) // SECONDS
+
+
+def expired_places(last: int, slot: int) -> range:
+    """The slot numbers whose places must be zeroed when a window last moved at `last` moves on.
+
+    Taken modulo SLOTS they are places; there are at most SLOTS of them.
+    """
+    return range(max(last, slot - SLOTS) + 1, slot + 1)
+
+
+def room_in(slots: Sequence[int], slot: int, now: float, *, cost: int, limit: int) -> float:
+    """Seconds until `cost` fits under `limit` if nothing else is charged; 0.0 if it does now.
+
+    `slots` are the places of a window that has moved to `slot`. A cost beyond the limit is
+    counted as the limit.
+    """
+    excess = sum(slots) + min(cost, limit) - limit
+    if excess <= 0:
+        return 0.0
+    for number in range(slot - SLOTS + 1, slot + 1):
+        excess -= slots[number % SLOTS]
+        if excess <= 0:
+            return max(0.0, (number + SLOTS) * SECONDS - now)
+    return full_again_in(slots, slot, now)
+
+
+def full_again_in(slots: Sequence[int], slot: int, now: float) -> float:
+    """Seconds until everything that is charged now has left the window."""
+    for number in range(slot, slot - SLOTS, -1):
+        if slots[number % SLOTS]:
+            return max(0.0, (number + SLOTS) * SECONDS - now)
+    return 0.0
