@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from vai.errors import UpstreamBroken
 from vai.providers.accumulate import accumulate, replay
 from vai.types import parse
-from vai.types.events import ContentBlockDelta, TextDelta
+from vai.types.events import (
+    AudioDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    TextDelta,
+    TranscriptDelta,
+)
 from vai.types.message import Usage
 
 MESSAGE = parse.message(
@@ -20,6 +28,11 @@ MESSAGE = parse.message(
             {"type": "text", "text": "a", "citations": [{"type": "char_location"}]},
             {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}},
             {"type": "image", "source": {"type": "base64", "data": "aGk="}},
+            {
+                "type": "audio",
+                "source": {"type": "base64", "media_type": "audio/wav", "data": "aGk="},
+                "transcript": "hi",
+            },
             {"type": "brand_new", "x": [1]},
         ],
         "stop_reason": "refusal",
@@ -42,6 +55,22 @@ def test_an_unfinished_stream_is_no_message(count):
 def test_a_delta_of_no_block_is_a_fault():
     events = replay(MESSAGE)
     events.insert(1, ContentBlockDelta(index=7, delta=TextDelta(text="x")))
+    with pytest.raises(UpstreamBroken):
+        accumulate(events)
+
+
+def test_pieces_of_sound_are_joined_as_bytes():
+    shell = parse.block({"type": "audio", "source": {"type": "base64", "data": ""}})
+    deltas = [AudioDelta(data="aA=="), TranscriptDelta(text="h"), AudioDelta(data="aQ==")]
+    events = replay(msgspec.structs.replace(MESSAGE, content=[]))
+    events[1:1] = [
+        ContentBlockStart(index=0, content_block=shell),
+        *(ContentBlockDelta(index=0, delta=delta) for delta in deltas),
+        ContentBlockStop(index=0),
+    ]
+    (block,) = accumulate(events).content
+    assert (block.source.data, block.transcript) == ("aGk=", "h")
+    events[2] = ContentBlockDelta(index=0, delta=AudioDelta(data="a"))
     with pytest.raises(UpstreamBroken):
         accumulate(events)
 

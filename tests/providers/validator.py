@@ -25,7 +25,10 @@ _DELTAS = {
     "thinking": {"thinking_delta", "signature_delta"},
     "tool_use": {"input_json_delta"},
     "server_tool_use": {"input_json_delta"},
+    "audio": {"audio_delta", "transcript_delta"},
 }
+_OURS = {"audio", "image", "audio_delta", "transcript_delta"}
+"""Types of VAI's own: clients that do not know them skip them."""
 _KNOWN = {
     "message_start",
     "content_block_start",
@@ -84,8 +87,9 @@ class _Judge:
             self.failed = True
         if kind not in _KNOWN:
             return
-        unknown = kind == "content_block_delta" and event["delta"]["type"] not in _KNOWN_DELTAS
-        if not unknown:
+        inner = event.get("delta") or event.get("content_block") or {}
+        unknown = kind == "content_block_delta" and inner["type"] not in _KNOWN_DELTAS
+        if not unknown and inner.get("type") not in _OURS:
             _OFFICIAL.validate_python(event)
         self._must(self.started or kind == "message_start", f"{kind} before message_start")
         self._must(self.ended is None or kind == "message_stop", f"{kind} after message_delta")

@@ -6,6 +6,7 @@ upstream would have answered without streaming.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from vai.errors import UpstreamBroken
 from vai.providers.toolcall import decode_object
 from vai.types.blocks import (
+    AudioBlock,
     Block,
     ServerToolUseBlock,
     TextBlock,
@@ -21,6 +23,7 @@ from vai.types.blocks import (
     ToolUseBlock,
 )
 from vai.types.events import (
+    AudioDelta,
     CitationsDelta,
     ContentBlockDelta,
     ContentBlockStart,
@@ -35,6 +38,7 @@ from vai.types.events import (
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
+    TranscriptDelta,
 )
 from vai.types.message import Message, Usage
 
@@ -44,12 +48,13 @@ __all__ = ["Accumulator", "accumulate", "replay"]
 class _Building:
     """A block whose deltas are still coming."""
 
-    __slots__ = ("block", "citations", "json", "signature", "text")
+    __slots__ = ("audio", "block", "citations", "json", "signature", "text")
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.text: list[str] = []
         self.json: list[str] = []
+        self.audio: list[str] = []
         self.citations: list[dict[str, Any]] = []
         self.signature: str | None = None
 
@@ -64,6 +69,10 @@ class _Building:
             self.signature = delta.signature
         elif isinstance(delta, CitationsDelta):
             self.citations.append(delta.citation)
+        elif isinstance(delta, AudioDelta):
+            self.audio.append(delta.data)
+        elif isinstance(delta, TranscriptDelta):
+            self.text.append(delta.text)
 
     def finished(self, *, cut: bool) -> Block:
         """The whole block. A call that was cut off has the input ``{}``."""
@@ -81,6 +90,11 @@ class _Building:
             if given is None and not cut:
                 raise _broken("a tool call's input is no object", "invalid_tool_input")
             return msgspec.structs.replace(block, input=given or {})
+        if isinstance(block, AudioBlock) and (self.audio or self.text):
+            data = _joined([block.source.data or "", *self.audio])
+            source = msgspec.structs.replace(block.source, data=data)
+            words = (block.transcript or "") + "".join(self.text)
+            return msgspec.structs.replace(block, source=source, transcript=words or None)
         return block
 
 
@@ -190,7 +204,25 @@ def _taken_apart(block: Block) -> tuple[Block, list[Delta]]:
         if block.input:
             deltas.append(InputJsonDelta(partial_json=_json(block.input)))
         return replace(block, input={}), deltas
+    if isinstance(block, AudioBlock) and block.source.data:
+        if block.transcript:
+            deltas.append(TranscriptDelta(text=block.transcript))
+        deltas.append(AudioDelta(data=block.source.data))
+        source = replace(block.source, data="")
+        return replace(block, source=source, transcript=""), deltas
     return block, deltas
+
+
+def _joined(pieces: list[str]) -> str:
+    """One base64 text out of several, each of which may end in padding.
+
+    Raises:
+        UpstreamBroken: one of them is not base64.
+    """
+    try:
+        return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
+    except ValueError:
+        raise _broken("its sound is not base64", "malformed") from None
 
 
 def _json(value: Any) -> str:

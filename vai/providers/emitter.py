@@ -19,8 +19,17 @@ from typing import Any, Final
 
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.toolcall import ToolCall
-from vai.types.blocks import Block, RedactedThinkingBlock, TextBlock, ThinkingBlock, ToolUseBlock
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    RedactedThinkingBlock,
+    Source,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
 from vai.types.events import (
+    AudioDelta,
     CitationsDelta,
     ContentBlockDelta,
     ContentBlockStart,
@@ -34,6 +43,7 @@ from vai.types.events import (
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
+    TranscriptDelta,
 )
 from vai.types.message import Message, Usage
 
@@ -45,7 +55,7 @@ MAX_KEPT_CHARACTERS: Final = 16 << 20
 """Tool arguments, and what waits behind an incomplete call, of one answer."""
 _MAX_HELD_BLANKS: Final = 64
 
-_CLOSED, _TEXT, _THINKING, _TOOL = range(4)
+_CLOSED, _TEXT, _THINKING, _TOOL, _AUDIO = range(5)
 
 
 class Emitter:
@@ -132,20 +142,22 @@ class Emitter:
         if signature and (self._open == _THINKING or not self._deferred("signature", signature)):
             self._put_signature(signature)
 
+    def audio(self, media_type: str, data: str = "", words: str = "") -> None:
+        """More of what is spoken: sound as base64, and the words of it."""
+        if data or words:
+            self._say("audio", (media_type, data, words))
+
     def redacted(self, data: str) -> None:
         """Reasoning that only its maker can read."""
         self.block(RedactedThinkingBlock(data=data))
 
     def block(self, block: Block) -> None:
         """A block that came whole."""
-        if not self._deferred("block", block):
-            self._put_block(block)
+        self._say("block", block)
 
     def citation(self, citation: dict[str, Any]) -> None:
-        """A source of the open text block."""
-        if self._open == _TEXT:
-            delta = CitationsDelta(citation=citation)
-            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+        """A source of the text just before it; without such text it is left out."""
+        self._say("citation", citation)
 
     def tool_open(self, key: int, id: str | None, name: str | None) -> None:
         """A new call, or the name of one whose announcement was incomplete."""
@@ -220,6 +232,10 @@ class Emitter:
         self._out.append(MessageStop())
         self.done = True
 
+    def _say(self, kind: str, value: Any) -> None:
+        if not self._deferred(kind, value):
+            self._put(kind, value)
+
     def _deferred(self, kind: str, value: Any) -> bool:
         """Whether `value` has to wait behind a call (or the stream is over)."""
         if self.done or self.fault:
@@ -228,7 +244,7 @@ class Emitter:
         if self._call is None and not self._waiting:
             return False
         self._waiting.append((kind, value))
-        self._keep(len(value) if isinstance(value, str) else 1)
+        self._keep(_size(value))
         self._advance()
         return True
 
@@ -239,6 +255,10 @@ class Emitter:
             self._put_thinking(value)
         elif kind == "signature":
             self._put_signature(value)
+        elif kind == "audio":
+            self._put_audio(*value)
+        elif kind == "citation":
+            self._put_citation(value)
         else:
             self._put_block(value)
 
@@ -267,6 +287,19 @@ class Emitter:
             self._signature = signature
         else:
             self._put_block(RedactedThinkingBlock(data=signature))
+
+    def _put_audio(self, media_type: str, data: str, words: str) -> None:
+        if self._open != _AUDIO:
+            source = Source(type="base64", media_type=media_type, data="")
+            self._start(_AUDIO, AudioBlock(source=source, transcript=""))
+        for delta in (words and TranscriptDelta(text=words), data and AudioDelta(data=data)):
+            if delta:
+                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+
+    def _put_citation(self, citation: dict[str, Any]) -> None:
+        if self._open == _TEXT:
+            delta = CitationsDelta(citation=citation)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _put_block(self, block: Block) -> None:
         self._start(_CLOSED, block)
@@ -360,3 +393,10 @@ class Emitter:
                 code=f"upstream_{code}",
             )
         )
+
+
+def _size(value: Any) -> int:
+    """Characters that a waiting value holds in memory; a block is not measured."""
+    if isinstance(value, str):
+        return len(value)
+    return sum(map(len, value)) if isinstance(value, tuple) else 1

@@ -30,7 +30,20 @@ _ANTHROPIC = ProviderRow(
         images=True,
         image_urls=True,
         documents=True,
+        native_tools=frozenset(
+            {
+                "bash",
+                "code_execution",
+                "computer",
+                "memory",
+                "text_editor",
+                "web_fetch",
+                "web_search",
+            }
+        ),
         tool_result_images=True,
+        citations=True,
+        cache_control=True,
         top_k=True,
         thinking=True,
         prefill=True,
@@ -46,7 +59,15 @@ _OPENAI = ProviderRow(
     auth="bearer",
     env=("OPENAI_API_KEY",),
     capabilities=Capabilities(
-        images=True, image_urls=True, audio=True, documents=True, thinking=True
+        images=True,
+        image_urls=True,
+        audio=True,
+        documents=True,
+        native_tools=frozenset({"web_search"}),
+        citations=True,
+        cache_control=True,
+        thinking=True,
+        audio_output=True,
     ),
 )
 
@@ -61,8 +82,10 @@ _GROQ = ProviderRow(
     capabilities=Capabilities(
         images=True,
         image_urls=True,
+        native_tools=frozenset({"code_execution", "web_search"}),
         tool_result_images=True,
         structured_output_with_tools=False,
+        citations=True,
         thinking=True,
     ),
     quirks=frozenset(

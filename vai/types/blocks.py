@@ -52,14 +52,23 @@ class TextBlock(Open, frozen=True, kw_only=True, tag="text"):
 
 
 class ImageBlock(Open, frozen=True, kw_only=True, tag="image"):
-    """An image: png, jpeg, gif or webp."""
+    """An image: png, jpeg, gif or webp.
+
+    In an answer, where it is always base64 and whole, it is a VAI extension: a picture
+    that was asked for, or that a tool of the provider's drew.
+    """
 
     source: Source
     cache_control: dict[str, Any] | None = None
 
 
 class AudioBlock(Open, frozen=True, kw_only=True, tag="audio"):
-    """Sound, with its transcript where one is known. VAI extension."""
+    """Sound, with its transcript where one is known. VAI extension.
+
+    In a request: what is to be heard. In an answer: what the model said aloud; its words
+    are the `transcript`, and a stream opens it with both empty (see `AudioDelta`). An
+    `id` among the unknown members is the provider's name for it.
+    """
 
     source: Source
     transcript: str | None = None

@@ -14,6 +14,7 @@ from vai.types.blocks import Block
 from vai.types.message import Message, Usage
 
 __all__ = [
+    "AudioDelta",
     "CitationsDelta",
     "ContentBlockDelta",
     "ContentBlockStart",
@@ -30,6 +31,7 @@ __all__ = [
     "SignatureDelta",
     "TextDelta",
     "ThinkingDelta",
+    "TranscriptDelta",
     "UnknownDelta",
     "UnknownEvent",
 ]
@@ -65,11 +67,35 @@ class CitationsDelta(Open, frozen=True, kw_only=True, tag="citations_delta"):
     citation: dict[str, Any]
 
 
+class AudioDelta(Open, frozen=True, kw_only=True, tag="audio_delta"):
+    """More sound for the open audio block: base64 of its own. VAI extension.
+
+    The pieces, decoded and joined, are the block's data.
+    """
+
+    data: str
+
+
+class TranscriptDelta(Open, frozen=True, kw_only=True, tag="transcript_delta"):
+    """More of the words spoken in the open audio block. VAI extension."""
+
+    text: str
+
+
 class UnknownDelta(Unknown, frozen=True, kw_only=True, tag="?"):
     """A delta of a type VAI does not know, kept whole."""
 
 
-Delta = TextDelta | InputJsonDelta | ThinkingDelta | SignatureDelta | CitationsDelta | UnknownDelta
+Delta = (
+    TextDelta
+    | InputJsonDelta
+    | ThinkingDelta
+    | SignatureDelta
+    | CitationsDelta
+    | AudioDelta
+    | TranscriptDelta
+    | UnknownDelta
+)
 
 
 class MessageStart(Open, frozen=True, kw_only=True, tag="message_start"):

@@ -54,6 +54,8 @@ _DELTAS: dict[str, type[Open]] = {
     "thinking_delta": events.ThinkingDelta,
     "signature_delta": events.SignatureDelta,
     "citations_delta": events.CitationsDelta,
+    "audio_delta": events.AudioDelta,
+    "transcript_delta": events.TranscriptDelta,
 }
 
 

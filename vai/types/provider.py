@@ -32,7 +32,24 @@ class WireRequest(msgspec.Struct, frozen=True):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider's wire format can carry; a model may be able to do less."""
+    """What a provider's wire format can carry; a model may be able to do less.
+
+    Attributes:
+        image_urls: images may be named by URL instead of being sent.
+        documents: PDF documents; text ones can be sent to every provider.
+        native_tools: tools the provider runs or describes itself, without version:
+            ``web_search``, ``code_execution``, ``bash``, ...
+        parallel_tools: parallel calls can be switched off.
+        forced_tool: the model can be made to call a tool.
+        tool_result_images: a tool's result may hold images.
+        structured_output_with_tools: a JSON Schema and tools go together.
+        citations: the answer can name the sources of its text.
+        cache_control: a cache breakpoint can be set on a content block.
+        stop_sequences: the server ends at them; elsewhere VAI watches for them.
+        prefill: an assistant message at the end is continued.
+        audio_output: the answer can be spoken.
+        image_output: the answer can hold images that were asked for.
+    """
 
     images: bool = False
     image_urls: bool = False
@@ -40,13 +57,20 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     video: bool = False
     documents: bool = False
     tools: bool = True
+    native_tools: frozenset[str] = frozenset()
+    parallel_tools: bool = True
+    forced_tool: bool = True
     tool_result_images: bool = False
     structured_output: bool = True
     structured_output_with_tools: bool = True
+    citations: bool = False
+    cache_control: bool = False
     stop_sequences: bool = True
     top_k: bool = False
     thinking: bool = False
     prefill: bool = False
+    audio_output: bool = False
+    image_output: bool = False
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
