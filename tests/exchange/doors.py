@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Mapping
 
 from vai.errors import UpstreamBroken, UpstreamTimeout
-from vai.exchange.conduct import Exchange, Lane, Settlement
+from vai.exchange.conduct import Exchange, Settlement
+from vai.exchange.lane import Lane
 from vai.exchange.ports import Timers
 from vai.types.message import Usage
 from vai.types.provider import WireRequest

@@ -18,7 +18,7 @@ from vai.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from vai.exchange.conduct import Lane
+from vai.exchange.lane import Lane
 from vai.exchange.ports import Timers
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim

@@ -5,6 +5,11 @@ caller leaving at any await), the upstream connection is given back or dropped a
 and the exchange is settled exactly once. Everything that must happen on the way out
 happens in `__exit__`, which cannot be cancelled because it never waits.
 
+Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
+each attempt has a lane and an upstream of its own, and the reply of the one before is given
+back first. With that batch the attempt is the only one. An answer may also go on in a
+further request to the same upstream (`Lane.following`), under the same timers.
+
     with Exchange(lane, doors, ...) as exchange:
         answer = await exchange.open()
         batch = answer.first
@@ -18,19 +23,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, VaiError
+from vai.exchange.attempts import Plan
+from vai.exchange.lane import Lane
 from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Answer", "Exchange", "Lane", "Outcome", "Settlement"]
+__all__ = ["Answer", "Exchange", "Outcome", "Settlement"]
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 MAX_BODY = 64 << 20
 """Bytes of a JSON answer that are held; images make them large."""
@@ -42,85 +48,17 @@ Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "re
 VAI said no (admission, an untranslatable request, the end of a drain); VAI is at fault."""
 
 
-class Lane(Protocol[T_co]):
-    """How an exchange's bytes are read: verbatim or translated. Pure, built for one exchange."""
-
-    @property
-    def streaming(self) -> bool:
-        """Whether the caller asked for a stream."""
-        ...
-
-    @property
-    def usage(self) -> Usage:
-        """What has been used so far, as far as it is known."""
-        ...
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Why the model stopped, once it is known."""
-        ...
-
-    @property
-    def started(self) -> bool:
-        """Whether the first content block has come."""
-        ...
-
-    @property
-    def done(self) -> bool:
-        """Whether the answer is complete."""
-        ...
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether the answer is complete while the upstream still has more to say."""
-        ...
-
-    @property
-    def failed(self) -> bool:
-        """Whether the upstream ended its answer with an error that has been passed on as it was."""
-        ...
-
-    @property
-    def fault(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has, and the caller must still be told."""
-        ...
-
-    def request(self) -> WireRequest:
-        """The upstream request."""
-        ...
-
-    def reads(self, media_type: str) -> bool:
-        """Whether a streamed answer may be a body of this media type."""
-        ...
-
-    def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T_co:
-        """An answer with an error status: the same for the caller, or the fault, raised."""
-        ...
-
-    def whole(self, body: bytes) -> T_co:
-        """A JSON answer, complete."""
-        ...
-
-    def feed(self, data: bytes) -> T_co | None:
-        """More of a streamed answer: what the caller can have now."""
-        ...
-
-    def end(self) -> T_co | None:
-        """The upstream closed the stream."""
-        ...
-
-    def estimate(self) -> Usage:
-        """What was probably used, from what went through; for counters that never came."""
-        ...
-
-
 class Answer(msgspec.Struct, Generic[T]):
-    """The head of an answer and its first batch; a JSON answer is one batch."""
+    """The head of an answer and its first batch; a JSON answer is one batch.
+
+    `fault` is what the upstream failed with, where that is known already.
+    """
 
     status: int
     headers: Mapping[str, str]
     streaming: bool
     first: T
+    fault: UpstreamFault | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -139,7 +77,10 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Exchange(Generic[T]):
-    """One exchange. Use as a context manager; `open` first, then `read` until None."""
+    """One exchange. Use as a context manager; `open` first, then `read` until None.
+
+    `lane` is that of the running attempt. Without a plan there is only one.
+    """
 
     def __init__(
         self,
@@ -152,8 +93,9 @@ class Exchange(Generic[T]):
         timers: Timers,
         clock: Clock,
         settled: Callable[[Settlement], None],
+        plan: Plan[T] | None = None,
     ) -> None:
-        self._lane = lane
+        self.lane = lane
         self._upstream = upstream
         self._admission = admission
         self._principal = principal
@@ -161,15 +103,18 @@ class Exchange(Generic[T]):
         self._timers = timers
         self._clock = clock
         self._settled = settled
+        self._plan = plan
         self._began = clock()
         self._total_at = self._began + timers.total
         self._first_token_at = self._total_at
         self._first_token: float | None = None
         self._lease: Lease | None = None
         self._reply: UpstreamReply | None = None
+        self._was_accepted = False
         self._was_rejected = False
         self._was_answered = False
         self._has_failed = False
+        self._body_ended = False
 
     def __enter__(self) -> Exchange[T]:
         return self
@@ -180,8 +125,9 @@ class Exchange(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._give_up_plan(answered=False)
         if self._reply is not None:
-            if error is None and self._was_answered and not self._lane.ended_early:
+            if error is None and self._was_answered and not self.lane.ended_early:
                 self._reply.finish()
             else:
                 self._reply.close()
@@ -193,7 +139,7 @@ class Exchange(Generic[T]):
                 outcome=self._outcome(error),
                 usage=usage,
                 estimated=estimated,
-                stop_reason=self._lane.stop_reason,
+                stop_reason=self.lane.stop_reason,
                 duration=self.elapsed,
                 first_token=self._first_token,
             )
@@ -213,48 +159,114 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
-        try:
-            return await self._open()
-        except UpstreamFault:
-            self._has_failed = True
-            raise
+        self._lease = await self._admission.admit(self._principal, self._reserve)
+        while True:
+            try:
+                answer = await self._attempt()
+                if answer.fault is None or not await self._tries_again(answer.fault):
+                    self._give_up_plan(answered=answer.fault is None)
+                    return answer
+            except UpstreamFault as fault:
+                if not await self._tries_again(fault):
+                    self._has_failed = True
+                    raise
 
     def reject(self, fault: UpstreamFault) -> UpstreamFault:
         """The answer came and is of no use to this caller: settle it as a failure."""
         self._has_failed = True
         return fault
 
-    async def _open(self) -> Answer[T]:
-        lane = self._lane
-        request = lane.request()
-        self._lease = await self._admission.admit(self._principal, self._reserve)
-        reply = self._reply = await self._send(request)
+    async def _attempt(self) -> Answer[T]:
+        """What the upstream of the running attempt answers, up to the first batch."""
+        lane = self.lane
+        reply = self._reply = await self._send(lane.request())
         status, headers = reply.status, reply.headers
         if status >= 400:
             self._was_rejected = True
             body = await self._body(reply, MAX_ERROR_BODY, cut=True)
-            return Answer(status, headers, False, lane.rejected(status, headers, body))
-        if status >= 300:
-            # Following one would send a credential where the settings did not say.
-            raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if lane.streaming and lane.reads(kind):
+            fault = lane.rejection(status, headers, body)
+            return Answer(status, headers, False, lane.rejected(fault, body), fault)
+        self._was_accepted = True
+        if self._is_stream(reply):
             self._first_token_at = self._clock() + self._timers.first_token
             first = await self.read()
             if first is None:
                 raise UpstreamBroken("The provider closed the stream before any event")
-            return Answer(status, headers, True, first)
+            known = None if lane.started else lane.fault or lane.failure
+            return Answer(status, headers, True, first, known)
+        return Answer(status, headers, False, await self._whole(reply))
+
+    def _is_stream(self, reply: UpstreamReply) -> bool:
+        """Whether the body is to be read as it comes.
+
+        Raises:
+            UpstreamBroken: it is no answer at all.
+        """
+        if reply.status >= 300:
+            # Following one would send a credential where the settings did not say.
+            raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
+        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.lane.streaming and self.lane.reads(kind):
+            return True
         if kind != "application/json":
             raise UpstreamBroken(
                 "The provider answered with something that is neither JSON nor an event stream",
                 code="upstream_content_type",
             )
-        body = await self._body(reply, MAX_BODY)
-        if not body:
-            raise UpstreamBroken("The provider's answer is empty", code="upstream_empty")
-        first = lane.whole(body)
-        self._was_answered = True
-        return Answer(status, headers, False, first)
+        return False
+
+    async def _whole(self, reply: UpstreamReply) -> T:
+        """A JSON answer, with all that follows it."""
+        while True:
+            body = await self._body(reply, MAX_BODY)
+            if not body:
+                raise UpstreamBroken("The provider's answer is empty", code="upstream_empty")
+            whole = self.lane.whole(body)
+            if whole is not None:
+                self._was_answered = True
+                return whole
+            reply = await self._follow(reply)
+
+    async def _follow(self, reply: UpstreamReply) -> UpstreamReply:
+        """The upstream's answer to the request that continues the one in `reply`.
+
+        It fails as a part of an answer that has begun: nothing is tried again.
+        """
+        request = self.lane.following
+        if request is None:
+            raise UpstreamBroken(_CUT, code="upstream_truncated")
+        reply.finish()
+        self._reply = None
+        self._body_ended = False
+        reply = self._reply = await self._send(request)
+        if reply.status >= 400:
+            body = await self._body(reply, MAX_ERROR_BODY, cut=True)
+            raise self.lane.rejection(reply.status, reply.headers, body)
+        if self._is_stream(reply) != self.lane.streaming:
+            raise UpstreamBroken(_CUT, code="upstream_content_type")
+        return reply
+
+    async def _tries_again(self, fault: UpstreamFault) -> bool:
+        """Turn to what the plan has after `fault`, if it has anything, and wait for its time."""
+        if self._plan is None:
+            return False
+        attempt = self._plan.next(fault, self._total_at - self._clock())
+        if attempt is None:
+            return False
+        if self._reply is not None:
+            self._reply.close()
+            self._reply = None
+        self._was_accepted = self._was_rejected = self._has_failed = self._body_ended = False
+        self.lane, self._upstream = attempt.lane, attempt.upstream
+        if attempt.delay > 0:
+            await asyncio.sleep(attempt.delay)
+        return True
+
+    def _give_up_plan(self, *, answered: bool) -> None:
+        """No attempt follows. What the plan holds for one does not live as long as a stream."""
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            plan.close(answered=answered)
 
     async def read(self) -> T | None:
         """The next batch of a streamed answer, None when it is complete.
@@ -264,7 +276,7 @@ class Exchange(Generic[T]):
         Raises:
             UpstreamFault: the stream failed; what came before has been returned.
         """
-        lane, reply = self._lane, self._reply
+        lane, reply = self.lane, self._reply
         if reply is None:
             raise RuntimeError("an exchange is read after it has been opened")
         try:
@@ -274,11 +286,14 @@ class Exchange(Generic[T]):
                 if lane.done:
                     self._was_answered = True
                     return None
+                if self._body_ended:
+                    reply = await self._follow(reply)
                 limit, late = self._limit()
                 try:
                     data = await reply.read(limit)
                 except UpstreamTimeout as exc:
                     raise UpstreamTimeout(_WAITED[late], code=late) from exc
+                self._body_ended = not data
                 batch = lane.feed(data) if data else lane.end()
                 if self._first_token is None and lane.started:
                     self._first_token = self.elapsed
@@ -308,7 +323,7 @@ class Exchange(Generic[T]):
 
     def _limit(self) -> tuple[float, str]:
         """Until when the next piece has to come in this phase, and the code if it does not."""
-        if self._lane.started:
+        if self.lane.started:
             limit, late = self._clock() + self._timers.inter_chunk, "inter_chunk_timeout"
         else:
             limit, late = self._first_token_at, "first_token_timeout"
@@ -332,9 +347,9 @@ class Exchange(Generic[T]):
 
     def _used(self) -> tuple[Usage, bool]:
         """The usage to settle with, and whether it is a guess. Unknown is never zero."""
-        lane = self._lane
+        lane = self.lane
         usage = lane.usage
-        if self._reply is None or self._was_rejected:
+        if not self._was_accepted:
             return usage, False
         # Counters run while the answer does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
@@ -352,7 +367,7 @@ class Exchange(Generic[T]):
             if self._was_rejected:
                 return "rejected"
             # Whoever has told the caller of a fault leaves the block without an error.
-            if self._lane.failed or self._has_failed:
+            if self.lane.failure is not None or self._has_failed:
                 return "upstream_failed"
             return "completed" if self._was_answered else "refused"
         if isinstance(error, UpstreamFault):
@@ -364,6 +379,7 @@ class Exchange(Generic[T]):
         return "failed"
 
 
+_CUT = "The provider closed the stream before the end of its answer"
 _WAITED = {
     "first_token_timeout": "The provider sent no content in time",
     "inter_chunk_timeout": "The provider stopped sending in the middle of its answer",

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from vai.errors import UpstreamFault
 from vai.policy import estimate
+from vai.policy.blame import of_lent_key
 from vai.providers.adapter import Adapter
 from vai.types.events import (
     ContentBlockDelta,
@@ -32,7 +33,13 @@ T = TypeVar("T")
 
 
 class Translated(Generic[T]):
-    """A lane whose target has a protocol of its own."""
+    """A lane whose target has a protocol of its own.
+
+    `lent` says that the upstream is spoken to with the gateway's own key.
+    """
+
+    verbatim = False
+    failure = None
 
     def __init__(
         self,
@@ -41,6 +48,7 @@ class Translated(Generic[T]):
         *,
         events: Callable[[list[Event]], T],
         message: Callable[[Message], T],
+        lent: bool = False,
     ) -> None:
         self._adapter = adapter
         self._events = events
@@ -48,10 +56,9 @@ class Translated(Generic[T]):
         self._wire = adapter.request(ask)
         self._generated = 0
         self._deltas = 0
-        self.verbatim = False
+        self._lent = lent
         self.streaming = ask.stream
         self.started = False
-        self.failed = False
         self.stop_reason: str | None = None
 
     @property
@@ -71,6 +78,10 @@ class Translated(Generic[T]):
         return self._adapter.fault
 
     @property
+    def following(self) -> WireRequest | None:
+        return self._adapter.following
+
+    @property
     def dropped(self) -> list[str]:
         """JSON paths of optional request fields that the target cannot express."""
         return self._adapter.dropped
@@ -82,11 +93,17 @@ class Translated(Generic[T]):
         # Some compatible servers answer a streamed request with one JSON body.
         return media_type in ("text/event-stream", "application/json")
 
-    def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        raise self._adapter.error(status, headers, body)
+    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        fault = self._adapter.error(status, headers, body)
+        return of_lent_key(fault) if self._lent else fault
 
-    def whole(self, body: bytes) -> T:
+    def rejected(self, fault: UpstreamFault, body: bytes) -> T:
+        raise fault
+
+    def whole(self, body: bytes) -> T | None:
         message = self._adapter.message(body)
+        if message is None:
+            return None
         self.stop_reason = message.stop_reason
         return self._message(message)
 

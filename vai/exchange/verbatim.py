@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from vai.codec.sse import FrameSplitter
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.policy import estimate
+from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.providers.anthropic.verbatim import Sniffer, edit_message, is_marked, report_of
+from vai.providers.failure import from_answer
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
 
@@ -23,17 +25,28 @@ __all__ = ["Verbatim"]
 
 
 class Verbatim:
-    """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's."""
+    """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
+
+    `lent` says that the upstream is spoken to with the gateway's own key.
+    """
 
     verbatim = True
     ended_early = False
+    following = None
 
     def __init__(
-        self, wire: WireRequest, row: ProviderRow, *, streaming: bool, edited: bool
+        self,
+        wire: WireRequest,
+        row: ProviderRow,
+        *,
+        streaming: bool,
+        edited: bool,
+        lent: bool = False,
     ) -> None:
         self._wire = wire
         self._row = row
         self._edited = edited
+        self._lent = lent
         self._splitter = FrameSplitter()
         self._sniffer = Sniffer(row)
         self._forwarded = 0
@@ -41,9 +54,10 @@ class Verbatim:
         self.usage = Usage()
         self.stop_reason: str | None = None
         self.streaming = streaming
-        self.started = self.done = self.failed = False
+        self.started = self.done = False
         self.dropped: list[str] = []
         self.fault: UpstreamFault | None = None
+        self.failure: UpstreamFault | None = None
 
     def request(self) -> WireRequest:
         return self._wire
@@ -51,7 +65,13 @@ class Verbatim:
     def reads(self, media_type: str) -> bool:
         return media_type == "text/event-stream"
 
-    def rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        fault = from_answer(self._row.id, self._row.name, status, headers, body)
+        return of_lent_key(fault) if self._lent else fault
+
+    def rejected(self, fault: UpstreamFault, body: bytes) -> bytes:
+        if fault.code == UPSTREAM_AUTH:
+            raise fault  # in the upstream's words it would be the caller's key that is wrong
         # Clients match the wording of these bodies, so not a byte is changed.
         return body
 
@@ -79,9 +99,9 @@ class Verbatim:
         else:
             sniffer.feed(frames)
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
-        self.failed = sniffer.fault is not None
+        self.failure = sniffer.fault
         # An error frame ends the stream too: it has been passed on, and nothing may follow.
-        self.done = sniffer.done or self.failed
+        self.done = sniffer.done or sniffer.fault is not None
         return frames
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from vai.codec import json as strict_json
 from vai.codec.envelope import Envelope, rewrite
 from vai.codec.events import encode
 from vai.config.schema import Defaults
-from vai.exchange.conduct import Lane
+from vai.exchange.lane import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
 from vai.policy import estimate

@@ -1,0 +1,110 @@
+"""What the conductor knows of a lane: how an exchange's bytes are read.
+
+The law of this module: a lane is pure and built for one attempt. It says what to send, takes
+what comes, and knows when the answer is complete; when to send and how long to wait is the
+conductor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from vai.errors import UpstreamFault
+from vai.types.message import Usage
+from vai.types.provider import WireRequest
+
+__all__ = ["Lane"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Lane(Protocol[T_co]):
+    """Verbatim or translated; its batches are what the caller is handed."""
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether the upstream's own words, headers included, go back to the caller."""
+        ...
+
+    @property
+    def dropped(self) -> list[str]:
+        """JSON paths of request fields that the target could not take."""
+        ...
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the caller asked for a stream."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What has been used so far, as far as it is known."""
+        ...
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the model stopped, once it is known."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether the first content block has come."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete."""
+        ...
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the answer is complete while the upstream still has more to say."""
+        ...
+
+    @property
+    def failure(self) -> UpstreamFault | None:
+        """The error the upstream ended its answer with, once that has been passed on as it was."""
+        ...
+
+    @property
+    def fault(self) -> UpstreamFault | None:
+        """Why the stream failed, once it has, and the caller must still be told."""
+        ...
+
+    @property
+    def following(self) -> WireRequest | None:
+        """A further request that continues the answer, once a body has ended without its end."""
+        ...
+
+    def request(self) -> WireRequest:
+        """The upstream request."""
+        ...
+
+    def reads(self, media_type: str) -> bool:
+        """Whether a streamed answer may be a body of this media type."""
+        ...
+
+    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+        """What an answer with an error status means."""
+        ...
+
+    def rejected(self, fault: UpstreamFault, body: bytes) -> T_co:
+        """A rejection as the caller gets it: the upstream's own words, or `fault`, raised."""
+        ...
+
+    def whole(self, body: bytes) -> T_co | None:
+        """A JSON answer, complete; None when it goes on (`following`)."""
+        ...
+
+    def feed(self, data: bytes) -> T_co | None:
+        """More of a streamed answer: what the caller can have now."""
+        ...
+
+    def end(self) -> T_co | None:
+        """The upstream closed the stream."""
+        ...
+
+    def estimate(self) -> Usage:
+        """What was probably used, from what went through; for counters that never came."""
+        ...

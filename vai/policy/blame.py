@@ -1,0 +1,60 @@
+"""Whose fault an upstream's failure is, which says who is told of it and who is asked next.
+
+The law of this module: a caller's own mistakes are the caller's alone. They are tried nowhere
+else and count against nobody; what went wrong with the provider or with the gateway's key is
+never told as if the caller could mend it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vai.errors import UpstreamFault, UpstreamRejected
+
+__all__ = ["UPSTREAM_AUTH", "is_outage", "may_move", "of_lent_key"]
+
+UPSTREAM_AUTH: Final = "upstream_auth"
+"""The code of a failure that the gateway's own key met with."""
+
+_OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
+"""Codes that tell of this side of the connection, or of nothing."""
+_ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
+"""What an account is refused for; whose account it is says whom it concerns."""
+
+
+def of_lent_key(fault: UpstreamFault) -> UpstreamFault:
+    """`fault` as it is told to a caller who spoke with the gateway's key.
+
+    A refused key becomes a 502 without the upstream's words, which may quote the key.
+    """
+    if fault.type != "authentication_error":
+        return fault
+    return UpstreamRejected(
+        "The provider refused the gateway's own key",
+        type="api_error",
+        status=502,
+        code=UPSTREAM_AUTH,
+        provider=fault.provider,
+        should_retry=False,
+        upstream_request_id=fault.upstream_request_id,
+    )
+
+
+def may_move(fault: UpstreamFault, *, own_key: bool) -> bool:
+    """Whether another target may answer what this one failed at.
+
+    A model that is not there is the settings' mistake, because they name the targets.
+    """
+    if not isinstance(fault, UpstreamRejected):
+        return True
+    if fault.type in _ACCOUNT:
+        return not own_key
+    return fault.type != "invalid_request_error"
+
+
+def is_outage(fault: UpstreamFault) -> bool:
+    """Whether the provider is to blame, as opposed to the request, the key or this side."""
+    if isinstance(fault, UpstreamRejected):
+        broken = fault.status >= 500 and fault.code != UPSTREAM_AUTH
+        return broken and fault.should_retry is not False
+    return fault.code not in _OURS
