@@ -31,6 +31,7 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
     yield from _api_keys(settings)
     yield from _providers(settings)
     yield from _aliases(settings)
+    yield from _models(settings)
     if settings.manager.hung_after <= 2 * settings.manager.heartbeat:
         yield ("manager", "hung_after"), "expected more than two heartbeats"
     for number, origin in enumerate(settings.cors.allowed_origins):
@@ -101,9 +102,28 @@ def _address_fault(url: str) -> str | None:
     return None if port is None or 0 < port < 65536 else "expected a port from 1 to 65535"
 
 
-def _aliases(settings: Settings) -> Iterator[Finding]:
+def _models(settings: Settings) -> Iterator[Finding]:
+    known = _known_providers(settings)
+    for name, own in settings.models.items():
+        path = ("models", name)
+        provider, _, model = name.partition("/")
+        if not model:
+            yield path, "expected provider/model"
+        elif provider not in known:
+            yield path, "no such provider"
+        for field in own.price.__struct_fields__:
+            value = getattr(own.price, field)
+            if value is not None and round(value, 6) != value:
+                yield (*path, "price", field), "expected at most six decimals"
+
+
+def _known_providers(settings: Settings) -> set[str]:
     own = {name for name, row in settings.providers.items() if row.kind and row.base_url}
-    known = own.union(ROWS)
+    return own.union(ROWS)
+
+
+def _aliases(settings: Settings) -> Iterator[Finding]:
+    known = _known_providers(settings)
     for alias in settings.aliases:
         path = ("aliases", alias)
         seen, target = {alias}, settings.aliases[alias]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from vai.policy.capabilities import CAPABILITIES
 from vai.secret import Secret
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Logging",
     "Manager",
     "Metrics",
+    "Model",
+    "ModelPrice",
     "Observability",
     "Provider",
     "Settings",
@@ -53,6 +56,14 @@ HttpPath = Annotated[
     str, msgspec.Meta(pattern=r"^/[!-~]*$", extra={"expected": "a path that begins with /"})
 ]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Usd = Annotated[float, msgspec.Meta(ge=0, le=999_999)]
+Capability = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=f"^({'|'.join(CAPABILITIES)})$",
+        extra={"expected": f"some of {', '.join(CAPABILITIES)}"},
+    ),
+]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +112,26 @@ class Provider(Section, frozen=True, kw_only=True):
     ca_file: Text | None = None
     verify_tls: bool = True
     max_connections: Positive = 512
+
+
+class ModelPrice(Section, frozen=True, kw_only=True):
+    """USD per million tokens. `cache_write` is for the provider's shortest lifetime."""
+
+    input: Usd | None = None
+    output: Usd | None = None
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
+
+
+class Model(Section, frozen=True, kw_only=True):
+    """What the catalogue shall say of one model. What is None or empty is left as it is."""
+
+    name: Text | None = None
+    context_window: Positive | None = None
+    max_output: Positive | None = None
+    capabilities: tuple[Capability, ...] = ()
+    price: ModelPrice = ModelPrice()
 
 
 class Defaults(Section, frozen=True, kw_only=True):
@@ -205,6 +236,7 @@ class Settings(Section, frozen=True, kw_only=True):
     auth: Auth = Auth()
     providers: dict[str, Provider] = {}
     aliases: dict[str, str] = {}
+    models: dict[str, Model] = {}
     defaults: Defaults = Defaults()
     timers: Timers = Timers()
     limits: Limits = Limits()

@@ -1,0 +1,80 @@
+"""The catalogue as it was installed, and as the settings change it.
+
+The law of this module: the file is read once per process and nothing is fetched. A table
+``[models."provider/model"]`` of the settings changes a card field by field, or adds one.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vai.config.schema import Model, ModelPrice, Settings
+from vai.policy.capabilities import with_capabilities
+from vai.policy.catalogue import Catalogue, cards_of
+from vai.types.catalogue import CatalogueFile, MaxOutput, ModelCard, Price
+
+__all__ = ["FILE", "installed", "of_settings"]
+
+FILE = Path(__file__).parents[1] / "catalogue" / "models.json"
+"""The data file of the package."""
+
+
+@cache
+def installed() -> Catalogue:
+    """The catalogue of the package.
+
+    Raises:
+        OSError, msgspec.DecodeError: the installation is broken.
+    """
+    return Catalogue(cards_of(msgspec.json.decode(FILE.read_bytes(), type=CatalogueFile)))
+
+
+def of_settings(settings: Settings) -> Catalogue:
+    """The catalogue of a gateway with these settings."""
+    known = installed()
+    if not settings.models:
+        return known
+    cards = {card.full_id: card for card in known.cards}
+    for name, own in settings.models.items():
+        provider, _, model = name.partition("/")
+        card = known.find(provider, model)
+        if card is None:
+            card = ModelCard(provider=provider, id=model)
+        # A snapshot or another name that is spoken of gets a card of its own.
+        card = msgspec.structs.replace(card, id=model, aliases=_aliases(card, model))
+        cards[name] = _changed(card, own)
+    return Catalogue(cards.values())
+
+
+def _aliases(card: ModelCard, model: str) -> tuple[str, ...]:
+    return card.aliases if card.id == model else ()
+
+
+def _changed(card: ModelCard, own: Model) -> ModelCard:
+    changes: dict[str, Any] = {}
+    if own.name is not None:
+        changes["name"] = own.name
+    if own.context_window is not None:
+        changes["context_window"] = own.context_window
+    if own.max_output is not None:
+        changes["max_output"] = MaxOutput(stream=own.max_output)
+    if own.price != ModelPrice():
+        changes["prices"] = (_price(own.price),)
+    card = msgspec.structs.replace(card, **changes)
+    return with_capabilities(card, own.capabilities) if own.capabilities else card
+
+
+def _price(own: ModelPrice) -> Price:
+    """The whole price list of a model: what it leaves out is not known."""
+    return Price(
+        **{
+            name: format(Decimal(str(value)), "f")
+            for name in own.__struct_fields__
+            if (value := getattr(own, name)) is not None
+        }
+    )

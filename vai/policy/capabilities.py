@@ -1,0 +1,72 @@
+"""What a model can do, in the words of ``GET /v1/models``.
+
+The law of this module: a capability that nobody has stated is left out of the answer, and
+no filter finds it; only what is known to be there counts as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from vai.types.catalogue import Modality, ModelCard
+
+__all__ = ["CAPABILITIES", "capabilities", "with_capabilities"]
+
+_INPUTS: Final[Mapping[str, Modality]] = MappingProxyType(
+    {"vision": "image", "documents": "document", "audio_input": "audio", "video": "video"}
+)
+_OUTPUTS: Final[Mapping[str, Modality]] = MappingProxyType(
+    {"text": "text", "image_output": "image", "audio_output": "audio"}
+)
+
+CAPABILITIES: Final = (
+    *_OUTPUTS,
+    *_INPUTS,
+    "tools",
+    "tool_streaming",
+    "thinking",
+    "structured_output",
+)
+"""Every capability, by which models can be asked for."""
+
+
+def capabilities(card: ModelCard) -> dict[str, bool]:
+    """The capabilities that are known to be there, or known to be absent."""
+    said: dict[str, bool] = {}
+    for table, there in ((_OUTPUTS, card.output), (_INPUTS, card.input)):
+        if there is not None:
+            said |= {name: kind in there for name, kind in table.items()}
+    features = card.features
+    if features.tools is not None:
+        # All of VAI's adapters stream the arguments of calls.
+        said["tools"] = said["tool_streaming"] = features.tools
+    if features.thinking.types is not None:
+        said["thinking"] = bool(features.thinking.types)
+    if features.json_schema is not None:
+        said["structured_output"] = features.json_schema
+    return said
+
+
+def with_capabilities(card: ModelCard, names: Collection[str]) -> ModelCard:
+    """`card` with exactly these capabilities."""
+    features = card.features
+    thinks = features.thinking.types or ("adaptive", "enabled", "disabled")
+    thinking = msgspec.structs.replace(
+        features.thinking, types=thinks if "thinking" in names else ()
+    )
+    inputs: tuple[Modality, ...] = ("text",)
+    return msgspec.structs.replace(
+        card,
+        input=inputs + tuple(kind for name, kind in _INPUTS.items() if name in names),
+        output=tuple(kind for name, kind in _OUTPUTS.items() if name in names),
+        features=msgspec.structs.replace(
+            features,
+            tools="tools" in names or "tool_streaming" in names,
+            json_schema="structured_output" in names,
+            thinking=thinking,
+        ),
+    )

@@ -1,0 +1,86 @@
+"""Which model a name means, as far as the catalogue knows.
+
+The law of this module: a name that is not listed is no error. It gets no card, and whoever
+asked goes on with what the provider's wire format promises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from vai.types.catalogue import CatalogueFile, Charges, ModelCard, Price
+
+__all__ = ["EMPTY", "Catalogue", "cards_of"]
+
+_SNAPSHOT: Final = re.compile(r"(.+?)(?:-\d{8}|-\d{4}-\d{2}-\d{2}|-latest)")
+"""A model's name with the day of its snapshot: its facts are those of the model."""
+
+_NOTHING: Final = Price(input="0", output="0", cache_read="0", cache_write="0", cache_write_1h="0")
+
+
+class Catalogue:
+    """All cards of a process, by provider and name.
+
+    Attributes:
+        cards: in the order of the file, those that were added last.
+    """
+
+    def __init__(self, cards: Iterable[ModelCard] = ()) -> None:
+        by_id = {(card.provider, card.id): card for card in cards}
+        self.cards = tuple(by_id.values())
+        aliases = {(card.provider, name): card for card in self.cards for name in card.aliases}
+        self._cards: Mapping[tuple[str, str], ModelCard] = {**aliases, **by_id}
+        self._homes: dict[str, tuple[str, ...]] = {}
+        for provider, name in self._cards:
+            if not self._is_guest(provider, name):
+                self._homes[name] = (*self._homes.get(name, ()), provider)
+
+    def find(self, provider: str, model: str) -> ModelCard | None:
+        """The card of `model`, of the model it is a snapshot of, or None."""
+        card = self._cards.get((provider, model))
+        if card is not None:
+            return card
+        dated = _SNAPSHOT.fullmatch(model)
+        return self._cards.get((provider, dated[1])) if dated else None
+
+    def homes(self, model: str) -> tuple[str, ...]:
+        """The providers that a bare name may mean.
+
+        A provider that serves another one's model under the same facts (`also`) is none of
+        them: it is reached by its own name.
+        """
+        return self._homes.get(model, ())
+
+    def _is_guest(self, provider: str, name: str) -> bool:
+        hosts = (card for (_, known), card in self._cards.items() if known == name)
+        return any(provider in host.also for host in hosts if host.provider != provider)
+
+
+EMPTY: Final = Catalogue()
+"""Knows nothing."""
+
+
+def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
+    """A card for each model and each provider that serves it, with all its charges."""
+    for card in file.models:
+        common = file.charges.get(card.provider, Charges())
+        yield msgspec.structs.replace(card, charges=_added(common, card.charges))
+        for provider in card.also:
+            guest = msgspec.structs.replace(card, provider=provider, also=())
+            if file.charges.get(provider, Charges()).free:
+                guest = msgspec.structs.replace(guest, prices=(_NOTHING,), charges=Charges())
+            else:
+                guest = msgspec.structs.replace(guest, charges=_added(common, card.charges))
+            yield guest
+
+
+def _added(common: Charges, own: Charges) -> Charges:
+    return Charges(
+        factors={**common.factors, **own.factors},
+        server_tools={**common.server_tools, **own.server_tools},
+        free=common.free or own.free,
+    )

@@ -1,0 +1,198 @@
+"""What an exchange costs, from its usage and the provider's list prices.
+
+The law of this module: unknown is None and never 0. A counter that is missing, a price
+that nobody has stated for tokens that were used, a service tier without a factor: each
+makes the whole cost unknown. Prices are decimals, so sums are made of whole numbers of
+1e-12 USD and become a float once, at the end.
+
+Only list prices are known here: free allowances and discounts are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from vai.policy.catalogue import Catalogue
+from vai.types.catalogue import ModelCard, Price
+from vai.types.message import Usage
+
+__all__ = ["Coster", "Pricing", "Rates", "cost", "cost_text", "price_on", "rates_on"]
+
+Coster = Callable[[Usage], "float | None"]
+"""USD of a usage, None where it is not known."""
+
+_PICO: Final = 10**12
+_RATE: Final = 10**6
+"""USD per million tokens -> 1e-12 USD per token."""
+_MOST: Final = 2**53
+"""Counters beyond this are no counts; what an upstream says is not to be trusted that far."""
+
+# What providers call the price that is on the list.
+_LISTED: Final = frozenset({"standard", "default", "auto", "on_demand", "standard_only"})
+_ANYWHERE: Final = frozenset({"global", "not_available"})
+
+
+class _Step(msgspec.Struct, frozen=True, gc=False):
+    """Rates in 1e-12 USD per token, for prompts longer than `over`."""
+
+    over: int
+    input: int | None
+    output: int | None
+    cache_read: int | None
+    cache_write: int | None
+    cache_write_1h: int | None
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """A model's prices of one day. `steps` are the highest threshold first.
+
+    `factors` are thousandths; `tools` are 1e-12 USD per use.
+    """
+
+    steps: tuple[_Step, ...]
+    factors: Mapping[str, int]
+    tools: Mapping[str, int]
+
+
+def price_on(card: ModelCard, day: date) -> Price | None:
+    """The price of ordinary prompts on that day, None where it is not known."""
+    return next((p for p in card.prices if not p.over_input_tokens and p.holds(day)), None)
+
+
+def rates_on(card: ModelCard, day: date) -> Rates | None:
+    """The rates of that day, None where there is no price."""
+    if price_on(card, day) is None:
+        return None
+    held = [price for price in card.prices if price.holds(day)]
+    held.sort(key=lambda price: -price.over_input_tokens)
+    return Rates(
+        tuple(
+            _Step(
+                price.over_input_tokens,
+                _rate(price.input),
+                _rate(price.output),
+                _rate(price.cache_read),
+                _rate(price.cache_write),
+                _rate(price.cache_write_1h),
+            )
+            for price in held
+        ),
+        {name: int(Decimal(text) * 1000) for name, text in card.charges.factors.items()},
+        {
+            # USD per thousand uses
+            name: int(Decimal(text) * _PICO / 1000)
+            for name, text in card.charges.server_tools.items()
+        },
+    )
+
+
+def _rate(text: str | None) -> int | None:
+    return None if text is None else int(Decimal(text) * _RATE)
+
+
+def cost(rates: Rates | None, usage: Usage) -> float | None:
+    """USD of `usage`, None where something about it is not known.
+
+    The counters of `usage` are disjoint. A cache counter that is None is no gap: what it
+    would count is then part of `input_tokens`.
+    """
+    fresh, made = usage.input_tokens, usage.output_tokens
+    if rates is None or fresh is None or made is None:
+        return None
+    read = usage.cache_read_input_tokens or 0
+    written = usage.cache_creation_input_tokens or 0
+    prompt = fresh + read + written
+    if min(fresh, made, read, written) < 0 or prompt + made > _MOST:
+        return None
+    step = rates.steps[-1]  # that of a prompt of any length
+    for dearer in rates.steps:
+        if prompt > dearer.over:
+            step = dearer
+            break
+    extra = usage.extra
+    long_lived = _long_lived(extra, written) if written else 0
+    total = 0
+    for tokens, rate in (
+        (fresh, step.input),
+        (made, step.output),
+        (read, step.cache_read),
+        (written - long_lived, step.cache_write),
+        (long_lived, step.cache_write_1h),
+    ):
+        if tokens:
+            if rate is None:
+                return None
+            total += tokens * rate
+    return _charged(rates, extra, total) if extra else total / _PICO
+
+
+def _long_lived(extra: Mapping[str, Any], written: int) -> int:
+    """How many of the tokens that were `written` to the cache stay there for an hour."""
+    parts = extra.get("cache_creation")
+    found = parts.get("ephemeral_1h_input_tokens") if isinstance(parts, dict) else None
+    return min(max(found, 0), written) if type(found) is int else 0
+
+
+def _charged(rates: Rates, extra: Mapping[str, Any], total: int) -> float | None:
+    """`total`, in 1e-12 USD, with the factors of the request, and its server tools; in USD."""
+    scale = _PICO
+    for name, listed in (
+        ("service_tier", _LISTED),
+        ("speed", _LISTED),
+        ("inference_geo", _ANYWHERE),
+    ):
+        said = extra.get(name)
+        if said is None:
+            continue
+        if not isinstance(said, str):
+            return None
+        if said in listed:
+            continue
+        factor = rates.factors.get(said)
+        if factor is None:
+            return None
+        total *= factor
+        scale *= 1000
+    used = extra.get("server_tool_use")
+    if isinstance(used, dict):
+        for name, count in used.items():
+            if type(count) is not int or count == 0:
+                continue
+            price = rates.tools.get(name.removesuffix("_requests"))
+            if price is None or not 0 < count < _MOST:
+                return None
+            total += count * price * (scale // _PICO)
+    return total / scale
+
+
+def cost_text(usd: float) -> str:
+    """A cost as plain decimal digits, for a header."""
+    text = f"{usd:.12f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+class Pricing:
+    """The rates of a catalogue's models, worked out once a day and model."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._day = date.min
+        self._rates: dict[tuple[str, str], Rates | None] = {}
+
+    def rates(self, provider: str, model: str, day: date) -> Rates | None:
+        """The rates of `model` on `day`, None where they are not known."""
+        card = self._catalogue.find(provider, model)
+        if card is None:
+            return None
+        if day != self._day:
+            self._day, self._rates = day, {}
+        # By the card, of which there are as many as there are; callers choose the names.
+        key = (card.provider, card.id)
+        if key not in self._rates:
+            self._rates[key] = rates_on(card, day)
+        return self._rates[key]

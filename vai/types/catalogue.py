@@ -1,0 +1,184 @@
+"""What is known of a model: its limits, what it can do, what it costs.
+
+The law of this module: a fact that nobody has stated is None, never a guess. Prices are
+US dollars per million tokens as decimal text, because a binary float is none of them.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+import msgspec
+
+__all__ = [
+    "Cache",
+    "CatalogueFile",
+    "Charges",
+    "Effort",
+    "Features",
+    "MaxOutput",
+    "Modality",
+    "ModelCard",
+    "Price",
+    "Provenance",
+    "Reasoning",
+]
+
+Modality = Literal["text", "image", "document", "audio", "video"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+# Six decimals make every rate a whole number of billionths of a thousandth of a dollar (1e-12)
+# per token, so that sums are exact; see vai.policy.cost.
+Money = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?$")]
+Factor = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3})?$")]
+Tokens = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class _Fact(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A table of facts; a misspelt one is refused."""
+
+
+class MaxOutput(_Fact, frozen=True, kw_only=True):
+    """Tokens of one answer at most: streamed, as one JSON body, and with all continuations.
+
+    `whole` and `continued` are None where they are not known to differ from `stream`.
+    """
+
+    stream: Tokens | None = None
+    whole: Tokens | None = None
+    continued: Tokens | None = None
+
+    def of(self, *, streamed: bool) -> int | None:
+        """The limit of one request, None where it is not known."""
+        if self.continued is not None:
+            return self.continued
+        return self.stream if streamed or self.whole is None else self.whole
+
+
+class Reasoning(_Fact, frozen=True, kw_only=True):
+    """How the model thinks. No `types` at all: it does not.
+
+    `types` are those of the `thinking` field that the model takes as they are, `efforts` the
+    words it knows, `default` what it does when it is not told (an effort, ``on`` or ``off``).
+    """
+
+    types: tuple[Literal["adaptive", "enabled", "disabled", "level"], ...] | None = None
+    efforts: tuple[Effort, ...] | None = None
+    default: Literal["on", "off", "low", "medium", "high"] | None = None
+    always_on: bool | None = None
+
+
+class Cache(_Fact, frozen=True, kw_only=True):
+    """The provider's prompt cache: the shortest prefix, breakpoints, lifetimes."""
+
+    min_tokens: Tokens | None = None
+    explicit: bool | None = None
+    ttls: tuple[str, ...] | None = None
+
+
+class Features(_Fact, frozen=True, kw_only=True):
+    """What the model can do.
+
+    `sampling`: temperature and top_p are accepted while it thinks. `forced_tool`: a tool can
+    be demanded. `prefill`: the last message may be the assistant's.
+    """
+
+    tools: bool | None = None
+    parallel_tools: bool | None = None
+    strict: bool | None = None
+    json_schema: bool | None = None
+    forced_tool: bool | None = None
+    prefill: bool | None = None
+    sampling: bool | None = None
+    stop: bool | None = None
+    citations: bool | None = None
+    thinking: Reasoning = Reasoning()
+    cache: Cache = Cache()
+    native_tools: tuple[str, ...] | None = None
+
+
+class Price(_Fact, frozen=True, kw_only=True, rename={"since": "from"}):
+    """USD per million tokens from one day to another (UTC, both included).
+
+    With `over_input_tokens` it is the price of every token of a request whose prompt, cached
+    parts included, is longer than that. `cache_write` is for the provider's shortest
+    lifetime (Anthropic: 5 minutes).
+    """
+
+    since: date | None = None
+    until: date | None = None
+    over_input_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    input: Money | None = None
+    output: Money | None = None
+    cache_read: Money | None = None
+    cache_write: Money | None = None
+    cache_write_1h: Money | None = None
+
+    def holds(self, day: date) -> bool:
+        """Whether this is a price of that day."""
+        return (self.since is None or self.since <= day) and (
+            self.until is None or day <= self.until
+        )
+
+
+class Charges(_Fact, frozen=True, kw_only=True):
+    """What changes a price, and what is paid beside tokens.
+
+    `factors`: service tier, speed or region -> what all token prices are multiplied by.
+    `server_tools`: USD per thousand uses. `free`: nothing is charged, a quota limits the use.
+    """
+
+    factors: dict[str, Factor] = {}
+    server_tools: dict[str, Money] = {}
+    free: bool = False
+
+
+class Provenance(_Fact, frozen=True, kw_only=True):
+    """Where facts come from. `about` lists them; None: all that nobody else is named for."""
+
+    source: Name
+    retrieved: date
+    url: str | None = None
+    about: tuple[str, ...] | None = None
+
+
+class ModelCard(_Fact, frozen=True, kw_only=True):
+    """One model at one provider. `also`: providers that serve it under the same facts.
+
+    `context_window` is tokens. `charges` are added to those of the provider.
+    """
+
+    provider: Name
+    id: Name
+    name: Name | None = None
+    also: tuple[Name, ...] = ()
+    aliases: tuple[Name, ...] = ()
+    family: str | None = None
+    context_window: Tokens | None = None
+    max_output: MaxOutput = MaxOutput()
+    input: tuple[Modality, ...] | None = None
+    output: tuple[Modality, ...] | None = None
+    features: Features = Features()
+    prices: tuple[Price, ...] = ()
+    charges: Charges = Charges()
+    released: date | None = None
+    deprecated_at: date | None = None
+    retires_at: date | None = None
+    provenance: tuple[Provenance, ...] = ()
+
+    @property
+    def full_id(self) -> str:
+        """``provider/id``, the name a request is made with."""
+        return f"{self.provider}/{self.id}"
+
+
+class CatalogueFile(_Fact, frozen=True, kw_only=True, rename={"schema_": "$schema"}):
+    """The data file: `charges` by provider, and the models."""
+
+    schema_: str | None = None
+    charges: dict[str, Charges] = {}
+    models: tuple[ModelCard, ...]
