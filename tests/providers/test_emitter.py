@@ -282,3 +282,41 @@ def test_nothing_after_the_end():
     assert emitter.fault is None
     emitter.report(Usage(output_tokens=5))
     assert emitter.usage.output_tokens == 5
+
+
+def test_two_texts_are_two_blocks_also_behind_a_call():
+    emitter = make()
+    emitter.end_text()
+    emitter.text("a")
+    emitter.end_text()
+    emitter.end_text()
+    emitter.text("b")
+    emitter.tool_open(0, "c", "f")
+    emitter.text("d")
+    emitter.end_text()
+    emitter.text("e")
+    emitter.tool_args(0, "{}")
+    emitter.finish("tool_use")
+    emitter.eof()
+    events = emitter.take()
+    check_events(events)
+    found = [getattr(block, "text", None) for block in accumulate(events).content]
+    assert found == ["a", "b", None, "d", "e"]
+
+
+def test_the_input_of_a_providers_own_call_comes_in_a_delta():
+    emitter = make()
+    emitter.block(ServerToolUseBlock(id="s", name="web_search", input={"query": "x"}))
+    emitter.block(ServerToolUseBlock(id="t", name="web_search", input={}))
+    emitter.finish("end_turn")
+    emitter.eof()
+    events = emitter.take()
+    start = check_events(events)[1]
+    assert start["content_block"]["input"] == {}
+    assert [block.input for block in accumulate(events).content] == [{"query": "x"}, {}]
+
+
+def test_the_first_event_has_the_metadata():
+    emitter = make()
+    emitter.begin("m", {"p": {"response_id": "r"}})
+    assert emitter.take()[0].message.metadata == {"p": {"response_id": "r"}}

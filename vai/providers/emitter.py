@@ -17,12 +17,15 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
+import msgspec
+
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.toolcall import ToolCall
 from vai.types.blocks import (
     AudioBlock,
     Block,
     RedactedThinkingBlock,
+    ServerToolUseBlock,
     Source,
     TextBlock,
     ThinkingBlock,
@@ -107,7 +110,7 @@ class Emitter:
         out, self._out = self._out, []
         return out
 
-    def begin(self, model: str | None = None) -> None:
+    def begin(self, model: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """The answer has begun; `model` is what the upstream calls it."""
         if self._started or self.done or self.fault:
             return
@@ -122,6 +125,7 @@ class Emitter:
             content=[],
             stop_reason=None,
             usage=known,
+            metadata=metadata,
         )
         self._out.append(MessageStart(message=shell))
 
@@ -131,6 +135,10 @@ class Emitter:
             self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
         elif text and not self._deferred("text", text):
             self._put_text(text)
+
+    def end_text(self) -> None:
+        """The text so far is complete; more text is a block of its own."""
+        self._say("end", "")
 
     def thinking(self, text: str) -> None:
         """More of the reasoning."""
@@ -259,6 +267,9 @@ class Emitter:
             self._put_audio(*value)
         elif kind == "citation":
             self._put_citation(value)
+        elif kind == "end":
+            if self._open == _TEXT:
+                self._close()
         else:
             self._put_block(value)
 
@@ -302,7 +313,14 @@ class Emitter:
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _put_block(self, block: Block) -> None:
-        self._start(_CLOSED, block)
+        if isinstance(block, ServerToolUseBlock):
+            # Clients read the input of any call from its deltas, also of one that came whole.
+            self._start(_CLOSED, msgspec.structs.replace(block, input={}))
+            if block.input:
+                delta = InputJsonDelta(partial_json=msgspec.json.encode(block.input).decode())
+                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+        else:
+            self._start(_CLOSED, block)
         self._out.append(ContentBlockStop(index=self._index))
 
     def _start(self, kind: int, block: Block) -> None:
