@@ -17,6 +17,7 @@ from sanic import Sanic
 from vai.config import ConfigError, Settings, load
 from vai.gateway import cors, drain, failures, manager, repairs, simulation, workers
 from vai.gateway.inflight import InFlight
+from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.service import Service
@@ -112,6 +113,9 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
     for path in ("/v1/messages", "/messages"):
         name = "messages" + path.replace("/", "_")
         app.add_route(create_message, path, methods=["POST"], name=name)
+        app.add_route(
+            count_tokens, f"{path}/count_tokens", methods=["POST"], name=f"{name}_count_tokens"
+        )
 
 
 def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -> None:

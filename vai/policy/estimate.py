@@ -1,17 +1,111 @@
 """Tokens nobody has counted yet.
 
-Used for reservations before an answer and for exchanges whose usage never came. About
-four bytes of text are a token in the languages and tokenizers in use; an estimate is
-always marked as one.
+Two estimates, and an estimate is always marked as one. `input_tokens` is a division: it
+serves every request (reservations, `message_start`, exchanges whose usage never came).
+`request_tokens` reads the whole request: it stands in for a provider that has no counter.
+
+Measured with the vocabularies o200k (gpt-4o and later, gpt-oss) and Claude 2's, the last
+public one, on 40 corpora of up to 60 kB (prose in 30 languages, code, JSON, HTML, tables):
+
+- bytes per token of o200k: English 4.7, Python 4.2, Markdown 4.1, JavaScript 3.3, JSON 3.0,
+  German 4.3, Russian 6.6, Chinese 3.4; so four is the middle of what is sent;
+- `text_tokens` against o200k, in pieces of 1,500 characters: half are within 6 %, nine in
+  ten within 14 %. Against Claude 2's it is 1 % (English) to 18 % (C headers) too low, and
+  down to a fifth in scripts that vocabulary has few words of (Tamil, Bengali, Thai).
+
+What surrounds the text (roles, calls, media) follows published rules and was not measured.
 """
 
 from __future__ import annotations
 
-__all__ = ["BYTES_PER_TOKEN", "FRAME_OVERHEAD", "input_tokens", "output_tokens"]
+import binascii
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+from vai.codec.pictures import HEAD, picture_size
+from vai.types.base import to_wire
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    DocumentBlock,
+    ImageBlock,
+    RedactedThinkingBlock,
+    Source,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    VideoBlock,
+)
+from vai.types.provider import Kind
+from vai.types.request import MessageRequest
+
+__all__ = [
+    "BYTES_PER_TOKEN",
+    "FRAME_OVERHEAD",
+    "input_tokens",
+    "output_tokens",
+    "request_tokens",
+    "text_tokens",
+]
 
 BYTES_PER_TOKEN = 4
 FRAME_OVERHEAD = 110
 """Bytes of an SSE frame of the Messages API that are not the model's text."""
+
+_WEIGHTS: Final[tuple[tuple[float, range | bytes], ...]] = (
+    (0.207, range(0x61, 0x7B)),  # a to z
+    (0.251, range(0x41, 0x5B)),  # A to Z
+    (0.727, range(0x30, 0x3A)),  # digits
+    (0.106, b" \t\r"),
+    (0.437, b"\n"),
+    (1.359, range(0xC2, 0xCC)),  # accented Latin
+    (0.412, range(0xCC, 0xD0)),  # Greek
+    (0.320, range(0xD0, 0xD6)),  # Cyrillic
+    (0.448, range(0xD6, 0xD8)),  # Hebrew
+    (0.345, range(0xD8, 0xE0)),  # Arabic
+    (0.409, range(0xE0, 0xE1)),  # Indic, Thai
+    (0.357, range(0xE1, 0xE2)),  # Georgian, Vietnamese
+    (2.181, range(0xE2, 0xE3)),  # typographic signs
+    (0.692, range(0xE3, 0xE4)),  # kana
+    (0.929, range(0xE4, 0xEA)),  # Han
+    (0.751, range(0xEA, 0xF0)),  # Hangul
+    (2.000, range(0xF0, 0xF5)),  # emoji; too few in the corpora, so not fitted
+)
+"""Tokens per character of a script, told by the first byte of the character in UTF-8: least
+squares of the relative error. What is in no row is ASCII punctuation."""
+_PUNCTUATION: Final = 0.617
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))
+_CODES: Final = bytes.maketrans(
+    bytes(byte for _, group in _WEIGHTS for byte in group),
+    bytes(code for code, (_, group) in enumerate(_WEIGHTS, 1) for _ in group),
+)
+_PER_CODE: Final = tuple((bytes([code]), weight) for code, (weight, _) in enumerate(_WEIGHTS, 1))
+
+_SCALE: Final[dict[Kind, float]] = {"anthropic": 1.15}
+"""Of text, against o200k. Claude's newer vocabularies are not public; its last public one has
+1.01 (English), 1.07 (Python), 1.08 (JSON) and 1.27 (German) times as many."""
+_PER_REQUEST: Final = 3
+_PER_MESSAGE: Final = 4
+"""Marks of role and end: three or four in the published chat templates."""
+_PER_CALL: Final = 8
+_PER_TOOL: Final = 12
+_TOOLS_PREAMBLE: Final[dict[Kind, int]] = {"anthropic": 346}
+"""Anthropic's documented system prompt for tools."""
+
+_UNKNOWN_SIZE: Final = (1024, 1024)
+"""A picture behind a link, or one that does not say."""
+_PAGE: Final = 2000
+"""Tokens of a page of a PDF: Anthropic documents 1,500 to 3,000 of text."""
+_BYTES_PER_PAGE: Final = 50_000
+_UNSEEN_PAGES: Final = 3
+"""Pages of a document behind a link."""
+_PAGES: Final = re.compile(rb"/Type\s*/Page\b")
+_SOUND: Final = 640
+"""Bytes of sound per token: 128 kbit/s at 25 tokens a second."""
+_FILM: Final = 1000
 
 
 def input_tokens(body_bytes: int) -> int:
@@ -22,3 +116,111 @@ def input_tokens(body_bytes: int) -> int:
 def output_tokens(forwarded_bytes: int, frames: int) -> int:
     """Tokens of what was streamed to the caller, given its bytes and its frames."""
     return max(frames, (forwarded_bytes - frames * FRAME_OVERHEAD) // BYTES_PER_TOKEN)
+
+
+def request_tokens(ask: MessageRequest, kind: Kind) -> int:
+    """Input tokens of a request to a provider of this kind. Linear in the request's length."""
+    said: list[str] = []  # all text is counted together: many short strings are dear
+    other = _PER_REQUEST + _PER_MESSAGE * len(ask.messages)
+    if isinstance(ask.system, str):
+        said.append(ask.system)
+    elif ask.system:
+        other += sum(_block(block, kind, said) for block in ask.system)
+    for message in ask.messages:
+        other += sum(_block(block, kind, said) for block in message.blocks)
+    if ask.tools:
+        other += _TOOLS_PREAMBLE.get(kind, 0) + _PER_TOOL * len(ask.tools)
+        for tool in ask.tools:
+            said += (tool.name or "", tool.description or "", _json(tool.input_schema or {}))
+    if ask.output_format is not None:
+        said.append(_json(ask.output_format.schema))
+    return max(1, other + round(_SCALE.get(kind, 1.0) * _weigh("".join(said))))
+
+
+def text_tokens(text: str) -> int:
+    """Tokens of a text."""
+    return round(_weigh(text))
+
+
+def _weigh(text: str) -> float:
+    starts = text.encode("utf-8", "replace").translate(None, _CONTINUATION)
+    codes = starts.translate(_CODES)
+    total, plain = 0.0, len(codes)
+    for code, weight in _PER_CODE:
+        number = codes.count(code)
+        total += weight * number
+        plain -= number
+    return total + _PUNCTUATION * plain
+
+
+def _block(block: Block, kind: Kind, said: list[str]) -> int:
+    """Tokens of a block beyond its text, which is put to `said`."""
+    if type(block) is TextBlock:
+        said.append(block.text)
+        return 0
+    if type(block) is ThinkingBlock:
+        said.append(block.thinking)
+        return 0
+    if type(block) is RedactedThinkingBlock:
+        return 0
+    if type(block) is ToolResultBlock:
+        return _PER_CALL + sum(_block(inner, kind, said) for inner in block.blocks)
+    if type(block) is ImageBlock:
+        return _picture(block.source, kind)
+    if type(block) is DocumentBlock:
+        said += (block.title or "", block.context or "")
+        return _document(block.source, said)
+    if type(block) is AudioBlock:
+        return 1 + _bytes_of(block.source) // _SOUND
+    if type(block) is VideoBlock:
+        return 1 + _bytes_of(block.source) // _FILM
+    said.append(_json(to_wire(block)))
+    return _PER_CALL
+
+
+def _picture(source: Source, kind: Kind) -> int:
+    """By the makers' published rules."""
+    width, height = picture_size(_decoded(source, HEAD)) or _UNKNOWN_SIZE
+    if kind == "anthropic":
+        scale = min(1.0, 1568 / max(width, height))
+        return min(1600, math.ceil(width * height * scale * scale / 750))
+    if kind in ("gemini", "code-assist"):
+        small = max(width, height) <= 384
+        return 258 if small else 258 * math.ceil(width / 768) * math.ceil(height / 768)
+    scale = min(1.0, 2048 / max(width, height))
+    scale *= min(1.0, 768 / (min(width, height) * scale))
+    return 85 + 170 * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
+
+
+def _document(source: Source, said: list[str]) -> int:
+    if source.type == "text":
+        said.append(source.data or "")
+        return 0
+    if source.type == "content":
+        said.append(_json(source.content))
+        return 0
+    data = _decoded(source)
+    if not data:
+        return _UNSEEN_PAGES * _PAGE
+    # Pages inside of compressed object streams cannot be seen; then their weight tells.
+    pages = len(_PAGES.findall(data)) or math.ceil(len(data) / _BYTES_PER_PAGE)
+    return pages * _PAGE
+
+
+def _bytes_of(source: Source) -> int:
+    return len(source.data or "") * 3 // 4
+
+
+def _decoded(source: Source, limit: int | None = None) -> bytes:
+    """The medium's bytes, `limit` of them at least; none where they are not in the request."""
+    if source.type != "base64" or not source.data:
+        return b""
+    text = source.data if limit is None else source.data[: (limit // 3 + 1) * 4]
+    try:
+        return binascii.a2b_base64(text)
+    except ValueError:  # not base64: the provider will say so
+        return b""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

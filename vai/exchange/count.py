@@ -1,0 +1,73 @@
+"""Asking a provider to count: one small question, one small answer.
+
+The law of this module: counting is a convenience, so nothing waits long for it. Whatever an
+estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
+is no answer; what the caller must know (a bad request, a bad key, a limit) is one. The
+connection is given back or dropped on every way out, a cancellation among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from vai.errors import UpstreamFault
+from vai.exchange.ports import Clock, Timers, Upstream, UpstreamReply
+from vai.types.provider import WireRequest
+
+__all__ = ["MAX_ANSWER", "PATIENCE", "Told", "ask"]
+
+PATIENCE: Final = 10.0
+"""Seconds for the whole question. A context meter that comes later is of no use."""
+MAX_ANSWER: Final = 1 << 20
+"""Bytes of an answer that are read. A count has some fifty, an error seldom a thousand."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the provider answered. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def ask(
+    wire: WireRequest, upstream: Upstream, *, timers: Timers, clock: Clock
+) -> Told | None:
+    """The provider's answer; None where an estimate has to stand in for it.
+
+    Raises:
+        InvalidRequest: a header of the caller's cannot be forwarded.
+    """
+    now = clock()
+    until = now + min(PATIENCE, timers.total)
+    try:
+        reply = await upstream.send(
+            wire, connect_until=min(now + timers.connect, until), headers_until=until
+        )
+        told = await _read(reply, until)
+    except UpstreamFault:
+        return None
+    return None if told is None or _is_absent(told.status) else told
+
+
+async def _read(reply: UpstreamReply, until: float) -> Told | None:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        while piece := await reply.read(until):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER:
+                return None
+        return Told(reply.status, reply.headers, b"".join(pieces))
+    finally:
+        reply.close()  # read to its end it may be kept, else it is dropped
+
+
+def _is_absent(status: int) -> bool:
+    """Whether the status says that there is no counter here, or none that works now."""
+    # A redirect is never followed: it would carry a key where the settings did not say.
+    return status in (404, 405) or status >= 500 or 300 <= status < 400

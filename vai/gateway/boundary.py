@@ -1,0 +1,43 @@
+"""Where a handler's failures end: each becomes one answer, and each request one log line.
+
+The law of this module: nothing passes but a cancellation, which Sanic has to see. A defect
+costs this request and leaves a trace without its payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from vai.errors import InternalError, VaiError
+from vai.gateway.answers import failure
+from vai.gateway.call import Call
+from vai.gateway.service import Service
+from vai.io.clock import monotonic
+from vai.io.log import log
+
+__all__ = ["Handler", "answered"]
+
+Handler = Callable[[Service, Call, Request], Awaitable[HTTPResponse]]
+
+
+async def answered(request: Request, handler: Handler) -> HTTPResponse:
+    """The answer of `handler`, or that of its failure."""
+    service: Service = request.app.ctx.service
+    call = Call(request)
+    began = monotonic()
+    try:
+        return await handler(service, call, request)
+    except VaiError as error:
+        return failure(error, call)
+    except asyncio.CancelledError:
+        call.status = 499
+        raise
+    except Exception as error:  # noqa: BLE001  the boundary of one request
+        log.opt(exception=error).error("request {} failed", call.request_id)
+        return failure(InternalError(), call)
+    finally:
+        service.requests.write(call.log_line(monotonic() - began))

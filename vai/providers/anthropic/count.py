@@ -1,0 +1,61 @@
+"""Counting with Anthropic: the request itself, to another path.
+
+The law of this module: the counter takes what weighs and refuses the rest. What it refuses
+is named here; a member that nobody knows yet is sent on, because headers may belong to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from vai.types.provider import WireRequest
+
+__all__ = ["count_target", "is_counted", "to_count"]
+
+_REFUSED: Final = frozenset(
+    {
+        "container",
+        "diagnostics",
+        "fallback_credit_token",
+        "fallbacks",
+        "inference_geo",
+        "max_tokens",
+        "metadata",
+        "service_tier",
+        "stop_sequences",
+        "stream",
+        "temperature",
+        "thread",
+        "top_k",
+        "top_p",
+    }
+)
+"""Members of a Messages request that have no place in a request to count."""
+
+
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def is_counted(members: Iterable[str]) -> bool:
+    """Whether a body of these members can be sent to the counter as it is."""
+    return _REFUSED.isdisjoint(members)
+
+
+def count_target(path: str) -> str:
+    """The counter's path, given that of the messages."""
+    return f"{path}/count_tokens"
+
+
+def to_count(wire: WireRequest) -> WireRequest:
+    """The question to the counter, given the request for a message."""
+    body: dict[str, Any] = _members(wire.body)
+    kept = {name: value for name, value in body.items() if name not in _REFUSED}
+    return msgspec.structs.replace(
+        wire,
+        target=count_target(wire.target),
+        body=msgspec.json.encode(kept),
+        streams=False,
+    )

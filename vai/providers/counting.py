@@ -1,0 +1,82 @@
+"""Which provider can count a request's tokens, and what it is asked.
+
+The law of this module: only a provider's own counter counts exactly. A server that merely
+speaks a provider's language is not asked for what that language does not promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from vai.errors import UpstreamBroken
+from vai.providers.anthropic.count import to_count as ask_anthropic
+from vai.providers.gemini.count import to_count as ask_gemini
+from vai.providers.gemini.count import to_count_contents
+from vai.providers.registry import make_adapter
+from vai.types.provider import ProviderRow, WireRequest
+from vai.types.request import MessageRequest
+
+__all__ = ["Question", "question"]
+
+_NEVER_SHORT = 1 << 20
+"""Tokens to answer with, so that no budget of thinking is refused as too large for them. It
+is left out of every question."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A question to a provider's counter, and where its answer stands.
+
+    `whole` says that the counter is told all that weighs; else its answer is too low.
+    """
+
+    wire: WireRequest
+    member: str = "input_tokens"
+    whole: bool = True
+
+    def read(self, body: bytes) -> int:
+        """The count that an answer tells.
+
+        Raises:
+            UpstreamBroken: it tells none.
+        """
+        try:
+            value: Any = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            value = None
+        found = value.get(self.member) if isinstance(value, dict) else None
+        if type(found) is not int or found < 0:
+            raise UpstreamBroken("The provider's answer is no count of tokens")
+        return found
+
+
+def question(
+    row: ProviderRow, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
+) -> Question | None:
+    """What to ask the provider of `row`; None where it has no counter.
+
+    Args:
+        headers: the caller's ``anthropic-version`` and ``anthropic-beta``.
+
+    Raises:
+        InvalidRequest: the request cannot be said to this provider.
+    """
+    counter = _counter(row)
+    if counter is None:
+        return None
+    ask = msgspec.structs.replace(ask, stream=False, max_tokens=_NEVER_SHORT)
+    wire = make_adapter(counter, exchange_id, headers=headers).request(ask)
+    if counter.kind == "anthropic":
+        return Question(ask_anthropic(wire))
+    if counter.kind == "gemini":
+        return Question(ask_gemini(wire, ask.model), "totalTokens")
+    return Question(to_count_contents(wire, ask.model), "totalTokens", whole=not ask.tools)
+
+
+def _counter(row: ProviderRow) -> ProviderRow | None:
+    """The row to ask: OpenAI counts for Chat Completions in the words of Responses."""
+    if row.kind in ("anthropic", "gemini", "code-assist"):
+        return row
+    return None
