@@ -88,7 +88,10 @@ def test_vais_own_members_are_translated():
         max_tokens=4000,
     )
     assert body["output_config"] == {
-        "format": {"type": "json_schema", "schema": {"type": "object"}}
+        "format": {
+            "type": "json_schema",
+            "schema": {"type": "object", "additionalProperties": False},
+        }
     }
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 2000}
     assert body["metadata"] == {"user_id": "u"}

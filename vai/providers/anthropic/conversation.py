@@ -1,9 +1,9 @@
 """The conversation -> Anthropic's messages.
 
-Nearly everything passes as it is, unknown members included. What changes: reasoning
-that another provider made is left out, what the API is known to refuse in histories of
-other providers (empty texts, empty messages, odd tool ids) is put right, and VAI's own
-blocks are refused by name.
+Nearly everything passes as it is, unknown members included. What changes: reasoning,
+tool runs and sources that another provider made are left out, what the API is known to
+refuse in histories of other providers (empty texts, empty messages, odd tool ids) is put
+right, and of VAI's own blocks the words are sent, or they are refused by name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from vai.types.blocks import (
     AudioBlock,
     Block,
     DocumentBlock,
+    ImageBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
@@ -47,7 +48,7 @@ def messages(request: MessageRequest, traits: Traits, findings: Findings) -> lis
         if isinstance(turn.content, str):
             content = _texts(turn.content)
         else:
-            content = blocks(turn.content, f"{at}.content", findings)
+            content = blocks(turn.content, f"{at}.content", findings, turn.role)
         if turn.role == "system" and not traits.system_turns:
             folded += [_as_user(block) for block in content]
             continue
@@ -66,11 +67,11 @@ def messages(request: MessageRequest, traits: Traits, findings: Findings) -> lis
     return found
 
 
-def blocks(content: list[Block], at: str, findings: Findings) -> list[Wire]:
+def blocks(content: list[Block], at: str, findings: Findings, role: str = "user") -> list[Wire]:
     """Blocks in Anthropic's form, without those it would refuse for being empty."""
     found = []
     for index, block in enumerate(content):
-        wire = _block(block, f"{at}[{index}]", findings)
+        wire = _block(block, f"{at}[{index}]", findings, role)
         if wire is not None:
             found.append(wire)
     return found
@@ -97,18 +98,25 @@ def _is_own_thinking(block: Block) -> bool:
     )
 
 
-def _block(block: Block, at: str, findings: Findings) -> Wire | None:
+def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
     if isinstance(block, TextBlock) and not block.text:
         return None
     if isinstance(block, AudioBlock | VideoBlock):
-        kind = "audio" if isinstance(block, AudioBlock) else "video"
-        findings.refuse(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
+        return _words(block, at, findings)
+    if isinstance(block, ImageBlock) and role == "assistant":
+        what = "an image cannot be sent to Anthropic as the assistant's"
+        findings.refuse(at, what, "unsupported_content_block")
         return None
     if isinstance(block, ThinkingBlock | RedactedThinkingBlock) and not _is_own_thinking(block):
         findings.drop("messages[*].content[*].thinking")
         return None
     wire: Wire = to_wire(block)
-    if isinstance(block, ThinkingBlock):
+    if _is_foreign_run(wire):
+        findings.drop(f"messages[*].content[*].{wire['type']}")
+        return None
+    if isinstance(block, TextBlock) and block.citations:
+        _cite(wire, block.citations, findings)
+    elif isinstance(block, ThinkingBlock):
         wire.pop("summary", None)
     elif isinstance(block, DocumentBlock):
         name = wire.pop("filename", None)
@@ -121,6 +129,42 @@ def _block(block: Block, at: str, findings: Findings) -> Wire | None:
         if isinstance(block.content, list):
             wire["content"] = blocks(block.content, f"{at}.content", findings)
     return wire
+
+
+def _words(block: AudioBlock | VideoBlock, at: str, findings: Findings) -> Wire | None:
+    """What was spoken, where it is known: text is all that can be sent of it."""
+    if isinstance(block, AudioBlock) and block.transcript:
+        findings.drop("messages[*].content[*].audio")
+        return {"type": "text", "text": block.transcript}
+    kind = "audio" if isinstance(block, AudioBlock) else "video"
+    findings.refuse(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
+    return None
+
+
+def _is_foreign_run(wire: Wire) -> bool:
+    """Whether it is a trace of a tool that another provider ran: Anthropic's ids tell."""
+    kind = str(wire.get("type"))
+    if kind == "server_tool_use":
+        name = "id"
+    elif kind.endswith("_tool_result") and kind != "mcp_tool_result":
+        name = "tool_use_id"
+    else:
+        return False
+    return not str(wire.get(name)).startswith("srvtoolu_")
+
+
+def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Findings) -> None:
+    """Keep the sources that Anthropic can read: it seals those it has searched for."""
+    own = [
+        citation
+        for citation in citations
+        if citation.get("type") != "web_search_result_location" or citation.get("encrypted_index")
+    ]
+    if len(own) < len(citations):
+        findings.drop("messages[*].content[*].citations")
+        wire["citations"] = own
+        if not own:
+            del wire["citations"]
 
 
 def _check_end(found: list[Wire], traits: Traits, findings: Findings) -> None:

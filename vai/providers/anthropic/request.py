@@ -18,8 +18,11 @@ from vai.providers.anthropic.conversation import (
     messages,
 )
 from vai.providers.anthropic.models import Traits, traits
+from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
+from vai.providers.effort import effort_for
 from vai.providers.findings import Findings
+from vai.providers.output import check_output
 from vai.types.base import to_wire
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
@@ -29,6 +32,12 @@ __all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate"]
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent where the caller named no limit: the API requires one."""
 DEFAULT_VERSION: Final = "2023-06-01"
+MIN_BUDGET: Final = 1024
+"""Tokens that thinking must at least be given."""
+_BUDGETS: Final = {"low": 2047, "medium": 8191, "high": 24575, "xhigh": 65535, "max": 65535}
+"""Effort -> the largest budget that it stands for; the inverse of `effort_for`."""
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_TIERS: Final = ("auto", "standard_only")
 
 _OWN: Final = ("extensions", "output", "voice")
 """Members that only VAI knows."""
@@ -73,20 +82,22 @@ def translate(
     _thinking(request, body, ways, findings)
     _output(request, body, findings)
     _sampling(body, ways, findings)
-    if isinstance(body.get("metadata"), dict):
-        _metadata(body, findings)
+    _service(body, findings)
     findings.check()
-    sent = _headers(request, headers, betas)
+    sent = _headers(request, headers, betas, samples=any(name in body for name in _SAMPLING))
     wire = WireRequest("POST", row.path, sent, msgspec.json.encode(body), request.stream)
     return wire, findings.dropped
 
 
 def _headers(
-    request: MessageRequest, given: Mapping[str, str], betas: list[str]
+    request: MessageRequest, given: Mapping[str, str], betas: list[str], *, samples: bool
 ) -> tuple[tuple[str, str], ...]:
     asked = [beta.strip() for beta in given.get("anthropic-beta", "").split(",")]
     wanted = list(dict.fromkeys(beta for beta in asked + betas if beta))
     version = given.get("anthropic-version") or DEFAULT_VERSION
+    if samples:
+        # Newer versions of the API refuse sampling members, whatever the model.
+        version = DEFAULT_VERSION
     headers = [
         ("content-type", "application/json"),
         ("accept", "text/event-stream" if request.stream else "application/json"),
@@ -102,7 +113,7 @@ def _tools(
 ) -> list[str]:
     """Set the tools; gives the betas they need."""
     found = [
-        tool_to_wire(tool, f"tools[{index}]", findings)
+        tool_to_wire(tool, f"tools[{index}]", ways.tools, findings)
         for index, tool in enumerate(request.tools or ())
     ]
     if not found:
@@ -146,9 +157,16 @@ def _thinking(
     request: MessageRequest, body: dict[str, Any], ways: Traits, findings: Findings
 ) -> None:
     wire = body.get("thinking")
+    config = body.get("output_config") or {}
+    effort = config.get("effort")
+    if effort is not None and not ways.efforts:
+        body["output_config"] = {k: v for k, v in config.items() if k != "effort"}
+        findings.drop("output_config.effort")
     if not isinstance(wire, dict):
         body["max_tokens"] = _limit(request, 0)
         return
+    if wire.get("type") == "adaptive" and not ways.adapts:
+        wire = _budgeted(request, body, wire, str(effort or "medium"), findings)
     budget = wire.get("budget_tokens")
     if wire.get("type") == "disabled" and not ways.can_rest:
         findings.refuse("thinking", "this model always thinks; expected adaptive, or no thinking")
@@ -157,7 +175,7 @@ def _thinking(
         body["thinking"] = rest | {"type": "adaptive"}
         if isinstance(budget, int):
             config = dict(body.get("output_config") or {})
-            config.setdefault("effort", _effort(budget))
+            config.setdefault("effort", effort_for(budget))
             body["output_config"] = config
         budget = None
     elif wire.get("type") == "enabled" and _cannot_start(request):
@@ -165,6 +183,25 @@ def _thinking(
         findings.drop("thinking")
         budget = None
     body["max_tokens"] = _limit(request, budget if isinstance(budget, int) else 0)
+
+
+def _budgeted(
+    request: MessageRequest,
+    body: dict[str, Any],
+    wire: dict[str, Any],
+    effort: str,
+    findings: Findings,
+) -> dict[str, Any]:
+    """Adaptive thinking for a model that has to be told how much."""
+    budget = _BUDGETS.get(effort, _BUDGETS["medium"])
+    if request.max_tokens is not None:
+        budget = min(budget, request.max_tokens - 1)
+    if budget < MIN_BUDGET:
+        body.pop("thinking")
+        findings.drop("thinking")
+        return {}
+    body["thinking"] = {**wire, "type": "enabled", "budget_tokens": budget}
+    return dict(body["thinking"])
 
 
 def _cannot_start(request: MessageRequest) -> bool:
@@ -177,28 +214,20 @@ def _limit(request: MessageRequest, budget: int) -> int:
     return DEFAULT_MAX_TOKENS + budget if request.max_tokens is None else request.max_tokens
 
 
-def _effort(budget: int) -> str:
-    for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
-        if budget < limit:
-            return effort
-    return "max"
-
-
 def _output(request: MessageRequest, body: dict[str, Any], findings: Findings) -> None:
     form = request.output_format
     if form is not None:
         # The name is Chat Completions' and unknown here.
-        body["output_config"]["format"] = {"type": form.type, "schema": form.schema, **form.extra}
-    modalities = (request.output or {}).get("modalities")
-    if isinstance(modalities, list) and any(item not in ("text", "audio") for item in modalities):
-        findings.refuse(
-            "output.modalities", "Anthropic answers with text only", "unsupported_output_modality"
-        )
+        schema = subset(form.schema, "output_config.format.schema", findings)
+        body["output_config"]["format"] = {"type": form.type, "schema": schema, **form.extra}
+    if not body.get("output_config", True):
+        del body["output_config"]
+    check_output(request, findings, frozenset())
 
 
 def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
     thinks = isinstance(body.get("thinking"), dict) and body["thinking"].get("type") != "disabled"
-    for name in ("temperature", "top_p", "top_k"):
+    for name in _SAMPLING:
         value = body.get(name)
         if value is None:
             continue
@@ -212,7 +241,12 @@ def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
         findings.refuse("temperature", "expected a number from 0 to 1 for Anthropic")
 
 
-def _metadata(body: dict[str, Any], findings: Findings) -> None:
+def _service(body: dict[str, Any], findings: Findings) -> None:
+    if body.get("service_tier") not in (None, *_TIERS):
+        del body["service_tier"]
+        findings.drop("service_tier")
+    if not isinstance(body.get("metadata"), dict):
+        return
     for name in list(body["metadata"]):
         if name != "user_id":
             del body["metadata"][name]

@@ -4,41 +4,61 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from vai.providers.anthropic.schema import subset
+from vai.providers.clienttools import family
 from vai.providers.findings import Findings
 from vai.types.base import to_wire
 from vai.types.request import Tool
 
 __all__ = ["beta_of", "tool_to_wire"]
 
+_SEARCH: Final = ("max_uses", "allowed_domains", "blocked_domains", "user_location")
+_FETCH: Final = (
+    *("max_uses", "allowed_domains", "blocked_domains"),
+    *("citations", "max_content_tokens", "url_sources", "use_cache"),
+)
+
 
 class _Native(NamedTuple):
-    type: str
+    versions: tuple[str, ...]
+    """The type to send, by generation of the model; the last stands for all later ones."""
     name: str
     members: tuple[str, ...] = ()
     """Members of the tool's `config` that exist there."""
 
+    def newest(self, generation: int) -> str:
+        """The newest version that models of `generation` take."""
+        return self.versions[min(generation, len(self.versions) - 1)]
+
 
 _NATIVE: Final[dict[str, _Native]] = {
     "web_search": _Native(
-        "web_search_20250305",
+        ("web_search_20250305", "web_search_20260209", "web_search_20260318"),
         "web_search",
-        ("max_uses", "allowed_domains", "blocked_domains", "user_location"),
+        (*_SEARCH, "response_inclusion"),
     ),
     "web_fetch": _Native(
-        "web_fetch_20250910",
-        "web_fetch",
-        ("max_uses", "allowed_domains", "blocked_domains", "citations", "max_content_tokens"),
+        ("web_fetch_20250910", "web_fetch_20260209", "web_fetch_20260318"), "web_fetch", _FETCH
     ),
-    "code_execution": _Native("code_execution_20250825", "code_execution"),
+    "code_execution": _Native(
+        ("code_execution_20250825", "code_execution_20260120", "code_execution_20260521"),
+        "code_execution",
+    ),
     "text_editor": _Native(
-        "text_editor_20250728", "str_replace_based_edit_tool", ("max_characters",)
+        ("text_editor_20250728",), "str_replace_based_edit_tool", ("max_characters",)
     ),
-    "bash": _Native("bash_20250124", "bash"),
-    "memory": _Native("memory_20250818", "memory"),
-    "computer_use": _Native("computer_20250124", "computer"),
+    "bash": _Native(("bash_20250124",), "bash"),
+    "memory": _Native(("memory_20250818",), "memory"),
+    "computer": _Native(
+        (
+            *("computer_20250124", "computer_20251124", "computer_20251124"),
+            "computer_toolset_20260801",
+        ),
+        "computer",
+        ("configs", "display_number", "enable_zoom"),
+    ),
 }
-"""VAI's names for tools that Anthropic has. The oldest version that every model still
-takes: which newer ones a model takes is not told by its name."""
+"""What Anthropic has of the tools that are named without a version."""
 
 _ELSEWHERE: Final = ("file_search", "image_generation")
 
@@ -52,32 +72,31 @@ _BETAS: Final = {
 }
 
 
-def tool_to_wire(tool: Tool, at: str, findings: Findings) -> dict[str, Any]:
-    """The tool as Anthropic takes it. A type of Anthropic's own passes as it is."""
+def tool_to_wire(tool: Tool, at: str, generation: int, findings: Findings) -> dict[str, Any]:
+    """The tool as Anthropic takes it. A type of Anthropic's own keeps its version."""
     if tool.is_function:
-        wire: dict[str, Any] = to_wire(tool)
-        wire.pop("config", None)
-        if wire.get("type") == "function":
-            wire["type"] = "custom"
-        wire.setdefault("input_schema", {"type": "object", "properties": {}})
-        if not tool.name:
-            findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
-        return wire
-    native = _NATIVE.get(tool.type or "")
+        return _function(tool, at, findings)
+    kind = family(tool.type)
+    native = _NATIVE.get(kind)
     if native is None:
-        if tool.type in _ELSEWHERE:
+        if kind in _ELSEWHERE:
             findings.refuse(
                 at, f"Anthropic has no tool of type {tool.type}", "unsupported_tool_type"
             )
         wire = to_wire(tool)
-        wire.pop("config", None)
-        return wire
-    wire = {"type": native.type, "name": native.name, **tool.extra}
-    config = tool.config or {}
-    if tool.type == "computer_use":
-        wire["display_width_px"] = config.get("display_width", 1024)
-        wire["display_height_px"] = config.get("display_height", 768)
-        config = {}
+        if wire.pop("config", None):
+            findings.drop(f"{at}.config")
+        return dict(wire)
+    dated = (tool.type or "")[-8:].isdecimal()
+    version = tool.type if dated and tool.type else native.newest(generation)
+    wire = {"type": version, "name": tool.name or native.name, **tool.extra}
+    config = dict(tool.config or {})
+    if "toolset" in version:
+        # A set names its members itself and asks for no size.
+        del wire["name"]
+    elif kind == "computer":
+        wire.setdefault("display_width_px", config.pop("display_width", 1024))
+        wire.setdefault("display_height_px", config.pop("display_height", 768))
     for name, value in config.items():
         if name in native.members:
             wire[name] = _located(value) if name == "user_location" else value
@@ -91,6 +110,20 @@ def tool_to_wire(tool: Tool, at: str, findings: Findings) -> dict[str, Any]:
 def beta_of(wire: dict[str, Any]) -> str | None:
     """The beta that a tool needs, if any."""
     return _BETAS.get(str(wire.get("type")))
+
+
+def _function(tool: Tool, at: str, findings: Findings) -> dict[str, Any]:
+    wire: dict[str, Any] = to_wire(tool)
+    if wire.pop("config", None):
+        findings.drop(f"{at}.config")
+    if wire.get("type") == "function":
+        wire["type"] = "custom"
+    wire.setdefault("input_schema", {"type": "object", "properties": {}})
+    if tool.strict:
+        wire["input_schema"] = subset(wire["input_schema"], f"{at}.input_schema", findings)
+    if not tool.name:
+        findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+    return wire
 
 
 def _located(value: Any) -> Any:

@@ -1,0 +1,102 @@
+"""JSON Schema -> the part of it that Anthropic can hold an answer to.
+
+The law of this module: the answer may be freer than what was asked for, never different.
+A keyword that cannot be enforced becomes words in the description, where the model
+still reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.findings import Findings
+
+__all__ = ["subset"]
+
+Schema = dict[str, Any]
+
+_MAX_DEPTH: Final = 64
+_FORMATS: Final = frozenset(
+    {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
+)
+_SILENT: Final = frozenset({"$id", "$schema", "description"})
+
+
+def subset(schema: Schema, at: str, findings: Findings) -> Schema:
+    """`schema` in keywords that are enforced. `at` is its path in the request."""
+    return _Subset(at, findings).convert(schema, 0)
+
+
+class _Subset:
+    def __init__(self, at: str, findings: Findings) -> None:
+        self._at = at
+        self._findings = findings
+
+    def convert(self, schema: Any, depth: int) -> Schema:
+        if depth > _MAX_DEPTH:
+            self._findings.refuse(self._at, f"expected at most {_MAX_DEPTH} levels")
+            return {}
+        if not isinstance(schema, dict):
+            # "true" allows everything, as {} does; "false" has no form here.
+            return {}
+        found: Schema = {}
+        notes: Schema = {}
+        for name, value in schema.items():
+            if not self._keep(name, value, found, depth) and name not in _SILENT:
+                notes[name] = value
+        if found.get("type") == "object" or "properties" in found:
+            if schema.get("additionalProperties", False) is not False:
+                self._findings.drop(f"{self._at}[additionalProperties]")
+            notes.pop("additionalProperties", None)
+            found["additionalProperties"] = False
+        words = [str(schema["description"])] if schema.get("description") else []
+        words += [f"{name}: {_json(value)}" for name, value in notes.items()]
+        if words:
+            found["description"] = "\n".join(words)
+        return found
+
+    def _keep(self, name: str, value: Any, found: Schema, depth: int) -> bool:
+        """Whether the keyword `name` has found its place."""
+        test = _AS_IT_IS.get(name)
+        if test is not None and test(value):
+            found[name] = value
+        elif name in ("$defs", "definitions", "properties") and isinstance(value, dict):
+            found[name] = {key: self.convert(item, depth + 1) for key, item in value.items()}
+        elif name in ("anyOf", "oneOf", "allOf") and isinstance(value, list):
+            place = "allOf" if name == "allOf" else "anyOf"
+            if place in found:
+                return False
+            found[place] = [self.convert(item, depth + 1) for item in value]
+        elif name == "items" and isinstance(value, dict):
+            found[name] = self.convert(value, depth + 1)
+        else:
+            return False
+        return True
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bool | int | float)
+
+
+def _any(_: Any) -> bool:
+    return True
+
+
+_AS_IT_IS: Final[dict[str, Callable[[Any], bool]]] = {
+    "$ref": _any,
+    "const": _is_plain,
+    "enum": lambda value: isinstance(value, list) and all(map(_is_plain, value)),
+    "format": lambda value: isinstance(value, str) and value in _FORMATS,
+    "minItems": lambda value: value in (0, 1),
+    "required": lambda value: isinstance(value, list),
+    "title": _any,
+    "type": _any,
+}
+"""Keywords that are enforced, and the values for which they are."""
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
