@@ -51,12 +51,33 @@ def test_the_defaults_file_says_what_the_structs_say(configure):
     assert configure() == Settings(auth=msgspec.structs.replace(Settings().auth, mode="none"))
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('auth.api_keys.a = {key = "k-1", tier = "gold"}', "auth.api_keys[0].tier"),
+        ('limits.store = "redis"', "limits.redis.url"),
+        ('limits.redis.url = "http://a"', "limits.redis.url"),
+        ('trusted_proxies = ["10.0.0.0/8", "proxy"]', "trusted_proxies[1]"),
+        ("limits.max_principals = 1", "limits.max_principals"),
+    ],
+)
+def test_limits_that_cannot_hold(configure, text, key):
+    assert key in problems_of(configure, text)
+
+
+def test_the_older_name_of_the_sessions_limit(configure):
+    text = "[rate_limit]\nmax_concurrent_sessions = 7"
+    assert configure(text).limits.global_.concurrent_sessions == 7
+
+
 def test_every_setting_stands_in_the_defaults_file_with_a_comment():
     listed = list(entries(defaults_file().read_text()))
     names = {entry.name for entry in listed}
     named = {
-        setting.replace("api_keys.*", "api_keys.alice").replace("aliases.*", "aliases.fast")
+        setting.replace("api_keys.*", "api_keys.alice")
+        .replace("aliases.*", "aliases.fast")
         .replace("models.*", 'models."mine/llama-70b"')
+        .replace("tiers.*", "tiers.free")
         for setting in setting_names()
     }
     named = {

@@ -40,6 +40,7 @@ SPELLINGS: Final[dict[str, str]] = {
     "limits.global_tokens_per_minute": "limits.global.tokens_per_minute",
     "limits.user_requests_per_minute": "limits.per_user.requests_per_minute",
     "limits.user_tokens_per_minute": "limits.per_user.tokens_per_minute",
+    "limits.max_concurrent_sessions": "limits.global.concurrent_sessions",
     "observability.metrics_enabled": "observability.metrics.enabled",
     "observability.metrics_path": "observability.metrics.path",
     "observability.log_level": "observability.logging.level",

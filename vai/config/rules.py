@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Final
 
 import httpx
@@ -22,6 +23,7 @@ Finding = tuple[tuple[str, ...], str]
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
 _PROXY: Final = re.compile(r"https?://[^\s/]+/?")
+_REDIS: Final = re.compile(r"(?:rediss?|unix)://\S+")
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -29,6 +31,7 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
     """Everything about `settings` that cannot be served."""
     yield from _tls(settings)
     yield from _api_keys(settings)
+    yield from _limits(settings)
     yield from _providers(settings)
     yield from _aliases(settings)
     yield from _models(settings)
@@ -66,6 +69,22 @@ def _api_keys(settings: Settings) -> Iterator[Finding]:
         other = first.setdefault(entry.key.reveal(), name)
         if other != name:
             yield ("auth", name, "key"), f"the same key as auth.{other}"
+
+
+def _limits(settings: Settings) -> Iterator[Finding]:
+    limits = settings.limits
+    for number, entry in enumerate(settings.auth.api_keys):
+        if entry.tier and entry.tier not in limits.tiers:
+            yield ("auth", f"api_keys[{number}]", "tier"), "no such tier in limits.tiers"
+    if limits.store == "redis" and limits.redis.url is None:
+        yield ("limits", "redis", "url"), "required, as limits.store is redis"
+    if limits.redis.url is not None and not _REDIS.match(limits.redis.url.reveal()):
+        yield ("limits", "redis", "url"), "expected redis://, rediss:// or unix://"
+    for number, network in enumerate(settings.trusted_proxies):
+        try:
+            ip_network(network, strict=False)
+        except ValueError:
+            yield (f"trusted_proxies[{number}]",), "expected an address or a network"
 
 
 def _providers(settings: Settings) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ __all__ = [
     "ModelPrice",
     "Observability",
     "Provider",
+    "Redis",
     "Settings",
     "Simulator",
     "Timers",
@@ -81,13 +82,19 @@ class Tls(Section, frozen=True, kw_only=True):
 class ApiKey(Section, frozen=True, kw_only=True):
     """One key that callers may present.
 
-    `rate_limit` is requests per minute in place of the per-user limit; 0 leaves that in force.
+    `tier` names the limits that hold for it in place of those of all users; `rate_limit`
+    (requests per minute) and its siblings replace single ones. A key with limits of its own is
+    counted by itself, all others by user. 0 leaves in force what is there.
     """
 
     key: Secret
     name: str = ""
     user_id: str = ""
+    tier: str = ""
     rate_limit: Count = 0
+    tokens_per_minute: Count = 0
+    concurrent_requests: Count = 0
+    concurrent_sessions: Count = 0
 
 
 class Auth(Section, frozen=True, kw_only=True):
@@ -154,20 +161,41 @@ class Timers(Section, frozen=True, kw_only=True):
 
 
 class Budget(Section, frozen=True, kw_only=True):
-    """What may be used within a minute. 0 means no limit."""
+    """What may be used within any minute, and at once. 0 means no limit."""
 
     requests_per_minute: Count = 0
     tokens_per_minute: Count = 0
+    concurrent_requests: Count = 0
+    concurrent_sessions: Count = 0
+
+
+class Redis(Section, frozen=True, kw_only=True):
+    """The server that several machines count on. `url` is a secret because it carries passwords:
+    redis://, rediss:// (TLS) or unix://."""
+
+    url: Secret | None = None
+    ca_file: Text | None = None
+    prefix: Text = "vai"
+    timeout: Duration = 0.25
+    lease: Duration = 30.0
 
 
 class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
-    """Limits of the whole gateway and of each user. 0 means no limit."""
+    """Limits of the whole gateway and of each user. 0 means no limit.
+
+    `max_principals` is how many users, keys and addresses can be counted at once.
+    """
 
     enabled: bool = True
-    global_: Budget = Budget(requests_per_minute=1_000_000)
-    per_user: Budget = Budget(requests_per_minute=100_000)
-    max_concurrent_sessions: Count = 1000
+    mode: Literal["sliding", "smooth"] = "sliding"
+    store: Literal["shared_memory", "redis"] = "shared_memory"
+    max_principals: Annotated[int, msgspec.Meta(ge=64, le=65536)] = 8192
+    max_queue_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
     session_idle_timeout: Duration = 300.0
+    global_: Budget = Budget(requests_per_minute=1_000_000, concurrent_sessions=1000)
+    per_user: Budget = Budget(requests_per_minute=100_000)
+    tiers: dict[str, Budget] = {}
+    redis: Redis = Redis()
 
 
 class Metrics(Section, frozen=True, kw_only=True):
@@ -231,6 +259,7 @@ class Settings(Section, frozen=True, kw_only=True):
     body_timeout: Duration = 60.0
     keep_alive: Duration = 75.0
     drain_grace: Duration = 30.0
+    trusted_proxies: tuple[Text, ...] = ()
     simulate: bool = False
     tls: Tls = Tls()
     auth: Auth = Auth()
