@@ -20,6 +20,7 @@ from vai.gateway.inflight import InFlight
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
+from vai.gateway.routes.models import list_models, show_model
 from vai.gateway.service import Service
 from vai.gateway.tls import cert_loader
 from vai.io import log
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)
+    _add_model_routes(app)
     cors.attach(app, settings.cors.allowed_origins)
     failures.install(app)
     drain.attach(app, inflight, grace=settings.drain_grace)
@@ -115,6 +117,15 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
         app.add_route(create_message, path, methods=["POST"], name=name)
         app.add_route(
             count_tokens, f"{path}/count_tokens", methods=["POST"], name=f"{name}_count_tokens"
+        )
+
+
+def _add_model_routes(app: Sanic[Any, Any]) -> None:
+    for path in ("/v1/models", "/models"):
+        name = "models" + path.replace("/", "_")
+        app.add_route(list_models, path, methods=["GET", "HEAD"], name=name)
+        app.add_route(
+            show_model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"{name}_one"
         )
 
 

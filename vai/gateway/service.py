@@ -7,6 +7,7 @@ while it serves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
@@ -16,9 +17,14 @@ from vai.gateway import byok
 from vai.gateway.admission import LocalAdmission
 from vai.gateway.auth import Keyring
 from vai.gateway.inflight import InFlight
+from vai.gateway.model_pages import ModelPages
+from vai.io import catalogue
+from vai.io.clock import today
 from vai.io.log import RequestLog
 from vai.io.providers import Providers
-from vai.policy.route import Route
+from vai.policy.cost import Coster, Pricing, cost
+from vai.policy.listing import Listing
+from vai.policy.route import Route, resolve
 from vai.secret import Secret
 
 __all__ = ["Destination", "Service"]
@@ -41,6 +47,11 @@ class Service:
         self.inflight = inflight
         self.admission = LocalAdmission(inflight)
         self.requests = RequestLog()
+        self.catalogue = catalogue.of_settings(settings)
+        self._pricing = Pricing(self.catalogue)
+        self.models = ModelPages(
+            Listing(self.catalogue, providers.rows, providers.states(), settings.aliases)
+        )
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -48,6 +59,18 @@ class Service:
             inter_chunk=settings.timers.inter_chunk,
             total=settings.timers.total,
         )
+
+    def route(self, requested: str) -> Route:
+        """Where a model name leads.
+
+        Raises:
+            InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve`.
+        """
+        return resolve(requested, self.providers.rows, self.settings.aliases, self.catalogue)
+
+    def coster(self, route: Route) -> Coster:
+        """What usage costs at the end of `route`, at today's list prices."""
+        return partial(cost, self._pricing.rates(route.row.id, route.model, today()))
 
     def destination(self, route: Route, brought: Mapping[str, Secret]) -> Destination:
         """The upstream of `route`, bound to the key that goes first.

@@ -72,9 +72,14 @@ def _changed(card: ModelCard, own: Model) -> ModelCard:
 def _price(own: ModelPrice) -> Price:
     """The whole price list of a model: what it leaves out is not known."""
     return Price(
-        **{
-            name: format(Decimal(str(value)), "f")
-            for name in own.__struct_fields__
-            if (value := getattr(own, name)) is not None
-        }
+        input=_text(own.input),
+        output=_text(own.output),
+        cache_read=_text(own.cache_read),
+        cache_write=_text(own.cache_write),
+        cache_write_1h=_text(own.cache_write_1h),
     )
+
+
+def _text(value: float | None) -> str | None:
+    # By way of its shortest decimal, which is what the operator wrote.
+    return None if value is None else format(Decimal(str(value)), "f")

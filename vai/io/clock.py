@@ -7,6 +7,12 @@ time at which the current turn of the loop began; a deadline is better taken fro
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from time import monotonic
 
-__all__ = ["monotonic"]
+__all__ = ["monotonic", "today"]
+
+
+def today() -> date:
+    """The day in UTC, which is the day that prices change at."""
+    return datetime.now(UTC).date()

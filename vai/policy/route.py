@@ -1,9 +1,9 @@
 """Which provider serves a model name, and in whose dialect the answer is written.
 
 ``provider/model`` is split at the first slash; the rest may hold slashes and colons.
-A bare name is an alias or a name that a provider claims (``claude-...``); an exchange
-with such a name and a provider that speaks the Messages API is the pure dialect:
-every byte that comes back is the upstream's.
+A bare name is an alias, a name that a provider claims (``claude-...``) or one that the
+catalogue knows of a single provider; an exchange with such a name and a provider that
+speaks the Messages API is the pure dialect: every byte that comes back is the upstream's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from vai.errors import InvalidRequest, NotFound
+from vai.policy.catalogue import EMPTY, Catalogue
 from vai.types.provider import ProviderRow
 
 __all__ = ["Route", "resolve"]
@@ -34,11 +35,17 @@ class Route(msgspec.Struct, frozen=True):
     dialect: Literal["vai", "upstream"]
 
 
-def resolve(requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[str, str]) -> Route:
+def resolve(
+    requested: str,
+    rows: Mapping[str, ProviderRow],
+    aliases: Mapping[str, str],
+    catalogue: Catalogue = EMPTY,
+) -> Route:
     """The route of a model name as the caller wrote it.
 
     Raises:
-        InvalidRequest: it is not of the form ``provider/model``, nor a known bare name.
+        InvalidRequest: it is not of the form ``provider/model``, nor a known bare name, or
+            several providers serve a model of this name.
         NotFound: no such provider.
     """
     bare = requested in aliases or "/" not in requested
@@ -49,7 +56,7 @@ def resolve(requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[st
         target = aliases[target]
     provider, slash, model = target.partition("/")
     if not slash:
-        return _bare(provider, rows)
+        return _bare(provider, rows, catalogue)
     if not provider or not model:
         raise InvalidRequest(_FORM, param="model")
     row = rows.get(provider)
@@ -61,10 +68,16 @@ def resolve(requested: str, rows: Mapping[str, ProviderRow], aliases: Mapping[st
     return _route(row, model, bare=bare)
 
 
-def _bare(model: str, rows: Mapping[str, ProviderRow]) -> Route:
+def _bare(model: str, rows: Mapping[str, ProviderRow], catalogue: Catalogue) -> Route:
     for row in rows.values():
         if model.startswith(row.bare_prefixes):
             return _route(row, model, bare=True)
+    homes = [provider for provider in catalogue.homes(model) if provider in rows]
+    if len(homes) > 1:
+        names = " or ".join(f"{provider}/{model}" for provider in homes)
+        raise InvalidRequest(f"model: several providers serve it; expected {names}", param="model")
+    if homes:
+        return _route(rows[homes[0]], model, bare=True)
     raise InvalidRequest(_FORM, param="model")
 
 

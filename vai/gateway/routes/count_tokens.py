@@ -28,7 +28,7 @@ from vai.gateway.service import Service
 from vai.io.clock import monotonic
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
-from vai.policy.route import Route, resolve
+from vai.policy.route import Route
 from vai.providers.anthropic.count import count_target, is_counted
 from vai.providers.counting import Question, question
 from vai.providers.failure import from_answer
@@ -57,7 +57,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
             status=415,
         )
     envelope = envelopes.read(request.body)
-    call.route = resolve(envelope.model, service.providers.rows, service.settings.aliases)
+    call.route = service.route(envelope.model)
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated

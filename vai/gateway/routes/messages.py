@@ -25,7 +25,6 @@ from vai.gateway.stream import EventStream
 from vai.io.clock import monotonic
 from vai.io.log import log
 from vai.policy import estimate
-from vai.policy.route import resolve
 from vai.providers.failure import from_answer
 
 __all__ = ["create_message"]
@@ -85,7 +84,7 @@ def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLan
     if envelope.stream and request.version == "1.0":
         # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
-    call.route = resolve(envelope.model, service.providers.rows, service.settings.aliases)
+    call.route = service.route(envelope.model)
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated

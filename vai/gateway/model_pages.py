@@ -1,0 +1,59 @@
+"""The bodies of ``GET /v1/models``; what does not depend on the query is rendered once a day."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import orjson
+
+from vai.errors import InvalidRequest
+from vai.policy.listing import Listing
+
+__all__ = ["ModelPages"]
+
+
+class ModelPages:
+    """The pages of one worker. Of each kind that has no filter one is kept, for a day."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._day = date.min
+        self._kept: dict[str, bytes] = {}
+
+    def page(self, form: str, day: date, query: dict[str, str]) -> bytes:
+        """A list in this form.
+
+        Raises:
+            InvalidRequest: a parameter that cannot be.
+        """
+        if form == "anthropic":
+            wire = self._listing.anthropic(
+                day,
+                limit=_number(query.get("limit", "20")),
+                after_id=query.get("after_id"),
+                before_id=query.get("before_id"),
+            )
+            return orjson.dumps(wire)
+        provider, capability = query.get("provider"), query.get("capability")
+        if form == "vai" and (provider is not None or capability is not None):
+            return orjson.dumps(self._listing.vai(day, provider=provider, capability=capability))
+        if day != self._day:
+            self._day, self._kept = day, {}
+        if form not in self._kept:
+            whole = self._listing.openai() if form == "openai" else self._listing.vai(day)
+            self._kept[form] = orjson.dumps(whole)
+        return self._kept[form]
+
+    def one(self, name: str, form: str, day: date) -> bytes:
+        """One model.
+
+        Raises:
+            NotFound: it is not listed.
+        """
+        return orjson.dumps(self._listing.one(name, form, day))
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 9:
+        raise InvalidRequest("limit: expected a whole number", param="limit")
+    return int(text)

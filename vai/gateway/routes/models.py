@@ -1,0 +1,67 @@
+"""``GET /v1/models`` and ``GET /v1/models/{id}``.
+
+Which form is answered: the one that `format` names; else Anthropic's where the caller
+sends ``anthropic-version``, as its SDKs do; else VAI's own, which holds OpenAI's list too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from vai.errors import InvalidRequest, VaiError
+from vai.gateway.answers import Reply, failure
+from vai.gateway.call import Call
+from vai.gateway.model_pages import ModelPages
+from vai.gateway.service import Service
+from vai.io.clock import monotonic, today
+
+__all__ = ["list_models", "show_model"]
+
+_FORMS: Final = ("vai", "anthropic", "openai")
+_MAX_ID: Final = 1024
+
+
+async def list_models(request: Request) -> HTTPResponse:
+    """All models, or those that the query asks for."""
+    query = {name: values[0] for name, values in request.get_args(keep_blank_values=True).items()}
+    return _answer(request, lambda pages, form: pages.page(form, today(), query))
+
+
+async def show_model(request: Request, name: str) -> HTTPResponse:
+    """One model. Its name may hold slashes, escaped or not."""
+    return _answer(request, lambda pages, form: pages.one(unquote(name)[:_MAX_ID], form, today()))
+
+
+def _answer(request: Request, render: Callable[[ModelPages, str], bytes]) -> HTTPResponse:
+    service: Service = request.app.ctx.service
+    call = Call(request)
+    began = monotonic()
+    try:
+        call.identity = service.keyring.identify(request.headers)
+        body = render(service.models, _form(request))
+        call.status = 200
+        headers = {
+            "x-request-id": call.request_id,
+            "request-id": call.request_id,
+            "cache-control": "private, max-age=300",
+            "vary": "anthropic-version, authorization, x-api-key",
+        }
+        return Reply(body, 200, headers, "application/json")
+    except VaiError as error:
+        return failure(error, call)
+    finally:
+        service.requests.write(call.log_line(monotonic() - began))
+
+
+def _form(request: Request) -> str:
+    asked = request.args.get("format")
+    if asked is None:
+        return "anthropic" if "anthropic-version" in request.headers else "vai"
+    if asked not in _FORMS:
+        raise InvalidRequest(f"format: expected one of {', '.join(_FORMS)}", param="format")
+    return str(asked)

@@ -1,0 +1,250 @@
+"""``GET /v1/models`` in the three forms that clients read.
+
+VAI's own form has `providers` with their models, and beside them the list that OpenAI's
+clients expect (`object`, `data`), because those say nothing by which they could be told
+apart. Anthropic's form is a page: Claude models under their bare names, all others as
+``provider/model``.
+
+The law of this module: each id in an answer is a model name that a request may carry. What
+is not known is left out; only where a client's schema demands a date, it is the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any, Final
+
+import msgspec
+
+from vai.errors import InvalidRequest, NotFound
+from vai.policy.capabilities import CAPABILITIES, capabilities
+from vai.policy.catalogue import Catalogue
+from vai.policy.cost import price_on
+from vai.policy.route import resolve
+from vai.types.catalogue import ModelCard
+from vai.types.provider import ProviderRow
+
+__all__ = ["MAX_PAGE", "Listing"]
+
+MAX_PAGE: Final = 1000
+_PAGE: Final = 20  # Anthropic's default
+_LINES: Final = frozenset({"haiku", "sonnet", "opus", "fable", "mythos"})
+
+_PRICES: Final = (
+    ("input", "input_per_mtok"),
+    ("output", "output_per_mtok"),
+    ("cache_read", "cache_read_per_mtok"),
+    ("cache_write", "cache_write_per_mtok"),
+    ("cache_write_1h", "cache_write_1h_per_mtok"),
+)
+
+
+class Listing:
+    """What one gateway lists.
+
+    Args:
+        states: provider -> ``configured``, ``simulated`` or ``byok``.
+        aliases: other names for models, as the settings have them.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        rows: Mapping[str, ProviderRow],
+        states: Mapping[str, str],
+        aliases: Mapping[str, str],
+    ) -> None:
+        self._catalogue = catalogue
+        self._rows = rows
+        self._states = states
+        self._aliases = aliases
+        self._cards = [card for card in catalogue.cards if card.provider in rows]
+        self._nicknames = {name: self._routed(name) for name in aliases}
+
+    def vai(
+        self, day: date, *, provider: str | None = None, capability: str | None = None
+    ) -> dict[str, Any]:
+        """VAI's own form, prices as of `day`. Both filters must hold.
+
+        Raises:
+            InvalidRequest: there is no such capability.
+        """
+        if capability is not None and capability not in CAPABILITIES:
+            raise InvalidRequest(
+                f"capability: expected one of {', '.join(CAPABILITIES)}", param="capability"
+            )
+        chosen = [
+            card
+            for card in self._cards
+            if provider in (None, card.provider)
+            and (capability is None or capabilities(card).get(capability, False))
+        ]
+        listed = {name for name in self._rows if provider in (None, name)}
+        if capability is not None:
+            listed &= {card.provider for card in chosen}
+        providers = [
+            {
+                "id": row.id,
+                "name": row.name,
+                "status": self._states.get(row.id, "byok"),
+                "capabilities": msgspec.structs.asdict(row.capabilities),
+                "models": [self._full(card, day) for card in chosen if card.provider == row.id],
+            }
+            for row in self._rows.values()
+            if row.id in listed
+        ]
+        nicknames = self._nicknames
+        if provider is not None or capability is not None:
+            ids = {card.full_id for card in chosen}
+            nicknames = {name: card for name, card in nicknames.items() if card.full_id in ids}
+        return {
+            **_openai_list(chosen, nicknames),
+            "providers": providers,
+            "aliases": {name: card.full_id for name, card in nicknames.items()},
+            "voice": {"stt": [], "tts": []},
+        }
+
+    def openai(self) -> dict[str, Any]:
+        """OpenAI's list."""
+        return _openai_list(self._cards, self._nicknames)
+
+    def anthropic(
+        self,
+        day: date,
+        *,
+        limit: int = _PAGE,
+        after_id: str | None = None,
+        before_id: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of Anthropic's form.
+
+        Raises:
+            InvalidRequest: an impossible limit, or a cursor that is no id of the list.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidRequest(f"limit: expected 1 to {MAX_PAGE}", param="limit")
+        items = [_anthropic(card, self._short(card), day) for card in self._cards]
+        items += [_anthropic(card, name, day) for name, card in self._nicknames.items()]
+        start, end = 0, len(items)
+        if after_id is not None:
+            start = _place(items, after_id, "after_id") + 1
+        if before_id is not None:
+            end = _place(items, before_id, "before_id")
+        backwards = before_id is not None and after_id is None
+        page = items[max(start, end - limit) : end] if backwards else items[start:end][:limit]
+        more = max(end - start, 0) > len(page)
+        return {
+            "data": page,
+            "has_more": more,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+        }
+
+    def one(self, name: str, form: str, day: date) -> dict[str, Any]:
+        """One model, by any name that a request may carry. `form` as in the query.
+
+        Raises:
+            NotFound: the catalogue does not list it; the provider may have it all the same.
+        """
+        try:
+            card = self._nicknames.get(name) or self._routed(name)
+        except InvalidRequest as error:
+            raise NotFound(error.message, param="model") from None
+        if card not in self._cards and name not in self._nicknames:
+            raise NotFound("model: not in the catalogue of this gateway", param="model")
+        if form == "anthropic":
+            return _anthropic(card, name, day)
+        wire = _openai(card, name)
+        return wire if form == "openai" else self._full(card, day) | wire
+
+    def _routed(self, name: str) -> ModelCard:
+        """The card of what `name` leads to; one without facts for a model that is not listed."""
+        route = resolve(name, self._rows, self._aliases, self._catalogue)
+        found = self._catalogue.find(route.row.id, route.model)
+        return found or ModelCard(provider=route.row.id, id=route.model)
+
+    def _short(self, card: ModelCard) -> str:
+        """Clients of Anthropic's own API look for its own names."""
+        prefixes = self._rows[card.provider].bare_prefixes
+        return card.id if prefixes and card.id.startswith(prefixes) else card.full_id
+
+    def _full(self, card: ModelCard, day: date) -> dict[str, Any]:
+        price = price_on(card, day)
+        pricing = {
+            wire: float(value)
+            for name, wire in _PRICES
+            if price is not None and (value := getattr(price, name)) is not None
+        }
+        known = {
+            "family": card.family,
+            "context_window": card.context_window,
+            "max_output_tokens": card.max_output.of(streamed=True),
+            "native_tools": card.features.native_tools,
+            "pricing": pricing or None,
+            "released": card.released,
+            "deprecated_at": card.deprecated_at,
+            "retires_at": card.retires_at,
+            "thinking": msgspec.to_builtins(card.features.thinking) or None,
+        }
+        wire: dict[str, Any] = {
+            "id": card.id,
+            "name": card.name or card.id,
+            "full_id": card.full_id,
+            "provider": card.provider,
+            "status": self._states.get(card.provider, "byok"),
+            "capabilities": capabilities(card),
+        }
+        return wire | {name: value for name, value in known.items() if value is not None}
+
+
+def _openai_list(cards: Iterable[ModelCard], nicknames: Mapping[str, ModelCard]) -> dict[str, Any]:
+    data = [_openai(card, card.full_id) for card in cards]
+    data += [_openai(card, name) for name, card in nicknames.items()]
+    return {"object": "list", "data": data}
+
+
+def _openai(card: ModelCard, name: str) -> dict[str, Any]:
+    wire: dict[str, Any] = {
+        "id": name,
+        "object": "model",
+        "created": int(_instant(card.released).timestamp()),
+        "owned_by": card.provider,
+    }
+    return wire if card.retires_at is None else wire | {"shutdown_date": str(card.retires_at)}
+
+
+def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
+    lifecycle = "active"
+    if card.deprecated_at is not None or card.retires_at is not None:
+        lifecycle = "deprecated"
+    if card.retires_at is not None and card.retires_at < day:
+        lifecycle = "retired"
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": card.name or card.id,
+        "created_at": _instant(card.released),
+        "lifecycle": lifecycle,
+        "deprecated_at": _optional(card.deprecated_at),
+        "retires_at": _optional(card.retires_at),
+        "line": card.family if card.family in _LINES else None,
+        "max_input_tokens": card.context_window,
+        "max_tokens": card.max_output.of(streamed=True),
+        "capabilities": None,
+    }
+
+
+def _instant(day: date | None) -> datetime:
+    return datetime.combine(day or date(1970, 1, 1), time(), UTC)
+
+
+def _optional(day: date | None) -> datetime | None:
+    return None if day is None else _instant(day)
+
+
+def _place(items: Sequence[Mapping[str, Any]], id: str, name: str) -> int:
+    for number, item in enumerate(items):
+        if item["id"] == id:
+            return number
+    raise InvalidRequest(f"{name}: expected an id of this list", param=name)
