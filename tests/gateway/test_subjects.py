@@ -1,0 +1,62 @@
+"""Whom a request counts for."""
+
+from __future__ import annotations
+
+from vai.config.schema import ApiKey, Auth, Budget, Limits, Settings
+from vai.gateway.subjects import Subjects
+from vai.policy.limits.sets import EVERYBODY
+from vai.secret import Secret
+
+
+def subjects(**limits):
+    settings = Settings(auth=Auth(mode="none"), limits=Limits(**limits))
+    return Subjects(settings)
+
+
+def key(**more):
+    return ApiKey(key=Secret("k"), **more)
+
+
+def test_keys_of_one_user_share_its_limits():
+    found = subjects(per_user=Budget(requests_per_minute=7))
+    first = found.of_key(key(), "ann", "laptop")
+    second = found.of_key(key(), "ann", "server")
+    assert first == second
+    assert [subject.name for subject in first] == [EVERYBODY, "user:ann"]
+    assert first[1].limits.requests == 7
+
+
+def test_a_key_with_limits_of_its_own_counts_for_itself():
+    found = subjects(per_user=Budget(requests_per_minute=7, tokens_per_minute=9))
+    _, own = found.of_key(key(rate_limit=500), "ann", "server")
+    assert own.name == "key:server"
+    assert own.limits[:4] == (500, 9, 0, 0)
+
+
+def test_a_tier_stands_in_for_the_limits_of_all_users():
+    found = subjects(
+        per_user=Budget(requests_per_minute=7, concurrent_sessions=3),
+        tiers={"free": Budget(requests_per_minute=2, concurrent_requests=1)},
+    )
+    _, free = found.of_key(key(tier="free"), "ann", "a")
+    _, more = found.of_key(key(tier="free", concurrent_requests=5), "bob", "b")
+    assert free.limits[:4] == (2, 0, 1, 3)
+    assert more.limits[:4] == (2, 0, 5, 3)
+
+
+def test_callers_without_a_key_count_by_address():
+    found = subjects()
+    one, other = found.of_address("1.1.1.1")[1], found.of_address("1.1.1.2")[1]
+    assert one.name != other.name
+    assert not one.listed
+
+
+def test_a_name_cannot_be_taken_for_another_kind():
+    found = subjects()
+    _, user = found.of_key(key(), "address:1.1.1.1", "x")
+    assert user.name != found.of_address("1.1.1.1")[1].name
+
+
+def test_smooth_holds_for_all():
+    found = subjects(mode="smooth")
+    assert all(subject.limits.smooth for subject in found.of_address("1.1.1.1"))

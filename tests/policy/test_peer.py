@@ -1,0 +1,41 @@
+"""By which address a caller is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from vai.policy.peer import TrustedProxies, subject_address
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "caller"),
+    [
+        ("9.9.9.9", None, "9.9.9.9"),
+        ("9.9.9.9", "1.1.1.1", "9.9.9.9"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1", "1.1.1.1"),
+        ("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.9.9.9", "1.1.1.1"),
+        ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("10.0.0.1", "1.1.1.1, nonsense, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "2001:db8::7", "2001:db8::7"),
+        ("::ffff:10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        ("fd00::1", "[2001:db8::7]", "2001:db8::7"),
+        ("10.0.0.1", ", ".join(["10.0.0.3"] * 10_000), "10.0.0.3"),
+    ],
+)
+def test_only_a_trusted_proxy_is_believed(peer, said, caller):
+    trusted = TrustedProxies(["10.0.0.0/8", "fd00::1"])
+    assert trusted.caller(peer, said) == caller
+
+
+def test_without_proxies_nobody_is_believed():
+    assert TrustedProxies([]).caller("127.0.0.1", "1.1.1.1") == "127.0.0.1"
+
+
+def test_addresses_of_one_subscriber_are_one_subject():
+    assert subject_address("2001:db8:1:2::1") == subject_address("2001:db8:1:2:ffff::9")
+    assert subject_address("2001:db8:1:2::1") != subject_address("2001:db8:1:3::1")
+    assert subject_address("1.2.3.4") == subject_address("::ffff:1.2.3.4") == "1.2.3.4"
+    assert subject_address("") == ""
