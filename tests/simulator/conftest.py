@@ -12,6 +12,8 @@ import anthropic
 import httpx
 import openai
 import pytest
+from google import genai
+from google.genai import types
 
 from vai.simulator import Simulator
 
@@ -50,6 +52,35 @@ class World:
         given = {"authorization": "Bearer k"}
         path = f"{CHAT_PATHS[provider]}/chat/completions"
         return await self.http.post(path, json=body, headers=given)
+
+    def responses(self, provider: str = "oai-resp", key: str = "sk-test") -> openai.AsyncOpenAI:
+        url = f"{self.sim.url}/{provider}/v1"
+        return openai.AsyncOpenAI(api_key=key, base_url=url, max_retries=0)
+
+    def gemini(self, version: str = "v1beta", key: str = "AIza-test") -> genai.Client:
+        options = types.HttpOptions(base_url=f"{self.sim.url}/gemini", api_version=version)
+        return genai.Client(api_key=key, http_options=options)
+
+    async def respond(self, body: dict[str, Any], path: str = "") -> httpx.Response:
+        given = {"authorization": "Bearer k"}
+        return await self.http.post(f"/oai-resp/v1/responses{path}", json=body, headers=given)
+
+    async def generate(
+        self, body: dict[str, Any], model: str = "sim-1", *, stream: bool = False
+    ) -> httpx.Response:
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        path = f"/gemini/v1beta/models/{model}:{verb}"
+        return await self.http.post(path, json=body, headers={"x-goog-api-key": "k"})
+
+    async def assist(self, verb: str, body: dict[str, Any]) -> httpx.Response:
+        given = {"authorization": "Bearer ya29.k"}
+        return await self.http.post(f"/gemini-oauth/v1internal:{verb}", json=body, headers=given)
+
+    async def script(self, model: str, *parts: dict[str, Any], **more: Any) -> None:
+        """Dictate what `model` answers, in neutral words."""
+        said = {"answer": {"parts": list(parts)} | more}
+        put = await self.http.put(f"/_sim/scripts/{model}", json=said)
+        assert put.status_code == 200, put.text
 
     def picture(self, width: int = 3, height: int = 2) -> str:
         return base64.b64encode(_png(width, height)).decode()

@@ -233,9 +233,7 @@ def _stopped(parts: list[Part], stops: list[str]) -> str | None:
     return stop
 
 
-def _limited(
-    parts: list[Part], stop: Stop, matched: str | None, limit: int | None
-) -> Answer:
+def _limited(parts: list[Part], stop: Stop, matched: str | None, limit: int | None) -> Answer:
     """Keep the first `limit` tokens of all parts together."""
     kept: list[Part] = []
     spent = thought = 0

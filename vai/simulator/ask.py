@@ -68,9 +68,13 @@ class Ask(msgspec.Struct, kw_only=True):
     """Pictures are asked for."""
     hop: int = 0
     """How often this answer was already gone on with."""
+    include: frozenset[str] = frozenset()
+    """What an answer shows only when it is asked for."""
     echo: dict[str, Any] = {}
     """Settings that the answer repeats."""
     stream: bool = False
+    framed: bool = True
+    """The stream is one of events; Google's other form is one long JSON array."""
     usage_chunk: bool = False
     tokens: int = 0
     cache_read: int = 0

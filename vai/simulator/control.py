@@ -7,6 +7,7 @@ journaled itself.
     DELETE /_sim/scripts[/{model}]   forget one, or all
     GET    /_sim/journal?after=&id=&model=
     DELETE /_sim/journal
+    DELETE /_sim/tries               let ``fail=`` count from the start again
     GET    /_sim/stats
     GET    /_sim/health
 """
@@ -47,6 +48,9 @@ def control(
             return _journal(world, given)
         case "DELETE", ["journal"]:
             world.journal.clear()
+            return _json({"ok": True})
+        case "DELETE", ["tries"]:
+            world.tries.clear()
             return _json({"ok": True})
         case "PUT", ["scripts", model]:
             return _put(world, unquote(model), body)

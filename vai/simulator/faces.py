@@ -1,15 +1,17 @@
-"""What sets one provider's face apart: its paths, its headers, its error bodies.
+"""What sets one provider's face apart: its paths, its credential, its headers.
 
 The law of this module: everything a client can tell one provider from another by, other
-than the shape of a message, is a row or a branch here.
+than the shape of a message and of an error, is a row or a branch here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
@@ -18,15 +20,19 @@ from vai.simulator.reply import Headers
 
 __all__ = [
     "FACES",
+    "JSON",
+    "Dialect",
     "Face",
+    "Target",
+    "aim",
     "answer_headers",
     "authenticate",
-    "fault_body",
-    "fault_headers",
+    "limit_headers",
     "request_id_of",
 ]
 
-Dialect = Literal["messages", "chat"]
+Dialect = Literal["messages", "chat", "responses", "google"]
+Action = Literal["complete", "count", "models", "model", "aside"]
 JSON: Final = ("content-type", "application/json")
 
 
@@ -36,15 +42,17 @@ class Face(msgspec.Struct, frozen=True):
     name: str
     dialect: Dialect
     path: str
-    """Of the messages or completions endpoint."""
+    """Of the endpoint that answers; of Google's, what stands before the model or the verb."""
     models_path: str
     request_id: str
-    """The header that carries the request's id."""
+    """The header that carries the request's id; empty where there is none."""
 
 
 FACES: Final = (
     Face("anthropic", "messages", "/anthropic/v1/messages", "/anthropic/v1/models", "request-id"),
     Face("openai", "chat", "/openai/v1/chat/completions", "/openai/v1/models", "x-request-id"),
+    Face("openai", "responses", "/openai/v1/responses", "/openai/v1/models", "x-request-id"),
+    Face("oai-resp", "responses", "/oai-resp/v1/responses", "/oai-resp/v1/models", "x-request-id"),
     Face(
         "groq",
         "chat",
@@ -59,60 +67,64 @@ FACES: Final = (
         "/cerebras/v1/models",
         "x-request-id",
     ),
+    Face("gemini", "google", "/gemini/v1beta/models", "/gemini/v1beta/models", ""),
+    Face("gemini", "google", "/gemini/v1/models", "/gemini/v1/models", ""),
+    Face("gemini-oauth", "google", "/gemini-oauth/v1internal", "", ""),
 )
+_BY_PREFIX: Final = {face.name: face for face in reversed(FACES)}
+_ANSWERING: Final = {"generateContent": False, "streamGenerateContent": True}
+_COUNTING: Final = {"messages": "/count_tokens", "responses": "/input_tokens"}
+_VERB: Final = re.compile(r"(?:/(?P<model>.+))?:(?P<verb>[a-zA-Z]+)")
 
-_MESSAGES: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("invalid_request_error", "The request is not valid."),
-    401: ("authentication_error", "invalid x-api-key"),
-    402: ("billing_error", "Your credit balance is too low to access the API."),
-    403: ("permission_error", "Your API key does not have permission to use this resource."),
-    404: ("not_found_error", "Not found"),
-    409: ("conflict_error", "The request conflicts with the current state of the resource."),
-    413: ("request_too_large", "Request exceeds the maximum size"),
-    429: ("rate_limit_error", "This request would exceed your organization's rate limit."),
-    500: ("api_error", "Internal server error"),
-    503: ("api_error", "Service unavailable"),
-    504: ("timeout_error", "Request timed out"),
-    529: ("overloaded_error", "Overloaded"),
-}
-_CHAT: Final[Mapping[int, tuple[str, str | None, str]]] = {
-    400: ("invalid_request_error", None, "The request is not valid."),
-    401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
-    402: ("billing_error", "billing_hard_limit_reached", "Payment required."),
-    403: (
-        "request_forbidden",
-        "unsupported_country_region_territory",
-        "Country, region, or territory not supported",
-    ),
-    404: ("invalid_request_error", "model_not_found", "The model does not exist."),
-    409: ("conflict_error", None, "The resource was changed by another request."),
-    413: ("invalid_request_error", "request_too_large", "Request Entity Too Large"),
-    422: ("invalid_request_error", None, "The request could not be processed."),
-    424: ("invalid_request_error", None, "A dependent request failed."),
-    429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests."),
-    498: ("capacity_exceeded", "capacity_exceeded", "Flex tier capacity exceeded."),
-    499: ("request_cancelled", "request_cancelled", "The request was cancelled."),
-    500: ("server_error", None, "The server had an error while processing your request."),
-    502: ("server_error", None, "Bad gateway."),
-    503: ("server_error", "slow_down", "The engine is currently overloaded."),
-    504: ("server_error", "timeout", "The request timed out."),
-}
-_GROQ: Final[Mapping[int, tuple[str, str | None, str]]] = {
-    401: ("invalid_request_error", "invalid_api_key", "Invalid API Key"),
-    403: ("permissions_error", "permission_denied", "Forbidden"),
-    413: ("tokens", "rate_limit_exceeded", "Request too large for the model."),
-    429: ("tokens", "rate_limit_exceeded", "Rate limit reached. Please try again in 1s."),
-    500: ("internal_server_error", None, "Internal Server Error"),
-    503: ("internal_server_error", None, "Service Unavailable"),
-}
-_CEREBRAS: Final[Mapping[int, tuple[str, str | None, str]]] = {
-    401: ("invalid_request_error", "wrong_api_key", "Wrong API Key"),
-    404: ("not_found_error", "model_not_found", "Model does not exist."),
-    429: ("too_many_requests_error", "request_quota_exceeded", "Requests per minute exceeded."),
-    500: ("server_error", "server_error", "Encountered a server error, please try again."),
-    503: ("server_error", "service_unavailable", "We are experiencing high traffic."),
-}
-_QUOTA: Final = "You exceeded your current quota, please check your plan and billing details."
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request goes: the face, what is wanted there, and what the path says besides."""
+
+    face: Face
+    action: Action
+    path: str
+    model: str | None = None
+    """Given when the path names it."""
+    stream: bool | None = None
+    """Given when the path says it."""
+    framed: bool = True
+    """A stream is one of events; Google's other form is one long JSON array."""
+
+
+def aim(target: str) -> Target:
+    """Find what a request target such as ``/openai/v1/responses?x=1`` is for."""
+    path, _, query = target.partition("?")
+    for face in FACES:
+        if face.dialect == "google" and path.startswith(face.path):
+            return _aim_at_google(face, path, query)
+        if path == face.path:
+            return Target(face=face, action="complete", path=path)
+        if path == face.path + _COUNTING.get(face.dialect, "?"):
+            return Target(face=face, action="count", path=path)
+        if path == face.models_path:
+            return Target(face=face, action="models", path=path)
+    face = _BY_PREFIX.get(path.split("/", 2)[1] if "/" in path else "") or FACES[1]
+    return Target(face=face, action="aside", path=path)
+
+
+def _aim_at_google(face: Face, path: str, query: str) -> Target:
+    rest = path.removeprefix(face.path)
+    if not rest and face.models_path:
+        return Target(face=face, action="models", path=path)
+    found = _VERB.fullmatch(rest)
+    if found is None or (found["model"] is None) == bool(face.models_path):
+        wanted: Action = "model" if face.models_path and rest.count("/") == 1 else "aside"
+        return Target(face=face, action=wanted, path=path, model=unquote(rest[1:]))
+    model, verb = found["model"] and unquote(found["model"]), found["verb"]
+    if verb == "countTokens":
+        return Target(face=face, action="count", path=path, model=model)
+    if verb not in _ANSWERING:
+        return Target(face=face, action="aside", path=path, model=model)
+    framed = parse_qs(query).get("alt", [""])[-1] == "sse"
+    stream = _ANSWERING[verb]
+    return Target(
+        face=face, action="complete", path=path, model=model, stream=stream, framed=framed
+    )
 
 
 def authenticate(face: Face, headers: Mapping[str, str]) -> None:
@@ -121,6 +133,9 @@ def authenticate(face: Face, headers: Mapping[str, str]) -> None:
     Raises:
         Refused: 401 with the provider's own words.
     """
+    if face.name == "gemini":
+        _google_key(headers)
+        return
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else ""
     if face.dialect == "messages":
@@ -132,7 +147,9 @@ def authenticate(face: Face, headers: Mapping[str, str]) -> None:
         return
     if key and "invalid" not in key:
         return
-    if face.name != "openai":
+    if face.dialect == "google":
+        raise Refused(401, "Request had invalid authentication credentials.")
+    if face.name not in ("openai", "oai-resp"):
         raise Refused(401, "", code="")
     if not key:
         words = "You didn't provide an API key. You need to provide your API key in an "
@@ -141,51 +158,24 @@ def authenticate(face: Face, headers: Mapping[str, str]) -> None:
     raise Refused(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
 
 
-def fault_body(face: Face, fault: Refused, request_id: str) -> Any:
-    """The error body of `face`, before it becomes JSON."""
-    status = fault.status
-    if face.dialect == "messages":
-        kind, words = _MESSAGES.get(status, ("api_error", "Unexpected error"))
-        error: dict[str, Any] = {"type": kind, "message": fault.message or words}
-        if fault.code:
-            error["details"] = {"error_code": fault.code}
-        return {"type": "error", "error": error, "request_id": request_id}
-    rows = {"groq": _GROQ, "cerebras": _CEREBRAS}.get(face.name, {})
-    unknown = ("server_error", None, "Unexpected error")
-    kind, code, words = rows.get(status) or _CHAT.get(status, unknown)
-    if fault.code == "insufficient_quota":
-        kind, words = "insufficient_quota", _QUOTA
-    code = None if fault.code == "null" else fault.code or code
-    message = fault.message or words
-    if face.name == "cerebras":
-        return {"message": message, "type": kind, "param": fault.param, "code": code}
-    error = {"message": message, "type": kind, "param": fault.param, "code": code}
-    if face.name == "groq":
-        error = {name: value for name, value in error.items() if value is not None}
-    return {"error": error}
-
-
-def fault_headers(face: Face, fault: Refused, request_id: str, retry_after: str | None) -> Headers:
-    """The headers that go with `fault_body`."""
-    headers = [JSON, (face.request_id, request_id)]
-    if fault.status in (429, 503, 529) and face.dialect == "messages":
-        headers.append(("x-should-retry", "true"))
-    if retry_after is None and fault.status == 429 and fault.code != "insufficient_quota":
-        retry_after = "1"
-    if retry_after:
-        headers.append(("retry-after", retry_after))
-    return headers + _limits(face)
+def _google_key(headers: Mapping[str, str]) -> None:
+    key = headers.get("x-goog-api-key", "")
+    if not key or "invalid" in key:
+        words = "API key not valid. Please pass a valid API key."
+        raise Refused(400, words, code="API_KEY_INVALID")
 
 
 def answer_headers(face: Face, request_id: str, *, stream: bool) -> Headers:
     """The headers of an answer of status 200."""
+    if face.dialect == "google":
+        return _google_headers(stream)
     kind = "text/event-stream"
     if stream and face.name != "cerebras":
         kind += "; charset=utf-8"
     headers = [("content-type", kind) if stream else JSON, (face.request_id, request_id)]
     if stream:
         headers.append(("cache-control", "no-cache"))
-    if face.name == "openai":
+    if face.name in ("openai", "oai-resp"):
         headers += [
             ("openai-organization", "org-simulated"),
             ("openai-processing-ms", "1"),
@@ -195,19 +185,33 @@ def answer_headers(face: Face, request_id: str, *, stream: bool) -> Headers:
         headers.append(("x-groq-region", "simulated"))
     elif face.name == "anthropic":
         headers.append(("anthropic-organization-id", "00000000-0000-4000-8000-000000000000"))
-    return headers + _limits(face)
+    return headers + limit_headers(face)
+
+
+def _google_headers(stream: bool) -> Headers:
+    kind = "text/event-stream" if stream else "application/json; charset=UTF-8"
+    return [
+        ("content-type", kind),
+        ("vary", "Origin"),
+        ("vary", "X-Origin"),
+        ("vary", "Referer"),
+        ("server", "scaffolding on HTTPServer2"),
+        ("x-frame-options", "SAMEORIGIN"),
+        ("x-content-type-options", "nosniff"),
+        ("server-timing", "gfet4t7; dur=1"),
+    ]
 
 
 def request_id_of(face: Face, number: int) -> str:
     """A new id in the provider's style; `number` makes it unique in this process."""
     if face.name == "anthropic":
         return f"req_011CSim{number:017d}"
-    if face.name == "openai":
+    if face.name in ("openai", "oai-resp"):
         return "req_" + hashlib.md5(b"%d" % number, usedforsecurity=False).hexdigest()
     return f"req_01sim{number:021d}"
 
 
-def _limits(face: Face) -> Headers:
+def limit_headers(face: Face) -> Headers:
     """The rate-limit headers, each provider's own names and units."""
     if face.name == "anthropic":
         reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
@@ -216,7 +220,7 @@ def _limits(face: Face) -> Headers:
             for what, limit in _ANTHROPIC_LIMITS
             for part, value in (("limit", limit), ("remaining", limit), ("reset", reset))
         ]
-    return _CHAT_LIMITS[face.name]
+    return _CHAT_LIMITS.get(face.name, [])
 
 
 _ANTHROPIC_LIMITS: Final = (
@@ -225,15 +229,17 @@ _ANTHROPIC_LIMITS: Final = (
     ("input-tokens", "400000"),
     ("output-tokens", "80000"),
 )
+_OPENAI_LIMITS: Final[Headers] = [
+    ("x-ratelimit-limit-requests", "10000"),
+    ("x-ratelimit-limit-tokens", "2000000"),
+    ("x-ratelimit-remaining-requests", "9999"),
+    ("x-ratelimit-remaining-tokens", "1999000"),
+    ("x-ratelimit-reset-requests", "6ms"),
+    ("x-ratelimit-reset-tokens", "1m2s"),
+]
 _CHAT_LIMITS: Final[Mapping[str, Headers]] = {
-    "openai": [
-        ("x-ratelimit-limit-requests", "10000"),
-        ("x-ratelimit-limit-tokens", "2000000"),
-        ("x-ratelimit-remaining-requests", "9999"),
-        ("x-ratelimit-remaining-tokens", "1999000"),
-        ("x-ratelimit-reset-requests", "6ms"),
-        ("x-ratelimit-reset-tokens", "1m2s"),
-    ],
+    "openai": _OPENAI_LIMITS,
+    "oai-resp": _OPENAI_LIMITS,
     "groq": [
         ("x-ratelimit-limit-requests", "14400"),
         ("x-ratelimit-limit-tokens", "300000"),

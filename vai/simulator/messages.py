@@ -25,7 +25,7 @@ _STOPS: Final = {"end": "end_turn", "length": "max_tokens", "stop": "stop_sequen
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
-def body(ask: Ask, answer: Answer) -> bytes:
+def body(ask: Ask, answer: Answer, _: str = "") -> bytes:
     """The answer to a request without `stream`."""
     parts = [_shown(ask, part) for part in answer.parts]
     content = [_block(ask, part, index) for index, part in enumerate(parts)]
@@ -34,7 +34,7 @@ def body(ask: Ask, answer: Answer) -> bytes:
     return orjson.dumps(message)
 
 
-def events(ask: Ask, answer: Answer) -> Iterator[Piece]:
+def events(ask: Ask, answer: Answer, _: str = "") -> Iterator[Piece]:
     """The answer to a request with `stream`, paced by the knobs."""
     knobs = ask.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0

@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 
 from vai.simulator.knobs import Knobs
+from vai.simulator.parts import Part, Stop, Usage
 from vai.simulator.reply import Framing, Piece, Reply
 
-__all__ = ["Script", "Scripts", "TooManyScripts"]
+__all__ = ["Said", "Script", "Scripts", "TooManyScripts"]
 
 _MOST: Final = 1024
 
@@ -32,14 +33,31 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay: float = 0.0
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An answer in neutral words; the dialect that is asked puts it into its own.
+
+    Parts by their `type`: ``thinking`` (text, hidden), ``text`` (text, sources), ``tool``
+    (name, input), ``search`` (query, sources), ``code`` (code, output, failed), ``image``
+    (data, media_type), ``refusal`` (text). Sources are objects with `url` and `title`.
+    """
+
+    parts: list[Part]
+    stop: Stop | None = None
+    """Left out, it follows from the parts."""
+    usage: Usage = Usage()
+
+
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``PUT /_sim/scripts/{model}`` takes.
 
     `body` and `body_base64` are one piece; `chunks` are several (strings, or objects with
     `text` or `base64` and `delay` seconds). `raw` sends the pieces without any head.
+    `answer` instead leaves checks, pace and form to the dialect; then only `times` counts
+    besides, and faults are for the knobs in the model's name.
     Offsets count wire bytes after the head, as in the knobs.
     """
 
+    answer: Said | None = None
     status: int = 200
     headers: list[tuple[str, str]] | dict[str, str] = {}
     body: str | None = None

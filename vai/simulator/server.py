@@ -97,6 +97,7 @@ class Simulator:
             "outcomes": dict(self._outcomes),
             "tokens": dict(self._tokens),
             "scripts": len(self.world.scripts),
+            "tries": self.world.tries.show(),
         }
 
     # What a connection asks

@@ -12,113 +12,116 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from vai.simulator import chat, chat_check, messages, messages_check
-from vai.simulator.answer import compose
+from vai.simulator import asides, dialects
+from vai.simulator.answer import compose, dictated
 from vai.simulator.ask import Ask, Refused
 from vai.simulator.caches import Prefixes
 from vai.simulator.faces import (
-    FACES,
     Face,
+    Target,
+    aim,
     answer_headers,
     authenticate,
-    fault_body,
-    fault_headers,
     request_id_of,
 )
+from vai.simulator.faults import fault_body, fault_headers
 from vai.simulator.journal import Entry, Journal
 from vai.simulator.knobs import Knobs, KnobsUnreadable, parse
+from vai.simulator.parts import Answer
 from vai.simulator.reply import Reply, whole
-from vai.simulator.scripts import Scripts
+from vai.simulator.scripts import Script, Scripts
+from vai.simulator.tries import Tries
 
 __all__ = ["World"]
 
 _BENCH: Final = "bench"
-_MODELS: Final = ("sim-1", "sim-1-mini", "bench")
-_BY_PATH: Final = {face.path: face for face in FACES}
-_BY_PREFIX: Final = {face.name: face for face in FACES}
+_MISREAD: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""The checks name what clients get wrong in practice. A member of a type that makes no
+sense fails where it is read, and is no less the client's fault."""
 
 
 class World:
-    """The four providers and their memory."""
+    """The providers and their memory."""
 
     def __init__(self, pace: Knobs, journal: Journal) -> None:
         self.pace = pace
         self.journal = journal
         self.scripts = Scripts()
+        self.tries = Tries()
         self._prefixes = Prefixes()
         self._bench: dict[tuple[str, bool], Reply] = {}
 
     def answer(self, entry: Entry, headers: Mapping[str, str]) -> Reply:
         """The reply to a request outside the control paths."""
-        path = entry.target.partition("?")[0]
-        face = _BY_PATH.get(path) or _BY_PREFIX.get(path.split("/", 2)[1]) or FACES[1]
+        target = aim(entry.target)
+        face = target.face
         entry.provider = face.name
         entry.request_id = request_id_of(face, entry.n)
         try:
             authenticate(face, headers)
-            if path != face.path:
-                return self._aside(face, entry, path, headers)
-            if entry.method != "POST":
-                raise Refused(405, "Method Not Allowed")
-            return self._complete(face, entry, headers)
+            if target.action == "complete":
+                if entry.method != "POST":
+                    raise Refused(405, "Method Not Allowed")
+                return self._complete(target, entry, headers)
+            said = self._aside(target, entry, headers)
         except Refused as fault:
             return _refusal(face, fault, entry.request_id)
+        given = answer_headers(face, entry.request_id, stream=False)
+        return whole(200, given, orjson.dumps(said))
 
-    def _complete(self, face: Face, entry: Entry, headers: Mapping[str, str]) -> Reply:
-        body = _decoded(entry.body)
-        model = body.get("model")
+    def _complete(self, target: Target, entry: Entry, headers: Mapping[str, str]) -> Reply:
+        face, body = target.face, _decoded(entry.body)
+        model = dialects.model_of(target, body)
         entry.model = model if isinstance(model, str) else ""
         script = self.scripts.take(entry.model)
-        if script is not None:
+        if script is not None and script.answer is None:
             return script.reply()
         if entry.model == _BENCH:
-            return self._benched(face, body)
+            return self._benched(target, body)
         try:
             knobs = parse(entry.model, self.pace)
         except KnobsUnreadable as why:
             raise Refused(400, f"model: {why}") from None
+        knobs = self.tries.weigh(f"{face.name}/{entry.model}", knobs)
         if knobs.status != 200:
             fault = Refused(knobs.status, "", code=knobs.code)
             return _refusal(face, fault, entry.request_id, knobs)
         try:
-            ask = self._read(face, body, headers, knobs)
-            return _drawn(face, ask, entry.request_id)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-            # The checks name what clients get wrong in practice. A member of a type that
-            # makes no sense fails where it is read, and is no less the client's fault.
+            ask = dialects.read(target, body, headers, knobs, self._prefixes)
+            return _drawn(face, ask, _answered(ask, script), entry.request_id)
+        except _MISREAD:
             raise Refused(400, "A member of the request has the wrong type.") from None
 
-    def _read(self, face: Face, body: Any, headers: Mapping[str, str], knobs: Knobs) -> Ask:
-        if face.dialect == "messages":
-            return messages_check.read(body, headers, knobs, self._prefixes)
-        return chat_check.read(body, face.name, knobs)
-
-    def _benched(self, face: Face, body: Any) -> Reply:
+    def _benched(self, target: Target, body: Any) -> Reply:
         """The same bytes for every request to `bench`: a load test measures others."""
-        key = (face.name, body.get("stream") is True)
+        stream = body.get("stream") is True if target.stream is None else target.stream
+        key = (target.path, stream)
         kept = self._bench.get(key)
         if kept is None:
-            said: dict[str, Any] = {"model": _BENCH, "max_tokens": 40, "stream": key[1]}
-            said["messages"] = [{"role": "user", "content": "Hello"}]
-            ask = self._read(face, said, {"anthropic-version": "2023-06-01"}, Knobs())
-            kept = _drawn(face, ask, "req_bench")
+            said, headers = dialects.plain(target, _BENCH, stream), {"anthropic-version": "1"}
+            ask = dialects.read(target, said, headers, Knobs(), self._prefixes)
+            kept = _drawn(target.face, ask, compose(ask), "req_bench")
             kept.body = list(kept.body)
             self._bench[key] = kept
         return msgspec.structs.replace(kept)
 
-    def _aside(self, face: Face, entry: Entry, path: str, headers: Mapping[str, str]) -> Reply:
-        """The endpoints next to the main one."""
-        given = answer_headers(face, entry.request_id, stream=False)
-        if path == face.models_path and entry.method == "GET":
-            return whole(200, given, orjson.dumps(_models(face)))
-        if path == f"{face.path}/count_tokens" and face.dialect == "messages":
-            body = _decoded(entry.body)
-            entry.model = str(body.get("model", ""))
-            ask = messages_check.read(body, headers, Knobs(), Prefixes(), counting=True)
-            return whole(200, given, orjson.dumps({"input_tokens": ask.tokens}))
-        if path == "/cerebras/v1/tcp_warming":
-            return whole(200, given, b"{}")
-        raise Refused(404, "Not found" if face.dialect == "messages" else f"Invalid URL ({path})")
+    def _aside(self, target: Target, entry: Entry, headers: Mapping[str, str]) -> Any:
+        """What the endpoints next to the answering one say."""
+        if target.action != "count":
+            return asides.tell(target, entry.method, entry.body)
+        body = _decoded(entry.body)
+        entry.model = str(dialects.model_of(target, body) or "")
+        try:
+            return dialects.count(target, body, headers)
+        except _MISREAD:
+            raise Refused(400, "A member of the request has the wrong type.") from None
+
+
+def _answered(ask: Ask, script: Script | None) -> Answer:
+    if script is None or script.answer is None:
+        return compose(ask)
+    said = script.answer
+    return dictated(ask, list(said.parts), said.stop, said.usage)
 
 
 def _decoded(data: bytes) -> dict[str, Any]:
@@ -131,25 +134,19 @@ def _decoded(data: bytes) -> dict[str, Any]:
     return body
 
 
-def _drawn(face: Face, ask: Ask, request_id: str) -> Reply:
-    answer = compose(ask)
+def _drawn(face: Face, ask: Ask, answer: Answer, request_id: str) -> Reply:
     knobs = ask.knobs
-    headers = answer_headers(face, request_id, stream=ask.stream)
+    dialect = dialects.DIALECTS[face.dialect]
+    headers = answer_headers(face, request_id, stream=ask.stream and ask.framed)
     if ask.stream:
-        if face.dialect == "messages":
-            body = messages.events(ask, answer)
-        else:
-            body = chat.events(ask, answer, request_id)
         opening = knobs.ttft if knobs.head is None else knobs.head
+        body = dialect.events(ask, answer, request_id)
         reply = Reply(
             status=200, headers=headers, body=body, head_at=opening, framing="chunked", knobs=knobs
         )
     else:
-        if face.dialect == "messages":
-            data = messages.body(ask, answer)
-        else:
-            data = chat.body(ask, answer, request_id)
         at = knobs.ttft + (answer.tokens / knobs.tps if knobs.tps else 0.0)
+        data = dialect.body(ask, answer, request_id)
         reply = whole(200, headers, data, at=at, tokens=answer.tokens)
         reply.knobs = knobs
     reply.input_tokens, reply.output_tokens = ask.tokens, answer.tokens
@@ -160,21 +157,7 @@ def _refusal(face: Face, fault: Refused, request_id: str, knobs: Knobs = Knobs()
     headers = fault_headers(face, fault, request_id, knobs.retry_after)
     if 300 <= fault.status < 400:
         headers.append(("location", "https://elsewhere.example/v1/messages"))
-    data = orjson.dumps(fault_body(face, fault, request_id))
+    data = orjson.dumps(fault_body(face, fault, request_id, knobs.retry_after))
     reply = whole(fault.status, headers, data, at=knobs.ttft)
     reply.knobs = knobs
     return reply
-
-
-def _models(face: Face) -> dict[str, Any]:
-    if face.dialect == "messages":
-        rows = [
-            {"type": "model", "id": m, "display_name": m, "created_at": "2026-01-01T00:00:00Z"}
-            for m in _MODELS
-        ]
-        return {"data": rows, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]}
-    owned = [
-        {"id": m, "object": "model", "created": 1_790_000_000, "owned_by": face.name}
-        for m in _MODELS
-    ]
-    return {"object": "list", "data": owned}
