@@ -118,7 +118,7 @@ def test_the_examples_in_the_defaults_file_are_valid(configure, tmp_path):
 def test_every_format(configure, suffix, text):
     settings = configure(text, suffix, VAI_AUTH__MODE="unset")
     assert (settings.port, settings.auth.mode) == (1, "none")
-    assert settings.aliases == {"Claude-4.5": "openai/gpt-4.1"}
+    assert settings.aliases == {"Claude-4.5": ("openai/gpt-4.1",)}
 
 
 def test_later_sources_win(configure, tmp_path):
@@ -251,6 +251,11 @@ MISTAKES = [
     ("[aliases]\na = 'b'\nb = 'a'", "aliases.b", 3, "of itself"),
     ("[aliases]\na = 'gpt'", "aliases.a", 2, "provider/model"),
     ("[aliases]\na = 'nobody/gpt'", "aliases.a", 2, "no such provider"),
+    ("[aliases]\na = ['groq/x', 'nobody/gpt']", "aliases.a", 2, "no such provider"),
+    ("[aliases]\na = ['groq/x', 'b']\nb = ['openai/y', 'a']", "aliases.a", 2, "of itself"),
+    ("[aliases]\na = []", "aliases.a", 2, "1 to 8 models"),
+    (f"[aliases]\na = {[f'groq/{n}' for n in range(9)]}", "aliases.a", 2, "1 to 8 models"),
+    ("[aliases]\na = ['groq/x', 3]", "aliases.a[1]", 2, "a text"),
     ("[tls]\nenabled = true", "tls.cert_file", None, "needs tls.cert_file"),
     ("[tls]\ncert_file = '/nowhere.pem'", "tls.key_file", None, "needs"),
     ("[providers.mine]\nkind = 'openai'", "providers.mine.base_url", None, "required"),

@@ -26,7 +26,9 @@ def overview(settings: Settings) -> list[tuple[str, str]]:
     if settings.auth.mode == "none" and settings.host not in _LOOPBACK:
         rows.append(("warning", "without auth, and reachable from other machines"))
     rows += [(f"provider {name}", state) for name, state in provider_states(settings).items()]
-    rows += [(f"alias {name}", target) for name, target in settings.aliases.items()]
+    rows += [
+        (f"alias {name}", ", else ".join(targets)) for name, targets in settings.aliases.items()
+    ]
     return rows
 
 

@@ -155,6 +155,8 @@ class Walk:
             ]
         elif isinstance(raw, list):
             items = [((*path[:-1], f"{path[-1]}[{n}]"), item) for n, item in enumerate(raw)]
+        elif isinstance(raw, str) and raw and str in (inner, *get_args(inner)):
+            items = [(path, raw)]  # a list of one text may be written as the text
         else:
             self.problem(path, "expected a list")
             return _INVALID

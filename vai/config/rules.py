@@ -15,6 +15,7 @@ import httpx
 
 from vai.config.names import BUILT_IN
 from vai.config.schema import Settings
+from vai.policy.targets import MAX_TARGETS, targets_of
 from vai.providers.registry import ROWS
 
 __all__ = ["Finding", "contradictions"]
@@ -145,14 +146,15 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
     known = _known_providers(settings)
     for alias in settings.aliases:
         path = ("aliases", alias)
-        seen, target = {alias}, settings.aliases[alias]
-        while target in settings.aliases and target not in seen:
-            seen.add(target)
-            target = settings.aliases[target]
-        provider, _, model = target.partition("/")
-        if target in seen:
+        targets = targets_of(alias, settings.aliases)
+        if targets is None:
             yield path, "an alias of itself"
-        elif not model:
-            yield path, "expected provider/model"
-        elif provider not in known:
-            yield path, "no such provider"
+            continue
+        if not 0 < len(targets) <= MAX_TARGETS:
+            yield path, f"expected 1 to {MAX_TARGETS} models"
+        for target in targets:
+            provider, _, model = target.partition("/")
+            if not model:
+                yield path, "expected provider/model"
+            elif provider not in known:
+                yield path, "no such provider"

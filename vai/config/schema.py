@@ -18,6 +18,7 @@ __all__ = [
     "ApiKey",
     "Auth",
     "AuthMode",
+    "Breaker",
     "Budget",
     "Cors",
     "Defaults",
@@ -30,6 +31,7 @@ __all__ = [
     "Observability",
     "Provider",
     "Redis",
+    "Retries",
     "Settings",
     "Simulator",
     "Timers",
@@ -160,6 +162,28 @@ class Timers(Section, frozen=True, kw_only=True):
     ping: Duration = 15.0
 
 
+class Retries(Section, frozen=True, kw_only=True):
+    """What is tried again at the same target before the caller has had a byte.
+
+    `max_attempts` counts the first try; `budget` is the share of a provider's requests.
+    """
+
+    enabled: bool = True
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
+    base_delay: Duration = 0.25
+    max_delay: Duration = 5.0
+    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+
+
+class Breaker(Section, frozen=True, kw_only=True):
+    """When a model that keeps failing is left alone, and for how long."""
+
+    enabled: bool = True
+    failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    open_for: Duration = 5.0
+    max_open: Duration = 60.0
+
+
 class Budget(Section, frozen=True, kw_only=True):
     """What may be used within any minute, and at once. 0 means no limit."""
 
@@ -261,13 +285,16 @@ class Settings(Section, frozen=True, kw_only=True):
     drain_grace: Duration = 30.0
     trusted_proxies: tuple[Text, ...] = ()
     simulate: bool = False
+    strict: bool = False
     tls: Tls = Tls()
     auth: Auth = Auth()
     providers: dict[str, Provider] = {}
-    aliases: dict[str, str] = {}
+    aliases: dict[str, tuple[Text, ...]] = {}
     models: dict[str, Model] = {}
     defaults: Defaults = Defaults()
     timers: Timers = Timers()
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
     limits: Limits = Limits()
     observability: Observability = Observability()
     cors: Cors = Cors()

@@ -1,21 +1,30 @@
-"""What an exchange does when its first attempt fails before the caller has had anything.
+"""What an exchange does when an attempt fails before the caller has had anything.
 
-The law of this module: whether, where and after what wait is the plan's to say, because
-only its owner knows keys, targets and budgets; closing, waiting and sending are the
-conductor's. A plan is asked only while the caller has not been sent a byte of an answer.
+The law of this module: closing, waiting and sending are the conductor's; whether, where and
+after what wait something is tried again is the plan's. It is asked only while the caller has
+not been sent a byte of an answer, and every step it takes is bounded: repeats of one target
+by their number and by a budget, targets by their list, and a mended request by there being
+one kind of mending.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from vai.errors import UpstreamFault
+from vai.errors import UpstreamFault, UpstreamRejected
 from vai.exchange.lane import Lane
-from vai.exchange.ports import Upstream
+from vai.exchange.ports import Clock, Upstream
+from vai.policy.blame import is_outage, may_move
+from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
+from vai.policy.retry import Budget, RetryRules, is_passing, wait_before
+from vai.providers.failure import is_reasoning_rejection
 
-__all__ = ["Attempt", "Plan"]
+__all__ = ["Attempt", "Health", "Persistence", "Plan"]
 
 T = TypeVar("T")
 
@@ -34,10 +43,148 @@ class Plan(Protocol[T]):
     def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """What to try after `fault`; None when the caller is to be told of it.
 
-        `remaining` is how many seconds the exchange has left; no delay may reach them.
+        `remaining` is how many seconds the exchange has left; no delay reaches them.
         """
         ...
 
     def close(self, *, answered: bool) -> None:
         """No further attempt will be made. Called once; `answered` says that the last one was."""
         ...
+
+
+class Health:
+    """What one process knows of its providers: who fails, and how much has been repeated.
+
+    Rules that are None switch their part off. `chance` gives random numbers from 0 to 1.
+    There is a budget for each provider and class of keys (the gateway's, callers' own), so
+    that callers with keys of their own cannot use up what the others have.
+    """
+
+    def __init__(
+        self,
+        retries: RetryRules | None,
+        breaker: BreakerRules | None,
+        *,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self.retries = retries
+        self.breakers = None if breaker is None else Breakers(breaker)
+        self.clock = clock
+        self.chance = chance
+        self._budgets: dict[tuple[str, bool], Budget] = {}
+
+    def budget(self, provider: str, *, own_key: bool) -> Budget:
+        """The budget for repeats. Provider ids are those of the settings, so they are few."""
+        key = (provider, own_key)
+        budget = self._budgets.get(key)
+        if budget is None:
+            share = 0.0 if self.retries is None else self.retries.budget
+            budget = self._budgets[key] = Budget(share, self.clock())
+        return budget
+
+    def breaker(self, target: Target) -> Breaker | None:
+        """The breaker of a target that failed lately."""
+        return None if self.breakers is None else self.breakers.of(target)
+
+
+class Persistence(ABC, Generic[T]):
+    """A plan that mends a request once, repeats it at its target, and then moves on.
+
+    A subclass knows the targets: it says which one is turned to (`enter`), and builds what
+    an attempt needs. An exchange with a caller's own key neither looks at breakers nor
+    counts for them: what such a key meets with is its owner's affair.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._target: Target = ("", "")
+        self._own_key = False
+        self._is_probe = False
+        self._is_mended = False
+        self._repeats = 0
+
+    @abstractmethod
+    def again(self, *, mended: bool) -> Attempt[T] | None:
+        """A fresh attempt at the present target; `mended`: without the history's reasoning.
+
+        None if the request cannot be mended, or may not be.
+        """
+
+    @abstractmethod
+    def move(self) -> Attempt[T] | None:
+        """An attempt at the next target, having entered it; None when there is none."""
+
+    def enter(self, target: Target, *, own_key: bool) -> None:
+        """The attempts from here on are made at `target`."""
+        self._target, self._own_key = target, own_key
+        self._repeats = 0
+        health = self._health
+        if health.retries is not None:
+            health.budget(target[0], own_key=own_key).asked(health.clock())
+        breaker = None if own_key else health.breaker(target)
+        self._is_probe = breaker is not None and breaker.enter(health.clock())
+
+    def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
+        """See `Plan`."""
+        now = self._health.clock()
+        self._note(fault, now)
+        if remaining <= 0:
+            return None
+        if not self._is_mended and is_reasoning_rejection(fault):
+            self._is_mended = True
+            mended = self.again(mended=True)
+            if mended is not None:
+                return mended
+        delay = self._delay(fault, now, remaining)
+        if delay is not None:
+            self._repeats += 1
+            attempt = self.again(mended=self._is_mended)
+            return None if attempt is None else replace(attempt, delay=delay)
+        return self.move() if may_move(fault, own_key=self._own_key) else None
+
+    def close(self, *, answered: bool) -> None:
+        """See `Plan`."""
+        breaker = None if self._own_key else self._health.breaker(self._target)
+        if breaker is None:
+            return
+        now = self._health.clock()
+        if answered:
+            self._is_well(breaker, now)
+        elif self._is_probe:
+            breaker.gave_up(now)
+
+    def _delay(self, fault: UpstreamFault, now: float, remaining: float) -> float | None:
+        """Seconds to wait for a repeat at the present target; None for no repeat."""
+        health, rules = self._health, self._health.retries
+        if rules is None or self._repeats + 1 >= rules.max_attempts:
+            return None
+        if not is_passing(fault, own_key=self._own_key):
+            return None
+        delay = wait_before(self._repeats + 1, fault, rules, chance=health.chance())
+        if delay is None or delay >= remaining:
+            return None
+        breaker = None if self._own_key else health.breaker(self._target)
+        if breaker is not None and breaker.wait(now + delay) > 0:
+            return None
+        budget = health.budget(self._target[0], own_key=self._own_key)
+        return delay if budget.grants(fault, now) else None
+
+    def _note(self, fault: UpstreamFault, now: float) -> None:
+        """Hold `fault` against the target, as far as it is the target's."""
+        breakers = self._health.breakers
+        if breakers is None or self._own_key:
+            return
+        if is_outage(fault):
+            breakers.remember(self._target, now).failed(now, probe=self._is_probe)
+            self._is_probe = False
+        elif fault.type == "rate_limit_error" and fault.retry_after:
+            breakers.remember(self._target, now).cool(now, fault.retry_after)
+        if self._is_probe and isinstance(fault, UpstreamRejected) and not is_outage(fault):
+            self._is_well(breakers.remember(self._target, now), now)
+
+    def _is_well(self, breaker: Breaker, now: float) -> None:
+        is_forgotten = breaker.succeeded(now, probe=self._is_probe)
+        self._is_probe = False
+        if is_forgotten and self._health.breakers is not None:
+            self._health.breakers.forget(self._target)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from random import random
 
 import msgspec
 
 from vai.config import Settings
+from vai.exchange.attempts import Health
 from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
 from vai.gateway.admission import LocalAdmission
@@ -19,22 +21,29 @@ from vai.gateway.auth import Keyring
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
 from vai.io import catalogue
-from vai.io.clock import today
+from vai.io.clock import monotonic, today
 from vai.io.log import RequestLog
 from vai.io.providers import Providers
+from vai.policy.breaker import BreakerRules
 from vai.policy.cost import Coster, Pricing, cost
 from vai.policy.listing import Listing
+from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
+from vai.policy.targets import aliased_routes
 from vai.secret import Secret
 
 __all__ = ["Destination", "Service"]
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """The way to an upstream for one exchange. `simulated` says that it is not the real one."""
+    """The way to an upstream for one exchange.
+
+    `simulated` says that it is not the real one, `own_key` that the caller brought the key.
+    """
 
     upstream: Upstream
     simulated: bool
+    own_key: bool = False
 
 
 class Service:
@@ -49,9 +58,10 @@ class Service:
         self.requests = RequestLog()
         self.catalogue = catalogue.of_settings(settings)
         self._pricing = Pricing(self.catalogue)
-        self.models = ModelPages(
-            Listing(self.catalogue, providers.rows, providers.states(), settings.aliases)
-        )
+        self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)
+        first = {alias: routes[0].name for alias, routes in self._aliased.items()}
+        self.models = ModelPages(Listing(self.catalogue, providers.rows, providers.states(), first))
+        self.health = _health(settings)
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -66,7 +76,14 @@ class Service:
         Raises:
             InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve`.
         """
-        return resolve(requested, self.providers.rows, self.settings.aliases, self.catalogue)
+        return self.routes(requested)[0]
+
+    def routes(self, requested: str) -> tuple[Route, ...]:
+        """Where a model name leads, and where else while that fails. Errors as in `route`."""
+        aliased = self._aliased.get(requested)
+        if aliased is not None:
+            return aliased
+        return (resolve(requested, self.providers.rows, {}, self.catalogue),)
 
     def coster(self, route: Route) -> Coster:
         """What usage costs at the end of `route`, at today's list prices."""
@@ -81,7 +98,7 @@ class Service:
         provider = route.row.id
         own = byok.choose(provider, brought)
         if own is not None:
-            return Destination(self.providers.upstream(provider, own), simulated=False)
+            return Destination(self.providers.upstream(provider, own), False, own_key=True)
         if self.keyring.mode == "passthrough":
             raise byok.missing(provider, any_brought=bool(brought))
         lent = self.providers.lent(provider)
@@ -93,3 +110,25 @@ class Service:
         """Nothing runs any more: write what waits and drop the connections."""
         self.requests.flush()
         await self.providers.aclose()
+
+
+def _health(settings: Settings) -> Health:
+    """What this worker will learn of its providers, and what it makes of it."""
+    retries, breaker = settings.retries, settings.breaker
+    return Health(
+        RetryRules(
+            max_attempts=retries.max_attempts,
+            base_delay=retries.base_delay,
+            max_delay=retries.max_delay,
+            budget=retries.budget,
+        )
+        if retries.enabled
+        else None,
+        BreakerRules(
+            failures=breaker.failures, open_for=breaker.open_for, max_open=breaker.max_open
+        )
+        if breaker.enabled
+        else None,
+        clock=monotonic,
+        chance=random,
+    )

@@ -1,0 +1,140 @@
+"""When a target that keeps failing is left alone.
+
+    closed --(failures in a row, or most of many)--> open --(its time is over)--> half open
+      ^                                               ^                              |
+      +---- the probe is answered --------------------+---- the probe fails --------+
+
+The law of this module: only outages count, as `vai.policy.blame` tells them; and what is
+known is of targets that failed lately, so that nothing is kept or looked up of those that
+work. While half open, one exchange is let through and all others are kept away until it is
+answered, fails or gives up; should none of that happen for as long as the breaker was open
+at first, the next one may try, so that a probe that hangs does not hold everybody.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from vai.policy.tally import Tally
+
+__all__ = ["Breaker", "BreakerRules", "Breakers", "Target"]
+
+Target = tuple[str, str]
+"""Provider id and model: an overloaded model says nothing of the provider's others."""
+
+_SPAN: Final = 10.0
+_MANY: Final = 20
+_MOST: Final = 0.5
+_LONGEST_COOLING: Final = 60.0
+
+
+class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be set: `failures` in a row open a breaker, for `open_for` seconds at first
+    and twice as long after each probe that fails, up to `max_open`."""
+
+    failures: int = 5
+    open_for: float = 5.0
+    max_open: float = 60.0
+
+
+class Breaker:
+    """One target that failed lately. Times are readings of one clock, in seconds."""
+
+    __slots__ = ("_cool_until", "_open_until", "_row", "_rules", "_tally", "_trips")
+
+    def __init__(self, rules: BreakerRules, now: float) -> None:
+        self._rules = rules
+        self._tally = Tally(_SPAN, now)
+        self._row = 0
+        self._trips = 0
+        self._open_until = 0.0
+        self._cool_until = now
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the target is left alone, but for probes."""
+        return self._trips > 0
+
+    def wait(self, now: float) -> float:
+        """Seconds until it is worth asking again; 0 for now."""
+        return max(self._open_until - now, 0.0)
+
+    def is_cooling(self, now: float) -> bool:
+        """Whether the target has asked to be left alone for a while."""
+        return now < self._cool_until
+
+    def enter(self, now: float) -> bool:
+        """An exchange goes there, as `wait` allows; whether it is the probe."""
+        if self.is_open:
+            self._open_until = now + self._rules.open_for
+        return self.is_open
+
+    def failed(self, now: float, *, probe: bool) -> None:
+        """An outage. What comes late, from exchanges begun before it opened, adds nothing."""
+        if self.is_open and not probe:
+            return
+        self._row += 1
+        self._tally.add(now)
+        self._tally.mark(now)
+        total, bad = self._tally.counts(now)
+        if probe or self._row >= self._rules.failures or (total >= _MANY and bad > total * _MOST):
+            self._trips += 1
+            lasts = self._rules.open_for * 2 ** min(self._trips - 1, 30)
+            self._open_until = now + min(lasts, self._rules.max_open)
+
+    def succeeded(self, now: float, *, probe: bool) -> bool:
+        """The target works, whatever it said; returns whether there is nothing left to remember."""
+        if self.is_open and not probe:
+            return False
+        self._row = self._trips = 0
+        self._open_until = now
+        if probe:
+            self._tally = Tally(_SPAN, now)
+        self._tally.add(now)
+        return not self._tally.counts(now)[1] and not self.is_cooling(now)
+
+    def cool(self, now: float, seconds: float) -> None:
+        """The target asked for a pause. It steers exchanges with a choice, and stops none."""
+        self._cool_until = now + min(seconds, _LONGEST_COOLING)
+
+    def gave_up(self, now: float) -> None:
+        """The probe ended without a word on the target's health; another may go."""
+        self._open_until = now
+
+
+class Breakers:
+    """The breakers of one process; at most `room`, the one that failed least lately goes first."""
+
+    def __init__(self, rules: BreakerRules, room: int = 1024) -> None:
+        self._rules = rules
+        self._room = room
+        self._known: dict[Target, Breaker] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, target: Target) -> Breaker | None:
+        """The breaker of a target that failed lately, else None."""
+        return self._known.get(target) if self._known else None
+
+    def remember(self, target: Target, now: float) -> Breaker:
+        """The breaker of a target that fails now."""
+        breaker = self._known.pop(target, None) or Breaker(self._rules, now)
+        while len(self._known) >= self._room:
+            del self._known[next(iter(self._known))]
+        self._known[target] = breaker
+        return breaker
+
+    def forget(self, target: Target) -> None:
+        """The target is well again."""
+        self._known.pop(target, None)
+
+    def open(self) -> dict[str, int]:
+        """Provider -> how many of its models are left alone."""
+        found: dict[str, int] = {}
+        for (provider, _), breaker in self._known.items():
+            if breaker.is_open:
+                found[provider] = found.get(provider, 0) + 1
+        return found

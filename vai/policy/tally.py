@@ -1,0 +1,48 @@
+"""How many lately, and how many of them of a kind, in two numbers and no list.
+
+The law of this module: memory does not grow with what is counted. Two buckets are kept, the
+running one and the one before, and the one before fades out as the running one fills; the
+counts are exact when things come evenly and never off by more than one bucket.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts over about the last `span` seconds; times are readings of any one clock."""
+
+    __slots__ = ("_all", "_before", "_began", "_marked", "_span")
+
+    def __init__(self, span: float, now: float) -> None:
+        self._span = span
+        self._began = now
+        self._all = 0
+        self._marked = 0
+        self._before = (0, 0)
+
+    def add(self, now: float) -> None:
+        """One more."""
+        if now - self._began >= self._span:
+            self._turn(now)
+        self._all += 1
+
+    def mark(self, now: float) -> None:
+        """One of them is of the kind."""
+        if now - self._began >= self._span:
+            self._turn(now)
+        self._marked += 1
+
+    def counts(self, now: float) -> tuple[float, float]:
+        """How many there were, and how many of the kind."""
+        if now - self._began >= self._span:
+            self._turn(now)
+        fading = 1 - (now - self._began) / self._span
+        return self._all + self._before[0] * fading, self._marked + self._before[1] * fading
+
+    def _turn(self, now: float) -> None:
+        recent = now - self._began < 2 * self._span
+        self._before = (self._all, self._marked) if recent else (0, 0)
+        self._began = self._began + self._span if recent else now
+        self._all = self._marked = 0
