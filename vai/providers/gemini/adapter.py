@@ -1,0 +1,162 @@
+"""The adapter for generateContent, plain or inside Code Assist's envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from vai.errors import UpstreamFault
+from vai.providers.accumulate import accumulate
+from vai.providers.emitter import Emitter
+from vai.providers.gemini import faults
+from vai.providers.gemini.body import Body
+from vai.providers.gemini.request import translate
+from vai.providers.gemini.stream import Reader
+from vai.providers.textfilter import TextFilter
+from vai.types.events import Event
+from vai.types.message import Message, Usage
+from vai.types.provider import ProviderRow, WireRequest
+from vai.types.request import MessageRequest
+
+__all__ = ["MAX_HOPS", "GeminiAdapter"]
+
+MAX_HOPS: Final = 32
+"""Further requests for one answer; the longest that Google speaks of needs about 16."""
+
+
+class GeminiAdapter:
+    """One exchange with the Gemini API or with Code Assist.
+
+    Args:
+        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
+        input_estimate: input tokens to show until the service has counted them.
+    """
+
+    def __init__(
+        self, row: ProviderRow, exchange_id: str, *, input_estimate: int | None = None
+    ) -> None:
+        self.dropped: list[str] = []
+        self.following: WireRequest | None = None
+        self._row = row
+        self._exchange = exchange_id
+        self._estimate = input_estimate
+        self._wire: WireRequest | None = None
+        self._limit: int | None = None
+        self._hops = 0
+        self._body = Body()
+        self._ready("unknown", {}, None)
+
+    @property
+    def usage(self) -> Usage:
+        """What the service has reported so far."""
+        return self._emitter.usage
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether a stop sequence was met that the service does not know of."""
+        return self._reader.stopped
+
+    @property
+    def done(self) -> bool:
+        """Whether the closing events have been returned."""
+        return self._emitter.done
+
+    @property
+    def fault(self) -> UpstreamFault | None:
+        """Why the stream failed, once it has."""
+        return self._emitter.fault
+
+    def request(self, request: MessageRequest, /) -> WireRequest:
+        """The upstream request. Call it before its answer is read.
+
+        Raises:
+            InvalidRequest: something that matters cannot be expressed.
+        """
+        translation = translate(request, self._row, self._exchange)
+        self.dropped = translation.dropped
+        self._wire = translation.wire
+        self._limit = request.max_tokens
+        self._ready(request.model, translation.names, translation.text)
+        return translation.wire
+
+    def message(self, body: bytes, /) -> Message | None:
+        """The answer of a request that was not streamed; None when it goes on.
+
+        Raises:
+            UpstreamFault: the body is an error, or not an answer.
+        """
+        self._resume()
+        self._reader.data(body.removeprefix(b"\xef\xbb\xbf"))
+        self._over_with_body()
+        if self._emitter.fault is not None:
+            raise self._emitter.fault
+        return None if self.following is not None else accumulate(self._emitter.take())
+
+    def feed(self, data: bytes, /) -> list[Event]:
+        """More bytes of the streamed answer: the events that are complete now."""
+        if self._over:
+            return []
+        self._resume()
+        self._read(self._body.feed(data))
+        return self._emitter.take()
+
+    def end(self) -> list[Event]:
+        """The service closed the body: the closing events, a fault, or `following` is set."""
+        if self._over:
+            return []
+        self._resume()
+        self._read(self._body.end())
+        self._over_with_body()
+        return self._emitter.take()
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
+        """The fault that an HTTP error status stands for. Header names are lower case."""
+        return faults.from_answer(self._row.id, self._row.name, status, headers, body)
+
+    @property
+    def _over(self) -> bool:
+        return self._emitter.done or self._emitter.fault is not None
+
+    def _ready(self, model: str, names: dict[str, str], text: TextFilter | None) -> None:
+        row = self._row
+        self._emitter = Emitter(
+            f"msg_{self._exchange}", f"{row.id}/{model}", row.id, self._estimate
+        )
+        ids = self._exchange.replace("-", "_")
+        self._reader = Reader(self._emitter, row.id, row.name, ids=ids, names=names, text=text)
+
+    def _read(self, texts: list[bytes]) -> None:
+        for text in texts:
+            self._reader.data(text)
+        if self._body.fault is not None:
+            self._body.fault.provider = self._row.id
+            self._emitter.fail(self._body.fault)
+
+    def _resume(self) -> None:
+        """The first bytes of a further body have come."""
+        if self.following is not None:
+            self.following = None
+            self._body = Body()
+            self._reader.resume()
+
+    def _over_with_body(self) -> None:
+        token = self._reader.token
+        if token is not None and self._reader.goes_on and self._may_ask_on():
+            self._hops += 1
+            self.following = self._continued(token)
+        self._reader.eof(goes_on=self.following is not None)
+
+    def _may_ask_on(self) -> bool:
+        # Code Assist has no member for the token.
+        known = self._wire is not None and self._row.kind == "gemini"
+        within = self._limit is None or self._reader.spent.output < self._limit
+        return known and within and self._hops < MAX_HOPS
+
+    def _continued(self, token: str) -> WireRequest | None:
+        """The same request, byte for byte, with the token added."""
+        if self._wire is None:
+            return None
+        member = b',"continuationToken":%b}' % msgspec.json.encode(token)
+        return msgspec.structs.replace(self._wire, body=self._wire.body[:-1] + member)

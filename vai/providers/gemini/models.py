@@ -1,0 +1,84 @@
+"""What a Gemini model accepts, told from its name.
+
+A name without a version (``gemini-flash-latest``) stands for the newest generation; a name
+that is no Gemini's (``gemma-3-27b-it``) has the plain traits, and the upstream has the last word.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+__all__ = ["Traits", "traits"]
+
+
+class Traits(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's ways.
+
+    Attributes:
+        levels: thinking levels it knows, ascending efforts; none where it has budgets or none.
+        budget: smallest and largest thinking budget in tokens; None where it has levels or none.
+        can_rest: whether thinking can be switched off.
+        samples: whether temperature, top_p and top_k are accepted.
+        signs: whether calls in a running tool loop must carry a thought signature.
+        result_media: whether a function's response may hold images.
+        mixes: whether functions go together with tools that Google runs, and with a JSON Schema.
+        draws: whether it answers with images.
+    """
+
+    levels: tuple[str, ...] = ()
+    budget: tuple[int, int] | None = None
+    can_rest: bool = False
+    samples: bool = True
+    signs: bool = False
+    result_media: bool = False
+    mixes: bool = False
+    draws: bool = False
+
+
+_NAME = re.compile(r"gemini-(?:(\d{1,3})(?:\.(\d{1,3}))?(?![\d.]))?-?([a-z0-9-]*)")
+_NEWEST: Final = (99, 0)
+_UNSAMPLED: Final = (((3, 5), "flash-lite"), ((3, 7), "flash"), ((3, 8), "flash"))
+
+
+def traits(model: str) -> Traits:
+    """The traits of `model`."""
+    found = _NAME.match(model)
+    if found is None:
+        return Traits()
+    version = (int(found[1]), int(found[2] or 0)) if found[1] else _NEWEST
+    family = found[3]
+    draws = "image" in family or "banana" in family
+    if version < (2, 5):
+        return Traits(draws=draws)
+    if version < (3, 0):
+        # 2.5 draws without thinking.
+        return Traits(draws=True) if draws else _with_budget(family)
+    return Traits(
+        levels=() if draws else _levels(version, family),
+        samples=not any(
+            version == at and re.match(rf"{name}(?!-lite)", family) for at, name in _UNSAMPLED
+        ),
+        signs=True,
+        result_media=True,
+        mixes=True,
+        draws=draws,
+    )
+
+
+def _with_budget(family: str) -> Traits:
+    if family.startswith("flash-lite"):
+        return Traits(budget=(512, 24_576), can_rest=True)
+    if family.startswith("flash"):
+        return Traits(budget=(1, 24_576), can_rest=True)
+    return Traits(budget=(128, 32_768))
+
+
+def _levels(version: tuple[int, int], family: str) -> tuple[str, ...]:
+    if "flash" in family:
+        return ("minimal", "low", "medium", "high")
+    if version == (3, 0):
+        return ("low", "high")
+    return ("low", "medium", "high")

@@ -1,0 +1,133 @@
+"""Content blocks -> parts of a generateContent turn.
+
+Every function gives the parts for one block, and notes what cannot be a part: media are
+never left out in silence. Nothing is fetched here on a caller's word: a URL is handed on
+only where Google itself can read it (Files API, Cloud Storage, YouTube).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from vai.providers.gemini.target import Target
+from vai.providers.texts import document_text, kind_of, search_result, tagged
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    DocumentBlock,
+    ImageBlock,
+    Source,
+    TextBlock,
+    UnknownBlock,
+    VideoBlock,
+)
+
+__all__ = ["Part", "parts"]
+
+Part = dict[str, Any]
+
+_READABLE: Final = re.compile(
+    r"gs://\S+"
+    r"|https://(?:www\.|m\.)?youtube\.com/\S+"
+    r"|https://youtu\.be/\S+"
+    r"|https://generativelanguage\.googleapis\.com/(?:v1|v1beta)/files/[A-Za-z0-9_-]+"
+)
+_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
+_FILE_ID: Final = re.compile(r"files/[A-Za-z0-9_-]{1,64}")
+_FILES: Final = "https://generativelanguage.googleapis.com/v1beta/"
+
+
+def parts(block: Block, at: str, target: Target) -> list[Part]:
+    """The parts for a block of a turn or of a tool's result."""
+    if isinstance(block, TextBlock):
+        return [{"text": block.text}] if block.text else []
+    if isinstance(block, ImageBlock):
+        return _media(block.source, "image", at, target, default="image/png")
+    if isinstance(block, AudioBlock):
+        return _media(block.source, "audio", at, target)
+    if isinstance(block, VideoBlock):
+        return _media(block.source, "video", at, target)
+    if isinstance(block, DocumentBlock):
+        return _document(block, at, target)
+    if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
+        return [{"text": search_result(block.raw)}]
+    return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")
+
+
+def _media(
+    source: Source, what: str, at: str, target: Target, default: str | None = None
+) -> list[Part]:
+    kind = source.media_type or default
+    if source.type == "base64" and source.data:
+        if kind is None:
+            return _refused(f"{at}.source.media_type", target, f"{what} for {{}} needs its type")
+        return [{"inlineData": {"mimeType": kind, "data": source.data}}]
+    if source.type == "url" and source.url:
+        return _linked(source.url, source.media_type, what, at, target)
+    if source.type == "file" and source.file_id:
+        return _filed(source.file_id, source.media_type, at, target)
+    return _refused(at, target, f"{what} for {{}} must be base64, a file or a URL")
+
+
+def _linked(url: str, kind: str | None, what: str, at: str, target: Target) -> list[Part]:
+    inline = _DATA_URL.match(url)
+    if inline is not None:
+        return [{"inlineData": {"mimeType": inline[1], "data": url[inline.end() :]}}]
+    if _READABLE.fullmatch(url):
+        return [_file(url, kind)]
+    return _refused(
+        at,
+        target,
+        f"{what} for {{}} must be base64, or a URL of the Files API, Cloud Storage or YouTube",
+    )
+
+
+def _filed(file_id: str, kind: str | None, at: str, target: Target) -> list[Part]:
+    if _FILE_ID.fullmatch(file_id):
+        return [_file(_FILES + file_id, kind)]
+    if _READABLE.fullmatch(file_id):
+        return [_file(file_id, kind)]
+    return _refused(at, target, "a file for {} must be named files/...")
+
+
+def _file(uri: str, kind: str | None) -> Part:
+    return {"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}
+
+
+def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
+    source, title = block.source, block.title or block.filename
+    text = document_text(source)
+    if text is not None:
+        if block.context:
+            text = f"{block.context}\n\n{text}"
+        return [{"text": tagged("document", text, title)}]
+    if source.type == "content":
+        return _flattened(source.content, at, target, title)
+    found = _media(source, "a document", at, target, default="application/pdf")
+    about = "\n".join(line for line in (title, block.context) if line)
+    return [*found, {"text": tagged("about_document", about)}] if found and about else found
+
+
+def _flattened(content: Any, at: str, target: Target, title: str | None) -> list[Part]:
+    if isinstance(content, str):
+        return [{"text": tagged("document", content, title)}]
+    found: list[Part] = []
+    for index, item in enumerate(content if isinstance(content, list) else []):
+        place = f"{at}.source.content[{index}]"
+        if isinstance(item, dict) and isinstance(item.get("text"), str):
+            found.append({"text": tagged("document", item["text"], title)})
+        elif isinstance(item, dict) and isinstance(item.get("source"), dict):
+            given = item["source"]
+            names = ("media_type", "data", "url", "file_id")
+            known = {name: given[name] for name in names if isinstance(given.get(name), str)}
+            source = Source(type=str(given.get("type")), **known)
+            found += _media(source, "an image", place, target, default="image/png")
+        else:
+            found += _refused(place, target, "this content cannot be sent to {}")
+    return found
+
+
+def _refused(at: str, target: Target, what: str) -> list[Part]:
+    target.findings.refuse(at, what.format(target.row.name), "unsupported_content_block")
+    return []

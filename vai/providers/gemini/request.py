@@ -1,0 +1,180 @@
+"""A canonical request -> the body of generateContent, in Code Assist's envelope where asked."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from vai.providers.clienttools import family
+from vai.providers.gemini import extensions
+from vai.providers.gemini.conversation import contents, instructions
+from vai.providers.gemini.names import aliases
+from vai.providers.gemini.target import Target
+from vai.providers.gemini.thinking import thinking_config
+from vai.providers.gemini.tools import plain_schema, tool_config, tools
+from vai.providers.textfilter import StopAt, TextFilter
+from vai.types.provider import ProviderRow, WireRequest
+from vai.types.request import MessageRequest
+
+__all__ = ["Translation", "translate"]
+
+_MAX_STOPS: Final = 5
+_TIERS: Final = {"standard_only": "standard", "flex": "flex", "priority": "priority"}
+_SIZES: Final = ("1K", "2K", "4K")
+
+
+class Translation(msgspec.Struct, frozen=True):
+    """The upstream request, and what its answer must be read with.
+
+    Attributes:
+        names: tool alias -> the caller's name.
+        text: what the answer's text passes through, if anything.
+        dropped: paths of hints that were left out.
+    """
+
+    wire: WireRequest
+    names: dict[str, str]
+    text: TextFilter | None
+    dropped: list[str]
+
+
+def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Translation:
+    """The request for the service of `row`.
+
+    Raises:
+        InvalidRequest: something that matters cannot be expressed.
+    """
+    target = Target(row, request.model)
+    body: dict[str, Any] = {"contents": contents(request, target)}
+    system = instructions(request, target)
+    if system is not None:
+        body["systemInstruction"] = system
+    sent = tools(request, target)
+    if sent:
+        body["tools"] = sent
+    config = tool_config(request, sent, target)
+    if config:
+        body["toolConfig"] = config
+    generation: dict[str, Any] = {}
+    text = _sampling(request, generation, target)
+    thinking = thinking_config(request, target)
+    if thinking:
+        generation["thinkingConfig"] = thinking
+    _output(request, generation, target)
+    _modalities(request, generation, target)
+    _service(request, body, target)
+    _check_rest(request, target)
+    body["generationConfig"] = generation
+    extensions.apply(request, body, target)
+    if not generation:
+        del body["generationConfig"]
+    target.findings.check()
+    wire = _wire(request, body, target, exchange_id)
+    return Translation(wire, aliases(request.tools), text, target.findings.dropped)
+
+
+def _wire(
+    request: MessageRequest, body: dict[str, Any], target: Target, exchange_id: str
+) -> WireRequest:
+    method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+    path = f"/models/{_segment(request.model)}:{method}"
+    if target.assists:
+        path = f"/v1internal:{method}"
+        body = {
+            "model": request.model,
+            "project": target.row.project,
+            "user_prompt_id": exchange_id,
+            "request": body,
+        }
+    accept = "text/event-stream" if request.stream else "application/json"
+    headers = (("content-type", "application/json"), ("accept", accept))
+    return WireRequest("POST", path, headers, msgspec.json.encode(body), request.stream)
+
+
+def _segment(model: str) -> str:
+    """The model as one segment of a path, whatever characters the caller put into it."""
+    return quote(model.removeprefix("models/"), safe="")
+
+
+def _sampling(
+    request: MessageRequest, generation: dict[str, Any], target: Target
+) -> TextFilter | None:
+    """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
+    if request.max_tokens == 0:
+        target.findings.refuse("max_tokens", f"{target.row.name} cannot generate nothing")
+    elif request.max_tokens is not None:
+        generation["maxOutputTokens"] = request.max_tokens
+    for name, wire in (("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK")):
+        value = getattr(request, name)
+        if value is not None and target.traits.samples:
+            generation[wire] = value
+        elif value is not None:
+            target.findings.drop(name)
+    sequences = [sequence for sequence in request.stop_sequences or () if sequence]
+    if len(sequences) > _MAX_STOPS:
+        return StopAt(sequences)
+    if sequences:
+        generation["stopSequences"] = sequences
+    return None
+
+
+def _output(request: MessageRequest, generation: dict[str, Any], target: Target) -> None:
+    form = request.output_format
+    if form is None:
+        return
+    if request.tools and not target.traits.mixes:
+        what = f"{target.model} takes either tools or a JSON Schema"
+        target.findings.refuse("output_config.format", what, "unsupported_output_format")
+    generation["responseMimeType"] = "application/json"
+    generation["responseJsonSchema"] = plain_schema(form.schema)
+
+
+def _modalities(request: MessageRequest, generation: dict[str, Any], target: Target) -> None:
+    """Pictures in the answer: asked for as a modality, or by the tool of that name."""
+    output = request.output or {}
+    asked = output.get("modalities")
+    asked = asked if isinstance(asked, list) else []
+    if any(item not in ("text", "audio", "image") for item in asked):
+        what = f"{target.row.name} answers with text and images only"
+        target.findings.refuse("output.modalities", what, "unsupported_output_modality")
+    wanted = ["output.modalities"] if "image" in asked else []
+    for index, tool in enumerate(request.tools or ()):
+        if family(tool.type) == "image_generation":
+            wanted.append(f"tools[{index}]")
+    if not wanted:
+        return
+    if not target.traits.draws:
+        what = f"{target.model} does not answer with images"
+        target.findings.refuse(wanted[0], what, "unsupported_output_modality")
+    generation["responseModalities"] = ["TEXT", "IMAGE"]
+    image = output.get("image")
+    size = image.get("size") if isinstance(image, dict) else None
+    if size in _SIZES:
+        generation["imageConfig"] = {"imageSize": size}
+    elif size is not None:
+        target.findings.drop("output.image.size")
+
+
+def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    tier = _TIERS.get(request.service_tier or "")
+    if tier is not None and not target.assists:
+        body["serviceTier"] = tier
+    elif request.service_tier not in (None, "auto", "standard_only"):
+        target.findings.drop("service_tier")
+    for name, value in (request.metadata or {}).items():
+        if value is not None:
+            target.findings.drop(f"metadata.{name}")
+    if request.cache_control:
+        target.findings.drop("cache_control")
+
+
+def _check_rest(request: MessageRequest, target: Target) -> None:
+    """Members without an equivalent here."""
+    for name, value in request.extra.items():
+        if name == "mcp_servers" and value:
+            what = f"{target.row.name} cannot call MCP servers"
+            target.findings.refuse(name, what, "unsupported_tool_type")
+        elif value is not None and not (name == "speed" and value == "standard"):
+            target.findings.drop(name)

@@ -1,0 +1,292 @@
+"""generateContent answers -> canonical events.
+
+One reader for chunks and for whole answers, so that both give the same message. A chunk
+may hold anything: thoughts, text, calls, the end. Usage and sources come last and more
+than once; the last word counts.
+
+An answer may come in several bodies (`CONTINUATION`): the reader goes on where it was, and
+adds up what each body used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.errors import UpstreamBroken
+from vai.providers import signature
+from vai.providers.emitter import Emitter
+from vai.providers.gemini import faults, grounding
+from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
+from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
+from vai.providers.gemini.ending import CONTINUATION, REASONS, refusal, unfinished
+from vai.providers.gemini.hosted import Hosted
+from vai.providers.gemini.usage import Spent
+from vai.providers.textfilter import TextFilter
+from vai.types.blocks import AudioBlock, ImageBlock, Source
+
+__all__ = ["MAX_CITED", "Reader"]
+
+MAX_CITED: Final = 1 << 20
+"""Characters of the answer that are kept to cite from."""
+
+
+class Reader:
+    """Reads one answer into an emitter.
+
+    Args:
+        ids: what the ids of tools that Google ran derive from.
+        names: tool alias -> the caller's name for it.
+        text: what stands between the upstream's text and the caller's, if anything.
+    """
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        provider: str,
+        title: str,
+        *,
+        ids: str,
+        names: dict[str, str],
+        text: TextFilter | None = None,
+    ) -> None:
+        self.token: str | None = None
+        self.spent = Spent()
+        self._emitter = emitter
+        self._provider = provider
+        self._title = title
+        self._names = names
+        self._filter = text
+        self._hosted = Hosted(emitter, ids)
+        self._calls = 0
+        self._content = False
+        self._thinking = False
+        self._text_signature = ""
+        self._said: list[str] = []
+        self._said_length = 0
+        self._sources: dict[str, dict[str, Any]] = {}
+        self._reason: str | None = None
+        self._message: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the caller's stop sequence ended the answer, and not the upstream."""
+        return self._filter is not None and self._filter.stopped is not None
+
+    def data(self, text: bytes) -> None:
+        """One JSON text of the body."""
+        if not text.strip():
+            return
+        try:
+            chunks = decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._break("a part of it is not the JSON that was expected", "malformed")
+            return
+        for chunk in chunks:
+            self._chunk(chunk)
+
+    def resume(self) -> None:
+        """A further body follows, asked for with `token`."""
+        self.token = self._reason = None
+        self.spent.settle()
+
+    def eof(self, *, goes_on: bool = False) -> None:
+        """The body is over. `goes_on` says that a further one will be asked for."""
+        if goes_on:
+            return
+        if self._reason is not None and not self._emitter.finished:
+            self._end_text(self._citations())
+            self._sign()
+            self._grounded()
+            self._finish(self._reason)
+        self._emitter.eof()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the body that is over said that there is more."""
+        failed = self._emitter.done or self._emitter.fault is not None
+        return self._reason == CONTINUATION and self.token is not None and not failed
+
+    def _chunk(self, chunk: Chunk) -> None:
+        error = chunk.error
+        chunk = chunk.response or chunk
+        error = error or chunk.error
+        if chunk.usage_metadata is not None:
+            self._emitter.report(self.spent.count(chunk.usage_metadata))
+        model = (chunk.model_version or "").removeprefix("models/")
+        if chunk.candidates:
+            candidate = chunk.candidates[0]
+            if not candidate.index:
+                self._emitter.begin(model)
+                self._candidate(candidate)
+        elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
+            feedback = chunk.prompt_feedback
+            self._emitter.begin(model)
+            why = feedback.block_reason_message or feedback.block_reason or ""
+            self._emitter.finish("refusal", refusal(why))
+        if error:
+            self._emitter.fail(faults.from_event(self._provider, self._title, error))
+
+    def _candidate(self, candidate: Candidate) -> None:
+        content = candidate.content
+        for part in (content.parts if content is not None else None) or ():
+            self._part(part)
+        for name in ("grounding_metadata", "url_context_metadata", "citation_metadata"):
+            found = getattr(candidate, name)
+            if found:
+                self._sources[name] = found
+        if candidate.continuation_token:
+            self.token = candidate.continuation_token
+        if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
+            self._reason = candidate.finish_reason
+            self._message = candidate.finish_message
+
+    def _part(self, part: Part) -> None:
+        signed = part.thought_signature or ""
+        if part.function_call is not None:
+            self._before(signed)
+            self._call(part.function_call)
+        elif part.thought:
+            self._thought(part.text or "", signed)
+        elif part.text:
+            self._sign()
+            self._text(part.text)
+            self._text_signature = signed or self._text_signature
+        elif part.inline_data is not None:
+            self._before(signed)
+            self._medium(part.inline_data)
+        elif part.executable_code is not None:
+            self._before(signed)
+            self._hosted.code(part.executable_code)
+        elif part.code_execution_result is not None:
+            self._before(signed)
+            self._hosted.code_result(part.code_execution_result)
+        elif part.tool_call is not None:
+            self._before(signed)
+            self._hosted.call(part.tool_call)
+        elif part.tool_response is not None:
+            self._before(signed)
+            self._hosted.response(part.tool_response)
+        elif signed:
+            # A part of nothing but a signature signs the text that has ended.
+            self._text_signature = signed
+            return
+        else:
+            return
+        self._content = True
+
+    def _thought(self, text: str, signed: str) -> None:
+        if text:
+            self._end_text()
+            self._thinking = True
+            self._emitter.thinking(text)
+        if signed and self._thinking:
+            self._sign(signed)
+
+    def _before(self, signed: str) -> None:
+        """What stands before a part that is no text; `signed` is that part's signature."""
+        self._end_text()
+        if signed:
+            self._thinking = False
+            self._emitter.thinking_sig(signature.seal(self._provider, FOLLOWING, signed))
+        else:
+            self._sign()
+
+    def _sign(self, signed: str = "") -> None:
+        """The reasoning before this point is complete: mark whose it is."""
+        if self._thinking:
+            self._thinking = False
+            self._emitter.thinking_sig(signature.seal(self._provider, THOUGHT, signed))
+
+    def _call(self, call: FunctionCall) -> None:
+        key = self._calls
+        self._calls += 1
+        name = call.name or None
+        self._emitter.tool_open(key, call.id or None, name and self._names.get(name, name))
+        # Empty arguments too: they say that the call is complete.
+        self._emitter.tool_args(key, msgspec.json.encode(call.args or {}).decode())
+
+    def _medium(self, blob: Blob) -> None:
+        source = Source(type="base64", media_type=blob.mime_type, data=blob.data)
+        if blob.mime_type.startswith("audio/"):
+            self._emitter.block(AudioBlock(source=source))
+        else:
+            self._emitter.block(ImageBlock(source=source))
+
+    def _text(self, text: str) -> None:
+        if self._said_length < MAX_CITED:
+            self._said.append(text)
+            self._said_length += len(text)
+        if self._filter is None:
+            self._emitter.text(text)
+            return
+        shown = self._filter.feed(text)
+        if shown:
+            self._emitter.text(shown)
+        if self._filter.stopped is not None:
+            self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
+            self._emitter.eof()
+
+    def _end_text(self, cited: list[dict[str, Any]] | None = None) -> None:
+        """The text before this point is complete: show what was held back, cite, sign."""
+        rest = self._filter.end() if self._filter is not None else ""
+        if rest:
+            self._emitter.text(rest)
+        for citation in cited or ():
+            self._emitter.citation(citation)
+        if self._text_signature:
+            sealed = signature.seal(self._provider, PRECEDING, self._text_signature)
+            self._text_signature = ""
+            self._sign()
+            self._emitter.redacted(sealed)
+
+    def _citations(self) -> list[dict[str, Any]]:
+        rests_on = self._sources.get("grounding_metadata")
+        repeats = self._sources.get("citation_metadata")
+        if rests_on is None and repeats is None:
+            return []
+        text = "".join(self._said).encode("utf-8", "replace")
+        return [
+            *grounding.citations(rests_on or {}, text),
+            *grounding.recitations(repeats or {}, text),
+        ]
+
+    def _grounded(self) -> None:
+        found = self._sources.get("grounding_metadata")
+        if found is not None:
+            self._hosted.searched(found)
+        pages = self._sources.get("url_context_metadata")
+        if pages is not None:
+            self._hosted.fetched(pages)
+
+    def _finish(self, reason: str) -> None:
+        fault = unfinished(reason, self._message, self._provider)
+        if fault is not None:
+            self._emitter.fail(fault)
+        elif reason == CONTINUATION:
+            # What would follow was not asked for: the caller's limit, or VAI's, is reached.
+            self._emitter.finish("max_tokens")
+        elif reason in REASONS:
+            meant = REASONS[reason]
+            details = refusal(self._message or reason) if meant == "refusal" else None
+            self._emitter.finish(meant, details)
+        elif reason == "STOP" or self._content:
+            # The call may have come long before the end that says STOP.
+            self._emitter.finish("tool_use" if self._emitter.saw_call else "end_turn")
+        else:
+            self._break(f"it ended without content ({_shown(reason)})", "no_content")
+
+    def _break(self, what: str, code: str) -> None:
+        self._emitter.fail(
+            UpstreamBroken(
+                f"The answer is unusable: {what}",
+                provider=self._provider,
+                code=f"upstream_{code}",
+            )
+        )
+
+
+def _shown(reason: str) -> str:
+    """An upstream's word, as far as it can be one."""
+    return reason[:40] if reason.replace("_", "").isalnum() else "for an unknown reason"

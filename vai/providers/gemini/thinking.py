@@ -1,0 +1,63 @@
+"""How much a model is to think -> `thinkingConfig`.
+
+Up to 2.5 a model has a budget in tokens, from 3 on a level; either wins over what the
+caller said in the other's words. Thinking counts against `max_tokens` in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vai.providers.effort import EFFORTS, asked, clamp
+from vai.providers.gemini.target import Target
+from vai.types.request import MessageRequest
+
+__all__ = ["thinking_config"]
+
+_BUDGETS: Final = {"minimal": 512, "low": 1024, "medium": 4096, "high": 16_384}
+"""Effort -> budget; beyond them the largest."""
+
+
+def thinking_config(request: MessageRequest, target: Target) -> dict[str, Any]:
+    """`thinkingConfig`; empty where the caller says nothing or the model does not think."""
+    traits = target.traits
+    thinking = request.thinking
+    effort, path = asked(request)
+    if not traits.levels and traits.budget is None:
+        if effort not in (None, "none"):
+            target.findings.drop(path)
+        elif thinking is not None and thinking.type in ("enabled", "adaptive"):
+            target.findings.drop("thinking")
+        return {}
+    config: dict[str, Any] = {}
+    if thinking is not None and thinking.type in ("enabled", "adaptive"):
+        config["includeThoughts"] = thinking.display != "omitted"
+    if effort is None:
+        return config
+    if traits.levels:
+        level = clamp(effort, traits.levels)
+        if level is not None:
+            config["thinkingLevel"] = level.upper()
+        if level != effort:
+            target.findings.drop(path)
+    else:
+        config |= _budget(request, effort, path, target)
+    return config
+
+
+def _budget(request: MessageRequest, effort: str, path: str, target: Target) -> dict[str, Any]:
+    least, most = target.traits.budget or (0, 0)
+    if effort == "none":
+        if target.traits.can_rest:
+            return {"thinkingBudget": 0}
+        target.findings.drop(path)
+        return {"thinkingBudget": least}
+    if effort not in EFFORTS:
+        target.findings.drop(path)
+        return {}
+    wanted = _BUDGETS.get(effort, most)
+    if path == "thinking.budget_tokens" and request.thinking is not None:
+        wanted = request.thinking.budget_tokens or wanted
+        if not least <= wanted <= most:
+            target.findings.drop(path)
+    return {"thinkingBudget": min(max(wanted, least), most)}

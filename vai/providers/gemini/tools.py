@@ -1,0 +1,162 @@
+"""Tools and tool choice -> `tools` and `toolConfig` of generateContent.
+
+Functions are sent as ordinary JSON Schema. A tool that Google runs is sent without the
+limits it does not know: a limit that only saves money is left out and named, one that
+keeps the model away from something refuses the request.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vai.providers.clienttools import as_function, family
+from vai.providers.gemini.names import alias
+from vai.providers.gemini.target import Target
+from vai.providers.texts import described
+from vai.types.request import MessageRequest, Tool, ToolChoice
+
+__all__ = ["plain_schema", "tool_config", "tools"]
+
+Wire = dict[str, Any]
+
+_HINTS: Final = ("allowed_callers", "eager_input_streaming")
+_MODES: Final = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
+
+
+def tools(request: MessageRequest, target: Target) -> list[Wire]:
+    """The functions as one tool, then those that Google runs, one each."""
+    functions: list[Wire] = []
+    hosted: list[Wire] = []
+    for index, tool in enumerate(request.tools or ()):
+        at = f"tools[{index}]"
+        if tool.extra.get("defer_loading"):
+            what = f"{target.row.name} cannot load tools later; send it at once or not at all"
+            target.findings.refuse(f"{at}.defer_loading", what, "unsupported_tool_type")
+        elif tool.is_function:
+            functions += _function(tool, at, target)
+        elif (known := as_function(tool)) is not None:
+            declared = {"name": alias(known.name), "description": known.description}
+            functions.append({**declared, "parametersJsonSchema": known.schema})
+        elif family(tool.type) != "image_generation":  # a modality of the answer, not a tool
+            hosted += _hosted(tool, at, target)
+    if request.tool_choice is not None and request.tool_choice.type == "none":
+        # Only functions have a mode; what Google runs is kept from running by leaving it out.
+        hosted = []
+    run_there = [tool for tool in hosted if "computerUse" not in tool]
+    if functions and run_there and not target.traits.mixes:
+        what = f"{target.model} takes either functions or tools that Google runs, not both"
+        target.findings.refuse("tools", what, "unsupported_tool_type")
+    return ([{"functionDeclarations": functions}] if functions else []) + hosted
+
+
+def tool_config(request: MessageRequest, sent: list[Wire], target: Target) -> Wire:
+    """How the tools may be used; empty where there is nothing to say."""
+    if not sent:
+        # A choice among no tools says nothing.
+        return {}
+    names = [item["name"] for tool in sent for item in tool.get("functionDeclarations", ())]
+    calling = _calling(request.tool_choice, names, target)
+    strict = any(tool.strict for tool in request.tools or () if tool.is_function)
+    if strict and calling.get("mode", "AUTO") == "AUTO":
+        calling["mode"] = "VALIDATED"
+    config: Wire = {"functionCallingConfig": calling} if calling and names else {}
+    hosted = [tool for tool in sent if not tool.keys() & {"functionDeclarations", "computerUse"}]
+    if names and hosted:
+        config["includeServerSideToolInvocations"] = True
+    return config
+
+
+def plain_schema(schema: Wire) -> Wire:
+    """A schema without the members that name the schema itself."""
+    return {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
+
+
+def _calling(choice: ToolChoice | None, names: list[str], target: Target) -> Wire:
+    if choice is None:
+        return {}
+    if choice.disable_parallel_tool_use:
+        target.findings.drop("tool_choice.disable_parallel_tool_use")
+    calling: Wire = {"mode": _MODES[choice.type]}
+    if choice.type == "tool":
+        if alias(choice.name or "") not in names:
+            target.findings.refuse("tool_choice.name", "expected the name of one of the functions")
+        calling["allowedFunctionNames"] = [alias(choice.name or "")]
+    elif choice.type == "any" and not names:
+        what = f"{target.row.name} cannot be made to use a tool that it runs itself"
+        target.findings.refuse("tool_choice", what)
+    return calling
+
+
+def _function(tool: Tool, at: str, target: Target) -> list[Wire]:
+    if not tool.name:
+        target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        return []
+    function: Wire = {"name": alias(tool.name), "description": described(tool) or tool.name}
+    schema = plain_schema(tool.input_schema or {})
+    if schema:
+        function["parametersJsonSchema"] = schema
+    for name in _HINTS:
+        if tool.extra.get(name):
+            target.findings.drop(f"tools[*].{name}")
+    if tool.cache_control:
+        target.findings.drop("tools[*].cache_control")
+    return [function]
+
+
+def _hosted(tool: Tool, at: str, target: Target) -> list[Wire]:
+    settings = {**tool.extra, **(tool.config or {})}
+    kind = family(tool.type)
+    if kind == "web_search":
+        return [{"googleSearch": _search(settings, at, target)}]
+    if kind == "web_fetch":
+        _no_domains(settings, at, target)
+        _leave_out(settings, at, target)
+        return [{"urlContext": {}}]
+    if kind == "code_execution":
+        _leave_out(settings, at, target)
+        return [{"codeExecution": {}}]
+    if kind == "computer":
+        _leave_out(settings, at, target)
+        return [{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]
+    if kind == "file_search":
+        return _file_search(settings, at, target)
+    what = f"{target.row.name} has no tool of type {tool.type}"
+    target.findings.refuse(at, what, "unsupported_tool_type")
+    return []
+
+
+def _search(settings: Wire, at: str, target: Target) -> Wire:
+    search: Wire = {}
+    blocked = settings.get("blocked_domains")
+    if target.assists and isinstance(blocked, list) and blocked:
+        search["excludeDomains"] = blocked
+        settings = {name: value for name, value in settings.items() if name != "blocked_domains"}
+    _no_domains(settings, at, target)
+    _leave_out(settings, at, target)
+    return search
+
+
+def _file_search(settings: Wire, at: str, target: Target) -> list[Wire]:
+    stores = settings.get("file_search_store_names") or settings.get("vector_store_ids")
+    if not isinstance(stores, list) or not stores:
+        target.findings.refuse(f"{at}.config.vector_store_ids", "expected the stores to search")
+        return []
+    search: Wire = {"fileSearchStoreNames": stores}
+    if isinstance(settings.get("max_results"), int):
+        search["topK"] = settings["max_results"]
+    if isinstance(settings.get("metadata_filter"), str):
+        search["metadataFilter"] = settings["metadata_filter"]
+    return [{"fileSearch": search}]
+
+
+def _no_domains(settings: Wire, at: str, target: Target) -> None:
+    for name in ("allowed_domains", "blocked_domains"):
+        if settings.get(name):
+            what = f"{target.row.name} cannot restrict this tool to domains"
+            target.findings.refuse(f"{at}.{name}", what, "unsupported_tool_option")
+
+
+def _leave_out(settings: Wire, at: str, target: Target) -> None:
+    for name, value in settings.items():
+        if value is not None and name not in ("allowed_domains", "blocked_domains"):
+            target.findings.drop(f"{at}.{name}")
