@@ -1,0 +1,155 @@
+"""Callers of this worker that wait for one of the concurrent requests to end.
+
+The law: whoever waits is served in the order of arrival among those who count for the same
+subject, and subjects take turns, so that one with a hundred waiting costs another one no more
+than its turn. A wait ends with a place, a refusal or the caller's leaving, and a place that
+came too late is given back.
+
+Places become free in other workers too, which nobody tells: while somebody waits the store is
+asked again every few milliseconds, and at once when a place of this worker becomes free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from vai.exchange.ports import Clock
+from vai.policy.limits.decision import Decision
+from vai.policy.limits.sets import EVERYBODY, Subject
+from vai.policy.limits.store import LimitStore
+
+__all__ = ["MAX_WAITING", "Waiting"]
+
+MAX_WAITING = 1024
+"""Callers of one worker that may wait; more are refused at once."""
+_ASK_AGAIN = 0.01
+
+
+class _Waiter:
+    __slots__ = ("answer", "refusal", "subjects", "tokens")
+
+    def __init__(self, subjects: tuple[Subject, ...], tokens: int, refusal: Decision) -> None:
+        self.subjects = subjects
+        self.tokens = tokens
+        self.refusal = refusal
+        self.answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+
+
+class Waiting:
+    """Admits at once where there is room, and lets wait where waiting helps.
+
+    Args:
+        longest: seconds that a caller may wait; 0 refuses at once.
+    """
+
+    def __init__(self, store: LimitStore, clock: Clock, *, longest: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._longest = longest
+        self._lines: dict[str, deque[_Waiter]] = {}
+        self._waiting = 0
+        self._gateway_is_full = False
+        self._freed = asyncio.Event()
+        self._server: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        """Callers that wait now."""
+        return self._waiting
+
+    def freed(self) -> None:
+        """A place of this worker has become free."""
+        if self._waiting:
+            self._freed.set()
+
+    async def admit(self, subjects: tuple[Subject, ...], tokens: int) -> Decision:
+        """The store's decision, after a wait if that is what it takes."""
+        overtakes = self._waiting and (self._gateway_is_full or subjects[-1].name in self._lines)
+        if overtakes and self._waiting < MAX_WAITING:
+            return await self._wait(subjects, tokens, Decision(refused="concurrency"))
+        decision = await self._store.admit(subjects, tokens, self._clock())
+        if (
+            decision.refused != "concurrency"
+            or not self._longest
+            or self._waiting >= MAX_WAITING
+        ):
+            return decision
+        return await self._wait(subjects, tokens, decision)
+
+    async def _wait(self, subjects: tuple[Subject, ...], tokens: int, first: Decision) -> Decision:
+        waiter = _Waiter(subjects, tokens, first)
+        self._lines.setdefault(subjects[-1].name, deque()).append(waiter)
+        self._waiting += 1
+        if self._server is None:
+            self._server = asyncio.create_task(self._serve())
+        try:
+            async with asyncio.timeout(self._longest):
+                return await asyncio.shield(waiter.answer)
+        except TimeoutError:
+            if _was_answered(waiter):
+                return waiter.answer.result()
+            return waiter.refusal
+        except asyncio.CancelledError:
+            if _was_answered(waiter):
+                self._give_back(waiter.answer.result())
+            raise
+        finally:
+            self._waiting -= 1
+            waiter.answer.cancel()
+
+    async def _serve(self) -> None:
+        """Serve the lines until nobody waits."""
+        try:
+            while self._lines:
+                self._freed.clear()
+                if not await self._one_round():
+                    try:
+                        async with asyncio.timeout(_ASK_AGAIN):
+                            await self._freed.wait()
+                    except TimeoutError:
+                        pass
+        finally:
+            self._server = None
+
+    async def _one_round(self) -> bool:
+        """One turn for each subject; whether anybody was served."""
+        served = False
+        self._gateway_is_full = False
+        for name in list(self._lines):
+            line = self._lines[name]
+            while line and line[0].answer.done():
+                line.popleft()
+            if not line:
+                del self._lines[name]
+                continue
+            decision = await self._ask(line[0])
+            if decision.refused != "concurrency":
+                served = True
+                line.popleft()
+                # To the end of the round: the next turn is another subject's.
+                self._lines[name] = self._lines.pop(name)
+            elif decision.subject == EVERYBODY:
+                self._gateway_is_full = True
+                break
+        return served
+
+    async def _ask(self, waiter: _Waiter) -> Decision:
+        decision = await self._store.admit(waiter.subjects, waiter.tokens, self._clock())
+        if decision.refused == "concurrency":
+            waiter.refusal = decision
+        elif waiter.answer.done():
+            self._give_back(decision)
+        else:
+            waiter.answer.set_result(decision)
+        return decision
+
+    def _give_back(self, decision: Decision) -> None:
+        """A place for somebody who is not there any more."""
+        if decision.admitted:
+            self._store.settle(decision.handle, 0, self._clock())
+            self.freed()
+
+
+def _was_answered(waiter: _Waiter) -> bool:
+    return waiter.answer.done() and not waiter.answer.cancelled()
