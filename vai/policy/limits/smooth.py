@@ -33,4 +33,5 @@ def spaced_in(level: int, cost: int, limit: int) -> float:
     A cost beyond the burst passes when the bucket is empty, and delays what comes after it.
     """
     excess = level - max(0, burst(limit) - cost * MILLI)
-    return max(0.0, excess * 60 / (limit * MILLI))
+    # Whole milliseconds, and one more: both readings of the clock were rounded down.
+    return (excess * 60 // limit + 2) / 1000 if excess > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Limits in memory that all processes of a box share."""

@@ -1,0 +1,91 @@
+"""The limits of one box behind the door that all stores share.
+
+The law: giving back is never lost. While the mutex is not to be had, because its holder is
+stopped, what is new is refused and what is given back is kept for later; there is never more
+of that than there are places.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vai.io.limits import upkeep
+from vai.io.limits.mutex import LockUnavailable
+from vai.policy.limits.decision import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vai.io.limits.shared import SharedLimits
+    from vai.policy.limits.sets import Subject
+    from vai.policy.limits.store import Held, Snapshot
+
+__all__ = ["LocalLimits"]
+
+_UNAVAILABLE = Decision(refused="capacity", retry_after=1.0)
+
+
+class LocalLimits:
+    """A `LimitStore` in shared memory."""
+
+    def __init__(self, limits: SharedLimits) -> None:
+        self._limits = limits
+        self._later: deque[Callable[[], bool]] = deque()
+
+    async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
+        try:
+            if self._later:
+                self.catch_up()
+            return self._limits.admit(subjects, tokens, now)
+        except LockUnavailable:
+            return _UNAVAILABLE
+
+    def settle(self, handle: int, used: int, now: float, /) -> bool:
+        return self._give_back(partial(self._limits.settle, handle, used, now))
+
+    async def acquire(self, subjects: tuple[Subject, ...], now: float, /) -> Decision:
+        try:
+            return self._limits.acquire(subjects, now)
+        except LockUnavailable:
+            return _UNAVAILABLE
+
+    async def heartbeat(self, handle: int, now: float, /) -> bool:
+        try:
+            return self._limits.heartbeat(handle, now)
+        except LockUnavailable:
+            return True  # nothing says that it has lapsed; the next beat will tell
+
+    def release(self, handle: int, /) -> bool:
+        return self._give_back(partial(self._limits.release, handle))
+
+    async def sessions(self) -> tuple[Held, ...]:
+        return upkeep.sessions(self._limits.section)
+
+    async def expire(self, silent_since: float, /) -> tuple[int, ...]:
+        return upkeep.expire(self._limits.section, silent_since)
+
+    async def reclaim(self, owner: int, /) -> int:
+        return upkeep.reclaim(self._limits.section, owner)
+
+    async def snapshot(self, now: float, /) -> Snapshot:
+        return upkeep.snapshot(self._limits.section, now)
+
+    def catch_up(self) -> None:
+        """Do what could not be done; also called by a timer, for a worker that falls idle.
+
+        Raises LockUnavailable when it still cannot be done; nothing is lost then.
+        """
+        while self._later:
+            self._later[0]()
+            self._later.popleft()
+
+    def _give_back(self, act: Callable[[], bool]) -> bool:
+        try:
+            if self._later:
+                self.catch_up()
+            return act()
+        except LockUnavailable:
+            self._later.append(act)
+            return True

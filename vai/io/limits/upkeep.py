@@ -1,0 +1,157 @@
+"""What is done for those that cannot do it themselves: the dead, the silent, the curious.
+
+The law: nothing here is needed for an admission to go on, and all of it may be done twice.
+"""
+
+from __future__ import annotations
+
+from vai.io.limits import leases
+from vai.io.limits.layout import (
+    H_HIGH,
+    H_LATEST,
+    KEYS,
+    L_BEAT,
+    L_GENERATION,
+    L_KIND,
+    L_OWNER,
+    L_ROWS,
+    L_SINCE,
+    L_TOKENS,
+    LEASE_WORDS,
+    OWNERS,
+    R_EPOCH,
+    R_NAME,
+    R_REQUEST_SLOTS,
+    R_RUNNING,
+    R_SESSIONS,
+    R_TOKEN_SLOTS,
+    ROW_BITS,
+    ROW_MASK,
+    ROW_WORDS,
+    SESSION,
+    Layout,
+)
+from vai.io.limits.section import Section
+from vai.policy.limits.store import Held, Snapshot, SubjectUse
+from vai.policy.limits.window import SLOTS, slot_of
+
+__all__ = ["expire", "reclaim", "sessions", "snapshot"]
+
+
+def reclaim(section: Section, owner: int) -> int:
+    """Free all that the worker of that claim held, and let it take nothing more.
+
+    What it had charged stays charged. Returns how many places it held. Raises LockUnavailable.
+    """
+    words = section.words
+    with section.held():
+        for place in range(OWNERS, KEYS):
+            if words[place] == owner:
+                words[place] = 0
+        held = [
+            section.leases + place * LEASE_WORDS
+            for place, holder in enumerate(_column(section, L_OWNER))
+            if holder == owner
+        ]
+        for at in held:
+            leases.free(section, at)
+    return len(held)
+
+
+def expire(section: Section, silent_since: float) -> tuple[int, ...]:
+    """Free the sessions whose last sign of life is older than that; their handles.
+
+    Raises LockUnavailable.
+    """
+    before = int(silent_since * 1000)
+    with section.held():
+        return tuple(
+            [
+                leases.free(section, section.leases + place * LEASE_WORDS)
+                for place, (owner, kind, beat) in enumerate(
+                    zip(
+                        _column(section, L_OWNER),
+                        _column(section, L_KIND),
+                        _column(section, L_BEAT),
+                        strict=True,
+                    )
+                )
+                if owner and kind == SESSION and beat < before
+            ]
+        )
+
+
+def sessions(section: Section) -> tuple[Held, ...]:
+    """The live sessions of all workers, read without the mutex."""
+    return tuple(held for held in _held(_copy(section)) if held.kind == "session")
+
+
+def snapshot(section: Section, now: float) -> Snapshot:
+    """Everything, read without the mutex: each figure was true, not all at one moment."""
+    copy = _copy(section)
+    return Snapshot(_subjects(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
+
+
+def _copy(section: Section) -> Layout:
+    # One copy, so that what is taken apart at leisure does not change meanwhile.
+    return Layout(memoryview(bytes(section.words)))
+
+
+def _column(section: Layout, word: int) -> list[int]:
+    end = section.leases + section.words[H_HIGH] * LEASE_WORDS
+    column: list[int] = section.words[section.leases + word : end : LEASE_WORDS].tolist()
+    return column
+
+
+def _subjects(section: Layout, slot: int) -> tuple[SubjectUse, ...]:
+    words = section.words
+    found = []
+    for row, key in enumerate(words[section.keys : section.rows].tolist()):
+        if not key:
+            continue
+        base = section.rows + row * ROW_WORDS
+        # The window may not have moved for a while: what it has left behind does not count.
+        counted = range(slot - SLOTS + 1, words[base + R_EPOCH] + 1)
+        found.append(
+            SubjectUse(
+                name=_name(section, row),
+                running=words[base + R_RUNNING],
+                sessions=words[base + R_SESSIONS],
+                requests=sum(words[base + R_REQUEST_SLOTS + n % SLOTS] for n in counted),
+                tokens=sum(words[base + R_TOKEN_SLOTS + n % SLOTS] for n in counted),
+            )
+        )
+    return tuple(found)
+
+
+def _held(section: Layout) -> tuple[Held, ...]:
+    words = section.words
+    found = []
+    for place, owner in enumerate(_column(section, L_OWNER)):
+        if not owner:
+            continue
+        at = section.leases + place * LEASE_WORDS
+        session = words[at + L_KIND] == SESSION
+        names = []
+        rows = words[at + L_ROWS]
+        while rows:
+            names.append(_name(section, (rows & ROW_MASK) - 1))
+            rows >>= ROW_BITS
+        found.append(
+            Held(
+                handle=leases.handle_of(words[at + L_GENERATION], place),
+                kind="session" if session else "request",
+                owner=owner,
+                subjects=tuple(reversed(names)),
+                tokens=words[at + L_TOKENS],
+                since=words[at + L_SINCE] / 1000,
+                beat=words[at + (L_BEAT if session else L_SINCE)] / 1000,
+            )
+        )
+    return tuple(found)
+
+
+def _name(section: Layout, row: int) -> str:
+    at = section.rows + row * ROW_WORDS
+    text = bytes(section.words[at + R_NAME : at + ROW_WORDS]).rstrip(b"\0")
+    return text.decode(errors="ignore")  # a long name may end inside a character
