@@ -177,9 +177,11 @@ def test_the_sdk_reads_every_error(using):
             stream = await client.responses.create(
                 model="sim-1;error_at=2", input="Hi", stream=True
             )
-            with pytest.raises(openai.APIError):
-                async for _ in stream:
-                    pass
+            told_events = [event async for event in stream]
+            assert [event.type for event in told_events[-2:]] == [
+                "response.output_text.delta",
+                "error",
+            ]
         async with world.responses(key="invalid") as client:
             with pytest.raises(openai.AuthenticationError):
                 await client.responses.create(model="sim-1", input="Hi")

@@ -155,7 +155,8 @@ def _finish(ask: Ask, answer: Answer) -> str:
 def _chunk(
     ask: Ask, parts: list[dict[str, Any]], spent: int, thought: int, ends: Answer | None
 ) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+    content = {"parts": parts, "role": "model"} if parts else {}
+    candidate: dict[str, Any] = {"content": content, "index": 0}
     if ends is not None:
         candidate |= _ending(ask, ends)
     chunk = {"candidates": [candidate], "usageMetadata": _usage(ask, spent, thought)}
