@@ -98,9 +98,14 @@ def without(body: bytes, envelope: Envelope, name: str) -> bytes:
 
 
 def rewrite(
-    body: bytes, envelope: Envelope, *, model: str | None = None, drop: str | None = None
+    body: bytes,
+    envelope: Envelope,
+    *,
+    model: str | None = None,
+    max_tokens: int | None = None,
+    drop: str | None = None,
 ) -> bytes:
-    """Replace the model's value, cut the member `drop`, or both, in one copy.
+    """Replace the values of members that are there, cut the member `drop`, in one copy.
 
     Raises:
         ValueError: `envelope` was not read from a body of this length, or `drop` is
@@ -111,9 +116,10 @@ def rewrite(
     if drop == "model":
         raise ValueError("the model cannot be cut")
     edits: list[tuple[int, int, bytes]] = []
-    if model is not None:
-        place = envelope.members["model"]
-        edits.append((place.value, place.end, json.dumps(model)))
+    for name, value in (("model", model), ("max_tokens", max_tokens)):
+        if value is not None and name in envelope.members:
+            place = envelope.members[name]
+            edits.append((place.value, place.end, json.dumps(value)))
     if drop is not None and drop in envelope.members:
         start, end = _cut(envelope.members, drop)
         edits.append((start, end, b""))

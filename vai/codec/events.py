@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 
+from vai.types.catalogue import Coster
 from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
 from vai.types.render import event_to_wire
 
@@ -17,8 +18,8 @@ __all__ = ["encode"]
 _encode_into = msgspec.json.Encoder().encode_into
 
 
-def encode(events: list[Event]) -> bytes:
-    """The frames of `events`, to be sent in one write."""
+def encode(events: list[Event], cost: Coster | None = None) -> bytes:
+    """The frames of `events`, to be sent in one write; the last usage with what it costs."""
     frames = bytearray()
     for event in events:
         if type(event) is ContentBlockDelta and _is_plain(event):
@@ -26,7 +27,7 @@ def encode(events: list[Event]) -> bytes:
             _encode_into(event, frames, -1)
         else:
             frames += b"event: %b\ndata: " % _name(event).encode()
-            frames += orjson.dumps(event_to_wire(event))
+            frames += orjson.dumps(event_to_wire(event, cost))
         frames += b"\n\n"
     return bytes(frames)
 

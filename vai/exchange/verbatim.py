@@ -18,6 +18,7 @@ from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.providers.anthropic.verbatim import Sniffer, edit_message, is_marked, report_of
 from vai.providers.failure import from_answer
+from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
 
@@ -27,7 +28,8 @@ __all__ = ["Verbatim"]
 class Verbatim:
     """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
 
-    `lent` says that the upstream is spoken to with the gateway's own key.
+    `lent` says that the upstream is spoken to with the gateway's own key; `cost` is
+    told in answers that are edited.
     """
 
     verbatim = True
@@ -42,13 +44,15 @@ class Verbatim:
         streaming: bool,
         edited: bool,
         lent: bool = False,
+        cost: Coster | None = None,
     ) -> None:
         self._wire = wire
         self._row = row
         self._edited = edited
         self._lent = lent
         self._splitter = FrameSplitter()
-        self._sniffer = Sniffer(row)
+        self._cost = cost
+        self._sniffer = Sniffer(row, cost)
         self._forwarded = 0
         self._frames = 0
         self.usage = Usage()
@@ -76,9 +80,12 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        edited, report = edit_message(body, self._row) if self._edited else (body, report_of(body))
+        if self._edited:
+            body, report = edit_message(body, self._row, self._cost)
+        else:
+            report = report_of(body)
         self.usage, self.stop_reason = report.usage, report.stop_reason
-        return edited
+        return body
 
     def feed(self, data: bytes) -> bytes | None:
         frames = self._splitter.feed(data)

@@ -11,6 +11,7 @@ from sanic.response import HTTPResponse
 
 from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.call import Call
+from vai.policy.cost import cost_text
 from vai.policy.headers import from_upstream
 from vai.types.message import Usage
 
@@ -62,14 +63,17 @@ def headers_for(
         headers["x-model"] = call.route.name[:_MAX_VALUE]
     if call.simulated:
         headers["x-vai-simulated"] = "true"
+    _tell_attempts(headers, call)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
     return headers
 
 
-def usage_headers(usage: Usage, duration: float) -> dict[str, str]:
-    """Counters and time of a JSON answer. `duration` in seconds."""
+def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
+    """Counters, time and cost of a JSON answer. `duration` in seconds."""
     headers = {"x-duration-ms": str(round(duration * 1000))}
+    if usd is not None:
+        headers["x-cost-usd"] = cost_text(usd)
     if usage.input_tokens is not None:
         headers["x-input-tokens"] = str(usage.input_tokens)
     if usage.output_tokens is not None:
@@ -94,8 +98,17 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
         headers["www-authenticate"] = "Bearer"
     if call.simulated:
         headers["x-vai-simulated"] = "true"
+    _tell_attempts(headers, call)
     body = orjson.dumps(error.to_wire(call.request_id))
     return Reply(body, error.status, headers, "application/json")
+
+
+def _tell_attempts(headers: dict[str, str], call: Call) -> None:
+    """Whoever repeats what fails should know what has been repeated already."""
+    if call.attempts > 1:
+        headers["x-vai-attempts"] = str(call.attempts)
+    if call.passed_over:
+        headers["x-vai-fallback-from"] = ",".join(call.passed_over)[:_MAX_VALUE]
 
 
 def error_frame(error: VaiError, call: Call) -> bytes:

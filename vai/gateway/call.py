@@ -6,9 +6,11 @@ from typing import Any
 
 from sanic import Request
 
+from vai.errors import UpstreamFault
 from vai.exchange.conduct import Settlement
 from vai.gateway.auth import Identity
 from vai.gateway.request_id import new_request_id, safe_request_id
+from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.route import Route
 
 __all__ = ["Call"]
@@ -18,14 +20,19 @@ class Call:
     """What becomes known of a request while it is served.
 
     `request_id` is the caller's own where it is safe to repeat, else a new one;
+    `attempts` are those made, `failures` what became of those that failed, `passed_over` the
+    targets of an alias that others were turned to for.
     `exchange_id` is always new, and what the ids of a translated answer derive from.
     """
 
     __slots__ = (
+        "attempts",
         "error_type",
         "exchange_id",
+        "failures",
         "identity",
         "method",
+        "passed_over",
         "path",
         "peer",
         "request_id",
@@ -34,6 +41,7 @@ class Call:
         "simulated",
         "status",
         "stream",
+        "terms",
     )
 
     def __init__(self, request: Request) -> None:
@@ -50,10 +58,19 @@ class Call:
         self.status = 0
         self.error_type: str | None = None
         self.settlement: Settlement | None = None
+        self.attempts = 1
+        self.failures: list[dict[str, str | None]] = []
+        self.passed_over: list[str] = []
+        self.terms: Terms = UNKNOWN
 
     def settled(self, settlement: Settlement) -> None:
         """Take note of how the exchange ended."""
         self.settlement = settlement
+
+    def failed_with(self, fault: UpstreamFault) -> None:
+        """Take note of an attempt that failed before the caller had a byte."""
+        model = self.route.name[:256] if self.route is not None else None
+        self.failures.append({"model": model, "error_type": fault.type, "code": fault.code})
 
     def log_line(self, duration: float) -> dict[str, Any]:
         """The request's line in the log, names and figures only. `duration` is seconds."""
@@ -73,8 +90,16 @@ class Call:
             line["model"] = self.route.name[:256]
         if self.error_type is not None:
             line["error_type"] = self.error_type
+        if self.attempts > 1:
+            line["attempts"] = self.attempts
+            line["failed_attempts"] = self.failures
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
+            usd = self.terms.cost(self.settlement.usage)
+            if usd is not None:
+                line["cost_usd"] = usd
+        if self.simulated:
+            line["simulated"] = True
         return line
 
 

@@ -7,51 +7,49 @@ VAI understands.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import msgspec
 from sanic import Request
 
 from vai.codec import json as strict_json
 from vai.codec.envelope import Envelope, rewrite
 from vai.codec.events import encode
+from vai.config import Settings
 from vai.config.schema import Defaults
+from vai.errors import InvalidRequest
 from vai.exchange.lane import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
 from vai.policy import estimate
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
+from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import make_adapter
 from vai.types import parse
+from vai.types.catalogue import Coster
 from vai.types.message import Message
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
 from vai.types.request import MessageRequest
 
-__all__ = ["GatewayLane", "choose_lane"]
+__all__ = ["choose_lane", "mended_lane"]
 
 _API_VERSION = ("anthropic-version", "2023-06-01")
-
-
-class GatewayLane(Lane[bytes], Protocol):
-    """A lane whose batches are bytes for the caller."""
-
-    @property
-    def verbatim(self) -> bool:
-        """Whether the upstream's headers go back to the caller."""
-        ...
-
-    @property
-    def dropped(self) -> list[str]:
-        """JSON paths of request fields that the target could not take."""
-        ...
+_REASONING = "messages[*].content[thinking]"
+"""How it is told that reasoning was left out (`X-VAI-Dropped`)."""
+_MAX_LISTED = 1000
+"""Characters of the names of what cannot be taken; names of members can be long."""
 
 
 def choose_lane(
-    route: Route, envelope: Envelope, request: Request, exchange_id: str, defaults: Defaults
-) -> GatewayLane:
-    """The lane for this request.
+    route: Route,
+    envelope: Envelope,
+    request: Request,
+    exchange_id: str,
+    settings: Settings,
+    *,
+    lent: bool = True,
+) -> Lane[bytes]:
+    """The lane for this request. `lent` says that the gateway's own key goes with it.
 
     Raises:
         InvalidRequest: the request cannot be read, or cannot be said to the provider.
@@ -65,11 +63,36 @@ def choose_lane(
         for name in envelope.vai_fields
     )
     if speaks_messages and complete and not says_more:
-        return _verbatim(route, envelope, request)
-    return _translated(route, envelope, request, exchange_id, defaults)
+        return _verbatim(route, envelope, request, lent=lent)
+    ask = _said(route, envelope, settings)
+    return _translated(route, ask, request, exchange_id, settings, envelope.size, lent=lent)
 
 
-def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
+def mended_lane(
+    route: Route,
+    envelope: Envelope,
+    request: Request,
+    exchange_id: str,
+    settings: Settings,
+    *,
+    lent: bool = True,
+) -> Lane[bytes] | None:
+    """A lane for the same request without the reasoning in its history, which was refused.
+
+    None where there is none, where not a byte may be changed (the upstream's own dialect),
+    and where nothing may be left out (`strict`). Errors as in `choose_lane`.
+    """
+    if route.dialect == "upstream" or settings.strict:
+        return None
+    ask = without_reasoning(_said(route, envelope, settings))
+    if ask is None:
+        return None
+    lane = _translated(route, ask, request, exchange_id, settings, envelope.size, lent=lent)
+    lane.dropped.append(_REASONING)
+    return lane
+
+
+def _verbatim(route: Route, envelope: Envelope, request: Request, *, lent: bool) -> Verbatim:
     body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
     headers = to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
@@ -77,20 +100,38 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> Verbatim:
     headers.append(("content-type", "application/json"))
     wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
     edited = route.dialect == "vai"
-    return Verbatim(wire, route.row, streaming=envelope.stream, edited=edited)
+    return Verbatim(wire, route.row, streaming=envelope.stream, edited=edited, lent=lent)
 
 
 def _translated(
-    route: Route, envelope: Envelope, request: Request, exchange_id: str, defaults: Defaults
-) -> GatewayLane:
-    ask = _with_defaults(parse.request(envelope.value), route.model, defaults)
+    route: Route,
+    ask: MessageRequest,
+    request: Request,
+    exchange_id: str,
+    settings: Settings,
+    size: int,
+    *,
+    lent: bool,
+) -> Translated[bytes]:
     adapter = make_adapter(
         route.row,
         exchange_id,
-        input_estimate=estimate.input_tokens(envelope.size),
+        input_estimate=estimate.input_tokens(size),
         headers=_joined(to_upstream(request.headers.items())),
     )
-    return Translated(adapter, ask, events=encode, message=_encode_message)
+    lane = Translated(adapter, ask, events=encode, message=_encode_message, lent=lent)
+    if settings.strict and lane.dropped:
+        listed = ", ".join(lane.dropped)
+        raise InvalidRequest(
+            f"{route.row.name} cannot take: {listed[:_MAX_LISTED]}",
+            param=lane.dropped[0],
+            code="unsupported_fields",
+        )
+    return lane
+
+
+def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageRequest:
+    return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
 
 
 def _is_anthropics(route: Route, envelope: Envelope) -> bool:
@@ -117,5 +158,5 @@ def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> Messa
     return msgspec.structs.replace(ask, **changes)
 
 
-def _encode_message(message: Message) -> bytes:
-    return strict_json.dumps(message_to_wire(message))
+def _encode_message(message: Message, cost: Coster) -> bytes:
+    return strict_json.dumps(message_to_wire(message, cost))

@@ -7,7 +7,6 @@ while it serves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from random import random
 
 import msgspec
@@ -25,7 +24,7 @@ from vai.io.clock import monotonic, today
 from vai.io.log import RequestLog
 from vai.io.providers import Providers
 from vai.policy.breaker import BreakerRules
-from vai.policy.cost import Coster, Pricing, cost
+from vai.policy.cost import Pricing, Terms
 from vai.policy.listing import Listing
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
@@ -85,9 +84,9 @@ class Service:
             return aliased
         return (resolve(requested, self.providers.rows, {}, self.catalogue),)
 
-    def coster(self, route: Route) -> Coster:
-        """What usage costs at the end of `route`, at today's list prices."""
-        return partial(cost, self._pricing.rates(route.row.id, route.model, today()))
+    def terms(self, route: Route, *, streamed: bool) -> Terms:
+        """What holds for a request along `route` today."""
+        return self._pricing.terms(route.row.id, route.model, streamed=streamed, day=today())
 
     def destination(self, route: Route, brought: Mapping[str, Secret]) -> Destination:
         """The upstream of `route`, bound to the key that goes first.

@@ -10,21 +10,19 @@ Only list prices are known here: free allowances and discounts are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from vai.policy.catalogue import Catalogue
-from vai.types.catalogue import ModelCard, Price
+from vai.types.catalogue import Coster, ModelCard, Price
 from vai.types.message import Usage
 
-__all__ = ["Coster", "Pricing", "Rates", "cost", "cost_text", "price_on", "rates_on"]
-
-Coster = Callable[[Usage], "float | None"]
-"""USD of a usage, None where it is not known."""
+__all__ = ["UNKNOWN", "Pricing", "Rates", "Terms", "cost", "cost_text", "price_on", "rates_on"]
 
 _PICO: Final = 10**12
 _RATE: Final = 10**6
@@ -176,6 +174,25 @@ def cost_text(usd: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What the catalogue says of the model that an exchange goes to.
+
+    `max_output` is in tokens, None where it is not known; `cost` gives USD.
+    """
+
+    max_output: int | None = None
+    cost: Coster = partial(cost, None)
+
+    def exceeded(self, asked: int | None) -> int | None:
+        """The limit of an answer, if more than that was asked for."""
+        most = self.max_output
+        return most if asked is not None and most is not None and asked > most else None
+
+
+UNKNOWN: Final = Terms()
+"""The terms of a model that is not in the catalogue."""
+
+
 class Pricing:
     """The rates of a catalogue's models, worked out once a day and model."""
 
@@ -184,11 +201,15 @@ class Pricing:
         self._day = date.min
         self._rates: dict[tuple[str, str], Rates | None] = {}
 
-    def rates(self, provider: str, model: str, day: date) -> Rates | None:
-        """The rates of `model` on `day`, None where they are not known."""
+    def terms(self, provider: str, model: str, *, streamed: bool, day: date) -> Terms:
+        """What holds for a request to `model` on `day`."""
         card = self._catalogue.find(provider, model)
         if card is None:
-            return None
+            return UNKNOWN
+        rates = self._rates_of(card, day)
+        return Terms(card.max_output.of(streamed=streamed), partial(cost, rates))
+
+    def _rates_of(self, card: ModelCard, day: date) -> Rates | None:
         if day != self._day:
             self._day, self._rates = day, {}
         # By the card, of which there are as many as there are; callers choose the names.

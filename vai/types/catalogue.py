@@ -6,15 +6,19 @@ US dollars per million tokens as decimal text, because a binary float is none of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Literal
 
 import msgspec
 
+from vai.types.message import Usage
+
 __all__ = [
     "Cache",
     "CatalogueFile",
     "Charges",
+    "Coster",
     "Effort",
     "Features",
     "MaxOutput",
@@ -24,6 +28,9 @@ __all__ = [
     "Provenance",
     "Reasoning",
 ]
+
+Coster = Callable[[Usage], float | None]
+"""USD of a usage, None where it is not known."""
 
 Modality = Literal["text", "image", "document", "audio", "video"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]

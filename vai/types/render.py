@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vai.types.base import to_wire
+from vai.types.catalogue import Coster
 from vai.types.events import Event, MessageDelta, MessageStart
 from vai.types.message import Message, Usage
 
@@ -20,8 +21,11 @@ _VAI_NAMES = {
 }
 
 
-def usage_to_wire(usage: Usage) -> dict[str, Any]:
-    """The counters that are known; `total_tokens` is input + output."""
+def usage_to_wire(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
+    """The counters that are known; `total_tokens` is input + output.
+
+    `cost_usd` is written where there is a `cost` that knows it.
+    """
     wire: dict[str, Any] = {}
     for name in ("input_tokens", "output_tokens", *_VAI_NAMES):
         value = getattr(usage, name)
@@ -33,18 +37,23 @@ def usage_to_wire(usage: Usage) -> dict[str, Any]:
         wire["total_tokens"] = usage.input_tokens + usage.output_tokens
     if usage.thinking_tokens is not None:
         wire["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
+    usd = cost(usage) if cost is not None else None
+    if usd is not None:
+        wire["cost_usd"] = usd
     return wire | usage.extra
 
 
-def message_to_wire(message: Message) -> dict[str, Any]:
+def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, Any]:
     """A complete answer."""
     wire: dict[str, Any] = to_wire(message)
-    wire["usage"] = usage_to_wire(message.usage)
+    wire["usage"] = usage_to_wire(message.usage, cost)
     return wire
 
 
-def event_to_wire(event: Event) -> dict[str, Any]:
+def event_to_wire(event: Event, cost: Coster | None = None) -> dict[str, Any]:
     """One event of a stream. Both totals of `message_delta` are always written.
+
+    Only `message_delta` carries what the answer costs: before it, nobody knows.
 
     Strict clients refuse a `message_delta` without `output_tokens` and a `message_start`
     without both counters, so a counter nobody reported is written as 0 there.
@@ -56,6 +65,6 @@ def event_to_wire(event: Event) -> dict[str, Any]:
         counters.setdefault("input_tokens", 0)
         counters.setdefault("output_tokens", 0)
     elif isinstance(event, MessageDelta):
-        wire["usage"] = usage_to_wire(event.usage) if event.usage is not None else {}
+        wire["usage"] = usage_to_wire(event.usage, cost) if event.usage is not None else {}
         wire["usage"].setdefault("output_tokens", 0)
     return wire

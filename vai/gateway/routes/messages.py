@@ -88,7 +88,10 @@ def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLan
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
-    lane = choose_lane(call.route, envelope, request, call.exchange_id, service.settings.defaults)
+    call.terms = service.terms(call.route, streamed=envelope.stream)
+    lane = choose_lane(
+        call.route, envelope, request, call.exchange_id, service.settings.defaults, call.terms
+    )
     exchange = Exchange(
         lane,
         destination.upstream,
@@ -106,7 +109,7 @@ def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float)
     """A JSON answer, or an upstream's own error passed on."""
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
-    headers |= usage_headers(lane.usage, elapsed)
+    headers |= usage_headers(lane.usage, elapsed, call.terms.cost(lane.usage))
     kind = "application/json"
     if lane.verbatim:  # an error page of whatever stands before the provider is no JSON
         kind = answer.headers.get("content-type", kind)

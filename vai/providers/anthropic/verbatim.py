@@ -16,6 +16,7 @@ from vai.codec.sse import SseDecoder, frames
 from vai.errors import InvalidRequest, UpstreamFault
 from vai.providers import failure
 from vai.types import parse
+from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow
 from vai.types.render import usage_to_wire
@@ -43,13 +44,14 @@ class Sniffer:
         fault: what an error frame said, if one came.
     """
 
-    def __init__(self, row: ProviderRow) -> None:
+    def __init__(self, row: ProviderRow, cost: Coster | None = None) -> None:
         self.usage = Usage()
         self.started = False
         self.done = False
         self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
         self._row = row
+        self._cost = cost
 
     def feed(self, data: bytes) -> None:
         """More whole frames, passed on as they are (Anthropic's own dialect)."""
@@ -104,10 +106,10 @@ class Sniffer:
             _name(message, self._row.id)
             _extend(message.get("usage"), self.usage)
         elif isinstance(value.get("usage"), dict):
-            _extend(value["usage"], self.usage)
+            _extend(value["usage"], self.usage, self._cost)
         else:
             # It exists in the wild, and strict clients fail on it.
-            value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage)}
+            value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage, self._cost)}
         kind = value["type"].encode()
         return b"event: %b\ndata: %b\n\n" % (kind, msgspec.json.encode(value))
 
@@ -141,7 +143,7 @@ def report_of(body: bytes) -> Report:
     return _said(body).report()
 
 
-def edit_message(body: bytes, row: ProviderRow) -> tuple[bytes, Report]:
+def edit_message(body: bytes, row: ProviderRow, cost: Coster | None = None) -> tuple[bytes, Report]:
     """A JSON answer in VAI's dialect, and its report. What is no message is left as it is.
 
     The members that are not edited, the content above all, keep their bytes.
@@ -154,7 +156,7 @@ def edit_message(body: bytes, row: ProviderRow) -> tuple[bytes, Report]:
     if isinstance(said.model, str):
         members["model"] = f"{row.id}/{said.model}"
     if isinstance(said.usage, dict):
-        _extend(said.usage, report.usage)
+        _extend(said.usage, report.usage, cost)
         members["usage"] = said.usage
     return msgspec.json.encode(members), report
 
@@ -201,7 +203,7 @@ def _name(message: dict[str, Any], provider: str) -> None:
         message["model"] = f"{provider}/{model}"
 
 
-def _extend(raw: Any, total: Usage) -> None:
+def _extend(raw: Any, total: Usage, cost: Coster | None = None) -> None:
     """Add VAI's names to a usage object; the totals are those of the whole answer so far."""
     if not isinstance(raw, dict):
         return
@@ -211,3 +213,6 @@ def _extend(raw: Any, total: Usage) -> None:
         value = getattr(total, theirs)
         if value is not None:
             raw[ours] = value
+    usd = cost(total) if cost is not None else None
+    if usd is not None:
+        raw["cost_usd"] = usd
