@@ -62,7 +62,7 @@ def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
     if isinstance(block, DocumentBlock):
         return _document(block, at, target, form)
     if isinstance(block, AudioBlock):
-        return _audio(block.source, at, target, form)
+        return _audio(block, at, target, form)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
         return [_text(search_result(block.raw), form)]
     if isinstance(block, VideoBlock):
@@ -88,9 +88,13 @@ def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
     return [part] if part else _refused(at, target, "an image for {} must be base64 or a URL")
 
 
-def _audio(source: Source, at: str, target: Target, form: Form) -> list[Part]:
+def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]:
+    source = block.source
     if not target.can.audio:
-        return _refused(at, target, "audio cannot be sent to {}")
+        if not block.transcript:
+            return _refused(at, target, "audio cannot be sent to {}")
+        target.findings.drop("messages[*].content[*].audio")
+        return [_text(block.transcript, form)]
     kind = _AUDIO.get((source.media_type or "").partition(";")[0])
     part = None
     if source.type == "base64" and kind is not None and source.data:
@@ -100,6 +104,8 @@ def _audio(source: Source, at: str, target: Target, form: Form) -> list[Part]:
 
 def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list[Part]:
     source, title = block.source, block.title or block.filename
+    if (block.citations or {}).get("enabled"):
+        target.findings.drop("messages[*].content[*].citations")
     text = document_text(source)
     if text is not None:
         if block.context:
@@ -110,7 +116,9 @@ def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list
     if not target.can.documents:
         return _refused(at, target, "documents other than text cannot be sent to {}")
     part = form.file(source, title)
-    return [part] if part else _refused(at, target, "a document for {} must be text or a PDF")
+    if part is None:
+        return _refused(at, target, "a document for {} must be text or a PDF")
+    return [part, _text(block.context, form)] if block.context else [part]
 
 
 def _flattened(content: Any, at: str, target: Target, title: str | None, form: Form) -> list[Part]:

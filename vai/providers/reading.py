@@ -36,12 +36,14 @@ class Translation(msgspec.Struct, frozen=True):
         names: tool alias -> the caller's name.
         text: what the answer's text passes through, if anything.
         dropped: paths of hints that were left out.
+        sound: the format of the spoken answer that was asked for.
     """
 
     wire: WireRequest
     names: dict[str, str]
     text: TextFilter | None
     dropped: list[str]
+    sound: str = "wav"
 
 
 class Reader(Protocol):

@@ -12,6 +12,7 @@ from typing import Final
 
 from vai.providers.adapter import Adapter
 from vai.providers.anthropic.adapter import AnthropicAdapter
+from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
 from vai.types.provider import Capabilities, ProviderRow
 
@@ -69,6 +70,7 @@ _OPENAI = ProviderRow(
         thinking=True,
         audio_output=True,
     ),
+    quirks=frozenset({"fast_tier"}),
 )
 
 _GROQ = ProviderRow(
@@ -112,8 +114,45 @@ _CEREBRAS = ProviderRow(
     quirks=frozenset({"no_nulls", "plain_system", "reasoning_text", "user"}),
 )
 
+_GEMINI_CAPABILITIES = Capabilities(
+    images=True,
+    audio=True,
+    video=True,
+    documents=True,
+    native_tools=frozenset(
+        {"code_execution", "computer", "file_search", "image_generation", "web_fetch", "web_search"}
+    ),
+    parallel_tools=False,
+    tool_result_images=True,
+    citations=True,
+    top_k=True,
+    thinking=True,
+    image_output=True,
+)
+
+_GEMINI = ProviderRow(
+    id="gemini",
+    name="Google Gemini",
+    kind="gemini",
+    base_url="https://generativelanguage.googleapis.com/v1beta",
+    path="",
+    auth="x-goog-api-key",
+    env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    capabilities=_GEMINI_CAPABILITIES,
+)
+
+_GEMINI_OAUTH = ProviderRow(
+    id="gemini-oauth",
+    name="Gemini Code Assist",
+    kind="code-assist",
+    base_url="https://cloudcode-pa.googleapis.com",
+    path="",
+    auth="bearer",
+    capabilities=_GEMINI_CAPABILITIES,
+)
+
 ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
-    {row.id: row for row in (_ANTHROPIC, _OPENAI, _GROQ, _CEREBRAS)}
+    {row.id: row for row in (_ANTHROPIC, _OPENAI, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)}
 )
 """Provider id -> row."""
 
@@ -136,4 +175,6 @@ def make_adapter(
     """
     if row.kind == "anthropic":
         return AnthropicAdapter(row, headers=headers)
+    if row.kind in ("gemini", "code-assist"):
+        return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
     return ChatAdapter(row, exchange_id, input_estimate=input_estimate)

@@ -12,6 +12,7 @@ __all__ = ["QUIRKS", "Target"]
 
 QUIRKS: Final = frozenset(
     {
+        "fast_tier",  # there is a service tier called fast
         "max_tokens",  # the limit is called max_tokens, not max_completion_tokens
         "no_nulls",  # null members of assistant messages are refused
         "on_demand_tier",  # service tiers are called on_demand and performance

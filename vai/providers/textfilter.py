@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-__all__ = ["WRAPPER", "StopAt", "TextFilter", "Unwrap"]
+__all__ = ["MAX_QUOTABLE", "WRAPPER", "Quotable", "StopAt", "TextFilter", "Unwrap"]
 
+MAX_QUOTABLE: Final = 4 << 20
+"""Characters of an answer that its sources can point into."""
 WRAPPER: Final = "value"
 """The member that holds a root value which is not an object."""
 _MAX_TAIL: Final = 1024
@@ -20,8 +22,10 @@ _MAX_TAIL: Final = 1024
 class TextFilter(Protocol):
     """Text in, text out."""
 
-    stopped: str | None
-    """The stop sequence that was met; nothing comes out after it."""
+    @property
+    def stopped(self) -> str | None:
+        """The stop sequence that was met; nothing comes out after it."""
+        ...
 
     def feed(self, text: str, /) -> str:
         """What can be shown now."""
@@ -69,6 +73,41 @@ class StopAt:
             if any(sequence.startswith(text[start:]) for sequence in self._sequences):
                 return start
         return len(text)
+
+
+class Quotable:
+    """Remembers the text that went through, for sources that say which part they are of.
+
+    Args:
+        inner: what the text passes through beside, if anything.
+    """
+
+    def __init__(self, inner: TextFilter | None = None) -> None:
+        self._inner = inner
+        self._pieces: list[str] = []
+        self._length = 0
+
+    @property
+    def stopped(self) -> str | None:
+        """The stop sequence that was met, if one is watched for."""
+        return self._inner.stopped if self._inner is not None else None
+
+    @property
+    def text(self) -> str:
+        """All that the upstream has said, as it counts it; at most `MAX_QUOTABLE` characters."""
+        self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+    def feed(self, text: str) -> str:
+        """The text, as the inner filter lets it out."""
+        if self._length < MAX_QUOTABLE:
+            self._length += len(text)
+            self._pieces.append(text)
+        return text if self._inner is None else self._inner.feed(text)
+
+    def end(self) -> str:
+        """What the inner filter held back."""
+        return "" if self._inner is None else self._inner.end()
 
 
 class Unwrap:

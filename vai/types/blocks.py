@@ -66,8 +66,8 @@ class AudioBlock(Open, frozen=True, kw_only=True, tag="audio"):
     """Sound, with its transcript where one is known. VAI extension.
 
     In a request: what is to be heard. In an answer: what the model said aloud; its words
-    are the `transcript`, and a stream opens it with both empty (see `AudioDelta`). An
-    `id` among the unknown members is the provider's name for it.
+    are the `transcript`, and a stream opens it with both empty (see `AudioDelta`). In a
+    history it is sent as these words wherever sound cannot be sent.
     """
 
     source: Source

@@ -16,12 +16,24 @@ __all__ = ["ChatAdapter"]
 class ChatAdapter(ReadingAdapter):
     """One exchange with a Chat Completions server."""
 
+    _sound = "wav"
+
     def _translate(self, request: MessageRequest) -> Translation:
-        return translate(request, self._row)
+        translation = translate(request, self._row)
+        self._sound = translation.sound
+        return translation
 
     def _make_reader(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
     ) -> Reader:
         row = self._row
         sealed = signature.seal(row.id, "chat") if "reasoning_text" in row.quirks else ""
-        return Reader(emitter, row.id, row.name, names=names, text=text, signature=sealed)
+        return Reader(
+            emitter,
+            row.id,
+            row.name,
+            names=names,
+            text=text,
+            signature=sealed,
+            sound=self._sound,
+        )

@@ -34,7 +34,7 @@ class Delta(msgspec.Struct, gc=False):
     """A piece of the message, or the message.
 
     `content` is a string or parts; `reasoning` and `reasoning_content` are the two names
-    for reasoning, a string or ``{"text": ...}``.
+    for reasoning, a string or ``{"text": ...}``. `executed_tools` are what the server ran.
     """
 
     content: Any = None
@@ -44,6 +44,8 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[CallDelta] | None = None
     function_call: FunctionDelta | None = None
     annotations: list[Any] | None = None
+    audio: Any = None
+    executed_tools: list[Any] | None = None
 
 
 class Choice(msgspec.Struct, gc=False):

@@ -19,6 +19,7 @@ from vai.providers.openai.parts import Part, parts
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
+    AudioBlock,
     Block,
     RedactedThinkingBlock,
     TextBlock,
@@ -99,12 +100,12 @@ def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[s
     ids: list[str] = []
     apart = False
     for at, block in placed:
-        if isinstance(block, TextBlock):
-            if block.text:
+        said = _words(block, target)
+        if said is not None:
+            if said:
                 # Neighbours are one text cut by citations; others were never one.
-                texts += ["\n\n", block.text] if apart and texts else [block.text]
+                texts += ["\n\n", said] if apart and texts else [said]
                 apart = False
-            _note_cache(block, target)
             continue
         apart = True
         if isinstance(block, ToolUseBlock):
@@ -130,6 +131,19 @@ def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[s
     if calls:
         message["tool_calls"] = calls
     return ([message] if texts or calls else []), ids
+
+
+def _words(block: Block, target: Target) -> str | None:
+    """The words of a block that has any; "" is none of them."""
+    if isinstance(block, AudioBlock) and block.transcript:
+        target.findings.drop("messages[*].content[*].audio")
+        return block.transcript
+    if not isinstance(block, TextBlock):
+        return None
+    if block.citations:
+        target.findings.drop("messages[*].content[*].citations")
+    _note_cache(block, target)
+    return block.text
 
 
 def _call(block: ToolUseBlock) -> Wire:

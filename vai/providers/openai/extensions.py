@@ -12,7 +12,7 @@ from typing import Any, Final
 from vai.providers.target import Target
 from vai.types.request import MessageRequest
 
-__all__ = ["apply"]
+__all__ = ["allowed", "apply"]
 
 _SHARED: Final = frozenset(
     {
@@ -57,6 +57,11 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
 }
 
 
+def allowed(provider: str) -> frozenset[str]:
+    """The members that `provider` documents beside those with a canonical name."""
+    return _ALLOWED.get(provider, _SHARED)
+
+
 def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     """Put the provider's extension members into `body`; they win over derived ones."""
     provider = target.row.id
@@ -66,11 +71,13 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
     if not isinstance(given, dict):
         target.findings.refuse(f"extensions.{provider}", "expected an object")
         return
-    allowed = _ALLOWED.get(provider, _SHARED)
+    can = allowed(provider)
     for name, value in given.items():
         if name == "reasoning" and isinstance(value, dict) and "effort" in value:
             body["reasoning_effort"] = value["effort"]
-        elif name in allowed and value is not None:
+        elif name == "audio":
+            continue  # goes with `output.modalities`
+        elif name in can and value is not None:
             body[name] = value
         else:
             target.findings.drop(f"extensions.{provider}.{name}")

@@ -6,22 +6,27 @@ from typing import Any, Final
 
 import msgspec
 
+from vai.providers.caching import cache_key
 from vai.providers.effort import asked as asked_effort
 from vai.providers.effort import clamp
 from vai.providers.names import alias, end_user
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
+from vai.providers.openai.hosted import cites
 from vai.providers.openai.tools import names, tool_choice, tools
+from vai.providers.output import check_output, modalities
 from vai.providers.reading import Translation
 from vai.providers.schema import NotStrict, rooted, strict
 from vai.providers.target import Target
-from vai.providers.textfilter import StopAt, TextFilter, Unwrap
+from vai.providers.textfilter import Quotable, StopAt, TextFilter, Unwrap
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["translate"]
 
 _MAX_STOPS: Final = 4
+_VOICE: Final = "alloy"
+_STREAMED: Final = "pcm16"
 
 
 def translate(request: MessageRequest, row: ProviderRow) -> Translation:
@@ -34,19 +39,27 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
     _tools(request, body, target)
     _reasoning(request, body, target)
-    wrapped = _output(request, body, target)
-    text = Unwrap() if wrapped else _stops(request, body, target)
+    text = _stops(request, body, target)
+    if _output(request, body, target):
+        if text is not None:
+            target.findings.drop("stop_sequences")
+        text = Unwrap()
     _sampling(request, body, target)
     _service(request, body, target)
-    _check_rest(request, target)
+    _cache(request, body, target)
+    _check_rest(request, body, target)
     extensions.apply(request, body, target)
+    _speech(request, body, target)
     _stream(request, body, target)
+    if cites(body):
+        text = Quotable(text)
     target.findings.check()
     streams = body.get("stream") is True
     accept = "text/event-stream" if streams else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body), streams)
-    return Translation(wire, names(request), text, target.findings.dropped)
+    sound = str(body.get("audio", {}).get("format", "wav"))
+    return Translation(wire, names(request), text, target.findings.dropped, sound)
 
 
 def _stream(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
@@ -56,7 +69,8 @@ def _stream(request: MessageRequest, body: dict[str, Any], target: Target) -> No
 
 
 def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
-    found = tools(request, target)
+    found, members = tools(request, target)
+    body |= members
     if not found:
         # A choice among no tools is refused upstream, and says nothing.
         return
@@ -64,10 +78,9 @@ def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
     choice = request.tool_choice
     if choice is None:
         return
-    sent = [tool["function"]["name"] for tool in found if tool]
-    if choice.type == "tool" and alias(choice.name or "") not in sent:
-        target.findings.refuse("tool_choice.name", "expected the name of one of the tools")
-    body["tool_choice"] = tool_choice(choice)
+    chosen = tool_choice(choice, request, found, target)
+    if chosen is not None:
+        body["tool_choice"] = chosen
     if choice.disable_parallel_tool_use:
         body["parallel_tool_calls"] = False
 
@@ -179,6 +192,12 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             body["user" if target.is_so("user") else "safety_identifier"] = end_user(value)
         elif value is not None:
             target.findings.drop(f"metadata.{name}")
+
+
+def _cache(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    key = cache_key(request) if "prompt_cache_key" in extensions.allowed(target.row.id) else None
+    if key is not None:
+        body["prompt_cache_key"] = key
     if request.cache_control:
         if target.traits.breakpoints:
             body["prompt_cache_options"] = {"mode": "implicit"}
@@ -186,15 +205,27 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             target.findings.drop("cache_control")
 
 
-def _check_rest(request: MessageRequest, target: Target) -> None:
+def _speech(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    """Ask for a spoken answer, where one is wanted and the model can speak."""
+    can = ("audio",) if target.can.audio_output and "audio" in target.model else ()
+    check_output(request, target.findings, can)
+    given = (request.extensions or {}).get(target.row.id)
+    asked = given.get("audio") if isinstance(given, dict) else None
+    if "audio" not in modalities(request):
+        if asked is not None:
+            target.findings.drop(f"extensions.{target.row.id}.audio")
+        return
+    body["modalities"] = ["text", "audio"]
+    body["audio"] = {"voice": _VOICE, "format": "wav"} | (asked if isinstance(asked, dict) else {})
+    if request.stream and body["audio"]["format"] != _STREAMED:
+        # The one format of which the pieces can be heard before the last has come.
+        body["audio"]["format"] = _STREAMED
+        if isinstance(asked, dict) and "format" in asked:
+            target.findings.drop(f"extensions.{target.row.id}.audio.format")
+
+
+def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     """Members without an equivalent here."""
-    modalities = (request.output or {}).get("modalities")
-    if isinstance(modalities, list) and any(item not in ("text", "audio") for item in modalities):
-        target.findings.refuse(
-            "output.modalities",
-            f"{target.row.name} answers with text only",
-            "unsupported_output_modality",
-        )
     for name, value in request.extra.items():
         if name == "mcp_servers" and value:
             target.findings.refuse(
@@ -202,5 +233,7 @@ def _check_rest(request: MessageRequest, target: Target) -> None:
             )
         elif name == "speed" and value == "standard":
             continue
+        elif name == "speed" and value == "fast" and target.is_so("fast_tier"):
+            body["service_tier"] = "fast"
         elif value is not None:
             target.findings.drop(name)

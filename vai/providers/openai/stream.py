@@ -16,12 +16,15 @@ from vai.providers import failure
 from vai.providers.emitter import Emitter
 from vai.providers.openai.calls import Calls
 from vai.providers.openai.chunk import Choice, Chunk, Delta, WireUsage, decode
-from vai.providers.textfilter import TextFilter
+from vai.providers.openai.runs import Runs, citation
+from vai.providers.textfilter import Quotable, TextFilter
 from vai.types.message import Usage
 
-__all__ = ["Reader"]
+__all__ = ["SOUNDS", "Reader"]
 
 _REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
+SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm;rate=24000"}
+"""OpenAI's names of sound formats -> media types, where they differ."""
 _REASONS: Final = {
     "stop": "end_turn",
     "tool_calls": "tool_use",
@@ -38,6 +41,7 @@ class Reader:
         names: tool alias -> the caller's name for it.
         text: what stands between the upstream's text and the caller's, if anything.
         signature: marks reasoning as this provider's own; "" where it cannot be replayed.
+        sound: the format of a spoken answer that comes whole; a streamed one is PCM.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Reader:
         names: dict[str, str],
         text: TextFilter | None = None,
         signature: str = "",
+        sound: str = "wav",
     ) -> None:
         self._emitter = emitter
         self._provider = provider
@@ -56,6 +61,8 @@ class Reader:
         self._calls = Calls(emitter, names)
         self._filter = text
         self._signature = signature
+        self._sound = sound
+        self._runs = Runs(emitter)
         self._thinking = False
         self._refused = False
         self._reason: str | None = None
@@ -103,6 +110,7 @@ class Reader:
         if self._reason is not None and not self._emitter.finished:
             self._flush()
             self._sign()
+            self._runs.flush()
             self._finish(self._reason)
         self._emitter.eof()
 
@@ -117,6 +125,12 @@ class Reader:
             if delta.refusal:
                 self._refused = True
                 self._emitter.text(delta.refusal)
+            if delta.audio:
+                self._spoken(delta.audio, whole=choice.delta is None)
+            if delta.executed_tools:
+                self._flush()
+                self._sign()
+                self._runs.pieces(delta.executed_tools)
             if delta.annotations:
                 self._annotations(delta.annotations)
             if delta.tool_calls:
@@ -166,18 +180,22 @@ class Reader:
                 self._emitter.thinking_sig(self._signature)
 
     def _annotations(self, annotations: list[Any]) -> None:
+        text = self._filter.text if isinstance(self._filter, Quotable) else ""
         for item in annotations:
-            cited = item.get("url_citation") if isinstance(item, dict) else None
-            if isinstance(cited, dict) and isinstance(cited.get("url"), str):
-                self._emitter.citation(
-                    {
-                        "type": "web_search_result_location",
-                        "url": cited["url"],
-                        "title": cited.get("title"),
-                        "cited_text": "",
-                        "encrypted_index": "",
-                    }
-                )
+            found = citation(item, text)
+            if found is not None:
+                self._emitter.citation(found)
+
+    def _spoken(self, audio: Any, *, whole: bool) -> None:
+        if not isinstance(audio, dict):
+            return
+        form = self._sound if whole else "pcm16"
+        data, words = audio.get("data"), audio.get("transcript")
+        self._emitter.audio(
+            SOUNDS.get(form, f"audio/{form}"),
+            data if isinstance(data, str) else "",
+            words if isinstance(words, str) else "",
+        )
 
     def _finish(self, reason: str) -> None:
         if reason == "error":

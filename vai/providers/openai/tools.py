@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from vai.providers.clienttools import as_function
+from vai.providers.clienttools import ClientTool, as_function, family
 from vai.providers.names import alias
+from vai.providers.openai.hosted import hosted
 from vai.providers.schema import NotStrict, object_schema, strict
 from vai.providers.target import Target
 from vai.providers.texts import described
@@ -15,12 +16,11 @@ __all__ = ["names", "tool_choice", "tools"]
 
 Wire = dict[str, Any]
 
-_HINTS: Final = ("allowed_callers", "eager_input_streaming")
 
-
-def tools(request: MessageRequest, target: Target) -> list[Wire]:
-    """The tools; provider-run ones do not exist here."""
-    found = []
+def tools(request: MessageRequest, target: Target) -> tuple[list[Wire], Wire]:
+    """The tools, and the members of the body that stand for further ones."""
+    found: list[Wire] = []
+    members: Wire = {}
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
         if tool.extra.get("defer_loading"):
@@ -28,13 +28,17 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
             target.findings.refuse(f"{at}.defer_loading", what, "unsupported_tool_type")
         elif tool.is_function:
             found.append(_function(tool, at, target))
+        elif (described := as_function(tool)) is not None:
+            found.append(_client_tool(tool, described, at, target))
         else:
-            found += _client_tool(tool, at, target)
+            entries, asked = hosted(tool, at, target)
+            found += entries
+            members |= asked
     if found and not target.can.tools:
         target.findings.refuse(
             "tools", f"{target.row.name} takes no tools", "unsupported_tool_type"
         )
-    return found
+    return found, members
 
 
 def names(request: MessageRequest) -> dict[str, str]:
@@ -43,11 +47,24 @@ def names(request: MessageRequest) -> dict[str, str]:
     return {alias(name): name for name in given if alias(name) != name}
 
 
-def tool_choice(choice: ToolChoice) -> Any:
-    """The form of a choice. Its server must have been sent tools."""
-    if choice.type == "tool":
-        return {"type": "function", "function": {"name": alias(choice.name or "")}}
-    return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
+def tool_choice(
+    choice: ToolChoice, request: MessageRequest, found: list[Wire], target: Target
+) -> Any:
+    """The form of a choice among `found`; None where there is nothing to say."""
+    if choice.type != "tool":
+        return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
+    name = alias(choice.name or "")
+    if any(tool and tool.get("function", {}).get("name") == name for tool in found):
+        return {"type": "function", "function": {"name": name}}
+    if choice.name in [family(tool.type) for tool in request.tools or ()]:
+        # A tool of the server's own has no name to choose it by, but may be the only one.
+        if len(found) <= 1:
+            return "required" if found else None
+        what = f"{target.row.name} cannot be made to use one of its own tools among others"
+        target.findings.refuse("tool_choice.name", what)
+        return None
+    target.findings.refuse("tool_choice.name", "expected the name of one of the tools")
+    return None
 
 
 def _function(tool: Tool, at: str, target: Target) -> Wire:
@@ -65,23 +82,26 @@ def _function(tool: Tool, at: str, target: Target) -> Wire:
             function["strict"] = True
         except NotStrict:
             target.findings.drop(f"{at}.strict")
-    for name in _HINTS:
-        if tool.extra.get(name):
+    for name, value in tool.extra.items():
+        if value and name != "input_examples":
             target.findings.drop(f"tools[*].{name}")
+    if tool.config:
+        target.findings.drop("tools[*].config")
     if tool.cache_control:
         target.findings.drop("tools[*].cache_control")
     return {"type": "function", "function": function}
 
 
-def _client_tool(tool: Tool, at: str, target: Target) -> list[Wire]:
-    known = as_function(tool)
-    if known is None:
-        what = f"{target.row.name} has no tool of type {tool.type}"
-        target.findings.refuse(at, what, "unsupported_tool_type")
-        return []
+def _client_tool(tool: Tool, known: ClientTool, at: str, target: Target) -> Wire:
+    for name in tool.extra:
+        target.findings.drop(f"{at}.{name}")
+    for name in tool.config or {}:
+        target.findings.drop(f"{at}.config.{name}")
+    if tool.cache_control:
+        target.findings.drop("tools[*].cache_control")
     function = {
         "name": alias(known.name),
         "description": known.description,
         "parameters": known.schema,
     }
-    return [{"type": "function", "function": function}]
+    return {"type": "function", "function": function}

@@ -1,0 +1,76 @@
+"""Tools that the server runs itself: how they are asked for.
+
+Each server names them in its own way, and only some of its models have them. What of a
+tool's settings has no place there is named; a tool that the model lacks is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vai.providers.clienttools import family
+from vai.providers.target import Target
+from vai.types.request import Tool
+
+__all__ = ["cites", "hosted"]
+
+Wire = dict[str, Any]
+
+_GROQ: Final = {"web_search": "browser_search", "code_execution": "code_interpreter"}
+_PLACES: Final = ("city", "country", "region", "timezone")
+
+
+def hosted(tool: Tool, at: str, target: Target) -> tuple[list[Wire], Wire]:
+    """Entries of `tools`, and members of the body, that stand for `tool`."""
+    kind = family(tool.type)
+    if kind in target.can.native_tools:
+        if target.row.id == "groq" and "gpt-oss" in target.model:
+            _settings(tool, at, target, {})
+            return [{"type": _GROQ[kind]}], {}
+        if target.row.id == "groq" and "compound" in target.model:
+            # These systems decide themselves what to run; domains can be set.
+            return [], _compound(tool, at, target)
+        if target.row.id == "openai" and "search" in target.model:
+            return [], {"web_search_options": _options(tool, at, target)}
+    what = f"{target.model} at {target.row.name} has no tool of type {tool.type}"
+    target.findings.refuse(at, what, "unsupported_tool_type")
+    return [], {}
+
+
+def cites(body: Wire) -> bool:
+    """Whether the answer may name the sources of its text."""
+    return (
+        "web_search_options" in body
+        or "citation_options" in body
+        or "search" in body["model"]
+        or "compound" in body["model"]
+        or any(tool.get("type") == "browser_search" for tool in body.get("tools", ()))
+    )
+
+
+def _settings(tool: Tool, at: str, target: Target, names: dict[str, str]) -> Wire:
+    """The settings that have a name there; the others are noted."""
+    found: Wire = {}
+    for member, values in (("config.", tool.config or {}), ("", tool.extra)):
+        for name, value in values.items():
+            if name in names:
+                found[names[name]] = value
+            else:
+                target.findings.drop(f"{at}.{member}{name}")
+    return found
+
+
+def _compound(tool: Tool, at: str, target: Target) -> Wire:
+    names = {"allowed_domains": "include_domains", "blocked_domains": "exclude_domains"}
+    found = _settings(tool, at, target, names if family(tool.type) == "web_search" else {})
+    return {"search_settings": found} if found else {}
+
+
+def _options(tool: Tool, at: str, target: Target) -> Wire:
+    names = {"user_location": "user_location", "search_context_size": "search_context_size"}
+    found = _settings(tool, at, target, names)
+    place = found.pop("user_location", None)
+    if isinstance(place, dict):
+        known = {name: place[name] for name in _PLACES if isinstance(place.get(name), str)}
+        found["user_location"] = {"type": "approximate", "approximate": known}
+    return found
