@@ -83,6 +83,8 @@ def test_every_setting_stands_in_the_defaults_file_with_a_comment():
     named = {
         name.replace("providers.*", "providers.openai")
         if name.endswith("*.api_key")
+        else name.replace("providers.*", 'providers."gemini-oauth"')
+        if name.endswith(("*.enabled", "*.client_id", "*.client_secret", "*.credentials_file"))
         else name.replace("providers.*", "providers.mine")
         for name in named
     }
@@ -100,8 +102,12 @@ def test_the_examples_in_the_defaults_file_are_valid(configure, tmp_path):
         if name.rpartition(".")[2] in ("cert_file", "key_file", "ca_file"):
             shown[name] = json.dumps(str(tmp_path / name.rpartition(".")[2]))
     del shown["auth.api_keys"]
+    words = {"access_token", "refresh_token", "project", "client_id", "client_secret"}
+    login = tmp_path / "login.json"
+    login.write_text(json.dumps({"expiry": 0} | dict.fromkeys(words, "x")))
+    shown['providers."gemini-oauth".credentials_file'] = json.dumps(str(login))
     text = "\n".join(f"{name} = {value}" for name, value in shown.items())
-    settings = configure(text, ALICE_KEY="a", OPENAI_API_KEY="b")
+    settings = configure(text, ALICE_KEY="a", OPENAI_API_KEY="b", GOOGLE_CLIENT_SECRET="c")
     assert settings.providers["mine"].kind == "openai"
     assert settings.auth.api_keys[0].key.reveal() == "a"
 
@@ -270,7 +276,7 @@ MISTAKES = [
     (f"[providers.openai]\nca_file = '{__file__}'", "providers.openai.ca_file", 2, "PEM"),
     ("[providers.openai]\nkind = 'anthropic'", "providers.openai.kind", 2, "another id"),
     (f"[tls]\ncert_file = '{__file__}'\nkey_file = '{__file__}'", "tls.cert_file", 2, "PEM"),
-    ("[aliases]\na = 'gemini/gemini-3'", "aliases.a", 2, "no such provider"),
+    ("[aliases]\na = 'cartesia/sonic-3'", "aliases.a", 2, "no such provider"),
     ("[cors]\nallowed_origins = ['example.com']", "cors.allowed_origins[0]", 2, "scheme://"),
     ("[manager]\nhung_after = 1", "manager.hung_after", 2, "two heartbeats"),
     ("[observability]\nlog_levle = 1", "observability.log_levle", 2, "observability.logging.level"),

@@ -17,13 +17,16 @@ from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow
 
 
+ENV = {"gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"), "gemini-oauth": ()}
+
+
 def test_rows_are_sound():
     for name, row in ROWS.items():
         assert row.id == name
         assert row.base_url.startswith("https://")
         assert not row.base_url.endswith("/")
-        assert row.path.startswith("/")
-        assert row.env == (f"{name.upper()}_API_KEY",)
+        assert row.path.startswith("/") or row.kind in ("gemini", "code-assist")
+        assert row.env == ENV.get(name, (f"{name.upper()}_API_KEY",))
         assert row.quirks <= QUIRKS
     assert ROWS["anthropic"].bare_prefixes == ("claude-",)
 

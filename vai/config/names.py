@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BUILT_IN", "SPELLINGS", "canonical", "is_reserved", "provider_id"]
+__all__ = ["BUILT_IN", "LOGGED_IN_TO", "SPELLINGS", "canonical", "is_reserved", "provider_id"]
 
 Path = tuple[str, ...]
 
@@ -18,9 +18,13 @@ BUILT_IN: Final[dict[str, tuple[str, ...]]] = {
     "groq": ("GROQ_API_KEY",),
     "cerebras": ("CEREBRAS_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "gemini-oauth": (),
     "cartesia": ("CARTESIA_API_KEY",),
 }
 """Providers that need no `kind` and `base_url`, and where their keys are looked for."""
+
+LOGGED_IN_TO: Final = "gemini-oauth"
+"""The provider whose credential is a login and no key. It exists once it has been enabled."""
 
 SPELLINGS: Final[dict[str, str]] = {
     "server.host": "host",
