@@ -7,6 +7,8 @@ VAI understands.
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from sanic import Request
 
@@ -20,6 +22,7 @@ from vai.exchange.lane import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
 from vai.policy import estimate
+from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.reasoning import without_reasoning
@@ -48,8 +51,10 @@ def choose_lane(
     settings: Settings,
     *,
     lent: bool = True,
+    terms: Terms = UNKNOWN,
 ) -> Lane[bytes]:
-    """The lane for this request. `lent` says that the gateway's own key goes with it.
+    """The lane for this request. `lent` says that the gateway's own key goes with it, `terms`
+    what is known of the model.
 
     Raises:
         InvalidRequest: the request cannot be read, or cannot be said to the provider.
@@ -63,9 +68,11 @@ def choose_lane(
         for name in envelope.vai_fields
     )
     if speaks_messages and complete and not says_more:
-        return _verbatim(route, envelope, request, lent=lent)
+        return _verbatim(route, envelope, request, lent=lent, terms=terms)
     ask = _said(route, envelope, settings)
-    return _translated(route, ask, request, exchange_id, settings, envelope.size, lent=lent)
+    return _translated(
+        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+    )
 
 
 def mended_lane(
@@ -76,6 +83,7 @@ def mended_lane(
     settings: Settings,
     *,
     lent: bool = True,
+    terms: Terms = UNKNOWN,
 ) -> Lane[bytes] | None:
     """A lane for the same request without the reasoning in its history, which was refused.
 
@@ -87,20 +95,35 @@ def mended_lane(
     ask = without_reasoning(_said(route, envelope, settings))
     if ask is None:
         return None
-    lane = _translated(route, ask, request, exchange_id, settings, envelope.size, lent=lent)
+    lane = _translated(
+        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+    )
     lane.dropped.append(_REASONING)
     return lane
 
 
-def _verbatim(route: Route, envelope: Envelope, request: Request, *, lent: bool) -> Verbatim:
-    body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
+def _verbatim(
+    route: Route, envelope: Envelope, request: Request, *, lent: bool, terms: Terms
+) -> Verbatim:
+    edited = route.dialect == "vai"
+    most = terms.exceeded(envelope.max_tokens) if edited else None
+    body = rewrite(request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys")
     headers = to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
-    edited = route.dialect == "vai"
-    return Verbatim(wire, route.row, streaming=envelope.stream, edited=edited, lent=lent)
+    lane = Verbatim(
+        wire,
+        route.row,
+        streaming=envelope.stream,
+        edited=edited,
+        lent=lent,
+        cost=terms.cost,
+    )
+    if most is not None:
+        lane.dropped.append("max_tokens")
+    return lane
 
 
 def _translated(
@@ -112,14 +135,26 @@ def _translated(
     size: int,
     *,
     lent: bool,
+    terms: Terms,
 ) -> Translated[bytes]:
+    most = terms.exceeded(ask.max_tokens)
+    if most is not None:
+        ask = msgspec.structs.replace(ask, max_tokens=most)
     adapter = make_adapter(
         route.row,
         exchange_id,
         input_estimate=estimate.input_tokens(size),
         headers=_joined(to_upstream(request.headers.items())),
     )
-    lane = Translated(adapter, ask, events=encode, message=_encode_message, lent=lent)
+    lane = Translated(
+        adapter,
+        ask,
+        events=partial(encode, cost=terms.cost),
+        message=partial(_encode_message, cost=terms.cost),
+        lent=lent,
+    )
+    if most is not None:
+        lane.dropped.append("max_tokens")
     if settings.strict and lane.dropped:
         listed = ", ".join(lane.dropped)
         raise InvalidRequest(
