@@ -6,6 +6,8 @@ The law of this module: pure, and no secret among its words.
 from __future__ import annotations
 
 from vai.config import Settings
+from vai.config.login import TERMS
+from vai.config.names import LOGGED_IN_TO
 from vai.providers.registry import ROWS
 
 __all__ = ["overview", "provider_states", "try_it", "url"]
@@ -25,6 +27,8 @@ def overview(settings: Settings) -> list[tuple[str, str]]:
     rows = [("address", url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
     if settings.auth.mode == "none" and settings.host not in _LOOPBACK:
         rows.append(("warning", "without auth, and reachable from other machines"))
+    if (login := settings.providers.get(LOGGED_IN_TO)) is not None and login.enabled:
+        rows.append(("warning", TERMS))
     rows += [(f"provider {name}", state) for name, state in provider_states(settings).items()]
     rows += [
         (f"alias {name}", ", else ".join(targets)) for name, targets in settings.aliases.items()
@@ -38,7 +42,9 @@ def provider_states(settings: Settings) -> dict[str, str]:
     own = [name for name, row in settings.providers.items() if row.kind and name not in ROWS]
     for name in (*ROWS, *own):
         row = settings.providers.get(name)
-        if settings.auth.mode == "passthrough":
+        if name == LOGGED_IN_TO:
+            states[name] = "real, with your login" if row and row.enabled else "off"
+        elif settings.auth.mode == "passthrough":
             states[name] = "real, with the caller's key"
         elif row is not None and row.api_key is not None:
             states[name] = "real"

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vai.config.convert import Walk
-from vai.config.names import BUILT_IN
+from vai.config.login import login_file, read_login
+from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.problems import ConfigError, Problem
 from vai.config.rules import Finding, contradictions
-from vai.config.schema import Settings
+from vai.config.schema import Provider, Settings
 from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
 
-__all__ = ["defaults_file", "load"]
+__all__ = ["defaults_file", "load", "load_provider"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -48,6 +49,24 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def load_provider(provider: str, environ: Mapping[str, str] | None = None) -> Provider:
+    """The settings of one provider, whatever else is wrong: for commands that serve nothing.
+
+    Raises:
+        ConfigError: something is wrong with these, or a file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    layers = [read_file(path, problems) for path in _files(environ)]
+    layer = expand(merge([*layers, read_environment(environ)]), environ, problems)
+    walk = Walk({path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)})
+    settings = walk.settings()
+    problems = [problem for problem in problems if not problem.key] + walk.problems
+    if problems:
+        raise ConfigError(problems)
+    return settings.providers.get(provider, Provider())
 
 
 def defaults_file() -> Path:
@@ -96,6 +115,12 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
         except OSError:
             yield ("tls", "cert_file"), "expected a PEM chain, with its plain key in tls.key_file"
+    login = settings.providers.get(LOGGED_IN_TO)
+    if login is not None and login.enabled:
+        try:
+            read_login(login_file(login.credentials_file))
+        except ValueError as error:
+            yield ("providers", LOGGED_IN_TO, "enabled"), str(error)
     for provider, row in settings.providers.items():
         path = ("providers", provider, "ca_file")
         if row.ca_file and not Path(row.ca_file).is_file():

@@ -13,7 +13,8 @@ from typing import Final
 
 import httpx
 
-from vai.config.names import BUILT_IN
+from vai.config.login import LOGIN_COMMAND
+from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.schema import Settings
 from vai.policy.targets import MAX_TARGETS, targets_of
 from vai.providers.registry import ROWS
@@ -98,6 +99,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             for field in ("kind", "base_url"):
                 if getattr(provider, field) is None:
                     yield (*path, field), f"required, as {name} is not built in ({built_in})"
+        yield from _login(settings, name)
         if name in ROWS and provider.kind not in (None, ROWS[name].kind):
             yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
         if provider.base_url is not None:
@@ -111,6 +113,20 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, "proxy"), "expected an http or https URL without a path"
             elif fault := _address_fault(proxy):
                 yield (*path, "proxy"), fault
+
+
+def _login(settings: Settings, name: str) -> Iterator[Finding]:
+    """A provider is logged in to, or it has a key."""
+    provider, path = settings.providers[name], ("providers", name)
+    if name != LOGGED_IN_TO:
+        for field in ("enabled", "client_id", "client_secret", "credentials_file"):
+            if getattr(provider, field):
+                yield (*path, field), f"only {LOGGED_IN_TO} is logged in to"
+        return
+    if provider.api_key is not None:
+        yield (*path, "api_key"), f"{name} has no keys; run: {LOGIN_COMMAND}"
+    if provider.enabled and settings.auth.mode == "passthrough":
+        yield (*path, "enabled"), "in auth.mode passthrough a login of the server is never used"
 
 
 def _address_fault(url: str) -> str | None:

@@ -13,11 +13,17 @@ from typing import Final
 import httpx
 import msgspec
 
+from vai.config.login import TERMS, GoogleLogin, login_file, read_login
+from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Provider, Settings
 from vai.exchange.ports import Upstream
+from vai.io.google.bearer import Bearer
+from vai.io.google.oauth import GOOGLE, Endpoints
+from vai.io.google.upstream import GoogleUpstream
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
+from vai.io.log import log
 from vai.providers.registry import ROWS
 from vai.secret import Secret
 from vai.types.provider import ProviderRow
@@ -46,6 +52,8 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
         rows[provider] = msgspec.structs.replace(
             row, name=own.name or row.name, base_url=own.base_url or row.base_url
         )
+    if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
+        rows.pop(LOGGED_IN_TO, None)
     return rows
 
 
@@ -53,15 +61,25 @@ class Providers:
     """The way to every provider, for one process.
 
     `simulator` is the base URL of the built-in simulator; providers without a key are
-    reached there when it is given.
+    reached there when it is given. `google` is where logins are renewed.
+
+    Raises:
+        ValueError: a login that is to be served with cannot be read.
     """
 
-    def __init__(self, settings: Settings, simulator: str | None = None) -> None:
-        self.rows: Mapping[str, ProviderRow] = rows_of(settings)
+    def __init__(
+        self, settings: Settings, simulator: str | None = None, *, google: Endpoints = GOOGLE
+    ) -> None:
+        rows = rows_of(settings)
+        self.rows: Mapping[str, ProviderRow] = rows
         self._ways: dict[str, _Way] = {}
-        for provider, row in self.rows.items():
+        for provider, row in rows.items():
             own = settings.providers.get(provider, Provider())
-            if simulator is not None and own.api_key is None and own.base_url is None:
+            if provider == LOGGED_IN_TO:
+                login = read_login(login_file(own.credentials_file))
+                row = rows[provider] = msgspec.structs.replace(row, project=login.project)
+                self._ways[provider] = _LoginWay(row, own, login, google)
+            elif simulator is not None and own.api_key is None and own.base_url is None:
                 self._ways[provider] = _SimulatedWay(row, simulator)
             else:
                 self._ways[provider] = _Way(row, own)
@@ -125,6 +143,22 @@ class _Way:
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class _LoginWay(_Way):
+    """A provider that is reached with the operator's login."""
+
+    def __init__(
+        self, row: ProviderRow, own: Provider, login: GoogleLogin, google: Endpoints
+    ) -> None:
+        super().__init__(row, own)
+        log.warning("{}: {}", row.id, TERMS)
+        self._bearer = Bearer(login, proxy=own.proxy, endpoints=google)
+        self.lent = GoogleUpstream(self._transport, self._endpoint, self._bearer)
+
+    async def aclose(self) -> None:
+        await self._bearer.aclose()
+        await super().aclose()
 
 
 class _SimulatedWay(_Way):

@@ -1,0 +1,133 @@
+"""The access token of a login, kept fresh while it is used.
+
+The law of this module: at most one refresh runs at a time in a process, whoever asks. It
+begins ahead of the token's end, so that nearly nobody waits for it; a caller who leaves
+while it runs takes nothing along. What Google refuses for good is not asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from vai.config.login import GoogleLogin
+from vai.errors import UpstreamFault
+from vai.io.google.oauth import GOOGLE, App, Endpoints, LoginFailed, client, refresh
+from vai.io.log import log
+from vai.secret import Secret
+
+__all__ = ["Bearer"]
+
+_AHEAD: Final = 300.0
+"""Seconds before its end that a token is renewed."""
+_MARGIN: Final = 30.0
+"""Seconds before its end that a token is no longer sent."""
+_PAUSE: Final = 5.0
+"""Seconds between a refresh that failed and the next."""
+_TIMEOUT: Final = 15.0
+
+
+class Bearer:
+    """The token of one login. Belongs to one event loop.
+
+    Args:
+        now: seconds since 1970, the clock that tokens end by.
+    """
+
+    def __init__(
+        self,
+        login: GoogleLogin,
+        *,
+        proxy: Secret | None = None,
+        endpoints: Endpoints = GOOGLE,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = App(login.client_id, login.client_secret)
+        self._renewal = login.refresh_token
+        self._token = login.access_token
+        self._ends = login.expiry
+        self._proxy = proxy
+        self._endpoints = endpoints
+        self._now = now
+        self._running: asyncio.Task[None] | None = None
+        self._failed: LoginFailed | None = None
+        self._not_before = 0.0
+
+    async def token(self) -> Secret:
+        """The token to send now.
+
+        Raises:
+            UpstreamFault: there is none; code ``login_expired`` or ``login_unavailable``.
+        """
+        left = self._ends - self._now()
+        if left > _AHEAD:
+            return self._token
+        if left > _MARGIN:
+            if self._may_ask():
+                self._begin()
+            return self._token
+        await self._renewed()
+        return self._token
+
+    async def another(self, refused: Secret) -> Secret:
+        """The token to send after `refused` was not accepted.
+
+        Raises:
+            UpstreamFault: as `token`.
+        """
+        if self._token is refused:  # else somebody else has had it renewed meanwhile
+            await self._renewed()
+        return self._token
+
+    async def aclose(self) -> None:
+        """End a refresh that still runs."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _renewed(self) -> None:
+        if self._running is None and not self._may_ask():
+            raise self._fault()
+        # Shielded: the one who leaves is not the only one who waits.
+        await asyncio.shield(self._begin())
+        if self._failed is not None:
+            raise self._fault()
+
+    def _may_ask(self) -> bool:
+        if self._failed is None:
+            return True
+        return not self._failed.final and self._now() >= self._not_before
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._refresh())
+        return self._running
+
+    async def _refresh(self) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT), client(_TIMEOUT, self._proxy) as http:
+                new = await refresh(http, self._endpoints, self._app, self._renewal)
+        except (LoginFailed, TimeoutError) as error:
+            failed = error if isinstance(error, LoginFailed) else None
+            self._failed = failed or LoginFailed("Google did not answer in time")
+            self._not_before = self._now() + _PAUSE
+            log.warning("google login: {}", self._failed)
+        else:
+            self._failed = None
+            self._token, self._ends = new.access, self._now() + new.lifetime
+            self._renewal = new.refresh or self._renewal
+        finally:
+            self._running = None
+
+    def _fault(self) -> UpstreamFault:
+        final = self._failed is not None and self._failed.final
+        return UpstreamFault(
+            "The gateway's Google login is no longer valid; its operator has to log in again"
+            if final
+            else "The gateway's Google login cannot be renewed now",
+            code="login_expired" if final else "login_unavailable",
+            retry_after=None if final else _PAUSE,
+            should_retry=not final,
+        )

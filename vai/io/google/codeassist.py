@@ -1,0 +1,139 @@
+"""The project that Code Assist serves an account with.
+
+`loadCodeAssist` tells it for an account that has a tier; one that has none is enrolled in
+the tier that Google offers by default. A free tier comes with a project of Google's and must
+not be sent one; a paid one needs the user's own. VAI says who it is and imitates nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from vai.io.google.oauth import LoginFailed, post
+from vai.secret import Secret
+
+__all__ = ["PATIENCE", "POLL", "Account"]
+
+POLL: Final = 5.0
+"""Seconds between two looks at an enrolment."""
+PATIENCE: Final = 300.0
+"""Seconds that an enrolment may take."""
+
+_METADATA: Final = {
+    "ideType": "IDE_UNSPECIFIED",
+    "platform": "PLATFORM_UNSPECIFIED",
+    "pluginType": "GEMINI",
+}
+_FREE: Final = "free-tier"
+_OPERATION: Final = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
+_PROJECT: Final = re.compile(r"(?!\d+$)[a-z0-9][a-z0-9.:-]{0,99}")
+_MAX_REASON: Final = 300
+
+
+class Account:
+    """A signed-in account at Code Assist."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, base: str, token: Secret, *, poll: float = POLL
+    ) -> None:
+        self._http = http
+        self._base = base.rstrip("/")
+        self._token = token
+        self._poll = poll
+
+    async def project(self, wanted: str | None = None) -> str:
+        """The project to name in requests; enrols the account where it has no tier.
+
+        Args:
+            wanted: the user's own project, by its id.
+
+        Raises:
+            LoginFailed: the account cannot be served; the text says why, as Google does.
+        """
+        if wanted is not None and not _PROJECT.fullmatch(wanted):
+            raise LoginFailed("The project must be given by its id, not by its number")
+        metadata = _METADATA if wanted is None else {**_METADATA, "duetProject": wanted}
+        body: dict[str, Any] = {"metadata": metadata}
+        if wanted is not None:
+            body["cloudaicompanionProject"] = wanted
+        told = await self._call("loadCodeAssist", body)
+        if told.get("currentTier"):
+            return _project(told.get("cloudaicompanionProject") or wanted)
+        tier = _default_tier(told)
+        if tier == _FREE:
+            return await self._enrol({"tierId": tier, "metadata": _METADATA}, None)
+        if wanted is None:
+            raise LoginFailed("This account needs a project of its own: give it with --project")
+        return await self._enrol({"tierId": tier, **body}, wanted)
+
+    async def _enrol(self, body: dict[str, Any], wanted: str | None) -> str:
+        operation = await self._call("onboardUser", body)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not operation.get("done"):
+                    name = operation.get("name")
+                    if not isinstance(name, str) or not _OPERATION.fullmatch(name):
+                        raise LoginFailed("Code Assist began an enrolment and did not name it")
+                    await asyncio.sleep(self._poll)
+                    operation = await self._call(name, None)
+        except TimeoutError:
+            raise LoginFailed("Code Assist did not finish the enrolment in time") from None
+        if isinstance(error := operation.get("error"), dict):
+            raise LoginFailed(f"Code Assist refused the enrolment: {_reason(error)}")
+        response = operation.get("response")
+        project = response.get("cloudaicompanionProject") if isinstance(response, dict) else None
+        return _project((project.get("id") if isinstance(project, dict) else None) or wanted)
+
+    async def _call(self, what: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        """One exchange: a method with a body, or the look at an operation."""
+        headers = {"authorization": f"Bearer {self._token.reveal()}"}
+        if body is None:
+            url = f"{self._base}/v1internal/{what}"
+            status, said = await post(self._http, "GET", url, "Code Assist", headers=headers)
+        else:
+            url = f"{self._base}/v1internal:{what}"
+            status, said = await post(
+                self._http, "POST", url, "Code Assist", headers=headers, json=body
+            )
+        if status != 200:
+            error = said.get("error")
+            reason = _reason(error) if isinstance(error, dict) else "no reason"
+            raise LoginFailed(f"Code Assist refused with status {status}: {reason}")
+        return said
+
+
+def _default_tier(told: Mapping[str, Any]) -> str:
+    allowed = [tier for tier in told.get("allowedTiers") or () if isinstance(tier, dict)]
+    for tier in allowed:
+        if tier.get("isDefault") and isinstance(tier.get("id"), str):
+            return str(tier["id"])
+    refused = [tier for tier in told.get("ineligibleTiers") or () if isinstance(tier, dict)]
+    reasons = "; ".join(
+        f"{_plain(tier.get('reasonCode')) or 'no reason'} ({_plain(tier.get('reasonMessage'))})"
+        for tier in refused
+    )
+    raise LoginFailed(f"Code Assist does not serve this account: {reasons or 'no reason given'}")
+
+
+def _project(found: Any) -> str:
+    if not isinstance(found, str):
+        raise LoginFailed("This account needs a project of its own: give it with --project")
+    if not _PROJECT.fullmatch(found):
+        raise LoginFailed("Code Assist named a project that is none")
+    return found
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    return _plain(error.get("message")) or _plain(error.get("status")) or "no reason"
+
+
+def _plain(text: Any) -> str:
+    """Google's own words, fit for a terminal."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(c if c.isprintable() else " " for c in text)[:_MAX_REASON]

@@ -1,0 +1,82 @@
+"""The way to Code Assist: an HTTP upstream whose credential changes with the hour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, final
+
+import httpx
+
+from vai.errors import UpstreamTimeout
+from vai.exchange.ports import UpstreamReply
+from vai.io.clock import monotonic
+from vai.io.google.bearer import Bearer
+from vai.io.http.credential import Credential
+from vai.io.http.head import Endpoint
+from vai.io.http.upstream import HttpUpstream
+from vai.secret import Secret
+from vai.types.provider import WireRequest
+
+__all__ = ["GoogleUpstream"]
+
+_UNAUTHORIZED: Final = 401
+
+
+@final
+class GoogleUpstream:
+    """An `exchange.ports.Upstream` that presents a login. Belongs to one event loop."""
+
+    __slots__ = ("_bearer", "_bound", "_endpoint", "_token", "_transport")
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, endpoint: Endpoint, bearer: Bearer
+    ) -> None:
+        self._transport = transport
+        self._endpoint = endpoint
+        self._bearer = bearer
+        self._token: Secret | None = None
+        self._bound: HttpUpstream | None = None
+
+    async def send(
+        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    ) -> UpstreamReply:
+        """Send the request and wait for the answer's head.
+
+        A token that is refused although its time is not over is renewed, once.
+
+        Raises:
+            UpstreamFault: there is no token, or as `HttpUpstream.send`.
+        """
+        # Renewing a login is no part of connecting: what it takes is not taken from that.
+        to_connect = connect_until - monotonic()
+        token = await _within(headers_until, self._bearer.token())
+        connect_until = min(monotonic() + to_connect, headers_until)
+        reply = await self._with(token).send(
+            request, connect_until=connect_until, headers_until=headers_until
+        )
+        if reply.status != _UNAUTHORIZED:
+            return reply
+        reply.close()
+        token = await _within(headers_until, self._bearer.another(token))
+        connect_until = min(monotonic() + to_connect, headers_until)
+        return await self._with(token).send(
+            request, connect_until=connect_until, headers_until=headers_until
+        )
+
+    def _with(self, token: Secret) -> HttpUpstream:
+        if self._bound is None or self._token is not token:
+            credential = Credential(token, self._endpoint.origin)
+            self._bound = HttpUpstream(self._transport, self._endpoint, credential, "bearer")
+            self._token = token
+        return self._bound
+
+
+async def _within(until: float, token: Awaitable[Secret]) -> Secret:
+    try:
+        async with asyncio.timeout_at(until):
+            return await token
+    except TimeoutError:
+        raise UpstreamTimeout(
+            "Google did not renew the login in time", code="headers_timeout"
+        ) from None
