@@ -77,6 +77,7 @@ class VaiError(Exception):
         retry_after: seconds until another try makes sense.
         should_retry: tells clients that a retry can (or cannot) help; None leaves it to the status.
         upstream_request_id: the id the provider gave its answer.
+        details: facts for programs: what exactly the provider answered, in its own names.
     """
 
     type: ErrorType = "api_error"
@@ -94,6 +95,7 @@ class VaiError(Exception):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         upstream_request_id: str | None = None,
+        details: dict[str, Any] | None = None,
         type: ErrorType | None = None,
         status: int | None = None,
     ) -> None:
@@ -106,6 +108,7 @@ class VaiError(Exception):
         self.retry_after = retry_after
         self.should_retry = should_retry
         self.upstream_request_id = upstream_request_id
+        self.details = details
         if type is not None:
             self.type = type
         if status is not None:
@@ -118,7 +121,7 @@ class VaiError(Exception):
     def to_wire(self, request_id: str | None = None) -> dict[str, Any]:
         """The error as the JSON object that answers a request or ends a stream."""
         error: dict[str, Any] = {"type": self.type, "message": self.message}
-        for name in ("param", "code", "provider", "provider_error"):
+        for name in ("param", "code", "provider", "provider_error", "details"):
             value = getattr(self, name)
             if value is not None:
                 error[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 
 from vai.errors import UpstreamFault
@@ -252,3 +253,41 @@ def test_errors_inside_a_stream(whole, expected):
     found = failure.from_event("cerebras", "Cerebras", whole)
     assert (found.type, found.status) == expected
     assert found.message
+
+
+def test_what_exactly_the_upstream_answered_is_there_for_programs():
+    error = {"message": "m", "type": "invalid_request_error", "code": "c"}
+    found = of(error, 422, headers={"x-request-id": "req_9"}, provider="groq")
+    assert found.to_wire()["error"]["details"] == {
+        "provider": "groq",
+        "upstream_status": 422,
+        "upstream_type": "invalid_request_error",
+        "upstream_code": "c",
+        "upstream_request_id": "req_9",
+    }
+    found = failure.from_event("cerebras", "C", {"error": {"message": "m"}, "status_code": 503})
+    assert found.details == {"provider": "cerebras", "upstream_status": 503}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-abcdef123456",
+        "gsk_abcdefghijkl",
+        "ya29.a0AfH6SMBx-y",
+        "AIzaSyA1234567890123456789012",
+        "Bearer abcdef",
+    ],
+)
+def test_no_credential_leaves_in_any_part_of_the_error(secret):
+    error = {"message": f"Bad key {secret}", "metadata": [{"url": f"https://x/?key={secret}&z=1"}]}
+    wire = json.dumps(of(error, 401).to_wire())
+    assert secret not in wire
+    assert "[redacted]" in wire
+    assert "&z=1" in wire or secret.startswith("Bearer")
+
+
+def test_an_error_of_great_depth_can_still_be_told():
+    body = b'{"error":{"message":"m","x":' + b"[" * 800 + b"]" * 800 + b"}}"
+    assert fault(400, body).message == "m"
+    orjson.dumps(fault(400, body).to_wire())

@@ -2,8 +2,8 @@
 
 The law of this module: every status, type and code leads to exactly one error type. The
 HTTP status decides; a type or code decides only where it says more than the status, and
-in a stream, where there is no status. The upstream's own error object is handed on
-untouched; its sentence is freed of anything that looks like a credential.
+in a stream, where there is no status. The upstream's own error object is handed on as it
+is, but for what looks like a credential.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ MAX_MESSAGE: Final = 2000
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wait says no more than "not today"."""
 _MAX_CODE: Final = 100
+_MAX_DEPTH: Final = 32
 
 
 class _Verdict(NamedTuple):
@@ -129,6 +130,7 @@ def from_answer(
         provider,
         verdict,
         error,
+        status=status,
         fallback=f"{name} answered with status {status} and no message",
         wait=retry_after(headers, _message(error)),
         retry={"true": True, "false": False}.get(retry, verdict.retry),
@@ -151,6 +153,7 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
         provider,
         verdict or _OTHER,
         error,
+        status=status if isinstance(status, int) else None,
         fallback=f"{name} reported an error without a message",
         wait=None,
         retry=verdict.retry if verdict else None,
@@ -199,12 +202,20 @@ def _rejected(
     verdict: _Verdict,
     error: Any,
     *,
+    status: int | None,
     fallback: str,
     wait: float | None,
     retry: bool | None,
     request_id: str | None,
 ) -> UpstreamRejected:
     fields = error if isinstance(error, dict) else {}
+    details = {
+        "provider": provider,
+        "upstream_status": status,
+        "upstream_type": _short(fields.get("type") or fields.get("status")),
+        "upstream_code": _short(_code(fields)),
+        "upstream_request_id": request_id,
+    }
     return UpstreamRejected(
         _scrubbed(_message(error)) or fallback,
         type=verdict.type,
@@ -212,7 +223,8 @@ def _rejected(
         param=_short(fields.get("param")),
         code=_short(_code(fields)),
         provider=provider,
-        provider_error=error or None,
+        provider_error=_without_secrets(error) or None,
+        details={name: value for name, value in details.items() if value is not None},
         retry_after=wait,
         should_retry=retry,
         upstream_request_id=request_id,
@@ -295,15 +307,28 @@ def _request_id(headers: Mapping[str, str], outer: dict[str, Any]) -> str | None
 
 _SECRET = re.compile(
     r"""\b(?:sk|gsk|csk|xai|proj|org)[-_][\w*.-]{6,}"""
-    r"""|\bAIza[\w-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+"""
-    r"""|\b[Bb]earer\s+[^\s"',]+|(?<=[?&]key=)[^&\s"']+"""
-    r"""|\b[A-Za-z0-9+/_-]{40,}={0,2}""",
+    r"""|\bAIza[\w-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+|\bya29\.[\w.-]+"""
+    r"""|\b[Bb]earer\s+[^\s"',]+|(?<=[?&]key=)[^&\s"']+""",
 )
+_OPAQUE = re.compile(r"\b[A-Za-z0-9+/_-]{40,}={0,2}")
+"""In a sentence, what is so long is no word. In an object it may be a value that is asked for."""
 
 
 def _scrubbed(message: str) -> str:
-    shown = _SECRET.sub("[redacted]", message[: 2 * MAX_MESSAGE])
+    shown = _OPAQUE.sub("[redacted]", _SECRET.sub("[redacted]", message[: 2 * MAX_MESSAGE]))
     return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "..."
+
+
+def _without_secrets(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return _SECRET.sub("[redacted]", value)
+    if depth == _MAX_DEPTH and isinstance(value, dict | list):
+        return None  # deeper than any error means, and than encoders go
+    if isinstance(value, dict):
+        return {name: _without_secrets(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item, depth + 1) for item in value]
+    return value
 
 
 _NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*")
