@@ -8,22 +8,23 @@ from typing import Any
 import orjson
 
 from vai.codec import envelope as envelopes
-from vai.config.schema import Defaults
-from vai.gateway.lanes import GatewayLane, choose_lane
+from vai.config import Settings
+from vai.exchange.lane import Lane
+from vai.gateway.lanes import choose_lane
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
 
 SCHEMA = {"type": "object", "properties": {}}
 
 
-def lane(model: str, *headers: tuple[str, str], **members: Any) -> GatewayLane:
+def lane(model: str, *headers: tuple[str, str], **members: Any) -> Lane[bytes]:
     """The lane of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(
         body=orjson.dumps(said), headers=SimpleNamespace(items=lambda: headers)
     )
     envelope = envelopes.read(request.body)
-    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Defaults())
+    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Settings())
 
 
 def test_every_beta_of_a_repeated_header_counts_in_both_lanes() -> None:

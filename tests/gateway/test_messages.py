@@ -14,6 +14,9 @@ from vai.gateway.routes.messages import _relay
 class Exchange:
     """Answers with one batch, and breaks."""
 
+    def __init__(self) -> None:
+        self.lane = Lane()
+
     async def open(self) -> Answer[bytes]:
         return Answer(200, {}, True, b"data: 1\n\n")
 
@@ -50,12 +53,11 @@ class Lane:
 
 
 async def test_a_defect_in_the_middle_of_a_stream_is_its_last_event() -> None:
-    lane: Any = Lane()
     exchange: Any = Exchange()
     events: Any = Events()
     served = call()
     with pytest.raises(RuntimeError):
-        await _relay(served, lane, exchange, events)
+        await _relay(served, exchange, events)
     assert events.sent[0] == b"data: 1\n\n"
     assert events.sent[1].startswith(b"event: error\n")
     assert b"Internal server error" in events.sent[1]

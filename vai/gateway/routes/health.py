@@ -19,7 +19,13 @@ async def root(request: Request) -> HTTPResponse:
 async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
     service: Service = request.app.ctx.service
-    providers = {name: {"status": state} for name, state in service.providers.states().items()}
+    breakers = service.health.breakers
+    left_alone = {} if breakers is None else breakers.open()
+    providers = {
+        name: {"status": state}
+        | ({"models_left_alone": left_alone[name]} if name in left_alone else {})
+        for name, state in service.providers.states().items()
+    }
     return json({"status": "healthy", "version": __version__, "providers": providers})
 
 

@@ -19,13 +19,12 @@ from vai.gateway import byok
 from vai.gateway.admission import was_expired
 from vai.gateway.answers import Reply, error_frame, failure, headers_for, usage_headers
 from vai.gateway.call import Call
-from vai.gateway.lanes import GatewayLane, choose_lane
 from vai.gateway.service import Service
 from vai.gateway.stream import EventStream
+from vai.gateway.targets import Targets
 from vai.io.clock import monotonic
 from vai.io.log import log
 from vai.policy import estimate
-from vai.providers.failure import from_answer
 
 __all__ = ["create_message"]
 
@@ -53,12 +52,12 @@ async def create_message(request: Request) -> HTTPResponse | None:
 
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
-    lane, exchange = _prepare(service, call, request)
+    exchange = _prepare(service, call, request)
     with exchange:
         try:
-            if lane.streaming:
-                return await _stream(service, call, request, lane, exchange)
-            return _whole(call, lane, await exchange.open(), exchange.elapsed)
+            if call.stream:
+                return await _stream(service, call, request, exchange)
+            return _whole(call, await exchange.open(), exchange)
         except asyncio.CancelledError as cancelled:
             # Within the exchange, which would take it for a caller who has left.
             expired = was_expired(cancelled)
@@ -67,7 +66,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
             raise expired from None
 
 
-def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLane, Exchange[bytes]]:
+def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
     """Everything that can be decided before anyone is asked.
 
     A function of its own so that the parsed body does not live as long as the stream.
@@ -84,32 +83,28 @@ def _prepare(service: Service, call: Call, request: Request) -> tuple[GatewayLan
     if envelope.stream and request.version == "1.0":
         # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
-    call.route = service.route(envelope.model)
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
-    destination = service.destination(call.route, brought)
-    call.simulated = destination.simulated
-    call.terms = service.terms(call.route, streamed=envelope.stream)
-    lane = choose_lane(
-        call.route, envelope, request, call.exchange_id, service.settings.defaults, call.terms
-    )
-    exchange = Exchange(
-        lane,
-        destination.upstream,
+    targets = Targets(service, call, request, service.routes(envelope.model), brought)
+    first = targets.first(envelope)
+    return Exchange(
+        first.lane,
+        first.upstream,
         service.admission,
         principal=call.identity.user_id,
         reserve=estimate.input_tokens(envelope.size) + (envelope.max_tokens or 0),
         timers=service.timers,
         clock=monotonic,
         settled=call.settled,
+        plan=targets,
     )
-    return lane, exchange
 
 
-def _whole(call: Call, lane: GatewayLane, answer: Answer[bytes], elapsed: float) -> HTTPResponse:
+def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
+    lane = exchange.lane
     call.status = answer.status
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
-    headers |= usage_headers(lane.usage, elapsed, call.terms.cost(lane.usage))
+    headers |= usage_headers(lane.usage, exchange.elapsed, call.terms.cost(lane.usage))
     kind = "application/json"
     if lane.verbatim:  # an error page of whatever stands before the provider is no JSON
         kind = answer.headers.get("content-type", kind)
@@ -121,9 +116,7 @@ def _unstreamed(call: Call, answer: Answer[bytes]) -> UpstreamFault:
     if call.route is None:
         raise RuntimeError("an exchange runs after its request has been routed")
     row = call.route.row
-    if answer.status >= 400:
-        return from_answer(row.id, row.name, answer.status, answer.headers, answer.first)
-    return UpstreamBroken(
+    return answer.fault or UpstreamBroken(
         "The provider answered with JSON where a stream was asked for",
         provider=row.id,
         code="upstream_content_type",
@@ -134,7 +127,6 @@ async def _stream(
     service: Service,
     call: Call,
     request: Request,
-    lane: GatewayLane,
     exchange: Exchange[bytes],
 ) -> HTTPResponse | None:
     timers = service.settings.timers
@@ -142,22 +134,21 @@ async def _stream(
         request, headers_for(call), ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
-        return await _relay(call, lane, exchange, events)
+        return await _relay(call, exchange, events)
     finally:
         events.close()
 
 
-async def _relay(
-    call: Call, lane: GatewayLane, exchange: Exchange[bytes], events: EventStream
-) -> HTTPResponse | None:
+async def _relay(call: Call, exchange: Exchange[bytes], events: EventStream) -> HTTPResponse | None:
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
     try:
         answer = await exchange.open()
         if not answer.streaming:
             if events.started:
                 raise exchange.reject(_unstreamed(call, answer))
-            return _whole(call, lane, answer, exchange.elapsed)
+            return _whole(call, answer, exchange)
         call.status = 200
+        lane = exchange.lane
         events.add_headers(
             headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
         )
