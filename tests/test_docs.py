@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vai.cli.commands import app
+from vai.cli.pages import matrix, schema
 from vai.config import load
 from vai.config.reference import page
 
@@ -19,6 +20,14 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 def test_the_settings_page_is_made_from_the_settings_file():
     expected = page((ROOT / "settings.toml").read_text())
     assert (ROOT / "docs/configuration.md").read_text() == expected, "run make docs"
+
+
+def test_the_feature_matrix_is_made_from_the_code():
+    assert (ROOT / "docs/FEATURE_MATRIX.md").read_text() == matrix(), "run make docs"
+
+
+def test_the_catalogues_schema_is_made_from_its_types():
+    assert (ROOT / "vai/catalogue/models.schema.json").read_bytes() == schema(), "run make docs"
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)

@@ -1,0 +1,126 @@
+"""Files that are made from the code: the feature matrix and the catalogue's JSON Schema.
+
+The law of this module: a cell says what the registry or the catalogue says, in the same
+order; nothing is written by hand and nothing depends on the day.
+
+    python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from vai.io.catalogue import installed
+from vai.policy.capabilities import CAPABILITIES, capabilities
+from vai.providers.registry import ROWS
+from vai.types.catalogue import CatalogueFile, ModelCard
+from vai.types.provider import Capabilities, ProviderRow
+
+__all__ = ["matrix", "schema"]
+
+_MARKS: Final = {True: "yes", False: "no", None: ""}
+
+_HEAD: Final = """\
+# Feature matrix
+
+Made from the code by `make docs`: what VAI carries to each provider, and what the catalogue
+knows of each model. An empty cell is not known; `vai models` and `GET /v1/models` tell prices.
+
+## Providers
+
+What the wire format can carry, translated by VAI. A model may be able to do less.
+
+"""
+
+_MODELS: Final = """
+## Models
+
+`context` and `answer` are tokens. `thinking`: the efforts the model knows, or how it thinks.
+`always` is a model that cannot stop thinking. `sampling`: temperature and top_p are accepted
+while it thinks.
+"""
+
+
+def matrix() -> str:
+    """The whole page, Markdown."""
+    lines = [_HEAD + "\n".join(_providers(list(ROWS.values()))), _MODELS]
+    for row in ROWS.values():
+        cards = [card for card in installed().cards if card.provider == row.id]
+        if cards:
+            lines += [f"### {row.name}", "", *_models(cards), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def schema() -> bytes:
+    """The JSON Schema of the data file."""
+    wire: dict[str, Any] = msgspec.json.schema(CatalogueFile)
+    wire["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return orjson.dumps(wire, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _providers(rows: list[ProviderRow]) -> list[str]:
+    names = [field.name for field in msgspec.structs.fields(Capabilities)]
+    return _table(
+        ["", *(row.id for row in rows)],
+        [
+            ["wire format", *(row.kind for row in rows)],
+            *(
+                [name.replace("_", " "), *(_said(getattr(row.capabilities, name)) for row in rows)]
+                for name in names
+            ),
+        ],
+    )
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool | None):
+        return _MARKS[value]
+    return ", ".join(sorted(str(item) for item in value)) or "no"
+
+
+_FEATURES: Final = ("sampling", "stop", "forced_tool", "prefill")
+
+
+def _models(cards: list[ModelCard]) -> list[str]:
+    shown = [name for name in CAPABILITIES if name not in ("text", "tool_streaming", "thinking")]
+    head = ["model", "context", "answer", *(name.replace("_", " ") for name in shown)]
+    head += ["thinking", *(name.replace("_", " ") for name in _FEATURES), "retires"]
+    return _table(head, [_model(card, shown) for card in cards])
+
+
+def _model(card: ModelCard, shown: list[str]) -> list[str]:
+    known = capabilities(card)
+    cells = [f"`{card.id}`", _number(card.context_window)]
+    cells.append(_number(card.max_output.of(streamed=True)))
+    cells += [_MARKS[known.get(name)] for name in shown]
+    cells.append(_thinking(card))
+    cells += [_MARKS[getattr(card.features, name)] for name in _FEATURES]
+    return [*cells, str(card.retires_at or "")]
+
+
+def _thinking(card: ModelCard) -> str:
+    thinking = card.features.thinking
+    if thinking.types is None and thinking.efforts is None:
+        return ""
+    words = ", ".join(thinking.efforts or thinking.types or ()) or "no"
+    return f"{words} (always)" if thinking.always_on else words
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(matrix(), "utf-8")
+    Path(sys.argv[2]).write_bytes(schema())
