@@ -29,8 +29,9 @@ class Prefixes:
 
     def account(self, ask: Ask, body: dict[str, Any]) -> None:
         """Split the input tokens of a Messages request into read, written and plain."""
-        if ask.knobs.cached:
+        if ask.knobs.cached or ask.knobs.cache_write:
             ask.cache_read = min(ask.knobs.cached, ask.tokens)
+            ask.cache_write = min(ask.knobs.cache_write, ask.tokens - ask.cache_read)
             return
         read = written = 0
         long_lived = False

@@ -13,12 +13,12 @@ import orjson
 
 from vai.simulator import tokens
 from vai.simulator.ask import Ask
-from vai.simulator.parts import Answer, Call, Text, Thought
+from vai.simulator.parts import Answer, Call, Refusal, Text, Thought
 from vai.simulator.reply import Piece
 
 __all__ = ["body", "events"]
 
-_STOPS: Final = {"end": "stop", "length": "length", "stop": "stop", "tool": "tool_calls"}
+_STOPS: Final = {"length": "length", "tool": "tool_calls"}
 _EPOCH: Final = 1_790_000_000
 _DONE: Final = b"data: [DONE]\n\n"
 
@@ -27,21 +27,26 @@ def body(ask: Ask, answer: Answer, request_id: str) -> bytes:
     """The answer to a request without `stream`."""
     message: dict[str, Any] = {"role": "assistant", "content": None}
     calls: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    refusal: str | None = None
     for part in answer.parts:
         match part:
             case Thought(text):
                 if ask.provider != "openai" and ask.shows_thought:
                     message["reasoning"] = text
-            case Text(text):
-                message["content"] = text
+            case Refusal(text) if ask.provider == "openai":
+                refusal = text
+            case Text(text) | Refusal(text):
+                message["content"] = (message["content"] or "") + text
+                annotations += _annotations(part)
             case Call():
                 calls.append(_call(ask, part, len(calls)))
     if calls:
         message["tool_calls"] = calls
-    elif message["content"] is None:
+    elif message["content"] is None and refusal is None:
         message["content"] = ""
     if ask.provider == "openai":
-        message |= {"refusal": None, "annotations": []}
+        message |= {"refusal": refusal, "annotations": annotations}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _stop(ask, answer)}
     if ask.provider == "cerebras":
         del choice["logprobs"]
@@ -113,8 +118,13 @@ def _deltas(ask: Ask, answer: Answer) -> Iterator[tuple[bytes, int]]:
                     continue
                 extra = {"channel": "analysis"} if ask.provider == "groq" else {}
                 yield from _runs(ask, text, lambda s, e=extra: {"reasoning": s} | e)
-            case Text(text):
+            case Refusal(text) if ask.provider == "openai":
+                yield from _runs(ask, text, lambda s: {"refusal": s})
+            case Text(text) | Refusal(text):
                 yield from _runs(ask, text, lambda s: {"content": s})
+                cited = _annotations(part)
+                if cited and ask.provider == "openai":
+                    yield _data(_chunk(ask, {"annotations": cited})), 0
             case Call():
                 yield from _call_deltas(ask, part, index)
                 index += 1
@@ -146,6 +156,16 @@ def _call_deltas(ask: Ask, part: Call, index: int) -> Iterator[tuple[bytes, int]
         part.arguments,
         lambda s: {"tool_calls": [{"index": index, "function": {"arguments": s}}]},
     )
+
+
+def _annotations(part: Text | Refusal) -> list[dict[str, Any]]:
+    """A URL citation over the whole text for each of its sources."""
+    sources = part.sources if isinstance(part, Text) else []
+    place = {"start_index": 0, "end_index": len(part.text)}
+    return [
+        {"type": "url_citation", "url_citation": {"url": s.url, "title": s.title} | place}
+        for s in sources
+    ]
 
 
 def _chunk(ask: Ask, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
@@ -184,7 +204,7 @@ def _call(ask: Ask, part: Call, index: int) -> dict[str, Any]:
 
 
 def _stop(ask: Ask, answer: Answer) -> str:
-    return ask.knobs.stop or _STOPS[answer.stop]
+    return ask.knobs.stop or _STOPS.get(answer.stop, "stop")
 
 
 def _usage(ask: Ask, answer: Answer) -> dict[str, Any]:
@@ -196,7 +216,10 @@ def _usage(ask: Ask, answer: Answer) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": answer.thought_tokens},
     }
     if ask.provider == "openai":
-        usage["prompt_tokens_details"] |= {"audio_tokens": 0, "cache_write_tokens": 0}
+        usage["prompt_tokens_details"] |= {
+            "audio_tokens": 0,
+            "cache_write_tokens": ask.cache_write,
+        }
         usage["completion_tokens_details"] |= {
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,

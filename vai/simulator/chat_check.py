@@ -6,8 +6,6 @@ ones do, so whatever a gateway invents or forgets to strip becomes visible here.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,36 +15,33 @@ import orjson
 from vai.simulator import tokens
 from vai.simulator.ask import Ask, Refused, Tool, seed_of
 from vai.simulator.knobs import Knobs
-from vai.simulator.pictures import Picture, measure
+from vai.simulator.pictures import Picture
+from vai.simulator.reading import invalid, missing, names, pictured, unknown
 
 __all__ = ["read"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_COMMON: Final = _names(
+_COMMON: Final = names(
     "messages model max_tokens max_completion_tokens temperature top_p stop n seed tools"
     " tool_choice parallel_tool_calls response_format reasoning_effort service_tier stream"
     " stream_options user"
 )
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "openai": _COMMON
-    | _names(
+    | names(
         "logprobs top_logprobs presence_penalty frequency_penalty logit_bias verbosity"
         " modalities audio prediction web_search_options metadata safety_identifier"
         " prompt_cache_key prompt_cache_options prompt_cache_retention moderation store"
         " function_call functions"
     ),
     "groq": _COMMON
-    | _names(
+    | names(
         "reasoning_format include_reasoning documents citation_options disable_tool_validation"
         " search_settings exclude_domains include_domains compound_custom metadata store"
         " presence_penalty frequency_penalty"
     ),
     "cerebras": _COMMON
-    | _names(
+    | names(
         "clear_thinking disable_reasoning min_completion_tokens model_parameters prediction"
         " prompt_cache_key reasoning_format logprobs top_logprobs logit_bias"
     ),
@@ -108,12 +103,13 @@ def read(body: Any, provider: str, knobs: Knobs) -> Ask:
     size = len(orjson.dumps([messages, body.get("tools") or 0]))
     ask.tokens = 3 + tokens.estimate(size - pictures) + _PICTURE * len(ask.pictures)
     ask.cache_read = min(knobs.cached, ask.tokens)
+    ask.cache_write = min(knobs.cache_write, ask.tokens - ask.cache_read)
     return ask
 
 
 def _unknown(provider: str, name: str) -> Refused:
     if provider == "openai":
-        return Refused(400, f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+        return unknown(name)
     if provider == "groq":
         return Refused(400, f"property '{name}' is unsupported")
     message = f"body.{name}: property 'body.{name}' is unsupported"
@@ -124,17 +120,17 @@ def _settings(body: dict[str, Any], provider: str) -> None:
     for name, most in (("temperature", 2.0), ("top_p", 1.0)):
         value = body.get(name)
         if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):
-            raise _invalid(name, f"Expected a value between 0 and {most:g}")
+            raise invalid(name, f"Expected a value between 0 and {most:g}")
     if body.get("n") not in (None, 1):
         if provider == "openai":
-            raise _invalid("n", "the simulator gives one choice")
+            raise invalid("n", "the simulator gives one choice")
         raise Refused(400, "'n' : number must be at most 1", param="n")
     if body.get("stream_options") is not None and body.get("stream") is not True:
         words = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise Refused(400, words, param="stream_options")
     effort = body.get("reasoning_effort")
     if effort is not None and effort not in _EFFORTS[provider]:
-        raise _invalid(
+        raise invalid(
             "reasoning_effort",
             "Supported values are: " + ", ".join(sorted(_EFFORTS[provider])),
             "unsupported_value",
@@ -155,10 +151,6 @@ def _settings(body: dict[str, Any], provider: str) -> None:
                 hint = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
                 words = f"Unsupported parameter: '{name}' is not supported with this model.{hint}"
                 raise Refused(400, words, param=name, code="unsupported_parameter")
-
-
-def _invalid(name: str, expected: str, code: str = "invalid_value") -> Refused:
-    return Refused(400, f"Invalid value for '{name}': {expected}.", param=name, code=code)
 
 
 def _empty(name: str) -> Refused:
@@ -189,8 +181,7 @@ def _limit(body: dict[str, Any]) -> int | None:
 def _messages(body: dict[str, Any], provider: str) -> list[dict[str, Any]]:
     messages = body.get("messages")
     if not isinstance(messages, list):
-        words = "Missing required parameter: 'messages'."
-        raise Refused(400, words, param="messages", code="missing_required_parameter")
+        raise missing("messages")
     if not messages:
         raise _empty("messages")
     for at, message in enumerate(messages):
@@ -201,7 +192,7 @@ def _messages(body: dict[str, Any], provider: str) -> list[dict[str, Any]]:
 def _message(message: Any, where: str, provider: str) -> None:
     role = message.get("role") if isinstance(message, dict) else None
     if role not in _ROLES:
-        raise _invalid(f"{where}.role", f"Supported values are: {', '.join(sorted(_ROLES))}")
+        raise invalid(f"{where}.role", f"Supported values are: {', '.join(sorted(_ROLES))}")
     allowed = _ASSISTANT if role == "assistant" else _MEMBERS
     if role == "assistant" and provider != "openai":
         allowed = allowed | {"reasoning"}
@@ -224,7 +215,7 @@ def _message(message: Any, where: str, provider: str) -> None:
         for at, part in enumerate(content):
             _part(part, role, f"{where}.content[{at}]", provider)
     elif not isinstance(content, str):
-        raise _invalid(f"{where}.content", "expected a string or an array", "invalid_type")
+        raise invalid(f"{where}.content", "expected a string or an array", "invalid_type")
     if "tool_calls" in message:
         _calls(message["tool_calls"], f"{where}.tool_calls")
 
@@ -235,18 +226,18 @@ def _part(part: Any, role: str, where: str, provider: str) -> None:
     if role == "tool" and provider == "groq":
         allowed = allowed | {"image_url", "document"}
     if kind not in allowed:
-        raise _invalid(f"{where}.type", f"Supported values are: {', '.join(sorted(allowed))}")
+        raise invalid(f"{where}.type", f"Supported values are: {', '.join(sorted(allowed))}")
     members = {"type", kind, "prompt_cache_breakpoint"}
     for name in part:
         if name not in members:
             raise _unknown(provider, f"{where}.{name}")
     if kind == "text" and not isinstance(part.get("text"), str):
-        raise _invalid(f"{where}.text", "expected a string", "invalid_type")
+        raise invalid(f"{where}.text", "expected a string", "invalid_type")
     if kind == "image_url":
         link = part.get("image_url")
         if not isinstance(link, dict) or not isinstance(link.get("url"), str):
-            raise _invalid(f"{where}.image_url", "expected an object", "invalid_type")
-        if link["url"].startswith("data:") and _pictured(link["url"]) is None:
+            raise invalid(f"{where}.image_url", "expected an object", "invalid_type")
+        if link["url"].startswith("data:") and pictured(link["url"]) is None:
             words = "You uploaded an unsupported image. Please make sure your image is valid."
             raise Refused(400, words, param=where, code="image_parse_error")
 
@@ -257,14 +248,12 @@ def _calls(calls: Any, where: str) -> None:
     for at, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(call.get("id"), str):
-            raise _invalid(f"{where}[{at}]", "expected an id and a function", "invalid_type")
+            raise invalid(f"{where}[{at}]", "expected an id and a function", "invalid_type")
         if call.get("type") != "function":
             raise Refused(400, f"Missing required parameter: '{where}[{at}].type'.", param=where)
         for name in ("name", "arguments"):
             if not isinstance(function.get(name), str):
-                raise _invalid(
-                    f"{where}[{at}].function.{name}", "expected a string", "invalid_type"
-                )
+                raise invalid(f"{where}[{at}].function.{name}", "expected a string", "invalid_type")
 
 
 def _pairs(messages: list[dict[str, Any]]) -> None:
@@ -351,7 +340,7 @@ def _choice(body: dict[str, Any], tools: list[Tool]) -> str:
         return "auto"
     if isinstance(choice, str):
         if choice not in ("none", "auto", "required"):
-            raise _invalid("tool_choice", "Supported values are: none, auto, required")
+            raise invalid("tool_choice", "Supported values are: none, auto, required")
         return "any" if choice == "required" else choice
     wanted = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
     if all(tool.name != wanted for tool in tools):
@@ -369,7 +358,7 @@ def _stops(body: dict[str, Any]) -> list[str]:
     if not isinstance(stops, list) or not 1 <= len(stops) <= 4:
         raise Refused(400, "Invalid 'stop': expected between 1 and 4 sequences.", param="stop")
     if not all(isinstance(one, str) for one in stops):
-        raise _invalid("stop", "expected strings", "invalid_type")
+        raise invalid("stop", "expected strings", "invalid_type")
     return stops
 
 
@@ -379,19 +368,13 @@ def _format(body: dict[str, Any], provider: str) -> None:
         return
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
-        raise _invalid(
+        raise invalid(
             "response_format.type", "Supported values are: json_object, json_schema, text"
         )
     if kind == "json_schema":
         given = wanted.get("json_schema")
         if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-            words = "Missing required parameter: 'response_format.json_schema.name'."
-            raise Refused(
-                400,
-                words,
-                param="response_format.json_schema.name",
-                code="missing_required_parameter",
-            )
+            raise missing("response_format.json_schema.name")
         if provider == "groq" and (body.get("stream") or body.get("tools")):
             what = "streaming" if body.get("stream") else "tool use"
             raise Refused(400, f"json_schema response format does not support {what}")
@@ -431,17 +414,7 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> int:
         for part in parts:
             if part["type"] == "image_url":
                 url = part["image_url"]["url"]
-                ask.pictures.append(_pictured(url) or Picture())
+                ask.pictures.append(pictured(url) or Picture())
                 taken += len(url) if url.startswith("data:") else 0
     ask.question = words[-1] if words else ""
     return taken
-
-
-def _pictured(url: str) -> Picture | None:
-    head, _, data = url.partition(",")
-    if not head.endswith(";base64"):
-        return None
-    try:
-        return measure(base64.b64decode(data, validate=True))
-    except (binascii.Error, ValueError):
-        return None

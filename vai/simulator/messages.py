@@ -12,29 +12,29 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.answer import signature_of
 from vai.simulator.ask import Ask
-from vai.simulator.parts import Answer, Call, Text, Thought
+from vai.simulator.blocks import Block, blocks_of
+from vai.simulator.parts import Answer, Search
 from vai.simulator.reply import Piece
 
 __all__ = ["body", "events"]
 
-_STOPS: Final = {"end": "end_turn", "length": "max_tokens", "stop": "stop_sequence"} | {
-    "tool": "tool_use"
+_STOPS: Final = {"length": "max_tokens", "stop": "stop_sequence", "tool": "tool_use"} | {
+    "refusal": "refusal",
+    "pause": "pause_turn",
 }
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
-def body(ask: Ask, answer: Answer, _: str = "") -> bytes:
+def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
     """The answer to a request without `stream`."""
-    parts = [_shown(ask, part) for part in answer.parts]
-    content = [_block(ask, part, index) for index, part in enumerate(parts)]
+    content = [block.whole for block in blocks_of(ask, answer)]
     message = _message(ask, content, _usage(ask, answer, answer.tokens))
     message |= _stopped(ask, answer)
     return orjson.dumps(message)
 
 
-def events(ask: Ask, answer: Answer, _: str = "") -> Iterator[Piece]:
+def events(ask: Ask, answer: Answer, request_id: str = "") -> Iterator[Piece]:
     """The answer to a request with `stream`, paced by the knobs."""
     knobs = ask.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
@@ -42,14 +42,10 @@ def events(ask: Ask, answer: Answer, _: str = "") -> Iterator[Piece]:
     start = _message(ask, [], _usage(ask, answer, min(1, answer.tokens)))
     opening = knobs.ttft if knobs.head is None else min(knobs.head, knobs.ttft)
     yield Piece(opening, _event({"type": "message_start", "message": start}))
-    for index, part in enumerate(answer.parts):
-        block = _opened(ask, part, index)
-        first = _event({"type": "content_block_start", "index": index, "content_block": block})
-        if index == 0:
-            first += _PING
-        yield Piece(at, first)
-        shown = _shown(ask, part)
-        for data, size in _deltas(shown, index, knobs.chunk):
+    for index, block in enumerate(blocks_of(ask, answer)):
+        opened = {"type": "content_block_start", "index": index, "content_block": block.opened}
+        yield Piece(at, _event(opened) + (b"" if index else _PING))
+        for data, size in _deltas(block, index, knobs.chunk):
             if count == knobs.error_at:
                 yield Piece(at, _failure())
                 return
@@ -58,7 +54,7 @@ def events(ask: Ask, answer: Answer, _: str = "") -> Iterator[Piece]:
             if knobs.ping and count % knobs.ping == 0:
                 data += _PING
             yield Piece(at, data, size)
-        yield Piece(at, _closing(shown, index))
+        yield Piece(at, _closing(block, index))
     if knobs.error_at is not None:
         yield Piece(at, _failure())
         return
@@ -99,7 +95,7 @@ def _message(ask: Ask, content: list[Any], usage: dict[str, Any]) -> dict[str, A
 
 
 def _stopped(ask: Ask, answer: Answer) -> dict[str, Any]:
-    reason = ask.knobs.stop or _STOPS[answer.stop]
+    reason = ask.knobs.stop or _STOPS.get(answer.stop, "end_turn")
     stopped: dict[str, Any] = {"stop_reason": reason, "stop_sequence": answer.stop_sequence}
     if reason == "refusal":
         stopped["stop_details"] = {"type": "refusal", "category": None, "explanation": None}
@@ -119,56 +115,25 @@ def _usage(ask: Ask, answer: Answer, output: int) -> dict[str, Any]:
         "service_tier": "standard",
         "inference_geo": "not_available",
     }
+    searches = sum(1 for part in answer.parts if isinstance(part, Search))
+    if searches and output == answer.tokens:
+        usage["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
     if answer.thought_tokens and output == answer.tokens:
         usage["output_tokens_details"] = {"thinking_tokens": answer.thought_tokens}
     return usage
 
 
-def _block(ask: Ask, part: Thought | Text | Call, index: int) -> dict[str, Any]:
-    match part:
-        case Thought(text):
-            return {"type": "thinking", "thinking": text, "signature": signature_of(text)}
-        case Text(text):
-            return {"type": "text", "text": text}
-        case Call():
-            return _opened(ask, part, index) | {"input": part.input}
-
-
-def _shown(ask: Ask, part: Thought | Text | Call) -> Thought | Text | Call:
-    """The part as the client sees it: hidden reasoning keeps its seal alone."""
-    return Thought("") if isinstance(part, Thought) and not ask.shows_thought else part
-
-
-def _opened(ask: Ask, part: Thought | Text | Call, index: int) -> dict[str, Any]:
-    match part:
-        case Thought():
-            return {"type": "thinking", "thinking": "", "signature": ""}
-        case Text():
-            return {"type": "text", "text": ""}
-        case Call():
-            call_id = f"toolu_01Sim{index:02d}{ask.seed:016d}"
-            return {"type": "tool_use", "id": call_id, "name": part.name, "input": {}}
-
-
-def _deltas(part: Thought | Text | Call, index: int, chunk: int) -> Iterator[tuple[bytes, int]]:
-    match part:
-        case Thought(text):
-            kind, member = "thinking_delta", "thinking"
-        case Text(text):
-            kind, member = "text_delta", "text"
-        case Call(_, text):
-            kind, member = "input_json_delta", "partial_json"
+def _deltas(block: Block, index: int, chunk: int) -> Iterator[tuple[bytes, int]]:
+    kind = f"{'input_json' if block.member == 'partial_json' else block.member}_delta"
     head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,' % index
-    head += b'"delta":{"type":"%b","%b":' % (kind.encode(), member.encode())
-    found = tokens.split(text)
+    head += b'"delta":{"type":"%b","%b":' % (kind.encode(), block.member.encode())
+    found = tokens.split(block.text)
     for start in range(0, len(found), chunk):
         run = found[start : start + chunk]
-        yield head + orjson.dumps("".join(run)) + b"}}\n\n", len(run)
+        yield head + orjson.dumps("".join(run)) + b"}}\n\n", len(run) if block.counted else 0
 
 
-def _closing(part: Thought | Text | Call, index: int) -> bytes:
-    stop = _event({"type": "content_block_stop", "index": index})
-    if not isinstance(part, Thought):
-        return stop
-    delta = {"type": "signature_delta", "signature": signature_of(part.text)}
-    return _event({"type": "content_block_delta", "index": index, "delta": delta}) + stop
+def _closing(block: Block, index: int) -> bytes:
+    told = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in block.tail]
+    told.append({"type": "content_block_stop", "index": index})
+    return b"".join(map(_event, told))

@@ -20,15 +20,12 @@ from vai.simulator.ask import Ask, Refused, Tool, seed_of
 from vai.simulator.caches import Prefixes
 from vai.simulator.knobs import Knobs
 from vai.simulator.pictures import Picture, measure
+from vai.simulator.reading import names
 
 __all__ = ["read"]
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_FIELDS: Final = _names(
+_FIELDS: Final = names(
     "model max_tokens messages system cache_control container diagnostics inference_geo metadata"
     " output_config service_tier speed stop_sequences stream thinking tool_choice tools"
     " temperature top_p top_k betas billing_policy compaction context_management fallbacks"
@@ -95,6 +92,9 @@ def read(
         tokens=_count(body),
     )
     _thinking(body, ask)
+    offered = [str(tool.get("type")) for tool in body.get("tools") or []]
+    ask.searches = any(kind.startswith("web_search_") for kind in offered)
+    ask.runs = any(kind.startswith("code_execution_") for kind in offered)
     _last_turn(messages, ask)
     prefixes.account(ask, body)
     return ask

@@ -139,6 +139,8 @@ def _items(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
 
 def _item(ask: Ask, part: Part, index: int, called: bool) -> dict[str, Any]:
     name, done = f"{index:02d}{ask.seed:030d}", {"status": "completed"}
+    item: dict[str, Any]
+    said: dict[str, Any]
     match part:
         case Thought(text, hidden):
             shown = [] if hidden or not ask.shows_thought else text.split("\n\n")
@@ -215,7 +217,7 @@ def _message_told(part: dict[str, Any], where: dict[str, Any], chunk: int) -> To
     kind = part["type"]
     member = "text" if kind == "output_text" else "refusal"
     opened = part | {member: ""} | ({"annotations": []} if kind == "output_text" else {})
-    more = {"logprobs": []} if kind == "output_text" else {}
+    more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
     yield {"type": "response.content_part.added", "part": opened} | where, 0
     told = list(_run_of(f"response.{kind}", where | more, member, part[member], chunk))
     yield from told[:-1]
