@@ -20,8 +20,8 @@ NAMES = [path.stem for path in STREAMS]
 
 
 def adapter_for(path):
-    row = ROWS[path.stem.partition("-")[0]]
-    return make_adapter(row, "01TEST", input_estimate=3)
+    owner = max((name for name in ROWS if path.stem.startswith(f"{name}-")), key=len)
+    return make_adapter(ROWS[owner], "01TEST", input_estimate=3)
 
 
 def run(path, pieces):
@@ -52,8 +52,8 @@ def test_a_stream_is_well_formed_or_one_fault(path):
 
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
 def test_the_end_of_stream_needs_no_call_where_the_stream_says_it(path):
-    if "-fault-" in path.stem or path.stem == "openai-no-done":
-        return
+    if "-fault-" in path.stem or path.stem == "openai-no-done" or path.stem.startswith("gemini-"):
+        return  # nothing but its end tells that a stream of Gemini's is over
     adapter = adapter_for(path)
     adapter.feed(path.read_bytes())
     assert adapter.done
