@@ -1,4 +1,4 @@
-"""The commands: serve, check, simulator, reload.
+"""The commands: serve, check, simulator, reload; login has a module of its own.
 
 The law of this module: a command turns words of the command line into settings or a
 process, and does nothing else. Flags become `VAI_` variables, because the workers are
@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vai import __version__
+from vai.cli.login import login
 from vai.cli.overview import overview, try_it
 from vai.config import ConfigError, Settings, load
 
@@ -28,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(login, name="login")
 
 _CONFIG = Annotated[
     Path | None,

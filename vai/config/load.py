@@ -51,13 +51,20 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def load_provider(provider: str, environ: Mapping[str, str] | None = None) -> Provider:
+def load_provider(
+    provider: str, environ: Mapping[str, str] | None = None, *, config: Path | None = None
+) -> Provider:
     """The settings of one provider, whatever else is wrong: for commands that serve nothing.
+
+    Args:
+        config: a file in place of the one that `VAI_CONFIG` names.
 
     Raises:
         ConfigError: something is wrong with these, or a file cannot be read.
     """
     environ = os.environ if environ is None else environ
+    if config is not None:
+        environ = {**environ, "VAI_CONFIG": str(config)}
     problems: list[Problem] = []
     layers = [read_file(path, problems) for path in _files(environ)]
     layer = expand(merge([*layers, read_environment(environ)]), environ, problems)

@@ -1,0 +1,164 @@
+"""`vai login`: signing in where a provider takes no key.
+
+The law of this module: nothing happens before the user has been told what may come of it,
+and no code, token or secret is ever printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from vai.config import ConfigError
+from vai.config.load import load_provider
+from vai.config.login import login_file
+from vai.config.names import LOGGED_IN_TO
+from vai.config.schema import Provider
+from vai.errors import InvalidRequest
+from vai.io.google.login import sign_in
+from vai.io.google.oauth import GOOGLE, App, Endpoints, LoginFailed
+from vai.io.google.store import write_login
+from vai.secret import Secret
+
+__all__ = ["login"]
+
+_TERMS = """\
+Code Assist is a service of Google's for its own programs. Google says that its use through
+other programs is against its terms, and that accounts which do it may be suspended. VAI does
+not pretend to be one of them. Whatever comes of it concerns your account.
+"""
+
+login = typer.Typer(
+    help="Sign in to a provider that takes no key.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@login.callback()
+def _group() -> None:
+    """Sign in to a provider that takes no key."""
+
+
+@login.command()
+def gemini(
+    *,
+    client_id: Annotated[
+        str | None,
+        typer.Option(
+            help="OAuth client of your own (type: desktop app); "
+            "else providers.gemini-oauth.client_id.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(help="Id of your Google Cloud project; paid tiers need one.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for the way back; 0 picks a free one.")
+    ] = 0,
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="You have read docs/gemini-oauth.md.")
+    ] = False,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings file, as for `vai serve`.")
+    ] = None,
+) -> None:
+    """Sign in to Google's Code Assist (gemini-oauth).
+
+    The client's secret is taken from providers.gemini-oauth.client_secret
+    (VAI_PROVIDERS__GEMINI_OAUTH__CLIENT_SECRET), else it is asked for.
+    """
+    own = _settings(config)
+    _confirm(accepted=accept_terms)
+    app = _client(client_id or own.client_id, own.client_secret)
+    _run(app, own, project=project, port=port, browser=browser)
+
+
+def _run(
+    app: App,
+    own: Provider,
+    *,
+    project: str | None,
+    port: int,
+    browser: bool,
+    endpoints: Endpoints = GOOGLE,
+    poll: float | None = None,
+) -> None:
+    """The login itself. `endpoints` and `poll` are Google's own but for tests."""
+    path = login_file(own.credentials_file)
+
+    def show(address: str) -> None:
+        typer.echo(f"Sign in on this page:\n\n  {address}\n")
+        if browser:
+            # A text browser would hold up the very page that it is to come back to.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    if own.base_url is not None:
+        endpoints = Endpoints(endpoints.authorize, endpoints.token, own.base_url)
+    try:
+        found = asyncio.run(
+            sign_in(
+                app,
+                show=show,
+                port=port,
+                project=project,
+                proxy=own.proxy,
+                endpoints=endpoints,
+                **({} if poll is None else {"poll": poll}),
+            )
+        )
+        write_login(path, found)
+    except LoginFailed as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{path}: {error.strerror}")
+    except KeyboardInterrupt:
+        typer.echo("\nvai: not signed in", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"Signed in, with project {found.project}. The login is kept in {path}.")
+    if not own.enabled:
+        typer.echo("To serve with it, set providers.gemini-oauth.enabled = true.")
+
+
+def _settings(config: Path | None) -> Provider:
+    try:
+        return load_provider(LOGGED_IN_TO, config=config)
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _confirm(*, accepted: bool) -> None:
+    typer.echo(_TERMS)
+    if accepted:
+        return
+    if not sys.stdin.isatty():
+        _fail("say --accept-terms if you accept that")
+    if not typer.confirm("Go on?"):
+        _fail("not signed in")
+
+
+def _client(client_id: str | None, secret: Secret | None) -> App:
+    if client_id is None:
+        _fail("no OAuth client: give --client-id, or set providers.gemini-oauth.client_id")
+    if secret is not None:
+        return App(client_id, secret)
+    if not sys.stdin.isatty():
+        _fail("no client secret: set providers.gemini-oauth.client_secret")
+    try:
+        return App(client_id, Secret(typer.prompt("Client secret", hide_input=True), "secret"))
+    except InvalidRequest as error:
+        _fail(error.message)
+
+
+def _fail(text: str) -> NoReturn:
+    typer.echo(f"vai: {text}", err=True)
+    raise typer.Exit(2)
