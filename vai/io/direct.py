@@ -7,26 +7,31 @@ missing is what only a shared gateway has: callers' keys, limits, the log.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from random import random
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from vai.errors import AuthenticationFailed, UpstreamBroken
+from vai.exchange.attempts import Attempt, Health, Persistence
 from vai.exchange.conduct import Exchange, Settlement
-from vai.exchange.ports import Timers
+from vai.exchange.ports import Timers, Upstream
 from vai.exchange.translated import Translated
 from vai.exchange.unlimited import Unlimited
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
-from vai.policy.route import resolve
+from vai.policy.retry import RetryRules
+from vai.policy.route import Route, resolve
+from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import ROWS, make_adapter
 from vai.secret import Secret
 from vai.types import parse
 from vai.types.events import Event
 from vai.types.message import Message
+from vai.types.request import MessageRequest
 
 __all__ = ["Direct"]
 
@@ -40,6 +45,7 @@ class Direct:
         keys: provider id -> API key.
         base_urls: provider id -> base URL, where it is not the provider's own.
         timers: the waits of one exchange.
+        retries: what is tried again before the first byte; None for nothing.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Direct:
         *,
         base_urls: Mapping[str, str] | None = None,
         timers: Timers | None = None,
+        retries: RetryRules | None = RetryRules(),  # noqa: B008  frozen
     ) -> None:
         moved = base_urls or {}
         self._rows = {
@@ -56,6 +63,8 @@ class Direct:
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
+        # No breaker: one caller alone has nobody to protect from what it learns itself.
+        self._health = Health(retries, None, clock=monotonic, chance=random)
         self._transport = build_transport(UpstreamSettings(base_url=""))
         self._exchanges = 0
 
@@ -115,20 +124,49 @@ class Direct:
             max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
         )
         self._exchanges += 1
-        adapter = make_adapter(route.row, f"direct{self._exchanges}")
         endpoint = Endpoint.parse(route.row.base_url)
+        upstream = HttpUpstream(
+            self._transport, endpoint, Credential(key, endpoint.origin), route.row.auth
+        )
+        plan = _Repeats(self._health, upstream, route, ask, f"direct{self._exchanges}")
         return Exchange(
-            Translated(adapter, ask, events=_same, message=_same),
-            HttpUpstream(
-                self._transport, endpoint, Credential(key, endpoint.origin), route.row.auth
-            ),
+            plan.lane(ask),
+            upstream,
             Unlimited(),
             principal="direct",
             reserve=0,
             timers=self._timers,
             clock=monotonic,
             settled=_nobody_asks,
+            plan=plan,
         )
+
+
+class _Repeats(Persistence[list[Event] | Message]):
+    """Repeats at the one target there is."""
+
+    def __init__(
+        self, health: Health, upstream: Upstream, route: Route, ask: MessageRequest, name: str
+    ) -> None:
+        super().__init__(health)
+        self._upstream = upstream
+        self._row = route.row
+        self._ask = ask
+        self._name = name
+        # The caller's own key, and nobody else's either: its limits are waited for as well.
+        self.enter((route.row.id, route.model), own_key=False)
+
+    def lane(self, ask: MessageRequest) -> Translated[list[Event] | Message]:
+        """A fresh lane: adapters serve one attempt."""
+        adapter = make_adapter(self._row, self._name)
+        return Translated(adapter, ask, events=_same, message=_same)
+
+    def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
+        ask = without_reasoning(self._ask) if mended else self._ask
+        return None if ask is None else Attempt(self.lane(ask), self._upstream)
+
+    def move(self) -> None:
+        """There is nowhere else."""
 
 
 def _same(value: list[Event] | Message) -> list[Event] | Message:
