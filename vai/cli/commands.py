@@ -1,4 +1,4 @@
-"""The commands: serve, check, simulator, reload; login has a module of its own.
+"""The commands: serve, check, models, simulator, reload; login has a module of its own.
 
 The law of this module: a command turns words of the command line into settings or a
 process, and does nothing else. Flags become `VAI_` variables, because the workers are
@@ -17,8 +17,13 @@ import typer
 
 from vai import __version__
 from vai.cli.login import login
-from vai.cli.overview import overview, try_it
+from vai.cli.models import show as show_models
+from vai.cli.overview import overview, provider_states, try_it
 from vai.config import ConfigError, Settings, load
+from vai.errors import InvalidRequest
+from vai.io.catalogue import of_settings
+from vai.io.providers import rows_of
+from vai.policy.listing import Listing
 
 __all__ = ["app"]
 
@@ -77,6 +82,31 @@ def check(config: _CONFIG = None) -> None:
     """Check the settings and show what would be served."""
     _use({}, config)
     _show(_settings())
+
+
+@app.command()
+def models(
+    *,
+    provider: Annotated[str | None, typer.Option(help="Only this provider's.")] = None,
+    capability: Annotated[
+        str | None, typer.Option(help="Only those that can do this: vision, tools, ...")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    config: _CONFIG = None,
+) -> None:
+    """Show the models that are known: what they can do and what they cost."""
+    _use({}, config)
+    # Without settings of one's own there may be nothing to serve with, but there are models.
+    settings = _settings() if "VAI_CONFIG" in os.environ else Settings()
+    rows = rows_of(settings)
+    if provider is not None and provider not in rows:
+        _fail(f"no such provider: expected one of {', '.join(rows)}")
+    states = provider_states(settings)
+    listing = Listing(of_settings(settings), rows, states, settings.aliases)
+    try:
+        show_models(listing, provider=provider, capability=capability, as_json=as_json)
+    except InvalidRequest as error:
+        _fail(error.message)
 
 
 @app.command(

@@ -88,7 +88,7 @@ class Listing:
                 "id": row.id,
                 "name": row.name,
                 "status": self._states.get(row.id, "byok"),
-                "capabilities": msgspec.to_builtins(row.capabilities),
+                "capabilities": msgspec.to_builtins(row.capabilities, order="deterministic"),
                 "models": [self._full(card, day) for card in chosen if card.provider == row.id],
             }
             for row in self._rows.values()
