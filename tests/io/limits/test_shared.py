@@ -1,0 +1,207 @@
+"""The store in shared memory keeps the contract, and its own promises about rows and places."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.io.limits.contract import ALICE, WINDOW, Contract, Machine, user
+from vai.io.board import Board
+from vai.io.limits import leases, upkeep
+from vai.io.limits.layout import H_HIGH, L_GENERATION, NEIGHBOURS, section_size
+from vai.io.limits.local import LocalLimits
+from vai.io.limits.section import Section
+from vai.io.limits.shared import SharedLimits
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.store import LimitStore
+
+FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
+SUBJECTS, PLACES = 256, 64
+
+
+def memory(subjects: int = SUBJECTS, places: int = PLACES) -> Section:
+    view = memoryview(mmap.mmap(-1, section_size(subjects, places)))
+    return Section.prepare(view, subjects, places)
+
+
+@pytest.fixture
+def section() -> Section:
+    return memory()
+
+
+class TestShared(Contract):
+    @pytest.fixture
+    def store(self, section: Section) -> LimitStore:
+        return LocalLimits(SharedLimits(section, 0, claim=5))
+
+    @pytest.fixture
+    def other(self, section: Section) -> LimitStore:
+        return LocalLimits(SharedLimits(section, 1, claim=6))
+
+    def owner_of(self, store: LimitStore) -> int:
+        assert isinstance(store, LocalLimits)
+        return store._limits._claim
+
+
+class SharedMachine(Machine):
+    def open(self) -> list[tuple[int, LimitStore]]:
+        self.section, self.claims = memory(), 0
+        return [self.another(), self.another()]
+
+    def another(self) -> tuple[int, LimitStore]:
+        self.claims += 1
+        limits = SharedLimits(self.section, self.claims % 128, self.claims)
+        return self.claims, LocalLimits(limits)
+
+
+SharedMachine.TestCase.settings = settings(
+    max_examples=2000 if FULL else 150, stateful_step_count=50, deadline=None
+)
+TestMachine = SharedMachine.TestCase
+
+
+def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
+    board = Board.create(tmp_path / "b.board", sections={3: section_size(SUBJECTS, PLACES)})
+    with pytest.raises(ValueError, match="not a section"):
+        Section(board.section(3))
+    Section.prepare(board.section(3), SUBJECTS, PLACES)
+    opened = Board.open(board.path)
+    first = SharedLimits(Section(opened.section(3)), 0, 1)
+    second = SharedLimits(Section(board.section(3)), 1, 2)
+    assert first.admit((user(concurrency=1),), 1, 0.0).admitted
+    assert not second.admit((user(concurrency=1),), 1, 0.0).admitted
+    opened.close()
+    board.close()
+
+
+@pytest.mark.parametrize(("subjects", "places"), [(0, 5), (5, 0), (1 << 20, 5), (5, 1 << 20)])
+def test_sizes_that_do_not_fit_are_refused(subjects, places) -> None:
+    with pytest.raises(ValueError, match="too many"):
+        Section.prepare(memoryview(bytearray(1 << 16)), subjects, places)
+
+
+def strangers(count: int, begin: int = 0) -> Iterator[Subject]:
+    return (Subject(f"ip:{n}", LimitSet(requests=1), False) for n in range(begin, begin + count))
+
+
+def test_strangers_leave_room_for_those_who_are_listed() -> None:
+    limits = SharedLimits(memory(1, 4096), 0, 1)  # a single neighbourhood
+    found = [limits.admit((one,), 1, 0.0) for one in strangers(200)]
+    assert sum(one.admitted for one in found) == NEIGHBOURS - NEIGHBOURS // 4
+    assert {one.refused for one in found if not one.admitted} == {"capacity"}
+    listed = [limits.admit((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
+    assert sum(one.admitted for one in listed) == NEIGHBOURS // 4
+    assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
+
+
+def test_the_gateway_itself_always_has_its_row() -> None:
+    limits = SharedLimits(memory(1, 4096), 0, 1)
+    for n in range(NEIGHBOURS):
+        limits.admit((user(f"user:{n}"),), 1, 0.0)
+    assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).admitted
+    assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
+
+
+def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
+    section = memory(1, 4096)
+    limits = SharedLimits(section, 0, 1)
+    running = limits.admit((user(concurrency=1),), 1, 0.0)
+    session = limits.acquire((user("user:live", sessions=1),), 0.0)
+    for turn in range(5):
+        now = (turn + 1) * WINDOW
+        found = [limits.admit((one,), 1, now) for one in strangers(40, turn * 40)]
+        assert all(one.admitted for one in found)
+        for one in found:
+            limits.settle(one.handle, 1, now)
+        again = [limits.admit((one,), 1, now) for one in strangers(40, turn * 40)]
+        assert {one.refused for one in again} == {"requests"}, "one subject, one row"
+    names = [one.name for one in upkeep.snapshot(section, now).subjects]
+    assert len(names) == len(set(names))
+    assert limits.admit((user(concurrency=1),), 1, now).refused == "concurrency"
+    assert limits.acquire((user("user:live", sessions=1),), now).refused == "sessions"
+    assert limits.settle(running.handle, 1, now)
+    assert limits.release(session.handle)
+
+
+def test_a_row_given_away_by_another_process_is_not_mistaken() -> None:
+    section = memory(1, 4096)
+    first, second = SharedLimits(section, 0, 1), SharedLimits(section, 1, 2)
+    gone = first.admit((user(requests=2),), 1, 0.0)
+    first.settle(gone.handle, 1, 0.0)
+    for one in range(NEIGHBOURS):
+        assert second.admit((user(f"user:{one}"),), 1, WINDOW).admitted
+    assert first.admit((user(requests=2),), 1, WINDOW).refused == "capacity"
+
+
+def test_nobody_refused_takes_a_row() -> None:
+    section = memory()
+    limits = SharedLimits(section, 0, 1)
+    closed = Subject(EVERYBODY, LimitSet(concurrency=1))
+    assert limits.admit((closed,), 1, 0.0).admitted
+    for one in strangers(100):
+        assert not limits.admit((closed, one), 1, 0.0).admitted
+    assert len(upkeep.snapshot(section, 0.0).subjects) == 1
+
+
+def test_places_are_bounded_and_come_back() -> None:
+    section = memory()
+    limits = SharedLimits(section, 0, 1)
+    for _ in range(3):
+        taken = [limits.admit((user(),), 1, 0.0) for _ in range(PLACES + 3)]
+        assert [one.admitted for one in taken] == [True] * PLACES + [False] * 3
+        assert taken[-1].refused == "capacity"
+        assert all(limits.release(one.handle) for one in taken[:PLACES])
+    assert section.words[H_HIGH] == PLACES
+
+
+def test_generations_come_round_without_a_handle_of_zero() -> None:
+    section = memory()
+    limits = SharedLimits(section, 0, 1)
+    first = limits.admit((user(),), 1, 0.0).handle
+    limits.release(first)
+    section.words[section.leases + L_GENERATION] = leases.GENERATIONS - 2
+    seen = set()
+    for _ in range(4):
+        handle = limits.admit((user(),), 1, 0.0).handle
+        assert 0 < handle < 1 << 62
+        seen.add(handle)
+        assert limits.release(handle)
+        assert not limits.release(handle)
+    assert len(seen) == 4
+
+
+def test_a_long_name_is_shown_short_and_counted_whole() -> None:
+    section = memory()
+    limits = SharedLimits(section, 0, 1)
+    for tail in ("x", "y"):
+        assert limits.admit((user("ü" * 40 + tail, requests=1),), 1, 0.0).admitted
+    shown = [one.name for one in upkeep.snapshot(section, 0.0).subjects]
+    assert shown == [EVERYBODY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
+
+
+def test_what_is_remembered_in_the_process_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr("vai.io.limits.rows._REMEMBERED", 10)
+    limits = SharedLimits(memory(), 0, 1)
+    for one in strangers(60):
+        assert limits.admit((one,), 1, 0.0).admitted
+    assert len(limits._rows.known) <= 10
+    assert len(limits._rows._digests) <= 10
+    assert limits.admit((Subject(EVERYBODY),), 1, 0.0).admitted
+
+
+def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:
+    section = memory()
+    limits = SharedLimits(section, 0, 1)
+    who = (user(concurrency=2, requests=3),)
+    limits.admit(who, 1, 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "take", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            limits.admit(who, 1, 0.0)
+    assert limits.admit(who, 1, 0.0).requests_remaining == 0, "the charge without a place stays"
+    (_, alice) = upkeep.snapshot(section, 0.0).subjects
+    assert (alice.name, alice.running) == (ALICE, 2)
