@@ -139,8 +139,11 @@ def test_provider_states():
     assert provider_states(settings) == {
         "anthropic": "off (no key)",
         "openai": "off (no key)",
+        "oai-resp": "off (no key)",
         "groq": "real, without a key",
         "cerebras": "off (no key)",
+        "gemini": "off (no key)",
+        "gemini-oauth": "off",
         "mine": "real, without a key",
     }
 

@@ -172,7 +172,7 @@ voice: {stt: {cartesia: {api_key: p3}}}
     (key,) = settings.auth.api_keys
     assert (key.key.reveal(), key.name, key.user_id, key.rate_limit) == ("k1", "n", "u", 5)
     keys = {name: row.api_key.reveal() for name, row in settings.providers.items()}
-    assert keys == {"openai": "p1", "gemini": "p2", "cartesia": "p3"}
+    assert keys == {"openai": "p1", "oai-resp": "p1", "gemini": "p2", "cartesia": "p3"}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -383,6 +383,20 @@ def test_settings_are_frozen_and_show_no_secret(configure):
         pickle.dumps(settings)
     with pytest.raises(TypeError):
         msgspec.json.encode(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("[providers]\nopenai.api_key='a'", {"openai": "a", "oai-resp": "a"}),
+        ("[providers]\nopenai.api_key='a'\noai-resp.api_key='b'", {"openai": "a", "oai-resp": "b"}),
+        ("[providers]\noai-resp.api_key='b'", {"oai-resp": "b"}),
+        ("[providers]\nopenai.api_key='a'\nopenai.base_url='https://h'", {"openai": "a"}),
+    ],
+)
+def test_openais_key_serves_both_of_its_endpoints(configure, text, keys):
+    found = {name: row.api_key.reveal() for name, row in configure(text).providers.items()}
+    assert found == keys
 
 
 def test_built_in_providers_are_those_of_the_registry():

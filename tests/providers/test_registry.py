@@ -16,8 +16,11 @@ from vai.types import parse
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow
 
-
-ENV = {"gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"), "gemini-oauth": ()}
+ENV = {
+    "oai-resp": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "gemini-oauth": (),
+}
 
 
 def test_rows_are_sound():

@@ -105,6 +105,19 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
                 where = f"environment variable {variable}"
                 layer[path] = Leaf(key, ".".join(path), where)
                 break
+    _share_openais_key(layer)
+
+
+def _share_openais_key(layer: Layer) -> None:
+    """OpenAI's two endpoints take one key; a key for another server stays where it is."""
+    own, other = ("providers", "oai-resp"), ("providers", "openai")
+    key = layer.get((*other, "api_key"))
+    moved = any(
+        (leaf := layer.get((*row, "base_url"))) is not None and leaf.value for row in (own, other)
+    )
+    held = layer.get((*own, "api_key"))
+    if key is not None and not moved and (held is None or held.value in (None, "")):
+        layer[(*own, "api_key")] = key
 
 
 def _unusable_files(settings: Settings) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         idle_by_default: whether it does not reason unless asked.
         quiet_tools: whether Chat Completions takes function tools only while it does not reason.
         breakpoints: whether a prompt cache breakpoint can be set.
+        phases: whether it tells its comments from its answers, and wants to be told so again.
         hides: how reasoning is shown or hidden: no way, ``format`` or ``include``.
     """
 
@@ -35,6 +36,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     idle_by_default: bool = False
     quiet_tools: bool = False
     breakpoints: bool = False
+    phases: bool = False
     hides: str = ""
 
 
@@ -72,6 +74,7 @@ def _openai(model: str) -> Traits:
         idle_by_default=version in ((5, 1), (5, 2), (5, 4)),
         quiet_tools=version >= (5, 4),
         breakpoints=version >= (5, 6),
+        phases=version >= (5, 3),
     )
 
 

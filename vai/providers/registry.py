@@ -6,15 +6,21 @@ own slashes: the provider is what stands before the first one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from vai.providers.adapter import Adapter
 from vai.providers.anthropic.adapter import AnthropicAdapter
 from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
+from vai.providers.responses.adapter import ResponsesAdapter
+from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, ProviderRow
+from vai.types.request import MessageRequest
 
 __all__ = ["ROWS", "make_adapter"]
 
@@ -71,6 +77,38 @@ _OPENAI = ProviderRow(
         audio_output=True,
     ),
     quirks=frozenset({"fast_tier"}),
+)
+
+_OAI_RESP = ProviderRow(
+    id="oai-resp",
+    name="OpenAI Responses",
+    kind="responses",
+    base_url="https://api.openai.com/v1",
+    path="/responses",
+    auth="bearer",
+    env=("OPENAI_API_KEY",),
+    capabilities=Capabilities(
+        images=True,
+        image_urls=True,
+        documents=True,
+        native_tools=frozenset(
+            {
+                "code_execution",
+                "computer",
+                "file_search",
+                "image_generation",
+                "mcp",
+                "tool_search",
+                "web_search",
+            }
+        ),
+        tool_result_images=True,
+        citations=True,
+        cache_control=True,
+        stop_sequences=False,
+        thinking=True,
+        image_output=True,
+    ),
 )
 
 _GROQ = ProviderRow(
@@ -151,8 +189,14 @@ _GEMINI_OAUTH = ProviderRow(
     capabilities=_GEMINI_CAPABILITIES,
 )
 
+_OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com(?:[:/]|$)")
+"""Also the regional ones: us.api.openai.com."""
+
 ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
-    {row.id: row for row in (_ANTHROPIC, _OPENAI, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)}
+    {
+        row.id: row
+        for row in (_ANTHROPIC, _OPENAI, _OAI_RESP, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)
+    }
 )
 """Provider id -> row."""
 
@@ -163,6 +207,7 @@ def make_adapter(
     *,
     input_estimate: int | None = None,
     headers: Mapping[str, str] = MappingProxyType({}),
+    request: MessageRequest | None = None,
 ) -> Adapter:
     """A fresh adapter for one exchange.
 
@@ -172,9 +217,21 @@ def make_adapter(
             counted them.
         headers: the caller's headers that belong to the Messages API
             (``anthropic-version``, ``anthropic-beta``), with lower-case names.
+        request: what will be asked, if that is known: some requests to OpenAI need its
+            other endpoint.
     """
     if row.kind == "anthropic":
         return AnthropicAdapter(row, headers=headers)
     if row.kind in ("gemini", "code-assist"):
         return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
+    if row.kind == "responses":
+        return ResponsesAdapter(row, exchange_id, input_estimate=input_estimate)
+    if request is not None and _is_openai(row) and needs_responses(request, request.model):
+        other = msgspec.structs.replace(_OAI_RESP, id=row.id, name=row.name, base_url=row.base_url)
+        return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
     return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
+
+
+def _is_openai(row: ProviderRow) -> bool:
+    """Whether it is OpenAI's own server; what merely imitates it has no other endpoint."""
+    return row.id == _OPENAI.id and bool(_OPENAI_HOST.match(row.base_url))

@@ -1,0 +1,24 @@
+"""The adapter for OpenAI's Responses."""
+
+from __future__ import annotations
+
+from vai.providers.emitter import Emitter
+from vai.providers.reading import ReadingAdapter, Translation
+from vai.providers.responses.request import translate
+from vai.providers.responses.stream import Reader
+from vai.providers.textfilter import TextFilter
+from vai.types.request import MessageRequest
+
+__all__ = ["ResponsesAdapter"]
+
+
+class ResponsesAdapter(ReadingAdapter):
+    """One exchange with a Responses server."""
+
+    def _translate(self, request: MessageRequest) -> Translation:
+        return translate(request, self._row)
+
+    def _make_reader(
+        self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
+    ) -> Reader:
+        return Reader(emitter, self._row.id, self._row.name, names=names, text=text)

@@ -1,0 +1,108 @@
+"""The parts of a Responses answer that VAI reads.
+
+Members that are not named here are skipped by the decoder: the last event repeats the
+whole answer, of which only the end is wanted. Where the form of a member depends on the
+event it is `Any`, and its reader looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = [
+    "End",
+    "StreamEvent",
+    "Whole",
+    "WireUsage",
+    "decode_event",
+    "decode_type",
+    "decode_whole",
+]
+
+
+class InputDetails(msgspec.Struct, gc=False):
+    """Parts of `input_tokens`."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct, gc=False):
+    """Parts of `output_tokens`."""
+
+    reasoning_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct, gc=False):
+    """Tokens as Responses counts them: `input_tokens` includes what was cached."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: InputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class Incomplete(msgspec.Struct, gc=False):
+    """Why an answer was cut."""
+
+    reason: str | None = None
+
+
+class End(msgspec.Struct, gc=False):
+    """The answer as its first and last events tell of it: without what it says."""
+
+    id: str | None = None
+    model: str | None = None
+    status: str | None = None
+    error: Any = None
+    incomplete_details: Incomplete | None = None
+    usage: WireUsage | None = None
+    service_tier: str | None = None
+    tool_usage: Any = None
+
+
+class Whole(End):
+    """The answer with what it says."""
+
+    output: list[Any] | None = None
+    message: Any = None
+
+
+class StreamEvent(msgspec.Struct, gc=False):
+    """One event."""
+
+    type: str = ""
+    delta: Any = None
+    output_index: int = 0
+    content_index: int = 0
+    summary_index: int = 0
+    item: Any = None
+    part: Any = None
+    annotation: Any = None
+    text: Any = None
+    refusal: Any = None
+    arguments: Any = None
+    input: Any = None
+    response: End | None = None
+    error: Any = None
+
+
+class _Typed(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+# Not strict: there are servers that quote their numbers.
+decode_event = msgspec.json.Decoder(StreamEvent, strict=False).decode
+decode_whole = msgspec.json.Decoder(Whole, strict=False).decode
+_typed = msgspec.json.Decoder(_Typed).decode
+
+
+def decode_type(data: str | bytes) -> str | None:
+    """The type of an event that is otherwise not as expected; None if it is no event.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON object, or its type is no string.
+    """
+    return _typed(data).type or None

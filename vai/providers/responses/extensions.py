@@ -1,0 +1,83 @@
+"""The caller's own words for Responses: `extensions.oai-resp`, else `extensions.openai`.
+
+A list of what is allowed, not of what is forbidden: a member that changed the model, the
+stream or the items would make the answer unreadable here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from vai.providers.target import Target
+from vai.types.request import MessageRequest
+
+__all__ = ["apply", "effort", "given"]
+
+_NAMES: Final = ("oai-resp", "oai_resp", "openai")
+_ALLOWED: Final = frozenset(
+    {
+        "access_programs",
+        "context_management",
+        "max_tool_calls",
+        "metadata",
+        "moderation",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "temperature",
+        "top_p",
+        "truncation",
+        "user",
+    }
+)
+_MERGED: Final = ("prompt_cache_options", "reasoning")
+
+
+def given(request: MessageRequest) -> tuple[str, Any]:
+    """The name of the extension that counts, and its value."""
+    for name in _NAMES:
+        value = (request.extensions or {}).get(name)
+        if value is not None:
+            return name, value
+    return _NAMES[0], {}
+
+
+def effort(request: MessageRequest) -> str | None:
+    """The effort that the extension names, in either of its spellings."""
+    _, own = given(request)
+    if not isinstance(own, dict):
+        return None
+    reasoning = own.get("reasoning")
+    found = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    found = found or own.get("reasoning_effort")
+    return found if isinstance(found, str) else None
+
+
+def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+    """Put the extension's members into `body`; they win over derived ones."""
+    key, own = given(request)
+    if not isinstance(own, dict):
+        target.findings.refuse(f"extensions.{key}", "expected an object")
+        return
+    for name, value in own.items():
+        if value is None:
+            continue
+        if name == "reasoning_effort":
+            body["reasoning"] = body.get("reasoning", {}) | {"effort": value}
+        elif name in _MERGED and isinstance(value, dict):
+            body[name] = body.get(name, {}) | value
+        elif name == "verbosity":
+            body["text"] = body.get("text", {}) | {"verbosity": value}
+        elif name == "text" and isinstance(value, dict) and value.keys() <= {"verbosity"}:
+            body["text"] = body.get("text", {}) | value
+        elif name == "include" and isinstance(value, list):
+            body["include"] = [*dict.fromkeys([*body.get("include", ()), *map(str, value)])]
+        elif name in _ALLOWED:
+            body[name] = value
+        else:
+            target.findings.drop(f"extensions.{key}.{name}")

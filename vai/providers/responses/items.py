@@ -1,0 +1,298 @@
+"""The conversation -> `input` and `instructions` of Responses.
+
+The law of this module: order carries meaning. Texts and calls of an assistant's turn stay
+where they were; of a user's turn the results of calls go first, in the order of the calls,
+then everything else. Reasoning is sent only before what it led to: the server refuses a
+reasoning item whose successor is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.names import alias, call_id
+from vai.providers.responses import kept
+from vai.providers.responses.parts import Part, marked, parts
+from vai.providers.responses.tools import Tooling
+from vai.providers.target import Target
+from vai.providers.texts import is_foreign_tool, kind_of
+from vai.types.blocks import (
+    Block,
+    ImageBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
+from vai.types.request import InputMessage, MessageRequest
+
+__all__ = ["conversation"]
+
+Placed = tuple[str, Block]
+"""A block and its JSON path."""
+Wire = dict[str, Any]
+
+_CACHED: Final = "messages[*].content[*].cache_control"
+_PICTURE: Final = ("image_url", "file_id")
+_CALLS: Final = ("function_call", "custom_tool_call", "computer_call")
+
+
+def conversation(
+    request: MessageRequest, target: Target, tooling: Tooling, *, chained: bool
+) -> tuple[str | None, list[Wire]]:
+    """The instructions and the items.
+
+    Args:
+        chained: the server holds the turns before these, so that results may answer calls
+            that are not among them.
+    """
+    instructions, found = _instructions(request.system, target)
+    open_calls: dict[str, str] = {}
+    turns = list(enumerate(request.messages))
+    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
+        run = [(f"messages[{index}]", turn) for index, turn in group]
+        if is_assistant:
+            said = _Assistant(target, tooling)
+            for at, turn in run:
+                said.turn(_placed(at, turn))
+            found += said.finished()
+            open_calls = said.calls
+        else:
+            found += _answers(run, open_calls, target, chained=chained)
+            open_calls = {}
+            for at, turn in run:
+                found += _said(turn, at, target)
+    if request.messages[-1].role == "assistant":
+        target.findings.refuse(
+            f"messages[{len(request.messages) - 1}]",
+            f"{target.row.name} cannot continue an assistant message; end with a user message",
+            "unsupported_prefill",
+        )
+    return instructions, found
+
+
+def _instructions(
+    system: str | list[Block] | None, target: Target
+) -> tuple[str | None, list[Wire]]:
+    """Plain instructions, or a leading message where a part of them is to be cached."""
+    if not system:
+        return None, []
+    if isinstance(system, str):
+        return system, []
+    found: list[Part] = []
+    for index, block in enumerate(system):
+        at = f"system[{index}]"
+        if isinstance(block, TextBlock):
+            found += marked(parts(block, at, target), block, "system[*].cache_control", target)
+        else:
+            target.findings.refuse(at, "instructions must be text", "unsupported_content_block")
+    if any("prompt_cache_breakpoint" in part for part in found):
+        return None, _message("developer", found)
+    return "\n\n".join(part["text"] for part in found) or None, []
+
+
+class _Assistant:
+    """The items of a run of assistant turns."""
+
+    def __init__(self, target: Target, tooling: Tooling) -> None:
+        self.calls: dict[str, str] = {}
+        """Id -> type of the item that calls."""
+        self._target = target
+        self._tooling = tooling
+        self._found: list[Wire] = []
+        self._kept: set[str] = set()
+        self._phase: str | None = None
+        self._joins = False
+
+    def turn(self, placed: list[Placed]) -> None:
+        self._joins = False
+        for at, block in placed:
+            if getattr(block, "cache_control", None):
+                self._target.findings.drop(_CACHED)
+            if isinstance(block, TextBlock):
+                self._text(block.text)
+                continue
+            self._joins = False
+            if isinstance(block, ToolUseBlock):
+                self._call(block)
+            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
+                self._reasoning(block)
+            elif isinstance(block, ImageBlock):
+                self._image(block, at)
+            elif is_foreign_tool(block):
+                self._foreign(block)
+            else:
+                name = self._target.row.name
+                what = f"a {kind_of(block)} block cannot be sent to {name} as the assistant's"
+                self._target.findings.refuse(at, what, "unsupported_content_block")
+
+    def finished(self) -> list[Wire]:
+        self._release()
+        if self._target.traits.phases:
+            # A comment is marked by its envelope, so what has no mark and no call behind it
+            # is the answer itself.
+            for item in reversed(self._found):
+                if item.get("type") in _CALLS:
+                    break
+                if item.get("role") == "assistant":
+                    item.setdefault("phase", "final_answer")
+        return self._found
+
+    def _text(self, text: str) -> None:
+        if not text:
+            return
+        if self._joins:  # neighbours are one text, cut by citations
+            self._found[-1]["content"] += text
+            return
+        item: Wire = {"role": "assistant", "content": text}
+        if self._phase is not None:
+            item["phase"] = self._phase
+        self._joins = self._phase is None
+        self._phase = None
+        self._found.append(item)
+
+    def _call(self, block: ToolUseBlock) -> None:
+        kind = self._tooling.kind(block)
+        item: Wire = {"type": kind, "call_id": call_id(block.id)}
+        if kind == "computer_call":
+            item |= {"id": f"cu_{_digest(block.id)}", "status": "completed"}
+            item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
+            item["actions"] = block.input["actions"]
+        elif kind == "custom_tool_call":
+            item |= {"name": alias(block.name), "input": block.input["input"]}
+        else:
+            arguments = msgspec.json.encode(block.input).decode()
+            item |= {"name": alias(block.name), "arguments": arguments}
+        self.calls[block.id] = kind
+        self._found.append(item)
+
+    def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
+        item = kept.opened(block, self._target.row.id)
+        if item is None:
+            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif item["type"] == "message":
+            phase = item.get("phase")
+            self._phase = phase if phase in ("commentary", "final_answer") else None
+        else:
+            self._kept.add(str(item.get("id")))
+            self._found.append(item)
+
+    def _image(self, block: ImageBlock, at: str) -> None:
+        """An image the model made: in this format a call of its own tool."""
+        data = block.source.data
+        if block.source.type != "base64" or not data:
+            what = "an image of the assistant must be base64"
+            self._target.findings.refuse(at, what, "unsupported_content_block")
+            return
+        call = {"type": "image_generation_call", "id": f"ig_{_digest(data)}"}
+        self._found.append({**call, "status": "completed", "result": data})
+
+    def _foreign(self, block: Block) -> None:
+        """A trace of a tool that a server ran: its own is in the envelope before it."""
+        raw = block.raw if isinstance(block, UnknownBlock) else {}
+        own = raw.get("tool_use_id") or raw.get("id")
+        own = own or getattr(block, "tool_use_id", None) or getattr(block, "id", None)
+        if own not in self._kept:
+            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+            self._release()
+
+    def _release(self) -> None:
+        """Drop reasoning at the end: what it led to is not there."""
+        while self._found and self._found[-1].get("type") == "reasoning":
+            self._found.pop()
+
+
+def _answers(
+    run: list[tuple[str, InputMessage]],
+    open_calls: dict[str, str],
+    target: Target,
+    *,
+    chained: bool,
+) -> list[Wire]:
+    """The outputs of a run of turns, in the order of the calls."""
+    given: dict[str, Wire] = {}
+    for at, turn in run:
+        for place, block in _placed(at, turn):
+            if not isinstance(block, ToolResultBlock):
+                continue
+            path = f"{place}.tool_use_id"
+            kind = open_calls.get(block.tool_use_id)
+            if kind is None and not chained:
+                target.findings.refuse(path, "no tool_use of the turn before has this id")
+            elif block.tool_use_id in given:
+                target.findings.refuse(path, "this tool_use has been answered already")
+            else:
+                given[block.tool_use_id] = _output(block, place, kind or "function_call", target)
+    missing = [call for call in open_calls if call not in given]
+    if missing:
+        target.findings.refuse(
+            f"{run[0][0]}.content", f"{len(missing)} tool_use block(s) have no tool_result"
+        )
+    order = [*open_calls, *(call for call in given if call not in open_calls)]
+    return [given[call] for call in order if call in given]
+
+
+def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
+    found = [
+        part
+        for index, item in enumerate(block.blocks)
+        for part in marked(parts(item, f"{at}.content[{index}]", target), item, _CACHED, target)
+    ]
+    found = marked(found, block, _CACHED, target)
+    item: Wire = {"type": f"{kind}_output", "call_id": call_id(block.tool_use_id)}
+    if kind == "computer_call":
+        item["output"] = _screenshot(found, at, target)
+    elif all(part.keys() == {"type", "text"} for part in found):
+        text = "\n".join(part["text"] for part in found)
+        item["output"] = f"Error: {text}" if block.is_error else text
+    else:
+        mark: list[Part] = [{"type": "input_text", "text": "Error:"}] if block.is_error else []
+        item["output"] = mark + found
+    return item
+
+
+def _screenshot(found: list[Part], at: str, target: Target) -> Wire:
+    for part in found:
+        if part["type"] == "input_image":
+            shown: Wire = {"type": "computer_screenshot"}
+            return shown | {name: part[name] for name in _PICTURE if name in part}
+    target.findings.refuse(f"{at}.content", "the computer's result must hold a screenshot")
+    return {}
+
+
+def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
+    """The message with all of a turn that is no tool's result."""
+    found: list[Part] = []
+    for place, block in _placed(at, turn):
+        if isinstance(block, ToolResultBlock):
+            continue
+        if turn.role == "system" and not isinstance(block, TextBlock):
+            target.findings.refuse(place, "instructions must be text", "unsupported_content_block")
+        elif is_foreign_tool(block):
+            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        else:
+            found += marked(parts(block, place, target), block, _CACHED, target)
+    return _message("developer" if turn.role == "system" else "user", found)
+
+
+def _message(role: str, found: list[Part]) -> list[Wire]:
+    """A message of these parts, if there are any. A lone text is a plain string."""
+    if not found:
+        return []
+    if len(found) == 1 and found[0].keys() == {"type", "text"}:
+        return [{"role": role, "content": found[0]["text"]}]
+    return [{"role": role, "content": found}]
+
+
+def _placed(at: str, turn: InputMessage) -> list[Placed]:
+    return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,79 @@
+"""Output items that travel with the conversation because only their maker can read them.
+
+The server keeps nothing (``store: false``), so what it must see again goes out to the
+caller and comes back: reasoning with its encrypted content, the traces of tools it ran,
+the phase of a message. Each is one envelope (`vai.providers.signature`) around the item as
+it came; an item is sent back as it was, or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers import signature
+from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
+
+__all__ = ["MAX_ITEM", "TYPES", "opened", "phase_mark", "sealed"]
+
+Item = dict[str, Any]
+
+MAX_ITEM: Final = 1 << 20
+"""Characters of an envelope. Encrypted reasoning stays far below it."""
+_KIND: Final = "item"
+_MAKERS: Final = frozenset({"openai", "oai-resp"})
+"""Two rows, one server: what either made, the other can send."""
+TYPES: Final = frozenset(
+    {
+        "code_interpreter_call",
+        "compaction",
+        "file_search_call",
+        "mcp_call",
+        "mcp_list_tools",
+        "reasoning",
+        "tool_search_call",
+        "tool_search_output",
+        "web_search_call",
+    }
+)
+"""The items that are kept whole. Of a message only the phase is."""
+_NOT_SENT: Final = ("created_by", "status")
+
+
+def sealed(provider: str, item: Item) -> str | None:
+    """The envelope of `item`; None if it cannot be sent back, or is too large to travel."""
+    if item.get("type") not in TYPES:
+        return None
+    unreadable = item["type"] == "reasoning" and not item.get("encrypted_content")
+    if unreadable:
+        return None
+    left_out = _NOT_SENT if item["type"] == "reasoning" else _NOT_SENT[:1]
+    # A null is how an answer says "nothing", and an error where it is sent back.
+    kept = {
+        name: value for name, value in item.items() if value is not None and name not in left_out
+    }
+    text = msgspec.json.encode(kept).decode()
+    return signature.seal(provider, _KIND, text) if len(text) <= MAX_ITEM else None
+
+
+def phase_mark(provider: str, phase: str) -> str:
+    """The envelope that names the phase of the text behind it."""
+    mark = msgspec.json.encode({"type": "message", "phase": phase}).decode()
+    return signature.seal(provider, _KIND, mark)
+
+
+def opened(block: ThinkingBlock | RedactedThinkingBlock, provider: str) -> Item | None:
+    """The item in a block's envelope, or None if it is not one of `provider`."""
+    maker = signature.made_by(block)
+    if maker != provider and not {maker, provider} <= _MAKERS:
+        return None
+    text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
+    try:
+        item = msgspec.json.decode(signature.payload(text or "") or "")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # The caller holds the envelope and may have changed it: only these types come out.
+    if isinstance(item, dict) and (item.get("type") in TYPES or item.get("type") == "message"):
+        return item
+    return None

@@ -1,0 +1,328 @@
+"""Responses answers -> canonical events.
+
+One reader for events and for whole answers: a whole answer is its items, each complete at
+once. What an item says is taken from its deltas, and from the item itself where a server
+sends no deltas. Items are told apart by their place in the output, never by their ids:
+proxies change those on the way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.errors import UpstreamBroken
+from vai.providers import failure
+from vai.providers.emitter import Emitter
+from vai.providers.responses import kept
+from vai.providers.responses.events import (
+    End,
+    StreamEvent,
+    WireUsage,
+    decode_event,
+    decode_type,
+    decode_whole,
+)
+from vai.providers.responses.said import Said
+from vai.providers.responses.thoughts import Thoughts
+from vai.providers.responses.toolcalls import CALLS, ToolCalls
+from vai.providers.responses.traces import traces
+from vai.providers.textfilter import TextFilter
+from vai.types.message import Usage
+
+__all__ = ["Reader"]
+
+_REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
+_CUT: Final = {
+    "max_output_tokens": "max_tokens",
+    "max_messages": "pause_turn",
+    "content_filter": "refusal",
+    "steered": "end_turn",
+}
+_ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
+
+
+class Reader:
+    """Reads one answer into an emitter.
+
+    Args:
+        names: alias -> the caller's name of a tool or an MCP server, where they differ.
+        text: what stands between the upstream's text and the caller's, if anything.
+    """
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        provider: str,
+        title: str,
+        *,
+        names: dict[str, str],
+        text: TextFilter | None = None,
+    ) -> None:
+        self._emitter = emitter
+        self._provider = provider
+        self._title = title
+        self._names = names
+        self._said = Said(emitter, text)
+        self._thoughts = Thoughts(emitter, provider)
+        self._calls = ToolCalls(emitter, names)
+        self._refused = False
+        self._searches = 0
+        self._latest = -1
+        self._handlers = {
+            "response.created": self._created,
+            "response.output_item.added": self._item_added,
+            "response.output_item.done": self._item_done,
+            "response.content_part.done": self._part_done,
+            "response.output_text.delta": self._text_delta,
+            "response.output_text.done": self._text_done,
+            "response.output_text.annotation.added": self._annotation,
+            "response.refusal.delta": self._refusal_delta,
+            "response.refusal.done": self._refusal_done,
+            "response.reasoning_summary_text.delta": self._summary_delta,
+            "response.reasoning_text.delta": self._reasoning_delta,
+            "response.function_call_arguments.delta": self._arguments_delta,
+            "response.function_call_arguments.done": self._arguments_done,
+            "response.completed": self._ended,
+            "response.incomplete": self._ended,
+            "response.failed": self._ended,
+            "response.cancelled": self._ended,
+        }
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the caller's stop sequence ended the answer, and not the upstream."""
+        return self._said.stopped
+
+    def data(self, data: bytes) -> None:
+        """The data of one server-sent event."""
+        try:
+            event = decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._undecodable(data)
+            return
+        handler = self._handlers.get(event.type)
+        if handler is not None:
+            handler(event)
+        elif event.type == "error" or event.error:
+            self._failed(data)
+
+    def whole(self, data: bytes) -> None:
+        """A whole answer, read to its end."""
+        try:
+            answer = decode_whole(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._break("it is not the JSON that was expected", "malformed")
+            return
+        if answer.output is not None:
+            self._begin(answer)
+            for index, item in enumerate(answer.output):
+                self._done(index, item)
+            self._end(answer, answer.status or "completed")
+        elif answer.error or isinstance(answer.message, str):
+            self._failed(data)
+        self.eof()
+
+    def eof(self) -> None:
+        """The answer is over."""
+        self._emitter.eof()
+
+    def _created(self, event: StreamEvent) -> None:
+        if event.response is not None:
+            self._begin(event.response)
+
+    def _begin(self, answer: End) -> None:
+        known = {"oai_resp": {"response_id": answer.id}} if answer.id else None
+        self._emitter.begin(answer.model, known)
+
+    def _item_added(self, event: StreamEvent) -> None:
+        if isinstance(event.item, dict):
+            self._added(event.output_index, event.item)
+
+    def _added(self, index: int, item: dict[str, Any]) -> None:
+        kind = item.get("type")
+        self._said.close()
+        self._latest = max(self._latest, index)
+        if kind in CALLS:
+            self._calls.added(index, item)
+        elif kind == "message" and item.get("phase") == "commentary":
+            # What has no mark is the answer itself: see how a conversation is sent back.
+            self._emitter.redacted(kept.phase_mark(self._provider, "commentary"))
+        elif kind == "reasoning":
+            self._thoughts.start()
+
+    def _item_done(self, event: StreamEvent) -> None:
+        self._done(event.output_index, event.item)
+
+    def _done(self, index: int, item: Any) -> None:
+        if not isinstance(item, dict):
+            return
+        if index > self._latest:
+            self._added(index, item)
+        kind = item.get("type")
+        if kind == "message":
+            self._message(index, item)
+        elif kind == "reasoning":
+            self._said.close()
+            self._thoughts.done(item)
+        elif kind in CALLS:
+            self._said.close()
+            self._calls.done(index, item)
+        else:
+            self._trace(item)
+
+    def _message(self, index: int, item: dict[str, Any]) -> None:
+        content = item.get("content")
+        for place, part in enumerate(content if isinstance(content, list) else ()):
+            self._part((index, place), part)
+        self._said.close()
+
+    def _part_done(self, event: StreamEvent) -> None:
+        self._part((event.output_index, event.content_index), event.part)
+
+    def _part(self, place: tuple[int, int], part: Any) -> None:
+        """A part of a message, complete."""
+        if not isinstance(part, dict):
+            return
+        if isinstance(part.get("refusal"), str):
+            self._refused = True
+            self._said.whole(place, part["refusal"], [])
+        elif part.get("type") == "output_text" and isinstance(part.get("text"), str):
+            sources = part.get("annotations")
+            self._said.whole(place, part["text"], sources if isinstance(sources, list) else [])
+
+    def _trace(self, item: dict[str, Any]) -> None:
+        """What a tool of the server's own did."""
+        self._said.close()
+        sealed = kept.sealed(self._provider, item)
+        if sealed is not None:
+            self._emitter.redacted(sealed)
+        for block in traces(item, self._names):
+            self._emitter.block(block)
+        if item.get("type") == "web_search_call":
+            self._searches += 1
+
+    def _text_delta(self, event: StreamEvent) -> None:
+        if type(event.delta) is str and event.delta:
+            self._said.piece((event.output_index, event.content_index), event.delta)
+
+    def _text_done(self, event: StreamEvent) -> None:
+        if isinstance(event.text, str):
+            self._said.whole((event.output_index, event.content_index), event.text)
+
+    def _annotation(self, event: StreamEvent) -> None:
+        self._said.source((event.output_index, event.content_index), event.annotation)
+
+    def _refusal_delta(self, event: StreamEvent) -> None:
+        self._refused = True
+        self._text_delta(event)
+
+    def _refusal_done(self, event: StreamEvent) -> None:
+        if isinstance(event.refusal, str):
+            self._refused = True
+            self._said.whole((event.output_index, event.content_index), event.refusal)
+
+    def _summary_delta(self, event: StreamEvent) -> None:
+        self._thought("summary", event.summary_index, event.delta)
+
+    def _reasoning_delta(self, event: StreamEvent) -> None:
+        self._thought("content", event.content_index, event.delta)
+
+    def _thought(self, kind: str, index: int, text: Any) -> None:
+        if isinstance(text, str):
+            self._said.close()
+            self._thoughts.piece((kind, index), text)
+
+    def _arguments_delta(self, event: StreamEvent) -> None:
+        if isinstance(event.delta, str):
+            self._said.close()
+            self._calls.piece(event.output_index, event.delta)
+
+    def _arguments_done(self, event: StreamEvent) -> None:
+        self._calls.arguments(event.output_index, event.arguments)
+
+    def _ended(self, event: StreamEvent) -> None:
+        answer = event.response or End()
+        # Some servers say how it ended in the event's name, some in the answer's status.
+        named = event.type.removeprefix("response.")
+        self._end(answer, answer.status if answer.status in _ENDS else named)
+
+    def _end(self, answer: End, status: str) -> None:
+        if status not in _ENDS:
+            return
+        self._count(answer)
+        if status in ("failed", "cancelled"):
+            whole = {"error": answer.error}
+            self._emitter.fail(failure.from_event(self._provider, self._title, whole))
+            return
+        self._said.close()
+        if self.stopped:
+            return
+        if status == "incomplete":
+            details = answer.incomplete_details
+            meant = _CUT.get((details and details.reason) or "", "max_tokens")
+        elif self._emitter.saw_call:
+            meant = "tool_use"
+        else:
+            meant = "refusal" if self._refused else "end_turn"
+        self._emitter.finish(meant, dict(_REFUSAL) if meant == "refusal" else None)
+        self._emitter.eof()
+
+    def _count(self, answer: End) -> None:
+        extra: dict[str, Any] = {}
+        searches = _searches(answer.tool_usage, self._searches)
+        if searches:
+            extra["server_tool_use"] = {"web_search_requests": searches}
+        if answer.service_tier:
+            tier = answer.service_tier
+            extra["service_tier"] = "standard" if tier == "default" else tier
+        self._emitter.report(_usage(answer.usage or WireUsage(), extra))
+
+    def _failed(self, data: bytes) -> None:
+        whole = msgspec.json.decode(data)
+        self._emitter.fail(failure.from_event(self._provider, self._title, whole))
+
+    def _undecodable(self, data: bytes) -> None:
+        """An event that is not as it was expected: of no matter if it is not read anyway."""
+        try:
+            known = decode_type(data) in self._handlers if data.strip() else False
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            known = True
+        if known:
+            self._break("a part of it is not the JSON that was expected", "malformed")
+
+    def _break(self, what: str, code: str) -> None:
+        self._emitter.fail(
+            UpstreamBroken(
+                f"The answer is unusable: {what}",
+                provider=self._provider,
+                code=f"upstream_{code}",
+            )
+        )
+
+
+def _searches(tool_usage: Any, seen: int) -> int:
+    """Searches that are paid for: as the server counts them, else those that were seen."""
+    counted = tool_usage.get("web_search") if isinstance(tool_usage, dict) else None
+    told = counted.get("num_requests") if isinstance(counted, dict) else None
+    return told if isinstance(told, int) else seen
+
+
+def _usage(wire: WireUsage, extra: dict[str, Any]) -> Usage:
+    """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
+    details = wire.input_tokens_details
+    cached = details.cached_tokens if details is not None else None
+    written = details.cache_write_tokens if details is not None else None
+    fresh = wire.input_tokens
+    if fresh is not None:
+        fresh = max(fresh - (cached or 0) - (written or 0), 0)
+    spent = wire.output_tokens_details
+    return Usage(
+        input_tokens=fresh,
+        output_tokens=wire.output_tokens,
+        cache_read_input_tokens=cached,
+        cache_creation_input_tokens=written,
+        thinking_tokens=spent.reasoning_tokens if spent is not None else None,
+        extra=extra,
+    )

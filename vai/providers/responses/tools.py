@@ -1,0 +1,145 @@
+"""Tools and tool choice -> their form in Responses."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.clienttools import as_function, family
+from vai.providers.names import alias
+from vai.providers.responses.hosted import hosted, mcp_server
+from vai.providers.schema import NotStrict, object_schema, strict
+from vai.providers.target import Target
+from vai.providers.texts import described
+from vai.types.blocks import ToolUseBlock
+from vai.types.request import MessageRequest, Tool, ToolChoice
+
+__all__ = ["Tooling", "tool_choice", "tooling"]
+
+Wire = dict[str, Any]
+
+_SEARCH: Final = ("tool_search", "tool_search_tool_bm25", "tool_search_tool_regex")
+_HINTS: Final = ("allowed_callers", "eager_input_streaming")
+_CHOSEN: Final = {
+    "code_execution": "code_interpreter",
+    "computer": "computer",
+    "file_search": "file_search",
+    "image_generation": "image_generation",
+    "web_search": "web_search_preview",
+}
+"""What a tool of the server's own is called where it is the one to be used."""
+
+
+class Tooling(msgspec.Struct, frozen=True):
+    """The tools of one request.
+
+    Attributes:
+        sent: as the server is sent them.
+        include: what it must be asked to show of its own tools' results.
+        names: alias -> the caller's name, where they differ.
+        free: aliases of tools whose input is plain text.
+        computer: whether the server's own computer tool is among them.
+    """
+
+    sent: list[Wire] = []
+    include: list[str] = []
+    names: dict[str, str] = {}
+    free: list[str] = []
+    computer: bool = False
+
+    def kind(self, block: ToolUseBlock) -> str:
+        """The type of the item that a call of the past is."""
+        if alias(block.name) in self.free and isinstance(block.input.get("input"), str):
+            return "custom_tool_call"
+        if self.computer and block.name == "computer" and _is_actions(block.input.get("actions")):
+            return "computer_call"
+        return "function_call"
+
+
+def tooling(request: MessageRequest, target: Target) -> Tooling:
+    """All tools, MCP servers among them."""
+    made = Tooling([], [], {}, [])
+    deferred = False
+    for index, tool in enumerate(request.tools or ()):
+        at = f"tools[{index}]"
+        if tool.name and alias(tool.name) != tool.name:
+            made.names[alias(tool.name)] = tool.name
+        if tool.cache_control:
+            target.findings.drop("tools[*].cache_control")
+        if tool.is_function:
+            made.sent.append(_function(tool, at, target, made))
+            deferred = deferred or bool(tool.extra.get("defer_loading"))
+        else:
+            made.sent.extend(_described(tool, at, target, made))
+    for index, server in enumerate(_list(request.extra.get("mcp_servers"))):
+        made.sent.extend(mcp_server(server, f"mcp_servers[{index}]", request, target, made.names))
+    if deferred and not any(tool.get("type") == "tool_search" for tool in made.sent):
+        # Tools that are loaded later have to be found by something.
+        made.sent.append({"type": "tool_search"})
+    computer = any(tool.get("type") in ("computer", "computer_use_preview") for tool in made.sent)
+    return msgspec.structs.replace(made, computer=computer)
+
+
+def tool_choice(choice: ToolChoice, request: MessageRequest, made: Tooling, target: Target) -> Any:
+    """The form of a choice among these tools; None where it can be no choice."""
+    if choice.type != "tool":
+        return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
+    name = choice.name or ""
+    if alias(name) in made.free:
+        return {"type": "custom", "name": alias(name)}
+    if any(tool.get("type") == "function" and tool["name"] == alias(name) for tool in made.sent):
+        return {"type": "function", "name": alias(name)}
+    for tool in request.tools or ():
+        kind = _CHOSEN.get(family(tool.type))
+        if kind and not tool.is_function and name in (tool.name, tool.type, family(tool.type)):
+            return {"type": kind}
+    target.findings.refuse("tool_choice.name", "expected the name of one of the tools")
+    return None
+
+
+def _function(tool: Tool, at: str, target: Target, made: Tooling) -> Wire:
+    if not tool.name:
+        target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        return {}
+    for name in _HINTS:
+        if tool.extra.get(name):
+            target.findings.drop(f"tools[*].{name}")
+    entry: Wire = {"type": "function", "name": alias(tool.name)}
+    description = described(tool)
+    if description:
+        entry["description"] = description
+    if tool.extra.get("defer_loading"):
+        entry["defer_loading"] = True
+    if isinstance(tool.extra.get("format"), dict) and tool.input_schema is None:
+        made.free.append(alias(tool.name))
+        return entry | {"type": "custom", "format": tool.extra["format"]}
+    schema, is_strict = object_schema(tool.input_schema), False
+    if tool.strict:
+        try:
+            schema, is_strict = strict(schema), True
+        except NotStrict:
+            target.findings.drop(f"{at}.strict")
+    # Said in any case: where it is missing, the server takes it for true.
+    return entry | {"parameters": schema, "strict": is_strict}
+
+
+def _described(tool: Tool, at: str, target: Target, made: Tooling) -> list[Wire]:
+    """A tool that its type describes."""
+    known = as_function(tool)
+    if known is not None:
+        entry = {"type": "function", "name": alias(known.name), "description": known.description}
+        return [entry | {"parameters": known.schema, "strict": False}]
+    if family(tool.type) in _SEARCH:
+        return [{"type": "tool_search"}]
+    if family(tool.type) == "mcp_toolset":
+        return []  # says which tools of a server of `mcp_servers` there are
+    return hosted(tool, at, target, made.include)
+
+
+def _is_actions(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

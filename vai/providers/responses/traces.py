@@ -1,0 +1,214 @@
+"""What the server's own tools did: their canonical blocks.
+
+A call and its result are a pair; pictures follow as blocks of their own. A result that the
+server does not show is an empty one, and a failed call has an error for a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from vai.providers.toolcall import decode_object
+from vai.types.blocks import (
+    Block,
+    ImageBlock,
+    ServerToolUseBlock,
+    Source,
+    UnknownBlock,
+    WebSearchToolResultBlock,
+)
+
+__all__ = ["cited", "traces"]
+
+Item = dict[str, Any]
+
+_FAILED: Final = ("failed", "incomplete")
+
+
+def traces(item: Item, names: dict[str, str]) -> list[Block]:
+    """The blocks for one output item; none if it is not of a tool of the server's.
+
+    Args:
+        names: alias -> the caller's name of an MCP server, where they differ.
+    """
+    maker = _MAKERS.get(str(item.get("type")))
+    return maker(item, names) if maker is not None else []
+
+
+def cited(annotation: Any, text: str) -> Item | None:
+    """A citation of `text`; offsets count its characters."""
+    if not isinstance(annotation, dict):
+        return None
+    kind = annotation.get("type")
+    start, end = annotation.get("start_index"), annotation.get("end_index")
+    told = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
+    words = text[start:end] if told else ""
+    if kind == "url_citation" and isinstance(annotation.get("url"), str):
+        return {
+            "type": "web_search_result_location",
+            "url": annotation["url"],
+            "title": annotation.get("title"),
+            "cited_text": words,
+            "encrypted_index": "",
+        }
+    if kind in ("file_citation", "container_file_citation", "file_path"):
+        # Files have no pages or passages here: only their name is told.
+        return {
+            "type": "search_result_location",
+            "source": str(annotation.get("file_id")),
+            "title": annotation.get("filename"),
+            "cited_text": words,
+            "search_result_index": 0,
+            "start_block_index": 0,
+            "end_block_index": 0,
+        }
+    return None
+
+
+def _web_search(item: Item, _: dict[str, str]) -> list[Block]:
+    call, action = str(item.get("id")), _dict(item.get("action"))
+    if action.get("type") in ("open_page", "find_in_page"):
+        return _web_fetch(call, item, action)
+    given: Item = {}
+    queries = [query for query in _list(action.get("queries")) if isinstance(query, str)]
+    if isinstance(action.get("query"), str):
+        given["query"] = action["query"]
+    elif queries:
+        given["query"] = queries[0]
+    if len(queries) > 1:
+        given["queries"] = queries
+    found: Any = [
+        {
+            "type": "web_search_result",
+            "url": source["url"],
+            "title": str(source.get("title") or source["url"]),
+            "encrypted_content": "",
+            "page_age": None,
+        }
+        for source in _list(action.get("sources"))
+        if isinstance(source, dict) and isinstance(source.get("url"), str)
+    ]
+    if item.get("status") in _FAILED:
+        found = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+    return [
+        ServerToolUseBlock(id=call, name="web_search", input=given),
+        WebSearchToolResultBlock(tool_use_id=call, content=found),
+    ]
+
+
+def _web_fetch(call: str, item: Item, action: Item) -> list[Block]:
+    """A page that was opened; the server does not show what was on it."""
+    url = str(action.get("url") or "")
+    given = {"url": url}
+    if isinstance(action.get("pattern"), str):
+        given["pattern"] = action["pattern"]
+    page = {"type": "text", "media_type": "text/plain", "data": ""}
+    content: Item = {
+        "type": "web_fetch_result",
+        "url": url,
+        "content": {"type": "document", "source": page},
+    }
+    if item.get("status") in _FAILED:
+        content = {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}
+    return [
+        ServerToolUseBlock(id=call, name="web_fetch", input=given),
+        _result("web_fetch", call, content),
+    ]
+
+
+def _code(item: Item, _: dict[str, str]) -> list[Block]:
+    call, logs, pictures = str(item.get("id")), [], []
+    for output in _list(item.get("outputs")):
+        if isinstance(output, dict) and output.get("type") == "logs":
+            logs.append(str(output.get("logs") or ""))
+        elif isinstance(output, dict) and isinstance(output.get("url"), str):
+            pictures.append(ImageBlock(source=_source(output["url"])))
+    content: Item = {
+        "type": "code_execution_result",
+        "stdout": "\n".join(logs),
+        "stderr": "",
+        "return_code": 0,
+        "content": [],
+    }
+    if item.get("status") in _FAILED:
+        content = {"type": "code_execution_tool_result_error", "error_code": "unavailable"}
+    code = {"code": str(item.get("code") or "")}
+    return [
+        ServerToolUseBlock(id=call, name="code_execution", input=code),
+        _result("code_execution", call, content),
+        *pictures,
+    ]
+
+
+def _file_search(item: Item, _: dict[str, str]) -> list[Block]:
+    call = str(item.get("id"))
+    queries = [query for query in _list(item.get("queries")) if isinstance(query, str)]
+    names = ("file_id", "filename", "score", "text")
+    found: Any = [
+        {"type": "file_search_result"} | {name: one.get(name) for name in names}
+        for one in _list(item.get("results"))
+        if isinstance(one, dict)
+    ]
+    if item.get("status") in _FAILED:
+        found = {"type": "file_search_tool_result_error", "error_code": "unavailable"}
+    return [
+        ServerToolUseBlock(id=call, name="file_search", input={"queries": queries}),
+        _result("file_search", call, found),
+    ]
+
+
+def _mcp(item: Item, names: dict[str, str]) -> list[Block]:
+    call, server = str(item.get("id")), str(item.get("server_label"))
+    error = item.get("error")
+    text = item.get("output")
+    if error:
+        text = error if isinstance(error, str) else _dict(error).get("message")
+    use = {
+        "type": "mcp_tool_use",
+        "id": call,
+        "name": str(item.get("name")),
+        "server_name": names.get(server, server),
+        "input": decode_object(str(item.get("arguments") or "")) or {},
+    }
+    said = [{"type": "text", "text": text}] if isinstance(text, str) and text else []
+    result = {"type": "mcp_tool_result", "tool_use_id": call, "is_error": bool(error)}
+    return [UnknownBlock(raw=use), UnknownBlock(raw=result | {"content": said})]
+
+
+def _image(item: Item, _: dict[str, str]) -> list[Block]:
+    data = item.get("result")
+    if not isinstance(data, str) or not data:
+        return []
+    form = str(item.get("output_format") or "png")
+    media_type = "image/svg+xml" if form == "svg" else f"image/{form}"
+    return [ImageBlock(source=Source(type="base64", media_type=media_type, data=data))]
+
+
+_MAKERS: Final[dict[str, Callable[[Item, dict[str, str]], list[Block]]]] = {
+    "code_interpreter_call": _code,
+    "file_search_call": _file_search,
+    "image_generation_call": _image,
+    "mcp_call": _mcp,
+    "web_search_call": _web_search,
+}
+
+
+def _result(tool: str, call: str, content: Any) -> Block:
+    raw = {"type": f"{tool}_tool_result", "tool_use_id": call, "content": content}
+    return UnknownBlock(raw=raw)
+
+
+def _source(url: str) -> Source:
+    head, _, data = url.partition(";base64,")
+    if data and head.startswith("data:"):
+        return Source(type="base64", media_type=head.removeprefix("data:"), data=data)
+    return Source(type="url", url=url)
+
+
+def _dict(value: Any) -> Item:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
