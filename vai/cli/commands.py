@@ -18,12 +18,9 @@ import typer
 from vai import __version__
 from vai.cli.login import login
 from vai.cli.models import show as show_models
-from vai.cli.overview import overview, provider_states, try_it
+from vai.cli.overview import overview, try_it
 from vai.config import ConfigError, Settings, load
 from vai.errors import InvalidRequest
-from vai.io.catalogue import of_settings
-from vai.io.providers import rows_of
-from vai.policy.listing import Listing
 
 __all__ = ["app"]
 
@@ -98,13 +95,8 @@ def models(
     _use({}, config)
     # Without settings of one's own there may be nothing to serve with, but there are models.
     settings = _settings() if "VAI_CONFIG" in os.environ else Settings()
-    rows = rows_of(settings)
-    if provider is not None and provider not in rows:
-        _fail(f"no such provider: expected one of {', '.join(rows)}")
-    states = provider_states(settings)
-    listing = Listing(of_settings(settings), rows, states, settings.aliases)
     try:
-        show_models(listing, provider=provider, capability=capability, as_json=as_json)
+        show_models(settings, provider=provider, capability=capability, as_json=as_json)
     except InvalidRequest as error:
         _fail(error.message)
 

@@ -13,8 +13,14 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from vai.cli.overview import provider_states
+from vai.config import Settings
+from vai.errors import InvalidRequest
+from vai.io.catalogue import of_settings
 from vai.io.clock import today
+from vai.io.providers import rows_of
 from vai.policy.listing import Listing
+from vai.policy.targets import aliased_routes
 
 __all__ = ["show"]
 
@@ -22,12 +28,21 @@ _WIDE: Final = 160
 """Columns where the output is no terminal, and nobody has said how many there are."""
 
 
-def show(listing: Listing, *, provider: str | None, capability: str | None, as_json: bool) -> None:
+def show(
+    settings: Settings, *, provider: str | None, capability: str | None, as_json: bool
+) -> None:
     """Write the models to standard output.
 
     Raises:
-        InvalidRequest: there is no such capability.
+        InvalidRequest: there is no such provider or capability.
     """
+    rows = rows_of(settings)
+    if provider is not None and provider not in rows:
+        raise InvalidRequest(f"provider: expected one of {', '.join(rows)}")
+    known = of_settings(settings)
+    aliased = aliased_routes(settings.aliases, rows, known)
+    first = {alias: routes[0].name for alias, routes in aliased.items()}
+    listing = Listing(known, rows, provider_states(settings), first)
     found = listing.vai(today(), provider=provider, capability=capability)
     if as_json:
         chosen = {name: found[name] for name in ("providers", "aliases")}
