@@ -1,0 +1,134 @@
+"""What is repeated, after what wait, and how much of it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from vai.policy.retry import FLOOR, Budget, RetryRules, is_passing, wait_before
+from vai.providers.failure import from_answer
+
+RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
+
+
+def answered(status: int, body: bytes = b"{}", **headers: str) -> UpstreamFault:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return from_answer("p", "P", status, fields, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "lent", "own"),
+    [
+        (400, False, False),
+        (401, False, False),
+        (402, False, False),
+        (403, False, False),
+        (404, False, False),
+        (408, True, True),
+        (409, True, False),
+        (413, False, False),
+        (418, False, False),
+        (422, False, False),
+        (429, True, False),
+        (498, True, True),
+        (500, True, True),
+        (502, True, True),
+        (503, True, True),
+        (504, True, True),
+        (529, True, True),
+    ],
+)
+def test_which_answers_are_worth_another_try(status: int, lent: bool, own: bool) -> None:
+    assert is_passing(answered(status), own_key=False) is lent
+    assert is_passing(answered(status), own_key=True) is own
+
+
+def test_the_upstream_may_say_so_itself() -> None:
+    assert not is_passing(answered(503, x_should_retry="false"), own_key=False)
+    assert is_passing(answered(400, x_should_retry="true"), own_key=False)
+    quota = b'{"error":{"code":"insufficient_quota","message":"m"}}'
+    assert not is_passing(answered(429, quota), own_key=False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "passing"),
+    [
+        (UpstreamUnreachable("", code="upstream_connect"), True),
+        (UpstreamUnreachable("", code="upstream_dns"), True),
+        (UpstreamTimeout("", code="connect_timeout"), True),
+        (UpstreamUnreachable("", code="upstream_stale"), True),
+        (UpstreamUnreachable("", code="upstream_reset"), False),
+        (UpstreamTimeout("", code="headers_timeout"), False),
+        (UpstreamTimeout("", code="first_token_timeout"), False),
+        (UpstreamTimeout("", code="total_timeout"), False),
+        (UpstreamTimeout("", code="pool_timeout"), False),
+        (UpstreamBroken("", code="upstream_truncated"), False),
+        (UpstreamBroken("", code="upstream_content_type"), False),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_what_may_have_been_worked_on_is_not_repeated(
+    fault: UpstreamFault, passing: bool, own: bool
+) -> None:
+    assert is_passing(fault, own_key=own) is passing
+
+
+def test_waits_double_up_to_the_longest_and_are_drawn_from_zero() -> None:
+    fault = answered(503)
+    assert [wait_before(n, fault, RULES, chance=1.0) for n in (1, 2, 3, 4, 5, 10)] == [
+        0.5, 1.0, 2.0, 4.0, 4.0, 4.0,
+    ]  # fmt: skip
+    assert wait_before(3, fault, RULES, chance=0.0) == 0.0
+    drawn = [wait_before(1, fault, RULES, chance=random.Random(n).random()) for n in range(50)]
+    assert len(set(drawn)) == 50
+
+
+@pytest.mark.parametrize(
+    ("stated", "wait"),
+    [
+        ("0", 0.25),
+        ("1", 1.0),
+        ("4", 4.0),
+        ("5", None),
+        ("315360000", None),
+        ("-3", 0.25),
+        ("soon", 0.25),
+        ("Sun, 22 Nov 2026 10:00:02 GMT", 2.0),
+        ("Sun, 22 Nov 2026 09:00:00 GMT", 0.25),
+        ("Sun, 22 Nov 2036 09:00:00 GMT", None),
+    ],
+)
+def test_a_wait_that_is_asked_for_is_kept_or_not_begun(stated: str, wait: float | None) -> None:
+    fault = answered(429, retry_after=stated, date="Sun, 22 Nov 2026 10:00:00 GMT")
+    assert wait_before(1, fault, RULES, chance=0.5) == wait
+
+
+def test_a_dead_connection_costs_no_wait() -> None:
+    stale = UpstreamUnreachable("", code="upstream_stale")
+    assert wait_before(1, stale, RULES, chance=1.0) == 0.0
+
+
+def test_repeats_are_a_share_of_the_requests() -> None:
+    budget, fault, now, granted = Budget(0.1, 0.0), answered(503), 0.0, 0
+    for _ in range(5000):
+        now += 0.002
+        budget.asked(now)
+        granted += budget.grants(fault, now)
+    assert granted <= 500 + FLOOR
+    assert granted >= 450
+
+
+def test_a_quiet_provider_may_be_repeated_at_all() -> None:
+    budget, fault = Budget(0.1, 0.0), answered(503)
+    budget.asked(1.0)
+    assert [budget.grants(fault, 1.0) for _ in range(5)] == [True, True, True, False, False]
+    assert budget.grants(fault, 40.0)
+
+
+def test_dead_connections_are_outside_the_budget() -> None:
+    budget = Budget(0.0, 0.0)
+    stale = UpstreamUnreachable("", code="upstream_stale")
+    assert all(budget.grants(stale, 1.0) for _ in range(100))
+    assert budget.grants(answered(503), 1.0)
