@@ -74,5 +74,5 @@ def read_login(path: Path) -> GoogleLogin:
 
 def _secret(kind: type, value: Any) -> Secret:
     if kind is not Secret or not isinstance(value, str):
-        raise NotImplementedError
+        raise ValueError("expected text")  # msgspec makes a ValidationError of it
     return Secret(value, "login")

@@ -54,7 +54,7 @@ class Seen(NamedTuple):
 
 
 class Google:
-    """One fake. What `said` holds for a path is answered, one after the other, the last for good."""
+    """One fake. What `said` holds for a path is answered in turn, the last of it for good."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -68,6 +68,9 @@ class Google:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.do_POST()
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -85,13 +88,14 @@ class Google:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_GET = do_POST
-
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
