@@ -124,8 +124,9 @@ class GeminiAdapter:
         self._emitter = Emitter(
             f"msg_{self._exchange}", f"{row.id}/{model}", row.id, self._estimate
         )
-        ids = self._exchange.replace("-", "_")
-        self._reader = Reader(self._emitter, row.id, row.name, ids=ids, names=names, text=text)
+        self._reader = Reader(
+            self._emitter, row.id, row.name, exchange_id=self._exchange, names=names, text=text
+        )
 
     def _read(self, texts: list[bytes]) -> None:
         for text in texts:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers import signature
+from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import Target
@@ -129,8 +130,11 @@ def _answered(run: Run, open_calls: dict[str, _Call], target: Target) -> list[Pa
             open_calls[block.id] = _Call(at, name)
         elif isinstance(block, TextBlock | ImageBlock):
             added = parts(block, at, target)
+        elif (part := replayed(block, target.row.id)) is not None:
+            added = [part]
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+            signed = None
             continue
         else:
             what = f"a {kind_of(block)} block cannot be the assistant's at {target.row.name}"

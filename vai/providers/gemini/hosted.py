@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from vai.providers.emitter import Emitter
 from vai.providers.gemini import grounding
-from vai.types.blocks import ServerToolUseBlock, UnknownBlock, WebSearchToolResultBlock
+from vai.types.blocks import Block, ServerToolUseBlock, UnknownBlock, WebSearchToolResultBlock
 from vai.types.message import Usage
 
-__all__ = ["Hosted"]
+__all__ = ["Hosted", "replayed"]
 
 Wire = dict[str, Any]
 
@@ -23,14 +23,40 @@ _NAMES: Final = {
     "URL_CONTEXT": "web_fetch",
 }
 _RETURN_CODES: Final = {"OUTCOME_OK": 0, "OUTCOME_DEADLINE_EXCEEDED": 124}
+_OUTCOMES: Final = {0: "OUTCOME_OK", 124: "OUTCOME_DEADLINE_EXCEEDED"}
+
+
+def replayed(block: Block, provider: str) -> Wire | None:
+    """The part that `block` came from, if `provider` can be told what it did itself.
+
+    Only code and its outcome: of searches and pages the answer holds what mattered.
+    """
+    own = f"srvtoolu_{_mark(provider)}_"
+    if isinstance(block, ServerToolUseBlock):
+        if block.name == "code_execution" and block.id.startswith(own):
+            return {"executableCode": {"language": "PYTHON", "code": block.input.get("code", "")}}
+        return None
+    raw = block.raw if isinstance(block, UnknownBlock) else {}
+    told = raw.get("content")
+    if raw.get("type") != "code_execution_tool_result" or not isinstance(told, dict):
+        return None
+    if not str(raw.get("tool_use_id")).startswith(own):
+        return None
+    output = f"{told.get('stdout') or ''}{told.get('stderr') or ''}"
+    outcome = _OUTCOMES.get(told.get("return_code", 1), "OUTCOME_FAILED")
+    return {"codeExecutionResult": {"outcome": outcome, "output": output}}
+
+
+def _mark(provider: str) -> str:
+    return provider.replace("-", "_")
 
 
 class Hosted:
-    """Emits the pairs. `ids` is what their ids derive from."""
+    """Emits the pairs. Their ids say who made them, and derive from the exchange's."""
 
-    def __init__(self, emitter: Emitter, ids: str) -> None:
+    def __init__(self, emitter: Emitter, provider: str, exchange_id: str) -> None:
         self._emitter = emitter
-        self._ids = ids
+        self._ids = f"{_mark(provider)}_{_mark(exchange_id)}"
         self._count = 0
         self._searched = self._fetched = 0
         self._open: list[tuple[str, str, str]] = []

@@ -16,7 +16,7 @@ import msgspec
 
 from vai.errors import UpstreamBroken
 from vai.providers import signature
-from vai.providers.emitter import Emitter
+from vai.providers.emitter import MAX_CALLS, Emitter
 from vai.providers.gemini import faults, grounding
 from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
 from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
@@ -36,7 +36,7 @@ class Reader:
     """Reads one answer into an emitter.
 
     Args:
-        ids: what the ids of tools that Google ran derive from.
+        exchange_id: ids of tools that Google ran derive from it.
         names: tool alias -> the caller's name for it.
         text: what stands between the upstream's text and the caller's, if anything.
     """
@@ -47,7 +47,7 @@ class Reader:
         provider: str,
         title: str,
         *,
-        ids: str,
+        exchange_id: str,
         names: dict[str, str],
         text: TextFilter | None = None,
     ) -> None:
@@ -58,8 +58,8 @@ class Reader:
         self._title = title
         self._names = names
         self._filter = text
-        self._hosted = Hosted(emitter, ids)
-        self._calls = 0
+        self._hosted = Hosted(emitter, provider, exchange_id)
+        self._calls: list[str | None] = []
         self._content = False
         self._thinking = False
         self._text_signature = ""
@@ -200,10 +200,13 @@ class Reader:
             self._emitter.thinking_sig(signature.seal(self._provider, THOUGHT, signed))
 
     def _call(self, call: FunctionCall) -> None:
-        key = self._calls
-        self._calls += 1
+        key = len(self._calls)
         name = call.name or None
-        self._emitter.tool_open(key, call.id or None, name and self._names.get(name, name))
+        # An id that came before would make two calls one.
+        given = call.id if call.id and call.id not in self._calls else None
+        self._emitter.tool_open(key, given, name and self._names.get(name, name))
+        if key < MAX_CALLS:
+            self._calls.append(given)
         # Empty arguments too: they say that the call is complete.
         self._emitter.tool_args(key, msgspec.json.encode(call.args or {}).decode())
 
