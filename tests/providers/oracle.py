@@ -13,11 +13,12 @@ from typing import Any
 
 import openai.types
 from anthropic.types import message_create_params
+from google.genai import types as google
 from openai.types.chat import completion_create_params
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
-__all__ = ["check_anthropic", "check_chat"]
+__all__ = ["check_anthropic", "check_chat", "check_gemini", "check_gemini_answer"]
 
 
 def _forbid_extra(package: Any) -> None:
@@ -51,3 +52,37 @@ def check_chat(body: dict[str, Any]) -> None:
 def check_anthropic(body: dict[str, Any]) -> None:
     """Raises pydantic.ValidationError unless `body` is a Messages request."""
     _read(_MESSAGES.validate_python(body))
+
+
+class _Generation(google.GenerationConfig):
+    """The SDK puts this member in itself, from a configuration of its own."""
+
+    imageConfig: google.ImageConfig | None = None  # noqa: N815
+
+
+class _Generate(BaseModel):
+    """The members of generateContent's body; their types forbid what they do not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contents: list[google.Content]
+    systemInstruction: google.Content | None = None  # noqa: N815
+    tools: list[google.Tool] | None = None
+    toolConfig: google.ToolConfig | None = None  # noqa: N815
+    generationConfig: _Generation | None = None  # noqa: N815
+    safetySettings: list[google.SafetySetting] | None = None  # noqa: N815
+    cachedContent: str | None = None  # noqa: N815
+    continuationToken: str | None = None  # noqa: N815
+    labels: dict[str, str] | None = None
+    serviceTier: google.ServiceTier | None = None  # noqa: N815
+    store: bool | None = None
+
+
+def check_gemini(body: dict[str, Any]) -> None:
+    """Raises pydantic.ValidationError unless `body` is a generateContent request."""
+    _Generate.model_validate(body)
+
+
+def check_gemini_answer(chunk: dict[str, Any]) -> None:
+    """Raises pydantic.ValidationError unless `chunk` is a generateContent answer."""
+    google.GenerateContentResponse.model_validate(chunk)
