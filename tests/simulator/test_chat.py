@@ -321,3 +321,37 @@ def test_tools_while_reasoning_are_sent_elsewhere(using):
         assert "/v1/responses" in answer.json()["error"]["message"]
 
     using(check)
+
+
+@pytest.mark.parametrize("provider", ["openai", "groq", "cerebras"])
+def test_a_script_in_neutral_words_is_told_in_this_dialect(using, provider):
+    async def check(world):
+        source = {"url": "https://a", "title": "A"}
+        usage = {"input": 100, "output": 50, "thinking": 9, "cache_read": 60, "cache_write": 7}
+        await world.script(
+            "my",
+            {"type": "search", "query": "q", "sources": [source]},
+            {"type": "text", "text": "Found.", "sources": [source]},
+            {"type": "tool", "name": "f", "input": {"x": 1}},
+            {"type": "tool", "name": "g"},
+            usage=usage,
+        )
+        body = {"model": "my", "messages": [{"role": "user", "content": "Hi"}]}
+        whole = (await world.complete(provider, body)).json()
+        message = whole["choices"][0]["message"]
+        assert message["content"] == "Found."
+        assert [call["function"]["name"] for call in message["tool_calls"]] == ["f", "g"]
+        assert whole["usage"]["prompt_tokens"] == 100
+        assert whole["usage"]["prompt_tokens_details"]["cached_tokens"] == 60
+        streamed = (await world.complete(provider, body | {"stream": True})).text
+        if provider == "openai":
+            assert message["annotations"][0]["url_citation"]["url"] == "https://a"
+            assert whole["usage"]["prompt_tokens_details"]["cache_write_tokens"] == 7
+            assert '"annotations":[{"type":"url_citation"' in streamed
+        refused = await world.complete(provider, body | {"model": "sim-1;refuse"})
+        said = refused.json()["choices"][0]["message"]
+        assert (said.get("refusal") or said["content"]).startswith("I'm sorry")
+        streamed = await world.complete(provider, body | {"model": "sim-1;refuse", "stream": True})
+        assert ('"refusal":"I' in streamed.text) == (provider == "openai")
+
+    using(check)

@@ -129,7 +129,7 @@ def test_the_sdk_generates_streams_counts_and_lists(using, version):
             assert "".join([chunk.text or "" async for chunk in stream]) == whole.text
             counted = await client.models.count_tokens(model="sim-1", contents="Hello there")
             assert counted.total_tokens == whole.usage_metadata.prompt_token_count
-            assert [m.name async for m in await client.models.list()][0] == "models/sim-1"
+            assert "models/sim-1" in [m.name async for m in await client.models.list()]
             assert (await client.models.get(model="sim-1")).input_token_limit
 
     using(check)
@@ -316,6 +316,10 @@ def test_code_assist_wraps_and_takes_newcomers_in(using):
         assert known["currentTier"]["id"] == "free-tier"
         new = await world.assist("loadCodeAssist", {"cloudaicompanionProject": "newcomer"})
         assert "currentTier" not in new.json()
+        number = await world.assist("loadCodeAssist", {"cloudaicompanionProject": "123"})
+        assert number.status_code == 400
+        refused = await world.assist("loadCodeAssist", {"cloudaicompanionProject": "ineligible"})
+        assert refused.json()["ineligibleTiers"][0]["reasonCode"]
         begun = (await world.assist("onboardUser", {"tierId": "free-tier"})).json()
         assert not begun.get("done")
         path = f"/gemini-oauth/v1internal/{begun['name']}"

@@ -52,7 +52,9 @@ def fold(events: list[dict]) -> dict:
                 message["content"].append(event["content_block"])
             case "content_block_delta":
                 block, delta = message["content"][event["index"]], event["delta"]
-                if delta["type"] == "input_json_delta":
+                if delta["type"] == "citations_delta":
+                    block["citations"].append(delta["citation"])
+                elif delta["type"] == "input_json_delta":
                     partial[event["index"]] = (
                         partial.get(event["index"], "") + delta["partial_json"]
                     )
@@ -88,6 +90,12 @@ def fold(events: list[dict]) -> dict:
         ask(model="sim-1;tokens=300;chunk=7"),
         ask(model="sim-1;stop=refusal"),
         ask(model="sim-1;tool=made_up;calls=3"),
+        ask(model="sim-1;search=2"),
+        ask("search the news", tools=[{"type": "web_search_20260209", "name": "web_search"}]),
+        ask(model="sim-1;run"),
+        ask(model="sim-1;refuse"),
+        ask(model="sim-1;think=5;sealed"),
+        ask(model="sim-1;cached=3;cache_write=2"),
         ask(output_config={"format": {"type": "json_schema", "schema": WEATHER["input_schema"]}}),
     ],
 )
@@ -341,5 +349,54 @@ def test_a_failing_stream_ends_with_an_error_event(using):
         events = parse(answer.text)
         assert [e["type"] for e in events].count("content_block_delta") == 3
         assert events[-1]["error"]["type"] == "overloaded_error"
+
+    using(check)
+
+
+def test_a_script_in_neutral_words_is_told_in_this_dialect(using):
+    async def check(world):
+        source = {"url": "https://a", "title": "A"}
+        await world.script(
+            "my",
+            {"type": "thinking", "text": "Hm."},
+            {"type": "thinking", "text": "secret", "hidden": True},
+            {"type": "search", "query": "q", "sources": [source]},
+            {"type": "text", "text": "Found.", "sources": [source]},
+            {"type": "code", "code": "1/0", "output": "ZeroDivisionError", "failed": True},
+            {"type": "tool", "name": "f", "input": {"x": 1}},
+            {"type": "tool", "name": "g"},
+            usage={"input": 100, "output": 50, "thinking": 9, "cache_read": 60, "cache_write": 7},
+        )
+        answer = await world.messages(ask(model="my", stream=True))
+        whole = fold(parse(answer.text))
+        assert [block["type"] for block in whole["content"]] == [
+            "thinking",
+            "redacted_thinking",
+            "server_tool_use",
+            "web_search_tool_result",
+            "text",
+            "server_tool_use",
+            "code_execution_tool_result",
+            "tool_use",
+            "tool_use",
+        ]
+        assert whole["content"][4]["citations"][0]["url"] == "https://a"
+        assert whole["content"][6]["content"]["return_code"] == 1
+        assert whole["content"][7]["input"] == {"x": 1}
+        assert whole["stop_reason"] == "tool_use"
+        usage = whole["usage"]
+        assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (33, 60)
+        assert usage["cache_creation_input_tokens"] == 7
+        assert usage["output_tokens"] == 50
+        assert usage["output_tokens_details"] == {"thinking_tokens": 9}
+        assert usage["server_tool_use"]["web_search_requests"] == 1
+        talk = [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": whole["content"][:5]},
+            {"role": "user", "content": "On"},
+        ]
+        assert (await world.messages(ask() | {"messages": talk})).status_code == 200
+        talk[1]["content"][1]["data"] = "foreign"
+        assert (await world.messages(ask() | {"messages": talk})).status_code == 400
 
     using(check)

@@ -7,6 +7,8 @@ import random
 import orjson
 import pytest
 
+from vai.simulator.parts import seal
+
 NONSENSE = [None, 0, -1, 1.5, True, "", "x", [], [1], [[]], {}, {"type": 3}, {"type": "x"}, [None]]
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {"a": {"minItems": "x"}}}}
 MESSAGES = {
@@ -55,6 +57,55 @@ CHAT = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
+RESPONSES = {
+    "model": "sim-1",
+    "instructions": "s",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "t"}]},
+        {"type": "reasoning", "summary": [], "encrypted_content": seal("x")},
+        {"type": "function_call", "call_id": "i", "name": "t", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "i", "output": "r"},
+        {"role": "user", "content": [{"type": "input_image", "image_url": "https://e"}]},
+    ],
+    "tools": [{"type": "function", "name": "t", "parameters": {"type": "object"}, "strict": False}],
+    "tool_choice": {"type": "function", "name": "t"},
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}},
+    "include": ["reasoning.encrypted_content"],
+    "metadata": {"a": "b"},
+    "max_output_tokens": 50,
+    "stream": True,
+}
+GENERATE = {
+    "systemInstruction": {"parts": [{"text": "s"}]},
+    "contents": [
+        {"role": "user", "parts": [{"text": "t"}]},
+        {
+            "role": "model",
+            "parts": [{"functionCall": {"name": "t", "args": {}}, "thoughtSignature": seal("x")}],
+        },
+        {
+            "role": "user",
+            "parts": [{"functionResponse": {"name": "t", "response": {"output": "r"}}}],
+        },
+    ],
+    "tools": [
+        {"functionDeclarations": [{"name": "t", "parameters": {"type": "OBJECT"}}]},
+        {"codeExecution": {}},
+    ],
+    "toolConfig": {
+        "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["t"]},
+        "includeServerSideToolInvocations": True,
+    },
+    "generationConfig": {
+        "maxOutputTokens": 50,
+        "stopSequences": ["z"],
+        "responseMimeType": "application/json",
+        "responseSchema": {"type": "OBJECT", "properties": {"a": {"minItems": "1"}}},
+        "thinkingConfig": {"includeThoughts": True, "thinkingLevel": "LOW"},
+    },
+}
+SANE = {"anthropic": MESSAGES, "oai-resp": RESPONSES, "gemini": GENERATE, "gemini-oauth": GENERATE}
 
 
 def places(value: object, path: tuple = ()) -> list[tuple]:
@@ -77,21 +128,35 @@ def spoiled(value: dict, path: tuple, nonsense: object) -> dict:
     return copy
 
 
-@pytest.mark.parametrize("provider", ["anthropic", "openai", "groq", "cerebras"])
+async def sent(world, provider: str, body: dict):
+    match provider:
+        case "anthropic":
+            return await world.messages(body)
+        case "oai-resp":
+            return await world.respond(body)
+        case "gemini":
+            return await world.generate(body)
+        case "gemini-oauth":
+            return await world.assist("generateContent", {"model": "sim-1", "request": body})
+    return await world.complete(provider, body)
+
+
+@pytest.mark.parametrize(
+    "provider", ["anthropic", "openai", "groq", "cerebras", "oai-resp", "gemini", "gemini-oauth"]
+)
 def test_a_nonsensical_member_is_answered(using, provider):
     async def check(world):
-        sane = MESSAGES if provider == "anthropic" else CHAT
+        sane = SANE.get(provider, CHAT)
         if provider == "groq":
             sane = {k: v for k, v in sane.items() if k != "response_format"}
+        whole = await sent(world, provider, sane)
+        assert whole.status_code == 200, whole.text
         dice = random.Random(7)
         refused = 0
         for path in places(sane):
             for nonsense in dice.sample(NONSENSE, 5):
                 body = spoiled(sane, path, nonsense)
-                if provider == "anthropic":
-                    answer = await world.messages(body)
-                else:
-                    answer = await world.complete(provider, body)
+                answer = await sent(world, provider, body)
                 assert answer.status_code in (200, 400), (path, nonsense, answer.text)
                 refused += answer.status_code == 400
         assert refused > 100

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
+from google import genai
 
 from vai.simulator.process import SimulatorFailed, start
 
@@ -89,3 +91,40 @@ def test_little_is_imported():
     assert not {"httpx", "sanic", "pydantic", "anthropic", "openai", "ssl_"} & set(found)
     ours = {name for name in found if name.startswith("vai.")}
     assert all(name.startswith("vai.simulator") for name in ours)
+
+
+@pytest.fixture(scope="module")
+def live():
+    with start() as handle:
+        yield handle
+
+
+@pytest.mark.parametrize("provider", ["openai", "oai-resp"])
+def test_the_official_openai_client_works_against_the_process(live, provider):
+    with openai.OpenAI(
+        api_key="sk-test", base_url=f"{live.url}/{provider}/v1", max_retries=2
+    ) as client:
+        whole = client.responses.create(model="sim-1", input="Hello there")
+        with client.responses.stream(model="sim-1", input="Hello there") as stream:
+            stream.until_done()
+            assert stream.get_final_response().output_text == whole.output_text
+        asked = {"model": "sim-1;tool=f;calls=2", "input": "Hello"}
+        assert [item.name for item in client.responses.create(**asked).output] == ["f", "f"]
+        again = client.responses.create(model="sim-1;fail=1x503", input="Hi")
+        assert again.status == "completed"
+        with pytest.raises(openai.BadRequestError):
+            client.responses.create(model="sim-1", input="Hi", max_output_tokens=3)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta"])
+def test_the_official_google_client_works_against_the_process(live, version):
+    options = {"base_url": f"{live.url}/gemini", "api_version": version}
+    with genai.Client(api_key="AIza-test", http_options=options) as client:
+        models = client.models
+        whole = models.generate_content(model="sim-1", contents="Hello there")
+        stream = models.generate_content_stream(model="sim-1", contents="Hello there")
+        assert "".join(chunk.text or "" for chunk in stream) == whole.text
+        called = models.generate_content(model="sim-1;tool=f;calls=2", contents="Hello")
+        assert [call.name for call in called.function_calls] == ["f", "f"]
+        with pytest.raises(genai.errors.ClientError, match="RESOURCE_EXHAUSTED"):
+            models.generate_content(model="sim-1;status=429", contents="Hi")

@@ -250,6 +250,7 @@ USER = {"role": "user", "content": "Hi"}
         (ask(text={"format": {"type": "json_schema", "schema": {}}}), "text.format.name"),
         (ask(stream_options={"include_obfuscation": False}), "stream_options"),
         (ask(temperature=3), "temperature"),
+        (ask(previous_response_id="resp_1"), "Previous response"),
     ],
 )
 def test_what_the_endpoint_would_refuse_is_refused(using, body, words):

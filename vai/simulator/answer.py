@@ -85,6 +85,8 @@ def dictated(ask: Ask, parts: list[Part], stop: Stop | None, usage: Usage) -> An
         refused = any(isinstance(part, Refusal) for part in parts)
         stop = "tool" if called else "refusal" if refused else "end"
     answer = _limited(parts, stop, None, None)
+    if ask.knobs.hops:
+        answer = portion(answer, ask.hop, ask.knobs.hops)
     for name in ("cache_read", "cache_write", "cache_write_1h"):
         if (figure := getattr(usage, name)) is not None:
             setattr(ask, name, figure)

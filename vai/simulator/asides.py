@@ -5,6 +5,7 @@ The law of this module: fixed words, no memory.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,17 @@ _TIER: Final = {
     "description": "Nothing is charged.",
     "isDefault": True,
 }
+_STRANGERS: Final[Mapping[str, dict[str, Any]]] = {
+    "newcomer": {"allowedTiers": [_TIER]},
+    "ineligible": {
+        "allowedTiers": [],
+        "ineligibleTiers": [
+            {"reasonCode": "INELIGIBLE_ACCOUNT", "reasonMessage": "Not simulated for you."}
+            | {"tierId": "free-tier", "tierName": "Simulated"}
+        ],
+    },
+}
+"""Projects that stand for somebody who is not taken in yet."""
 
 
 def tell(target: Target, method: str, data: bytes) -> dict[str, Any]:
@@ -86,8 +98,10 @@ def _code_assist(method: str, rest: str, data: bytes) -> dict[str, Any]:
     match method, rest:
         case "POST", ":loadCodeAssist":
             project = body.get("cloudaicompanionProject") or _PROJECT
-            if project == "newcomer":
-                return {"allowedTiers": [_TIER]}
+            if str(project).isdigit():
+                raise Refused(400, "Invalid project: a project id is needed, not its number.")
+            if project in _STRANGERS:
+                return _STRANGERS[project]
             return {
                 "currentTier": _TIER,
                 "allowedTiers": [_TIER],

@@ -75,7 +75,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The finish reason comes in the same chunk as the last part, as of older models (Gemini)."""
     nousage: bool = False
     ping: int = 0
-    """A ping (Messages) or comment (Chat) after every so many events."""
+    """A ping (Messages) or a comment (elsewhere) after every so many events."""
 
     status: int = 200
     code: str | None = None

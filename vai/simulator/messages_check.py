@@ -19,6 +19,7 @@ from vai.simulator.answer import signature_of
 from vai.simulator.ask import Ask, Refused, Tool, seed_of
 from vai.simulator.caches import Prefixes
 from vai.simulator.knobs import Knobs
+from vai.simulator.parts import is_sealed
 from vai.simulator.pictures import Picture, measure
 from vai.simulator.reading import names
 
@@ -208,6 +209,8 @@ def _block(block: Any, where: str, role: str) -> None:
             _source(block, f"{where}.{kind}.source", kind)
         case "thinking":
             _sealed(block, where)
+        case "redacted_thinking" if not is_sealed(block.get("data")):
+            raise _bad(f"{where}: Invalid `data` in `redacted_thinking` block")
         case "tool_use":
             _called(block, where)
         case "tool_result":

@@ -127,6 +127,11 @@ def _settings(body: dict[str, Any]) -> None:
     if body.get("stream_options") is not None and body.get("stream") is not True:
         words = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise Refused(400, words, param="stream_options")
+    before = body.get("previous_response_id")
+    if before is not None:
+        words = f"Previous response with id '{before}' not found."
+        code = "previous_response_not_found"
+        raise Refused(400, words, param="previous_response_id", code=code)
     reasoning = body.get("reasoning") or {}
     for name in reasoning:
         if name not in ("effort", "summary", "generate_summary", "context", "mode"):

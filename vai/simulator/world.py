@@ -49,7 +49,7 @@ class World:
         self.scripts = Scripts()
         self.tries = Tries()
         self._prefixes = Prefixes()
-        self._bench: dict[tuple[str, bool], Reply] = {}
+        self._bench: dict[tuple[str, bool, bool], Reply] = {}
 
     def answer(self, entry: Entry, headers: Mapping[str, str]) -> Reply:
         """The reply to a request outside the control paths."""
@@ -95,7 +95,7 @@ class World:
     def _benched(self, target: Target, body: Any) -> Reply:
         """The same bytes for every request to `bench`: a load test measures others."""
         stream = body.get("stream") is True if target.stream is None else target.stream
-        key = (target.path, stream)
+        key = (target.path, stream, target.framed)
         kept = self._bench.get(key)
         if kept is None:
             said, headers = dialects.plain(target, _BENCH, stream), {"anthropic-version": "1"}
