@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -191,3 +192,21 @@ def _is_healthy(port: int) -> bool:
     except httpx.TransportError:
         return False
     return answer.json()["status"] == "healthy"
+
+
+def test_models_are_shown_without_a_server(vai):
+    shown = vai("models", "--provider", "groq")
+    assert shown.returncode == 0
+    line = next(line for line in shown.stdout.splitlines() if "groq/openai/gpt-oss-20b" in line)
+    assert line.split()[1:6] == ["131,072", "65,536", "0.075", "0.3", "0.0375"]
+    assert "anthropic/" not in shown.stdout
+    found = json.loads(vai("models", "--capability", "video", "--json").stdout)
+    assert {row["id"] for row in found["providers"]} <= {"gemini", "gemini-oauth"}
+    assert all(model["capabilities"]["video"] for model in found["providers"][0]["models"])
+
+
+@pytest.mark.parametrize("words", [("--provider", "nobody"), ("--capability", "telepathy")])
+def test_models_of_nobody(vai, words):
+    asked = vai("models", *words)
+    assert asked.returncode == 2
+    assert "expected one of" in asked.stderr

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import InvalidRequest, NotFound
+from vai.policy.catalogue import Catalogue
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
+from vai.types.catalogue import ModelCard
 
 ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5", "best": "smart"}
 
@@ -43,3 +45,30 @@ def test_an_unknown_provider_is_not_found(name: str) -> None:
         resolve(name, ROWS, ALIASES)
     assert caught.value.param == "model"
     assert "nobody" not in caught.value.message
+
+
+def test_a_bare_name_of_the_catalogue_finds_its_provider() -> None:
+    known = Catalogue(
+        [
+            ModelCard(provider="openai", id="gpt-6-sol", also=("oai-resp",), aliases=("sol",)),
+            ModelCard(provider="oai-resp", id="gpt-6-sol"),
+            ModelCard(provider="nobody", id="unserved"),
+            ModelCard(provider="anthropic", id="mythos"),
+        ]
+    )
+    for name in ("gpt-6-sol", "sol"):
+        route = resolve(name, ROWS, ALIASES, known)
+        assert (route.row.id, route.model, route.dialect) == ("openai", name, "vai")
+    assert resolve("mythos", ROWS, ALIASES, known).dialect == "upstream"
+    assert resolve("claude-new", ROWS, ALIASES, known).row.id == "anthropic"
+    for name in ("unserved", "gpt-7-sol"):
+        with pytest.raises(InvalidRequest):
+            resolve(name, ROWS, ALIASES, known)
+
+
+def test_an_ambiguous_name_is_told_with_its_candidates() -> None:
+    known = Catalogue([ModelCard(provider=name, id="oss") for name in ("groq", "cerebras")])
+    with pytest.raises(InvalidRequest) as caught:
+        resolve("oss", ROWS, ALIASES, known)
+    assert "groq/oss or cerebras/oss" in caught.value.message
+    assert caught.value.status == 400
