@@ -108,7 +108,8 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
         findings.refuse(at, what, "unsupported_content_block")
         return None
     if isinstance(block, ThinkingBlock | RedactedThinkingBlock) and not _is_own_thinking(block):
-        findings.drop("messages[*].content[*].thinking")
+        kind = "thinking" if isinstance(block, ThinkingBlock) else "redacted_thinking"
+        findings.drop(f"messages[*].content[*].{kind}")
         return None
     wire: Wire = to_wire(block)
     if _is_foreign_run(wire):

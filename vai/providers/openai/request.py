@@ -107,6 +107,9 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
             body["reasoning_effort"] = effort
         if effort != asked:
             target.findings.drop(path)
+    elif thinking is not None and target.traits.idle_by_default:
+        # To reason as it sees fit is what this model does not do.
+        target.findings.drop("thinking")
     if thinking is None or not target.traits.hides:
         return
     shown = thinking.type in ("enabled", "adaptive") and thinking.display != "omitted"
