@@ -111,7 +111,7 @@ def _run(
                 show=show,
                 port=port,
                 project=project,
-                proxy=own.proxy,
+                own=own,
                 endpoints=endpoints,
                 **({} if poll is None else {"poll": poll}),
             )

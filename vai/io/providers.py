@@ -153,7 +153,7 @@ class _LoginWay(_Way):
     ) -> None:
         super().__init__(row, own)
         log.warning("{}: {}", row.id, TERMS)
-        self._bearer = Bearer(login, proxy=own.proxy, endpoints=google)
+        self._bearer = Bearer(login, own=own, endpoints=google)
         self.lent = GoogleUpstream(self._transport, self._endpoint, self._bearer)
 
     async def aclose(self) -> None:

@@ -15,7 +15,8 @@ from vai.errors import UpstreamBroken
 from vai.providers.anthropic.count import to_count as ask_anthropic
 from vai.providers.gemini.count import to_count as ask_gemini
 from vai.providers.gemini.count import to_count_contents
-from vai.providers.registry import make_adapter
+from vai.providers.registry import make_adapter, other_endpoint
+from vai.providers.responses.count import to_count as ask_openai
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
@@ -70,6 +71,8 @@ def question(
     wire = make_adapter(counter, exchange_id, headers=headers).request(ask)
     if counter.kind == "anthropic":
         return Question(ask_anthropic(wire))
+    if counter.kind == "responses":
+        return Question(ask_openai(wire))
     if counter.kind == "gemini":
         return Question(ask_gemini(wire, ask.model), "totalTokens")
     return Question(to_count_contents(wire, ask.model), "totalTokens", whole=not ask.tools)
@@ -77,6 +80,6 @@ def question(
 
 def _counter(row: ProviderRow) -> ProviderRow | None:
     """The row to ask: OpenAI counts for Chat Completions in the words of Responses."""
-    if row.kind in ("anthropic", "gemini", "code-assist"):
+    if row.kind in ("anthropic", "gemini", "code-assist") or row.id == "oai-resp":
         return row
-    return None
+    return other_endpoint(row)

@@ -22,7 +22,7 @@ from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, ProviderRow
 from vai.types.request import MessageRequest
 
-__all__ = ["ROWS", "make_adapter"]
+__all__ = ["ROWS", "make_adapter", "other_endpoint"]
 
 _ANTHROPIC = ProviderRow(
     id="anthropic",
@@ -226,12 +226,17 @@ def make_adapter(
         return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
     if row.kind == "responses":
         return ResponsesAdapter(row, exchange_id, input_estimate=input_estimate)
-    if request is not None and _is_openai(row) and needs_responses(request, request.model):
-        other = msgspec.structs.replace(_OAI_RESP, id=row.id, name=row.name, base_url=row.base_url)
+    other = other_endpoint(row)
+    if request is not None and other is not None and needs_responses(request, request.model):
         return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
     return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
 
 
-def _is_openai(row: ProviderRow) -> bool:
-    """Whether it is OpenAI's own server; what merely imitates it has no other endpoint."""
-    return row.id == _OPENAI.id and bool(_OPENAI_HOST.match(row.base_url))
+def other_endpoint(row: ProviderRow) -> ProviderRow | None:
+    """Responses at OpenAI's own server, in the words of a row of its Chat Completions.
+
+    None for every other row: what merely imitates that server has no other endpoint.
+    """
+    if row.id != _OPENAI.id or not _OPENAI_HOST.match(row.base_url):
+        return None
+    return msgspec.structs.replace(_OAI_RESP, id=row.id, name=row.name, base_url=row.base_url)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vai.config.login import GoogleLogin
+from vai.config.schema import Provider
 from vai.errors import UpstreamFault
 from vai.io.google.oauth import GOOGLE, App, Endpoints, LoginFailed, client, refresh
 from vai.io.log import log
@@ -27,12 +28,14 @@ _MARGIN: Final = 30.0
 _PAUSE: Final = 5.0
 """Seconds between a refresh that failed and the next."""
 _TIMEOUT: Final = 15.0
+_PLAIN: Final = Provider()
 
 
 class Bearer:
     """The token of one login. Belongs to one event loop.
 
     Args:
+        own: how Google is reached.
         now: seconds since 1970, the clock that tokens end by.
     """
 
@@ -40,7 +43,7 @@ class Bearer:
         self,
         login: GoogleLogin,
         *,
-        proxy: Secret | None = None,
+        own: Provider = _PLAIN,
         endpoints: Endpoints = GOOGLE,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -48,7 +51,7 @@ class Bearer:
         self._renewal = login.refresh_token
         self._token = login.access_token
         self._ends = login.expiry
-        self._proxy = proxy
+        self._own = own
         self._endpoints = endpoints
         self._now = now
         self._running: asyncio.Task[None] | None = None
@@ -107,7 +110,7 @@ class Bearer:
 
     async def _refresh(self) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT), client(_TIMEOUT, self._proxy) as http:
+            async with asyncio.timeout(_TIMEOUT), client(_TIMEOUT, self._own) as http:
                 new = await refresh(http, self._endpoints, self._app, self._renewal)
         except (LoginFailed, TimeoutError) as error:
             failed = error if isinstance(error, LoginFailed) else None

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from vai.config.login import GoogleLogin
+from vai.config.schema import Provider
 from vai.io.google.codeassist import POLL, Account
 from vai.io.google.loopback import Loopback
 from vai.io.google.oauth import (
@@ -23,7 +24,6 @@ from vai.io.google.oauth import (
     client,
     redeem,
 )
-from vai.secret import Secret
 
 __all__ = ["sign_in"]
 
@@ -31,6 +31,7 @@ _PATIENCE: Final = 300.0
 """Seconds for the user to sign in."""
 _TIMEOUT: Final = 30.0
 """Seconds for each answer of Google's."""
+_PLAIN: Final = Provider()
 
 
 async def sign_in(
@@ -39,7 +40,7 @@ async def sign_in(
     show: Callable[[str], None],
     port: int = 0,
     project: str | None = None,
-    proxy: Secret | None = None,
+    own: Provider = _PLAIN,
     endpoints: Endpoints = GOOGLE,
     patience: float = _PATIENCE,
     poll: float = POLL,
@@ -48,6 +49,7 @@ async def sign_in(
 
     Args:
         show: is given the address of the page to sign in on.
+        own: how Google is reached.
         port: of 127.0.0.1, where the browser is sent back to; 0 picks one.
         patience: seconds that the user may take.
         poll: seconds between two looks at an enrolment.
@@ -55,7 +57,7 @@ async def sign_in(
     Raises:
         LoginFailed: there is no login; the text says why.
     """
-    async with client(_TIMEOUT, proxy) as http:
+    async with client(_TIMEOUT, own) as http:
         tokens = await _tokens(http, app, endpoints, show, port, patience)
         if tokens.refresh is None:
             raise LoginFailed("Google gave no refresh token: is the client of the desktop kind?")

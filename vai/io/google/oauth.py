@@ -18,7 +18,9 @@ import httpx
 import msgspec
 
 from vai.config.login import LOGIN_COMMAND
+from vai.config.schema import Provider
 from vai.errors import InvalidRequest
+from vai.io.http.tls import client_context
 from vai.secret import Secret
 
 __all__ = [
@@ -87,10 +89,14 @@ class LoginFailed(Exception):
         self.final = final
 
 
-def client(timeout: float, proxy: Secret | None = None) -> httpx.AsyncClient:
-    """A client for a few requests of a login; `timeout` in seconds, for each phase."""
-    way = proxy.reveal() if proxy is not None else None
-    return httpx.AsyncClient(timeout=timeout, trust_env=False, proxy=way)
+def client(timeout: float, own: Provider) -> httpx.AsyncClient:
+    """A client for a few requests of a login: by the same way as the provider's own.
+
+    `timeout` is seconds, for each phase of a request.
+    """
+    proxy = own.proxy.reveal() if own.proxy is not None else None
+    tls = client_context(own.ca_file, own.verify_tls)
+    return httpx.AsyncClient(timeout=timeout, trust_env=False, proxy=proxy, verify=tls)
 
 
 def authorize_url(

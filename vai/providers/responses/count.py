@@ -1,0 +1,46 @@
+"""Counting with OpenAI: the Responses request without what steers its answer.
+
+The law of this module: the counter has a list of what it takes, and this is it. A member
+more is an error there, so one that is not listed is left out here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.types.provider import WireRequest
+
+__all__ = ["to_count"]
+
+_TAKEN: Final = frozenset(
+    {
+        "conversation",
+        "input",
+        "instructions",
+        "model",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+
+
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def to_count(wire: WireRequest) -> WireRequest:
+    """The question to the counter, given the request for an answer."""
+    body: dict[str, Any] = _members(wire.body)
+    kept = {name: value for name, value in body.items() if name in _TAKEN}
+    return msgspec.structs.replace(
+        wire,
+        target=f"{wire.target}/input_tokens",
+        body=msgspec.json.encode(kept),
+        streams=False,
+    )
