@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,7 @@ from vai.providers.names import alias, call_id
 from vai.providers.responses import kept
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
+from vai.providers.responses.traces import envelope_of
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
@@ -32,11 +33,19 @@ from vai.types.blocks import (
 )
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["conversation"]
+__all__ = ["Call", "conversation"]
 
 Placed = tuple[str, Block]
 """A block and its JSON path."""
 Wire = dict[str, Any]
+
+
+class Call(NamedTuple):
+    """A call that wants an answer: the type of its item, and its JSON path."""
+
+    kind: str
+    at: str
+
 
 _CACHED: Final = "messages[*].content[*].cache_control"
 _PICTURE: Final = ("image_url", "file_id")
@@ -53,7 +62,7 @@ def conversation(
             that are not among them.
     """
     instructions, found = _instructions(request.system, target)
-    open_calls: dict[str, str] = {}
+    open_calls: dict[str, Call] = {}
     turns = list(enumerate(request.messages))
     for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
         run = [(f"messages[{index}]", turn) for index, turn in group]
@@ -101,17 +110,21 @@ class _Assistant:
     """The items of a run of assistant turns."""
 
     def __init__(self, target: Target, tooling: Tooling) -> None:
-        self.calls: dict[str, str] = {}
-        """Id -> type of the item that calls."""
+        self.calls: dict[str, Call] = {}
+        """By id."""
         self._target = target
         self._tooling = tooling
         self._found: list[Wire] = []
-        self._kept: set[str] = set()
-        self._phase: str | None = None
+        self._kept: dict[str, Wire] = {}
         self._joins = False
 
     def turn(self, placed: list[Placed]) -> None:
         self._joins = False
+        for _, block in placed:
+            call, envelope = envelope_of(block)
+            item = kept.opened(envelope, self._target.row.id)
+            if item is not None:
+                self._kept[call] = item
         for at, block in placed:
             if getattr(block, "cache_control", None):
                 self._target.findings.drop(_CACHED)
@@ -120,7 +133,7 @@ class _Assistant:
                 continue
             self._joins = False
             if isinstance(block, ToolUseBlock):
-                self._call(block)
+                self._call(block, at)
             elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
                 self._reasoning(block)
             elif isinstance(block, ImageBlock):
@@ -135,13 +148,15 @@ class _Assistant:
     def finished(self) -> list[Wire]:
         self._release()
         if self._target.traits.phases:
-            # A comment is marked by its envelope, so what has no mark and no call behind it
-            # is the answer itself.
+            phase = "final_answer"
             for item in reversed(self._found):
-                if item.get("type") in _CALLS:
-                    break
                 if item.get("role") == "assistant":
-                    item.setdefault("phase", "final_answer")
+                    item.setdefault("phase", phase)
+                if "role" in item or item.get("type") in _CALLS:
+                    phase = "commentary"
+        else:
+            for item in self._found:
+                item.pop("phase", None)
         return self._found
 
     def _text(self, text: str) -> None:
@@ -150,14 +165,10 @@ class _Assistant:
         if self._joins:  # neighbours are one text, cut by citations
             self._found[-1]["content"] += text
             return
-        item: Wire = {"role": "assistant", "content": text}
-        if self._phase is not None:
-            item["phase"] = self._phase
-        self._joins = self._phase is None
-        self._phase = None
-        self._found.append(item)
+        self._joins = True
+        self._found.append({"role": "assistant", "content": text})
 
-    def _call(self, block: ToolUseBlock) -> None:
+    def _call(self, block: ToolUseBlock, at: str) -> None:
         kind = self._tooling.kind(block)
         item: Wire = {"type": kind, "call_id": call_id(block.id)}
         if kind == "computer_call":
@@ -169,19 +180,18 @@ class _Assistant:
         else:
             arguments = msgspec.json.encode(block.input).decode()
             item |= {"name": alias(block.name), "arguments": arguments}
-        self.calls[block.id] = kind
+        self.calls[block.id] = Call(kind, at)
         self._found.append(item)
 
     def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
-        item = kept.opened(block, self._target.row.id)
+        envelope = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
+        item = kept.opened(envelope or "", self._target.row.id)
         if item is None:
             self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
-        elif item["type"] == "message":
-            phase = item.get("phase")
-            self._phase = phase if phase in ("commentary", "final_answer") else None
-        else:
-            self._kept.add(str(item.get("id")))
+        elif item["type"] != "message":
             self._found.append(item)
+        elif self._found and self._found[-1].get("role") == "assistant":
+            self._found[-1]["phase"] = "commentary"
 
     def _image(self, block: ImageBlock, at: str) -> None:
         """An image the model made: in this format a call of its own tool."""
@@ -194,11 +204,11 @@ class _Assistant:
         self._found.append({**call, "status": "completed", "result": data})
 
     def _foreign(self, block: Block) -> None:
-        """A trace of a tool that a server ran: its own is in the envelope before it."""
-        raw = block.raw if isinstance(block, UnknownBlock) else {}
-        own = raw.get("tool_use_id") or raw.get("id")
-        own = own or getattr(block, "tool_use_id", None) or getattr(block, "id", None)
-        if own not in self._kept:
+        """A trace of a tool that a server ran: its own comes back in one piece."""
+        call, envelope = envelope_of(block)
+        if envelope and call in self._kept:
+            self._found.append(self._kept.pop(call))
+        elif _id(block) not in self._kept:
             self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
             self._release()
 
@@ -210,7 +220,7 @@ class _Assistant:
 
 def _answers(
     run: list[tuple[str, InputMessage]],
-    open_calls: dict[str, str],
+    open_calls: dict[str, Call],
     target: Target,
     *,
     chained: bool,
@@ -222,20 +232,19 @@ def _answers(
             if not isinstance(block, ToolResultBlock):
                 continue
             path = f"{place}.tool_use_id"
-            kind = open_calls.get(block.tool_use_id)
-            if kind is None and not chained:
+            call = open_calls.get(block.tool_use_id)
+            if call is None and not chained:
                 target.findings.refuse(path, "no tool_use of the turn before has this id")
             elif block.tool_use_id in given:
                 target.findings.refuse(path, "this tool_use has been answered already")
             else:
-                given[block.tool_use_id] = _output(block, place, kind or "function_call", target)
-    missing = [call for call in open_calls if call not in given]
-    if missing:
-        target.findings.refuse(
-            f"{run[0][0]}.content", f"{len(missing)} tool_use block(s) have no tool_result"
-        )
-    order = [*open_calls, *(call for call in given if call not in open_calls)]
-    return [given[call] for call in order if call in given]
+                kind = call.kind if call is not None else "function_call"
+                given[block.tool_use_id] = _output(block, place, kind, target)
+    for known, call in open_calls.items():
+        if known not in given:
+            target.findings.refuse(call.at, "the turn after it has no tool_result for this call")
+    order = [*open_calls, *(known for known in given if known not in open_calls)]
+    return [given[known] for known in order if known in given]
 
 
 def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
@@ -292,6 +301,11 @@ def _message(role: str, found: list[Part]) -> list[Wire]:
 
 def _placed(at: str, turn: InputMessage) -> list[Placed]:
     return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
+
+
+def _id(block: Block) -> str:
+    found = block.raw.get("id") if isinstance(block, UnknownBlock) else getattr(block, "id", None)
+    return str(found)
 
 
 def _digest(text: str) -> str:

@@ -1,9 +1,13 @@
 """Output items that travel with the conversation because only their maker can read them.
 
 The server keeps nothing (``store: false``), so what it must see again goes out to the
-caller and comes back: reasoning with its encrypted content, the traces of tools it ran,
-the phase of a message. Each is one envelope (`vai.providers.signature`) around the item as
-it came; an item is sent back as it was, or not at all.
+caller and comes back: reasoning with its encrypted content, and the traces of tools it
+ran. Each is one envelope (`vai.providers.signature`) around the item as it came; an item
+is sent back as it was, or not at all.
+
+The phase of a message (comment or final answer) needs no envelope where its place tells
+it: the last text of a turn without a call behind it is the answer, any other a comment.
+Only between a comment and a text directly behind it stands a mark.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers import signature
-from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
+from vai.types.blocks import RedactedThinkingBlock
 
 __all__ = ["MAX_ITEM", "TYPES", "opened", "phase_mark", "sealed"]
 
@@ -58,19 +62,18 @@ def sealed(provider: str, item: Item) -> str | None:
 
 
 def phase_mark(provider: str, phase: str) -> str:
-    """The envelope that names the phase of the text behind it."""
+    """The envelope that names the phase of the text before it."""
     mark = msgspec.json.encode({"type": "message", "phase": phase}).decode()
     return signature.seal(provider, _KIND, mark)
 
 
-def opened(block: ThinkingBlock | RedactedThinkingBlock, provider: str) -> Item | None:
-    """The item in a block's envelope, or None if it is not one of `provider`."""
-    maker = signature.made_by(block)
+def opened(envelope: str, provider: str) -> Item | None:
+    """The item in an envelope, or None if it is not one of `provider`."""
+    maker = signature.made_by(RedactedThinkingBlock(data=envelope))
     if maker != provider and not {maker, provider} <= _MAKERS:
         return None
-    text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
     try:
-        item = msgspec.json.decode(signature.payload(text or "") or "")
+        item = msgspec.json.decode(signature.payload(envelope) or "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # The caller holds the envelope and may have changed it: only these types come out.

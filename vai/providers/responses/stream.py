@@ -29,6 +29,7 @@ from vai.providers.responses.thoughts import Thoughts
 from vai.providers.responses.toolcalls import CALLS, ToolCalls
 from vai.providers.responses.traces import traces
 from vai.providers.textfilter import TextFilter
+from vai.types.blocks import ServerToolUseBlock
 from vai.types.message import Usage
 
 __all__ = ["Reader"]
@@ -68,7 +69,8 @@ class Reader:
         self._thoughts = Thoughts(emitter, provider)
         self._calls = ToolCalls(emitter, names)
         self._refused = False
-        self._searches = 0
+        self._runs: dict[str, int] = {}
+        self._comment = False
         self._latest = -1
         self._handlers = {
             "response.created": self._created,
@@ -146,11 +148,11 @@ class Reader:
         self._latest = max(self._latest, index)
         if kind in CALLS:
             self._calls.added(index, item)
-        elif kind == "message" and item.get("phase") == "commentary":
-            # What has no mark is the answer itself: see how a conversation is sent back.
-            self._emitter.redacted(kept.phase_mark(self._provider, "commentary"))
         elif kind == "reasoning":
             self._thoughts.start()
+        elif kind == "message" and self._comment:
+            self._emitter.redacted(kept.phase_mark(self._provider, "commentary"))
+        self._comment = kind == "message" and item.get("phase") == "commentary"
 
     def _item_done(self, event: StreamEvent) -> None:
         self._done(event.output_index, event.item)
@@ -195,13 +197,11 @@ class Reader:
     def _trace(self, item: dict[str, Any]) -> None:
         """What a tool of the server's own did."""
         self._said.close()
-        sealed = kept.sealed(self._provider, item)
-        if sealed is not None:
-            self._emitter.redacted(sealed)
-        for block in traces(item, self._names):
+        envelope = kept.sealed(self._provider, item)
+        for block in traces(item, self._names, envelope):
             self._emitter.block(block)
-        if item.get("type") == "web_search_call":
-            self._searches += 1
+            if isinstance(block, ServerToolUseBlock):
+                self._runs[block.name] = self._runs.get(block.name, 0) + 1
 
     def _text_delta(self, event: StreamEvent) -> None:
         if type(event.delta) is str and event.delta:
@@ -271,9 +271,11 @@ class Reader:
 
     def _count(self, answer: End) -> None:
         extra: dict[str, Any] = {}
-        searches = _searches(answer.tool_usage, self._searches)
-        if searches:
-            extra["server_tool_use"] = {"web_search_requests": searches}
+        searches = _searches(answer.tool_usage, self._runs.get("web_search", 0))
+        fetches = self._runs.get("web_fetch", 0)
+        if searches or fetches:
+            counted = {"web_search_requests": searches, "web_fetch_requests": fetches}
+            extra["server_tool_use"] = counted
         if answer.service_tier:
             tier = answer.service_tier
             extra["service_tier"] = "standard" if tier == "default" else tier

@@ -9,31 +9,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from vai.providers.toolcall import decode_object
 from vai.types.blocks import (
     Block,
     ImageBlock,
+    RedactedThinkingBlock,
     ServerToolUseBlock,
     Source,
     UnknownBlock,
     WebSearchToolResultBlock,
 )
 
-__all__ = ["cited", "traces"]
+__all__ = ["cited", "envelope_of", "traces"]
 
 Item = dict[str, Any]
 
+_MEMBER: Final = "signature"
+"""Of a result block: the name it has on a thinking block too."""
 _FAILED: Final = ("failed", "incomplete")
 
 
-def traces(item: Item, names: dict[str, str]) -> list[Block]:
+def traces(item: Item, names: dict[str, str], envelope: str | None) -> list[Block]:
     """The blocks for one output item; none if it is not of a tool of the server's.
 
     Args:
         names: alias -> the caller's name of an MCP server, where they differ.
+        envelope: the item as it can be sent back; it travels with the result.
     """
     maker = _MAKERS.get(str(item.get("type")))
-    return maker(item, names) if maker is not None else []
+    if maker is None:
+        return [RedactedThinkingBlock(data=envelope)] if envelope else []
+    blocks = maker(item, names)
+    return [_with(block, envelope) for block in blocks] if envelope else blocks
+
+
+def envelope_of(block: Block) -> tuple[str, str]:
+    """The id of the call that a result belongs to, and the envelope it travels with."""
+    if isinstance(block, WebSearchToolResultBlock):
+        return block.tool_use_id, str(block.extra.get(_MEMBER) or "")
+    raw = block.raw if isinstance(block, UnknownBlock) else {}
+    return str(raw.get("tool_use_id")), str(raw.get(_MEMBER) or "")
+
+
+def _with(block: Block, envelope: str) -> Block:
+    if isinstance(block, WebSearchToolResultBlock):
+        return msgspec.structs.replace(block, extra={_MEMBER: envelope})
+    if isinstance(block, UnknownBlock) and "tool_use_id" in block.raw:
+        return UnknownBlock(raw={**block.raw, _MEMBER: envelope})
+    return block
 
 
 def cited(annotation: Any, text: str) -> Item | None:
