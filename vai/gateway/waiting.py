@@ -69,11 +69,7 @@ class Waiting:
         if overtakes and self._waiting < MAX_WAITING:
             return await self._wait(subjects, tokens, Decision(refused="concurrency"))
         decision = await self._store.admit(subjects, tokens, self._clock())
-        if (
-            decision.refused != "concurrency"
-            or not self._longest
-            or self._waiting >= MAX_WAITING
-        ):
+        if decision.refused != "concurrency" or not self._longest or self._waiting >= MAX_WAITING:
             return decision
         return await self._wait(subjects, tokens, decision)
 
