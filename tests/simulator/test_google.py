@@ -54,6 +54,7 @@ def fold(chunks: list[dict]) -> dict:
                 last = parts[-1] if parts else {}
                 if "text" in part and "text" in last and part.get("thought") == last.get("thought"):
                     last["text"] += part["text"]
+                    last |= {k: v for k, v in part.items() if k == "thoughtSignature"}
                 elif part.get("text") != "":
                     parts.append(dict(part))
     if "candidates" in whole:

@@ -39,12 +39,17 @@ _FAILURE: Final = {
     "error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
 }
 
+_Told = tuple[dict[str, Any], int, bool]
+"""A wire part, empty when nothing shows; its output tokens; whether they are reasoning."""
+
 
 def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
     """The answer to a request without a stream."""
     if ask.knobs.block:
         return orjson.dumps(_blocked(ask))
     parts = [part for told in _parts(ask, answer) for part, _, _ in _whole(told)]
+    if parts and "text" in parts[-1]:
+        parts[-1] |= _closing_signature(ask, answer)
     spent = answer.tokens - answer.thought_tokens
     chunk = _chunk(ask, parts, spent, answer.thought_tokens, answer)
     return orjson.dumps(_wrapped(ask, chunk))
@@ -85,19 +90,20 @@ def _pieces(ask: Ask, answer: Answer) -> Iterator[Piece]:
     if knobs.error_at is not None:
         yield Piece(at, orjson.dumps(_FAILURE, option=orjson.OPT_INDENT_2) + b"\n")
     elif not (knobs.together and told):
-        last: dict[str, Any] = {"text": ""}
-        if thought:
-            last["thoughtSignature"] = seal(f"end of {ask.seed}")
+        last: dict[str, Any] = {"text": ""} | _closing_signature(ask, answer)
         spent, thought = answer.tokens - answer.thought_tokens, answer.thought_tokens
         chunk = _chunk(ask, [last], spent, thought, answer)
         yield Piece(at, orjson.dumps(_wrapped(ask, chunk)))
 
 
-Run_ = tuple[dict[str, Any], int, bool]
-"""A wire part, empty when nothing shows; its output tokens; whether they are reasoning."""
+def _closing_signature(ask: Ask, answer: Answer) -> dict[str, str]:
+    """After thought, a text ends with a signature; in a stream it comes with empty words."""
+    if answer.thought_tokens and answer.parts and isinstance(answer.parts[-1], Text):
+        return {"thoughtSignature": seal(f"end of {ask.seed}")}
+    return {}
 
 
-def _parts(ask: Ask, answer: Answer) -> Iterator[list[Run_]]:
+def _parts(ask: Ask, answer: Answer) -> Iterator[list[_Told]]:
     """Each part of the answer as the wire parts of its runs."""
     if _finish(ask, answer) in _CALL_LOST:
         return
@@ -129,7 +135,7 @@ def _runs(ask: Ask, text: str) -> list[tuple[str, int]]:
     return [("".join(run), len(run)) for run in runs]
 
 
-def _whole(told: list[Run_]) -> list[Run_]:
+def _whole(told: list[_Told]) -> list[_Told]:
     """The runs of one text as one part again."""
     first = told[0][0] if told else {}
     if "text" not in first:
