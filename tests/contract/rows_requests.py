@@ -267,7 +267,7 @@ BLOCKS = [
     Row(
         "a call nobody answered",
         {"messages": [USER, assistant(CALL), USER], "tools": [TOOL]},
-        on(FOREIGN, refuses("messages[1]")),
+        on(CHAT, refuses("messages[2]")) | on(f"oai-resp {GOOGLE}", refuses("messages[1]")),
     ),
     Row(
         "another provider's search in the history",
