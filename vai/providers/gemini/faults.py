@@ -75,9 +75,11 @@ def _refined(fault: UpstreamRejected) -> UpstreamRejected:
     said = reason or error.get("status")
     if isinstance(said, str) and said:
         fault.code = said.lower()[:100]
-    if fault.retry_after is None:
-        wait = _seconds(_detail(details, "RetryInfo").get("retryDelay"))
-        fault.retry_after = failure.retry_after({}, fault.message) if wait is None else wait
+    wait = _seconds(_detail(details, "RetryInfo").get("retryDelay"))
+    if wait is not None:
+        fault.retry_after = wait
+    elif fault.retry_after is None:
+        fault.retry_after = failure.retry_after({}, fault.message)
     if fault.type == "rate_limit_error":
         _limited(fault, _detail(details, "QuotaFailure"))
     if reason in _REASONS:
