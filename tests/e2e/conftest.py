@@ -12,6 +12,8 @@ from tests.canary import KEY, PROVIDER_KEY
 from tests.e2e.rig import FACES, Gateway, Simulated, free_port, running
 from vai.simulator.process import start
 
+PATIENT = {"breaker": {"enabled": False}}
+"""For gateways that many tests share: what one test has fail is asked for by the next."""
 BEYOND_KEY = KEY + "-of-bob"
 LISTED = "https://a.example"
 
@@ -38,7 +40,7 @@ def _providers(simulator: Simulated) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def gateway(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Keys wanted, provider keys lent, two workers."""
-    settings = {
+    settings = PATIENT | {
         "max_request_body_bytes": 1_000_000,
         "auth": {
             "mode": "api_key",
@@ -63,7 +65,7 @@ def passthrough(
     """Callers pay: there are keys in the settings and in the environment all the same."""
     providers = _providers(simulator)
     del providers["groq"]["api_key"]
-    settings = {
+    settings = PATIENT | {
         "auth": {"mode": "passthrough", "api_keys": {"alice": {"key": KEY}}},
         "providers": providers,
     }
@@ -78,7 +80,7 @@ def open_gateway(
     simulator: Simulated, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """Everybody may call; one provider has a key, the others are simulated."""
-    settings = {
+    settings = PATIENT | {
         "auth": {"mode": "none"},
         "simulate": True,
         "head_timeout": 1.5,
@@ -97,7 +99,7 @@ def single(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> It
     """One process alone; no key for groq and nothing simulated."""
     providers = _providers(simulator)
     del providers["groq"]
-    settings = {"auth": {"mode": "none"}, "providers": providers}
+    settings = PATIENT | {"auth": {"mode": "none"}, "providers": providers}
     folder = tmp_path_factory.mktemp("single")
     with running(settings, folder, "--single-process") as running_gateway:
         yield running_gateway
@@ -146,10 +148,11 @@ def timed(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Ite
     providers["narrow"] = own | {"base_url": simulator.base_url("openai"), "max_connections": 1}
     providers["hole"] = own | {"base_url": f"http://127.0.0.1:{nobody.hole}"}
     providers["nowhere"] = own | {"base_url": f"http://127.0.0.1:{nobody.nowhere}"}
-    settings = {
+    settings = PATIENT | {
         "auth": {"mode": "none"},
         "providers": providers,
         "timers": TIMERS,
+        "retries": {"enabled": False},
         "head_timeout": 0.7,
         "body_timeout": 0.7,
     }
@@ -162,7 +165,7 @@ def timed(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="session")
 def pinging(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A ping after 0.3 s of silence."""
-    settings = {
+    settings = PATIENT | {
         "auth": {"mode": "none"},
         "providers": _providers(simulator),
         "timers": {"ping": 0.3, "write_stall": 1.0, "headers": 1.2},

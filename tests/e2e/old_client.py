@@ -16,6 +16,10 @@ PREFIXES = ("anthropic/", "openai/", "groq/", "cerebras/", "claude-")
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNQcEgAAAFEAMELjZZCAAAAAElFTkSuQmCC"
 )
+OWN_KEYS = {
+    f"x-provider-key-{name}": "sk-old" for name in ("anthropic", "openai", "groq", "cerebras")
+}
+"""Of a key that the gateway lends, no 401 is told."""
 STATUSES = (400, 401, 403, 404, 413, 429, 500, 502, 503, 529)
 TOOLS = [
     {
@@ -94,7 +98,9 @@ def errors(client: anthropic.Anthropic, prefix: str) -> dict[str, list[Any]]:
     found = {}
     for status in STATUSES:
         try:
-            client.messages.create(model=f"{prefix}old;status={status}", **said("Hello"))
+            client.messages.create(
+                model=f"{prefix}old;status={status}", extra_headers=OWN_KEYS, **said("Hello")
+            )
         except anthropic.APIStatusError as error:
             kind = error.body["error"]["type"]
             found[str(status)] = [type(error).__name__, error.status_code, kind]

@@ -11,8 +11,8 @@ import anthropic
 import orjson
 import pytest
 
-from tests.canary import KEY
-from tests.e2e.rig import Gateway, Simulated, ask, digest, events, headers_of
+from tests.canary import KEY, PROVIDER_KEY
+from tests.e2e.rig import FACES, Gateway, Simulated, ask, digest, events, headers_of
 from tests.providers.validator import check_stream
 
 pytestmark = pytest.mark.e2e
@@ -287,12 +287,15 @@ TYPES = {
 
 
 def raised_by(client: anthropic.Anthropic, model: str, *, stream: bool) -> anthropic.APIStatusError:
+    """The error that a caller with provider keys of its own gets: a lent key's 401 is not told."""
+    own = {f"x-provider-key-{provider}": PROVIDER_KEY for provider in FACES}
     with pytest.raises(anthropic.APIStatusError) as raised:
         client.messages.create(
             model=model,
             max_tokens=20,
             messages=[{"role": "user", "content": "Hello"}],
             stream=stream,
+            extra_headers=own,
         )
     return raised.value
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from vai.errors import UpstreamBroken, UpstreamTimeout
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout
+from vai.exchange.attempts import Plan
 from vai.exchange.conduct import Exchange, Settlement
 from vai.exchange.lane import Lane
 from vai.exchange.ports import Timers
@@ -66,11 +68,30 @@ class Reply:
         self.closed += 1
 
 
+class Said(NamedTuple):
+    """One answer: what it is made of."""
+
+    script: list
+    status: int = 200
+    headers: Mapping[str, str] = SSE
+
+
 class Upstream:
-    def __init__(self, clock: Clock, status: int, headers: Mapping[str, str], script: list) -> None:
-        self.reply = Reply(clock, status, headers, script)
+    """Answers with `said`, one after the other; an answer that is a fault is raised."""
+
+    def __init__(self, clock: Clock, said: list[Said | UpstreamFault]) -> None:
+        self.replies: list[Reply] = []
         self.sent: list[WireRequest] = []
         self.deadlines: tuple[float, float] = (0, 0)
+        self._clock = clock
+        self._said = said
+
+    @property
+    def reply(self) -> Reply:
+        """The newest reply; before there is one, what would be it."""
+        if self.replies:
+            return self.replies[-1]
+        return Reply(self._clock, 200, {}, [])
 
     async def send(
         self, request: WireRequest, /, *, connect_until: float, headers_until: float
@@ -78,7 +99,13 @@ class Upstream:
         self.sent.append(request)
         self.deadlines = (connect_until, headers_until)
         await asyncio.sleep(0)
-        return self.reply
+        if self._clock.now > headers_until:
+            raise UpstreamTimeout("too late", code="headers_timeout")
+        said = self._said.pop(0)
+        if isinstance(said, UpstreamFault):
+            raise said
+        self.replies.append(Reply(self._clock, said.status, said.headers, list(said.script)))
+        return self.replies[-1]
 
 
 class Admission:
@@ -106,9 +133,12 @@ class Rig:
         status: int = 200,
         headers: Mapping[str, str] = SSE,
         timers: Timers | None = None,
+        then: list[Said | UpstreamFault] | None = None,
+        plan: Plan | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock()
-        self.upstream = Upstream(self.clock, status, headers, list(script))
+        self.clock = clock or Clock()
+        self.upstream = Upstream(self.clock, [Said(script, status, headers), *(then or [])])
         self.admission = Admission()
         self.settlements: list[Settlement] = []
         self.exchange = Exchange(
@@ -120,6 +150,7 @@ class Rig:
             timers=timers or Timers(),
             clock=self.clock,
             settled=self.settlements.append,
+            plan=plan,
         )
 
     async def run(self) -> list:
