@@ -38,7 +38,7 @@ TOLD = {
     "    return width * height\n": 24,
     '{"id": 12345, "name": "heron", "tags": ["bird", "grey"], "weight_kg": 1.75}': 33,
     "Der Reiher steht still am Ufer und wartet, bis ein Fisch vorbeischwimmt.": 19,
-    "Цапля стоит неподвижно у берега и ждёт, пока мимо проплывёт рыба.": 24,
+    "Цапля стоит неподвижно у берега и ждёт, пока мимо проплывёт рыба.": 24,  # noqa: RUF001
 }
 
 

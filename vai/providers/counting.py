@@ -6,12 +6,12 @@ speaks a provider's language is not asked for what that language does not promis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from vai.errors import UpstreamBroken
+from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.count import to_count as ask_anthropic
 from vai.providers.gemini.count import to_count as ask_gemini
 from vai.providers.gemini.count import to_count_contents
@@ -30,10 +30,12 @@ is left out of every question."""
 class Question(msgspec.Struct, frozen=True):
     """A question to a provider's counter, and where its answer stands.
 
-    `whole` says that the counter is told all that weighs; else its answer is too low.
+    `error` makes a fault of an answer with an error status. `whole` says that the counter is
+    told all that weighs; else its answer is too low.
     """
 
     wire: WireRequest
+    error: Callable[[int, Mapping[str, str], bytes], UpstreamFault]
     member: str = "input_tokens"
     whole: bool = True
 
@@ -68,14 +70,16 @@ def question(
     if counter is None:
         return None
     ask = msgspec.structs.replace(ask, stream=False, max_tokens=_NEVER_SHORT)
-    wire = make_adapter(counter, exchange_id, headers=headers).request(ask)
+    adapter = make_adapter(counter, exchange_id, headers=headers)
+    wire, error = adapter.request(ask), adapter.error
     if counter.kind == "anthropic":
-        return Question(ask_anthropic(wire))
+        return Question(ask_anthropic(wire), error)
     if counter.kind == "responses":
-        return Question(ask_openai(wire))
+        return Question(ask_openai(wire), error)
     if counter.kind == "gemini":
-        return Question(ask_gemini(wire, ask.model), "totalTokens")
-    return Question(to_count_contents(wire, ask.model), "totalTokens", whole=not ask.tools)
+        return Question(ask_gemini(wire, ask.model), error, "totalTokens")
+    contents = to_count_contents(wire, ask.model)
+    return Question(contents, error, "totalTokens", whole=not ask.tools)
 
 
 def _counter(row: ProviderRow) -> ProviderRow | None:

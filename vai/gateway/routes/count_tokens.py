@@ -8,6 +8,7 @@ Messages API promises and no more. It is a request like any other, of no tokens.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import msgspec
 import orjson
@@ -18,14 +19,14 @@ from vai.codec import envelope as envelopes
 from vai.codec.envelope import Envelope, rewrite
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.exchange.count import Told, ask
-from vai.exchange.ports import Upstream
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
 from vai.gateway.answers import Reply, headers_for
 from vai.gateway.boundary import answered
 from vai.gateway.call import Call
-from vai.gateway.service import Service
+from vai.gateway.service import Destination, Service
 from vai.io.clock import monotonic
+from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
@@ -63,7 +64,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     call.simulated = destination.simulated
     lease = await service.admission.admit(call.identity.user_id, 0)
     try:
-        return await _count(service, call, request, envelope, destination.upstream)
+        return await _count(service, call, request, envelope, destination)
     except asyncio.CancelledError as cancelled:
         expired = was_expired(cancelled)
         if expired is None:
@@ -74,39 +75,52 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
 
 
 async def _count(
-    service: Service, call: Call, request: Request, envelope: Envelope, upstream: Upstream
+    service: Service, call: Call, request: Request, envelope: Envelope, way: Destination
 ) -> HTTPResponse:
-    if call.route is None:
-        raise RuntimeError("a request is counted after it has been routed")
-    route = call.route
-    wire = _verbatim(route, envelope, request)
-    if wire is not None:
-        told = await ask(wire, upstream, timers=service.timers, clock=monotonic)
-        if told is not None and (reply := _passed_on(call, told, Question(wire))) is not None:
-            return reply
-        return _estimated(call, _parsed(route, envelope))
-    said = _parsed(route, envelope)
-    asked = question(route.row, said, call.exchange_id, _anthropic_headers(request))
-    told = None
+    route = _routed(call)
+    said: MessageRequest | None = None
+    asked = _verbatim(route, envelope, request)
+    is_passed_on = asked is not None
+    if asked is None:
+        said = _parsed(route, envelope)
+        asked = question(route.row, said, call.exchange_id, _anthropic_headers(request))
     if asked is not None:
-        told = await ask(asked.wire, upstream, timers=service.timers, clock=monotonic)
-    if asked is None or told is None:
-        return _estimated(call, said)
-    if told.status >= 400:
-        raise from_answer(route.row.id, route.row.name, told.status, told.headers, told.body)
+        told = await ask(asked.wire, way.upstream, timers=service.timers, clock=monotonic)
+        if told is not None and told.status >= 400:
+            fault = asked.error(told.status, told.headers, told.body)
+            if not way.own_key:
+                fault = of_lent_key(fault)
+            if not is_passed_on or fault.code == UPSTREAM_AUTH:
+                raise fault
+            return _passed_on(call, told)
+        tokens = _count_of(asked, told)
+        if tokens is not None and told is not None:
+            if is_passed_on:
+                return _passed_on(call, told)
+            tokens += 0 if asked.whole or said is None else _of_tools(said, route)
+            return _answer(call, tokens, exact=asked.whole)
+    said = said or _parsed(route, envelope)
+    return _answer(call, request_tokens(said, route.row.kind), exact=False)
+
+
+def _count_of(asked: Question, told: Told | None) -> int | None:
+    """The count in a provider's answer, None where there is none in it."""
+    if told is None:
+        return None
     try:
-        tokens = asked.read(told.body)
+        return asked.read(told.body)
     except UpstreamBroken:
-        return _estimated(call, said)
-    if asked.whole:
-        return _answer(call, tokens, "exact")
-    untold = request_tokens(said, route.row.kind) - request_tokens(
-        msgspec.structs.replace(said, tools=None), route.row.kind
-    )
-    return _answer(call, tokens + untold, "estimated")
+        return None
 
 
-def _verbatim(route: Route, envelope: Envelope, request: Request) -> WireRequest | None:
+def _of_tools(said: MessageRequest, route: Route) -> int:
+    """What tools weigh, for a counter that cannot be told of them."""
+    kind = route.row.kind
+    bare = msgspec.structs.replace(said, tools=None)
+    return request_tokens(said, kind) - request_tokens(bare, kind)
+
+
+def _verbatim(route: Route, envelope: Envelope, request: Request) -> Question | None:
     """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
     if route.row.kind != "anthropic":
         return None
@@ -119,17 +133,14 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> WireRequest
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
-    return WireRequest("POST", count_target(route.row.path), tuple(headers), body)
+    wire = WireRequest("POST", count_target(route.row.path), tuple(headers), body)
+    return Question(wire, partial(from_answer, route.row.id, route.row.name))
 
 
-def _passed_on(call: Call, told: Told, asked: Question) -> HTTPResponse | None:
-    """The provider's own answer, not a byte of it changed; None if it is no count."""
+def _passed_on(call: Call, told: Told) -> HTTPResponse:
+    """The provider's own answer, not a byte of it changed."""
     headers = headers_for(call, told.headers)
     if told.status < 400:
-        try:
-            asked.read(told.body)
-        except UpstreamBroken:
-            return None
         headers["x-vai-tokens"] = "exact"
     call.status = told.status
     kind = told.headers.get("content-type", "application/json")
@@ -149,13 +160,13 @@ def _anthropic_headers(request: Request) -> dict[str, str]:
     }
 
 
-def _estimated(call: Call, said: MessageRequest) -> HTTPResponse:
+def _routed(call: Call) -> Route:
     if call.route is None:
         raise RuntimeError("a request is counted after it has been routed")
-    return _answer(call, request_tokens(said, call.route.row.kind), "estimated")
+    return call.route
 
 
-def _answer(call: Call, tokens: int, how: str) -> HTTPResponse:
+def _answer(call: Call, tokens: int, *, exact: bool) -> HTTPResponse:
     call.status = 200
-    headers = headers_for(call) | {"x-vai-tokens": how}
+    headers = headers_for(call) | {"x-vai-tokens": "exact" if exact else "estimated"}
     return Reply(orjson.dumps({"input_tokens": tokens}), 200, headers, "application/json")
