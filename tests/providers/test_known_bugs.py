@@ -13,15 +13,18 @@ from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.providers import signature
 from vai.providers.accumulate import accumulate
+from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
+from vai.types.base import to_wire
 
 USER = {"role": "user", "content": "go"}
 CHECKS = {}
 NUMBERS = [
     *(1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20),
-    *(27, 28, 29, 30, 31, 32, 33, 34, 37, 40, 42, 44, 45, 47, 48, 49, 50),
+    *(27, 28, 29, 30, 31, 32, 33, 34, 37, 38, 39, 40, 42, 44, 45, 47, 48, 49, 50),
 ]
+"""All that concern these formats; the others are in the tests of the other formats."""
 
 
 def bug(number):
@@ -350,6 +353,17 @@ def foreign_reasoning_is_left_out_at_once():
         body = sent(*history, provider=provider)
         assert body["messages"][1]["content"] in ("x", [text("x")])
         assert "reasoning" not in body["messages"][1]
+    # Where a provider refuses what is its own, the second try differs from the first.
+    own = {**thinking, "signature": "Eq=="}
+    history[1] = {"role": "assistant", "content": [own, text("x")]}
+    request = parse.request({"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": history})
+    again = without_reasoning(request)
+    first, second = (
+        make_adapter(ROWS["anthropic"], "01TEST").request(asked).body for asked in (request, again)
+    )
+    assert b"Eq==" in first
+    assert b"Eq==" not in second
+    assert without_reasoning(again) is None
 
 
 @bug(34)
@@ -370,6 +384,48 @@ def thinking_is_given_up_only_if_no_turn_has_any():
 def a_schema_without_properties():
     body = sent(USER, tools=[{"name": "f", "input_schema": {"type": "object"}}])
     assert body["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+
+
+@bug(38)
+def functions_only_while_it_does_not_reason():
+    tools = [{"name": "f"}]
+    body = sent(USER, model="gpt-5.6-sol", tools=tools, output_config={"effort": "high"})
+    assert body["reasoning_effort"] == "none"
+    assert sent(USER, model="gpt-5.6-sol")["messages"]
+    assert "reasoning_effort" not in sent(USER, model="gpt-4o", tools=tools)
+
+
+@bug(39)
+def a_servers_own_tool_is_no_call_and_keeps_its_place():
+    thinking = {"type": "thinking", "thinking": "t", "signature": "Eq=="}
+    run = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"q": 1}}
+    found = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+    content = [thinking, run, found, text("x")]
+    history = [USER, {"role": "assistant", "content": content}, USER]
+    body = sent(*history, provider="anthropic", model="claude-sonnet-4-5")
+    assert body["messages"][1]["content"] == content
+    started = {
+        "type": "message_start",
+        "message": {
+            "id": "m", "type": "message", "role": "assistant", "model": "claude", "content": [],
+            "stop_reason": None, "stop_sequence": None,
+            "usage": {"input_tokens": 1, "output_tokens": 1},
+        },
+    }  # fmt: skip
+    stream = [started]
+    for index, block in enumerate(({**run, "input": {}}, found)):
+        stream.append({"type": "content_block_start", "index": index, "content_block": block})
+        if index == 0:
+            delta = {"type": "input_json_delta", "partial_json": '{"q":1}'}
+            stream.append({"type": "content_block_delta", "index": 0, "delta": delta})
+        stream.append({"type": "content_block_stop", "index": index})
+    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    stream += [{"type": "message_delta", "delta": end, "usage": {"output_tokens": 2}}]
+    stream += [{"type": "message_stop"}]
+    events, answer, _ = read(*stream, provider="anthropic", end=b"")
+    assert [to_wire(block) for block in answer.content] == [run, found]
+    assert [event["type"] for event in events] == [event["type"] for event in stream]
+    assert answer.stop_reason == "end_turn"
 
 
 @bug(40)
