@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.canary import KEY, PROVIDER_KEY
 from tests.e2e.rig import FACES, Gateway, Simulated, free_port, running
+from vai.config.login import GoogleLogin
+from vai.io.google.store import write_login
+from vai.secret import Secret
 from vai.simulator.process import start
 
 PATIENT = {"breaker": {"enabled": False}}
@@ -37,9 +42,31 @@ def _providers(simulator: Simulated) -> dict[str, Any]:
     }
 
 
+def _logged_in(simulator: Simulated, folder: Path) -> dict[str, Any]:
+    """Code Assist with a login that lasts."""
+    login = folder / "gemini-oauth.json"
+    write_login(
+        login,
+        GoogleLogin(
+            refresh_token=Secret(f"{PROVIDER_KEY}-refresh"),
+            access_token=Secret(lent_key("gemini-oauth")),
+            expiry=time.time() + 36_000,
+            project="simulated-project",
+            client_id="own-client",
+            client_secret=Secret(f"{PROVIDER_KEY}-client"),
+        ),
+    )
+    return {
+        "enabled": True,
+        "base_url": simulator.url + "/gemini-oauth",
+        "credentials_file": str(login),
+    }
+
+
 @pytest.fixture(scope="session")
 def gateway(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Keys wanted, provider keys lent, two workers."""
+    login = _logged_in(simulator, tmp_path_factory.mktemp("login"))
     settings = PATIENT | {
         "max_request_body_bytes": 1_000_000,
         "auth": {
@@ -49,7 +76,7 @@ def gateway(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> I
                 "bob": {"key": BEYOND_KEY, "name": "bob"},
             },
         },
-        "providers": _providers(simulator),
+        "providers": _providers(simulator) | {"gemini-oauth": login},
         "aliases": {"fast": "groq/openai/gpt-oss-20b", "smart": "anthropic/claude-alias-1"},
         "defaults": {"max_tokens": 321},
         "cors": {"allowed_origins": [LISTED]},

@@ -35,6 +35,8 @@ FACES = {
     "openai": "/openai/v1",
     "groq": "/groq/openai/v1",
     "cerebras": "/cerebras/v1",
+    "oai-resp": "/oai-resp/v1",
+    "gemini": "/gemini/v1beta",
 }
 """Provider -> the path of its API at the simulator."""
 

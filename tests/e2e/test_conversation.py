@@ -31,19 +31,18 @@ IMAGE = {
     "source": {"type": "base64", "media_type": "image/png", "data": picture(3, 2)},
 }
 HINTS = {
-    "top_k": 7,
     "metadata": {"user_id": "u-1"},
     "service_tier": "auto",
     "stop_sequences": ["NEVER-SAID"],
 }
 DROPPED = {
     "anthropic": set(),
-    "openai": {"top_k", "thinking"},
-    "oai-resp": {"top_k"},
-    "gemini": {"metadata.user_id"},
-    "gemini-oauth": {"metadata.user_id", "service_tier"},
-    "groq": {"top_k", "cache_control"},
-    "cerebras": {"top_k", "cache_control"},
+    "openai": {"system[*].cache_control", "thinking"},
+    "oai-resp": set(),
+    "gemini": {"metadata.user_id", "system[*].cache_control"},
+    "gemini-oauth": {"metadata.user_id", "system[*].cache_control"},
+    "groq": {"system[*].cache_control"},
+    "cerebras": {"system[*].cache_control"},
 }
 """Provider -> what its answers say was left out, over the whole conversation."""
 
@@ -70,13 +69,12 @@ class Talk:
             "tools": [WEATHER, CLOCK],
             **said,
         }
-        extra = {name: request.pop(name) for name in ("top_k",) if name in request}
         if self.stream:
-            with self.client.messages.stream(**request, extra_body=extra) as got:
+            with self.client.messages.stream(**request) as got:
                 answer = got.get_final_message()
                 headers = got.response.headers
         else:
-            raw = self.client.messages.with_raw_response.create(**request, extra_body=extra)
+            raw = self.client.messages.with_raw_response.create(**request)
             answer, headers = raw.parse(), raw.headers
         self.dropped |= {item.strip() for item in headers.get("x-vai-dropped", "").split(",")} - {
             ""
