@@ -85,6 +85,8 @@ def test_every_setting_stands_in_the_defaults_file_with_a_comment():
         if name.endswith("*.api_key")
         else name.replace("providers.*", 'providers."gemini-oauth"')
         if name.endswith(("*.enabled", "*.client_id", "*.client_secret", "*.credentials_file"))
+        else name.replace("providers.*", "providers.gemini")
+        if name.endswith("*.api_version")
         else name.replace("providers.*", "providers.mine")
         for name in named
     }
@@ -276,6 +278,8 @@ MISTAKES = [
     (f"[providers.openai]\nca_file = '{__file__}'", "providers.openai.ca_file", 2, "PEM"),
     ("[providers.openai]\nkind = 'anthropic'", "providers.openai.kind", 2, "another id"),
     (f"[tls]\ncert_file = '{__file__}'\nkey_file = '{__file__}'", "tls.cert_file", 2, "PEM"),
+    ("[providers.openai]\napi_version = 'v1'", "providers.openai.api_version", 2, "only for"),
+    ("[providers.gemini]\napi_version = 'v2'", "providers.gemini.api_version", 2, "v1beta"),
     ("[aliases]\na = 'cartesia/sonic-3'", "aliases.a", 2, "no such provider"),
     ("[cors]\nallowed_origins = ['example.com']", "cors.allowed_origins[0]", 2, "scheme://"),
     ("[manager]\nhung_after = 1", "manager.hung_after", 2, "two heartbeats"),

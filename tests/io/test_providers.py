@@ -34,3 +34,12 @@ def test_a_server_of_ones_own_claims_no_names_and_no_variables() -> None:
     rows = rows_of(Settings(providers={"mine": Provider(kind="anthropic", base_url="http://x")}))
     assert (rows["mine"].env, rows["mine"].bare_prefixes) == ((), ())
     assert rows["anthropic"] == ROWS["anthropic"]
+
+
+def test_either_version_of_geminis_api_can_be_asked() -> None:
+    for version in ("v1", "v1beta"):
+        row = rows_of(Settings(providers={"gemini": Provider(api_version=version)}))["gemini"]
+        assert row.base_url == f"https://generativelanguage.googleapis.com/{version}"
+        assert row.auth == "x-goog-api-key"
+    own = Provider(base_url="http://10.0.0.5:8000/gemini/v1")
+    assert rows_of(Settings(providers={"gemini": own}))["gemini"].base_url == own.base_url

@@ -102,6 +102,8 @@ def _providers(settings: Settings) -> Iterator[Finding]:
         yield from _login(settings, name)
         if name in ROWS and provider.kind not in (None, ROWS[name].kind):
             yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
+        if provider.api_version is not None and (name != "gemini" or provider.base_url is not None):
+            yield (*path, "api_version"), "only for gemini, and not beside a base_url"
         if provider.base_url is not None:
             if fault := _address_fault(provider.base_url):
                 yield (*path, "base_url"), fault

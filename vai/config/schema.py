@@ -117,6 +117,7 @@ class Provider(Section, frozen=True, kw_only=True):
     name: Text | None = None
     kind: Literal["anthropic", "openai"] | None = None
     base_url: Url | None = None
+    api_version: Literal["v1beta", "v1"] | None = None
     proxy: Secret | None = None
     ca_file: Text | None = None
     verify_tls: bool = True

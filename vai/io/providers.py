@@ -49,9 +49,10 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
             row = msgspec.structs.replace(
                 like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )
-        rows[provider] = msgspec.structs.replace(
-            row, name=own.name or row.name, base_url=own.base_url or row.base_url
-        )
+        base_url = own.base_url or row.base_url
+        if own.api_version is not None:
+            base_url = f"{base_url.rpartition('/')[0]}/{own.api_version}"
+        rows[provider] = msgspec.structs.replace(row, name=own.name or row.name, base_url=base_url)
     if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
         rows.pop(LOGGED_IN_TO, None)
     return rows
