@@ -172,6 +172,7 @@ CASES = {
     "tool examples": Case("tools[0].input_examples", _tool(input_examples=[{"x": 1}]), CALLS),
     "deferred tool": Case("tools[0].defer_loading", _tool(defer_loading=True), CALLS, True),
     "eager tool": Case("tools[*].eager_input_streaming", _tool(eager_input_streaming=True), CALLS),
+    "choice of nothing": Case("tool_choice", {"tool_choice": {"type": "auto"}}),
     "any tool": Case("tool_choice", {"tool_choice": {"type": "any"}}, CALLS, True),
     "one tool": Case("tool_choice", {"tool_choice": {"type": "tool", "name": "f"}}, CALLS, True),
     "no tool": Case("tool_choice", {"tool_choice": {"type": "none"}}, CALLS, True),

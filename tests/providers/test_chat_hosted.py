@@ -150,7 +150,7 @@ def test_what_groq_ran_is_shown_as_call_result_and_pictures():
     assert result["content"]["stdout"] == "2"
     assert image["source"] == {"type": "base64", "media_type": "image/png", "data": "aGk="}
     usage = message_to_wire(answer)["usage"]
-    assert usage["server_tool_use"] == {"web_search_requests": 1}
+    assert usage["server_tool_use"] == {"web_search_requests": 1, "web_fetch_requests": 0}
 
 
 def test_a_run_that_comes_in_pieces_is_one_run():

@@ -118,7 +118,8 @@ def _tools(
     ]
     if not found:
         body.pop("tools", None)
-        body.pop("tool_choice", None)
+        if body.pop("tool_choice", None) is not None:
+            findings.drop("tool_choice")
         return []
     body["tools"] = found
     choice = request.tool_choice

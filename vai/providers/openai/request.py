@@ -72,7 +72,9 @@ def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
     found, members = tools(request, target)
     body |= members
     if not found:
-        # A choice among no tools is refused upstream, and says nothing.
+        # A choice among no tools is refused upstream.
+        if request.tool_choice is not None and not members:
+            target.findings.drop("tool_choice")
         return
     body["tools"] = found
     choice = request.tool_choice

@@ -70,8 +70,8 @@ class Runs:
             self._emitter.block(block)
         if not _is_code(run):
             self._searches += 1
-            counted = {"server_tool_use": {"web_search_requests": self._searches}}
-            self._emitter.report(Usage(extra=counted))
+            counted = {"web_search_requests": self._searches, "web_fetch_requests": 0}
+            self._emitter.report(Usage(extra={"server_tool_use": counted}))
 
 
 def _is_code(run: Wire) -> bool:

@@ -118,8 +118,8 @@ class Reader:
         delta = choice.delta or choice.message
         if delta is not None:
             content = delta.content
-            if self._thinking or delta.reasoning or delta.reasoning_content:
-                self._reasoned(delta, content)
+            if self._thinking or delta.reasoning or delta.reasoning_content or delta.executed_tools:
+                self._before_text(delta)
             elif content:
                 self._text(content if type(content) is str else _plain(content))
             if delta.refusal:
@@ -127,10 +127,6 @@ class Reader:
                 self._emitter.text(delta.refusal)
             if delta.audio:
                 self._spoken(delta.audio, whole=choice.delta is None)
-            if delta.executed_tools:
-                self._flush()
-                self._sign()
-                self._runs.pieces(delta.executed_tools)
             if delta.annotations:
                 self._annotations(delta.annotations)
             if delta.tool_calls:
@@ -144,13 +140,17 @@ class Reader:
         if choice.finish_reason:
             self._reason = choice.finish_reason
 
-    def _reasoned(self, delta: Delta, content: Any) -> None:
-        """Reasoning, and the text that may follow it."""
+    def _before_text(self, delta: Delta) -> None:
+        """Reasoning and what the server ran, and the text that may follow."""
         reasoning = _plain(delta.reasoning) or _plain(delta.reasoning_content)
         if reasoning:
             self._thinking = True
             self._emitter.thinking(reasoning)
-        text = _plain(content)
+        if delta.executed_tools:
+            self._flush()
+            self._sign()
+            self._runs.pieces(delta.executed_tools)
+        text = _plain(delta.content)
         if text:
             self._sign()
             self._text(text)
