@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +15,7 @@ import orjson
 import pytest
 
 from tests.canary import KEY, PROMPT, PROVIDER_KEY
-from tests.e2e.rig import Answer, Gateway, ask, running, until
+from tests.e2e.rig import ROOT, Answer, Gateway, ask, running, until
 
 pytestmark = pytest.mark.e2e
 
@@ -293,3 +296,31 @@ def test_the_official_sdk_counts(counting: Gateway) -> None:
     assert raw.headers["x-vai-tokens"] == "estimated"
     assert raw.parse().input_tokens > 0
     client.close()
+
+
+_OLD = ROOT / ".venv-sdk-old"
+_OLD_CLIENT = """
+import sys, anthropic
+client = anthropic.Anthropic(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
+assert int(anthropic.__version__.split(".")[0]) < 1
+said = [{"role": "user", "content": "Hello"}]
+for model in ("claude-x", "groq/x"):
+    print(client.messages.count_tokens(model=model, messages=said).input_tokens)
+"""
+
+
+@pytest.mark.skipif(
+    not (_OLD / "anthropic").is_dir(), reason="the old client is not installed: make test does"
+)
+def test_the_official_sdk_of_the_old_generation_counts(counting: Gateway) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _OLD_CLIENT, counting.url, KEY],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(_OLD)},
+        capture_output=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    native, estimated = map(int, done.stdout.split())
+    assert native == 4711
+    assert 0 < estimated < 60

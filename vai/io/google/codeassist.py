@@ -2,7 +2,8 @@
 
 `loadCodeAssist` tells it for an account that has a tier; one that has none is enrolled in
 the tier that Google offers by default. A free tier comes with a project of Google's and must
-not be sent one; a paid one needs the user's own. VAI says who it is and imitates nobody.
+not be sent one; a paid one needs the user's own. VAI says who it is (`User-Agent`) and
+imitates nobody.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
+from vai import __version__
 from vai.config.login import LOGIN_COMMAND
 from vai.config.schema import Provider
 from vai.errors import InvalidRequest
@@ -96,7 +97,13 @@ def client(timeout: float, own: Provider) -> httpx.AsyncClient:
     """
     proxy = own.proxy.reveal() if own.proxy is not None else None
     tls = client_context(own.ca_file, own.verify_tls)
-    return httpx.AsyncClient(timeout=timeout, trust_env=False, proxy=proxy, verify=tls)
+    return httpx.AsyncClient(
+        timeout=timeout,
+        trust_env=False,
+        proxy=proxy,
+        verify=tls,
+        headers={"user-agent": f"vai/{__version__}"},
+    )
 
 
 def authorize_url(
