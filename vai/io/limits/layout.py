@@ -45,6 +45,7 @@ __all__ = [
     "MAGIC",
     "MUTEX",
     "NEIGHBOURS",
+    "NOBODY",
     "OWNERS",
     "REQUEST",
     "ROW_BITS",
@@ -97,6 +98,8 @@ that a charge writes one word. R_RUNNING, R_SESSIONS: how many leases hang on th
 LEASE_WORDS = 8
 L_OWNER, L_GENERATION, L_KIND, L_ROWS, L_TOKENS, L_SLOT, L_SINCE, L_BEAT = range(LEASE_WORDS)
 REQUEST, SESSION = 1, 2
+NOBODY = 0
+"""The owner of a place that is free; claims begin at 1."""
 
 ROW_BITS = 20
 ROW_MASK = (1 << ROW_BITS) - 1

@@ -71,7 +71,7 @@ def _obstacles(
         wait = max(spaced[0], room_in(slots, slot, now, cost=1, limit=limits.requests))
         if wait:
             yield wait, "requests", name
-    if limits.tokens:
+    if limits.tokens and tokens:
         slots = _slots(words, base, R_TOKEN_SLOTS)
         wait = max(spaced[1], room_in(slots, slot, now, cost=tokens, limit=limits.tokens))
         if wait or tokens > limits.tokens:  # the latter passes as a smaller reservation

@@ -18,6 +18,7 @@ from vai.io.limits.layout import (
     L_KIND,
     L_SLOT,
     L_TOKENS,
+    NOBODY,
     OWNERS,
     R_PAST_REQUESTS,
     R_PAST_TOKENS,
@@ -58,6 +59,8 @@ class SharedLimits:
     """
 
     def __init__(self, section: Section, place: int, claim: int) -> None:
+        if claim <= NOBODY:
+            raise ValueError("claims begin at 1")
         self.section = section
         self._words = section.words
         self._first = section.rows

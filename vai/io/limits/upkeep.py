@@ -18,6 +18,7 @@ from vai.io.limits.layout import (
     L_SINCE,
     L_TOKENS,
     LEASE_WORDS,
+    NOBODY,
     OWNERS,
     R_EPOCH,
     R_NAME,
@@ -43,6 +44,8 @@ def reclaim(section: Section, owner: int) -> int:
 
     What it had charged stays charged. Returns how many places it held. Raises LockUnavailable.
     """
+    if owner == NOBODY:
+        return 0
     words = section.words
     with section.held():
         for place in range(OWNERS, KEYS):
@@ -81,18 +84,18 @@ def expire(section: Section, silent_since: float) -> tuple[int, ...]:
         )
 
 
-def sessions(section: Section) -> tuple[Held, ...]:
+def sessions(section: Layout) -> tuple[Held, ...]:
     """The live sessions of all workers, read without the mutex."""
     return tuple(held for held in _held(_copy(section)) if held.kind == "session")
 
 
-def snapshot(section: Section, now: float) -> Snapshot:
+def snapshot(section: Layout, now: float) -> Snapshot:
     """Everything, read without the mutex: each figure was true, not all at one moment."""
     copy = _copy(section)
     return Snapshot(_subjects(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
 
 
-def _copy(section: Section) -> Layout:
+def _copy(section: Layout) -> Layout:
     # One copy, so that what is taken apart at leisure does not change meanwhile.
     return Layout(memoryview(bytes(section.words)))
 
