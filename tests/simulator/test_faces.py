@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import tracemalloc
 from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from vai.simulator.knobs import parse
+from vai.simulator.journal import Entry, Journal
+from vai.simulator.knobs import Knobs, parse
 from vai.simulator.tries import Tries
+from vai.simulator.world import World
 
 USER = [{"role": "user", "content": "Hello there"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello there"}]}]
@@ -147,6 +151,22 @@ def test_the_bench_model_is_always_the_same_bytes(using, face):
             assert one.content == two.content
 
     using(check)
+
+
+def test_a_long_answer_is_drawn_as_it_is_sent(face):
+    """What is held is the text and its tokens, not an object for every event."""
+    path, body = request(face, "sim-1;tokens=100000", stream=True)
+    body |= {"max_tokens": 200_000} if face == "anthropic" else {}
+    entry = Entry(1, 1, b"", "POST", path, orjson.dumps(body))
+    tracemalloc.start()
+    try:
+        reply = World(Knobs(), Journal()).answer(entry, KEYS)
+        drawn = list(itertools.islice(reply.body, 50))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(drawn) == 50
+    assert peak < 25_000_000
 
 
 def test_a_client_that_leaves_is_noticed(using, face):

@@ -86,6 +86,8 @@ def fold(chunks: list[dict]) -> dict:
         ("sim-1;stop=RECITATION", ask()),
         ("sim-1;hops=2", ask()),
         ("sim-1;cached=4", ask()),
+        ("sim-1;together;think=9;sealed", ask()),
+        ("sim-1;together;search=1;run;image", ask()),
         (
             "sim-1",
             ask(
@@ -113,6 +115,10 @@ def test_a_stream_without_events_is_one_json_array(using):
         chunks = [checked(chunk) for chunk in answer.json()]
         whole = await world.generate(ask())
         assert fold(chunks) == whole.json()
+        failed = await world.http.post(
+            path.replace("sim-1", "sim-1;error_at=2"), json=ask(), headers={"x-goog-api-key": "k"}
+        )
+        assert failed.json()[2]["error"]["status"] == "UNAVAILABLE"
 
     using(check)
 

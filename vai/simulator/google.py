@@ -7,6 +7,7 @@ the end but the end. A function call is never cut in pieces.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -46,54 +47,55 @@ _Told = tuple[dict[str, Any], int, bool]
 def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
     """The answer to a request without a stream."""
     if ask.knobs.block:
-        return orjson.dumps(_blocked(ask))
-    parts = [part for told in _parts(ask, answer) for part, _, _ in _whole(told)]
+        return orjson.dumps(_wrapped(ask, _blocked(ask)))
+    parts = [part for runs in _parts(ask, answer) for part in _whole(runs)]
     if parts and "text" in parts[-1]:
         parts[-1] |= _closing_signature(ask, answer)
-    spent = answer.tokens - answer.thought_tokens
-    chunk = _chunk(ask, parts, spent, answer.thought_tokens, answer)
-    return orjson.dumps(_wrapped(ask, chunk))
+    return orjson.dumps(_wrapped(ask, _ended(ask, answer, parts)))
 
 
 def events(ask: Ask, answer: Answer, request_id: str = "") -> Iterator[Piece]:
-    """The answer as a stream, paced by the knobs."""
-    before, after = (b"data: ", b"\r\n\r\n") if ask.framed else (b"[", b"")
-    for piece in _pieces(ask, answer):
-        if not piece.data.startswith(b"{\n"):  # an error of the midst, which stands bare
-            piece.data = before + piece.data + after
-            before = before if ask.framed else b",\r\n"
-        yield piece
+    """The answer as a stream of events, or as one JSON array, paced by the knobs."""
+    at, ping = ask.knobs.ttft, ask.knobs.ping
+    for count, (at, chunk, size) in enumerate(_chunks(ask, answer), 1):
+        if not ask.framed:
+            yield Piece(at, (b"[" if count == 1 else b",\r\n") + orjson.dumps(chunk), size)
+        elif "error" in chunk:
+            # What goes wrong after the head is no event.
+            yield Piece(at, orjson.dumps(chunk, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            data = b"data: %b\r\n\r\n" % orjson.dumps(_wrapped(ask, chunk))
+            yield Piece(at, data + (b": ping\r\n\r\n" if ping and count % ping == 0 else b""), size)
     if not ask.framed:
-        yield Piece(piece.at, b"]")
+        yield Piece(at, b"]")
 
 
-def _pieces(ask: Ask, answer: Answer) -> Iterator[Piece]:
+def _chunks(ask: Ask, answer: Answer) -> Iterator[tuple[float, dict[str, Any], int]]:
+    """Each chunk with its moment and the output tokens in it."""
     knobs = ask.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
-    if knobs.block:
-        yield Piece(knobs.ttft, orjson.dumps(_blocked(ask)))
-        return
     at, spent, thought = knobs.ttft, 0, 0
-    told = [run for part in _parts(ask, answer) for run in part]
+    if knobs.block:
+        yield at, _blocked(ask), 0
+        return
+    told = chain.from_iterable(_parts(ask, answer))
+    held = next(told, None) if knobs.together else None  # the last part goes out with the end
     for count, (part, size, hidden) in enumerate(told):
         if count == knobs.error_at:
             break
+        if held is not None:
+            (part, size, hidden), held = held, (part, size, hidden)
         at += step if count else 0.0
         spent, thought = spent + (0 if hidden else size), thought + (size if hidden else 0)
-        ends = answer if knobs.together and count == len(told) - 1 else None
-        if part or ends:
-            chunk = _chunk(ask, [part] if part else [], spent, thought, ends)
-            data = orjson.dumps(_wrapped(ask, chunk))
-            if knobs.ping and (count + 1) % knobs.ping == 0:
-                data += b"\r\n\r\n: ping"
-            yield Piece(at, data, size)
+        if part:
+            yield at, _chunk(ask, [part], spent, thought), size
     if knobs.error_at is not None:
-        yield Piece(at, orjson.dumps(_FAILURE, option=orjson.OPT_INDENT_2) + b"\n")
-    elif not (knobs.together and told):
-        last: dict[str, Any] = {"text": ""} | _closing_signature(ask, answer)
-        spent, thought = answer.tokens - answer.thought_tokens, answer.thought_tokens
-        chunk = _chunk(ask, [last], spent, thought, answer)
-        yield Piece(at, orjson.dumps(_wrapped(ask, chunk)))
+        yield at, _FAILURE, 0
+        return
+    last, size, _ = held or ({"text": ""}, 0, False)
+    if "text" in last:
+        last |= _closing_signature(ask, answer)
+    yield at, _ended(ask, answer, [last] if last else []), size
 
 
 def _closing_signature(ask: Ask, answer: Answer) -> dict[str, str]:
@@ -103,45 +105,44 @@ def _closing_signature(ask: Ask, answer: Answer) -> dict[str, str]:
     return {}
 
 
-def _parts(ask: Ask, answer: Answer) -> Iterator[list[_Told]]:
-    """Each part of the answer as the wire parts of its runs."""
+def _parts(ask: Ask, answer: Answer) -> Iterator[Iterator[_Told]]:
+    """Each part of the answer as the wire parts of its runs, drawn as they are needed."""
     if _finish(ask, answer) in _CALL_LOST:
         return
     calls = 0
     for index, part in enumerate(answer.parts):
         match part:
             case Call():
-                yield [(_call(ask, part, calls), len(tokens.split(part.arguments)), False)]
+                told = _call(ask, part, calls)
+                yield iter([(told, len(tokens.split(part.arguments)), False)])
                 calls += 1
             case Thought(text, hidden):
-                shown = ask.shows_thought and not hidden
-                runs = _runs(ask, text)
-                yield [({"text": r, "thought": True} if shown else {}, n, True) for r, n in runs]
+                yield _runs(ask, text, {"thought": True}, ask.shows_thought and not hidden)
             case Text(text):
-                yield [({"text": run}, size, False) for run, size in _runs(ask, text)]
+                yield _runs(ask, text, {}, True)
             case Run(code, output, failed):
                 outcome = "OUTCOME_FAILED" if failed else "OUTCOME_OK"
                 name = {"id": f"run{index}"} if ask.knobs.ids else {}
                 ran = {"executableCode": {"language": "PYTHON", "code": code} | name}
                 gave = {"codeExecutionResult": {"outcome": outcome, "output": output} | name}
-                yield [(ran, 0, False), (gave, 0, False)]
+                yield iter([(ran, 0, False), (gave, 0, False)])
             case Drawing(data, media):
-                yield [({"inlineData": {"mimeType": media, "data": data}}, 0, False)]
+                yield iter([({"inlineData": {"mimeType": media, "data": data}}, 0, False)])
 
 
-def _runs(ask: Ask, text: str) -> list[tuple[str, int]]:
+def _runs(ask: Ask, text: str, mark: dict[str, bool], shown: bool) -> Iterator[_Told]:
     found = tokens.split(text)
-    runs = [found[at : at + ask.knobs.chunk] for at in range(0, len(found), ask.knobs.chunk)]
-    return [("".join(run), len(run)) for run in runs]
+    for at in range(0, len(found), ask.knobs.chunk):
+        run = found[at : at + ask.knobs.chunk]
+        yield {"text": "".join(run)} | mark if shown else {}, len(run), bool(mark)
 
 
-def _whole(told: list[_Told]) -> list[_Told]:
+def _whole(runs: Iterator[_Told]) -> list[dict[str, Any]]:
     """The runs of one text as one part again."""
-    first = told[0][0] if told else {}
-    if "text" not in first:
-        return [run for run in told if run[0]]
-    text = "".join(part["text"] for part, _, _ in told)
-    return [(first | {"text": text}, 0, False)]
+    parts = [part for part, _, _ in runs if part]
+    if not parts or "text" not in parts[0]:
+        return parts
+    return [parts[0] | {"text": "".join(part["text"] for part in parts)}]
 
 
 def _call(ask: Ask, part: Call, index: int) -> dict[str, Any]:
@@ -158,17 +159,20 @@ def _finish(ask: Ask, answer: Answer) -> str:
     return ask.knobs.stop or _STOPS.get(answer.stop, "STOP")
 
 
-def _chunk(
-    ask: Ask, parts: list[dict[str, Any]], spent: int, thought: int, ends: Answer | None
-) -> dict[str, Any]:
+def _chunk(ask: Ask, parts: list[dict[str, Any]], spent: int, thought: int) -> dict[str, Any]:
     content = {"parts": parts, "role": "model"} if parts else {}
-    candidate: dict[str, Any] = {"content": content, "index": 0}
-    if ends is not None:
-        candidate |= _ending(ask, ends)
-    chunk = {"candidates": [candidate], "usageMetadata": _usage(ask, spent, thought)}
-    if ask.knobs.nousage:
-        del chunk["usageMetadata"]
+    chunk: dict[str, Any] = {"candidates": [{"content": content, "index": 0}]}
+    if not ask.knobs.nousage:
+        chunk["usageMetadata"] = _usage(ask, spent, thought)
     return chunk | _names(ask)
+
+
+def _ended(ask: Ask, answer: Answer, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last chunk, or the only one."""
+    thought = answer.thought_tokens
+    chunk = _chunk(ask, parts, answer.tokens - thought, thought)
+    chunk["candidates"][0] |= _ending(ask, answer)
+    return chunk
 
 
 def _ending(ask: Ask, answer: Answer) -> dict[str, Any]:
@@ -211,7 +215,7 @@ def _grounding(searches: list[Search], parts: list[Part]) -> dict[str, Any]:
 
 def _blocked(ask: Ask) -> dict[str, Any]:
     feedback = {"promptFeedback": {"blockReason": ask.knobs.block}}
-    return _wrapped(ask, feedback | {"usageMetadata": _usage(ask, 0, 0)} | _names(ask))
+    return feedback | {"usageMetadata": _usage(ask, 0, 0)} | _names(ask)
 
 
 def _usage(ask: Ask, spent: int, thought: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -427,18 +427,14 @@ def _picture(source: dict[str, Any]) -> Picture:
 
 
 def _marks(body: dict[str, Any]) -> None:
-    count = sum(1 for _ in marks(body))
-    if count > _MOST_BREAKPOINTS:
-        raise _bad(f"A maximum of 4 blocks with cache_control may be provided. Found {count}.")
-
-
-def marks(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every block and tool of `body` that carries a cache breakpoint, in cache order."""
+    """Refuse more cache breakpoints than there may be."""
     system = body.get("system")
     blocks = list(body.get("tools") or []) + (system if isinstance(system, list) else [])
     for message in body["messages"]:
         blocks += _blocks(message)
-    yield from (block for block in blocks if block.get("cache_control"))
+    count = sum(1 for block in blocks if block.get("cache_control"))
+    if count > _MOST_BREAKPOINTS:
+        raise _bad(f"A maximum of 4 blocks with cache_control may be provided. Found {count}.")
 
 
 def _count(body: dict[str, Any]) -> int:

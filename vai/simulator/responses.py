@@ -219,12 +219,11 @@ def _message_told(part: dict[str, Any], where: dict[str, Any], chunk: int) -> To
     opened = part | {member: ""} | ({"annotations": []} if kind == "output_text" else {})
     more: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}
     yield {"type": "response.content_part.added", "part": opened} | where, 0
-    told = list(_run_of(f"response.{kind}", where | more, member, part[member], chunk))
-    yield from told[:-1]
+    yield from _deltas(f"response.{kind}", where | more, part[member], chunk)
     for number, cited in enumerate(part.get("annotations", [])):
         event = {"type": "response.output_text.annotation.added", "annotation": cited}
         yield event | {"annotation_index": number} | where, 0
-    yield told[-1]
+    yield {"type": f"response.{kind}.done", member: part[member]} | where | more, 0
     yield {"type": "response.content_part.done", "part": part} | where, 0
 
 
@@ -251,12 +250,16 @@ def _steps(kind: str, where: dict[str, Any], words: tuple[str, ...]) -> Told:
 
 
 def _run_of(kind: str, where: dict[str, Any], member: str, text: str, chunk: int) -> Told:
-    """`text` in deltas of `chunk` tokens, and once more whole."""
+    """`text` in deltas, and once more whole."""
+    yield from _deltas(kind, where, text, chunk)
+    yield {"type": f"{kind}.done", member: text} | where, 0
+
+
+def _deltas(kind: str, where: dict[str, Any], text: str, chunk: int) -> Told:
     found = tokens.split(text)
     for start in range(0, len(found), chunk):
         run = found[start : start + chunk]
         yield {"type": f"{kind}.delta", "delta": "".join(run)} | where, len(run)
-    yield {"type": f"{kind}.done", member: text} | where, 0
 
 
 def _error() -> dict[str, Any]:
