@@ -337,7 +337,7 @@ def test_provider_run_tools_are_refused(kind):
         ("gpt-5.2", {"thinking": {"type": "disabled"}}, "none", []),
         ("gpt-5", {"thinking": {"type": "disabled"}}, "minimal", ["thinking"]),
         ("o3", {"thinking": {"type": "disabled"}}, "low", ["thinking"]),
-        ("gpt-5.2", {"thinking": {"type": "adaptive"}}, None, []),
+        ("gpt-5.2", {"thinking": {"type": "adaptive"}}, None, ["thinking"]),
         ("gpt-6-luna", {"output_config": {"effort": "max"}}, "max", []),
         ("gpt-5.5", {"output_config": {"effort": "max"}}, "xhigh", ["output_config.effort"]),
         ("gpt-4o", {"thinking": {"type": "disabled"}}, None, []),

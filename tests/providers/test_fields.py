@@ -16,6 +16,7 @@ NOT_NAMED_YET = {
     *(("gemini", name) for name in ("audio answer", "cited document", "cited history")),
     *(("gemini-oauth", name) for name in ("audio answer", "cited document", "cited history")),
     ("oai-resp", "cited history"),
+    *((row, "choice of nothing") for row in ("gemini", "gemini-oauth", "oai-resp")),
 }
 """Known gaps: (row, case). May be lost; anything else must be honest as everywhere."""
 FLAGS = {
