@@ -15,10 +15,18 @@ import openai.types
 from anthropic.types import message_create_params
 from google.genai import types as google
 from openai.types.chat import completion_create_params
+from openai.types.responses import Response, ResponseStreamEvent, response_create_params
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
-__all__ = ["check_anthropic", "check_chat", "check_gemini", "check_gemini_answer"]
+__all__ = [
+    "check_anthropic",
+    "check_chat",
+    "check_gemini",
+    "check_gemini_answer",
+    "check_responses",
+    "check_responses_answer",
+]
 
 
 def _forbid_extra(package: Any) -> None:
@@ -40,6 +48,8 @@ def _read(value: Any) -> None:
 
 
 _forbid_extra(openai.types)
+_RESPONSES = TypeAdapter(response_create_params.ResponseCreateParams)
+_RESPONSES_EVENT = TypeAdapter(ResponseStreamEvent)
 _CHAT = TypeAdapter(completion_create_params.CompletionCreateParams)
 _MESSAGES = TypeAdapter(message_create_params.MessageCreateParams)
 
@@ -47,6 +57,19 @@ _MESSAGES = TypeAdapter(message_create_params.MessageCreateParams)
 def check_chat(body: dict[str, Any]) -> None:
     """Raises pydantic.ValidationError unless `body` is a Chat Completions request."""
     _read(_CHAT.validate_python(body))
+
+
+def check_responses(body: dict[str, Any]) -> None:
+    """Raises pydantic.ValidationError unless `body` is a Responses request."""
+    _read(_RESPONSES.validate_python(body))
+
+
+def check_responses_answer(answer: dict[str, Any]) -> None:
+    """Raises pydantic.ValidationError unless `answer` is one of Responses, or one of its events."""
+    if answer.get("object") == "response":
+        Response.model_validate(answer)
+    else:
+        _RESPONSES_EVENT.validate_python(answer)
 
 
 def check_anthropic(body: dict[str, Any]) -> None:
