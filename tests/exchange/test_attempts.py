@@ -166,6 +166,23 @@ async def test_what_does_not_is_asked_once(failure: Any) -> None:
     assert_all_given_back(target)
 
 
+async def test_a_kept_connection_that_ends_late_had_the_request_on_it() -> None:
+    world = World()
+    target = world.target(STALE, GOOD["anthropic"])
+    rig, _ = world.rig(target)
+    send = target.upstream.send
+
+    async def late(*args: Any, **until: Any) -> Any:
+        world.clock.now += 1.5
+        return await send(*args, **until)
+
+    target.upstream.send = late  # type: ignore[method-assign]
+    with pytest.raises(UpstreamUnreachable) as caught:
+        await rig.run()
+    assert caught.value.code == "upstream_reset"
+    assert len(target.upstream.sent) == 1
+
+
 async def test_after_the_last_attempt_the_caller_has_the_upstreams_own_bytes() -> None:
     world = World()
     target = world.target(BUSY, BUSY, Said([b" {} \n"], status=529, headers=JSON))

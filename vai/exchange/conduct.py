@@ -27,7 +27,13 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, VaiError
+from vai.errors import (
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    VaiError,
+)
 from vai.exchange.attempts import Plan
 from vai.exchange.lane import Lane
 from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
@@ -42,6 +48,9 @@ MAX_BODY = 64 << 20
 """Bytes of a JSON answer that are held; images make them large."""
 MAX_ERROR_BODY = 1 << 20
 """Bytes of an error answer that are read; the rest is not worth having."""
+_ROUND_TRIP = 1.0
+"""Seconds within which a kept connection that had ended shows it. One that ends later ended
+with the request on it, and whether that was worked on cannot be known."""
 
 Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]
 """How it ended: answered; the upstream said no; the upstream failed; the caller left;
@@ -320,6 +329,10 @@ class Exchange(Generic[T]):
             if limit < total_at:
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
+        except UpstreamUnreachable as exc:
+            if exc.code != "upstream_stale" or self._clock() - now <= _ROUND_TRIP:
+                raise
+            raise UpstreamUnreachable(_RESET, code="upstream_reset") from exc
 
     def _limit(self) -> tuple[float, str]:
         """Until when the next piece has to come in this phase, and the code if it does not."""
@@ -379,6 +392,7 @@ class Exchange(Generic[T]):
         return "failed"
 
 
+_RESET = "The provider closed the connection before it answered"
 _CUT = "The provider closed the stream before the end of its answer"
 _WAITED = {
     "first_token_timeout": "The provider sent no content in time",
