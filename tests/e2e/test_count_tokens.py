@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ import pytest
 
 from tests.canary import KEY, PROMPT, PROVIDER_KEY
 from tests.e2e.rig import ROOT, Answer, Gateway, ask, running, until
+from tests.io.google.fake import access
+from tests.io.google.fake import login as google_login
+from vai.io.google.store import write_login
 
 pytestmark = pytest.mark.e2e
 
@@ -91,7 +95,7 @@ def upstream() -> Iterator[Counter]:
 @pytest.fixture(scope="module")
 def counting(upstream: Counter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     names = ("anthropic", "gemini", "groq", "oai-resp", "openai")
-    settings = {
+    settings: dict[str, Any] = {
         "auth": {"mode": "api_key", "api_keys": {"alice": {"key": KEY}}},
         "max_request_body_bytes": 200_000,
         "providers": {
@@ -102,6 +106,13 @@ def counting(upstream: Counter, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "aliases": {"smart": "anthropic/claude-alias-1"},
     }
     folder = tmp_path_factory.mktemp("counting")
+    login = folder / "login.json"
+    write_login(login, google_login(expiry=time.time() + 3600))
+    settings["providers"]["gemini-oauth"] = {
+        "enabled": True,
+        "credentials_file": str(login),
+        "base_url": f"{upstream.url}/assist",
+    }
     with running(settings, folder, "--single-process") as gateway:
         yield gateway
 
@@ -248,6 +259,32 @@ def test_other_providers_count_in_their_own_words(
     assert (refused.status, refused.error["type"]) == (429, "rate_limit_error")
     upstream.ready(lambda asked: (500, {}, b"{}"))
     assert told(counting.post(question(model), path=PATH))[1] == "estimated"
+
+
+def test_code_assist_counts_contents_and_the_rest_is_estimated(
+    counting: Gateway, upstream: Counter
+) -> None:
+    upstream.ready(lambda asked: (200, {}, b'{"totalTokens": 55}'))
+    model = "gemini-oauth/gemini-2.5-pro"
+    assert told(counting.post(question(model), path=PATH)) == (55, "exact")
+    (asked,) = upstream.asked
+    assert asked.path == "/assist/v1internal:countTokens"
+    assert asked.headers["authorization"] == f"Bearer {access(0)}"
+    tools = [{"name": "look", "description": "Looks", "input_schema": {"type": "object"}}]
+    more, how = told(counting.post(question(model, tools=tools), path=PATH))
+    assert how == "estimated"
+    assert 55 < more < 155
+
+
+def test_code_assist_is_spoken_to_with_the_login(counting: Gateway, upstream: Counter) -> None:
+    said = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}
+    upstream.ready(lambda asked: (200, {}, orjson.dumps({"response": said})))
+    answer = counting.post(ask("gemini-oauth/gemini-2.5-pro", PROMPT))
+    assert (answer.status, answer.json["content"][0]["text"]) == (200, "Hi")
+    (asked,) = upstream.asked
+    assert asked.body["project"] == "heron-1"
+    assert asked.headers["authorization"] == f"Bearer {access(0)}"
+    assert "Google's terms" in counting.logged("Google's terms")
 
 
 def test_the_door_is_that_of_messages(counting: Gateway, upstream: Counter) -> None:
