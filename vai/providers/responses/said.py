@@ -45,6 +45,10 @@ class Said:
         """Whether the caller's stop sequence has been met."""
         return self._filter is not None and self._filter.stopped is not None
 
+    def writes(self, index: int) -> bool:
+        """Whether a part of this item is being written."""
+        return self._open is not None and self._open[0] == index
+
     def piece(self, place: Place, text: str) -> None:
         """More text of a part."""
         if place != self._open:

@@ -160,7 +160,7 @@ class Reader:
     def _done(self, index: int, item: Any) -> None:
         if not isinstance(item, dict):
             return
-        if index > self._latest:
+        if index > self._latest and not self._said.writes(index):
             self._added(index, item)
         kind = item.get("type")
         if kind == "message":
@@ -224,19 +224,21 @@ class Reader:
             self._said.whole((event.output_index, event.content_index), event.refusal)
 
     def _summary_delta(self, event: StreamEvent) -> None:
-        self._thought("summary", event.summary_index, event.delta)
+        self._thought(event, "summary", event.summary_index)
 
     def _reasoning_delta(self, event: StreamEvent) -> None:
-        self._thought("content", event.content_index, event.delta)
+        self._thought(event, "content", event.content_index)
 
-    def _thought(self, kind: str, index: int, text: Any) -> None:
-        if isinstance(text, str):
+    def _thought(self, event: StreamEvent, kind: str, paragraph: int) -> None:
+        if isinstance(event.delta, str):
             self._said.close()
-            self._thoughts.piece((kind, index), text)
+            self._latest = max(self._latest, event.output_index)
+            self._thoughts.piece((kind, paragraph), event.delta)
 
     def _arguments_delta(self, event: StreamEvent) -> None:
         if isinstance(event.delta, str):
             self._said.close()
+            self._latest = max(self._latest, event.output_index)
             self._calls.piece(event.output_index, event.delta)
 
     def _arguments_done(self, event: StreamEvent) -> None:

@@ -1,0 +1,82 @@
+"""Which requests to OpenAI go to its other endpoint, and that the caller sees no difference."""
+
+from __future__ import annotations
+
+import msgspec
+import orjson
+import pytest
+
+from tests.providers.oracle import check_responses
+from vai.providers.openai.adapter import ChatAdapter
+from vai.providers.registry import ROWS, make_adapter
+from vai.providers.responses.adapter import ResponsesAdapter
+from vai.providers.responses.bridge import needs_responses
+from vai.types import parse
+
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+OFF = {"thinking": {"type": "disabled"}}
+
+
+def ask(model, **fields):
+    message = {"role": "user", "content": "go"}
+    return parse.request({"model": model, "messages": [message], "tools": [TOOL], **fields})
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "needed"),
+    [
+        ("gpt-5.5", {}, True),
+        ("gpt-5.5", {"tools": []}, False),
+        ("gpt-5.5", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, True),
+        ("gpt-5.5", OFF, False),
+        ("gpt-6-astra", OFF, True),
+        ("gpt-6.1-sol", {}, True),
+        ("gpt-5.4", {}, False),
+        ("gpt-5.4", {"thinking": {"type": "adaptive"}}, True),
+        ("gpt-5.4", {"output_config": {"effort": "low"}}, True),
+        ("gpt-5.4", {"extensions": {"openai": {"reasoning_effort": "high"}}}, True),
+        ("gpt-5.5", {"extensions": {"openai": {"reasoning": {"effort": "none"}}}}, False),
+        ("gpt-5.2", {"thinking": {"type": "adaptive"}}, False),
+        ("gpt-4o", {}, False),
+        ("o3", {}, False),
+        ("something-new", {}, False),
+    ],
+)
+def test_function_tools_of_a_model_that_reasons_need_responses(model, fields, needed):
+    request = ask(model, **fields)
+    assert needs_responses(request, model) is needed
+    adapter = make_adapter(ROWS["openai"], "x1", request=request)
+    assert isinstance(adapter, ResponsesAdapter if needed else ChatAdapter)
+
+
+def test_without_a_request_nothing_is_sent_elsewhere():
+    assert isinstance(make_adapter(ROWS["openai"], "x1"), ChatAdapter)
+
+
+@pytest.mark.parametrize(
+    ("changes", "bridged"),
+    [
+        ({}, True),
+        ({"base_url": "https://eu.api.openai.com/v1"}, True),
+        ({"base_url": "https://api.openai.com.evil.example/v1"}, False),
+        ({"base_url": "https://proxy.internal/v1"}, False),
+        ({"id": "mine"}, False),
+    ],
+)
+def test_only_openais_own_server_has_the_other_endpoint(changes, bridged):
+    row = msgspec.structs.replace(ROWS["openai"], **changes)
+    adapter = make_adapter(row, "x1", request=ask("gpt-5.5"))
+    assert isinstance(adapter, ResponsesAdapter) is bridged
+
+
+def test_the_answer_is_the_providers_that_was_asked():
+    request = ask("gpt-5.5")
+    adapter = make_adapter(ROWS["openai"], "x1", request=request)
+    wire = adapter.request(request)
+    assert wire.target == "/responses"
+    check_responses(orjson.loads(wire.body))
+    item = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "g"}
+    answer = {"model": "gpt-5.5", "status": "completed", "output": [item]}
+    message = adapter.message(orjson.dumps(answer))
+    assert message.model == "openai/gpt-5.5"
+    assert message.content[0].data.startswith("vai1.openai.item.")
