@@ -262,6 +262,8 @@ def test_results_and_calls_belong_together():
     twice = refused(USER, assistant(call()), user(result(), result()))
     assert twice.param == "messages[2].content[1].tool_use_id"
     assert refused(USER, assistant(call()), USER).param == "messages[1].content[0]"
+    same = refused(USER, assistant(call(), call()), user(result()))
+    assert same.param == "messages[1].content[1].id"
 
 
 def sealed(kind, payload="Sig-_=", provider="gemini"):

@@ -8,10 +8,12 @@ import pytest
 from tests.providers.oracle import check_gemini_answer
 from tests.providers.test_streams import HERE, run
 from tests.providers.validator import check_events
+from vai.codec.sse import MAX_FRAME
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.accumulate import accumulate
 from vai.providers.emitter import MAX_CALLS
 from vai.providers.gemini import adapter as adapters
+from vai.providers.gemini import body as bodies
 from vai.providers.gemini import stream
 from vai.providers.gemini.body import Body
 from vai.providers.registry import ROWS, make_adapter
@@ -92,7 +94,8 @@ def from_fixture(name):
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.name)
 def test_the_fixtures_are_truthful(path):
-    for text in Body().feed(path.read_bytes() + b"\n\n"):
+    body = Body()
+    for text in body.feed(path.read_bytes()) + body.end():
         found = orjson.loads(text)
         if path.stem.startswith("gemini-oauth-"):
             found = found.get("response", {})
@@ -427,13 +430,20 @@ def test_an_array_in_answer_to_a_stream_request_is_its_chunks():
         assert make_adapter(ROWS["gemini"], "x").message(body.strip()).content[0].text == "ab"
 
 
-def test_a_body_is_not_held_without_a_bound(monkeypatch):
+def test_plain_json_is_not_held_without_a_bound(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_PLAIN", 100)
     adapter, _ = asked(stream=True)
-    monkeypatch.setattr(adapter._body._splitter, "_limit", 100)
     for _ in range(30):
-        adapter.feed(b'data: {"candid')
+        adapter.feed(b"{         ")
     assert isinstance(adapter.fault, UpstreamBroken)
     assert adapter.fault.provider == "gemini"
+    assert adapter.end() == []
+
+
+def test_a_line_is_not_held_without_a_bound():
+    body = Body()
+    body.feed(b"data: " + b"x" * (MAX_FRAME + 2))
+    assert body.fault is not None
 
 
 def test_stop_sequences_end_it_here_but_not_inside_thoughts():

@@ -51,6 +51,7 @@ class GeminiAdapter:
     @property
     def usage(self) -> Usage:
         """What the service has reported so far."""
+        self._reader.report()
         return self._emitter.usage
 
     @property

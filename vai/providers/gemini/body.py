@@ -1,6 +1,6 @@
-"""The body of an answer: event stream, plain JSON, or the one inside the other.
+"""The body of an answer: event stream, plain JSON, or the one and then the other.
 
-An event stream can break off into an error object as plain JSON lines, without `data:`;
+An event stream can break off into an error object in plain JSON lines, without `data:`;
 and a request to stream can be answered with one JSON object or array. All of them are the
 same here: JSON texts, in the order they came.
 """
@@ -10,44 +10,69 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vai.codec.sse import FrameSplitter, SseDecoder, frames
+from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 
-__all__ = ["Body"]
+__all__ = ["MAX_PLAIN", "Body"]
+
+MAX_PLAIN: Final = MAX_FRAME
+"""Bytes of plain JSON."""
 
 # No field of an event stream begins with a brace or a bracket.
-_LOOSE_FIRST: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(?=[{\[])")
-_LOOSE: Final = re.compile(rb"[\r\n][ \t]*(?=[{\[])")
+_AT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(?=[{\[])")
+_INSIDE: Final = re.compile(rb"[\r\n][ \t]*(?=[{\[])")
+_NOTHING: Final = b" \t\xef\xbb\xbf"
 
 
 class Body:
     """Decodes one body, however it is cut."""
 
-    __slots__ = ("_splitter", "_sse")
+    __slots__ = ("_at_start", "_broken", "_plain", "_sse")
 
     def __init__(self) -> None:
-        self._splitter = FrameSplitter()
         self._sse = SseDecoder()
+        self._at_start = True
+        self._plain: bytearray | None = None
+        self._broken: UpstreamBroken | None = None
 
     @property
     def fault(self) -> UpstreamBroken | None:
         """Set when a part of the body grows beyond what can be held."""
-        return self._splitter.fault or self._sse.fault
+        return self._sse.fault or self._broken
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The JSON texts that `data` completes."""
-        return [text for frame in frames(self._splitter.feed(data)) for text in self._read(frame)]
+        """The JSON texts that `data` completes. Plain JSON is complete at the end only."""
+        if self._plain is None:
+            begins = (_AT_START.match(data) if self._at_start else None) or _INSIDE.search(data)
+            if begins is None:
+                self._note_line(data)
+                return [text for _, text in self._sse.feed(data)]
+            self._plain = bytearray()
+            # The blank line that the plain text took the place of ends the event before it.
+            events = self._sse.feed(data[: begins.end()]) + self._sse.feed(b"\n\n")
+            self._hold(data[begins.end() :])
+            return [text for _, text in events]
+        self._hold(data)
+        return []
 
     def end(self) -> list[bytes]:
         """The last of them."""
-        texts = self._read(self._splitter.rest())
-        return texts if self.fault is not None else texts + [data for _, data in self._sse.end()]
+        if self._plain is not None:
+            return [bytes(self._plain)]
+        return [text for _, text in self._sse.end()]
 
-    def _read(self, frame: bytes) -> list[bytes]:
-        loose = _LOOSE_FIRST.match(frame) or _LOOSE.search(frame)
-        if loose is None:
-            return [data for _, data in self._sse.feed(frame)]
-        # The blank line that the loose text took the place of ends the event before it.
-        fields = frame[: loose.start()]
-        events = self._sse.feed(fields + b"\n\n") if fields.strip() else []
-        return [*(data for _, data in events), frame[loose.end() :]]
+    def _note_line(self, data: bytes) -> None:
+        """Whether the line that `data` ends in has begun with anything yet."""
+        line_end = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        if line_end >= 0 or self._at_start:
+            self._at_start = not data[line_end + 1 :].strip(_NOTHING)
+
+    def _hold(self, data: bytes) -> None:
+        if self._plain is None or self._broken is not None:
+            return
+        self._plain += data
+        if len(self._plain) > MAX_PLAIN:
+            self._plain.clear()
+            self._broken = UpstreamBroken(
+                f"The provider sent an answer of more than {MAX_PLAIN} bytes"
+            )

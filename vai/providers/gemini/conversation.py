@@ -124,6 +124,8 @@ def _answered(run: Run, open_calls: dict[str, _Call], target: Target) -> list[Pa
                 _sign_text(found, payload)
             continue
         if isinstance(block, ToolUseBlock):
+            if block.id in open_calls:
+                target.findings.refuse(f"{at}.id", "another tool_use of this turn has this id")
             name = alias(block.name)
             call = {"id": block.id, "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]

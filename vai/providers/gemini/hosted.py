@@ -34,7 +34,8 @@ def replayed(block: Block, provider: str) -> Wire | None:
     own = f"srvtoolu_{_mark(provider)}_"
     if isinstance(block, ServerToolUseBlock):
         if block.name == "code_execution" and block.id.startswith(own):
-            return {"executableCode": {"language": "PYTHON", "code": block.input.get("code", "")}}
+            code = str(block.input.get("code") or "")
+            return {"executableCode": {"language": "PYTHON", "code": code}}
         return None
     raw = block.raw if isinstance(block, UnknownBlock) else {}
     told = raw.get("content")
@@ -43,7 +44,8 @@ def replayed(block: Block, provider: str) -> Wire | None:
     if not str(raw.get("tool_use_id")).startswith(own):
         return None
     output = f"{told.get('stdout') or ''}{told.get('stderr') or ''}"
-    outcome = _OUTCOMES.get(told.get("return_code", 1), "OUTCOME_FAILED")
+    ended = told.get("return_code")
+    outcome = _OUTCOMES.get(ended if isinstance(ended, int) else 1, "OUTCOME_FAILED")
     return {"codeExecutionResult": {"outcome": outcome, "output": output}}
 
 

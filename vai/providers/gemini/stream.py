@@ -86,6 +86,10 @@ class Reader:
         for chunk in chunks:
             self._chunk(chunk)
 
+    def report(self) -> None:
+        """Tell the emitter what has been used so far."""
+        self._emitter.report(self.spent.total)
+
     def resume(self) -> None:
         """A further body follows, asked for with `token`."""
         self.token = self._reason = None
@@ -93,6 +97,7 @@ class Reader:
 
     def eof(self, *, goes_on: bool = False) -> None:
         """The body is over. `goes_on` says that a further one will be asked for."""
+        self.report()
         if goes_on:
             return
         if self._reason is not None and not self._emitter.finished:
@@ -113,15 +118,18 @@ class Reader:
         chunk = chunk.response or chunk
         error = error or chunk.error
         if chunk.usage_metadata is not None:
-            self._emitter.report(self.spent.count(chunk.usage_metadata))
+            self.spent.count(chunk.usage_metadata)
         model = (chunk.model_version or "").removeprefix("models/")
         if chunk.candidates:
             candidate = chunk.candidates[0]
             if not candidate.index:
-                self._emitter.begin(model)
+                if not self._emitter.started:
+                    self.report()
+                    self._emitter.begin(model)
                 self._candidate(candidate)
         elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             feedback = chunk.prompt_feedback
+            self.report()
             self._emitter.begin(model)
             why = feedback.block_reason_message or feedback.block_reason or ""
             self._emitter.finish("refusal", refusal(why))
@@ -228,6 +236,7 @@ class Reader:
         if shown:
             self._emitter.text(shown)
         if self._filter.stopped is not None:
+            self.report()
             self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
             self._emitter.eof()
 

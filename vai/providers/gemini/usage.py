@@ -18,6 +18,8 @@ class Spent:
     def __init__(self) -> None:
         self._before = Usage()
         self._now = Usage()
+        # Every chunk counts anew, and hardly one of these counts is ever asked for.
+        self._newest: WireUsage | None = None
 
     @property
     def output(self) -> int:
@@ -27,6 +29,9 @@ class Spent:
     @property
     def total(self) -> Usage:
         """Everything so far."""
+        if self._newest is not None:
+            self._now = self._now.merged(_usage(self._newest))
+            self._newest = None
         before, now = self._before, self._now
         return Usage(
             input_tokens=_sum(before.input_tokens, now.input_tokens),
@@ -37,10 +42,9 @@ class Spent:
             thinking_tokens=_sum(before.thinking_tokens, now.thinking_tokens),
         )
 
-    def count(self, wire: WireUsage) -> Usage:
-        """The totals after the body's newest count."""
-        self._now = self._now.merged(_usage(wire))
-        return self.total
+    def count(self, wire: WireUsage) -> None:
+        """The body's newest count."""
+        self._newest = wire
 
     def settle(self) -> None:
         """The body is over; a further one counts from zero."""
