@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 
 OWN = PROVIDER_KEY + "-brought"
 OTHER = PROVIDER_KEY + "-other"
-HEADERS = {"anthropic": "x-api-key", "openai": "authorization"}
+HEADERS = {"anthropic": "x-api-key", "openai": "authorization", "gemini": "x-goog-api-key"}
 
 
 def post(gateway: Gateway, said: dict | bytes, *headers: tuple[str, str]):
