@@ -361,3 +361,14 @@ def test_the_official_sdk_of_the_old_generation_counts(counting: Gateway) -> Non
     native, estimated = map(int, done.stdout.split())
     assert native == 4711
     assert 0 < estimated < 60
+
+
+@pytest.mark.parametrize(
+    "model", ["claude-haiku-4-5", "anthropic/claude-x", "oai-resp/gpt-5.4", "gemini/gemini-2.5-pro"]
+)
+def test_the_simulator_takes_the_question_and_counts(open_gateway: Gateway, model: str) -> None:
+    tool = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
+    said = question(model, system="Be brief", tools=[tool])
+    answer = open_gateway.post(said, path=PATH)
+    assert told(answer)[1] == "exact"
+    assert answer.header("x-vai-simulated") == "true"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.codec.test_pictures import PNG
-from vai.policy.estimate import input_tokens, request_tokens, text_tokens
+from vai.policy.estimate import body_tokens, input_tokens, request_tokens, text_tokens
 from vai.types import parse
 from vai.types.provider import Kind
 
@@ -139,3 +140,36 @@ def test_anthropic_puts_words_of_its_own_before_tools() -> None:
 def test_a_division_for_every_request() -> None:
     assert input_tokens(0) == 1
     assert input_tokens(4000) == 1000
+
+
+def test_before_admission_media_are_set_apart_from_text() -> None:
+    def body(*blocks: dict[str, Any]) -> tuple[int, int]:
+        value = {"messages": turn(*blocks)}
+        wire = orjson.dumps(value)
+        return body_tokens(value, wire), len(wire)
+
+    words = {"type": "text", "text": "a heron " * 5000}
+    tokens, size = body(words)
+    assert tokens == input_tokens(size)
+    shown = picture(bytes(1_000_000))
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [shown]}
+    assert abs(body(words, shown, result)[0] - tokens - 2 * 1600) < 200
+    pages = {**picture(bytes(500_000)), "type": "document"}
+    assert body(pages)[0] == pytest.approx(20_000, rel=0.1)
+    assert body({**shown, "type": "audio"})[0] < 2000
+    assert body({**shown, "type": "text"})[0] > 300_000  # what the provider may read as text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"messages": 7},
+        {"messages": [7, None, {"content": 7}, {"content": [7, None, []]}]},
+        {"messages": [{"content": [{"type": [], "source": {"data": 7}, "content": [7]}]}]},
+        {"messages": [{"content": [{"type": {}, "source": {"data": "A"}}]}]},
+    ],
+)
+def test_before_admission_anything_may_come(value: Any) -> None:
+    wire = b'"base64"' * 5000
+    assert body_tokens(value, wire) == input_tokens(len(wire))
