@@ -7,6 +7,7 @@ from itertools import product
 import orjson
 import pytest
 
+from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
 from vai.providers import signature
 from vai.providers.registry import ROWS, make_adapter
@@ -23,6 +24,7 @@ USER = {"role": "user", "content": "go"}
 CALL = {"type": "tool_use", "id": "a.1", "name": "look", "input": {"x": 1}}
 MODELS = [
     *(("openai", name) for name in ("gpt-4o", "gpt-5.2", "gpt-5.5", "gpt-6-luna", "o3")),
+    *(("oai-resp", name) for name in ("gpt-4o", "gpt-5.2", "gpt-5.5", "gpt-6-astra", "o3")),
     *(("groq", name) for name in ("openai/gpt-oss-120b", "qwen/qwen3.8-27b", "llama-3.3-70b")),
     *(("cerebras", name) for name in ("gpt-oss-120b", "zai-glm-4.7")),
     *(("anthropic", name) for name in ("claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5")),
@@ -74,6 +76,8 @@ def judge(provider, wire):
     body = orjson.loads(wire.body)
     if provider == "anthropic":
         messages_check.read(body, dict(wire.headers), Knobs(), messages_check.Prefixes())
+    elif provider == "oai-resp":
+        check_responses(body)
     else:
         chat_check.read(body, provider, Knobs())
 
