@@ -6,6 +6,7 @@ of several repeats, because everything that disturbs such a short loop makes it 
 
 from __future__ import annotations
 
+import mmap
 import os
 import timeit
 from collections.abc import Callable
@@ -14,11 +15,17 @@ from typing import Any, cast
 
 import uvloop
 
+from bench import contention
 from bench.suite import Figures
 from bench.wire import message_request
 from vai.codec import envelope
 from vai.gateway.call import Call
+from vai.io.clock import monotonic
+from vai.io.limits.layout import section_size
+from vai.io.limits.section import Section
+from vai.io.limits.shared import SharedLimits
 from vai.io.log import RequestLog
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
 
 __all__ = ["STEPS", "Step", "run"]
 
@@ -30,7 +37,7 @@ _LOOPS = 10_000
 
 def run(say: Callable[[str], None]) -> Figures:
     """Microseconds of every step."""
-    found = uvloop.run(_run())
+    found = uvloop.run(_run()) | contention.run()
     for name, value in found.items():
         say(f"{name}: {value:.2f}")
     return found
@@ -61,5 +68,41 @@ def _envelope() -> Step:
     return lambda: envelope.read(body)
 
 
-STEPS: dict[str, Callable[[], Step]] = {"record": _record, "envelope": _envelope}
+def _limits() -> tuple[SharedLimits, tuple[Subject, ...]]:
+    places = _REPEATS * _LOOPS + 1
+    view = memoryview(mmap.mmap(-1, section_size(leases=places)))
+    limits = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=places, sessions=places)
+    subjects = (Subject(EVERYBODY, limits), Subject("user:alice", limits))
+    return SharedLimits(Section.prepare(view, leases=places), 0, 1), subjects
+
+
+def _admission() -> Step:
+    """A place under all limits of the gateway and of a user; the clock is read for it."""
+    limits, subjects = _limits()
+    return lambda: limits.admit(subjects, 1000, monotonic())
+
+
+def _settlement() -> Step:
+    """The place given back and the tokens corrected."""
+    limits, subjects = _limits()
+    now = monotonic()
+    held = [limits.admit(subjects, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
+    return lambda: limits.settle(held.pop(), 400, monotonic())
+
+
+def _refusal() -> Step:
+    """An attempt of a user whose minute is used up."""
+    limits, (everybody, _) = _limits()
+    subjects = (everybody, Subject("user:bob", LimitSet(requests=1)))
+    limits.admit(subjects, 1000, monotonic())
+    return lambda: limits.admit(subjects, 1000, monotonic())
+
+
+STEPS: dict[str, Callable[[], Step]] = {
+    "record": _record,
+    "envelope": _envelope,
+    "admission": _admission,
+    "settlement": _settlement,
+    "refusal": _refusal,
+}
 """Name to the set-up of a step; its figure is ``micro.NAME.us``."""

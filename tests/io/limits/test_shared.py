@@ -59,7 +59,7 @@ class SharedMachine(Machine):
 
 
 SharedMachine.TestCase.settings = settings(
-    max_examples=2000 if FULL else 150, stateful_step_count=50, deadline=None
+    max_examples=2000 if FULL else 60, stateful_step_count=50, deadline=None
 )
 TestMachine = SharedMachine.TestCase
 

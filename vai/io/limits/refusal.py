@@ -7,7 +7,7 @@ for finding it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from vai.io.limits.layout import (
     R_REQUEST_SLOTS,
@@ -26,7 +26,10 @@ __all__ = ["refusal"]
 _A_WHILE = 1.0
 """Seconds until another try makes sense where a place must be given back first."""
 
-_Obstacle = tuple[float, Refused, str]
+_WINDOWS: tuple[Refused, Refused] = ("requests", "tokens")
+_UNKNOWN: Refused = "capacity"
+_EMPTY = [0] * SLOTS
+_NO_WINDOW: tuple[int, int, list[int]] = (0, 0, [])
 
 
 def refusal(
@@ -43,49 +46,34 @@ def refusal(
 
     The rows' windows have moved to `slot`. Under the mutex.
     """
-    obstacles: list[_Obstacle] = []
-    figures: list[tuple[int, int, float]] = [(0, 0, 0.0), (0, 0, 0.0)]
-    for subject, base in zip(subjects, bases, strict=True):
-        obstacles += _obstacles(words, kind, subject, base, tokens=tokens, slot=slot, now=now)
-        limits = subject.limits
-        for index, (limit, first) in enumerate(
-            ((limits.requests, R_REQUEST_SLOTS), (limits.tokens, R_TOKEN_SLOTS))
+    longest, refused, by = -1.0, _UNKNOWN, ""
+    tightest = [_NO_WINDOW, _NO_WINDOW]  # limit, what is left of it, slots
+    for (name, limits, _), base in zip(subjects, bases, strict=True):
+        spaced = (0.0, 0.0)
+        if limits.smooth and base:
+            spaced = waits(words, base, limits, tokens, int(now * 1000))
+        for which, limit, first, cost in (
+            (0, limits.requests, R_REQUEST_SLOTS, 1),
+            (1, limits.tokens, R_TOKEN_SLOTS, tokens),
         ):
-            slots = _slots(words, base, first)
-            found = (limit, max(0, limit - sum(slots)), full_again_in(slots, slot, now))
-            if limit and (not figures[index][0] or found[1:2] < figures[index][1:2]):
-                figures[index] = found
-    wait, refused, name = max(obstacles)
-    return Decision(0, refused, name, wait, *figures[0], *figures[1])
-
-
-def _obstacles(
-    words: memoryview, kind: int, subject: Subject, base: int, *, tokens: int, slot: int, now: float
-) -> Iterator[_Obstacle]:
-    name, limits, _ = subject
-    spaced = (0.0, 0.0)
-    if limits.smooth and base:
-        spaced = waits(words, base, limits, tokens, int(now * 1000))
-    if limits.requests:
-        slots = _slots(words, base, R_REQUEST_SLOTS)
-        wait = max(spaced[0], room_in(slots, slot, now, cost=1, limit=limits.requests))
-        if wait:
-            yield wait, "requests", name
-    if limits.tokens and tokens:
-        slots = _slots(words, base, R_TOKEN_SLOTS)
-        wait = max(spaced[1], room_in(slots, slot, now, cost=tokens, limit=limits.tokens))
-        if wait or tokens > limits.tokens:  # the latter passes as a smaller reservation
-            yield wait, "tokens", name
-    if not base:
-        return
-    if kind == SESSION:
-        if limits.sessions and words[base + R_SESSIONS] >= limits.sessions:
-            yield _A_WHILE, "sessions", name
-    elif limits.concurrency and words[base + R_RUNNING] >= limits.concurrency:
-        yield _A_WHILE, "concurrency", name
-
-
-def _slots(words: memoryview, base: int, first: int) -> list[int]:
-    if not base:
-        return [0] * SLOTS
-    return words[base + first : base + first + SLOTS].tolist()
+            if not limit:
+                continue
+            slots = words[base + first : base + first + SLOTS].tolist() if base else _EMPTY
+            left = limit - sum(slots)
+            if not tightest[which][0] or left < tightest[which][1]:
+                tightest[which] = (limit, left, slots)
+            # A cost beyond the limit is an obstacle that a smaller reservation goes round.
+            if cost and (left < cost or spaced[which]):
+                wait = max(spaced[which], room_in(slots, slot, now, cost=cost, limit=limit))
+                if wait > longest:
+                    longest, refused, by = wait, _WINDOWS[which], name
+        held: Refused = "sessions" if kind == SESSION else "concurrency"
+        most = limits.sessions if kind == SESSION else limits.concurrency
+        count = R_SESSIONS if kind == SESSION else R_RUNNING
+        if most and base and words[base + count] >= most and longest < _A_WHILE:
+            longest, refused, by = _A_WHILE, held, name
+    figures = [
+        (limit, max(0, left), full_again_in(slots, slot, now) if limit else 0.0)
+        for limit, left, slots in tightest
+    ]
+    return Decision(0, refused, by, longest, *figures[0], *figures[1])

@@ -205,7 +205,7 @@ class SharedLimits:
     def _refuse(
         self, kind: int, subjects: tuple[Subject, ...], tokens: int, slot: int, now: float
     ) -> Decision:
-        bases = [self._rows.find(subject.name) for subject in subjects]
+        bases = [self._rows.locate(subject.name) for subject in subjects]
         for base in bases:
             if base and self._words[base] != slot:
                 self._rows.advance(base, slot)
