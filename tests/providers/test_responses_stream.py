@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
+from openai.types.responses import ResponseError
 
 from tests.providers.oracle import check_responses, check_responses_answer
 from tests.providers.validator import check_events
@@ -100,6 +102,7 @@ def test_the_fixtures_are_what_the_official_types_say(path):
 
 
 def test_reasoning_first_and_indexes_without_gaps():
+    """Known bug 26: the place in the output is no index of a block."""
     found = read(
         added(0, {"type": "reasoning", "id": "rs", "summary": []}),
         done(0, {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "g"}),
@@ -172,6 +175,7 @@ def test_messages_and_parts_are_texts_of_their_own():
 
 
 def test_what_deltas_left_out_follows():
+    """Known bug 7, and servers that send only what is complete."""
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"x":1}'}
     found = read(
         delta("Hal", 0),
@@ -249,6 +253,7 @@ def test_names_come_back_as_the_caller_wrote_them():
 
 @pytest.mark.parametrize("arguments", ['{"a":', "[1]", '{"a":1}{"a":2}'])
 def test_broken_arguments_are_a_fault(arguments):
+    """Known bugs 12 and 13."""
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
     assert fault_of(done(0, call), completed()).code == "upstream_invalid_tool_input"
     with pytest.raises(UpstreamBroken):
@@ -288,6 +293,7 @@ def test_free_form_input_and_screens():
     ],
 )
 def test_why_an_answer_was_cut(reason, meant):
+    """Known bugs 25 and 48."""
     details = {"reason": reason} if reason else None
     found = answer(message("Half"), status="incomplete", incomplete_details=details)
     assert found.stop_reason == meant
@@ -495,6 +501,14 @@ def test_failures():
         adapter().message(orjson.dumps(body))
     with pytest.raises(UpstreamRejected):
         adapter().message(b'{"error":{"message":"no","type":"server_error"}}')
+
+
+def test_every_error_code_of_the_official_types_is_known():
+    for code in get_args(ResponseError.model_fields["code"].annotation):
+        failed = completed("failed", error={"code": code, "message": "m"})
+        assert fault_of(failed).type != "provider_error", code
+    image = {"code": "invalid_image", "message": "m"}
+    assert fault_of(completed("failed", error=image)).status == 400
 
 
 @pytest.mark.parametrize("status", ["in_progress", "queued"])

@@ -95,7 +95,31 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
 }
 """Types and codes that say more than the status they come with."""
 
+_UNUSABLE: Final = (
+    "bio_policy",
+    "data_residency_mismatch",
+    "empty_image_file",
+    "failed_to_download_image",
+    "image_content_policy_violation",
+    "image_file_not_found",
+    "image_file_too_large",
+    "image_parse_error",
+    "image_too_large",
+    "image_too_small",
+    "invalid_base64_image",
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_image_mode",
+    "invalid_image_url",
+    "invalid_prompt",
+    "misalignment_policy_violation",
+    "unsupported_image_media_type",
+)
+"""What Responses finds wrong with a request when it has already begun to answer."""
+
 _BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
+    **dict.fromkeys(_UNUSABLE, _INVALID),
+    "vector_store_timeout": _TIMEOUT,
     "invalid_request_error": _INVALID,
     "context_length_exceeded": _INVALID,
     "rate_limit_error": _LIMITED,
