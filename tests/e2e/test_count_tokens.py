@@ -301,24 +301,34 @@ def test_the_door_is_that_of_messages(counting: Gateway, upstream: Counter) -> N
     assert upstream.asked == []
 
 
+def line_of(gateway: Gateway, request_id: str) -> dict[str, Any]:
+    """The request's line in the log."""
+
+    def find() -> dict[str, Any] | None:
+        for line in gateway.log.read_text().splitlines():
+            if request_id in line and line.startswith("{"):
+                return dict(orjson.loads(line))
+        return None
+
+    return dict(until(find, 20))
+
+
 def test_a_caller_who_leaves_stops_the_provider(counting: Gateway, upstream: Counter) -> None:
     upstream.ready(lambda asked: None)
     raw = orjson.dumps(question("claude-x"))
-    head = f"POST {PATH} HTTP/1.1\r\nhost: a\r\nx-api-key: {counting.key}\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nhost: a\r\nx-request-id: req_left\r\n"
+    head += f"x-api-key: {counting.key}\r\n"
     with counting.raw() as sock:
         sock.sendall(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw)
         until(lambda: upstream.asked)
-    assert upstream.left.wait(10)
+    assert upstream.left.wait(20)
+    # Not because the counter had been waited for long enough.
+    assert line_of(counting, "req_left")["status"] == 499
 
 
 def test_the_request_has_its_line_in_the_log(counting: Gateway) -> None:
     counting.post(question("groq/x"), {"x-request-id": "req_counted"}, PATH)
-    line = next(
-        line
-        for line in counting.logged("req_counted").splitlines()
-        if "req_counted" in line and line.startswith("{")
-    )
-    said = orjson.loads(line)
+    said = line_of(counting, "req_counted")
     assert (said["path"], said["status"], said["provider"]) == (PATH, 200, "groq")
 
 
