@@ -103,6 +103,18 @@ def test_what_is_simulated_says_so(open_gateway):
     assert states["anthropic"] == "simulated"
 
 
+def test_a_passthrough_gateway_lends_nothing(passthrough):
+    headers = {"x-provider-key-openai": "sk-own"}
+    page = passthrough.ask("GET", "/v1/models", headers).json
+    assert {provider["status"] for provider in page["providers"]} == {"byok"}
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models/fast"])
+def test_a_probe_without_a_body(gateway, path):
+    answer = gateway.ask("HEAD", path, gateway.auth())
+    assert (answer.status, answer.body) == (200, b"")
+
+
 def models_of(gateway: Gateway, query: str) -> dict[str, list[str]]:
     answer = gateway.ask("GET", f"/v1/models?{query}", gateway.auth())
     assert answer.status == 200, answer.body

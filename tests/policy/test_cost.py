@@ -129,6 +129,7 @@ def test_server_tools_are_paid_by_use_and_without_factors():
         ("gpt-6-sol", used(300_000, 1, 0, 1)),  # the same beyond the step
         ("gpt-6-sol", used(1, 1, service_tier="ultrafast")),
         ("gpt-6-sol", used(1, 1, service_tier=["flex"])),
+        ("gpt-audio-1.5", used(1, 1, audio_tokens=1)),
         ("gpt-6-sol", used(1, 1, server_tool_use={"web_search_requests": 1})),
     ],
 )

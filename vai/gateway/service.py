@@ -59,7 +59,10 @@ class Service:
         self._pricing = Pricing(self.catalogue)
         self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
-        self.models = ModelPages(Listing(self.catalogue, providers.rows, providers.states(), first))
+        states = providers.states()
+        if self.keyring.mode == "passthrough":  # what is configured is not lent then
+            states = dict.fromkeys(states, "byok")
+        self.models = ModelPages(Listing(self.catalogue, providers.rows, states, first))
         self.health = _health(settings)
         self.timers = Timers(
             connect=settings.timers.connect,

@@ -138,6 +138,8 @@ def _long_lived(extra: Mapping[str, Any], written: int) -> int:
 
 def _charged(rates: Rates, extra: Mapping[str, Any], total: int) -> float | None:
     """`total`, in 1e-12 USD, with the factors of the request, and its server tools; in USD."""
+    if extra.get("audio_tokens"):
+        return None  # they have a price of their own, and the catalogue has only that of text
     scale = _PICO
     for name, listed in (
         ("service_tier", _LISTED),

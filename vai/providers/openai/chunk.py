@@ -62,12 +62,14 @@ class PromptDetails(msgspec.Struct, gc=False):
 
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
     """Parts of `completion_tokens`."""
 
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class WireUsage(msgspec.Struct, gc=False):
@@ -92,6 +94,7 @@ class Chunk(msgspec.Struct, gc=False):
     model: str | None = None
     choices: list[Choice] | None = None
     usage: WireUsage | None = None
+    service_tier: str | None = None
     error: Any = None
     status_code: int | None = None
     x_groq: GroqPart | None = None

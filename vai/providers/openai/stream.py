@@ -84,7 +84,7 @@ class Reader:
     def chunk(self, chunk: Chunk, data: str | bytes) -> None:
         """One chunk, or a whole answer; `data` is its JSON."""
         if chunk.usage is not None:
-            self._emitter.report(_usage(chunk.usage))
+            self._emitter.report(_usage(chunk.usage, chunk.service_tier))
         groq = chunk.x_groq
         if groq is not None and groq.usage is not None:
             self._emitter.report(_usage(groq.usage))
@@ -245,8 +245,15 @@ def _plain(value: Any) -> str:
     return ""
 
 
-def _usage(wire: WireUsage) -> Usage:
-    """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
+_LISTED: Final = (None, "auto", "default", "on_demand")
+"""Tiers at the list price."""
+
+
+def _usage(wire: WireUsage, tier: str | None = None) -> Usage:
+    """Disjoint counters: the caller's `input_tokens` excludes what the cache served.
+
+    A tier and audio are told where they make the answer cost something else.
+    """
     details = wire.prompt_tokens_details
     cached = details.cached_tokens if details is not None else None
     written = details.cache_write_tokens if details is not None else None
@@ -254,10 +261,16 @@ def _usage(wire: WireUsage) -> Usage:
     if fresh is not None:
         fresh = max(fresh - (cached or 0) - (written or 0), 0)
     spent = wire.completion_tokens_details
+    extra: dict[str, Any] = {} if tier in _LISTED else {"service_tier": tier}
+    heard = details.audio_tokens if details is not None else None
+    spoken = spent.audio_tokens if spent is not None else None
+    if heard or spoken:
+        extra["audio_tokens"] = (heard or 0) + (spoken or 0)
     return Usage(
         input_tokens=fresh,
         output_tokens=wire.completion_tokens,
         cache_read_input_tokens=cached,
         cache_creation_input_tokens=written,
         thinking_tokens=spent.reasoning_tokens if spent is not None else None,
+        extra=extra,
     )
