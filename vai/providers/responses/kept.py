@@ -47,7 +47,7 @@ _NOT_SENT: Final = ("created_by", "status")
 
 def sealed(provider: str, item: Item) -> str | None:
     """The envelope of `item`; None if it cannot be sent back, or is too large to travel."""
-    if item.get("type") not in TYPES:
+    if str(item.get("type")) not in TYPES:
         return None
     unreadable = item["type"] == "reasoning" and not item.get("encrypted_content")
     if unreadable:
@@ -77,6 +77,6 @@ def opened(envelope: str, provider: str) -> Item | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # The caller holds the envelope and may have changed it: only these types come out.
-    if isinstance(item, dict) and (item.get("type") in TYPES or item.get("type") == "message"):
+    if isinstance(item, dict) and (str(item.get("type")) in TYPES or item.get("type") == "message"):
         return item
     return None

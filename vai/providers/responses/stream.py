@@ -143,7 +143,7 @@ class Reader:
             self._added(event.output_index, event.item)
 
     def _added(self, index: int, item: dict[str, Any]) -> None:
-        kind = item.get("type")
+        kind = str(item.get("type"))
         self._said.close()
         self._latest = max(self._latest, index)
         if kind in CALLS:
@@ -162,7 +162,7 @@ class Reader:
             return
         if index > self._latest and not self._said.writes(index):
             self._added(index, item)
-        kind = item.get("type")
+        kind = str(item.get("type"))
         if kind == "message":
             self._message(index, item)
         elif kind == "reasoning":
