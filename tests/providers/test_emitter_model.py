@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -23,6 +23,7 @@ from vai.providers.emitter import Emitter
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, WebSearchToolResultBlock
 
+UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 OFFICIAL = TypeAdapter(RawMessageStreamEvent)
 WORDS = st.text(st.sampled_from('ab \n{}"é'), min_size=1, max_size=4)
 INPUTS = st.dictionaries(st.sampled_from("xyz"), WORDS, max_size=2)
@@ -160,7 +161,7 @@ def perform(emitter: Emitter, operations: list[tuple[str, Any]]) -> None:
     emitter.eof()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(UNHURRIED, max_examples=400)
 @given(OPERATIONS)
 def test_any_operations_give_the_expected_message(operations):
     emitter = Emitter("msg_01TEST", "openai/m", "openai")

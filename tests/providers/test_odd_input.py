@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.cases import CASES, MODELS, USER
@@ -17,6 +17,7 @@ from vai.errors import InvalidRequest, UpstreamFault
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 
+UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 ALL = [(row, model) for row in ROWS for model in MODELS[row]]
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
 STREAMS = {path.stem: path.read_bytes() for path in sorted(HERE.glob("*.sse"))}
@@ -91,7 +92,7 @@ def mutated(draw: Any, seeds: list[Any]) -> Any:
     return value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(UNHURRIED, max_examples=250)
 @given(target=st.sampled_from(ALL), body=mutated(SEEDS))
 def test_a_request_is_translated_or_refused(target, body):
     row, model = target
@@ -139,7 +140,7 @@ def read(row: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("row", READABLE)
-@settings(max_examples=150, deadline=None)
+@settings(UNHURRIED, max_examples=80)
 @given(data=st.data())
 def test_a_stream_with_odd_objects_ends_or_is_one_fault(row, data):
     whole = data.draw(mutated(CHUNKS[row]))
@@ -148,7 +149,7 @@ def test_a_stream_with_odd_objects_ends_or_is_one_fault(row, data):
 
 
 @pytest.mark.parametrize("row", READABLE)
-@settings(max_examples=100, deadline=None)
+@settings(UNHURRIED, max_examples=40)
 @given(data=st.data())
 def test_a_whole_answer_that_is_odd_is_a_message_or_a_fault(row, data):
     value = data.draw(st.one_of(VALUES, mutated([item for found in CHUNKS[row] for item in found])))
@@ -165,7 +166,7 @@ def test_a_stream_with_flipped_bytes_ends_or_is_one_fault(row):
     for stem, stream in STREAMS.items():
         if row_of(stem) != row:
             continue
-        for _ in range(40):
+        for _ in range(15):
             broken = bytearray(stream)
             for _ in range(dice.randint(1, 4)):
                 broken[dice.randrange(len(broken))] = dice.randrange(256)
@@ -173,7 +174,7 @@ def test_a_stream_with_flipped_bytes_ends_or_is_one_fault(row):
 
 
 @pytest.mark.parametrize("row", ROWS)
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=40)
 @given(status=st.integers(300, 599), body=st.one_of(st.binary(max_size=60), VALUES))
 def test_any_error_is_told(row, status, body):
     adapter = make_adapter(ROWS[row], "01TEST")

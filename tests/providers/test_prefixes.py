@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.providers.cases import IMAGE, MODELS, PDF
@@ -14,6 +14,7 @@ from vai.errors import InvalidRequest
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 
+UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 ALL = [(row, model) for row in ROWS for model in MODELS[row]]
 WORDS = st.text(st.sampled_from("ab \né"), min_size=1, max_size=6).filter(str.strip)
 TEXT = st.builds(lambda text: {"type": "text", "text": text}, WORDS)
@@ -67,7 +68,7 @@ def split(body: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("row", "model"), ALL)
-@settings(max_examples=25, deadline=None)
+@settings(UNHURRIED, max_examples=25)
 @given(history=rounds())
 def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter(row, model, history):
     again = {"role": "user", "content": "and now?"}
