@@ -122,7 +122,8 @@ def test_a_refusal_leaves_the_connection_usable(gateway):
 
 
 @pytest.mark.parametrize(
-    "model", ["", "gpt-of-tomorrow", "/x", "openai/", "/", "openai", 7, None, ["openai/x"], {}, True]
+    "model",
+    ["", "gpt-of-tomorrow", "/x", "openai/", "/", "openai", 7, None, ["openai/x"], {}, True],
 )
 def test_a_model_that_is_no_name(gateway, model):
     answer = gateway.post(ask(model))
