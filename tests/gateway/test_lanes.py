@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import orjson
+import pytest
 
 from vai.codec import envelope as envelopes
 from vai.config import Settings
+from vai.errors import InvalidRequest
 from vai.exchange.lane import Lane
 from vai.gateway.lanes import choose_lane
 from vai.policy.route import resolve
@@ -17,14 +19,28 @@ from vai.providers.registry import ROWS
 SCHEMA = {"type": "object", "properties": {}}
 
 
-def lane(model: str, *headers: tuple[str, str], **members: Any) -> Lane[bytes]:
+def lane(
+    model: str, *headers: tuple[str, str], strict: bool = False, **members: Any
+) -> Lane[bytes]:
     """The lane of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(
         body=orjson.dumps(said), headers=SimpleNamespace(items=lambda: headers)
     )
     envelope = envelopes.read(request.body)
-    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Settings())
+    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Settings(strict=strict))
+
+
+def test_strictly_nothing_is_left_out_and_all_of_it_is_named() -> None:
+    said = {"top_k": 3, "max_tokens": 9, "metadata": {"user_id": "u", "team": "t"}}
+    dropped = lane("openai/gpt-4o", **said).dropped
+    assert "top_k" in dropped
+    with pytest.raises(InvalidRequest) as caught:
+        lane("openai/gpt-4o", strict=True, **said)
+    assert caught.value.code == "unsupported_fields"
+    assert all(name in caught.value.message for name in dropped)
+    assert lane("openai/gpt-4o", strict=True, max_tokens=9).dropped == []
+    assert lane("anthropic/claude-x", strict=True, **said).verbatim
 
 
 def test_every_beta_of_a_repeated_header_counts_in_both_lanes() -> None:

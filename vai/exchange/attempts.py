@@ -85,7 +85,7 @@ class Health:
 
     def breaker(self, target: Target) -> Breaker | None:
         """The breaker of a target that failed lately."""
-        return None if self.breakers is None else self.breakers.of(target)
+        return self.breakers.of(target) if self.breakers else None
 
 
 class Persistence(ABC, Generic[T]):
@@ -120,10 +120,11 @@ class Persistence(ABC, Generic[T]):
         self._target, self._own_key = target, own_key
         self._repeats = 0
         health = self._health
+        now = health.clock()
         if health.retries is not None:
-            health.budget(target[0], own_key=own_key).asked(health.clock())
+            health.budget(target[0], own_key=own_key).asked(now)
         breaker = None if own_key else health.breaker(target)
-        self._is_probe = breaker is not None and breaker.enter(health.clock())
+        self._is_probe = breaker is not None and breaker.enter(now)
 
     def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """See `Plan`."""

@@ -126,8 +126,7 @@ class Targets(Persistence[bytes]):
     def _ask_breaker(self, target: tuple[str, str]) -> None:
         health = self._service.health
         breaker = health.breaker(target)
-        wait = 0.0 if breaker is None else breaker.wait(health.clock())
-        if wait > 0:
+        if breaker is not None and (wait := breaker.wait(health.clock())) > 0:
             raise Overloaded(
                 "The provider failed repeatedly and is left alone for a moment",
                 provider=target[0],

@@ -117,7 +117,7 @@ class Breakers:
 
     def of(self, target: Target) -> Breaker | None:
         """The breaker of a target that failed lately, else None."""
-        return self._known.get(target) if self._known else None
+        return self._known.get(target)
 
     def remember(self, target: Target, now: float) -> Breaker:
         """The breaker of a target that fails now."""
