@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Clock, Upstream
+from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
 from vai.exchange.count import MAX_ANSWER, PATIENCE, Told, ask
 from vai.exchange.ports import Timers
@@ -20,7 +20,7 @@ async def asked(
     status: int, *script: object, headers: Mapping[str, str] = JSON
 ) -> tuple[Told | None, Upstream]:
     clock = Clock()
-    upstream = Upstream(clock, status, headers, list(script))
+    upstream = Upstream(clock, [Said(status=status, headers=headers, script=list(script))])
     return await ask(WIRE, upstream, timers=Timers(), clock=clock), upstream
 
 
@@ -46,12 +46,9 @@ async def test_a_broken_silent_or_endless_answer_is_none(step: object) -> None:
 
 
 async def test_a_provider_that_cannot_be_reached_is_none() -> None:
-    class Nowhere:
-        async def send(self, request: WireRequest, /, **_: float) -> None:
-            raise UpstreamUnreachable("no connection")
-
-    nowhere: object = Nowhere()
-    assert await ask(WIRE, nowhere, timers=Timers(), clock=Clock()) is None  # type: ignore[arg-type]
+    clock = Clock()
+    nowhere = Upstream(clock, [UpstreamUnreachable("no connection")])
+    assert await ask(WIRE, nowhere, timers=Timers(), clock=clock) is None
 
 
 async def test_it_is_not_waited_for_longer_than_a_count_is_worth() -> None:
@@ -63,7 +60,7 @@ async def test_it_is_not_waited_for_longer_than_a_count_is_worth() -> None:
 
 async def test_a_caller_who_leaves_takes_the_connection_along() -> None:
     clock = Clock()
-    upstream = Upstream(clock, 200, JSON, [b"{", FOREVER])
+    upstream = Upstream(clock, [Said(status=200, headers=JSON, script=[b"{", FOREVER])])
     task = asyncio.ensure_future(ask(WIRE, upstream, timers=Timers(), clock=clock))
     for _ in range(5):
         await asyncio.sleep(0)
