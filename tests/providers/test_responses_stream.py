@@ -407,6 +407,29 @@ def test_code_that_was_run():
     assert failed["content"]["type"] == "code_execution_tool_result_error"
 
 
+def test_what_the_servers_tools_did_goes_back_in_one_piece():
+    code = {
+        "type": "code_interpreter_call",
+        "id": "ci",
+        "container_id": "cntr",
+        "status": "completed",
+        "code": "plot()",
+        "outputs": [{"type": "image", "url": "https://h/i"}],
+    }
+    mcp = {"type": "mcp_call", "id": "m", "name": "n", "server_label": "s", "arguments": "{}"}
+    files = {"type": "file_search_call", "id": "f", "queries": ["q"], "status": "completed"}
+    image = {"type": "image_generation_call", "id": "ig", "result": "aGk="}
+    turn = {"role": "assistant", "content": whole(code, mcp, files, image, message("So."))}
+    ask = {"model": "gpt-5.6-sol", "messages": [USER, turn, USER]}
+    made = adapter()
+    body = orjson.loads(made.request(parse.request(ask)).body)
+    check_responses(body)
+    assert made.dropped == []
+    assert body["input"][1:4] == [code, mcp, files]
+    kinds = [item.get("type") for item in body["input"][4:]]
+    assert kinds == ["image_generation_call", None, None]
+
+
 def whole(*items):
     """The blocks of an answer whose blocks no official type knows."""
     body = {"status": "completed", "output": list(items)}

@@ -2,54 +2,28 @@
 
 The law of this module: order carries meaning. Texts and calls of an assistant's turn stay
 where they were; of a user's turn the results of calls go first, in the order of the calls,
-then everything else. Reasoning is sent only before what it led to: the server refuses a
-reasoning item whose successor is missing.
+then everything else.
 """
 
 from __future__ import annotations
 
-import hashlib
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import msgspec
-
-from vai.providers.names import alias, call_id
-from vai.providers.responses import kept
+from vai.providers.names import call_id
+from vai.providers.responses.assistant import CACHED, Assistant, Call, Placed
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
-from vai.providers.responses.traces import envelope_of
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
-from vai.types.blocks import (
-    Block,
-    ImageBlock,
-    RedactedThinkingBlock,
-    TextBlock,
-    ThinkingBlock,
-    ToolResultBlock,
-    ToolUseBlock,
-    UnknownBlock,
-)
+from vai.types.blocks import Block, TextBlock, ToolResultBlock
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["Call", "conversation"]
+__all__ = ["conversation"]
 
-Placed = tuple[str, Block]
-"""A block and its JSON path."""
 Wire = dict[str, Any]
 
-
-class Call(NamedTuple):
-    """A call that wants an answer: the type of its item, and its JSON path."""
-
-    kind: str
-    at: str
-
-
-_CACHED: Final = "messages[*].content[*].cache_control"
 _PICTURE: Final = ("image_url", "file_id")
-_CALLS: Final = ("function_call", "custom_tool_call", "computer_call")
 
 
 def conversation(
@@ -67,7 +41,7 @@ def conversation(
     for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
         run = [(f"messages[{index}]", turn) for index, turn in group]
         if is_assistant:
-            said = _Assistant(target, tooling)
+            said = Assistant(target, tooling)
             for at, turn in run:
                 said.turn(_placed(at, turn))
             found += said.finished()
@@ -106,118 +80,6 @@ def _instructions(
     return "\n\n".join(part["text"] for part in found) or None, []
 
 
-class _Assistant:
-    """The items of a run of assistant turns."""
-
-    def __init__(self, target: Target, tooling: Tooling) -> None:
-        self.calls: dict[str, Call] = {}
-        """By id."""
-        self._target = target
-        self._tooling = tooling
-        self._found: list[Wire] = []
-        self._kept: dict[str, Wire] = {}
-        self._joins = False
-
-    def turn(self, placed: list[Placed]) -> None:
-        self._joins = False
-        for _, block in placed:
-            call, envelope = envelope_of(block)
-            item = kept.opened(envelope, self._target.row.id)
-            if item is not None:
-                self._kept[call] = item
-        for at, block in placed:
-            if getattr(block, "cache_control", None):
-                self._target.findings.drop(_CACHED)
-            if isinstance(block, TextBlock):
-                self._text(block.text)
-                continue
-            self._joins = False
-            if isinstance(block, ToolUseBlock):
-                self._call(block, at)
-            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
-                self._reasoning(block)
-            elif isinstance(block, ImageBlock):
-                self._image(block, at)
-            elif is_foreign_tool(block):
-                self._foreign(block)
-            else:
-                name = self._target.row.name
-                what = f"a {kind_of(block)} block cannot be sent to {name} as the assistant's"
-                self._target.findings.refuse(at, what, "unsupported_content_block")
-
-    def finished(self) -> list[Wire]:
-        self._release()
-        if self._target.traits.phases:
-            phase = "final_answer"
-            for item in reversed(self._found):
-                if item.get("role") == "assistant":
-                    item.setdefault("phase", phase)
-                if "role" in item or item.get("type") in _CALLS:
-                    phase = "commentary"
-        else:
-            for item in self._found:
-                item.pop("phase", None)
-        return self._found
-
-    def _text(self, text: str) -> None:
-        if not text:
-            return
-        if self._joins:  # neighbours are one text, cut by citations
-            self._found[-1]["content"] += text
-            return
-        self._joins = True
-        self._found.append({"role": "assistant", "content": text})
-
-    def _call(self, block: ToolUseBlock, at: str) -> None:
-        kind = self._tooling.kind(block)
-        item: Wire = {"type": kind, "call_id": call_id(block.id)}
-        if kind == "computer_call":
-            item |= {"id": f"cu_{_digest(block.id)}", "status": "completed"}
-            item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
-            item["actions"] = block.input["actions"]
-        elif kind == "custom_tool_call":
-            item |= {"name": alias(block.name), "input": block.input["input"]}
-        else:
-            arguments = msgspec.json.encode(block.input).decode()
-            item |= {"name": alias(block.name), "arguments": arguments}
-        self.calls[block.id] = Call(kind, at)
-        self._found.append(item)
-
-    def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
-        envelope = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
-        item = kept.opened(envelope or "", self._target.row.id)
-        if item is None:
-            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
-        elif item["type"] != "message":
-            self._found.append(item)
-        elif self._found and self._found[-1].get("role") == "assistant":
-            self._found[-1]["phase"] = "commentary"
-
-    def _image(self, block: ImageBlock, at: str) -> None:
-        """An image the model made: in this format a call of its own tool."""
-        data = block.source.data
-        if block.source.type != "base64" or not data:
-            what = "an image of the assistant must be base64"
-            self._target.findings.refuse(at, what, "unsupported_content_block")
-            return
-        call = {"type": "image_generation_call", "id": f"ig_{_digest(data)}"}
-        self._found.append({**call, "status": "completed", "result": data})
-
-    def _foreign(self, block: Block) -> None:
-        """A trace of a tool that a server ran: its own comes back in one piece."""
-        call, envelope = envelope_of(block)
-        if envelope and call in self._kept:
-            self._found.append(self._kept.pop(call))
-        elif _id(block) not in self._kept:
-            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
-            self._release()
-
-    def _release(self) -> None:
-        """Drop reasoning at the end: what it led to is not there."""
-        while self._found and self._found[-1].get("type") == "reasoning":
-            self._found.pop()
-
-
 def _answers(
     run: list[tuple[str, InputMessage]],
     open_calls: dict[str, Call],
@@ -251,9 +113,9 @@ def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
     found = [
         part
         for index, item in enumerate(block.blocks)
-        for part in marked(parts(item, f"{at}.content[{index}]", target), item, _CACHED, target)
+        for part in marked(parts(item, f"{at}.content[{index}]", target), item, CACHED, target)
     ]
-    found = marked(found, block, _CACHED, target)
+    found = marked(found, block, CACHED, target)
     item: Wire = {"type": f"{kind}_output", "call_id": call_id(block.tool_use_id)}
     if kind == "computer_call":
         item["output"] = _screenshot(found, at, target)
@@ -286,7 +148,7 @@ def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         else:
-            found += marked(parts(block, place, target), block, _CACHED, target)
+            found += marked(parts(block, place, target), block, CACHED, target)
     return _message("developer" if turn.role == "system" else "user", found)
 
 
@@ -301,12 +163,3 @@ def _message(role: str, found: list[Part]) -> list[Wire]:
 
 def _placed(at: str, turn: InputMessage) -> list[Placed]:
     return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
-
-
-def _id(block: Block) -> str:
-    found = block.raw.get("id") if isinstance(block, UnknownBlock) else getattr(block, "id", None)
-    return str(found)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,176 @@
+"""An assistant's turns -> the items of Responses that they were made of.
+
+The law of this module: what the server said comes back to it in the order it was said in.
+Reasoning is sent only before what it led to: the server refuses a reasoning item whose
+successor is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from vai.providers.names import alias, call_id
+from vai.providers.responses import kept
+from vai.providers.responses.tools import Tooling
+from vai.providers.responses.traces import envelope_of
+from vai.providers.target import Target
+from vai.providers.texts import is_foreign_tool, kind_of
+from vai.types.blocks import (
+    Block,
+    ImageBlock,
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
+
+__all__ = ["CACHED", "Assistant", "Call", "Placed"]
+
+Wire = dict[str, Any]
+Placed = tuple[str, Block]
+"""A block and its JSON path."""
+
+CACHED: Final = "messages[*].content[*].cache_control"
+"""The path under which breakpoints that cannot be set are named."""
+_CALLS: Final = ("function_call", "custom_tool_call", "computer_call")
+
+
+class Call(NamedTuple):
+    """A call that wants an answer: the type of its item, and its JSON path."""
+
+    kind: str
+    at: str
+
+
+class Assistant:
+    """The items of a run of assistant turns."""
+
+    def __init__(self, target: Target, tooling: Tooling) -> None:
+        self.calls: dict[str, Call] = {}
+        """By id."""
+        self._target = target
+        self._tooling = tooling
+        self._found: list[Wire] = []
+        self._kept: dict[str, Wire] = {}
+        self._joins = False
+        self._drew = False
+
+    def turn(self, placed: list[Placed]) -> None:
+        """The next turn of the run."""
+        self._joins = False
+        for _, block in placed:
+            call, envelope = envelope_of(block)
+            item = kept.opened(envelope, self._target.row.id)
+            if item is not None:
+                self._kept[call] = item
+        for at, block in placed:
+            if getattr(block, "cache_control", None):
+                self._target.findings.drop(CACHED)
+            if isinstance(block, TextBlock):
+                self._drew = False
+                self._text(block.text)
+                continue
+            self._joins = False
+            if self._drew and isinstance(block, ImageBlock):
+                continue  # it is part of the code's trace
+            self._drew = False
+            if isinstance(block, ToolUseBlock):
+                self._call(block, at)
+            elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
+                self._reasoning(block)
+            elif isinstance(block, ImageBlock):
+                self._image(block, at)
+            elif is_foreign_tool(block):
+                self._foreign(block)
+            else:
+                name = self._target.row.name
+                what = f"a {kind_of(block)} block cannot be sent to {name} as the assistant's"
+                self._target.findings.refuse(at, what, "unsupported_content_block")
+
+    def finished(self) -> list[Wire]:
+        """All items of the run."""
+        self._release()
+        if self._target.traits.phases:
+            phase = "final_answer"
+            for item in reversed(self._found):
+                if item.get("role") == "assistant":
+                    item.setdefault("phase", phase)
+                if "role" in item or item.get("type") in _CALLS:
+                    phase = "commentary"
+        else:
+            for item in self._found:
+                item.pop("phase", None)
+        return self._found
+
+    def _text(self, text: str) -> None:
+        if not text:
+            return
+        if self._joins:  # neighbours are one text, cut by citations
+            self._found[-1]["content"] += text
+            return
+        self._joins = True
+        self._found.append({"role": "assistant", "content": text})
+
+    def _call(self, block: ToolUseBlock, at: str) -> None:
+        kind = self._tooling.kind(block)
+        item: Wire = {"type": kind, "call_id": call_id(block.id)}
+        if kind == "computer_call":
+            item |= {"id": f"cu_{_digest(block.id)}", "status": "completed"}
+            item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
+            item["actions"] = block.input["actions"]
+        elif kind == "custom_tool_call":
+            item |= {"name": alias(block.name), "input": block.input["input"]}
+        else:
+            arguments = msgspec.json.encode(block.input).decode()
+            item |= {"name": alias(block.name), "arguments": arguments}
+        self.calls[block.id] = Call(kind, at)
+        self._found.append(item)
+
+    def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
+        envelope = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
+        item = kept.opened(envelope or "", self._target.row.id)
+        if item is None:
+            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif item["type"] != "message":
+            self._found.append(item)
+        elif self._found and self._found[-1].get("role") == "assistant":
+            self._found[-1]["phase"] = "commentary"
+
+    def _image(self, block: ImageBlock, at: str) -> None:
+        """An image the model made: in this format a call of its own tool."""
+        data = block.source.data
+        if block.source.type != "base64" or not data:
+            what = "an image of the assistant must be base64"
+            self._target.findings.refuse(at, what, "unsupported_content_block")
+            return
+        call = {"type": "image_generation_call", "id": f"ig_{_digest(data)}"}
+        self._found.append({**call, "status": "completed", "result": data})
+
+    def _foreign(self, block: Block) -> None:
+        """A trace of a tool that a server ran: its own comes back in one piece."""
+        call, envelope = envelope_of(block)
+        if envelope and call in self._kept:
+            item = self._kept.pop(call)
+            self._drew = item["type"] == "code_interpreter_call"
+            self._found.append(item)
+        elif _id(block) not in self._kept:
+            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+            self._release()
+
+    def _release(self) -> None:
+        """Drop reasoning at the end: what it led to is not there."""
+        while self._found and self._found[-1].get("type") == "reasoning":
+            self._found.pop()
+
+
+def _id(block: Block) -> str:
+    found = block.raw.get("id") if isinstance(block, UnknownBlock) else getattr(block, "id", None)
+    return str(found)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
