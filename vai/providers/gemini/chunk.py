@@ -117,6 +117,6 @@ def decode(text: bytes) -> list[Chunk]:
         msgspec.DecodeError: it is something else (also as its subclass ValidationError).
         UnicodeDecodeError: a string is no UTF-8.
     """
-    if text.lstrip()[:1] == b"[":
+    if text[:1] != b"{" and text.lstrip()[:1] == b"[":
         return _decode_chunks(text)
     return [_decode_chunk(text)]

@@ -65,7 +65,9 @@ class Reader:
         self._text_signature = ""
         self._said: list[str] = []
         self._said_length = 0
-        self._sources: dict[str, dict[str, Any]] = {}
+        self._grounding: dict[str, Any] | None = None
+        self._pages: dict[str, Any] | None = None
+        self._recited: dict[str, Any] | None = None
         self._reason: str | None = None
         self._message: str | None = None
 
@@ -76,12 +78,11 @@ class Reader:
 
     def data(self, text: bytes) -> None:
         """One JSON text of the body."""
-        if not text.strip():
-            return
         try:
             chunks = decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._break("a part of it is not the JSON that was expected", "malformed")
+            if text.strip():
+                self._break("a part of it is not the JSON that was expected", "malformed")
             return
         for chunk in chunks:
             self._chunk(chunk)
@@ -140,27 +141,25 @@ class Reader:
         content = candidate.content
         for part in (content.parts if content is not None else None) or ():
             self._part(part)
-        for name in ("grounding_metadata", "url_context_metadata", "citation_metadata"):
-            found = getattr(candidate, name)
-            if found:
-                self._sources[name] = found
-        if candidate.continuation_token:
-            self.token = candidate.continuation_token
+        self._grounding = candidate.grounding_metadata or self._grounding
+        self._pages = candidate.url_context_metadata or self._pages
+        self._recited = candidate.citation_metadata or self._recited
+        self.token = candidate.continuation_token or self.token
         if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
             self._reason = candidate.finish_reason
             self._message = candidate.finish_message
 
     def _part(self, part: Part) -> None:
         signed = part.thought_signature or ""
-        if part.function_call is not None:
+        if part.text and not part.thought:  # nearly every part of nearly all answers
+            self._sign()
+            self._text(part.text)
+            self._text_signature = signed or self._text_signature
+        elif part.function_call is not None:
             self._before(signed)
             self._call(part.function_call)
         elif part.thought:
             self._thought(part.text or "", signed)
-        elif part.text:
-            self._sign()
-            self._text(part.text)
-            self._text_signature = signed or self._text_signature
         elif part.inline_data is not None:
             self._before(signed)
             self._medium(part.inline_data)
@@ -254,23 +253,19 @@ class Reader:
             self._emitter.redacted(sealed)
 
     def _citations(self) -> list[dict[str, Any]]:
-        rests_on = self._sources.get("grounding_metadata")
-        repeats = self._sources.get("citation_metadata")
-        if rests_on is None and repeats is None:
+        if self._grounding is None and self._recited is None:
             return []
         text = "".join(self._said).encode("utf-8", "replace")
         return [
-            *grounding.citations(rests_on or {}, text),
-            *grounding.recitations(repeats or {}, text),
+            *grounding.citations(self._grounding or {}, text),
+            *grounding.recitations(self._recited or {}, text),
         ]
 
     def _grounded(self) -> None:
-        found = self._sources.get("grounding_metadata")
-        if found is not None:
-            self._hosted.searched(found)
-        pages = self._sources.get("url_context_metadata")
-        if pages is not None:
-            self._hosted.fetched(pages)
+        if self._grounding is not None:
+            self._hosted.searched(self._grounding)
+        if self._pages is not None:
+            self._hosted.fetched(self._pages)
 
     def _finish(self, reason: str) -> None:
         fault = unfinished(reason, self._message, self._provider)

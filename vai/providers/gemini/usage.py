@@ -6,6 +6,9 @@ thinking, and each is the running total of one HTTP request.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+
 from vai.providers.gemini.chunk import WireUsage
 from vai.types.message import Usage
 
@@ -30,17 +33,10 @@ class Spent:
     def total(self) -> Usage:
         """Everything so far."""
         if self._newest is not None:
-            self._now = self._now.merged(_usage(self._newest))
+            # Running totals do not fall, whatever a late chunk says.
+            self._now = _joined(self._now, _usage(self._newest), max)
             self._newest = None
-        before, now = self._before, self._now
-        return Usage(
-            input_tokens=_sum(before.input_tokens, now.input_tokens),
-            output_tokens=_sum(before.output_tokens, now.output_tokens),
-            cache_read_input_tokens=_sum(
-                before.cache_read_input_tokens, now.cache_read_input_tokens
-            ),
-            thinking_tokens=_sum(before.thinking_tokens, now.thinking_tokens),
-        )
+        return _joined(self._before, self._now, operator.add)
 
     def count(self, wire: WireUsage) -> None:
         """The body's newest count."""
@@ -53,19 +49,39 @@ class Spent:
 
 def _usage(wire: WireUsage) -> Usage:
     """Disjoint counters of one body."""
-    cached = wire.cached_content_token_count
-    fresh = _sum(wire.prompt_token_count, wire.tool_use_prompt_token_count)
-    spoken = wire.candidates_token_count
+    cached = _count(wire.cached_content_token_count)
+    fresh = _joined_count(wire.prompt_token_count, wire.tool_use_prompt_token_count, operator.add)
+    thought, spoken = _count(wire.thoughts_token_count), wire.candidates_token_count
     if spoken is None and wire.total_token_count is not None and fresh is not None:
         # Zeros are left out, and some answers leave out more than that.
-        spoken = max(wire.total_token_count - fresh - (wire.thoughts_token_count or 0), 0)
+        spoken = wire.total_token_count - fresh - (thought or 0)
     return Usage(
         input_tokens=None if fresh is None else max(fresh - (cached or 0), 0),
-        output_tokens=_sum(spoken, wire.thoughts_token_count),
+        output_tokens=_joined_count(_count(spoken), thought, operator.add),
         cache_read_input_tokens=cached,
-        thinking_tokens=wire.thoughts_token_count,
+        thinking_tokens=thought,
     )
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)
+def _count(value: int | None) -> int | None:
+    return None if value is None else max(value, 0)
+
+
+def _joined(one: Usage, other: Usage, join: Callable[[int, int], int]) -> Usage:
+    """The counters of both; one that only one of them knows is taken as it is."""
+    return Usage(
+        input_tokens=_joined_count(one.input_tokens, other.input_tokens, join),
+        output_tokens=_joined_count(one.output_tokens, other.output_tokens, join),
+        cache_read_input_tokens=_joined_count(
+            one.cache_read_input_tokens, other.cache_read_input_tokens, join
+        ),
+        thinking_tokens=_joined_count(one.thinking_tokens, other.thinking_tokens, join),
+    )
+
+
+def _joined_count(
+    one: int | None, other: int | None, join: Callable[[int, int], int]
+) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return join(one, other)
