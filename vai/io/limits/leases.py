@@ -51,7 +51,6 @@ def take(
     section: Layout,
     place: int,
     owner: int,
-    *,
     kind: int,
     rows: int,
     tokens: int,

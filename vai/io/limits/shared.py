@@ -119,7 +119,7 @@ class SharedLimits:
                 unseen = True
                 used = reserved = held = used_now = reserved_now = 0
             else:
-                if words[base] != slot:
+                if words[base] != slot:  # R_EPOCH
                     self._rows.advance(base, slot)
                 used_now, reserved_now = words[base + at], words[base + at + SLOTS]
                 used = words[base + R_PAST_REQUESTS] + used_now
@@ -140,27 +140,9 @@ class SharedLimits:
             return self._refuse(kind, subjects, tokens, slot, now)
         if unseen and not self._claim_rows(subjects, rows, slot):
             return _FULL
-        packed, first = 0, self._first
-        for base, used_now, reserved_now, _ in rows:
-            words[base + at] = used_now + 1
-            if tokens:
-                words[base + at + SLOTS] = reserved_now + tokens
-            packed = packed << ROW_BITS | ((base - first) // ROW_WORDS + 1)
+        handle = self._charge(kind, rows, tokens, place, slot, now)
         if spaced:
             self._space(subjects, rows, tokens, now)
-        now_ms = int(now * 1000)
-        handle = leases.take(
-            self.section,
-            place,
-            self._claim,
-            kind=kind,
-            rows=packed,
-            tokens=tokens,
-            slot=slot,
-            now_ms=now_ms,
-        )
-        for base, _, _, held in rows:
-            words[base + count] = held + 1
         reset = (slot + SLOTS) * SECONDS - now
         return Decision(
             handle,
@@ -174,6 +156,25 @@ class SharedLimits:
             max(0, token_room - tokens) if token_limit else 0,
             reset if token_limit else 0.0,
         )
+
+    def _charge(
+        self, kind: int, rows: list[_Row], tokens: int, place: int, slot: int, now: float
+    ) -> int:
+        """Charge the windows, take the place, count it; its handle."""
+        words, first = self._words, self._first
+        at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
+        packed = 0
+        for base, used_now, reserved_now, _ in rows:
+            words[base + at] = used_now + 1
+            if tokens:
+                words[base + at + SLOTS] = reserved_now + tokens
+            packed = packed << ROW_BITS | ((base - first) // ROW_WORDS + 1)
+        handle = leases.take(
+            self.section, place, self._claim, kind, packed, tokens, slot, int(now * 1000)
+        )
+        for base, _, _, held in rows:
+            words[base + count] = held + 1
+        return handle
 
     def _too_soon(
         self, subjects: tuple[Subject, ...], rows: list[_Row], tokens: int, now: float

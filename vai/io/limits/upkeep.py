@@ -5,6 +5,8 @@ The law: nothing here is needed for an admission to go on, and all of it may be 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from vai.io.limits import leases
 from vai.io.limits.layout import (
     H_HIGH,
@@ -26,6 +28,7 @@ from vai.io.limits.layout import (
     R_RUNNING,
     R_SESSIONS,
     R_TOKEN_SLOTS,
+    REQUEST,
     ROW_BITS,
     ROW_MASK,
     ROW_WORDS,
@@ -36,7 +39,7 @@ from vai.io.limits.section import Section
 from vai.policy.limits.store import Held, Snapshot, SubjectUse
 from vai.policy.limits.window import SLOTS, slot_of
 
-__all__ = ["expire", "reclaim", "sessions", "snapshot"]
+__all__ = ["expire", "owners", "reclaim", "sessions", "snapshot", "totals"]
 
 
 def reclaim(section: Section, owner: int) -> int:
@@ -82,6 +85,21 @@ def expire(section: Section, silent_since: float) -> tuple[int, ...]:
                 if owner and kind == SESSION and beat < before
             ]
         )
+
+
+def owners(section: Layout) -> set[int]:
+    """The claims that hold a place, read without the mutex."""
+    return set(_column(section, L_OWNER)) - {NOBODY}
+
+
+def totals(section: Layout) -> tuple[int, int]:
+    """How many requests and sessions there are on the box, read without the mutex."""
+    held = Counter(
+        kind
+        for owner, kind in zip(_column(section, L_OWNER), _column(section, L_KIND), strict=False)
+        if owner
+    )
+    return held[REQUEST], held[SESSION]
 
 
 def sessions(section: Layout) -> tuple[Held, ...]:

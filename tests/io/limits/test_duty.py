@@ -1,0 +1,106 @@
+"""What the dead held is free again, whoever looks, and whenever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.io.limits.contract import user
+from vai.io.board import Board
+from vai.io.limits import duty, upkeep
+from vai.io.limits.mutex import LockUnavailable
+from vai.io.limits.section import Section
+from vai.io.limits.shared import SharedLimits
+from vai.io.process import Identity, is_alive, myself
+
+HOLDER = """
+import sys
+from pathlib import Path
+from vai.io.board import Board
+from vai.io.limits import duty
+from vai.io.limits.shared import SharedLimits
+from vai.policy.limits.sets import LimitSet, Subject
+board = Board.open(Path(sys.argv[1]))
+row = board.claim(0)
+limits = SharedLimits(duty.open_section(board), row.index, row.claim)
+for _ in range(3):
+    assert limits.admit((Subject("user:alice", LimitSet(concurrency=3)),), 1, 100.0).admitted
+print(row.claim, flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    board = Board.create(tmp_path / "limits.board", sections=duty.SECTIONS)
+    duty.prepare(board)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def section(board: Board) -> Section:
+    return duty.open_section(board)
+
+
+@pytest.fixture
+def dead(board: Board) -> int:
+    """The claim of a worker that was killed with three places in hand."""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(board.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with worker:
+        assert worker.stdout is not None
+        claim = int(worker.stdout.readline())
+        os.kill(worker.pid, signal.SIGKILL)
+    return claim
+
+
+def test_the_places_of_a_killed_worker_are_free_before_its_row_is(board, section, dead) -> None:
+    row = board.claim(1)
+    mine = SharedLimits(section, row.index, row.claim)
+    who = (user(concurrency=3),)
+    assert not mine.admit(who, 1, 100.0).admitted
+    (left,) = [row for row in board.taken() if row.claim == dead]
+    assert not is_alive(left.owner)
+    duty.reclaim(board, left)
+    assert [mine.admit(who, 1, 100.0).admitted for _ in range(4)] == [True] * 3 + [False]
+
+
+def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead) -> None:
+    row = board.claim(1)
+    mine = SharedLimits(section, row.index, row.claim)
+    mine.acquire((user("user:live", sessions=1),), 100.0)
+    (left,) = [row for row in board.taken() if row.claim == dead]
+    totals = duty.tick(board, section, 0.0)
+    assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"
+    board.release(left, Identity(*left.owner))
+    for _ in range(2):
+        totals = duty.tick(board, section, 0.0)
+        assert (totals.running, totals.sessions, totals.expired) == (0, 1, 0)
+    totals = duty.tick(board, section, 200.0)
+    assert (totals.running, totals.sessions, totals.expired) == (0, 0, 1)
+    assert board.release(row, myself())
+
+
+def test_what_could_not_be_done_is_done_at_the_next_turn(board, section, dead, monkeypatch) -> None:
+    (left,) = [row for row in board.taken() if row.claim == dead]
+
+    def unavailable(*_: object) -> None:
+        raise LockUnavailable("the holder of the lock is stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "reclaim", unavailable)
+        duty.reclaim(board, left)
+        board.release(left, left.owner)
+        assert duty.tick(board, section, 0.0).running == 3
+    assert duty.tick(board, section, 0.0).running == 0

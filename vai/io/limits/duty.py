@@ -1,0 +1,72 @@
+"""What the manager does for the limits, by the board alone.
+
+The law: a place belongs to a claim, and a claim that no row of the board carries belongs to
+nobody. So nothing has to be remembered: a manager that is new, or that could not do it the
+first time, finds what is left to be done by looking.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+
+from vai.io.board import Board, Row
+from vai.io.limits import upkeep
+from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, section_size
+from vai.io.limits.mutex import LockUnavailable
+from vai.io.limits.section import Section
+
+__all__ = ["SECTION", "SECTIONS", "Totals", "open_section", "prepare", "reclaim", "tick"]
+
+SECTION = 1
+"""The id of the limits' section on the board."""
+
+SECTIONS = {SECTION: section_size(DEFAULT_SUBJECTS, DEFAULT_LEASES)}
+"""What to make a board with."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What is held on the box."""
+
+    running: int
+    sessions: int
+    expired: int
+    """Sessions that were ended in this turn, for their silence."""
+
+
+def prepare(board: Board) -> Section:
+    """Make the section of a board that was made with SECTIONS; its maker, before any worker."""
+    return Section.prepare(board.section(SECTION), DEFAULT_SUBJECTS, DEFAULT_LEASES)
+
+
+def open_section(board: Board) -> Section:
+    """The limits of a board. Raises BoardError or ValueError where there are none."""
+    return Section(board.section(SECTION))
+
+
+def reclaim(board: Board, row: Row) -> None:
+    """Free what the dead owner of `row` held; before the row is free."""
+    with suppress(LockUnavailable):  # somebody stands still inside; the next `tick` does it
+        upkeep.reclaim(open_section(board), row.claim)
+
+
+def tick(board: Board, section: Section, silent_since: float) -> Totals:
+    """One turn, twice a second: free what nobody holds any more, end silent sessions.
+
+    `silent_since` is the time (as for `expire`) since when a session must have shown life.
+    """
+    expired = 0
+    with suppress(LockUnavailable):  # the next turn does it
+        for owner in _orphans(board, section):
+            upkeep.reclaim(section, owner)
+        expired = len(upkeep.expire(section, silent_since))
+    running, sessions = upkeep.totals(section)
+    return Totals(running, sessions, expired)
+
+
+def _orphans(board: Board, section: Section) -> set[int]:
+    """The claims that hold something and are on no row."""
+    # In this order: a worker is on the board before it takes anything.
+    owners = upkeep.owners(section)
+    return owners - {row.claim for row in board.taken()}
