@@ -75,8 +75,13 @@ async def test_a_refused_token_is_renewed_and_the_request_sent_again(
 
 async def test_a_second_refusal_is_the_answer(google: Google, way: Any) -> None:
     google.said[PATH] = [(401, {"error": {}})]
-    assert await send(way(3000)) == 401
+    upstream = way(3000)
+    assert await send(upstream) == 401
     assert len(presented(google)) == 2
+    # It is not the token's fault: the next ones are neither renewed nor sent again.
+    for _ in range(5):
+        assert await send(upstream) == 401
+    assert len(presented(google)) == 7
     assert len(google.at("/token")) == 1
 
 

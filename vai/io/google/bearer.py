@@ -27,6 +27,8 @@ _MARGIN: Final = 30.0
 """Seconds before its end that a token is no longer sent."""
 _PAUSE: Final = 5.0
 """Seconds between a refresh that failed and the next."""
+_FRESH: Final = 60.0
+"""Seconds that a new token is not renewed for, whoever refuses it."""
 _TIMEOUT: Final = 15.0
 _PLAIN: Final = Provider()
 
@@ -57,6 +59,7 @@ class Bearer:
         self._running: asyncio.Task[None] | None = None
         self._failed: LoginFailed | None = None
         self._not_before = 0.0
+        self._made = 0.0
 
     async def token(self) -> Secret:
         """The token to send now.
@@ -75,12 +78,14 @@ class Bearer:
         return self._token
 
     async def another(self, refused: Secret) -> Secret:
-        """The token to send after `refused` was not accepted.
+        """The token to send after `refused` was not accepted; itself if it has just been made.
 
         Raises:
             UpstreamFault: as `token`.
         """
-        if self._token is refused:  # else somebody else has had it renewed meanwhile
+        # Another one than that has been made meanwhile for somebody else; one that is new and
+        # refused all the same is not to blame, and the next would fare no better.
+        if self._token is refused and self._now() - self._made >= _FRESH:
             await self._renewed()
         return self._token
 
@@ -119,7 +124,8 @@ class Bearer:
             log.warning("google login: {}", self._failed)
         else:
             self._failed = None
-            self._token, self._ends = new.access, self._now() + new.lifetime
+            self._made = self._now()
+            self._token, self._ends = new.access, self._made + new.lifetime
             self._renewal = new.refresh or self._renewal
         finally:
             self._running = None

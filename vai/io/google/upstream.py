@@ -57,10 +57,16 @@ class GoogleUpstream:
         )
         if reply.status != _UNAUTHORIZED:
             return reply
+        try:
+            another = await _within(headers_until, self._bearer.another(token))
+        except BaseException:
+            reply.close()
+            raise
+        if another is token:
+            return reply
         reply.close()
-        token = await _within(headers_until, self._bearer.another(token))
         connect_until = min(monotonic() + to_connect, headers_until)
-        return await self._with(token).send(
+        return await self._with(another).send(
             request, connect_until=connect_until, headers_until=headers_until
         )
 
