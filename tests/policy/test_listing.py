@@ -1,0 +1,114 @@
+"""The three forms of the list, on days of our choice."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from vai.errors import NotFound
+from vai.policy.catalogue import Catalogue
+from vai.policy.listing import Listing
+from vai.providers.registry import ROWS
+from vai.types.catalogue import Features, MaxOutput, ModelCard, Price, Reasoning
+
+DAY = date(2026, 11, 22)
+ROWS_USED = {name: ROWS[name] for name in ("anthropic", "groq")}
+
+CARDS = [
+    ModelCard(
+        provider="anthropic",
+        id="claude-old",
+        retires_at=date(2026, 11, 30),
+        max_output=MaxOutput(stream=10),
+        input=("text", "image"),
+    ),
+    ModelCard(
+        provider="groq",
+        id="org/m",
+        released=date(2026, 1, 2),
+        features=Features(tools=True, thinking=Reasoning(types=())),
+        prices=(
+            Price(until=date(2026, 11, 30), input="1", output="2"),
+            Price(since=date(2026, 12, 1), input="3", cache_read="0.5"),
+        ),
+    ),
+    ModelCard(provider="cerebras", id="elsewhere"),
+]
+ALIASES = {"quick": "groq/org/m", "mystery": "groq/not-listed"}
+
+
+@pytest.fixture
+def listing() -> Listing:
+    return Listing(Catalogue(CARDS), ROWS_USED, {"groq": "configured"}, ALIASES)
+
+
+def models(page: dict) -> dict[str, dict]:
+    return {model["full_id"]: model for row in page["providers"] for model in row["models"]}
+
+
+def test_only_what_is_served_is_listed_and_only_what_is_known_is_said(listing):
+    found = models(listing.vai(DAY))
+    assert set(found) == {"anthropic/claude-old", "groq/org/m"}
+    old, other = found["anthropic/claude-old"], found["groq/org/m"]
+    assert old["status"] == "byok"
+    assert old["max_output_tokens"] == 10
+    assert "pricing" not in old
+    assert "context_window" not in old
+    assert old["capabilities"] == {
+        "vision": True,
+        "documents": False,
+        "audio_input": False,
+        "video": False,
+    }
+    assert other["status"] == "configured"
+    assert other["capabilities"] == {"tools": True, "tool_streaming": True, "thinking": False}
+
+
+def test_prices_are_those_of_the_day(listing):
+    def pricing(day: date) -> dict[str, float]:
+        return models(listing.vai(day))["groq/org/m"]["pricing"]
+
+    assert pricing(date(2026, 11, 30)) == {"input_per_mtok": 1.0, "output_per_mtok": 2.0}
+    assert pricing(date(2026, 12, 1)) == {"input_per_mtok": 3.0, "cache_read_per_mtok": 0.5}
+
+
+def test_aliases_follow_the_filters(listing):
+    assert listing.vai(DAY)["aliases"] == ALIASES
+    assert listing.vai(DAY, capability="tools")["aliases"] == {"quick": "groq/org/m"}
+    assert listing.vai(DAY, provider="anthropic")["aliases"] == {}
+    ids = [item["id"] for item in listing.openai()["data"]]
+    assert ids == ["anthropic/claude-old", "groq/org/m", "quick", "mystery"]
+
+
+def test_the_life_of_a_model(listing):
+    def life(day: date) -> str:
+        return str(listing.one("claude-old", "anthropic", day)["lifecycle"])
+
+    assert life(date(2026, 11, 30)) == "deprecated"
+    assert life(date(2026, 12, 1)) == "retired"
+    assert listing.one("quick", "anthropic", DAY)["lifecycle"] == "active"
+
+
+def test_one_model_by_any_of_its_names(listing):
+    for name in ("groq/org/m", "quick"):
+        wire = listing.one(name, "vai", DAY)
+        assert (wire["id"], wire["full_id"], wire["created"]) == (name, "groq/org/m", 1767312000)
+    assert listing.one("mystery", "vai", DAY)["full_id"] == "groq/not-listed"
+    for name in ("groq/not-listed", "cerebras/elsewhere", "org/m", "", "/", "x" * 1024):
+        with pytest.raises(NotFound):
+            listing.one(name, "vai", DAY)
+
+
+def test_a_list_without_an_end_is_turned_page_by_page(listing):
+    ids = []
+    page = listing.anthropic(DAY, limit=1)
+    while page["data"]:
+        ids.append(page["first_id"])
+        assert page["first_id"] == page["last_id"]
+        assert page["has_more"] is (len(ids) < 4)
+        page = listing.anthropic(DAY, limit=1, after_id=page["last_id"])
+    assert ids == ["claude-old", "groq/org/m", "quick", "mystery"]
+    assert (page["first_id"], page["last_id"], page["has_more"]) == (None, None, False)
+    between = listing.anthropic(DAY, after_id="claude-old", before_id="mystery")
+    assert [item["id"] for item in between["data"]] == ["groq/org/m", "quick"]
