@@ -11,7 +11,7 @@ from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
 from vai.providers import signature
 from vai.providers.registry import ROWS, make_adapter
-from vai.simulator import chat_check, messages_check
+from vai.simulator import chat_check, messages_check, responses_check
 from vai.simulator.knobs import Knobs
 from vai.types import parse
 
@@ -78,6 +78,7 @@ def judge(provider, wire):
         messages_check.read(body, dict(wire.headers), Knobs(), messages_check.Prefixes())
     elif provider == "oai-resp":
         check_responses(body)
+        responses_check.read(body, provider, Knobs())
     else:
         chat_check.read(body, provider, Knobs())
 
