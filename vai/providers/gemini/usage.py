@@ -9,6 +9,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
+import msgspec
+
 from vai.providers.gemini.chunk import WireUsage
 from vai.types.message import Usage
 
@@ -33,8 +35,14 @@ class Spent:
     def total(self) -> Usage:
         """Everything so far."""
         if self._newest is not None:
-            # Running totals do not fall, whatever a late chunk says.
-            self._now = _joined(self._now, _usage(self._newest), max)
+            newest = _usage(self._newest)
+            known = (
+                newest.input_tokens if newest.input_tokens is not None else self._now.input_tokens
+            )
+            # Running totals do not fall, whatever a late chunk says; but that of the input does
+            # when the cache's share of it becomes known.
+            totals = _joined(self._now, newest, max)
+            self._now = msgspec.structs.replace(totals, input_tokens=known)
             self._newest = None
         return _joined(self._before, self._now, operator.add)
 
