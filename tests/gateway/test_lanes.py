@@ -57,3 +57,11 @@ def test_anthropics_own_output_format_stays_in_the_pure_dialect() -> None:
     assert not lane("claude-x", output_format=ours, max_tokens=9).verbatim
     assert not lane("anthropic/claude-x", output_format=theirs, max_tokens=9).verbatim
     assert not lane("claude-x", output_format=theirs, voice={}, max_tokens=9).verbatim
+
+
+def test_a_request_that_needs_openais_other_endpoint_goes_there() -> None:
+    tool = {"name": "t", "input_schema": SCHEMA}
+    chat = lane("openai/gpt-4o", max_tokens=9, tools=[tool]).request()
+    assert chat.target == "/chat/completions"
+    other = lane("openai/gpt-5.6", max_tokens=9, tools=[tool]).request()
+    assert other.target == "/responses"

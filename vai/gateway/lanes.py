@@ -145,6 +145,7 @@ def _translated(
         exchange_id,
         input_estimate=estimate.input_tokens(size),
         headers=_joined(to_upstream(request.headers.items())),
+        request=ask,
     )
     lane = Translated(
         adapter,

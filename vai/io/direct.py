@@ -158,7 +158,7 @@ class _Repeats(Persistence[list[Event] | Message]):
 
     def lane(self, ask: MessageRequest) -> Translated[list[Event] | Message]:
         """A fresh lane: adapters serve one attempt."""
-        adapter = make_adapter(self._row, self._name)
+        adapter = make_adapter(self._row, self._name, request=ask)
         return Translated(adapter, ask, events=_same, message=_same)
 
     def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
