@@ -9,7 +9,9 @@ from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest
 from vai.providers.accumulate import accumulate
+from vai.providers.openai.runs import MAX_RUNS
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.textfilter import MAX_QUOTABLE, Quotable, StopAt
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.render import message_to_wire
@@ -296,3 +298,25 @@ def test_stop_sequences_and_a_wrapped_answer_that_exclude_each_other_are_named()
     form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "string"}}}
     adapter, _ = adapter_for(model="gpt-5.2", output_config={"format": form}, stop_sequences=["x"])
     assert adapter.dropped == ["stop_sequences"]
+
+
+def test_runs_beyond_the_limit_are_left_out():
+    many = [{**SEARCH, "index": at} for at in range(MAX_RUNS + 5)]
+    answer = whole(adapter_for("groq", OSS)[0], {"content": "x", "executed_tools": many})
+    kinds = [block["type"] for block in content(answer)]
+    assert kinds.count("server_tool_use") == MAX_RUNS
+    assert kinds[-1] == "text"
+
+
+def test_only_so_much_text_can_be_quoted():
+    quotable = Quotable()
+    piece = "x" * (MAX_QUOTABLE // 2 + 1)
+    for _ in range(5):
+        assert quotable.feed(piece) == piece
+    assert len(quotable.text) < 2 * MAX_QUOTABLE
+
+
+def test_quotable_text_is_what_the_upstream_said_and_shown_is_what_the_caller_wants():
+    quotable = Quotable(StopAt(["END"]))
+    assert quotable.feed("a E") + quotable.feed("ND b") == "a "
+    assert (quotable.text, quotable.stopped, quotable.end()) == ("a END b", "END", "")
