@@ -386,3 +386,13 @@ def test_a_refused_key_is_told_to_whom_it_belongs(sturdy, lane, stream):
     own = sturdy.post(ask(model, stream=stream), OWN)
     assert own.status == 401
     assert own.error["type"] == "authentication_error"
+
+
+def test_a_block_that_only_the_provider_knows_is_refused_in_its_words(sturdy, simulator):
+    model = "claude-unknown"
+    said = orjson.dumps(SIGNATURE).decode()
+    simulator.script(model, status=400, body=said)
+    strange = [{"role": "user", "content": [{"type": 7}]}]
+    answer = sturdy.post(ask(f"anthropic/{model}", messages=strange))
+    assert (answer.status, answer.body) == (400, said.encode())
+    assert len(simulator.journal(model)) == 1

@@ -8,6 +8,7 @@ parsed of it would else have to live until the first byte, for a case that seldo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from sanic import Request
 
@@ -18,10 +19,13 @@ from vai.exchange.attempts import Attempt, Persistence
 from vai.gateway.call import Call
 from vai.gateway.lanes import choose_lane, mended_lane
 from vai.gateway.service import Service
+from vai.policy.breaker import Target
 from vai.policy.route import Route
 from vai.secret import Secret
 
 __all__ = ["Targets"]
+
+_MAX_NAME: Final = 256
 
 
 class Targets(Persistence[bytes]):
@@ -68,15 +72,18 @@ class Targets(Persistence[bytes]):
         service, call, route = self._service, self._call, self._routes[self._turned_to - 1]
         envelope = envelopes.read(self._request.body)
         destination = service.destination(route, self._brought)
-        lane = (mended_lane if mended else choose_lane)(
-            route,
-            envelope,
-            self._request,
-            call.exchange_id,
-            service.settings,
-            lent=not destination.own_key,
-            terms=call.terms,
-        )
+        try:
+            lane = (mended_lane if mended else choose_lane)(
+                route,
+                envelope,
+                self._request,
+                call.exchange_id,
+                service.settings,
+                lent=not destination.own_key,
+                terms=call.terms,
+            )
+        except InvalidRequest:  # the provider knows a block that VAI does not, and said no
+            return None
         return None if lane is None else Attempt(lane, destination.upstream)
 
     def move(self) -> Attempt[bytes] | None:
@@ -106,7 +113,7 @@ class Targets(Persistence[bytes]):
     def _at(self, route: Route, envelope: Envelope) -> Attempt[bytes]:
         service, call = self._service, self._call
         destination = service.destination(route, self._brought)
-        target = (route.row.id, route.model)
+        target = _target(route)
         if not destination.own_key:
             self._ask_breaker(target)
         terms = service.terms(route, streamed=envelope.stream)
@@ -123,7 +130,7 @@ class Targets(Persistence[bytes]):
         call.simulated, call.terms = destination.simulated, terms
         return Attempt(lane, destination.upstream)
 
-    def _ask_breaker(self, target: tuple[str, str]) -> None:
+    def _ask_breaker(self, target: Target) -> None:
         health = self._service.health
         breaker = health.breaker(target)
         if breaker is not None and (wait := breaker.wait(health.clock())) > 0:
@@ -140,7 +147,12 @@ class Targets(Persistence[bytes]):
         now = health.clock()
 
         def is_cooling(route: Route) -> bool:
-            breaker = health.breaker((route.row.id, route.model))
+            breaker = health.breaker(_target(route))
             return breaker is not None and breaker.is_cooling(now)
 
         return tuple(sorted(routes, key=is_cooling))
+
+
+def _target(route: Route) -> Target:
+    # What callers ask for can be as long as a body, and what fails is remembered.
+    return route.row.id, route.model[:_MAX_NAME]
