@@ -382,3 +382,51 @@ def test_the_simulator_takes_the_question_and_counts(open_gateway: Gateway, mode
     answer = open_gateway.post(said, path=PATH)
     assert told(answer)[1] == "exact"
     assert answer.header("x-vai-simulated") == "true"
+
+
+def test_a_counter_that_fails_benches_no_model(counting: Gateway, upstream: Counter) -> None:
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [{"type": "text", "text": "Hi"}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+
+    def rule(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        counts = asked.path.endswith("count_tokens")
+        return (503, {}, b"{}") if counts else (200, {}, orjson.dumps(message))
+
+    upstream.ready(rule)
+    for _ in range(12):
+        assert told(counting.post(question("claude-x"), path=PATH))[1] == "estimated"
+    assert counting.post(ask("claude-x", PROMPT)).status == 200
+
+
+def test_the_end_of_a_drain_ends_a_count(
+    upstream: Counter, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    upstream.ready(lambda asked: None)
+    settings = {
+        "auth": {"mode": "none"},
+        "drain_grace": 0.3,
+        "providers": {
+            "anthropic": {"api_key": f"{PROVIDER_KEY}-anthropic", "base_url": upstream.url}
+        },
+    }
+    answers: list[Answer] = []
+    folder = tmp_path_factory.mktemp("draining")
+    with running(settings, folder, "--single-process") as gateway:
+        waiting = threading.Thread(
+            target=lambda: answers.append(gateway.post(question("claude-x"), path=PATH))
+        )
+        waiting.start()
+        until(lambda: upstream.asked, 20)
+        gateway.process.terminate()
+        waiting.join(20)
+        gateway.process.wait(20)  # a second signal would be another matter
+    assert (answers[0].status, answers[0].error["code"]) == (503, "draining")
+    assert upstream.left.wait(20)
