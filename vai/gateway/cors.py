@@ -22,7 +22,7 @@ _HEADERS = "authorization, content-type, x-api-key"
 _EXPOSED = (
     "x-request-id, request-id, x-model, x-input-tokens, x-output-tokens, x-total-tokens, "
     "x-cost-usd, x-duration-ms, x-vai-simulated, x-vai-dropped, x-vai-attempts, "
-    "x-vai-fallback-from, x-vai-upstream-id, retry-after, "
+    "x-vai-fallback-from, x-vai-upstream-id, x-vai-tokens, retry-after, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
