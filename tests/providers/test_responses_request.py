@@ -598,3 +598,21 @@ def test_a_long_conversation_keeps_its_bytes():
     first = items(*turns)
     later = items(*turns, assistant(text("c")), USER)
     assert later[: len(first)] == first
+
+
+def test_requests_with_one_beginning_share_a_cache():
+    system = [text("s", **CACHED)]
+    one, other = (sent({"role": "user", "content": c}, system=system)[0] for c in "ab")
+    assert one["prompt_cache_key"] == other["prompt_cache_key"]
+    assert "prompt_cache_key" not in sent(system="s")[0]
+
+
+def test_what_has_no_place_in_a_tool_is_named():
+    bash = {"type": "bash_20250124", "name": "bash", "config": {"y": 1}, "z": 2}
+    _, dropped = sent(tools=[TOOL | {"eager_input_streaming": True, "config": {"x": 1}}, bash])
+    assert dropped == [
+        "tools[*].eager_input_streaming",
+        "tools[*].config",
+        "tools[1].z",
+        "tools[1].config.y",
+    ]

@@ -384,6 +384,15 @@ def test_sources_are_bounded(monkeypatch):
     assert len(found.content[0].citations) == 2
 
 
+def test_the_text_kept_for_them_is_bounded(monkeypatch):
+    monkeypatch.setattr(said, "MAX_KEPT", 2)
+    event = {"type": "response.output_text.annotation.added"}
+    one = {"type": "url_citation", "url": "u", "title": "t", "start_index": 2, "end_index": 4}
+    found = read(delta("ab"), delta("cd"), event | {"annotation": one}, completed())
+    assert found.content[0].text == "abcd"
+    assert found.content[0].citations[0]["cited_text"] == ""
+
+
 def test_code_that_was_run():
     call = {
         "type": "code_interpreter_call",

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vai.providers.caching import cache_key
 from vai.providers.effort import asked, clamp
 from vai.providers.names import alias, end_user
 from vai.providers.output import check_output, modalities
@@ -178,6 +179,9 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             target.findings.drop(f"metadata.{name}")
     if labels:
         body["metadata"] = labels
+    key = cache_key(request)
+    if key is not None:
+        body["prompt_cache_key"] = key
     if request.cache_control:
         if target.traits.breakpoints:
             options = body.get("prompt_cache_options", {})

@@ -13,8 +13,10 @@ from vai.providers.emitter import Emitter
 from vai.providers.responses.traces import cited
 from vai.providers.textfilter import TextFilter
 
-__all__ = ["MAX_SOURCES", "Said"]
+__all__ = ["MAX_KEPT", "MAX_SOURCES", "Said"]
 
+MAX_KEPT: Final = 4 << 20
+"""Characters of a part that its sources can quote; those beyond are cited without words."""
 MAX_SOURCES: Final = 1024
 """Sources of one part; those beyond are left out."""
 
@@ -53,7 +55,8 @@ class Said:
         """More text of a part."""
         if place != self._open:
             self._start(place)
-        self._pieces.append(text)
+        if self._length < MAX_KEPT:
+            self._pieces.append(text)
         self._length += len(text)
         if self._filter is None:
             self._emitter.text(text)

@@ -41,6 +41,8 @@ _CUT: Final = {
     "content_filter": "refusal",
     "steered": "end_turn",
 }
+_LISTED: Final = (None, "auto", "default")
+"""Tiers at the list price; another is told, as it makes the answer cost something else."""
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
@@ -278,9 +280,8 @@ class Reader:
         if searches or fetches:
             counted = {"web_search_requests": searches, "web_fetch_requests": fetches}
             extra["server_tool_use"] = counted
-        if answer.service_tier:
-            tier = answer.service_tier
-            extra["service_tier"] = "standard" if tier == "default" else tier
+        if answer.service_tier not in _LISTED:
+            extra["service_tier"] = answer.service_tier
         self._emitter.report(_usage(answer.usage or WireUsage(), extra))
 
     def _failed(self, data: bytes) -> None:

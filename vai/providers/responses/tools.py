@@ -20,7 +20,8 @@ __all__ = ["Tooling", "tool_choice", "tooling"]
 Wire = dict[str, Any]
 
 _SEARCH: Final = ("tool_search", "tool_search_tool_bm25", "tool_search_tool_regex")
-_HINTS: Final = ("allowed_callers", "eager_input_streaming")
+_SAID: Final = ("defer_loading", "format", "input_examples")
+"""Members of a function that have a place here."""
 _CHOSEN: Final = {
     "code_execution": "code_interpreter",
     "computer": "computer",
@@ -102,9 +103,11 @@ def _function(tool: Tool, at: str, target: Target, made: Tooling) -> Wire:
     if not tool.name:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
         return {}
-    for name in _HINTS:
-        if tool.extra.get(name):
+    for name, value in tool.extra.items():
+        if value and name not in _SAID:
             target.findings.drop(f"tools[*].{name}")
+    if tool.config:
+        target.findings.drop("tools[*].config")
     entry: Wire = {"type": "function", "name": alias(tool.name)}
     description = described(tool)
     if description:
@@ -128,6 +131,8 @@ def _described(tool: Tool, at: str, target: Target, made: Tooling) -> list[Wire]
     """A tool that its type describes."""
     known = as_function(tool)
     if known is not None:
+        for member in (*tool.extra, *(f"config.{name}" for name in tool.config or {})):
+            target.findings.drop(f"{at}.{member}")
         entry = {"type": "function", "name": alias(known.name), "description": known.description}
         return [entry | {"parameters": known.schema, "strict": False}]
     if family(tool.type) in _SEARCH:
