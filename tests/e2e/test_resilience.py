@@ -68,7 +68,7 @@ def guarded(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> I
         "aliases": {"guarded": ["openai/guarded", "groq/guard"]},
         "strict": True,
         "retries": {"enabled": False},
-        "breaker": {"failures": 3, "open_for": 1.5},
+        "breaker": {"failures": 3, "open_for": 3},
     }
     with running(settings, tmp_path_factory.mktemp("guarded"), "--single-process") as gateway:
         yield gateway
@@ -300,12 +300,12 @@ def test_a_model_that_keeps_failing_is_left_alone_and_then_probed(guarded, simul
         assert kept_away.status == 503
         assert kept_away.error["code"] == "breaker_open"
         assert kept_away.error["type"] == "overloaded_error"
-        assert int(kept_away.header("retry-after")) in (1, 2)
+        assert 1 <= int(kept_away.header("retry-after")) <= 3
         assert len(simulator.journal("flaky")) == 3
         health = client.ask("GET", "/health").json["providers"]["openai"]
         assert health == {"status": "configured", "models_left_alone": 1}
         assert guarded.post(ask("openai/another")).status == 200
-        until(lambda: post().status == 200, 10)
+        until(lambda: post().status == 200, 20)
         assert len(simulator.journal("flaky")) == 4
         assert client.ask("GET", "/health").json["providers"]["openai"] == {"status": "configured"}
 

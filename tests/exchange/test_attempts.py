@@ -173,7 +173,7 @@ async def test_a_kept_connection_that_ends_late_had_the_request_on_it() -> None:
     send = target.upstream.send
 
     async def late(*args: Any, **until: Any) -> Any:
-        world.clock.now += 1.5
+        world.clock.now += 2.5
         return await send(*args, **until)
 
     target.upstream.send = late  # type: ignore[method-assign]
@@ -217,6 +217,26 @@ async def test_targets_are_turned_to_in_order_each_with_its_own_lane() -> None:
     assert plan.at == 2
     assert rig.assert_settled_once().outcome == "completed"
     assert_all_given_back(first, second, third)
+
+
+async def test_attempts_are_bounded_whatever_fails_and_how() -> None:
+    chance = random.Random(11)
+    for _ in range(200):
+        world = World(max_attempts=3, budget=1.0, breaker=False)
+        for _ in range(1000):
+            world.health.budget("anthropic", own_key=False).asked(world.clock())
+        targets = [
+            world.target(
+                *[chance.choice([BUSY, GONE, STALE, SILENT]) for _ in range(9)], model=f"m{number}"
+            )
+            for number in range(8)
+        ]
+        rig, _ = world.rig(*targets)
+        with contextlib.suppress(UpstreamFault):
+            await rig.run()
+        assert all(1 <= len(target.upstream.sent) <= 3 for target in targets)
+        rig.assert_settled_once()
+        assert_all_given_back(*targets)
 
 
 async def test_a_callers_own_mistake_is_told_and_tried_nowhere_else() -> None:

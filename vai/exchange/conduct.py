@@ -48,7 +48,7 @@ MAX_BODY = 64 << 20
 """Bytes of a JSON answer that are held; images make them large."""
 MAX_ERROR_BODY = 1 << 20
 """Bytes of an error answer that are read; the rest is not worth having."""
-_ROUND_TRIP = 1.0
+_ROUND_TRIP = 2.0
 """Seconds within which a kept connection that had ended shows it. One that ends later ended
 with the request on it, and whether that was worked on cannot be known."""
 
