@@ -1,0 +1,56 @@
+"""Callers are told the limit in force, what is left of it and when to come back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from vai.errors import Overloaded, RateLimited
+from vai.policy.limits.answer import fields, refused
+from vai.policy.limits.decision import Decision
+
+NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
+
+
+def test_both_sets_are_told_in_both_dialects() -> None:
+    decision = Decision(5, "", "", 0.0, 100, 99, 64.5, 5000, 4000, 10.0)
+    assert fields(decision, NOON) == {
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "99",
+        "x-ratelimit-reset-requests": "2026-01-02T12:01:05Z",
+        "x-ratelimit-limit-tokens": "5000",
+        "x-ratelimit-remaining-tokens": "4000",
+        "x-ratelimit-reset-tokens": "2026-01-02T12:00:11Z",
+        "anthropic-ratelimit-requests-limit": "100",
+        "anthropic-ratelimit-requests-remaining": "99",
+        "anthropic-ratelimit-requests-reset": "2026-01-02T12:01:05Z",
+        "anthropic-ratelimit-tokens-limit": "5000",
+        "anthropic-ratelimit-tokens-remaining": "4000",
+        "anthropic-ratelimit-tokens-reset": "2026-01-02T12:00:11Z",
+    }
+
+
+def test_a_limit_that_is_not_set_is_not_told() -> None:
+    assert fields(Decision(5), NOON) == {}
+    assert len(fields(Decision(5, tokens_limit=10), NOON)) == 6
+
+
+@pytest.mark.parametrize("limit", ["requests", "tokens", "concurrency", "sessions"])
+def test_a_refusal_says_which_limit_and_never_whose_name(limit) -> None:
+    error = refused(Decision(refused=limit, subject="user:alice", retry_after=2.3))
+    assert isinstance(error, RateLimited)
+    assert error.code == f"{limit}_limit"
+    assert error.message.startswith("Your limit of ")
+    assert "alice" not in str(error.to_wire())
+    assert error.to_wire()["error"]["retry_after"] == 3
+
+
+def test_the_gateways_own_limit_is_told_apart() -> None:
+    assert refused(Decision(refused="requests")).message.startswith("The gateway's limit")
+
+
+def test_no_room_to_count_is_not_the_callers_fault() -> None:
+    error = refused(Decision(refused="capacity", retry_after=1.0))
+    assert isinstance(error, Overloaded)
+    assert error.status == 503

@@ -1,0 +1,67 @@
+"""What a caller is told of a decision: header fields with every answer, an error with a refusal.
+
+The law: the subject is never named to the caller, only whether the limit is their own or the
+gateway's; names of users and addresses are the operator's.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from vai.errors import Overloaded, RateLimited, VaiError
+from vai.policy.limits.decision import Decision
+from vai.policy.limits.sets import EVERYBODY
+
+__all__ = ["fields", "refused"]
+
+_WORDS = {
+    "requests": "requests per minute",
+    "tokens": "tokens per minute",
+    "concurrency": "requests that run at once",
+    "sessions": "live sessions at once",
+}
+
+
+def fields(decision: Decision, unix_now: float) -> dict[str, str]:
+    """The header fields of the limits in force, by lower-case name; none where there is no limit.
+
+    `unix_now` is the time of day in seconds, for the times at which a limit is free again.
+    The `X-RateLimit` set is the documented one. The `anthropic-ratelimit` set says the same to
+    the clients of that API; it is left out where the upstream's own fields pass through.
+    """
+    found: dict[str, str] = {}
+    for name, limit, remaining, reset in (
+        (
+            "requests",
+            decision.requests_limit,
+            decision.requests_remaining,
+            decision.requests_reset,
+        ),
+        ("tokens", decision.tokens_limit, decision.tokens_remaining, decision.tokens_reset),
+    ):
+        if not limit:
+            continue
+        # Up to the next second: who comes back then finds what was promised.
+        when = datetime.fromtimestamp(unix_now, UTC) + timedelta(seconds=reset + 1)
+        text = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for what, value in (("limit", str(limit)), ("remaining", str(remaining)), ("reset", text)):
+            found[f"x-ratelimit-{what}-{name}"] = value
+            found[f"anthropic-ratelimit-{name}-{what}"] = value
+    return found
+
+
+def refused(decision: Decision) -> VaiError:
+    """The error of a decision that admitted nothing, with `retry_after`."""
+    words = _WORDS.get(decision.refused)
+    if words is None:
+        return Overloaded(
+            "The gateway has no room to count one more caller; retry after the stated time",
+            code="limits_full",
+            retry_after=decision.retry_after,
+        )
+    whose = "The gateway's" if decision.subject == EVERYBODY else "Your"
+    return RateLimited(
+        f"{whose} limit of {words} is reached; retry after the stated time",
+        code=f"{decision.refused}_limit",
+        retry_after=decision.retry_after,
+    )
