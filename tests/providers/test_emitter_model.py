@@ -122,8 +122,9 @@ class Expected:
         self.open = ""
 
     def end(self) -> None:
-        if self.blanks:
-            self.last("text", text="")["text"] += self.blanks
+        blanks = self.blanks
+        if blanks:
+            self.last("text", text="")["text"] += blanks
 
 
 def without_type(wire: dict[str, Any]) -> dict[str, Any]:
