@@ -79,6 +79,9 @@ def test_where_a_request_goes():
     _, wire = ask()
     assert (wire.method, wire.target) == ("POST", f"/models/{NEW}:generateContent")
     assert not wire.streams
+    _, wire = ask(model="models/gemini-2.5-pro", thinking={"type": "disabled"})
+    assert wire.target == "/models/gemini-2.5-pro:generateContent"
+    assert b"thinkingBudget" in wire.body
     _, wire = ask(stream=True)
     assert wire.target == f"/models/{NEW}:streamGenerateContent?alt=sse"
     assert wire.streams

@@ -79,11 +79,11 @@ def _wire(
     request: MessageRequest, body: dict[str, Any], target: Target, exchange_id: str
 ) -> WireRequest:
     method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
-    path = f"/models/{_segment(request.model)}:{method}"
+    path = f"/models/{_segment(target.model)}:{method}"
     if target.assists:
         path = f"/v1internal:{method}"
         body = {
-            "model": request.model,
+            "model": target.model,
             "project": target.row.project,
             "user_prompt_id": exchange_id,
             "request": body,
@@ -95,7 +95,7 @@ def _wire(
 
 def _segment(model: str) -> str:
     """The model as one segment of a path, whatever characters the caller put into it."""
-    return quote(model.removeprefix("models/"), safe="")
+    return quote(model, safe="")
 
 
 def _sampling(

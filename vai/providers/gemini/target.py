@@ -14,8 +14,8 @@ class Target:
 
     def __init__(self, row: ProviderRow, model: str) -> None:
         self.row = row
-        self.model = model
-        self.traits: Traits = traits(model)
+        self.model = model.removeprefix("models/")
+        self.traits: Traits = traits(self.model)
         self.findings = Findings(row.name)
 
     @property
