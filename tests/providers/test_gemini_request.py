@@ -304,7 +304,7 @@ def test_foreign_signatures_do_not_go_back():
         assert dropped(*turns) == ["messages[*].content[*].thinking"]
 
 
-def test_unsigned_calls_of_the_running_loop_carry_the_sentinel():
+def test_unsigned_calls_carry_the_sentinel_and_keep_it():
     old = (USER, assistant(call("a")), user(result(id="a")), assistant(text("done")))
     signed = {"type": "redacted_thinking", "data": sealed("part", "Real")}
     loop = (
@@ -319,7 +319,9 @@ def test_unsigned_calls_of_the_running_loop_carry_the_sentinel():
         for content in sent(*old, *loop)["contents"]
         if content["role"] == "model"
     ]
-    assert marks == [[None], [None], [UNSIGNED, None], ["Real"]]
+    assert marks == [[UNSIGNED], [None], [UNSIGNED, None], ["Real"]]
+    going_on = sent(*loop[:3], assistant(text("well")), USER)["contents"]
+    assert going_on[:3] == sent(*loop[:3])["contents"]
     assert UNSIGNED not in str(sent(*loop, model=OLD))
 
 

@@ -241,15 +241,12 @@ def _said(run: Run, target: Target) -> list[Part]:
 
 
 def _mark_unsigned(found: list[Content]) -> None:
-    """In the running tool loop, the first call of each model turn must be signed.
+    """The first call of each model turn must be signed.
 
-    The loop began with the last content that answers no call.
+    Only the running tool loop is checked. All turns are marked all the same: a mark that
+    went away with the end of its loop would change bytes that the prompt cache has seen.
     """
-    for content in reversed(found):
-        if content["role"] == "user":
-            if not any("functionResponse" in part for part in content["parts"]):
-                return
-            continue
+    for content in found:
         calls = [part for part in content["parts"] if "functionCall" in part]
         if calls:
             calls[0].setdefault("thoughtSignature", UNSIGNED)
