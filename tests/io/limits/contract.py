@@ -86,6 +86,23 @@ class Contract:
         assert self.admit(store, who, tokens=64_000).tokens_remaining == 0
         assert self.admit(other, who, tokens=64_000).refused == "tokens"
 
+    def test_no_figure_of_a_caller_breaks_the_count(self, store, other) -> None:
+        who = user(concurrency=4)
+        taken = [self.admit(store, who, tokens=tokens) for tokens in (10**30, -5, 0)]
+        assert all(one.admitted for one in taken)
+        assert self.use(store)[ALICE][3] >= 0
+        for one, used in zip(taken, (-1, 10**30, -(10**30)), strict=True):
+            assert store.settle(one.handle, used, 0.0)
+        running, _, requests, tokens = self.use(other)[ALICE]
+        assert (running, requests) == (0, 3)
+        assert 0 < tokens < 1 << 62
+
+    @pytest.mark.parametrize("name", ["", "user:ü", "x" * 500, "a\ud800b", "user:\0"])
+    def test_any_text_is_a_name(self, store, other, name) -> None:
+        who = user(name, requests=1)
+        assert self.admit(store, who).admitted
+        assert self.admit(other, who).refused == "requests"
+
     def test_a_late_settlement_takes_nothing_from_a_newer_slot(self, store, other) -> None:
         who = user(tokens=100)
         old = self.admit(store, who, tokens=60)

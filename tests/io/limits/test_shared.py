@@ -59,9 +59,9 @@ class SharedMachine(Machine):
 
 
 SharedMachine.TestCase.settings = settings(
-    max_examples=2000 if FULL else 60, stateful_step_count=50, deadline=None
+    max_examples=1000 if FULL else 60, stateful_step_count=50, deadline=None
 )
-TestMachine = SharedMachine.TestCase
+TestMachine = pytest.mark.timeout(600 if FULL else 60)(SharedMachine.TestCase)
 
 
 def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:

@@ -75,7 +75,7 @@ class Rows:
         for word in range(base, base + ROW_WORDS):
             words[word] = 0
         words[base + R_EPOCH] = slot
-        text = name.encode()[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0")
+        text = _bytes(name)[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0")
         for index in range(_NAME_BYTES // 8):
             words[base + R_NAME + index] = int.from_bytes(
                 text[index * 8 : index * 8 + 8], "little", signed=True
@@ -116,7 +116,7 @@ class Rows:
     def _key(self, name: str) -> int:
         key = self._digests.get(name)
         if key is None:
-            digest = hashlib.blake2b(name.encode(), digest_size=8, key=self._section.secret)
+            digest = hashlib.blake2b(_bytes(name), digest_size=8, key=self._section.secret)
             key = int.from_bytes(digest.digest(), "little", signed=True) or 1
             if len(self._digests) >= _REMEMBERED:
                 self._digests.clear()
@@ -135,3 +135,8 @@ class Rows:
         base = section.rows + row * ROW_WORDS
         self.known[name] = (section.keys + row, key, base)
         return base
+
+
+def _bytes(name: str) -> bytes:
+    # Whatever text it is: an error in here would be one inside the mutex.
+    return name.encode(errors="surrogatepass")

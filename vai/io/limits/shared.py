@@ -46,6 +46,9 @@ _Row = tuple[int, int, int, int]
 of now, and how many places it holds."""
 
 _MANY = 1 << 62
+_MOST_TOKENS = 1 << 40
+"""What is counted of one exchange at most: a caller may ask for any number, a word holds 63 bits
+and a window many exchanges."""
 _FULL = Decision(refused="capacity", retry_after=1.0)
 
 
@@ -74,6 +77,8 @@ class SharedLimits:
 
     def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float) -> Decision:
         """See `LimitStore.admit`. Raises LockUnavailable."""
+        if not 0 <= tokens <= _MOST_TOKENS:
+            tokens = min(max(tokens, 0), _MOST_TOKENS)
         decision = self._take(REQUEST, subjects, tokens, now)
         if decision.refused == "tokens":
             # Looked at only now: hardly any estimate is larger than a whole minute's limit.
@@ -232,7 +237,7 @@ class SharedLimits:
             at = leases.find(section, handle)
             if not at or words[at + L_KIND] != REQUEST:
                 return False
-            excess = used - words[at + L_TOKENS]
+            excess = min(max(used, 0), _MOST_TOKENS) - words[at + L_TOKENS]
             if excess:
                 self._correct(at, excess, self._slot(now))
             leases.free(section, at)

@@ -59,7 +59,10 @@ class LimitStore(Protocol):
 
     async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
         """Take a place for a request: one of each subject's requests and running ones, and
-        `tokens` of its tokens (see `reservation`)."""
+        `tokens` of its tokens (see `reservation`).
+
+        The subjects are at most MAX_SUBJECTS, and no two of them have one name.
+        """
         ...
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
