@@ -67,13 +67,14 @@ def cited(annotation: Any, text: str) -> Item | None:
         return None
     kind = annotation.get("type")
     start, end = annotation.get("start_index"), annotation.get("end_index")
+    title = annotation.get("title")
     told = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
     words = text[start:end] if told else ""
     if kind == "url_citation" and isinstance(annotation.get("url"), str):
         return {
             "type": "web_search_result_location",
             "url": annotation["url"],
-            "title": annotation.get("title"),
+            "title": title if isinstance(title, str) else None,
             "cited_text": words,
             "encrypted_index": "",
         }
