@@ -67,14 +67,15 @@ def cited(annotation: Any, text: str) -> Item | None:
         return None
     kind = annotation.get("type")
     start, end = annotation.get("start_index"), annotation.get("end_index")
-    title = annotation.get("title")
+    title = annotation.get("title") or annotation.get("filename")
+    title = title if isinstance(title, str) else None
     told = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
     words = text[start:end] if told else ""
     if kind == "url_citation" and isinstance(annotation.get("url"), str):
         return {
             "type": "web_search_result_location",
             "url": annotation["url"],
-            "title": title if isinstance(title, str) else None,
+            "title": title,
             "cited_text": words,
             "encrypted_index": "",
         }
@@ -83,7 +84,7 @@ def cited(annotation: Any, text: str) -> Item | None:
         return {
             "type": "search_result_location",
             "source": str(annotation.get("file_id")),
-            "title": annotation.get("filename"),
+            "title": title,
             "cited_text": words,
             "search_result_index": 0,
             "start_block_index": 0,
