@@ -248,4 +248,5 @@ def run_twice() -> int:
 
 
 if __name__ == "__main__":
+    signal.alarm(300)
     sys.stdout.buffer.write(orjson.dumps(run()))

@@ -5,7 +5,7 @@ before it gives it back, so that the sum never says more than is held. The sum i
 the mutex, where nothing is given; it must not exceed the limit.
 
     exact   how many of each limit are admitted, over 8 processes
-    kills   children die at random for so many seconds; prints what was seen
+    kills   so many children die at random times; prints what was seen
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 import orjson
 
 from tests.io.limits.faults import audit
-from vai.io.limits import upkeep
+from vai.io.limits import mutex, upkeep
 from vai.io.limits.layout import Layout, section_size
 from vai.io.limits.mutex import RobustMutex
 from vai.io.limits.section import Section
@@ -155,26 +155,24 @@ def look() -> int:
     return running
 
 
-def kills(seconds: float) -> dict[str, int]:
+def kills(deaths: int) -> dict[str, int]:
     """What was seen while children died."""
     acquire = RobustMutex.acquire
 
-    def counting(mutex: RobustMutex) -> bool:
-        dead = acquire(mutex)
+    def counting(taken: RobustMutex) -> bool:
+        dead = acquire(taken)
         GROUP.told[_INSIDE] += dead  # by whoever has the mutex now
         return dead
 
     RobustMutex.acquire = counting  # type: ignore[method-assign]
     for place in range(4):
         GROUP.start(place, churn)
-    deaths, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
+    for _ in range(deaths):
         time.sleep(random.random() * 0.02)
         victim = random.choice(list(GROUP.children))
         place = GROUP.children[victim][0]
         GROUP.kill(victim)
         look()
-        deaths += 1
         GROUP.start(place, churn)
     for pid in list(GROUP.children):
         GROUP.kill(pid)
@@ -188,5 +186,6 @@ GROUP = Group()
 
 if __name__ == "__main__":
     signal.alarm(300)
-    result = exact() if sys.argv[1] == "exact" else kills(float(sys.argv[2]))
+    mutex.PATIENCE = 30.0  # a holder that gets no turn on a busy machine is not stopped
+    result = exact() if sys.argv[1] == "exact" else kills(int(sys.argv[2]))
     sys.stdout.buffer.write(orjson.dumps(result))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import mmap
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,11 +33,11 @@ def test_two_views_of_one_place_are_one_mutex(place, monkeypatch) -> None:
 
 def test_patience_is_lost_once_and_comes_back(place, monkeypatch) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    ticks = itertools.count(0.0, module.PATIENCE / 8)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), sleep=naps.append)
+    monkeypatch.setattr(module, "time", clock)
     first, second = RobustMutex(place), RobustMutex(place)
     first.acquire()
-    sleep = module.time.sleep
-    monkeypatch.setattr(module.time, "sleep", lambda nap: (naps.append(nap), sleep(nap)))
     with pytest.raises(LockUnavailable):
         second.acquire()
     patient, naps[:] = len(naps), []

@@ -81,8 +81,10 @@ class RobustMutex:
         return False
 
     def _wait(self) -> int:
-        # Polled and not slept in pthread_mutex_lock, which has no end. Most waits end within
-        # the yields: the holder needs a few microseconds, or a turn on this very core.
+        # Polled: pthread_mutex_lock has no end, and pthread_mutex_timedlock runs on the time of
+        # day; with eight processes on two cores it was no faster, and once slept to its end.
+        # Most waits end within the yields: the holder needs a few microseconds, or a turn on
+        # this very core.
         for _ in range(_YIELDS):
             os.sched_yield()
             answer: int = self._trylock(self.address)
