@@ -59,7 +59,7 @@ class SharedMachine(Machine):
 
 
 SharedMachine.TestCase.settings = settings(
-    max_examples=1000 if FULL else 60, stateful_step_count=50, deadline=None
+    max_examples=1000 if FULL else 60, stateful_step_count=50, deadline=None, derandomize=not FULL
 )
 TestMachine = pytest.mark.timeout(600 if FULL else 60)(SharedMachine.TestCase)
 

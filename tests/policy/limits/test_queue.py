@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vai.policy.limits.queue import FairQueue
@@ -52,6 +52,7 @@ def test_one_at_its_own_limit_does_not_stand_in_the_way() -> None:
     assert serve(queue, 9) == [("a", 0), ("a", 2)]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
 def test_what_joined_is_served_once_or_left_and_in_order(steps) -> None:
     queue: FairQueue[int] = FairQueue(most=20, each=10)
