@@ -1,0 +1,1 @@
+"""Limits that several machines share, on a Redis or Valkey server."""

@@ -1,0 +1,426 @@
+-- The limits of several machines: every operation on them, each one whole or not at all.
+--
+-- The law: the arithmetic is that of vai.policy.limits, figure by figure; what is held lapses
+-- unless its holder renews it, and what nobody uses vanishes by itself. Nothing has to be swept.
+--
+--   {prefix}:slot       the latest slot of time anybody saw
+--   {prefix}:s:<name>   a subject's windows and levels
+--   {prefix}:names      subjects by when they are forgotten, for whoever wants to see them all
+--   {prefix}:l:<handle> a place that is held
+--   {prefix}:r:<name>   a subject's running requests, by when they lapse; {prefix}:v: its sessions
+--   {prefix}:o:<owner>  what a worker holds, by when it lapses: the truth about it
+--   {prefix}:owners     workers, by when the last of what they hold lapses
+--   {prefix}:gone:<owner>  a worker that is given nothing any more
+--
+-- KEYS[1] is the tag all keys begin with. ARGV: the operation, its arguments, the clock of the
+-- caller where that counts in place of the server's (in tests), and milliseconds of a lease.
+
+local TAG = KEYS[1]
+local SECONDS, SLOTS, MILLI, BURST_SECONDS = 5, 13, 1000, 5
+local EPOCH, REQUEST_LEVEL, TOKEN_LEVEL, LEVEL_AT, REQUESTS, TOKENS = 1, 2, 3, 4, 5, 18
+local WORDS = TOKENS + SLOTS - 1
+local KIND, OWNER, RESERVED, SLOT, SINCE, BEAT, NAMES = 1, 2, 3, 4, 5, 6, 7
+local REQUEST, SESSION = 1, 2
+local A_WHILE, MANY = 1, 2 ^ 52
+local ROW_KEPT, GRACE = 70000, 5000 -- ms: the span of a window; beyond a lease, for clocks' steps
+local GONE_KEPT, SLOT_KEPT = 3600, 3600 -- s
+local PAGE = 500
+
+local floor, max, min = math.floor, math.max, math.min
+local call = redis.call
+local time = call('TIME')
+local clock_ms = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+if ARGV[3] ~= '' then now = cmsgpack.unpack(ARGV[3]) end
+local lease_ms = tonumber(ARGV[4])
+
+local function current_slot()
+  local slot = floor(floor(now) / SECONDS)
+  local latest = tonumber(call('GET', TAG .. ':slot'))
+  if latest and latest >= slot then return latest end
+  call('SET', TAG .. ':slot', slot, 'EX', SLOT_KEPT)
+  return slot
+end
+
+-- Windows ---------------------------------------------------------------------------------
+
+local function row_of(name, slot)
+  local packed = call('GET', TAG .. ':s:' .. name)
+  local row
+  if packed then
+    row = cmsgpack.unpack(packed)
+  else
+    row = {slot}
+    for word = 2, WORDS do row[word] = 0 end
+  end
+  for number = max(row[EPOCH], slot - SLOTS) + 1, slot do
+    row[REQUESTS + number % SLOTS] = 0
+    row[TOKENS + number % SLOTS] = 0
+  end
+  row[EPOCH] = max(row[EPOCH], slot)
+  return row
+end
+
+local function remember(name)
+  call('ZADD', TAG .. ':names', clock_ms + ROW_KEPT, name)
+end
+
+local function keep_row(name, row)
+  call('SET', TAG .. ':s:' .. name, cmsgpack.pack(row), 'PX', ROW_KEPT)
+  remember(name)
+end
+
+local function total(row, first)
+  local sum = 0
+  for word = first, first + SLOTS - 1 do sum = sum + row[word] end
+  return sum
+end
+
+local function full_again_in(row, first, slot)
+  for number = slot, slot - SLOTS + 1, -1 do
+    if row[first + number % SLOTS] ~= 0 then return max(0, (number + SLOTS) * SECONDS - now) end
+  end
+  return 0
+end
+
+local function room_in(row, first, slot, cost, limit)
+  local excess = total(row, first) + min(cost, limit) - limit
+  if excess <= 0 then return 0 end
+  for number = slot - SLOTS + 1, slot do
+    excess = excess - row[first + number % SLOTS]
+    if excess <= 0 then return max(0, (number + SLOTS) * SECONDS - now) end
+  end
+  return full_again_in(row, first, slot)
+end
+
+-- Spacing ---------------------------------------------------------------------------------
+
+local function drained(row, level, limit)
+  local elapsed = max(0, floor(now * 1000) - row[LEVEL_AT])
+  return max(0, row[level] - floor(elapsed * limit / 60))
+end
+
+local function spaced_in(level, cost, limit)
+  local burst = max(MILLI, floor(limit * MILLI * BURST_SECONDS / 60))
+  local excess = level - max(0, burst - cost * MILLI)
+  if excess <= 0 then return 0 end
+  return (floor(excess * 60 / limit) + 2) / 1000
+end
+
+local function waits(row, subject, tokens)
+  local requests, allowance = 0, 0
+  if subject.requests > 0 then
+    requests = spaced_in(drained(row, REQUEST_LEVEL, subject.requests), 1, subject.requests)
+  end
+  if subject.tokens > 0 and tokens > 0 then
+    allowance = spaced_in(drained(row, TOKEN_LEVEL, subject.tokens), tokens, subject.tokens)
+  end
+  return requests, allowance
+end
+
+local function raise_levels(row, subject, tokens)
+  local requests = drained(row, REQUEST_LEVEL, subject.requests)
+  local allowance = drained(row, TOKEN_LEVEL, subject.tokens)
+  row[LEVEL_AT] = max(floor(now * 1000), row[LEVEL_AT])
+  row[REQUEST_LEVEL] = subject.requests > 0 and requests + MILLI or 0
+  row[TOKEN_LEVEL] = subject.tokens > 0 and allowance + tokens * MILLI or 0
+end
+
+-- Places ----------------------------------------------------------------------------------
+
+local function held_key(kind, name)
+  return TAG .. (kind == SESSION and ':v:' or ':r:') .. name
+end
+
+local function held_now(kind, name)
+  local key = held_key(kind, name)
+  call('ZREMRANGEBYSCORE', key, '-inf', clock_ms)
+  return call('ZCARD', key)
+end
+
+local function mark(key, member)
+  call('ZADD', key, clock_ms + lease_ms, member)
+  call('PEXPIRE', key, lease_ms + GRACE)
+end
+
+local function hold(handle, place)
+  call('SET', TAG .. ':l:' .. handle, cmsgpack.pack(place), 'PX', lease_ms + GRACE)
+  mark(TAG .. ':o:' .. place[OWNER], handle)
+  mark(TAG .. ':owners', place[OWNER])
+  for _, name in ipairs(place[NAMES]) do mark(held_key(place[KIND], name), handle) end
+end
+
+local function find(handle)
+  local packed = call('GET', TAG .. ':l:' .. handle)
+  if not packed then return nil end
+  local place = cmsgpack.unpack(packed)
+  local lapses = tonumber(call('ZSCORE', TAG .. ':o:' .. place[OWNER], handle))
+  if not lapses or lapses <= clock_ms then return nil end
+  return place
+end
+
+local function free(handle, place)
+  call('DEL', TAG .. ':l:' .. handle)
+  call('ZREM', TAG .. ':o:' .. place[OWNER], handle)
+  for _, name in ipairs(place[NAMES]) do call('ZREM', held_key(place[KIND], name), handle) end
+end
+
+local function held_by(owner)
+  return call('ZRANGEBYSCORE', TAG .. ':o:' .. owner, '(' .. clock_ms, '+inf')
+end
+
+local function is_gone(owner)
+  return call('EXISTS', TAG .. ':gone:' .. owner) == 1
+end
+
+-- Decisions -------------------------------------------------------------------------------
+
+local function refusal(kind, subjects, tokens, slot)
+  local longest, refused, by = -1, 'capacity', ''
+  local tightest = {{0, 0, 0}, {0, 0, 0}}
+  for _, subject in ipairs(subjects) do
+    local row = subject.row
+    local spaced = {0, 0}
+    if subject.smooth then spaced = {waits(row, subject, tokens)} end
+    for which, window in ipairs({
+      {'requests', subject.requests, REQUESTS, 1}, {'tokens', subject.tokens, TOKENS, tokens},
+    }) do
+      local limit, first, cost = window[2], window[3], window[4]
+      if limit > 0 then
+        local left = limit - total(row, first)
+        if tightest[which][1] == 0 or left < tightest[which][2] then
+          tightest[which] = {limit, left, full_again_in(row, first, slot)}
+        end
+        if cost > 0 and (left < cost or spaced[which] > 0) then
+          local wait = max(spaced[which], room_in(row, first, slot, cost, limit))
+          if wait > longest then longest, refused, by = wait, window[1], subject.name end
+        end
+      end
+    end
+    local most = kind == SESSION and subject.sessions or subject.concurrency
+    if most > 0 and subject.held >= most and longest < A_WHILE then
+      longest, refused, by = A_WHILE, kind == SESSION and 'sessions' or 'concurrency', subject.name
+    end
+  end
+  local requests, allowance = tightest[1], tightest[2]
+  return {
+    false, refused, by, longest,
+    requests[1], max(0, requests[2]), requests[3], allowance[1], max(0, allowance[2]), allowance[3],
+  }
+end
+
+local function charge(subjects, tokens, slot)
+  local place = slot % SLOTS
+  for _, subject in ipairs(subjects) do
+    local row = subject.row
+    row[REQUESTS + place] = row[REQUESTS + place] + 1
+    row[TOKENS + place] = row[TOKENS + place] + tokens
+    if subject.smooth then raise_levels(row, subject, tokens) end
+    keep_row(subject.name, row)
+  end
+end
+
+local function decide(kind, subjects, tokens, slot)
+  local request_limit, request_room, token_limit, token_room = 0, MANY, 0, MANY
+  local blocked = false
+  for _, subject in ipairs(subjects) do
+    local row = subject.row
+    if subject.requests > 0 and subject.requests - total(row, REQUESTS) < request_room then
+      request_limit, request_room = subject.requests, subject.requests - total(row, REQUESTS)
+    end
+    if subject.tokens > 0 and subject.tokens - total(row, TOKENS) < token_room then
+      token_limit, token_room = subject.tokens, subject.tokens - total(row, TOKENS)
+    end
+    local most = kind == SESSION and subject.sessions or subject.concurrency
+    if most > 0 and subject.held >= most then blocked = true end
+    if subject.smooth then
+      local requests, allowance = waits(row, subject, tokens)
+      if requests > 0 or allowance > 0 then blocked = true end
+    end
+  end
+  if blocked or request_room <= 0 or (tokens > 0 and token_room < tokens) then
+    return refusal(kind, subjects, tokens, slot)
+  end
+  charge(subjects, tokens, slot)
+  local reset = (slot + SLOTS) * SECONDS - now
+  return {
+    true, '', '', 0,
+    request_limit, request_limit > 0 and request_room - 1 or 0, request_limit > 0 and reset or 0,
+    token_limit, token_limit > 0 and max(0, token_room - tokens) or 0,
+    token_limit > 0 and reset or 0,
+  }
+end
+
+local function reservation(tokens, subjects)
+  for _, subject in ipairs(subjects) do
+    if subject.tokens > 0 then tokens = min(tokens, subject.tokens) end
+  end
+  return tokens
+end
+
+-- Adds the excess of what was used to the window, or takes back what was reserved for nothing
+-- from the slot it was charged to. A window that was lost meanwhile owes nothing back.
+local function correct(place, excess, slot)
+  local into = excess > 0 and slot or place[SLOT]
+  for _, name in ipairs(place[NAMES]) do
+    local row = row_of(name, slot)
+    if into > slot - SLOTS then
+      local word = TOKENS + into % SLOTS
+      row[word] = max(0, row[word] + excess)
+    end
+    if row[TOKEN_LEVEL] > 0 then row[TOKEN_LEVEL] = max(0, row[TOKEN_LEVEL] + excess * MILLI) end
+    keep_row(name, row)
+  end
+end
+
+-- Operations ------------------------------------------------------------------------------
+
+local operations = {}
+
+-- handle, kind, owner, {name, requests, tokens, concurrency, sessions, smooth}..., tokens
+function operations.take(handle, kind, owner, asked, tokens)
+  if is_gone(owner) then return {false, 'capacity', '', 1, 0, 0, 0, 0, 0, 0} end
+  local slot, subjects, names = current_slot(), {}, {}
+  for index, one in ipairs(asked) do
+    names[index] = one[1]
+    subjects[index] = {
+      name = one[1], requests = one[2], tokens = one[3], concurrency = one[4], sessions = one[5],
+      smooth = one[6], row = row_of(one[1], slot), held = held_now(kind, one[1]),
+    }
+  end
+  call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
+  local decision = decide(kind, subjects, tokens, slot)
+  if decision[2] == 'tokens' and reservation(tokens, subjects) < tokens then
+    tokens = reservation(tokens, subjects)
+    decision = decide(kind, subjects, tokens, slot)
+  end
+  if decision[1] then
+    local now_ms = floor(now * 1000)
+    call('ZREMRANGEBYSCORE', TAG .. ':o:' .. owner, '-inf', clock_ms)
+    hold(handle, {kind, owner, tokens, slot, now_ms, now_ms, names})
+  end
+  return decision
+end
+
+-- {handle, tokens used (negative: they stay as charged), clock or false}...; whether it was held
+function operations.give_back(returned)
+  local done, clock = {}, now
+  for index, one in ipairs(returned) do
+    local handle, used = one[1], one[2]
+    now = one[3] or clock
+    local place = find(handle)
+    if place and used >= 0 and place[KIND] ~= REQUEST then place = nil end
+    if place then
+      if used >= 0 and used ~= place[RESERVED] then
+        correct(place, used - place[RESERVED], current_slot())
+      end
+      free(handle, place)
+    end
+    done[index] = place ~= nil
+  end
+  return done
+end
+
+function operations.heartbeat(handle)
+  local place = find(handle)
+  if not place then return false end
+  place[BEAT] = floor(now * 1000)
+  hold(handle, place)
+  return true
+end
+
+-- Handles that are still held by whom renews them; those that are not come back.
+function operations.renew(handles)
+  local lapsed = {}
+  for _, handle in ipairs(handles) do
+    local place = find(handle)
+    if place then
+      hold(handle, place)
+      for _, name in ipairs(place[NAMES]) do remember(name) end
+    else
+      lapsed[#lapsed + 1] = handle
+    end
+  end
+  return lapsed
+end
+
+-- {handle, kind, names, seconds since it began}...: what is held in truth and was forgotten here.
+-- Nothing is reserved for it: what it uses is charged when it ends.
+function operations.adopt(owner, places)
+  if is_gone(owner) then return false end
+  local slot, now_ms = current_slot(), floor(now * 1000)
+  for _, one in ipairs(places) do
+    if not find(one[1]) then
+      hold(one[1], {one[2], owner, 0, slot, now_ms - floor(one[4] * 1000), now_ms, one[3]})
+      for _, name in ipairs(one[3]) do remember(name) end
+    end
+  end
+  return true
+end
+
+function operations.reclaim(owner)
+  call('SET', TAG .. ':gone:' .. owner, 1, 'EX', GONE_KEPT)
+  local count = 0
+  for _, handle in ipairs(held_by(owner)) do
+    local place = find(handle)
+    if place then
+      free(handle, place)
+      count = count + 1
+    end
+  end
+  return count
+end
+
+function operations.owners()
+  call('ZREMRANGEBYSCORE', TAG .. ':owners', '-inf', clock_ms)
+  return call('ZRANGE', TAG .. ':owners', 0, -1)
+end
+
+-- What one worker holds, and the time now.
+function operations.held(owner)
+  local found = {}
+  for _, handle in ipairs(held_by(owner)) do
+    local place = find(handle)
+    if place then
+      found[#found + 1] = {
+        handle, place[KIND], place[NAMES], place[RESERVED], place[SINCE], place[BEAT],
+      }
+    end
+  end
+  return {now, found}
+end
+
+-- Sessions of one worker that have been silent for so many seconds (or, with a clock that was
+-- passed in, since that time).
+function operations.expire(owner, silent)
+  local before, freed = floor(silent * 1000), {}
+  if ARGV[3] == '' then before = floor((now - silent) * 1000) end
+  for _, handle in ipairs(held_by(owner)) do
+    local place = find(handle)
+    if place and place[KIND] == SESSION and place[BEAT] < before then
+      free(handle, place)
+      freed[#freed + 1] = handle
+    end
+  end
+  return freed
+end
+
+-- A page of subjects: name, running, sessions, requests, tokens.
+function operations.subjects(from)
+  local slot, found = current_slot(), {}
+  call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
+  for _, name in ipairs(call('ZRANGE', TAG .. ':names', from, from + PAGE - 1)) do
+    local row = row_of(name, slot)
+    found[#found + 1] = {
+      name, held_now(REQUEST, name), held_now(SESSION, name),
+      total(row, REQUESTS), total(row, TOKENS),
+    }
+  end
+  return found
+end
+
+function operations.ping()
+  return true
+end
+
+return cmsgpack.pack(operations[ARGV[1]](unpack(cmsgpack.unpack(ARGV[2]))))
