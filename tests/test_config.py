@@ -58,7 +58,7 @@ def test_the_defaults_file_says_what_the_structs_say(configure):
         ('limits.store = "redis"', "limits.redis.url"),
         ('limits.redis.url = "http://a"', "limits.redis.url"),
         ('trusted_proxies = ["10.0.0.0/8", "proxy"]', "trusted_proxies[1]"),
-        ("limits.max_principals = 1", "limits.max_principals"),
+        ("limits.max_queue_ms = -1", "limits.max_queue_ms"),
     ],
 )
 def test_limits_that_cannot_hold(configure, text, key):

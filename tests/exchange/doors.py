@@ -113,7 +113,7 @@ class Admission:
         self.running = 0
         self.charged: list[Usage] = []
 
-    async def admit(self, principal: str, tokens: int, /) -> Admission:
+    async def admit(self, tokens: int, /) -> Admission:
         self.running += 1
         return self
 
@@ -145,7 +145,6 @@ class Rig:
             lane,
             self.upstream,
             self.admission,
-            principal="someone",
             reserve=100,
             timers=timers or Timers(),
             clock=self.clock,

@@ -88,7 +88,7 @@ CUTTABLE = [
     for reset in (False, True)
 ]
 UPSTREAMS_OWN_END = re.compile(
-    rb'message_stop|event: error|event: response\.(completed|incomplete)'
+    rb"message_stop|event: error|event: response\.(completed|incomplete)"
     rb'|"finish_?[rR]eason":\s*"|"blockReason"'
 )
 

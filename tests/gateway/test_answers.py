@@ -16,7 +16,7 @@ def call(model: str = "gpt-5") -> Call:
     """A call whose request has been routed."""
     made = Call.__new__(Call)
     made.request_id, made.simulated, made.status = "req_1", False, 0
-    made.attempts, made.passed_over = 1, []
+    made.attempts, made.passed_over, made.limits = 1, [], None
     made.route = Route(ROWS["openai"], model, f"openai/{model}", "vai")
     return made
 

@@ -8,13 +8,15 @@ from vai.config import Settings
 from vai.config.schema import Auth, Cors
 from vai.errors import PermissionDenied
 from vai.gateway.auth import Keyring
+from vai.gateway.subjects import Subjects
 
 FOREIGN = ["http://evil.test", "null", "http://127.0.0.1:8080", "https://good.test.evil.test"]
 
 
 def keyring(*origins: str) -> Keyring:
     """No auth, and these pages."""
-    return Keyring(Settings(auth=Auth(mode="none"), cors=Cors(allowed_origins=origins)))
+    settings = Settings(auth=Auth(mode="none"), cors=Cors(allowed_origins=origins))
+    return Keyring(settings, Subjects(settings))
 
 
 @pytest.mark.parametrize("origin", FOREIGN)

@@ -210,15 +210,11 @@ class Redis(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
-    """Limits of the whole gateway and of each user. 0 means no limit.
-
-    `max_principals` is how many users, keys and addresses can be counted at once.
-    """
+    """Limits of the whole gateway and of each user. 0 means no limit."""
 
     enabled: bool = True
     mode: Literal["sliding", "smooth"] = "sliding"
     store: Literal["shared_memory", "redis"] = "shared_memory"
-    max_principals: Annotated[int, msgspec.Meta(ge=64, le=65536)] = 8192
     max_queue_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
     session_idle_timeout: Duration = 300.0
     global_: Budget = Budget(requests_per_minute=1_000_000, concurrent_sessions=1000)

@@ -97,7 +97,6 @@ class Exchange(Generic[T]):
         upstream: Upstream,
         admission: Admission,
         *,
-        principal: str,
         reserve: int,
         timers: Timers,
         clock: Clock,
@@ -107,7 +106,6 @@ class Exchange(Generic[T]):
         self.lane = lane
         self._upstream = upstream
         self._admission = admission
-        self._principal = principal
         self._reserve = reserve
         self._timers = timers
         self._clock = clock
@@ -168,7 +166,7 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
-        self._lease = await self._admission.admit(self._principal, self._reserve)
+        self._lease = await self._admission.admit(self._reserve)
         while True:
             try:
                 answer = await self._attempt()

@@ -102,11 +102,11 @@ class Lease(Protocol):
 class Admission(Protocol):
     """Decides who may start an exchange now."""
 
-    async def admit(self, principal: str, tokens: int, /) -> Lease:
+    async def admit(self, tokens: int, /) -> Lease:
         """Take a place and reserve `tokens`.
 
         Raises:
-            RateLimited: a limit of the principal or of the whole gateway is reached.
+            RateLimited: a limit of the caller or of the whole gateway is reached.
             Overloaded: the gateway takes no new work.
         """
         ...

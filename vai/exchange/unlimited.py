@@ -10,7 +10,7 @@ __all__ = ["Unlimited"]
 class Unlimited:
     """Admits everything, charges nobody."""
 
-    async def admit(self, principal: str, tokens: int, /) -> Unlimited:
+    async def admit(self, tokens: int, /) -> Unlimited:
         """A place; there is always one."""
         return self
 

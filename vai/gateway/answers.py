@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 
 import orjson
@@ -13,6 +14,7 @@ from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.call import Call
 from vai.policy.cost import cost_text
 from vai.policy.headers import from_upstream
+from vai.policy.limits.answer import fields
 from vai.types.message import Usage
 
 __all__ = ["Reply", "error_frame", "failure", "headers_for", "usage_headers"]
@@ -63,6 +65,8 @@ def headers_for(
         headers["x-model"] = call.route.name[:_MAX_VALUE]
     if call.simulated:
         headers["x-vai-simulated"] = "true"
+    if call.limits is not None:
+        headers |= fields(call.limits, time.time())
     _tell_attempts(headers, call)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
@@ -98,6 +102,8 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
         headers["www-authenticate"] = "Bearer"
     if call.simulated:
         headers["x-vai-simulated"] = "true"
+    if call.limits is not None:
+        headers |= fields(call.limits, time.time())
     _tell_attempts(headers, call)
     body = orjson.dumps(error.to_wire(call.request_id))
     return Reply(body, error.status, headers, "application/json")

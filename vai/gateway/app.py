@@ -15,7 +15,7 @@ import ujson
 from sanic import Sanic
 
 from vai.config import ConfigError, Settings, load
-from vai.gateway import cors, drain, failures, manager, repairs, simulation, workers
+from vai.gateway import cors, drain, failures, limits, manager, repairs, simulation, workers
 from vai.gateway.inflight import InFlight
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
@@ -24,6 +24,7 @@ from vai.gateway.routes.models import list_models, show_model
 from vai.gateway.service import Service
 from vai.gateway.tls import cert_loader
 from vai.io import log
+from vai.io.limits import duty
 from vai.io.providers import Providers
 
 __all__ = ["create_app", "served_app"]
@@ -72,10 +73,23 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
         drain_grace=settings.drain_grace,
     )
-    manager.attach(app, hung_after=settings.manager.hung_after, objection=objection)
-    workers.attach(
-        app, inflight, beat=settings.manager.heartbeat, hung_after=settings.manager.hung_after
+    manager.attach(
+        app,
+        hung_after=settings.manager.hung_after,
+        sections=duty.SECTIONS,
+        prepare=duty.prepare,
+        reclaim=duty.reclaim,
+        tend=limits.Tending(settings.limits.session_idle_timeout),
+        objection=objection,
     )
+    workers.attach(
+        app,
+        inflight,
+        beat=settings.manager.heartbeat,
+        hung_after=settings.manager.hung_after,
+        make_board=limits.make_board,
+    )
+    limits.tend_alone(app, settings)
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)
@@ -132,7 +146,9 @@ def _add_model_routes(app: Sanic[Any, Any]) -> None:
 def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -> None:
     async def open_service(app: Sanic[Any, Any]) -> None:
         providers = Providers(settings, simulator=simulation.url(settings))
-        app.ctx.service = Service(settings, providers, inflight)
+        member = app.ctx.membership
+        store = limits.open_store(member.board, member.row) if settings.limits.enabled else None
+        app.ctx.service = Service(settings, providers, inflight, store)
 
     async def close_service(app: Sanic[Any, Any]) -> None:
         await app.ctx.service.aclose()

@@ -14,16 +14,23 @@ from collections.abc import Mapping
 import msgspec
 
 from vai.config import Settings
+from vai.config.schema import ApiKey
 from vai.errors import AuthenticationFailed, PermissionDenied
+from vai.gateway.subjects import Subjects
+from vai.policy.limits.sets import Subject
 
 __all__ = ["Identity", "Keyring"]
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The caller, as limits, logs and settings name it. Never its key."""
+    """The caller, as limits, logs and settings name it. Never its key.
+
+    `subjects` are those it counts for; none for callers without a key, who count by address.
+    """
 
     user_id: str
     key_name: str
+    subjects: tuple[Subject, ...] = ()
 
 
 _ANONYMOUS = Identity("anonymous", "none")
@@ -33,15 +40,13 @@ _PASSTHROUGH = Identity("passthrough", "none")
 class Keyring:
     """The configured keys and the mode they are used in."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, subjects: Subjects) -> None:
         self.mode = settings.auth.mode
         self._pages = frozenset(settings.cors.allowed_origins)
         # Keyed anew in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
         self._identities = {
-            self._digest(key.key.reveal()): Identity(
-                key.user_id or key.name or f"key_{number}", key.name or f"key_{number}"
-            )
+            self._digest(key.key.reveal()): _identity(key, number, subjects)
             for number, key in enumerate(settings.auth.api_keys, start=1)
         }
 
@@ -81,6 +86,12 @@ class Keyring:
         # BLAKE2's keyed mode is a MAC by itself (RFC 7693); HMAC costs twice as much.
         text = key.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._pepper, digest_size=32).digest()
+
+
+def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
+    name = key.name or f"key_{number}"
+    user_id = key.user_id or name
+    return Identity(user_id, name, subjects.of_key(key, user_id, name))
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

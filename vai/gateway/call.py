@@ -11,6 +11,8 @@ from vai.exchange.conduct import Settlement
 from vai.gateway.auth import Identity
 from vai.gateway.request_id import new_request_id, safe_request_id
 from vai.policy.cost import UNKNOWN, Terms
+from vai.policy.limits.decision import Decision
+from vai.policy.limits.sets import Subject
 from vai.policy.route import Route
 
 __all__ = ["Call"]
@@ -31,6 +33,7 @@ class Call:
         "exchange_id",
         "failures",
         "identity",
+        "limits",
         "method",
         "passed_over",
         "path",
@@ -41,6 +44,7 @@ class Call:
         "simulated",
         "status",
         "stream",
+        "subjects",
         "terms",
     )
 
@@ -52,6 +56,8 @@ class Call:
         self.path: str = request.path
         self.peer: str = request.ip
         self.identity: Identity | None = None
+        self.subjects: tuple[Subject, ...] = ()
+        self.limits: Decision | None = None
         self.route: Route | None = None
         self.stream = False
         self.simulated = False
@@ -62,6 +68,10 @@ class Call:
         self.failures: list[dict[str, str | None]] = []
         self.passed_over: list[str] = []
         self.terms: Terms = UNKNOWN
+
+    def limited(self, decision: Decision) -> None:
+        """Take note of what the limits decided."""
+        self.limits = decision
 
     def settled(self, settlement: Settlement) -> None:
         """Take note of how the exchange ended."""

@@ -38,6 +38,9 @@ GIVE_UP_AFTER, GIVE_UP_WITHIN = 5, 30.0
 Reclaim = Callable[[Board, Row], None]
 """Frees what hung on the row of a dead worker; runs before the row is free. Importable."""
 
+Tend = Callable[[Board], None]
+"""What is to be done on the board twice a second. Can be pickled."""
+
 _EXIT_GAVE_UP = 3
 _TICK = 0.1
 """Seconds between two looks at the board for new workers. The death of a known one does not
@@ -68,12 +71,14 @@ class Supervisor:
         *,
         hung_after: float,
         reclaim: Reclaim | None = None,
+        tend: Tend | None = None,
     ) -> None:
         self.board = board
         self._workers = workers
         self._publisher = publisher
         self._hung_after = hung_after
         self._reclaim = reclaim
+        self._tend = tend
         self._watched: dict[int, _Watched] = {}  # by claim
         self._due: dict[str, float] = {}
         self._suspects: dict[str, int] = {}
@@ -103,11 +108,15 @@ class Supervisor:
             # This process was stopped itself, perhaps with all others: nobody is to blame.
             self._awake_since = now
         self._last_turn = now
+        is_round = now >= self._next_round
+        if is_round:
+            self._next_round = now + _ROUND
+            if self._tend is not None:  # until the end: what drains is limited too
+                self._tend(self.board)
         if self.board.draining:
             return
         self._bring_back(now)
-        if now >= self._next_round:
-            self._next_round = now + _ROUND
+        if is_round:
             self._kill_hung(now)
             self._end_superseded()
             self._find_missing(now)
@@ -246,12 +255,15 @@ def run(
     publisher: Connection,
     hung_after: float,
     reclaim: Reclaim | None,
+    tend: Tend | None,
 ) -> None:
     """The manager process."""
     board = Board.open(Path(path))
     die_with_parent(board.owner.pid)
     board.manager = myself()
-    supervisor = Supervisor(board, workers, publisher, hung_after=hung_after, reclaim=reclaim)
+    supervisor = Supervisor(
+        board, workers, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend
+    )
 
     def stop(*_: object) -> None:
         supervisor.stopping = True
@@ -265,12 +277,18 @@ def _no_objection() -> str:
     return ""
 
 
+def _nothing_more(board: Board) -> None:
+    """A board without sections is ready as it is made."""
+
+
 def attach(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
     sections: Mapping[int, int] | None = None,
+    prepare: Callable[[Board], object] = _nothing_more,
     reclaim: Reclaim | None = None,
+    tend: Tend | None = None,
     objection: Callable[[], str] = _no_objection,
 ) -> None:
     """Have main make the board and start the manager; SIGHUP to main replaces all workers.
@@ -278,7 +296,9 @@ def attach(
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
         sections: further sections of the board, id to length in bytes.
+        prepare: makes them ready for use, in main.
         reclaim: frees what hung on a dead worker's row; a function of a module.
+        tend: done on the board twice a second, by the manager.
         objection: asked before the workers are replaced; a text says why they are not.
     """
     boards: list[Board] = []
@@ -286,6 +306,7 @@ def attach(
     async def make_board(_: Sanic[Any, Any]) -> None:
         board = Board.create(sections=sections)
         boards.append(board)
+        prepare(board)
         os.environ[BOARD_VARIABLE] = str(board.path)
 
     async def start_manager(app: Sanic[Any, Any]) -> None:
@@ -297,6 +318,7 @@ def attach(
             "publisher": sanic_manager.monitor_publisher,
             "hung_after": hung_after,
             "reclaim": reclaim,
+            "tend": tend,
         }
         sanic_manager.manage(MANAGER_NAME, run, arguments, restartable=True)
         _drain_before_shutdown(sanic_manager, board)

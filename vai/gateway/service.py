@@ -15,17 +15,21 @@ from vai.config import Settings
 from vai.exchange.attempts import Health
 from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
-from vai.gateway.admission import LocalAdmission
+from vai.gateway.admission import Doorkeeper, Entry
 from vai.gateway.auth import Keyring
+from vai.gateway.call import Call
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
+from vai.gateway.subjects import Subjects
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.log import RequestLog
 from vai.io.providers import Providers
 from vai.policy.breaker import BreakerRules
 from vai.policy.cost import Pricing, Terms
+from vai.policy.limits.store import LimitStore
 from vai.policy.listing import Listing
+from vai.policy.peer import TrustedProxies
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 from vai.policy.targets import aliased_routes
@@ -48,12 +52,23 @@ class Destination(msgspec.Struct, frozen=True):
 class Service:
     """The parts that requests share."""
 
-    def __init__(self, settings: Settings, providers: Providers, inflight: InFlight) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Providers,
+        inflight: InFlight,
+        store: LimitStore | None = None,
+    ) -> None:
         self.settings = settings
-        self.keyring = Keyring(settings)
+        self._subjects = Subjects(settings)
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        self.keyring = Keyring(settings, self._subjects)
         self.providers = providers
         self.inflight = inflight
-        self.admission = LocalAdmission(inflight)
+        self.store = store
+        self.admission = Doorkeeper(
+            inflight, store, monotonic, longest_wait=settings.limits.max_queue_ms / 1000
+        )
         self.requests = RequestLog()
         self.catalogue = catalogue.of_settings(settings)
         self._pricing = Pricing(self.catalogue)
@@ -71,6 +86,20 @@ class Service:
             inter_chunk=settings.timers.inter_chunk,
             total=settings.timers.total,
         )
+
+    def identify(self, call: Call, headers: Mapping[str, str]) -> None:
+        """Find out who calls, and whom that counts for.
+
+        Raises:
+            AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
+        """
+        call.peer = self._proxies.caller(call.peer, headers.get("x-forwarded-for"))
+        call.identity = self.keyring.identify(headers)
+        call.subjects = call.identity.subjects or self._subjects.of_address(call.peer)
+
+    def entry(self, call: Call) -> Entry:
+        """The door that `call` comes in by."""
+        return self.admission.entry(call.subjects, call.limited)
 
     def route(self, requested: str) -> Route:
         """Where a model name leads.

@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,12 @@ class Membership:
 
 
 def attach(
-    app: Sanic[Any, Any], inflight: InFlight, *, beat: float = 0.5, hung_after: float = 10.0
+    app: Sanic[Any, Any],
+    inflight: InFlight,
+    *,
+    beat: float = 0.5,
+    hung_after: float = 10.0,
+    make_board: Callable[[], Board] = Board.create,
 ) -> None:
     """Have every worker sign on before it starts and off when it has stopped.
 
@@ -102,6 +108,7 @@ def attach(
     Args:
         beat: seconds between two signs of life.
         hung_after: seconds without a sign of life after which the manager is killed.
+        make_board: for a single process, which is main and worker at once.
     """
 
     async def sign_on(app: Sanic[Any, Any]) -> None:
@@ -110,7 +117,7 @@ def attach(
             board = Board.open(Path(os.environ[BOARD_VARIABLE]))
             die_with_parent(board.owner.pid)
         else:
-            board = Board.create()  # a single process is main and worker at once
+            board = make_board()
         member = Membership(app, board, _number(name), beat=beat, hung_after=hung_after)
         app.ctx.membership = member
         inflight.mirror(member.row.show_inflight)

@@ -45,6 +45,7 @@ _BASE_SIZE = (_TABLE + ROWS * _ROW_WORDS) * _WORD
 
 (_H_MAGIC, _H_LAYOUT, _H_SIZE, _H_OWNER, _H_OWNER_START, _H_GENERATION, _H_DRAINING) = range(7)
 _H_EXIT, _H_MANAGER, _H_MANAGER_START, _H_MANAGER_BEAT = 7, 8, 9, 10
+_H_RUNNING, _H_SESSIONS = 11, 12
 _H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
 
 (_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
@@ -301,6 +302,15 @@ class Board:
 
     def manager_beat(self) -> None:
         self._words[_H_MANAGER_BEAT] = time.monotonic_ns()
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Requests and live sessions of the whole group, as the manager last saw them."""
+        return self._words[_H_RUNNING], self._words[_H_SESSIONS]
+
+    def publish(self, running: int, sessions: int) -> None:
+        """Write the totals; the manager's business."""
+        self._words[_H_RUNNING], self._words[_H_SESSIONS] = running, sessions
 
     def failed_starts(self, since: int) -> int:
         """How many workers failed to start after `since` (monotonic ns), as far as kept."""

@@ -133,7 +133,6 @@ class Direct:
             plan.lane(ask),
             upstream,
             Unlimited(),
-            principal="direct",
             reserve=0,
             timers=self._timers,
             clock=monotonic,

@@ -13,8 +13,17 @@ from vai.policy.limits.decision import Decision
 NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
 
 
-def test_both_sets_are_told_in_both_dialects() -> None:
-    decision = Decision(5, "", "", 0.0, 100, 99, 64.5, 5000, 4000, 10.0)
+def test_an_answer_tells_both_sets() -> None:
+    decision = Decision(5, requests_limit=9, requests_remaining=4, requests_reset=12.0)
+    assert fields(decision, NOON) == {
+        "x-ratelimit-limit-requests": "9",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "2026-01-02T12:00:13Z",
+    }
+
+
+def test_a_refusal_tells_them_in_both_dialects() -> None:
+    decision = Decision(0, "tokens", "", 0.0, 100, 99, 64.5, 5000, 4000, 10.0)
     assert fields(decision, NOON) == {
         "x-ratelimit-limit-requests": "100",
         "x-ratelimit-remaining-requests": "99",
@@ -33,7 +42,7 @@ def test_both_sets_are_told_in_both_dialects() -> None:
 
 def test_a_limit_that_is_not_set_is_not_told() -> None:
     assert fields(Decision(5), NOON) == {}
-    assert len(fields(Decision(5, tokens_limit=10), NOON)) == 6
+    assert len(fields(Decision(5, tokens_limit=10), NOON)) == 3
 
 
 @pytest.mark.parametrize("limit", ["requests", "tokens", "concurrency", "sessions"])

@@ -50,7 +50,7 @@ async def count_tokens(request: Request) -> HTTPResponse:
 
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse:
-    call.identity = service.keyring.identify(request.headers)
+    service.identify(call, request.headers)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequest(
             "Content-Encoding: expected an uncompressed body",
@@ -62,7 +62,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     brought = byok.brought(request.headers.items(), envelope.provider_keys)
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
-    lease = await service.admission.admit(call.identity.user_id, 0)
+    lease = await service.entry(call).admit(0)
     try:
         return await _count(service, call, request, envelope, destination)
     except asyncio.CancelledError as cancelled:

@@ -13,6 +13,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.codec import envelope as envelopes
+from vai.codec.envelope import Envelope
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
@@ -71,7 +72,7 @@ def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
 
     A function of its own so that the parsed body does not live as long as the stream.
     """
-    call.identity = service.keyring.identify(request.headers)
+    service.identify(call, request.headers)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequest(
             "Content-Encoding: expected an uncompressed body",
@@ -89,14 +90,22 @@ def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
     return Exchange(
         first.lane,
         first.upstream,
-        service.admission,
-        principal=call.identity.user_id,
-        reserve=estimate.input_tokens(envelope.size) + (envelope.max_tokens or 0),
+        service.entry(call),
+        reserve=_reserve(service, call, envelope, request.body),
         timers=service.timers,
         clock=monotonic,
         settled=call.settled,
         plan=targets,
     )
+
+
+def _reserve(service: Service, call: Call, envelope: Envelope, body: bytes) -> int:
+    """The tokens that this exchange may use: what goes in, and the most that can come out."""
+    if service.store is None:
+        return 0
+    most = envelope.max_tokens or service.settings.defaults.max_tokens
+    capped = call.terms.exceeded(most)
+    return estimate.body_tokens(envelope.value, body) + (most if capped is None else capped)
 
 
 def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTPResponse:

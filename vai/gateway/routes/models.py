@@ -42,7 +42,7 @@ def _answer(request: Request, render: Callable[[ModelPages, str], bytes]) -> HTT
     call = Call(request)
     began = monotonic()
     try:
-        call.identity = service.keyring.identify(request.headers)
+        service.identify(call, request.headers)
         body = render(service.models, _form(request))
         call.status = 200
         headers = {

@@ -6,7 +6,8 @@ gateway's; names of users and addresses are the operator's.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from vai.errors import Overloaded, RateLimited, VaiError
 from vai.policy.limits.decision import Decision
@@ -26,8 +27,9 @@ def fields(decision: Decision, unix_now: float) -> dict[str, str]:
     """The header fields of the limits in force, by lower-case name; none where there is no limit.
 
     `unix_now` is the time of day in seconds, for the times at which a limit is free again.
-    The `X-RateLimit` set is the documented one. The `anthropic-ratelimit` set says the same to
-    the clients of that API; it is left out where the upstream's own fields pass through.
+    The `X-RateLimit` set goes with every answer that was counted. The `anthropic-ratelimit` set
+    says the same to the clients of that API, where VAI itself refuses; with other answers those
+    names are the upstream's.
     """
     found: dict[str, str] = {}
     for name, limit, remaining, reset in (
@@ -42,12 +44,18 @@ def fields(decision: Decision, unix_now: float) -> dict[str, str]:
         if not limit:
             continue
         # Up to the next second: who comes back then finds what was promised.
-        when = datetime.fromtimestamp(unix_now, UTC) + timedelta(seconds=reset + 1)
-        text = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+        text = _stamp(int(unix_now + reset + 1))
         for what, value in (("limit", str(limit)), ("remaining", str(remaining)), ("reset", text)):
             found[f"x-ratelimit-{what}-{name}"] = value
-            found[f"anthropic-ratelimit-{name}-{what}"] = value
+            if not decision.admitted:
+                found[f"anthropic-ratelimit-{name}-{what}"] = value
     return found
+
+
+@lru_cache(256)
+def _stamp(seconds: int) -> str:
+    """A time as RFC 3339 has it. Answers of one second share it: it is dear to make."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refused(decision: Decision) -> VaiError:
