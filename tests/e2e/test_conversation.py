@@ -171,6 +171,32 @@ PATHS = [
 ]
 
 
+SEARCHING = ["anthropic", "oai-resp", "gemini", "gemini-oauth"]
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("first", SEARCHING)
+def test_what_one_provider_found_is_no_burden_to_another(
+    gateway: Gateway, client, monkeypatch, first, stream
+):
+    """Sources and searches of one provider, in histories for each of the others and back."""
+    knobs = {name: f"{model};search=2" for name, model in MODELS.items()}
+    for second in MODELS:
+        monkeypatch.setitem(MODELS, first, knobs[first])
+        talk = Talk(client, stream=stream)
+        found = talk.turn(first, "What is new?", tools=[SEARCH])
+        kinds = [block.type for block in found.content]
+        assert "server_tool_use" in kinds
+        assert "web_search_tool_result" in kinds
+        assert any(block.citations for block in found.content if block.type == "text")
+        monkeypatch.undo()
+        asked = "Call get_clock"
+        called = talk.turn(second, asked)
+        assert [call.name for call in calls_of(called)] == ["get_clock"]
+        talk.turn(first, talk.results(called))
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize("path", PATHS, ids="-".join)
 def test_across_providers_and_back(client, path, stream):

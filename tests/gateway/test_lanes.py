@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from sanic.compat import Header
 
 from vai.codec import envelope as envelopes
 from vai.config import Settings
@@ -24,9 +25,7 @@ def lane(
 ) -> Lane[bytes]:
     """The lane of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
-    request: Any = SimpleNamespace(
-        body=orjson.dumps(said), headers=SimpleNamespace(items=lambda: headers)
-    )
+    request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read(request.body)
     return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Settings(strict=strict))
 
@@ -65,3 +64,64 @@ def test_a_request_that_needs_openais_other_endpoint_goes_there() -> None:
     assert chat.target == "/chat/completions"
     other = lane("openai/gpt-5.6", max_tokens=9, tools=[tool]).request()
     assert other.target == "/responses"
+
+
+NEW = ("anthropic-version", "2026-10-21")
+OLD = ("anthropic-version", "2023-06-01")
+
+
+@pytest.mark.parametrize(
+    ("headers", "members", "verbatim"),
+    [
+        ([], {}, True),
+        ([NEW], {}, True),
+        ([OLD], {"temperature": 0.5}, True),
+        ([], {"top_k": 5}, True),
+        ([NEW], {"temperature": 0.5}, False),
+        ([NEW], {"top_p": 0.5}, False),
+        ([], {"max_tokens": None}, False),
+        ([], {"output_format": {"type": "json_schema", "schema": {}}}, False),
+    ],
+)
+def test_what_the_upstream_would_refuse_is_said_otherwise(headers, members, verbatim) -> None:
+    found = lane("anthropic/claude-sonnet-4-5", *headers, **{"max_tokens": 9, **members})
+    assert found.verbatim is verbatim
+    if not verbatim and "temperature" in members:
+        assert OLD in found.request().headers
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "thinking", "thinking": "x", "signature": "vai1.groq.chat."},
+        {"type": "redacted_thinking", "data": "vai1.gemini.part.abc"},
+        {"type": "server_tool_use", "id": "srvtoolu_gemini_1_1", "name": "web_search", "input": {}},
+        {"type": "server_tool_use", "id": "ws_68ab", "name": "web_search", "input": {}},
+        {
+            "type": "text",
+            "text": "x",
+            "citations": [
+                {
+                    "type": "web_search_result_location",
+                    "url": "https://a.example",
+                    "title": "t",
+                    "cited_text": "x",
+                    "encrypted_index": "",
+                }
+            ],
+        },
+    ],
+)
+def test_what_others_left_in_a_history_does_not_reach_anthropic(block) -> None:
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [block, {"type": "text", "text": "kept"}]},
+        {"role": "user", "content": "go on"},
+    ]
+    for model in ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5"):
+        found = lane(model, max_tokens=9, messages=turns)
+        body = found.request().body
+        assert b"kept" in body
+        for mark in (b"vai1.", b"srvtoolu_gemini", b"ws_68ab", b"encrypted_index"):
+            assert mark not in body
+        assert found.dropped

@@ -7,6 +7,7 @@ VAI understands.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import msgspec
@@ -39,6 +40,13 @@ __all__ = ["choose_lane", "mended_lane"]
 _API_VERSION = ("anthropic-version", "2023-06-01")
 _REASONING = "messages[*].content[thinking]"
 """How it is told that reasoning was left out (`X-VAI-Dropped`)."""
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+"""Refused by versions of the Messages API after 2023-06-01."""
+_FOREIGN = re.compile(
+    rb'"(?:vai1\.|srvtoolu_[a-z]+_|(?:ws|ci)_[0-9a-f]|encrypted_(?:content|index)"\s*:\s*"")'
+)
+"""What only another provider's answer, as VAI told it, leaves in a history: envelopes around
+reasoning, tools that others ran, sources without Anthropic's seal. Anthropic refuses it."""
 _MAX_LISTED = 1000
 """Characters of the names of what cannot be taken; names of members can be long."""
 
@@ -59,15 +67,7 @@ def choose_lane(
     Raises:
         InvalidRequest: the request cannot be read, or cannot be said to the provider.
     """
-    speaks_messages = route.row.kind == "anthropic"
-    # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
-    complete = envelope.max_tokens is not None or route.dialect == "upstream"
-    says_more = any(
-        name != "provider_keys"
-        and not (name == "output_format" and _is_anthropics(route, envelope))
-        for name in envelope.vai_fields
-    )
-    if speaks_messages and complete and not says_more:
+    if _can_pass(route, envelope, request):
         return _verbatim(route, envelope, request, lent=lent, terms=terms)
     ask = _said(route, envelope, settings)
     return _translated(
@@ -168,6 +168,28 @@ def _translated(
 
 def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageRequest:
     return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
+
+
+def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
+    """Whether the caller's bytes say to the upstream exactly what they mean here."""
+    if route.row.kind != "anthropic" or _FOREIGN.search(request.body):
+        return False
+    if any(
+        name != "provider_keys"
+        and not (name == "output_format" and _is_anthropics(route, envelope))
+        for name in envelope.vai_fields
+    ):
+        return False
+    if route.dialect == "upstream":
+        return True
+    # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
+    return envelope.max_tokens is not None and not _samples_in_vain(envelope, request)
+
+
+def _samples_in_vain(envelope: Envelope, request: Request) -> bool:
+    """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
+    version = request.headers.get("anthropic-version", _API_VERSION[1])
+    return version > _API_VERSION[1] and not _SAMPLING.isdisjoint(envelope.members)
 
 
 def _is_anthropics(route: Route, envelope: Envelope) -> bool:

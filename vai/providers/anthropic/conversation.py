@@ -34,6 +34,8 @@ __all__ = ["has_thinking", "last_call_lacks_thinking", "messages"]
 
 Wire = dict[str, Any]
 
+_ANTHROPICS_RUN = re.compile(r"srvtoolu_[A-Za-z0-9]+")
+"""The ids of runs of Anthropic's own. Those that VAI makes for others have more parts."""
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_ID: Final = 64
@@ -151,7 +153,7 @@ def _is_foreign_run(wire: Wire) -> bool:
         name = "tool_use_id"
     else:
         return False
-    return not str(wire.get(name)).startswith("srvtoolu_")
+    return not _ANTHROPICS_RUN.fullmatch(str(wire.get(name)))
 
 
 def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Findings) -> None:
