@@ -63,6 +63,7 @@ end
 
 local function remember(name)
   call('ZADD', TAG .. ':names', clock_ms + ROW_KEPT, name)
+  call('PEXPIRE', TAG .. ':names', ROW_KEPT)
 end
 
 local function keep_row(name, row)

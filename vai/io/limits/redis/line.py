@@ -185,7 +185,13 @@ def _maker(url: str, ca_file: str | None) -> Callable[[], AbstractConnection]:
         pool = ConnectionPool.from_url(url, **options)
     except ValueError:
         raise ValueError("limits.redis.url is no URL of a Redis server") from None
-    return pool.make_connection
+
+    def make() -> AbstractConnection:
+        # No bound method: a look at one shows the pool, and the pool its password.
+        made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        return made
+
+    return make
 
 
 def _give_up(calls: Iterable[_Call], reason: str) -> None:
