@@ -115,6 +115,8 @@ def bent(rng: random.Random) -> dict[str, Any]:
         del request[name]
     for _ in range(rng.choice([0, 1, 1, 2, 4])):
         places = _places(request)
+        if not places:
+            break
         path = rng.choice(places)
         parent: Any = request
         for step in path[:-1]:
