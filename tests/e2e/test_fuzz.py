@@ -129,7 +129,8 @@ def bent(rng: random.Random) -> dict[str, Any]:
         elif kind == 2 and isinstance(parent, list):
             parent.insert(path[-1], copy.deepcopy(rng.choice([*ODD, parent[path[-1]]])))
         elif isinstance(parent, dict):
-            parent[rng.choice(["surprise", "type", "name", "x" * 200])] = rng.choice(ODD)
+            name = rng.choice(["surprise", "type", "name", "x" * 200])
+            parent[name] = copy.deepcopy(rng.choice(ODD))
     provider = rng.choice(list(MODELS))
     request["model"] = rng.choice([f"{provider}/{MODELS[provider]}", f"{provider}/sim-fuzz"])
     request["stream"] = rng.random() < 0.5
