@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 from collections import Counter
 from typing import Any
@@ -22,7 +21,7 @@ from tests.e2e.test_sdk import picture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-COUNT = 10_000 if os.environ.get("VAI_CHAOS_FULL") else 2_500
+COUNT = 10_000
 TURNS: list[dict[str, Any]] = [
     {
         "role": "user",
