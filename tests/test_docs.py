@@ -12,8 +12,12 @@ from vai.cli.commands import app
 from vai.cli.pages import matrix, schema
 from vai.config import load
 from vai.config.reference import page
+from vai.providers.openai.extensions import allowed
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
 
 ROOT = Path(__file__).parents[1]
+API = (ROOT / "docs/api.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -74,3 +78,65 @@ def test_the_sample_files_are_valid(name):
     variables = {variable: variable for variable in re.findall(r"\$\{(\w+)\}", text)}
     settings = load({**variables, "VAI_CONFIG": str(ROOT / name)})
     assert settings.auth.mode == tomllib.loads(text)["auth"]["mode"]
+
+
+MODELS = {"anthropic": "claude-opus-4-6", "openai": "gpt-audio-1.5"}
+FORMS = {
+    "prompt_cache_options": {"mode": "implicit"},
+    "reasoning": {"effort": "low"},
+    "text": {"verbosity": "low"},
+    "thinking": {"level": "low"},
+}
+"""Members whose value must be an object of theirs."""
+
+
+def documented(provider: str) -> set[str]:
+    """The members that the page on the API lists for `extensions.<provider>`."""
+    row = re.search(rf"^\| `{provider}`[^|]*\| (.*) \|$", API, re.MULTILINE)
+    return set(re.findall(r"`([A-Za-z_]+)`", row[1].replace("`gemini`", "").replace("()", "")))
+
+
+@pytest.mark.parametrize(
+    "provider", ["anthropic", "openai", "oai-resp", "groq", "cerebras", "gemini"]
+)
+def test_documented_extensions_are_passed_on(provider):
+    named = documented(provider) - ({"labels"} if provider == "gemini" else set())
+    given = {name: FORMS.get(name, ["x"] if name in ("betas", "include") else 1) for name in named}
+    body = {
+        "model": MODELS.get(provider, "m"),
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "x"}],
+        "extensions": {provider: given},
+    }
+    if "audio" in given:
+        body["output"] = {"modalities": ["audio"]}
+    ask = parse.request(body)
+    adapter = make_adapter(ROWS[provider], "x", request=ask)
+    adapter.request(ask)
+    assert [path for path in adapter.dropped if path.startswith("extensions.")] == []
+    assert len(given) > 5
+
+
+@pytest.mark.parametrize("provider", ["openai", "groq", "cerebras"])
+def test_all_extensions_are_documented(provider):
+    assert allowed(provider) <= documented(provider)
+
+
+COMPLETE = ("models", "providers", "resilience")
+"""Pages whose blocks of settings can be served with as they are."""
+TOML = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name in COMPLETE
+    for number, block in enumerate(
+        re.findall(r"```toml\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
+    )
+]
+
+
+@pytest.mark.parametrize("block", TOML)
+def test_settings_shown_are_settings(block, tmp_path):
+    shown = tmp_path / "shown.toml"
+    open_to_all = "" if "[auth" in block else '[auth]\nmode = "none"\n'
+    shown.write_text(block + "\n" + open_to_all)
+    variables = {variable: variable for variable in re.findall(r"\$\{(\w+)\}", block)}
+    load({**variables, "VAI_CONFIG": str(shown)})

@@ -1,4 +1,4 @@
-"""The README's own lines against a server started as `make run` starts it."""
+"""The lines of README and API page against a server started as `make run` starts it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs/api.md").read_text()
+SHOWN_BY_API = {
+    "message": ["x-vai-dropped: top_k", "x-cost-usd: ", '"cost_usd":', '"cache_read_tokens":'],
+    "schema": ['"text":"[', '"stop_reason":"end_turn"'],
+    "stream": ["event: message_start", "event: message_stop", '"cost_usd":'],
+    "conversation": ["gemini/gemini-2.5-flash look openai/gpt-5.4 end_turn"],
+    "count": ["x-vai-tokens: estimated", '{"input_tokens":'],
+    "models": ['"object":"list"', '"full_id":"gemini/', '"image_output":true'],
+    "health": ['"status":"healthy"', '"ok":true', '"gemini":{"status":"simulated"}'],
+    "error": ['"param":"tools[0]"', '"code":"unsupported_tool_type"', '"request_id":"req_'],
+}
+"""Block -> what its output holds."""
 
 
-def block(name: str, port: int) -> str:
+def block(name: str, port: int, page: str = README) -> str:
     """The block that follows ``<!-- run: name -->``, aimed at `port`."""
-    found = re.search(rf"<!-- run: {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- run: {name} -->\n```\w+\n(.*?)```", page, re.DOTALL)
     return found[1].replace("127.0.0.1:8080", f"127.0.0.1:{port}")
 
 
@@ -93,3 +105,20 @@ def test_the_stream_line(port: int) -> None:
 def test_the_script(port: int) -> None:
     assert len(block("python", port).strip().splitlines()) <= 10
     assert "simulated Groq model" in run([sys.executable, "-c", block("python", port)])
+
+
+def test_every_block_of_the_api_page_is_run() -> None:
+    assert re.findall(r"<!-- run: (\w+) -->\n```(?:sh|python)\n", API) == list(SHOWN_BY_API)
+    assert len(re.findall(r"^```(?:sh|python)$", API, re.MULTILINE)) == len(SHOWN_BY_API)
+
+
+@pytest.mark.parametrize("name", SHOWN_BY_API)
+def test_the_blocks_of_the_api_page(name: str, port: int) -> None:
+    lines = block(name, port, API)
+    if lines.startswith("from "):
+        answer = run([sys.executable, "-c", lines])
+    elif shutil.which("curl") is None:
+        pytest.skip("curl is missing")
+    else:
+        answer = run(["sh", "-c", lines])
+    assert [part for part in SHOWN_BY_API[name] if part not in answer] == []
