@@ -1,4 +1,4 @@
-"""The commands: serve, check, models, simulator, reload; login has a module of its own.
+"""The commands: serve, check, models, limits, simulator, reload; login has a module of its own.
 
 The law of this module: a command turns words of the command line into settings or a
 process, and does nothing else. Flags become `VAI_` variables, because the workers are
@@ -16,11 +16,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from vai import __version__
+from vai.cli import limits as limits_in_use
+from vai.cli.limits_report import Allowance
 from vai.cli.login import login
 from vai.cli.models import show as show_models
 from vai.cli.overview import overview, try_it
 from vai.config import ConfigError, Settings, load
 from vai.errors import InvalidRequest
+from vai.io.board import BoardError
+from vai.io.groups import NotRunning
 
 __all__ = ["app"]
 
@@ -101,6 +105,50 @@ def models(
         _fail(error.message)
 
 
+@app.command()
+def limits(
+    *,
+    pid: Annotated[
+        int | None, typer.Option(min=2, help="Only the gateway with this process id.")
+    ] = None,
+    board: Annotated[
+        Path | None, typer.Option(help="A board file, in place of looking for gateways.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table at most.")] = 20,
+    everything: Annotated[bool, typer.Option("--all", help="All rows.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=0.2, max=3600, metavar="SECONDS", help="Show it again so often."),
+    ] = None,
+    config: _CONFIG = None,
+) -> None:
+    """Show who uses how much of the limits now, at gateways of this machine.
+
+    Reads their shared memory and takes no lock: requests do not notice.
+
+    Limits are those of the settings: give the gateway's file and variables.
+
+    Requests and tokens are those of the last 60 to 65 seconds.
+
+    Exit code 1: no such gateway runs. 2: a mistake, or another version's board.
+    """
+    _use({}, config)
+    if pid is not None and board is not None:
+        _fail("--pid and --board: give one of them")
+    allowance = _allowance(required=config is not None)
+    choice = limits_in_use.Choice(pid, board, None if everything else rows)
+    try:
+        if watch is None:
+            limits_in_use.show(choice, allowance, as_json=as_json)
+        else:
+            limits_in_use.watch(choice, allowance, as_json=as_json, every=watch)
+    except NotRunning as error:
+        _fail(str(error), code=1)
+    except BoardError as error:
+        _fail(f"{error}; is it of another version?")
+
+
 @app.command(
     context_settings={
         "ignore_unknown_options": True,
@@ -146,6 +194,17 @@ def _settings() -> Settings:
         _fail(str(error))
 
 
+def _allowance(*, required: bool) -> Allowance | None:
+    """What the settings allow; None where they cannot be loaded, and nobody named them."""
+    try:
+        return Allowance(load())
+    except ConfigError as error:
+        if required:
+            _fail(str(error))
+    typer.echo("vai: the limits are not shown: no settings (see `vai check`)", err=True)
+    return None
+
+
 def _show(settings: Settings) -> None:
     rows = overview(settings)
     width = max(len(subject) for subject, _ in rows)
@@ -165,6 +224,6 @@ def _caught_signals(pid: int) -> int | None:
     return int(fields.get("SigCgt", "0").strip(), 16)
 
 
-def _fail(text: str) -> NoReturn:
+def _fail(text: str, *, code: int = 2) -> NoReturn:
     typer.echo(f"vai: {text}", err=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)

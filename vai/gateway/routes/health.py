@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sanic import Request
 from sanic.response import HTTPResponse, json, text
 
 from vai import __version__
 from vai.gateway.service import Service
+from vai.io.board import Board
+from vai.io.groups import is_tended
 
 __all__ = ["health", "ready", "root"]
 
@@ -26,7 +30,10 @@ async def health(request: Request) -> HTTPResponse:
         | ({"models_left_alone": left_alone[name]} if name in left_alone else {})
         for name, state in service.providers.states().items()
     }
-    return json({"status": "healthy", "version": __version__, "providers": providers})
+    limits = _limits(service, request.app.ctx.membership.board)
+    return json(
+        {"status": "healthy", "version": __version__, "providers": providers, "limits": limits}
+    )
 
 
 async def ready(request: Request) -> HTTPResponse:
@@ -35,3 +42,22 @@ async def ready(request: Request) -> HTTPResponse:
     draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)
+
+
+def _limits(service: Service, board: Board) -> dict[str, Any]:
+    """How the limits are doing. Anybody may ask, so it is figures that exist already, not a look
+    at who holds what, and it names nobody."""
+    if service.store is None:
+        return {"enabled": False}
+    # Only a store with a server behind it says where it counts now.
+    place = getattr(service.store, "state", None)
+    running, sessions = board.totals
+    return {
+        "enabled": True,
+        "store": "shared_memory" if place is None else "redis",
+        "state": "local" if place == "local" else "ok",
+        "running": running,
+        "sessions": sessions,
+        "waiting": service.admission.waiting,
+        "manager": "alive" if is_tended(board) else "away",
+    }

@@ -1,0 +1,171 @@
+"""``vai limits``: what is used of the limits now, as tables or as JSON.
+
+The law of this module: it shows, and changes nothing. It is for the operator of the machine,
+so it names users; what callers are told names nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vai.cli.limits_report import Allowance, Report, report
+from vai.io.groups import open_board, running
+
+__all__ = ["Choice", "show", "watch"]
+
+_WIDE: Final = 160
+"""Columns where the output is no terminal, and nobody has said how many there are."""
+_STORES: Final = {"shared_memory": "shared memory", "redis": "Redis", None: "unknown"}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which gateways, and how much of them.
+
+    `board` is a path in place of looking for them, `rows` is how much of each table, None all.
+    """
+
+    pid: int | None = None
+    board: Path | None = None
+    rows: int | None = None
+
+
+def show(choice: Choice, allowance: Allowance | None, *, as_json: bool) -> None:
+    """Write what is used now to standard output.
+
+    Raises:
+        NotRunning: there is no such gateway.
+        BoardError: a board cannot be read.
+    """
+    reports = _reports(choice, allowance)
+    if as_json:
+        _say(_wire(reports, choice.rows), orjson.OPT_INDENT_2)
+    else:
+        _print(_console(), reports, choice.rows)
+
+
+def watch(choice: Choice, allowance: Allowance | None, *, as_json: bool, every: float) -> None:
+    """As `show`, again every so many seconds, until Ctrl-C; JSON in lines. Raises as `show`."""
+    console, pause = _console(), threading.Event()
+    try:
+        while True:
+            reports = _reports(choice, allowance)
+            if as_json:
+                _say(_wire(reports, choice.rows))
+            else:
+                console.clear()
+                _print(console, reports, choice.rows)
+            pause.wait(every)
+    except KeyboardInterrupt:
+        return
+
+
+def _reports(choice: Choice, allowance: Allowance | None) -> list[Report]:
+    boards = running(pid=choice.pid) if choice.board is None else [open_board(choice.board)]
+    try:
+        return [report(board, allowance) for board in boards]
+    finally:
+        for board in boards:
+            board.close()
+
+
+def _say(wire: dict[str, Any], option: int = 0) -> None:
+    print(orjson.dumps(wire, option=option).decode(), flush=True)  # noqa: T201
+
+
+def _wire(reports: list[Report], rows: int | None) -> dict[str, Any]:
+    gateways = []
+    for one in reports:
+        wire = msgspec.to_builtins(one)
+        for table in ("principals", "places"):
+            every = wire[table]
+            wire[table] = every[:rows]
+            wire[f"{table}_left_out"] = len(every) - len(wire[table])
+        gateways.append(wire)
+    return {"gateways": gateways}
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    return console
+
+
+def _print(console: Console, reports: Iterable[Report], rows: int | None) -> None:
+    for number, one in enumerate(reports):
+        if number:
+            console.print()
+        for line in _head(one):
+            console.print(line, markup=False)
+        _table(console, _principals(one, rows), left_out=len(one.principals), rows=rows)
+        if one.places:
+            _table(console, _places(one, rows), left_out=len(one.places), rows=rows)
+
+
+def _table(console: Console, table: Table, *, left_out: int, rows: int | None) -> None:
+    console.print()
+    console.print(table)
+    if rows is not None and left_out > rows:
+        console.print(f"and {left_out - rows:,} more (--all shows them)", markup=False)
+
+
+def _head(one: Report) -> list[str]:
+    waiting = "" if one.waiting is None else f", {one.waiting:,} waiting"
+    lines = [
+        f"gateway {one.pid}: {one.running:,} running, {one.sessions:,} sessions{waiting}",
+        f"store: {_STORES[one.store]}; manager: {one.manager}"
+        + ("; draining" if one.draining else ""),
+    ]
+    if one.enabled is False:
+        lines.append("limits are off (limits.enabled = false)")
+    elif one.store == "redis":
+        lines.append("what is counted on the server is not on the board, and not shown here")
+    return lines
+
+
+def _principals(one: Report, rows: int | None) -> Table:
+    columns = ("running", "sessions", "requests", "tokens")
+    table = _grid("principal", columns)
+    for principal in one.principals[:rows]:
+        limits = principal.limits or {}
+        table.add_row(
+            Text(principal.name),
+            *(_share(getattr(principal, column), limits.get(column, 0)) for column in columns),
+        )
+    return table
+
+
+def _share(used: int, limit: int) -> str:
+    return f"{used:,} / {limit:,}" if limit else f"{used:,}"
+
+
+def _places(one: Report, rows: int | None) -> Table:
+    table = _grid("held", ("age", "tokens", "worker", "pid"))
+    table.add_column("by", overflow="fold")
+    for place in one.places[:rows]:
+        table.add_row(
+            place.kind,
+            f"{place.age:,.1f} s",
+            f"{place.tokens:,}",
+            "gone" if place.worker is None else str(place.worker),
+            "" if place.pid is None else str(place.pid),
+            Text(", ".join(place.principals[1:]) or place.principals[0]),
+        )
+    return table
+
+
+def _grid(first: str, figures: Iterable[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,192 @@
+"""What the board of a gateway tells of the limits, beside what the settings allow.
+
+The law of this module: shared memory is read as it is, without the lock, and is all that is
+asked. Whoever serves pays nothing for it; the price is that figures of one report may be some
+microseconds apart. Nothing is guessed: what cannot be known is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from vai.config import Settings
+from vai.gateway.auth import Keyring
+from vai.gateway.subjects import Subjects
+from vai.io.board import Board, BoardError, Row
+from vai.io.clock import monotonic
+from vai.io.groups import is_tended
+from vai.io.limits import upkeep
+from vai.io.limits.duty import SECTION
+from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
+from vai.policy.limits.sets import EVERYBODY, LimitSet
+from vai.policy.limits.store import Held, SubjectUse
+
+__all__ = ["GATEWAY", "Allowance", "Place", "Principal", "Report", "report"]
+
+GATEWAY: Final = "gateway"
+"""What the subject that everybody counts for is called here; all others have a colon."""
+
+_NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
+_ADDRESS: Final = "address:"
+
+
+class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody uses; `limits` by the same names, 0 for none, None if they are not known.
+
+    `requests` and `tokens` are those of the last 60 to 65 seconds, with what is reserved.
+    """
+
+    name: str
+    running: int
+    sessions: int
+    requests: int
+    tokens: int
+    limits: dict[str, int] | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place that is held. `worker` and `pid` are None when its worker is gone."""
+
+    kind: Literal["request", "session"]
+    principals: tuple[str, ...]
+    tokens: int
+    """Reserved for it."""
+    age: float
+    """Seconds since it was taken."""
+    worker: int | None
+    pid: int | None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One gateway at one time."""
+
+    pid: int
+    board: str
+    manager: Literal["alive", "away"]
+    draining: bool
+    enabled: bool | None
+    store: Literal["shared_memory", "redis"] | None
+    running: int
+    sessions: int
+    waiting: int | None
+    """Callers that wait for a place."""
+    principals: tuple[Principal, ...]
+    """Who uses something, the gateway first, then by use."""
+    places: tuple[Place, ...]
+    """The oldest first."""
+
+
+class Allowance:
+    """The limits of settings, by the names that subjects have on a board."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.enabled = settings.limits.enabled
+        self.store = settings.limits.store
+        self._subjects = Subjects(settings)
+        keyring = Keyring(settings, self._subjects)
+        # The keyring says whom a key counts for, so that this is the gateway's own answer.
+        presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
+        known = [subject for key in presented for subject in keyring.identify(key).subjects]
+        known += self._subjects.of_address("")[:1]
+        self._known = {_as_kept(subject.name): subject.limits for subject in known}
+
+    def of(self, name: str) -> LimitSet | None:
+        """The limits of a subject; None for one that these settings do not know."""
+        if name.startswith(_ADDRESS):
+            return self._subjects.of_address(name.removeprefix(_ADDRESS))[-1].limits
+        return self._known.get(name)
+
+
+def report(board: Board, allowance: Allowance | None) -> Report:
+    """What is used, held and allowed now.
+
+    Raises:
+        BoardError: another version of VAI made the board, or one without limits.
+    """
+    try:
+        section = Layout(board.section(SECTION))
+    except ValueError as error:
+        raise BoardError(f"{board.path}: {error}") from None
+    now = monotonic()
+    inside = sum(row.inflight for row in board.taken())
+    found = upkeep.snapshot(section, now)
+    sessions = sum(held.kind == "session" for held in found.held)
+    running = len(found.held) - sessions
+    by_claim = {row.claim: row for row in board.taken()}
+    return Report(
+        pid=board.owner.pid,
+        board=str(board.path),
+        manager="alive" if is_tended(board) else "away",
+        draining=board.draining,
+        enabled=None if allowance is None else allowance.enabled,
+        store=None if allowance is None else allowance.store,
+        running=running,
+        sessions=sessions,
+        # No word of the board counts them. Who is inside and has no place waits for one, where
+        # places are counted here at all.
+        waiting=max(0, inside - running) if _counts_here(allowance) else None,
+        principals=tuple(_principals(found.subjects, allowance)),
+        places=tuple(
+            _place(held, by_claim, now) for held in sorted(found.held, key=lambda one: one.since)
+        ),
+    )
+
+
+def _counts_here(allowance: Allowance | None) -> bool:
+    return allowance is not None and allowance.enabled and allowance.store == "shared_memory"
+
+
+def _principals(uses: tuple[SubjectUse, ...], allowance: Allowance | None) -> list[Principal]:
+    # A row stays behind when its subject has gone; another subject takes it in time.
+    shown = [
+        use
+        for use in uses
+        if use.name == EVERYBODY or use.running or use.sessions or use.requests or use.tokens
+    ]
+    return [
+        Principal(
+            name=use.name or GATEWAY,
+            running=use.running,
+            sessions=use.sessions,
+            requests=use.requests,
+            tokens=use.tokens,
+            limits=_wire(None if allowance is None else allowance.of(use.name)),
+        )
+        for use in sorted(shown, key=_by_use)
+    ]
+
+
+def _by_use(use: SubjectUse) -> tuple[object, ...]:
+    held = use.running + use.sessions
+    return (use.name != EVERYBODY, -held, -use.requests, -use.tokens, use.name)
+
+
+def _wire(limits: LimitSet | None) -> dict[str, int] | None:
+    if limits is None:
+        return None
+    return {
+        "running": limits.concurrency,
+        "sessions": limits.sessions,
+        "requests": limits.requests,
+        "tokens": limits.tokens,
+    }
+
+
+def _place(held: Held, by_claim: Mapping[int, Row], now: float) -> Place:
+    row = by_claim.get(held.owner)
+    return Place(
+        kind=held.kind,
+        principals=tuple(name or GATEWAY for name in held.subjects),
+        tokens=held.tokens,
+        age=round(max(0.0, now - held.since), 3),
+        worker=None if row is None else max(0, row.number),
+        pid=None if row is None else row.owner.pid,
+    )
+
+
+def _as_kept(name: str) -> str:
+    """A name as the board keeps it: its first bytes."""
+    return name.encode(errors="ignore")[:_NAME_BYTES].decode(errors="ignore")

@@ -1,0 +1,82 @@
+"""The gateways that run on this machine, found by their boards.
+
+The law: looking changes nothing. A board is mapped and read, no lock is taken and nobody is
+told, so whoever serves pays nothing for being looked at. Boards belong to the user who made
+them; those of others are not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from vai.io.board import Board, BoardError, directory
+from vai.io.process import is_alive
+
+__all__ = ["NotRunning", "is_tended", "open_board", "running"]
+
+_SILENT: Final = 5_000_000_000
+"""Nanoseconds without a sign of life after which a manager counts as away; it gives ten a
+second."""
+
+
+class NotRunning(BoardError):
+    """There is no such gateway now."""
+
+
+def running(folder: Path | None = None, *, pid: int | None = None) -> list[Board]:
+    """The boards of this user's gateways. The caller closes them.
+
+    Args:
+        folder: where boards live; the system's place for them if None.
+        pid: only that of the gateway whose first process has this id.
+
+    Raises:
+        NotRunning: there is none.
+        BoardError: there is none but of another version.
+    """
+    found: list[Board] = []
+    foreign: BoardError | None = None
+    mask = f"vai-{os.getuid()}-{'*' if pid is None else pid}-*.board"
+    for path in sorted((folder or directory()).glob(mask)):
+        try:
+            found.append(open_board(path))
+        except NotRunning:
+            continue
+        except BoardError as error:
+            # Gone since it was listed, or it cannot be read: which tells only in the end.
+            foreign = error if path.exists() else foreign
+    if found:
+        return found
+    if foreign is not None:
+        raise foreign
+    raise NotRunning(
+        "no gateway of this user is running here"
+        if pid is None
+        else f"no gateway with process id {pid} is running"
+    )
+
+
+def open_board(path: Path) -> Board:
+    """The board at `path`. The caller closes it.
+
+    Raises:
+        NotRunning: its gateway has ended.
+        BoardError: it cannot be read, or another version of VAI made it.
+    """
+    board = Board.open(path)
+    if is_alive(board.owner):
+        return board
+    board.close()
+    raise NotRunning(f"the gateway of {path} has ended")
+
+
+def is_tended(board: Board) -> bool:
+    """Whether somebody does what a manager does: a living manager, or a single process, which
+    has none and does it by itself."""
+    if is_alive(board.manager):
+        return time.monotonic_ns() - board.manager_heartbeat < _SILENT
+    # Main has no row, except where it is the worker too; then nobody was there before it.
+    return board.rows[0].owner == board.owner
