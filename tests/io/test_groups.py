@@ -1,0 +1,93 @@
+"""Gateways are found by their boards, and looking at them changes nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vai.io import groups
+from vai.io.board import Board, BoardError
+from vai.io.groups import NotRunning, is_tended, open_board, running
+from vai.io.process import Identity, myself
+
+DEAD_OWNER = """
+import sys
+from pathlib import Path
+from vai.io.board import Board
+Board.create(Path(sys.argv[1]))
+"""
+
+
+def named(folder: Path, pid: int, end: str = "00") -> Path:
+    return folder / f"vai-{os.getuid()}-{pid}-{end}.board"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    made = Board.create(named(tmp_path, os.getpid()))
+    yield made
+    made.close()
+
+
+def test_the_living_are_found_and_the_dead_stay_where_they_are(
+    board: Board, tmp_path: Path
+) -> None:
+    left = named(tmp_path, 2)
+    subprocess.run([sys.executable, "-c", DEAD_OWNER, str(left)], check=True, timeout=30)
+    (tmp_path / "vai-other.board").write_bytes(b"of somebody else")
+    (found,) = running(tmp_path)
+    assert found.path == board.path
+    found.close()
+    assert left.exists(), "who looks does not tidy up"
+    with pytest.raises(NotRunning, match="has ended"):
+        open_board(left)
+
+
+def test_one_is_found_by_its_process_id(board: Board, tmp_path: Path) -> None:
+    (found,) = running(tmp_path, pid=os.getpid())
+    assert found.owner == myself()
+    found.close()
+    with pytest.raises(NotRunning, match="no gateway with process id 2 is"):
+        running(tmp_path, pid=2)
+
+
+def test_nobody_runs(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning, match="no gateway of this user"):
+        running(tmp_path)
+
+
+def test_a_board_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
+    named(tmp_path, os.getpid()).write_bytes(bytes(65536))
+    with pytest.raises(BoardError, match="not a board of layout") as told:
+        running(tmp_path)
+    assert not isinstance(told.value, NotRunning)
+
+
+def test_a_board_of_another_version_hides_no_other_one(board: Board, tmp_path: Path) -> None:
+    named(tmp_path, 1).write_bytes(bytes(65536))
+    (found,) = running(tmp_path)
+    assert found.path == board.path
+    found.close()
+
+
+def test_a_manager_tends_while_it_lives_and_shows_it(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_tended(board), "none has come yet"
+    board.manager = myself()
+    assert is_tended(board)
+    monkeypatch.setattr(groups, "_SILENT", -1)
+    assert not is_tended(board), "it stands still"
+    monkeypatch.undo()
+    board.manager = Identity(os.getpid(), 1)
+    assert not is_tended(board), "another process has its number"
+
+
+def test_a_single_process_tends_itself(board: Board) -> None:
+    board.claim()
+    assert is_tended(board)
