@@ -111,7 +111,7 @@ class RedisMachine(Machine):
 
 
 RedisMachine.TestCase.settings = settings(
-    max_examples=1000 if FULL else 20,
+    max_examples=1000 if FULL else 10,
     stateful_step_count=40,
     deadline=None,
     derandomize=not FULL,
@@ -135,7 +135,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=5000 if FULL else 150, deadline=None, derandomize=not FULL)
+@settings(max_examples=5000 if FULL else 100, deadline=None, derandomize=not FULL)
 @given(
     limits=st.lists(LIMITS, min_size=3, max_size=3),
     steps=st.lists(STEPS, min_size=5, max_size=60),
