@@ -262,12 +262,22 @@ BLOCKS = [
     Row(
         "a result nobody asked for",
         {"messages": [USER, user(result(id="toolu_9"))], "tools": [TOOL]},
-        on(FOREIGN, refuses("messages[1].content[0]")),
+        on(FOREIGN, refuses("messages[1].content[0].tool_use_id:")),
     ),
     Row(
         "a call nobody answered",
         {"messages": [USER, assistant(CALL), USER], "tools": [TOOL]},
-        on(CHAT, refuses("messages[2]")) | on(f"oai-resp {GOOGLE}", refuses("messages[1]")),
+        on(FOREIGN, refuses("messages[1].content[0]:")),
+    ),
+    Row(
+        "a call answered twice",
+        history(result(), result("again")),
+        on(FOREIGN, refuses("messages[2].content[1].tool_use_id:")),
+    ),
+    Row(
+        "two calls of one id",
+        {"messages": [USER, assistant(CALL, CALL), user(result())], "tools": [TOOL]},
+        on(FOREIGN, refuses("messages[1].content[1].id:")),
     ),
     Row(
         "another provider's search in the history",
@@ -330,7 +340,14 @@ TOOLS = [
     Row(
         "no tools",
         {"tools": [], "tool_choice": {"type": "auto"}},
-        on(f"{CHAT} oai-resp {GOOGLE}", lacks("tools"), lacks("tool_choice"), lacks("toolConfig")),
+        on(
+            FOREIGN, lacks("tools"), lacks("tool_choice"), lacks("toolConfig"), drops("tool_choice")
+        ),
+    ),
+    Row(
+        "a call demanded without tools",
+        {"tool_choice": {"type": "any"}},
+        on(FOREIGN, refuses("tool_choice")),
     ),
     Row(
         "choice: any",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from vai.errors import InvalidRequest
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.textfilter import StopAt, Unwrap
+from vai.providers.textfilter import StopAt, Unwrap, UnwrapAndStop
 from vai.types import parse
 
 __all__ = ["CASES", "MODELS", "SPECIALISTS", "Case", "outcome"]
@@ -84,7 +84,9 @@ def _filters(adapter: Any) -> set[str]:
     held = list(vars(adapter).values())
     for _ in range(2):
         held += [value for owner in held for value in getattr(owner, "__dict__", {}).values()]
-    return {type(value).__name__ for value in held if isinstance(value, StopAt | Unwrap)}
+    return {
+        type(value).__name__ for value in held if isinstance(value, StopAt | Unwrap | UnwrapAndStop)
+    }
 
 
 def _block(kind: str, /, **fields: Any) -> dict[str, Any]:
@@ -127,6 +129,7 @@ FUNCTION = {
     "input_schema": {"type": "object", "properties": PROPERTIES, "required": ["x"]},
 }
 FORM = {"type": "json_schema", "schema": FUNCTION["input_schema"]}
+VALUE = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "integer"}}}
 BARE = {"messages": [{"role": "user", "content": [SAID]}]}
 CALLS = _tool()
 STORE = {"vector_store_ids": ["v"]}
@@ -145,6 +148,9 @@ CASES = {
     "top_k": Case("top_k", {"top_k": 5}),
     "stop_sequences": Case("stop_sequences", {"stop_sequences": ["x"]}, {}, True),
     "many stop_sequences": Case("stop_sequences", {"stop_sequences": list("abcdefg")}, {}, True),
+    "stop_sequences in a value": Case(
+        "stop_sequences", {"stop_sequences": ["x"]}, {"output_config": {"format": VALUE}}, True
+    ),
     "user": Case("metadata.user_id", {"metadata": {"user_id": "u"}}),
     "metadata": Case("metadata.team", {"metadata": {"team": "u"}}),
     "flex": Case("service_tier", {"service_tier": "flex"}),

@@ -294,10 +294,29 @@ def test_fast_is_a_tier_at_openai_and_named_elsewhere():
     assert adapter.dropped == ["speed"]
 
 
-def test_stop_sequences_and_a_wrapped_answer_that_exclude_each_other_are_named():
+@pytest.mark.parametrize("size", [1, 4, 99])
+@pytest.mark.parametrize(
+    ("stop", "shown"), [("b", '["a","'), ("}", None), ("]", '["a","b"'), (":", None), ("z", None)]
+)
+@pytest.mark.parametrize("model", ["gpt-5.2", "gpt-4o"])
+def test_stop_sequences_are_about_the_value_and_not_about_what_it_came_in(model, stop, shown, size):
     form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "string"}}}
-    adapter, _ = adapter_for(model="gpt-5.2", output_config={"format": form}, stop_sequences=["x"])
-    assert adapter.dropped == ["stop_sequences"]
+    adapter, body = adapter_for(model=model, output_config={"format": form}, stop_sequences=[stop])
+    assert (adapter.dropped, body.get("stop")) == ([], None)
+    said = '{"value": ["a","b"]}'
+    answer = streamed(
+        adapter, *({"content": said[at : at + size]} for at in range(0, len(said), size))
+    )
+    assert answer.content[0].text == (shown or '["a","b"]')
+    assert answer.stop_sequence == (stop if shown else None)
+    assert answer.stop_reason == ("stop_sequence" if shown else "end_turn")
+
+
+def test_a_stop_sequence_may_end_the_value_itself():
+    form = {"type": "json_schema", "schema": {"anyOf": [{"type": "object"}, {"type": "null"}]}}
+    adapter, _ = adapter_for(model="gpt-5.2", output_config={"format": form}, stop_sequences=["}"])
+    answer = streamed(adapter, {"content": '{"value":{"a":1}}'})
+    assert (answer.content[0].text, answer.stop_sequence) == ('{"a":1', "}")
 
 
 def test_runs_beyond_the_limit_are_left_out():

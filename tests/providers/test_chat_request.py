@@ -222,8 +222,8 @@ def test_results_may_be_spread_over_turns():
 @pytest.mark.parametrize(
     ("messages", "param"),
     [
-        ([USER, assistant(call("a"), call("b")), user(result("a"))], "messages[2].content"),
-        ([USER, assistant(call("a")), USER], "messages[2].content"),
+        ([USER, assistant(call("a"), call("b")), user(result("a"))], "messages[1].content[1]"),
+        ([USER, assistant(call("a")), USER], "messages[1].content[0]"),
         ([user(result("a"))], "messages[0].content[0].tool_use_id"),
         (
             [USER, assistant(call("a")), user(result("a"), result("a"))],
@@ -285,8 +285,14 @@ def test_long_and_odd_names_come_back_as_they_were():
 def test_tool_choice(choice, wire):
     body, _ = sent(tools=[TOOL], tool_choice=choice)
     assert body["tool_choice"] == wire
-    assert "tool_choice" not in sent(tools=[], tool_choice=choice)[0]
     assert "tools" not in sent(tools=[])[0]
+
+
+@pytest.mark.parametrize("kind", ["auto", "none"])
+def test_a_choice_of_nothing(kind):
+    body, dropped = sent(tools=[], tool_choice={"type": kind})
+    assert "tool_choice" not in body
+    assert dropped == ["tool_choice"]
 
 
 def test_parallel_calls():

@@ -12,13 +12,6 @@ NOTHING_TO_SAY = {
     # The model reasons as it sees fit in any case, and shows nothing of it.
     ("openai", "gpt-6-luna", "adaptive"),
 }
-NOT_NAMED_YET = {
-    *(("gemini", name) for name in ("audio answer", "cited document", "cited history")),
-    *(("gemini-oauth", name) for name in ("audio answer", "cited document", "cited history")),
-    ("oai-resp", "cited history"),
-    *((row, "choice of nothing") for row in ("gemini", "gemini-oauth", "oai-resp")),
-}
-"""Known gaps: (row, case). May be lost; anything else must be honest as everywhere."""
 FLAGS = {
     "images": "image",
     "image_urls": "image url",
@@ -54,8 +47,6 @@ def test_everything_asked_for_is_sent_named_or_refused(provider, model):
         found, words = outcome(provider, model, case)
         if (provider, model, name) in NOTHING_TO_SAY:
             assert found == "lost"
-            continue
-        if found == "lost" and (provider, name) in NOT_NAMED_YET:
             continue
         told = found == "refused" or (found == "named" and not case.critical)
         if found != "sent" and not (told and case.path in words):

@@ -519,6 +519,29 @@ def test_a_stop_sequence_holds_within_a_text():
     assert found.content[0].text == "a "
 
 
+@pytest.mark.parametrize("size", [1, 5, 99])
+def test_a_stop_sequence_holds_within_a_value_that_came_wrapped(size):
+    form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "string"}}}
+    text = '{"value": ["a","b"]}'
+    said = [delta(text[at : at + size]) for at in range(0, len(text), size)]
+    for stop, shown in (("b", '["a","'), ("]", '["a","b"'), ("v", '["a","b"]'), ("}", '["a","b"]')):
+        found = read(*said, completed(), output_format=form, stop_sequences=[stop])
+        assert found.content[0].text == shown
+        assert found.stop_sequence == (stop if stop in "b]" else None)
+
+
+def test_every_text_of_an_answer_is_unwrapped_and_watched_by_itself():
+    form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "string"}}}
+    found = read(
+        done(0, message('{"value": ["a EN"]}')),
+        done(1, message('{"value": ["a END"]}')),
+        completed(),
+        output_format=form,
+        stop_sequences=["END"],
+    )
+    assert [block["text"] for block in blocks(found)] == ['["a EN"]', '["a ']
+
+
 def test_failures():
     failed = completed("failed", error={"code": "server_error", "message": "It broke."})
     found = fault_of(delta("x"), failed)

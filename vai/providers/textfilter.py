@@ -8,9 +8,19 @@ give inside one. Either holds back no more text than it needs to decide.
 from __future__ import annotations
 
 import re
-from typing import Final, Protocol
+from copy import copy
+from typing import Final, Protocol, Self
 
-__all__ = ["MAX_QUOTABLE", "WRAPPER", "Quotable", "StopAt", "TextFilter", "Unwrap"]
+__all__ = [
+    "MAX_QUOTABLE",
+    "WRAPPER",
+    "Quotable",
+    "StopAt",
+    "TextFilter",
+    "Unwrap",
+    "UnwrapAndStop",
+    "watched",
+]
 
 MAX_QUOTABLE: Final = 4 << 20
 """Characters of an answer that its sources can point into."""
@@ -157,3 +167,45 @@ class Unwrap:
             return ""
         self._wrapped = False
         return text
+
+
+class UnwrapAndStop:
+    """Takes the object off, then watches: the caller's sequences are about what it sees.
+
+    In the text as it comes they would be met by the wrapping itself (``"``, ``:``).
+    """
+
+    def __init__(self, sequences: list[str]) -> None:
+        self._unwrap = Unwrap()
+        self._stop = StopAt(sequences)
+
+    def __copy__(self) -> Self:
+        # Each part of an answer has a filter of its own: what they hold is not shared.
+        other = object.__new__(type(self))
+        other._unwrap, other._stop = copy(self._unwrap), copy(self._stop)
+        return other
+
+    @property
+    def stopped(self) -> str | None:
+        """The stop sequence that was met."""
+        return self._stop.stopped
+
+    def feed(self, text: str) -> str:
+        """The value's text up to where a sequence may have begun."""
+        return self._stop.feed(self._unwrap.feed(text))
+
+    def end(self) -> str:
+        """The end of the value; a sequence may still be met in it."""
+        return self._stop.feed(self._unwrap.end()) + self._stop.end()
+
+
+def watched(sequences: list[str], *, wrapped: bool) -> TextFilter | None:
+    """What an answer passes through whose sequences the server does not watch for.
+
+    Args:
+        sequences: not empty ones; none where there is nothing to watch for.
+        wrapped: the answer comes inside an object that was not asked for.
+    """
+    if sequences:
+        return UnwrapAndStop(sequences) if wrapped else StopAt(sequences)
+    return Unwrap() if wrapped else None

@@ -11,7 +11,7 @@ beside that part, in an envelope whose kind says where it belongs.
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import chain, starmap
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import Target
+from vai.providers.results import Call, Run, answers, check_end, placed, runs, waits
 from vai.providers.texts import is_foreign_tool, kind_of, tagged
 from vai.types.blocks import (
     Block,
@@ -31,7 +32,7 @@ from vai.types.blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from vai.types.request import InputMessage, MessageRequest
+from vai.types.request import MessageRequest
 
 __all__ = ["FOLLOWING", "PRECEDING", "THOUGHT", "UNSIGNED", "contents", "instructions"]
 
@@ -48,15 +49,6 @@ _CACHED: Final = "messages[*].content[*].cache_control"
 _BLANK: Final[Part] = {"text": " "}
 
 Content = dict[str, Any]
-Run = list[tuple[str, InputMessage]]
-
-
-class _Call(msgspec.Struct):
-    """A call that waits for its result."""
-
-    at: str
-    name: str
-    parts: list[Part] | None = None
 
 
 def instructions(request: MessageRequest, target: Target) -> Content | None:
@@ -78,19 +70,14 @@ def instructions(request: MessageRequest, target: Target) -> Content | None:
 def contents(request: MessageRequest, target: Target) -> list[Content]:
     """All turns, alternating, the user's first and last."""
     found: list[Content] = []
-    open_calls: dict[str, _Call] = {}
-    turns = list(enumerate(request.messages))
-    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
-        run = [(f"messages[{index}]", turn) for index, turn in group]
+    calls: dict[str, Call] = {}
+    for is_assistant, run in runs(request):
         if is_assistant:
-            _add(found, "model", _answered(run, open_calls, target))
+            _add(found, "model", _answered(run, calls, target))
         else:
-            _add(found, "user", _responses(run, open_calls, target) + _said(run, target))
-            open_calls = {}
-    last = len(request.messages) - 1
-    if request.messages[last].role == "assistant":
-        what = f"{target.row.name} cannot continue an assistant message; end with a user message"
-        target.findings.refuse(f"messages[{last}]", what, "unsupported_prefill")
+            _add(found, "user", _responses(run, calls, target) + _said(run, target))
+            calls = {}
+    check_end(request, target.findings)
     if not found or found[0]["role"] != "user":
         found.insert(0, {"role": "user", "parts": [_BLANK]})
     if found[-1]["role"] != "user":
@@ -110,11 +97,11 @@ def _add(found: list[Content], role: str, added: list[Part]) -> None:
         found.append({"role": role, "parts": added})
 
 
-def _answered(run: Run, open_calls: dict[str, _Call], target: Target) -> list[Part]:
-    """What the model said; its calls are noted in `open_calls`."""
+def _answered(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
+    """What the model said; its calls are noted in `calls`, with their names."""
     found: list[Part] = []
     signed: str | None = None
-    for at, block in _placed(run):
+    for at, block in chain.from_iterable(starmap(placed, run)):
         _note_cache(block, target)
         if isinstance(block, ThinkingBlock | RedactedThinkingBlock):
             kind, payload = _sealed(block, target)
@@ -124,13 +111,13 @@ def _answered(run: Run, open_calls: dict[str, _Call], target: Target) -> list[Pa
                 _sign_text(found, payload)
             continue
         if isinstance(block, ToolUseBlock):
-            if block.id in open_calls:
-                target.findings.refuse(f"{at}.id", "another tool_use of this turn has this id")
             name = alias(block.name)
             call = {"id": block.id, "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]
-            open_calls[block.id] = _Call(at, name)
+            waits(calls, block, at, target.findings, name)
         elif isinstance(block, TextBlock | ImageBlock):
+            if isinstance(block, TextBlock) and block.citations:
+                target.findings.drop("messages[*].content[*].citations")
             added = parts(block, at, target)
         elif (part := replayed(block, target.row.id)) is not None:
             added = [part]
@@ -165,24 +152,12 @@ def _sign_text(found: list[Part], payload: str) -> None:
         found.append({"text": "", "thoughtSignature": payload})
 
 
-def _responses(run: Run, open_calls: dict[str, _Call], target: Target) -> list[Part]:
+def _responses(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
     """The function responses of a run of turns, in the order of the calls."""
-    for at, block in _placed(run):
-        if not isinstance(block, ToolResultBlock):
-            continue
-        call = open_calls.get(block.tool_use_id)
-        if call is None:
-            what = "no tool_use of the turn before has this id"
-            target.findings.refuse(f"{at}.tool_use_id", what)
-        elif call.parts is not None:
-            what = "this tool_use has been answered already"
-            target.findings.refuse(f"{at}.tool_use_id", what)
-        else:
-            call.parts = _response(block, call.name, at, target)
-    for call in open_calls.values():
-        if call.parts is None:
-            target.findings.refuse(call.at, "this tool_use has no tool_result")
-    answered = [call.parts for call in open_calls.values() if call.parts]
+    answered = [
+        _response(block, calls[block.tool_use_id].note, at, target)
+        for at, block in answers(run, calls, target.findings)
+    ]
     responses = [found[0] for found in answered]
     return responses + [part for found in answered for part in found[1:]]
 
@@ -224,7 +199,7 @@ def _said(run: Run, target: Target) -> list[Part]:
     """All of a run of turns that is no tool's result. Instructions are marked as such."""
     found: list[Part] = []
     for at, turn in run:
-        for place, block in _placed([(at, turn)]):
+        for place, block in placed(at, turn):
             if isinstance(block, ToolResultBlock):
                 continue
             _note_cache(block, target)
@@ -250,14 +225,6 @@ def _mark_unsigned(found: list[Content]) -> None:
         calls = [part for part in content["parts"] if "functionCall" in part]
         if calls:
             calls[0].setdefault("thoughtSignature", UNSIGNED)
-
-
-def _placed(run: Run) -> list[tuple[str, Block]]:
-    return [
-        (f"{at}.content[{index}]", block)
-        for at, turn in run
-        for index, block in enumerate(turn.blocks)
-    ]
 
 
 def _not_text(at: str, target: Target) -> None:

@@ -97,6 +97,8 @@ def _file(uri: str, kind: str | None) -> Part:
 
 def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
     source, title = block.source, block.title or block.filename
+    if (block.citations or {}).get("enabled"):
+        target.findings.drop("messages[*].content[*].citations")
     text = document_text(source)
     if text is not None:
         if block.context:

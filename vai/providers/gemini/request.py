@@ -14,6 +14,7 @@ from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tool_config, tools
+from vai.providers.output import check_output, modalities
 from vai.providers.textfilter import StopAt, TextFilter
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
@@ -133,23 +134,21 @@ def _output(request: MessageRequest, generation: dict[str, Any], target: Target)
 
 def _modalities(request: MessageRequest, generation: dict[str, Any], target: Target) -> None:
     """Pictures in the answer: asked for as a modality, or by the tool of that name."""
-    output = request.output or {}
-    asked = output.get("modalities")
-    asked = asked if isinstance(asked, list) else []
-    if any(item not in ("text", "audio", "image") for item in asked):
-        what = f"{target.row.name} answers with text and images only"
-        target.findings.refuse("output.modalities", what, "unsupported_output_modality")
-    wanted = ["output.modalities"] if "image" in asked else []
-    for index, tool in enumerate(request.tools or ()):
-        if family(tool.type) == "image_generation":
-            wanted.append(f"tools[{index}]")
-    if not wanted:
-        return
+    check_output(request, target.findings, ("image",) if target.traits.draws else ())
+    drawn = [
+        f"tools[{index}]"
+        for index, tool in enumerate(request.tools or ())
+        if family(tool.type) == "image_generation"
+    ]
     if not target.traits.draws:
-        what = f"{target.model} does not answer with images"
-        target.findings.refuse(wanted[0], what, "unsupported_output_modality")
+        for at in drawn:
+            what = f"{target.model} does not answer with images"
+            target.findings.refuse(at, what, "unsupported_output_modality")
+        return
+    if not drawn and "image" not in modalities(request):
+        return
     generation["responseModalities"] = ["TEXT", "IMAGE"]
-    image = output.get("image")
+    image = (request.output or {}).get("image")
     size = image.get("size") if isinstance(image, dict) else None
     if size in _SIZES:
         generation["imageConfig"] = {"imageSize": size}

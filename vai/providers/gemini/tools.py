@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from vai.providers.choice import check_needless
 from vai.providers.clienttools import as_function, family
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import Target
@@ -51,11 +52,13 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
 
 def tool_config(request: MessageRequest, sent: list[Wire], target: Target) -> Wire:
     """How the tools may be used; empty where there is nothing to say."""
+    choice = request.tool_choice
     if not sent:
-        # A choice among no tools says nothing.
+        if choice is not None and not (choice.type == "none" and request.tools):
+            check_needless(choice, target.findings)
         return {}
     names = [item["name"] for tool in sent for item in tool.get("functionDeclarations", ())]
-    calling = _calling(request.tool_choice, names, target)
+    calling = _calling(choice, names, target)
     strict = any(tool.strict for tool in request.tools or () if tool.is_function)
     if strict and calling.get("mode", "AUTO") == "AUTO":
         calling["mode"] = "VALIDATED"

@@ -8,7 +8,6 @@ bytes, whatever follows them: the upstream's prompt cache depends on it.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ import msgspec
 from vai.providers import signature
 from vai.providers.names import alias, call_id
 from vai.providers.openai.parts import Part, parts
+from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
@@ -31,8 +31,6 @@ from vai.types.request import InputMessage, MessageRequest
 
 __all__ = ["messages"]
 
-Placed = tuple[str, Block]
-"""A block and its JSON path."""
 Wire = dict[str, Any]
 
 _CACHED: Final = "messages[*].content[*].cache_control"
@@ -41,27 +39,18 @@ _CACHED: Final = "messages[*].content[*].cache_control"
 def messages(request: MessageRequest, target: Target) -> list[Wire]:
     """All messages, instructions first."""
     found = _instructions(request.system, target)
-    open_calls: list[str] = []
-    turns = list(enumerate(request.messages))
-    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
-        run = [(f"messages[{index}]", turn) for index, turn in group]
+    calls: dict[str, Call] = {}
+    for is_assistant, run in runs(request):
         if is_assistant:
-            for placed in _merged(run):
-                message, calls = _assistant(placed, target)
-                open_calls += calls
-                found += message
+            for blocks in _merged(run):
+                found += _assistant(blocks, calls, target)
         else:
-            found += _answers(run, open_calls, target)
-            open_calls = []
+            for at, block in answers(run, calls, target.findings):
+                found.append(_answer(block, at, target))
+            calls = {}
             for at, turn in run:
                 found += _said(turn, at, target)
-    last = request.messages[-1]
-    if last.role == "assistant":
-        target.findings.refuse(
-            f"messages[{len(request.messages) - 1}]",
-            f"{target.row.name} cannot continue an assistant message; end with a user message",
-            "unsupported_prefill",
-        )
+    check_end(request, target.findings)
     return found
 
 
@@ -81,25 +70,24 @@ def _instructions(system: str | list[Block] | None, target: Target) -> list[Wire
     return _message(role, found, plain=target.is_so("plain_system"))
 
 
-def _merged(run: list[tuple[str, InputMessage]]) -> list[list[Placed]]:
+def _merged(run: Run) -> list[list[Placed]]:
     """One list of blocks per message to send: turns with calls are one turn.
 
     An assistant message between calls and their results is refused by the server.
     """
-    turns = [_placed(at, turn) for at, turn in run]
+    turns = [placed(at, turn) for at, turn in run]
     if any(isinstance(block, ToolUseBlock) for turn in turns for _, block in turn):
-        return [[placed for turn in turns for placed in turn]]
+        return [[block for turn in turns for block in turn]]
     return turns
 
 
-def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[str]]:
-    """The message, and the ids of its calls."""
+def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -> list[Wire]:
+    """The message; its calls are added to `waiting`."""
     texts: list[str] = []
     reasoning: list[str] = []
     calls: list[Wire] = []
-    ids: list[str] = []
     apart = False
-    for at, block in placed:
+    for at, block in blocks:
         said = _words(block, target)
         if said is not None:
             if said:
@@ -109,7 +97,7 @@ def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[s
             continue
         apart = True
         if isinstance(block, ToolUseBlock):
-            ids.append(block.id)
+            waits(waiting, block, at, target.findings)
             calls.append(_call(block))
             _note_cache(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
@@ -130,7 +118,7 @@ def _assistant(placed: list[Placed], target: Target) -> tuple[list[Wire], list[s
         message["reasoning"] = "\n\n".join(reasoning)
     if calls:
         message["tool_calls"] = calls
-    return ([message] if texts or calls else []), ids
+    return [message] if texts or calls else []
 
 
 def _words(block: Block, target: Target) -> str | None:
@@ -166,32 +154,6 @@ def _reasoning(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> 
     return []
 
 
-def _answers(
-    run: list[tuple[str, InputMessage]], open_calls: list[str], target: Target
-) -> list[Wire]:
-    """The tool messages of a run of turns, in the order of the calls."""
-    given: dict[str, Wire] = {}
-    for at, turn in run:
-        if isinstance(turn.content, str):
-            continue
-        for place, block in _placed(at, turn):
-            if not isinstance(block, ToolResultBlock):
-                continue
-            path = f"{place}.tool_use_id"
-            if block.tool_use_id not in open_calls:
-                target.findings.refuse(path, "no tool_use of the turn before has this id")
-            elif block.tool_use_id in given:
-                target.findings.refuse(path, "this tool_use has been answered already")
-            else:
-                given[block.tool_use_id] = _answer(block, place, target)
-    missing = [call for call in open_calls if call not in given]
-    if missing:
-        target.findings.refuse(
-            f"{run[0][0]}.content", f"{len(missing)} tool_use block(s) have no tool_result"
-        )
-    return [given[call] for call in open_calls if call in given]
-
-
 def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
     texts: list[str] = []
     native: list[Part] = []
@@ -221,7 +183,7 @@ def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
     if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
         return [{"role": "user", "content": turn.content}] if turn.content else []
     found: list[Part] = []
-    for place, block in _placed(at, turn):
+    for place, block in placed(at, turn):
         if isinstance(block, ToolResultBlock):
             found += _attached(block, place, target)
         elif turn.role == "system" and not isinstance(block, TextBlock):
@@ -260,10 +222,6 @@ def _result_parts(
         for index, item in enumerate(block.blocks)
         for part in parts(item, f"{at}.content[{index}]", aim)
     ]
-
-
-def _placed(at: str, turn: InputMessage) -> list[Placed]:
-    return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
 
 
 def _message(role: str, found: list[Part], *, plain: bool = False) -> list[Wire]:

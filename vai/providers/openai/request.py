@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.caching import cache_key
+from vai.providers.choice import check_needless
 from vai.providers.effort import asked as asked_effort
 from vai.providers.effort import clamp
 from vai.providers.names import alias, end_user
@@ -18,7 +19,7 @@ from vai.providers.output import check_output, modalities
 from vai.providers.reading import Translation
 from vai.providers.schema import NotStrict, rooted, strict
 from vai.providers.target import Target
-from vai.providers.textfilter import Quotable, StopAt, TextFilter, Unwrap
+from vai.providers.textfilter import Quotable, TextFilter, watched
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
@@ -39,11 +40,7 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
     _tools(request, body, target)
     _reasoning(request, body, target)
-    text = _stops(request, body, target)
-    if _output(request, body, target):
-        if text is not None:
-            target.findings.drop("stop_sequences")
-        text = Unwrap()
+    text = _stops(request, body, target, wrapped=_output(request, body, target))
     _sampling(request, body, target)
     _service(request, body, target)
     _cache(request, body, target)
@@ -71,13 +68,12 @@ def _stream(request: MessageRequest, body: dict[str, Any], target: Target) -> No
 def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     found, members = tools(request, target)
     body |= members
+    choice = request.tool_choice
     if not found:
-        # A choice among no tools is refused upstream.
-        if request.tool_choice is not None and not members:
-            target.findings.drop("tool_choice")
+        if not members:
+            check_needless(choice, target.findings)
         return
     body["tools"] = found
-    choice = request.tool_choice
     if choice is None:
         return
     chosen = tool_choice(choice, request, found, target)
@@ -151,16 +147,19 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
     return wrapped
 
 
-def _stops(request: MessageRequest, body: dict[str, Any], target: Target) -> TextFilter | None:
-    """Stop sequences: sent, or watched for here where the server takes none or fewer."""
+def _stops(
+    request: MessageRequest, body: dict[str, Any], target: Target, *, wrapped: bool
+) -> TextFilter | None:
+    """Stop sequences: sent, or watched for here where the server takes none or fewer.
+
+    A server would meet them in the wrapping as well, which the caller does not see.
+    """
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
-    if not sequences:
-        return None
-    can = target.can.stop_sequences and target.traits.stop
-    if can and len(sequences) <= _MAX_STOPS:
+    can = target.can.stop_sequences and target.traits.stop and not wrapped
+    if sequences and can and len(sequences) <= _MAX_STOPS:
         body["stop"] = sequences
-        return None
-    return StopAt(sequences)
+        sequences = []
+    return watched(sequences, wrapped=wrapped)
 
 
 def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> None:

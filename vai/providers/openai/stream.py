@@ -159,18 +159,18 @@ class Reader:
         if self._filter is None:
             self._emitter.text(text)
             return
-        shown = self._filter.feed(text)
-        if shown:
-            self._emitter.text(shown)
-        if self._filter.stopped is not None:
-            self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
-            self._emitter.eof()
+        self._show(self._filter.feed(text), self._filter)
 
     def _flush(self) -> None:
         if self._filter is not None:
-            rest = self._filter.end()
-            if rest:
-                self._emitter.text(rest)
+            self._show(self._filter.end(), self._filter)
+
+    def _show(self, text: str, passed: TextFilter) -> None:
+        if text:
+            self._emitter.text(text)
+        if passed.stopped is not None:
+            self._emitter.finish("stop_sequence", sequence=passed.stopped)
+            self._emitter.eof()
 
     def _sign(self) -> None:
         """The reasoning before this point is complete: mark whose it is."""

@@ -8,7 +8,7 @@ successor is missing.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from vai.providers.names import alias, call_id
 from vai.providers.responses import kept
 from vai.providers.responses.tools import Tooling
 from vai.providers.responses.traces import envelope_of
+from vai.providers.results import Call, Placed, waits
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
@@ -28,22 +29,13 @@ from vai.types.blocks import (
     UnknownBlock,
 )
 
-__all__ = ["CACHED", "Assistant", "Call", "Placed"]
+__all__ = ["CACHED", "Assistant"]
 
 Wire = dict[str, Any]
-Placed = tuple[str, Block]
-"""A block and its JSON path."""
 
 CACHED: Final = "messages[*].content[*].cache_control"
 """The path under which breakpoints that cannot be set are named."""
 _CALLS: Final = ("function_call", "custom_tool_call", "computer_call")
-
-
-class Call(NamedTuple):
-    """A call that wants an answer: the type of its item, and its JSON path."""
-
-    kind: str
-    at: str
 
 
 class Assistant:
@@ -51,7 +43,7 @@ class Assistant:
 
     def __init__(self, target: Target, tooling: Tooling) -> None:
         self.calls: dict[str, Call] = {}
-        """By id."""
+        """By id, each with the type of its item."""
         self._target = target
         self._tooling = tooling
         self._found: list[Wire] = []
@@ -72,6 +64,8 @@ class Assistant:
                 self._target.findings.drop(CACHED)
             if isinstance(block, TextBlock):
                 self._drew = False
+                if block.citations:
+                    self._target.findings.drop("messages[*].content[*].citations")
                 self._text(block.text)
                 continue
             self._joins = False
@@ -127,7 +121,7 @@ class Assistant:
         else:
             arguments = msgspec.json.encode(block.input).decode()
             item |= {"name": alias(block.name), "arguments": arguments}
-        self.calls[block.id] = Call(kind, at)
+        waits(self.calls, block, at, self._target.findings, kind)
         self._found.append(item)
 
     def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:

@@ -7,13 +7,13 @@ then everything else.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import Any, Final
 
 from vai.providers.names import call_id
-from vai.providers.responses.assistant import CACHED, Assistant, Call, Placed
+from vai.providers.responses.assistant import CACHED, Assistant
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
+from vai.providers.results import Call, answers, check_end, placed, runs
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import Block, TextBlock, ToolResultBlock
@@ -36,27 +36,22 @@ def conversation(
             that are not among them.
     """
     instructions, found = _instructions(request.system, target)
-    open_calls: dict[str, Call] = {}
-    turns = list(enumerate(request.messages))
-    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
-        run = [(f"messages[{index}]", turn) for index, turn in group]
+    calls: dict[str, Call] = {}
+    for is_assistant, run in runs(request):
         if is_assistant:
             said = Assistant(target, tooling)
             for at, turn in run:
-                said.turn(_placed(at, turn))
+                said.turn(placed(at, turn))
             found += said.finished()
-            open_calls = said.calls
+            calls = said.calls
         else:
-            found += _answers(run, open_calls, target, chained=chained)
-            open_calls = {}
+            for at, block in answers(run, calls, target.findings, chained=chained):
+                call = calls.get(block.tool_use_id)
+                found.append(_output(block, at, call.note if call else "function_call", target))
+            calls = {}
             for at, turn in run:
                 found += _said(turn, at, target)
-    if request.messages[-1].role == "assistant":
-        target.findings.refuse(
-            f"messages[{len(request.messages) - 1}]",
-            f"{target.row.name} cannot continue an assistant message; end with a user message",
-            "unsupported_prefill",
-        )
+    check_end(request, target.findings)
     return instructions, found
 
 
@@ -78,35 +73,6 @@ def _instructions(
     if any("prompt_cache_breakpoint" in part for part in found):
         return None, _message("developer", found)
     return "\n\n".join(part["text"] for part in found) or None, []
-
-
-def _answers(
-    run: list[tuple[str, InputMessage]],
-    open_calls: dict[str, Call],
-    target: Target,
-    *,
-    chained: bool,
-) -> list[Wire]:
-    """The outputs of a run of turns, in the order of the calls."""
-    given: dict[str, Wire] = {}
-    for at, turn in run:
-        for place, block in _placed(at, turn):
-            if not isinstance(block, ToolResultBlock):
-                continue
-            path = f"{place}.tool_use_id"
-            call = open_calls.get(block.tool_use_id)
-            if call is None and not chained:
-                target.findings.refuse(path, "no tool_use of the turn before has this id")
-            elif block.tool_use_id in given:
-                target.findings.refuse(path, "this tool_use has been answered already")
-            else:
-                kind = call.kind if call is not None else "function_call"
-                given[block.tool_use_id] = _output(block, place, kind, target)
-    for known, call in open_calls.items():
-        if known not in given:
-            target.findings.refuse(call.at, "the turn after it has no tool_result for this call")
-    order = [*open_calls, *(known for known in given if known not in open_calls)]
-    return [given[known] for known in order if known in given]
 
 
 def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
@@ -140,7 +106,7 @@ def _screenshot(found: list[Part], at: str, target: Target) -> Wire:
 def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
     found: list[Part] = []
-    for place, block in _placed(at, turn):
+    for place, block in placed(at, turn):
         if isinstance(block, ToolResultBlock):
             continue
         if turn.role == "system" and not isinstance(block, TextBlock):
@@ -159,7 +125,3 @@ def _message(role: str, found: list[Part]) -> list[Wire]:
     if len(found) == 1 and found[0].keys() == {"type", "text"}:
         return [{"role": role, "content": found[0]["text"]}]
     return [{"role": role, "content": found}]
-
-
-def _placed(at: str, turn: InputMessage) -> list[Placed]:
-    return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]

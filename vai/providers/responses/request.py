@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.caching import cache_key
+from vai.providers.choice import check_needless
 from vai.providers.effort import asked, clamp
 from vai.providers.names import alias, end_user
 from vai.providers.output import check_output, modalities
@@ -16,7 +17,7 @@ from vai.providers.responses.items import conversation
 from vai.providers.responses.tools import Tooling, tool_choice, tooling
 from vai.providers.schema import NotStrict, rooted, strict
 from vai.providers.target import Target
-from vai.providers.textfilter import StopAt, TextFilter, Unwrap
+from vai.providers.textfilter import watched
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 
@@ -57,7 +58,7 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     wrapped = _output(request, body, target)
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
     # The server knows no stop sequences: they are watched for here.
-    text: TextFilter | None = Unwrap() if wrapped else StopAt(stops) if stops else None
+    text = watched(stops, wrapped=wrapped)
     _sampling(request, body, target)
     _service(request, body, target)
     _check_rest(request, body, target)
@@ -80,11 +81,11 @@ def _tools(request: MessageRequest, body: dict[str, Any], made: Tooling, target:
         asked_size = (request.output or {}).get("image")
         size = asked_size.get("size") if isinstance(asked_size, dict) else None
         sent.append({"type": "image_generation"} | ({"size": size} if size else {}))
+    choice = request.tool_choice
     if not sent:
-        # A choice among no tools is refused upstream, and says nothing.
+        check_needless(choice, target.findings)
         return
     body["tools"] = sent
-    choice = request.tool_choice
     if choice is None:
         return
     chosen = tool_choice(choice, request, made, target)
