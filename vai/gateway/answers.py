@@ -38,10 +38,13 @@ class Reply(HTTPResponse):
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
         self.headers.setdefault("content-type", self.content_type)
-        fields = list(self.headers.items())
-        text = "".join([f"{name}{value}" for name, value in fields])
+        fields = self.headers.items()
+        texts = [f"{part}" for field in fields for part in field]
+        text = "".join(texts)
         if text.isascii() and text.isprintable():
-            return iter([(name.encode(), f"{value}".encode()) for name, value in fields])
+            # Encoded as one text too, and cut where nothing printable is.
+            parts = iter("\n".join(texts).encode().split(b"\n"))
+            return zip(parts, parts, strict=True)
         if _SPLITTERS.search(text):
             return super().processed_headers
         # An upstream's bytes were read as Latin-1, which gives them back as they were.

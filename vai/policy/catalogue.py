@@ -16,8 +16,8 @@ from vai.types.catalogue import CatalogueFile, Charges, ModelCard, Price
 
 __all__ = ["EMPTY", "Catalogue", "cards_of"]
 
-_SNAPSHOT: Final = re.compile(r"(.+?)(?:-\d{8}|-\d{4}-\d{2}-\d{2}|-latest)")
-"""A model's name with the day of its snapshot: its facts are those of the model."""
+_SNAPSHOT: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
+"""What ends a model's name with the day of its snapshot: its facts are those of the model."""
 
 _NOTHING: Final = Price(input="0", output="0", cache_read="0", cache_write="0", cache_write_1h="0")
 
@@ -44,8 +44,8 @@ class Catalogue:
         card = self._cards.get((provider, model))
         if card is not None:
             return card
-        dated = _SNAPSHOT.fullmatch(model)
-        return self._cards.get((provider, dated[1])) if dated else None
+        dated = _SNAPSHOT.search(model)
+        return self._cards.get((provider, model[: dated.start()])) if dated else None
 
     def homes(self, model: str) -> tuple[str, ...]:
         """The providers that a bare name may mean.

@@ -32,23 +32,20 @@ def fields(decision: Decision, unix_now: float) -> dict[str, str]:
     names are the upstream's.
     """
     found: dict[str, str] = {}
-    for name, limit, remaining, reset in (
-        (
-            "requests",
-            decision.requests_limit,
-            decision.requests_remaining,
-            decision.requests_reset,
-        ),
-        ("tokens", decision.tokens_limit, decision.tokens_remaining, decision.tokens_reset),
-    ):
-        if not limit:
-            continue
-        # Up to the next second: who comes back then finds what was promised.
-        text = _stamp(int(unix_now + reset + 1))
-        for what, value in (("limit", str(limit)), ("remaining", str(remaining)), ("reset", text)):
-            found[f"x-ratelimit-{what}-{name}"] = value
-            if not decision.admitted:
-                found[f"anthropic-ratelimit-{name}-{what}"] = value
+    # Up to the next second: who comes back then finds what was promised.
+    soon = unix_now + 1
+    if decision.requests_limit:
+        found["x-ratelimit-limit-requests"] = str(decision.requests_limit)
+        found["x-ratelimit-remaining-requests"] = str(decision.requests_remaining)
+        found["x-ratelimit-reset-requests"] = _stamp(int(soon + decision.requests_reset))
+    if decision.tokens_limit:
+        found["x-ratelimit-limit-tokens"] = str(decision.tokens_limit)
+        found["x-ratelimit-remaining-tokens"] = str(decision.tokens_remaining)
+        found["x-ratelimit-reset-tokens"] = _stamp(int(soon + decision.tokens_reset))
+    if not decision.admitted:
+        for name, value in tuple(found.items()):
+            _, _, what, unit = name.split("-")
+            found[f"anthropic-ratelimit-{unit}-{what}"] = value
     return found
 
 
