@@ -128,17 +128,19 @@ LIMITS = st.builds(
     st.booleans(),
 )
 STEPS = st.tuples(
-    st.sampled_from(["admit", "admit", "admit", "settle", "acquire", "release", "beat", "expire"]),
+    st.sampled_from(
+        ["admit", "admit", "admit", "settle", "settle", "acquire", "release", "beat", "expire"]
+    ),
     st.integers(0, 2**16),
     st.one_of(st.integers(0, 150), st.sampled_from([5000, 10**9])),
     st.sampled_from([0.0, 0.0, 0.001, 0.4, 1.7, 4.999, 5.0, 59.9, 65.0, -3.0, 700.0]),
 )
 
 
-@settings(max_examples=5000 if FULL else 100, deadline=None, derandomize=not FULL)
+@settings(max_examples=5000 if FULL else 60, deadline=None, derandomize=not FULL)
 @given(
     limits=st.lists(LIMITS, min_size=3, max_size=3),
-    steps=st.lists(STEPS, min_size=5, max_size=60),
+    steps=st.lists(STEPS, min_size=40, max_size=120),
     start=st.sampled_from([0.0, 4.2, 1000.0, 1.8e9]),
 )
 def test_both_stores_decide_alike(limits, steps, start) -> None:
@@ -175,6 +177,8 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
                 used = () if what == "release" else (tokens, now)
                 act = what
                 told = getattr(here, act)(pick[0], *used)
+                if tokens % 4 and held:  # else it is given back twice, in time
+                    held.remove(pick)
                 assert (getattr(there, act)(pick[1], *used) and run(there.deliver())[0]) == told
         assert uses(run(here.snapshot(now))) == uses(run(there.snapshot(now)))
         run(there.aclose())
