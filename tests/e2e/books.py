@@ -1,0 +1,42 @@
+"""What a running gateway has counted, read from its shared memory by another process.
+
+The law of this module: it only reads, so a test that looks changes nothing of what it sees.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from vai.io.board import Board, directory
+from vai.io.limits import duty, upkeep
+from vai.policy.limits.sets import EVERYBODY
+from vai.policy.limits.store import Snapshot, SubjectUse
+
+__all__ = ["Books"]
+
+
+class Books:
+    """The limits of the group whose main process is `pid`."""
+
+    def __init__(self, pid: int) -> None:
+        [path] = directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
+        self.board = Board.open(path)
+        self.section = duty.open_section(self.board)
+
+    def snapshot(self) -> Snapshot:
+        return upkeep.snapshot(self.section, time.monotonic())
+
+    def use(self, name: str = EVERYBODY) -> SubjectUse:
+        """What one subject uses; nothing where it was never let in."""
+        known = {one.name: one for one in self.snapshot().subjects}
+        return known.get(name, SubjectUse(name, 0, 0, 0, 0))
+
+    @property
+    def running(self) -> int:
+        """Places that are held, by the leases themselves."""
+        return upkeep.totals(self.section)[0]
+
+    def at_rest(self) -> bool:
+        """Whether nobody holds a place, by the leases and by the counts made from them."""
+        return not self.running and not any(one.running for one in self.snapshot().subjects)
