@@ -16,7 +16,7 @@ from vai.gateway.inflight import InFlight, Slot
 from vai.gateway.waiting import Waiting
 from vai.policy.limits.answer import refused
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject, reservation
+from vai.policy.limits.sets import Subject
 from vai.policy.limits.store import LimitStore
 from vai.types.message import Usage
 
@@ -66,7 +66,7 @@ class Doorkeeper:
         if self._waiting is None:
             return _Lease(slot, None, None)
         try:
-            decision = await self._waiting.admit(subjects, reservation(tokens, subjects))
+            decision = await self._waiting.admit(subjects, tokens)
         except BaseException:
             slot.leave()
             raise

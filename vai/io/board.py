@@ -86,6 +86,11 @@ class Row:
         return Identity(self._words[self._at + _R_PID], self._words[self._at + _R_START])
 
     @property
+    def is_taken(self) -> bool:
+        """Whether it belongs to somebody, dead or alive."""
+        return self._words[self._at + _R_PID] != 0
+
+    @property
     def state(self) -> State:
         return State(self._words[self._at + _R_STATE])
 
@@ -244,7 +249,7 @@ class Board:
         """
         with self._locked():
             for row in self.rows:
-                if row.owner.pid == 0:
+                if not row.is_taken:
                     self._words[_H_GENERATION] += 1
                     row.take(myself(), number, self._words[_H_GENERATION])
                     return row
@@ -260,7 +265,7 @@ class Board:
 
     def taken(self) -> list[Row]:
         """The rows that belong to somebody, dead or alive."""
-        return [row for row in self.rows if row.owner.pid]
+        return [row for row in self.rows if row.is_taken]
 
     # -- the header --------------------------------------------------------------------
 
