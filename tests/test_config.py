@@ -237,6 +237,7 @@ def test_no_durations(text):
         parse_duration(text)
 
 
+MINE = "[providers.mine]\nkind = 'openai'\nbase_url = 'http://x'\n"
 MISTAKES = [
     ("prot = 1", "prot", 1, "no such setting; did you mean port?"),
     ("port = 70000", "port", 1, "a whole number from 0 to 65535"),
@@ -267,6 +268,10 @@ MISTAKES = [
     ("[tls]\nenabled = true", "tls.cert_file", None, "needs tls.cert_file"),
     ("[tls]\ncert_file = '/nowhere.pem'", "tls.key_file", None, "needs"),
     ("[providers.mine]\nkind = 'openai'", "providers.mine.base_url", None, "required"),
+    (f"{MINE}capabilities = ['sight']", "providers.mine.capabilities", 4, "images, parallel"),
+    (f"{MINE}capabilities = ['video']", "providers.mine.capabilities", 4, "expected some of"),
+    (f"{MINE}capabilities = 3", "providers.mine.capabilities", 4, "a list"),
+    ("[providers.groq]\ncapabilities = []", "providers.groq.capabilities", 2, "of your own"),
     ("[providers.openai]\nbase_url = 'ftp://x'", "providers.openai.base_url", 2, "URL"),
     ("[providers.openai]\nca_file = '/nowhere'", "providers.openai.ca_file", 2, "no such file"),
     ("[providers.openai]\nproxy = 'nonsense'", "providers.openai.proxy", 2, "URL"),

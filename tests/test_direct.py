@@ -125,3 +125,13 @@ async def test_no_key_is_told_before_anything_is_sent() -> None:
         with pytest.raises(AuthenticationFailed) as caught:
             await vai.create({"model": "groq/x", "messages": [{"role": "user", "content": "a"}]})
     assert caught.value.code == "provider_key_missing"
+
+
+async def test_what_wants_a_login_is_not_there() -> None:
+    from vai.errors import NotFound
+    from vai.io.direct import Direct
+
+    ask = {"model": "gemini-oauth/gemini-2.5-pro", "messages": [{"role": "user", "content": "a"}]}
+    async with Direct({"gemini-oauth": "key"}) as vai:
+        with pytest.raises(NotFound, match="needs a login"):
+            await vai.create(ask)

@@ -347,7 +347,7 @@ TOOLS = [
     Row(
         "a call demanded without tools",
         {"tool_choice": {"type": "any"}},
-        on(FOREIGN, refuses("tool_choice")),
+        on(ALL, refuses("tool_choice")),
     ),
     Row(
         "choice: any",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from vai.config import Settings
@@ -9,6 +10,7 @@ from vai.config.schema import Provider
 from vai.io.providers import rows_of
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
+from vai.types.provider import Capabilities
 
 MINE = Provider(kind="openai", base_url="http://10.0.0.5:8000/v1")
 
@@ -43,3 +45,21 @@ def test_either_version_of_geminis_api_can_be_asked() -> None:
         assert row.auth == "x-goog-api-key"
     own = Provider(base_url="http://10.0.0.5:8000/gemini/v1")
     assert rows_of(Settings(providers={"gemini": own}))["gemini"].base_url == own.base_url
+
+
+def test_a_server_of_ones_own_can_what_its_operator_says() -> None:
+    told = msgspec.structs.replace(MINE, capabilities=("images", "tools"))
+    row = rows_of(Settings(providers={"mine": told}))["mine"]
+    assert row.capabilities == Capabilities(
+        images=True,
+        parallel_tools=False,
+        forced_tool=False,
+        structured_output=False,
+        structured_output_with_tools=False,
+        stop_sequences=False,
+    )
+    assert row.narrowed
+    untold = rows_of(Settings(providers={"mine": MINE}))["mine"]
+    assert (untold.capabilities, untold.narrowed) == (ROWS["openai"].capabilities, False)
+    nothing = msgspec.structs.replace(MINE, capabilities=())
+    assert not rows_of(Settings(providers={"mine": nothing}))["mine"].capabilities.tools

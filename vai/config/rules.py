@@ -15,9 +15,9 @@ import httpx
 
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
-from vai.config.schema import Settings
+from vai.config.schema import Provider, Settings
 from vai.policy.targets import MAX_TARGETS, targets_of
-from vai.providers.registry import ROWS
+from vai.providers.registry import ROWS, can_of
 
 __all__ = ["Finding", "contradictions"]
 
@@ -109,12 +109,24 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, "base_url"), fault
             elif httpx.URL(provider.base_url).userinfo:
                 yield (*path, "base_url"), "expected no user name or password in the URL"
+        if provider.capabilities is not None:
+            yield from _capabilities(name, provider)
         if provider.proxy is not None:
             proxy = provider.proxy.reveal()
             if not _PROXY.fullmatch(proxy):
                 yield (*path, "proxy"), "expected an http or https URL without a path"
             elif fault := _address_fault(proxy):
                 yield (*path, "proxy"), fault
+
+
+def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
+    path = ("providers", name, "capabilities")
+    if name in ROWS or provider.kind is None:
+        yield path, "only for a server of your own"
+        return
+    known = can_of(provider.kind)
+    if not known.issuperset(provider.capabilities or ()):
+        yield path, f"expected some of {', '.join(sorted(known))}"
 
 
 def _login(settings: Settings, name: str) -> Iterator[Finding]:

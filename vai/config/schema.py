@@ -110,7 +110,8 @@ class Provider(Section, frozen=True, kw_only=True):
     """How one provider is reached. What is None is left to the provider's own row.
 
     `proxy` is a secret because proxy URLs carry passwords. A row whose id is not built in
-    needs `kind` and `base_url`. The last four are for a provider that is logged in to.
+    needs `kind` and `base_url`, and may say what it is capable of. The last four are for a
+    provider that is logged in to.
     """
 
     api_key: Secret | None = None
@@ -122,6 +123,7 @@ class Provider(Section, frozen=True, kw_only=True):
     ca_file: Text | None = None
     verify_tls: bool = True
     max_connections: Positive = 512
+    capabilities: tuple[Text, ...] | None = None
     enabled: bool = False
     client_id: Text | None = None
     client_secret: Secret | None = None

@@ -172,7 +172,7 @@ def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageReques
 
 def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
-    if route.row.kind != "anthropic" or _FOREIGN.search(request.body):
+    if route.row.kind != "anthropic" or route.row.narrowed or _FOREIGN.search(request.body):
         return False
     if any(
         name != "provider_keys"

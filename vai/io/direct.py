@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
-from vai.errors import AuthenticationFailed, UpstreamBroken
+from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken
 from vai.exchange.attempts import Attempt, Health, Persistence
 from vai.exchange.conduct import Exchange, Settlement
 from vai.exchange.ports import Timers, Upstream
@@ -36,6 +36,8 @@ from vai.types.request import MessageRequest
 __all__ = ["Direct"]
 
 _MAX_TOKENS = 4096
+_LOGGED_IN_TO = "code-assist"
+"""The kind of provider that wants a login, which only a gateway has."""
 
 
 class Direct:
@@ -60,6 +62,7 @@ class Direct:
         self._rows = {
             name: msgspec.structs.replace(row, base_url=moved.get(name, row.base_url))
             for name, row in ROWS.items()
+            if row.kind != _LOGGED_IN_TO
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
@@ -112,6 +115,9 @@ class Direct:
         self, request: Mapping[str, Any], *, stream: bool
     ) -> Exchange[list[Event] | Message]:
         ask = parse.request({**request, "stream": stream})
+        provider = ask.model.partition("/")[0]
+        if provider in ROWS and provider not in self._rows:
+            raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
         route = resolve(ask.model, self._rows, {})
         key = self._keys.get(route.row.id)
         if key is None:

@@ -7,7 +7,7 @@ Nothing a caller sends chooses where a key goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import httpx
@@ -26,7 +26,7 @@ from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
 from vai.providers.registry import ROWS
 from vai.secret import Secret
-from vai.types.provider import ProviderRow
+from vai.types.provider import Capabilities, ProviderRow
 
 __all__ = ["Providers", "rows_of"]
 
@@ -49,6 +49,8 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
             row = msgspec.structs.replace(
                 like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )
+            if own.capabilities is not None:
+                row = _narrowed(row, own.capabilities)
         base_url = own.base_url or row.base_url
         if own.api_version is not None:
             base_url = f"{base_url.rpartition('/')[0]}/{own.api_version}"
@@ -56,6 +58,13 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
     if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
         rows.pop(LOGGED_IN_TO, None)
     return rows
+
+
+def _narrowed(row: ProviderRow, names: Collection[str]) -> ProviderRow:
+    """The row with exactly these capabilities, and no tools of its own."""
+    fields = [name for name in Capabilities.__struct_fields__ if name != "native_tools"]
+    can = msgspec.convert({name: name in names for name in fields}, Capabilities)
+    return msgspec.structs.replace(row, capabilities=can, narrowed=True)
 
 
 class Providers:

@@ -19,10 +19,10 @@ from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
 from vai.providers.responses.adapter import ResponsesAdapter
 from vai.providers.responses.bridge import needs_responses
-from vai.types.provider import Capabilities, ProviderRow
+from vai.types.provider import Capabilities, Kind, ProviderRow
 from vai.types.request import MessageRequest
 
-__all__ = ["ROWS", "make_adapter", "other_endpoint"]
+__all__ = ["ROWS", "can_of", "make_adapter", "other_endpoint"]
 
 _ANTHROPIC = ProviderRow(
     id="anthropic",
@@ -199,6 +199,16 @@ ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
     }
 )
 """Provider id -> row."""
+
+
+def can_of(kind: Kind) -> frozenset[str]:
+    """The names of all capabilities that servers of this kind may have; no native tools."""
+    cans = [row.capabilities for row in ROWS.values() if row.kind == kind]
+    return frozenset(
+        name
+        for name in Capabilities.__struct_fields__
+        if name != "native_tools" and any(getattr(can, name) for can in cans)
+    )
 
 
 def make_adapter(

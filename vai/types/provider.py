@@ -79,7 +79,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     `kind` names the wire format, i.e. the adapter. A further OpenAI-compatible server
     is a row and no code; `quirks` are the names its kind's adapter understands.
     `path` is empty where the model is part of it. `project` is the Google Cloud project
-    that Code Assist asks for in the body.
+    that Code Assist asks for in the body. `narrowed` says that `capabilities` are an operator's
+    word about this one server, and that requests are held against them.
     """
 
     id: str
@@ -93,3 +94,4 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
     quirks: frozenset[str] = frozenset()
     project: str = ""
+    narrowed: bool = False

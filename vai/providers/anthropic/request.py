@@ -20,8 +20,10 @@ from vai.providers.anthropic.conversation import (
 from vai.providers.anthropic.models import Traits, traits
 from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
+from vai.providers.choice import check_needless
 from vai.providers.effort import effort_for
 from vai.providers.findings import Findings
+from vai.providers.narrowed import check_content, narrowed
 from vai.providers.output import check_output
 from vai.types.base import to_wire
 from vai.types.provider import ProviderRow, WireRequest
@@ -68,6 +70,9 @@ def translate(
         InvalidRequest: something that matters cannot be expressed.
     """
     findings = Findings(row.name)
+    if row.narrowed:
+        request = narrowed(request, row.capabilities, findings)
+        check_content(request, row.capabilities, findings)
     ways = traits(request.model)
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
@@ -118,8 +123,8 @@ def _tools(
     ]
     if not found:
         body.pop("tools", None)
-        if body.pop("tool_choice", None) is not None:
-            findings.drop("tool_choice")
+        body.pop("tool_choice", None)
+        check_needless(request.tool_choice, findings)
         return []
     body["tools"] = found
     choice = request.tool_choice

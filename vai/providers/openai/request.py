@@ -11,6 +11,7 @@ from vai.providers.choice import check_needless
 from vai.providers.effort import asked as asked_effort
 from vai.providers.effort import clamp
 from vai.providers.names import alias, end_user
+from vai.providers.narrowed import narrowed
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
@@ -37,6 +38,8 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
         InvalidRequest: something that matters cannot be expressed.
     """
     target = Target(row, request.model)
+    if row.narrowed:
+        request = narrowed(request, target.can, target.findings)
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
     _tools(request, body, target)
     _reasoning(request, body, target)
