@@ -117,6 +117,7 @@ class Exchange(Generic[T]):
         self._first_token: float | None = None
         self._lease: Lease | None = None
         self._reply: UpstreamReply | None = None
+        self._was_asked = False
         self._was_accepted = False
         self._was_rejected = False
         self._was_answered = False
@@ -263,7 +264,8 @@ class Exchange(Generic[T]):
         if self._reply is not None:
             self._reply.close()
             self._reply = None
-        self._was_accepted = self._was_rejected = self._has_failed = self._body_ended = False
+        self._was_asked = self._was_accepted = self._was_rejected = False
+        self._has_failed = self._body_ended = False
         self.lane, self._upstream = attempt.lane, attempt.upstream
         if attempt.delay > 0:
             await asyncio.sleep(attempt.delay)
@@ -317,17 +319,20 @@ class Exchange(Generic[T]):
         # A JSON answer begins when it is complete, so only `total` says how long is too long.
         headers_until = min(now + timers.headers, total_at) if request.streams else total_at
         connect_until = min(now + timers.connect, total_at)
+        self._was_asked = True
         try:
             return await self._upstream.send(
                 request, connect_until=connect_until, headers_until=headers_until
             )
         except UpstreamTimeout as exc:
+            self._was_asked = exc.code == "headers_timeout"
             # Which limit ran out, not what the clock reads now: timers fire a moment early.
             limit = headers_until if exc.code == "headers_timeout" else connect_until
             if limit < total_at:
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
         except UpstreamUnreachable as exc:
+            self._was_asked = False
             if exc.code != "upstream_stale" or self._clock() - now <= _ROUND_TRIP:
                 raise
             raise UpstreamUnreachable(_RESET, code="upstream_reset") from exc
@@ -360,7 +365,8 @@ class Exchange(Generic[T]):
         """The usage to settle with, and whether it is a guess. Unknown is never zero."""
         lane = self.lane
         usage = lane.usage
-        if not self._was_accepted:
+        # A provider that was asked reads, whether or not anybody waits for its answer.
+        if self._was_rejected or not (self._was_asked or self._was_accepted):
             return usage, False
         # Counters run while the answer does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
