@@ -90,6 +90,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         make_board=limits.make_board,
     )
     limits.tend_alone(app, settings)
+    limits.catch_up(app)
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)

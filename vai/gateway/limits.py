@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vai.config import Settings
 from vai.io.board import Board, Row
 from vai.io.limits import duty
 from vai.io.limits.local import LocalLimits
+from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import Section
 from vai.io.limits.shared import SharedLimits
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["Tending", "make_board", "open_store", "tend_alone"]
+__all__ = ["Tending", "catch_up", "make_board", "open_store", "tend_alone"]
 
 _EVERY = 0.5
 
@@ -35,6 +37,29 @@ def make_board() -> Board:
 def open_store(board: Board, row: Row) -> LocalLimits:
     """A worker's way to the limits of its board."""
     return LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
+
+
+def catch_up(app: Sanic[Any, Any]) -> None:
+    """Have each worker give back what it could not when it tried: the next request, which would
+    do it too, may never come."""
+
+    async def keep(store: LocalLimits) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            with suppress(LockUnavailable):
+                store.catch_up()
+
+    async def begin(app: Sanic[Any, Any]) -> None:
+        if isinstance(app.ctx.service.store, LocalLimits):
+            app.ctx.catching_up = asyncio.create_task(keep(app.ctx.service.store))
+
+    async def stop(app: Sanic[Any, Any]) -> None:
+        task: asyncio.Task[None] | None = getattr(app.ctx, "catching_up", None)
+        if task is not None:
+            task.cancel()
+
+    app.after_server_start(begin)
+    app.after_server_stop(stop)
 
 
 class Tending:
