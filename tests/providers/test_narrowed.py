@@ -13,7 +13,7 @@ from vai.types.provider import Capabilities
 
 USER = {"role": "user", "content": "go"}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
-SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
+SCHEMA = {"type": "object", "properties": {"x": {"type": "null"}}, "required": ["x"]}
 FORM = {"format": {"type": "json_schema", "schema": SCHEMA}}
 NOTHING = {name: False for name in Capabilities.__struct_fields__ if name != "native_tools"}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}

@@ -68,7 +68,7 @@ class Reader(Protocol):
 
 
 class ReadingAdapter(ABC):
-    """One exchange with a server. Of an answer it knows nothing before `request`.
+    """One exchange with a server.
 
     Args:
         exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
@@ -84,6 +84,7 @@ class ReadingAdapter(ABC):
         self._id = f"msg_{exchange_id}"
         self._estimate = input_estimate
         self._incoming = Incoming()
+        self._ready("unknown", {}, None)
 
     @abstractmethod
     def _translate(self, request: MessageRequest) -> Translation:
