@@ -70,9 +70,10 @@ class Caller(asyncio.Protocol):
         head, _, body = self.data.partition(b"\r\n\r\n")
         found = _LENGTH.search(head + b"\r\n")
         while found and len(body) < int(found[1]):
-            await self.until(b"")
+            assert not self.lost, f"cut short: {self.data[-300:]!r}"
             self._changed.clear()
-            await self._changed.wait()
+            async with asyncio.timeout(30):
+                await self._changed.wait()
             body = self.data.partition(b"\r\n\r\n")[2]
         return self.status
 
