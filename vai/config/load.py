@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from vai.config.convert import Walk
@@ -135,6 +136,10 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
         except OSError:
             yield ("tls", "cert_file"), "expected a PEM chain, with its plain key in tls.key_file"
+    if settings.limits.store == "redis" and find_spec("redis") is None:
+        yield ("limits", "store"), "redis needs a client: pip install 'vai[redis]'"
+    if settings.limits.redis.ca_file and not Path(settings.limits.redis.ca_file).is_file():
+        yield ("limits", "redis", "ca_file"), "no such file"
     login = settings.providers.get(LOGGED_IN_TO)
     if login is not None and login.enabled:
         try:

@@ -73,12 +73,13 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
         drain_grace=settings.drain_grace,
     )
+    is_shared = settings.limits.enabled and settings.limits.store == "redis"
     manager.attach(
         app,
         hung_after=settings.manager.hung_after,
         sections=duty.SECTIONS,
         prepare=duty.prepare,
-        reclaim=duty.reclaim,
+        reclaim=limits.reclaim_everywhere if is_shared else duty.reclaim,
         tend=limits.Tending(settings.limits.session_idle_timeout),
         objection=objection,
     )
@@ -90,7 +91,6 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         make_board=limits.make_board,
     )
     limits.tend_alone(app, settings)
-    limits.catch_up(app)
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)
@@ -148,11 +148,17 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -
     async def open_service(app: Sanic[Any, Any]) -> None:
         providers = Providers(settings, simulator=simulation.url(settings))
         member = app.ctx.membership
-        store = limits.open_store(member.board, member.row) if settings.limits.enabled else None
+        counting = None
+        if settings.limits.enabled:
+            counting = app.ctx.counting = limits.Counting(settings.limits, member.board, member.row)
+            await counting.open()
+        store = None if counting is None else counting.store
         app.ctx.service = Service(settings, providers, inflight, store)
 
     async def close_service(app: Sanic[Any, Any]) -> None:
         await app.ctx.service.aclose()
+        if settings.limits.enabled:
+            await app.ctx.counting.aclose()
 
     app.before_server_start(open_service)
     app.after_server_stop(close_service)

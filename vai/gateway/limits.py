@@ -11,18 +11,23 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vai.config import Settings
+from vai.config import ConfigError, Settings, load
+from vai.config.schema import Limits
 from vai.io.board import Board, Row
 from vai.io.limits import duty
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import Section
 from vai.io.limits.shared import SharedLimits
+from vai.io.log import log
+from vai.policy.limits.store import LimitStore
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["Tending", "catch_up", "make_board", "open_store", "tend_alone"]
+    from vai.io.limits.redis.fallback import FailoverLimits, Switch
+
+__all__ = ["Counting", "Tending", "make_board", "reclaim_everywhere", "tend_alone"]
 
 _EVERY = 0.5
 
@@ -34,32 +39,64 @@ def make_board() -> Board:
     return board
 
 
-def open_store(board: Board, row: Row) -> LocalLimits:
-    """A worker's way to the limits of its board."""
-    return LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
+class Counting:
+    """A worker's way to the limits, from its start to its end."""
 
+    def __init__(self, settings: Limits, board: Board, row: Row) -> None:
+        self._local = LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
+        self._remote: FailoverLimits | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        if settings.store == "redis":
+            # Here, because the client comes with an extra that others need not install.
+            from vai.io.limits.redis.opening import open_limits  # noqa: PLC0415
 
-def catch_up(app: Sanic[Any, Any]) -> None:
-    """Have each worker give back what it could not when it tried: the next request, which would
-    do it too, may never come."""
+            self._remote = open_limits(settings.redis, board, row.claim, self._local, _tell)
 
-    async def keep(store: LocalLimits) -> None:
+    @property
+    def store(self) -> LimitStore:
+        """Where is counted."""
+        return self._remote or self._local
+
+    async def open(self) -> None:
+        """Begin. Waits for a server no longer than a request would."""
+        self._keeping = asyncio.create_task(self._keep())
+        if self._remote is not None:
+            await self._remote.open()
+
+    async def aclose(self) -> None:
+        """End. What is still held is freed by the manager, or lapses."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        if self._remote is not None:
+            await self._remote.aclose()
+
+    async def _keep(self) -> None:
+        """Give back what could not be when it was tried: the next request, which would do it
+        too, may never come."""
         while True:
             await asyncio.sleep(_EVERY)
             with suppress(LockUnavailable):
-                store.catch_up()
+                self._local.catch_up()
 
-    async def begin(app: Sanic[Any, Any]) -> None:
-        if isinstance(app.ctx.service.store, LocalLimits):
-            app.ctx.catching_up = asyncio.create_task(keep(app.ctx.service.store))
 
-    async def stop(app: Sanic[Any, Any]) -> None:
-        task: asyncio.Task[None] | None = getattr(app.ctx, "catching_up", None)
-        if task is not None:
-            task.cancel()
+def _tell(switch: Switch) -> None:
+    """One line for each time that the limits are counted elsewhere."""
+    if switch.to == "redis":
+        log.info("limits are counted on the Redis server")
+    else:
+        log.warning("limits are counted on this machine alone: {}", switch.reason)
 
-    app.after_server_start(begin)
-    app.after_server_stop(stop)
+
+def reclaim_everywhere(board: Board, row: Row) -> None:
+    """Free what the dead owner of `row` held, on the server too; runs in the manager."""
+    from vai.io.limits.redis.opening import reclaim  # noqa: PLC0415 - see `Counting`
+
+    duty.reclaim(board, row)
+    try:
+        settings = load()  # a secret cannot be handed to a process, so it reads them itself
+    except ConfigError:
+        return  # what is held there lapses
+    asyncio.run(reclaim(settings.limits.redis, board, row.claim))
 
 
 class Tending:

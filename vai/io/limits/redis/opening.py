@@ -1,0 +1,52 @@
+"""The limits' server as the settings name it.
+
+The law of this module: a node is one group of processes. All its workers and its manager give
+it the same name, and after a restart it has another, so that nothing of the group before is
+taken for its own.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import suppress
+
+from vai.config.schema import Redis
+from vai.io.board import Board
+from vai.io.limits.redis.fallback import FailoverLimits, Switch
+from vai.io.limits.redis.line import Away, Line
+from vai.io.limits.redis.store import RedisLimits
+from vai.policy.limits.store import LimitStore
+
+__all__ = ["open_limits", "reclaim"]
+
+
+def open_limits(
+    settings: Redis, board: Board, claim: int, local: LimitStore, told: Callable[[Switch], None]
+) -> FailoverLimits:
+    """A worker's way to the server, with `local` for when it is away."""
+    return FailoverLimits(local, _remote(settings, board, claim), told, lease=settings.lease)
+
+
+async def reclaim(settings: Redis, board: Board, claim: int) -> None:
+    """Free what a dead worker of this node held. What cannot be now lapses with its lease."""
+    remote = _remote(settings, board, 0)
+    try:
+        with suppress(Away):
+            await remote.reclaim(claim)
+    finally:
+        await remote.aclose()
+
+
+def _remote(settings: Redis, board: Board, claim: int) -> RedisLimits:
+    if settings.url is None:
+        raise ValueError("limits.redis.url: required")
+    line = Line(
+        settings.url.reveal(),
+        ca_file=settings.ca_file,
+        prefix=settings.prefix,
+        timeout=settings.timeout,
+        lease=settings.lease,
+    )
+    # The board's name has the pid of main and a random part; machines add their own name.
+    return RedisLimits(line, node=f"{platform.node()}:{board.path.stem}", claim=claim)
