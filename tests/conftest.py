@@ -10,6 +10,7 @@ tested on real `vai serve` processes instead.
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 
 import pytest
@@ -24,6 +25,11 @@ pytest_plugins = ["pytester"]
 # Sanic patches its classes once per process unless it knows that it is being tested.
 Sanic.test_mode = True
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores SIGINT and hands that down to every process started
+    # here; some tests interrupt theirs, as a terminal would.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _REPEATS = 2
 
