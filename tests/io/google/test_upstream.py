@@ -22,7 +22,6 @@ from vai.io.google.upstream import GoogleUpstream
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import UpstreamSettings, build_transport
 from vai.io.providers import Providers, rows_of
-from vai.providers.registry import ROWS
 from vai.types.provider import WireRequest
 
 PATH = "/v1internal:generateContent"
@@ -99,15 +98,11 @@ async def test_a_login_that_is_not_renewed_in_time(google: Google, way: Any) -> 
     assert presented(google) == []
 
 
-ROW = pytest.mark.skipif("gemini-oauth" not in ROWS, reason="no wire format for it yet")
-
-
 def settings(google: Google, file: Any, *, enabled: bool = True) -> Settings:
     own = Provider(enabled=enabled, credentials_file=str(file), base_url=google.url)
     return Settings(providers={"gemini-oauth": own})
 
 
-@ROW
 async def test_the_provider_exists_once_it_is_enabled(google: Google, tmp_path: Any) -> None:
     file = tmp_path / "login.json"
     write_login(file, login(expiry=time.time() + 3000, project="heron-9"))
@@ -124,7 +119,6 @@ async def test_the_provider_exists_once_it_is_enabled(google: Google, tmp_path: 
     await providers.aclose()
 
 
-@ROW
 async def test_a_login_that_has_been_revoked_is_told_as_the_operators_business(
     google: Google, tmp_path: Any
 ) -> None:
