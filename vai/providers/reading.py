@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, Protocol
 
 import msgspec
@@ -84,7 +85,6 @@ class ReadingAdapter(ABC):
         self._id = f"msg_{exchange_id}"
         self._estimate = input_estimate
         self._incoming = Incoming()
-        self._ready("unknown", {}, None)
 
     @abstractmethod
     def _translate(self, request: MessageRequest) -> Translation:
@@ -124,7 +124,8 @@ class ReadingAdapter(ABC):
         """
         translation = self._translate(request)
         self.dropped = translation.dropped
-        self._ready(request.model, translation.names, translation.text)
+        self._emitter = self._emitter_of(request.model)
+        self._reader = self._make_reader(self._emitter, translation.names, translation.text)
         return translation.wire
 
     def message(self, body: bytes, /) -> Message:
@@ -164,10 +165,19 @@ class ReadingAdapter(ABC):
     def _over(self) -> bool:
         return self._emitter.done or self._emitter.fault is not None
 
-    def _ready(self, model: str, names: dict[str, str], text: TextFilter | None) -> None:
+    # An answer can be read without its request: then it is what is below, made when it is needed.
+
+    @cached_property
+    def _emitter(self) -> Emitter:
+        return self._emitter_of("unknown")
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return self._make_reader(self._emitter, {}, None)
+
+    def _emitter_of(self, model: str) -> Emitter:
         row = self._row
-        self._emitter = Emitter(self._id, f"{row.id}/{model}", row.id, self._estimate)
-        self._reader = self._make_reader(self._emitter, names, text)
+        return Emitter(self._id, f"{row.id}/{model}", row.id, self._estimate)
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         reader = self._reader
