@@ -50,22 +50,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         certloader_class=cert_loader(settings.tls),
         dumps=partial(ujson.dumps, ensure_ascii=False, escape_forward_slashes=False),
     )
-    app.config.update(
-        {
-            "ACCESS_LOG": False,
-            # sanic-ext installs itself where it is found, and costs a tenth of each request.
-            "AUTO_EXTEND": False,
-            "MOTD": False,
-            "FALLBACK_ERROR_FORMAT": "json",
-            "RESPONSE_TIMEOUT": _REQUEST_TIMERS_ARE_OURS,
-            "REQUEST_TIMEOUT": settings.head_timeout,
-            "KEEP_ALIVE_TIMEOUT": settings.keep_alive,
-            "GRACEFUL_SHUTDOWN_TIMEOUT": 2,
-            "REQUEST_MAX_SIZE": settings.max_request_body_bytes,
-            "REAL_IP_HEADER": None,
-            "PROXIES_COUNT": None,
-        }
-    )
+    app.config.update(_sanic_settings(settings))
     app.ctx.settings = settings
     inflight = InFlight()
     repairs.install(
@@ -112,6 +97,23 @@ def served_app() -> Sanic[Any, Any]:
     except ConfigError as error:
         sys.stderr.write(f"vai: {error}\n")
         raise SystemExit(2) from None
+
+
+def _sanic_settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "ACCESS_LOG": False,
+        # sanic-ext installs itself where it is found, and costs a tenth of each request.
+        "AUTO_EXTEND": False,
+        "MOTD": False,
+        "FALLBACK_ERROR_FORMAT": "json",
+        "RESPONSE_TIMEOUT": _REQUEST_TIMERS_ARE_OURS,
+        "REQUEST_TIMEOUT": settings.head_timeout,
+        "KEEP_ALIVE_TIMEOUT": settings.keep_alive,
+        "GRACEFUL_SHUTDOWN_TIMEOUT": 2,
+        "REQUEST_MAX_SIZE": settings.max_request_body_bytes,
+        "REAL_IP_HEADER": None,
+        "PROXIES_COUNT": None,
+    }
 
 
 def _problems() -> str:

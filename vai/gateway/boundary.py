@@ -21,11 +21,11 @@ from vai.io.log import log
 
 __all__ = ["Handler", "answered"]
 
-Handler = Callable[[Service, Call, Request], Awaitable[HTTPResponse]]
+Handler = Callable[[Service, Call, Request], Awaitable[HTTPResponse | None]]
 
 
-async def answered(request: Request, handler: Handler) -> HTTPResponse:
-    """The answer of `handler`, or that of its failure."""
+async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
+    """The answer of `handler`, or that of its failure; None when it has been streamed."""
     service: Service = request.app.ctx.service
     call = Call(request)
     began = monotonic()
@@ -38,6 +38,8 @@ async def answered(request: Request, handler: Handler) -> HTTPResponse:
         raise
     except Exception as error:  # noqa: BLE001  the boundary of one request
         log.opt(exception=error).error("request {} failed", call.request_id)
+        if call.stream and call.status == 200:  # it has been told inside of the stream
+            return None
         return failure(InternalError(), call)
     finally:
         service.requests.write(call.log_line(monotonic() - began))

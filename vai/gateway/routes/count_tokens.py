@@ -44,7 +44,7 @@ _API_VERSION = ("anthropic-version", "2023-06-01")
 _NOTHING = Usage(input_tokens=0, output_tokens=0)
 
 
-async def count_tokens(request: Request) -> HTTPResponse:
+async def count_tokens(request: Request) -> HTTPResponse | None:
     """Answer one request."""
     return await answered(request, _serve)
 

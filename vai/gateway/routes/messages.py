@@ -18,13 +18,13 @@ from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFa
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
-from vai.gateway.answers import Reply, error_frame, failure, headers_for, usage_headers
+from vai.gateway.answers import Reply, error_frame, headers_for, usage_headers
+from vai.gateway.boundary import answered
 from vai.gateway.call import Call
 from vai.gateway.service import Service
 from vai.gateway.stream import EventStream
 from vai.gateway.targets import Targets
 from vai.io.clock import monotonic
-from vai.io.log import log
 from vai.policy import estimate
 
 __all__ = ["create_message"]
@@ -32,24 +32,7 @@ __all__ = ["create_message"]
 
 async def create_message(request: Request) -> HTTPResponse | None:
     """Answer one request; a streamed answer has been written when this returns."""
-    service: Service = request.app.ctx.service
-    call = Call(request)
-    began = monotonic()
-    try:
-        return await _serve(service, call, request)
-    except VaiError as error:
-        return failure(error, call)
-    except asyncio.CancelledError:
-        call.status = 499
-        raise
-    except Exception as error:  # noqa: BLE001
-        # The boundary of one request: a defect costs this request and leaves a trace.
-        log.opt(exception=error).error("request {} failed", call.request_id)
-        if call.stream and call.status == 200:  # it has been told inside of the stream
-            return None
-        return failure(InternalError(), call)
-    finally:
-        service.requests.write(call.log_line(monotonic() - began))
+    return await answered(request, _serve)
 
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
