@@ -13,12 +13,13 @@ from urllib.parse import unquote
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from vai.errors import InvalidRequest, VaiError
-from vai.gateway.answers import Reply, failure
+from vai.errors import InvalidRequest
+from vai.gateway.answers import Reply
+from vai.gateway.boundary import answered
 from vai.gateway.call import Call
 from vai.gateway.model_pages import ModelPages
 from vai.gateway.service import Service
-from vai.io.clock import monotonic, today
+from vai.io.clock import today
 
 __all__ = ["list_models", "show_model"]
 
@@ -26,22 +27,23 @@ _FORMS: Final = ("vai", "anthropic", "openai")
 _MAX_ID: Final = 1024
 
 
-async def list_models(request: Request) -> HTTPResponse:
+async def list_models(request: Request) -> HTTPResponse | None:
     """All models, or those that the query asks for."""
     query = {name: values[0] for name, values in request.get_args(keep_blank_values=True).items()}
-    return _answer(request, lambda pages, form: pages.page(form, today(), query))
+    return await _answer(request, lambda pages, form: pages.page(form, today(), query))
 
 
-async def show_model(request: Request, name: str) -> HTTPResponse:
+async def show_model(request: Request, name: str) -> HTTPResponse | None:
     """One model. Its name may hold slashes, escaped or not."""
-    return _answer(request, lambda pages, form: pages.one(unquote(name)[:_MAX_ID], form, today()))
+    return await _answer(
+        request, lambda pages, form: pages.one(unquote(name)[:_MAX_ID], form, today())
+    )
 
 
-def _answer(request: Request, render: Callable[[ModelPages, str], bytes]) -> HTTPResponse:
-    service: Service = request.app.ctx.service
-    call = Call(request)
-    began = monotonic()
-    try:
+async def _answer(
+    request: Request, render: Callable[[ModelPages, str], bytes]
+) -> HTTPResponse | None:
+    async def serve(service: Service, call: Call, request: Request) -> HTTPResponse:
         service.identify(call, request.headers)
         body = render(service.models, _form(request))
         call.status = 200
@@ -52,10 +54,8 @@ def _answer(request: Request, render: Callable[[ModelPages, str], bytes]) -> HTT
             "vary": "anthropic-version, authorization, x-api-key",
         }
         return Reply(body, 200, headers, "application/json")
-    except VaiError as error:
-        return failure(error, call)
-    finally:
-        service.requests.write(call.log_line(monotonic() - began))
+
+    return await answered(request, serve)
 
 
 def _form(request: Request) -> str:
