@@ -215,7 +215,7 @@ def _wanted(ask: Ask) -> list[Tool]:
 
 
 def _mentioned(name: str, question: str, words: set[str]) -> bool:
-    if name in question:
+    if re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", question):
         return True
     parts = set(_WORD.findall(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()))
     telling = {part for part in parts if len(part) > 3} - _COMMON

@@ -7,7 +7,9 @@ same `Ask`, and so the same answer.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -15,7 +17,13 @@ import orjson
 from vai.simulator.knobs import Knobs
 from vai.simulator.pictures import Picture
 
-__all__ = ["Ask", "Refused", "Tool", "seed_of"]
+__all__ = ["Ask", "Refused", "Tool", "read_question", "seed_of"]
+
+_APPLICATION_TEXT: Final = re.compile(
+    r"(<system-reminder>|\A<system>).*?(?:</system(?:-reminder)?>|\Z)", re.DOTALL | re.IGNORECASE
+)
+"""What an agent's program adds to the user's words: Claude Code puts its reminders into user
+turns, and a gateway can only write a system turn that way for Gemini."""
 
 
 class Refused(Exception):
@@ -46,7 +54,7 @@ class Ask(msgspec.Struct, kw_only=True):
     knobs: Knobs
     seed: int
     question: str = ""
-    """The text of the last user turn."""
+    """The last text of the last user turn, without what the client's program added."""
     results: list[str] = []
     """Tool results that the conversation ends with."""
     pictures: list[Picture] = []
@@ -93,3 +101,16 @@ def seed_of(body: dict[str, Any]) -> int:
     said.append(body["model"].partition(";")[0])
     digest = hashlib.blake2b(orjson.dumps(said), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10**16
+
+
+def read_question(texts: Iterable[str]) -> str:
+    """Return the last of a turn's `texts` that still has words without the reminders in it.
+
+    An agent's turn holds its reminders, which name its tools, beside the words of the user.
+    """
+    question = ""
+    for text in texts:
+        words, count = _APPLICATION_TEXT.subn("", text)
+        if words.strip():
+            question = words.strip() if count else text
+    return question

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.ask import Ask, Refused, Tool, seed_of
+from vai.simulator.ask import Ask, Refused, Tool, read_question, seed_of
 from vai.simulator.knobs import Knobs
 from vai.simulator.pictures import Picture
 from vai.simulator.reading import invalid, missing, names, pictured, unknown
@@ -400,7 +400,7 @@ def _reasoning(body: dict[str, Any], ask: Ask) -> None:
 def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> int:
     """Note what the conversation ends with; the bytes its pictures take up are returned."""
     tail = len(messages)
-    while tail and messages[tail - 1]["role"] in ("user", "tool"):
+    while tail and messages[tail - 1]["role"] != "assistant":
         tail -= 1
     words: list[str] = []
     taken = 0
@@ -409,12 +409,15 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> int:
         parts: list[Any] = (
             [{"type": "text", "text": content}] if isinstance(content, str) else content
         )
-        text = "\n".join(part["text"] for part in parts if part["type"] == "text")
-        (ask.results if message["role"] == "tool" else words).append(text)
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        if message["role"] == "tool":
+            ask.results.append("\n".join(texts))
+        elif message["role"] == "user":
+            words += texts
         for part in parts:
             if part["type"] == "image_url":
                 url = part["image_url"]["url"]
                 ask.pictures.append(pictured(url) or Picture())
                 taken += len(url) if url.startswith("data:") else 0
-    ask.question = words[-1] if words else ""
+    ask.question = read_question(words)
     return taken

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.ask import Ask, Refused, Tool, seed_of
+from vai.simulator.ask import Ask, Refused, Tool, read_question, seed_of
 from vai.simulator.google_shape import shaped
 from vai.simulator.knobs import Knobs
 from vai.simulator.parts import is_sealed, seal
@@ -320,5 +320,5 @@ def _last_turn(parts: list[dict[str, Any]], ask: Ask) -> int:
         elif "inlineData" in part and part["inlineData"]["mimeType"].startswith("image/"):
             ask.pictures.append(measure(base64.b64decode(part["inlineData"]["data"])) or Picture())
             taken += len(part["inlineData"]["data"])
-    ask.question = "\n".join(words)
+    ask.question = read_question(words)
     return taken

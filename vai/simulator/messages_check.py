@@ -16,7 +16,7 @@ import orjson
 
 from vai.simulator import tokens
 from vai.simulator.answer import signature_of
-from vai.simulator.ask import Ask, Refused, Tool, seed_of
+from vai.simulator.ask import Ask, Refused, Tool, read_question, seed_of
 from vai.simulator.caches import Prefixes
 from vai.simulator.knobs import Knobs
 from vai.simulator.parts import is_sealed
@@ -401,7 +401,7 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
     """What the conversation ends with: the question, its pictures, the tools' results."""
     ends = [m for m in messages if m["role"] != "system"][-1]
     if isinstance(ends["content"], str):
-        ask.question = ends["content"]
+        ask.question = read_question([ends["content"]])
         return
     words: list[str] = []
     for block in ends["content"]:
@@ -417,7 +417,7 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
                 )
                 ask.results.append(" ".join(p["text"] for p in parts if p["type"] == "text"))
                 ask.pictures += [_picture(p["source"]) for p in parts if p["type"] == "image"]
-    ask.question = "\n".join(words)
+    ask.question = read_question(words)
 
 
 def _picture(source: dict[str, Any]) -> Picture:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vai.simulator.ask import Ask, Refused
+from vai.simulator.ask import Ask, Refused, read_question
 from vai.simulator.parts import is_sealed
 from vai.simulator.pictures import Picture
 from vai.simulator.reading import invalid, missing, names, one_of, pictured, unknown
@@ -202,12 +202,15 @@ def last_turn(items: list[dict[str, Any]], ask: Ask) -> int:
     for item in items[tail:]:
         said: Any = item.get("output", item.get("content"))
         parts = [{"type": "input_text", "text": said}] if isinstance(said, str) else said
-        text = "\n".join(part["text"] for part in parts if part["type"] == "input_text")
-        (ask.results if "output" in item else words).append(text)
+        texts = [part["text"] for part in parts if part["type"] == "input_text"]
+        if "output" in item:
+            ask.results.append("\n".join(texts))
+        elif item["role"] == "user":
+            words += texts
         for url in (part.get("image_url") for part in parts if part["type"] == "input_image"):
             ask.pictures.append(pictured(url or "") or Picture())
             taken += len(url) if url and url.startswith("data:") else 0
-    ask.question = words[-1] if words else ""
+    ask.question = read_question(words)
     return taken
 
 
@@ -216,5 +219,5 @@ def _is_given(item: dict[str, Any]) -> bool:
     return (
         kind.endswith("tool_call_output")
         or kind == "function_call_output"
-        or (kind == "message" and item.get("role") == "user")
+        or (kind == "message" and item.get("role") != "assistant")
     )
