@@ -15,11 +15,13 @@ import pytest
 
 from tests import canary
 from vai import __version__
-from vai.cli.overview import provider_states, url
+from vai.cli.overview import provider_states, try_it, url
 from vai.config import Settings
-from vai.config.schema import Auth, Provider, Tls
+from vai.config.schema import Auth, Model, Provider, Tls
+from vai.secret import Secret
 
 ROOT = Path(__file__).parents[1]
+MINE = Provider(kind="openai", base_url="http://127.0.0.1:9/v1")
 
 
 @pytest.fixture
@@ -210,3 +212,25 @@ def test_models_of_nobody(vai, words):
     asked = vai("models", *words)
     assert asked.returncode == 2
     assert "expected one of" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("providers", "models", "simulate", "named"),
+    [
+        ({}, {}, True, "anthropic/claude-haiku-4-5"),
+        ({}, {}, False, None),
+        ({"openai": Provider(api_key=Secret("k"))}, {}, True, "openai/gpt-5.4-mini"),
+        ({"groq": Provider(api_key=Secret("k"))}, {}, True, "groq/openai/gpt-oss-120b"),
+        ({"gemini": Provider(api_key=Secret("k"))}, {}, True, "gemini/gemini-3.5-flash"),
+        ({"mine": MINE}, {"mine/llama-70b": Model()}, True, "mine/llama-70b"),
+        ({"mine": MINE}, {}, True, "anthropic/claude-haiku-4-5"),
+        ({"mine": MINE}, {'mine/it\'s "one"': Model()}, False, None),
+    ],
+)
+def test_the_lines_to_try_name_a_real_provider_if_there_is_one(providers, models, simulate, named):
+    auth = Auth(mode="none")
+    settings = Settings(auth=auth, providers=providers, models=models, simulate=simulate)
+    lines = try_it(settings)
+    assert len(lines) == (1 if named is None else 3)
+    for line in lines[1:]:
+        assert json.loads(line.split(" -d ")[1].strip("'"))["model"] == named

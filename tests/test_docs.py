@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from vai.cli.commands import app
+from vai.cli.overview import SUGGESTED
 from vai.cli.pages import matrix, schema
 from vai.config import load
 from vai.config.reference import page
+from vai.io.catalogue import installed
+from vai.policy.cost import price_on
 from vai.providers.openai.extensions import allowed
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
@@ -64,6 +68,43 @@ def test_commands_named_in_the_documents_exist():
         shown |= set(re.findall(r"`(?:[^`\n]*/)?vai ([a-z]+)[^`]*`", file.read_text()))
     assert shown
     assert shown <= known
+
+
+NAMED_IN = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in (
+        *(page for page in PAGES if page.name != "FEATURE_MATRIX.md"),
+        *(ROOT / name for name in ("settings.toml", "config.example.toml", "demo.toml")),
+    )
+} | {"vai/cli/overview.py": " ".join(f'"{name}/{model}"' for name, model in SUGGESTED.items())}
+"""Where models are named for a reader to use. The feature matrix is the catalogue itself."""
+NAMED = sorted(
+    {
+        (place, provider, model.rstrip("."))
+        for place, text in NAMED_IN.items()
+        for provider, model in re.findall(
+            rf"(?<![\w./-])({'|'.join(ROWS)})/((?:[\w-]+/)?[\w.-]*\d[\w.-]*)", text
+        )
+        if model != "v1"
+    }
+)
+
+
+def test_every_page_is_searched_for_models():
+    assert {("README.md", "anthropic"), ("settings.toml", "groq"), ("docs/api.md", "gemini")} <= {
+        (place, provider) for place, provider, _ in NAMED
+    }
+    assert {provider for place, provider, _ in NAMED if place.endswith(".py")} == set(ROWS)
+
+
+@pytest.mark.parametrize(("place", "provider", "model"), NAMED)
+def test_a_model_that_is_named_is_served_and_priced(place, provider, model):
+    card = installed().find(provider, model)
+    assert card is not None, "not in the catalogue"
+    assert card.retires_at is None, "its provider has said when it retires"
+    price = price_on(card, datetime.now(UTC).date())
+    assert price is not None
+    assert None not in (price.input, price.output)
 
 
 def test_decisions_are_numbered_once():

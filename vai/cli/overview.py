@@ -5,19 +5,38 @@ The law of this module: pure, and no secret among its words.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from vai.config import Settings
 from vai.config.login import TERMS
 from vai.config.names import LOGGED_IN_TO
 from vai.providers.registry import ROWS
 
-__all__ = ["overview", "provider_states", "try_it", "url"]
+__all__ = ["SUGGESTED", "overview", "provider_states", "try_it", "url"]
 
 _AUTH = {
     "api_key": "callers present one of {keys}",
     "passthrough": "callers bring their own provider keys",
     "none": "everybody may call",
 }
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
+"""A name that means itself in a shell and in JSON."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SUGGESTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "anthropic": "claude-haiku-4-5",
+        "openai": "gpt-5.4-mini",
+        "oai-resp": "gpt-5.4-mini",
+        "groq": "openai/gpt-oss-120b",
+        "cerebras": "gpt-oss-120b",
+        "gemini": "gemini-3.5-flash",
+        "gemini-oauth": "gemini-3.5-flash",
+    }
+)
+"""Provider -> a model of it for a first request, which the catalogue lists with its price."""
 
 
 def overview(settings: Settings) -> list[tuple[str, str]]:
@@ -65,13 +84,13 @@ def url(settings: Settings) -> str:
 
 
 def try_it(settings: Settings) -> list[str]:
-    """Three lines for a shell, or none where a key would have to stand in them."""
+    """Three lines for a shell, or none where a key would have to stand in them.
+
+    They name a model of a provider that is real, where there is one.
+    """
     if settings.auth.mode != "none":
         return []
-    served = [name for name, state in provider_states(settings).items() if "off" not in state]
-    # A server of one's own has model names of its own.
-    models = {"anthropic": "claude-haiku-4-5", "openai": "gpt-5-mini"}
-    model = next((f"{name}/{models[name]}" for name in served if name in models), None)
+    model = _model_to_try(settings)
     lines = [f"curl {url(settings)}/health"]
     if model is None:
         return lines
@@ -85,3 +104,20 @@ def try_it(settings: Settings) -> list[str]:
             f"-d '{body}'"
         )
     return lines
+
+
+def _model_to_try(settings: Settings) -> str | None:
+    """A model that the gateway serves: of a real provider first, then of a simulated one.
+
+    A server of the operator's own has a model when the settings describe one of its models.
+    """
+    models = {name: f"{name}/{model}" for name, model in SUGGESTED.items()}
+    for name in settings.models:
+        models.setdefault(name.partition("/")[0], name)
+    states = provider_states(settings)
+    for state in ("real", "simulated"):
+        for provider, is_served in states.items():
+            model = models.get(provider, "")
+            if is_served.startswith(state) and _PLAIN_NAME.fullmatch(model):
+                return model
+    return None
