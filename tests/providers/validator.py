@@ -7,6 +7,7 @@ adapter's events.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,15 @@ _DELTAS = {
 }
 _OURS = {"audio", "image", "audio_delta", "transcript_delta"}
 """Types of VAI's own: clients that do not know them skip them."""
+_OWN_USAGE = {
+    "audio_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost_usd",
+    "total_tokens",
+}
+_CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _KNOWN = {
     "message_start",
     "content_block_start",
@@ -101,6 +111,8 @@ class _Judge:
         message = event["message"]
         self._must(message["content"] == [], "content in message_start")
         self._must(message["stop_reason"] is None, "stop_reason in message_start")
+        own = sorted(_OWN_USAGE & message["usage"].keys())
+        self._must(not own, f"{own} in message_start.usage, where clients keep them for good")
         self._count(message["usage"], first=True)
 
     def _content_block_start(self, event: dict[str, Any]) -> None:

@@ -13,34 +13,58 @@ from vai.types.catalogue import Coster
 from vai.types.events import Event, MessageDelta, MessageStart
 from vai.types.message import Message, Usage
 
-__all__ = ["event_to_wire", "message_to_wire", "usage_to_wire"]
+__all__ = [
+    "event_to_wire",
+    "message_to_wire",
+    "own_counters",
+    "usage_to_wire",
+    "without_own_counters",
+]
 
 _VAI_NAMES = {
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_creation_input_tokens": "cache_write_tokens",
 }
+_OWN = frozenset({*_VAI_NAMES.values(), "total_tokens", "audio_tokens", "cost_usd"})
+"""Members of a usage object that the Messages API does not have."""
+
+
+def own_counters(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
+    """What VAI adds to a usage object: `total_tokens` (input + output), the cache's counters
+    under VAI's names, and `cost_usd` where there is a `cost` that knows it.
+    """
+    wire: dict[str, Any] = {}
+    for theirs, ours in _VAI_NAMES.items():
+        value = getattr(usage, theirs)
+        if value is not None:
+            wire[ours] = value
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        wire["total_tokens"] = usage.input_tokens + usage.output_tokens
+    usd = cost(usage) if cost is not None else None
+    if usd is not None:
+        wire["cost_usd"] = usd
+    return wire
+
+
+def without_own_counters(wire: dict[str, Any]) -> dict[str, Any]:
+    """A usage object without what VAI adds to one, for a `message_start`.
+
+    Clients keep a member of `message_start.usage` that they do not know, and overwrite only
+    those they know with the totals of `message_delta`: a total told there would stay for good.
+    """
+    return {name: value for name, value in wire.items() if name not in _OWN}
 
 
 def usage_to_wire(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
-    """The counters that are known; `total_tokens` is input + output.
-
-    `cost_usd` is written where there is a `cost` that knows it.
-    """
+    """The counters that are known, the API's and VAI's own (`own_counters`)."""
     wire: dict[str, Any] = {}
     for name in ("input_tokens", "output_tokens", *_VAI_NAMES):
         value = getattr(usage, name)
         if value is not None:
             wire[name] = value
-            if name in _VAI_NAMES:
-                wire[_VAI_NAMES[name]] = value
-    if usage.input_tokens is not None and usage.output_tokens is not None:
-        wire["total_tokens"] = usage.input_tokens + usage.output_tokens
     if usage.thinking_tokens is not None:
         wire["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
-    usd = cost(usage) if cost is not None else None
-    if usd is not None:
-        wire["cost_usd"] = usd
-    return wire | usage.extra
+    return wire | own_counters(usage, cost) | usage.extra
 
 
 def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, Any]:
@@ -53,7 +77,7 @@ def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, A
 def event_to_wire(event: Event, cost: Coster | None = None) -> dict[str, Any]:
     """One event of a stream. Both totals of `message_delta` are always written.
 
-    Only `message_delta` carries what the answer costs: before it, nobody knows.
+    Only `message_delta` carries what VAI adds to the usage (see `without_own_counters`).
 
     Strict clients refuse a `message_delta` without `output_tokens` and a `message_start`
     without both counters, so a counter nobody reported is written as 0 there.
@@ -61,7 +85,8 @@ def event_to_wire(event: Event, cost: Coster | None = None) -> dict[str, Any]:
     wire: dict[str, Any] = to_wire(event)
     if isinstance(event, MessageStart):
         wire["message"] = message_to_wire(event.message)
-        counters = wire["message"]["usage"]
+        counters = without_own_counters(wire["message"]["usage"])
+        wire["message"]["usage"] = counters
         counters.setdefault("input_tokens", 0)
         counters.setdefault("output_tokens", 0)
     elif isinstance(event, MessageDelta):

@@ -19,16 +19,12 @@ from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow
-from vai.types.render import usage_to_wire
+from vai.types.render import own_counters, usage_to_wire, without_own_counters
 
 __all__ = ["Report", "Sniffer", "edit_message", "is_marked", "report_of"]
 
 _MARKS: Final = (b"message_", b'"error"')
 _NAMED: Final = ("message_start", "message_delta", "message_stop", "error")
-_VAI_NAMES: Final = {
-    "cache_read_input_tokens": "cache_read_tokens",
-    "cache_creation_input_tokens": "cache_write_tokens",
-}
 
 _decode = msgspec.json.Decoder().decode
 
@@ -62,8 +58,8 @@ class Sniffer:
     def edit_frames(self, data: bytes) -> bytes:
         """More whole frames, with the two kinds edited that VAI's dialect adds to.
 
-        `message_start` and `message_delta` name the model in full and carry usage under
-        VAI's names as well; every other frame keeps its bytes.
+        `message_start` names the model in full, and `message_delta` carries usage under VAI's
+        names as well; every other frame keeps its bytes.
         """
         return b"".join(
             self._edited(frame) if is_marked(frame) else frame for frame in frames(data)
@@ -104,9 +100,10 @@ class Sniffer:
             if not isinstance(message, dict):
                 return frame
             _name(message, self._row.id)
-            _extend(message.get("usage"), self.usage)
+            if isinstance(message.get("usage"), dict):
+                message["usage"] = without_own_counters(message["usage"])
         elif isinstance(value.get("usage"), dict):
-            _extend(value["usage"], self.usage, self._cost)
+            value["usage"] |= own_counters(self.usage, self._cost)
         else:
             # It exists in the wild, and strict clients fail on it.
             value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage, self._cost)}
@@ -156,8 +153,7 @@ def edit_message(body: bytes, row: ProviderRow, cost: Coster | None = None) -> t
     if isinstance(said.model, str):
         members["model"] = f"{row.id}/{said.model}"
     if isinstance(said.usage, dict):
-        _extend(said.usage, report.usage, cost)
-        members["usage"] = said.usage
+        members["usage"] = said.usage | own_counters(report.usage, cost)
     return msgspec.json.encode(members), report
 
 
@@ -201,18 +197,3 @@ def _name(message: dict[str, Any], provider: str) -> None:
     model = message.get("model")
     if isinstance(model, str):
         message["model"] = f"{provider}/{model}"
-
-
-def _extend(raw: Any, total: Usage, cost: Coster | None = None) -> None:
-    """Add VAI's names to a usage object; the totals are those of the whole answer so far."""
-    if not isinstance(raw, dict):
-        return
-    if total.input_tokens is not None and total.output_tokens is not None:
-        raw["total_tokens"] = total.input_tokens + total.output_tokens
-    for theirs, ours in _VAI_NAMES.items():
-        value = getattr(total, theirs)
-        if value is not None:
-            raw[ours] = value
-    usd = cost(total) if cost is not None else None
-    if usd is not None:
-        raw["cost_usd"] = usd
