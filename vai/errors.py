@@ -55,6 +55,7 @@ ErrorType = Literal[
     "billing_error",
     "permission_error",
     "not_found_error",
+    "request_too_large",
     "rate_limit_error",
     "timeout_error",
     "api_error",

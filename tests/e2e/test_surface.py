@@ -68,7 +68,7 @@ def test_a_body_that_is_too_large(gateway, simulator):
     before = simulator.last
     answer = gateway.post(ask("claude-large", "x" * 1_000_001))
     assert answer.status == 413
-    assert answer.error["type"] == "invalid_request_error"
+    assert answer.error["type"] == "request_too_large"
     assert "too large" in answer.error["message"]
     assert simulator.last == before
     just = ask("claude-just", "")
@@ -78,7 +78,9 @@ def test_a_body_that_is_too_large(gateway, simulator):
 
 def test_a_body_that_is_announced_too_large_is_not_waited_for(gateway):
     answer = gateway.send(
-        b"POST /v1/messages HTTP/1.1\r\nHost: t\r\nContent-Length: 999999999\r\n\r\n{", 5
+        b"POST /v1/messages HTTP/1.1\r\nHost: t\r\nx-api-key: %b\r\n"
+        b"Content-Length: 999999999\r\n\r\n{" % KEY.encode(),
+        5,
     )
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in answer.lower()

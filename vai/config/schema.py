@@ -281,7 +281,8 @@ class Settings(Section, frozen=True, kw_only=True):
     host: Text = "127.0.0.1"
     port: Port = 8080
     workers: Positive = 2
-    max_request_body_bytes: Positive = 10_485_760
+    max_request_body_bytes: Positive = 33_554_432
+    max_held_request_bytes: Count = 0
     head_timeout: Duration = 20.0
     body_timeout: Duration = 60.0
     keep_alive: Duration = 75.0

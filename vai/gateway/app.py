@@ -131,9 +131,11 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
     app.add_route(ready, "/readyz", methods=["GET", "HEAD"])
     for path in ("/v1/messages", "/messages"):
         name = "messages" + path.replace("/", "_")
-        app.add_route(create_message, path, methods=["POST"], name=name)
+        counter = f"{path}/count_tokens"
+        # Streams: the handler knows the caller before it receives the body.
+        app.add_route(create_message, path, methods=["POST"], name=name, stream=True)
         app.add_route(
-            count_tokens, f"{path}/count_tokens", methods=["POST"], name=f"{name}_count_tokens"
+            count_tokens, counter, methods=["POST"], name=f"{name}_count_tokens", stream=True
         )
 
 

@@ -42,4 +42,5 @@ async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
             return None
         return failure(InternalError(), call)
     finally:
+        service.bodies.release(call, request)
         service.requests.write(call.log_line(monotonic() - began))

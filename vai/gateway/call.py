@@ -24,6 +24,7 @@ class Call:
     `request_id` is the caller's own where it is safe to repeat, else a new one;
     `attempts` are those made, `failures` what became of those that failed, `passed_over` the
     targets of an alias that others were turned to for.
+    `held_bytes` are those of its body, while the worker counts them.
     `exchange_id` is always new, and what the ids of a translated answer derive from.
     """
 
@@ -32,6 +33,7 @@ class Call:
         "error_type",
         "exchange_id",
         "failures",
+        "held_bytes",
         "identity",
         "limits",
         "method",
@@ -55,6 +57,7 @@ class Call:
         self.method: str = request.method
         self.path: str = request.path
         self.peer: str = request.ip
+        self.held_bytes = 0
         self.identity: Identity | None = None
         self.subjects: tuple[Subject, ...] = ()
         self.limits: Decision | None = None

@@ -20,6 +20,7 @@ from sanic.response import HTTPResponse
 
 from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, NotFound, VaiError
 from vai.gateway.answers import failure
+from vai.gateway.bodies import too_large
 from vai.gateway.call import Call
 from vai.io.log import log
 
@@ -56,8 +57,7 @@ def _translate(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, MethodNotAllowed):
         return InvalidRequest("Method not allowed", status=405, code="method_not_allowed")
     if isinstance(exception, PayloadTooLarge):
-        limit = request.app.config.REQUEST_MAX_SIZE
-        return InvalidRequest(f"Request body too large: at most {limit} bytes", status=413)
+        return too_large(request.app.config.REQUEST_MAX_SIZE)
     if isinstance(exception, RequestCancelled):
         return ClientLeft("The caller closed the connection")
     if isinstance(exception, RequestTimeout):

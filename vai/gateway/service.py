@@ -17,6 +17,7 @@ from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
 from vai.gateway.admission import Doorkeeper, Entry
 from vai.gateway.auth import Keyring
+from vai.gateway.bodies import RequestBodies, held_bytes_bound
 from vai.gateway.call import Call
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
@@ -24,6 +25,7 @@ from vai.gateway.subjects import Subjects
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.log import RequestLog
+from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
 from vai.policy.breaker import BreakerRules
 from vai.policy.cost import Pricing, Terms
@@ -70,6 +72,11 @@ class Service:
             inflight, store, monotonic, longest_wait=settings.limits.max_queue_ms / 1000
         )
         self.requests = RequestLog()
+        self.bodies = RequestBodies(
+            settings.max_request_body_bytes,
+            settings.max_held_request_bytes or held_bytes_bound(memory_limit(), settings.workers),
+            Trimmer().freed,
+        )
         self.catalogue = catalogue.of_settings(settings)
         self._pricing = Pricing(self.catalogue)
         self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)

@@ -2,7 +2,8 @@
 
 Sanic's timeouts start again with every byte, so a client that sends one byte now and then
 keeps a connection for ever. Here the head has an absolute deadline, and a body has one and
-must also keep a minimum rate. Both are answered 408, and the connection is closed.
+must also keep a minimum rate. Both are answered 408, and the connection is closed: the task
+that waits for the bytes is woken, and answers.
 
 There are no timers per connection. Connections with an unfinished head or body are in one
 dict, looked through twice a second by one timer that does not run while the dict is empty.
@@ -19,7 +20,6 @@ from typing import Any, Protocol
 from sanic.http import Stage
 
 from vai.gateway.repairs.head import GuardedHttp
-from vai.gateway.repairs.refusal import refusal
 
 __all__ = ["Deadlines", "Incoming", "Limits"]
 
@@ -56,6 +56,9 @@ class Incoming(Protocol):
     @property
     def http(self) -> GuardedHttp | None:
         """Its state; None before it began and after it ended."""
+
+    def wake(self) -> None:
+        """Have the task that waits for bytes look again."""
 
     def close(self) -> None:
         """End it."""
@@ -160,12 +163,11 @@ def _missing(http: GuardedHttp) -> int:
 
 def _cut(protocol: Incoming) -> None:
     http = protocol.http
-    if http is not None and protocol.transport is not None:
-        if http.stage in (Stage.REQUEST, Stage.HANDLER):
-            what = "head" if http.stage is Stage.REQUEST else "body"
-            message = f"The request {what} did not arrive in time"
-            protocol.transport.write(
-                refusal(408, message, code=f"{what}_timeout", type="timeout_error")
-            )
+    if http is not None and http.stage in (Stage.REQUEST, Stage.HANDLER):
+        # Whoever waits for the rest finds out, and answers in the way of its place.
+        http.is_late = True
+        protocol.wake()
+        return
+    if http is not None:
         http.abandon()
     protocol.close()

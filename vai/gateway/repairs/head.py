@@ -12,10 +12,12 @@ turns every exception into "400 Bad Request", and dispatching costs more than th
 from __future__ import annotations
 
 from asyncio import CancelledError
+from typing import Any, NoReturn, Protocol
 
 from sanic.http import Http, Stage
 
 from vai.codec import head as head_rules
+from vai.errors import ErrorType, InvalidRequest
 from vai.gateway.repairs.refusal import refusal
 from vai.gateway.repairs.serving import Serving
 
@@ -28,8 +30,42 @@ class _ClientGone(Exception):
     """Ends the connection's task; not a CancelledError, which is what Sanic stumbles over."""
 
 
+class LastAnswer(Protocol):
+    """What is asked of a connection when an answer ends it."""
+
+    def end_by_lingering(self) -> None:
+        """The client may still be sending when it gets the answer."""
+
+
 class GuardedHttp(Http):
-    """Sanic's HTTP/1 state machine behind a strict gate."""
+    """Sanic's HTTP/1 state machine behind a strict gate.
+
+    `is_late` says that the deadline of the head or the body has passed.
+    """
+
+    __slots__ = ("_wait_for_bytes", "connection", "is_late")
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)  # type: ignore[no-untyped-call]
+        self.is_late = False
+        self.connection: LastAnswer = protocol
+        self._wait_for_bytes = protocol.receive_more
+        self._receive_more = self._receive_in_time
+
+    async def _receive_in_time(self) -> None:
+        """Wait for more bytes.
+
+        Raises:
+            InvalidRequest: 408, the deadline has passed.
+        """
+        await self._wait_for_bytes()
+        if self.is_late:
+            raise InvalidRequest(
+                "The request body did not arrive in time",
+                status=408,
+                code="body_timeout",
+                type="timeout_error",
+            )
 
     async def http1_request_header(self) -> None:
         """Wait for a whole head, judge it, then let Sanic parse it."""
@@ -65,11 +101,18 @@ class GuardedHttp(Http):
             # milliseconds for each client that leaves before its head is complete.
             self.abandon()
             raise _ClientGone from None
+        except InvalidRequest:
+            self._refuse(
+                408, "head_timeout", "The request head did not arrive in time", type="timeout_error"
+            )
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(
+        self, status: int, code: str, message: str, *, type: ErrorType = "invalid_request_error"
+    ) -> NoReturn:
         transport = self.protocol.transport
         if transport is not None and not transport.is_closing():
-            transport.write(refusal(status, message, code=code))
+            transport.write(refusal(status, message, code=code, type=type))
+            self.connection.end_by_lingering()
         self.abandon()
         raise CancelledError
 

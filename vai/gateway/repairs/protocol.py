@@ -6,7 +6,7 @@ options, the orderly end. They know no protocol class, only what they ask of a c
 
 from __future__ import annotations
 
-from asyncio import BaseTransport
+from asyncio import BaseTransport, TimerHandle
 from typing import Any
 
 from sanic.exceptions import RequestCancelled
@@ -15,32 +15,38 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 
 from vai.gateway.repairs import sockets
+from vai.gateway.repairs.body import ReceivingHttp
 from vai.gateway.repairs.deadlines import Deadlines
-from vai.gateway.repairs.head import GuardedHttp
+from vai.gateway.repairs.linger import Lingering
 
 __all__ = ["Repaired", "RepairedHttpProtocol", "RepairedWebSocketProtocol", "repaired"]
 
 _JOIN_LIMIT = 16 * 1024
+_LEAST_THROWN_AWAY = 64 * 1024 * 1024
 _AT_THE_DOOR = (Stage.IDLE, Stage.REQUEST)
 
 
 class Repaired(HttpProtocol):
     """What both have in common."""
 
-    HTTP_CLASS = GuardedHttp
+    HTTP_CLASS = ReceivingHttp
     # The slots are in the classes below: two bases with slots of their own do not combine.
     __slots__ = ()
 
     deadlines: Deadlines
     buffer_limit: int
+    lingers: bool
+    lingering: Lingering | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.deadlines = self.app.ctx.deadlines  # type: ignore[misc]
         self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
+        self.lingers = False  # type: ignore[misc]
+        self.lingering = None  # type: ignore[misc]
 
     @property
-    def http(self) -> GuardedHttp | None:
+    def http(self) -> ReceivingHttp | None:
         """The state of this connection; None before it began and after it ended."""
         return getattr(self, "_http", None)
 
@@ -50,10 +56,45 @@ class Repaired(HttpProtocol):
         self.deadlines.bytes_came(self)
 
     def data_received(self, data: bytes) -> None:
+        if self.lingering is not None:
+            self.lingering.throw_away(len(data))
+            return
         http = self.http
         if http is not None and http.stage in _AT_THE_DOOR:
             self.deadlines.bytes_came(self)
         super().data_received(data)
+
+    def wake(self) -> None:
+        """Have the task that waits for bytes look again."""
+        self._data_received.set()
+
+    def end_by_lingering(self) -> None:
+        """The answer being written is the last, and the client may still be sending."""
+        self.lingers = True  # type: ignore[misc]
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close; where the client may still be sending, when it has read its answer.
+
+        A second call closes at once.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self.lingers and self.lingering is None:
+            self.deadlines.forget(self)
+            self.recv_buffer.clear()
+            timer: TimerHandle | None = self._callback_check_timeouts
+            if timer is not None:
+                timer.cancel()
+            self.lingering = Lingering(  # type: ignore[misc]
+                self.loop,
+                transport,
+                self.close,
+                most_bytes=max(_LEAST_THROWN_AWAY, 2 * self.app.config.REQUEST_MAX_SIZE),
+                longest=self.deadlines.limits.body,
+            )
+            return
+        super().close(timeout=timeout)
 
     async def send_chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body, and wait while the reader is behind.
@@ -76,19 +117,21 @@ class Repaired(HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.forget(self)
+        if self.lingering is not None:
+            self.lingering.cancel()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
 
 class RepairedHttpProtocol(Repaired):
     """For an app without WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines")
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers")
 
 
 class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
     """For an app with WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines")
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers")
 
 
 def repaired(protocol: type) -> type:

@@ -1,6 +1,6 @@
 """``POST /v1/messages/count_tokens``, for every model.
 
-identity -> envelope -> route -> destination -> the provider's own counter -> else an estimate.
+identity -> body -> envelope -> route -> destination -> the provider's counter -> else an estimate.
 ``X-VAI-Tokens`` says which of the two it was, ``exact`` or ``estimated``; the body is what the
 Messages API promises and no more. It is a request like any other, of no tokens.
 """
@@ -17,7 +17,7 @@ from sanic.response import HTTPResponse
 
 from vai.codec import envelope as envelopes
 from vai.codec.envelope import Envelope, rewrite
-from vai.errors import InvalidRequest, UpstreamBroken
+from vai.errors import UpstreamBroken
 from vai.exchange.count import Told, ask
 from vai.gateway import byok
 from vai.gateway.admission import was_expired
@@ -51,12 +51,7 @@ async def count_tokens(request: Request) -> HTTPResponse | None:
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse:
     service.identify(call, request.headers)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise InvalidRequest(
-            "Content-Encoding: expected an uncompressed body",
-            param="content-encoding",
-            status=415,
-        )
+    await service.bodies.receive(call, request)
     envelope = envelopes.read(request.body)
     call.route = service.route(envelope.model)
     brought = byok.brought(request.headers.items(), envelope.provider_keys)

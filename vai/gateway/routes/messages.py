@@ -1,6 +1,6 @@
 """``POST /v1/messages``.
 
-identity -> envelope -> route -> destination -> lane -> exchange -> answer -> log line.
+identity -> body -> envelope -> route -> destination -> lane -> exchange -> answer -> log line.
 What fails before the first byte is answered with its own status; what fails after it is
 an ``error`` event, and then the stream ends.
 """
@@ -36,6 +36,8 @@ async def create_message(request: Request) -> HTTPResponse | None:
 
 
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
+    service.identify(call, request.headers)
+    await service.bodies.receive(call, request)
     exchange = _prepare(service, call, request)
     with exchange:
         try:
@@ -55,13 +57,6 @@ def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
 
     A function of its own so that the parsed body does not live as long as the stream.
     """
-    service.identify(call, request.headers)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise InvalidRequest(
-            "Content-Encoding: expected an uncompressed body",
-            param="content-encoding",
-            status=415,
-        )
     envelope = envelopes.read(request.body)
     call.stream = envelope.stream
     if envelope.stream and request.version == "1.0":
