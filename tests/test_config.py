@@ -78,6 +78,7 @@ def test_every_setting_stands_in_the_defaults_file_with_a_comment():
         .replace("aliases.*", "aliases.fast")
         .replace("models.*", 'models."mine/llama-70b"')
         .replace("tiers.*", "tiers.free")
+        .replace("headers.*", "headers.x-tenant")
         for setting in setting_names()
     }
     named = {
@@ -109,7 +110,8 @@ def test_the_examples_in_the_defaults_file_are_valid(configure, tmp_path):
     login.write_text(json.dumps({"expiry": 0} | dict.fromkeys(words, "x")))
     shown['providers."gemini-oauth".credentials_file'] = json.dumps(str(login))
     text = "\n".join(f"{name} = {value}" for name, value in shown.items())
-    settings = configure(text, ALICE_KEY="a", OPENAI_API_KEY="b", GOOGLE_CLIENT_SECRET="c")
+    variables = ("ALICE_KEY", "OPENAI_API_KEY", "GOOGLE_CLIENT_SECRET", "TENANT")
+    settings = configure(text, **{name: name[0].lower() for name in variables})
     assert settings.providers["mine"].kind == "openai"
     assert settings.auth.api_keys[0].key.reveal() == "a"
 
@@ -268,6 +270,25 @@ MISTAKES = [
     ("[tls]\nenabled = true", "tls.cert_file", None, "needs tls.cert_file"),
     ("[tls]\ncert_file = '/nowhere.pem'", "tls.key_file", None, "needs"),
     ("[providers.mine]\nkind = 'openai'", "providers.mine.base_url", None, "required"),
+    (f"{MINE}auth = 'basic'", "providers.mine.auth", 4, "bearer, x-api-key or header:NAME"),
+    (f"{MINE}auth = 'header:Host'", "providers.mine.auth", 4, "may hold a key"),
+    (f"{MINE}auth = 'header:Bearer'", "providers.mine.auth", 4, "may hold a key"),
+    (f"{MINE}auth = 'header:a b'", "providers.mine.auth", 4, "header:NAME"),
+    (f"{MINE}headers = {{'X-Api-Key'='a'}}", "providers.mine.headers.X-Api-Key", 4, "itself"),
+    (f"{MINE}headers = {{Connection='a'}}", "providers.mine.headers.Connection", 4, "itself"),
+    (f"{MINE}headers = {{'content-type'='a'}}", "providers.mine.headers.content-type", 4, "itself"),
+    (f"{MINE}auth = 'header:K'\nheaders = {{k='a'}}", "providers.mine.headers.k", 5, "itself"),
+    (f"{MINE}headers = {{'a b'='a'}}", "providers.mine.headers.a b", 4, "name of a header"),
+    (f'{MINE}headers = {{a="x\\ny"}}', "providers.mine.headers.a", 4, "visible ASCII"),
+    (f"{MINE}headers = {{A='1', a='2'}}", "providers.mine.headers.a", 4, "named twice"),
+    (f"{MINE}price_as = 'gpt'", "providers.mine.price_as", 4, "provider/model"),
+    (f"{MINE}price_as = 'openai/gpt-none'", "providers.mine.price_as", 4, "no such model"),
+    ("[providers.groq]\nauth = 'bearer'", "providers.groq.auth", 2, "of your own"),
+    ("[providers.groq]\nprice_as = 'openai/gpt-5.4'", "providers.groq.price_as", 2, "of your own"),
+    ("[aliases]\n'*' = 'openai/x'", "aliases.*", 2, "at most one *"),
+    ("[aliases]\n'a*b' = 'openai/x'", "aliases.a*b", 2, "at most one *"),
+    ("[aliases]\na = 'openai/*'", "aliases.a", 2, "only behind an alias with one"),
+    ("[aliases]\n'a*' = 'openai/*-*'", "aliases.a*", 2, "at most one *"),
     (f"{MINE}capabilities = ['sight']", "providers.mine.capabilities", 4, "images, parallel"),
     (f"{MINE}capabilities = ['video']", "providers.mine.capabilities", 4, "expected some of"),
     (f"{MINE}capabilities = 3", "providers.mine.capabilities", 4, "a list"),
@@ -381,8 +402,12 @@ def test_reserved_variables_are_no_settings(configure):
 
 def test_settings_are_frozen_and_show_no_secret(configure):
     settings = configure(
-        VAI_PROVIDERS__OPENAI__API_KEY=canary.PROVIDER_KEY, VAI_AUTH__API_KEYS__A__KEY=canary.KEY
+        "[providers.openai.headers]\nX-Team = '${VAI_TEST_TEAM}'",
+        VAI_PROVIDERS__OPENAI__API_KEY=canary.PROVIDER_KEY,
+        VAI_AUTH__API_KEYS__A__KEY=canary.KEY,
+        VAI_TEST_TEAM=canary.PROVIDER_KEY,
     )
+    assert settings.providers["openai"].headers["X-Team"].reveal() == canary.PROVIDER_KEY
     with pytest.raises(AttributeError):
         settings.port = 1
     shown = f"{settings!r} {settings.providers} {settings.auth.api_keys[0].key:}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vai.policy.targets import aliased_routes, targets_of
+import pytest
+
+from vai.errors import InvalidRequest
+from vai.policy.targets import alias_patterns, aliased_routes, matched_routes, targets_of
 from vai.providers.registry import ROWS
 
 ALIASES = {
@@ -30,3 +33,33 @@ def test_each_target_has_the_dialect_of_a_bare_name() -> None:
         ("anthropic/claude-x", "upstream"),
         ("openai/gpt", "vai"),
     ]
+
+
+PATTERNS = {
+    "claude-*": ("groq/claude-*", "fast"),
+    "claude-opus-*": ("openai/gpt",),
+    "claude-*-x": ("openai/never",),
+    "fast": ("groq/llama",),
+}
+
+
+@pytest.mark.parametrize(
+    ("requested", "names"),
+    [
+        ("claude-haiku-4-5", ["groq/claude-haiku-4-5", "groq/llama"]),
+        ("claude-opus-5", ["openai/gpt"]),
+        ("claude-*", ["groq/claude-*", "groq/llama"]),
+        ("claude", []),
+        ("anthropic/claude-opus-5", []),
+    ],
+)
+def test_a_pattern_stands_for_the_names_that_begin_so(requested: str, names: list[str]) -> None:
+    routes = matched_routes(requested, alias_patterns(PATTERNS), ROWS)
+    assert [route.name for route in routes] == names
+    assert set(aliased_routes(PATTERNS, ROWS)) == {"claude-*-x", "fast"}
+
+
+def test_a_rest_that_makes_no_model_is_refused() -> None:
+    patterns = alias_patterns({"x-*": ("groq/*",)})
+    with pytest.raises(InvalidRequest):
+        matched_routes("x-", patterns, ROWS)

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vai.config.convert import Walk
+from vai.config.installed import installed
 from vai.config.login import login_file, read_login
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.problems import ConfigError, Problem
@@ -147,6 +148,8 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
         except ValueError as error:
             yield ("providers", LOGGED_IN_TO, "enabled"), str(error)
     for provider, row in settings.providers.items():
+        if row.price_as is not None and installed().find(*row.price_as.split("/", 1)) is None:
+            yield ("providers", provider, "price_as"), "no such model in the catalogue: vai models"
         path = ("providers", provider, "ca_file")
         if row.ca_file and not Path(row.ca_file).is_file():
             yield path, "no such file"

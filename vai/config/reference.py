@@ -17,7 +17,7 @@ from vai.config.load import defaults_file
 __all__ = ["Entry", "entries", "page"]
 
 _TABLE: Final = re.compile(r"\[([\w.]+)\]")
-_SETTING: Final = re.compile(r'(# )?((?:[a-z]|"[^"]+"\.)[\w.]*) = (.+)')
+_SETTING: Final = re.compile(r'(# )?((?:[a-z]|"[^"]+"\.)[\w.-]*) = (.+)')
 
 _HEAD: Final = """\
 # Settings

@@ -16,7 +16,8 @@ import httpx
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.schema import Provider, Settings
-from vai.policy.targets import MAX_TARGETS, targets_of
+from vai.policy.headers import GATEWAY_FIELDS
+from vai.policy.targets import MAX_TARGETS, is_pattern, targets_of
 from vai.providers.registry import ROWS, can_of
 
 __all__ = ["Finding", "contradictions"]
@@ -26,6 +27,10 @@ Finding = tuple[tuple[str, ...], str]
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
 _PROXY: Final = re.compile(r"https?://[^\s/]+/?")
 _REDIS: Final = re.compile(r"(?:rediss?|unix)://\S+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_KEY_FIELDS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key"})
+_FRAMING: Final = frozenset(GATEWAY_FIELDS) - _KEY_FIELDS | {"content-type", "accept"}
+_NEVER_FIXED: Final = _FRAMING | _KEY_FIELDS
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -111,6 +116,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, "base_url"), "expected no user name or password in the URL"
         if provider.capabilities is not None:
             yield from _capabilities(name, provider)
+        yield from _addressed(name, provider)
         if provider.proxy is not None:
             proxy = provider.proxy.reveal()
             if not _PROXY.fullmatch(proxy):
@@ -129,6 +135,28 @@ def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
         yield path, f"expected some of {', '.join(sorted(known))}"
 
 
+def _addressed(name: str, provider: Provider) -> Iterator[Finding]:
+    """How a server wants to be spoken to, and whose models it serves."""
+    path = ("providers", name)
+    if provider.price_as is not None and name in ROWS:
+        yield (*path, "price_as"), "only for a server of your own"
+    if provider.auth is not None and name in ROWS and provider.base_url is None:
+        yield (*path, "auth"), "only for a server of your own, or beside a base_url"
+    key_header = (provider.auth or "").removeprefix("header:").lower()
+    if key_header in _FRAMING or (provider.auth or "").lower() == "header:bearer":
+        yield (*path, "auth"), "expected the name of a header that may hold a key"
+    seen: set[str] = set()
+    for header in provider.headers:
+        plain = header.lower()
+        if not _TOKEN.fullmatch(header):
+            yield (*path, "headers", header), "expected the name of a header"
+        elif plain in _NEVER_FIXED or plain == key_header:
+            yield (*path, "headers", header), "the gateway writes this header itself"
+        elif plain in seen:
+            yield (*path, "headers", header), "named twice"
+        seen.add(plain)
+
+
 def _login(settings: Settings, name: str) -> Iterator[Finding]:
     """A provider is logged in to, or it has a key."""
     provider, path = settings.providers[name], ("providers", name)
@@ -139,6 +167,9 @@ def _login(settings: Settings, name: str) -> Iterator[Finding]:
         return
     if provider.api_key is not None:
         yield (*path, "api_key"), f"{name} has no keys; run: {LOGIN_COMMAND}"
+    for field in ("auth", "headers"):
+        if getattr(provider, field):
+            yield (*path, field), f"not for {name}, which is logged in to"
     if provider.enabled and settings.auth.mode == "passthrough":
         yield (*path, "enabled"), "in auth.mode passthrough a login of the server is never used"
 
@@ -182,9 +213,13 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
             continue
         if not 0 < len(targets) <= MAX_TARGETS:
             yield path, f"expected 1 to {MAX_TARGETS} models"
+        if "*" in alias[:-1] or alias == "*":
+            yield path, "expected at most one *, behind the beginning of a name"
         for target in targets:
             provider, _, model = target.partition("/")
             if not model:
                 yield path, "expected provider/model"
             elif provider not in known:
                 yield path, "no such provider"
+            elif model.count("*") > (1 if is_pattern(alias) else 0):
+                yield path, "expected at most one *, and that only behind an alias with one"

@@ -55,6 +55,16 @@ Url = Annotated[
     str,
     msgspec.Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", extra={"expected": "an http(s) URL"}),
 ]
+AuthHeader = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(bearer|x-api-key|header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64})$",
+        extra={"expected": "bearer, x-api-key or header:NAME"},
+    ),
+]
+ModelName = Annotated[
+    str, msgspec.Meta(pattern=r"^[^/\s]+/\S+$", extra={"expected": "provider/model"})
+]
 HttpPath = Annotated[
     str, msgspec.Meta(pattern=r"^/[!-~]*$", extra={"expected": "a path that begins with /"})
 ]
@@ -110,14 +120,19 @@ class Provider(Section, frozen=True, kw_only=True):
     """How one provider is reached. What is None is left to the provider's own row.
 
     `proxy` is a secret because proxy URLs carry passwords. A row whose id is not built in
-    needs `kind` and `base_url`, and may say what it is capable of. The last four are for a
-    provider that is logged in to.
+    needs `kind` and `base_url`, and may say what it is capable of. `headers` go with every request
+    to it; they are secrets because some of them are. `price_as` names a model of the catalogue
+    whose prices and abilities those of this server have. The last four are for a provider that is
+    logged in to.
     """
 
     api_key: Secret | None = None
     name: Text | None = None
     kind: Literal["anthropic", "openai"] | None = None
     base_url: Url | None = None
+    auth: AuthHeader | None = None
+    headers: dict[str, Secret] = {}
+    price_as: ModelName | None = None
     api_version: Literal["v1beta", "v1"] | None = None
     proxy: Secret | None = None
     ca_file: Text | None = None

@@ -34,7 +34,7 @@ from vai.policy.listing import Listing
 from vai.policy.peer import TrustedProxies
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
-from vai.policy.targets import aliased_routes
+from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
 from vai.secret import Secret
 
 __all__ = ["Destination", "Service"]
@@ -80,6 +80,7 @@ class Service:
         self.catalogue = catalogue.of_settings(settings)
         self._pricing = Pricing(self.catalogue)
         self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)
+        self._patterns = alias_patterns(settings.aliases)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
         states = providers.states()
         if self.keyring.mode == "passthrough":  # what is configured is not lent then
@@ -121,7 +122,12 @@ class Service:
         aliased = self._aliased.get(requested)
         if aliased is not None:
             return aliased
-        return (resolve(requested, self.providers.rows, {}, self.catalogue),)
+        rows = self.providers.rows
+        if self._patterns and (
+            matched := matched_routes(requested, self._patterns, rows, self.catalogue)
+        ):
+            return matched
+        return (resolve(requested, rows, {}, self.catalogue),)
 
     def terms(self, route: Route, *, streamed: bool) -> Terms:
         """What holds for a request along `route` today."""

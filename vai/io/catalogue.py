@@ -1,42 +1,35 @@
-"""The catalogue as it was installed, and as the settings change it.
+"""The catalogue as the settings change it.
 
-The law of this module: the file is read once per process and nothing is fetched. A table
-``[models."provider/model"]`` of the settings changes a card field by field, or adds one.
+The law of this module: a table ``[models."provider/model"]`` of the settings changes a card field
+by field, or adds one. `price_as` of a provider gives its models the facts of another one's.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from vai.config.installed import FILE, installed
 from vai.config.schema import Model, ModelPrice, Settings
 from vai.policy.capabilities import with_capabilities
-from vai.policy.catalogue import Catalogue, cards_of
-from vai.types.catalogue import CatalogueFile, MaxOutput, ModelCard, Price
+from vai.policy.catalogue import Catalogue
+from vai.types.catalogue import MaxOutput, ModelCard, Price
 
 __all__ = ["FILE", "installed", "of_settings"]
-
-FILE = Path(__file__).parents[1] / "catalogue" / "models.json"
-"""The data file of the package."""
-
-
-@cache
-def installed() -> Catalogue:
-    """The catalogue of the package.
-
-    Raises:
-        OSError, msgspec.DecodeError: the installation is broken.
-    """
-    return Catalogue(cards_of(msgspec.json.decode(FILE.read_bytes(), type=CatalogueFile)))
 
 
 def of_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
     known = installed()
+    described = {
+        provider: known.find(*own.price_as.split("/", 1))
+        for provider, own in settings.providers.items()
+        if own.price_as is not None
+    }
+    if described:
+        known = Catalogue(known.cards, described)
     if not settings.models:
         return known
     cards = {card.full_id: card for card in known.cards}
@@ -46,9 +39,11 @@ def of_settings(settings: Settings) -> Catalogue:
         if card is None:
             card = ModelCard(provider=provider, id=model)
         # A snapshot or another name that is spoken of gets a card of its own.
-        card = msgspec.structs.replace(card, id=model, aliases=_aliases(card, model))
+        card = msgspec.structs.replace(
+            card, provider=provider, id=model, aliases=_aliases(card, model)
+        )
         cards[name] = _changed(card, own)
-    return Catalogue(cards.values())
+    return Catalogue(cards.values(), described)
 
 
 def _aliases(card: ModelCard, model: str) -> tuple[str, ...]:

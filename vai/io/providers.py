@@ -54,7 +54,13 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
         base_url = own.base_url or row.base_url
         if own.api_version is not None:
             base_url = f"{base_url.rpartition('/')[0]}/{own.api_version}"
-        rows[provider] = msgspec.structs.replace(row, name=own.name or row.name, base_url=base_url)
+        rows[provider] = msgspec.structs.replace(
+            row,
+            name=own.name or row.name,
+            base_url=base_url,
+            auth=row.auth if own.auth is None else own.auth.removeprefix("header:"),
+            described_as=own.price_as or "",
+        )
     if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
         rows.pop(LOGGED_IN_TO, None)
     return rows
@@ -90,7 +96,7 @@ class Providers:
                 row = rows[provider] = msgspec.structs.replace(row, project=login.project)
                 self._ways[provider] = _LoginWay(row, own, login, google)
             elif simulator is not None and own.api_key is None and own.base_url is None:
-                self._ways[provider] = _SimulatedWay(row, simulator)
+                self._ways[provider] = _SimulatedWay(row, own, simulator)
             else:
                 self._ways[provider] = _Way(row, own)
 
@@ -126,6 +132,7 @@ class _Way:
 
     def __init__(self, row: ProviderRow, own: Provider) -> None:
         self._row = row
+        self._headers = own.headers
         self._endpoint = Endpoint.parse(row.base_url)
         self._transport: httpx.AsyncBaseTransport = build_transport(
             UpstreamSettings(
@@ -141,15 +148,19 @@ class _Way:
             self.lent = self.bound(own.api_key)
         elif own.base_url is not None:
             # A server of the operator's own (vLLM, Ollama) may want no key at all.
-            self.lent = HttpUpstream(self._transport, self._endpoint)
+            self.lent = self._upstream(None)
 
     def real(self) -> _Way:
         """Where a caller's own key goes."""
         return self
 
     def bound(self, key: Secret) -> Upstream:
-        credential = Credential(key, self._endpoint.origin)
-        return HttpUpstream(self._transport, self._endpoint, credential, self._row.auth)
+        return self._upstream(Credential(key, self._endpoint.origin))
+
+    def _upstream(self, credential: Credential | None) -> Upstream:
+        return HttpUpstream(
+            self._transport, self._endpoint, credential, self._row.auth, self._headers
+        )
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -176,11 +187,11 @@ class _SimulatedWay(_Way):
 
     simulated = True
 
-    def __init__(self, row: ProviderRow, url: str) -> None:
+    def __init__(self, row: ProviderRow, own: Provider, url: str) -> None:
         path = httpx.URL(row.base_url).path.rstrip("/")
         at_simulator = msgspec.structs.replace(row, base_url=f"{url}/{row.id}{path}")
         super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
-        self._real = _Way(row, Provider())
+        self._real = _Way(row, own)
 
     def real(self) -> _Way:
         return self._real

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -25,11 +26,20 @@ _NOTHING: Final = Price(input="0", output="0", cache_read="0", cache_write="0", 
 class Catalogue:
     """All cards of a process, by provider and name.
 
+    Args:
+        described: provider -> the card of another provider's model, which holds for each model of
+            this provider that has no card.
+
     Attributes:
         cards: in the order of the file, those that were added last.
     """
 
-    def __init__(self, cards: Iterable[ModelCard] = ()) -> None:
+    def __init__(
+        self,
+        cards: Iterable[ModelCard] = (),
+        described: Mapping[str, ModelCard | None] = MappingProxyType({}),
+    ) -> None:
+        self._described = described
         by_id = {(card.provider, card.id): card for card in cards}
         self.cards = tuple(by_id.values())
         aliases = {(card.provider, name): card for card in self.cards for name in card.aliases}
@@ -40,12 +50,14 @@ class Catalogue:
                 self._homes[name] = (*self._homes.get(name, ()), provider)
 
     def find(self, provider: str, model: str) -> ModelCard | None:
-        """The card of `model`, of the model it is a snapshot of, or None."""
+        """The card of `model`, of the model it is a snapshot or a copy of, or None."""
         card = self._cards.get((provider, model))
         if card is not None:
             return card
         dated = _SNAPSHOT.search(model)
-        return self._cards.get((provider, model[: dated.start()])) if dated else None
+        if dated is not None:
+            card = self._cards.get((provider, model[: dated.start()]))
+        return card or self._described.get(provider)
 
     def homes(self, model: str) -> tuple[str, ...]:
         """The providers that a bare name may mean.

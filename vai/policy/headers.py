@@ -12,8 +12,31 @@ what the gateway writes itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
-__all__ = ["from_upstream", "to_upstream"]
+__all__ = ["GATEWAY_FIELDS", "from_upstream", "to_upstream"]
+
+GATEWAY_FIELDS: Final = (
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "accept-encoding",
+    "authorization",
+    "x-api-key",
+    "x-goog-api-key",
+    "cookie",
+    "proxy-authorization",
+    "proxy-connection",
+)
+"""Framing and identity of an upstream request, which the I/O ring alone writes: a second Host or
+Content-Length is how requests are smuggled, a second credential is how keys are mixed up, and
+cookies are never sent."""
 
 _FORWARDED_PREFIXES = ("anthropic-", "x-claude-code-", "x-stainless-")
 _FORWARDED = frozenset({"user-agent", "x-app", "accept-language"})

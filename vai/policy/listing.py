@@ -161,8 +161,11 @@ class Listing:
     def _routed(self, name: str) -> ModelCard:
         """The card of what `name` leads to; one without facts for a model that is not listed."""
         route = resolve(name, self._rows, self._aliases, self._catalogue)
-        found = self._catalogue.find(route.row.id, route.model)
-        return found or ModelCard(provider=route.row.id, id=route.model)
+        card = self._catalogue.find(route.row.id, route.model)
+        if card is not None and card.provider == route.row.id:
+            return card
+        facts = ModelCard(provider=route.row.id, id=route.model) if card is None else card
+        return msgspec.structs.replace(facts, provider=route.row.id, id=route.model, name=None)
 
     def _short(self, card: ModelCard) -> str:
         """Clients of Anthropic's own API look for its own names."""

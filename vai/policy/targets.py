@@ -1,24 +1,76 @@
 """Which targets stand behind an alias, in the order in which they are tried.
 
 The law of this module: an alias of aliases is all of their targets, one after the other and
-each of them once. The settings see to it that there is no circle and that there are few.
+each of them once. The settings see to it that there is no circle and that there are few. An alias
+that ends with ``*`` is a pattern: it stands for every name with that beginning, and a ``*`` in its
+targets for the rest of the name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from vai.policy.catalogue import EMPTY, Catalogue
 from vai.policy.route import Route, resolve
 from vai.types.provider import ProviderRow
 
-__all__ = ["MAX_TARGETS", "Aliases", "aliased_routes", "targets_of"]
+__all__ = [
+    "MAX_TARGETS",
+    "Aliases",
+    "Pattern",
+    "alias_patterns",
+    "aliased_routes",
+    "is_pattern",
+    "matched_routes",
+    "targets_of",
+]
 
 Aliases = Mapping[str, tuple[str, ...]]
 """Alias -> what it stands for: ``provider/model``, or another alias."""
 
 MAX_TARGETS: Final = 8
+_WILD: Final = "*"
+
+
+class Pattern(NamedTuple):
+    """An alias for all names that begin with `prefix`."""
+
+    prefix: str
+    targets: tuple[str, ...]
+
+
+def is_pattern(alias: str) -> bool:
+    """Whether `alias` stands for many names."""
+    return alias.endswith(_WILD)
+
+
+def alias_patterns(aliases: Aliases) -> tuple[Pattern, ...]:
+    """The patterns among `aliases`, the one that says most of a name first."""
+    patterns = [
+        Pattern(alias.removesuffix(_WILD), targets_of(alias, aliases) or ())
+        for alias in aliases
+        if is_pattern(alias)
+    ]
+    return tuple(sorted(patterns, key=lambda pattern: -len(pattern.prefix)))
+
+
+def matched_routes(
+    requested: str,
+    patterns: Iterable[Pattern],
+    rows: Mapping[str, ProviderRow],
+    catalogue: Catalogue = EMPTY,
+) -> tuple[Route, ...]:
+    """The routes of a name that a pattern matches, none where no pattern does.
+
+    Raises:
+        InvalidRequest: the rest of the name makes no model.
+    """
+    for prefix, targets in patterns:
+        if requested.startswith(prefix):
+            names = [target.replace(_WILD, requested[len(prefix) :]) for target in targets]
+            return tuple(resolve(requested, rows, {requested: name}, catalogue) for name in names)
+    return ()
 
 
 def targets_of(alias: str, aliases: Aliases) -> tuple[str, ...] | None:
@@ -43,11 +95,12 @@ def _targets(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[str, 
 def aliased_routes(
     aliases: Aliases, rows: Mapping[str, ProviderRow], catalogue: Catalogue = EMPTY
 ) -> dict[str, tuple[Route, ...]]:
-    """Alias -> its routes. The targets must have passed the rules of the settings."""
+    """Alias -> its routes, patterns left out. The targets must have passed the settings' rules."""
     return {
         alias: tuple(
             resolve(alias, rows, {alias: target}, catalogue)
             for target in targets_of(alias, aliases) or ()
         )
         for alias in aliases
+        if not is_pattern(alias)
     }

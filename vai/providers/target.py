@@ -31,7 +31,7 @@ class Target:
     def __init__(self, row: ProviderRow, model: str) -> None:
         self.row = row
         self.model = model
-        self.traits: Traits = traits(row.id, model)
+        self.traits: Traits = traits(*row.facts_of(model))
         self.findings = Findings(row.name)
 
     @property

@@ -8,8 +8,9 @@ import msgspec
 
 __all__ = ["AuthStyle", "Capabilities", "Kind", "ProviderRow", "WireRequest"]
 
-AuthStyle = Literal["x-api-key", "bearer", "x-goog-api-key"]
-"""How the I/O ring presents the credential: ``Authorization: Bearer K``, or in the named header."""
+AuthStyle = str
+"""How the I/O ring presents the credential: ``bearer`` for ``Authorization: Bearer K``, else the
+name of the header that holds the bare key, such as ``x-api-key``."""
 
 Kind = Literal["anthropic", "openai", "responses", "gemini", "code-assist"]
 """A wire format: Messages, Chat Completions, Responses, generateContent, Code Assist."""
@@ -80,7 +81,9 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     is a row and no code; `quirks` are the names its kind's adapter understands.
     `path` is empty where the model is part of it. `project` is the Google Cloud project
     that Code Assist asks for in the body. `narrowed` says that `capabilities` are an operator's
-    word about this one server, and that requests are held against them.
+    word about this one server, and that requests are held against them. `described_as` is the
+    ``provider/model`` whose prices and abilities all models of this server have, "" where each
+    model has its own.
     """
 
     id: str
@@ -95,3 +98,11 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
     quirks: frozenset[str] = frozenset()
     project: str = ""
     narrowed: bool = False
+    described_as: str = ""
+
+    def facts_of(self, model: str) -> tuple[str, str]:
+        """The provider and the model whose facts hold for `model` of this server."""
+        if not self.described_as:
+            return self.id, model
+        provider, _, name = self.described_as.partition("/")
+        return provider, name

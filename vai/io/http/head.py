@@ -14,17 +14,13 @@ from typing import Final, NamedTuple
 import httpx
 
 from vai.errors import InvalidRequest
+from vai.policy.headers import GATEWAY_FIELDS
 
 __all__ = ["Endpoint", "Origin", "forwarded_lines", "header_lines", "request_line"]
 
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
-# Framing and identity are this ring's business: a second Host or Content-Length is how
-# requests are smuggled, a second credential is how keys are mixed up, cookies are never sent.
-_RESERVED: Final = (
-    r"(?!(?i:host|content-length|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect"
-    r"|accept-encoding|authorization|x-api-key|x-goog-api-key|cookie|proxy-authorization|proxy-connection):)"
-)
+_RESERVED: Final = rf"(?!(?i:{'|'.join(GATEWAY_FIELDS)}):)"
 _LINES: Final = re.compile(rf"(?:{_NAME}: {_VALUE}\r\n)*")
 _FORWARDED_LINES: Final = re.compile(rf"(?:{_RESERVED}{_NAME}: {_VALUE}\r\n)*")
 _METHOD: Final = re.compile(_NAME)

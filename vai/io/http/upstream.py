@@ -7,7 +7,9 @@ followed; a key would travel with them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import final
 
 import httpx
@@ -20,6 +22,7 @@ from vai.io.http.pool import PoolLimits
 from vai.io.http.stock import ProxyTransport, send_stock
 from vai.io.http.tls import client_context
 from vai.io.http.transport import VaiTransport
+from vai.policy.headers import GATEWAY_FIELDS
 from vai.secret import Secret
 from vai.types.provider import AuthStyle, WireRequest
 
@@ -78,12 +81,14 @@ class HttpUpstream:
         endpoint: the parsed base URL.
         credential: None for servers that want none.
         auth: how the credential is presented.
+        headers: fields of every request to this server, which the settings name. A field of the
+            client's request with one of these names, or with the credential's, is left out.
 
     Raises:
         ValueError: the credential is bound to another origin.
     """
 
-    __slots__ = ("_fixed", "_origin", "_prefix", "_transport")
+    __slots__ = ("_fixed", "_origin", "_own_names", "_prefix", "_transport")
 
     def __init__(
         self,
@@ -91,13 +96,18 @@ class HttpUpstream:
         endpoint: Endpoint,
         credential: Credential | None = None,
         auth: AuthStyle = "x-api-key",
+        headers: Mapping[str, Secret] = MappingProxyType({}),
     ) -> None:
         self._transport = transport
         self._origin, self._prefix = endpoint
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
         if credential is not None:
             fixed.append(credential.header(self._origin, auth))
+        fixed += [(name, value.reveal()) for name, value in headers.items()]
         self._fixed = header_lines(fixed, forwarded=False)
+        own_names = {name.lower() for name in (*headers, auth)}
+        # Of what clients send, the names of the built-in ways are refused anywhere.
+        self._own_names = own_names - {"bearer", *GATEWAY_FIELDS}
 
     async def send(
         self, request: WireRequest, /, *, connect_until: float, headers_until: float
@@ -108,6 +118,9 @@ class HttpUpstream:
             InvalidRequest: a header cannot be forwarded; nothing was sent.
             UpstreamUnreachable, UpstreamTimeout, UpstreamBroken: see `failures` for the codes.
         """
+        if self._own_names:
+            kept = [field for field in request.headers if field[0].lower() not in self._own_names]
+            request = msgspec.structs.replace(request, headers=tuple(kept))
         line = request_line(request.method, self._prefix + request.target)
         lines = forwarded_lines(request.headers)
         length = len(request.body)

@@ -73,7 +73,7 @@ def translate(
     if row.narrowed:
         request = narrowed(request, row.capabilities, findings)
         check_content(request, row.capabilities, findings)
-    ways = traits(request.model)
+    ways = traits(row.facts_of(request.model)[1])
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)
