@@ -25,6 +25,9 @@ VAI_FIELDS = ("voice", "output", "output_format", "extensions", "provider_keys")
 MAX_PROVIDER_KEYS = 32
 """Entries of `provider_keys`; there are far fewer providers."""
 
+MAX_MODEL = 1024
+"""Characters of `model`: it is repeated in paths, headers, sentences and log lines."""
+
 
 class Envelope(msgspec.Struct, frozen=True):
     """The members that steer the gateway, and where every member stands.
@@ -74,6 +77,8 @@ def read(body: bytes) -> Envelope:
     model = value.get("model")
     if type(model) is not str or not model:
         raise _refusal("model", "must be a non-empty string")
+    if len(model) > MAX_MODEL:
+        raise _refusal("model", f"must have at most {MAX_MODEL} characters")
     vai_fields = tuple([name for name in VAI_FIELDS if name in value])
     return Envelope(
         model=model,

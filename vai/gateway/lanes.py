@@ -98,7 +98,7 @@ def mended_lane(
     lane = _translated(
         route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
     )
-    lane.dropped.append(_REASONING)
+    lane.dropped.insert(0, _REASONING)
     return lane
 
 
@@ -122,7 +122,7 @@ def _verbatim(
         cost=terms.cost,
     )
     if most is not None:
-        lane.dropped.append("max_tokens")
+        lane.dropped.insert(0, "max_tokens")
     return lane
 
 
@@ -155,7 +155,7 @@ def _translated(
         lent=lent,
     )
     if most is not None:
-        lane.dropped.append("max_tokens")
+        lane.dropped.insert(0, "max_tokens")
     if settings.strict and lane.dropped:
         listed = ", ".join(lane.dropped)
         raise InvalidRequest(

@@ -12,12 +12,16 @@ from typing import Any, Final
 
 from vai.providers.textfilter import WRAPPER
 
-__all__ = ["NotStrict", "object_schema", "rooted", "strict"]
+__all__ = ["Inlining", "NotStrict", "object_schema", "rooted", "strict"]
 
 Schema = dict[str, Any]
 
 _MAX_DEPTH: Final = 64
 _MAX_NODES: Final = 5000
+_MAX_MEMBERS: Final = 50_000
+"""Members of all nodes together: a node is copied up to `_MAX_DEPTH` times."""
+_MAX_INLINED: Final = 20_000
+"""Values that references of all schemas of one request may repeat."""
 _BEYOND: Final = frozenset(
     {
         "not",
@@ -44,6 +48,36 @@ _NULL: Final[Schema] = {"type": "null"}
 
 class NotStrict(Exception):
     """The schema has no strict form; the text says why."""
+
+
+class Inlining:
+    """How much references may still repeat in one request.
+
+    A reference of a few characters can stand for a schema of any size, and schemas can refer
+    to each other in a chain that doubles with each link.
+    """
+
+    def __init__(self) -> None:
+        self._left = _MAX_INLINED
+
+    def charge(self, schema: Schema) -> None:
+        """Account for one more copy of `schema`.
+
+        Raises:
+            NotStrict: the request repeats too much.
+        """
+        level: list[Any] = [schema]
+        while level:
+            self._left -= len(level)
+            if self._left < 0:
+                raise NotStrict("references repeat too much of it")
+            below: list[Any] = []
+            for item in level:
+                if isinstance(item, dict):
+                    below.extend(item.values())
+                elif isinstance(item, list):
+                    below.extend(item)
+            level = below
 
 
 def object_schema(schema: Schema | None) -> Schema:
@@ -73,8 +107,11 @@ def rooted(schema: Schema) -> tuple[Schema, bool]:
     return root | moved, True
 
 
-def strict(schema: Schema) -> Schema:
+def strict(schema: Schema, inlining: Inlining) -> Schema:
     """The strict form of `schema`, whose root must be an object.
+
+    Args:
+        inlining: shared by all schemas of a request.
 
     Raises:
         NotStrict: there is none.
@@ -82,7 +119,7 @@ def strict(schema: Schema) -> Schema:
     root = _without_labels(schema)
     if root.get("type") != "object" or "anyOf" in root:
         raise NotStrict("the root must be a plain object")
-    return _Strictness(root).convert(root, 0)
+    return _Strictness(root, inlining).convert(root, 0)
 
 
 def _without_labels(schema: Schema) -> Schema:
@@ -92,9 +129,11 @@ def _without_labels(schema: Schema) -> Schema:
 class _Strictness:
     """One conversion; local references are looked up in `root`."""
 
-    def __init__(self, root: Schema) -> None:
+    def __init__(self, root: Schema, inlining: Inlining) -> None:
         self._root = root
+        self._inlining = inlining
         self._nodes = 0
+        self._members = 0
 
     def convert(self, schema: Any, depth: int) -> Schema:
         self._nodes += 1
@@ -103,6 +142,7 @@ class _Strictness:
         if not isinstance(schema, dict):
             raise NotStrict("a schema of true or false allows anything")
         schema = self._inlined(schema)
+        self._count(schema)
         beyond = _BEYOND & schema.keys()
         if beyond:
             raise NotStrict(f"it uses {min(beyond)}")
@@ -126,6 +166,11 @@ class _Strictness:
             raise NotStrict("an array without items allows anything")
         return found
 
+    def _count(self, schema: Schema) -> None:
+        self._members += len(schema)
+        if self._members > _MAX_MEMBERS:
+            raise NotStrict("it is too large")
+
     def _inlined(self, schema: Schema) -> Schema:
         """Without `allOf` of one, and without siblings beside `$ref`."""
         for _ in range(_MAX_DEPTH):
@@ -136,8 +181,11 @@ class _Strictness:
                 inner = parts[0]
             elif "$ref" in schema and len(schema) > 1:
                 inner = self._resolved(schema["$ref"])
+                self._inlining.charge(inner)
             else:
                 return schema
+            self._count(inner)
+            self._count(schema)
             own = {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
             schema = {**inner, **own}
         raise NotStrict("it refers to itself without end")
@@ -169,7 +217,7 @@ class _Strictness:
         properties = found.get("properties")
         if not properties or not isinstance(properties, dict):
             raise NotStrict("an object lists no properties")
-        required = _list(found.get("required") or [])
+        required = {item for item in _list(found.get("required") or []) if isinstance(item, str)}
         found["properties"] = {
             name: converted if name in required else _nullable(converted)
             for name, value in properties.items()

@@ -6,6 +6,7 @@ from typing import Final
 
 from vai.providers.findings import Findings
 from vai.providers.models import Traits, traits
+from vai.providers.schema import Inlining
 from vai.types.provider import Capabilities, ProviderRow
 
 __all__ = ["QUIRKS", "Target"]
@@ -33,6 +34,7 @@ class Target:
         self.model = model
         self.traits: Traits = traits(*row.facts_of(model))
         self.findings = Findings(row.name)
+        self.inlining = Inlining()
 
     @property
     def can(self) -> Capabilities:

@@ -39,6 +39,9 @@ MIN_BUDGET: Final = 1024
 _BUDGETS: Final = {"low": 2047, "medium": 8191, "high": 24575, "xhigh": 65535, "max": 65535}
 """Effort -> the largest budget that it stands for; the inverse of `effort_for`."""
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
+_MAX_BETAS: Final = 32
+"""Betas that an extension may name; they travel in one header field."""
+_MAX_BETA: Final = 128
 _TIERS: Final = ("auto", "standard_only")
 
 _OWN: Final = ("extensions", "output", "voice")
@@ -146,7 +149,10 @@ def _extensions(request: MessageRequest, body: dict[str, Any], findings: Finding
     betas: list[str] = []
     for name, value in given.items():
         if name == "betas" and isinstance(value, list):
-            betas += [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
+            named = [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
+            betas += named[:_MAX_BETAS]
+            if len(named) > _MAX_BETAS:
+                findings.drop("extensions.anthropic.betas")
         elif name in _EXTENSIONS and value is not None:
             # What the request says itself wins over its extension.
             body.setdefault(name, value)
@@ -156,7 +162,8 @@ def _extensions(request: MessageRequest, body: dict[str, Any], findings: Finding
 
 
 def _is_token(beta: str) -> bool:
-    return beta.isascii() and beta.replace("-", "").replace("_", "").isalnum()
+    plain = beta.replace("-", "").replace("_", "")
+    return len(beta) <= _MAX_BETA and plain.isascii() and plain.isalnum()
 
 
 def _thinking(

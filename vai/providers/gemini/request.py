@@ -15,6 +15,7 @@ from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tool_config, tools
 from vai.providers.output import check_output, modalities
+from vai.providers.stops import check_stops
 from vai.providers.textfilter import StopAt, TextFilter
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
@@ -115,6 +116,7 @@ def _sampling(
             target.findings.drop(name)
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
     if len(sequences) > _MAX_STOPS:
+        check_stops(sequences, target.findings)
         return StopAt(sequences)
     if sequences:
         generation["stopSequences"] = sequences

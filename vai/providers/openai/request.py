@@ -19,6 +19,7 @@ from vai.providers.openai.tools import names, tool_choice, tools
 from vai.providers.output import check_output, modalities
 from vai.providers.reading import Translation
 from vai.providers.schema import NotStrict, rooted, strict
+from vai.providers.stops import check_stops
 from vai.providers.target import Target
 from vai.providers.textfilter import Quotable, TextFilter, watched
 from vai.types.provider import ProviderRow, WireRequest
@@ -142,7 +143,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
     schema, wrapped = rooted(form.schema)
     described: dict[str, Any] = {"name": alias(form.name or "response")}
     try:
-        described |= {"schema": strict(schema), "strict": True}
+        described |= {"schema": strict(schema, target.inlining), "strict": True}
     except NotStrict:
         described |= {"schema": schema, "strict": False}
         target.findings.drop("output_config.format.schema[strict]")
@@ -162,6 +163,7 @@ def _stops(
     if sequences and can and len(sequences) <= _MAX_STOPS:
         body["stop"] = sequences
         sequences = []
+    check_stops(sequences, target.findings)
     return watched(sequences, wrapped=wrapped)
 
 

@@ -78,7 +78,7 @@ def _function(tool: Tool, at: str, target: Target) -> Wire:
     function["parameters"] = object_schema(tool.input_schema)
     if tool.strict:
         try:
-            function["parameters"] = strict(function["parameters"])
+            function["parameters"] = strict(function["parameters"], target.inlining)
             function["strict"] = True
         except NotStrict:
             target.findings.drop(f"{at}.strict")

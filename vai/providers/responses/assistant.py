@@ -47,6 +47,8 @@ class Assistant:
         self._target = target
         self._tooling = tooling
         self._found: list[Wire] = []
+        self._texts: list[tuple[Wire, list[str]]] = []
+        """The items that are text, each with its pieces: joined once, as each time copies all."""
         self._kept: dict[str, Wire] = {}
         self._joins = False
         self._drew = False
@@ -88,6 +90,8 @@ class Assistant:
     def finished(self) -> list[Wire]:
         """All items of the run."""
         self._release()
+        for item, pieces in self._texts:
+            item["content"] = "".join(pieces)
         if self._target.traits.phases:
             phase = "final_answer"
             for item in reversed(self._found):
@@ -104,10 +108,12 @@ class Assistant:
         if not text:
             return
         if self._joins:  # neighbours are one text, cut by citations
-            self._found[-1]["content"] += text
+            self._texts[-1][1].append(text)
             return
         self._joins = True
-        self._found.append({"role": "assistant", "content": text})
+        item: Wire = {"role": "assistant", "content": text}
+        self._texts.append((item, [text]))
+        self._found.append(item)
 
     def _call(self, block: ToolUseBlock, at: str) -> None:
         kind = self._tooling.kind(block)

@@ -11,9 +11,9 @@ from typing import Any, Final
 from vai.providers.clienttools import family
 from vai.providers.names import alias
 from vai.providers.target import Target
-from vai.types.request import MessageRequest, Tool
+from vai.types.request import Tool
 
-__all__ = ["hosted", "mcp_server"]
+__all__ = ["enabled_tools", "hosted", "mcp_server"]
 
 Wire = dict[str, Any]
 
@@ -137,12 +137,26 @@ def _image_generation(settings: _Settings, include: list[str]) -> Wire:
     return {"type": "image_generation", **known}
 
 
+def enabled_tools(tools: list[Tool] | None) -> dict[str, list[str]]:
+    """MCP server -> the tools of it that a toolset names; none for servers that offer all."""
+    found: dict[str, list[str]] = {}
+    for tool in tools or ():
+        server = tool.extra.get("mcp_server_name")
+        if isinstance(server, str) and family(tool.type) == "mcp_toolset":
+            named = _enabled(tool)
+            if named:
+                found[server] = named
+    return found
+
+
 def mcp_server(
-    server: Any, at: str, request: MessageRequest, target: Target, names: dict[str, str]
+    server: Any, at: str, enabled: dict[str, list[str]], target: Target, names: dict[str, str]
 ) -> list[Wire]:
     """The entry for one of `mcp_servers`, none if it is switched off.
 
-    A server whose name has to be changed is noted in `names`.
+    Args:
+        enabled: what `enabled_tools` found.
+        names: takes up a server whose name has to be changed.
     """
     name = server.get("name") if isinstance(server, dict) else None
     url = server.get("url") if isinstance(server, dict) else None
@@ -162,9 +176,7 @@ def mcp_server(
     allowed = chosen.get("allowed_tools")
     if chosen.get("enabled") is False:
         return []
-    for tool in request.tools or ():
-        if family(tool.type) == "mcp_toolset" and tool.extra.get("mcp_server_name") == name:
-            allowed = _enabled(tool) or allowed
+    allowed = enabled.get(name, allowed)
     if isinstance(allowed, list):
         entry["allowed_tools"] = allowed
     return [entry]

@@ -16,6 +16,7 @@ from vai.providers.responses import extensions
 from vai.providers.responses.items import conversation
 from vai.providers.responses.tools import Tooling, tool_choice, tooling
 from vai.providers.schema import NotStrict, rooted, strict
+from vai.providers.stops import check_stops
 from vai.providers.target import Target
 from vai.providers.textfilter import watched
 from vai.types.provider import ProviderRow, WireRequest
@@ -58,6 +59,7 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     wrapped = _output(request, body, target)
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
     # The server knows no stop sequences: they are watched for here.
+    check_stops(stops, target.findings)
     text = watched(stops, wrapped=wrapped)
     _sampling(request, body, target)
     _service(request, body, target)
@@ -130,7 +132,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
     schema, wrapped = rooted(form.schema)
     described: dict[str, Any] = {"type": "json_schema", "name": alias(form.name or "response")}
     try:
-        described |= {"schema": strict(schema), "strict": True}
+        described |= {"schema": strict(schema, target.inlining), "strict": True}
     except NotStrict:
         described |= {"schema": schema, "strict": False}
         target.findings.drop("output_config.format.schema[strict]")

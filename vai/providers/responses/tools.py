@@ -8,7 +8,7 @@ import msgspec
 
 from vai.providers.clienttools import as_function, family
 from vai.providers.names import alias
-from vai.providers.responses.hosted import hosted, mcp_server
+from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
 from vai.providers.schema import NotStrict, object_schema, strict
 from vai.providers.target import Target
 from vai.providers.texts import described
@@ -46,7 +46,7 @@ class Tooling(msgspec.Struct, frozen=True):
     sent: list[Wire] = []
     include: list[str] = []
     names: dict[str, str] = {}
-    free: list[str] = []
+    free: set[str] = set()
     computer: bool = False
 
     def kind(self, block: ToolUseBlock) -> str:
@@ -60,7 +60,8 @@ class Tooling(msgspec.Struct, frozen=True):
 
 def tooling(request: MessageRequest, target: Target) -> Tooling:
     """All tools, MCP servers among them."""
-    made = Tooling([], [], {}, [])
+    made = Tooling([], [], {}, set())
+    allowed = enabled_tools(request.tools)
     deferred = False
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
@@ -74,7 +75,7 @@ def tooling(request: MessageRequest, target: Target) -> Tooling:
         else:
             made.sent.extend(_described(tool, at, target, made))
     for index, server in enumerate(_list(request.extra.get("mcp_servers"))):
-        made.sent.extend(mcp_server(server, f"mcp_servers[{index}]", request, target, made.names))
+        made.sent.extend(mcp_server(server, f"mcp_servers[{index}]", allowed, target, made.names))
     if deferred and not any(tool.get("type") == "tool_search" for tool in made.sent):
         # Tools that are loaded later have to be found by something.
         made.sent.append({"type": "tool_search"})
@@ -115,12 +116,12 @@ def _function(tool: Tool, at: str, target: Target, made: Tooling) -> Wire:
     if tool.extra.get("defer_loading"):
         entry["defer_loading"] = True
     if isinstance(tool.extra.get("format"), dict) and tool.input_schema is None:
-        made.free.append(alias(tool.name))
+        made.free.add(alias(tool.name))
         return entry | {"type": "custom", "format": tool.extra["format"]}
     schema, is_strict = object_schema(tool.input_schema), False
     if tool.strict:
         try:
-            schema, is_strict = strict(schema), True
+            schema, is_strict = strict(schema, target.inlining), True
         except NotStrict:
             target.findings.drop(f"{at}.strict")
     # Said in any case: where it is missing, the server takes it for true.
