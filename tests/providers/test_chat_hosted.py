@@ -171,7 +171,8 @@ def test_a_run_that_comes_in_pieces_is_one_run():
         "text",
     ]
     answer = streamed(adapter_for("groq", OSS)[0], {"executed_tools": [first]}, {"content": "x"})
-    assert content(answer)[1]["input"] == {"code": "1+1"}
+    assert content(answer)[0]["input"] == {"code": "1+1"}
+    assert content(answer)[-1]["text"] == "x"
 
 
 def test_a_run_is_no_call_of_the_callers():

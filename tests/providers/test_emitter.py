@@ -88,7 +88,9 @@ def test_random_operations(data):
     ]
     assert made == calls
     said = "".join(value for kind, value in ops if kind == "thinking")
-    assert "".join(getattr(b, "thinking", "") for b in message.content) == said
+    shown = "".join(getattr(b, "thinking", "") for b in message.content)
+    # Reasoning behind the last text of an answer without calls is left out.
+    assert shown == said if calls else said.startswith(shown)
     said = "".join(value for kind, value in ops if kind == "text")
     shown = "".join(b.text for b in message.content if b.__struct_config__.tag == "text")
     assert "".join(shown.split()) == "".join(said.split())
@@ -308,7 +310,7 @@ def test_the_input_of_a_providers_own_call_comes_in_a_delta():
     emitter = make()
     emitter.block(ServerToolUseBlock(id="s", name="web_search", input={"query": "x"}))
     emitter.block(ServerToolUseBlock(id="t", name="web_search", input={}))
-    emitter.finish("end_turn")
+    emitter.finish("pause_turn")
     emitter.eof()
     events = emitter.take()
     start = check_events(events)[1]

@@ -33,6 +33,7 @@ WHOLE = [
     WebSearchToolResultBlock(tool_use_id="s", content=[]),
     ImageBlock(source=Source(type="base64", media_type="image/png", data="aGk=")),
 ]
+CONTENT = {"text", "image", "audio"}
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("text"), WORDS),
@@ -66,11 +67,16 @@ class Expected:
         self.blocks: list[dict[str, Any]] = []
         self.open = ""
         self.blanks = ""
+        self.citable: dict[str, Any] | None = None
 
     def new(self, kind: str, **fields: Any) -> dict[str, Any]:
         self.blanks = ""
         self.open = kind
         self.blocks.append({"type": kind, **fields})
+        if kind == "text":
+            self.citable = self.blocks[-1]
+        elif kind in CONTENT or any(block["type"] == "tool_use" for block in self.blocks):
+            self.citable = None
         return self.blocks[-1]
 
     def last(self, kind: str, **empty: Any) -> dict[str, Any]:
@@ -101,10 +107,12 @@ class Expected:
     def end_text(self, _: None) -> None:
         if self.open == "text":
             self.open = ""
+            self.citable = None
 
     def citation(self, url: str) -> None:
-        if self.open == "text":
-            self.blocks[-1].setdefault("citations", []).append(cited(url))
+        """To the text it follows, also behind reasoning, which may yet be left out."""
+        if self.citable is not None:
+            self.citable.setdefault("citations", []).append(cited(url))
 
     def audio(self, piece: tuple[str, str]) -> None:
         source = {"type": "base64", "media_type": "audio/wav", "data": ""}
@@ -123,6 +131,19 @@ class Expected:
         self.open = ""
 
     def end(self) -> None:
+        """An answer without calls ends with its text or its media, if it has any."""
+        kinds = [block["type"] for block in self.blocks]
+        if "tool_use" in kinds or CONTENT.isdisjoint(kinds):
+            if self.blanks or (kinds and "tool_use" not in kinds):
+                blanks = self.blanks
+                self.last("text", text="")["text"] += blanks
+        elif kinds[-1] in CONTENT:
+            self.text_at_end()
+        else:
+            while self.blocks[-1]["type"] not in CONTENT:
+                self.blocks.pop()
+
+    def text_at_end(self) -> None:
         blanks = self.blanks
         if blanks:
             self.last("text", text="")["text"] += blanks

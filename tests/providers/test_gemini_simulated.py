@@ -34,7 +34,7 @@ ANSWERS = [
     (
         "search=2",
         {"tools": SEARCH},
-        ["text", "server_tool_use", "web_search_tool_result"],
+        ["server_tool_use", "web_search_tool_result", "text"],
         "end_turn",
     ),
     (

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tests.providers.oracle import check_gemini_answer
-from tests.providers.test_streams import HERE, run
+from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.codec.sse import MAX_FRAME
 from vai.errors import UpstreamBroken, UpstreamFault
@@ -85,10 +85,14 @@ def kinds(message):
     return [block["type"] for block in message["content"]]
 
 
-def from_fixture(name):
-    path = HERE / f"{name}.sse"
-    events, adapter = run(path, [path.read_bytes()])
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def from_fixture(name, **fields):
+    adapter, _ = asked(**fields)
+    events = adapter.feed((HERE / f"{name}.sse").read_bytes()) + adapter.end()
     assert adapter.done
+    check_events(events)
     return message_to_wire(accumulate(events))
 
 
@@ -104,8 +108,8 @@ def test_the_fixtures_are_truthful(path):
 
 
 def test_sources_are_cited_by_their_bytes():
-    found = from_fixture("gemini-grounded")
-    text, use, result = found["content"]
+    found = from_fixture("gemini-grounded", tools=[SEARCH])
+    use, result, text = found["content"]
     cited = [(item["url"][-1], item["cited_text"]) for item in text["citations"]]
     sunny = "Kölner Dom: sonnig"
     assert cited == [("k", sunny), ("d", sunny), ("d", "It is warm.")]
@@ -130,7 +134,7 @@ def test_sources_of_no_place_are_still_named(segment):
         "finishReason": "STOP",
         "groundingMetadata": grounding,
     }
-    (text, _, _) = answer({"candidates": [candidate]})["content"]
+    (_, _, text) = answer({"candidates": [candidate]})["content"]
     assert [item["cited_text"] for item in text["citations"]] == [""]
 
 
@@ -165,7 +169,7 @@ def test_code_and_what_came_of_it():
 
 
 def test_tools_that_google_ran():
-    found = from_fixture("gemini-hosted")
+    found = from_fixture("gemini-hosted", tools=[SEARCH])
     uses = [block for block in found["content"] if block["type"] == "server_tool_use"]
     results = [block for block in found["content"] if block["type"].endswith("_tool_result")]
     assert [use["name"] for use in uses] == ["web_search", "web_fetch", "web_fetch"]

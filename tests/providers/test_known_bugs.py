@@ -419,13 +419,13 @@ def a_servers_own_tool_is_no_call_and_keeps_its_place():
             delta = {"type": "input_json_delta", "partial_json": '{"q":1}'}
             stream.append({"type": "content_block_delta", "index": 0, "delta": delta})
         stream.append({"type": "content_block_stop", "index": index})
-    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    end = {"stop_reason": "pause_turn", "stop_sequence": None}
     stream += [{"type": "message_delta", "delta": end, "usage": {"output_tokens": 2}}]
     stream += [{"type": "message_stop"}]
     events, answer, _ = read(*stream, provider="anthropic", end=b"")
     assert [to_wire(block) for block in answer.content] == [run, found]
     assert [event["type"] for event in events] == [event["type"] for event in stream]
-    assert answer.stop_reason == "end_turn"
+    assert answer.stop_reason == "pause_turn"
 
 
 @bug(40)

@@ -114,7 +114,7 @@ def test_reasoning_first_and_indexes_without_gaps():
 
 def test_encrypted_content_counts_only_when_the_item_is_done():
     item = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "half"}
-    (block,) = blocks(
+    (block, _) = blocks(
         read(added(0, item), done(0, item | {"encrypted_content": "w.hole="}), completed())
     )
     assert kept.opened(block["data"], "oai-resp")["encrypted_content"] == "w.hole="
@@ -127,7 +127,7 @@ def test_two_reasoning_items_keep_their_own_envelopes():
         parts = [{"type": "summary_text", "text": text} for text in texts]
         return {"type": "reasoning", "id": id, "summary": parts, "encrypted_content": f"g{id}"}
 
-    first, second, third = blocks(answer(item("1", "a", "b"), item("2"), item("3", "c")))
+    first, second, third, _ = blocks(answer(item("1", "a", "b"), item("2"), item("3", "c")))
     assert first["thinking"] == "a\n\nb"
     assert third["thinking"] == "c"
     seals = [first["signature"], second["data"], third["signature"]]
@@ -345,6 +345,7 @@ def test_a_search():
         *("server_tool_use", "web_search_tool_result"),
         *("server_tool_use", "web_fetch_tool_result") * 2,
         *("server_tool_use", "web_search_tool_result"),
+        "text",
     ]
     assert found[0]["input"] == {"query": "a", "queries": ["a", "b"]}
     assert found[1]["content"][0]["url"] == "u"
@@ -448,7 +449,7 @@ def whole(*items):
 def test_files_that_were_searched():
     found = {"file_id": "f", "filename": "n", "score": 0.5, "text": "t", "attributes": {}}
     call = {"type": "file_search_call", "id": "fs", "queries": ["q"], "results": [found]}
-    use, result = whole(call)
+    use, result, _ = whole(call)
     assert use["input"] == {"queries": ["q"]}
     assert result["type"] == "file_search_tool_result"
     assert result["content"][0]["text"] == "t"
@@ -463,7 +464,7 @@ def test_calls_of_mcp_servers():
         "arguments": '{"p":1}',
         "output": "text",
     }
-    use, result = whole(call)
+    use, result, _ = whole(call)
     assert (use["server_name"], use["name"], use["input"]) == ("files", "read", {"p": 1})
     assert (result["is_error"], result["content"]) == (False, [{"type": "text", "text": "text"}])
     failed = whole(call | {"error": {"message": "no"}})[1]
@@ -479,7 +480,7 @@ def test_an_image():
 
 def test_items_that_say_nothing_to_the_caller_come_back():
     compaction = {"type": "compaction", "id": "c", "encrypted_content": "g"}
-    (block,) = blocks(answer(compaction, {"type": "of a new kind", "id": "x"}))
+    (block, _) = blocks(answer(compaction, {"type": "of a new kind", "id": "x"}))
     assert kept.opened(block["data"], "oai-resp") == compaction
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 from pydantic import ValidationError
 
-from tests.providers.validator import StreamError, check_stream
+from tests.providers.validator import StreamError, check_message, check_stream
 
 START = {
     "type": "message_start",
@@ -35,6 +35,9 @@ END = {
     "delta": {"stop_reason": "end_turn", "stop_sequence": None},
     "usage": {"output_tokens": 6},
 }
+CALLED = {**END, "delta": {"stop_reason": "tool_use", "stop_sequence": None}}
+ENDED_BY_WORD = {**END, "delta": {"stop_reason": "stop_sequence", "stop_sequence": "w"}}
+SEALED = {**TEXT, "content_block": {"type": "redacted_thinking", "data": "d"}}
 DONE = {"type": "message_stop"}
 PING = {"type": "ping"}
 ERROR = {"type": "error", "error": {"type": "api_error", "message": "m"}}
@@ -47,8 +50,8 @@ def json_piece(text):
 
 def test_a_good_stream_passes():
     assert check_stream(GOOD) is GOOD
-    check_stream([START, TOOL, json_piece('{"a":'), json_piece("1}"), STOP, END, DONE])
-    check_stream([START, TOOL, STOP, END, DONE])
+    check_stream([START, TOOL, json_piece('{"a":'), json_piece("1}"), STOP, CALLED, DONE])
+    check_stream([START, TOOL, STOP, CALLED, DONE])
     check_stream([START, TEXT, SAID, ERROR], complete=False)
     check_stream([], complete=False)
 
@@ -76,8 +79,12 @@ def test_only_pings_and_deltas_may_come_twice(place):
         [START, TEXT, {**SAID, "index": 1}, STOP, END, DONE],
         [START, TOOL, SAID, STOP, END, DONE],
         [START, TEXT, json_piece("{}"), STOP, END, DONE],
-        [START, TOOL, json_piece('{"a"'), STOP, END, DONE],
-        [START, TOOL, json_piece("[1]"), STOP, END, DONE],
+        [START, TOOL, json_piece('{"a"'), STOP, CALLED, DONE],
+        [START, TOOL, json_piece("[1]"), STOP, CALLED, DONE],
+        [START, TOOL, STOP, END, DONE],
+        [*GOOD[:5], {**TOOL, "index": 1}, {**STOP, "index": 1}, END, DONE],
+        [*GOOD[:5], {**SEALED, "index": 1}, {**STOP, "index": 1}, END, DONE],
+        [START, SEALED, STOP, ENDED_BY_WORD, DONE],
         [START, {**END, "usage": {"output_tokens": 2}}, DONE],
         [*GOOD, PING],
         [START, ERROR, END],
@@ -86,6 +93,17 @@ def test_only_pings_and_deltas_may_come_twice(place):
 def test_broken_streams(events):
     with pytest.raises(StreamError):
         check_stream(events)
+
+
+@pytest.mark.parametrize("kind", ["thinking", "redacted_thinking", "server_tool_use", "tool_use"])
+@pytest.mark.parametrize("reason", ["end_turn", "stop_sequence"])
+def test_a_whole_answer_that_ends_by_itself_ends_with_its_text(reason, kind):
+    text, other = {"type": "text", "text": "x"}, {"type": kind}
+    check_message({"stop_reason": reason, "content": [other, text]})
+    check_message({"stop_reason": reason, "content": []})
+    check_message({"stop_reason": "max_tokens", "content": [text, other]})
+    with pytest.raises(StreamError):
+        check_message({"stop_reason": reason, "content": [text, other]})
 
 
 def test_complete_and_incomplete_are_told_apart():

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from vai.types.events import Event
 from vai.types.render import event_to_wire
 
-__all__ = ["StreamError", "check_events", "check_stream"]
+__all__ = ["StreamError", "check_ending", "check_events", "check_message", "check_stream"]
 
 _OFFICIAL = TypeAdapter(RawMessageStreamEvent)
 _DELTAS = {
@@ -47,6 +47,9 @@ _KNOWN = {
     "message_delta",
     "message_stop",
 }
+_SPOKEN_ENDS = {"end_turn", "stop_sequence"}
+_CONTENT = {"text", "image", "audio", "video"}
+"""What an answer that ends by itself ends with: clients take their result from the last block."""
 _KNOWN_DELTAS = set().union(*_DELTAS.values())
 
 
@@ -76,6 +79,19 @@ def check_stream(events: list[dict[str, Any]], *, complete: bool = True) -> list
     return events
 
 
+def check_message(message: dict[str, Any]) -> dict[str, Any]:
+    """Judge a whole answer in wire form."""
+    last = message["content"][-1]["type"] if message["content"] else None
+    check_ending(message["stop_reason"], last)
+    return message
+
+
+def check_ending(stop_reason: str | None, last: str | None) -> None:
+    """Judge the type of the last block; None where the answer has no block."""
+    if stop_reason in _SPOKEN_ENDS and last is not None and last not in _CONTENT:
+        raise StreamError(f"{stop_reason} behind a {last} block")
+
+
 class _Judge:
     def __init__(self) -> None:
         self.stopped = False
@@ -83,6 +99,7 @@ class _Judge:
         self.started = False
         self.ended: str | None = None
         self.open: dict[str, Any] | None = None
+        self.last: str | None = None
         self.json = ""
         self.broken_json = False
         self.signed = False
@@ -119,6 +136,7 @@ class _Judge:
         self._must(self.open is None, "two blocks open at once")
         self._must(event["index"] == self.count, "index not contiguous")
         self.open, self.json, self.signed = event["content_block"], "", False
+        self.last = self.open["type"]
         if self.open["type"] == "tool_use":
             self._must(self.open["input"] == {}, "input in the start of a tool_use")
             self._must(bool(self.open["id"] and self.open["name"]), "tool_use without id or name")
@@ -148,6 +166,7 @@ class _Judge:
         self._must(self.open is None, "message_delta inside a block")
         self.ended = event["delta"]["stop_reason"]
         self._must(self.ended is not None, "message_delta without stop_reason")
+        check_ending(self.ended, self.last)
         if self.ended in ("end_turn", "tool_use"):
             self._must(not self.broken_json, "tool input that is no JSON object")
         self._count(event.get("usage") or {})

@@ -10,6 +10,11 @@ of an end.
 A tool call owns its block until its arguments are a whole JSON object. What arrives in
 between is kept in order and follows it: many clients append to "the last block" and
 would mix interleaved calls.
+
+An answer that ends by itself ends with its text or its media: clients take their result
+from the last block. So reasoning and the runs of server tools that arrive behind text are
+held until more text, media or a call shows that they were not the last; a stream cannot
+put them before text that has been sent, so at such an end the emitter leaves them out.
 """
 
 from __future__ import annotations
@@ -24,12 +29,14 @@ from vai.providers.toolcall import ToolCall
 from vai.types.blocks import (
     AudioBlock,
     Block,
+    ImageBlock,
     RedactedThinkingBlock,
     ServerToolUseBlock,
     Source,
     TextBlock,
     ThinkingBlock,
     ToolUseBlock,
+    VideoBlock,
 )
 from vai.types.events import (
     AudioDelta,
@@ -58,7 +65,11 @@ MAX_KEPT_CHARACTERS: Final = 16 << 20
 """Tool arguments, and what waits behind an incomplete call, of one answer."""
 _MAX_HELD_BLANKS: Final = 64
 
-_CLOSED, _TEXT, _THINKING, _TOOL, _AUDIO = range(5)
+_CLOSED, _TEXT, _THINKING, _TOOL, _AUDIO, _PAUSED = range(6)
+"""The kind of the open block. `_PAUSED` is text behind which something is held."""
+_CONTENT: Final = (TextBlock, ImageBlock, AudioBlock, VideoBlock)
+"""What an answer that ends by itself may end with."""
+_SPOKEN_ENDS: Final = ("end_turn", "stop_sequence")
 
 
 class Emitter:
@@ -92,6 +103,8 @@ class Emitter:
         self._call: ToolCall | None = None
         self._calls: dict[int, ToolCall] = {}
         self._waiting: deque[ToolCall | tuple[str, Any]] = deque()
+        self._held: list[tuple[str, Any]] = []
+        self._has_content = False
         self._kept = 0
         self._finish: MessageDeltaBody | None = None
 
@@ -233,8 +246,7 @@ class Emitter:
         self._drain(cut=self._finish.stop_reason not in ("end_turn", "tool_use"))
         if self.fault:
             return
-        if self._blanks:
-            self._emit_text(self._blanks)
+        self._end_content(self._finish.stop_reason in _SPOKEN_ENDS)
         self._close()
         self._out.append(MessageDelta(delta=self._finish, usage=self.usage))
         self._out.append(MessageStop())
@@ -277,6 +289,11 @@ class Emitter:
         # Blanks alone open no block: models put a line break between reasoning or text
         # and a call, and clients would show an empty paragraph. Bounded, because a model
         # gone wrong can stream blanks for minutes.
+        if self._held:
+            if text.isspace():
+                self._holds("text", text)
+                return
+            self._release_held()
         text = self._blanks + text
         if self._open != _TEXT and text.isspace() and len(text) <= _MAX_HELD_BLANKS:
             self._blanks = text
@@ -286,9 +303,12 @@ class Emitter:
     def _emit_text(self, text: str) -> None:
         if self._open != _TEXT:
             self._start(_TEXT, TextBlock(text=""))
+            self._has_content = True
         self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
 
     def _put_thinking(self, text: str) -> None:
+        if self._holds("thinking", text):
+            return
         if self._open != _THINKING or self._signature:
             self._start(_THINKING, ThinkingBlock(thinking="", signature=""))
         self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
@@ -296,11 +316,13 @@ class Emitter:
     def _put_signature(self, signature: str) -> None:
         if self._open == _THINKING:
             self._signature = signature
-        else:
+        elif not self._holds("signature", signature):
             self._put_block(RedactedThinkingBlock(data=signature))
 
     def _put_audio(self, media_type: str, data: str, words: str) -> None:
         if self._open != _AUDIO:
+            self._release_held()
+            self._has_content = True
             source = Source(type="base64", media_type=media_type, data="")
             self._start(_AUDIO, AudioBlock(source=source, transcript=""))
         for delta in (words and TranscriptDelta(text=words), data and AudioDelta(data=data)):
@@ -308,11 +330,16 @@ class Emitter:
                 self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _put_citation(self, citation: dict[str, Any]) -> None:
-        if self._open == _TEXT:
+        if self._open in (_TEXT, _PAUSED):
             delta = CitationsDelta(citation=citation)
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _put_block(self, block: Block) -> None:
+        if isinstance(block, _CONTENT):
+            self._release_held()
+            self._has_content = True
+        elif self._holds("block", block):
+            return
         if isinstance(block, ServerToolUseBlock):
             # Clients read the input of any call from its deltas, also of one that came whole.
             self._start(_CLOSED, msgspec.structs.replace(block, input={}))
@@ -322,6 +349,36 @@ class Emitter:
         else:
             self._start(_CLOSED, block)
         self._out.append(ContentBlockStop(index=self._index))
+
+    def _holds(self, kind: str, value: Any) -> bool:
+        """Whether `value` is held: text or media came before it and no call did, so the
+        answer may be at its end."""
+        if not self._has_content or self.saw_call:
+            return False
+        self._held.append((kind, value))
+        self._blanks = ""
+        self._keep(_size(value))
+        if self._open == _TEXT:
+            self._open = _PAUSED  # its sources may still follow
+        elif self._open != _PAUSED:
+            self._close()
+        return True
+
+    def _release_held(self) -> None:
+        """What follows shows that the answer was not at its end: send what is held."""
+        held, self._held = self._held, []
+        self._has_content = False
+        for kind, value in held:
+            self._put(kind, value)
+
+    def _end_content(self, spoken: bool) -> None:
+        """No more content follows. `spoken` says that the answer ended by itself."""
+        if not spoken:
+            self._release_held()
+        if self._open == _PAUSED:
+            self._open = _TEXT
+        if self._blanks or (spoken and not self._has_content and self._index >= 0):
+            self._emit_text(self._blanks)
 
     def _start(self, kind: int, block: Block) -> None:
         self._close()
@@ -383,6 +440,7 @@ class Emitter:
             self._put(*first)
 
     def _open_call(self, call: ToolCall) -> None:
+        self._release_held()
         self._start(_TOOL, ToolUseBlock(id=call.id, name=call.name or "", input={}))
         self._call = call
         text = call.text()
@@ -414,7 +472,9 @@ class Emitter:
 
 
 def _size(value: Any) -> int:
-    """Characters that a waiting value holds in memory; a block is not measured."""
+    """Characters that a value which is kept back holds in memory."""
     if isinstance(value, str):
         return len(value)
-    return sum(map(len, value)) if isinstance(value, tuple) else 1
+    if isinstance(value, tuple):
+        return sum(map(len, value))
+    return len(msgspec.json.encode(value))

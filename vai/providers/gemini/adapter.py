@@ -46,7 +46,7 @@ class GeminiAdapter:
         self._limit: int | None = None
         self._hops = 0
         self._body = Body()
-        self._ready("unknown", {}, None)
+        self._ready("unknown", {}, None, grounds=True)
 
     @property
     def usage(self) -> Usage:
@@ -79,7 +79,8 @@ class GeminiAdapter:
         self.dropped = translation.dropped
         self._wire = translation.wire
         self._limit = request.max_tokens
-        self._ready(request.model, translation.names, translation.text)
+        names, text = translation.names, translation.text
+        self._ready(request.model, names, text, grounds=translation.grounds)
         return translation.wire
 
     def message(self, body: bytes, /) -> Message | None:
@@ -120,13 +121,21 @@ class GeminiAdapter:
     def _over(self) -> bool:
         return self._emitter.done or self._emitter.fault is not None
 
-    def _ready(self, model: str, names: dict[str, str], text: TextFilter | None) -> None:
+    def _ready(
+        self, model: str, names: dict[str, str], text: TextFilter | None, *, grounds: bool
+    ) -> None:
         row = self._row
         self._emitter = Emitter(
             f"msg_{self._exchange}", f"{row.id}/{model}", row.id, self._estimate
         )
         self._reader = Reader(
-            self._emitter, row.id, row.name, exchange_id=self._exchange, names=names, text=text
+            self._emitter,
+            row.id,
+            row.name,
+            exchange_id=self._exchange,
+            names=names,
+            text=text,
+            grounds=grounds,
         )
 
     def _read(self, texts: list[bytes]) -> None:

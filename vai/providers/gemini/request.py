@@ -13,7 +13,7 @@ from vai.providers.gemini.conversation import contents, instructions
 from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
-from vai.providers.gemini.tools import plain_schema, tool_config, tools
+from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
 from vai.providers.output import check_output, modalities
 from vai.providers.stops import check_stops
 from vai.providers.textfilter import StopAt, TextFilter
@@ -34,12 +34,14 @@ class Translation(msgspec.Struct, frozen=True):
         names: tool alias -> the caller's name.
         text: what the answer's text passes through, if anything.
         dropped: paths of hints that were left out.
+        grounds: whether Google may search and tell of it only behind the answer.
     """
 
     wire: WireRequest
     names: dict[str, str]
     text: TextFilter | None
     dropped: list[str]
+    grounds: bool
 
 
 def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Translation:
@@ -74,7 +76,8 @@ def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Tr
         del body["generationConfig"]
     target.findings.check()
     wire = _wire(request, body, target, exchange_id)
-    return Translation(wire, aliases(request.tools), text, target.findings.dropped)
+    grounds = tells_of_searches_last(sent, config)
+    return Translation(wire, aliases(request.tools), text, target.findings.dropped, grounds)
 
 
 def _wire(

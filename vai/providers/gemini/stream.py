@@ -26,10 +26,12 @@ from vai.providers.gemini.usage import Spent
 from vai.providers.textfilter import TextFilter
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
-__all__ = ["MAX_CITED", "Reader"]
+__all__ = ["MAX_AWAITING", "MAX_CITED", "Reader"]
 
 MAX_CITED: Final = 1 << 20
 """Characters of the answer that are kept to cite from."""
+MAX_AWAITING: Final = 4096
+"""Characters of text that wait for the sources, in an answer that may be grounded."""
 
 
 class Reader:
@@ -39,6 +41,10 @@ class Reader:
         exchange_id: ids of tools that Google ran derive from it.
         names: tool alias -> the caller's name for it.
         text: what stands between the upstream's text and the caller's, if anything.
+        grounds: whether Google may search for this answer and tell of it only behind the
+            text. The search stands before the text it was for, so the text waits for it,
+            up to `MAX_AWAITING` characters; behind a longer one the search is not shown,
+            only cited.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Reader:
         exchange_id: str,
         names: dict[str, str],
         text: TextFilter | None = None,
+        grounds: bool = False,
     ) -> None:
         self.token: str | None = None
         self.spent = Spent()
@@ -63,6 +70,10 @@ class Reader:
         self._content = False
         self._thinking = False
         self._text_signature = ""
+        self._awaits = True
+        self._may_await = MAX_AWAITING if grounds else 0
+        self._awaiting: list[str] = []
+        self._awaiting_length = 0
         self._said: list[str] = []
         self._said_length = 0
         self._grounding: dict[str, Any] | None = None
@@ -101,6 +112,7 @@ class Reader:
         self.report()
         if goes_on:
             return
+        self._show_awaiting()
         if self._reason is not None and not self._emitter.finished:
             self._end_text(self._citations())
             self._sign()
@@ -135,14 +147,17 @@ class Reader:
             why = feedback.block_reason_message or feedback.block_reason or ""
             self._emitter.finish("refusal", refusal(why))
         if error:
+            self._show_awaiting()
             self._emitter.fail(faults.from_event(self._provider, self._title, error))
 
     def _candidate(self, candidate: Candidate) -> None:
+        self._grounding = candidate.grounding_metadata or self._grounding
+        self._pages = candidate.url_context_metadata or self._pages
         content = candidate.content
         for part in (content.parts if content is not None else None) or ():
             self._part(part)
-        self._grounding = candidate.grounding_metadata or self._grounding
-        self._pages = candidate.url_context_metadata or self._pages
+        if self._awaiting and self._knows_sources():
+            self._show_awaiting()
         self._recited = candidate.citation_metadata or self._recited
         self.token = candidate.continuation_token or self.token
         if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
@@ -229,21 +244,45 @@ class Reader:
             self._said.append(text)
             self._said_length += len(text)
         if self._filter is None:
-            self._emitter.text(text)
+            self._show(text)
             return
         shown = self._filter.feed(text)
         if shown:
-            self._emitter.text(shown)
+            self._show(shown)
         if self._filter.stopped is not None:
+            self._show_awaiting()
             self.report()
             self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
             self._emitter.eof()
+
+    def _show(self, text: str) -> None:
+        """Give text to the caller, behind the search that it was for where that is known."""
+        if not self._awaits:
+            self._emitter.text(text)
+            return
+        self._awaiting.append(text)
+        self._awaiting_length += len(text)
+        if self._awaiting_length > self._may_await or self._knows_sources():
+            self._show_awaiting()
+
+    def _show_awaiting(self) -> None:
+        """What waited for the sources waits no longer."""
+        if self._awaiting:
+            self._awaits = False
+            text, self._awaiting = "".join(self._awaiting), []
+            self._grounded()
+            self._emitter.text(text)
+
+    def _knows_sources(self) -> bool:
+        found = grounding.results(self._grounding) if self._grounding is not None else ()
+        return bool(found or self._pages)
 
     def _end_text(self, cited: list[dict[str, Any]] | None = None) -> None:
         """The text before this point is complete: show what was held back, cite, sign."""
         rest = self._filter.end() if self._filter is not None else ""
         if rest:
-            self._emitter.text(rest)
+            self._show(rest)
+        self._show_awaiting()
         for citation in cited or ():
             self._emitter.citation(citation)
         if self._text_signature:

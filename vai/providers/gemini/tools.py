@@ -16,7 +16,7 @@ from vai.providers.gemini.target import Target
 from vai.providers.texts import described
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
-__all__ = ["plain_schema", "tool_config", "tools"]
+__all__ = ["plain_schema", "tells_of_searches_last", "tool_config", "tools"]
 
 Wire = dict[str, Any]
 
@@ -67,6 +67,14 @@ def tool_config(request: MessageRequest, sent: list[Wire], target: Target) -> Wi
     if names and hosted:
         config["includeServerSideToolInvocations"] = True
     return config
+
+
+def tells_of_searches_last(sent: list[Wire], config: Wire) -> bool:
+    """Whether Google may search or read pages, and report it as metadata of the answer
+    instead of as parts of it."""
+    if config.get("includeServerSideToolInvocations"):
+        return False
+    return any(not tool.keys().isdisjoint(("googleSearch", "urlContext")) for tool in sent)
 
 
 def plain_schema(schema: Wire) -> Wire:

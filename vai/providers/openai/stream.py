@@ -64,6 +64,7 @@ class Reader:
         self._sound = sound
         self._runs = Runs(emitter)
         self._thinking = False
+        self._running = False
         self._refused = False
         self._reason: str | None = None
 
@@ -118,7 +119,13 @@ class Reader:
         delta = choice.delta or choice.message
         if delta is not None:
             content = delta.content
-            if self._thinking or delta.reasoning or delta.reasoning_content or delta.executed_tools:
+            if (
+                self._thinking
+                or self._running
+                or delta.reasoning
+                or delta.reasoning_content
+                or delta.executed_tools
+            ):
                 self._before_text(delta)
             elif content:
                 self._text(content if type(content) is str else _plain(content))
@@ -150,9 +157,13 @@ class Reader:
             self._flush()
             self._sign()
             self._runs.pieces(delta.executed_tools)
+            self._running = True
         text = _plain(delta.content)
         if text:
             self._sign()
+            # A run stands before the text it was for, also one whose result never came.
+            self._runs.flush()
+            self._running = False
             self._text(text)
 
     def _text(self, text: str) -> None:

@@ -263,13 +263,12 @@ class Reader:
         self._said.close()
         if self.stopped:
             return
+        meant = "refusal" if self._refused else "end_turn"
         if status == "incomplete":
             details = answer.incomplete_details
             meant = _CUT.get((details and details.reason) or "", "max_tokens")
-        elif self._emitter.saw_call:
+        if self._emitter.saw_call and (status == "completed" or meant == "end_turn"):
             meant = "tool_use"
-        else:
-            meant = "refusal" if self._refused else "end_turn"
         self._emitter.finish(meant, dict(_REFUSAL) if meant == "refusal" else None)
         self._emitter.eof()
 
