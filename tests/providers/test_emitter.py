@@ -190,7 +190,7 @@ def test_a_generated_id_follows_from_the_message():
                 e.tool_open(0, "a", "f"),
                 e.tool_args(0, "{}"),
                 e.tool_open(1, "b", "f"),
-                e.tool_args(0, "{}"),
+                e.tool_args(0, '{"a":1}'),
             ),
             "upstream_invalid_tool_input",
         ),

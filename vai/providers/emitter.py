@@ -25,7 +25,9 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.toolcall import ToolCall
+from vai.providers.callids import CallIds
+from vai.providers.toolcall import ToolCall, decode_object
+from vai.providers.toolnames import ToolNames
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -76,21 +78,31 @@ class Emitter:
     """Neutral operations in, canonical events out.
 
     Args:
-        message_id: the id of the answer; generated tool ids derive from it.
+        message_id: the id of the answer; ids of calls without one derive from it.
         model: the full name to report until the upstream names one.
         provider: the provider's id: prefix of the model, and named by faults.
         input_estimate: input tokens to show in `message_start` while the upstream has
             not counted them. It never enters `usage`.
+        ids: gives calls the ids that the client sees.
+        names: gives calls the names that the client declared.
     """
 
     def __init__(
-        self, message_id: str, model: str, provider: str, input_estimate: int | None = None
+        self,
+        message_id: str,
+        model: str,
+        provider: str,
+        input_estimate: int | None = None,
+        *,
+        ids: CallIds | None = None,
+        names: ToolNames | None = None,
     ) -> None:
         self.usage = Usage()
         self.done = False
         self.fault: UpstreamFault | None = None
-        self.saw_call = False
         self._id = message_id
+        self._ids = ids or CallIds(provider, message_id.removeprefix("msg_"))
+        self._names = names or ToolNames()
         self._model = model
         self._provider = provider
         self._estimate = input_estimate
@@ -117,6 +129,16 @@ class Emitter:
     def finished(self) -> bool:
         """Whether the upstream has said why the answer ended."""
         return self._finish is not None
+
+    @property
+    def saw_call(self) -> bool:
+        """Whether there is a call that the client has to run."""
+        return bool(self._calls)
+
+    @property
+    def said_something(self) -> bool:
+        """Whether any content has come."""
+        return self._index >= 0 or bool(self._blanks) or self.saw_call
 
     def take(self) -> list[Event]:
         """The events since the last call."""
@@ -180,8 +202,13 @@ class Emitter:
         """A source of the text just before it; without such text it is left out."""
         self._say("citation", citation)
 
-    def tool_open(self, key: int, id: str | None, name: str | None) -> None:
-        """A new call, or the name of one whose announcement was incomplete."""
+    def tool_open(self, key: int, id: Any, name: str | None) -> None:
+        """A new call, or the name or the id of one whose announcement was incomplete.
+
+        Args:
+            id: the server's, whatever it is.
+            name: the server's name of the tool.
+        """
         if self.done or self.fault:
             return
         self.begin()
@@ -190,9 +217,9 @@ class Emitter:
             if len(self._calls) >= MAX_CALLS:
                 self._break("more tool calls than can be held", "too_large")
                 return
-            call = self._calls[key] = ToolCall(id or self._tool_id())
-            self.saw_call = True
+            call = self._calls[key] = ToolCall()
             self._waiting.append(call)
+        call.given = call.given or id
         call.name = call.name or name
         self._advance()
 
@@ -202,16 +229,30 @@ class Emitter:
             return
         call = self._calls[key]
         if call.closed:
-            if piece.strip():
+            if piece.strip() and not call.repeats(piece):
                 self._break("a tool call went on after its end", "invalid_tool_input")
             return
-        piece = call.add(piece)
         self._keep(len(piece))
+        piece = call.add(piece)
         if call is not self._call:
             self._advance()
-        elif piece and not self.fault:
-            delta = InputJsonDelta(partial_json=piece)
-            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+        elif not self.fault:
+            self._put_arguments(piece)
+
+    def tool_whole(self, key: int, arguments: str) -> None:
+        """All of a call's arguments, behind pieces of them: what those left out follows."""
+        if not (self.done or self.fault or self._calls[key].closed):
+            self.tool_args(key, self._calls[key].missing(arguments))
+
+    def tool_is_complete(self, key: int) -> bool:
+        """Whether the arguments of a call are a whole object already."""
+        return self._calls[key].complete()
+
+    def tool_is_other(self, key: int, arguments: str) -> bool:
+        """Whether `arguments` are a whole object beside the one that the call has already."""
+        call = self._calls[key]
+        is_whole = call.complete() and decode_object(arguments) is not None
+        return is_whole and not call.repeats(arguments)
 
     def report(self, usage: Usage) -> None:
         """Running totals, as far as the upstream names them."""
@@ -405,7 +446,7 @@ class Emitter:
                     return
                 self._end_call(self._call)
             first = self._waiting[0]
-            if isinstance(first, ToolCall) and not first.name:
+            if isinstance(first, ToolCall) and not first.can_open:
                 return
             self._release_first()
 
@@ -424,13 +465,20 @@ class Emitter:
             elif not self._waiting:
                 return
             else:
-                first = self._waiting[0]
-                if not isinstance(first, ToolCall) or first.name:
-                    self._release_first()
-                elif cut:
-                    self._waiting.popleft()
-                else:
-                    self._break("a tool call has no name", "invalid_tool_call")
+                self._drain_first(cut=cut)
+
+    def _drain_first(self, *, cut: bool) -> None:
+        first = self._waiting[0]
+        if isinstance(first, ToolCall) and not first.name:
+            if cut:
+                self._waiting.popleft()
+                return
+            # With one tool there is no doubt which one is meant.
+            first.name = self._names.only
+        if isinstance(first, ToolCall) and not first.name:
+            self._break("a tool call has no name", "invalid_tool_call")
+        else:
+            self._release_first()
 
     def _release_first(self) -> None:
         first = self._waiting.popleft()
@@ -441,14 +489,18 @@ class Emitter:
 
     def _open_call(self, call: ToolCall) -> None:
         self._release_held()
-        self._start(_TOOL, ToolUseBlock(id=call.id, name=call.name or "", input={}))
+        shown, name = self._ids.show(call.given), self._names.caller(call.name or "")
+        self._start(_TOOL, ToolUseBlock(id=shown, name=name, input={}))
         self._call = call
-        text = call.text()
+        self._put_arguments(call.shown())
+
+    def _put_arguments(self, text: str) -> None:
         if text:
             delta = InputJsonDelta(partial_json=text)
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _end_call(self, call: ToolCall) -> None:
+        self._put_arguments(call.rest())
         call.close()
         self._call = None
         self._close()
@@ -457,9 +509,6 @@ class Emitter:
         self._kept += count
         if self._kept > MAX_KEPT_CHARACTERS:
             self._break("its tool calls are larger than can be held", "too_large")
-
-    def _tool_id(self) -> str:
-        return f"toolu_{self._id.removeprefix('msg_')}_{len(self._calls)}"
 
     def _break(self, what: str, code: str) -> None:
         self.fail(

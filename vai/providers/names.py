@@ -1,8 +1,8 @@
-"""Names and ids in the form the server accepts.
+"""Names in the form the server accepts.
 
-Both are pure functions of what the caller chose, so a conversation keeps its bytes from
-turn to turn. A name is brought back by the table that the request leaves behind; an id
-is never seen by the caller in its changed form.
+They are pure functions of what the caller chose, so a conversation keeps its bytes from
+turn to turn. A name is brought back by the table that the request leaves behind. Ids of
+calls: `vai.providers.callids`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-__all__ = ["MAX_NAME", "alias", "call_id", "end_user"]
+__all__ = ["MAX_NAME", "alias", "end_user"]
 
 MAX_NAME: Final = 64
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -22,11 +22,6 @@ _DIGITS: Final = 8
 def alias(name: str) -> str:
     """A tool's name, changed only if the server would refuse it."""
     return name if _LEGAL.fullmatch(name) else _hashed(name)
-
-
-def call_id(id: str) -> str:
-    """A tool call's id, changed only if it is longer than the server takes."""
-    return id if 0 < len(id) <= MAX_NAME else _hashed(id)
 
 
 def end_user(user_id: str) -> str:

@@ -8,7 +8,7 @@ mark) is read as what it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -17,9 +17,11 @@ import msgspec
 from vai.errors import UpstreamFault
 from vai.providers import failure
 from vai.providers.accumulate import accumulate
+from vai.providers.callids import CallIds, known
 from vai.providers.emitter import Emitter
 from vai.providers.incoming import Incoming
 from vai.providers.textfilter import TextFilter
+from vai.providers.toolnames import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
 from vai.types.provider import ProviderRow, WireRequest
@@ -124,7 +126,11 @@ class ReadingAdapter(ABC):
         """
         translation = self._translate(request)
         self.dropped = translation.dropped
-        self._emitter = self._emitter_of(request.model)
+        self._emitter = self._emitter_of(
+            request.model,
+            known(request.messages),
+            ToolNames(translation.names, request.tools or ()),
+        )
         self._reader = self._make_reader(self._emitter, translation.names, translation.text)
         return translation.wire
 
@@ -175,9 +181,18 @@ class ReadingAdapter(ABC):
     def _reader(self) -> Reader:
         return self._make_reader(self._emitter, {}, None)
 
-    def _emitter_of(self, model: str) -> Emitter:
+    def _emitter_of(
+        self, model: str, taken: Iterable[str] = (), names: ToolNames | None = None
+    ) -> Emitter:
         row = self._row
-        return Emitter(self._id, f"{row.id}/{model}", row.id, self._estimate)
+        return Emitter(
+            self._id,
+            f"{row.id}/{model}",
+            row.id,
+            self._estimate,
+            ids=CallIds(row.id, self._id.removeprefix("msg_"), taken),
+            names=names,
+        )
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         reader = self._reader

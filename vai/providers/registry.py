@@ -231,7 +231,7 @@ def make_adapter(
             other endpoint.
     """
     if row.kind == "anthropic":
-        return AnthropicAdapter(row, headers=headers)
+        return AnthropicAdapter(row, exchange_id, headers=headers)
     if row.kind in ("gemini", "code-assist"):
         return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
     if row.kind == "responses":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from vai.providers.findings import Findings
@@ -24,6 +25,8 @@ QUIRKS: Final = frozenset(
     }
 )
 """All that a registry row of a Chat Completions server may name."""
+_ROWS: Final = frozenset({"openai", "oai-resp", "groq", "cerebras"})
+_MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
 class Target:
@@ -35,6 +38,20 @@ class Target:
         self.traits: Traits = traits(*row.facts_of(model))
         self.findings = Findings(row.name)
         self.inlining = Inlining()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the server is one that only the settings describe."""
+        return self.row.id not in _ROWS
+
+    @property
+    def short_ids(self) -> bool:
+        """Whether ids of calls must be nine letters and digits.
+
+        Mistral's API and servers that run its models with its tokenizer refuse others (seen
+        2026-11).
+        """
+        return self.is_own and bool(_MISTRAL.search(f"{self.row.base_url} {self.model}".lower()))
 
     @property
     def can(self) -> Capabilities:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["ToolCall", "decode_object"]
+from vai.codec.halves import mend_escapes
+
+__all__ = ["ToolCall", "as_json", "decode_object", "object_of"]
 
 _MAX_TRIALS: Final = 64
+_MAX_WRAPS: Final = 3
+_FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
 
@@ -24,37 +29,107 @@ def decode_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def as_json(arguments: Any) -> str:
+    """A call's arguments as JSON text, whether a server sends the text or the value itself."""
+    if not arguments:
+        # An empty object needs no piece: a call without arguments has the input {}.
+        return ""
+    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+
+
+def object_of(value: Any) -> dict[str, Any] | None:
+    """The object that a call's arguments are in some form: as text, fenced, alone in a list.
+
+    What is empty of any type stands for no arguments. None: they are no object at all.
+    """
+    fenced = _FENCED.fullmatch(value.strip()) if isinstance(value, str) else None
+    value = fenced[1] if fenced is not None else value
+    for _ in range(_MAX_WRAPS):
+        if isinstance(value, str):
+            if not value.strip():
+                return {}
+            try:
+                value = _decode(value)
+            except (msgspec.DecodeError, RecursionError):
+                return None
+        elif isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        else:
+            break
+    if value is None or value in ([], ""):
+        return {}
+    return value if isinstance(value, dict) else None
+
+
 class ToolCall:
-    """A call whose arguments may still be incomplete."""
+    """A call whose arguments may still be incomplete.
 
-    __slots__ = ("_complete", "_pieces", "_trials", "closed", "id", "name")
+    Attributes:
+        given: the server's id, as it came.
+        name: the server's name of the tool.
+    """
 
-    def __init__(self, id: str) -> None:
-        self.id = id
+    __slots__ = (
+        "_complete",
+        "_cut",
+        "_is_wrapped",
+        "_pieces",
+        "_said",
+        "_trials",
+        "closed",
+        "given",
+        "name",
+    )
+
+    def __init__(self) -> None:
+        self.given: Any = None
         self.name: str | None = None
         self.closed = False
         self._pieces: list[str] = []
+        self._cut = ""
+        self._is_wrapped = False
         self._complete: bool | None = None
         self._trials = 0
+        self._said = 0
+
+    @property
+    def can_open(self) -> bool:
+        """Whether all is known that the call begins with. The id may come after the name."""
+        return bool(self.name) and (bool(self.given) or bool(self._pieces))
 
     def add(self, piece: str) -> str:
-        """More arguments; gives what counts of them: blanks alone are not JSON."""
+        """More arguments; gives what can be shown of them now."""
         if not self._pieces:
-            piece = piece.lstrip()
-        if piece:
-            self._pieces.append(piece)
-            self._complete = None
-        return piece
+            # Blanks alone are not JSON.
+            piece = piece.lstrip(" \t\r\n\ufeff")
+            self._is_wrapped = piece[:1] != "{"
+        elif piece[:1] == "{" and self.complete() and self.repeats(piece):
+            return ""
+        if self._cut or "\\" in piece:
+            piece, self._cut = mend_escapes(self._cut + piece)
+        if not piece:
+            return ""
+        self._pieces.append(piece)
+        self._complete = None
+        return "" if self._is_wrapped else piece
 
-    def text(self) -> str:
-        """The arguments so far."""
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+    def missing(self, whole: str) -> str:
+        """What the pieces lack of all arguments; nothing if they are others."""
+        known, whole = self._text(), whole.strip()
+        return whole[len(known) :] if whole.startswith(known) else ""
+
+    def shown(self) -> str:
+        """The arguments so far, as far as they can be shown."""
+        return "" if self._is_wrapped else self._text()
+
+    def rest(self) -> str:
+        """What is still to be shown of a call that is over."""
+        found = self._object() if self._is_wrapped else None
+        return msgspec.json.encode(found).decode() if found else ""
 
     def valid(self) -> bool:
         """Whether the arguments are a whole JSON object, or none at all."""
-        return decode_object(self.text()) is not None
+        return self._object() is not None
 
     def complete(self) -> bool:
         """Whether the arguments can be taken as complete while more may come.
@@ -66,13 +141,29 @@ class ToolCall:
             self._complete = self._try()
         return self._complete
 
+    def repeats(self, arguments: str) -> bool:
+        """Whether `arguments` are those of the complete call, said once more."""
+        if self.closed:
+            return hash(arguments) == self._said
+        return decode_object(arguments) == self._object()
+
     def close(self) -> None:
         """The call is over; its arguments are forgotten."""
-        self.closed = True
+        self.closed = self._complete = True
+        self._said = hash(self._text())
         self._pieces = []
 
+    def _text(self) -> str:
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    def _object(self) -> dict[str, Any] | None:
+        text = self._text()
+        return object_of(text) if self._is_wrapped else decode_object(text)
+
     def _try(self) -> bool:
-        if not self._pieces or not self._pieces[-1].rstrip().endswith("}"):
+        if self._is_wrapped or not self._pieces or not self._pieces[-1].rstrip().endswith("}"):
             return False
         self._trials += 1
         return self._trials <= _MAX_TRIALS and self.valid()

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from vai.errors import UpstreamFault
 from vai.providers import failure
 from vai.providers.accumulate import replay
+from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.request import translate
 from vai.providers.anthropic.stream import Reader
+from vai.providers.callids import known
 from vai.providers.incoming import Incoming
+from vai.providers.toolnames import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
 from vai.types.provider import ProviderRow, WireRequest
@@ -22,15 +25,17 @@ class AnthropicAdapter:
     """One exchange with Anthropic.
 
     Args:
+        exchange_id: ids that the server left out derive from it.
         headers: the caller's; ``anthropic-version`` and ``anthropic-beta`` are sent on.
     """
 
-    def __init__(self, row: ProviderRow, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, row: ProviderRow, exchange_id: str, *, headers: Mapping[str, str]) -> None:
         self.dropped: list[str] = []
         self.following: WireRequest | None = None
         self._row = row
         self._headers = headers
-        self._reader = Reader(row.id, row.name)
+        self._exchange = exchange_id
+        self._reader = self._make_reader(Calls(row.id, exchange_id))
         self._incoming = Incoming()
 
     @property
@@ -60,6 +65,9 @@ class AnthropicAdapter:
             InvalidRequest: something that matters cannot be expressed.
         """
         wire, self.dropped = translate(request, self._row, self._headers)
+        names = ToolNames({}, request.tools or ())
+        taken = known(request.messages)
+        self._reader = self._make_reader(Calls(self._row.id, self._exchange, taken, names))
         return wire
 
     def message(self, body: bytes, /) -> Message:
@@ -91,6 +99,9 @@ class AnthropicAdapter:
     def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
         return failure.from_answer(self._row.id, self._row.name, status, headers, body)
+
+    def _make_reader(self, calls: Calls) -> Reader:
+        return Reader(self._row.id, self._row.name, calls)
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         for _, data in events:

@@ -8,12 +8,12 @@ right, and of VAI's own blocks the words are sent, or they are refused by name.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Any, Final
+from typing import Any
 
 from vai.providers import signature
 from vai.providers.anthropic.models import Traits
+from vai.providers.callids import sent
 from vai.providers.findings import Findings
 from vai.types.base import to_wire
 from vai.types.blocks import (
@@ -36,12 +36,12 @@ Wire = dict[str, Any]
 
 _ANTHROPICS_RUN = re.compile(r"srvtoolu_[A-Za-z0-9]+")
 """The ids of runs of Anthropic's own. Those that VAI makes for others have more parts."""
-_ID = re.compile(r"[A-Za-z0-9_-]+")
-_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
-_MAX_ID: Final = 64
+_ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
-def messages(request: MessageRequest, traits: Traits, findings: Findings) -> list[Wire]:
+def messages(
+    request: MessageRequest, traits: Traits, findings: Findings, provider: str
+) -> list[Wire]:
     """The messages."""
     found: list[Wire] = []
     folded: list[Wire] = []
@@ -51,6 +51,7 @@ def messages(request: MessageRequest, traits: Traits, findings: Findings) -> lis
             content = _texts(turn.content)
         else:
             content = blocks(turn.content, f"{at}.content", findings, turn.role)
+            _set_ids(content, provider)
         if turn.role == "system" and not traits.system_turns:
             folded += [_as_user(block) for block in content]
             continue
@@ -77,6 +78,14 @@ def blocks(content: list[Block], at: str, findings: Findings, role: str = "user"
         if wire is not None:
             found.append(wire)
     return found
+
+
+def _set_ids(content: list[Wire], provider: str) -> None:
+    """Ids of calls as the server takes them: its own, or in the API's alphabet."""
+    for wire in content:
+        name = _ID_MEMBERS.get(wire.get("type", ""))
+        if name is not None:
+            wire[name] = sent(wire[name], provider)
 
 
 def has_thinking(request: MessageRequest) -> bool:
@@ -125,12 +134,8 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
         name = wire.pop("filename", None)
         if name:
             wire.setdefault("title", name)
-    elif isinstance(block, ToolUseBlock):
-        wire["id"] = _id(block.id)
-    elif isinstance(block, ToolResultBlock):
-        wire["tool_use_id"] = _id(block.tool_use_id)
-        if isinstance(block.content, list):
-            wire["content"] = blocks(block.content, f"{at}.content", findings)
+    elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+        wire["content"] = blocks(block.content, f"{at}.content", findings)
     return wire
 
 
@@ -204,11 +209,3 @@ def _texts(text: str) -> list[Wire]:
 
 def _as_user(block: Wire) -> Wire:
     return {**block, "text": f"<system>\n{block.get('text', '')}\n</system>"}
-
-
-def _id(id: str) -> str:
-    """A tool call's id, changed only if Anthropic would refuse it."""
-    if _ID.fullmatch(id):
-        return id
-    digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{_ILLEGAL.sub('_', id)[: _MAX_ID - 13]}_{digest}"

@@ -80,7 +80,7 @@ def translate(
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)
-    body["messages"] = messages(request, ways, findings)
+    body["messages"] = messages(request, ways, findings, row.id)
     if isinstance(request.system, list):
         body["system"] = blocks(request.system, "system", findings)
     if not body.get("system"):

@@ -6,14 +6,20 @@ keeps the totals of the usage whole, and sees whether the stream came to its end
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
+from vai.providers.anthropic.calls import Calls
 from vai.types import parse
 from vai.types.events import (
+    ContentBlockDelta,
+    ContentBlockStop,
     ErrorEvent,
     Event,
+    InputJsonDelta,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -28,12 +34,15 @@ _decode = msgspec.json.Decoder().decode
 class Reader:
     """Reads one answer."""
 
-    def __init__(self, provider: str, title: str) -> None:
+    def __init__(self, provider: str, title: str, calls: Calls) -> None:
         self.usage = Usage()
         self.done = False
         self.fault: UpstreamFault | None = None
         self._provider = provider
         self._title = title
+        self._calls = calls
+        self._inputs: dict[int, dict[str, Any]] = {}
+        """Index of a call -> the input that its start told, as long as no delta has come."""
         self._out: list[Event] = []
 
     def take(self) -> list[Event]:
@@ -46,7 +55,7 @@ class Reader:
         if self.done or self.fault is not None or not data.strip():
             return
         try:
-            event = parse.event(_decode(data))
+            event = parse.event(self._mended(_decode(data)))
         except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
             self._break("a part of it is not the JSON that was expected", "malformed")
             return
@@ -64,7 +73,30 @@ class Reader:
             whole = {"error": event.error, **event.extra}
             self.fail(failure.from_event(self._provider, self._title, whole))
             return
+        if self._inputs:
+            self._tell_input(event)
         self._out.append(event)
+
+    def _mended(self, raw: Any) -> Any:
+        if not isinstance(raw, dict) or raw.get("type") != "content_block_start":
+            return raw
+        block = self._calls.mend(raw.get("content_block"))
+        if isinstance(block, dict) and block.get("type") == "tool_use" and block["input"]:
+            # Clients read the input of a call from its deltas alone.
+            if isinstance(raw.get("index"), int) and isinstance(block["input"], dict):
+                self._inputs[raw["index"]] = block["input"]
+            block = {**block, "input": {}}
+        return {**raw, "content_block": block}
+
+    def _tell_input(self, event: Event) -> None:
+        """Send the input of a call's start as a delta, if none has come before its end."""
+        if isinstance(event, ContentBlockDelta):
+            self._inputs.pop(event.index, None)
+        elif isinstance(event, ContentBlockStop):
+            told = self._inputs.pop(event.index, None)
+            if told is not None:
+                delta = InputJsonDelta(partial_json=msgspec.json.encode(told).decode())
+                self._out.append(ContentBlockDelta(index=event.index, delta=delta))
 
     def message(self, body: bytes) -> Message:
         """A whole answer.
@@ -76,6 +108,8 @@ class Reader:
             raw = _decode(body)
             if isinstance(raw, dict) and raw.get("type") == "error":
                 raise failure.from_event(self._provider, self._title, raw)
+            if isinstance(raw, dict):
+                raw = {**raw, "content": self._calls.mend_content(raw.get("content"))}
             found = parse.message(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None

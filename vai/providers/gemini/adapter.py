@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from vai.errors import UpstreamFault
 from vai.providers.accumulate import accumulate
+from vai.providers.callids import CallIds, known
 from vai.providers.emitter import Emitter
 from vai.providers.gemini import faults
 from vai.providers.gemini.body import Body
 from vai.providers.gemini.request import translate
 from vai.providers.gemini.stream import Reader
 from vai.providers.textfilter import TextFilter
+from vai.providers.toolnames import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
 from vai.types.provider import ProviderRow, WireRequest
@@ -46,7 +48,7 @@ class GeminiAdapter:
         self._limit: int | None = None
         self._hops = 0
         self._body = Body()
-        self._ready("unknown", {}, None, grounds=True)
+        self._ready("unknown", ToolNames(), None, (), grounds=True)
 
     @property
     def usage(self) -> Usage:
@@ -79,8 +81,9 @@ class GeminiAdapter:
         self.dropped = translation.dropped
         self._wire = translation.wire
         self._limit = request.max_tokens
-        names, text = translation.names, translation.text
-        self._ready(request.model, names, text, grounds=translation.grounds)
+        names, text = ToolNames(translation.names, request.tools or ()), translation.text
+        taken = known(request.messages)
+        self._ready(request.model, names, text, taken, grounds=translation.grounds)
         return translation.wire
 
     def message(self, body: bytes, /) -> Message | None:
@@ -122,11 +125,22 @@ class GeminiAdapter:
         return self._emitter.done or self._emitter.fault is not None
 
     def _ready(
-        self, model: str, names: dict[str, str], text: TextFilter | None, *, grounds: bool
+        self,
+        model: str,
+        names: ToolNames,
+        text: TextFilter | None,
+        taken: Iterable[str],
+        *,
+        grounds: bool,
     ) -> None:
         row = self._row
         self._emitter = Emitter(
-            f"msg_{self._exchange}", f"{row.id}/{model}", row.id, self._estimate
+            f"msg_{self._exchange}",
+            f"{row.id}/{model}",
+            row.id,
+            self._estimate,
+            ids=CallIds(row.id, self._exchange, taken),
+            names=names,
         )
         self._reader = Reader(
             self._emitter,

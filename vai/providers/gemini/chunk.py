@@ -28,9 +28,9 @@ class Wire(msgspec.Struct, rename="camel", gc=False):
 class FunctionCall(Wire, gc=False):
     """A call; it always comes whole."""
 
-    id: str | None = None
+    id: Any = None
     name: str | None = None
-    args: dict[str, Any] | None = None
+    args: Any = None
 
 
 class Blob(Wire, gc=False):

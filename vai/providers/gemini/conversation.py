@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers import signature
+from vai.providers.callids import sent
 from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
@@ -112,7 +113,7 @@ def _answered(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
             continue
         if isinstance(block, ToolUseBlock):
             name = alias(block.name)
-            call = {"id": block.id, "name": name, "args": block.input}
+            call = {"id": sent(block.id, target.row.id), "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]
             waits(calls, block, at, target.findings, name)
         elif isinstance(block, TextBlock | ImageBlock):
@@ -178,7 +179,7 @@ def _response(block: ToolResultBlock, name: str, at: str, target: Target) -> lis
                 texts.append(f"[attachment {len(attached)} below]")
     _note_cache(block, target)
     said = "\n".join(texts)
-    response: Part = {"id": block.tool_use_id, "name": name}
+    response: Part = {"id": sent(block.tool_use_id, target.row.id), "name": name}
     response["response"] = {"error": said} if block.is_error else {"output": _value(said)}
     if media:
         response["parts"] = media

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 
-__all__ = ["CONTINUATION", "REASONS", "refusal", "unfinished"]
+__all__ = ["CONTINUATION", "REASONS", "SPOILT", "refusal", "unfinished"]
 
 CONTINUATION: Final = "CONTINUATION"
 """There is more, to be asked for with the token that came with it."""
@@ -32,6 +32,8 @@ REASONS: Final = {
 }
 """Reasons that mean the same whatever was said before. STOP is not among them."""
 
+SPOILT: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
+"""Reasons that one call could not be used; beside it there may be one that can."""
 _FAILURES: Final = {
     "MALFORMED_FUNCTION_CALL": "the model wrote a function call that cannot be read",
     "UNEXPECTED_TOOL_CALL": "the model called a tool that it was not given",

@@ -20,10 +20,12 @@ from vai.providers.emitter import MAX_CALLS, Emitter
 from vai.providers.gemini import faults, grounding
 from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
 from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
-from vai.providers.gemini.ending import CONTINUATION, REASONS, refusal, unfinished
+from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
 from vai.providers.gemini.hosted import Hosted
 from vai.providers.gemini.usage import Spent
 from vai.providers.textfilter import TextFilter
+from vai.providers.toolcall import as_json
+from vai.providers.toolnames import ToolNames
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
 __all__ = ["MAX_AWAITING", "MAX_CITED", "Reader"]
@@ -39,7 +41,7 @@ class Reader:
 
     Args:
         exchange_id: ids of tools that Google ran derive from it.
-        names: tool alias -> the caller's name for it.
+        names: the names of the caller's tools.
         text: what stands between the upstream's text and the caller's, if anything.
         grounds: whether Google may search for this answer and tell of it only behind the
             text. The search stands before the text it was for, so the text waits for it,
@@ -54,7 +56,7 @@ class Reader:
         title: str,
         *,
         exchange_id: str,
-        names: dict[str, str],
+        names: ToolNames,
         text: TextFilter | None = None,
         grounds: bool = False,
     ) -> None:
@@ -66,7 +68,11 @@ class Reader:
         self._names = names
         self._filter = text
         self._hosted = Hosted(emitter, provider, exchange_id)
-        self._calls: list[str | None] = []
+        self._calls: dict[str, set[int]] = {}
+        """Id of a call in an earlier chunk -> the hashes of what the calls with it say."""
+        self._new_calls: list[tuple[str, int]] = []
+        self._count = 0
+        self._usable = False
         self._content = False
         self._thinking = False
         self._text_signature = ""
@@ -158,6 +164,9 @@ class Reader:
             self._part(part)
         if self._awaiting and self._knows_sources():
             self._show_awaiting()
+        for given, said in self._new_calls:
+            self._calls.setdefault(given, set()).add(said)
+        self._new_calls.clear()
         self._recited = candidate.citation_metadata or self._recited
         self.token = candidate.continuation_token or self.token
         if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
@@ -222,15 +231,18 @@ class Reader:
             self._emitter.thinking_sig(signature.seal(self._provider, THOUGHT, signed))
 
     def _call(self, call: FunctionCall) -> None:
-        key = len(self._calls)
-        name = call.name or None
-        # An id that came before would make two calls one.
-        given = call.id if call.id and call.id not in self._calls else None
-        self._emitter.tool_open(key, given, name and self._names.get(name, name))
-        if key < MAX_CALLS:
-            self._calls.append(given)
+        name, arguments = call.name or None, as_json(call.args) or "{}"
+        said = hash((name, arguments))
+        if isinstance(call.id, str) and call.id:
+            if said in self._calls.get(call.id, ()):
+                return  # a chunk says what one before it said
+            self._new_calls.append((call.id, said))
+        key, self._count = self._count, self._count + 1
+        self._usable = self._usable or (name is not None and self._names.declares(name))
+        self._emitter.tool_open(key, call.id, name)
         # Empty arguments too: they say that the call is complete.
-        self._emitter.tool_args(key, msgspec.json.encode(call.args or {}).decode())
+        if key < MAX_CALLS:
+            self._emitter.tool_args(key, arguments)
 
     def _medium(self, blob: Blob) -> None:
         source = Source(type="base64", media_type=blob.mime_type, data=blob.data)
@@ -308,7 +320,10 @@ class Reader:
 
     def _finish(self, reason: str) -> None:
         fault = unfinished(reason, self._message, self._provider)
-        if fault is not None:
+        if self._usable and reason in SPOILT:
+            # What is reported is another call than the one that came.
+            self._emitter.finish("tool_use")
+        elif fault is not None:
             self._emitter.fail(fault)
         elif reason == CONTINUATION:
             # What would follow was not asked for: the caller's limit, or VAI's, is reached.

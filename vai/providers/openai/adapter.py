@@ -32,7 +32,6 @@ class ChatAdapter(ReadingAdapter):
             emitter,
             row.id,
             row.name,
-            names=names,
             text=text,
             signature=sealed,
             sound=self._sound,

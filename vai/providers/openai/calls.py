@@ -10,93 +10,102 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from vai.providers.emitter import Emitter
 from vai.providers.openai.chunk import CallDelta, FunctionDelta
-from vai.providers.toolcall import decode_object
+from vai.providers.toolcall import as_json
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "says_something"]
 
 
 class _Seen:
     """A call as its pieces named it."""
 
-    __slots__ = ("arguments", "chunk", "id", "key", "name")
+    __slots__ = ("chunk", "id", "key", "name")
 
-    def __init__(self, key: int, id: str | None, name: str | None, chunk: int) -> None:
+    def __init__(self, key: int, id: Any, name: str | None, chunk: int) -> None:
         self.key = key
         self.id = id
         self.name = name
         self.chunk = chunk
-        self.arguments: list[str] | None = [] if id is None else None
-        """Kept only where completeness has to tell calls apart."""
 
 
 class Calls:
-    """Gives every piece of a tool call to the emitter under the call's own key.
+    """Gives every piece of a tool call to the emitter under the call's own key."""
 
-    Args:
-        names: alias -> the name the caller gave the tool, where they differ.
-    """
-
-    def __init__(self, emitter: Emitter, names: dict[str, str]) -> None:
+    def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
-        self._names = names
         self._by_index: dict[int, _Seen] = {}
+        self._order: list[_Seen] = []
         self._last: _Seen | None = None
-        self._count = 0
         self._chunk = 0
 
     def pieces(self, pieces: list[CallDelta]) -> None:
         """The tool calls of one chunk."""
         self._chunk += 1
         for piece in pieces:
-            self._piece(piece.index, piece.id or None, piece.function or _NOTHING)
+            self._piece(piece.index, piece.id or None, _function(piece))
 
     def legacy(self, function: FunctionDelta) -> None:
         """The one call of the older `function_call` member."""
         self._chunk += 1
         self._piece(0, None, function)
 
-    def _piece(self, index: int | None, id: str | None, function: FunctionDelta) -> None:
+    def whole(self, calls: list[CallDelta]) -> None:
+        """All calls of the answer: what the pieces before did not say of them follows."""
+        for place, call in enumerate(calls):
+            function = _function(call)
+            if place < len(self._order):
+                seen = self._order[place]
+                self._open(seen, call.id, function.name)
+            else:
+                seen = self._add(call.id or None, function.name)
+            self._emitter.tool_whole(seen.key, as_json(function.arguments))
+
+    def _piece(self, index: int | None, id: Any, function: FunctionDelta) -> None:
         seen = self._last if index is None else self._by_index.get(index)
-        if seen is None or self._is_new(seen, index, id, function.name):
-            seen = _Seen(self._count, id, function.name, self._chunk)
-            self._count += 1
+        text = as_json(function.arguments)
+        if seen is None or self._is_new(seen, index, id, function.name, text):
+            if not (id or function.name or text):
+                return  # a member that the server always writes
+            seen = self._add(id, function.name)
             if index is not None:
                 self._by_index[index] = seen
-            self._open(seen)
-        elif function.name and not seen.name:
-            seen.name = function.name
-            self._open(seen)
+        elif (function.name and not seen.name) or (id and not seen.id):
+            self._open(seen, id, function.name)
         self._last = seen
-        text = _as_text(function.arguments)
         if text:
-            if seen.arguments is not None:
-                seen.arguments.append(text)
             self._emitter.tool_args(seen.key, text)
 
-    def _open(self, seen: _Seen) -> None:
-        name = self._names.get(seen.name, seen.name) if seen.name else None
-        self._emitter.tool_open(seen.key, seen.id, name)
+    def _add(self, id: Any, name: str | None) -> _Seen:
+        seen = _Seen(len(self._order), id, name, self._chunk)
+        self._order.append(seen)
+        self._open(seen, id, name)
+        return seen
 
-    def _is_new(self, seen: _Seen, index: int | None, id: str | None, name: str | None) -> bool:
-        if id is not None and seen.id is not None:
-            return id != seen.id
+    def _open(self, seen: _Seen, id: Any, name: str | None) -> None:
+        seen.id, seen.name = seen.id or id, seen.name or name
+        self._emitter.tool_open(seen.key, id, name)
+
+    def _is_new(self, seen: _Seen, index: int | None, id: Any, name: str | None, text: str) -> bool:
+        if id is not None and seen.id is not None and id != seen.id:
+            return True
         if not name or not seen.name:
             return False
         if name != seen.name or (index is None and seen.chunk == self._chunk):
             return True
-        given = "".join(seen.arguments or ()).strip()
-        return given.endswith("}") and decode_object(given) is not None
+        if id is None:
+            return self._emitter.tool_is_complete(seen.key)
+        # With the same id on every piece, only a further object is a further call.
+        return text[:1] == "{" and self._emitter.tool_is_other(seen.key, text)
 
 
-_NOTHING = FunctionDelta()
+def says_something(call: FunctionDelta | CallDelta) -> bool:
+    """Whether it is a call, and not a member that the server always writes."""
+    if isinstance(call, CallDelta) and call.id:
+        return True
+    function = _function(call) if isinstance(call, CallDelta) else call
+    return bool(function.name or function.arguments)
 
 
-def _as_text(arguments: Any) -> str:
-    if not arguments:
-        # An empty object needs no piece: a call without arguments has the input {}.
-        return ""
-    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+def _function(piece: CallDelta) -> FunctionDelta:
+    return piece.function or FunctionDelta(piece.name, piece.arguments)

@@ -23,11 +23,13 @@ class FunctionDelta(msgspec.Struct, gc=False):
 
 
 class CallDelta(msgspec.Struct, gc=False):
-    """A piece of a tool call."""
+    """A piece of a tool call; some servers leave out the object around name and arguments."""
 
     index: int | None = None
-    id: str | None = None
+    id: Any = None
     function: FunctionDelta | None = None
+    name: str | None = None
+    arguments: Any = None
 
 
 class Delta(msgspec.Struct, gc=False):

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers import signature
-from vai.providers.names import alias, call_id
+from vai.providers import callids, signature
+from vai.providers.names import alias
 from vai.providers.openai.parts import Part, parts
 from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
 from vai.providers.target import Target
@@ -33,6 +33,8 @@ __all__ = ["messages"]
 
 Wire = dict[str, Any]
 
+_MAX_ID: Final = 40
+"""Characters of a call's id; OpenAI answers 400 to longer ones (seen 2026-11)."""
 _CACHED: Final = "messages[*].content[*].cache_control"
 
 
@@ -98,7 +100,7 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
         apart = True
         if isinstance(block, ToolUseBlock):
             waits(waiting, block, at, target.findings)
-            calls.append(_call(block))
+            calls.append(_call(block, target))
             _note_cache(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
             reasoning += _reasoning(block, target)
@@ -134,15 +136,19 @@ def _words(block: Block, target: Target) -> str | None:
     return block.text
 
 
-def _call(block: ToolUseBlock) -> Wire:
+def _call(block: ToolUseBlock, target: Target) -> Wire:
     return {
-        "id": call_id(block.id),
+        "id": _id(block.id, target),
         "type": "function",
         "function": {
             "name": alias(block.name),
             "arguments": msgspec.json.encode(block.input).decode(),
         },
     }
+
+
+def _id(id: str, target: Target) -> str:
+    return callids.sent(id, target.row.id, _MAX_ID, short=target.short_ids)
 
 
 def _reasoning(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[str]:
@@ -175,7 +181,7 @@ def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
     if any(part["type"] != "text" for part in native):
         mark: list[Part] = [{"type": "text", "text": "Error:"}] if block.is_error else []
         content = mark + native
-    return {"role": "tool", "tool_call_id": call_id(block.tool_use_id), "content": content}
+    return {"role": "tool", "tool_call_id": _id(block.tool_use_id, target), "content": content}
 
 
 def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
@@ -207,7 +213,7 @@ def _attached(block: ToolResultBlock, at: str, target: Target) -> list[Part]:
     ]
     if not found:
         return []
-    label = f"[Attached to the result of tool call {call_id(block.tool_use_id)}]"
+    label = f"[Attached to the result of tool call {_id(block.tool_use_id, target)}]"
     return [{"type": "text", "text": label}, *found]
 
 

@@ -38,7 +38,6 @@ class Reader:
     """Reads one answer into an emitter.
 
     Args:
-        names: tool alias -> the caller's name for it.
         text: what stands between the upstream's text and the caller's, if anything.
         signature: marks reasoning as this provider's own; "" where it cannot be replayed.
         sound: the format of a spoken answer that comes whole; a streamed one is PCM.
@@ -50,7 +49,6 @@ class Reader:
         provider: str,
         title: str,
         *,
-        names: dict[str, str],
         text: TextFilter | None = None,
         signature: str = "",
         sound: str = "wav",
@@ -58,7 +56,7 @@ class Reader:
         self._emitter = emitter
         self._provider = provider
         self._title = title
-        self._calls = Calls(emitter, names)
+        self._calls = Calls(emitter)
         self._filter = text
         self._signature = signature
         self._sound = sound

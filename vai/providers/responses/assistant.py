@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.names import alias, call_id
+from vai.providers.callids import sent
+from vai.providers.names import alias
 from vai.providers.responses import kept
 from vai.providers.responses.tools import Tooling
 from vai.providers.responses.traces import envelope_of
@@ -117,7 +118,7 @@ class Assistant:
 
     def _call(self, block: ToolUseBlock, at: str) -> None:
         kind = self._tooling.kind(block)
-        item: Wire = {"type": kind, "call_id": call_id(block.id)}
+        item: Wire = {"type": kind, "call_id": sent(block.id, self._target.row.id)}
         if kind == "computer_call":
             item |= {"id": f"cu_{_digest(block.id)}", "status": "completed"}
             item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []

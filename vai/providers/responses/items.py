@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.names import call_id
+from vai.providers.callids import sent
 from vai.providers.responses.assistant import CACHED, Assistant
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
@@ -82,7 +82,7 @@ def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
         for part in marked(parts(item, f"{at}.content[{index}]", target), item, CACHED, target)
     ]
     found = marked(found, block, CACHED, target)
-    item: Wire = {"type": f"{kind}_output", "call_id": call_id(block.tool_use_id)}
+    item: Wire = {"type": f"{kind}_output", "call_id": sent(block.tool_use_id, target.row.id)}
     if kind == "computer_call":
         item["output"] = _screenshot(found, at, target)
     elif all(part.keys() == {"type", "text"} for part in found):

@@ -69,7 +69,7 @@ class Reader:
         self._names = names
         self._said = Said(emitter, text)
         self._thoughts = Thoughts(emitter, provider)
-        self._calls = ToolCalls(emitter, names)
+        self._calls = ToolCalls(emitter)
         self._refused = False
         self._runs: dict[str, int] = {}
         self._comment = False

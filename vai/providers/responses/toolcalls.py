@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
 from vai.providers.emitter import Emitter
+from vai.providers.toolcall import as_json
 
 __all__ = ["CALLS", "ToolCalls"]
 
@@ -22,22 +21,17 @@ CALLS: Final = frozenset({"computer_call", "custom_tool_call", "function_call"})
 
 
 class ToolCalls:
-    """Gives calls to the emitter, each under a key of its own.
+    """Gives calls to the emitter, each under a key of its own."""
 
-    Args:
-        names: alias -> the name the caller gave the tool, where they differ.
-    """
-
-    def __init__(self, emitter: Emitter, names: dict[str, str]) -> None:
+    def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
-        self._names = names
         self._count = 0
-        self._open: dict[int, tuple[int, int]] = {}
-        """Place in the output -> key, and characters of arguments so far."""
+        self._open: dict[int, int] = {}
+        """Place in the output -> key."""
 
     def added(self, index: int, item: Item) -> None:
         """A call begins; it may come without its name."""
-        self._open[index] = (self._count, 0)
+        self._open[index] = self._count
         self._count += 1
         self._announce(index, item)
 
@@ -45,17 +39,12 @@ class ToolCalls:
         """More of a function's arguments."""
         if index not in self._open:
             self.added(index, {})
-        key, sent = self._open[index]
-        self._open[index] = (key, sent + len(text))
-        self._emitter.tool_args(key, text)
+        self._emitter.tool_args(self._open[index], text)
 
     def arguments(self, index: int, whole: Any) -> None:
         """All of a function's arguments."""
-        if whole and not isinstance(whole, str):
-            whole = msgspec.json.encode(whole).decode()
-        _, sent = self._open.get(index, (0, 0))
-        if index in self._open and whole and whole[sent:]:
-            self.piece(index, whole[sent:])
+        if index in self._open:
+            self._emitter.tool_whole(self._open[index], as_json(whole))
 
     def done(self, index: int, item: Item) -> None:
         """A call is complete."""
@@ -73,13 +62,11 @@ class ToolCalls:
         del self._open[index]
 
     def _announce(self, index: int, item: Item) -> None:
-        key, _ = self._open[index]
         name = "computer" if item.get("type") == "computer_call" else item.get("name")
-        given = item.get("call_id") or item.get("id")
         self._emitter.tool_open(
-            key,
-            given if isinstance(given, str) else None,
-            self._names.get(name, name) if isinstance(name, str) and name else None,
+            self._open[index],
+            item.get("call_id") or item.get("id"),
+            name if isinstance(name, str) and name else None,
         )
 
 

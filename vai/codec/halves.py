@@ -1,0 +1,150 @@
+"""Halves of characters: what is left of one that a server cut in two.
+
+A server that cuts its text between the two UTF-16 halves of a character, or between the bytes
+of one, sends JSON that strict parsers refuse. `Halves` reads such JSON and joins what belongs
+together over texts that follow each other; a half without its other one becomes U+FFFD.
+`mend_escapes` does the same for JSON that is itself text, as the arguments of a tool call are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+__all__ = ["Halves", "mend_escapes"]
+
+_UNKNOWN: Final = "\ufffd"
+_MAX_APART: Final = 4
+"""Texts within which a half must be followed by its other half."""
+_LONE: Final = re.compile("[\ud800-\udfff]")
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_HIGH_END: Final = re.compile("[\ud800-\udbff]\\Z")
+_BYTES_END: Final = re.compile("[\udc80-\udcff]{1,3}\\Z")
+
+_ESCAPE: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole character
+    r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # a half
+    r"|\\.",
+    re.DOTALL,
+)
+_CUT: Final = re.compile(
+    r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\(?:u[0-9a-fA-F]{0,3})?\Z"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\Z"
+)
+
+
+class Halves:
+    """Reads the JSON texts of one stream, in their order."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str | int, ...], str] = {}
+        self._read = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last text ended in a half whose other half may come."""
+        return bool(self._kept)
+
+    def loads(self, data: bytes) -> Any:
+        """The value of a JSON text.
+
+        Raises:
+            ValueError: it is no JSON. RecursionError: it is nested too deeply.
+        """
+        try:
+            text, as_bytes = data.decode(), False
+        except UnicodeDecodeError:
+            text, as_bytes = data.decode("utf-8", "surrogateescape"), True
+        # No other parser reads lone halves; what it is lenient about is an answer's, not a
+        # request's, and each member's type is looked at after it.
+        value = json.loads(text.removeprefix("\ufeff"))  # noqa: TID251
+        kept, self._kept = self._kept, {}
+        mended = self._mended(value, (), kept, as_bytes=as_bytes)
+        self._read = 0 if self._kept else self._read + 1
+        if self._read < _MAX_APART:
+            self._kept |= kept
+        return mended
+
+    def _mended(
+        self, value: Any, path: tuple[str | int, ...], kept: dict[Any, str], *, as_bytes: bool
+    ) -> Any:
+        if isinstance(value, str):
+            return self._joined(value, path, kept.pop(path, ""), as_bytes=as_bytes)
+        if isinstance(value, list):
+            return [
+                self._mended(item, (*path, index), kept, as_bytes=as_bytes)
+                for index, item in enumerate(value)
+            ]
+        if isinstance(value, dict):
+            return {
+                self._joined(name, None, "", as_bytes=as_bytes): self._mended(
+                    item, (*path, name), kept, as_bytes=as_bytes
+                )
+                for name, item in value.items()
+            }
+        return value
+
+    def _joined(
+        self, text: str, path: tuple[str | int, ...] | None, before: str, *, as_bytes: bool
+    ) -> str:
+        """`text` behind the half `before`, without the half that it ends in."""
+        if not text and before and path is not None:
+            self._kept[path] = before
+            return ""
+        text = before + text
+        if text.isascii() or not _LONE.search(text):
+            return text
+        end = (_BYTES_END if as_bytes else _HIGH_END).search(text)
+        if end is not None and path is not None and _may_go_on(end[0], as_bytes=as_bytes):
+            self._kept[path] = end[0]
+            text = text[: end.start()]
+        if as_bytes:
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        text = _PAIR.sub(lambda found: _character(found[0]), text)
+        return _LONE.sub(_UNKNOWN, text)
+
+
+def _may_go_on(half: str, *, as_bytes: bool) -> bool:
+    if not as_bytes:
+        return True
+    data = half.encode("utf-8", "surrogateescape")
+    try:
+        data.decode()
+    except UnicodeDecodeError as exc:
+        return exc.reason == "unexpected end of data"
+    return False
+
+
+def _character(pair: str) -> str:
+    return pair.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def mend_escapes(text: str) -> tuple[str, str]:
+    r"""JSON text without halves of characters in its escapes, and what is not complete yet.
+
+    ``\ud83d\ude00`` stays as it is, ``\ud83d`` alone becomes ``\ufffd``. The second text is the
+    beginning of an escape, or a half that `text` ends in: it belongs before what follows.
+    """
+    if "\\u" not in text and not text.endswith("\\"):
+        return text, ""
+    end = _end_of_whole(text)
+    if end == len(text) and "\\u" not in text:
+        return text, ""
+    whole, rest = text[:end], text[end:]
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], whole), rest
+
+
+def _end_of_whole(text: str) -> int:
+    """Where the escape begins that `text` is cut in."""
+    cut = _CUT.search(text, max(len(text) - 12, 0))
+    if cut is None:
+        return len(text)
+    start = cut.start()
+    # A backslash that is itself escaped begins nothing.
+    run = len(text[:start]) - len(text[:start].rstrip("\\"))
+    if run % 2:
+        start += 1
+        again = _CUT.search(text, start)
+        return again.start() if again is not None else len(text)
+    return start

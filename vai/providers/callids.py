@@ -1,0 +1,146 @@
+"""Ids of tool calls, from the server to the client and back.
+
+The Messages API allows `^[a-zA-Z0-9_-]+$` and wants every id of a conversation once. Servers
+send empty ids, ids with dots and colons, and the same id in every turn. An id that a client
+may not see is shown as ``toolu_vai_<server>_<number>_<the id in base64url>``: VAI keeps no
+table, so the history that the client sends back is all it takes to give a server its own id.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from vai.types.blocks import ToolUseBlock
+from vai.types.request import InputMessage
+
+__all__ = ["MARK", "CallIds", "is_legal", "known", "own", "sent"]
+
+MARK: Final = "toolu_vai_"
+"""What the ids begin with that stand for others."""
+
+_LEGAL: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_PLAIN: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+"""Ids that are shown as they are: what is longer, some API would refuse."""
+_ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_SHOWN: Final = re.compile(rf"{MARK}([a-z2-7]{{6}})_\d+_([a-zA-Z0-9_-]+)")
+_HASHED: Final = 8
+_SHORT: Final = 9
+_SHORT_ID: Final = re.compile(r"[a-zA-Z0-9]{9}")
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class CallIds:
+    """The ids of the calls in one answer.
+
+    Args:
+        provider: the id of the provider that answers.
+        exchange: calls without an id get one that derives from this.
+        taken: the ids in the history.
+    """
+
+    def __init__(self, provider: str, exchange: str, taken: Iterable[str] = ()) -> None:
+        self._provider = provider
+        self._exchange = exchange
+        self._taken = set(taken)
+        self._count = 0
+
+    def show(self, given: Any) -> str:
+        """The id under which the client sees the next call.
+
+        Args:
+            given: the server's id, whatever it is.
+        """
+        number, self._count = self._count, self._count + 1
+        shown = _as_text(given)
+        if not shown:
+            shown = f"toolu_{self._exchange}_{number}"
+        elif not is_legal(shown) or shown in self._taken:
+            shown = self._encoded(shown)
+        self._taken.add(shown)
+        return shown
+
+    def _encoded(self, id: str) -> str:
+        text = base64.urlsafe_b64encode(id.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+        # As many ids are taken, so that the first number that is tried is nearly always free.
+        number = len(self._taken)
+        while (shown := f"{MARK}{_tag(self._provider)}_{number}_{text}") in self._taken:
+            number += 1
+        return shown
+
+
+def known(messages: Iterable[InputMessage]) -> set[str]:
+    """The ids of all calls in a history."""
+    return {
+        block.id
+        for turn in messages
+        if turn.role == "assistant" and not isinstance(turn.content, str)
+        for block in turn.content
+        if isinstance(block, ToolUseBlock)
+    }
+
+
+def is_legal(id: Any) -> bool:
+    """Whether every API takes `id` as it is, and it stands for no other."""
+    return isinstance(id, str) and bool(_PLAIN.fullmatch(id)) and not id.startswith(MARK)
+
+
+def own(id: str, provider: str) -> str | None:
+    """The id that `provider` itself gave to the call that clients know as `id`.
+
+    None if `id` is not a substitute, or is one of another provider's.
+    """
+    found = _SHOWN.fullmatch(id) if id.startswith(MARK) else None
+    if found is None or found[1] != _tag(provider):
+        return None
+    text = found[2]
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return data.decode("utf-8", "surrogatepass")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return None
+
+
+def sent(id: str, provider: str, most: int = 64, *, short: bool = False) -> str:
+    """A call's id as `provider` takes it: its own, or one within its rules.
+
+    Args:
+        most: the characters that an id may have.
+        short: ids must be nine letters and digits, as Mistral's are.
+    """
+    if id.startswith(MARK) and (given := own(id, provider)) is not None:
+        return given
+    if short:
+        return id if _SHORT_ID.fullmatch(id) else _nine(id)
+    if len(id) <= most and _LEGAL.fullmatch(id):
+        return id
+    digest = hashlib.sha256(_bytes(id)).hexdigest()[:_HASHED]
+    return f"{_ILLEGAL.sub('_', id)[: most - _HASHED - 1]}_{digest}"
+
+
+def _nine(id: str) -> str:
+    number = int.from_bytes(hashlib.sha256(_bytes(id)).digest(), "big")
+    digits = []
+    for _ in range(_SHORT):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
+
+
+def _bytes(id: str) -> bytes:
+    return id.encode("utf-8", "surrogatepass")
+
+
+def _tag(provider: str) -> str:
+    digest = hashlib.sha256(provider.encode()).digest()
+    return base64.b32encode(digest)[:6].decode().lower()
+
+
+def _as_text(given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else ""

@@ -1,0 +1,109 @@
+"""JSON of a server that is nearly right -> the objects that VAI reads.
+
+The strict decoder is fast and refuses a whole object for one member: an empty list where PHP
+servers mean an empty object, a number for a name, a null in a list. Where it refuses, the
+value is fitted instead: a member of a wrong type counts as absent, everything else is kept.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+from msgspec.structs import fields
+
+from vai.codec.halves import Halves
+
+__all__ = ["Lenient", "fitted"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Lenient:
+    """Reads, one after the other, the texts of a stream that a strict decoder refused."""
+
+    def __init__(self) -> None:
+        self._halves = Halves()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next text must be read here, because the last ended in half a character."""
+        return self._halves.waits
+
+    def read(self, data: bytes, cls: type[S]) -> list[S] | None:
+        """The objects in `data`, fitted to `cls`: one, those of an array, or one for each line.
+
+        A text that is JSON of another kind holds none. None: the text is damaged.
+        """
+        try:
+            found = [self._halves.loads(data)]
+        except (ValueError, RecursionError):
+            lines = [line for line in data.splitlines() if line.strip()]
+            if len(lines) < 2:
+                return None
+            try:
+                found = [self._halves.loads(line) for line in lines]
+            except (ValueError, RecursionError):
+                return None
+        if len(found) == 1 and isinstance(found[0], list):
+            found = found[0]
+        return [fitted(value, cls) for value in found if isinstance(value, dict)]
+
+
+def fitted(value: dict[str, Any], cls: type[S]) -> S:
+    """`value` as an object of `cls`, whose members must all have defaults."""
+    members: dict[str, Any] = {}
+    for name, field, kind in _plan(cls):
+        if name in value:
+            found = _fit(value[name], kind)
+            if found is not None:
+                members[field] = found
+    return cls(**members)
+
+
+@cache
+def _plan(cls: type[msgspec.Struct]) -> list[tuple[str, str, inspect.Type]]:
+    return [(field.encode_name, field.name, inspect.type_info(field.type)) for field in fields(cls)]
+
+
+def _fit(value: Any, kind: inspect.Type) -> Any:
+    """`value` as `kind`; None if it cannot be."""
+    if isinstance(kind, inspect.UnionType):
+        fits = (_fit(value, one) for one in kind.types)
+        return next((found for found in fits if found is not None), None)
+    if isinstance(kind, inspect.StructType):
+        return fitted(value, kind.cls) if isinstance(value, dict) else None
+    if isinstance(kind, inspect.ListType):
+        items = [value] if isinstance(value, dict) and value else value
+        if not isinstance(items, list):
+            return None
+        found = [_fit(item, kind.item_type) for item in items]
+        return [item for item in found if item is not None]
+    if isinstance(kind, inspect.DictType):
+        return value if isinstance(value, dict) else None
+    if isinstance(kind, inspect.StrType):
+        return _text(value)
+    if isinstance(kind, inspect.IntType):
+        return _number(value)
+    if isinstance(kind, inspect.BoolType):
+        return value if isinstance(value, bool) else None
+    return value if isinstance(kind, inspect.AnyType) else None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else None
+
+
+def _number(value: Any) -> int | None:
+    """A count; servers quote theirs, and write them with a point."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(float(value)) if not isinstance(value, int) else value
+    except (ValueError, OverflowError):
+        return None
