@@ -38,7 +38,6 @@ _OWN_USAGE = {
     "total_tokens",
 }
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _KNOWN = {
     "message_start",
     "content_block_start",
@@ -104,6 +103,7 @@ class _Judge:
         self.broken_json = False
         self.signed = False
         self.count = 0
+        self.ids: set[str] = set()
         self.usage: dict[str, int] = {}
 
     def next(self, event: dict[str, Any]) -> None:
@@ -139,7 +139,10 @@ class _Judge:
         self.last = self.open["type"]
         if self.open["type"] == "tool_use":
             self._must(self.open["input"] == {}, "input in the start of a tool_use")
-            self._must(bool(self.open["id"] and self.open["name"]), "tool_use without id or name")
+            call, name = self.open["id"], self.open["name"]
+            self._must(bool(_CALL_ID.fullmatch(call) and name), "tool_use without id or name")
+            self._must(call not in self.ids, "two tool_use of one id")
+            self.ids.add(call)
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
         self._must(self.open is not None, "delta outside of a block")
