@@ -176,7 +176,7 @@ CASES = {
     "tools": Case("tools", CALLS, {}, True),
     "strict tool": Case("tools[0].strict", _tool(strict=True), CALLS),
     "tool examples": Case("tools[0].input_examples", _tool(input_examples=[{"x": 1}]), CALLS),
-    "deferred tool": Case("tools[0].defer_loading", _tool(defer_loading=True), CALLS, True),
+    "deferred tool": Case("tools[*].defer_loading", _tool(defer_loading=True), CALLS),
     "eager tool": Case("tools[*].eager_input_streaming", _tool(eager_input_streaming=True), CALLS),
     "choice of nothing": Case("tool_choice", {"tool_choice": {"type": "auto"}}),
     "any tool": Case("tool_choice", {"tool_choice": {"type": "any"}}, CALLS, True),

@@ -411,8 +411,6 @@ def test_tools_that_google_runs():
     ]
     assert dropped(tools=tools) == ["tools[2].timeout_seconds", "tools[3].display_width"]
     assert refused(tools=[{"type": "file_search"}]).param == "tools[0].config.vector_store_ids"
-    assert refused(tools=[{"type": "tool_search_tool_bm25"}]).code == "unsupported_tool_type"
-    assert refused(tools=[{**TOOL, "defer_loading": True}]).param == "tools[0].defer_loading"
 
 
 def test_domains():

@@ -40,9 +40,21 @@ def ask(model, **fields):
         ("gpt-4o", {}, False),
         ("o3", {}, False),
         ("something-new", {}, False),
+        ("gpt-4.1", {"tools": [{"type": "code_execution_20250825", "name": "c"}]}, True),
+        ("gpt-4.1", {"tools": [TOOL, {"type": "web_search_20250305"}]}, True),
+        ("gpt-4.1", {"tools": [{"type": "file_search", "config": {}}]}, True),
+        ("gpt-4.1", {"tools": [{"type": "image_generation"}]}, True),
+        ("gpt-4.1", {"tools": [{"type": "computer_20250124", "name": "computer"}]}, True),
+        ("gpt-4.1", {"tools": [{"type": "tool_search_tool_bm25_20251119"}]}, True),
+        ("gpt-4.1", {"tools": [], "mcp_servers": [{"name": "m", "url": "https://m"}]}, True),
+        ("gpt-4.1", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, False),
+        ("gpt-4.1", {"tools": [{"type": "web_fetch_20250910"}]}, False),
+        ("gpt-4.1", {"tools": [TOOL | {"type": "custom"}], "mcp_servers": []}, False),
+        ("gpt-4o-search-preview", {"tools": [{"type": "web_search_20250305"}]}, False),
+        ("gpt-audio-1.5", {"tools": [{"type": "code_execution"}]}, False),
     ],
 )
-def test_function_tools_of_a_model_that_reasons_need_responses(model, fields, needed):
+def test_tools_that_chat_completions_cannot_take_need_responses(model, fields, needed):
     """Known bug 38, where the other endpoint can be asked."""
     request = ask(model, **fields)
     assert needs_responses(request, model) is needed

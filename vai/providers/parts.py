@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from vai.providers.target import Target
-from vai.providers.texts import document_text, kind_of, search_result, tagged
+from vai.providers.texts import document_text, kind_of, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -65,6 +65,8 @@ def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
         return _audio(block, at, target, form)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
         return [_text(search_result(block.raw), form)]
+    if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
+        return [_text(tool_reference(block.raw), form)]
     if isinstance(block, VideoBlock):
         return _refused(at, target, "video cannot be sent to {}")
     return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")

@@ -11,7 +11,15 @@ import msgspec
 from vai.types.blocks import Block, Source, UnknownBlock
 from vai.types.request import Tool
 
-__all__ = ["described", "document_text", "is_foreign_tool", "kind_of", "search_result", "tagged"]
+__all__ = [
+    "described",
+    "document_text",
+    "is_foreign_tool",
+    "kind_of",
+    "search_result",
+    "tagged",
+    "tool_reference",
+]
 
 _TEXTS: Final = ("text/", "application/json", "application/xml")
 
@@ -47,6 +55,11 @@ def document_text(source: Source) -> str | None:
         except (binascii.Error, UnicodeDecodeError):
             return None
     return None
+
+
+def tool_reference(raw: dict[str, Any]) -> str:
+    """What a search of the client's has found: a tool that is among the request's now."""
+    return f"[The tool {raw.get('tool_name') or ''} is loaded and can be called.]"
 
 
 def search_result(raw: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from vai.providers.gemini.target import Target
-from vai.providers.texts import document_text, kind_of, search_result, tagged
+from vai.providers.texts import document_text, kind_of, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -52,6 +52,8 @@ def parts(block: Block, at: str, target: Target) -> list[Part]:
         return _document(block, at, target)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
         return [{"text": search_result(block.raw)}]
+    if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
+        return [{"text": tool_reference(block.raw)}]
     return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from vai.providers.choice import check_needless
 from vai.providers.clienttools import as_function, family
+from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import Target
 from vai.providers.texts import described
@@ -28,11 +29,15 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
     """The functions as one tool, then those that Google runs, one each."""
     functions: list[Wire] = []
     hosted: list[Wire] = []
+    unloaded = frozenset() if searches(request) else unloaded_tools(request)
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
         if tool.extra.get("defer_loading"):
-            what = f"{target.row.name} cannot load tools later; send it at once or not at all"
-            target.findings.refuse(f"{at}.defer_loading", what, "unsupported_tool_type")
+            target.findings.drop(DEFERRED)
+        if tool.name in unloaded:
+            continue
+        if is_search(tool):  # what it would find has been sent
+            target.findings.drop(at)
         elif tool.is_function:
             functions += _function(tool, at, target)
         elif (known := as_function(tool)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vai.providers.clienttools import ClientTool, as_function, family
+from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.names import alias
 from vai.providers.openai.hosted import hosted
 from vai.providers.schema import NotStrict, object_schema, strict
@@ -21,11 +22,13 @@ def tools(request: MessageRequest, target: Target) -> tuple[list[Wire], Wire]:
     """The tools, and the members of the body that stand for further ones."""
     found: list[Wire] = []
     members: Wire = {}
+    unloaded = frozenset() if searches(request) else unloaded_tools(request)
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
-        if tool.extra.get("defer_loading"):
-            what = f"{target.row.name} cannot load tools later; send it at once or not at all"
-            target.findings.refuse(f"{at}.defer_loading", what, "unsupported_tool_type")
+        if tool.name in unloaded:
+            target.findings.drop(DEFERRED)
+        elif is_search(tool):  # what it would find has been sent
+            target.findings.drop(at)
         elif tool.is_function:
             found.append(_function(tool, at, target))
         elif (described := as_function(tool)) is not None:

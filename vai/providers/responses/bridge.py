@@ -2,12 +2,18 @@
 
 From gpt-5.4 on, Chat Completions takes function tools only while the model does not reason.
 Rather than take the reasoning away, such a request is sent to the other endpoint of the
-same server.
+same server. So is one with a tool that OpenAI runs and that only Responses has: file search, code,
+computer use, images, MCP servers, tool search, and web search but for the search models, which
+only Chat Completions has (https://platform.openai.com/docs/guides/tools, 2026-11-27).
 """
 
 from __future__ import annotations
 
-from vai.providers.clienttools import as_function
+import re
+from typing import Final
+
+from vai.providers.clienttools import as_function, family
+from vai.providers.deferred import is_search
 from vai.providers.effort import asked, clamp
 from vai.providers.models import traits
 from vai.providers.responses import extensions
@@ -15,9 +21,25 @@ from vai.types.request import MessageRequest
 
 __all__ = ["needs_responses"]
 
+_CHAT_ALONE: Final = re.compile(r"-search|-audio")
+"""Names of models that Responses does not have."""
+_SERVER_TOOLS: Final = frozenset(
+    {
+        "code_execution",
+        "computer",
+        "file_search",
+        "image_generation",
+        "mcp_toolset",
+        "web_search",
+    }
+)
+
 
 def needs_responses(request: MessageRequest, model: str) -> bool:
-    """Whether `request` to OpenAI's `model` has function tools and lets it reason."""
+    """Whether `request` to OpenAI's `model` has function tools and lets it reason, or has a tool
+    that only Responses has."""
+    if _CHAT_ALONE.search(model) is None and _has_server_tool(request):
+        return True
     ways = traits("openai", model)
     if not ways.quiet_tools:
         return False
@@ -29,3 +51,12 @@ def needs_responses(request: MessageRequest, model: str) -> bool:
     thinking = request.thinking
     wanted = thinking is not None and thinking.type in ("enabled", "adaptive")
     return wanted or not ways.idle_by_default
+
+
+def _has_server_tool(request: MessageRequest) -> bool:
+    if request.extra.get("mcp_servers"):
+        return True
+    return any(
+        not tool.is_function and (family(tool.type) in _SERVER_TOOLS or is_search(tool))
+        for tool in request.tools or ()
+    )

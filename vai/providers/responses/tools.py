@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.clienttools import as_function, family
+from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.names import alias
 from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
 from vai.providers.schema import NotStrict, object_schema, strict
@@ -19,7 +20,6 @@ __all__ = ["Tooling", "tool_choice", "tooling"]
 
 Wire = dict[str, Any]
 
-_SEARCH: Final = ("tool_search", "tool_search_tool_bm25", "tool_search_tool_regex")
 _SAID: Final = ("defer_loading", "format", "input_examples")
 """Members of a function that have a place here."""
 _CHOSEN: Final = {
@@ -62,23 +62,22 @@ def tooling(request: MessageRequest, target: Target) -> Tooling:
     """All tools, MCP servers among them."""
     made = Tooling([], [], {}, set())
     allowed = enabled_tools(request.tools)
-    deferred = False
+    unloaded = unloaded_tools(request)
+    finds = searches(request)
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
         if tool.name and alias(tool.name) != tool.name:
             made.names[alias(tool.name)] = tool.name
         if tool.cache_control:
             target.findings.drop("tools[*].cache_control")
-        if tool.is_function:
-            made.sent.append(_function(tool, at, target, made))
-            deferred = deferred or bool(tool.extra.get("defer_loading"))
+        if tool.name in unloaded and not finds:
+            target.findings.drop(DEFERRED)
+        elif tool.is_function:
+            made.sent.append(_function(tool, at, target, made, later=tool.name in unloaded))
         else:
             made.sent.extend(_described(tool, at, target, made))
     for index, server in enumerate(_list(request.extra.get("mcp_servers"))):
         made.sent.extend(mcp_server(server, f"mcp_servers[{index}]", allowed, target, made.names))
-    if deferred and not any(tool.get("type") == "tool_search" for tool in made.sent):
-        # Tools that are loaded later have to be found by something.
-        made.sent.append({"type": "tool_search"})
     computer = any(tool.get("type") in ("computer", "computer_use_preview") for tool in made.sent)
     return msgspec.structs.replace(made, computer=computer)
 
@@ -100,7 +99,8 @@ def tool_choice(choice: ToolChoice, request: MessageRequest, made: Tooling, targ
     return None
 
 
-def _function(tool: Tool, at: str, target: Target, made: Tooling) -> Wire:
+def _function(tool: Tool, at: str, target: Target, made: Tooling, *, later: bool) -> Wire:
+    """A function; `later` says that the server's own search is to find it."""
     if not tool.name:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
         return {}
@@ -113,8 +113,10 @@ def _function(tool: Tool, at: str, target: Target, made: Tooling) -> Wire:
     description = described(tool)
     if description:
         entry["description"] = description
-    if tool.extra.get("defer_loading"):
+    if later:
         entry["defer_loading"] = True
+    elif tool.extra.get("defer_loading"):
+        target.findings.drop(DEFERRED)
     if isinstance(tool.extra.get("format"), dict) and tool.input_schema is None:
         made.free.add(alias(tool.name))
         return entry | {"type": "custom", "format": tool.extra["format"]}
@@ -136,7 +138,7 @@ def _described(tool: Tool, at: str, target: Target, made: Tooling) -> list[Wire]
             target.findings.drop(f"{at}.{member}")
         entry = {"type": "function", "name": alias(known.name), "description": known.description}
         return [entry | {"parameters": known.schema, "strict": False}]
-    if family(tool.type) in _SEARCH:
+    if is_search(tool):
         return [{"type": "tool_search"}]
     if family(tool.type) == "mcp_toolset":
         return []  # says which tools of a server of `mcp_servers` there are
