@@ -41,6 +41,7 @@ __all__ = [
     "Overloaded",
     "PermissionDenied",
     "RateLimited",
+    "ThreadUnsupported",
     "UpstreamBroken",
     "UpstreamFault",
     "UpstreamRejected",
@@ -145,6 +146,24 @@ class ClientFault(VaiError):
 
 class InvalidRequest(ClientFault):
     """The request breaks a rule; `param` names the place."""
+
+
+class ThreadUnsupported(InvalidRequest):
+    """The request relies on a conversation that the provider keeps, and this one keeps none.
+
+    Clients of the Messages API read `details` and go on without a thread, with the whole
+    conversation in each request (`ThreadUnsupportedRequestErrorDetails` of anthropic 2.12.0).
+    """
+
+    default_code = "thread_unsupported_request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "thread: this model keeps no conversations; expected the whole conversation"
+            " in `messages`, without `thread`",
+            param="thread",
+            details={"error_code": self.default_code, "unsupported": ["model"]},
+        )
 
 
 class AuthenticationFailed(ClientFault):

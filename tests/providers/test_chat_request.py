@@ -504,9 +504,9 @@ def test_equal_turns_give_equal_bytes_whatever_follows():
 
 
 def test_unknown_members_are_named_not_sent():
-    body, dropped = sent(context_management={"edits": []}, thread="t")
-    assert not {"context_management", "thread"} & body.keys()
-    assert dropped == ["context_management", "thread"]
+    body, dropped = sent(context_management={"edits": []}, diagnostics={"x": 1})
+    assert not {"context_management", "diagnostics"} & body.keys()
+    assert dropped == ["context_management", "diagnostics"]
     assert refused(mcp_servers=[{"url": "https://e.org"}]).param == "mcp_servers"
 
 

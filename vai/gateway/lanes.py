@@ -172,6 +172,9 @@ def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageReques
 
 def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
+    if envelope.value.get("thread") is not None and route.row.id != "anthropic":
+        # Servers that only speak its protocol answer a thread as if it were not there.
+        return False
     if route.row.kind != "anthropic" or route.row.narrowed or _FOREIGN.search(request.body):
         return False
     if any(

@@ -14,7 +14,14 @@ from sanic import Request
 
 from vai.codec import envelope as envelopes
 from vai.codec.envelope import Envelope
-from vai.errors import AuthenticationFailed, InvalidRequest, Overloaded, UpstreamFault, VaiError
+from vai.errors import (
+    AuthenticationFailed,
+    InvalidRequest,
+    Overloaded,
+    ThreadUnsupported,
+    UpstreamFault,
+    VaiError,
+)
 from vai.exchange.attempts import Attempt, Persistence
 from vai.gateway.call import Call
 from vai.gateway.lanes import choose_lane, mended_lane
@@ -47,6 +54,7 @@ class Targets(Persistence[bytes]):
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
         self._turned_to = 0
         self._objection: VaiError | None = None
+        self._threadless: ThreadUnsupported | None = None
 
     def first(self, envelope: Envelope) -> Attempt[bytes]:
         """The first attempt.
@@ -88,9 +96,13 @@ class Targets(Persistence[bytes]):
 
     def move(self) -> Attempt[bytes] | None:
         """See `Persistence`."""
-        if self._turned_to >= len(self._routes):
-            return None
-        return self._turn(envelopes.read(self._request.body))
+        attempt = None
+        if self._turned_to < len(self._routes):
+            attempt = self._turn(envelopes.read(self._request.body))
+        if attempt is None and self._threadless is not None:
+            # A target that was passed over serves this client once it goes on without a thread.
+            raise self._threadless
+        return attempt
 
     def _turn(self, envelope: Envelope) -> Attempt[bytes] | None:
         """An attempt at the next target that can be asked at all."""
@@ -103,6 +115,8 @@ class Targets(Persistence[bytes]):
             except (AuthenticationFailed, InvalidRequest, Overloaded) as objection:
                 if self._objection is None:
                     self._objection = objection
+                if isinstance(objection, ThreadUnsupported):
+                    self._threadless = objection
                 call.route = call.route or route
                 continue
             call.route = route

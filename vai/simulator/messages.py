@@ -17,7 +17,7 @@ from vai.simulator.blocks import Block, blocks_of
 from vai.simulator.parts import Answer, Search
 from vai.simulator.reply import Piece
 
-__all__ = ["body", "events"]
+__all__ = ["body", "events", "kept"]
 
 _STOPS: Final = {"length": "max_tokens", "stop": "stop_sequence", "tool": "tool_use"} | {
     "refusal": "refusal",
@@ -32,6 +32,11 @@ def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
     message = _message(ask, content, _usage(ask, answer, answer.tokens))
     message |= _stopped(ask, answer)
     return orjson.dumps(message)
+
+
+def kept(ask: Ask, answer: Answer) -> tuple[str, list[Any]]:
+    """The id of the answer's message, and its blocks: what a thread keeps of it."""
+    return _id(ask), [block.whole for block in blocks_of(ask, answer)]
 
 
 def events(ask: Ask, answer: Answer, request_id: str = "") -> Iterator[Piece]:
@@ -84,7 +89,7 @@ def _event(value: dict[str, Any]) -> bytes:
 def _message(ask: Ask, content: list[Any], usage: dict[str, Any]) -> dict[str, Any]:
     return {
         "model": ask.model,
-        "id": f"msg_01Sim{ask.seed:020d}",
+        "id": _id(ask),
         "type": "message",
         "role": "assistant",
         "content": content,
@@ -92,6 +97,10 @@ def _message(ask: Ask, content: list[Any], usage: dict[str, Any]) -> dict[str, A
         "stop_sequence": None,
         "usage": usage,
     }
+
+
+def _id(ask: Ask) -> str:
+    return f"msg_01Sim{ask.seed:020d}"
 
 
 def _stopped(ask: Ask, answer: Answer) -> dict[str, Any]:

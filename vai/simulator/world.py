@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from vai.simulator import asides, dialects
+from vai.simulator import asides, dialects, messages
 from vai.simulator.answer import compose, dictated
 from vai.simulator.ask import Ask, Refused
 from vai.simulator.caches import Prefixes
@@ -30,6 +30,7 @@ from vai.simulator.knobs import Knobs, KnobsUnreadable, parse
 from vai.simulator.parts import Answer
 from vai.simulator.reply import Reply, whole
 from vai.simulator.scripts import Script, Scripts
+from vai.simulator.threads import Threads
 from vai.simulator.tries import Tries
 
 __all__ = ["World"]
@@ -49,6 +50,7 @@ class World:
         self.scripts = Scripts()
         self.tries = Tries()
         self._prefixes = Prefixes()
+        self._threads = Threads()
         self._bench: dict[tuple[str, bool, bool], Reply] = {}
 
     def answer(self, entry: Entry, headers: Mapping[str, str]) -> Reply:
@@ -87,8 +89,15 @@ class World:
             fault = Refused(knobs.status, "", code=knobs.code)
             return _refusal(face, fault, entry.request_id, knobs)
         try:
+            threaded = face.dialect == "messages" and body.get("thread") is not None
+            if threaded:
+                body = self._threads.complete(body, headers)
             ask = dialects.read(target, body, headers, knobs, self._prefixes)
-            return _drawn(face, ask, _answered(ask, script), entry.request_id)
+            answer = _answered(ask, script)
+            if threaded:
+                message_id, content = messages.kept(ask, answer)
+                self._threads.keep(body, len(entry.body), message_id, content)
+            return _drawn(face, ask, answer, entry.request_id)
         except _MISREAD:
             raise Refused(400, "A member of the request has the wrong type.") from None
 

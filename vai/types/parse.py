@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vai.errors import InvalidRequest
+from vai.errors import InvalidRequest, ThreadUnsupported
 from vai.types import blocks, events
 from vai.types.base import Open, build
 from vai.types.blocks import Block, Source
@@ -60,8 +60,16 @@ _DELTAS: dict[str, type[Open]] = {
 
 
 def request(raw: Any) -> MessageRequest:
-    """A request body. `provider_keys` must have been taken out before."""
+    """A request body. `provider_keys` must have been taken out before.
+
+    Raises:
+        ThreadUnsupported: it has a `thread`. A request is read where it is translated, and
+            none of the formats it is translated to keeps a conversation as a thread does.
+        InvalidRequest: something in it is not as the API has it; see this module.
+    """
     body = _object(raw, "")
+    if body.get("thread") is not None:
+        raise ThreadUnsupported
     if "provider_keys" in body:
         body = {name: value for name, value in body.items() if name != "provider_keys"}
     if not body.get("model"):

@@ -14,6 +14,7 @@ from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
+from vai.providers.members import check_members
 from vai.providers.output import check_output, modalities
 from vai.providers.stops import check_stops
 from vai.providers.textfilter import StopAt, TextFilter
@@ -69,7 +70,7 @@ def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Tr
     _output(request, generation, target)
     _modalities(request, generation, target)
     _service(request, body, target)
-    _check_rest(request, target)
+    check_members(request, target.findings)
     body["generationConfig"] = generation
     extensions.apply(request, body, target)
     if not generation:
@@ -172,13 +173,3 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             target.findings.drop(f"metadata.{name}")
     if request.cache_control:
         target.findings.drop("cache_control")
-
-
-def _check_rest(request: MessageRequest, target: Target) -> None:
-    """Members without an equivalent here."""
-    for name, value in request.extra.items():
-        if name == "mcp_servers" and value:
-            what = f"{target.row.name} cannot call MCP servers"
-            target.findings.refuse(name, what, "unsupported_tool_type")
-        elif value is not None and not (name == "speed" and value == "standard"):
-            target.findings.drop(name)

@@ -10,6 +10,7 @@ from vai.providers.caching import cache_key
 from vai.providers.choice import check_needless
 from vai.providers.effort import asked as asked_effort
 from vai.providers.effort import clamp
+from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
 from vai.providers.narrowed import narrowed
 from vai.providers.openai import extensions
@@ -235,14 +236,7 @@ def _speech(request: MessageRequest, body: dict[str, Any], target: Target) -> No
 
 def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     """Members without an equivalent here."""
-    for name, value in request.extra.items():
-        if name == "mcp_servers" and value:
-            target.findings.refuse(
-                name, f"{target.row.name} cannot call MCP servers", "unsupported_tool_type"
-            )
-        elif name == "speed" and value == "standard":
-            continue
-        elif name == "speed" and value == "fast" and target.is_so("fast_tier"):
-            body["service_tier"] = "fast"
-        elif value is not None:
-            target.findings.drop(name)
+    is_fast = request.extra.get("speed") == "fast" and target.is_so("fast_tier")
+    if is_fast:
+        body["service_tier"] = "fast"
+    check_members(request, target.findings, frozenset({"speed"} if is_fast else ()))

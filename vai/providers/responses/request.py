@@ -9,6 +9,7 @@ import msgspec
 from vai.providers.caching import cache_key
 from vai.providers.choice import check_needless
 from vai.providers.effort import asked, clamp
+from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
 from vai.providers.output import check_output, modalities
 from vai.providers.reading import Translation
@@ -200,8 +201,5 @@ def _fits(name: str, value: str) -> bool:
 def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     """Members without an equivalent here."""
     check_output(request, target.findings, ("image",))
-    for name, value in request.extra.items():
-        if name == "mcp_servers" or (name == "speed" and value in ("fast", "standard")):
-            continue
-        if value is not None:
-            target.findings.drop(name)
+    taken = {"mcp_servers", "speed"} if request.extra.get("speed") == "fast" else {"mcp_servers"}
+    check_members(request, target.findings, frozenset(taken))
