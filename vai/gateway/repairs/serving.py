@@ -28,6 +28,16 @@ class Connection(Protocol):
         """Its state; None before it began and after it ended."""
 
 
+class Accepting(Protocol):
+    """What accepts connections."""
+
+    def start(self) -> None:
+        """Accept from now on."""
+
+    def stop(self) -> None:
+        """Accept no more."""
+
+
 class Serving:
     """The open ends of this worker, for whoever has to close them in order."""
 
@@ -35,11 +45,19 @@ class Serving:
         self.connections: set[Connection] = set()
         self.ending = False
         self.server: AbstractServer | None = None
+        self.acceptor: Accepting | None = None
         self._listener: socket.socket | None = None
 
     def keep_listener(self, listener: socket.socket | None) -> None:
         """Remember the listening socket; as a copy, because the server closes its own."""
         self._listener = listener.dup() if listener is not None else None
+
+    @property
+    def listener(self) -> socket.socket:
+        """The copy of the listening socket."""
+        if self._listener is None:
+            raise RuntimeError("the listening socket is kept before it is asked for")
+        return self._listener
 
     def last_requests(self) -> None:
         """From now on every answer ends its connection."""
@@ -50,6 +68,8 @@ class Serving:
 
     def stop_accepting(self) -> None:
         """Leave new connections to the other workers."""
+        if self.acceptor is not None:
+            self.acceptor.stop()
         if self.server is not None:
             self.server.close()
         if self._listener is not None:

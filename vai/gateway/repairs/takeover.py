@@ -18,6 +18,7 @@ from sanic.server import runners
 from sanic.worker import serve as worker_serve_module
 
 from vai.gateway.repairs import sockets
+from vai.gateway.repairs.accepting import Acceptor, most_connections, raise_descriptor_limit
 from vai.gateway.repairs.protocol import repaired
 from vai.gateway.repairs.serving import Serving
 from vai.gateway.repairs.signals import StopSignals
@@ -51,6 +52,11 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
         serving.keep_listener(arguments["sock"])
         # 100 by default: in a burst the kernel drops what is over, and clients wait a second.
         arguments["backlog"] = max(arguments["backlog"], sockets.BACKLOG)
+        if arguments["sock"] is not None and not (arguments["unix"] or arguments["run_async"]):
+            options = arguments["asyncio_server_kwargs"] or {}
+            arguments["asyncio_server_kwargs"] = {**options, "start_serving": False}
+            raise_descriptor_limit()
+            serving.acceptor = _acceptor(serving, arguments)
         if arguments["register_sys_signals"] and not arguments["run_async"]:
             signals = StopSignals(arguments["loop"], partial(app.stop, terminate=False))
             app.ctx.signals = signals
@@ -60,6 +66,25 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
 
     serve.repaired = True  # type: ignore[attr-defined]
     return serve
+
+
+def _acceptor(serving: Serving, arguments: dict[str, Any]) -> Acceptor:
+    """What accepts in place of libuv; made of what Sanic would make its server of."""
+    app: Sanic[Any, Any] = arguments["app"]
+    protocol: Any = arguments["protocol"]
+    passed = {name: arguments[name] for name in ("loop", "connections", "signal", "state", "unix")}
+    options = runners._build_protocol_kwargs(protocol, app.config)
+    listener = serving.listener
+    listener.listen(arguments["backlog"])
+    return Acceptor(
+        arguments["loop"],
+        listener,
+        partial(protocol, app=app, **passed, **options),
+        tls=arguments["ssl"],
+        handshake=app.ctx.deadlines.limits.head,
+        connections=serving.connections,
+        most=most_connections(),
+    )
 
 
 def _hear(signals: StopSignals) -> Callable[[Sanic[Any, Any]], Any]:
@@ -76,6 +101,8 @@ def _watch_run(original: Callable[..., Any]) -> Callable[..., Any]:
         app = before_stop.func.__self__
         if cleanup is not None:
             app.ctx.serving.server = getclosurevars(cleanup).nonlocals["http_server"]
+        if app.ctx.serving.acceptor is not None:
+            app.ctx.serving.acceptor.start()
         if (signals := getattr(app.ctx, "signals", None)) is not None:
             signals.obey()
         return original(loop, before_stop, after_stop, cleanup, unix, pid)
