@@ -163,28 +163,25 @@ class Group:
         config = folder / "settings.json"
         config.write_text(json.dumps(said))
         self.log_path = register(folder / "output.log")
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if descriptors is not None:  # inherited by the group, and then taken back
-            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, limit[1]))
-        try:
-            with self.log_path.open("wb") as output:
-                self.process = subprocess.Popen(
-                    [
-                        str(Path(sys.executable).parent / "sanic"),
-                        "tests.chaos.probed:app",
-                        "--host=127.0.0.1",
-                        f"--port={self.port}",
-                        *self.flags,
-                    ],
-                    cwd=ROOT,
-                    env=environment(VAI_CONFIG=str(config)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        with self.log_path.open("wb") as output:
+            self.process = subprocess.Popen(
+                [
+                    str(Path(sys.executable).parent / "sanic"),
+                    "tests.chaos.probed:app",
+                    "--host=127.0.0.1",
+                    f"--port={self.port}",
+                    *self.flags,
+                ],
+                cwd=ROOT,
+                env=environment(VAI_CONFIG=str(config)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if descriptors is not None:  # the hard limit too; workers start later and inherit it
+            limits = (descriptors, descriptors)
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, limits)
         self.board: Board | None = None
 
     # -- life --------------------------------------------------------------------------

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.canary import register
-from tests.e2e.rig import ROOT, free_port, until
+from tests.e2e.rig import ROOT, Gateway, at_once, free_port, read_all, until
 
 START = {
     "workers": ["sanic", "app", "--workers=2"],
@@ -80,3 +82,62 @@ def test_https_and_nothing_else(how, certificate, tmp_path):
     finally:
         server.terminate()
         assert server.wait(20) == 0, log.read_text()
+
+
+@pytest.fixture(scope="module")
+def served(certificate, simulator, tmp_path_factory):
+    """A gateway behind TLS, in which a request's head must come soon."""
+    tls = {"enabled": True}
+    tls |= {f"{name}_file": str(certificate / f"{name}.pem") for name in ("cert", "key")}
+    settings = {
+        "auth": {"mode": "none"},
+        "tls": tls,
+        "head_timeout": 1,
+        "providers": {"anthropic": {"api_key": "k", "base_url": simulator.base_url("anthropic")}},
+    }
+    folder = tmp_path_factory.mktemp("tls-served")
+    gateway = Gateway(settings, folder, "--single-process", environ={})
+    trusting = ssl.create_default_context(cafile=certificate / "cert.pem")
+    trusting.check_hostname = False
+
+    def answers() -> bool:
+        with socket.create_connection(("127.0.0.1", gateway.port), 5) as plain:
+            trusting.wrap_socket(plain).close()
+        return True
+
+    until(answers, 20)
+    yield gateway, trusting
+    assert gateway.end() == 0
+    assert "raceback" not in gateway.log.read_text()
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_does_not_go_on_is_cut_with_the_time_of_a_head(served, said):
+    gateway, _ = served
+    with gateway.raw(10) as sock:
+        sock.sendall(said)
+        began = time.monotonic()
+        assert read_all(sock) == b""
+        assert 0.8 <= time.monotonic() - began <= 2.5
+
+
+def test_many_connections_at_once(served):
+    gateway, trusting = served
+
+    def head(_: int) -> bytes:
+        with trusting.wrap_socket(gateway.raw(10)) as sock:
+            sock.sendall(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n")
+            return sock.recv(15)
+
+    assert set(at_once(head, range(60))) == {b"HTTP/1.1 200 OK"}
+
+
+def test_a_client_that_sends_all_first_reads_that_its_body_is_too_large(served):
+    gateway, trusting = served
+    size = 40 * 1024 * 1024
+    with trusting.wrap_socket(gateway.raw(20)) as sock:
+        head = f"POST /v1/messages HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n"
+        sock.sendall(head.encode() + bytes(size))
+        time.sleep(0.2)
+        assert sock.recv(4096).startswith(b"HTTP/1.1 413 ")

@@ -115,6 +115,15 @@ async def block(request: Request, seconds: int) -> HTTPResponse:
     return text("awake")
 
 
+@app.get("/turns/<count:int>")
+async def turns(request: Request, count: int) -> HTTPResponse:
+    """As a busy worker: so many turns of the loop last 50 ms each."""
+    for _ in range(count):
+        time.sleep(0.05)
+        await asyncio.sleep(0)
+    return text("quiet")
+
+
 @app.websocket("/ws/echo")
 async def ws_echo(request: Request, ws: Websocket) -> None:
     async for message in ws:

@@ -30,6 +30,8 @@ async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
     call = Call(request)
     began = monotonic()
     try:
+        if not service.turns.is_open():
+            await service.turns.wait()
         return await handler(service, call, request)
     except VaiError as error:
         return failure(error, call)

@@ -6,6 +6,7 @@ while it serves.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from random import random
 
@@ -22,6 +23,7 @@ from vai.gateway.call import Call
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
 from vai.gateway.subjects import Subjects
+from vai.gateway.turns import TurnGate
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.log import RequestLog
@@ -72,6 +74,7 @@ class Service:
             inflight, store, monotonic, longest_wait=settings.limits.max_queue_ms / 1000
         )
         self.requests = RequestLog()
+        self.turns = TurnGate(asyncio.get_running_loop())
         self.bodies = RequestBodies(
             settings.max_request_body_bytes,
             settings.max_held_request_bytes or held_bytes_bound(memory_limit(), settings.workers),

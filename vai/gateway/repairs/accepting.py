@@ -21,17 +21,15 @@ from asyncio import AbstractEventLoop, Protocol, Task
 from collections import deque
 from collections.abc import Callable, Sized
 from contextlib import suppress
-from time import monotonic
 
 from vai.gateway.repairs.refusal import refusal
-from vai.io.log import log
+from vai.io.warn import RateLimitedWarning
 
 __all__ = ["PER_TURN", "Acceptor", "most_connections", "raise_descriptor_limit"]
 
 PER_TURN = 64
 _PAUSE = 0.1
 """Seconds that a full worker leaves new connections to the others."""
-_WARN_EVERY = 60.0
 _LINGER = 1.0
 _OWN_DESCRIPTORS = 64
 """Descriptors for what is neither a client nor an upstream: logs, the board, the store."""
@@ -89,7 +87,7 @@ class Acceptor:
         self._opening: set[Task[None]] = set()
         self._refused: deque[socket.socket] = deque()
         self._reserve = _Reserve()
-        self._warn_at = 0.0
+        self._warning = RateLimitedWarning()
         self._accepts = False
 
     def start(self) -> None:
@@ -212,15 +210,12 @@ class Acceptor:
         self._loop.call_later(_LINGER, connection.close)
 
     def _warn(self, why: str) -> None:
-        now = monotonic()
-        if now >= self._warn_at:
-            self._warn_at = now + _WARN_EVERY
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            log.warning(
-                "connections are refused: {} (open files are limited to {}; raise the hard limit)",
-                why,
-                limit,
-            )
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._warning(
+            "connections are refused: %s (open files are limited to %s; raise the hard limit)",
+            why,
+            limit,
+        )
 
 
 class _Reserve:

@@ -43,6 +43,7 @@ from vai.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from vai.io.warn import RateLimitedWarning
 
 __all__ = [
     "FROM_HTTPX",
@@ -115,6 +116,9 @@ FROM_HTTPX: Final[dict[type[httpx.RequestError], str]] = {
 }
 
 
+_warn_of_descriptors = RateLimitedWarning()
+
+
 def timeout(code: str) -> UpstreamTimeout:
     """The deadline named by `code` passed."""
     return UpstreamTimeout(MESSAGES[code], code=code)
@@ -137,6 +141,7 @@ def from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
     """
     if error.errno in (errno.EMFILE, errno.ENFILE):
         message = "The gateway has no descriptor left for another connection"
+        _warn_of_descriptors("upstreams cannot be connected to: no descriptor is left")
         return Overloaded(message, code="no_descriptors", retry_after=1)
     if isinstance(error, socket.gaierror):
         return unreachable("upstream_dns")
