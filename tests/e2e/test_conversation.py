@@ -39,8 +39,8 @@ DROPPED = {
     "anthropic": set(),
     "openai": {"system[*].cache_control", "thinking"},
     "oai-resp": set(),
-    "gemini": {"metadata.user_id", "system[*].cache_control"},
-    "gemini-oauth": {"metadata.user_id", "system[*].cache_control"},
+    "gemini": {"metadata.user_id", "service_tier", "system[*].cache_control"},
+    "gemini-oauth": {"metadata.user_id", "service_tier", "system[*].cache_control"},
     "groq": {"system[*].cache_control"},
     "cerebras": {"system[*].cache_control"},
 }

@@ -19,6 +19,7 @@ from vai.types import parse
 __all__ = ["CASES", "MODELS", "SPECIALISTS", "Case", "outcome"]
 
 USER = {"role": "user", "content": "go"}
+SYSTEM = {"role": "system", "content": "s"}
 SAID = {"type": "text", "text": "x"}
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -60,15 +61,15 @@ def outcome(provider: str, model: str, case: Case) -> tuple[str, str]:
     was refused.
     """
     try:
-        plain, _ = _sent(provider, model, case.base)
+        plain, noted = _sent(provider, model, case.base)
     except InvalidRequest as refusal:
         return "unasked", str(refusal)
     try:
         asked, dropped = _sent(provider, model, {**case.base, **case.fields})
     except InvalidRequest as refusal:
         return "refused", refusal.message
-    if dropped:
-        return "named", ", ".join(dropped)
+    if named := [path for path in dropped if path not in noted]:
+        return "named", ", ".join(named)
     return ("sent" if asked != plain else "lost"), ""
 
 
@@ -97,8 +98,14 @@ def _said(*blocks: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [USER, {"role": "assistant", "content": [*blocks, SAID]}, USER]}
 
 
-def _result(*content: dict[str, Any], **more: Any) -> dict[str, Any]:
-    call = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+def _text() -> dict[str, Any]:
+    return _block("text", text="y")
+
+
+def _result(
+    *content: dict[str, Any], call: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": {}, **(call or {})}
     answer = {"type": "tool_result", "tool_use_id": "a", "content": [SAID, *content], **more}
     return {
         "tools": [FUNCTION],
@@ -208,11 +215,113 @@ CASES = {
     ),
     "image answer": Case("output.modalities", {"output": {"modalities": ["image"]}}, {}, True),
     "audio answer": Case("output.modalities", {"output": {"modalities": ["audio"]}}, {}, True),
-    "system turn": Case(
-        "messages", {"messages": [USER, {"role": "system", "content": "s"}]}, {}, True
-    ),
+    "system turn": Case("messages[*].role", {"messages": [USER, SYSTEM]}),
     "prefill": Case(
         "messages", {"messages": [USER, {"role": "assistant", "content": "s"}]}, {}, True
+    ),
+    "member of a turn": Case(
+        "messages[*].brand_new", {"messages": [{**USER, "brand_new": 1}]}, {"messages": [USER]}
+    ),
+    "effort of a system turn": Case(
+        "messages[*].output_config",
+        {"messages": [USER, {**SYSTEM, "output_config": {"effort": "low"}}]},
+        {"messages": [USER, SYSTEM]},
+    ),
+    "member of a text": Case(
+        "messages[*].content[*].brand_new", _block("text", text="y", brand_new=1), _text()
+    ),
+    "cited question": Case(
+        "messages[*].content[*].citations", _block("text", text="y", citations=CITED), _text()
+    ),
+    "member of the system": Case(
+        "system[*].brand_new",
+        {"system": [{"type": "text", "text": "s", "brand_new": 1}]},
+        {"system": [{"type": "text", "text": "s"}]},
+    ),
+    "transformed image": Case(
+        "messages[*].content[*].transformations",
+        _block("image", **IMAGE, transformations={"oversized_image": "error"}),
+        _block("image", **IMAGE),
+    ),
+    "member of a source": Case(
+        "messages[*].content[*].source.brand_new",
+        _from("document", **PAGE, brand_new=1),
+        _from("document", **PAGE),
+    ),
+    "caller of a call": Case(
+        "messages[*].content[*].caller",
+        _result(call={"caller": {"type": "direct"}}),
+        _result(),
+    ),
+    "member of a result": Case(
+        "messages[*].content[*].toolset_name", _result(toolset_name="t"), _result()
+    ),
+    "member in a result": Case(
+        "messages[*].content[*].content[*].brand_new",
+        _result({**SAID, "brand_new": 1}),
+        _result(SAID),
+    ),
+    "cached in a result": Case(
+        "messages[*].content[*].cache_control", _result({**SAID, **MARK}), _result(SAID)
+    ),
+    "cached search_result": Case(
+        "messages[*].content[*].cache_control",
+        _block("search_result", source="s", title="t", content=[SAID], **MARK),
+        _block("search_result", source="s", title="t", content=[SAID]),
+    ),
+    "cited search_result": Case(
+        "messages[*].content[*].citations",
+        _block("search_result", source="s", content=[SAID], citations={"enabled": True}),
+        _block("search_result", source="s", content=[SAID]),
+    ),
+    "member of the choice": Case(
+        "tool_choice.brand_new",
+        {"tool_choice": {"type": "auto", "brand_new": 1}},
+        {**CALLS, "tool_choice": {"type": "auto"}},
+    ),
+    "member of thinking": Case(
+        "thinking.brand_new",
+        {"thinking": {"type": "adaptive", "brand_new": 1}},
+        {"thinking": {"type": "adaptive"}},
+    ),
+    "budget of the task": Case(
+        "output_config.task_budget",
+        {"output_config": {"effort": "low", "task_budget": {"type": "tokens", "total": 9}}},
+        {"output_config": {"effort": "low"}},
+    ),
+    "member of the form": Case(
+        "output_config.format.brand_new",
+        {"output_config": {"format": {**FORM, "brand_new": 1}}},
+        {"output_config": {"format": FORM}},
+    ),
+    "name of the form": Case(
+        "output_config.format.name",
+        {"output_config": {"format": {**FORM, "name": "n"}}},
+        {"output_config": {"format": FORM}},
+    ),
+    "member of a tool": Case("tools[*].brand_new", _tool(brand_new=1), CALLS),
+    "settings of a tool": Case("].config", _tool(config={"x": 1}), CALLS),
+    "member of a known tool": Case(
+        "tools[0].brand_new",
+        {"tools": [{"type": "bash_20250124", "name": "bash", "brand_new": 1}]},
+        {"tools": [{"type": "bash_20250124", "name": "bash"}]},
+    ),
+    "cached known tool": Case(
+        "tools[*].cache_control",
+        {"tools": [{"type": "bash_20250124", "name": "bash", **MARK}]},
+        {"tools": [{"type": "bash_20250124", "name": "bash"}]},
+    ),
+    "tier and speed": Case(
+        "service_tier", {"speed": "fast", "service_tier": "flex"}, {"speed": "fast"}
+    ),
+    "default tier": Case("service_tier", {"service_tier": "auto"}),
+    "plain tier": Case("service_tier", {"service_tier": "standard_only"}),
+    "voice": Case("voice", {"voice": {"output": {"voice": "v"}}}),
+    "usual temperature": Case("temperature", {"temperature": 1}),
+    "temperature and thinking": Case(
+        "temperature",
+        {"temperature": 1},
+        {"thinking": {"type": "enabled", "budget_tokens": 3000}},
     ),
     "image": Case("messages[0].content[1]", _from("image", **IMAGE["source"]), BARE, True),
     "image url": Case(
@@ -246,8 +355,14 @@ CASES = {
     "container_upload": Case(
         "messages[0].content[1]", _block("container_upload", file_id="f"), BARE, True
     ),
-    "image result": Case("messages[2].content[0]", _result(IMAGE), _result(), True),
-    "pdf result": Case("messages[2].content[0]", _result(PDF), _result(), True),
+    "image result": Case("messages[*].content[*].content[*].image", _result(IMAGE), _result()),
+    "pdf result": Case("messages[*].content[*].content[*].document", _result(PDF), _result()),
+    "film result": Case(
+        "messages[*].content[*].content[*].video",
+        _result({"type": "video", "source": _base64("video/mp4")}),
+        _result(),
+    ),
+    "odd result": Case("messages[2].content[0]", _result({"type": "brand_new"}), _result(), True),
     "failed result": Case("messages[2].content[0]", _result(is_error=True), _result(), True),
     "cited history": Case(
         "messages[*].content[*].citations",

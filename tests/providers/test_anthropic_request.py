@@ -97,7 +97,12 @@ def test_vais_own_members_are_translated():
     assert body["metadata"] == {"user_id": "u"}
     assert not {"extensions", "voice", "output", "output_format"} & body.keys()
     assert headers["accept"] == "text/event-stream"
-    assert dropped == ["extensions.anthropic.zz", "metadata.team"]
+    assert set(dropped) == {
+        "extensions.anthropic.zz",
+        "metadata.team",
+        "output_config.format.name",
+        "voice",
+    }
 
 
 def test_a_limit_is_always_sent():
@@ -203,7 +208,7 @@ def test_newer_models():
     )
     assert body["thinking"] == {"type": "adaptive"}
     assert body["output_config"] == {"effort": "high"}
-    assert dropped == ["temperature"]
+    assert dropped == ["thinking.budget_tokens", "temperature"]
     assert refused(model="claude-opus-5-5", thinking={"type": "disabled"}).param == "thinking"
     tool = {"name": "f", "input_schema": {"type": "object"}}
     error = refused(model="claude-opus-5-5", tools=[tool], tool_choice={"type": "any"})
@@ -216,5 +221,33 @@ def test_newer_models():
 def test_a_system_turn_is_folded_where_the_model_takes_none():
     messages = [USER, {"role": "system", "content": "now"}, USER]
     assert sent(model="claude-opus-5-5", messages=messages)[0]["messages"] == messages
-    body, _, _ = sent(messages=messages)
-    assert body["messages"] == [USER, user(text("<system>\nnow\n</system>"), text("go"))]
+    assert sent(model="claude-opus-4-8", messages=messages)[0]["messages"] == messages
+    assert sent(model="claude-opus-4-8", messages=messages)[2] == []
+    messages[1] = messages[1] | {"output_config": {"effort": "low"}}
+    assert sent(model="claude-opus-5-5", judged=False, messages=messages)[0]["messages"] == messages
+    for model in ("claude-sonnet-4-5", "claude-opus-4-7", "claude-sonnet-4-8"):
+        body, _, dropped = sent(model=model, messages=messages)
+        assert body["messages"] == [USER, user(text("<system>\nnow\n</system>"), text("go"))]
+        assert dropped == ["messages[*].role", "messages[*].output_config"]
+
+
+@pytest.mark.parametrize(
+    ("id", "own"),
+    [
+        ("srvtoolu_01Abc", True),
+        ("srvtoolu_search_call_1", True),
+        ("srvtoolu_bdrk_01A", True),
+        ("srvtoolu_gemini_01TEST_0", False),
+        ("srvtoolu_gemini_oauth_01TEST_0", False),
+        ("ws_0123456789abcdef", False),
+        ("ci_0123456789abcdef", False),
+        ("run_0", False),
+    ],
+)
+def test_runs_of_anthropics_own_go_back_whatever_their_ids(id, own):
+    run = {"type": "server_tool_use", "id": id, "name": "web_search", "input": {"query": "q"}}
+    found = {"type": "web_search_tool_result", "tool_use_id": id, "content": []}
+    body, _, dropped = sent(messages=[USER, assistant(run, found, text("x")), USER], judged=False)
+    kept = [block["type"] for block in body["messages"][1]["content"]]
+    assert kept == (["server_tool_use", "web_search_tool_result", "text"] if own else ["text"])
+    assert bool(dropped) is not own

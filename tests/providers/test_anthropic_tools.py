@@ -164,7 +164,7 @@ def test_adaptive_thinking_becomes_a_budget_where_the_model_needs_one():
     body, _, dropped = sent(OLD, thinking=adaptive, output_config={"effort": "low"})
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 2047, "display": "omitted"}
     assert "output_config" not in body
-    assert dropped == ["output_config.effort"]
+    assert dropped == ["output_config.effort", "thinking.type"]
     body, _, dropped = sent(OLD, thinking=adaptive, max_tokens=500)
     assert "thinking" not in body
     assert dropped == ["thinking"]

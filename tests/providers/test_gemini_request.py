@@ -521,8 +521,8 @@ def test_what_has_no_equivalent_is_named():
         tools=[{**TOOL, "cache_control": {"type": "ephemeral"}, "eager_input_streaming": True}],
         tool_choice={"type": "auto", "disable_parallel_tool_use": True},
     ) == [
-        "tools[*].eager_input_streaming",
         "tools[*].cache_control",
+        "tools[*].eager_input_streaming",
         "tool_choice.disable_parallel_tool_use",
         "metadata.user_id",
         "metadata.x",
@@ -539,7 +539,9 @@ def test_service_tiers():
     assert sent(service_tier="flex")["serviceTier"] == "flex"
     assert sent(service_tier="standard_only")["serviceTier"] == "standard"
     assert "serviceTier" not in sent(service_tier="auto")
+    assert dropped(service_tier="auto") == ["service_tier"]
     assert dropped(service_tier="scale") == ["service_tier"]
+    assert dropped(service_tier="standard_only", provider="gemini-oauth") == ["service_tier"]
     assert dropped(service_tier="flex", provider="gemini-oauth") == ["service_tier"]
 
 

@@ -76,10 +76,10 @@ def test_what_changes_the_meaning_is_refused(kind, fields, can, path, needed):
     assert sent(kind, needed, **fields)[1] == []
 
 
-def test_an_image_in_a_result_is_refused_where_it_cannot_be_set_beside_it():
-    with pytest.raises(InvalidRequest) as caught:
-        sent("anthropic", ["tools", "images"], **answered(IMAGE))
-    assert caught.value.param == "messages[2].content[0].content[0]"
+def test_an_image_in_a_result_becomes_words_where_it_cannot_be_set_beside_it():
+    wire, dropped = sent("anthropic", ["tools", "images"], **answered(IMAGE))
+    assert dropped == ["messages[*].content[*].content[*].image"]
+    assert "[image left out: " in str(wire)
     assert sent("anthropic", ["tools", "images", "tool_result_images"], **answered(IMAGE))
     assert sent("openai", ["tools", "images"], **answered(IMAGE))
 

@@ -115,7 +115,7 @@ def test_instructions():
     assert "instructions" not in body
     parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b", **MARK}]
     assert body["input"] == [{"role": "developer", "content": parts}, USER]
-    assert dropped == []
+    assert dropped == ["system[*].cache_control.ttl"]
     body, dropped = sent(system=[text("a", **CACHED)], model="gpt-5.2")
     assert body["instructions"] == "a"
     assert dropped == ["system[*].cache_control"]
@@ -540,7 +540,7 @@ def test_service_and_identity():
     assert len(body["safety_identifier"]) == 64
     assert body["metadata"] == {"team": "x"}
     assert body["prompt_cache_options"] == {"mode": "implicit"}
-    assert dropped == ["metadata.long", "metadata.n"]
+    assert dropped == ["service_tier", "metadata.long", "metadata.n"]
     assert sent(service_tier="standard_only")[0]["service_tier"] == "default"
     assert sent(cache_control={"type": "ephemeral"}, model="gpt-4o")[1] == ["cache_control"]
     assert sent(inference_geo="us", speed="standard")[1] == ["inference_geo"]

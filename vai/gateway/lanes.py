@@ -27,7 +27,7 @@ from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.reasoning import without_reasoning
-from vai.providers.registry import make_adapter
+from vai.providers.registry import make_adapter, row_for_input
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Message
@@ -141,7 +141,7 @@ def _translated(
     if most is not None:
         ask = msgspec.structs.replace(ask, max_tokens=most)
     adapter = make_adapter(
-        route.row,
+        row_for_input(route.row, terms.input),
         exchange_id,
         input_estimate=estimate.input_tokens(size),
         headers=_joined(to_upstream(request.headers.items())),

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.policy.catalogue import Catalogue
-from vai.types.catalogue import Coster, ModelCard, Price
+from vai.types.catalogue import Coster, Modality, ModelCard, Price
 from vai.types.message import Usage
 
 __all__ = ["UNKNOWN", "Pricing", "Rates", "Terms", "cost", "cost_text", "price_on", "rates_on"]
@@ -179,11 +179,13 @@ def cost_text(usd: float) -> str:
 class Terms(msgspec.Struct, frozen=True):
     """What the catalogue says of the model that an exchange goes to.
 
-    `max_output` is in tokens, None where it is not known; `cost` gives USD.
+    `max_output` is in tokens, None where it is not known; `cost` gives USD; `input` is what the
+    model can be sent, None where it is not known.
     """
 
     max_output: int | None = None
     cost: Coster = partial(cost, None)
+    input: tuple[Modality, ...] | None = None
 
     def exceeded(self, asked: int | None) -> int | None:
         """The limit of an answer, if more than that was asked for."""
@@ -209,7 +211,7 @@ class Pricing:
         if card is None:
             return UNKNOWN
         rates = self._rates_of(card, day)
-        return Terms(card.max_output.of(streamed=streamed), partial(cost, rates))
+        return Terms(card.max_output.of(streamed=streamed), partial(cost, rates), card.input)
 
     def _rates_of(self, card: ModelCard, day: date) -> Rates | None:
         if day != self._day:

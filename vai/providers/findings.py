@@ -44,6 +44,16 @@ class Findings:
         self._refused = 0
 
     @property
+    def refused(self) -> bool:
+        """Whether there are problems."""
+        return self._refused > 0
+
+    def adopt(self, other: Findings) -> None:
+        """Take over the hints that `other` has noted."""
+        for path in other._dropped:
+            self.drop(path)
+
+    @property
     def dropped(self) -> list[str]:
         """The paths of what was left out, in the order of the notes.
 

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from vai.providers.findings import Findings
+from vai.providers.resultmedia import MEDIA, note_left_out
 from vai.providers.results import Placed, placed
 from vai.providers.texts import document_text
-from vai.types.blocks import DocumentBlock, ImageBlock, ToolResultBlock
+from vai.types.blocks import Block, DocumentBlock, ImageBlock, TextBlock, ToolResultBlock
 from vai.types.provider import Capabilities
 from vai.types.request import MessageRequest
 
-__all__ = ["check_content", "narrowed"]
+__all__ = ["check_content", "narrowed", "without_result_media"]
 
 
 def narrowed(request: MessageRequest, can: Capabilities, findings: Findings) -> MessageRequest:
@@ -35,6 +36,38 @@ def narrowed(request: MessageRequest, can: Capabilities, findings: Findings) -> 
         changes["tool_choice"] = msgspec.structs.replace(choice, disable_parallel_tool_use=None)
         findings.drop("tool_choice.disable_parallel_tool_use")
     return msgspec.structs.replace(request, **changes) if changes else request
+
+
+def without_result_media(
+    request: MessageRequest, can: Capabilities, findings: Findings
+) -> MessageRequest:
+    """The request with words in place of what results of tools hold and the server cannot take."""
+
+    def in_words(block: Block) -> Block:
+        if isinstance(block, ToolResultBlock) and not isinstance(block.content, str):
+            content = [_or_words(item, request.model, can, findings) for item in block.blocks]
+            if any(new is not old for new, old in zip(content, block.blocks, strict=True)):
+                return msgspec.structs.replace(block, content=content)
+        return block
+
+    turns = [
+        turn
+        if isinstance(turn.content, str)
+        else msgspec.structs.replace(turn, content=list(map(in_words, turn.content)))
+        for turn in request.messages
+    ]
+    return msgspec.structs.replace(request, messages=turns)
+
+
+def _or_words(item: Block, model: str, can: Capabilities, findings: Findings) -> Block:
+    if isinstance(item, ImageBlock):
+        taken = can.images and can.tool_result_images
+        taken = taken and (item.source.type != "url" or can.image_urls)
+    elif isinstance(item, DocumentBlock):
+        taken = can.documents or not _is_no_text(item)
+    else:
+        taken = not isinstance(item, MEDIA)
+    return item if taken else TextBlock(text=note_left_out(item, findings, model))
 
 
 def check_content(request: MessageRequest, can: Capabilities, findings: Findings) -> None:
@@ -60,14 +93,7 @@ def _check_block(one: Placed, can: Capabilities, findings: Findings) -> None:
     at, block = one
     what = ""
     if isinstance(block, ToolResultBlock):
-        for index, inner in enumerate(block.blocks):
-            place = f"{at}.content[{index}]"
-            if isinstance(inner, ImageBlock) and not can.tool_result_images:
-                what = f"{findings.target} takes no images in results of tools"
-                findings.refuse(place, what, "unsupported_content_block")
-            else:
-                _check_block((place, inner), can, findings)
-        return
+        return  # what is in it has been looked at
     if isinstance(block, ImageBlock) and not can.images:
         what = f"images cannot be sent to {findings.target}"
     elif isinstance(block, ImageBlock) and block.source.type == "url" and not can.image_urls:

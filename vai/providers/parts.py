@@ -78,7 +78,7 @@ def _text(text: str, form: Form) -> Part:
 
 def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
     if not target.can.images:
-        return _refused(at, target, "images cannot be sent to {}")
+        return _refused(at, target, f"images cannot be sent to {target.model} at {{}}")
     url = None
     if source.type == "base64" and source.data:
         url = f"data:{source.media_type or 'image/png'};base64,{source.data}"
@@ -116,7 +116,8 @@ def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list
     if source.type == "content":
         return _flattened(source.content, at, target, title, form)
     if not target.can.documents:
-        return _refused(at, target, "documents other than text cannot be sent to {}")
+        what = f"documents other than text cannot be sent to {target.model} at {{}}"
+        return _refused(at, target, what)
     part = form.file(source, title)
     if part is None:
         return _refused(at, target, "a document for {} must be text or a PDF")
@@ -141,5 +142,5 @@ def _flattened(content: Any, at: str, target: Target, title: str | None, form: F
 
 
 def _refused(at: str, target: Target, what: str) -> list[Part]:
-    target.findings.refuse(at, what.format(target.row.name), "unsupported_content_block")
+    target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
     return []

@@ -7,7 +7,7 @@ own slashes: the provider is what stands before the first one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -22,7 +22,7 @@ from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, Kind, ProviderRow
 from vai.types.request import MessageRequest
 
-__all__ = ["ROWS", "can_of", "make_adapter", "other_endpoint"]
+__all__ = ["ROWS", "can_of", "make_adapter", "other_endpoint", "row_for_input"]
 
 _ANTHROPIC = ProviderRow(
     id="anthropic",
@@ -211,6 +211,23 @@ def can_of(kind: Kind) -> frozenset[str]:
     )
 
 
+def row_for_input(row: ProviderRow, modalities: Collection[str] | None) -> ProviderRow:
+    """The row without the pictures and documents that one of its models cannot be sent.
+
+    Args:
+        modalities: what the model can be sent (`ModelCard.input`), None where it is not known.
+    """
+    if modalities is None:
+        return row
+    can = row.capabilities
+    images = can.images and "image" in modalities
+    documents = can.documents and "document" in modalities
+    if (images, documents) == (can.images, can.documents):
+        return row
+    can = msgspec.structs.replace(can, images=images, documents=documents)
+    return msgspec.structs.replace(row, capabilities=can)
+
+
 def make_adapter(
     row: ProviderRow,
     exchange_id: str,
@@ -249,4 +266,11 @@ def other_endpoint(row: ProviderRow) -> ProviderRow | None:
     """
     if row.id != _OPENAI.id or not _OPENAI_HOST.match(row.base_url):
         return None
-    return msgspec.structs.replace(_OAI_RESP, id=row.id, name=row.name, base_url=row.base_url)
+    can = msgspec.structs.replace(
+        _OAI_RESP.capabilities,
+        images=row.capabilities.images,
+        documents=row.capabilities.documents,
+    )
+    return msgspec.structs.replace(
+        _OAI_RESP, id=row.id, name=row.name, base_url=row.base_url, capabilities=can
+    )

@@ -12,6 +12,7 @@ from vai.types.blocks import Block, Source, UnknownBlock
 from vai.types.request import Tool
 
 __all__ = [
+    "AS_USER",
     "described",
     "document_text",
     "is_foreign_tool",
@@ -21,6 +22,8 @@ __all__ = [
     "tool_reference",
 ]
 
+AS_USER: Final = "messages[*].role"
+"""How it is named that instructions among the turns are sent as the user's words, marked."""
 _TEXTS: Final = ("text/", "application/json", "application/xml")
 
 

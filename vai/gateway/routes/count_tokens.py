@@ -33,6 +33,7 @@ from vai.policy.route import Route
 from vai.providers.anthropic.count import count_target, is_counted
 from vai.providers.counting import Question, question
 from vai.providers.failure import from_answer
+from vai.providers.registry import row_for_input
 from vai.types import parse
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
@@ -78,7 +79,8 @@ async def _count(
     is_passed_on = asked is not None
     if asked is None:
         said = _parsed(route, envelope)
-        asked = question(route.row, said, call.exchange_id, _anthropic_headers(request))
+        row = row_for_input(route.row, service.terms(route, streamed=False).input)
+        asked = question(row, said, call.exchange_id, _anthropic_headers(request))
     if asked is not None:
         told = await ask(asked.wire, way.upstream, timers=service.timers, clock=monotonic)
         if told is not None and told.status >= 400:

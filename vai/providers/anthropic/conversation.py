@@ -9,12 +9,14 @@ right, and of VAI's own blocks the words are sent, or they are refused by name.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from vai.providers import signature
 from vai.providers.anthropic.models import Traits
 from vai.providers.callids import sent
 from vai.providers.findings import Findings
+from vai.providers.resultmedia import note_left_out
+from vai.providers.texts import AS_USER
 from vai.types.base import to_wire
 from vai.types.blocks import (
     AudioBlock,
@@ -28,14 +30,18 @@ from vai.types.blocks import (
     ToolUseBlock,
     VideoBlock,
 )
-from vai.types.request import MessageRequest
+from vai.types.request import InputMessage, MessageRequest
 
 __all__ = ["has_thinking", "last_call_lacks_thinking", "messages"]
 
 Wire = dict[str, Any]
 
-_ANTHROPICS_RUN = re.compile(r"srvtoolu_[A-Za-z0-9]+")
-"""The ids of runs of Anthropic's own. Those that VAI makes for others have more parts."""
+_ANTHROPICS_RUN = re.compile(r"srvtoolu_(?!gemini_)[A-Za-z0-9_]+")
+"""The ids of runs of Anthropic's own, ``srvtoolu_search_call_1`` among them (recorded responses,
+2026-11-27). VAI makes such ids for Google's runs alone, and marks them; the runs of all others keep
+the ids of their providers."""
+_RESULT: Final = "tool_result"
+"""In place of a role: the blocks are those of a tool's result."""
 _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
@@ -54,6 +60,8 @@ def messages(
             _set_ids(content, provider)
         if turn.role == "system" and not traits.system_turns:
             folded += [_as_user(block) for block in content]
+            findings.drop(AS_USER)
+            _note_lost(turn, findings)
             continue
         if turn.role == "user":
             # The API wants results first in the turn behind the calls.
@@ -64,10 +72,18 @@ def messages(
             plain = isinstance(turn.content, str) and len(content) == 1
             shown: Any = content[0]["text"] if plain else content
             found.append({"role": turn.role, "content": shown, **turn.extra})
+        else:
+            _note_lost(turn, findings)
     if folded:
         found.append({"role": "user", "content": folded})
     _check_end(found, traits, findings)
     return found
+
+
+def _note_lost(turn: InputMessage, findings: Findings) -> None:
+    """Name the members of a turn that is not sent as one."""
+    for name in turn.extra:
+        findings.drop(f"messages[*].{name}")
 
 
 def blocks(content: list[Block], at: str, findings: Findings, role: str = "user") -> list[Wire]:
@@ -113,7 +129,7 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
     if isinstance(block, TextBlock) and not block.text:
         return None
     if isinstance(block, AudioBlock | VideoBlock):
-        return _words(block, at, findings)
+        return _words(block, at, findings, in_result=role == _RESULT)
     if isinstance(block, ImageBlock) and role == "assistant":
         what = "an image cannot be sent to Anthropic as the assistant's"
         findings.refuse(at, what, "unsupported_content_block")
@@ -135,15 +151,19 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
         if name:
             wire.setdefault("title", name)
     elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-        wire["content"] = blocks(block.content, f"{at}.content", findings)
+        wire["content"] = blocks(block.content, f"{at}.content", findings, _RESULT)
     return wire
 
 
-def _words(block: AudioBlock | VideoBlock, at: str, findings: Findings) -> Wire | None:
+def _words(
+    block: AudioBlock | VideoBlock, at: str, findings: Findings, *, in_result: bool
+) -> Wire | None:
     """What was spoken, where it is known: text is all that can be sent of it."""
     if isinstance(block, AudioBlock) and block.transcript:
         findings.drop("messages[*].content[*].audio")
         return {"type": "text", "text": block.transcript}
+    if in_result:
+        return {"type": "text", "text": note_left_out(block, findings, "the model")}
     kind = "audio" if isinstance(block, AudioBlock) else "video"
     findings.refuse(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
     return None
@@ -186,13 +206,16 @@ def _check_end(found: list[Wire], traits: Traits, findings: Findings) -> None:
             "unsupported_prefill",
         )
     else:
-        _strip_end(found)
+        _strip_end(found, findings)
 
 
-def _strip_end(found: list[Wire]) -> None:
+def _strip_end(found: list[Wire], findings: Findings) -> None:
     """Take trailing blanks off the text to be continued: the API refuses them."""
     last = found[-1]
     content = last["content"]
+    text = content if isinstance(content, str) else content[-1].get("text")
+    if isinstance(text, str) and text[-1:].isspace():
+        findings.drop(f"messages[{len(found) - 1}].content")
     if isinstance(content, str):
         last["content"] = content.rstrip()
     elif content[-1].get("type") == "text":

@@ -1,8 +1,13 @@
-"""What a Claude model accepts, told from its name. Unknown names get everything."""
+"""What a Claude model accepts, told from its name. Unknown names get everything.
+
+Each rule names the day on which it was last seen to hold: in Anthropic's documentation
+(https://platform.claude.com/docs/en/about-claude/models/overview), or in recorded responses.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,6 +40,21 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     tools: int = 0
 
 
+class _Since(NamedTuple):
+    """A fact about all models from one on: (major, minor) of every family, or of one family."""
+
+    every: tuple[int, int]
+    family: str
+    first: tuple[int, int]
+    seen: str
+
+    def holds(self, family: str, version: tuple[int, int]) -> bool:
+        """Whether the fact holds for a model."""
+        return version >= self.every or (family == self.family and version >= self.first)
+
+
+SYSTEM_TURNS: Final = _Since((5, 0), "opus", (4, 8), "2026-11-27: recorded 200s of claude-opus-4-8")
+EFFORTS: Final = _Since((4, 6), "opus", (4, 5), "2026-11-27: documentation of effort")
 _NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?-")
 
@@ -51,10 +71,10 @@ def traits(model: str) -> Traits:
         samples=version < (4, 7),
         budgets=version < (4, 7),
         adapts=version >= (4, 6),
-        efforts=version >= (4, 6) or (family, version) == ("opus", (4, 5)),
+        efforts=EFFORTS.holds(family, version),
         can_rest=not restless,
         forced_tool=version < (5, 1) or family == "haiku",
-        system_turns=version >= (5, 0),
+        system_turns=SYSTEM_TURNS.holds(family, version),
         prefill=version < (4, 6),
         tools=sum(version >= since for since in ((4, 6), (5, 0), (5, 1))),
     )

@@ -23,7 +23,7 @@ from vai.providers.anthropic.tools import beta_of, tool_to_wire
 from vai.providers.choice import check_needless
 from vai.providers.effort import effort_for
 from vai.providers.findings import Findings
-from vai.providers.narrowed import check_content, narrowed
+from vai.providers.narrowed import check_content, narrowed, without_result_media
 from vai.providers.output import check_output
 from vai.types.base import to_wire
 from vai.types.provider import ProviderRow, WireRequest
@@ -75,11 +75,14 @@ def translate(
     findings = Findings(row.name)
     if row.narrowed:
         request = narrowed(request, row.capabilities, findings)
+        request = without_result_media(request, row.capabilities, findings)
         check_content(request, row.capabilities, findings)
     ways = traits(row.facts_of(request.model)[1])
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)
+    if request.voice:
+        findings.drop("voice")
     body["messages"] = messages(request, ways, findings, row.id)
     if isinstance(request.system, list):
         body["system"] = blocks(request.system, "system", findings)
@@ -153,10 +156,9 @@ def _extensions(request: MessageRequest, body: dict[str, Any], findings: Finding
             betas += named[:_MAX_BETAS]
             if len(named) > _MAX_BETAS:
                 findings.drop("extensions.anthropic.betas")
-        elif name in _EXTENSIONS and value is not None:
-            # What the request says itself wins over its extension.
-            body.setdefault(name, value)
-        else:
+        elif name in _EXTENSIONS and value is not None and name not in body:
+            body[name] = value
+        else:  # also where the request says it itself, which wins
             findings.drop(f"extensions.anthropic.{name}")
     return betas
 
@@ -186,6 +188,7 @@ def _thinking(
     elif wire.get("type") == "enabled" and not ways.budgets:
         rest = {name: value for name, value in wire.items() if name != "budget_tokens"}
         body["thinking"] = rest | {"type": "adaptive"}
+        findings.drop("thinking.type" if budget is None else "thinking.budget_tokens")
         if isinstance(budget, int):
             config = dict(body.get("output_config") or {})
             config.setdefault("effort", effort_for(budget))
@@ -214,6 +217,7 @@ def _budgeted(
         findings.drop("thinking")
         return {}
     body["thinking"] = {**wire, "type": "enabled", "budget_tokens": budget}
+    findings.drop("thinking.type")
     return dict(body["thinking"])
 
 
@@ -230,7 +234,8 @@ def _limit(request: MessageRequest, budget: int) -> int:
 def _output(request: MessageRequest, body: dict[str, Any], findings: Findings) -> None:
     form = request.output_format
     if form is not None:
-        # The name is Chat Completions' and unknown here.
+        if form.name:  # it is Chat Completions', and unknown here
+            findings.drop("output_config.format.name")
         schema = subset(form.schema, "output_config.format.schema", findings)
         body["output_config"]["format"] = {"type": form.type, "schema": schema, **form.extra}
     if not body.get("output_config", True):
@@ -248,8 +253,7 @@ def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
         bearable = name == "top_p" and value >= 0.95
         if not ways.samples or (thinks and not bearable):
             del body[name]
-            if not (name == "temperature" and value == 1):
-                findings.drop(name)
+            findings.drop(name)
     if body.get("temperature", 0) > 1:
         findings.refuse("temperature", "expected a number from 0 to 1 for Anthropic")
 

@@ -22,8 +22,9 @@ from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import Target
+from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, Run, answers, check_end, placed, runs, waits
-from vai.providers.texts import is_foreign_tool, kind_of, tagged
+from vai.providers.texts import AS_USER, is_foreign_tool, kind_of, tagged
 from vai.types.blocks import (
     Block,
     ImageBlock,
@@ -168,8 +169,9 @@ def _response(block: ToolResultBlock, name: str, at: str, target: Target) -> lis
     texts: list[str] = []
     media: list[Part] = []
     attached: list[Part] = []
-    for index, item in enumerate(block.blocks):
-        for part in parts(item, f"{at}.content[{index}]", target):
+    for item, made in result_parts(block, at, target, parts, _text):
+        _note_cache(item, target)
+        for part in made:
             if "text" in part:
                 texts.append(part["text"])
             elif target.traits.result_media and "inlineData" in part:
@@ -185,6 +187,10 @@ def _response(block: ToolResultBlock, name: str, at: str, target: Target) -> lis
         response["parts"] = media
     label = [{"text": f"[Attached to the result of {name}]"}] if attached else []
     return [{"functionResponse": response}, *label, *attached]
+
+
+def _text(words: str) -> Part:
+    return {"text": words}
 
 
 def _value(said: str) -> Any:
@@ -205,6 +211,7 @@ def _said(run: Run, target: Target) -> list[Part]:
                 continue
             _note_cache(block, target)
             if turn.role == "system":
+                target.findings.drop(AS_USER)
                 if not isinstance(block, TextBlock):
                     _not_text(place, target)
                 elif block.text:

@@ -43,6 +43,9 @@ def parts(block: Block, at: str, target: Target) -> list[Part]:
     if isinstance(block, TextBlock):
         return [{"text": block.text}] if block.text else []
     if isinstance(block, ImageBlock):
+        if not target.row.capabilities.images:
+            what = f"images cannot be sent to {target.model} at {{}}"
+            return _refused(at, target, what)
         return _media(block.source, "image", at, target, default="image/png")
     if isinstance(block, AudioBlock):
         return _media(block.source, "audio", at, target)
@@ -108,6 +111,9 @@ def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
         return [{"text": tagged("document", text, title)}]
     if source.type == "content":
         return _flattened(source.content, at, target, title)
+    if not target.row.capabilities.documents:
+        what = f"documents other than text cannot be sent to {target.model} at {{}}"
+        return _refused(at, target, what)
     found = _media(source, "a document", at, target, default="application/pdf")
     about = "\n".join(line for line in (title, block.context) if line)
     return [*found, {"text": tagged("about_document", about)}] if found and about else found
@@ -133,5 +139,5 @@ def _flattened(content: Any, at: str, target: Target, title: str | None) -> list
 
 
 def _refused(at: str, target: Target, what: str) -> list[Part]:
-    target.findings.refuse(at, what.format(target.row.name), "unsupported_content_block")
+    target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
     return []

@@ -15,6 +15,7 @@ from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
 from vai.providers.members import check_members
+from vai.providers.nested import check_nested
 from vai.providers.output import check_output, modalities
 from vai.providers.stops import check_stops
 from vai.providers.textfilter import StopAt, TextFilter
@@ -71,6 +72,7 @@ def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Tr
     _modalities(request, generation, target)
     _service(request, body, target)
     check_members(request, target.findings)
+    check_nested(request, target.findings)
     body["generationConfig"] = generation
     extensions.apply(request, body, target)
     if not generation:
@@ -134,6 +136,8 @@ def _output(request: MessageRequest, generation: dict[str, Any], target: Target)
     if request.tools and not target.traits.mixes:
         what = f"{target.model} takes either tools or a JSON Schema"
         target.findings.refuse("output_config.format", what, "unsupported_output_format")
+    if form.name:
+        target.findings.drop("output_config.format.name")
     generation["responseMimeType"] = "application/json"
     generation["responseJsonSchema"] = plain_schema(form.schema)
 
@@ -166,7 +170,7 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
     tier = _TIERS.get(request.service_tier or "")
     if tier is not None and not target.assists:
         body["serviceTier"] = tier
-    elif request.service_tier not in (None, "auto", "standard_only"):
+    elif request.service_tier is not None:
         target.findings.drop("service_tier")
     for name, value in (request.metadata or {}).items():
         if value is not None:

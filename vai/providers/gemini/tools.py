@@ -21,7 +21,8 @@ __all__ = ["plain_schema", "tells_of_searches_last", "tool_config", "tools"]
 
 Wire = dict[str, Any]
 
-_HINTS: Final = ("allowed_callers", "eager_input_streaming")
+_READ: Final = ("defer_loading", "input_examples")
+"""Further members of a function that have been read, or named, elsewhere."""
 _MODES: Final = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 
 
@@ -34,6 +35,8 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
         at = f"tools[{index}]"
         if tool.extra.get("defer_loading"):
             target.findings.drop(DEFERRED)
+        if tool.cache_control:
+            target.findings.drop("tools[*].cache_control")
         if tool.name in unloaded:
             continue
         if is_search(tool):  # what it would find has been sent
@@ -41,9 +44,12 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
         elif tool.is_function:
             functions += _function(tool, at, target)
         elif (known := as_function(tool)) is not None:
+            _leave_out({**tool.extra, **(tool.config or {})}, at, target)
             declared = {"name": alias(known.name), "description": known.description}
             functions.append({**declared, "parametersJsonSchema": known.schema})
-        elif family(tool.type) != "image_generation":  # a modality of the answer, not a tool
+        elif family(tool.type) == "image_generation":  # a modality of the answer, not a tool
+            _leave_out({**tool.extra, **(tool.config or {})}, at, target)
+        else:
             hosted += _hosted(tool, at, target)
     if request.tool_choice is not None and request.tool_choice.type == "none":
         # Only functions have a mode; what Google runs is kept from running by leaving it out.
@@ -111,11 +117,11 @@ def _function(tool: Tool, at: str, target: Target) -> list[Wire]:
     schema = plain_schema(tool.input_schema or {})
     if schema:
         function["parametersJsonSchema"] = schema
-    for name in _HINTS:
-        if tool.extra.get(name):
+    for name, value in tool.extra.items():
+        if value and name not in _READ:
             target.findings.drop(f"tools[*].{name}")
-    if tool.cache_control:
-        target.findings.drop("tools[*].cache_control")
+    if tool.config:
+        target.findings.drop("tools[*].config")
     return [function]
 
 
@@ -158,10 +164,15 @@ def _file_search(settings: Wire, at: str, target: Target) -> list[Wire]:
         target.findings.refuse(f"{at}.config.vector_store_ids", "expected the stores to search")
         return []
     search: Wire = {"fileSearchStoreNames": stores}
+    rest = dict(settings)
+    for name in ("file_search_store_names", "vector_store_ids"):
+        if rest.get(name) == stores:
+            del rest[name]
     if isinstance(settings.get("max_results"), int):
-        search["topK"] = settings["max_results"]
+        search["topK"] = rest.pop("max_results")
     if isinstance(settings.get("metadata_filter"), str):
-        search["metadataFilter"] = settings["metadata_filter"]
+        search["metadataFilter"] = rest.pop("metadata_filter")
+    _leave_out(rest, at, target)
     return [{"fileSearch": search}]
 
 

@@ -15,6 +15,7 @@ import msgspec
 from vai.providers import callids, signature
 from vai.providers.names import alias
 from vai.providers.openai.parts import Part, parts
+from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
@@ -223,11 +224,15 @@ def _result_parts(
     # The parts are made twice, for the tool message and for the user message behind it;
     # the second time what is wrong with them has been noted.
     aim = Target(target.row, target.model) if silent else target
-    return [
-        part
-        for index, item in enumerate(block.blocks)
-        for part in parts(item, f"{at}.content[{index}]", aim)
-    ]
+    found: list[Part] = []
+    for item, made in result_parts(block, at, aim, parts, _text):
+        found += made
+        _note_cache(item, aim)
+    return found
+
+
+def _text(words: str) -> Part:
+    return {"type": "text", "text": words}
 
 
 def _message(role: str, found: list[Part], *, plain: bool = False) -> list[Wire]:
@@ -248,6 +253,8 @@ def _marked(found: list[Part], block: Block, target: Target, path: str) -> list[
     if not (found and target.traits.breakpoints):
         target.findings.drop(path)
         return found
+    if "ttl" in (getattr(block, "cache_control", None) or {}):
+        target.findings.drop(f"{path}.ttl")
     mark = {"mode": "explicit", "ttl": "30m"}
     return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": mark}]
 

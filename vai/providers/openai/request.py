@@ -13,6 +13,7 @@ from vai.providers.effort import clamp
 from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
 from vai.providers.narrowed import narrowed
+from vai.providers.nested import check_nested
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
@@ -50,6 +51,7 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     _service(request, body, target)
     _cache(request, body, target)
     _check_rest(request, body, target)
+    check_nested(request, target.findings)
     extensions.apply(request, body, target)
     _speech(request, body, target)
     _stream(request, body, target)
@@ -211,6 +213,8 @@ def _cache(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
     if request.cache_control:
         if target.traits.breakpoints:
             body["prompt_cache_options"] = {"mode": "implicit"}
+            if "ttl" in request.cache_control:
+                target.findings.drop("cache_control.ttl")
         else:
             target.findings.drop("cache_control")
 
@@ -238,5 +242,7 @@ def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -
     """Members without an equivalent here."""
     is_fast = request.extra.get("speed") == "fast" and target.is_so("fast_tier")
     if is_fast:
+        if "service_tier" in body:
+            target.findings.drop("service_tier")
         body["service_tier"] = "fast"
     check_members(request, target.findings, frozenset({"speed"} if is_fast else ()))

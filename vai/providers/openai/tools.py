@@ -34,6 +34,8 @@ def tools(request: MessageRequest, target: Target) -> tuple[list[Wire], Wire]:
         elif (described := as_function(tool)) is not None:
             found.append(_client_tool(tool, described, at, target))
         else:
+            if tool.cache_control:
+                target.findings.drop("tools[*].cache_control")
             entries, asked = hosted(tool, at, target)
             found += entries
             members |= asked

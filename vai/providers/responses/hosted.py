@@ -28,6 +28,8 @@ _IMAGE: Final = (
     "quality",
     "size",
 )
+_SERVER: Final = frozenset({"type", "name", "url", "authorization_token", "tool_configuration"})
+_CHOICE: Final = frozenset({"enabled", "allowed_tools"})
 _SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "browser"}
 
 
@@ -163,6 +165,12 @@ def mcp_server(
     if not (isinstance(name, str) and name and isinstance(url, str) and url):
         target.findings.refuse(at, "expected a server with a name and a url")
         return []
+    chosen = server.get("tool_configuration")
+    chosen = chosen if isinstance(chosen, dict) else {}
+    for member in server.keys() - _SERVER:
+        target.findings.drop(f"mcp_servers[*].{member}")
+    for member in chosen.keys() - _CHOICE:
+        target.findings.drop(f"mcp_servers[*].tool_configuration.{member}")
     label = alias(name)
     if label != name:
         names[label] = name
@@ -171,8 +179,6 @@ def mcp_server(
     entry["require_approval"] = "never"
     if server.get("authorization_token"):
         entry["authorization"] = server["authorization_token"]
-    chosen = server.get("tool_configuration")
-    chosen = chosen if isinstance(chosen, dict) else {}
     allowed = chosen.get("allowed_tools")
     if chosen.get("enabled") is False:
         return []

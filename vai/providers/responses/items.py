@@ -13,6 +13,7 @@ from vai.providers.callids import sent
 from vai.providers.responses.assistant import CACHED, Assistant
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
+from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, answers, check_end, placed, runs
 from vai.providers.target import Target
 from vai.providers.texts import is_foreign_tool, kind_of
@@ -78,8 +79,8 @@ def _instructions(
 def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
     found = [
         part
-        for index, item in enumerate(block.blocks)
-        for part in marked(parts(item, f"{at}.content[{index}]", target), item, CACHED, target)
+        for item, made in result_parts(block, at, target, parts, _text)
+        for part in marked(made, item, CACHED, target)
     ]
     found = marked(found, block, CACHED, target)
     item: Wire = {"type": f"{kind}_output", "call_id": sent(block.tool_use_id, target.row.id)}
@@ -92,6 +93,10 @@ def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
         mark: list[Part] = [{"type": "input_text", "text": "Error:"}] if block.is_error else []
         item["output"] = mark + found
     return item
+
+
+def _text(words: str) -> Part:
+    return {"type": "input_text", "text": words}
 
 
 def _screenshot(found: list[Part], at: str, target: Target) -> Wire:

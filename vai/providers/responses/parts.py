@@ -55,4 +55,6 @@ def marked(found: list[Part], block: Block, path: str, target: Target) -> list[P
     if not (found and target.traits.breakpoints):
         target.findings.drop(path)
         return found
+    if "ttl" in (getattr(block, "cache_control", None) or {}):
+        target.findings.drop(f"{path}.ttl")
     return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": dict(_BREAKPOINT)}]

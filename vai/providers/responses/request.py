@@ -11,6 +11,7 @@ from vai.providers.choice import check_needless
 from vai.providers.effort import asked, clamp
 from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
+from vai.providers.nested import check_nested
 from vai.providers.output import check_output, modalities
 from vai.providers.reading import Translation
 from vai.providers.responses import extensions
@@ -65,6 +66,7 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     _sampling(request, body, target)
     _service(request, body, target)
     _check_rest(request, body, target)
+    check_nested(request, target.findings)
     extensions.apply(request, body, target)
     if request.stream:
         body["stream"] = True
@@ -172,6 +174,8 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
         else:
             body["service_tier"] = tier
     if request.extra.get("speed") == "fast":
+        if "service_tier" in body:
+            target.findings.drop("service_tier")
         body["service_tier"] = "fast"
     labels: dict[str, str] = {}
     for name, value in (request.metadata or {}).items():
@@ -190,6 +194,8 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
         if target.traits.breakpoints:
             options = body.get("prompt_cache_options", {})
             body["prompt_cache_options"] = {"mode": "implicit"} | options
+            if "ttl" in request.cache_control:
+                target.findings.drop("cache_control.ttl")
         else:
             target.findings.drop("cache_control")
 

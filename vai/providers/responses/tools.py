@@ -139,6 +139,8 @@ def _described(tool: Tool, at: str, target: Target, made: Tooling) -> list[Wire]
         entry = {"type": "function", "name": alias(known.name), "description": known.description}
         return [entry | {"parameters": known.schema, "strict": False}]
     if is_search(tool):
+        for name in tool.extra:
+            target.findings.drop(f"{at}.{name}")
         return [{"type": "tool_search"}]
     if family(tool.type) == "mcp_toolset":
         return []  # says which tools of a server of `mcp_servers` there are
