@@ -99,6 +99,18 @@ def test_what_one_holds_the_other_cannot_have(pair, simulator):
     until(lambda: say(pair[1], "one").status == 200, 10)
 
 
+def test_a_server_that_was_flushed_knows_what_runs_again(pair, server, simulator):
+    """The lease is four seconds, and renewed three times in one."""
+    before = simulator.last
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(say, pair[0], "one", "openai/sim;ttft=4")
+        until(lambda: simulator.journal(after=before), 10)
+        assert server.say("FLUSHALL").startswith(b"+OK")
+        until(lambda: server.say("KEYS", "*:l:*").startswith(b"*1"), 10)
+        assert say(pair[1], "one").status == 429
+        assert held.result().status == 200
+
+
 def test_a_dead_workers_place_is_free_at_once(pair, simulator):
     """Long before its lease would have lapsed: the manager frees it on the server."""
     gateway = pair[0]
@@ -139,7 +151,7 @@ def test_a_server_that_dies_costs_no_caller_anything(pair, server):
         until(lambda gateway=gateway: place_of(gateway) == "ok", 30)
     assert say(pair[0], "free").status == 200
     log = pair[0].log.read_text()
-    assert "counted on this machine alone" in log
+    assert "counted on this machine alone: nothing listens at the address of the Redis" in log
     assert "counted on the Redis server" in log
     assert PASSWORD not in log
 
@@ -152,3 +164,14 @@ def test_a_server_that_hangs_is_left(pair, server):
         server.go_on()
     for gateway in pair:
         until(lambda gateway=gateway: place_of(gateway) == "ok", 30)
+
+
+def test_a_server_that_may_forget_is_warned_of_once(simulator, tmp_path):
+    server = Server(PASSWORD)
+    try:
+        server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        with running(_settings(simulator, server), tmp_path) as gateway:
+            until(lambda: place_of(gateway) == "ok", 20)
+        assert gateway.log.read_text().count("maxmemory-policy is allkeys-lru") == 1
+    finally:
+        server.kill()

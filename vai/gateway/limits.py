@@ -50,7 +50,11 @@ class Counting:
             # Here, because the client comes with an extra that others need not install.
             from vai.io.limits.redis.opening import open_limits  # noqa: PLC0415
 
-            self._remote = open_limits(settings.redis, board, row.claim, self._local, _tell)
+            # All workers ask the same server; the first of them says what is wrong with it.
+            evicting = _warn_of_eviction if row.index == 0 else _say_nothing
+            self._remote = open_limits(
+                settings.redis, board, row.claim, self._local, _tell, evicting
+            )
 
     @property
     def store(self) -> LimitStore:
@@ -85,6 +89,18 @@ def _tell(switch: Switch) -> None:
         log.info("limits are counted on the Redis server")
     else:
         log.warning("limits are counted on this machine alone: {}", switch.reason)
+
+
+def _warn_of_eviction(policy: str) -> None:
+    log.warning(
+        "the Redis server's maxmemory-policy is {}: when its memory is full it may forget what is"
+        " counted, and limits are exceeded; set it to noeviction",
+        policy,
+    )
+
+
+def _say_nothing(policy: str) -> None:
+    """A worker that leaves the warning to another one."""
 
 
 def reclaim_everywhere(board: Board, row: Row) -> None:

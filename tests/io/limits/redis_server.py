@@ -69,6 +69,15 @@ class Server:
         self.kill()
         return False
 
+    def say(self, *words: str) -> bytes:
+        """One command over a connection of its own; the first bytes of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as line:
+            if self.password:
+                line.sendall(f"AUTH {self.password}\r\n".encode())
+                line.recv(64)
+            line.sendall((" ".join(words) + "\r\n").encode())
+            return line.recv(4096)
+
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()

@@ -31,6 +31,8 @@ Place = Literal["redis", "local"]
 T = TypeVar("T")
 
 _GROWTH: Final = 1.5
+_KEEPS_ALL: Final = "noeviction"
+"""The eviction policy by which a server that is full refuses to write and forgets nothing."""
 
 
 class Switch(NamedTuple):
@@ -52,6 +54,7 @@ class FailoverLimits:
         local: the store of this machine. Its handles are below 2**62.
         remote: the server's store; closed with this.
         told: hears of every switch, on the loop.
+        evicting: hears, once, of a policy by which the server may forget what is counted.
         lease: seconds that what is held on the server lasts; it is renewed three times in one.
         probe: seconds between two looks for a server that is away, at first and at most.
         clock: of `since`, seconds.
@@ -63,6 +66,7 @@ class FailoverLimits:
         remote: RedisLimits,
         told: Callable[[Switch], None],
         *,
+        evicting: Callable[[str], None] = lambda _: None,
         lease: float,
         probe: tuple[float, float] = (1.0, 5.0),
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +74,8 @@ class FailoverLimits:
         self._local = local
         self._remote = remote
         self._told = told
+        self._evicting = evicting
+        self._policy = _KEEPS_ALL
         self._lease = lease
         self._probe = probe
         self._clock = clock
@@ -179,6 +185,13 @@ class FailoverLimits:
             return
         self._left.clear()
         self._switch("redis", "")
+        await self._asked(self._look_at_policy, otherwise=None)
+
+    async def _look_at_policy(self) -> None:
+        policy = await self._remote.eviction_policy() or self._policy
+        if policy not in (_KEEPS_ALL, self._policy):
+            self._evicting(policy)
+        self._policy = policy
 
     def _switch(self, to: Place, reason: str) -> None:
         self.state, self.reason = to, reason
@@ -205,3 +218,4 @@ class FailoverLimits:
                 await self._left.wait()
         except TimeoutError:
             await self._asked(self._remote.renew, otherwise=None)
+            await self._asked(self._look_at_policy, otherwise=None)

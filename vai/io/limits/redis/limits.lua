@@ -11,6 +11,7 @@
 --   {prefix}:o:<owner>  what a worker holds, by when it lapses: the truth about it
 --   {prefix}:owners     workers, by when the last of what they hold lapses
 --   {prefix}:gone:<owner>  a worker that is given nothing any more
+--   {prefix}:x:<handle>  a session that was ended here, for its holder to hear of it
 --
 -- KEYS[1] is the tag all keys begin with. ARGV: the operation, its arguments, the clock of the
 -- caller where that counts in place of the server's (in tests), and milliseconds of a lease.
@@ -346,17 +347,20 @@ function operations.renew(handles)
 end
 
 -- {handle, kind, names, seconds since it began}...: what is held in truth and was forgotten here.
--- Nothing is reserved for it: what it uses is charged when it ends.
+-- Nothing is reserved for it: what it uses is charged when it ends. The handles that stay ended
+-- come back: sessions that were ended for their silence, and all of a worker that is gone.
 function operations.adopt(owner, places)
-  if is_gone(owner) then return false end
-  local slot, now_ms = current_slot(), floor(now * 1000)
+  local slot, now_ms, ended = current_slot(), floor(now * 1000), {}
+  local gone = is_gone(owner)
   for _, one in ipairs(places) do
-    if not find(one[1]) then
+    if gone or call('EXISTS', TAG .. ':x:' .. one[1]) == 1 then
+      ended[#ended + 1] = one[1]
+    elseif not find(one[1]) then
       hold(one[1], {one[2], owner, 0, slot, now_ms - floor(one[4] * 1000), now_ms, one[3]})
       for _, name in ipairs(one[3]) do remember(name) end
     end
   end
-  return true
+  return ended
 end
 
 function operations.reclaim(owner)
@@ -400,6 +404,7 @@ function operations.expire(owner, silent)
     local place = find(handle)
     if place and place[KIND] == SESSION and place[BEAT] < before then
       free(handle, place)
+      call('SET', TAG .. ':x:' .. handle, 1, 'PX', 2 * lease_ms + GRACE)
       freed[#freed + 1] = handle
     end
   end
@@ -422,6 +427,12 @@ end
 
 function operations.ping()
   return true
+end
+
+-- What the server does when its memory is full; '' where it does not say.
+function operations.policy()
+  local told = redis.pcall('INFO', 'memory')
+  return type(told) == 'string' and string.match(told, 'maxmemory_policy:([%w-]+)') or ''
 end
 
 return cmsgpack.pack(operations[ARGV[1]](unpack(cmsgpack.unpack(ARGV[2]))))

@@ -21,6 +21,8 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+    from vai.io.limits.redis.reasons import NO_ANSWER, reason_of
 except ImportError as missing:
     raise ImportError(
         'limits.store = "redis" needs an extra: pip install "vai[redis]"'
@@ -39,7 +41,7 @@ class Away(Exception):
     """The server gave no answer that can be used.
 
     Args:
-        reason: a word or two that is safe to print.
+        reason: a sentence's worth of words that is safe to print.
     """
 
     def __init__(self, reason: str) -> None:
@@ -84,7 +86,7 @@ class Line:
             Away: no answer, or none in time. It may have been done all the same.
         """
         if len(self._waiting) >= _MOST_WAITING:
-            raise Away("too many calls wait")
+            raise Away("too many calls are waiting for the Redis server")
         words = (
             operation,
             _encode(arguments),
@@ -99,7 +101,7 @@ class Line:
             async with asyncio.timeout(self._timeout):
                 return await answer
         except TimeoutError:
-            raise Away("timeout") from None
+            raise Away(NO_ANSWER) from None
 
     async def aclose(self) -> None:
         """Hang up. Calls that wait are answered with Away."""
@@ -111,7 +113,7 @@ class Line:
     async def _serve(self) -> None:
         """Send what waits until nothing does."""
         batch: list[_Call] = []
-        reason = "closed"
+        reason = "the connection to the Redis server was closed"
         broken = True
         try:
             while self._waiting:
@@ -124,7 +126,7 @@ class Line:
                         await self._exchange(batch)
             broken = False
         except (RedisError, OSError, TimeoutError) as error:
-            reason = _name_of(error)
+            reason = reason_of(error)
         finally:
             # What is half sent or half read belongs to no later call; also when cancelled.
             self._talk = None
@@ -144,7 +146,7 @@ class Line:
         if missing:
             await self._load(connection)
             if await self._send(connection, missing):
-                raise ConnectionError("the script does not stay")
+                raise ConnectionError  # the server drops the script at once
 
     async def _load(self, connection: AbstractConnection) -> None:
         await connection.send_command("SCRIPT", "LOAD", self._script)
@@ -164,7 +166,7 @@ class Line:
             except NoScriptError:
                 missing.append(one)
             except ResponseError as error:
-                _give_up([one], _name_of(error))
+                _give_up([one], reason_of(error))
             else:
                 if not one[1].done():
                     one[1].set_result(told)
@@ -198,8 +200,3 @@ def _give_up(calls: Iterable[_Call], reason: str) -> None:
     for _, answer in calls:
         if not answer.done():
             answer.set_exception(Away(reason))
-
-
-def _name_of(error: BaseException) -> str:
-    """What happened, without a word of what the error says: it may quote an address."""
-    return "timeout" if isinstance(error, TimeoutError) else type(error).__name__

@@ -22,10 +22,16 @@ __all__ = ["open_limits", "reclaim"]
 
 
 def open_limits(
-    settings: Redis, board: Board, claim: int, local: LimitStore, told: Callable[[Switch], None]
+    settings: Redis,
+    board: Board,
+    claim: int,
+    local: LimitStore,
+    told: Callable[[Switch], None],
+    evicting: Callable[[str], None],
 ) -> FailoverLimits:
     """A worker's way to the server, with `local` for when it is away."""
-    return FailoverLimits(local, _remote(settings, board, claim), told, lease=settings.lease)
+    remote = _remote(settings, board, claim)
+    return FailoverLimits(local, remote, told, evicting=evicting, lease=settings.lease)
 
 
 async def reclaim(settings: Redis, board: Board, claim: int) -> None:

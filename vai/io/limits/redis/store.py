@@ -45,6 +45,7 @@ _figures = msgspec.msgpack.Decoder(_Figures).decode
 _flag = msgspec.msgpack.Decoder(bool).decode
 _flags = msgspec.msgpack.Decoder(list[bool]).decode
 _count = msgspec.msgpack.Decoder(int).decode
+_word = msgspec.msgpack.Decoder(str).decode
 _texts = msgspec.msgpack.Decoder(list[str]).decode
 _uses = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int]]).decode
 _Place = tuple[str, int, tuple[str, ...], int, int, int]
@@ -120,10 +121,10 @@ class RedisLimits:
 
     async def heartbeat(self, handle: int, now: float, /) -> bool:
         """See `LimitStore.heartbeat`. Raises Away."""
-        alive = _flag(await self._call("heartbeat", str(handle), clock=self._time(now)))
-        if not alive:
-            self._held.pop(handle, None)
-        return alive
+        if _flag(await self._call("heartbeat", str(handle), clock=self._time(now))):
+            return True
+        await self._reassert([handle])
+        return handle in self._held
 
     async def sessions(self) -> tuple[Held, ...]:
         """See `LimitStore.sessions`. Raises Away. The owner of another node's is 0."""
@@ -156,25 +157,28 @@ class RedisLimits:
     # -- staying alive -----------------------------------------------------------------
 
     async def renew(self) -> None:
-        """Have all that is held last for another lease. Due every third of one. Raises Away."""
+        """Have all that is held last for another lease. Due every third of one. Raises Away.
+
+        What the server has forgotten (FLUSHALL, an eviction, a lease that lapsed while this
+        worker stood still) runs on here, so the server is told of it again.
+        """
         for some in _batches(list(self._held)):
-            lapsed = _texts(await self._call("renew", [str(handle) for handle in some]))
-            for handle in lapsed:
-                self._held.pop(int(handle), None)
+            forgotten = _texts(await self._call("renew", [str(handle) for handle in some]))
+            await self._reassert([int(handle) for handle in forgotten])
         await self.deliver()
+
+    async def eviction_policy(self) -> str:
+        """What the server does when its memory is full, in its own word; "" where it does not
+        say. Raises Away."""
+        return _word(await self._call("policy"))
 
     async def rejoin(self) -> None:
         """Be in step with a server that was away: give back to it what was returned meanwhile,
         and have it know again what it forgot of the rest. Raises Away."""
         await self._call("ping")
         await self.deliver()
-        now = self._clock()
-        for some in _batches(list(self._held.items())):
-            places = [
-                (str(handle), taken.kind, taken.names, max(0.0, now - taken.since))
-                for handle, taken in some
-            ]
-            await self._call("adopt", self._owner, places)
+        for some in _batches(list(self._held)):
+            await self._reassert(some)
 
     async def deliver(self) -> list[bool]:
         """Give back what waits for it; which of it was still held there. Raises Away."""
@@ -197,6 +201,18 @@ class RedisLimits:
         await self._line.aclose()
 
     # -- inside ------------------------------------------------------------------------
+
+    async def _reassert(self, handles: list[int]) -> None:
+        """Have the server hold again what is held here; forget what it has ended."""
+        now = self._clock()
+        places = [
+            (str(handle), taken.kind, taken.names, max(0.0, now - taken.since))
+            for handle in handles
+            if (taken := self._held.get(handle)) is not None
+        ]
+        if places:
+            for ended in _texts(await self._call("adopt", self._owner, places)):
+                self._held.pop(int(ended), None)
 
     async def _take(
         self, kind: int, subjects: tuple[Subject, ...], tokens: int, now: float
