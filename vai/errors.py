@@ -85,6 +85,7 @@ class VaiError(Exception):
     type: ErrorType = "api_error"
     status: int = 500
     default_code: ClassVar[str | None] = None
+    default_should_retry: ClassVar[bool | None] = None
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class VaiError(Exception):
         self.provider = provider
         self.provider_error = provider_error
         self.retry_after = retry_after
-        self.should_retry = should_retry
+        self.should_retry = self.default_should_retry if should_retry is None else should_retry
         self.upstream_request_id = upstream_request_id
         self.details = details
         if type is not None:
@@ -171,6 +172,8 @@ class AuthenticationFailed(ClientFault):
 
     type: ErrorType = "authentication_error"
     status = 401
+    # Some clients repeat a 401 for minutes, in case their token is renewed meanwhile.
+    default_should_retry = False
 
 
 class PermissionDenied(ClientFault):
@@ -178,6 +181,7 @@ class PermissionDenied(ClientFault):
 
     type: ErrorType = "permission_error"
     status = 403
+    default_should_retry = False
 
 
 class NotFound(ClientFault):

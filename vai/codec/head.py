@@ -13,7 +13,8 @@ signal comes after Sanic split the request line at its spaces (a failure there i
 Stricter than the RFCs, on purpose:
 
 - no request with Transfer-Encoding (411): a body has a Content-Length or is not read;
-- origin-form targets only, ``*`` with OPTIONS aside, and none that starts with ``//``;
+- origin-form targets, ``*`` with OPTIONS aside, and none that starts with ``//``; an
+  absolute-form target must name the same host as Host does, and becomes origin-form;
 - field values are printable ASCII and tabs; obs-text is refused;
 - a repeated Content-Length is refused even when the values agree;
 - HTTP/1.0 may leave Host out, nothing else may; Host has no percent-encoding;
@@ -25,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check"]
+__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check", "to_origin_form"]
 
 MAX_HEAD = 16 * 1024
 """Bytes of a head."""
@@ -67,6 +68,9 @@ _DECIDING = re.compile(
 )
 # RFC 9110 7.2, RFC 3986 3.2.2: Host = uri-host [ ":" port ], here a name or IP literal.
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?[ \t]*")
+# RFC 9112 3.2.2: absolute-form, its path left to the grammar of origin-form.
+_ABSOLUTE = re.compile(rb"(" + _TOKEN + rb") (?i:https?)://([^/?# \r]++)([^# \r]*+)(?= )")
+_HOST_LINE = re.compile(rb"\r\nhost:[ \t]*+([^\r]*)", re.IGNORECASE)
 # RFC 9110 8.6: Content-Length = 1*DIGIT; 19 digits always fit 64 bits.
 _LENGTH = re.compile(rb"[0-9]{1,19}[ \t]*")
 
@@ -98,6 +102,25 @@ def check(head: bytes) -> Refusal | None:
     if len(fields) > 1 or host is None:
         return _framing(fields)
     return None
+
+
+def to_origin_form(head: bytes) -> tuple[bytes, Refusal | None]:
+    """`head` with an absolute-form target turned into origin-form; any other head as it is.
+
+    RFC 9112 3.2.2: a server must accept absolute-form, which clients send that take it for a
+    proxy, and go by its authority. A Host that differs from it is refused, because RFC 9112
+    3.2 has clients send the same, and a peer that goes by the Host would serve another site.
+    """
+    found = _ABSOLUTE.match(head)
+    if found is None:
+        return head, None
+    method, authority, target = found.groups()
+    path = target if target.startswith(b"/") else b"/" + target
+    plain = method + b" " + path + head[found.end() :]
+    host = _HOST_LINE.search(plain)
+    if host is not None and host[1].rstrip(b" \t").lower() != authority.lower():
+        return plain, _OTHER_HOST
+    return plain, None
 
 
 def _framing(fields: dict[bytes, bytes]) -> Refusal | None:
@@ -158,6 +181,7 @@ _BAD_NAME = Refusal(400, "bad_header_name", "Malformed header line")
 _BAD_VALUE = Refusal(400, "bad_header_value", "A header value has a character that is not allowed")
 _NO_HOST = Refusal(400, "host_missing", "The Host header is required")
 _TWO_HOSTS = Refusal(400, "host_repeated", "More than one Host header")
+_OTHER_HOST = Refusal(400, "host_mismatch", "The Host header and the target name two hosts")
 _BAD_HOST = Refusal(400, "bad_host", "Malformed Host header")
 _BAD_LENGTH = Refusal(400, "bad_content_length", "Content-Length must be plain digits")
 _TWO_LENGTHS = Refusal(400, "ambiguous_length", "The length of the body is told more than once")

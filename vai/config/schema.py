@@ -113,6 +113,7 @@ class Auth(Section, frozen=True, kw_only=True):
     """Who may call. `passthrough` callers must bring their own provider keys."""
 
     mode: AuthMode = "api_key"
+    allowed_hosts: tuple[Text, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
 
 

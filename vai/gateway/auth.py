@@ -8,6 +8,7 @@ time it takes says nothing about how much of a guess was right.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
 
@@ -15,8 +16,9 @@ import msgspec
 
 from vai.config import Settings
 from vai.config.schema import ApiKey
-from vai.errors import AuthenticationFailed, PermissionDenied
+from vai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
 from vai.gateway.subjects import Subjects
+from vai.policy.hosts import AllowedHosts
 from vai.policy.limits.sets import Subject
 
 __all__ = ["Identity", "Keyring"]
@@ -33,6 +35,9 @@ class Identity(msgspec.Struct, frozen=True):
     subjects: tuple[Subject, ...] = ()
 
 
+_DIGEST = 32
+"""Bytes of a key's digest."""
+_PRESENTING = ("authorization", "x-api-key")
 _ANONYMOUS = Identity("anonymous", "none")
 _PASSTHROUGH = Identity("passthrough", "none")
 
@@ -43,20 +48,25 @@ class Keyring:
     def __init__(self, settings: Settings, subjects: Subjects) -> None:
         self.mode = settings.auth.mode
         self._pages = frozenset(settings.cors.allowed_origins)
+        self._hosts = AllowedHosts(settings.auth.allowed_hosts)
         # Keyed anew in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
-        self._identities = {
-            self._digest(key.key.reveal()): _identity(key, number, subjects)
+        keys = [
+            (self._digest(key.key.reveal()), _identity(key, number, subjects))
             for number, key in enumerate(settings.auth.api_keys, start=1)
-        }
+        ]
+        self._known = {digest: (digest, identity) for digest, identity in keys}
+        self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
 
     def identify(self, headers: Mapping[str, str]) -> Identity:
         """The caller that these request headers present.
 
         Raises:
             AuthenticationFailed: a key is needed and there is none, or it is not known.
+            InvalidRequest: a field that presents a key comes more than once.
             PermissionDenied: none is needed, and a web page of another origin asks.
         """
+        _refuse_repeated(headers)
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
@@ -65,10 +75,26 @@ class Keyring:
             if self.mode == "passthrough":
                 return _PASSTHROUGH
             raise AuthenticationFailed("Missing API key")
-        identity = self._identities.get(self._digest(presented))
-        if identity is None:
+        digest = self._digest(presented)
+        # The same steps for known and unknown keys: a look-up that is followed by one comparison.
+        known, identity = self._known.get(digest, self._decoy)
+        if not hmac.compare_digest(known, digest):
             raise AuthenticationFailed("Invalid API key")
         return identity
+
+    def check_host(self, headers: Mapping[str, str]) -> None:
+        """See `vai.policy.hosts`; without effect where a key is asked for.
+
+        Raises:
+            PermissionDenied: the name is that of another site.
+        """
+        if self.mode == "none" and not self._hosts.has(headers.get("host", "")):
+            raise PermissionDenied(
+                "This server is not reached by this name; expected an address, a local name, or "
+                "one of auth.allowed_hosts",
+                param="host",
+                code="host_not_allowed",
+            )
 
     def _refuse_foreign_page(self, origin: str | None) -> None:
         """Where no key is asked for, reaching the address is all that authority takes, and any
@@ -85,13 +111,23 @@ class Keyring:
     def _digest(self, key: str) -> bytes:
         # BLAKE2's keyed mode is a MAC by itself (RFC 7693); HMAC costs twice as much.
         text = key.encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(text, key=self._pepper, digest_size=32).digest()
+        return hashlib.blake2b(text, key=self._pepper, digest_size=_DIGEST).digest()
 
 
 def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
     name = key.name or f"key_{number}"
     user_id = key.user_id or name
     return Identity(user_id, name, subjects.of_key(key, user_id, name))
+
+
+def _refuse_repeated(headers: Mapping[str, str]) -> None:
+    """Two parties on the way may each believe another of two keys (RFC 9110 section 5.3)."""
+    all_of = getattr(headers, "getall", None)  # a plain mapping has each name once
+    for name in _PRESENTING:
+        if all_of is not None and len(all_of(name, ())) > 1:
+            raise InvalidRequest(
+                f"{name}: expected this header once", param=name, code="header_repeated"
+            )
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vai.errors import AuthenticationFailed
+from vai.errors import AuthenticationFailed, InvalidRequest
 from vai.secret import Secret
 
 __all__ = ["HEADER_PREFIX", "brought", "choose", "header_name", "missing"]
@@ -25,11 +25,18 @@ def brought(
     """Provider name -> key, for the keys in a request's headers and body.
 
     Raises:
-        InvalidRequest: a value cannot be a key; it is named, not quoted.
+        InvalidRequest: a value cannot be a key; it is named, not quoted. Or a header comes
+            more than once.
     """
     keys: dict[str, Secret] = {}
+    seen: set[str] = set()
     for name, value in headers:
         if name.startswith(HEADER_PREFIX):
+            if name in seen:
+                raise InvalidRequest(
+                    f"{name}: expected this header once", param=name, code="header_repeated"
+                )
+            seen.add(name)
             _put(keys, _provider(name.removeprefix(HEADER_PREFIX)), value, name)
     for name, value in (body or {}).items():
         _put(keys, _provider(name), value, f"provider_keys.{_provider(name)[:64]}")

@@ -18,10 +18,11 @@ from sanic.exceptions import (
 from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
 
-from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, NotFound, VaiError
+from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, VaiError
 from vai.gateway.answers import failure
 from vai.gateway.bodies import too_large
 from vai.gateway.call import Call
+from vai.gateway.endpoints import not_found
 from vai.io.log import log
 
 __all__ = ["install"]
@@ -53,7 +54,7 @@ def _translate(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, VaiError):
         return exception
     if isinstance(exception, SanicNotFound):
-        return NotFound("Endpoint not found")
+        return not_found(request.path)
     if isinstance(exception, MethodNotAllowed):
         return InvalidRequest("Method not allowed", status=405, code="method_not_allowed")
     if isinstance(exception, PayloadTooLarge):

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from typing import Any, cast
+from typing import cast
 
 from sanic import HTTPResponse, Request
 
 from vai.codec.sse import PING
 from vai.exchange.ports import Clock
 from vai.gateway.answers import Reply
+from vai.gateway.repairs import sockets
 from vai.gateway.repairs.protocol import Repaired
 
 __all__ = ["EventStream"]
@@ -104,8 +105,7 @@ class EventStream:
             due = self._sending_since + self._stall
             if now >= due:
                 # The handler waits in a send; losing the connection cancels it there.
-                transport: Any = self._request.transport  # uvloop's is no asyncio.WriteTransport
-                transport.abort()
+                sockets.reset(self._request.transport)
                 return
         else:
             due = self._last + self._ping_every

@@ -24,6 +24,7 @@ from vai.gateway.repairs.serving import Serving
 __all__ = ["GuardedHttp"]
 
 _END = b"\r\n\r\n"
+_EMPTY_LINE = b"\r\n"
 
 
 class _ClientGone(Exception):
@@ -72,7 +73,11 @@ class GuardedHttp(Http):
         end = await self._head_end()
         if end < 0:
             self._refuse(431, "head_too_large", "The request head is too large")
-        verdict = head_rules.check(bytes(self.recv_buffer[:end]))
+        came = bytes(self.recv_buffer[:end])
+        head, verdict = head_rules.to_origin_form(came)
+        if head is not came:
+            self.recv_buffer[:end] = head
+        verdict = verdict or head_rules.check(head)
         if verdict is not None:
             self._refuse(verdict.status, verdict.code, verdict.message)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
@@ -83,6 +88,11 @@ class GuardedHttp(Http):
     async def _head_end(self) -> int:
         """Where the head's blank line begins; -1 if it does not come within the limit."""
         buffer, seen = self.recv_buffer, 0
+        while len(buffer) < len(_EMPTY_LINE):
+            await self._more()
+        if buffer.startswith(_EMPTY_LINE):
+            # RFC 9112 2.2: some clients end a body with one that its length does not count.
+            del buffer[: len(_EMPTY_LINE)]
         while (end := buffer.find(_END, seen)) < 0:
             seen = max(0, len(buffer) - 3)
             if seen >= self.HEADER_MAX_SIZE:

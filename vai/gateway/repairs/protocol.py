@@ -96,6 +96,15 @@ class Repaired(HttpProtocol):
             return
         super().close(timeout=timeout)
 
+    def abort(self) -> None:
+        """End the connection now; with a reset, if there is a reader that takes nothing."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size() > 0:
+            sockets.reset(transport)
+            self.transport = None
+            return
+        super().abort()  # type: ignore[no-untyped-call]
+
     async def send_chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body, and wait while the reader is behind.
 

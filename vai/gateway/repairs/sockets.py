@@ -7,10 +7,12 @@ backpressure reaches the provider that much later (measured: ten times less with
 from __future__ import annotations
 
 import socket
+import struct
 from asyncio import BaseTransport
 from contextlib import suppress
+from typing import Any
 
-__all__ = ["BACKLOG", "UNSENT_LIMIT", "tune"]
+__all__ = ["BACKLOG", "UNSENT_LIMIT", "reset", "tune"]
 
 BACKLOG = 1024
 
@@ -28,3 +30,19 @@ def tune(transport: BaseTransport) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if _NOTSENT_LOWAT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_LIMIT)
+
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+def reset(transport: Any) -> None:
+    """End a connection with RST, whose reader takes nothing.
+
+    A close without it leaves what the kernel holds to be delivered to a reader that may never
+    come, and a reader that does come takes a cut answer for a complete one.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):  # the peer may be gone already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()

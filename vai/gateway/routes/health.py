@@ -23,6 +23,7 @@ async def root(request: Request) -> HTTPResponse:
 async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
     service: Service = request.app.ctx.service
+    service.keyring.check_host(request.headers)
     breakers = service.health.breakers
     left_alone = {} if breakers is None else breakers.open()
     providers = {
@@ -39,6 +40,7 @@ async def health(request: Request) -> HTTPResponse:
 async def ready(request: Request) -> HTTPResponse:
     """``GET /readyz``: whether new work should be sent here; 503 while draining."""
     service: Service = request.app.ctx.service
+    service.keyring.check_host(request.headers)
     draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)

@@ -44,6 +44,7 @@ async def _answer(
     request: Request, render: Callable[[ModelPages, str], bytes]
 ) -> HTTPResponse | None:
     async def serve(service: Service, call: Call, request: Request) -> HTTPResponse:
+        service.keyring.check_host(request.headers)
         service.identify(call, request.headers)
         body = render(service.models, _form(request))
         call.status = 200

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
+from socket import SOCK_STREAM
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +24,7 @@ from vai.io.http.connection import Connection
 from vai.io.http.failures import from_connect, timeout, unreachable
 from vai.io.http.head import Origin
 from vai.io.http.tls import ClientContext
+from vai.policy.hosts import is_address
 
 __all__ = ["Pool", "PoolLimits", "PoolStats"]
 
@@ -57,6 +60,7 @@ class Pool:
 
     def __init__(self, origin: Origin, tls: ClientContext | None, limits: PoolLimits) -> None:
         self._origin = origin
+        self._is_address = is_address(origin.host)
         self._tls = tls
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -237,13 +241,10 @@ class Pool:
         deadline = asyncio.timeout_at(None if until == math.inf else until)
         try:
             async with deadline:
-                await self._loop.create_connection(
-                    lambda: connection,
-                    self._origin.host,
-                    self._origin.port,
-                    ssl=self._tls,
-                    server_hostname=self._origin.host if self._tls is not None else None,
-                )
+                for address in await self._addresses():
+                    failure = await self._try(connection, address)
+                    if failure is None or isinstance(failure, ssl.SSLError):
+                        break
         except OSError as error:
             failure = error
         # Raised out here, so that no foreign exception hangs on ours as its context.
@@ -253,6 +254,35 @@ class Pool:
             raise from_connect(failure)
         if connection.closed:
             raise unreachable("upstream_reset")
+
+    async def _addresses(self) -> list[str]:
+        """The origin's addresses, in the resolver's order.
+
+        They are looked up here because uvloop's `create_connection` leaves a look-up behind
+        that it was not let to wait for, and its failure is then logged as an error.
+
+        Raises:
+            OSError: the name is unknown, or the resolver cannot be asked.
+        """
+        host = self._origin.host
+        if self._is_address:
+            return [host]
+        found = await self._loop.getaddrinfo(host, self._origin.port, type=SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    async def _try(self, connection: Connection, address: str) -> OSError | None:
+        """Connect to one address; gives why it failed."""
+        try:
+            await self._loop.create_connection(
+                lambda: connection,
+                address,
+                self._origin.port,
+                ssl=self._tls,
+                server_hostname=self._origin.host if self._tls is not None else None,
+            )
+        except OSError as error:
+            return error
+        return None
 
     # -- idle --------------------------------------------------------------------------
 

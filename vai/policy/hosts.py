@@ -1,0 +1,53 @@
+"""By which names a server may be reached that asks for no key.
+
+A web page can have its own name point to this machine (DNS rebinding); the browser then takes
+the server for the page's own, reads its answers, and sends no `Origin` with a GET. What it
+cannot change is the `Host`, which is the name of the page. A name of the public DNS is
+therefore refused unless it is configured; addresses and local names cannot be a page's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Final
+
+__all__ = ["AllowedHosts", "is_address"]
+
+_LOCAL: Final = ("localhost", "local", "internal", "home.arpa", "test")
+"""Names under these are in no public DNS (RFC 6761, 6762, 8375; ICANN's .internal)."""
+
+
+class AllowedHosts:
+    """The names that are let in.
+
+    Args:
+        names: as configured, without a port; ``*`` lets all in.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(name.lower().rstrip(".") for name in names)
+
+    def has(self, host: str) -> bool:
+        """Whether a `Host` field, with or without a port, names this server."""
+        name = _name(host)
+        if "." not in name or name in self._names or "*" in self._names:
+            return True  # a name of one part is the machine's own or of its network
+        return name.endswith(tuple(f".{local}" for local in _LOCAL)) or is_address(name)
+
+
+def _name(host: str) -> str:
+    """The name in a `Host` field, in lower case."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0].lstrip("[")
+    return host.partition(":")[0].rstrip(".")
+
+
+def is_address(name: str) -> bool:
+    """Whether a host is an IP address, without brackets, and not a name."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
