@@ -225,6 +225,7 @@ def test_the_worst_body_costs_no_more_than_its_length() -> None:
 
 def test_dumps_is_compact_and_strict() -> None:
     assert json.dumps({"a": [1, "\u00e9"]}) == '{"a":[1,"\u00e9"]}'.encode()
-    for value in ({"a": "\ud800"}, {"a": object()}, {"a": 2**70}):
+    assert json.dumps({"a": 2**70}) == b'{"a":1180591620717411303424}'
+    for value in ({"a": "\ud800"}, {"a": object()}, {"a": [2**70, object()]}):
         with pytest.raises(TypeError):
             json.dumps(value)

@@ -7,8 +7,8 @@ long as they hold no unknown member.
 from __future__ import annotations
 
 import msgspec
-import orjson
 
+from vai.codec.json import dumps
 from vai.types.catalogue import Coster
 from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
 from vai.types.render import event_to_wire
@@ -27,7 +27,7 @@ def encode(events: list[Event], cost: Coster | None = None) -> bytes:
             _encode_into(event, frames, -1)
         else:
             frames += b"event: %b\ndata: " % _name(event).encode()
-            frames += orjson.dumps(event_to_wire(event, cost))
+            frames += dumps(event_to_wire(event, cost))
         frames += b"\n\n"
     return bytes(frames)
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check", "to_origin_form"]
+__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check", "judge"]
 
 MAX_HEAD = 16 * 1024
 """Bytes of a head."""
@@ -104,23 +104,28 @@ def check(head: bytes) -> Refusal | None:
     return None
 
 
-def to_origin_form(head: bytes) -> tuple[bytes, Refusal | None]:
-    """`head` with an absolute-form target turned into origin-form; any other head as it is.
+def judge(head: bytes) -> tuple[bytes, Refusal | None]:
+    """Judge a head as a client sent it: the head to serve by, and why it is refused, if it is.
 
-    RFC 9112 3.2.2: a server must accept absolute-form, which clients send that take it for a
-    proxy, and go by its authority. A Host that differs from it is refused, because RFC 9112
-    3.2 has clients send the same, and a peer that goes by the Host would serve another site.
+    An absolute-form target becomes origin-form; any other head stays the object it is. RFC 9112
+    3.2.2 has a server accept absolute-form, which clients send that take it for a proxy, and go
+    by its authority. A Host that differs is refused, because 3.2 has clients send the same, and
+    a peer that goes by the Host would serve another site.
     """
     found = _ABSOLUTE.match(head)
     if found is None:
-        return head, None
+        return head, check(head)
     method, authority, target = found.groups()
     path = target if target.startswith(b"/") else b"/" + target
     plain = method + b" " + path + head[found.end() :]
+    verdict = check(plain)
     host = _HOST_LINE.search(plain)
-    if host is not None and host[1].rstrip(b" \t").lower() != authority.lower():
-        return plain, _OTHER_HOST
-    return plain, None
+    named = authority if host is None else host[1].rstrip(b" \t")
+    if verdict is None and named.lower() != authority.lower():
+        verdict = _OTHER_HOST
+    if verdict is None and _HOST.fullmatch(authority) is None:
+        verdict = _BAD_TARGET
+    return plain, verdict
 
 
 def _framing(fields: dict[bytes, bytes]) -> Refusal | None:

@@ -93,10 +93,16 @@ def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON of plain values.
 
     Raises:
-        TypeError: `value` has no JSON form: a foreign type, a lone surrogate, an
-            integer beyond 64 bits, or nesting beyond what the encoder allows.
+        TypeError: `value` has no JSON form: a foreign type, a lone surrogate, or nesting
+            beyond what the encoder allows.
     """
-    return orjson.dumps(value)
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        if not str(error).startswith("Integer exceeds"):
+            raise
+    # An upstream may say any number; the other encoder is slower, and writes them all.
+    return msgspec.json.encode(value)
 
 
 def members(data: bytes) -> dict[str, Member]:

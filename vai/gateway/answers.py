@@ -7,9 +7,9 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
-import orjson
 from sanic.response import HTTPResponse
 
+from vai.codec.json import dumps
 from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.call import Call
 from vai.policy.cost import cost_text
@@ -108,7 +108,7 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
     if call.limits is not None:
         headers |= fields(call.limits, time.time())
     _tell_attempts(headers, call)
-    body = orjson.dumps(error.to_wire(call.request_id))
+    body = dumps(error.to_wire(call.request_id))
     return Reply(body, error.status, headers, "application/json")
 
 
@@ -125,7 +125,7 @@ def error_frame(error: VaiError, call: Call) -> bytes:
     # A ping may have sent the head before there was an answer to take a status from.
     call.status, call.error_type = 200, error.type
     _name_provider(error, call)
-    return b"event: error\ndata: %b\n\n" % orjson.dumps(error.to_wire(call.request_id))
+    return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(call.request_id))
 
 
 def _name_provider(error: VaiError, call: Call) -> None:

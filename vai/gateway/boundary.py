@@ -45,4 +45,11 @@ async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
         return failure(InternalError(), call)
     finally:
         service.bodies.release(call, request)
-        service.requests.write(call.log_line(monotonic() - began))
+        _write_line(service, call, monotonic() - began)
+
+
+def _write_line(service: Service, call: Call, duration: float) -> None:
+    try:
+        service.requests.write(call.log_line(duration))
+    except Exception as error:  # noqa: BLE001  the answer stands, whatever its line failed of
+        log.opt(exception=error).error("no line for request {}", call.request_id)

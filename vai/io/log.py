@@ -111,9 +111,14 @@ class RequestLog:
         self.lost = 0
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add a line. Its timestamp is now."""
+        """Add a line; its timestamp is now. A line without a JSON form is counted in `lost`."""
         stamped = {"timestamp": _now(), "level": "info", **line}
-        self._lines.append(orjson.dumps(stamped, option=orjson.OPT_APPEND_NEWLINE))
+        try:
+            self._lines.append(orjson.dumps(stamped, option=orjson.OPT_APPEND_NEWLINE))
+        except TypeError:
+            self.lost += 1
+            log.error("a request's line could not be written: {}", line.get("request_id"))
+            return
         if len(self._lines) >= self._batch:
             self.flush()
         elif self._timer is None:

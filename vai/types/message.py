@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from vai.types.base import Open
 from vai.types.blocks import Block
 
-__all__ = ["Message", "Usage"]
+__all__ = ["MAX_COUNT", "Message", "Usage", "counted"]
+
+MAX_COUNT: Final = 1_000_000_000
+"""Counters beyond this are no counts: no answer is a thousandth as long."""
+
+
+def counted(value: Any) -> int | None:
+    """A counter as an upstream tells it; None for whatever cannot be one.
+
+    Some servers quote their numbers, and some write them as floats.
+    """
+    if type(value) is int:
+        return value if 0 <= value <= MAX_COUNT else None
+    if type(value) is float and value.is_integer():
+        return counted(int(value))
+    if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdecimal():
+        return counted(int(value))
+    return None
+
+
+_DIGITS: Final = len(str(MAX_COUNT))
 
 
 class Usage(Open, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from vai.types import blocks, events
 from vai.types.base import Open, build
 from vai.types.blocks import Block, Source
 from vai.types.events import Delta, Event
-from vai.types.message import Message, Usage
+from vai.types.message import Message, Usage, counted
 from vai.types.request import (
     InputMessage,
     MessageRequest,
@@ -112,12 +112,16 @@ def block(raw: Any, at: str = "") -> Block:
 
 
 def usage(raw: Any, at: str = "usage") -> Usage:
-    """Usage as the Messages API reports it."""
+    """Usage as the Messages API reports it; a counter that cannot be one is unknown."""
     item = _object(raw, at)
     details = item.get("output_tokens_details")
-    if isinstance(details, dict) and isinstance(details.get("thinking_tokens"), int):
-        return _make(Usage, item, at, thinking_tokens=details["thinking_tokens"])
-    return _make(Usage, item, at)
+    known = {name: counted(item[name]) for name in _COUNTERS if name in item}
+    if isinstance(details, dict) and "thinking_tokens" in details:
+        known["thinking_tokens"] = counted(details["thinking_tokens"])
+    return _make(Usage, item, at, **known)
+
+
+_COUNTERS = tuple(name for name in Usage.__struct_fields__ if name != "extra")
 
 
 def message(raw: Any) -> Message:

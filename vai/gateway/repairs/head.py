@@ -74,10 +74,9 @@ class GuardedHttp(Http):
         if end < 0:
             self._refuse(431, "head_too_large", "The request head is too large")
         came = bytes(self.recv_buffer[:end])
-        head, verdict = head_rules.to_origin_form(came)
+        head, verdict = head_rules.judge(came)
         if head is not came:
             self.recv_buffer[:end] = head
-        verdict = verdict or head_rules.check(head)
         if verdict is not None:
             self._refuse(verdict.status, verdict.code, verdict.message)
         await super().http1_request_header()  # type: ignore[no-untyped-call]

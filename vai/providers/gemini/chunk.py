@@ -83,12 +83,12 @@ class PromptFeedback(Wire, gc=False):
 class WireUsage(Wire, gc=False):
     """Running totals of one HTTP request. Counters of zero are left out by the server."""
 
-    prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    total_token_count: int | None = None
+    prompt_token_count: Any = None
+    cached_content_token_count: Any = None
+    candidates_token_count: Any = None
+    thoughts_token_count: Any = None
+    tool_use_prompt_token_count: Any = None
+    total_token_count: Any = None
 
 
 class Chunk(Wire, gc=False):

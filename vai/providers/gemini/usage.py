@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from vai.providers.gemini.chunk import WireUsage
-from vai.types.message import Usage
+from vai.types.message import Usage, counted
 
 __all__ = ["Spent"]
 
@@ -57,22 +57,21 @@ class Spent:
 
 def _usage(wire: WireUsage) -> Usage:
     """Disjoint counters of one body."""
-    cached = _count(wire.cached_content_token_count)
-    fresh = _joined_count(wire.prompt_token_count, wire.tool_use_prompt_token_count, operator.add)
-    thought, spoken = _count(wire.thoughts_token_count), wire.candidates_token_count
-    if spoken is None and wire.total_token_count is not None and fresh is not None:
+    cached = counted(wire.cached_content_token_count)
+    fresh = _joined_count(
+        counted(wire.prompt_token_count), counted(wire.tool_use_prompt_token_count), operator.add
+    )
+    thought, spoken = counted(wire.thoughts_token_count), counted(wire.candidates_token_count)
+    total = counted(wire.total_token_count)
+    if spoken is None and total is not None and fresh is not None:
         # Zeros are left out, and some answers leave out more than that.
-        spoken = wire.total_token_count - fresh - (thought or 0)
+        spoken = max(total - fresh - (thought or 0), 0)
     return Usage(
         input_tokens=None if fresh is None else max(fresh - (cached or 0), 0),
-        output_tokens=_joined_count(_count(spoken), thought, operator.add),
+        output_tokens=_joined_count(spoken, thought, operator.add),
         cache_read_input_tokens=cached,
         thinking_tokens=thought,
     )
-
-
-def _count(value: int | None) -> int | None:
-    return None if value is None else max(value, 0)
 
 
 def _joined(one: Usage, other: Usage, join: Callable[[int, int], int]) -> Usage:

@@ -62,23 +62,26 @@ class Choice(msgspec.Struct, gc=False):
 class PromptDetails(msgspec.Struct, gc=False):
     """Parts of `prompt_tokens`."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+    audio_tokens: Any = None
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
     """Parts of `completion_tokens`."""
 
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: Any = None
+    audio_tokens: Any = None
 
 
 class WireUsage(msgspec.Struct, gc=False):
-    """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached."""
+    """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached.
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    Nothing is said of the counters, so that an odd one cannot take the answer with it.
+    """
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 

@@ -18,7 +18,7 @@ from vai.providers.openai.calls import Calls
 from vai.providers.openai.chunk import Choice, Chunk, Delta, WireUsage, decode
 from vai.providers.openai.runs import Runs, citation
 from vai.providers.textfilter import Quotable, TextFilter
-from vai.types.message import Usage
+from vai.types.message import Usage, counted
 
 __all__ = ["SOUNDS", "Reader"]
 
@@ -264,22 +264,22 @@ def _usage(wire: WireUsage, tier: str | None = None) -> Usage:
     A tier and audio are told where they make the answer cost something else.
     """
     details = wire.prompt_tokens_details
-    cached = details.cached_tokens if details is not None else None
-    written = details.cache_write_tokens if details is not None else None
-    fresh = wire.prompt_tokens
+    cached = counted(details.cached_tokens) if details is not None else None
+    written = counted(details.cache_write_tokens) if details is not None else None
+    fresh = counted(wire.prompt_tokens)
     if fresh is not None:
         fresh = max(fresh - (cached or 0) - (written or 0), 0)
     spent = wire.completion_tokens_details
     extra: dict[str, Any] = {} if tier in _LISTED else {"service_tier": tier}
-    heard = details.audio_tokens if details is not None else None
-    spoken = spent.audio_tokens if spent is not None else None
+    heard = counted(details.audio_tokens) if details is not None else None
+    spoken = counted(spent.audio_tokens) if spent is not None else None
     if heard or spoken:
         extra["audio_tokens"] = (heard or 0) + (spoken or 0)
     return Usage(
         input_tokens=fresh,
-        output_tokens=wire.completion_tokens,
+        output_tokens=counted(wire.completion_tokens),
         cache_read_input_tokens=cached,
         cache_creation_input_tokens=written,
-        thinking_tokens=spent.reasoning_tokens if spent is not None else None,
+        thinking_tokens=counted(spent.reasoning_tokens) if spent is not None else None,
         extra=extra,
     )

@@ -25,21 +25,24 @@ __all__ = [
 class InputDetails(msgspec.Struct, gc=False):
     """Parts of `input_tokens`."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
 
 
 class OutputDetails(msgspec.Struct, gc=False):
     """Parts of `output_tokens`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Any = None
 
 
 class WireUsage(msgspec.Struct, gc=False):
-    """Tokens as Responses counts them: `input_tokens` includes what was cached."""
+    """Tokens as Responses counts them: `input_tokens` includes what was cached.
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    Nothing is said of the counters, so that an odd one cannot take the answer with it.
+    """
+
+    input_tokens: Any = None
+    output_tokens: Any = None
     input_tokens_details: InputDetails | None = None
     output_tokens_details: OutputDetails | None = None
 

@@ -30,7 +30,7 @@ from vai.providers.responses.toolcalls import CALLS, ToolCalls
 from vai.providers.responses.traces import traces
 from vai.providers.textfilter import TextFilter
 from vai.types.blocks import ServerToolUseBlock
-from vai.types.message import Usage
+from vai.types.message import Usage, counted
 
 __all__ = ["Reader"]
 
@@ -308,25 +308,25 @@ class Reader:
 
 def _searches(tool_usage: Any, seen: int) -> int:
     """Searches that are paid for: as the server counts them, else those that were seen."""
-    counted = tool_usage.get("web_search") if isinstance(tool_usage, dict) else None
-    told = counted.get("num_requests") if isinstance(counted, dict) else None
-    return told if isinstance(told, int) else seen
+    searches = tool_usage.get("web_search") if isinstance(tool_usage, dict) else None
+    told = counted(searches.get("num_requests")) if isinstance(searches, dict) else None
+    return seen if told is None else told
 
 
 def _usage(wire: WireUsage, extra: dict[str, Any]) -> Usage:
     """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
     details = wire.input_tokens_details
-    cached = details.cached_tokens if details is not None else None
-    written = details.cache_write_tokens if details is not None else None
-    fresh = wire.input_tokens
+    cached = counted(details.cached_tokens) if details is not None else None
+    written = counted(details.cache_write_tokens) if details is not None else None
+    fresh = counted(wire.input_tokens)
     if fresh is not None:
         fresh = max(fresh - (cached or 0) - (written or 0), 0)
     spent = wire.output_tokens_details
     return Usage(
         input_tokens=fresh,
-        output_tokens=wire.output_tokens,
+        output_tokens=counted(wire.output_tokens),
         cache_read_input_tokens=cached,
         cache_creation_input_tokens=written,
-        thinking_tokens=spent.reasoning_tokens if spent is not None else None,
+        thinking_tokens=counted(spent.reasoning_tokens) if spent is not None else None,
         extra=extra,
     )
