@@ -10,16 +10,25 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from vai.config import Settings
 from vai.config.schema import ApiKey
 from vai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
+from vai.gateway.byok import HEADER_PREFIX
 from vai.gateway.subjects import Subjects
+from vai.io.http.provider_keys import (
+    OWN_FIELD,
+    PROVIDER_FIELDS,
+    ProviderKey,
+    bearer_token,
+    is_of_known_maker,
+)
 from vai.policy.hosts import AllowedHosts
 from vai.policy.limits.sets import Subject
+from vai.secret import Secret
 
 __all__ = ["Identity", "Keyring"]
 
@@ -37,7 +46,6 @@ class Identity(msgspec.Struct, frozen=True):
 
 _DIGEST = 32
 """Bytes of a key's digest."""
-_PRESENTING = ("authorization", "x-api-key")
 _ANONYMOUS = Identity("anonymous", "none")
 _PASSTHROUGH = Identity("passthrough", "none")
 
@@ -70,17 +78,34 @@ class Keyring:
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
-        presented = _presented(headers)
+        own = headers.get(OWN_FIELD, "").strip()
+        if self.mode == "passthrough" and not own:
+            return self._identify_payer(headers)
+        presented = own or next(_presented(headers), None)
         if presented is None:
-            if self.mode == "passthrough":
-                return _PASSTHROUGH
             raise AuthenticationFailed("Missing API key")
-        digest = self._digest(presented)
-        # The same steps for known and unknown keys: a look-up that is followed by one comparison.
-        known, identity = self._known.get(digest, self._decoy)
-        if not hmac.compare_digest(known, digest):
+        identity = self._find(presented)
+        if identity is None:
             raise AuthenticationFailed("Invalid API key")
         return identity
+
+    def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
+        """The providers' keys in the headers where their own clients put them.
+
+        None but in passthrough mode and beside a gateway's key in a header of its own: else
+        those headers hold the gateway's key. A key of this gateway is never among them.
+
+        Raises:
+            InvalidRequest: a value cannot be a key; its header is named.
+        """
+        has_own = bool(headers.get(OWN_FIELD, "").strip())
+        if self.mode == "none" or (self.mode == "api_key" and not has_own):
+            return ()
+        return tuple(
+            ProviderKey(Secret(value, field), field)
+            for field in PROVIDER_FIELDS
+            if (value := _value(headers, field)) and self._find(value) is None
+        )
 
     def check_host(self, headers: Mapping[str, str]) -> None:
         """See `vai.policy.hosts`; without effect where a key is asked for.
@@ -95,6 +120,30 @@ class Keyring:
                 param="host",
                 code="host_not_allowed",
             )
+
+    def _identify_payer(self, headers: Mapping[str, str]) -> Identity:
+        """The caller in passthrough mode, where a key that is not this gateway's is a provider's.
+
+        Raises:
+            AuthenticationFailed: a key that is neither. A caller who names providers in headers
+                has its own key in the others, and a wrong one would go to a provider.
+        """
+        keys = list(_presented(headers))
+        for key in keys:
+            identity = self._find(key)
+            if identity is not None:
+                return identity
+        names_providers = any(name.lower().startswith(HEADER_PREFIX) for name in headers)
+        if keys and names_providers and not any(map(is_of_known_maker, keys)):
+            raise AuthenticationFailed("Invalid API key")
+        return _PASSTHROUGH
+
+    def _find(self, key: str) -> Identity | None:
+        """Whose key this is. The same steps for known and unknown keys: a look-up that is
+        followed by one comparison."""
+        digest = self._digest(key)
+        known, identity = self._known.get(digest, self._decoy)
+        return identity if hmac.compare_digest(known, digest) else None
 
     def _refuse_foreign_page(self, origin: str | None) -> None:
         """Where no key is asked for, reaching the address is all that authority takes, and any
@@ -123,16 +172,22 @@ def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
 def _refuse_repeated(headers: Mapping[str, str]) -> None:
     """Two parties on the way may each believe another of two keys (RFC 9110 section 5.3)."""
     all_of = getattr(headers, "getall", None)  # a plain mapping has each name once
-    for name in _PRESENTING:
+    for name in (OWN_FIELD, *PROVIDER_FIELDS):
         if all_of is not None and len(all_of(name, ())) > 1:
             raise InvalidRequest(
                 f"{name}: expected this header once", param=name, code="header_repeated"
             )
 
 
-def _presented(headers: Mapping[str, str]) -> str | None:
+def _presented(headers: Mapping[str, str]) -> Iterator[str]:
     """``Authorization: Bearer`` first, then ``x-api-key``."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key", "").strip() or None
+    for field in ("authorization", "x-api-key"):
+        value = _value(headers, field)
+        if value:
+            yield value
+
+
+def _value(headers: Mapping[str, str], field: str) -> str | None:
+    if field == "authorization":
+        return bearer_token(headers)
+    return headers.get(field, "").strip() or None

@@ -1,7 +1,8 @@
 """Provider keys that callers bring along, and which key an exchange uses.
 
-A key in a header goes before one in the body, and both before the gateway's own. In
-passthrough mode the gateway's own are not looked at: whoever pays brought the key.
+A key in a header that names its provider goes before one in the body, that one before a key
+where the provider's own clients put it, and all before the gateway's own. In passthrough mode
+the gateway's own are not looked at: the caller pays.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vai.errors import AuthenticationFailed, InvalidRequest
+from vai.io.http.provider_keys import ProviderKey, find_key
 from vai.secret import Secret
+from vai.types.provider import ProviderRow
 
-__all__ = ["HEADER_PREFIX", "brought", "choose", "header_name", "missing"]
+__all__ = ["HEADER_PREFIX", "add_presented", "brought", "choose", "header_name", "missing"]
 
 HEADER_PREFIX = "x-provider-key-"
 
@@ -21,14 +24,14 @@ _ALSO_SERVED_BY = {"oai-resp": "openai"}
 
 def brought(
     headers: Iterable[tuple[str, str]], body: Mapping[str, str] | None
-) -> dict[str, Secret]:
+) -> dict[str, ProviderKey]:
     """Provider name -> key, for the keys in a request's headers and body.
 
     Raises:
         InvalidRequest: a value cannot be a key; it is named, not quoted. Or a header comes
             more than once.
     """
-    keys: dict[str, Secret] = {}
+    keys: dict[str, ProviderKey] = {}
     seen: set[str] = set()
     for name, value in headers:
         if name.startswith(HEADER_PREFIX):
@@ -43,7 +46,24 @@ def brought(
     return keys
 
 
-def choose(provider: str, keys: Mapping[str, Secret]) -> Secret | None:
+def add_presented(
+    keys: dict[str, ProviderKey], presented: tuple[ProviderKey, ...], rows: Iterable[ProviderRow]
+) -> None:
+    """Add to `keys` those that a request holds where the providers' own clients put them.
+
+    Args:
+        rows: the targets of the request, the one it names first.
+    """
+    requested = ""
+    for row in rows if presented else ():
+        requested = requested or row.id
+        if choose(row.id, keys) is None:
+            key = find_key(presented, row, requested=row.id == requested)
+            if key is not None:
+                keys[row.id] = key
+
+
+def choose(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
     """The brought key that serves `provider`."""
     return keys.get(provider) or keys.get(_ALSO_SERVED_BY.get(provider, ""))
 
@@ -69,7 +89,7 @@ def _provider(name: str) -> str:
     return "gemini" if normal == "google" else normal
 
 
-def _put(keys: dict[str, Secret], provider: str, value: str, place: str) -> None:
+def _put(keys: dict[str, ProviderKey], provider: str, value: str, place: str) -> None:
     text = value.strip()
     if text and provider not in keys:  # headers are read first and win
-        keys[provider] = Secret(text, place)
+        keys[provider] = ProviderKey(Secret(text, place))

@@ -18,7 +18,7 @@ __all__ = ["attach"]
 
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _MAX_AGE = "86400"
-_HEADERS = "authorization, content-type, x-api-key"
+_HEADERS = "authorization, content-type, x-api-key, x-vai-key"
 _EXPOSED = (
     "x-request-id, request-id, x-model, x-input-tokens, x-output-tokens, x-total-tokens, "
     "x-cost-usd, x-duration-ms, x-vai-simulated, x-vai-dropped, x-vai-attempts, "

@@ -26,6 +26,7 @@ from vai.gateway.subjects import Subjects
 from vai.gateway.turns import TurnGate
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
+from vai.io.http.provider_keys import ProviderKey
 from vai.io.log import RequestLog
 from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
@@ -37,7 +38,6 @@ from vai.policy.peer import TrustedProxies
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
-from vai.secret import Secret
 
 __all__ = ["Destination", "Service"]
 
@@ -136,7 +136,24 @@ class Service:
         """What holds for a request along `route` today."""
         return self._pricing.terms(route.row.id, route.model, streamed=streamed, day=today())
 
-    def destination(self, route: Route, brought: Mapping[str, Secret]) -> Destination:
+    def brought(
+        self,
+        headers: Mapping[str, str],
+        in_body: Mapping[str, str] | None,
+        routes: tuple[Route, ...],
+    ) -> Mapping[str, ProviderKey]:
+        """Provider -> key, for those that a request along `routes` brings.
+
+        Raises:
+            InvalidRequest: a value cannot be a key.
+        """
+        keys = byok.brought(headers.items(), in_body)
+        byok.add_presented(
+            keys, self.keyring.provider_keys(headers), (route.row for route in routes)
+        )
+        return keys
+
+    def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> Destination:
         """The upstream of `route`, bound to the key that goes first.
 
         Raises:

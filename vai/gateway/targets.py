@@ -26,9 +26,9 @@ from vai.exchange.attempts import Attempt, Persistence
 from vai.gateway.call import Call
 from vai.gateway.lanes import choose_lane, mended_lane
 from vai.gateway.service import Service
+from vai.io.http.provider_keys import ProviderKey
 from vai.policy.breaker import Target
 from vai.policy.route import Route
-from vai.secret import Secret
 
 __all__ = ["Targets"]
 
@@ -44,7 +44,7 @@ class Targets(Persistence[bytes]):
         call: Call,
         request: Request,
         routes: tuple[Route, ...],
-        brought: Mapping[str, Secret],
+        brought: Mapping[str, ProviderKey],
     ) -> None:
         super().__init__(service.health)
         self._service = service

@@ -22,6 +22,7 @@ from vai.exchange.unlimited import Unlimited
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
+from vai.io.http.provider_keys import ProviderKey, presentation_of
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
@@ -131,8 +132,10 @@ class Direct:
         )
         self._exchanges += 1
         endpoint = Endpoint.parse(route.row.base_url)
+        shown = presentation_of(route.row, ProviderKey(key))
+        credential = Credential(key, endpoint.origin)
         upstream = HttpUpstream(
-            self._transport, endpoint, Credential(key, endpoint.origin), route.row.auth
+            self._transport, endpoint, credential, shown.style, betas=shown.betas
         )
         plan = _Repeats(self._health, upstream, route, ask, f"direct{self._exchanges}")
         return Exchange(

@@ -22,6 +22,7 @@ from vai.io.google.oauth import GOOGLE, Endpoints
 from vai.io.google.upstream import GoogleUpstream
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
+from vai.io.http.provider_keys import Presentation, ProviderKey, presentation_of
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
 from vai.providers.registry import ROWS
@@ -100,7 +101,7 @@ class Providers:
             else:
                 self._ways[provider] = _Way(row, own)
 
-    def upstream(self, provider: str, key: Secret) -> Upstream:
+    def upstream(self, provider: str, key: ProviderKey) -> Upstream:
         """The real provider, with a caller's own key."""
         return self._ways[provider].real().bound(key)
 
@@ -145,7 +146,7 @@ class _Way:
         )
         self.lent: Upstream | None = None
         if own.api_key is not None:
-            self.lent = self.bound(own.api_key)
+            self.lent = self.bound(ProviderKey(own.api_key))
         elif own.base_url is not None:
             # A server of the operator's own (vLLM, Ollama) may want no key at all.
             self.lent = self._upstream(None)
@@ -154,12 +155,21 @@ class _Way:
         """Where a caller's own key goes."""
         return self
 
-    def bound(self, key: Secret) -> Upstream:
-        return self._upstream(Credential(key, self._endpoint.origin))
+    def bound(self, key: ProviderKey) -> Upstream:
+        credential = Credential(key.secret, self._endpoint.origin)
+        return self._upstream(credential, presentation_of(self._row, key))
 
-    def _upstream(self, credential: Credential | None) -> Upstream:
+    def _upstream(
+        self, credential: Credential | None, shown: Presentation | None = None
+    ) -> Upstream:
+        shown = shown or Presentation(self._row.auth)
         return HttpUpstream(
-            self._transport, self._endpoint, credential, self._row.auth, self._headers
+            self._transport,
+            self._endpoint,
+            credential,
+            shown.style,
+            self._headers,
+            betas=shown.betas,
         )
 
     async def aclose(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["GATEWAY_FIELDS", "from_upstream", "to_upstream"]
+__all__ = ["GATEWAY_FIELDS", "from_upstream", "to_upstream", "with_betas"]
 
 GATEWAY_FIELDS: Final = (
     "host",
@@ -30,6 +30,7 @@ GATEWAY_FIELDS: Final = (
     "authorization",
     "x-api-key",
     "x-goog-api-key",
+    "x-vai-key",
     "cookie",
     "proxy-authorization",
     "proxy-connection",
@@ -75,6 +76,20 @@ def to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         for name, value in headers
         if name.startswith(_FORWARDED_PREFIXES) or name in _FORWARDED
     ]
+
+
+def with_betas(
+    headers: Iterable[tuple[str, str]], betas: Iterable[str]
+) -> tuple[tuple[str, str], ...]:
+    """`headers` with one ``anthropic-beta`` that lists what they list there, and `betas`."""
+    others = []
+    listed: list[str] = []
+    for name, value in headers:
+        if name.lower() == "anthropic-beta":
+            listed += [beta for part in value.split(",") if (beta := part.strip())]
+        else:
+            others.append((name, value))
+    return (*others, ("anthropic-beta", ",".join(dict.fromkeys([*listed, *betas]))))
 
 
 def from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:

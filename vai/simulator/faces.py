@@ -74,6 +74,8 @@ FACES: Final = (
 _BY_PREFIX: Final = {face.name: face for face in reversed(FACES)}
 _ANSWERING: Final = {"generateContent": False, "streamGenerateContent": True}
 _COUNTING: Final = {"messages": "/count_tokens", "responses": "/input_tokens"}
+_PLAN_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - the beginning of all such tokens
+_PLAN_BETA: Final = "oauth-2025-04-20"
 _VERB: Final = re.compile(r"(?:/(?P<model>.+))?:(?P<verb>[a-zA-Z]+)")
 
 
@@ -139,10 +141,12 @@ def authenticate(face: Face, headers: Mapping[str, str]) -> None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else ""
     if face.dialect == "messages":
+        if key.startswith(_PLAN_TOKEN) and _PLAN_BETA not in headers.get("anthropic-beta", ""):
+            raise Refused(401, "OAuth authentication is currently not supported.")
         key = headers.get("x-api-key", "") or key
         if not key:
             raise Refused(401, "x-api-key header is required")
-        if "invalid" in key:
+        if "invalid" in key or headers.get("x-api-key", "").startswith(_PLAN_TOKEN):
             raise Refused(401, "invalid x-api-key")
         return
     if key and "invalid" not in key:

@@ -16,7 +16,9 @@ import msgspec
 
 __all__ = ["Entry", "Journal"]
 
-_CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie"})
+_CREDENTIALS: Final = frozenset(
+    {"authorization", "x-api-key", "x-goog-api-key", "x-vai-key", "cookie"}
+)
 
 Outcome = Literal["in_flight", "completed", "client_closed", "faulted"]
 

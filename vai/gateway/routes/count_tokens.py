@@ -19,7 +19,6 @@ from vai.codec import envelope as envelopes
 from vai.codec.envelope import Envelope, rewrite
 from vai.errors import UpstreamBroken
 from vai.exchange.count import Told, ask
-from vai.gateway import byok
 from vai.gateway.admission import was_expired
 from vai.gateway.answers import Reply, headers_for
 from vai.gateway.boundary import answered
@@ -55,7 +54,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     await service.bodies.receive(call, request)
     envelope = envelopes.read(request.body)
     call.route = service.route(envelope.model)
-    brought = byok.brought(request.headers.items(), envelope.provider_keys)
+    brought = service.brought(request.headers, envelope.provider_keys, (call.route,))
     destination = service.destination(call.route, brought)
     call.simulated = destination.simulated
     lease = await service.entry(call).admit(0)

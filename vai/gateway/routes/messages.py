@@ -16,7 +16,6 @@ from vai.codec import envelope as envelopes
 from vai.codec.envelope import Envelope
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.conduct import Answer, Exchange
-from vai.gateway import byok
 from vai.gateway.admission import was_expired
 from vai.gateway.answers import Reply, error_frame, headers_for, usage_headers
 from vai.gateway.boundary import answered
@@ -62,8 +61,9 @@ def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
     if envelope.stream and request.version == "1.0":
         # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
-    brought = byok.brought(request.headers.items(), envelope.provider_keys)
-    targets = Targets(service, call, request, service.routes(envelope.model), brought)
+    routes = service.routes(envelope.model)
+    brought = service.brought(request.headers, envelope.provider_keys, routes)
+    targets = Targets(service, call, request, routes, brought)
     first = targets.first(envelope)
     return Exchange(
         first.lane,

@@ -52,7 +52,7 @@ async def _answer(
             "x-request-id": call.request_id,
             "request-id": call.request_id,
             "cache-control": "private, max-age=300",
-            "vary": "anthropic-version, authorization, x-api-key",
+            "vary": "anthropic-version, authorization, x-api-key, x-vai-key",
         }
         return Reply(body, 200, headers, "application/json")
 

@@ -22,7 +22,7 @@ from vai.io.http.pool import PoolLimits
 from vai.io.http.stock import ProxyTransport, send_stock
 from vai.io.http.tls import client_context
 from vai.io.http.transport import VaiTransport
-from vai.policy.headers import GATEWAY_FIELDS
+from vai.policy.headers import GATEWAY_FIELDS, with_betas
 from vai.secret import Secret
 from vai.types.provider import AuthStyle, WireRequest
 
@@ -81,6 +81,7 @@ class HttpUpstream:
         endpoint: the parsed base URL.
         credential: None for servers that want none.
         auth: how the credential is presented.
+        betas: what `anthropic-beta` must list, beside what the client lists there.
         headers: fields of every request to this server, which the settings name. A field of the
             client's request with one of these names, or with the credential's, is left out.
 
@@ -88,7 +89,7 @@ class HttpUpstream:
         ValueError: the credential is bound to another origin.
     """
 
-    __slots__ = ("_fixed", "_origin", "_own_names", "_prefix", "_transport")
+    __slots__ = ("_betas", "_fixed", "_origin", "_own_names", "_prefix", "_transport")
 
     def __init__(
         self,
@@ -97,7 +98,10 @@ class HttpUpstream:
         credential: Credential | None = None,
         auth: AuthStyle = "x-api-key",
         headers: Mapping[str, Secret] = MappingProxyType({}),
+        *,
+        betas: tuple[str, ...] = (),
     ) -> None:
+        self._betas = betas
         self._transport = transport
         self._origin, self._prefix = endpoint
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
@@ -121,6 +125,9 @@ class HttpUpstream:
         if self._own_names:
             kept = [field for field in request.headers if field[0].lower() not in self._own_names]
             request = msgspec.structs.replace(request, headers=tuple(kept))
+        if self._betas:
+            listed = with_betas(request.headers, self._betas)
+            request = msgspec.structs.replace(request, headers=listed)
         line = request_line(request.method, self._prefix + request.target)
         lines = forwarded_lines(request.headers)
         length = len(request.body)
