@@ -277,12 +277,13 @@ TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
+    413: "request_too_large",
     429: "rate_limit_error",
     500: "api_error",
     502: "provider_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
 
 
@@ -315,7 +316,7 @@ def test_errors_of_the_same_protocol_come_as_they_are(client, prefix, status, st
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 504, 529])
 @pytest.mark.parametrize("prefix", TRANSLATED)
 def test_errors_of_other_protocols_are_mapped(client, prefix, status, stream):
     error = raised_by(client, f"{prefix}sim;status={status};retry_after=7", stream=stream)
@@ -331,11 +332,32 @@ def test_errors_of_other_protocols_are_mapped(client, prefix, status, stream):
         assert said["retry_after"] == 7
 
 
-@pytest.mark.parametrize("prefix", TRANSLATED)
-def test_an_overloaded_provider(client, prefix):
-    error = raised_by(client, f"{prefix}sim;status=529", stream=False)
-    assert error.status_code == 503
+@pytest.mark.parametrize("status", [500, 503, 529])
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("prefix", ["anthropic/", *TRANSLATED])
+def test_an_overloaded_provider(client, simulator, prefix, stream, status):
+    model = f"busy-{status}-{stream}-{prefix[:-1]}"
+    body = '{"error":{"message":"The model is overloaded. Try later.","code":"x","type":"y"}}'
+    simulator.script(model, status=status, body=body)
+    error = raised_by(client, f"{prefix}{model}", stream=stream)
+    assert error.status_code == (503 if status == 503 else 529)
     assert error.body["error"]["type"] == "overloaded_error"
+    assert error.body["error"]["provider_error"]["code"] == "x"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("prefix", ["anthropic/", *TRANSLATED])
+def test_a_prompt_that_is_too_long_is_told_in_one_wording(client, simulator, prefix, stream):
+    model = f"long-{stream}-{prefix[:-1]}"
+    words = "This model's maximum context length is 8192 tokens. Your messages have 9134 tokens."
+    body = orjson.dumps({"error": {"message": words, "code": "x", "type": "y"}}).decode()
+    simulator.script(model, status=400, body=body)
+    error = raised_by(client, f"{prefix}{model}", stream=stream)
+    assert isinstance(error, anthropic.BadRequestError)
+    said = error.body["error"]
+    assert said["type"] == "invalid_request_error"
+    assert said["message"] == "prompt is too long: 9134 tokens > 8192 maximum"
+    assert said["provider_error"]["message"] == words
 
 
 def test_a_used_up_quota_is_no_reason_to_try_again(client):

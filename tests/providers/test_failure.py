@@ -19,15 +19,15 @@ BY_STATUS = {
     404: ("not_found_error", 404),
     408: ("timeout_error", 504),
     409: ("invalid_request_error", 409),
-    413: ("invalid_request_error", 413),
+    413: ("request_too_large", 413),
     422: ("invalid_request_error", 400),
     424: ("invalid_request_error", 400),
     429: ("rate_limit_error", 429),
-    498: ("overloaded_error", 503),
+    498: ("overloaded_error", 529),
     500: ("api_error", 500),
     503: ("overloaded_error", 503),
     504: ("timeout_error", 504),
-    529: ("overloaded_error", 503),
+    529: ("overloaded_error", 529),
 }
 
 
@@ -78,10 +78,10 @@ def test_every_status(provider, status):
             {"type": "invalid_request_error", "code": "context_length_exceeded"},
             ("invalid_request_error", 400),
         ),
-        (500, {"type": "overloaded_error"}, ("overloaded_error", 503)),
-        (413, {"type": "request_too_large"}, ("invalid_request_error", 413)),
+        (500, {"type": "overloaded_error"}, ("overloaded_error", 529)),
+        (413, {"type": "request_too_large"}, ("request_too_large", 413)),
         (409, {"type": "conflict_error"}, ("invalid_request_error", 409)),
-        (498, {"code": "capacity_exceeded"}, ("overloaded_error", 503)),
+        (498, {"code": "capacity_exceeded"}, ("overloaded_error", 529)),
         (500, {"type": "server_error"}, ("api_error", 500)),
     ],
 )
@@ -184,9 +184,7 @@ def test_nothing_that_looks_like_a_key_is_in_the_message(secret):
 
 
 def test_an_ordinary_message_is_not_touched():
-    message = (
-        "This model's maximum context length is 128000 tokens (messages.3.content.0, task-list)"
-    )
+    message = "This model's longest output is 128000 tokens (messages.3.content.0, task-list)"
     assert of({"message": message}).message == message
 
 
@@ -238,7 +236,7 @@ def test_how_long_to_wait(headers, message, seconds):
 @pytest.mark.parametrize(
     ("whole", "expected"),
     [
-        ({"error": {"type": "overloaded_error", "message": "m"}}, ("overloaded_error", 503)),
+        ({"error": {"type": "overloaded_error", "message": "m"}}, ("overloaded_error", 529)),
         ({"error": {"type": "rate_limit_error", "message": "m"}}, ("rate_limit_error", 429)),
         ({"error": {"type": "server_error", "message": "m"}}, ("api_error", 500)),
         ({"error": {"message": "m"}, "status_code": 429}, ("rate_limit_error", 429)),

@@ -112,7 +112,7 @@ def test_quotas():
         (403, "BILLING_DISABLED", ("billing_error", 402), False),
         (429, "QUOTA_EXHAUSTED", ("rate_limit_error", 429), False),
         (429, "INSUFFICIENT_G1_CREDITS_BALANCE", ("billing_error", 402), False),
-        (429, "MODEL_CAPACITY_EXHAUSTED", ("overloaded_error", 503), False),
+        (429, "MODEL_CAPACITY_EXHAUSTED", ("overloaded_error", 529), False),
         (429, "RATE_LIMIT_EXCEEDED", ("rate_limit_error", 429), None),
     ],
 )

@@ -20,6 +20,8 @@ _OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
 """Codes that tell of this side of the connection, or of nothing."""
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 """What an account is refused for; whose account it is says whom it concerns."""
+_CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
+"""What only the caller can mend."""
 
 
 def of_lent_key(fault: UpstreamFault) -> UpstreamFault:
@@ -49,7 +51,7 @@ def may_move(fault: UpstreamFault, *, own_key: bool) -> bool:
         return True
     if fault.type in _ACCOUNT:
         return not own_key
-    return fault.type != "invalid_request_error"
+    return fault.type not in _CALLERS
 
 
 def is_outage(fault: UpstreamFault) -> bool:

@@ -2,8 +2,9 @@
 
 The law of this module: every status, type and code leads to exactly one error type. The
 HTTP status decides; a type or code decides only where it says more than the status, and
-in a stream, where there is no status. The upstream's own error object is handed on as it
-is, but for what looks like a credential.
+in a stream, where there is no status. Words decide two cases that servers have no common code
+for and that clients must tell apart: an overload, and a prompt that is too long. The upstream's
+own error object is handed on as it is, but for what looks like a credential.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
+from vai.providers.overflow import (
+    CONTEXT_OVERFLOW,
+    PROMPT_TOO_LONG,
+    is_overflow,
+    overflow_message,
+)
 
 __all__ = [
+    "CONTEXT_OVERFLOW",
     "MAX_MESSAGE",
     "MAX_RETRY_AFTER",
+    "PROMPT_TOO_LONG",
     "from_answer",
     "from_event",
     "is_reasoning_rejection",
     "retry_after",
+    "says_busy",
 ]
 
 MAX_MESSAGE: Final = 2000
@@ -32,6 +42,11 @@ MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wait says no more than "not today"."""
 _MAX_CODE: Final = 100
 _MAX_DEPTH: Final = 32
+_MAX_COPIED: Final = 32_768
+"""Characters of an upstream's error object that are handed on."""
+_MAX_NESTED: Final = 4
+_MAX_ITEMS: Final = 20
+"""Complaints of one error, and steps to the place of one."""
 
 
 class _Verdict(NamedTuple):
@@ -41,15 +56,17 @@ class _Verdict(NamedTuple):
 
 
 _INVALID = _Verdict("invalid_request_error", 400)
+_OVERFLOW = _Verdict("invalid_request_error", 400, retry=False)
 _UNAUTHENTICATED = _Verdict("authentication_error", 401)
 _UNPAID = _Verdict("billing_error", 402, retry=False)
 _FORBIDDEN = _Verdict("permission_error", 403)
 _MISSING = _Verdict("not_found_error", 404)
 _CONFLICT = _Verdict("invalid_request_error", 409)
-_TOO_LARGE = _Verdict("invalid_request_error", 413)
+_TOO_LARGE = _Verdict("request_too_large", 413)
 _LIMITED = _Verdict("rate_limit_error", 429)
 _INTERNAL = _Verdict("api_error", 500)
-_OVERLOADED = _Verdict("overloaded_error", 503)
+_OVERLOADED = _Verdict("overloaded_error", 529)
+_UNAVAILABLE = _Verdict("overloaded_error", 503)
 _TIMEOUT = _Verdict("timeout_error", 504)
 _OTHER = _Verdict("provider_error", 502)
 # A refusal that no other type describes: another try gets the same.
@@ -70,7 +87,7 @@ _BY_STATUS: Final[dict[int, _Verdict]] = {
     498: _OVERLOADED,  # Groq: no capacity in the flex tier
     499: _OTHER,  # Groq: cancelled on its side
     500: _INTERNAL,
-    503: _OVERLOADED,
+    503: _UNAVAILABLE,
     504: _TIMEOUT,
     529: _OVERLOADED,
 }
@@ -88,12 +105,29 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
     "conflict_error": _CONFLICT,
     "request_too_large": _TOO_LARGE,
     "capacity_exceeded": _OVERLOADED,
+    "engine_overloaded_error": _OVERLOADED,
+    "model_overloaded": _OVERLOADED,
+    "overloaded": _OVERLOADED,
     "overloaded_error": _OVERLOADED,
-    "service_unavailable": _OVERLOADED,
+    "service_unavailable": _UNAVAILABLE,
     "slow_down": _OVERLOADED,
+    "unavailable": _UNAVAILABLE,
+    "service_unavailable_error": _UNAVAILABLE,
     "timeout_error": _TIMEOUT,
 }
 """Types and codes that say more than the status they come with."""
+
+_BUSY = re.compile(
+    r"overloaded|over(?: |-)?capacity|(?:no|not enough|insufficient|out of) capacity"
+    r"|at (?:full |max(?:imum)? )?capacity|capacity (?:is )?exceeded|high (?:demand|load|traffic)"
+    r"|(?:server|service|model|engine|system)s?(?: is| are)? (?:currently |too )?busy"
+    r"|(?:no|all) (?:slots?|workers?|instances?)(?: are)? (?:available|busy|in use)"
+    r"|queue is full|too many (?:pending|queued) requests",
+    re.IGNORECASE,
+)
+"""An overload in a server's own words."""
+_VAGUE: Final = frozenset({"api_error", "provider_error", "rate_limit_error"})
+"""What an overload is told as by servers that have no code for it."""
 
 _UNUSABLE: Final = (
     "bio_policy",
@@ -148,7 +182,7 @@ def from_answer(
     """
     whole = _decoded(body)
     error, outer = _error_object(whole)
-    verdict = _by_answer(status, _names(error))
+    verdict = _in_words(_by_answer(status, _names(error)), status, error)
     retry = headers.get("x-should-retry", "").lower()
     return _rejected(
         provider,
@@ -171,16 +205,19 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
         status = error.get("code")
     if isinstance(status, str) and status.isdecimal() and len(status) == 3:
         status = int(status)
-    if verdict is None and isinstance(status, int) and 400 <= status < 600:
-        verdict = _by_answer(status, ())
+    if not isinstance(status, int) or not 400 <= status < 600:
+        status = None
+    if verdict is None:
+        verdict = _OTHER if status is None else _by_answer(status, ())
+    verdict = _in_words(verdict, status, error)
     return _rejected(
         provider,
-        verdict or _OTHER,
+        verdict,
         error,
-        status=status if isinstance(status, int) else None,
+        status=status,
         fallback=f"{name} reported an error without a message",
         wait=None,
-        retry=verdict.retry if verdict else None,
+        retry=verdict.retry,
         request_id=_request_id({}, outer),
     )
 
@@ -217,7 +254,7 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     if wait is None and stated:
         wait = _until(stated, headers.get("date"))
     if wait is None:
-        wait = _in_words(message)
+        wait = _told_wait(message)
     return None if wait is None else min(wait, MAX_RETRY_AFTER)
 
 
@@ -233,6 +270,10 @@ def _rejected(
     request_id: str | None,
 ) -> UpstreamRejected:
     fields = error if isinstance(error, dict) else {}
+    message = _message(error)
+    code = _short(_code(fields))
+    if verdict is _OVERFLOW:
+        message, code = overflow_message(fields, message), CONTEXT_OVERFLOW
     details = {
         "provider": provider,
         "upstream_status": status,
@@ -241,11 +282,11 @@ def _rejected(
         "upstream_request_id": request_id,
     }
     return UpstreamRejected(
-        _scrubbed(_message(error)) or fallback,
+        _scrubbed(message) or fallback,
         type=verdict.type,
         status=verdict.status,
         param=_short(fields.get("param")),
-        code=_short(_code(fields)),
+        code=code,
         provider=provider,
         provider_error=_without_secrets(error) or None,
         details={name: value for name, value in details.items() if value is not None},
@@ -256,13 +297,30 @@ def _rejected(
 
 
 def _by_answer(status: int, names: tuple[str, ...]) -> _Verdict:
+    found = _BY_STATUS.get(status)
     for name in names:
         if name in _DECISIVE:
-            return _DECISIVE[name]
-    found = _BY_STATUS.get(status)
+            said = _DECISIVE[name]
+            # A status that says the same is kept: clients have a class for each of the two.
+            return found if found is not None and found.type == said.type else said
     if found is None:
         return _REFUSED if 400 <= status < 500 else _OTHER
     return found
+
+
+def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
+    """The verdict, unless the words of the error say more."""
+    words = _all_words(error)
+    if is_overflow(status, _names(error), words):
+        return _OVERFLOW
+    if verdict.type in _VAGUE and verdict.retry is None and says_busy(error):
+        return _OVERLOADED
+    return verdict
+
+
+def says_busy(error: Any) -> bool:
+    """Whether the words of an error object, or of the object around it, tell of an overload."""
+    return bool(_BUSY.search(_all_words(error)[:MAX_MESSAGE]))
 
 
 def _by_names(names: tuple[str, ...]) -> _Verdict | None:
@@ -289,6 +347,9 @@ def _error_object(whole: Any) -> tuple[Any, dict[str, Any]]:
         return None, {}
     if whole.get("error"):
         return whole["error"], whole
+    detail = whole.get("detail")
+    if isinstance(detail, dict) and (detail.get("error") or detail.get("message")):
+        return detail.get("error") or detail, whole
     return whole, whole
 
 
@@ -306,14 +367,36 @@ def _code(error: dict[str, Any]) -> Any:
     return error.get("code")
 
 
-def _message(error: Any) -> str:
+def _message(error: Any, depth: int = 0) -> str:
+    """What the error says to a human; FastAPI's `detail` may be a text, a list or an object."""
     if isinstance(error, str):
-        return error
+        return error[: 2 * MAX_MESSAGE]
+    if depth == _MAX_NESTED:
+        return ""
+    if isinstance(error, list):
+        return "; ".join(filter(None, (_message(item, depth + 1) for item in error[:_MAX_ITEMS])))
     if isinstance(error, dict):
-        for name in ("message", "detail"):
-            if isinstance(error.get(name), str):
-                return str(error[name])
+        for name in ("message", "detail", "msg", "error"):
+            if text := _message(error.get(name), depth + 1):
+                return f"{place}: {text}" if (place := _place(error)) else text
     return ""
+
+
+def _place(error: dict[str, Any]) -> str:
+    """Where in the request a complaint of FastAPI applies."""
+    steps = error.get("loc")
+    if not isinstance(steps, list):
+        return ""
+    return ".".join(str(step) for step in steps[:_MAX_ITEMS] if isinstance(step, str | int))
+
+
+def _all_words(error: Any) -> str:
+    """The message, and what a broker (OpenRouter) quotes of the server that it asked."""
+    metadata = error.get("metadata") if isinstance(error, dict) else None
+    quoted = metadata.get("raw") if isinstance(metadata, dict) else None
+    return (
+        f"{_message(error)} {quoted[:MAX_MESSAGE]}" if isinstance(quoted, str) else _message(error)
+    )
 
 
 def _short(value: Any) -> str | None:
@@ -343,15 +426,34 @@ def _scrubbed(message: str) -> str:
     return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "..."
 
 
-def _without_secrets(value: Any, depth: int = 0) -> Any:
+def _without_secrets(value: Any) -> Any:
+    """An error object without credentials, and without what is more than a client reads."""
+    return _copied(value, 0, [_MAX_COPIED])
+
+
+def _copied(value: Any, depth: int, left: list[int]) -> Any:
+    """`left` is how many characters may still be copied; each value counts as one at least."""
+    left[0] -= len(value) + 1 if isinstance(value, str) else 1
     if isinstance(value, str):
-        return _SECRET.sub("[redacted]", value)
+        shown = value if left[0] >= 0 else value[: left[0]] + "..."
+        return _SECRET.sub("[redacted]", shown[:_MAX_COPIED])
     if depth == _MAX_DEPTH and isinstance(value, dict | list):
         return None  # deeper than any error means, and than encoders go
     if isinstance(value, dict):
-        return {name: _without_secrets(item, depth + 1) for name, item in value.items()}
+        found = {}
+        for name, item in value.items():
+            if left[0] <= 0:
+                break
+            left[0] -= len(name)
+            found[name] = _copied(item, depth + 1, left)
+        return found
     if isinstance(value, list):
-        return [_without_secrets(item, depth + 1) for item in value]
+        items = []
+        for item in value:
+            if left[0] <= 0:
+                break
+            items.append(_copied(item, depth + 1, left))
+        return items
     return value
 
 
@@ -378,7 +480,7 @@ def _date(value: str) -> float:
     return parsedate_to_datetime(value).timestamp()
 
 
-def _in_words(message: str) -> float | None:
+def _told_wait(message: str) -> float | None:
     found = _WORDS.search(message)
     if found is None or not any(found.groups()):
         return None

@@ -25,7 +25,7 @@ _REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
     "ACCESS_TOKEN_EXPIRED": ("authentication_error", 401, False),
     "BILLING_DISABLED": ("billing_error", 402, False),
     "INSUFFICIENT_G1_CREDITS_BALANCE": ("billing_error", 402, False),
-    "MODEL_CAPACITY_EXHAUSTED": ("overloaded_error", 503, False),
+    "MODEL_CAPACITY_EXHAUSTED": ("overloaded_error", 529, False),
     "QUOTA_EXHAUSTED": ("rate_limit_error", 429, False),
     "VALIDATION_REQUIRED": ("permission_error", 403, False),
 }
@@ -73,7 +73,7 @@ def _refined(fault: UpstreamRejected) -> UpstreamRejected:
     if not isinstance(reason, str):
         reason = None
     said = reason or error.get("status")
-    if isinstance(said, str) and said:
+    if isinstance(said, str) and said and fault.code != failure.CONTEXT_OVERFLOW:
         fault.code = said.lower()[:100]
     wait = _seconds(_detail(details, "RetryInfo").get("retryDelay"))
     if wait is not None:
