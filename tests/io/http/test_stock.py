@@ -24,6 +24,7 @@ from tests.io.http.scripted import (
 from tests.io.http.test_pool import slow_start
 from vai.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from vai.io.http import Endpoint, HttpUpstream, UpstreamSettings, build_transport
+from vai.io.http.credential import Credential
 from vai.secret import Secret
 
 
@@ -123,6 +124,7 @@ def test_its_timers_and_truncation(run, certificates):
             with pytest.raises(UpstreamTimeout) as caught:
                 await reply.read(soon(0.1))
             assert caught.value.code == "read_timeout"
+            reply.close()
             body = HttpUpstream(transport, Endpoint(origin(port), "/body/cut"))
             reply = await body.send(POST, connect_until=soon(), headers_until=soon())
             with pytest.raises(UpstreamTimeout) as caught:  # the one place is taken
@@ -132,6 +134,64 @@ def test_its_timers_and_truncation(run, certificates):
                 await whole(reply)
             assert broken.value.code == "upstream_truncated"
             await transport.aclose()
+
+    run(main())
+
+
+def test_a_read_that_came_too_late_may_be_repeated(run, certificates):
+    async def main():
+        async def handler(reader, writer):
+            await heard(reader)
+            writer.write(OK[:-2])
+            await asyncio.sleep(0.3)
+            writer.write(OK[-2:])
+
+        async with serving(handler) as port, serving(proxy([])) as gate:
+            transport = through(gate, certificates, limit=1)
+            upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
+            reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+            assert await reply.read(soon()) == b"hel"
+            for _ in range(2):
+                with pytest.raises(UpstreamTimeout):
+                    await reply.read(soon(0.05))
+            assert await reply.read(soon()) == b"lo"
+            assert await reply.read(soon()) == b""
+            await transport.aclose()
+
+    run(main())
+
+
+def echoing(key: str, cut: int):
+    """A server whose answer quotes the key, in two pieces and in a field of the head."""
+    body = f'{{"error":"wrong key {key}","param":"{key}"}}'.encode()
+    head = f"HTTP/1.1 400 Bad\r\nContent-Length: {len(body)}\r\nX-Echo: {key}\r\n\r\n"
+
+    async def handler(reader, writer):
+        sent, _ = await heard(reader)
+        assert key.encode() in sent
+        writer.write(head.encode() + body[:cut])
+        await asyncio.sleep(0.02)
+        writer.write(body[cut:])
+
+    return handler
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("cut", [20, 25, 30, 60])
+def test_a_key_that_comes_back_goes_no_further(run, certificates, proxied, cut):
+    key = "sk-gateway-0123456789"
+
+    async def main():
+        async with serving(echoing(key, cut)) as port, serving(proxy([])) as gate:
+            direct = build_transport(UpstreamSettings(base_url="https://x"))
+            transport = through(gate, certificates) if proxied else direct
+            at = Endpoint(origin(port), "")
+            upstream = HttpUpstream(transport, at, Credential(Secret(key), at.origin))
+            reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+            assert await whole(reply) == b'{"error":"wrong key [redacted]","param":"[redacted]"}'
+            assert reply.headers["x-echo"] == "[redacted]"
+            await transport.aclose()
+            await direct.aclose()
 
     run(main())
 

@@ -12,6 +12,7 @@ from typing import final
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.io.http.connection import Connection
 from vai.io.http.failures import broken, timeout
+from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import Pool
 
 __all__ = ["Reply", "await_head", "exchange", "joined"]
@@ -35,12 +36,14 @@ class Reply:
         raw_headers: the fields in order, names in lower case.
         ended_by_close: the body had no length and ended with the connection, so whether it
             is whole only its content can tell.
+        key_filter: what the answer passes through, if anything.
     """
 
     def __init__(self, pool: Pool, connection: Connection) -> None:
         self.status = connection.status
         self.raw_headers = connection.headers
         self.ended_by_close = False
+        self.key_filter: KeyFilter | None = None
         self._headers: dict[str, str] | None = None
         self._pool = pool
         self._connection: Connection | None = connection
@@ -52,6 +55,8 @@ class Reply:
         # Not a cached_property: that of Python 3.11 takes a lock.
         if self._headers is None:
             self._headers = joined(self.raw_headers)
+            if self.key_filter is not None:
+                self.key_filter.clean(self._headers)
         return self._headers
 
     async def read(self, until: float, /) -> bytes:
@@ -69,13 +74,19 @@ class Reply:
             if self._ended:
                 return b""
             raise broken("upstream_truncated")
-        while (data := connection.take()) is None:
-            await connection.wait(until)
-        if connection.complete:
-            self._ended = True
-            self.ended_by_close = connection.ended_by_close
-            self.close()
-        return data
+        while True:
+            while (data := connection.take()) is None:
+                await connection.wait(until)
+            if self.key_filter is not None:
+                data = self.key_filter.feed(data)
+            if connection.complete:
+                break
+            if data:
+                return data
+        self._ended = True
+        self.ended_by_close = connection.ended_by_close
+        self.close()
+        return data if self.key_filter is None else data + self.key_filter.end()
 
     def finish(self) -> None:
         """Done with it, and the answer says that it is complete: keep the connection if so."""

@@ -17,6 +17,7 @@ import httpx
 
 from vai.errors import UpstreamFault
 from vai.io.http.failures import MESSAGES, broken, from_httpx, timeout
+from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.reply import joined
 
 __all__ = ["ProxyTransport", "StockReply", "send_stock"]
@@ -114,16 +115,19 @@ class _OwningStream(httpx.AsyncByteStream):
 class StockReply:
     """An answer of any httpx transport; an `exchange.ports.UpstreamReply`.
 
-    Unlike the reply of VAI's own transport it cannot be read again after a timeout: httpcore
-    drops a connection whose read is cancelled.
+    httpcore drops a connection whose read is cancelled, so a read that comes too late goes on
+    in a task, and its piece is what the next read returns.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, key_filter: KeyFilter | None = None) -> None:
         self.status = response.status_code
         self.raw_headers = [(name.lower(), value) for name, value in response.headers.raw]
         self.headers = joined(self.raw_headers)
+        self._key_filter = key_filter or KeyFilter([])
+        self._key_filter.clean(self.headers)
         self._stream = cast("httpx.AsyncByteStream", response.stream)
         self._pieces = self._stream.__aiter__()
+        self._reading: asyncio.Task[bytes] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -131,22 +135,30 @@ class StockReply:
         """The next piece of the body; errors as in `exchange.ports`."""
         if self._closed:
             raise broken("upstream_truncated")
-        fault: UpstreamFault
-        deadline = asyncio.timeout_at(None if until == math.inf else until)
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._piece())
         try:
-            async with deadline:
-                async for piece in self._pieces:
-                    if piece:
-                        return piece
-            self.close()
-            self._closed = False
-            return b""
+            async with asyncio.timeout_at(None if until == math.inf else until):
+                piece = await asyncio.shield(self._reading)
         except TimeoutError:
-            fault = timeout("read_timeout")
+            fault: UpstreamFault = timeout("read_timeout")
         except httpx.RequestError as error:
             fault = from_httpx(error, headed=True)
-        self.close()
+            self.close()
+        else:
+            self._reading = None
+            if not piece:
+                self.close()
+                self._closed = False
+            return piece
         raise fault
+
+    async def _piece(self) -> bytes:
+        """The next piece of the body that is not empty, ``b""`` at its end."""
+        async for piece in self._pieces:
+            if data := self._key_filter.feed(piece):
+                return data
+        return self._key_filter.end()
 
     def finish(self) -> None:
         """Drop the connection: behind a proxy each exchange has its own."""
@@ -157,10 +169,19 @@ class StockReply:
         if self._closed:
             return
         self._closed = True
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading.add_done_callback(_take_failure)
         if isinstance(self._stream, _OwningStream):
             self._stream.close()
         else:
             self._closing = asyncio.get_running_loop().create_task(self._stream.aclose())
+
+
+def _take_failure(reading: asyncio.Task[bytes]) -> None:
+    """Retrieve the failure of a read that no caller waits for any more."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def send_stock(
@@ -169,6 +190,7 @@ async def send_stock(
     *,
     connect_until: float,
     headers_until: float,
+    key_filter: KeyFilter | None = None,
 ) -> StockReply:
     """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send`."""
     loop = asyncio.get_running_loop()
@@ -180,7 +202,7 @@ async def send_stock(
         async with deadline:
             response = await transport.handle_async_request(request)
         if response.headers.get("content-encoding", "identity").lower() == "identity":
-            return StockReply(response)
+            return StockReply(response, key_filter)
         fault = broken("upstream_encoding")
         StockReply(response).close()
     except TimeoutError:

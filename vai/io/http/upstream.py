@@ -7,6 +7,7 @@ followed; a key would travel with them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -18,6 +19,7 @@ import msgspec
 from vai.exchange.ports import UpstreamReply
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint, forwarded_lines, header_lines, request_line
+from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import PoolLimits
 from vai.io.http.stock import ProxyTransport, send_stock
 from vai.io.http.tls import client_context
@@ -72,6 +74,10 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
     return ProxyTransport(proxy, tls, settings.max_connections)
 
 
+_HOLDS_SECRET = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
+"""Names of header fields whose values are secrets; others hold words of any answer."""
+
+
 @final
 class HttpUpstream:
     """An `exchange.ports.Upstream` over HTTP; cheap enough to be made for one exchange.
@@ -89,7 +95,15 @@ class HttpUpstream:
         ValueError: the credential is bound to another origin.
     """
 
-    __slots__ = ("_betas", "_fixed", "_origin", "_own_names", "_prefix", "_transport")
+    __slots__ = (
+        "_betas",
+        "_fixed",
+        "_origin",
+        "_own_names",
+        "_prefix",
+        "_secrets",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -105,9 +119,14 @@ class HttpUpstream:
         self._transport = transport
         self._origin, self._prefix = endpoint
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
+        self._secrets: list[str] = []
         if credential is not None:
             fixed.append(credential.header(self._origin, auth))
-        fixed += [(name, value.reveal()) for name, value in headers.items()]
+            self._secrets.append(fixed[-1][1].removeprefix("Bearer "))
+        for name, value in headers.items():
+            fixed.append((name, value.reveal()))
+            if _HOLDS_SECRET.search(name):
+                self._secrets.append(value.reveal().rpartition(" ")[2])
         self._fixed = header_lines(fixed, forwarded=False)
         own_names = {name.lower() for name in (*headers, auth)}
         # Of what clients send, the names of the built-in ways are refused anywhere.
@@ -135,18 +154,22 @@ class HttpUpstream:
         if isinstance(transport, VaiTransport):
             framing = f"Content-Length: {length}\r\n" if length or request.method == "POST" else ""
             head = f"{line}{self._fixed}{lines}{framing}\r\n".encode("ascii")
-            return await transport.send(
+            reply = await transport.send(
                 self._origin,
                 head,
                 request.body,
                 connect_until=connect_until,
                 headers_until=headers_until,
             )
+            if self._secrets:
+                reply.key_filter = KeyFilter(self._secrets)
+            return reply
         return await send_stock(
             transport,
             self._as_httpx(request),
             connect_until=connect_until,
             headers_until=headers_until,
+            key_filter=KeyFilter(self._secrets),
         )
 
     def _as_httpx(self, request: WireRequest) -> httpx.Request:

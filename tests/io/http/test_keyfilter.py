@@ -1,0 +1,50 @@
+"""A provider's key in an answer stops at the connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from vai.io.http.keyfilter import KeyFilter
+
+KEY = "sk-ant-api03-abcdefghijklmnop_sk-ant-"
+
+
+def fed(data: bytes, size: int, *keys: str) -> list[bytes]:
+    one = KeyFilter(list(keys or (KEY,)))
+    pieces = [one.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    return [*pieces, one.end()]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 36, 37, 38, 1000])
+def test_it_is_found_however_the_bytes_are_cut(size: int) -> None:
+    text = f'data: {{"error":"wrong key {KEY}","param":"{KEY}{KEY}"}}\n\n'
+    expected = text.replace(KEY, "[redacted]").encode()
+    assert b"".join(fed(text.encode(), size)) == expected
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_what_only_begins_like_it_is_kept(size: int) -> None:
+    text = f"{KEY[:-1]} sk-ant sk-an".encode()
+    assert b"".join(fed(text, size)) == text
+
+
+def test_whole_events_are_not_held_back() -> None:
+    one = KeyFilter([KEY])
+    event = b'data: {"text":"sk-ant"}\n\n'
+    assert one.feed(event) == event
+    assert one.feed(b"sk-ant-") == b""
+    assert one.feed(b"!") == b"sk-ant-!"
+
+
+@pytest.mark.parametrize("word", ["none", "lm-studio", "ollama", "simulated", ""])
+def test_words_of_local_servers_are_no_secrets(word: str) -> None:
+    text = f"ask {word} for {word}".encode()
+    assert b"".join(fed(text, 3, word)) == text
+
+
+def test_several_secrets_and_header_fields() -> None:
+    other = "header-secret-0123456789"
+    assert b"".join(fed(f"{KEY} {other}".encode(), 5, KEY, other)) == b"[redacted] [redacted]"
+    one = KeyFilter([KEY, other])
+    assert one.clean({"a": f"x {KEY}", "b": "y"}) == {"a": "x [redacted]", "b": "y"}
+    assert KEY not in repr(one)

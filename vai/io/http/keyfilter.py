@@ -1,0 +1,74 @@
+"""A provider's key that comes back from the provider, and goes no further.
+
+Servers quote the key that they refuse, proxies quote whole requests, and a body may quote it
+anywhere: in an error, an event, a member of either. Only this side of the connection knows the
+key, so its answers are looked through here, whatever is made of them later.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+__all__ = ["KeyFilter"]
+
+_INSTEAD: Final = "[redacted]"
+_SHORTEST: Final = 10
+"""Characters of a key that is looked for. What local servers are given ("none", "lm-studio")
+is a word that an answer may contain."""
+
+
+@final
+class KeyFilter:
+    """Replaces secrets in one answer, however its bytes are cut.
+
+    Secrets that are too short to be told from words are left alone.
+    """
+
+    __slots__ = ("_held", "_keys")
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._keys = [key.encode() for key in secrets if len(key) >= _SHORTEST]
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """More of a body, without the secrets; a beginning of one at its end is held back."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        for key in self._keys:
+            if key in data:
+                data = data.replace(key, _INSTEAD.encode())
+        if not data:
+            return data
+        held = max(_begun(key, data) for key in self._keys) if self._keys else 0
+        if held:
+            data, self._held = data[:-held], data[-held:]
+        return data
+
+    def end(self) -> bytes:
+        """What was held back: the body is over, so it is no secret."""
+        held, self._held = self._held, b""
+        return held
+
+    def clean(self, fields: dict[str, str]) -> dict[str, str]:
+        """Header fields without the secrets."""
+        for key in self._keys:
+            text = key.decode()
+            for name, value in fields.items():
+                if text in value:
+                    fields[name] = value.replace(text, _INSTEAD)
+        return fields
+
+    def __repr__(self) -> str:
+        return f"KeyFilter(<{len(self._keys)} hidden>)"
+
+
+def _begun(key: bytes, data: bytes) -> int:
+    """How many bytes at the end of `data` are the beginning of `key`."""
+    if data[-1] not in key:  # nearly always: events and JSON end in no letter
+        return 0
+    start = max(0, len(data) - len(key) + 1)
+    while (start := data.find(key[:1], start)) >= 0:
+        if key.startswith(data[start:]):
+            return len(data) - start
+        start += 1
+    return 0
