@@ -5,8 +5,9 @@ or not, because features come as pairs of header and body and a dropped half is 
 All else stays here: a caller's cookies, proxy credentials and private headers are not the
 provider's business. (A deny list was rejected: it forwards tomorrow's secret.)
 
-Back to the caller everything passes but what belongs to the connection, cookies, and
-what the gateway writes itself.
+Back to the caller the list is closed: the fields that clients of the Messages API read. What a
+provider says about its own connection, its cookies, its redirects or its pages would be taken
+for the gateway's word.
 """
 
 from __future__ import annotations
@@ -42,31 +43,8 @@ cookies are never sent."""
 _FORWARDED_PREFIXES = ("anthropic-", "x-claude-code-", "x-stainless-")
 _FORWARDED = frozenset({"user-agent", "x-app", "accept-language"})
 
-# RFC 9110 section 7.6.1 (connection), and what only makes sense between VAI and the upstream.
-_KEPT_BACK = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "content-length",
-        "content-encoding",
-        "content-type",
-        "date",
-        "server",
-        "set-cookie",
-        "set-cookie2",
-        "alt-svc",
-        "strict-transport-security",
-        "via",
-        "x-request-id",
-        "cache-control",
-    }
-)
+_RETURNED_PREFIX = "anthropic-"
+_RETURNED = frozenset({"cf-ray", "request-id", "retry-after", "retry-after-ms", "x-should-retry"})
 
 
 def to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -93,9 +71,13 @@ def with_betas(
 
 
 def from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The fields of an upstream's answer that go back to the caller. Names are lower case."""
+    """The fields of an upstream's answer that go back to the caller. Names are lower case.
+
+    Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
+    """
+    hop = {name.strip().lower() for name in headers.get("connection", "").split(",")}
     return [
         (name, value)
         for name, value in headers.items()
-        if name not in _KEPT_BACK and not name.startswith("access-control-")
+        if (name in _RETURNED or name.startswith(_RETURNED_PREFIX)) and name not in hop
     ]
