@@ -125,3 +125,77 @@ def test_what_others_left_in_a_history_does_not_reach_anthropic(block) -> None:
         for mark in (b"vai1.", b"srvtoolu_gemini", b"ws_68ab", b"encrypted_index"):
             assert mark not in body
         assert found.dropped
+
+
+STRINGS = (
+    "vai1.gemini.part.abc",
+    "srvtoolu_gemini_1_1",
+    "ws_68ab",
+    "ci_deploy",
+    "ci_d",
+    "run_0",
+    "encrypted_index",
+    "server_tool_use",
+)
+
+
+@pytest.mark.parametrize("value", STRINGS)
+def test_words_that_look_like_traces_of_others_are_words(value) -> None:
+    """Whatever a tool, a text, an input or a result says, the request keeps its bytes."""
+    said = {value: value, "encrypted_index": "", "encrypted_content": "", "type": "server_tool_use"}
+    quoted = orjson.dumps({"citations": [said]}).decode()
+    turns = [
+        {"role": "user", "content": value},
+        {"role": "system", "content": "be brief"},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": value},
+                {"type": "thinking", "thinking": value, "signature": "EqQBCg" + value},
+                {"type": "tool_use", "id": "toolu_1", "name": value, "input": said},
+                {
+                    "type": "server_tool_use",
+                    "id": "srvtoolu_search_call_1",
+                    "name": "web_search",
+                    "input": said,
+                },
+                {
+                    "type": "web_search_tool_result",
+                    "tool_use_id": "srvtoolu_search_call_1",
+                    "content": [
+                        {"type": "web_search_result", "url": "u", "encrypted_content": "E"}
+                    ],
+                },
+                {"type": "mcp_tool_use", "id": value, "name": value, "input": said},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": quoted},
+                {"type": "text", "text": quoted},
+            ],
+        },
+    ]
+    tools = [{"name": value, "description": value, "input_schema": {"type": "object"}}]
+    asked = {"messages": turns, "tools": tools, "temperature": 0.5, "max_tokens": 9}
+    found = lane("claude-sonnet-4-5", **asked)
+    assert found.verbatim
+    body = orjson.loads(found.request().body)
+    assert {name: body[name] for name in asked} == asked
+    assert not found.dropped
+
+
+@pytest.mark.parametrize(
+    "id", ["srvtoolu_my_row_0123456789abcdef0123_1", "srvtoolu_gemini_oauth_1_1", "run_0", "fs_1"]
+)
+def test_runs_of_others_are_told_by_their_ids(id) -> None:
+    use = {"type": "server_tool_use", "id": id, "name": "code_execution", "input": {}}
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [use, {"type": "text", "text": "kept"}]},
+        {"role": "user", "content": "go on"},
+    ]
+    found = lane("claude-sonnet-4-5", max_tokens=9, messages=turns)
+    assert not found.verbatim
+    assert id.encode() not in found.request().body

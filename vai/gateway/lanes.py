@@ -7,7 +7,6 @@ VAI understands.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 import msgspec
@@ -26,6 +25,7 @@ from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
+from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import make_adapter, row_for_input
 from vai.types import parse
@@ -42,11 +42,6 @@ _REASONING = "messages[*].content[thinking]"
 """How it is told that reasoning was left out (`X-VAI-Dropped`)."""
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 """Refused by versions of the Messages API after 2023-06-01."""
-_FOREIGN = re.compile(
-    rb'"(?:vai1\.|srvtoolu_[a-z]+_|(?:ws|ci)_[0-9a-f]|encrypted_(?:content|index)"\s*:\s*"")'
-)
-"""What only another provider's answer, as VAI told it, leaves in a history: envelopes around
-reasoning, tools that others ran, sources without Anthropic's seal. Anthropic refuses it."""
 _MAX_LISTED = 1000
 """Characters of the names of what cannot be taken; names of members can be long."""
 
@@ -175,7 +170,9 @@ def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
     if envelope.value.get("thread") is not None and route.row.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
         return False
-    if route.row.kind != "anthropic" or route.row.narrowed or _FOREIGN.search(request.body):
+    if route.row.kind != "anthropic" or route.row.narrowed:
+        return False
+    if has_foreign_blocks(envelope.value, request.body):
         return False
     if any(
         name != "provider_keys"

@@ -8,10 +8,10 @@ right, and of VAI's own blocks the words are sent, or they are refused by name.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from vai.providers import signature
+from vai.providers.anthropic.foreign import is_foreign_run, is_unsealed
 from vai.providers.anthropic.models import Traits
 from vai.providers.callids import sent
 from vai.providers.findings import Findings
@@ -36,10 +36,6 @@ __all__ = ["has_thinking", "last_call_lacks_thinking", "messages"]
 
 Wire = dict[str, Any]
 
-_ANTHROPICS_RUN = re.compile(r"srvtoolu_(?!gemini_)[A-Za-z0-9_]+")
-"""The ids of runs of Anthropic's own, ``srvtoolu_search_call_1`` among them (recorded responses,
-2026-11-27). VAI makes such ids for Google's runs alone, and marks them; the runs of all others keep
-the ids of their providers."""
 _RESULT: Final = "tool_result"
 """In place of a role: the blocks are those of a tool's result."""
 _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
@@ -139,7 +135,7 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
         findings.drop(f"messages[*].content[*].{kind}")
         return None
     wire: Wire = to_wire(block)
-    if _is_foreign_run(wire):
+    if is_foreign_run(wire):
         findings.drop(f"messages[*].content[*].{wire['type']}")
         return None
     if isinstance(block, TextBlock) and block.citations:
@@ -169,25 +165,9 @@ def _words(
     return None
 
 
-def _is_foreign_run(wire: Wire) -> bool:
-    """Whether it is a trace of a tool that another provider ran: Anthropic's ids tell."""
-    kind = str(wire.get("type"))
-    if kind == "server_tool_use":
-        name = "id"
-    elif kind.endswith("_tool_result") and kind != "mcp_tool_result":
-        name = "tool_use_id"
-    else:
-        return False
-    return not _ANTHROPICS_RUN.fullmatch(str(wire.get(name)))
-
-
 def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Findings) -> None:
     """Keep the sources that Anthropic can read: it seals those it has searched for."""
-    own = [
-        citation
-        for citation in citations
-        if citation.get("type") != "web_search_result_location" or citation.get("encrypted_index")
-    ]
+    own = [citation for citation in citations if not is_unsealed(citation)]
     if len(own) < len(citations):
         findings.drop("messages[*].content[*].citations")
         wire["citations"] = own

@@ -1,0 +1,81 @@
+"""What other providers left in a history, as VAI told it; Anthropic refuses each of these.
+
+The law of this module: structure decides. VAI writes such values into certain members of
+certain blocks of assistant turns, and nowhere else, so a text, a tool's name or a tool's input
+may say whatever it likes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from vai.providers import signature
+
+__all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
+
+_MARKS: Final = (b"vai1.", b"server_tool_use", b"encrypted_index")
+"""No block is foreign in a body without any of these. Looking for them is a thousandth of
+looking at every block."""
+_ANTHROPICS_RUN: Final = re.compile(
+    r"srvtoolu_(?!gemini_|[A-Za-z0-9_]+_[0-9a-f]{20}_\d+\Z)[A-Za-z0-9_]+"
+)
+"""The ids of runs of Anthropic's own, ``srvtoolu_search_call_1`` among them (recorded responses,
+2026-11-27). VAI makes such ids for Google's runs alone, of the provider's id, that of the exchange
+and a number; the runs of all others keep the ids of their providers."""
+
+
+def has_foreign_blocks(request: dict[str, Any], body: bytes) -> bool:
+    """Whether a history holds a block that Anthropic did not make and would refuse.
+
+    Args:
+        request: the parsed body; may be any JSON object.
+        body: its bytes.
+    """
+    if not any(mark in body for mark in _MARKS):
+        return False
+    turns = request.get("messages")
+    for turn in turns if isinstance(turns, list) else ():
+        content = turn.get("content") if isinstance(turn, dict) else None
+        if isinstance(content, list) and turn.get("role") == "assistant":
+            for block in content:
+                if isinstance(block, dict) and _is_foreign(block):
+                    return True
+    return False
+
+
+def is_foreign_run(block: dict[str, Any]) -> bool:
+    """Whether a block is a trace of a tool that another provider ran: Anthropic's ids tell."""
+    kind = block.get("type")
+    if kind == "server_tool_use":
+        name = "id"
+    elif isinstance(kind, str) and kind.endswith("_tool_result") and kind != "mcp_tool_result":
+        name = "tool_use_id"
+    else:
+        return False
+    return not _ANTHROPICS_RUN.fullmatch(str(block.get(name)))
+
+
+def is_unsealed(citation: Any) -> bool:
+    """Whether a citation names a search result without Anthropic's seal."""
+    return (
+        isinstance(citation, dict)
+        and citation.get("type") == "web_search_result_location"
+        and not citation.get("encrypted_index")
+    )
+
+
+def _is_foreign(block: dict[str, Any]) -> bool:
+    kind = block.get("type")
+    if kind == "text":
+        citations = block.get("citations")
+        return isinstance(citations, list) and any(map(is_unsealed, citations))
+    if kind == "thinking":
+        return _is_envelope(block.get("signature"))
+    if kind == "redacted_thinking":
+        return _is_envelope(block.get("data"))
+    return is_foreign_run(block)
+
+
+def _is_envelope(value: Any) -> bool:
+    return isinstance(value, str) and signature.payload(value) is not None
