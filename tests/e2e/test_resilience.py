@@ -117,7 +117,7 @@ def test_a_failure_that_stays_is_told_after_the_last_try(sturdy, simulator, lane
     assert (line["attempts"], line["outcome"]) == (2, "rejected")
 
 
-@pytest.mark.parametrize("knob", ["error_at=2", "cut=700", "rst=700"])
+@pytest.mark.parametrize("knob", ["error_at=2", "cut=1200", "rst=1200"])
 @pytest.mark.parametrize("lane", LANES)
 def test_nothing_is_repeated_after_the_first_byte(sturdy, simulator, lane, knob):
     model = f"{lane}sim;tokens=50;tps=200;{knob}"

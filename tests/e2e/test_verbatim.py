@@ -221,7 +221,7 @@ def edited_only_in_model_and_usage(ours: dict, theirs: dict) -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("odd", ["1" + "0" * 29, "1e400", "-" + "9" * 40, '"\\ud800"', "\x01"])
+@pytest.mark.parametrize("odd", ["1" + "0" * 29, "1e400", "-" + "9" * 40, '"\\ud800"'])
 def test_an_answer_that_cannot_be_edited_is_no_defect(gateway, simulator, odd):
     model = f"claude-odd-{abs(hash(odd))}"
     body = (
@@ -303,7 +303,7 @@ def test_a_version_is_added_where_there_is_none(gateway, simulator):
 def test_headers_of_the_answer(gateway, simulator):
     simulator.script(
         "claude-back-1",
-        body="{}",
+        body='{"type":"message","content":[]}',
         headers=[
             ["content-type", "application/json"],
             ["request-id", "req_upstream"],

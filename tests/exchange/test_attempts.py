@@ -198,11 +198,13 @@ async def test_after_the_last_attempt_the_caller_has_the_upstreams_own_bytes() -
     assert rig.assert_settled_once().outcome == "rejected"
 
 
-async def test_an_error_event_is_passed_on_when_nothing_is_left_to_try() -> None:
+async def test_an_error_event_is_an_error_status_when_nothing_is_left_to_try() -> None:
     world = World(max_attempts=1)
     target = world.target(error_event("overloaded_error"))
     rig, _ = world.rig(target)
-    assert b"event: error" in b"".join(await rig.run())
+    with pytest.raises(UpstreamRejected) as caught:
+        await rig.run()
+    assert (caught.value.type, caught.value.status) == ("overloaded_error", 529)
     assert rig.assert_settled_once().outcome == "upstream_failed"
 
 

@@ -49,6 +49,10 @@ def fixture(name: str) -> bytes:
     return (STREAMS / name).read_bytes()
 
 
+def through_first_delta(data: bytes) -> bytes:
+    return data[: data.index(b"\n\n", data.index(b"event: content_block_delta")) + 2]
+
+
 LANES = {
     "translated": (lambda: translated("openai"), "openai-parallel.sse"),
     "reasoning": (lambda: translated("groq"), "groq-reasoning-call.sse"),
@@ -133,7 +137,8 @@ async def test_cut_at_every_offset_is_one_end_and_one_settlement(
 
 async def test_frames_that_were_cut_are_never_passed_on() -> None:
     data = fixture("anthropic-text.sse")
-    offset = data.index(b"content_block_delta") + 30
+    first = data.index(b"content_block_delta")
+    offset = data.index(b"event: content_block_delta", first) + 30
     rig = Rig(verbatim(), [data[:offset]])
     got = []
     with pytest.raises(UpstreamBroken), rig.exchange as exchange:
@@ -157,7 +162,8 @@ async def test_each_timer_has_its_own_code(script: list, code: str, seconds: flo
     data = fixture("anthropic-text.sse")
     head = data.index(b"event: content_block_delta")
     delta = data[head : data.index(b"\n\n", head) + 2]
-    filled = [{"START": data[:head], "DELTA": delta}.get(step, step) for step in script]
+    start = data[:head] + delta
+    filled = [{"START": start, "DELTA": delta}.get(step, step) for step in script]
     rig = Rig(verbatim(), filled, timers=TIMERS)
     with pytest.raises(UpstreamTimeout) as caught:
         await rig.run()
@@ -186,7 +192,7 @@ async def test_a_rejection_is_mapped_in_one_lane_and_passed_on_in_the_other() ->
     mapped = Rig(translated("anthropic"), [body], status=529, headers=JSON)
     with pytest.raises(UpstreamRejected) as caught:
         await mapped.run()
-    assert (caught.value.type, caught.value.status) == ("overloaded_error", 503)
+    assert (caught.value.type, caught.value.status) == ("overloaded_error", 529)
     settlement = mapped.assert_settled_once()
     assert settlement.outcome == "rejected"
     assert settlement.usage.output_tokens is None
@@ -319,7 +325,7 @@ async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
 
 async def test_a_failure_told_inside_the_block_is_settled_as_one() -> None:
     data = fixture("anthropic-text.sse")
-    rig = Rig(verbatim(), [data[: data.index(b"event: content_block_delta")], CUT])
+    rig = Rig(verbatim(), [through_first_delta(data), CUT])
     with rig.exchange as exchange:
         await exchange.open()
         with pytest.raises(UpstreamBroken):
@@ -330,7 +336,7 @@ async def test_a_failure_told_inside_the_block_is_settled_as_one() -> None:
 
 async def test_an_exchange_that_its_owner_ends_is_no_caller_who_left() -> None:
     data = fixture("anthropic-text.sse")
-    rig = Rig(verbatim(), [data[: data.index(b"event: content_block_delta")], FOREVER])
+    rig = Rig(verbatim(), [through_first_delta(data), FOREVER])
     with rig.exchange as exchange:
         await exchange.open()
     assert rig.assert_settled_once().outcome == "refused"

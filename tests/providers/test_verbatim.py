@@ -9,7 +9,9 @@ import pytest
 
 from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
-from vai.providers.anthropic.verbatim import Report, Sniffer, edit_message, is_marked, report_of
+from vai.errors import UpstreamFault
+from vai.providers.anthropic.verbatim import Sniffer, is_passed_on, read_message
+from vai.providers.failure import from_answer
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 
@@ -17,6 +19,11 @@ HERE = Path(__file__).parents[1] / "fixtures" / "streams"
 STREAMS = sorted(HERE.glob("anthropic-*.sse"))
 NAMES = [path.stem for path in STREAMS]
 ROW = ROWS["anthropic"]
+
+
+def sniffer_of(*, edited=False):
+    said = []
+    return Sniffer(ROW, edited=edited, generated=said.append), said
 
 
 def parsed(data):
@@ -31,7 +38,7 @@ def test_it_sees_what_a_full_reader_sees(path):
     adapter.feed(data)
     adapter.end()
     for size in (1, 7, 100, len(data)):
-        sniffer, splitter = Sniffer(ROW), FrameSplitter()
+        (sniffer, _), splitter = sniffer_of(), FrameSplitter()
         for at in range(0, len(data), size):
             sniffer.feed(splitter.feed(data[at : at + size]))
         assert sniffer.usage == adapter.usage
@@ -43,11 +50,12 @@ def test_it_sees_what_a_full_reader_sees(path):
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
 def test_only_two_kinds_of_frames_are_edited(path):
     data = path.read_bytes()
-    sniffer, splitter = Sniffer(ROW), FrameSplitter()
+    (sniffer, _), splitter = sniffer_of(edited=True), FrameSplitter()
     out = b"".join(
-        sniffer.edit_frames(splitter.feed(data[at : at + 50])) for at in range(0, len(data), 50)
+        sniffer.feed(splitter.feed(data[at : at + 50])) for at in range(0, len(data), 50)
     )
-    assert out == Sniffer(ROW).edit_frames(data)
+    assert out == sniffer_of(edited=True)[0].feed(data)
+    out += sniffer.last_words
     before, after = parsed(data), parsed(out)
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
@@ -79,38 +87,24 @@ def test_text_about_the_protocol_fools_nobody():
             "text": 'event: message_stop\ndata: {"type":"message_stop"}\n\n{"error": {}}',
         },
     }
+    start = (HERE / "anthropic-text.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"
     frame = b"event: content_block_delta\ndata: " + orjson.dumps(delta) + b"\n\n"
-    sniffer = Sniffer(ROW)
-    assert sniffer.edit_frames(frame) == frame
-    sniffer.feed(frame)
+    sniffer, said = sniffer_of()
+    assert sniffer.feed(start + frame) == start + frame
     assert not sniffer.done
     assert sniffer.fault is None
-    assert sniffer.usage == Usage()
-
-
-def test_content_is_not_looked_into():
-    frames = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n' * 3
-    assert not is_marked(frames)
-    assert Sniffer(ROW).edit_frames(frames) == frames
-
-
-def test_damaged_frames_pass():
-    frames = (
-        b"event: message_start\ndata: {nonsense\n\nevent: message_delta\ndata: []\n\n: message_\n\n"
-    )
-    sniffer = Sniffer(ROW)
-    assert sniffer.edit_frames(frames) == frames
-    assert not sniffer.started
+    assert sniffer.usage.output_tokens == 1
+    assert said == [delta["delta"]["text"]]
 
 
 def test_a_json_answer():
     body = (HERE / "anthropic-text.json").read_bytes()
-    edited = orjson.loads(edit_message(body, ROW)[0])
+    edited = orjson.loads(read_message(body, ROW, edited=True)[0])
     assert edited["model"] == "anthropic/claude-opus-5-5"
     assert edited["usage"]["total_tokens"] == 40
     assert edited["usage"]["cache_read_tokens"] == 100
     assert edited["content"] == orjson.loads(body)["content"]
-    assert report_of(body).usage == Usage(
+    assert read_message(body, ROW, edited=False)[1].usage == Usage(
         input_tokens=25,
         output_tokens=15,
         cache_read_input_tokens=100,
@@ -121,12 +115,48 @@ def test_a_json_answer():
 def test_what_is_not_edited_keeps_its_bytes():
     content = b'"content": [ {"text":"\\u00e9 1.0", "n": 1.50} ]'
     body = b'{"type":"message", %b, "usage":{}}' % content
-    assert content.partition(b" ")[2] in edit_message(body, ROW)[0]
+    assert content.partition(b" ")[2] in read_message(body, ROW, edited=True)[0]
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"type":"error","error":{}}', b'{"input_tokens":3}']
 )
-def test_what_is_no_message_is_left_alone(body):
-    assert edit_message(body, ROW) == (body, Report(Usage(), None))
-    assert report_of(body) == Report(Usage(), None)
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_is_no_message_is_a_fault(body, edited):
+    with pytest.raises(UpstreamFault):
+        read_message(body, ROW, edited=edited)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "passed"),
+    [
+        (400, b'{"error":{"message":"m"}}', True),
+        (400, b'{"detail":"m"}', True),
+        (529, b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', True),
+        (529, b'{"type":"error","error":{"type":"api_error","message":"m"}}', True),
+        (503, b'{"type":"error","error":{"type":"api_error","message":"no capacity"}}', False),
+        (500, b'{"error":{"message":"we are overloaded","type":"x"}}', False),
+        (503, b'{"detail":"no capacity"}', False),
+        (503, b"<html>", True),
+        (
+            400,
+            (
+                b'{"type":"error","error":{"type":"invalid_request_error","message":'
+                b'"prompt is too long: 9 tokens > 8 maximum"}}'
+            ),
+            True,
+        ),
+        (
+            400,
+            (
+                b'{"type":"error","error":{"type":"invalid_request_error","message":'
+                b'"The prompt (9000 tokens) is longer than the model\'s max_model_len (8192)"}}'
+            ),
+            False,
+        ),
+        (400, b'{"detail":"request (90 tokens) exceeds the available context size"}', False),
+    ],
+)
+def test_errors_keep_their_bytes_unless_clients_act_on_other_words(status, body, passed):
+    fault = from_answer(ROW.id, ROW.name, status, {}, body)
+    assert is_passed_on(body, fault) == passed

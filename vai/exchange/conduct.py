@@ -7,7 +7,8 @@ happens in `__exit__`, which cannot be cancelled because it never waits.
 
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
 each attempt has a lane and an upstream of its own, and the reply of the one before is given
-back first. With that batch the attempt is the only one. An answer may also go on in a
+back first. With that batch the attempt is the only one, so the first batch comes with the first
+content, or when `Timers.preamble` is over. An answer may also go on in a
 further request to the same upstream (`Lane.following`), under the same timers.
 
     with Exchange(lane, doors, ...) as exchange:
@@ -60,7 +61,7 @@ VAI said no (admission, an untranslatable request, the end of a drain); VAI is a
 class Answer(msgspec.Struct, Generic[T]):
     """The head of an answer and its first batch; a JSON answer is one batch.
 
-    `fault` is what the upstream failed with, where that is known already.
+    `fault` is what the upstream refused the request with, if it did.
     """
 
     status: int
@@ -113,10 +114,12 @@ class Exchange(Generic[T]):
         self._plan = plan
         self._began = clock()
         self._total_at = self._began + timers.total
+        self._held_until = self._began + timers.preamble
         self._first_token_at = self._total_at
         self._first_token: float | None = None
         self._lease: Lease | None = None
         self._reply: UpstreamReply | None = None
+        self._holds = False
         self._was_asked = False
         self._was_accepted = False
         self._was_rejected = False
@@ -196,12 +199,15 @@ class Exchange(Generic[T]):
             return Answer(status, headers, False, lane.rejected(fault, body), fault)
         self._was_accepted = True
         if self._is_stream(reply):
-            self._first_token_at = self._clock() + self._timers.first_token
+            now = self._clock()
+            self._first_token_at = now + self._timers.first_token
+            self._holds = now < self._held_until
+            if not self._holds:
+                self._release()
             first = await self.read()
             if first is None:
                 raise UpstreamBroken("The provider closed the stream before any event")
-            known = None if lane.started else lane.fault or lane.failure
-            return Answer(status, headers, True, first, known)
+            return Answer(status, headers, True, first)
         return Answer(status, headers, False, await self._whole(reply))
 
     def _is_stream(self, reply: UpstreamReply) -> bool:
@@ -298,19 +304,32 @@ class Exchange(Generic[T]):
                 if self._body_ended:
                     reply = await self._follow(reply)
                 limit, late = self._limit()
+                if self._holds and self._held_until < limit:
+                    limit, late = self._held_until, "preamble"
                 try:
                     data = await reply.read(limit)
                 except UpstreamTimeout as exc:
-                    raise UpstreamTimeout(_WAITED[late], code=late) from exc
+                    if late != "preamble":
+                        raise UpstreamTimeout(_WAITED[late], code=late) from exc
+                    batch = self._release()
+                    if batch is not None:
+                        return batch
+                    continue
                 self._body_ended = not data
                 batch = lane.feed(data) if data else lane.end()
                 if self._first_token is None and lane.started:
                     self._first_token = self.elapsed
+                    self._holds = False
                 if batch is not None:
                     return batch
         except UpstreamFault:
             self._has_failed = True
             raise
+
+    def _release(self) -> T | None:
+        """The beginning of the stream, whose content is late."""
+        self._holds = False
+        return self.lane.release()
 
     async def _send(self, request: WireRequest) -> UpstreamReply:
         """The upstream's answer as soon as its headers are there."""

@@ -49,7 +49,8 @@ class Lane(Protocol[T_co]):
 
     @property
     def started(self) -> bool:
-        """Whether the first content block has come."""
+        """Whether content has come: a first delta, a block that opens with some, or the end of an
+        answer without any. Until then `feed` and `end` hold the beginning back."""
         ...
 
     @property
@@ -90,11 +91,16 @@ class Lane(Protocol[T_co]):
         ...
 
     def rejected(self, fault: UpstreamFault, body: bytes) -> T_co:
-        """A rejection as the caller gets it: the upstream's own words, or `fault`, raised."""
+        """A rejection as the caller gets it: the upstream's own words, where the caller's
+        clients know them, or `fault`, raised."""
         ...
 
     def whole(self, body: bytes) -> T_co | None:
-        """A JSON answer, complete; None when it goes on (`following`)."""
+        """A JSON answer, complete; None when it goes on (`following`).
+
+        Raises:
+            UpstreamFault: the body is an error, or no answer.
+        """
         ...
 
     def feed(self, data: bytes) -> T_co | None:
@@ -103,6 +109,10 @@ class Lane(Protocol[T_co]):
 
     def end(self) -> T_co | None:
         """The upstream closed the stream."""
+        ...
+
+    def release(self) -> T_co | None:
+        """The beginning that was held back, None where nothing was; nothing is from now on."""
         ...
 
     def estimate(self) -> Usage:

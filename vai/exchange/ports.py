@@ -30,8 +30,11 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     headers: float = 60.0
     """From the beginning of the exchange to the answer's status line, streamed requests.
     A JSON answer starts when it is complete, so there `total` alone bounds it."""
+    preamble: float = 15.0
+    """From the beginning of the exchange, how long the beginning of a stream is held back while
+    it has no content. An error in that time is answered as if nothing had come."""
     first_token: float = 120.0
-    """From the answer's status line to the first content block."""
+    """From the answer's status line to the first content."""
     inter_chunk: float = 60.0
     """Between two reads of a streamed body."""
     total: float = 600.0

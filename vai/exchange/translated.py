@@ -7,12 +7,13 @@ in-process caller has the events themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from vai.errors import UpstreamFault
 from vai.policy import estimate
 from vai.policy.blame import of_lent_key
 from vai.providers.adapter import Adapter
+from vai.types.blocks import Block, TextBlock, ThinkingBlock
 from vai.types.events import (
     ContentBlockDelta,
     ContentBlockStart,
@@ -30,6 +31,9 @@ from vai.types.request import MessageRequest
 __all__ = ["Translated"]
 
 T = TypeVar("T")
+
+_MAX_HELD: Final = 256
+"""Events of a beginning without content that are held back."""
 
 
 class Translated(Generic[T]):
@@ -54,8 +58,8 @@ class Translated(Generic[T]):
         self._events = events
         self._message = message
         self._wire = adapter.request(ask)
-        self._generated = 0
-        self._deltas = 0
+        self._meter = estimate.TextMeter()
+        self._held: list[Event] | None = []
         self._lent = lent
         self.streaming = ask.stream
         self.started = False
@@ -113,29 +117,46 @@ class Translated(Generic[T]):
     def end(self) -> T | None:
         return self._passed(self._adapter.end())
 
+    def release(self) -> T | None:
+        held, self._held = self._held, None
+        return self._events(held) if held else None
+
     def estimate(self) -> Usage:
-        generated = max(self._deltas, self._generated // estimate.BYTES_PER_TOKEN)
         read = estimate.input_tokens(len(self._wire.body))
-        return Usage(input_tokens=read, output_tokens=generated)
+        return Usage(input_tokens=read, output_tokens=self._meter.tokens)
 
     def _passed(self, events: list[Event]) -> T | None:
         if not events:
             return None
         for event in events:
             if type(event) is ContentBlockDelta:
-                self._deltas += 1
-                self._generated += _size(event.delta)
-            elif type(event) is ContentBlockStart:
                 self.started = True
+                self._meter.add(_generated(event.delta))
+            elif type(event) is ContentBlockStart:
+                self.started = self.started or not _is_empty(event.content_block)
             elif type(event) is MessageDelta:
+                self.started = True
                 self.stop_reason = event.delta.stop_reason
+        if self._held is not None:
+            events = self._held + events
+            if not self.started and len(events) < _MAX_HELD:
+                self._held = events
+                return None
+            self._held = None
         return self._events(events)
 
 
-def _size(delta: Delta) -> int:
-    """Characters that the model generated for this delta."""
+def _is_empty(block: Block) -> bool:
+    """Whether the block has no content before its first delta."""
+    if type(block) is TextBlock:
+        return not block.text
+    return type(block) is ThinkingBlock and not block.thinking
+
+
+def _generated(delta: Delta) -> str:
+    """What the model generated for this delta."""
     if type(delta) is TextDelta:
-        return len(delta.text)
+        return delta.text
     if type(delta) is ThinkingDelta:
-        return len(delta.thinking)
-    return len(delta.partial_json) if type(delta) is InputJsonDelta else 0
+        return delta.thinking
+    return delta.partial_json if type(delta) is InputJsonDelta else ""

@@ -1,8 +1,8 @@
 """The verbatim lane: the target speaks the caller's protocol, so its bytes are the answer.
 
-Frames are sniffed for usage and for the end of the stream, never rebuilt. Only complete
-frames are passed on: when the upstream breaks off in the middle of one, the caller gets a
-whole error frame and not half of something else.
+Frames are judged and sniffed for usage and for the end of the stream, never rebuilt. Only
+complete frames are passed on: when the upstream breaks off in the middle of one, or sends what
+is no event, the caller gets a whole error frame and not half of something else.
 
 With a provider prefix the answer is in VAI's dialect: the frames that carry model and
 usage are edited, all others are the upstream's bytes.
@@ -11,18 +11,28 @@ usage are edited, all others are the upstream's bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from vai.codec.sse import FrameSplitter
-from vai.errors import UpstreamBroken, UpstreamFault
+from vai.codec.events import encode
+from vai.codec.sse import MAX_FRAME, FrameSplitter
+from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
-from vai.providers.anthropic.verbatim import Sniffer, edit_message, is_marked, report_of
+from vai.providers.accumulate import replay
+from vai.providers.anthropic.frames import decode_object, is_event
+from vai.providers.anthropic.verbatim import Report, Sniffer, is_passed_on, read_message
 from vai.providers.failure import from_answer
+from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
 
 __all__ = ["Verbatim"]
+
+_BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before the first character that tells an event stream from JSON."""
+_MAX_HELD: Final = 64 << 10
+"""Bytes of a beginning without content that are held back."""
 
 
 class Verbatim:
@@ -52,9 +62,11 @@ class Verbatim:
         self._lent = lent
         self._splitter = FrameSplitter()
         self._cost = cost
-        self._sniffer = Sniffer(row, cost)
-        self._forwarded = 0
-        self._frames = 0
+        self._meter = estimate.TextMeter()
+        self._sniffer = Sniffer(row, cost, edited=edited, generated=self._meter.add)
+        self._held: bytes | None = b""
+        self._is_json: bool | None = None
+        self._body = bytearray()
         self.usage = Usage()
         self.stop_reason: str | None = None
         self.streaming = streaming
@@ -67,58 +79,116 @@ class Verbatim:
         return self._wire
 
     def reads(self, media_type: str) -> bool:
-        return media_type == "text/event-stream"
+        # Some compatible servers answer a streamed request with one JSON body.
+        return media_type in ("text/event-stream", "application/json")
 
     def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         fault = from_answer(self._row.id, self._row.name, status, headers, body)
         return of_lent_key(fault) if self._lent else fault
 
     def rejected(self, fault: UpstreamFault, body: bytes) -> bytes:
-        if fault.code == UPSTREAM_AUTH:
-            raise fault  # in the upstream's words it would be the caller's key that is wrong
-        # Clients match the wording of these bodies, so not a byte is changed.
+        # In the upstream's words a refused key of the gateway would be the caller's.
+        if fault.code == UPSTREAM_AUTH or not is_passed_on(body, fault):
+            raise fault
         return body
 
     def whole(self, body: bytes) -> bytes:
-        if self._edited:
-            body, report = edit_message(body, self._row, self._cost)
-        else:
-            report = report_of(body)
-        self.usage, self.stop_reason = report.usage, report.stop_reason
+        body, report = read_message(body, self._row, self._cost, edited=self._edited)
+        self._take(report)
         return body
 
     def feed(self, data: bytes) -> bytes | None:
+        if self._is_json is not False and self._collects(data):
+            return None
         frames = self._splitter.feed(data)
         if not frames:
             self.fault = self._splitter.fault
             return None
-        self._forwarded += len(frames)
-        self._frames += frames.count(b"\ndata:")
-        if not self.started:
-            self.started = b"content_block_start" in frames
-        return self._read_along(frames) if is_marked(frames) else frames
+        return self._passed(self._sniffer.feed(frames))
 
-    def _read_along(self, frames: bytes) -> bytes:
-        """Take in the frames that count, and edit them where they are to be."""
-        sniffer = self._sniffer
-        if self._edited:
-            frames = sniffer.edit_frames(frames)
-        else:
-            sniffer.feed(frames)
-        self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
-        self.failure = sniffer.fault
-        # An error frame ends the stream too: it has been passed on, and nothing may follow.
-        self.done = sniffer.done or sniffer.fault is not None
-        return frames
+    def end(self) -> bytes | None:
+        if self._is_json:
+            return self._replayed(bytes(self._body).lstrip(_BLANKS))
+        rest = self._splitter.rest()
+        # The end of the stream ends the last line, and with it the last frame.
+        passed = self._passed(self._sniffer.feed(rest + b"\n\n")) if is_event(rest) else None
+        if not (self.done or self.fault or self.failure):
+            self.fault = UpstreamBroken(
+                "The provider closed the stream before the end of its answer",
+                code="upstream_truncated",
+            )
+        return passed
 
-    def end(self) -> None:
-        self.fault = UpstreamBroken(
-            "The provider closed the stream before the end of its answer",
-            code="upstream_truncated",
-        )
+    def release(self) -> bytes | None:
+        held, self._held = self._held, None
+        return held or None
 
     def estimate(self) -> Usage:
         return Usage(
             input_tokens=estimate.input_tokens(len(self._wire.body)),
-            output_tokens=estimate.output_tokens(self._forwarded, self._frames),
+            output_tokens=self._meter.tokens,
         )
+
+    def _passed(self, frames: bytes) -> bytes | None:
+        """The frames that the caller gets now, given those that the sniffer lets pass."""
+        sniffer = self._sniffer
+        self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
+        self.started = sniffer.has_content
+        self.done = sniffer.done
+        if sniffer.fault is not None:
+            frames += self._told(sniffer.fault)
+        if self._held is not None:
+            frames = self._held + frames
+            if not self.started and len(frames) < _MAX_HELD:
+                self._held = frames
+                return None
+            self._held = None
+        return frames or None
+
+    def _told(self, fault: UpstreamFault) -> bytes:
+        """How `fault`, which ends the stream, is told: by the upstream's own frame, which is
+        returned, where the answer has begun and clients know the wording."""
+        if self._lent:
+            fault = of_lent_key(fault)
+        words = self._sniffer.last_words
+        is_held = self._held is not None and not self.started
+        if is_held or not words or fault.code == UPSTREAM_AUTH:
+            self.fault = fault
+            return b""
+        self.failure = fault
+        # The error frame ends the stream: nothing may follow it.
+        self.done = True
+        return words
+
+    def _collects(self, data: bytes) -> bool:
+        """Whether `data` belongs to a JSON answer, which is read when it is complete."""
+        if self._is_json is None and (head := data.lstrip(_BLANKS)):
+            self._is_json = head[:1] == b"{"
+        if not self._is_json:
+            return False
+        self._body += data
+        if len(self._body) > MAX_FRAME:
+            self._body.clear()
+            self.fault = UpstreamBroken("The provider's answer is too large", code="too_large")
+        return True
+
+    def _replayed(self, body: bytes) -> bytes | None:
+        """A JSON answer as the stream that it could have been."""
+        try:
+            body, report = read_message(body, self._row, edited=self._edited)
+            message = parse.message(decode_object(body))
+        except UpstreamFault as fault:
+            self.fault = of_lent_key(fault) if self._lent else fault
+            return None
+        except (ValueError, InvalidRequest):
+            self.fault = UpstreamBroken(
+                "The answer is unusable: it is not the JSON that was expected",
+                code="upstream_malformed",
+            )
+            return None
+        self._take(report)
+        self.started = self.done = True
+        return encode(replay(message), self._cost if self._edited else None)
+
+    def _take(self, report: Report) -> None:
+        self.usage, self.stop_reason = report.usage, report.stop_reason

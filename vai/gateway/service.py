@@ -93,6 +93,7 @@ class Service:
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
+            preamble=settings.timers.ping,
             first_token=settings.timers.first_token,
             inter_chunk=settings.timers.inter_chunk,
             total=settings.timers.total,

@@ -45,18 +45,14 @@ from vai.types.provider import Kind
 from vai.types.request import MessageRequest
 
 __all__ = [
-    "BYTES_PER_TOKEN",
-    "FRAME_OVERHEAD",
+    "TextMeter",
     "body_tokens",
     "input_tokens",
-    "output_tokens",
     "request_tokens",
     "text_tokens",
 ]
 
 BYTES_PER_TOKEN = 4
-FRAME_OVERHEAD = 110
-"""Bytes of an SSE frame of the Messages API that are not the model's text."""
 
 _WEIGHTS: Final[tuple[tuple[float, range | bytes], ...]] = (
     (0.207, range(0x61, 0x7B)),  # a to z
@@ -110,6 +106,9 @@ _SOUND: Final = 640
 """Bytes of sound per token: 128 kbit/s at 25 tokens a second."""
 _FILM: Final = 1000
 
+_WEIGHED_AT_ONCE: Final = 4096
+"""Characters, and pieces, that a `TextMeter` keeps before it weighs them."""
+
 _SMALL: Final = 16_384
 """Bytes of a body in which media could not mislead much."""
 _PICTURE: Final = 1600
@@ -161,9 +160,36 @@ def _blocks_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     yield from (item for item in inner if isinstance(item, dict))
 
 
-def output_tokens(forwarded_bytes: int, frames: int) -> int:
-    """Tokens of what was streamed to the caller, given its bytes and its frames."""
-    return max(frames, (forwarded_bytes - frames * FRAME_OVERHEAD) // BYTES_PER_TOKEN)
+class TextMeter:
+    """Estimates the tokens of a text that comes in pieces.
+
+    Pieces are weighed together, because many short ones are dear; few of them are kept.
+    """
+
+    __slots__ = ("_pieces", "_size", "_weighed")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._weighed = 0.0
+
+    def add(self, text: str) -> None:
+        """More of the text."""
+        self._pieces.append(text)
+        self._size += len(text)
+        if self._size > _WEIGHED_AT_ONCE or len(self._pieces) > _WEIGHED_AT_ONCE:
+            self._weigh()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the text so far; a text that is not empty has at least one."""
+        self._weigh()
+        return math.ceil(self._weighed)
+
+    def _weigh(self) -> None:
+        self._weighed += _weigh("".join(self._pieces))
+        self._pieces.clear()
+        self._size = 0
 
 
 def request_tokens(ask: MessageRequest, kind: Kind) -> int:

@@ -30,6 +30,8 @@ from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.count import count_target, is_counted
+from vai.providers.anthropic.foreign import has_foreign_blocks
+from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.counting import Question, question
 from vai.providers.failure import from_answer
 from vai.providers.registry import row_for_input
@@ -75,7 +77,7 @@ async def _count(
     route = _routed(call)
     said: MessageRequest | None = None
     asked = _verbatim(route, envelope, request)
-    is_passed_on = asked is not None
+    is_verbatim = asked is not None
     if asked is None:
         said = _parsed(route, envelope)
         row = row_for_input(route.row, service.terms(route, streamed=False).input)
@@ -86,12 +88,12 @@ async def _count(
             fault = asked.error(told.status, told.headers, told.body)
             if not way.own_key:
                 fault = of_lent_key(fault)
-            if not is_passed_on or fault.code == UPSTREAM_AUTH:
+            if not is_verbatim or fault.code == UPSTREAM_AUTH or not is_passed_on(told.body, fault):
                 raise fault
             return _passed_on(call, told)
         tokens = _count_of(asked, told)
         if tokens is not None and told is not None:
-            if is_passed_on:
+            if is_verbatim:
                 return _passed_on(call, told)
             tokens += 0 if asked.whole or said is None else _of_tools(said, route)
             return _answer(call, tokens, exact=asked.whole)
@@ -119,6 +121,8 @@ def _of_tools(said: MessageRequest, route: Route) -> int:
 def _verbatim(route: Route, envelope: Envelope, request: Request) -> Question | None:
     """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
     if route.row.kind != "anthropic":
+        return None
+    if has_foreign_blocks(envelope.value, request.body):
         return None
     if route.dialect == "vai" and not (
         is_counted(envelope.members) and set(envelope.vai_fields) <= {"provider_keys"}

@@ -1,114 +1,184 @@
-"""Reading along, and touching as little as possible, while Anthropic's bytes pass through.
+"""Judging and reading along, and touching as little as possible, while Anthropic's bytes pass.
 
-The law of this module: bytes that need no change are not rebuilt. Nearly every frame of
-a stream is a content delta; those are passed over by a search for a few letters. Only a
-frame that contains the letters is parsed, and only what its JSON says counts, so text
-that talks about the protocol fools nobody.
+The law of this module: bytes that need no change are not rebuilt, and bytes that are no answer
+do not pass. Nearly every frame of a stream is a content delta, which is proven and counted but
+not changed. Only what the JSON of a frame says counts, so text that talks about the protocol
+fools nobody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from vai.codec.sse import SseDecoder, frames
-from vai.errors import InvalidRequest, UpstreamFault
+from vai.codec.sse import frames
+from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
+from vai.providers.anthropic.frames import (
+    FrameEvent,
+    decode_object,
+    mended,
+    object_of,
+    read_frame,
+    read_frames,
+)
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow
 from vai.types.render import own_counters, usage_to_wire, without_own_counters
 
-__all__ = ["Report", "Sniffer", "edit_message", "is_marked", "report_of"]
+__all__ = ["Report", "Sniffer", "is_passed_on", "read_message"]
 
-_MARKS: Final = (b"message_", b'"error"')
-_NAMED: Final = ("message_start", "message_delta", "message_stop", "error")
-
-_decode = msgspec.json.Decoder().decode
+_NAMED: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 
 
 class Sniffer:
     """Watches one stream, given as whole frames.
 
+    `edited` is VAI's dialect: `message_start` names the model in full, and `message_delta`
+    carries usage under VAI's names as well; every other frame keeps its bytes. `generated` is
+    given each piece of what the model generated.
+
     Attributes:
         usage: running totals as the upstream reports them.
         started: whether `message_start` has been seen.
+        has_content: whether something of the answer has been seen: a delta, a block that has
+            content when it opens, or the end of an answer without any.
         done: whether `message_stop` has been seen: the answer is complete.
         stop_reason: why the answer ended, as the upstream says it.
-        fault: what an error frame said, if one came.
+        fault: what an error frame said, or why a frame is none.
+        last_words: the bytes of the error frame, where a client of the Messages API knows them.
     """
 
-    def __init__(self, row: ProviderRow, cost: Coster | None = None) -> None:
+    def __init__(
+        self,
+        row: ProviderRow,
+        cost: Coster | None = None,
+        *,
+        edited: bool,
+        generated: Callable[[str], None],
+    ) -> None:
         self.usage = Usage()
         self.started = False
+        self.has_content = False
         self.done = False
         self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
+        self.last_words = b""
         self._row = row
         self._cost = cost
+        self._edited = edited
+        self._generated = generated
 
-    def feed(self, data: bytes) -> None:
-        """More whole frames, passed on as they are (Anthropic's own dialect)."""
+    def feed(self, data: bytes) -> bytes:
+        """More whole frames: those of them that the caller may have, up to a fault or the end."""
+        events = read_frames(data)
+        if events is None or not self.started:
+            return self._feed_singly(data)
+        for event in events:
+            if event.type in _NAMED:
+                return self._feed_singly(data)
+        for event in events:
+            self._take(event)
+        return data
+
+    def _feed_singly(self, data: bytes) -> bytes:
+        passed: list[bytes] = []
         for frame in frames(data):
-            if is_marked(frame):
-                self._look(frame)
+            try:
+                event = read_frame(frame)
+                if event is None:
+                    passed.append(frame)
+                    continue
+                kept = self._look(frame, event)
+            except ValueError:
+                kept = None
+                self._break("a part of it is not the JSON that was expected")
+            if kept is None:
+                break
+            passed.append(kept)
+            if self.done:
+                break
+        return b"".join(passed)
 
-    def edit_frames(self, data: bytes) -> bytes:
-        """More whole frames, with the two kinds edited that VAI's dialect adds to.
-
-        `message_start` names the model in full, and `message_delta` carries usage under VAI's
-        names as well; every other frame keeps its bytes.
-        """
-        return b"".join(
-            self._edited(frame) if is_marked(frame) else frame for frame in frames(data)
-        )
-
-    def _look(self, frame: bytes) -> dict[str, Any] | None:
-        """Take in what the frame says; gives its JSON if it is one of those that count."""
-        value = _json_of(frame)
-        kind = value.get("type") if value is not None else None
-        if value is None or kind not in _NAMED:
+    def _look(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
+        """Take in what a frame says; gives the frame as it is sent, None where it is not."""
+        if isinstance(event, dict):
+            if event.get("error"):
+                self._refused(frame, event)
+            else:
+                self._break("a part of it is no event")
             return None
+        kind = event.type
+        is_early = kind != "message_start" and kind.startswith(("message_", "content_"))
+        if is_early and not self.started:
+            self._break("it begins in the middle")
+            return None
+        if kind not in _NAMED:
+            self._take(event)
+            return frame
+        value = object_of(frame)
         if kind == "message_start":
             self.started = True
             message = value.get("message")
             self._count(message.get("usage") if isinstance(message, dict) else None)
         elif kind == "message_delta":
+            self.has_content = True
             self._count(value.get("usage"))
             end = value.get("delta")
             if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
                 self.stop_reason = end["stop_reason"]
         elif kind == "message_stop":
-            self.done = True
-        elif self.fault is None:
-            self.fault = failure.from_event(self._row.id, self._row.name, value)
-        return value
+            self.has_content = self.done = True
+        else:
+            self._refused(frame, value)
+            return None
+        return self._edit(value) or frame if self._edited else frame
+
+    def _take(self, event: FrameEvent) -> None:
+        """Count what a frame of content adds."""
+        if event.type == "content_block_delta":
+            self.has_content = True
+            if event.delta is not None:
+                self._generated(event.delta.generated())
+        elif event.type == "content_block_start" and not self.has_content:
+            block = event.content_block
+            self.has_content = block is None or not block.is_empty
+
+    def _refused(self, frame: bytes, value: dict[str, Any]) -> None:
+        self.fault = failure.from_event(self._row.id, self._row.name, value)
+        if _has_form(value) and not _is_misworded(value, self.fault):
+            self.last_words = frame
+
+    def _break(self, what: str) -> None:
+        self.fault = _broken(what, self._row.id)
 
     def _count(self, raw: Any) -> None:
         found = _parsed(raw)
         if found is not None:
             self.usage = self.usage.merged(found)
 
-    def _edited(self, frame: bytes) -> bytes:
-        value = self._look(frame)
-        if value is None or value["type"] not in ("message_start", "message_delta"):
-            return frame
-        if value["type"] == "message_start":
+    def _edit(self, value: dict[str, Any]) -> bytes | None:
+        """The frame in VAI's dialect, None for one that is the same there."""
+        kind = value["type"]
+        if kind == "message_start":
             message = value.get("message")
             if not isinstance(message, dict):
-                return frame
+                return None
             _name(message, self._row.id)
             if isinstance(message.get("usage"), dict):
                 message["usage"] = without_own_counters(message["usage"])
+        elif kind != "message_delta":
+            return None
         elif isinstance(value.get("usage"), dict):
             value["usage"] |= own_counters(self.usage, self._cost)
         else:
             # It exists in the wild, and strict clients fail on it.
             value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage, self._cost)}
-        kind = value["type"].encode()
-        return b"event: %b\ndata: %b\n\n" % (kind, msgspec.json.encode(value))
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -123,6 +193,7 @@ class _Said(msgspec.Struct):
 
     type: Any = None
     model: Any = None
+    content: msgspec.Raw = msgspec.Raw(b"null")
     usage: Any = None
     stop_reason: Any = None
 
@@ -135,21 +206,24 @@ _decode_said = msgspec.json.Decoder(_Said).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def report_of(body: bytes) -> Report:
-    """Usage and stop reason of a JSON answer, as far as it tells them."""
-    return _said(body).report()
+def read_message(
+    body: bytes, row: ProviderRow, cost: Coster | None = None, *, edited: bool
+) -> tuple[bytes, Report]:
+    """A JSON answer as the caller gets it, and its report.
 
+    `edited` is VAI's dialect. The members that are not edited, the content above all, keep
+    their bytes.
 
-def edit_message(body: bytes, row: ProviderRow, cost: Coster | None = None) -> tuple[bytes, Report]:
-    """A JSON answer in VAI's dialect, and its report. What is no message is left as it is.
-
-    The members that are not edited, the content above all, keep their bytes.
+    Raises:
+        UpstreamFault: the body is an error, or no message.
     """
-    said = _said(body)
+    said, readable = _said(body)
+    if said is None or said.type != "message" or bytes(memoryview(said.content)[:1]) != b"[":
+        raise _no_message(body, row)
     report = said.report()
-    if said.type != "message":
+    if not edited:
         return body, report
-    members: dict[str, Any] = _decode_members(body)
+    members: dict[str, Any] = _decode_members(readable)
     if isinstance(said.model, str):
         members["model"] = f"{row.id}/{said.model}"
     if isinstance(said.usage, dict):
@@ -157,31 +231,62 @@ def edit_message(body: bytes, row: ProviderRow, cost: Coster | None = None) -> t
     return msgspec.json.encode(members), report
 
 
-def _said(body: bytes) -> _Said:
+def is_passed_on(body: bytes, fault: UpstreamFault) -> bool:
+    """Whether the body of an error goes to the caller as it is.
+
+    Clients of the Messages API match the type and the wording of such bodies, so those keep
+    every byte. Two errors make clients act and are known to them in one wording only: an
+    overload and a prompt that is too long. Another server's words for them are put into it.
+    """
     try:
-        return _decode_said(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Said()
+        return not _is_misworded(decode_object(body), fault)
+    except ValueError:
+        return True  # a page of a proxy, whose status says what there is to say
 
 
-def is_marked(data: bytes) -> bool:
-    """Whether `data` may hold a frame that counts. Nearly no batch of a stream does."""
-    return _MARKS[0] in data or _MARKS[1] in data
+def _is_misworded(value: dict[str, Any], fault: UpstreamFault) -> bool:
+    """Whether clients would not see what `fault` is."""
+    if fault.code == failure.CONTEXT_OVERFLOW:
+        return not _has_form(value) or failure.PROMPT_TOO_LONG not in value["error"]["message"]
+    if fault.type == "overloaded_error" and failure.says_busy(value):
+        return not _has_form(value) or value["error"]["type"] != fault.type
+    return False
 
 
-def _json_of(frame: bytes) -> dict[str, Any] | None:
-    decoder = SseDecoder()
-    for _, data in decoder.feed(frame) + decoder.end():
-        return _object(data)
-    return None
+def _has_form(value: dict[str, Any]) -> bool:
+    """Whether this is an error object of the Messages API."""
+    error = value.get("error")
+    if value.get("type") != "error" or not isinstance(error, dict):
+        return False
+    return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
+def _no_message(body: bytes, row: ProviderRow) -> UpstreamFault:
     try:
-        value = _decode(data)
+        value = decode_object(body)
+    except ValueError:
+        return _broken("it is not the JSON that was expected", row.id)
+    if value.get("type") == "error" or value.get("error"):
+        return failure.from_event(row.id, row.name, value)
+    return _broken("it is no message", row.id)
+
+
+def _broken(what: str, provider: str) -> UpstreamBroken:
+    return UpstreamBroken(
+        f"The answer is unusable: {what}", provider=provider, code="upstream_malformed"
+    )
+
+
+def _said(body: bytes) -> tuple[_Said | None, bytes]:
+    """What a JSON answer says, and its bytes, mended if no parser takes them as they are."""
+    try:
+        return _decode_said(body), body
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        body = mended(body)
+    try:
+        return _decode_said(body), body
+    except (msgspec.DecodeError, RecursionError):
+        return None, body
 
 
 def _parsed(raw: Any) -> Usage | None:

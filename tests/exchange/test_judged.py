@@ -1,0 +1,257 @@
+"""What is no message is no answer: the verbatim lane judges what it passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.exchange.doors import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
+from tests.exchange.test_attempts import GOOD, World
+from vai.codec.sse import SseDecoder
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
+from vai.exchange.lane import Lane
+from vai.exchange.ports import Timers
+from vai.exchange.verbatim import Verbatim
+from vai.providers.registry import ROWS
+from vai.types.provider import WireRequest
+
+STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
+TEXT = (STREAMS / "anthropic-text.sse").read_bytes()
+MESSAGE = (STREAMS / "anthropic-text.json").read_bytes()
+START = TEXT[: TEXT.index(b"event: content_block_start")]
+DELTA = TEXT.index(b"event: content_block_delta")
+OPENED = TEXT[:DELTA]
+BEGUN = TEXT[: TEXT.index(b"\n\n", DELTA) + 2]
+BROKEN = b'event: content_block_delta\ndata: {"type":"content_block_delta","ind\n\n'
+OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+ERROR = b"event: error\ndata: " + OVERLOADED + b"\n\n"
+
+
+def lane(*, stream: bool, edited: bool = False) -> Lane[bytes]:
+    wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
+    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited)
+
+
+def events(data: bytes) -> list[str]:
+    decoder = SseDecoder()
+    return [name for name, _ in decoder.feed(data) + decoder.end()]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": ',
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"{}",
+        b"<html>",
+        MESSAGE.rstrip()[:-1],
+        MESSAGE[: len(MESSAGE) // 2],
+        b'{"type":"message"}',
+        b'{"type":"message","content":null}',
+        b'{"type":"message","content":"text"}',
+        b'{"type":"completion","content":[]}',
+        b'{"choices":[{"message":{"content":"text"}}]}',
+    ],
+)
+async def test_what_is_no_message_is_no_200(body: bytes, stream: bool, edited: bool) -> None:
+    rig = Rig(lane(stream=stream, edited=edited), [body], headers=JSON)
+    with pytest.raises(UpstreamBroken) as caught:
+        await rig.run()
+    assert caught.value.status == 502
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (OVERLOADED, ("overloaded_error", 529)),
+        (
+            b'{"error":{"message":"no such model","code":"model_not_found"}}',
+            ("not_found_error", 404),
+        ),
+        (b'{"error":"words"}', ("provider_error", 502)),
+        (b'{"error":{"code":429,"message":"slowly"}}', ("rate_limit_error", 429)),
+    ],
+)
+async def test_an_error_with_status_200_is_that_error(
+    body: bytes, expected: tuple[str, int], stream: bool
+) -> None:
+    rig = Rig(lane(stream=stream), [body], headers=JSON)
+    with pytest.raises(UpstreamRejected) as caught:
+        await rig.run()
+    assert (caught.value.type, caught.value.status) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "next_target"),
+    [
+        (Said([OVERLOADED], headers=JSON), False),
+        (Said([ERROR]), False),
+        (Said([START, ERROR]), False),
+        (Said([b'{"a": '], headers=JSON), True),
+        (Said([START, BROKEN]), True),
+        (Said([START + BROKEN]), True),
+        (Said([START, CUT]), True),
+        (Said([b""]), True),
+    ],
+)
+async def test_it_is_tried_again_and_counts_as_a_failure(said: Said, next_target: bool) -> None:
+    """Where it was refused, at the same target; where it may have been worked on, at the next."""
+    world = World()
+    if next_target:
+        targets = [world.target(said), world.target(GOOD["anthropic"], model="n")]
+    else:
+        targets = [world.target(said, GOOD["anthropic"])]
+    rig, _plan = world.rig(*targets)
+    sent = b"".join(await rig.run())
+    assert sent == GOOD["anthropic"].script[0]
+    assert rig.assert_settled_once().outcome == "completed"
+    if next_target:
+        breaker = world.health.breaker(targets[0].name)
+        assert breaker is not None
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 100_000])
+async def test_frames_are_whole_and_nothing_follows_a_broken_one(size: int) -> None:
+    data = BEGUN + BROKEN + TEXT[len(BEGUN) :]
+    rig = Rig(lane(stream=True), [data[at : at + size] for at in range(0, len(data), size)])
+    sent = []
+    with pytest.raises(UpstreamBroken), rig.exchange as exchange:
+        sent.append((await exchange.open()).first)
+        while (batch := await exchange.read()) is not None:
+            sent.append(batch)
+    assert b"".join(sent) == BEGUN
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"data: null\n\n",
+        b"data: [DONE]\n\n",
+        b"data: {}\n\n",
+        b'data: {"type":7}\n\n',
+        b'data: {"a":1}\n\ndata: ,{"b":2}\n\n',
+        b'data: {"type":"ping","a":1\n\ndata: "type":"ping"}\n\n',
+        b"event: ping\rdata: {\r\r",
+    ],
+)
+async def test_what_is_no_event_ends_the_stream(frame: bytes) -> None:
+    rig = Rig(lane(stream=True), [BEGUN + frame + TEXT[len(BEGUN) :]])
+    with pytest.raises(UpstreamBroken):
+        await rig.run()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b": a comment\n\n",
+        b"event: ping\n\n",
+        b"data:\n\n",
+        b'data: {"type":"event_of_tomorrow","delta":"text","content_block":[1]}\n\n',
+        b'data:{"type":\ndata: "ping"}\n\n',
+        b'event: ping\r\ndata: {"type":"ping"}\r\n\r\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"text":"\\ud83d"}}\n\n',
+        b'data: {"type":"content_block_delta","index":0,"delta":{"text":"\\\\ud83d"}}\n\n',
+    ],
+)
+async def test_what_readers_understand_keeps_its_bytes(frame: bytes) -> None:
+    data = BEGUN + frame + TEXT[len(BEGUN) :]
+    rig = Rig(lane(stream=True), [data])
+    assert b"".join(await rig.run()) == data
+    assert rig.assert_settled_once().outcome == "completed"
+
+
+async def test_the_end_of_the_stream_ends_its_last_frame() -> None:
+    rig = Rig(lane(stream=True), [TEXT.rstrip(b"\n")])
+    assert b"".join(await rig.run()) == TEXT.rstrip(b"\n") + b"\n\n"
+    assert rig.assert_settled_once().outcome == "completed"
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_message_for_a_stream_is_streamed(edited: bool) -> None:
+    pieces = [MESSAGE[at : at + 50] for at in range(0, len(MESSAGE), 50)]
+    rig = Rig(lane(stream=True, edited=edited), pieces, headers=JSON)
+    sent = b"".join(await rig.run())
+    assert events(sent)[0] == "message_start"
+    assert events(sent)[-2:] == ["message_delta", "message_stop"]
+    model = b'"model":"anthropic/' if edited else b'"model":"claude'
+    assert model in sent
+    settlement = rig.assert_settled_once()
+    assert settlement.outcome == "completed"
+    assert settlement.usage.output_tokens == orjson.loads(MESSAGE)["usage"]["output_tokens"]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_message_with_half_a_character_is_a_message(edited: bool) -> None:
+    body = b'{"type":"message","model":"m","content":[{"type":"text","text":"\\ud83d"}],"usage":{}}'
+    sent = (await Rig(lane(stream=False, edited=edited), [body], headers=JSON).run())[0]
+    if edited:
+        assert orjson.loads(sent)["content"][0]["text"] == "\N{REPLACEMENT CHARACTER}"
+    else:
+        assert sent == body
+
+
+async def test_an_error_after_content_is_passed_on_in_the_providers_words() -> None:
+    rig = Rig(lane(stream=True), [BEGUN, ERROR, TEXT[len(BEGUN) :]])
+    assert b"".join(await rig.run()) == BEGUN + ERROR
+    assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+async def test_an_error_in_other_words_is_told_in_those_that_clients_know() -> None:
+    error = b'data: {"error":{"message":"the server is overloaded","type":"server_error"}}\n\n'
+    rig = Rig(lane(stream=True), [BEGUN, error])
+    with pytest.raises(UpstreamRejected) as caught:
+        await rig.run()
+    assert caught.value.type == "overloaded_error"
+
+
+HOLDING = Timers(preamble=15, first_token=100, total=300)
+
+
+@pytest.mark.parametrize(
+    "first", [START, OPENED, START + b'event: ping\ndata: {"type":"ping"}\n\n']
+)
+async def test_the_beginning_waits_for_content(first: bytes) -> None:
+    clock = Clock()
+    rig = Rig(lane(stream=True), [first, 9.0, TEXT[len(first) :]], timers=HOLDING, clock=clock)
+    with rig.exchange as exchange:
+        assert (await exchange.open()).first.startswith(first)
+        assert clock.now == pytest.approx(1009)
+        while await exchange.read() is not None:
+            pass
+    assert rig.assert_settled_once().outcome == "completed"
+
+
+async def test_the_beginning_waits_no_longer_than_it_may() -> None:
+    clock = Clock()
+    script = [START, SILENCE, 20.0, TEXT[len(START) :]]
+    rig = Rig(lane(stream=True), script, timers=HOLDING, clock=clock)
+    with rig.exchange as exchange:
+        assert (await exchange.open()).first == START
+        assert clock.now == pytest.approx(1015)
+        sent = START
+        while (batch := await exchange.read()) is not None:
+            sent += batch
+    assert sent == TEXT
+    late = Rig(lane(stream=True), [SILENCE, START, ERROR], timers=HOLDING)
+    with late.exchange as exchange:
+        assert (await exchange.open()).first == START
+
+
+async def test_a_beginning_that_never_ends_is_not_held_for_ever() -> None:
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n'
+    rig = Rig(lane(stream=True), [START, *[ping] * 10_000, CUT], headers=SSE)
+    with pytest.raises(UpstreamFault), rig.exchange as exchange:
+        first = (await exchange.open()).first
+        assert len(START) < len(first) < 100_000
+        while await exchange.read() is not None:
+            pass
