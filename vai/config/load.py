@@ -23,7 +23,14 @@ from vai.config.rules import Finding, contradictions
 from vai.config.schema import Provider, Settings
 from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
 
-__all__ = ["defaults_file", "load", "load_provider"]
+__all__ = [
+    "defaults_file",
+    "load",
+    "load_provider",
+    "merged_layer",
+    "read_layers",
+    "settings_from",
+]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -39,16 +46,35 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
-    layers = [read_file(path, problems) for path in _files(environ)]
-    merged = merge([*layers, read_environment(environ)])
-    layer = expand(merged, environ, problems)
+    layers = read_layers(environ, problems)
+    return settings_from(merged_layer(layers, environ, problems), environ, problems)
+
+
+def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
+    """The files' settings, one layer for each file, later ones win. Adds to `problems`."""
+    return [read_file(path, problems) for path in _files(environ)]
+
+
+def merged_layer(layers: list[Layer], environ: Mapping[str, str], problems: list[Problem]) -> Layer:
+    """The layers of the files and that of the variables as one. Adds to `problems`."""
+    return expand(merge([*layers, read_environment(environ)]), environ, problems)
+
+
+def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Settings:
+    """Check and freeze what `merged_layer` made.
+
+    Args:
+        problems: those that were found on the way to it.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
     _fill_provider_keys(layer, environ)
     walk = Walk(layer)
     settings = walk.settings()
     for path, text in (*contradictions(settings), *_unusable_files(settings)):
         walk.contradiction(path, text)
-    problems += walk.problems
-    if problems:
+    if problems := [*problems, *walk.problems]:
         raise ConfigError(problems)
     return settings
 
@@ -68,8 +94,7 @@ def load_provider(
     if config is not None:
         environ = {**environ, "VAI_CONFIG": str(config)}
     problems: list[Problem] = []
-    layers = [read_file(path, problems) for path in _files(environ)]
-    layer = expand(merge([*layers, read_environment(environ)]), environ, problems)
+    layer = merged_layer(read_layers(environ, problems), environ, problems)
     walk = Walk({path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)})
     settings = walk.settings()
     problems = [problem for problem in problems if not problem.key] + walk.problems

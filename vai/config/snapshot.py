@@ -1,0 +1,107 @@
+"""The settings of one moment, with all they were read from: files, certificates, logins.
+
+A worker that replaces another one must work with what the others work with, also when the
+files have been changed, broken or removed since. So the first process reads once, checks what
+it has read, and hands the snapshot to each worker.
+
+The law of this module: what was checked and what is used are the same bytes. A snapshot goes
+through a pipe between processes of one gateway and nowhere else; it holds keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from vai.config.load import merged_layer, read_layers, settings_from
+from vai.config.login import login_file
+from vai.config.names import LOGGED_IN_TO
+from vai.config.problems import Problem
+from vai.config.schema import Settings
+from vai.config.sources import Layer, Leaf
+
+__all__ = ["Snapshot"]
+
+_NAMES_A_FILE: Final = frozenset({"cert_file", "key_file", "ca_file", "credentials_file"})
+_MOST_BYTES: Final = 4 << 20
+"""Of one file; a larger one is read where it lies, and a trust store has a quarter of a
+megabyte."""
+
+
+class Snapshot:
+    """What was read, and the settings that it makes.
+
+    Args:
+        environ: the variables to read, those of the process if None. Processes inherit them,
+            so a snapshot does not hold them.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        problems: list[Problem] = []
+        self._layers = read_layers(environ, problems)
+        self._problems = tuple(problems)
+        self._files = dict(_read_named(merged_layer(self._layers, environ, [])))
+        self._open: list[int] = []
+
+    def settings(self, environ: Mapping[str, str] | None = None) -> Settings:
+        """Check and freeze the settings.
+
+        The files they name are in memory: their paths lead to descriptors of this process,
+        valid until `close`.
+
+        Raises:
+            ConfigError: with every problem there is.
+        """
+        environ = os.environ if environ is None else environ
+        problems = list(self._problems)
+        layer = merged_layer(self._layers, environ, problems)
+        for path, content in self._files.items():
+            leaf = layer.get(path, Leaf("", ".".join(path), ""))
+            layer[path] = leaf._replace(value=self._in_memory(content), text=None)
+        return settings_from(layer, environ, problems)
+
+    def close(self) -> None:
+        """Close the descriptors. The settings that were made name nothing any more."""
+        while self._open:
+            os.close(self._open.pop())
+
+    def _in_memory(self, content: bytes) -> str:
+        handle = os.memfd_create("vai-settings")
+        self._open.append(handle)
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            file.write(content)
+        return f"/proc/self/fd/{handle}"
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_open": []}
+
+    def __repr__(self) -> str:
+        return f"Snapshot({len(self._layers)} sources, {len(self._files)} files)"
+
+
+def _read_named(layer: Layer) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """The files that settings name and that can be read, by the names of the settings."""
+    if not hasattr(os, "memfd_create"):
+        return  # files are read where they lie on systems without it
+    for path, value in _named(layer):
+        try:
+            with value.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+        except (OSError, ValueError):
+            continue  # the settings' check says so, in the words of that setting
+        if len(content) <= _MOST_BYTES:
+            yield path, content
+
+
+def _named(layer: Layer) -> Iterator[tuple[tuple[str, ...], Path]]:
+    for path, leaf in layer.items():
+        if path[-1] in _NAMES_A_FILE and isinstance(leaf.value, str) and leaf.value:
+            yield path, Path(leaf.value)
+    login = ("providers", LOGGED_IN_TO)
+    enabled = layer.get((*login, "enabled"))
+    named = layer.get((*login, "credentials_file"))
+    if enabled is not None and enabled.value and (named is None or not named.value):
+        yield (*login, "credentials_file"), login_file()
