@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -159,10 +160,49 @@ def test_failed_starts_are_remembered_for_the_next_manager(board: Board) -> None
     for _ in range(3):
         board.record_failed_start()
     other = Board.open(board.path)
-    assert other.failed_starts(since=0) == 3
+    assert other.failed_starts() == 3
     for _ in range(40):
         board.record_failed_start()
-    assert other.failed_starts(since=0) == board_module.FAILED_STARTS_KEPT
+    assert other.failed_starts() == board_module.FAILED_STARTS_KEPT
+    board.record_served()
+    assert other.failed_starts() == 0
+    board.record_failed_start()
+    assert other.failed_starts() == 1
+    other.close()
+
+
+def test_the_file_has_all_its_pages_from_the_start(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / "whole.board", sections={1: 3 << 20})
+    held = board.path.stat()
+    assert held.st_blocks * 512 >= held.st_size > 3 << 20
+    board.close()
+
+
+def test_a_file_that_cannot_grow_is_a_board_error_and_is_gone(tmp_path: Path) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, usual[1]))
+    try:
+        with pytest.raises(BoardError, match=r"no shared memory: .* needs 30\d\d KiB"):
+            Board.create(tmp_path / "grown.board", sections={1: 3 << 20})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_board_of_another_version_is_not_swept_while_its_owner_lives(tmp_path: Path) -> None:
+    board = Board.create(tmp_path / f"vai-{os.getuid()}-1-a.board")
+    board._words[1] += 1  # the number of the layout
+    assert sweep(tmp_path) == []
+    board._words[3] = 2**31  # of a process that cannot exist
+    assert sweep(tmp_path) == [board.path]
+
+
+def test_servers_are_known_by_number(board: Board) -> None:
+    board.show_server(0, myself())
+    board.show_server(5, Identity(7, 8))
+    board.show_server(-1, Identity(9, 9))  # no server: a single process, or the manager
+    other = Board.open(board.path)
+    assert other.servers() == {0: myself(), 5: Identity(7, 8)}
     other.close()
 
 

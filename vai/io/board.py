@@ -1,13 +1,15 @@
 """The board: one small shared file in which every process of a group sees the others.
 
 The law: a word has one writer, so no word needs a lock. A worker writes its own row; when
-it is dead the manager does. Main writes the header, the manager its own words in it. Only
+it is dead the manager does. Main writes the header and the servers, the manager its own words
+in the header. Only
 taking and freeing rows is serialised, by `flock`, which the kernel drops when its holder
 dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
 
     header      words 0..63     who owns the group, what it is doing
     directory   words 64..127   16 sections of 4 words: id, offset, length in bytes, version
     workers     128 rows of 16 words
+    servers     128 pairs of words: the process that main started last under each number
     sections    page-aligned, zeroed, sized when the file is made (limits, metrics, ...)
 
 A row is known by pid and start time, never by worker name: during a restart two
@@ -20,6 +22,7 @@ import fcntl
 import mmap
 import os
 import secrets
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -41,11 +44,12 @@ LOCK_PATIENCE = 2.0  # seconds; the lock is held for microseconds unless its hol
 _WORD = 8
 _DIRECTORY, _SECTIONS, _SECTION_WORDS = 64, 16, 4
 _TABLE, _ROW_WORDS = 128, 16
-_BASE_SIZE = (_TABLE + ROWS * _ROW_WORDS) * _WORD
+_SERVERS, _SERVER_WORDS = _TABLE + ROWS * _ROW_WORDS, 2
+_BASE_SIZE = (_SERVERS + ROWS * _SERVER_WORDS) * _WORD
 
 (_H_MAGIC, _H_LAYOUT, _H_SIZE, _H_OWNER, _H_OWNER_START, _H_GENERATION, _H_DRAINING) = range(7)
 _H_EXIT, _H_MANAGER, _H_MANAGER_START, _H_MANAGER_BEAT = 7, 8, 9, 10
-_H_RUNNING, _H_SESSIONS = 11, 12
+_H_RUNNING, _H_SESSIONS, _H_SERVED = 11, 12, 13
 _H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
 
 (_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
@@ -66,9 +70,21 @@ class BoardError(RuntimeError):
 
 
 def directory() -> Path:
-    """Where boards live: memory where the system has it, else the temporary directory."""
+    """Where boards live: memory where the system has it, else the temporary directory.
+
+    Raises:
+        BoardError: the process can write to neither.
+    """
     shm = Path("/dev/shm")  # noqa: S108 - the files in it are made 0600 and owned by us
-    return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+    if os.access(shm, os.W_OK):
+        return shm
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise BoardError(
+            f"no directory for shared memory: {shm} and the temporary directory are missing or "
+            "read-only; mount one of them writable, or name a directory in TMPDIR"
+        ) from None
 
 
 class Row:
@@ -167,7 +183,8 @@ class Board:
         """Make the board of this group; `sections` maps an id to its length in bytes.
 
         Files of dead groups next to it are removed. Raises BoardError when a living
-        process owns `path`, or when it would be larger than MAX_SIZE.
+        process owns `path`, when it would be larger than MAX_SIZE, or when the file system
+        has no room for it.
         """
         me = myself()
         if path is None:
@@ -184,7 +201,7 @@ class Board:
                 path.unlink()
                 os.close(fd)
                 fd = _open_locked(path)
-            os.ftruncate(fd, size)
+            _allocate(fd, path, size)
             board = cls(path, fd, owner=True)
             board._write_header(me, size, offsets)
         except BaseException:
@@ -267,6 +284,25 @@ class Board:
         """The rows that belong to somebody, dead or alive."""
         return [row for row in self.rows if row.is_taken]
 
+    # -- the servers -------------------------------------------------------------------
+
+    def show_server(self, number: int, who: Identity) -> None:
+        """Write which process main started last as server `number`; main's business."""
+        if 0 <= number < ROWS:
+            at = _SERVERS + number * _SERVER_WORDS
+            self._words[at] = 0  # first: a reader never pairs one's pid with the other's start
+            self._words[at + 1] = who.start
+            self._words[at] = who.pid
+
+    def servers(self) -> dict[int, Identity]:
+        """Number -> the process that main started last for it, dead or alive."""
+        pairs = self._words[_SERVERS : _SERVERS + ROWS * _SERVER_WORDS].tolist()
+        return {
+            number: Identity(pid, start)
+            for number, (pid, start) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
+            if pid
+        }
+
     # -- the header --------------------------------------------------------------------
 
     @property
@@ -317,9 +353,14 @@ class Board:
         """Write the totals; the manager's business."""
         self._words[_H_RUNNING], self._words[_H_SESSIONS] = running, sessions
 
-    def failed_starts(self, since: int) -> int:
-        """How many workers failed to start after `since` (monotonic ns), as far as kept."""
+    def record_served(self) -> None:
+        """Note that a worker serves now; the manager's business."""
+        self._words[_H_SERVED] = time.monotonic_ns()
+
+    def failed_starts(self) -> int:
+        """How many workers failed to start since one last served, as far as kept."""
         kept = self._words[_H_FAILED_STARTS : _H_FAILED_STARTS + FAILED_STARTS_KEPT]
+        since = self._words[_H_SERVED]
         return sum(1 for when in kept if when > since)
 
     def record_failed_start(self) -> None:
@@ -339,7 +380,8 @@ def sweep(folder: Path) -> list[Path]:
             continue  # somebody else was quicker, or it is not a plain file
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            owner = _read_owner(fd)
+            # Also one of another layout: another version of VAI may run here.
+            owner = _read_owner(fd, any_layout=True)
             if owner is None or not is_alive(owner):
                 path.unlink(missing_ok=True)
                 removed.append(path)
@@ -364,10 +406,33 @@ def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], i
     return offsets, end
 
 
+def _allocate(fd: int, path: Path, size: int) -> None:
+    """Give the file its length and all its pages.
+
+    A page that the file system cannot supply later would end the process that writes to it
+    with SIGBUS.
+    """
+    try:
+        os.ftruncate(fd, size)
+        if sys.platform == "linux":
+            os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        room = os.statvfs(path.parent)
+        free = room.f_bavail * room.f_frsize
+        raise BoardError(
+            f"no shared memory: {path.parent} has {free >> 10} KiB free, this gateway needs "
+            f"{(size + 1023) >> 10} KiB ({error.strerror}); in a container set --shm-size"
+        ) from error
+
+
 def _open_locked(path: Path) -> int:
     """Open or make the file and lock it; the file that is locked is the one at `path`."""
     for _ in range(16):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise BoardError(f"cannot make {path}: {error.strerror}") from error
         try:
             _flock(fd, path)
             if path.stat().st_ino == os.fstat(fd).st_ino:
@@ -395,12 +460,13 @@ def _flock(fd: int, path: Path) -> None:
             return
 
 
-def _read_owner(fd: int) -> Identity | None:
+def _read_owner(fd: int, *, any_layout: bool = False) -> Identity | None:
+    """Who made the board; None if the file is none. All layouts have that in the same place."""
     head = memoryview(os.pread(fd, _DIRECTORY * _WORD, 0))
     if len(head) < _DIRECTORY * _WORD:
         return None
     words = head.cast("q")
-    if words[_H_MAGIC] != MAGIC or words[_H_LAYOUT] != LAYOUT:
+    if words[_H_MAGIC] != MAGIC or (words[_H_LAYOUT] != LAYOUT and not any_layout):
         return None
     owner = Identity(words[_H_OWNER], words[_H_OWNER_START])
     return None if owner == NOBODY else owner

@@ -9,20 +9,28 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
     "NOBODY",
     "Identity",
+    "StartWatch",
+    "cpu_seconds",
     "die_with_parent",
+    "identify",
     "is_alive",
     "myself",
-    "outlive_signals_of",
 ]
 
 _PR_SET_PDEATHSIG = 1
-_STATE_FIELD, _START_FIELD = 0, 19  # of /proc/<pid>/stat, counted behind the command name
+_STATE_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD = (
+    0,
+    11,
+    12,
+    19,
+)  # of /proc/<pid>/stat, counted behind the command name
 _DEAD_STATES = frozenset((b"Z", b"X", b"x"))
 
 
@@ -44,10 +52,15 @@ def _stat(pid: int) -> list[bytes] | None:
         return None
 
 
+def identify(pid: int) -> Identity:
+    """The identity of the process `pid`; start is 0 where it is gone or there is no /proc."""
+    fields = _stat(pid)
+    return Identity(pid, int(fields[_START_FIELD]) if fields else 0)
+
+
 def myself() -> Identity:
     """The identity of the calling process; start is 0 where there is no /proc."""
-    fields = _stat(os.getpid())
-    return Identity(os.getpid(), int(fields[_START_FIELD]) if fields else 0)
+    return identify(os.getpid())
 
 
 def is_alive(who: Identity) -> bool:
@@ -64,6 +77,17 @@ def is_alive(who: Identity) -> bool:
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
     return who.start in (0, int(fields[_START_FIELD]))
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Seconds of processor time that a process has used, in steps of 10 ms; None if unknown."""
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return None
+    if fields is None:
+        return None
+    return (int(fields[_USER_FIELD]) + int(fields[_SYSTEM_FIELD])) / os.sysconf("SC_CLK_TCK")
 
 
 def _answers(pid: int) -> bool:
@@ -90,10 +114,38 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def outlive_signals_of(parent: int) -> None:
-    """For a process that must stay until `parent` is done: deaf to SIGTERM, dead with it.
+class StartWatch:
+    """Judges a process that starts by the processor time that it uses.
 
-    A service manager that signals a whole group would else take it away during a drain.
+    Wall-clock time does not tell a process that hangs from one that a container's limit gives
+    a tenth of a core. Outside Linux nothing else is known, and wall-clock time decides.
+
+    Args:
+        pid: the process.
+        patience: seconds of processor time that a start may use, and seconds of wall-clock
+            time that it may go without using any.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    die_with_parent(parent)
+
+    _PROGRESS = 0.02
+    """Seconds of processor time that count as progress; two steps of the kernel's clock."""
+
+    def __init__(self, pid: int, patience: float) -> None:
+        self._pid = pid
+        self._patience = patience
+        self._used = 0.0
+        self._since = time.monotonic()
+
+    def complaint(self, awake_since: float = 0.0) -> str:
+        """Why the start is to be given up; empty while it gets on.
+
+        Args:
+            awake_since: when this process itself was last resumed, monotonic seconds. The time
+                before it counts against nothing.
+        """
+        used, now = cpu_seconds(self._pid), time.monotonic()
+        if used is not None and used - self._used >= self._PROGRESS:
+            self._used, self._since = used, now
+        if self._used > self._patience:
+            return f"used {self._used:.0f} s of processor time without coming up"
+        idle = now - max(self._since, awake_since)
+        return f"did nothing for {idle:.0f} s while it started" if idle > self._patience else ""

@@ -9,13 +9,15 @@ import os
 import select
 import subprocess
 import sys
-import time
 from types import TracebackType
 from typing import Final, Self
+
+from vai.io.process import StartWatch
 
 __all__ = ["Process", "SimulatorFailed", "start"]
 
 _GRACE: Final = 2.0
+_LOOK: Final = 0.2  # seconds between two looks at the processor time of a child that starts
 
 
 class SimulatorFailed(RuntimeError):
@@ -66,7 +68,7 @@ def start(
     tps: float = 0.0,
     chunk: int = 1,
     journal: int = 4096,
-    within: float = 10.0,
+    patience: float = 10.0,
 ) -> Process:
     """Start a simulator and wait until it listens.
 
@@ -74,7 +76,8 @@ def start(
     the thread that started it. Elsewhere than on Linux the child ends by `stop` alone.
 
     Raises:
-        SimulatorFailed: it did not listen in `within` seconds.
+        SimulatorFailed: it ended, used `patience` seconds of processor time without
+            listening, or did nothing for so long.
     """
     given = {"host": host, "port": port, "ttft": ttft, "tps": tps, "chunk": chunk}
     given |= {"journal": journal, "parent": os.getpid()}
@@ -85,15 +88,15 @@ def start(
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    return Process(child, _first_line(child, within))
+    return Process(child, _first_line(child, patience))
 
 
-def _first_line(child: subprocess.Popen[bytes], within: float) -> str:
+def _first_line(child: subprocess.Popen[bytes], patience: float) -> str:
     if child.stdout is None:
         raise SimulatorFailed("the simulator has no output to read its URL from")
-    until = time.monotonic() + within
-    while (left := until - time.monotonic()) > 0:
-        if select.select([child.stdout], [], [], left)[0]:
+    watch = StartWatch(child.pid, patience)
+    while not watch.complaint():
+        if select.select([child.stdout], [], [], _LOOK)[0]:
             line = child.stdout.readline().decode().strip()
             if line:
                 return line
