@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,6 +27,7 @@ from tests.chaos.rig import (
     providers,
     serving,
     settings,
+    until,
 )
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(90)]
@@ -80,24 +83,81 @@ def test_a_bad_setting_is_named_and_that_is_all(tmp_path: Path, command: str, pr
         assert len(text.splitlines()) <= 3, text
 
 
-def test_a_worker_that_cannot_be_born_again(simulator: Simulated, tmp_path: Path) -> None:
-    """The certificates vanish while it runs: the living serve, a reborn worker cannot."""
-    trusted = tmp_path / "ca.pem"
-    trusted.write_bytes(Path(certifi.where()).read_bytes())
+def _write_pair(folder: Path, name: str) -> None:
+    """A self-signed certificate and its key."""
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    words += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def _break_typo(folder: Path) -> None:
+    config = folder / "group" / "settings.json"
+    config.write_text(config.read_text().replace('"auth"', '"auht"', 1))
+
+
+def _break_syntax(folder: Path) -> None:
+    (folder / "group" / "settings.json").write_text("{")
+
+
+def _remove_settings(folder: Path) -> None:
+    (folder / "group" / "settings.json").unlink()
+
+
+def _renew_by_half(folder: Path) -> None:
+    (folder / "old.pem").write_bytes((folder / "new.pem").read_bytes())
+
+
+def _remove_trusted(folder: Path) -> None:
+    (folder / "ca.pem").unlink()
+
+
+BREAK = {
+    "typo": (_break_typo, "auht"),
+    "syntax": (_break_syntax, "not valid JSON"),
+    "removed": (_remove_settings, "cannot be read"),
+    "certificate": (_renew_by_half, "tls.cert_file"),
+    "trust": (_remove_trusted, "openai.ca_file"),
+}
+
+
+@pytest.mark.parametrize("fault", BREAK)
+def test_a_replacement_works_with_the_settings_of_the_others(
+    simulator: Simulated, tmp_path: Path, fault: str
+) -> None:
+    """Whatever became of the files: a killed worker comes back, and a reload is refused."""
+    for name in ("old", "new"):
+        _write_pair(tmp_path, name)
+    (tmp_path / "ca.pem").write_bytes(Path(certifi.where()).read_bytes())
     rows = providers(simulator)
-    rows["openai"]["ca_file"] = str(trusted)
-    said = settings(simulator, providers=rows)
+    rows["openai"]["ca_file"] = str(tmp_path / "ca.pem")
+    pair = {"cert_file": str(tmp_path / "old.pem"), "key_file": str(tmp_path / "old.key")}
+    said = settings(simulator, providers=rows, tls={"enabled": True, **pair})
     with serving(said, tmp_path / "group", "--workers=2") as group:
-        time.sleep(0.5)  # main learns a moment later than the board that all have come up
-        trusted.unlink()
-        os.kill(group.workers()[0], signal.SIGKILL)
+        before = set(group.workers())
+        spoil, named = BREAK[fault]
+        spoil(tmp_path)
+        victim = min(before)
         began = time.monotonic()
-        code = group.process.wait(40)
-        text = group.log()
-        print(f"gave up after {time.monotonic() - began:.1f} s\n{text[-3000:]}")
-        assert code == 3
-        assert text.count("gave up") == 1
-        assert text.rstrip().splitlines()[-1].startswith("vai: gave up: 5 workers failed"), text
-        assert "no such file" in text
-        assert "openai.ca_file" in text
-        assert not log_defects(text)
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(set(group.workers()) - {victim}) == 2, 20)
+        print(f"back after {time.monotonic() - began:.1f} s")
+        os.kill(max(before), signal.SIGKILL)
+        until(lambda: len(set(group.workers()) - before) == 2, 20)
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "old.pem"))
+        if fault == "certificate":  # what lies there now is the new one, and is not served
+            assert _served_certificate(group.port) not in (tmp_path / "new.pem").read_text()
+        else:
+            trusting.check_hostname = False
+            with socket.create_connection(("127.0.0.1", group.port), 5) as plain:
+                trusting.wrap_socket(plain).close()
+        group.signal(signal.SIGHUP)
+        until(lambda: "not reloaded, the workers go on as they are" in group.log(), 10)
+        assert named in group.log()
+        assert "gave up" not in group.log()
+        assert not log_defects(group.log())
+        assert group.process.poll() is None
+
+
+def _served_certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port))

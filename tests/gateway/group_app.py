@@ -12,7 +12,7 @@ from sanic import Request, Sanic, Websocket
 from sanic.response import HTTPResponse, json, text
 
 from vai.errors import VaiError
-from vai.gateway import drain, manager, repairs, workers
+from vai.gateway import drain, main_process, repairs, workers
 from vai.gateway.inflight import InFlight
 from vai.gateway.repairs.websocket import send
 from vai.gateway.workers import BOARD_VARIABLE
@@ -24,6 +24,13 @@ def _setting(name: str, default: float) -> float:
 
 if (refusal := os.environ.get("TEST_REFUSE_FILE")) and Path(refusal).exists():
     raise SystemExit(2)  # as bad settings end a worker: before it is on the board
+
+_slow = time.monotonic() + _setting("SLOW_START", 0)
+while "SANIC_WORKER_NAME" in os.environ and time.monotonic() < _slow:
+    time.sleep(0.09)  # as with a tenth of a core: it gets on, and takes its time
+    _burn = time.monotonic() + 0.01
+    while time.monotonic() < _burn:
+        pass
 
 Sanic.start_method = "spawn"
 app = Sanic("GroupApp", configure_logging=True)
@@ -46,7 +53,7 @@ repairs.install(
     drain_grace=grace,
 )
 workers.attach(app, inflight, hung_after=hung_after)
-manager.attach(app, hung_after=hung_after)
+main_process.attach(app, hung_after=hung_after)
 
 
 @app.before_server_start

@@ -14,8 +14,19 @@ from typing import Any
 import ujson
 from sanic import Sanic
 
-from vai.config import ConfigError, Settings, load
-from vai.gateway import cors, drain, failures, limits, manager, repairs, simulation, workers
+from vai.config import ConfigError, Settings
+from vai.config.snapshot import Snapshot
+from vai.gateway import (
+    cors,
+    drain,
+    failures,
+    handover,
+    limits,
+    main_process,
+    repairs,
+    simulation,
+    workers,
+)
 from vai.gateway.inflight import InFlight
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
@@ -35,14 +46,16 @@ for each, so Sanic's is set beyond them all."""
 
 
 def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
-    """The application for `settings`, or for those that files and environment give.
+    """The application for `settings`; for those that main handed to this process; or for those
+    that files and environment give.
 
     Raises:
         ConfigError: the settings cannot be served with.
     """
-    # Given settings cannot have changed since: str() is an objection of no words.
-    objection = _problems if settings is None else str
-    settings = settings or load()
+    snapshot = None
+    if settings is None:
+        snapshot = handover.received() or Snapshot()
+        settings = snapshot.settings()
     log.configure(settings.observability.logging.level, settings.observability.logging.format)
     app: Sanic[Any, Any] = Sanic(
         "vai",
@@ -59,14 +72,13 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         drain_grace=settings.drain_grace,
     )
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
-    manager.attach(
+    main_process.attach(
         app,
         hung_after=settings.manager.hung_after,
-        sections=duty.SECTIONS,
-        prepare=duty.prepare,
+        make_board=limits.make_board,
         reclaim=limits.reclaim_everywhere if is_shared else duty.reclaim,
         tend=limits.Tending(settings.limits.session_idle_timeout),
-        objection=objection,
+        snapshot=snapshot,
     )
     workers.attach(
         app,
@@ -114,15 +126,6 @@ def _sanic_settings(settings: Settings) -> dict[str, Any]:
         "REAL_IP_HEADER": None,
         "PROXIES_COUNT": None,
     }
-
-
-def _problems() -> str:
-    """What is wrong with the settings as they are now; empty when they can be served with."""
-    try:
-        load()
-    except ConfigError as error:
-        return str(error)
-    return ""
 
 
 def _add_routes(app: Sanic[Any, Any]) -> None:

@@ -26,6 +26,7 @@ __all__ = ["TELL_TIME", "attach"]
 TELL_TIME = 1.0  # seconds after the grace in which the rest is told and let go
 _FLUSH_TIME = 0.5  # seconds for answers already written to reach their sockets
 _MAIN_REACTS = 0.1
+_FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
 
 
 def attach(app: Sanic[Any, Any], inflight: InFlight, *, grace: float = 30.0) -> None:
@@ -57,6 +58,8 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> N
     serving.last_requests()
     if not whole_group:
         serving.stop_accepting()
+        # A client that was accepted a moment ago has sent its request, or is about to.
+        await asyncio.sleep(_FIRST_REQUEST)
     if not await inflight.empty(deadline - time.monotonic()):
         inflight.expire()
         await inflight.empty(TELL_TIME)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vai.config import ConfigError, Settings, load
 from vai.config.schema import Limits
+from vai.gateway import handover
 from vai.io.board import Board, Row
 from vai.io.limits import duty
 from vai.io.limits.local import LocalLimits
@@ -33,7 +34,7 @@ _EVERY = 0.5
 
 
 def make_board() -> Board:
-    """The board of a single process, with its limits ready."""
+    """The board of a group or of a single process, with its limits ready."""
     board = Board.create(sections=duty.SECTIONS)
     duty.prepare(board)
     return board
@@ -109,9 +110,11 @@ def reclaim_everywhere(board: Board, row: Row) -> None:
 
     duty.reclaim(board, row)
     try:
-        settings = load()  # a secret cannot be handed to a process, so it reads them itself
+        settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
-        return  # what is held there lapses
+        if (snapshot := handover.received()) is None:
+            return  # what is held there lapses
+        settings = snapshot.settings()
     asyncio.run(reclaim(settings.limits.redis, board, row.claim))
 
 

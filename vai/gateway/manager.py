@@ -1,11 +1,12 @@
 """The manager: the one process that looks after the others, and that nobody waits for.
 
 The law: a worker that ends without having been told to comes back, what it held is freed
-first, and a group in which none can start ends with one line and exit code 3. Everything
-the manager knows is on the board, so one that was killed is replaced without loss.
+first, and a group in which none serves and none can start ends with one line and exit code 3.
+As long as one serves, the manager goes on trying to bring the others back. What a new manager
+has to know is on the board, so one that was killed is replaced without loss.
 
-Sanic itself never restarts a worker that was killed; it does so when asked through its
-monitor pipe, by name.
+Sanic, in main, never restarts a worker that was killed by itself; it does so when asked
+through its monitor pipe, by name.
 """
 
 from __future__ import annotations
@@ -15,25 +16,23 @@ import select
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from vai.gateway.workers import BOARD_VARIABLE, MANAGER_NAME
+from vai.config.snapshot import Snapshot
+from vai.gateway import handover
+from vai.gateway.workers import server_name
 from vai.io.board import Board, Row, State
-from vai.io.process import Identity, die_with_parent, is_alive, myself
+from vai.io.process import NOBODY, Identity, StartWatch, die_with_parent, is_alive, myself
 
-if TYPE_CHECKING:
-    from sanic import Sanic
+__all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run"]
 
-__all__ = ["GIVE_UP_AFTER", "GIVE_UP_WITHIN", "Reclaim", "Supervisor", "attach", "run"]
-
-GIVE_UP_AFTER, GIVE_UP_WITHIN = 5, 30.0
-"""So many failed starts within so many seconds end the group."""
+GIVE_UP_AFTER = 5
+"""So many failed starts since a worker last served end the group, if none serves now."""
 
 Reclaim = Callable[[Board, Row], None]
 """Frees what hung on the row of a dead worker; runs before the row is free. Importable."""
@@ -46,11 +45,12 @@ _TICK = 0.1
 """Seconds between two looks at the board for new workers. The death of a known one does not
 wait for it: its pidfd wakes. At 50 ms the looking alone took 0.8 % of a core."""
 _ROUND = 0.5
-_FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
+_FIRST_DELAY, _LAST_DELAY = 0.1, 30.0
 _SETTLED_NS = 200_000_000  # one that served so long had started
-_START_PATIENCE = 30.0  # seconds a worker may be deaf while it starts
-_SUPERSEDED_NS = 2_000_000_000
-_RELOAD = "__ALL_PROCESSES__::STARTUP_FIRST"
+_START_PATIENCE = 30.0
+"""Seconds of processor time that a start may use; see `StartWatch`."""
+_REPEAT = 5.0
+"""Seconds that main is given to do what it was asked for."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,6 @@ class Supervisor:
     def __init__(
         self,
         board: Board,
-        workers: Mapping[str, Any],
         publisher: Connection,
         *,
         hung_after: float,
@@ -74,17 +73,18 @@ class Supervisor:
         tend: Tend | None = None,
     ) -> None:
         self.board = board
-        self._workers = workers
         self._publisher = publisher
         self._hung_after = hung_after
         self._reclaim = reclaim
         self._tend = tend
         self._watched: dict[int, _Watched] = {}  # by claim
-        self._due: dict[str, float] = {}
-        self._suspects: dict[str, int] = {}
-        self._asked: dict[str, tuple[int, float]] = {}
-        self._buried: deque[int] = deque(maxlen=256)
-        self._told: deque[int] = deque(maxlen=256)
+        # By the number of the server.
+        self._due: dict[int, float] = {}
+        self._suspects: dict[int, Identity] = {}
+        self._asked: dict[int, tuple[Identity, float]] = {}
+        self._failed: Counter[int] = Counter()
+        self._starting: dict[int, tuple[Identity, StartWatch]] = {}
+        self._buried: deque[Identity] = deque(maxlen=256)
         self._poll = select.poll()
         self._last_turn = self._awake_since = time.monotonic()
         self._next_round = 0.0
@@ -117,8 +117,9 @@ class Supervisor:
             return
         self._bring_back(now)
         if is_round:
+            self._note_serving()
             self._kill_hung(now)
-            self._end_superseded()
+            self._kill_stuck_starts()
             self._find_missing(now)
 
     def _patience(self) -> float:
@@ -158,7 +159,7 @@ class Supervisor:
         if self._reclaim is not None:
             self._reclaim(self.board, row)
         self.board.release(row, owner)
-        self._buried.append(owner.pid)
+        self._buried.append(owner)
         if self.board.draining or state not in (State.STARTING, State.SERVING):
             return
         settled = since and time.monotonic_ns() - since > _SETTLED_NS
@@ -166,84 +167,100 @@ class Supervisor:
 
     def _lost(self, number: int, *, started: bool) -> None:
         if self._serving(number):
-            _say(f"the replacement of worker {number} failed to start; the old one goes on")
-            return
+            return  # a replacement that failed; main sees it too, and goes on with the old one
         delay = 0.0
         if not started:
-            self.board.record_failed_start()
-            window = time.monotonic_ns() - int(GIVE_UP_WITHIN * 1e9)
-            failed = self.board.failed_starts(window)
-            if failed >= GIVE_UP_AFTER:
-                self._give_up(failed)
+            self._failed[number] += 1
+            delay = min(_LAST_DELAY, _FIRST_DELAY * 2 ** (self._failed[number] - 1))
+            if not self._survives_failed_start(number, delay):
                 return
-            delay = min(_LAST_DELAY, _FIRST_DELAY * 2 ** (failed - 1))
-        self._due[f"Sanic-Server-{number}-0"] = time.monotonic() + delay
+        self._due[number] = time.monotonic() + delay
+
+    def _survives_failed_start(self, number: int, delay: float) -> bool:
+        """Record the failed start; give up when there were too many and no worker serves."""
+        self.board.record_failed_start()
+        if serving := len(self._all_serving()):
+            _say(
+                f"worker {number} failed to start ({self._failed[number]} in a row), the lines "
+                f"above say why; {serving} serve, the next try is in {delay:.1f} s"
+            )
+        elif (failed := self.board.failed_starts()) >= GIVE_UP_AFTER:
+            self._give_up(failed)
+            return False
+        return True
+
+    def _all_serving(self) -> list[Row]:
+        return [
+            row for row in self.board.taken() if row.state is State.SERVING and is_alive(row.owner)
+        ]
 
     def _serving(self, number: int) -> list[Row]:
-        return [
-            row
-            for row in self.board.taken()
-            if row.number == number and row.state is State.SERVING and is_alive(row.owner)
-        ]
+        return [row for row in self._all_serving() if row.number == number]
+
+    def _note_serving(self) -> None:
+        """Forget the failed starts of those that serve."""
+        settled = time.monotonic_ns() - _SETTLED_NS
+        for row in self._all_serving():
+            if row.serving_since < settled:
+                self.board.record_served()
+                del self._failed[row.number]
 
     # -- acting ------------------------------------------------------------------------
 
     def _bring_back(self, now: float) -> None:
-        for name, when in list(self._due.items()):
+        servers = self.board.servers()
+        for number, when in list(self._due.items()):
             if when > now:
                 continue
-            del self._due[name]
-            pid = self._workers.get(name, {}).get("pid", 0)
-            if pid and is_alive(Identity(pid, 0)):
-                continue  # Sanic has replaced it already
-            self._asked[name] = (pid, now)
-            self._publisher.send(f"{name}:")
+            del self._due[number]
+            known = servers.get(number, NOBODY)
+            if is_alive(known):
+                continue  # main has replaced it already
+            self._asked[number] = (known, now)
+            self._publisher.send(f"{server_name(number)}:")
 
     def _find_missing(self, now: float) -> None:
         """Workers that died before they were on the board, or left it on their own."""
-        for name, entry in dict(self._workers).items():
-            pid = entry.get("pid", 0)
-            number = _number(name)
-            if not entry.get("server") or not pid or is_alive(Identity(pid, 0)):
-                self._suspects.pop(name, None)
+        for number, known in self.board.servers().items():
+            if is_alive(known):
+                self._suspects.pop(number, None)
                 continue
-            asked_pid, asked_at = self._asked.get(name, (0, 0.0))
-            if name in self._due or (asked_pid == pid and now - asked_at < 5.0):
+            asked, asked_at = self._asked.get(number, (NOBODY, 0.0))
+            if number in self._due or (asked == known and now - asked_at < _REPEAT):
                 continue
-            if self._suspects.get(name) != pid:
-                self._suspects[name] = pid  # Sanic may be replacing it this very moment
+            if self._suspects.get(number) != known:
+                self._suspects[number] = known  # main may be replacing it this very moment
             elif not self._serving(number):
-                del self._suspects[name]
-                self._lost(number, started=pid in self._buried or asked_pid == pid)
-            elif pid not in self._buried:
-                self._buried.append(pid)
-                self._lost(number, started=False)
+                del self._suspects[number]
+                self._lost(number, started=known in self._buried or asked == known)
 
     def _kill_hung(self, now: float) -> None:
         for watched in self._watched.values():
             row = watched.row
-            patience = _START_PATIENCE if row.state is State.STARTING else self._hung_after
+            if row.state is State.STARTING or watched.pidfd < 0:
+                continue
             silent = (time.monotonic_ns() - row.heartbeat) / 1e9
-            if min(silent, now - self._awake_since) > patience and watched.pidfd >= 0:
+            if min(silent, now - self._awake_since) > self._hung_after:
                 _say(f"worker {row.number} showed no life for {silent:.1f} s and is killed")
                 _signal(watched.pidfd, signal.SIGKILL)
 
-    def _end_superseded(self) -> None:
-        """Of two workers that serve under one name, the older was to have gone."""
-        # Sanic forgets it when the first try at a replacement failed.
-        for watched in self._watched.values():
-            newer = [r for r in self._serving(watched.row.number) if r.claim > watched.row.claim]
-            if (
-                newer
-                and watched.row.state is State.SERVING
-                and watched.owner.pid not in self._told
-                and time.monotonic_ns() - newer[0].serving_since > _SUPERSEDED_NS
-            ):
-                self._told.append(watched.owner.pid)
-                _signal(watched.pidfd, signal.SIGTERM)
+    def _kill_stuck_starts(self) -> None:
+        """Kill workers that do not get on with their start, on the board or not yet."""
+        up = {row.owner for row in self.board.taken() if row.state is not State.STARTING}
+        servers = self.board.servers()
+        starting = {n: who for n, who in servers.items() if who not in up and is_alive(who)}
+        self._starting = {n: w for n, w in self._starting.items() if starting.get(n) == w[0]}
+        for number, who in starting.items():
+            if number not in self._starting:
+                self._starting[number] = (who, StartWatch(who.pid, _START_PATIENCE))
+            if why := self._starting[number][1].complaint(self._awake_since):
+                del self._starting[number]
+                _say(f"worker {number} {why} and is killed")
+                with suppress(ProcessLookupError):
+                    os.kill(who.pid, signal.SIGKILL)
 
     def _give_up(self, failed: int) -> None:
-        _say(f"gave up: {failed} workers failed to start within {GIVE_UP_WITHIN:.0f} s")
+        _say(f"gave up: {failed} workers failed to start in a row, and none serves")
         self.board.exit_code = _EXIT_GAVE_UP
         self.board.start_draining()
         self._publisher.send("__TERMINATE__")
@@ -251,19 +268,19 @@ class Supervisor:
 
 def run(
     path: str,
-    workers: Mapping[str, Any],
     publisher: Connection,
     hung_after: float,
     reclaim: Reclaim | None,
     tend: Tend | None,
+    snapshot: Snapshot | None,
 ) -> None:
     """The manager process."""
+    if snapshot is not None:
+        handover.receive(snapshot)
     board = Board.open(Path(path))
     die_with_parent(board.owner.pid)
     board.manager = myself()
-    supervisor = Supervisor(
-        board, workers, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend
-    )
+    supervisor = Supervisor(board, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend)
 
     def stop(*_: object) -> None:
         supervisor.stopping = True
@@ -271,95 +288,6 @@ def run(
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     supervisor.run()
-
-
-def _no_objection() -> str:
-    return ""
-
-
-def _nothing_more(board: Board) -> None:
-    """A board without sections is ready as it is made."""
-
-
-def attach(
-    app: Sanic[Any, Any],
-    *,
-    hung_after: float = 10.0,
-    sections: Mapping[int, int] | None = None,
-    prepare: Callable[[Board], object] = _nothing_more,
-    reclaim: Reclaim | None = None,
-    tend: Tend | None = None,
-    objection: Callable[[], str] = _no_objection,
-) -> None:
-    """Have main make the board and start the manager; SIGHUP to main replaces all workers.
-
-    Args:
-        hung_after: seconds without a heartbeat after which a worker is killed.
-        sections: further sections of the board, id to length in bytes.
-        prepare: makes them ready for use, in main.
-        reclaim: frees what hung on a dead worker's row; a function of a module.
-        tend: done on the board twice a second, by the manager.
-        objection: asked before the workers are replaced; a text says why they are not.
-    """
-    boards: list[Board] = []
-
-    async def make_board(_: Sanic[Any, Any]) -> None:
-        board = Board.create(sections=sections)
-        boards.append(board)
-        prepare(board)
-        os.environ[BOARD_VARIABLE] = str(board.path)
-
-    async def start_manager(app: Sanic[Any, Any]) -> None:
-        sanic_manager: Any = app.manager
-        board = boards[0]
-        arguments = {
-            "path": str(board.path),
-            "workers": sanic_manager.worker_state,
-            "publisher": sanic_manager.monitor_publisher,
-            "hung_after": hung_after,
-            "reclaim": reclaim,
-            "tend": tend,
-        }
-        sanic_manager.manage(MANAGER_NAME, run, arguments, restartable=True)
-        _drain_before_shutdown(sanic_manager, board)
-        _reload_on_hangup(sanic_manager, objection)
-
-    async def remove_board(_: Sanic[Any, Any]) -> None:
-        # Here, because the rest of the module must not load Sanic's repairs in the manager.
-        from vai.gateway.repairs.startup import exit_with  # noqa: PLC0415
-
-        for board in boards:
-            if board.exit_code:
-                exit_with(board.exit_code)
-            board.close()
-
-    app.main_process_start(make_board)
-    app.main_process_ready(start_manager)
-    app.main_process_stop(remove_board)
-
-
-def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
-    """Have the board say that the group is ending before the first child is told."""
-    tell_children = sanic_manager.shutdown
-
-    def shutdown() -> None:
-        board.start_draining()
-        tell_children()
-
-    sanic_manager.shutdown = shutdown
-
-
-def _reload_on_hangup(sanic_manager: Any, objection: Callable[[], str]) -> None:
-    """Replace all workers on SIGHUP, unless there is an objection."""
-
-    def reload(*_: object) -> None:
-        # Asked once here: each new worker would find out by itself, and say so.
-        if text := objection():
-            _say(f"not reloaded, the workers go on as they are: {text}")
-        else:
-            sanic_manager.monitor_publisher.send(_RELOAD)
-
-    signal.signal(signal.SIGHUP, reload)
 
 
 def _say(line: str) -> None:
@@ -371,8 +299,3 @@ def _say(line: str) -> None:
 def _signal(pidfd: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it went by itself; the next turn buries it
         signal.pidfd_send_signal(pidfd, number)
-
-
-def _number(name: str) -> int:
-    middle = name.removeprefix("Sanic-Server-").removesuffix("-0")
-    return int(middle) if middle.isdigit() else -1

@@ -23,7 +23,7 @@ from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach"]
+__all__ = ["BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach", "server_name", "server_number"]
 
 BOARD_VARIABLE = "VAI_BOARD"
 """Environment variable in which main tells its children the path of the board."""
@@ -108,7 +108,7 @@ def attach(
     Args:
         beat: seconds between two signs of life.
         hung_after: seconds without a sign of life after which the manager is killed.
-        make_board: for a single process, which is main and worker at once.
+        make_board: for a loop that Sanic's own start has not made.
     """
 
     async def sign_on(app: Sanic[Any, Any]) -> None:
@@ -117,8 +117,10 @@ def attach(
             board = Board.open(Path(os.environ[BOARD_VARIABLE]))
             die_with_parent(board.owner.pid)
         else:
-            board = make_board()
-        member = Membership(app, board, _number(name), beat=beat, hung_after=hung_after)
+            # One process is main too, and has made it; where Sanic runs in a loop of somebody
+            # else there was no main.
+            board = getattr(app.ctx, "board", None) or make_board()
+        member = Membership(app, board, server_number(name), beat=beat, hung_after=hung_after)
         app.ctx.membership = member
         inflight.mirror(member.row.show_inflight)
         member.beat(asyncio.get_running_loop())
@@ -147,7 +149,12 @@ def _settle_heap() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-def _number(name: str) -> int:
-    """Which of Sanic's servers `name` is; -1 for a single process."""
+def server_number(name: str) -> int:
+    """Which of Sanic's servers `name` is; -1 for a single process, and for other processes."""
     middle = name.removeprefix(_WORKER_PREFIX).removesuffix(_WORKER_SUFFIX)
     return int(middle) if middle.isdigit() else -1
+
+
+def server_name(number: int) -> str:
+    """What Sanic calls that server's process."""
+    return f"{_WORKER_PREFIX}{number}{_WORKER_SUFFIX}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sanic
 
-from vai.gateway.repairs import startup, takeover, websocket
+from vai.gateway.repairs import opening, startup, takeover, websocket
 from vai.gateway.repairs.deadlines import Deadlines, Limits
 from vai.gateway.repairs.serving import Serving
 
@@ -43,6 +43,7 @@ def install(
         )
     app.ctx.serving = Serving()
     app.ctx.deadlines = Deadlines(limits or Limits())
+    opening.apply(app)
     takeover.apply()
     websocket.apply()
     # Expiring, flushing and stopping take up to 2 s after the grace.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import time
 from asyncio import AbstractServer
@@ -50,7 +51,14 @@ class Serving:
 
     def keep_listener(self, listener: socket.socket | None) -> None:
         """Remember the listening socket; as a copy, because the server closes its own."""
-        self._listener = listener.dup() if listener is not None else None
+        if listener is None:
+            self._listener = None
+            return
+        # Not by `socket.dup`: it makes what all workers share block again, and the accepting of
+        # the others would then wait for a connection with all their streams.
+        self._listener = socket.socket(
+            listener.family, listener.type, listener.proto, os.dup(listener.fileno())
+        )
 
     @property
     def listener(self) -> socket.socket:
