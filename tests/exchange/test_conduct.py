@@ -94,6 +94,8 @@ CUTTABLE = [
 UPSTREAMS_OWN_END = re.compile(
     rb"message_stop|event: error|event: response\.(completed|incomplete)"
     rb'|"finish_?[rR]eason":\s*"|"blockReason"'
+    # Of servers that do not say how it ended: that nothing follows, or what was used.
+    rb'|\[DONE\]|"choices":\[\],"usage":\{'
 )
 
 

@@ -36,7 +36,7 @@ def bend(dice, chunks):
         if dice.random() < 0.3:
             del holder[last]
         else:
-            holder[last] = dice.choice(VALUES)
+            holder[last] = orjson.loads(orjson.dumps(dice.choice(VALUES)))
         if not chunks:
             return [{}]
     if dice.random() < 0.2:

@@ -20,7 +20,10 @@ from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 from vai.types.render import message_to_wire
 
-FIXTURES = sorted([*HERE.glob("gemini*.sse"), *HERE.glob("gemini*.json")])
+FIXTURES = sorted(
+    path for path in HERE.glob("gemini*.*") if not path.stem.startswith("gemini-clone-")
+)
+"""What Google sends; the others are of servers that imitate it."""
 LOOK = {"functionCall": {"name": "look", "args": {"x": 1}}}
 
 

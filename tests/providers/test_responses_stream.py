@@ -86,7 +86,10 @@ def message(text, annotations=(), **more):
     return {"type": "message", "id": "m", "role": "assistant", "content": [part], **more}
 
 
-@pytest.mark.parametrize("path", sorted(STREAMS.glob("oai-resp-*")), ids=lambda path: path.name)
+OFFICIAL = [path for path in sorted(STREAMS.glob("oai-resp-*")) if "-clone-" not in path.stem]
+
+
+@pytest.mark.parametrize("path", OFFICIAL, ids=lambda path: path.name)
 def test_the_fixtures_are_what_the_official_types_say(path):
     data = path.read_bytes()
     if path.suffix == ".json":
@@ -577,8 +580,7 @@ def test_unknown_events_do_not_matter_whatever_is_in_them():
     odd = {"type": "response.of_a_new_kind", "delta": {"x": 1}, "output_index": "first"}
     kept_alive = {"type": "keepalive"}
     assert read(odd, delta("x"), kept_alive, odd, completed()).content[0].text == "x"
-    broken = fault_of(delta("x") | {"output_index": "first"})
-    assert broken.code == "upstream_malformed"
+    assert read(delta("x") | {"output_index": "first"}, completed()).content[0].text == "x"
 
 
 def test_five_megabytes_on_one_line():

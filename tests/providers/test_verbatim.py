@@ -16,7 +16,7 @@ from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
-STREAMS = sorted(HERE.glob("anthropic-*.sse"))
+STREAMS = [path for path in sorted(HERE.glob("anthropic-*.sse")) if "-clone-" not in path.stem]
 NAMES = [path.stem for path in STREAMS]
 ROW = ROWS["anthropic"]
 

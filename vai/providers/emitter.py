@@ -246,13 +246,15 @@ class Emitter:
 
     def tool_is_complete(self, key: int) -> bool:
         """Whether the arguments of a call are a whole object already."""
-        return self._calls[key].complete()
+        call = self._calls.get(key)  # not there once the answer is over
+        return call is not None and call.complete()
 
     def tool_is_other(self, key: int, arguments: str) -> bool:
         """Whether `arguments` are a whole object beside the one that the call has already."""
-        call = self._calls[key]
-        is_whole = call.complete() and decode_object(arguments) is not None
-        return is_whole and not call.repeats(arguments)
+        call = self._calls.get(key)
+        if call is None or not call.complete() or decode_object(arguments) is None:
+            return False
+        return not call.repeats(arguments)
 
     def report(self, usage: Usage) -> None:
         """Running totals, as far as the upstream names them."""

@@ -1,8 +1,9 @@
 """The body of a streamed answer: server-sent events, or one JSON object.
 
 A server that was asked to stream may answer with plain JSON (because it cannot stream
-what was asked, or was told not to). The first character tells: no event stream begins
-with a brace.
+what was asked, or was told not to), and one that was asked for JSON with a stream. The first
+character tells, and not the header: no event stream begins with a brace or a bracket, and
+neither of them with the sign that a page begins with. JSON objects line by line are events.
 """
 
 from __future__ import annotations
@@ -48,9 +49,15 @@ class Incoming:
                 rest = data[3:].lstrip(_BLANKS)
                 if not rest:
                     return []
-                self._streams = rest[:1] != b"{"
+                begin = rest[:1]
             else:
-                self._streams = data[:1] != b"{"
+                begin = data[:1]
+            self._streams = begin not in (b"{", b"[")
+            if begin == b"<":
+                self._broken = UpstreamBroken(
+                    "The provider answered with something that is neither JSON nor an event stream",
+                    code="upstream_content_type",
+                )
             self._head = b""
             if self._streams:
                 return self._sse.feed(data)
@@ -65,5 +72,14 @@ class Incoming:
     def end(self) -> tuple[list[tuple[str, bytes]], bytes | None]:
         """The last events, and the whole body if it was JSON."""
         if self._streams is False and self._broken is None:
-            return [], bytes(self._body).removeprefix(_BOM)
+            body = bytes(self._body).removeprefix(_BOM)
+            lines = _objects(body) if b"}\n" in body.rstrip() else []
+            return ([("message", line) for line in lines], None) if lines else ([], body)
         return self._sse.end(), None
+
+
+def _objects(body: bytes) -> list[bytes]:
+    """The lines of a body that has an object on each; none if it is of another form."""
+    lines = [line.strip() for line in body.splitlines() if line.strip()]
+    is_so = all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
+    return lines if is_so else []

@@ -16,7 +16,7 @@ from msgspec.structs import fields
 
 from vai.codec.halves import Halves
 
-__all__ = ["Lenient", "fitted"]
+__all__ = ["Lenient", "fitted", "is_error"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -63,6 +63,11 @@ def fitted(value: dict[str, Any], cls: type[S]) -> S:
     return cls(**members)
 
 
+def is_error(value: Any) -> bool:
+    """Whether `value` reports an error, and is not a member that the server always writes."""
+    return any(map(is_error, value.values())) if isinstance(value, dict) else bool(value)
+
+
 @cache
 def _plan(cls: type[msgspec.Struct]) -> list[tuple[str, str, inspect.Type]]:
     return [(field.encode_name, field.name, inspect.type_info(field.type)) for field in fields(cls)]
@@ -89,6 +94,8 @@ def _fit(value: Any, kind: inspect.Type) -> Any:
         return _number(value)
     if isinstance(kind, inspect.BoolType):
         return value if isinstance(value, bool) else None
+    if isinstance(kind, inspect.RawType):
+        return msgspec.Raw(msgspec.json.encode(value)) if value is not None else None
     return value if isinstance(kind, inspect.AnyType) else None
 
 

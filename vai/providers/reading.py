@@ -30,6 +30,7 @@ from vai.types.request import MessageRequest
 __all__ = ["Reader", "ReadingAdapter", "Translation"]
 
 _END: Final = b"[DONE]"
+_MAX_MARK: Final = 16
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -63,6 +64,10 @@ class Reader(Protocol):
 
     def whole(self, data: bytes, /) -> None:
         """A whole answer, read to its end."""
+        ...
+
+    def mark(self) -> None:
+        """The server says that nothing follows."""
         ...
 
     def eof(self) -> None:
@@ -140,10 +145,14 @@ class ReadingAdapter(ABC):
         Raises:
             UpstreamFault: the body is an error, or not an answer.
         """
-        self._reader.whole(body)
+        if body[:1] == b"{":
+            self._reader.whole(body)
+            events = self._emitter.take()
+        else:
+            events = self.feed(body) + self.end()
         if self._emitter.fault is not None:
             raise self._emitter.fault
-        return accumulate(self._emitter.take())
+        return accumulate(events)
 
     def feed(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""
@@ -197,8 +206,8 @@ class ReadingAdapter(ABC):
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         reader = self._reader
         for _, data in events:
-            if data == _END:
-                reader.eof()
+            if len(data) < _MAX_MARK and data.strip() == _END:
+                reader.mark()
                 break
             reader.data(data)
         if self._incoming.fault is not None:

@@ -10,7 +10,7 @@ from vai.providers.models import Traits, traits
 from vai.providers.schema import Inlining
 from vai.types.provider import Capabilities, ProviderRow
 
-__all__ = ["QUIRKS", "Target"]
+__all__ = ["QUIRKS", "Target", "is_own"]
 
 QUIRKS: Final = frozenset(
     {
@@ -29,6 +29,11 @@ _ROWS: Final = frozenset({"openai", "oai-resp", "groq", "cerebras"})
 _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
+def is_own(row: ProviderRow) -> bool:
+    """Whether the server is one that only the settings describe."""
+    return row.id not in _ROWS
+
+
 class Target:
     """One server and model, and what was found while translating for it."""
 
@@ -40,18 +45,15 @@ class Target:
         self.inlining = Inlining()
 
     @property
-    def is_own(self) -> bool:
-        """Whether the server is one that only the settings describe."""
-        return self.row.id not in _ROWS
-
-    @property
     def short_ids(self) -> bool:
         """Whether ids of calls must be nine letters and digits.
 
         Mistral's API and servers that run its models with its tokenizer refuse others (seen
         2026-11).
         """
-        return self.is_own and bool(_MISTRAL.search(f"{self.row.base_url} {self.model}".lower()))
+        return is_own(self.row) and bool(
+            _MISTRAL.search(f"{self.row.base_url} {self.model}".lower())
+        )
 
     @property
     def can(self) -> Capabilities:

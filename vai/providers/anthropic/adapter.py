@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vai.errors import UpstreamFault
 from vai.providers import failure
-from vai.providers.accumulate import replay
+from vai.providers.accumulate import accumulate, replay
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.request import translate
 from vai.providers.anthropic.stream import Reader
@@ -76,7 +76,12 @@ class AnthropicAdapter:
         Raises:
             UpstreamFault: the body is an error, or not an answer.
         """
-        return self._reader.message(body)
+        if body[:1] == b"{":
+            return self._reader.message(body)
+        events = self.feed(body) + self.end()
+        if self.fault is not None:
+            raise self.fault
+        return accumulate(events)
 
     def feed(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""

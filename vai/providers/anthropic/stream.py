@@ -6,12 +6,14 @@ keeps the totals of the usage whole, and sees whether the stream came to its end
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from vai.codec.halves import Halves
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
+from vai.providers.anthropic.bent import straight
 from vai.providers.anthropic.calls import Calls
 from vai.types import parse
 from vai.types.events import (
@@ -28,6 +30,7 @@ from vai.types.message import Message, Usage
 
 __all__ = ["Reader"]
 
+_DONE: Final = b"[DONE]"
 _decode = msgspec.json.Decoder().decode
 
 
@@ -41,6 +44,7 @@ class Reader:
         self._provider = provider
         self._title = title
         self._calls = calls
+        self._halves = Halves()
         self._inputs: dict[int, dict[str, Any]] = {}
         """Index of a call -> the input that its start told, as long as no delta has come."""
         self._out: list[Event] = []
@@ -54,9 +58,10 @@ class Reader:
         """The data of one server-sent event."""
         if self.done or self.fault is not None or not data.strip():
             return
-        try:
-            event = parse.event(self._mended(_decode(data)))
-        except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
+        if data.strip() == _DONE:
+            return  # a proxy says in OpenAI's way that nothing follows
+        event = self._event(data)
+        if event is None:
             self._break("a part of it is not the JSON that was expected", "malformed")
             return
         if isinstance(event, MessageStart):
@@ -76,6 +81,24 @@ class Reader:
         if self._inputs:
             self._tell_input(event)
         self._out.append(event)
+
+    def _event(self, data: bytes) -> Event | None:
+        """The event in `data`; None if it holds none, also when it is read with patience."""
+        try:
+            raw = self._halves.loads(data) if self._halves.waits else _decode(data)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            try:
+                raw = self._halves.loads(data)
+            except (ValueError, RecursionError):
+                return None
+        raw = self._mended(raw)
+        try:
+            return parse.event(raw)
+        except InvalidRequest:
+            try:
+                return parse.event(straight(raw))
+            except InvalidRequest:
+                return None
 
     def _mended(self, raw: Any) -> Any:
         if not isinstance(raw, dict) or raw.get("type") != "content_block_start":
@@ -105,16 +128,30 @@ class Reader:
             UpstreamFault: the body is an error, or not an answer.
         """
         try:
-            raw = _decode(body)
+            raw = self._decoded(body)
             if isinstance(raw, dict) and raw.get("type") == "error":
                 raise failure.from_event(self._provider, self._title, raw)
             if isinstance(raw, dict):
                 raw = {**raw, "content": self._calls.mend_content(raw.get("content"))}
-            found = parse.message(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, RecursionError):
+            found = self._parsed(raw)
+        except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None
         self.usage = self.usage.merged(found.usage)
         return msgspec.structs.replace(found, model=self._named(found))
+
+    def _decoded(self, body: bytes) -> Any:
+        try:
+            return _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return self._halves.loads(body)
+
+    def _parsed(self, raw: Any) -> Message:
+        try:
+            return parse.message(raw)
+        except InvalidRequest:
+            if not isinstance(raw, dict) or raw.get("type") != "message":
+                raise
+            return parse.message(straight(raw))
 
     def replay(self, events: list[Event]) -> None:
         """The events of an answer that came whole."""

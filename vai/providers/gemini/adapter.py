@@ -93,7 +93,7 @@ class GeminiAdapter:
             UpstreamFault: the body is an error, or not an answer.
         """
         self._resume()
-        self._reader.data(body.removeprefix(b"\xef\xbb\xbf"))
+        self._read(self._body.feed(body) + self._body.end())
         self._over_with_body()
         if self._emitter.fault is not None:
             raise self._emitter.fault

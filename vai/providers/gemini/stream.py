@@ -23,6 +23,7 @@ from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
 from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
 from vai.providers.gemini.hosted import Hosted
 from vai.providers.gemini.usage import Spent
+from vai.providers.lenient import Lenient, is_error
 from vai.providers.textfilter import TextFilter
 from vai.providers.toolcall import as_json
 from vai.providers.toolnames import ToolNames
@@ -30,6 +31,7 @@ from vai.types.blocks import AudioBlock, ImageBlock, Source
 
 __all__ = ["MAX_AWAITING", "MAX_CITED", "Reader"]
 
+_DONE: Final = b"[DONE]"
 MAX_CITED: Final = 1 << 20
 """Characters of the answer that are kept to cite from."""
 MAX_AWAITING: Final = 4096
@@ -73,6 +75,8 @@ class Reader:
         self._new_calls: list[tuple[str, int]] = []
         self._count = 0
         self._usable = False
+        self._lenient = Lenient()
+        self._number: int | None = None
         self._content = False
         self._thinking = False
         self._text_signature = ""
@@ -95,14 +99,24 @@ class Reader:
 
     def data(self, text: bytes) -> None:
         """One JSON text of the body."""
-        try:
-            chunks = decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            if text.strip():
-                self._break("a part of it is not the JSON that was expected", "malformed")
+        if text.strip() == _DONE:
+            self._mark()
             return
-        for chunk in chunks:
+        try:
+            chunks = None if self._lenient.waits else decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            chunks = None
+        if chunks is None:
+            chunks = self._lenient.read(text, Chunk)
+        if chunks is None and text.strip():
+            self._break("a part of it is not the JSON that was expected", "malformed")
+        for chunk in chunks or ():
             self._chunk(chunk)
+
+    def _mark(self) -> None:
+        """A proxy says in OpenAI's way that nothing follows."""
+        if self._reason is None and self._content:
+            self._reason = "STOP"
 
     def report(self) -> None:
         """Tell the emitter what has been used so far."""
@@ -141,7 +155,10 @@ class Reader:
         model = (chunk.model_version or "").removeprefix("models/")
         if chunk.candidates:
             candidate = chunk.candidates[0]
-            if not candidate.index:
+            number = candidate.index or 0
+            if self._number is None:
+                self._number = number
+            if number == self._number:
                 if not self._emitter.started:
                     self.report()
                     self._emitter.begin(model)
@@ -152,7 +169,7 @@ class Reader:
             self._emitter.begin(model)
             why = feedback.block_reason_message or feedback.block_reason or ""
             self._emitter.finish("refusal", refusal(why))
-        if error:
+        if is_error(error):
             self._show_awaiting()
             self._emitter.fail(faults.from_event(self._provider, self._title, error))
 
@@ -179,9 +196,10 @@ class Reader:
             self._sign()
             self._text(part.text)
             self._text_signature = signed or self._text_signature
+            if part.function_call is not None:
+                self._call(part.function_call, "")
         elif part.function_call is not None:
-            self._before(signed)
-            self._call(part.function_call)
+            self._call(part.function_call, signed)
         elif part.thought:
             self._thought(part.text or "", signed)
         elif part.inline_data is not None:
@@ -230,13 +248,16 @@ class Reader:
             self._thinking = False
             self._emitter.thinking_sig(signature.seal(self._provider, THOUGHT, signed))
 
-    def _call(self, call: FunctionCall) -> None:
+    def _call(self, call: FunctionCall, signed: str) -> None:
+        if not (call.id or call.name or call.args):
+            return  # a member that a proxy always writes
         name, arguments = call.name or None, as_json(call.args) or "{}"
         said = hash((name, arguments))
         if isinstance(call.id, str) and call.id:
             if said in self._calls.get(call.id, ()):
                 return  # a chunk says what one before it said
             self._new_calls.append((call.id, said))
+        self._before(signed)
         key, self._count = self._count, self._count + 1
         self._usable = self._usable or (name is not None and self._names.declares(name))
         self._emitter.tool_open(key, call.id, name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vai.providers import signature
 from vai.providers.emitter import Emitter
+from vai.providers.openai.reasoning import marks
 from vai.providers.openai.request import translate
 from vai.providers.openai.stream import Reader
 from vai.providers.reading import ReadingAdapter, Translation
@@ -27,12 +27,11 @@ class ChatAdapter(ReadingAdapter):
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
     ) -> Reader:
         row = self._row
-        sealed = signature.seal(row.id, "chat") if "reasoning_text" in row.quirks else ""
         return Reader(
             emitter,
             row.id,
             row.name,
             text=text,
-            signature=sealed,
+            marks=marks(row),
             sound=self._sound,
         )

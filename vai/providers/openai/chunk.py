@@ -36,7 +36,8 @@ class Delta(msgspec.Struct, gc=False):
     """A piece of the message, or the message.
 
     `content` is a string or parts; `reasoning` and `reasoning_content` are the two names
-    for reasoning, a string or ``{"text": ...}``. `executed_tools` are what the server ran.
+    for reasoning, a string or ``{"text": ...}``. `executed_tools` are what the server ran,
+    `images` what the model drew.
     """
 
     content: Any = None
@@ -47,6 +48,7 @@ class Delta(msgspec.Struct, gc=False):
     function_call: FunctionDelta | None = None
     annotations: list[Any] | None = None
     audio: Any = None
+    images: list[Any] | None = None
     executed_tools: list[Any] | None = None
 
 

@@ -12,16 +12,18 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers import callids, signature
+from vai.providers import callids
 from vai.providers.names import alias
 from vai.providers.openai.parts import Part, parts
+from vai.providers.openai.reasoning import Thought, put, thought_of
 from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
-from vai.providers.target import Target
+from vai.providers.target import Target, is_own
 from vai.providers.texts import is_foreign_tool, kind_of
 from vai.types.blocks import (
     AudioBlock,
     Block,
+    ImageBlock,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
@@ -87,7 +89,8 @@ def _merged(run: Run) -> list[list[Placed]]:
 def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -> list[Wire]:
     """The message; its calls are added to `waiting`."""
     texts: list[str] = []
-    reasoning: list[str] = []
+    thoughts: list[Thought] = []
+    images: list[Wire] = []
     calls: list[Wire] = []
     apart = False
     for at, block in blocks:
@@ -104,7 +107,9 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
             calls.append(_call(block, target))
             _note_cache(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
-            reasoning += _reasoning(block, target)
+            thoughts += _thoughts(block, target)
+        elif isinstance(block, ImageBlock) and is_own(target.row):
+            images += parts(block, at, target)
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         else:
@@ -117,11 +122,15 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
         message["content"] = "".join(texts)
     elif calls and not target.is_so("no_nulls"):
         message["content"] = None
-    if reasoning:
-        message["reasoning"] = "\n\n".join(reasoning)
     if calls:
         message["tool_calls"] = calls
-    return [message] if texts or calls else []
+    if images:
+        message["images"] = images
+    if not (texts or calls or images):
+        return []
+    if thoughts and not put(message, thoughts, target.row):
+        target.findings.drop("messages[*].content[*].thinking")
+    return [message]
 
 
 def _words(block: Block, target: Target) -> str | None:
@@ -152,13 +161,13 @@ def _id(id: str, target: Target) -> str:
     return callids.sent(id, target.row.id, _MAX_ID, short=target.short_ids)
 
 
-def _reasoning(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[str]:
-    """The text to send back: only to whom it came from."""
-    own = signature.made_by(block) == target.row.id and target.is_so("reasoning_text")
-    if own and isinstance(block, ThinkingBlock):
-        return [block.thinking]
-    target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
-    return []
+def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[Thought]:
+    """The reasoning to send back: only to whom it came from."""
+    found = thought_of(block, target.row) if isinstance(block, ThinkingBlock) else None
+    if found is None:
+        target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        return []
+    return [found]
 
 
 def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:

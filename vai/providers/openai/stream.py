@@ -7,6 +7,8 @@ here depends on one of them coming alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +16,14 @@ import msgspec
 from vai.errors import UpstreamBroken
 from vai.providers import failure
 from vai.providers.emitter import Emitter
-from vai.providers.openai.calls import Calls
-from vai.providers.openai.chunk import Choice, Chunk, Delta, WireUsage, decode
+from vai.providers.lenient import Lenient, is_error
+from vai.providers.openai.calls import Calls, says_something
+from vai.providers.openai.chunk import CallDelta, Choice, Chunk, Delta, WireUsage, decode
+from vai.providers.openai.content import image, plain, spans
+from vai.providers.openai.reasoning import BOTH, CONTENT, PARTS, REASONING
 from vai.providers.openai.runs import Runs, citation
 from vai.providers.textfilter import Quotable, TextFilter
+from vai.providers.told import Told
 from vai.types.message import Usage, counted
 
 __all__ = ["SOUNDS", "Reader"]
@@ -39,7 +45,8 @@ class Reader:
 
     Args:
         text: what stands between the upstream's text and the caller's, if anything.
-        signature: marks reasoning as this provider's own; "" where it cannot be replayed.
+        marks: the envelopes of reasoning by the form it comes in; none where it cannot be
+            replayed.
         sound: the format of a spoken answer that comes whole; a streamed one is PCM.
     """
 
@@ -50,20 +57,31 @@ class Reader:
         title: str,
         *,
         text: TextFilter | None = None,
-        signature: str = "",
+        marks: Mapping[str, str] = MappingProxyType({}),
         sound: str = "wav",
     ) -> None:
         self._emitter = emitter
         self._provider = provider
         self._title = title
+        self._lenient = Lenient()
         self._calls = Calls(emitter)
         self._filter = text
-        self._signature = signature
+        self._marks = marks
         self._sound = sound
         self._runs = Runs(emitter)
+        self._said = Told()
+        self._thought = Told()
+        self._form = REASONING
         self._thinking = False
         self._running = False
         self._refused = False
+        self._in_pieces = False
+        """Whether anything has come as a `delta`."""
+        self._extras: set[str] = set()
+        """The members beside text and calls that have come."""
+        self._drawn: set[int] = set()
+        self._number: int | None = None
+        self._counted = False
         self._reason: str | None = None
 
     @property
@@ -71,25 +89,39 @@ class Reader:
         """Whether the caller's stop sequence ended the answer, and not the upstream."""
         return self._filter is not None and self._filter.stopped is not None
 
-    def data(self, data: str | bytes) -> None:
+    def data(self, data: bytes) -> None:
         """The data of one server-sent event."""
+        if self._lenient.waits:
+            self._leniently(data)
+            return
         try:
             chunk = decode(data)
-            self.chunk(chunk, data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # A part that no chunk has is decoded only when it is looked at.
-            self._undecodable(data)
+            self._leniently(data)
+        else:
+            self.chunk(chunk, data)
 
-    def chunk(self, chunk: Chunk, data: str | bytes) -> None:
+    def _leniently(self, data: bytes) -> None:
+        chunks = self._lenient.read(data, Chunk)
+        if chunks is None and data.strip():
+            self._break("a part of it is not the JSON that was expected", "malformed")
+        for chunk in chunks or ():
+            self.chunk(chunk, data)
+
+    def chunk(self, chunk: Chunk, data: bytes) -> None:
         """One chunk, or a whole answer; `data` is its JSON."""
         if chunk.usage is not None:
             self._emitter.report(_usage(chunk.usage, chunk.service_tier))
+            self._counted = not chunk.choices
         groq = chunk.x_groq
         if groq is not None and groq.usage is not None:
             self._emitter.report(_usage(groq.usage))
         if chunk.choices:
-            choice = chunk.choices[0]
-            if not choice.index:
+            choice = chunk.choices[0] if len(chunk.choices) == 1 else self._chosen(chunk.choices)
+            number = choice.index or 0
+            if self._number is None:
+                self._number = number
+            if number == self._number:
                 self._emitter.begin(chunk.model)
                 self._choice(choice)
         error = chunk.error or (groq.error if groq is not None else None)
@@ -104,8 +136,16 @@ class Reader:
             self._reason = "stop"
         self.eof()
 
+    def mark(self) -> None:
+        """The server says that nothing follows, also where it did not say why."""
+        if self._reason is None and self._emitter.said_something:
+            self._reason = "stop"
+        self.eof()
+
     def eof(self) -> None:
         """The answer is over."""
+        if self._reason is None and self._counted and self._emitter.said_something:
+            self._reason = "stop"  # usage without a choice comes behind the last of it
         if self._reason is not None and not self._emitter.finished:
             self._flush()
             self._sign()
@@ -113,9 +153,18 @@ class Reader:
             self._finish(self._reason)
         self._emitter.eof()
 
+    def _chosen(self, choices: list[Choice]) -> Choice:
+        """The choice that is read: the first one of the answer."""
+        for choice in choices:
+            if (choice.index or 0) == (self._number or 0):
+                return choice
+        return choices[0]
+
     def _choice(self, choice: Choice) -> None:
-        delta = choice.delta or choice.message
-        if delta is not None:
+        delta, message = choice.delta, choice.message
+        if message is not None:
+            self._message(message, delta, ends=bool(choice.finish_reason))
+        elif delta is not None:
             content = delta.content
             if (
                 self._thinking
@@ -124,47 +173,149 @@ class Reader:
                 or delta.reasoning_content
                 or delta.executed_tools
             ):
+                self._in_pieces = True
                 self._before_text(delta)
             elif content:
-                self._text(content if type(content) is str else _plain(content))
-            if delta.refusal:
-                self._refused = True
-                self._emitter.text(delta.refusal)
-            if delta.audio:
-                self._spoken(delta.audio, whole=choice.delta is None)
-            if delta.annotations:
-                self._annotations(delta.annotations)
-            if delta.tool_calls:
-                self._flush()
-                self._sign()
-                self._calls.pieces(delta.tool_calls)
-            elif delta.function_call is not None:
-                self._flush()
-                self._sign()
-                self._calls.legacy(delta.function_call)
+                self._in_pieces = True
+                if type(content) is str:
+                    self._text(content)
+                else:
+                    self._before_text(delta)
+            self._beside_text(delta, whole=False)
         if choice.finish_reason:
             self._reason = choice.finish_reason
 
+    def _message(self, message: Delta, delta: Delta | None, *, ends: bool) -> None:
+        """A `message`, which is the whole answer, or a piece of it at servers without deltas.
+
+        A server that sends both says one thing in two places.
+        """
+        if delta is not None and _says_something(delta):
+            self._in_pieces = True
+            if not self._emitter.said_something:
+                self._part(_merged(message, delta))
+                return
+            self._part(delta)
+        if not self._emitter.said_something:
+            self._part(message)
+        elif self._in_pieces or (ends and self._is_whole(message)):
+            self._complete(message)
+        else:
+            self._part(message)
+
+    def _is_whole(self, message: Delta) -> bool:
+        """Whether `message` begins with all that was said, where it was said in messages."""
+        text = "".join(said for kind, said in spans(message.content) if kind == "text")
+        return self._said.length > 0 and self._said.begins(text)
+
+    def _part(self, message: Delta) -> None:
+        self._before_text(message)
+        self._beside_text(message, whole=True)
+
+    def _complete(self, message: Delta) -> None:
+        """The whole answer, behind pieces of it: what they left out follows."""
+        said: dict[str, list[Any]] = {}
+        for kind, value in spans(message.content):
+            said.setdefault(kind, []).append(value)
+        reasoning = _reasoning(message) or "".join(said.get("thinking", ()))
+        rest = self._thought.rest(reasoning)
+        if rest:
+            self._think(rest, _form(message) if _reasoning(message) else PARTS)
+        rest = self._said.rest("".join(said.get("text", ())))
+        if rest:
+            self._sign()
+            self._text(rest)
+        for item in said.get("image", ()):
+            self._image(item)
+        function = message.function_call
+        if function is not None and says_something(function) and not message.tool_calls:
+            self._calls.whole([CallDelta(function=function)])
+        if message.executed_tools and "executed_tools" not in self._extras:
+            self._executed(message.executed_tools)
+        if message.tool_calls:
+            self._before_calls()
+            self._calls.whole([call for call in message.tool_calls if says_something(call)])
+        told: dict[str, Any] = dict.fromkeys(("tool_calls", "function_call", *self._extras))
+        self._beside_text(msgspec.structs.replace(message, **told), whole=True)
+
     def _before_text(self, delta: Delta) -> None:
         """Reasoning and what the server ran, and the text that may follow."""
-        reasoning = _plain(delta.reasoning) or _plain(delta.reasoning_content)
+        reasoning = _reasoning(delta)
         if reasoning:
-            self._thinking = True
-            self._emitter.thinking(reasoning)
+            self._think(reasoning, _form(delta))
         if delta.executed_tools:
-            self._flush()
-            self._sign()
-            self._runs.pieces(delta.executed_tools)
-            self._running = True
-        text = _plain(delta.content)
-        if text:
-            self._sign()
-            # A run stands before the text it was for, also one whose result never came.
-            self._runs.flush()
-            self._running = False
-            self._text(text)
+            self._executed(delta.executed_tools)
+        for kind, said in spans(delta.content):
+            if kind == "thinking":
+                self._think(said, PARTS)
+            elif kind == "text":
+                self._sign()
+                # A run stands before the text it was for, also one whose result never came.
+                self._runs.flush()
+                self._running = False
+                self._text(said)
+            elif kind == "image":
+                self._image(said)
+            else:
+                self._refuse(said)
+
+    def _beside_text(self, delta: Delta, *, whole: bool) -> None:
+        """All but the text, and what stands before it."""
+        if delta.refusal and delta.refusal != delta.content:
+            self._refuse(delta.refusal)
+        if delta.audio:
+            self._extras.add("audio")
+            self._spoken(delta.audio, whole=whole)
+        if delta.images:
+            for item in delta.images:
+                self._image(item)
+        if delta.annotations:
+            self._extras.add("annotations")
+            self._annotations(delta.annotations)
+        if delta.tool_calls:
+            calls = [call for call in delta.tool_calls if says_something(call)]
+            if calls:
+                self._in_pieces = self._in_pieces or not whole
+                self._before_calls()
+                self._calls.pieces(calls)
+        elif delta.function_call is not None and says_something(delta.function_call):
+            self._in_pieces = self._in_pieces or not whole
+            self._before_calls()
+            self._calls.legacy(delta.function_call)
+
+    def _before_calls(self) -> None:
+        self._flush()
+        self._sign()
+
+    def _executed(self, tools: list[Any]) -> None:
+        self._extras.add("executed_tools")
+        self._before_calls()
+        self._runs.pieces(tools)
+        self._running = True
+
+    def _think(self, text: str, form: str) -> None:
+        self._thinking, self._form = True, form
+        self._thought.add(text)
+        self._emitter.thinking(text)
+
+    def _refuse(self, text: str) -> None:
+        self._refused = True
+        self._extras.add("refusal")
+        self._emitter.text(text)
+
+    def _image(self, item: Any) -> None:
+        """A picture, which may come in a chunk and again in the whole answer."""
+        block = image(item)
+        if block is None:
+            return
+        known = hash(block.source.data or block.source.url)
+        if known not in self._drawn:
+            self._drawn.add(known)
+            self._before_calls()
+            self._emitter.block(block)
 
     def _text(self, text: str) -> None:
+        self._said.add(text)
         if self._filter is None:
             self._emitter.text(text)
             return
@@ -185,8 +336,9 @@ class Reader:
         """The reasoning before this point is complete: mark whose it is."""
         if self._thinking:
             self._thinking = False
-            if self._signature:
-                self._emitter.thinking_sig(self._signature)
+            mark = self._marks.get(self._form)
+            if mark:
+                self._emitter.thinking_sig(mark)
 
     def _annotations(self, annotations: list[Any]) -> None:
         text = self._filter.text if isinstance(self._filter, Quotable) else ""
@@ -219,19 +371,19 @@ class Reader:
                 meant = "tool_use" if self._emitter.saw_call else "end_turn"
             self._emitter.finish(meant)
 
-    def _failed(self, chunk: Chunk, error: Any, data: str | bytes) -> None:
-        if error:
+    def _failed(self, chunk: Chunk, error: Any, data: bytes) -> None:
+        if is_error(error):
             whole = {"error": error, "status_code": chunk.status_code}
             self._emitter.fail(failure.from_event(self._provider, self._title, whole))
-        elif chunk.usage is None and chunk.x_groq is None:
+        elif chunk.choices is None and chunk.usage is None and chunk.x_groq is None:
             # No choices at all: an error in the flat form, or an object of another kind.
-            whole = msgspec.json.decode(data)
-            if isinstance(whole.get("message"), str):
+            try:
+                whole = msgspec.json.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._break("a part of it is not the JSON that was expected", "malformed")
+                return
+            if isinstance(whole, dict) and isinstance(whole.get("message"), str):
                 self._emitter.fail(failure.from_event(self._provider, self._title, whole))
-
-    def _undecodable(self, data: str | bytes) -> None:
-        if data.strip():
-            self._break("a part of it is not the JSON that was expected", "malformed")
 
     def _break(self, what: str, code: str) -> None:
         self._emitter.fail(
@@ -243,15 +395,29 @@ class Reader:
         )
 
 
-def _plain(value: Any) -> str:
-    """The text of a string, a ``{"text": ...}`` or a list of such parts."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return _plain(value.get("text"))
-    if isinstance(value, list):
-        return "".join(_plain(part) for part in value)
-    return ""
+def _says_something(delta: Delta) -> bool:
+    return any(getattr(delta, name) for name in delta.__struct_fields__)
+
+
+def _merged(message: Delta, delta: Delta) -> Delta:
+    """The members of a message, and those of a delta that it lacks."""
+    return Delta(
+        **{
+            name: getattr(message, name) or getattr(delta, name)
+            for name in message.__struct_fields__
+        }
+    )
+
+
+def _reasoning(delta: Delta) -> str:
+    return plain(delta.reasoning) or plain(delta.reasoning_content)
+
+
+def _form(delta: Delta) -> str:
+    """Under which names a delta has its reasoning."""
+    if plain(delta.reasoning) and plain(delta.reasoning_content):
+        return BOTH
+    return REASONING if plain(delta.reasoning) else CONTENT
 
 
 _LISTED: Final = (None, "auto", "default", "on_demand")

@@ -14,10 +14,9 @@ import msgspec
 __all__ = [
     "End",
     "StreamEvent",
-    "Whole",
     "WireUsage",
     "decode_event",
-    "decode_type",
+    "decode_output",
     "decode_whole",
 ]
 
@@ -54,7 +53,7 @@ class Incomplete(msgspec.Struct, gc=False):
 
 
 class End(msgspec.Struct, gc=False):
-    """The answer as its first and last events tell of it: without what it says."""
+    """The answer as its first and last events tell of it; what it says is left undecoded."""
 
     id: str | None = None
     model: str | None = None
@@ -64,12 +63,8 @@ class End(msgspec.Struct, gc=False):
     usage: WireUsage | None = None
     service_tier: str | None = None
     tool_usage: Any = None
-
-
-class Whole(End):
-    """The answer with what it says."""
-
-    output: list[Any] | None = None
+    output: msgspec.Raw | None = None
+    output_text: Any = None
     message: Any = None
 
 
@@ -92,20 +87,7 @@ class StreamEvent(msgspec.Struct, gc=False):
     error: Any = None
 
 
-class _Typed(msgspec.Struct, gc=False):
-    type: str = ""
-
-
 # Not strict: there are servers that quote their numbers.
 decode_event = msgspec.json.Decoder(StreamEvent, strict=False).decode
-decode_whole = msgspec.json.Decoder(Whole, strict=False).decode
-_typed = msgspec.json.Decoder(_Typed).decode
-
-
-def decode_type(data: str | bytes) -> str | None:
-    """The type of an event that is otherwise not as expected; None if it is no event.
-
-    Raises:
-        msgspec.DecodeError: it is no JSON object, or its type is no string.
-    """
-    return _typed(data).type or None
+decode_whole = msgspec.json.Decoder(End, strict=False).decode
+decode_output = msgspec.json.Decoder().decode

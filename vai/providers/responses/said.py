@@ -47,6 +47,11 @@ class Said:
         """Whether the caller's stop sequence has been met."""
         return self._filter is not None and self._filter.stopped is not None
 
+    @property
+    def index(self) -> int | None:
+        """The place of the item that is being written, if one is."""
+        return None if self._open is None else self._open[0]
+
     def writes(self, index: int) -> bool:
         """Whether a part of this item is being written."""
         return self._open is not None and self._open[0] == index

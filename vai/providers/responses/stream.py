@@ -8,6 +8,7 @@ proxies change those on the way.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +16,14 @@ import msgspec
 from vai.errors import UpstreamBroken
 from vai.providers import failure
 from vai.providers.emitter import Emitter
+from vai.providers.lenient import Lenient, is_error
 from vai.providers.responses import kept
 from vai.providers.responses.events import (
     End,
     StreamEvent,
     WireUsage,
     decode_event,
-    decode_type,
+    decode_output,
     decode_whole,
 )
 from vai.providers.responses.said import Said
@@ -74,6 +76,9 @@ class Reader:
         self._runs: dict[str, int] = {}
         self._comment = False
         self._latest = -1
+        self._lenient = Lenient()
+        self._seen: Counter[str] = Counter()
+        """Kind of item -> how many of them have begun."""
         self._handlers = {
             "response.created": self._created,
             "response.output_item.added": self._item_added,
@@ -101,15 +106,28 @@ class Reader:
 
     def data(self, data: bytes) -> None:
         """The data of one server-sent event."""
+        if self._lenient.waits:
+            self._leniently(data)
+            return
         try:
             event = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._undecodable(data)
-            return
+            self._leniently(data)
+        else:
+            self._event(event, data)
+
+    def _leniently(self, data: bytes) -> None:
+        events = self._lenient.read(data, StreamEvent)
+        if events is None and data.strip():
+            self._break("a part of it is not the JSON that was expected", "malformed")
+        for event in events or ():
+            self._event(event, data)
+
+    def _event(self, event: StreamEvent, data: bytes) -> None:
         handler = self._handlers.get(event.type)
         if handler is not None:
             handler(event)
-        elif event.type == "error" or event.error:
+        elif event.type == "error" or is_error(event.error):
             self._failed(data)
 
     def whole(self, data: bytes) -> None:
@@ -117,15 +135,24 @@ class Reader:
         try:
             answer = decode_whole(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._break("it is not the JSON that was expected", "malformed")
-            return
-        if answer.output is not None:
+            found = self._lenient.read(data, End)
+            if not found:
+                self._break("it is not the JSON that was expected", "malformed")
+                return
+            answer = found[0]
+        if answer.output is not None or isinstance(answer.output_text, str):
             self._begin(answer)
-            for index, item in enumerate(answer.output):
-                self._done(index, item)
+            self._supply(answer)
             self._end(answer, answer.status or "completed")
         elif answer.error or isinstance(answer.message, str):
             self._failed(data)
+        self.eof()
+
+    def mark(self) -> None:
+        """The server says that nothing follows, also where it did not say how it ended."""
+        self._said.close()
+        if self._emitter.said_something and not self._emitter.finished and not self.stopped:
+            self._end(End(), "completed")
         self.eof()
 
     def eof(self) -> None:
@@ -147,7 +174,7 @@ class Reader:
     def _added(self, index: int, item: dict[str, Any]) -> None:
         kind = str(item.get("type"))
         self._said.close()
-        self._latest = max(self._latest, index)
+        self._note(index, kind)
         if kind in CALLS:
             self._calls.added(index, item)
         elif kind == "reasoning":
@@ -155,6 +182,11 @@ class Reader:
         elif kind == "message" and self._comment:
             self._emitter.redacted(kept.phase_mark(self._provider, "commentary"))
         self._comment = kind == "message" and item.get("phase") == "commentary"
+
+    def _note(self, index: int, kind: str) -> None:
+        """An item has begun."""
+        self._latest = max(self._latest, index)
+        self._seen[kind] += 1
 
     def _item_done(self, event: StreamEvent) -> None:
         self._done(event.output_index, event.item)
@@ -207,6 +239,8 @@ class Reader:
 
     def _text_delta(self, event: StreamEvent) -> None:
         if type(event.delta) is str and event.delta:
+            if event.output_index > self._latest:
+                self._note(event.output_index, "message")
             self._said.piece((event.output_index, event.content_index), event.delta)
 
     def _text_done(self, event: StreamEvent) -> None:
@@ -234,13 +268,15 @@ class Reader:
     def _thought(self, event: StreamEvent, kind: str, paragraph: int) -> None:
         if isinstance(event.delta, str):
             self._said.close()
-            self._latest = max(self._latest, event.output_index)
+            if event.output_index > self._latest:
+                self._note(event.output_index, "reasoning")
             self._thoughts.piece((kind, paragraph), event.delta)
 
     def _arguments_delta(self, event: StreamEvent) -> None:
         if isinstance(event.delta, str):
             self._said.close()
-            self._latest = max(self._latest, event.output_index)
+            if event.output_index > self._latest:
+                self._note(event.output_index, "function_call")
             self._calls.piece(event.output_index, event.delta)
 
     def _arguments_done(self, event: StreamEvent) -> None:
@@ -250,7 +286,41 @@ class Reader:
         answer = event.response or End()
         # Some servers say how it ended in the event's name, some in the answer's status.
         named = event.type.removeprefix("response.")
-        self._end(answer, answer.status if answer.status in _ENDS else named)
+        status = answer.status if answer.status in _ENDS else named
+        if status not in ("failed", "cancelled"):
+            self._begin(answer)
+            self._supply(answer)
+        self._end(answer, status)
+
+    def _supply(self, answer: End) -> None:
+        """Read from the whole answer what no event before it has said.
+
+        Items are told apart by their kind and their number among those of this kind: proxies
+        change ids, and leave out or repeat the places of items.
+        """
+        output = decode_output(answer.output) if answer.output is not None else None
+        passed: Counter[str] = Counter()
+        calls = 0
+        for item in output if isinstance(output, list) else ():
+            if not isinstance(item, dict) or self.stopped:
+                continue
+            kind = str(item.get("type"))
+            passed[kind] += 1
+            if passed[kind] > self._seen[kind]:
+                self._done(self._latest + 1, item)
+            elif kind == "message" and passed[kind] == self._seen[kind]:
+                self._complete_message(item)
+            elif kind in CALLS:
+                self._calls.complete(calls, item)
+            calls += kind in CALLS
+        text = answer.output_text
+        if isinstance(text, str) and text and not self._emitter.said_something:
+            self._said.piece((self._latest + 1, 0), text)
+
+    def _complete_message(self, item: dict[str, Any]) -> None:
+        """The rest of the message that is being written."""
+        if self._said.index is not None:
+            self._message(self._said.index, item)
 
     def _end(self, answer: End, status: str) -> None:
         if status not in _ENDS:
@@ -284,17 +354,12 @@ class Reader:
         self._emitter.report(_usage(answer.usage or WireUsage(), extra))
 
     def _failed(self, data: bytes) -> None:
-        whole = msgspec.json.decode(data)
-        self._emitter.fail(failure.from_event(self._provider, self._title, whole))
-
-    def _undecodable(self, data: bytes) -> None:
-        """An event that is not as it was expected: of no matter if it is not read anyway."""
         try:
-            known = decode_type(data) in self._handlers if data.strip() else False
+            whole = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            known = True
-        if known:
             self._break("a part of it is not the JSON that was expected", "malformed")
+        else:
+            self._emitter.fail(failure.from_event(self._provider, self._title, whole))
 
     def _break(self, what: str, code: str) -> None:
         self._emitter.fail(

@@ -46,6 +46,13 @@ class ToolCalls:
         if index in self._open:
             self._emitter.tool_whole(self._open[index], as_json(whole))
 
+    def complete(self, number: int, item: Item) -> None:
+        """A call by its number among all calls: done, unless it is already."""
+        for index, key in self._open.items():
+            if key == number:
+                self.done(index, item)
+                return
+
     def done(self, index: int, item: Item) -> None:
         """A call is complete."""
         if index not in self._open:

@@ -1,0 +1,93 @@
+"""Events and answers of servers that speak the Messages API nearly right.
+
+What the strict reader refuses is brought into the form it expects: a member of a wrong type
+counts as absent, and one that is absent has the value that says nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["straight"]
+
+Wire = dict[str, Any]
+
+_TEXTS = {"text": "text", "thinking": "thinking"}
+"""Type of a block -> the member that every such block has."""
+_PIECES = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "partial_json",
+    "signature_delta": "signature",
+}
+_MEMBERS = ("id", "model", "stop_reason", "stop_sequence")
+
+
+def straight(raw: Any) -> Any:
+    """An event, or a whole answer, in the form that the API has for it."""
+    if not isinstance(raw, dict):
+        return raw
+    kind = raw.get("type")
+    if kind == "message_start":
+        return {**raw, "message": _message(raw.get("message"))}
+    if kind == "content_block_start":
+        return {**raw, "content_block": _block(raw.get("content_block"))}
+    if kind == "content_block_delta":
+        return {**raw, "delta": _delta(raw.get("delta"))}
+    if kind == "message_delta":
+        end = raw.get("delta")
+        told = _texts(end, _MEMBERS) if isinstance(end, dict) else {}
+        return {**raw, "delta": told, "usage": _usage(raw.get("usage"))}
+    return _message(raw) if kind == "message" else raw
+
+
+def _message(raw: Any) -> Wire:
+    given = _texts(raw, _MEMBERS) if isinstance(raw, dict) else {}
+    content = given.get("content")
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    return {
+        "stop_reason": None,
+        **given,
+        "id": given.get("id") or "msg_unknown",
+        "type": "message",
+        "role": "assistant",
+        "model": given.get("model") or "unknown",
+        "content": [_block(block) for block in content if isinstance(block, dict)]
+        if isinstance(content, list)
+        else [],
+        "usage": _usage(given.get("usage")),
+    }
+
+
+def _block(raw: Any) -> Any:
+    name = _TEXTS.get(str(raw.get("type"))) if isinstance(raw, dict) else None
+    if name is None or isinstance(raw.get(name), str):
+        return raw
+    return {**raw, name: ""}
+
+
+def _delta(raw: Any) -> Any:
+    name = _PIECES.get(str(raw.get("type"))) if isinstance(raw, dict) else None
+    if name is None or isinstance(raw.get(name), str):
+        return raw
+    return {**raw, name: ""}
+
+
+def _texts(raw: Wire, names: tuple[str, ...]) -> Wire:
+    """`raw` without those of the named members that are no text."""
+    wrong = [name for name in names if not isinstance(raw.get(name), str | None)]
+    return {name: value for name, value in raw.items() if name not in wrong}
+
+
+def _usage(raw: Any) -> Wire:
+    """The counters that are numbers, and what is no counter."""
+    if not isinstance(raw, dict):
+        return {}
+    found = {}
+    for name, value in raw.items():
+        if not name.endswith("_tokens") or (isinstance(value, int) and not isinstance(value, bool)):
+            found[name] = value
+        elif isinstance(value, str) and value.isdecimal():
+            found[name] = int(value[:20])
+    return found

@@ -1,0 +1,29 @@
+"""What has been said of a text that a server may say again as a whole."""
+
+from __future__ import annotations
+
+__all__ = ["Told"]
+
+
+class Told:
+    """The pieces of one text: how long they are, and how the last one reads."""
+
+    __slots__ = ("_last", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._last = ""
+
+    def add(self, piece: str) -> None:
+        """One more piece."""
+        self.length += len(piece)
+        self._last = piece
+
+    def rest(self, whole: str) -> str:
+        """What the pieces left out of the whole text; nothing if they are of another text."""
+        before = whole[: self.length]
+        return whole[self.length :] if before.endswith(self._last) else ""
+
+    def begins(self, whole: str) -> bool:
+        """Whether `whole` begins with all pieces."""
+        return len(whole) >= self.length and whole[: self.length].endswith(self._last)
