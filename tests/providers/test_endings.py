@@ -303,3 +303,19 @@ def test_text_that_waits_is_not_lost_in_an_error():
     events += adapter.feed(b"data: %b\n\n" % orjson.dumps(error))
     assert adapter.fault.type == "overloaded_error"
     assert types_started(events) == ["text"]
+
+
+def test_what_was_held_stays_before_what_follows_a_call_that_never_got_a_name():
+    made = emitter()
+    perform(made, [TEXT, THOUGHT, SEAL])
+    made.tool_open(0, "c", None)
+    perform(made, [("thinking", "later")])
+    made.finish("max_tokens")
+    made.eof()
+    found = [to_wire(block) for block in accumulate(made.take()).content]
+    assert [block.get("thinking") for block in found] == [None, "hm", "later"]
+
+
+def test_a_stop_sequence_right_behind_a_call_ends_with_a_text():
+    found = ended([TEXT, ("call", None)], "stop_sequence", "w")
+    assert types(found) == ["text", "tool_use", "text"]

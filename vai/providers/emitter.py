@@ -10,11 +10,6 @@ of an end.
 A tool call owns its block until its arguments are a whole JSON object. What arrives in
 between is kept in order and follows it: many clients append to "the last block" and
 would mix interleaved calls.
-
-An answer that ends by itself ends with its text or its media: clients take their result
-from the last block. So reasoning and the runs of server tools that arrive behind text are
-held until more text, media or a call shows that they were not the last; a stream cannot
-put them before text that has been sent, so at such an end the emitter leaves them out.
 """
 
 from __future__ import annotations
@@ -22,40 +17,23 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-import msgspec
-
-from vai.errors import UpstreamBroken, UpstreamFault
+from vai.providers.blockwriter import TEXT, THINKING, TOOL, BlockWriter, size_of
 from vai.providers.callids import CallIds
 from vai.providers.toolcall import ToolCall, decode_object
 from vai.providers.toolnames import ToolNames
 from vai.types.blocks import (
-    AudioBlock,
     Block,
-    ImageBlock,
     RedactedThinkingBlock,
-    ServerToolUseBlock,
-    Source,
-    TextBlock,
-    ThinkingBlock,
     ToolUseBlock,
-    VideoBlock,
 )
 from vai.types.events import (
-    AudioDelta,
-    CitationsDelta,
     ContentBlockDelta,
-    ContentBlockStart,
-    ContentBlockStop,
-    Event,
     InputJsonDelta,
     MessageDelta,
     MessageDeltaBody,
     MessageStart,
     MessageStop,
-    SignatureDelta,
     TextDelta,
-    ThinkingDelta,
-    TranscriptDelta,
 )
 from vai.types.message import Message, Usage
 
@@ -65,16 +43,10 @@ MAX_CALLS: Final = 1024
 """Tool calls in one answer."""
 MAX_KEPT_CHARACTERS: Final = 16 << 20
 """Tool arguments, and what waits behind an incomplete call, of one answer."""
-_MAX_HELD_BLANKS: Final = 64
-
-_CLOSED, _TEXT, _THINKING, _TOOL, _AUDIO, _PAUSED = range(6)
-"""The kind of the open block. `_PAUSED` is text behind which something is held."""
-_CONTENT: Final = (TextBlock, ImageBlock, AudioBlock, VideoBlock)
-"""What an answer that ends by itself may end with."""
 _SPOKEN_ENDS: Final = ("end_turn", "stop_sequence")
 
 
-class Emitter:
+class Emitter(BlockWriter):
     """Neutral operations in, canonical events out.
 
     Args:
@@ -97,26 +69,17 @@ class Emitter:
         ids: CallIds | None = None,
         names: ToolNames | None = None,
     ) -> None:
+        super().__init__(provider)
         self.usage = Usage()
-        self.done = False
-        self.fault: UpstreamFault | None = None
         self._id = message_id
         self._ids = ids or CallIds(provider, message_id.removeprefix("msg_"))
         self._names = names or ToolNames()
         self._model = model
-        self._provider = provider
         self._estimate = input_estimate
-        self._out: list[Event] = []
         self._started = False
-        self._open = _CLOSED
-        self._index = -1
-        self._blanks = ""
-        self._signature = ""
         self._call: ToolCall | None = None
         self._calls: dict[int, ToolCall] = {}
         self._waiting: deque[ToolCall | tuple[str, Any]] = deque()
-        self._held: list[tuple[str, Any]] = []
-        self._has_content = False
         self._kept = 0
         self._finish: MessageDeltaBody | None = None
 
@@ -140,11 +103,6 @@ class Emitter:
         """Whether any content has come."""
         return self._index >= 0 or bool(self._blanks) or self.saw_call
 
-    def take(self) -> list[Event]:
-        """The events since the last call."""
-        out, self._out = self._out, []
-        return out
-
     def begin(self, model: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """The answer has begun; `model` is what the upstream calls it."""
         if self._started or self.done or self.fault:
@@ -166,7 +124,7 @@ class Emitter:
 
     def text(self, text: str) -> None:
         """More of the answer's text."""
-        if self._open == _TEXT and text:
+        if self._open == TEXT and text:
             self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
         elif text and not self._deferred("text", text):
             self._put_text(text)
@@ -177,12 +135,12 @@ class Emitter:
 
     def thinking(self, text: str) -> None:
         """More of the reasoning."""
-        if text and (self._open == _THINKING or not self._deferred("thinking", text)):
+        if text and (self._open == THINKING or not self._deferred("thinking", text)):
             self._put_thinking(text)
 
     def thinking_sig(self, signature: str) -> None:
         """The signature of the open reasoning; without open reasoning, a redacted block."""
-        if signature and (self._open == _THINKING or not self._deferred("signature", signature)):
+        if signature and (self._open == THINKING or not self._deferred("signature", signature)):
             self._put_signature(signature)
 
     def audio(self, media_type: str, data: str = "", words: str = "") -> None:
@@ -218,6 +176,7 @@ class Emitter:
                 self._break("more tool calls than can be held", "too_large")
                 return
             call = self._calls[key] = ToolCall()
+            self._go_on()
             self._waiting.append(call)
         call.given = call.given or id
         call.name = call.name or name
@@ -271,12 +230,6 @@ class Emitter:
             stop_reason=reason, stop_sequence=sequence, stop_details=details
         )
 
-    def fail(self, fault: UpstreamFault) -> None:
-        """The stream ends here, incomplete."""
-        if not (self.done or self.fault):
-            self.fault = fault
-            self._open = _CLOSED
-
     def eof(self) -> None:
         """The upstream has nothing more to say: the closing events, or a fault."""
         if self.done or self.fault:
@@ -307,138 +260,9 @@ class Emitter:
         if self._call is None and not self._waiting:
             return False
         self._waiting.append((kind, value))
-        self._keep(_size(value))
+        self._keep(size_of(value))
         self._advance()
         return True
-
-    def _put(self, kind: str, value: Any) -> None:
-        if kind == "text":
-            self._put_text(value)
-        elif kind == "thinking":
-            self._put_thinking(value)
-        elif kind == "signature":
-            self._put_signature(value)
-        elif kind == "audio":
-            self._put_audio(*value)
-        elif kind == "citation":
-            self._put_citation(value)
-        elif kind == "end":
-            if self._open == _TEXT:
-                self._close()
-        else:
-            self._put_block(value)
-
-    def _put_text(self, text: str) -> None:
-        # Blanks alone open no block: models put a line break between reasoning or text
-        # and a call, and clients would show an empty paragraph. Bounded, because a model
-        # gone wrong can stream blanks for minutes.
-        if self._held:
-            if text.isspace():
-                self._holds("text", text)
-                return
-            self._release_held()
-        text = self._blanks + text
-        if self._open != _TEXT and text.isspace() and len(text) <= _MAX_HELD_BLANKS:
-            self._blanks = text
-        else:
-            self._emit_text(text)
-
-    def _emit_text(self, text: str) -> None:
-        if self._open != _TEXT:
-            self._start(_TEXT, TextBlock(text=""))
-            self._has_content = True
-        self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
-
-    def _put_thinking(self, text: str) -> None:
-        if self._holds("thinking", text):
-            return
-        if self._open != _THINKING or self._signature:
-            self._start(_THINKING, ThinkingBlock(thinking="", signature=""))
-        self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
-
-    def _put_signature(self, signature: str) -> None:
-        if self._open == _THINKING:
-            self._signature = signature
-        elif not self._holds("signature", signature):
-            self._put_block(RedactedThinkingBlock(data=signature))
-
-    def _put_audio(self, media_type: str, data: str, words: str) -> None:
-        if self._open != _AUDIO:
-            self._release_held()
-            self._has_content = True
-            source = Source(type="base64", media_type=media_type, data="")
-            self._start(_AUDIO, AudioBlock(source=source, transcript=""))
-        for delta in (words and TranscriptDelta(text=words), data and AudioDelta(data=data)):
-            if delta:
-                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
-
-    def _put_citation(self, citation: dict[str, Any]) -> None:
-        if self._open in (_TEXT, _PAUSED):
-            delta = CitationsDelta(citation=citation)
-            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
-
-    def _put_block(self, block: Block) -> None:
-        if isinstance(block, _CONTENT):
-            self._release_held()
-            self._has_content = True
-        elif self._holds("block", block):
-            return
-        if isinstance(block, ServerToolUseBlock):
-            # Clients read the input of any call from its deltas, also of one that came whole.
-            self._start(_CLOSED, msgspec.structs.replace(block, input={}))
-            if block.input:
-                delta = InputJsonDelta(partial_json=msgspec.json.encode(block.input).decode())
-                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
-        else:
-            self._start(_CLOSED, block)
-        self._out.append(ContentBlockStop(index=self._index))
-
-    def _holds(self, kind: str, value: Any) -> bool:
-        """Whether `value` is held: text or media came before it and no call did, so the
-        answer may be at its end."""
-        if not self._has_content or self.saw_call:
-            return False
-        self._held.append((kind, value))
-        self._blanks = ""
-        self._keep(_size(value))
-        if self._open == _TEXT:
-            self._open = _PAUSED  # its sources may still follow
-        elif self._open != _PAUSED:
-            self._close()
-        return True
-
-    def _release_held(self) -> None:
-        """What follows shows that the answer was not at its end: send what is held."""
-        held, self._held = self._held, []
-        self._has_content = False
-        for kind, value in held:
-            self._put(kind, value)
-
-    def _end_content(self, spoken: bool) -> None:
-        """No more content follows. `spoken` says that the answer ended by itself."""
-        if not spoken:
-            self._release_held()
-        if self._open == _PAUSED:
-            self._open = _TEXT
-        if self._blanks or (spoken and not self._has_content and self._index >= 0):
-            self._emit_text(self._blanks)
-
-    def _start(self, kind: int, block: Block) -> None:
-        self._close()
-        self._blanks = ""
-        self._index += 1
-        self._open = kind
-        self._out.append(ContentBlockStart(index=self._index, content_block=block))
-
-    def _close(self) -> None:
-        if self._open == _CLOSED:
-            return
-        if self._signature:
-            delta = SignatureDelta(signature=self._signature)
-            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
-            self._signature = ""
-        self._out.append(ContentBlockStop(index=self._index))
-        self._open = _CLOSED
 
     def _advance(self) -> None:
         """Close the open call if it is complete, and let follow what waited for it."""
@@ -490,9 +314,9 @@ class Emitter:
             self._put(*first)
 
     def _open_call(self, call: ToolCall) -> None:
-        self._release_held()
         shown, name = self._ids.show(call.given), self._names.caller(call.name or "")
-        self._start(_TOOL, ToolUseBlock(id=shown, name=name, input={}))
+        self._start(TOOL, ToolUseBlock(id=shown, name=name, input={}))
+        self._has_content = False
         self._call = call
         self._put_arguments(call.shown())
 
@@ -511,21 +335,3 @@ class Emitter:
         self._kept += count
         if self._kept > MAX_KEPT_CHARACTERS:
             self._break("its tool calls are larger than can be held", "too_large")
-
-    def _break(self, what: str, code: str) -> None:
-        self.fail(
-            UpstreamBroken(
-                f"The answer is unusable: {what}",
-                provider=self._provider,
-                code=f"upstream_{code}",
-            )
-        )
-
-
-def _size(value: Any) -> int:
-    """Characters that a value which is kept back holds in memory."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, tuple):
-        return sum(map(len, value))
-    return len(msgspec.json.encode(value))

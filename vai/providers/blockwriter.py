@@ -1,0 +1,237 @@
+"""The blocks of a streamed message: when one opens and closes, and what may be the last.
+
+Invariants: one block is open at a time, indexes are contiguous, every block is stopped.
+
+An answer that ends by itself ends with its text or its media: clients take their result
+from the last block. So reasoning and the runs of server tools that arrive behind text are
+held until more text, media or a call shows that they were not the last; a stream cannot
+put them before text that has been sent, so at such an end the writer leaves them out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import msgspec
+
+from vai.errors import UpstreamBroken, UpstreamFault
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    ImageBlock,
+    RedactedThinkingBlock,
+    ServerToolUseBlock,
+    Source,
+    TextBlock,
+    ThinkingBlock,
+    VideoBlock,
+)
+from vai.types.events import (
+    AudioDelta,
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Event,
+    InputJsonDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    TranscriptDelta,
+)
+
+__all__ = ["AUDIO", "CLOSED", "PAUSED", "TEXT", "THINKING", "TOOL", "BlockWriter", "size_of"]
+
+_MAX_HELD_BLANKS: Final = 64
+
+CLOSED, TEXT, THINKING, TOOL, AUDIO, PAUSED = range(6)
+"""The kind of the open block. `PAUSED` is text behind which something is held."""
+_CONTENT: Final = (TextBlock, ImageBlock, AudioBlock, VideoBlock)
+"""What an answer that ends by itself may end with."""
+
+
+class BlockWriter(ABC):
+    """Blocks and their pieces in, events out. A subclass says when which is written."""
+
+    def __init__(self, provider: str) -> None:
+        self.fault: UpstreamFault | None = None
+        self.done = False
+        self._provider = provider
+        self._out: list[Event] = []
+        self._open = CLOSED
+        self._index = -1
+        self._blanks = ""
+        self._signature = ""
+        self._held: list[tuple[str, Any]] = []
+        self._has_content = False
+        self._goes_on = False
+
+    @abstractmethod
+    def _keep(self, count: int) -> None:
+        """Count `count` characters that are kept back; too many are a fault."""
+
+    def take(self) -> list[Event]:
+        """The events since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """The stream ends here, incomplete."""
+        if not (self.done or self.fault):
+            self.fault = fault
+            self._open = CLOSED
+
+    def _put(self, kind: str, value: Any) -> None:
+        if kind == "text":
+            self._put_text(value)
+        elif kind == "thinking":
+            self._put_thinking(value)
+        elif kind == "signature":
+            self._put_signature(value)
+        elif kind == "audio":
+            self._put_audio(*value)
+        elif kind == "citation":
+            self._put_citation(value)
+        elif kind == "end":
+            if self._open == TEXT:
+                self._close()
+        else:
+            self._put_block(value)
+
+    def _put_text(self, text: str) -> None:
+        # Blanks alone open no block: models put a line break between reasoning or text
+        # and a call, and clients would show an empty paragraph. Bounded, because a model
+        # gone wrong can stream blanks for minutes.
+        if self._held:
+            if text.isspace():
+                self._holds("text", text)
+                return
+            self._release_held()
+        text = self._blanks + text
+        if self._open != TEXT and text.isspace() and len(text) <= _MAX_HELD_BLANKS:
+            self._blanks = text
+        else:
+            self._emit_text(text)
+
+    def _emit_text(self, text: str) -> None:
+        if self._open != TEXT:
+            self._start(TEXT, TextBlock(text=""))
+            self._has_content = True
+        self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
+
+    def _put_thinking(self, text: str) -> None:
+        if self._holds("thinking", text):
+            return
+        if self._open != THINKING or self._signature:
+            self._start(THINKING, ThinkingBlock(thinking="", signature=""))
+        self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
+
+    def _put_signature(self, signature: str) -> None:
+        if self._open == THINKING:
+            self._signature = signature
+        elif not self._holds("signature", signature):
+            self._put_block(RedactedThinkingBlock(data=signature))
+
+    def _put_audio(self, media_type: str, data: str, words: str) -> None:
+        if self._open != AUDIO:
+            self._release_held()
+            self._has_content = True
+            source = Source(type="base64", media_type=media_type, data="")
+            self._start(AUDIO, AudioBlock(source=source, transcript=""))
+        for delta in (words and TranscriptDelta(text=words), data and AudioDelta(data=data)):
+            if delta:
+                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+
+    def _put_citation(self, citation: dict[str, Any]) -> None:
+        if self._open in (TEXT, PAUSED):
+            delta = CitationsDelta(citation=citation)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+
+    def _put_block(self, block: Block) -> None:
+        if isinstance(block, _CONTENT):
+            self._release_held()
+            self._has_content = True
+        elif self._holds("block", block):
+            return
+        if isinstance(block, ServerToolUseBlock):
+            # Clients read the input of any call from its deltas, also of one that came whole.
+            self._start(CLOSED, msgspec.structs.replace(block, input={}))
+            if block.input:
+                delta = InputJsonDelta(partial_json=msgspec.json.encode(block.input).decode())
+                self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+        else:
+            self._start(CLOSED, block)
+        self._out.append(ContentBlockStop(index=self._index))
+
+    def _holds(self, kind: str, value: Any) -> bool:
+        """Whether `value` is held: text or media came before it and no call did, so the
+        answer may be at its end."""
+        if not self._has_content or self._goes_on:
+            return False
+        self._held.append((kind, value))
+        self._blanks = ""
+        self._keep(size_of(value))
+        if self._open == TEXT:
+            self._open = PAUSED  # its sources may still follow
+        elif self._open != PAUSED:
+            self._close()
+        return True
+
+    def _release_held(self) -> None:
+        """What follows shows that the answer was not at its end: send what is held."""
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        self._has_content = False
+        for kind, value in held:
+            self._put(kind, value)
+
+    def _go_on(self) -> None:
+        """A call has come: the answer does not end by itself with what follows."""
+        self._release_held()
+        self._goes_on = True
+
+    def _end_content(self, spoken: bool) -> None:
+        """No more content follows. `spoken` says that the answer ended by itself."""
+        if not spoken:
+            self._release_held()
+        if self._open == PAUSED:
+            self._open = TEXT
+        if self._blanks or (spoken and not self._has_content and self._index >= 0):
+            self._emit_text(self._blanks)
+
+    def _start(self, kind: int, block: Block) -> None:
+        self._close()
+        self._blanks = ""
+        self._index += 1
+        self._open = kind
+        self._out.append(ContentBlockStart(index=self._index, content_block=block))
+
+    def _close(self) -> None:
+        if self._open == CLOSED:
+            return
+        if self._signature:
+            delta = SignatureDelta(signature=self._signature)
+            self._out.append(ContentBlockDelta(index=self._index, delta=delta))
+            self._signature = ""
+        self._out.append(ContentBlockStop(index=self._index))
+        self._open = CLOSED
+
+    def _break(self, what: str, code: str) -> None:
+        self.fail(
+            UpstreamBroken(
+                f"The answer is unusable: {what}",
+                provider=self._provider,
+                code=f"upstream_{code}",
+            )
+        )
+
+
+def size_of(value: Any) -> int:
+    """Characters that a value which is kept back holds in memory."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, tuple):
+        return sum(map(len, value))
+    return len(msgspec.json.encode(value))
