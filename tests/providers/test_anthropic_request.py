@@ -105,6 +105,18 @@ def test_vais_own_members_are_translated():
     }
 
 
+def test_a_version_that_refuses_sampling_gives_way_to_it_and_is_named():
+    newer = {"anthropic-version": "2026-10-21"}
+    _, headers, dropped = sent(headers=newer, temperature=0.5)
+    assert headers["anthropic-version"] == "2023-06-01"
+    assert dropped == ["anthropic-version"]
+    assert sent(headers=newer)[1]["anthropic-version"] == "2026-10-21"
+    betas = ["good-2026-01-01", "bad beta", 3]
+    _, headers, dropped = sent(extensions={"anthropic": {"betas": betas}})
+    assert headers["anthropic-beta"] == "good-2026-01-01"
+    assert dropped == ["extensions.anthropic.betas"]
+
+
 def test_a_limit_is_always_sent():
     assert sent(max_tokens=None)[0]["max_tokens"] == 4096
     thinking = {"type": "enabled", "budget_tokens": 10_000}

@@ -95,20 +95,21 @@ def translate(
     _sampling(body, ways, findings)
     _service(body, findings)
     findings.check()
-    sent = _headers(request, headers, betas, samples=any(name in body for name in _SAMPLING))
+    version = headers.get("anthropic-version") or DEFAULT_VERSION
+    if version != DEFAULT_VERSION and any(name in body for name in _SAMPLING):
+        # Newer versions of the API refuse sampling members, whatever the model.
+        version = DEFAULT_VERSION
+        findings.drop("anthropic-version")
+    sent = _headers(request, headers, betas, version)
     wire = WireRequest("POST", row.path, sent, msgspec.json.encode(body), request.stream)
     return wire, findings.dropped
 
 
 def _headers(
-    request: MessageRequest, given: Mapping[str, str], betas: list[str], *, samples: bool
+    request: MessageRequest, given: Mapping[str, str], betas: list[str], version: str
 ) -> tuple[tuple[str, str], ...]:
     asked = [beta.strip() for beta in given.get("anthropic-beta", "").split(",")]
     wanted = list(dict.fromkeys(beta for beta in asked + betas if beta))
-    version = given.get("anthropic-version") or DEFAULT_VERSION
-    if samples:
-        # Newer versions of the API refuse sampling members, whatever the model.
-        version = DEFAULT_VERSION
     headers = [
         ("content-type", "application/json"),
         ("accept", "text/event-stream" if request.stream else "application/json"),
@@ -154,7 +155,7 @@ def _extensions(request: MessageRequest, body: dict[str, Any], findings: Finding
         if name == "betas" and isinstance(value, list):
             named = [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
             betas += named[:_MAX_BETAS]
-            if len(named) > _MAX_BETAS:
+            if len(betas) < len(value):
                 findings.drop("extensions.anthropic.betas")
         elif name in _EXTENSIONS and value is not None and name not in body:
             body[name] = value
