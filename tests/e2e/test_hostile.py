@@ -171,5 +171,5 @@ def test_a_body_that_is_a_bomb(gateway, simulator, name, model):
 
 def test_sixty_four_deep_is_fine(gateway, simulator):
     deep = b"{" + OK.replace(b"bomb", b"deep") + b',"a":' + b"[" * 63 + b"]" * 63 + b"}"
-    simulator.script("claude-deep", body="{}")
+    simulator.script("claude-deep", body='{"type":"message","content":[]}')
     assert gateway.post(deep).status == 200

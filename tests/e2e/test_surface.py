@@ -151,7 +151,8 @@ def test_an_alias_of_a_translated_model(gateway, simulator):
 
 
 def test_an_alias_of_a_claude_speaks_the_providers_own_dialect(gateway, simulator):
-    body = '{"model":"claude-alias-1","usage": {"input_tokens":1,"output_tokens":2},"x":1.0}'
+    usage = '{"input_tokens":1,"output_tokens":2}'
+    body = f'{{"type":"message","model":"claude-alias-1","content":[], "usage": {usage},"x":1.0}}'
     simulator.script("claude-alias-1", body=body)
     answer = gateway.post(ask("smart"))
     assert answer.body == body.encode()
