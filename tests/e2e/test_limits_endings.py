@@ -53,7 +53,7 @@ CASES = {
     "cut-verbatim": Case("claude-x;tokens=50;cut=4000", "guess", stream=True),
     "error-event": Case("claude-x;tokens=50;error_at=9", "guess", stream=True),
     "no-head": Case("openai/sim;ttft=50", "guess", 504, stream=True),
-    "no-token": Case("openai/sim;head=0;ttft=50", "guess", stream=True),
+    "no-token": Case("openai/sim;head=0;ttft=50", "guess", 504, stream=True),
     "no-more": Case("claude-x;tokens=90;stall_at=2500", "guess", stream=True),
     "no-end": Case("openai/sim;ttft=50", "guess", 504),
     "unsayable": Case("openai/unsayable", "nothing", 400, requests=0),

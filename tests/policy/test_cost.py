@@ -117,6 +117,24 @@ def test_server_tools_are_paid_by_use_and_without_factors():
 
 
 @pytest.mark.parametrize(
+    "tools",
+    [
+        {"web_search_requests": 1},
+        {"tool_of_tomorrow": 7, "web_search_requests": 0},
+        {"web_search_requests": 2**60},
+        {"web_search_requests": -1},
+        {"web_search_requests": "many"},
+        ["web_search"],
+    ],
+)
+def test_tools_without_a_price_do_not_hide_what_the_tokens_cost(tools):
+    """Where a tool has no price, and where its counter is none."""
+    plain = usd("openai", "gpt-6-sol", used(1000, 1000))
+    assert plain
+    assert usd("openai", "gpt-6-sol", used(1000, 1000, server_tool_use=tools)) == plain
+
+
+@pytest.mark.parametrize(
     ("model", "usage"),
     [
         ("model-of-tomorrow", used(1, 1)),
@@ -130,7 +148,6 @@ def test_server_tools_are_paid_by_use_and_without_factors():
         ("gpt-6-sol", used(1, 1, service_tier="ultrafast")),
         ("gpt-6-sol", used(1, 1, service_tier=["flex"])),
         ("gpt-audio-1.5", used(1, 1, audio_tokens=1)),
-        ("gpt-6-sol", used(1, 1, server_tool_use={"web_search_requests": 1})),
     ],
 )
 def test_what_is_not_known_is_none(model, usage):

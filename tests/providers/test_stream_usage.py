@@ -64,6 +64,13 @@ def test_the_sdk_has_the_final_figures(path):
     assert end["usage"]["cost_usd"] == 0.25
 
 
+def edited(frames):
+    """A stream that is passed on, in VAI's dialect."""
+    row = ROWS["anthropic"]
+    sniffer = Sniffer(row, cost, edited=True, generated=lambda _: None, estimate=dict)
+    return sniffer.feed(frames)
+
+
 @pytest.mark.parametrize("path", COMPLETE, ids=IDS)
 def test_the_sdk_has_them_of_a_verbatim_answer(path):
     """Of another VAI too, which tells its own members to whoever asks it."""
@@ -73,13 +80,13 @@ def test_the_sdk_has_them_of_a_verbatim_answer(path):
     told = orjson.loads(start.partition(b"data: ")[2])
     told["message"]["usage"] |= {"total_tokens": 1, "cache_read_tokens": 1, "cost_usd": 1.0}
     frames = b"event: message_start\ndata: %b\n\n%b" % (orjson.dumps(told), rest)
-    check_usage(decoded(Sniffer(ROWS["anthropic"], cost).edit_frames(frames)))
+    check_usage(decoded(edited(frames)))
 
 
 @pytest.mark.parametrize("name", ["anthropic-text", "anthropic-tools"])
 def test_the_sdk_has_them_of_anthropics_own_stream(name):
     (path,) = [path for path in COMPLETE if path.stem == name]
-    wire = decoded(Sniffer(ROWS["anthropic"], cost).edit_frames(path.read_bytes()))
+    wire = decoded(edited(path.read_bytes()))
     check_usage(wire)
     (end,) = [event for event in wire if event["type"] == "message_delta"]
     assert end["usage"]["total_tokens"] > 0

@@ -390,7 +390,8 @@ class Exchange(Generic[T]):
         # Counters run while the answer does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
         running = not self._was_answered and lane.stop_reason is None
-        if usage.output_tokens is not None and not running:
+        is_told = usage.input_tokens is not None and usage.output_tokens is not None
+        if is_told and not running:
             return usage, False
         guess = lane.estimate()
         told = msgspec.structs.replace(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from vai.errors import UpstreamFault
 from vai.policy import estimate
 from vai.policy.blame import of_lent_key
@@ -125,10 +127,16 @@ class Translated(Generic[T]):
         read = estimate.input_tokens(len(self._wire.body))
         return Usage(input_tokens=read, output_tokens=self._meter.tokens)
 
+    def _estimated(self, end: MessageDelta) -> MessageDelta:
+        """The end of a stream whose output the provider did not count. Clients need a number."""
+        usage = end.usage or Usage()
+        told = estimate.told_output(self._meter.tokens)
+        return replace(end, usage=replace(usage, extra={**usage.extra, **told}))
+
     def _passed(self, events: list[Event]) -> T | None:
         if not events:
             return None
-        for event in events:
+        for index, event in enumerate(events):
             if type(event) is ContentBlockDelta:
                 self.started = True
                 self._meter.add(_generated(event.delta))
@@ -137,6 +145,8 @@ class Translated(Generic[T]):
             elif type(event) is MessageDelta:
                 self.started = True
                 self.stop_reason = event.delta.stop_reason
+                if event.usage is None or event.usage.output_tokens is None:
+                    events[index] = self._estimated(event)
         if self._held is not None:
             events = self._held + events
             if not self.started and len(events) < _MAX_HELD:

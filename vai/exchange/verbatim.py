@@ -63,7 +63,13 @@ class Verbatim:
         self._splitter = FrameSplitter()
         self._cost = cost
         self._meter = estimate.TextMeter()
-        self._sniffer = Sniffer(row, cost, edited=edited, generated=self._meter.add)
+        self._sniffer = Sniffer(
+            row,
+            cost,
+            edited=edited,
+            generated=self._meter.add,
+            estimate=lambda: estimate.told_output(self._meter.tokens),
+        )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
         self._body = bytearray()

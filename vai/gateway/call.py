@@ -108,7 +108,8 @@ class Call:
             line["failed_attempts"] = self.failures
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
-            usd = self.terms.cost(self.settlement.usage)
+            is_known = not self.settlement.estimated
+            usd = self.terms.cost(self.settlement.usage) if is_known else None
             if usd is not None:
                 line["cost_usd"] = usd
         if self.simulated:

@@ -2,8 +2,9 @@
 
 The law of this module: unknown is None and never 0. A counter that is missing, a price
 that nobody has stated for tokens that were used, a service tier without a factor: each
-makes the whole cost unknown. Prices are decimals, so sums are made of whole numbers of
-1e-12 USD and become a float once, at the end.
+makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
+in; those without one do not hide what the tokens cost. Prices are decimals, so sums are made
+of whole numbers of 1e-12 USD and become a float once, at the end.
 
 Only list prices are known here: free allowances and discounts are not.
 """
@@ -164,9 +165,8 @@ def _charged(rates: Rates, extra: Mapping[str, Any], total: int) -> float | None
             if type(count) is not int or count == 0:
                 continue
             price = rates.tools.get(name.removesuffix("_requests"))
-            if price is None or not 0 < count < _MOST:
-                return None
-            total += count * price * (scale // _PICO)
+            if price is not None and 0 < count < _MOST:
+                total += count * price * (scale // _PICO)
     return total / scale
 
 

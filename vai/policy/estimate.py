@@ -50,6 +50,7 @@ __all__ = [
     "input_tokens",
     "request_tokens",
     "text_tokens",
+    "told_output",
 ]
 
 BYTES_PER_TOKEN = 4
@@ -158,6 +159,15 @@ def _blocks_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 inner = block.get("content")
                 if isinstance(inner, list):
                     yield from (item for item in inner if isinstance(item, dict))
+
+
+def told_output(tokens: int) -> dict[str, Any]:
+    """Members of the usage in a `message_delta` whose output nobody has counted.
+
+    Strict clients refuse one without `output_tokens`, so the number is an estimate and says so.
+    It is no counter: neither a total nor a cost is made of it.
+    """
+    return {"output_tokens": tokens, "estimated": True}
 
 
 class TextMeter:

@@ -152,8 +152,11 @@ class Accumulator:
         )
 
 
-def accumulate(events: Iterable[Event]) -> Message:
+def accumulate(events: Iterable[Event], usage: Usage | None = None) -> Message:
     """The message that `events` describe.
+
+    `usage` is what the upstream has reported; `message_start` tells estimates beside it, which
+    a whole answer has no need of. Without it the usage is that of the events.
 
     Raises:
         UpstreamBroken: see `Accumulator.message`.
@@ -161,7 +164,8 @@ def accumulate(events: Iterable[Event]) -> Message:
     accumulator = Accumulator()
     for event in events:
         accumulator.add(event)
-    return accumulator.message()
+    message = accumulator.message()
+    return message if usage is None else msgspec.structs.replace(message, usage=usage)
 
 
 def replay(message: Message) -> list[Event]:

@@ -152,7 +152,7 @@ class ReadingAdapter(ABC):
             events = self.feed(body) + self.end()
         if self._emitter.fault is not None:
             raise self._emitter.fault
-        return accumulate(events)
+        return accumulate(events, self._emitter.usage)
 
     def feed(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+import msgspec
+
 from vai.types.base import Open
 from vai.types.blocks import Block
 
@@ -59,6 +61,17 @@ class Usage(Open, frozen=True, kw_only=True):
             thinking_tokens=_newer(self.thinking_tokens, later.thinking_tokens),
             extra={**self.extra, **later.extra},
         )
+
+    def ended(self, last: Usage | None) -> Usage:
+        """The totals of a stream whose `message_delta` told `last`.
+
+        The output that `message_start` tells is that of its beginning. Where the end tells
+        none, how much it was is unknown.
+        """
+        totals = self if last is None else self.merged(last)
+        if last is None or last.output_tokens is None:
+            return msgspec.structs.replace(totals, output_tokens=None)
+        return totals
 
 
 def _newer(known: int | None, later: int | None) -> int | None:

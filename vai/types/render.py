@@ -71,6 +71,7 @@ def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, A
     """A complete answer."""
     wire: dict[str, Any] = to_wire(message)
     wire["usage"] = usage_to_wire(message.usage, cost)
+    wire.setdefault("stop_sequence", None)  # the API always tells it
     return wire
 
 

@@ -69,8 +69,7 @@ class Reader:
             message = msgspec.structs.replace(event.message, model=self._named(event.message))
             event = msgspec.structs.replace(event, message=message)
         elif isinstance(event, MessageDelta):
-            if event.usage is not None:
-                self.usage = self.usage.merged(event.usage)
+            self.usage = self.usage.ended(event.usage)
             event = msgspec.structs.replace(event, usage=self.usage)
         elif isinstance(event, MessageStop):
             self.done = True

@@ -40,7 +40,8 @@ class Sniffer:
 
     `edited` is VAI's dialect: `message_start` names the model in full, and `message_delta`
     carries usage under VAI's names as well; every other frame keeps its bytes. `generated` is
-    given each piece of what the model generated.
+    given each piece of what the model generated; `estimate` gives the members of a usage that
+    stand for an output that was not counted.
 
     Attributes:
         usage: running totals as the upstream reports them.
@@ -60,6 +61,7 @@ class Sniffer:
         *,
         edited: bool,
         generated: Callable[[str], None],
+        estimate: Callable[[], dict[str, Any]],
     ) -> None:
         self.usage = Usage()
         self.started = False
@@ -72,6 +74,7 @@ class Sniffer:
         self._cost = cost
         self._edited = edited
         self._generated = generated
+        self._estimate = estimate
 
     def feed(self, data: bytes) -> bytes:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
@@ -127,7 +130,7 @@ class Sniffer:
             self._count(message.get("usage") if isinstance(message, dict) else None)
         elif kind == "message_delta":
             self.has_content = True
-            self._count(value.get("usage"))
+            self.usage = self.usage.ended(_parsed(value.get("usage")))
             end = value.get("delta")
             if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
                 self.stop_reason = end["stop_reason"]
@@ -173,11 +176,14 @@ class Sniffer:
                 message["usage"] = without_own_counters(message["usage"])
         elif kind != "message_delta":
             return None
-        elif isinstance(value.get("usage"), dict):
-            value["usage"] |= own_counters(self.usage, self._cost)
         else:
-            # It exists in the wild, and strict clients fail on it.
-            value["usage"] = {"output_tokens": 0, **usage_to_wire(self.usage, self._cost)}
+            told = value.get("usage")
+            if not isinstance(told, dict):
+                told = usage_to_wire(self.usage)
+            if self.usage.output_tokens is None:
+                # It exists in the wild, and strict clients fail on it.
+                told |= self._estimate()
+            value["usage"] = told | own_counters(self.usage, self._cost)
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 

@@ -97,7 +97,9 @@ class GeminiAdapter:
         self._over_with_body()
         if self._emitter.fault is not None:
             raise self._emitter.fault
-        return None if self.following is not None else accumulate(self._emitter.take())
+        if self.following is not None:
+            return None
+        return accumulate(self._emitter.take(), self._emitter.usage)
 
     def feed(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""
