@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from random import random
 
 import msgspec
+from sanic.compat import Header
 
 from vai.config import Settings
 from vai.exchange.attempts import Health
@@ -99,13 +100,13 @@ class Service:
             total=settings.timers.total,
         )
 
-    def identify(self, call: Call, headers: Mapping[str, str]) -> None:
+    def identify(self, call: Call, headers: Header) -> None:
         """Find out who calls, and whom that counts for.
 
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
         """
-        call.peer = self._proxies.caller(call.peer, headers.get("x-forwarded-for"))
+        call.peer = self._proxies.caller(call.peer, headers.getall("x-forwarded-for", ()))
         call.identity = self.keyring.identify(headers)
         call.subjects = call.identity.subjects or self._subjects.of_address(call.peer)
 

@@ -2,12 +2,16 @@
 
 The law of this module: what a caller says of its own address counts for nothing. Only a peer
 that the settings name as a proxy is believed, and of its X-Forwarded-For only what trusted
-proxies have added: read from the right, the first address that is none of them.
+proxies have added: read from the right, the first address that is none of them. A proxy may
+add to the line that it received (nginx) or write a further one (HAProxy); all lines are one
+list in their order (RFC 9110 5.3). `Forwarded` and X-Real-IP are not read: most proxies pass
+them on as the caller wrote them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 __all__ = ["TrustedProxies", "subject_address"]
@@ -29,11 +33,16 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ip_network(network, strict=False) for network in networks]
 
-    def caller(self, peer: str, forwarded_for: str | None) -> str:
-        """The caller's address: `peer` itself unless it is trusted and says another."""
-        if not self._networks or forwarded_for is None or not self._trusts(peer):
+    def caller(self, peer: str, forwarded_for: Sequence[str]) -> str:
+        """The caller's address: `peer` itself unless it is trusted and says another.
+
+        Args:
+            peer: the address that the connection comes from.
+            forwarded_for: the lines of X-Forwarded-For, in their order.
+        """
+        if not self._networks or not forwarded_for or not self._trusts(peer):
             return peer
-        hops = forwarded_for.split(",")[-_MAX_HOPS:]
+        hops = ",".join(forwarded_for).rsplit(",", _MAX_HOPS)[-_MAX_HOPS:]
         caller = peer
         for hop in reversed(hops):
             address = _parse(hop)
@@ -62,10 +71,18 @@ def subject_address(address: str) -> str:
     return str(parsed) if parsed is not None else address
 
 
+# What some proxies write with the port: 1.2.3.4:80 and [2001:db8::7]:80, or the brackets alone.
+_WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\]]*)\](?::[0-9]{1,5})?")
+
+
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
-    """An address, without zone and port-less; an IPv4 address that came in IPv6 clothes as IPv4."""
+    """An address, without zone and port; an IPv4 address that came in IPv6 clothes as IPv4."""
+    text = address.strip()
+    match = _WITH_PORT.fullmatch(text)
+    if match is not None:
+        text = match["v4"] or match["v6"]
     try:
-        parsed = ip_address(address.strip().strip("[]").partition("%")[0])
+        parsed = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(parsed, "ipv4_mapped", None) or parsed
