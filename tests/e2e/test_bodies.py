@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.canary import KEY
-from tests.e2e.rig import Gateway, Http, Simulated, ask, read_all, running
+from tests.e2e.rig import Gateway, Http, Simulated, ask, at_once, read_all, running, until
 
 pytestmark = pytest.mark.e2e
 
@@ -131,6 +131,17 @@ def test_too_large_a_body_costs_no_memory(gateway: Gateway) -> None:
             sock.sendall(_head(60 * _MEGABYTE))
             sock.sendall(bytes(20 * _MEGABYTE))
         assert _memory(gateway) - before < 20 * _MEGABYTE
+
+
+def test_memory_is_given_back(gateway: Gateway) -> None:
+    """Eight bodies of 9 MB at once, three times."""
+    body = _sized(9_000_000)
+    assert {answer.status for answer in at_once(lambda _: gateway.post(body), range(2))} == {200}
+    before = _memory(gateway)
+    for _ in range(3):
+        answers = at_once(lambda _: gateway.post(body), range(8))
+        assert {answer.status for answer in answers} == {200}
+    until(lambda: _memory(gateway) - before < 15 * _MEGABYTE)
 
 
 def test_what_is_thrown_away_has_an_end(gateway: Gateway) -> None:
@@ -252,6 +263,14 @@ def test_room_is_given_back_by_a_client_that_leaves(small: Gateway) -> None:
     deadline = time.monotonic() + 3
     while small.post(body).status != 200:
         assert time.monotonic() < deadline
+
+
+def test_a_large_body_refuses_no_small_one(small: Gateway) -> None:
+    body = _sized(_WORKER_BYTES)
+    with small.raw() as held:
+        held.sendall(_head(len(body)) + body[:1000])
+        for _ in range(5):
+            assert small.post(ask("claude-small")).status == 200
 
 
 def test_a_body_beyond_the_bound_of_a_worker_can_never_be_served(small: Gateway) -> None:

@@ -110,7 +110,8 @@ def rewrite(
     max_tokens: int | None = None,
     drop: str | None = None,
 ) -> bytes:
-    """Replace the values of members that are there, cut the member `drop`, in one copy.
+    """Replace the values of members that are there, cut the member `drop`, in one copy; in none
+    where nothing changes.
 
     Raises:
         ValueError: `envelope` was not read from a body of this length, or `drop` is
@@ -124,17 +125,22 @@ def rewrite(
     for name, value in (("model", model), ("max_tokens", max_tokens)):
         if value is not None and name in envelope.members:
             place = envelope.members[name]
-            edits.append((place.value, place.end, json.dumps(value)))
+            text = json.dumps(value)
+            if body[place.value : place.end] != text:
+                edits.append((place.value, place.end, text))
     if drop is not None and drop in envelope.members:
         start, end = _cut(envelope.members, drop)
         edits.append((start, end, b""))
-    pieces: list[bytes] = []
+    if not edits:
+        return body
+    pieces: list[bytes | memoryview] = []
     at = 0
-    for start, end, text in sorted(edits):
-        pieces += (body[at:start], text)
-        at = end
-    pieces.append(body[at:])
-    return b"".join(pieces)
+    with memoryview(body) as whole:  # a slice of bytes would be a copy of its own
+        for start, end, text in sorted(edits):
+            pieces += (whole[at:start], text)
+            at = end
+        pieces.append(whole[at:])
+        return b"".join(pieces)
 
 
 def _cut(members: dict[str, Member], name: str) -> tuple[int, int]:

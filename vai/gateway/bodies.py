@@ -3,13 +3,13 @@
 Invariants:
 - A body that is too large, compressed or one too many is refused by its head alone.
 - The bytes that a worker holds are counted from the head of a request to its end, and given
-  back once. One body is always let in, so that a bound below the largest body starves nobody.
+  back once. A body that is alone is let in, so that a bound below the largest starves nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
 from sanic import Request
 
@@ -17,30 +17,31 @@ from vai.errors import InvalidRequest, Overloaded
 from vai.gateway.call import Call
 from vai.gateway.repairs.body import ReceivingHttp
 
-__all__ = ["RequestBodies", "held_bytes_bound", "too_large"]
+__all__ = ["Bounds", "RequestBodies", "body_bounds", "too_large"]
 
-_BASE = 64 << 20
-_PER_WORKER = 40 << 20
+_BASE = 128 << 20
+_PER_WORKER = 44 << 20
 """What the group and each of its workers use before any request (measured)."""
-_FACTOR = 4
-"""Bytes of memory for a byte of body: as it came, parsed, and as it leaves."""
+_FACTOR = 3
+"""Bytes of memory for a byte of body: as it came, parsed, and as it leaves (measured)."""
 _MOST, _LEAST = 256 << 20, 1 << 20
+_SMALL = 64 << 10
+"""A body of so many bytes or fewer is counted with its like: a quarter more than the others."""
 
 
 class RequestBodies:
     """The request bodies of one worker.
 
     Args:
-        largest: bytes of one body.
-        most: bytes of all bodies that are held at once.
+        bounds: of one body and of all; a body that is alone is let in even above the latter.
         freed: called with the size of each body that is given up.
     """
 
-    def __init__(self, largest: int, most: int, freed: Callable[[int], object]) -> None:
-        self._largest = min(largest, most)
-        self._most = most
+    def __init__(self, bounds: Bounds, freed: Callable[[int], object]) -> None:
+        self._largest, self._most = bounds
         self._freed = freed
         self.held = 0
+        self.held_small = 0
 
     async def receive(self, call: Call, request: Request) -> bytes:
         """Read the body of `request` into it; `release` must follow on every way out.
@@ -59,13 +60,7 @@ class RequestBodies:
         size = int(http.request_bytes or 0)
         if size > self._largest:
             raise too_large(self._largest)
-        if self.held and self.held + size > self._most:
-            raise Overloaded(
-                "This worker holds as many request bytes as it may; try again in a moment",
-                code="worker_full",
-                retry_after=1,
-            )
-        self.held += size
+        self._take(size)
         call.held_bytes = size
         request.body = await http.receive_body()
         return request.body
@@ -75,8 +70,30 @@ class RequestBodies:
         size, call.held_bytes = call.held_bytes, 0
         if size:
             request.body = b""
-            self.held -= size
+            if size <= _SMALL:
+                self.held_small -= size
+            else:
+                self.held -= size
             self._freed(size)
+
+    def _take(self, size: int) -> None:
+        """Count a body; small ones by themselves, so that a few large ones refuse none of them."""
+        if size <= _SMALL:
+            if self.held_small + size > max(self._most // 4, _SMALL):
+                raise _full()
+            self.held_small += size
+        else:
+            if self.held and self.held + size > self._most:
+                raise _full()
+            self.held += size
+
+
+def _full() -> Overloaded:
+    return Overloaded(
+        "This worker holds as many request bytes as it may; try again in a moment",
+        code="worker_full",
+        retry_after=1,
+    )
 
 
 def too_large(largest: int) -> InvalidRequest:
@@ -88,7 +105,22 @@ def too_large(largest: int) -> InvalidRequest:
     )
 
 
-def held_bytes_bound(memory: int, workers: int) -> int:
-    """Bytes of request bodies that each of `workers` may hold within `memory` bytes."""
-    spare = memory - _BASE - workers * _PER_WORKER
-    return min(_MOST, max(_LEAST, spare // (workers * _FACTOR)))
+class Bounds(NamedTuple):
+    """Bytes of one body, and of all that a worker holds at once."""
+
+    largest: int
+    most: int
+
+
+def body_bounds(largest: int, most: int, *, memory: int, workers: int) -> Bounds:
+    """The bounds that are set, or what `memory` bytes for `workers` allow for.
+
+    Args:
+        largest: bytes of one body, as it is set.
+        most: bytes that a worker holds, as it is set; 0 derives it, and `largest` cannot be
+            more than all workers together may hold then.
+    """
+    if most:
+        return Bounds(min(largest, most), most)
+    room = (memory - _BASE - workers * _PER_WORKER) // _FACTOR
+    return Bounds(min(largest, max(_LEAST, room)), min(_MOST, max(_LEAST, room // workers)))

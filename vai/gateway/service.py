@@ -19,7 +19,7 @@ from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
 from vai.gateway.admission import Doorkeeper, Entry
 from vai.gateway.auth import Keyring
-from vai.gateway.bodies import RequestBodies, held_bytes_bound
+from vai.gateway.bodies import RequestBodies, body_bounds
 from vai.gateway.call import Call
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
@@ -76,11 +76,13 @@ class Service:
         )
         self.requests = RequestLog()
         self.turns = TurnGate(asyncio.get_running_loop())
-        self.bodies = RequestBodies(
+        bounds = body_bounds(
             settings.max_request_body_bytes,
-            settings.max_held_request_bytes or held_bytes_bound(memory_limit(), settings.workers),
-            Trimmer().freed,
+            settings.max_held_request_bytes,
+            memory=memory_limit(),
+            workers=settings.workers,
         )
+        self.bodies = RequestBodies(bounds, Trimmer().freed)
         self.catalogue = catalogue.of_settings(settings)
         self._pricing = Pricing(self.catalogue)
         self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)

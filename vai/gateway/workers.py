@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vai.gateway.inflight import InFlight
 from vai.io.board import Board, Row, State
+from vai.io.memory import give_back_large_buffers
 from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def _settle_heap() -> None:
     """
     gc.collect()
     gc.freeze()
+    give_back_large_buffers()
     gc.set_threshold(10_000, 20, 50)
 
 

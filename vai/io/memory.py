@@ -49,11 +49,13 @@ def _limit_files() -> list[Path]:
 
 
 def give_back_large_buffers() -> None:
-    """Have buffers of 256 KiB and more returned to the system as soon as they are freed."""
+    """Have buffers of 256 KiB and more returned to the system as soon as they are freed, and
+    what is free now."""
     libc = _glibc()
     if libc is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE)
+        libc.malloc_trim(0)
 
 
 class Trimmer:

@@ -1,0 +1,102 @@
+"""How many request bytes a worker may hold, and how they are counted."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vai.errors import InvalidRequest, Overloaded
+from vai.gateway.bodies import Bounds, RequestBodies, body_bounds
+from vai.io import memory
+
+_MIB = 1 << 20
+_LARGEST = 32 * _MIB
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "workers"), [(256, 1), (256, 2), (512, 2), (512, 4), (1024, 4), (65536, 8)]
+)
+def test_derived_bounds_fit_into_the_memory(mebibytes: int, workers: int) -> None:
+    largest, most = body_bounds(_LARGEST, 0, memory=mebibytes * _MIB, workers=workers)
+    assert _MIB <= most <= 256 * _MIB
+    assert _MIB <= largest <= _LARGEST
+    idle = (128 + 44 * workers) * _MIB
+    assert idle + 3 * most * workers <= mebibytes * _MIB
+    assert idle + 3 * largest <= mebibytes * _MIB
+
+
+def test_what_is_set_holds_on_any_machine() -> None:
+    assert body_bounds(10, 30, memory=_MIB, workers=2) == (10, 30)
+    assert body_bounds(50, 30, memory=_MIB, workers=2) == (30, 30)
+
+
+class _Connection:
+    """The other side of a request whose body comes at once."""
+
+    def __init__(self, size: int) -> None:
+        self.request_bytes = size
+
+    async def receive_body(self) -> bytes:
+        return bytes(self.request_bytes)
+
+
+def _asked(size: int) -> tuple[Any, Any]:
+    request = SimpleNamespace(headers={}, stream=_Connection(size), body=b"")
+    return SimpleNamespace(held_bytes=0), request
+
+
+async def test_bytes_are_counted_until_the_request_is_over() -> None:
+    freed: list[int] = []
+    bodies = RequestBodies(Bounds(600_000, 1_000_000), freed.append)
+    first, second, third = _asked(600_000), _asked(600_000), _asked(300_000)
+    assert len(await bodies.receive(*first)) == 600_000
+    with pytest.raises(Overloaded) as refusal:
+        await bodies.receive(*second)
+    assert (refusal.value.code, refusal.value.status) == ("worker_full", 503)
+    bodies.release(*second)
+    await bodies.receive(*third)
+    assert bodies.held == 900_000
+    for _ in range(2):  # a second time changes nothing
+        bodies.release(*first)
+    assert bodies.held == 300_000
+    assert freed == [600_000]
+    assert first[1].body == b""
+    await bodies.receive(*second)
+
+
+async def test_a_large_body_is_let_in_alone_and_small_ones_beside_it() -> None:
+    bodies = RequestBodies(Bounds(2_000_000, 1_000_000), lambda _: None)
+    large = _asked(2_000_000)
+    await bodies.receive(*large)
+    small = [_asked(50_000) for _ in range(5)]
+    for asked in small:
+        await bodies.receive(*asked)
+    with pytest.raises(Overloaded):
+        await bodies.receive(*_asked(50_000))
+    with pytest.raises(Overloaded):
+        await bodies.receive(*_asked(100_000))
+    for asked in (large, *small):
+        bodies.release(*asked)
+    assert bodies.held == bodies.held_small == 0
+
+
+async def test_a_body_above_the_largest_is_never_read() -> None:
+    bodies = RequestBodies(Bounds(1000, 1_000_000), lambda _: None)
+    with pytest.raises(InvalidRequest) as refusal:
+        await bodies.receive(*_asked(1001))
+    assert (refusal.value.status, refusal.value.type) == (413, "request_too_large")
+    assert bodies.held == 0
+
+
+def test_the_limit_of_the_container_counts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    machine = memory.memory_limit()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.memory_limit() == machine
+    (tmp_path / "memory.max").write_text("268435456\n")
+    assert memory.memory_limit() == 256 * _MIB
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("134217728\n")
+    assert memory.memory_limit() == 128 * _MIB
