@@ -42,7 +42,7 @@ USERS = NONE | {"running": 9, "requests": 100, "tokens": 5000}
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board.create(tmp_path / "limits.board", sections=duty.SECTIONS)
+    board = Board.create(tmp_path / "limits.board", sections=duty.sections())
     duty.prepare(board)
     yield board
     board.close()
@@ -171,7 +171,7 @@ def test_a_board_without_limits_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(BoardError, match="no section"):
         report(bare, None)
     bare.close()
-    foreign = Board.create(tmp_path / "foreign.board", sections=duty.SECTIONS)
+    foreign = Board.create(tmp_path / "foreign.board", sections=duty.sections())
     with pytest.raises(BoardError, match="not a section of limits"):
         report(foreign, None)
     foreign.close()

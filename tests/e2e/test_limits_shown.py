@@ -17,7 +17,7 @@ import pytest
 
 from tests.canary import KEY
 from tests.e2e.conftest import BEYOND_KEY, lent_key
-from tests.e2e.rig import ROOT, Gateway, Simulated, ask, running, until
+from tests.e2e.rig import ROOT, Answer, Gateway, Simulated, ask, running, until
 
 pytestmark = pytest.mark.e2e
 
@@ -83,7 +83,11 @@ def shown(gateway: Gateway, config: Path, *words: str) -> str:
 
 
 def limits_in_health(gateway: Gateway) -> dict[str, Any]:
-    return dict(gateway.ask("GET", "/health").json["limits"])
+    """Without the callers: how many are counted is a few seconds old."""
+    found = dict(gateway.ask("GET", "/health").json["limits"])
+    if found["enabled"]:
+        assert found.pop("callers") <= found.pop("max_callers") == 8192
+    return found
 
 
 def test_what_runs_and_waits_is_shown(limited: Gateway, config: Path) -> None:
@@ -151,3 +155,35 @@ def test_limits_that_are_off_are_said_to_be(tmp_path: Path) -> None:
     with running(settings, tmp_path, "--single-process") as gateway:
         assert limits_in_health(gateway) == {"enabled": False}
         assert "limits are off" in shown(gateway, tmp_path / "settings.json")
+
+
+def test_no_room_for_callers_is_told_everywhere(simulator: Simulated, tmp_path: Path) -> None:
+    settings = {
+        "auth": {"mode": "none"},
+        "trusted_proxies": ["127.0.0.1"],
+        "providers": {
+            "openai": {"api_key": lent_key("openai"), "base_url": simulator.base_url("openai")}
+        },
+        "limits": {"max_callers": 64},
+    }
+    body = orjson.dumps(ask("openai/sim"))
+
+    def call(gateway: Gateway, number: int) -> Answer:
+        address = {"x-forwarded-for": f"10.1.{number >> 8}.{number & 255}"}
+        return gateway.ask(
+            "POST", "/v1/messages", address | {"content-type": "application/json"}, body
+        )
+
+    with running(settings, tmp_path, "--workers=2") as gateway:
+        answers = [call(gateway, number) for number in range(130)]
+        assert {answer.status for answer in answers[:64]} == {200}
+        refused = next(answer for answer in answers if answer.status != 200)
+        assert (refused.status, refused.error["code"]) == (503, "limits_full")
+        assert 55 <= int(refused.header("retry-after")) <= 66
+        assert call(gateway, 0).status == 200, "who has a row keeps it"
+        found = gateway.ask("GET", "/health").json["limits"]
+        assert (found["state"], found["max_callers"]) == ("full", 64)
+        until(lambda: gateway.ask("GET", "/health").json["limits"]["callers"] >= 64, 10)
+        table = shown(gateway, tmp_path / "settings.json")
+        assert "room for 64; FULL" in table
+        assert 1 <= gateway.log.read_text().count("limits.max_callers") <= 2

@@ -125,6 +125,10 @@ def _head(one: Report) -> list[str]:
         f"store: {_STORES[one.store]}; manager: {one.manager}"
         + ("; draining" if one.draining else ""),
     ]
+    lines.append(
+        f"callers: {one.callers:,} counted, room for {one.max_callers:,}"
+        + ("; FULL: some were refused within the last minute" if one.full else "")
+    )
     if one.enabled is False:
         lines.append("limits are off (limits.enabled = false)")
     elif one.store == "redis":

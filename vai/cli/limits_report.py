@@ -71,6 +71,12 @@ class Report(msgspec.Struct, frozen=True):
     store: Literal["shared_memory", "redis"] | None
     running: int
     sessions: int
+    callers: int
+    """Users, keys and addresses that are counted."""
+    max_callers: int
+    """So many find room at least."""
+    full: bool
+    """Whether a caller was refused within the last minute because there was no room."""
     waiting: int | None
     """Callers that wait for a place."""
     principals: tuple[Principal, ...]
@@ -125,6 +131,9 @@ def report(board: Board, allowance: Allowance | None) -> Report:
         store=None if allowance is None else allowance.store,
         running=running,
         sessions=sessions,
+        callers=upkeep.callers(section, now),
+        max_callers=section.subjects,
+        full=upkeep.is_full(section, now),
         # No word of the board counts them. Who is inside and has no place waits for one, where
         # places are counted here at all.
         waiting=max(0, inside - running) if _counts_here(allowance) else None,

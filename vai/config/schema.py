@@ -234,6 +234,7 @@ class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
     mode: Literal["sliding", "smooth"] = "sliding"
     store: Literal["shared_memory", "redis"] = "shared_memory"
     max_queue_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
+    max_callers: Annotated[int, msgspec.Meta(ge=64, le=100_000)] = 8192
     session_idle_timeout: Duration = 300.0
     global_: Budget = Budget(requests_per_minute=1_000_000, concurrent_sessions=1000)
     per_user: Budget = Budget(requests_per_minute=100_000)

@@ -72,10 +72,11 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         drain_grace=settings.drain_grace,
     )
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
+    make_board = partial(limits.make_board, settings.limits.max_callers)
     main_process.attach(
         app,
         hung_after=settings.manager.hung_after,
-        make_board=limits.make_board,
+        make_board=make_board,
         reclaim=limits.reclaim_everywhere if is_shared else duty.reclaim,
         tend=limits.Tending(settings.limits.session_idle_timeout),
         snapshot=snapshot,
@@ -85,7 +86,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         inflight,
         beat=settings.manager.heartbeat,
         hung_after=settings.manager.hung_after,
-        make_board=limits.make_board,
+        make_board=make_board,
     )
     limits.tend_alone(app, settings)
     simulation.attach(app, settings)

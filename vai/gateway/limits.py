@@ -15,7 +15,7 @@ from vai.config import ConfigError, Settings, load
 from vai.config.schema import Limits
 from vai.gateway import handover
 from vai.io.board import Board, Row
-from vai.io.limits import duty
+from vai.io.limits import duty, upkeep
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import Section
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["Counting", "Tending", "make_board", "reclaim_everywhere", "tend_alone"]
 
 _EVERY = 0.5
+_COUNT_EVERY = 2.5
+"""Seconds between two counts of the callers, which look at every row."""
 
 
-def make_board() -> Board:
-    """The board of a group or of a single process, with its limits ready."""
-    board = Board.create(sections=duty.SECTIONS)
-    duty.prepare(board)
+def make_board(most_callers: int) -> Board:
+    """The board of a group or of a single process, with its limits ready for so many callers."""
+    board = Board.create(sections=duty.sections(most_callers))
+    duty.prepare(board, most_callers)
     return board
 
 
@@ -128,13 +130,18 @@ class Tending:
     def __init__(self, idle: float) -> None:
         self._idle = idle
         self._section: Section | None = None
+        self._count_due = 0.0
 
     def __call__(self, board: Board) -> None:
         """Free what nobody holds any more, end silent sessions, publish the totals."""
         if self._section is None:
             self._section = duty.open_section(board)
-        totals = duty.tick(board, self._section, time.monotonic() - self._idle)
+        now = time.monotonic()
+        totals = duty.tick(board, self._section, now - self._idle)
         board.publish(totals.running, totals.sessions)
+        if now >= self._count_due:
+            self._count_due = now + _COUNT_EVERY
+            board.publish_callers(upkeep.callers(self._section, now))
 
 
 def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:

@@ -49,7 +49,7 @@ _BASE_SIZE = (_SERVERS + ROWS * _SERVER_WORDS) * _WORD
 
 (_H_MAGIC, _H_LAYOUT, _H_SIZE, _H_OWNER, _H_OWNER_START, _H_GENERATION, _H_DRAINING) = range(7)
 _H_EXIT, _H_MANAGER, _H_MANAGER_START, _H_MANAGER_BEAT = 7, 8, 9, 10
-_H_RUNNING, _H_SESSIONS, _H_SERVED = 11, 12, 13
+_H_RUNNING, _H_SESSIONS, _H_SERVED, _H_CALLERS = 11, 12, 13, 14
 _H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
 
 (_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
@@ -352,6 +352,15 @@ class Board:
     def publish(self, running: int, sessions: int) -> None:
         """Write the totals; the manager's business."""
         self._words[_H_RUNNING], self._words[_H_SESSIONS] = running, sessions
+
+    @property
+    def callers(self) -> int:
+        """How many users, keys and addresses the limits count, as the manager last saw them."""
+        return self._words[_H_CALLERS]
+
+    def publish_callers(self, count: int) -> None:
+        """Write that number; the manager's business."""
+        self._words[_H_CALLERS] = count
 
     def record_served(self) -> None:
         """Note that a worker serves now; the manager's business."""

@@ -38,7 +38,7 @@ input()
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board.create(tmp_path / "limits.board", sections=duty.SECTIONS)
+    board = Board.create(tmp_path / "limits.board", sections=duty.sections())
     duty.prepare(board)
     yield board
     board.close()

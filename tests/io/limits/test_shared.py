@@ -12,7 +12,13 @@ from hypothesis import settings
 from tests.io.limits.contract import ALICE, WINDOW, Contract, Machine, user
 from vai.io.board import Board
 from vai.io.limits import leases, upkeep
-from vai.io.limits.layout import H_HIGH, L_GENERATION, NEIGHBOURS, section_size
+from vai.io.limits.layout import (
+    BUCKET,
+    DEFAULT_SUBJECTS,
+    H_HIGH,
+    L_GENERATION,
+    section_size,
+)
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import Section
 from vai.io.limits.shared import SharedLimits
@@ -89,18 +95,57 @@ def strangers(count: int, begin: int = 0) -> Iterator[Subject]:
 
 
 def test_strangers_leave_room_for_those_who_are_listed() -> None:
-    limits = SharedLimits(memory(1, 4096), 0, 1)  # a single neighbourhood
+    limits = SharedLimits(memory(1, 4096), 0, 1)  # a single bucket
     found = [limits.admit((one,), 1, 0.0) for one in strangers(200)]
-    assert sum(one.admitted for one in found) == NEIGHBOURS - NEIGHBOURS // 4
+    assert sum(one.admitted for one in found) == BUCKET - BUCKET // 4
     assert {one.refused for one in found if not one.admitted} == {"capacity"}
     listed = [limits.admit((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
-    assert sum(one.admitted for one in listed) == NEIGHBOURS // 4
+    assert sum(one.admitted for one in listed) == BUCKET // 4
     assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
+
+
+@pytest.mark.parametrize("subjects", [64, 1000, DEFAULT_SUBJECTS])
+def test_as_many_callers_as_promised_find_room(subjects: int) -> None:
+    """Strangers alone do, and then still some of those who are listed, and listed ones alone."""
+    for is_listed in (False, True):
+        section = memory(subjects, 64)
+        limits = SharedLimits(section, 0, 1)
+        for one in strangers(subjects):
+            found = limits.admit((one._replace(listed=is_listed),), 1, 0.0)
+            assert found.admitted, one
+            limits.settle(found.handle, 1, 0.0)
+        assert upkeep.callers(section, 0.0) == subjects
+        assert not upkeep.is_full(section, 0.0)
+    limits = SharedLimits(section := memory(subjects, 64), 0, 1)
+    for one in strangers(2 * subjects):
+        limits.settle(limits.admit((one,), 1, 0.0).handle, 1, 0.0)
+    assert upkeep.is_full(section, 0.0)
+    for n in range(subjects // 8):
+        found = limits.admit((user(f"user:{n}"),), 1, 0.0)
+        assert found.admitted, n
+        limits.settle(found.handle, 1, 0.0)
+
+
+def test_the_wait_for_room_comes_true() -> None:
+    section = memory(64, 4096)
+    limits = SharedLimits(section, 0, 1)
+    now = 100.0
+    for one in strangers(200):
+        limits.settle(limits.admit((one,), 1, now).handle, 1, now)
+        now += 0.1
+    (late,) = strangers(1, 1000)
+    refused = limits.admit((late,), 1, now)
+    assert refused.refused == "capacity"
+    assert 40 < refused.retry_after < 65
+    assert upkeep.is_full(section, now)
+    assert not limits.admit((late,), 1, now + refused.retry_after - 0.1).admitted
+    assert limits.admit((late,), 1, now + refused.retry_after).admitted
+    assert not upkeep.is_full(section, now + 2 * WINDOW)
 
 
 def test_the_gateway_itself_always_has_its_row() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)
-    for n in range(NEIGHBOURS):
+    for n in range(BUCKET):
         limits.admit((user(f"user:{n}"),), 1, 0.0)
     assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).admitted
     assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
@@ -132,7 +177,7 @@ def test_a_row_given_away_by_another_process_is_not_mistaken() -> None:
     first, second = SharedLimits(section, 0, 1), SharedLimits(section, 1, 2)
     gone = first.admit((user(requests=2),), 1, 0.0)
     first.settle(gone.handle, 1, 0.0)
-    for one in range(NEIGHBOURS):
+    for one in range(BUCKET):
         assert second.admit((user(f"user:{one}"),), 1, WINDOW).admitted
     assert first.admit((user(requests=2),), 1, WINDOW).refused == "capacity"
 

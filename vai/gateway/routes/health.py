@@ -10,7 +10,9 @@ from sanic.response import HTTPResponse, json, text
 from vai import __version__
 from vai.gateway.service import Service
 from vai.io.board import Board
+from vai.io.clock import monotonic
 from vai.io.groups import is_tended
+from vai.io.limits import duty
 
 __all__ = ["health", "ready", "root"]
 
@@ -54,10 +56,16 @@ def _limits(service: Service, board: Board) -> dict[str, Any]:
     # Only a store with a server behind it says where it counts now.
     place = getattr(service.store, "state", None)
     running, sessions = board.totals
+    room = duty.room(board, monotonic())
+    state = "local" if place == "local" else "ok"
+    if place is None and room.is_full:
+        state = "full"
     return {
         "enabled": True,
         "store": "shared_memory" if place is None else "redis",
-        "state": "local" if place == "local" else "ok",
+        "state": state,
+        "callers": room.callers,
+        "max_callers": room.most,
         "running": running,
         "sessions": sessions,
         "waiting": service.admission.waiting,

@@ -13,17 +13,29 @@ import msgspec
 
 from vai.io.board import Board, Row
 from vai.io.limits import upkeep
-from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, section_size
+from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, Layout, section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import Section
 
-__all__ = ["SECTION", "SECTIONS", "Totals", "open_section", "prepare", "reclaim", "tick"]
+__all__ = [
+    "SECTION",
+    "Room",
+    "Totals",
+    "open_section",
+    "prepare",
+    "reclaim",
+    "room",
+    "sections",
+    "tick",
+]
 
 SECTION = 1
 """The id of the limits' section on the board."""
 
-SECTIONS = {SECTION: section_size(DEFAULT_SUBJECTS, DEFAULT_LEASES)}
-"""What to make a board with."""
+
+def sections(subjects: int = DEFAULT_SUBJECTS) -> dict[int, int]:
+    """What to make a board with, for so many subjects."""
+    return {SECTION: section_size(subjects, DEFAULT_LEASES)}
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -35,14 +47,31 @@ class Totals(msgspec.Struct, frozen=True):
     """Sessions that were ended in this turn, for their silence."""
 
 
-def prepare(board: Board) -> Section:
-    """Make the section of a board that was made with SECTIONS; its maker, before any worker."""
-    return Section.prepare(board.section(SECTION), DEFAULT_SUBJECTS, DEFAULT_LEASES)
+class Room(msgspec.Struct, frozen=True):
+    """The room for callers: users, keys and addresses."""
+
+    callers: int
+    """Those that are counted, as the manager last saw them; at most some seconds old."""
+    most: int
+    """As many find room at least."""
+    is_full: bool
+    """Whether one was refused within the last minute because there was none."""
+
+
+def prepare(board: Board, subjects: int = DEFAULT_SUBJECTS) -> Section:
+    """Make the section of a board that was made with `sections`; its maker, before any worker."""
+    return Section.prepare(board.section(SECTION), subjects, DEFAULT_LEASES)
 
 
 def open_section(board: Board) -> Section:
     """The limits of a board. Raises BoardError or ValueError where there are none."""
     return Section(board.section(SECTION))
+
+
+def room(board: Board, now: float) -> Room:
+    """How much of the room for callers is in use. Raises as `open_section` does."""
+    section = Layout(board.section(SECTION))
+    return Room(board.callers, section.subjects, upkeep.is_full(section, now))
 
 
 def reclaim(board: Board, row: Row) -> None:

@@ -8,7 +8,7 @@ something valid is written last, what makes it invalid first.
 
     header    what it is, the mutex, the latest slot, how many places were ever used
     owners    by row of the board: the claim of the worker that may take places
-    keys      of the rows, side by side so that a look at 64 of them is one copy
+    keys      of the rows, side by side so that a look at a bucket of 64 is one copy
     rows      320 bytes for every subject: counts, sums, levels, 2 x 13 slots, its name
     free      the numbers of places that were given back
     leases    64 bytes for every place that is held
@@ -20,10 +20,12 @@ from vai.io.board import ROWS as WORKERS
 from vai.policy.limits.window import SLOTS
 
 __all__ = [
+    "BUCKET",
     "DEFAULT_LEASES",
     "DEFAULT_SUBJECTS",
     "H_DIRTY",
     "H_FREE",
+    "H_FULL",
     "H_HIGH",
     "H_LATEST",
     "H_LAYOUT",
@@ -31,6 +33,7 @@ __all__ = [
     "H_MAGIC",
     "H_SECRET",
     "H_SUBJECTS",
+    "KEPT",
     "KEYS",
     "LAYOUT",
     "LEASE_WORDS",
@@ -44,7 +47,6 @@ __all__ = [
     "L_TOKENS",
     "MAGIC",
     "MUTEX",
-    "NEIGHBOURS",
     "NOBODY",
     "OWNERS",
     "REQUEST",
@@ -68,14 +70,14 @@ __all__ = [
 ]
 
 MAGIC = int.from_bytes(b"VAILIMIT", "little")
-LAYOUT = 1
+LAYOUT = 2
 _WORD = 8
 
 DEFAULT_SUBJECTS = 8192
 DEFAULT_LEASES = 16384
 
 H_MAGIC, H_LAYOUT, H_SUBJECTS, H_LEASES, H_SECRET = range(5)
-H_DIRTY, H_LATEST, H_FREE, H_HIGH = range(6, 10)
+H_DIRTY, H_LATEST, H_FREE, H_HIGH, H_FULL = range(6, 11)
 """H_DIRTY: what can be made anew has to be. H_LATEST: the latest slot anybody saw, so that one
 whose reading of the clock is older does not turn a window back. H_FREE: how many places were
 given back and not taken again. H_HIGH: how many places were ever taken."""
@@ -83,9 +85,19 @@ MUTEX = 16
 OWNERS = 64
 KEYS = OWNERS + WORKERS
 
-NEIGHBOURS = 64
-"""A subject's row is one of so many, which its key tells. So rows come and go without a trace
-(no tombstones), none ever moves, and no search is longer than this."""
+BUCKET = 64
+"""Rows of a bucket. A subject's row is in one of two buckets, which its key tells, and goes where
+there is more room. So rows come and go without a trace (no tombstones), none ever moves, no search
+is longer than two buckets, and buckets fill evenly: with the mean of `_MEAN` rows the fullest has
+three or four more."""
+
+KEPT = BUCKET // 4
+"""Rows of a bucket that only subjects known by configuration may take, so that any number of
+strangers leaves room for them."""
+
+_MEAN = 42
+"""Strangers of a bucket when there are as many subjects as were asked for. It is 6 below what
+strangers may take of one, so that none is full before all are."""
 
 ROW_WORDS = 40
 R_EPOCH, R_RUNNING, R_SESSIONS, R_PAST_REQUESTS, R_PAST_TOKENS = range(5)
@@ -106,21 +118,30 @@ ROW_MASK = (1 << ROW_BITS) - 1
 """The rows of a lease lie in one word, three times so many bits, each with 1 added."""
 
 
-def _rows_of(subjects: int) -> int:
-    # The first row is the gateway's own; the last neighbourhood must not end outside.
-    return 1 + subjects + NEIGHBOURS - 1
+def _buckets_of(subjects: int) -> int:
+    return max(1, -(-subjects // _MEAN))
 
 
 def section_size(subjects: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES) -> int:
-    """Bytes to set aside on the board; 4 MiB with the defaults."""
-    rows = _rows_of(subjects)
+    """Bytes to set aside on the board; 5 MiB with the defaults."""
+    rows = 1 + _buckets_of(subjects) * BUCKET  # the first row is the gateway's own
     return (KEYS + rows * (1 + ROW_WORDS) + leases * (1 + LEASE_WORDS)) * _WORD
 
 
 class Layout:
     """The words of a section. Positions count words from its beginning."""
 
-    __slots__ = ("free", "keys", "leases", "places", "rows", "secret", "starts", "words")
+    __slots__ = (
+        "buckets",
+        "free",
+        "keys",
+        "leases",
+        "places",
+        "rows",
+        "secret",
+        "subjects",
+        "words",
+    )
 
     def __init__(self, view: memoryview) -> None:
         """Open a section that was prepared. Raises ValueError if `view` is none."""
@@ -130,10 +151,11 @@ class Layout:
         self.words = words
         self.secret = bytes(words[H_SECRET : H_SECRET + 2])
         """Keys the names' digests, so that nobody can choose names that meet in one place."""
-        self.starts = words[H_SUBJECTS]
-        """How many neighbourhoods there are."""
+        self.subjects = words[H_SUBJECTS]
+        """How many subjects find room at least, known or not."""
+        self.buckets = _buckets_of(self.subjects)
         self.places = words[H_LEASES]
-        rows = _rows_of(self.starts)
+        rows = 1 + self.buckets * BUCKET
         self.keys = KEYS
         self.rows = KEYS + rows
         self.free = self.rows + rows * ROW_WORDS

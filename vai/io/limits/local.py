@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vai.io.limits import upkeep
 from vai.io.limits.mutex import LockUnavailable
+from vai.io.warn import RateLimitedWarning
 from vai.policy.limits.decision import Decision
 
 if TYPE_CHECKING:
@@ -33,12 +34,19 @@ class LocalLimits:
     def __init__(self, limits: SharedLimits) -> None:
         self._limits = limits
         self._later: deque[Callable[[], bool]] = deque()
+        self._warn = RateLimitedWarning()
 
     async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
         try:
             if self._later:
                 self.catch_up()
-            return self._limits.admit(subjects, tokens, now)
+            decision = self._limits.admit(subjects, tokens, now)
+            if decision.refused == "capacity":
+                self._warn(
+                    "a request was refused because the limits have no room for one more caller "
+                    "or running request; see limits.max_callers and `vai limits`"
+                )
+            return decision
         except LockUnavailable:
             return _UNAVAILABLE
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 
 from vai.io.limits.layout import (
-    NEIGHBOURS,
+    BUCKET,
+    H_FULL,
+    KEPT,
     R_EPOCH,
     R_NAME,
     R_REQUEST_SLOTS,
@@ -20,14 +22,13 @@ from vai.io.limits.layout import (
 )
 from vai.io.limits.repair import add_up
 from vai.policy.limits.sets import EVERYBODY
-from vai.policy.limits.window import SLOTS, expired_places
+from vai.policy.limits.window import SECONDS, SLOTS, expired_places
 
 __all__ = ["Rows"]
 
 _REMEMBERED = 16384
-_KEPT_FOR_LISTED = NEIGHBOURS // 4
-"""Rows of a neighbourhood that only subjects known by configuration may take, so that any
-number of strangers leaves room for them."""
+_PLENTY = 8
+"""Unused rows beyond those that are kept with which a bucket need not be looked at closely."""
 _NAME_BYTES = (ROW_WORDS - R_NAME) * 8
 
 
@@ -55,20 +56,20 @@ class Rows:
         if name == EVERYBODY:
             return self._section.rows
         key = self._key(name)
-        first = self._first(key)
         words, keys = self._section.words, self._section.keys
-        near = words[keys + first : keys + first + NEIGHBOURS].tolist()
-        if key not in near:
-            return 0
-        return self._remember(name, key, first + near.index(key))
+        for first in self._buckets(key):
+            near = words[keys + first : keys + first + BUCKET].tolist()
+            if key in near:
+                return self._remember(name, key, first + near.index(key))
+        return 0
 
     def claim(self, name: str, slot: int, *, listed: bool) -> int:
         """A row for a subject that has none; its position, or 0 if all are in use."""
         key = self._key(name)
-        first = self._first(key)
         section, words = self._section, self._section.words
-        row = self._usable(first, slot, 0 if listed else _KEPT_FOR_LISTED)
+        row = self._row_for(key, slot, 0 if listed else KEPT)
         if not row:
+            words[H_FULL] = slot + 1
             return 0
         base = section.rows + row * ROW_WORDS
         words[section.keys + row] = 0  # first: what is half made is nobody's
@@ -94,24 +95,61 @@ class Rows:
         # hour ago would count as those of now.
         words[base + R_EPOCH] = slot
 
-    def _usable(self, first: int, slot: int, kept: int) -> int:
-        """An unused or idle row of a neighbourhood, if there are more than `kept`; else 0."""
-        section = self._section
-        keys = section.words[section.keys + first : section.keys + first + NEIGHBOURS].tolist()
-        if keys.count(0) > kept:
+    def wait(self, name: str, slot: int, now: float, *, listed: bool) -> float:
+        """Seconds until there is a row for a subject that `claim` had none for, if all that run
+        now go on running."""
+        at = 0 if listed else KEPT
+        idle_at = min(
+            sorted(self._idle_at(first, slot))[at] for first in self._buckets(self._key(name))
+        )
+        return max(0.0, idle_at * SECONDS - now)
+
+    def _row_for(self, key: int, slot: int, kept: int) -> int:
+        """A row in the emptier bucket of a key, if that has more than `kept` to give; else 0."""
+        buckets = self._buckets(key)
+        looks = [(keys.count(0), first, keys) for first in buckets for keys in [self._keys(first)]]
+        unused, first, keys = max(looks)
+        if unused > kept + _PLENTY:  # idle rows take thirty times as long to find
             row: int = first + keys.index(0)
             return row
-        usable = [row for row in range(first, first + NEIGHBOURS) if self._idle(row, slot)]
+        usable = max((self._usable(first, slot) for first in buckets), key=len)
         return usable[0] if len(usable) > kept else 0
 
-    def _idle(self, row: int, slot: int) -> bool:
+    def _usable(self, first: int, slot: int) -> list[int]:
+        """The rows of a bucket that may be taken: the unused ones first, then the idle ones."""
+        keys = self._keys(first)
+        unused = [first + at for at, key in enumerate(keys) if not key]
+        idle = [
+            first + at
+            for at, idle_at in enumerate(self._idle_at(first, slot))
+            if idle_at <= slot and keys[at]
+        ]
+        return unused + idle
+
+    def _keys(self, first: int) -> list[int]:
+        keys: list[int] = self._section.words[
+            self._section.keys + first : self._section.keys + first + BUCKET
+        ].tolist()
+        return keys
+
+    def _idle_at(self, first: int, slot: int) -> list[int]:
+        """For each row of a bucket the slot from which on it may be taken.
+
+        A row that something runs on is counted as if that ended now.
+        """
         section, words = self._section, self._section.words
-        if not words[section.keys + row]:
-            return True
-        base = section.rows + row * ROW_WORDS
-        if words[base + R_RUNNING] or words[base + R_SESSIONS]:
-            return False
-        return words[base + R_EPOCH] <= slot - SLOTS
+        begin = section.rows + first * ROW_WORDS
+        end = begin + BUCKET * ROW_WORDS
+        epochs, running, sessions = (
+            words[begin + word : end : ROW_WORDS].tolist()
+            for word in (R_EPOCH, R_RUNNING, R_SESSIONS)
+        )
+        return [
+            0 if not key else slot + SLOTS if busy or open_ else epoch + SLOTS
+            for key, epoch, busy, open_ in zip(
+                self._keys(first), epochs, running, sessions, strict=True
+            )
+        ]
 
     def _key(self, name: str) -> int:
         key = self._digests.get(name)
@@ -123,8 +161,11 @@ class Rows:
             self._digests[name] = key
         return key
 
-    def _first(self, key: int) -> int:
-        return 1 + key % self._section.starts
+    def _buckets(self, key: int) -> tuple[int, int]:
+        """The first rows of the two buckets of a key."""
+        count = self._section.buckets
+        one, other = key % count, key // count % count
+        return 1 + one * BUCKET, 1 + other * BUCKET
 
     def _remember(self, name: str, key: int, row: int) -> int:
         if len(self.known) >= _REMEMBERED:

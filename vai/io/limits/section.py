@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vai.io.limits.layout import (
+    BUCKET,
     DEFAULT_LEASES,
     DEFAULT_SUBJECTS,
     H_DIRTY,
@@ -23,7 +24,6 @@ from vai.io.limits.layout import (
     LAYOUT,
     MAGIC,
     MUTEX,
-    NEIGHBOURS,
     ROW_MASK,
     Layout,
 )
@@ -49,14 +49,14 @@ class Section(Layout):
         cls, view: memoryview, subjects: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES
     ) -> Section:
         """Make a zeroed `view` of `section_size` bytes a section; by the board's maker, once."""
-        if not 0 < subjects < ROW_MASK - NEIGHBOURS or not 0 < leases < ROW_MASK:
+        if not 0 < subjects < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
             raise ValueError("too many subjects or places, or none")
         words = view.cast("q")
         words[H_LAYOUT], words[H_SUBJECTS], words[H_LEASES] = LAYOUT, subjects, leases
         for place in (H_SECRET, H_SECRET + 1):
             words[place] = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
         RobustMutex(_mutex_of(view)).initialise()
-        words[KEYS] = 1  # the gateway's own row: always there, in nobody's neighbourhood
+        words[KEYS] = 1  # the gateway's own row: always there, in no bucket
         words[H_MAGIC] = MAGIC  # last: without it this is nothing
         return cls(view)
 

@@ -144,7 +144,7 @@ class SharedLimits:
         if spaced and self._too_soon(subjects, rows, tokens, now):
             return self._refuse(kind, subjects, tokens, slot, now)
         if unseen and not self._claim_rows(subjects, rows, slot):
-            return _FULL
+            return self._no_room(subjects, rows, slot, now)
         handle = self._charge(kind, rows, tokens, place, slot, now)
         if spaced:
             self._space(subjects, rows, tokens, now)
@@ -207,6 +207,17 @@ class SharedLimits:
                     return False
                 rows[index] = (base, 0, 0, 0)
         return True
+
+    def _no_room(
+        self, subjects: tuple[Subject, ...], rows: list[_Row], slot: int, now: float
+    ) -> Decision:
+        """The refusal of one whose subjects have no row to be counted on."""
+        wait = max(
+            self._rows.wait(name, slot, now, listed=listed)
+            for (name, _, listed), (base, *_) in zip(subjects, rows, strict=True)
+            if not base
+        )
+        return Decision(refused="capacity", retry_after=wait)
 
     def _refuse(
         self, kind: int, subjects: tuple[Subject, ...], tokens: int, slot: int, now: float
