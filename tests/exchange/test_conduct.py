@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -216,6 +217,26 @@ async def test_what_is_no_answer_is_broken(status: int, headers: dict, code: str
     assert caught.value.code == code
     assert "html" not in caught.value.message
     assert rig.assert_settled_once().outcome == "upstream_failed"
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/octet-stream", "Text/Event-Stream"]
+)
+@pytest.mark.parametrize(
+    "name", ["openai-text", "oai-resp-text", "gemini-text", "anthropic-text", "verbatim"]
+)
+async def test_the_body_of_an_answer_says_what_it_is(name: str, kind: str) -> None:
+    """Under whatever label, a stream for JSON and JSON for a stream."""
+    stem = "anthropic-text" if name == "verbatim" else name
+    row = max((row for row in ROWS if stem.startswith(f"{row}-")), key=len)
+    for stream in (False, True):
+        for form in ("json", "sse"):
+            make = verbatim if name == "verbatim" else partial(translated, row)
+            headers = {"content-type": kind} if kind else {}
+            rig = Rig(make(stream=stream), [fixture(f"{stem}.{form}")], headers=headers)
+            sent = b"".join(await rig.run())
+            assert rig.assert_settled_once().outcome == "completed"
+            assert sent.startswith(b"event: message_start" if stream else b"{")
 
 
 async def test_usage_that_never_came_is_estimated_not_zero() -> None:

@@ -42,7 +42,7 @@ class Lane:
         return wire(b"first")
 
     def reads(self, media_type: str) -> bool:
-        return media_type == "text/event-stream"
+        return media_type in ("text/event-stream", "application/json")
 
     def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         return UpstreamRejected("no", status=status)

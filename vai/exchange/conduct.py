@@ -38,6 +38,7 @@ from vai.errors import (
 from vai.exchange.attempts import Plan
 from vai.exchange.lane import Lane
 from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
+from vai.providers.incoming import no_answer
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
@@ -220,14 +221,9 @@ class Exchange(Generic[T]):
             # Following one would send a credential where the settings did not say.
             raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self.lane.streaming and self.lane.reads(kind):
-            return True
-        if kind != "application/json":
-            raise UpstreamBroken(
-                "The provider answered with something that is neither JSON nor an event stream",
-                code="upstream_content_type",
-            )
-        return False
+        if not self.lane.reads(kind):
+            raise no_answer()
+        return self.lane.streaming
 
     async def _whole(self, reply: UpstreamReply) -> T:
         """A JSON answer, with all that follows it."""

@@ -8,15 +8,25 @@ conductor's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from vai.errors import UpstreamFault
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "is_page"]
+
+_PAGES: Final = ("text/html", "application/xhtml+xml")
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+def is_page(media_type: str) -> bool:
+    """Whether a body of this media type is a page of something that stands before the provider.
+
+    Servers label answers as text, as bytes, or not at all, so that any other body is looked at.
+    """
+    return media_type in _PAGES
 
 
 class Lane(Protocol[T_co]):
@@ -83,7 +93,7 @@ class Lane(Protocol[T_co]):
         ...
 
     def reads(self, media_type: str) -> bool:
-        """Whether a streamed answer may be a body of this media type."""
+        """Whether an answer may be a body of this media type, as far as the header tells."""
         ...
 
     def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from msgspec.structs import replace
 
 from vai.errors import UpstreamFault
+from vai.exchange.lane import is_page
 from vai.policy import estimate
 from vai.policy.blame import of_lent_key
 from vai.providers.adapter import Adapter
@@ -96,8 +97,8 @@ class Translated(Generic[T]):
         return self._wire
 
     def reads(self, media_type: str) -> bool:
-        # Some compatible servers answer a streamed request with one JSON body.
-        return media_type in ("text/event-stream", "application/json")
+        # The body says what it is: JSON for a stream, a stream for JSON, under any label.
+        return not is_page(media_type)
 
     def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         fault = self._adapter.error(status, headers, body)

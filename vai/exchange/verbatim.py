@@ -16,12 +16,21 @@ from typing import Final
 from vai.codec.events import encode
 from vai.codec.sse import MAX_FRAME, FrameSplitter
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
+from vai.exchange.lane import is_page
 from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.providers.accumulate import replay
+from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import decode_object, is_event
-from vai.providers.anthropic.verbatim import Report, Sniffer, is_passed_on, read_message
+from vai.providers.anthropic.verbatim import (
+    Report,
+    Sniffer,
+    gathered,
+    is_passed_on,
+    read_message,
+)
 from vai.providers.failure import from_answer
+from vai.providers.incoming import no_answer
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
@@ -55,6 +64,7 @@ class Verbatim:
         edited: bool,
         lent: bool = False,
         cost: Coster | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._wire = wire
         self._row = row
@@ -63,11 +73,13 @@ class Verbatim:
         self._splitter = FrameSplitter()
         self._cost = cost
         self._meter = estimate.TextMeter()
+        self._calls = calls
         self._sniffer = Sniffer(
             row,
             cost,
             edited=edited,
             generated=self._meter.add,
+            calls=calls,
             estimate=lambda: estimate.told_output(self._meter.tokens),
         )
         self._held: bytes | None = b""
@@ -85,8 +97,8 @@ class Verbatim:
         return self._wire
 
     def reads(self, media_type: str) -> bool:
-        # Some compatible servers answer a streamed request with one JSON body.
-        return media_type in ("text/event-stream", "application/json")
+        # The body says what it is: JSON for a stream, a stream for JSON, under any label.
+        return not is_page(media_type)
 
     def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
         fault = from_answer(self._row.id, self._row.name, status, headers, body)
@@ -99,7 +111,11 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        body, report = read_message(body, self._row, self._cost, edited=self._edited)
+        if body.lstrip(_BLANKS)[:1] != b"{":
+            body = gathered(body, self._row)
+        body, report = read_message(
+            body, self._row, self._cost, edited=self._edited, calls=self._calls
+        )
         self._take(report)
         return body
 
@@ -170,6 +186,9 @@ class Verbatim:
         """Whether `data` belongs to a JSON answer, which is read when it is complete."""
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
+            if head[:1] == b"<":
+                self.fault = no_answer()
+                return True
         if not self._is_json:
             return False
         self._body += data
@@ -181,7 +200,7 @@ class Verbatim:
     def _replayed(self, body: bytes) -> bytes | None:
         """A JSON answer as the stream that it could have been."""
         try:
-            body, report = read_message(body, self._row, edited=self._edited)
+            body, report = read_message(body, self._row, edited=self._edited, calls=self._calls)
             message = parse.message(decode_object(body))
         except UpstreamFault as fault:
             self.fault = of_lent_key(fault) if self._lent else fault

@@ -25,6 +25,7 @@ from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
+from vai.providers.anthropic.calls import Calls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import make_adapter, row_for_input
@@ -63,7 +64,7 @@ def choose_lane(
         InvalidRequest: the request cannot be read, or cannot be said to the provider.
     """
     if _can_pass(route, envelope, request):
-        return _verbatim(route, envelope, request, lent=lent, terms=terms)
+        return _verbatim(route, envelope, request, exchange_id, lent=lent, terms=terms)
     ask = _said(route, envelope, settings)
     return _translated(
         route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
@@ -98,7 +99,13 @@ def mended_lane(
 
 
 def _verbatim(
-    route: Route, envelope: Envelope, request: Request, *, lent: bool, terms: Terms
+    route: Route,
+    envelope: Envelope,
+    request: Request,
+    exchange_id: str,
+    *,
+    lent: bool,
+    terms: Terms,
 ) -> Verbatim:
     edited = route.dialect == "vai"
     most = terms.exceeded(envelope.max_tokens) if edited else None
@@ -115,10 +122,18 @@ def _verbatim(
         edited=edited,
         lent=lent,
         cost=terms.cost,
+        calls=_calls(route, envelope, exchange_id) if edited else None,
     )
     if most is not None:
         lane.dropped.insert(0, "max_tokens")
     return lane
+
+
+def _calls(route: Route, envelope: Envelope, exchange_id: str) -> Calls | None:
+    """What brings calls into the API's form; Anthropic's own are in it."""
+    if route.row.id == "anthropic":
+        return None
+    return calls_for(envelope.value, route.row.id, exchange_id)
 
 
 def _translated(
@@ -172,7 +187,8 @@ def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
         return False
     if route.row.kind != "anthropic" or route.row.narrowed:
         return False
-    if has_foreign_blocks(envelope.value, request.body):
+    value, body = envelope.value, request.body
+    if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.row.id):
         return False
     if any(
         name != "provider_keys"

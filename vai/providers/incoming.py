@@ -13,13 +13,21 @@ from typing import Final
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 
-__all__ = ["MAX_BODY", "Incoming"]
+__all__ = ["MAX_BODY", "Incoming", "no_answer"]
 
 MAX_BODY: Final = MAX_FRAME
 """Bytes of a JSON answer."""
 
 _BLANKS: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
+
+
+def no_answer() -> UpstreamBroken:
+    """The fault of a body that is a page, or of another kind that holds no answer."""
+    return UpstreamBroken(
+        "The provider answered with something that is neither JSON nor an event stream",
+        code="upstream_content_type",
+    )
 
 
 class Incoming:
@@ -54,10 +62,7 @@ class Incoming:
                 begin = data[:1]
             self._streams = begin not in (b"{", b"[")
             if begin == b"<":
-                self._broken = UpstreamBroken(
-                    "The provider answered with something that is neither JSON nor an event stream",
-                    code="upstream_content_type",
-                )
+                self._broken = no_answer()
             self._head = b""
             if self._streams:
                 return self._sse.feed(data)

@@ -29,6 +29,7 @@ from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
+from vai.providers.anthropic.calls import has_odd_ids
 from vai.providers.anthropic.count import count_target, is_counted
 from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.anthropic.verbatim import is_passed_on
@@ -122,7 +123,8 @@ def _verbatim(route: Route, envelope: Envelope, request: Request) -> Question | 
     """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
     if route.row.kind != "anthropic":
         return None
-    if has_foreign_blocks(envelope.value, request.body):
+    value, sent = envelope.value, request.body
+    if has_foreign_blocks(value, sent) or has_odd_ids(value, sent, route.row.id):
         return None
     if route.dialect == "vai" and not (
         is_counted(envelope.members) and set(envelope.vai_fields) <= {"provider_keys"}

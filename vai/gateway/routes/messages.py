@@ -93,7 +93,7 @@ def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTP
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
     headers |= usage_headers(lane.usage, exchange.elapsed, call.terms.cost(lane.usage))
     kind = "application/json"
-    if lane.verbatim:  # an error page of whatever stands before the provider is no JSON
+    if lane.verbatim and answer.status >= 400:  # an error page before the provider is no JSON
         kind = answer.headers.get("content-type", kind)
     return Reply(answer.first, answer.status, headers, kind)
 

@@ -6,16 +6,63 @@ alphabet or twice, names that no tool has, and inputs that are text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-from vai.providers.callids import CallIds
+from vai.providers.callids import CallIds, sent
 from vai.providers.toolcall import object_of
 from vai.providers.toolnames import ToolNames
+from vai.types.request import Tool
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "calls_for", "has_odd_ids"]
 
 Wire = dict[str, Any]
+
+
+_MAX_ID: Final = 1 << 16
+"""The API limits the alphabet of ids, and not their length."""
+_IDS: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
+
+
+def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
+    """Whether a history has ids of calls that `provider` must get in another form.
+
+    Args:
+        request: the parsed body; may be any JSON object.
+        body: its bytes.
+    """
+    if b"tool_use" not in body:
+        return False
+    return any(sent(given, provider, _MAX_ID) != given for given, _ in _ids(request))
+
+
+def calls_for(request: dict[str, Any], provider: str, exchange: str) -> Calls:
+    """The calls in the answer to a request that is passed on as it is.
+
+    Args:
+        exchange: calls without an id get one that derives from this.
+    """
+    tools = request.get("tools")
+    names = [
+        Tool(name=tool["name"])
+        for tool in (tools if isinstance(tools, list) else ())
+        if isinstance(tool, dict) and isinstance(tool.get("name"), str)
+    ]
+    taken = [given for given, is_call in _ids(request) if is_call]
+    return Calls(provider, exchange, taken, ToolNames({}, names))
+
+
+def _ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The ids of calls and of results in a history, and whether each is that of a call."""
+    turns = request.get("messages")
+    for turn in turns if isinstance(turns, list) else ():
+        content = turn.get("content") if isinstance(turn, dict) else None
+        for block in content if isinstance(content, list) else ():
+            kind = block.get("type") if isinstance(block, dict) else None
+            if kind in ("tool_use", "tool_result"):
+                given = block.get(_IDS[kind])
+                if isinstance(given, str):
+                    yield given, kind == "tool_use"
 
 
 class Calls:

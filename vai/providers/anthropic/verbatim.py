@@ -16,6 +16,8 @@ import msgspec
 from vai.codec.sse import frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
+from vai.providers.accumulate import accumulate
+from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import (
     FrameEvent,
     decode_object,
@@ -24,13 +26,15 @@ from vai.providers.anthropic.frames import (
     read_frame,
     read_frames,
 )
+from vai.providers.anthropic.stream import Reader
+from vai.providers.incoming import Incoming
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow
-from vai.types.render import own_counters, usage_to_wire, without_own_counters
+from vai.types.render import message_to_wire, own_counters, usage_to_wire, without_own_counters
 
-__all__ = ["Report", "Sniffer", "is_passed_on", "read_message"]
+__all__ = ["Report", "Sniffer", "gathered", "is_passed_on", "read_message"]
 
 _NAMED: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 
@@ -41,7 +45,8 @@ class Sniffer:
     `edited` is VAI's dialect: `message_start` names the model in full, and `message_delta`
     carries usage under VAI's names as well; every other frame keeps its bytes. `generated` is
     given each piece of what the model generated; `estimate` gives the members of a usage that
-    stand for an output that was not counted.
+    stand for an output that was not counted. `calls` changes what
+    calls begin with, where the server is not Anthropic's own.
 
     Attributes:
         usage: running totals as the upstream reports them.
@@ -62,6 +67,7 @@ class Sniffer:
         edited: bool,
         generated: Callable[[str], None],
         estimate: Callable[[], dict[str, Any]],
+        calls: Calls | None = None,
     ) -> None:
         self.usage = Usage()
         self.started = False
@@ -75,6 +81,7 @@ class Sniffer:
         self._edited = edited
         self._generated = generated
         self._estimate = estimate
+        self._calls = calls
 
     def feed(self, data: bytes) -> bytes:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
@@ -82,7 +89,7 @@ class Sniffer:
         if events is None or not self.started:
             return self._feed_singly(data)
         for event in events:
-            if event.type in _NAMED:
+            if event.type in _NAMED or self._changes(event):
                 return self._feed_singly(data)
         for event in events:
             self._take(event)
@@ -122,7 +129,7 @@ class Sniffer:
             return None
         if kind not in _NAMED:
             self._take(event)
-            return frame
+            return self._mended(frame) if self._changes(event) else frame
         value = object_of(frame)
         if kind == "message_start":
             self.started = True
@@ -140,6 +147,21 @@ class Sniffer:
             self._refused(frame, value)
             return None
         return self._edit(value) or frame if self._edited else frame
+
+    def _changes(self, event: FrameEvent) -> bool:
+        """Whether the frame may not pass as it is: a call begins at a server of another's."""
+        if self._calls is None or event.content_block is None:
+            return False
+        return bool(event.content_block.type == "tool_use")
+
+    def _mended(self, frame: bytes) -> bytes:
+        value = object_of(frame)
+        given = value.get("content_block")
+        block = given if self._calls is None else self._calls.mend(given)
+        if block is given:
+            return frame
+        data = msgspec.json.encode({**value, "content_block": block})
+        return b"event: content_block_start\ndata: %b\n\n" % data
 
     def _take(self, event: FrameEvent) -> None:
         """Count what a frame of content adds."""
@@ -213,12 +235,17 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read_message(
-    body: bytes, row: ProviderRow, cost: Coster | None = None, *, edited: bool
+    body: bytes,
+    row: ProviderRow,
+    cost: Coster | None = None,
+    *,
+    edited: bool,
+    calls: Calls | None = None,
 ) -> tuple[bytes, Report]:
     """A JSON answer as the caller gets it, and its report.
 
     `edited` is VAI's dialect. The members that are not edited, the content above all, keep
-    their bytes.
+    their bytes, but for what `calls` changes.
 
     Raises:
         UpstreamFault: the body is an error, or no message.
@@ -234,7 +261,30 @@ def read_message(
         members["model"] = f"{row.id}/{said.model}"
     if isinstance(said.usage, dict):
         members["usage"] = said.usage | own_counters(report.usage, cost)
+    if calls is not None and b"tool_use" in memoryview(said.content).tobytes():
+        members["content"] = calls.mend_content(msgspec.json.decode(members["content"]))
     return msgspec.json.encode(members), report
+
+
+def gathered(body: bytes, row: ProviderRow) -> bytes:
+    """The JSON answer that an event stream tells, where JSON was asked for.
+
+    Raises:
+        UpstreamFault: the body is no such stream, or one that fails.
+    """
+    incoming, reader = Incoming(), Reader(row.id, row.name, Calls(row.id, ""))
+    events = incoming.feed(body)
+    if incoming.fault is not None:
+        raise incoming.fault
+    for _, data in events + incoming.end()[0]:
+        reader.data(data)
+    reader.eof()
+    if reader.fault is not None:
+        raise reader.fault
+    message = accumulate(reader.take())
+    told = msgspec.structs.replace(message, model=message.model.removeprefix(f"{row.id}/"))
+    wire = message_to_wire(told)
+    return msgspec.json.encode({**wire, "usage": without_own_counters(wire["usage"])})
 
 
 def is_passed_on(body: bytes, fault: UpstreamFault) -> bool:
