@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from vai.providers.findings import Findings
 from vai.types.request import MessageRequest
 
-__all__ = ["EFFORTS", "asked", "clamp", "effort_for"]
+__all__ = ["EFFORTS", "asked", "clamp", "effort_for", "is_shown"]
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """All efforts, in ascending order."""
@@ -23,6 +24,21 @@ def asked(request: MessageRequest) -> tuple[str | None, str]:
     if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
         return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
     return None, "thinking"
+
+
+def is_shown(request: MessageRequest, findings: Findings) -> bool:
+    """Whether the caller asks to read the reasoning.
+
+    Other providers show it whole or not at all. A further form, such as ``updates`` of the
+    Messages API, is named as dropped: the client then reads the whole.
+    https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
+    """
+    thinking = request.thinking
+    if thinking is None or thinking.type not in ("enabled", "adaptive"):
+        return False
+    if thinking.display not in (None, "summarized", "omitted"):
+        findings.drop("thinking.display")
+    return thinking.display != "omitted"
 
 
 def effort_for(budget: int) -> str:

@@ -71,7 +71,8 @@ class Thinking(Open, frozen=True, kw_only=True):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
-    display: Literal["summarized", "omitted"] | None = None
+    display: str | None = None
+    """How to show it: a hint, so that a new word of the API's is no error."""
 
 
 class OutputFormat(Open, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.effort import EFFORTS, asked, clamp
+from vai.providers.effort import EFFORTS, asked, clamp, is_shown
 from vai.providers.gemini.target import Target
 from vai.types.request import MessageRequest
 
@@ -31,7 +31,7 @@ def thinking_config(request: MessageRequest, target: Target) -> dict[str, Any]:
         return {}
     config: dict[str, Any] = {}
     if thinking is not None and thinking.type in ("enabled", "adaptive"):
-        config["includeThoughts"] = thinking.display != "omitted"
+        config["includeThoughts"] = is_shown(request, target.findings)
     if effort is None:
         return config
     if traits.levels:

@@ -9,7 +9,7 @@ import msgspec
 from vai.providers.caching import cache_key
 from vai.providers.choice import check_needless
 from vai.providers.effort import asked as asked_effort
-from vai.providers.effort import clamp
+from vai.providers.effort import clamp, is_shown
 from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
 from vai.providers.narrowed import narrowed
@@ -115,9 +115,9 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
     elif thinking is not None and target.traits.idle_by_default:
         # To reason as it sees fit is what this model does not do.
         target.findings.drop("thinking")
+    shown = is_shown(request, target.findings)
     if thinking is None or not target.traits.hides:
         return
-    shown = thinking.type in ("enabled", "adaptive") and thinking.display != "omitted"
     if thinking.type in ("disabled", "between_tools") and "none" in efforts:
         return
     if target.traits.hides == "include":

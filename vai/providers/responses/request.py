@@ -8,7 +8,7 @@ import msgspec
 
 from vai.providers.caching import cache_key
 from vai.providers.choice import check_needless
-from vai.providers.effort import asked, clamp
+from vai.providers.effort import asked, clamp, is_shown
 from vai.providers.members import check_members
 from vai.providers.names import alias, end_user
 from vai.providers.nested import check_nested
@@ -121,7 +121,7 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
             reasoning["effort"] = known
         if known != effort:
             target.findings.drop(path)
-    if shows and thinking is not None and thinking.display != "omitted":
+    if is_shown(request, target.findings):
         reasoning["summary"] = "auto"
     if reasoning:
         body["reasoning"] = reasoning
