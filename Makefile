@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 OLD_SDK := .venv-sdk-old
+CLIENTS := tests/clients
+NPM := $(shell command -v npm 2>/dev/null)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help run test check bench docs lock clean
+.PHONY: help run test clients check bench docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -18,8 +20,10 @@ help: ## show this list
 run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
 	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
 
-test: $(VENV)/.dev $(OLD_SDK)/.done ## run all tests
+test: $(VENV)/.dev $(OLD_SDK)/.done clients ## run all tests
 	$(BIN)/pytest $(ARGS)
+
+clients: $(CLIENTS)/node_modules/.done ## install the clients of npm that tests run (620 MB)
 
 check: $(VENV)/.dev ## lint, formatting, types, import rules
 	$(BIN)/ruff check
@@ -40,9 +44,10 @@ lock: ## resolve the dependencies anew (needs uv)
 	uv export -q --frozen --no-emit-project --extra server --extra redis --group dev -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 		tests/sdk/requirements-old.in -o tests/sdk/requirements-old.txt
+	cd $(CLIENTS) && npm install --package-lock-only
 
 clean: ## remove what was installed and built
-	rm -rf $(VENV) $(OLD_SDK) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLD_SDK) $(CLIENTS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find vai sdk tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below make an install happen once per change of the locks.
@@ -62,6 +67,13 @@ else
 	@$(BIN)/python -m pip install -q --target $(OLD_SDK) --require-hashes -r $<
 endif
 	@touch $@
+
+# Without npm, or when npm fails, the tests of these clients are skipped and say so in a line.
+$(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json
+ifneq ($(NPM),)
+	@cd $(CLIENTS) && { timeout 300 npm ci --loglevel=error >/dev/null && touch node_modules/.done; } \
+		|| echo "make: npm ci failed; going on without the clients of npm" >&2
+endif
 
 # $(1): what uv is told; $(2): the same as a list for pip. The lists are complete, so
 # pip resolves nothing: pytest-sanic's cap on websockets would be in its way.

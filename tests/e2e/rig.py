@@ -147,6 +147,10 @@ class Simulated:
         answer = self._http.ask("PUT", path, body=orjson.dumps(said))
         assert answer.status == 200, answer.body
 
+    def forget(self) -> None:
+        """Drop all scripts."""
+        assert self._http.ask("DELETE", "/_sim/scripts").status == 200
+
     def journal(self, model: str = "", after: int = 0) -> list[dict[str, Any]]:
         """What arrived for `model`, the oldest first."""
         answer = self._http.ask("GET", f"/_sim/journal?after={after}&model={quote(model, safe='')}")
