@@ -78,6 +78,7 @@ def test_an_error_in_a_stream(results, provider):
     found = of(results, provider, "error_in_stream")
     assert "text-delta" in found["kinds"]
     assert found["error"]["kind"] == "AI_StreamProviderError"
+    assert found["error"]["retryable"] is True
     assert found["error"]["message"]
 
 

@@ -118,7 +118,7 @@ await report({
 
   errors: async (model) => {
     const found = {};
-    for (const status of [400, 404, 429, 500]) {
+    for (const status of [400, 404, 413, 429, 500, 529]) {
       for (const stream of [false, true]) {
         const ask = { model: `${model};status=${status}`, max_tokens: 9, messages: said('Hello'), stream };
         found[`${status}${stream ? ' stream' : ''}`] = await failure(() => client.messages.create(ask));

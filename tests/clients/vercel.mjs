@@ -115,7 +115,7 @@ await report({
 
   errors: async (name) => {
     const found = {};
-    for (const status of [400, 404, 429, 500]) {
+    for (const status of [400, 404, 413, 429, 500, 529]) {
       const ask = { model: vai(`${name};status=${status}`), prompt: 'Hello', maxRetries: 0 };
       found[status] = await failure(() => generateText(ask));
       found[`${status} stream`] = told((await streamed(ask)).errors[0]);
