@@ -242,6 +242,9 @@ BUSY = [
     "The server is busy, please retry",
     "No slots available",
     "The queue is full",
+    "over_capacity",
+    "server_busy",
+    "no-capacity",
 ]
 
 

@@ -118,7 +118,7 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
 """Types and codes that say more than the status they come with."""
 
 _BUSY = re.compile(
-    r"overloaded|over(?: |-)?capacity|(?:no|not enough|insufficient|out of) capacity"
+    r"overloaded|over ?capacity|(?:no|not enough|insufficient|out of) capacity"
     r"|at (?:full |max(?:imum)? )?capacity|capacity (?:is )?exceeded|high (?:demand|load|traffic)"
     r"|(?:server|service|model|engine|system)s?(?: is| are)? (?:currently |too )?busy"
     r"|(?:no|all) (?:slots?|workers?|instances?)(?: are)? (?:available|busy|in use)"
@@ -126,6 +126,8 @@ _BUSY = re.compile(
     re.IGNORECASE,
 )
 """An overload in a server's own words."""
+_SPACED: Final = str.maketrans("_-", "  ")
+"""Some servers write these words as a code, such as ``over_capacity``."""
 _VAGUE: Final = frozenset({"api_error", "provider_error", "rate_limit_error"})
 """What an overload is told as by servers that have no code for it."""
 
@@ -320,7 +322,8 @@ def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
 
 def says_busy(error: Any) -> bool:
     """Whether the words of an error object, or of the object around it, tell of an overload."""
-    return bool(_BUSY.search(_all_words(error)[:MAX_MESSAGE]))
+    words = _all_words(error)[:MAX_MESSAGE]
+    return bool(_BUSY.search(words.translate(_SPACED)))
 
 
 def _by_names(names: tuple[str, ...]) -> _Verdict | None:
