@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.canary import KEY, PROVIDER_KEY
 from tests.clients.rig import (
     PROVIDERS,
     SILENT,
@@ -21,7 +22,7 @@ from tests.clients.rig import (
     named,
     program,
 )
-from tests.e2e.rig import Gateway, Simulated, until
+from tests.e2e.rig import Gateway, Simulated, digest, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -206,6 +207,24 @@ def test_a_wrong_key_fails_at_once(claude, simulator):
     assert done.status == 1
     assert "401" in done.output + done.errors
     assert simulator.last == before
+
+
+def test_a_plan_login_goes_to_anthropic_beside_the_gateway_s_key(claude, simulator):
+    """With a Claude plan, the login is Claude Code's own; the key has a header of its own."""
+    model = "claude-sonnet-4-6"
+    login = f"sk-ant-oat01-{PROVIDER_KEY}"
+    environ = {name: claude.environ[name] for name in ("ANTHROPIC_BASE_URL",)} | QUIET
+    environ |= {
+        "ANTHROPIC_MODEL": model,
+        "ANTHROPIC_CUSTOM_HEADERS": f"X-VAI-Key: {KEY}",
+        "CLAUDE_CODE_OAUTH_TOKEN": login,
+    }
+    done = claude.desk.run([claude.path, "-p", "Hello"], environ)
+    assert done.status == 0, done.errors
+    assert f"I am {model}" in done.output
+    entry = simulator.journal(model)[-1]
+    assert entry["credentials"] == [{"header": "authorization", "sha256": digest(login)}]
+    assert KEY not in entry["head"]
 
 
 def test_an_interrupt_stops_the_provider(claude, simulator, provider):
