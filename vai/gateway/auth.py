@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -46,6 +46,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 _DIGEST = 32
 """Bytes of a key's digest."""
+_PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
 _ANONYMOUS = Identity("anonymous", "none")
 _PASSTHROUGH = Identity("passthrough", "none")
 
@@ -78,10 +79,10 @@ class Keyring:
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
-        own = headers.get(OWN_FIELD, "").strip()
-        if self.mode == "passthrough" and not own:
+        own = _value(headers, OWN_FIELD)
+        if self.mode == "passthrough" and own is None:
             return self._identify_payer(headers)
-        presented = own or next(_presented(headers), None)
+        presented = own or bearer_token(headers) or _value(headers, "x-api-key")
         if presented is None:
             raise AuthenticationFailed("Missing API key")
         identity = self._find(presented)
@@ -98,13 +99,14 @@ class Keyring:
         Raises:
             InvalidRequest: a value cannot be a key; its header is named.
         """
-        has_own = bool(headers.get(OWN_FIELD, "").strip())
-        if self.mode == "none" or (self.mode == "api_key" and not has_own):
+        if self.mode != "passthrough" and (
+            self.mode == "none" or _value(headers, OWN_FIELD) is None
+        ):
             return ()
         return tuple(
             ProviderKey(Secret(value, field), field)
             for field in PROVIDER_FIELDS
-            if (value := _value(headers, field)) and self._find(value) is None
+            if (value := _provider_value(headers, field)) and self._find(value) is None
         )
 
     def check_host(self, headers: Mapping[str, str]) -> None:
@@ -128,7 +130,8 @@ class Keyring:
             AuthenticationFailed: a key that is neither. A caller who names providers in headers
                 has its own key in the others, and a wrong one would go to a provider.
         """
-        keys = list(_presented(headers))
+        presented = (bearer_token(headers), _value(headers, "x-api-key"))
+        keys = [key for key in presented if key is not None]
         for key in keys:
             identity = self._find(key)
             if identity is not None:
@@ -172,22 +175,18 @@ def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
 def _refuse_repeated(headers: Mapping[str, str]) -> None:
     """Two parties on the way may each believe another of two keys (RFC 9110 section 5.3)."""
     all_of = getattr(headers, "getall", None)  # a plain mapping has each name once
-    for name in (OWN_FIELD, *PROVIDER_FIELDS):
-        if all_of is not None and len(all_of(name, ())) > 1:
+    for name in _PRESENTING:
+        if name in headers and all_of is not None and len(all_of(name)) > 1:
             raise InvalidRequest(
                 f"{name}: expected this header once", param=name, code="header_repeated"
             )
 
 
-def _presented(headers: Mapping[str, str]) -> Iterator[str]:
-    """``Authorization: Bearer`` first, then ``x-api-key``."""
-    for field in ("authorization", "x-api-key"):
-        value = _value(headers, field)
-        if value:
-            yield value
+def _provider_value(headers: Mapping[str, str], field: str) -> str | None:
+    return bearer_token(headers) if field == "authorization" else _value(headers, field)
 
 
 def _value(headers: Mapping[str, str], field: str) -> str | None:
-    if field == "authorization":
-        return bearer_token(headers)
-    return headers.get(field, "").strip() or None
+    """The bare key in `field`, None without one."""
+    value = headers.get(field)
+    return value.strip() or None if value else None

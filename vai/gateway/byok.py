@@ -55,7 +55,7 @@ def add_presented(
         rows: the targets of the request, the one it names first.
     """
     requested = ""
-    for row in rows if presented else ():
+    for row in rows:
         requested = requested or row.id
         if choose(row.id, keys) is None:
             key = find_key(presented, row, requested=row.id == requested)

@@ -152,9 +152,9 @@ class Service:
             InvalidRequest: a value cannot be a key.
         """
         keys = byok.brought(headers.items(), in_body)
-        byok.add_presented(
-            keys, self.keyring.provider_keys(headers), (route.row for route in routes)
-        )
+        presented = self.keyring.provider_keys(headers)
+        if presented:
+            byok.add_presented(keys, presented, [route.row for route in routes])
         return keys
 
     def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> Destination:
