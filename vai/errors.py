@@ -117,6 +117,9 @@ class VaiError(Exception):
         if status is not None:
             self.status = status
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         suffix = f" (code: {self.code})" if self.code else ""
         return f"{self.type}: {self.message}{suffix}"
@@ -136,6 +139,13 @@ class VaiError(Exception):
             error["request_id"] = request_id
             wire["request_id"] = request_id
         return wire
+
+
+def _rebuilt(kind: type[VaiError], args: tuple[Any, ...], state: dict[str, Any]) -> VaiError:
+    """An error that was pickled; its class may take other arguments than its base."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ClientFault(VaiError):

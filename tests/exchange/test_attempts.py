@@ -71,23 +71,29 @@ class Listed(Persistence[bytes]):
         self.at = -1
         self.delays: list[float] = []
         self.closed = 0
-        self.move()
+        self._turn()
 
-    def again(self, *, mended: bool) -> Attempt[bytes] | None:
+    async def again(self, *, mended: bool) -> Attempt[bytes] | None:
+        return self._made(mended=mended)
+
+    def _made(self, *, mended: bool) -> Attempt[bytes] | None:
         target = self.targets[self.at]
         make = target.mended if mended else target.lane
         return None if make is None else Attempt(make(), target.upstream)
 
-    def move(self) -> Attempt[bytes] | None:
+    async def move(self) -> Attempt[bytes] | None:
+        return self._turn()
+
+    def _turn(self) -> Attempt[bytes] | None:
         if self.at + 1 >= len(self.targets):
             return None
         self.at += 1
         target = self.targets[self.at]
         self.enter(target.name, own_key=target.own_key)
-        return self.again(mended=False)
+        return self._made(mended=False)
 
-    def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
-        attempt = super().next(fault, remaining)
+    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
+        attempt = await super().next(fault, remaining)
         if attempt is not None:
             self.delays.append(attempt.delay)
         return attempt

@@ -27,7 +27,7 @@ def lane(
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read(request.body)
-    return choose_lane(resolve(model, ROWS, {}), envelope, request, "x1", Settings(strict=strict))
+    return choose_lane(envelope, request, resolve(model, ROWS, {}), "x1", Settings(strict=strict))
 
 
 def test_strictly_nothing_is_left_out_and_all_of_it_is_named() -> None:

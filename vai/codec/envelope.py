@@ -41,6 +41,7 @@ class Envelope(msgspec.Struct, frozen=True):
         vai_fields: which of `VAI_FIELDS` are present, in that order.
         value: the whole body parsed, but for `provider_keys`.
         members: where each top-level member stands in the body.
+        values: how many JSON values the body has.
         size: length of the body in bytes; edits of any other body are refused.
     """
 
@@ -52,6 +53,7 @@ class Envelope(msgspec.Struct, frozen=True):
     value: dict[str, Any]
     members: dict[str, Member]
     size: int
+    values: int
 
     def __repr__(self) -> str:
         # The payload is as private as the keys, and a repr lands in logs and tracebacks.
@@ -66,14 +68,14 @@ class Envelope(msgspec.Struct, frozen=True):
         yield repr(self)
 
 
-def read(body: bytes) -> Envelope:
-    """Read the envelope of a Messages body.
+def read(body: bytes, most_values: int | None = None) -> Envelope:
+    """Read the envelope of a Messages body of at most that many values.
 
     Raises:
         InvalidRequest: the body is not strict JSON (see `vai.codec.json`), or one of the
             members above is missing or of a wrong type; `param` names it.
     """
-    value, members = json.load_members(body)
+    value, members, values = json.load_members(body, most_values)
     model = value.get("model")
     if type(model) is not str or not model:
         raise _refusal("model", "must be a non-empty string")
@@ -89,6 +91,7 @@ def read(body: bytes) -> Envelope:
         value=value,
         members=members,
         size=len(body),
+        values=values,
     )
 
 

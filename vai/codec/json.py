@@ -65,7 +65,7 @@ def loads(data: bytes) -> Any:
         InvalidRequest: the document breaks a rule of this module. The message starts
             with ``Invalid JSON:`` and never quotes the document.
     """
-    value = _parse(data)
+    value, _ = _parse(data)
     if type(value) is dict:
         members(data)
     return value
@@ -76,12 +76,21 @@ def load_object(data: bytes) -> dict[str, Any]:
     return load_members(data)[0]
 
 
-def load_members(data: bytes) -> tuple[dict[str, Any], dict[str, Member]]:
-    """Parse one object and locate its members. Raises as `loads` does."""
-    value = _parse(data)
+def load_members(
+    data: bytes, most: int | None = None
+) -> tuple[dict[str, Any], dict[str, Member], int]:
+    """Parse one object, locate its members, and count its values, itself included.
+
+    Raises as `loads` does, and where there are more than `most` values.
+    """
+    if most is not None:
+        _prove_number(data, most)
+    value, count = _parse(data)
+    if most is not None and count > most:
+        raise _too_many(most)
     if type(value) is not dict:
         raise _invalid("the top level must be an object")
-    return value, members(data)
+    return value, members(data), count
 
 
 def check(data: bytes) -> None:
@@ -174,7 +183,8 @@ def _spells(quoted: bytes, name: str) -> bool:
     return quoted[1:-1] == name.encode()
 
 
-def _parse(data: bytes) -> Any:
+def _parse(data: bytes) -> tuple[Any, int]:
+    """The value, and how many values it is made of."""
     if not data or data.isspace():
         raise _invalid("the body is empty")
     try:
@@ -183,21 +193,24 @@ def _parse(data: bytes) -> Any:
         # The parser's own text is dropped with the exception: it carries the document.
         pass
     else:
-        _prove_depth_and_numbers(value, data)
-        return value
+        return value, _prove_depth_and_numbers(value, data)
     raise _invalid(_reason(data))
 
 
-def _prove_depth_and_numbers(value: Any, data: bytes) -> None:
-    """Walk `value` level by level: its levels are its depth, its large floats are suspects.
+def _prove_depth_and_numbers(value: Any, data: bytes) -> int:
+    """Walk `value` level by level, and give the number of its values.
+
+    Its levels are its depth, its large floats are suspects.
 
     The parser turns an integer beyond 64 bits into a float, so a number of more than
     `MAX_DIGITS` digits can only be hiding behind a float of at least 10 ** `MAX_DIGITS`.
     """
     level = [value]
+    count = 0
     huge = False
     for _ in range(MAX_DEPTH + 1):
         nested = False
+        count += len(level)
         below: list[Any] = []
         for item in level:
             kind = type(item)
@@ -218,6 +231,7 @@ def _prove_depth_and_numbers(value: Any, data: bytes) -> None:
         raise _invalid(f"nested deeper than {MAX_DEPTH} levels")
     if huge:
         _prove_digits(data)
+    return count
 
 
 _HUGE = 10.0**MAX_DIGITS
@@ -234,6 +248,43 @@ def _prove_digits(data: bytes) -> None:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     if _LONG.search(b"".join(data.split(b'"')[::2])):
         raise _invalid(f"an integer has more than {MAX_DIGITS} digits")
+
+
+def _prove_number(data: bytes, most: int) -> None:
+    """Refuse a document of far too many values before they are made: each takes memory.
+
+    Every value stands behind a comma or an opening bracket, and a bracket is one of them itself,
+    so that a document of `most` values has at most twice as many of these. The second count is
+    the exact one; it looks at the document in pieces, each of which begins in or out of a string.
+    """
+    if len(data) - len(data.translate(None, _STARTS)) <= 2 * most:
+        return
+    at, count, inside = 0, 0, 0
+    while at < len(data):
+        end = min(at + _PIECE, len(data))
+        while end < len(data) and data[end - 1] == _BACKSLASH:
+            end += 1  # an escape is not cut
+        piece = data[at:end].replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = piece.split(b'"')
+        plain = b"".join(parts[inside::2])
+        count += len(plain) - len(plain.translate(None, _STARTS))
+        if count > 2 * most:
+            raise _too_many(most)
+        inside ^= (len(parts) - 1) & 1
+        at = end
+
+
+_STARTS = b",[{"
+_PIECE = 1 << 16
+_BACKSLASH = ord("\\")
+
+
+def _too_many(most: int) -> InvalidRequest:
+    return InvalidRequest(
+        f"The body has too many values: expected at most {most} strings, numbers, objects and "
+        "arrays in all",
+        code="too_many_values",
+    )
 
 
 _BOM = b"\xef\xbb\xbf"

@@ -299,6 +299,7 @@ class Settings(Section, frozen=True, kw_only=True):
     port: Port = 8080
     workers: Positive = 2
     max_request_body_bytes: Positive = 33_554_432
+    max_request_values: Positive = 250_000
     max_held_request_bytes: Count = 0
     head_timeout: Duration = 20.0
     body_timeout: Duration = 60.0

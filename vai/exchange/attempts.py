@@ -40,7 +40,7 @@ class Attempt(msgspec.Struct, Generic[T], frozen=True):
 class Plan(Protocol[T]):
     """The further attempts of one exchange."""
 
-    def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
+    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """What to try after `fault`; None when the caller is to be told of it.
 
         `remaining` is how many seconds the exchange has left; no delay reaches them.
@@ -105,14 +105,14 @@ class Persistence(ABC, Generic[T]):
         self._repeats = 0
 
     @abstractmethod
-    def again(self, *, mended: bool) -> Attempt[T] | None:
+    async def again(self, *, mended: bool) -> Attempt[T] | None:
         """A fresh attempt at the present target; `mended`: without the history's reasoning.
 
         None if the request cannot be mended, or may not be.
         """
 
     @abstractmethod
-    def move(self) -> Attempt[T] | None:
+    async def move(self) -> Attempt[T] | None:
         """An attempt at the next target, having entered it; None when there is none."""
 
     def enter(self, target: Target, *, own_key: bool) -> None:
@@ -126,7 +126,7 @@ class Persistence(ABC, Generic[T]):
         breaker = None if own_key else health.breaker(target)
         self._is_probe = breaker is not None and breaker.enter(now)
 
-    def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
+    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """See `Plan`."""
         now = self._health.clock()
         self._note(fault, now)
@@ -134,15 +134,15 @@ class Persistence(ABC, Generic[T]):
             return None
         if not self._is_mended and is_reasoning_rejection(fault):
             self._is_mended = True
-            mended = self.again(mended=True)
+            mended = await self.again(mended=True)
             if mended is not None:
                 return mended
         delay = self._delay(fault, now, remaining)
         if delay is not None:
             self._repeats += 1
-            attempt = self.again(mended=self._is_mended)
+            attempt = await self.again(mended=self._is_mended)
             return None if attempt is None else replace(attempt, delay=delay)
-        return self.move() if may_move(fault, own_key=self._own_key) else None
+        return await self.move() if may_move(fault, own_key=self._own_key) else None
 
     def close(self, *, answered: bool) -> None:
         """See `Plan`."""

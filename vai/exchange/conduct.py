@@ -260,7 +260,7 @@ class Exchange(Generic[T]):
         """Turn to what the plan has after `fault`, if it has anything, and wait for its time."""
         if self._plan is None:
             return False
-        attempt = self._plan.next(fault, self._total_at - self._clock())
+        attempt = await self._plan.next(fault, self._total_at - self._clock())
         if attempt is None:
             return False
         if self._reply is not None:

@@ -8,19 +8,18 @@ VAI understands.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
-from sanic import Request
 
 from vai.codec import json as strict_json
 from vai.codec.envelope import Envelope, rewrite
 from vai.codec.events import encode
-from vai.config import Settings
-from vai.config.schema import Defaults
 from vai.errors import InvalidRequest
 from vai.exchange.lane import Lane
 from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
+from vai.gateway.received import Received
 from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, Terms
 from vai.policy.headers import to_upstream
@@ -36,6 +35,10 @@ from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
 from vai.types.request import MessageRequest
 
+if TYPE_CHECKING:  # the helper process has no need of the reader of settings
+    from vai.config import Settings
+    from vai.config.schema import Defaults
+
 __all__ = ["choose_lane", "mended_lane"]
 
 _API_VERSION = ("anthropic-version", "2023-06-01")
@@ -48,9 +51,9 @@ _MAX_LISTED = 1000
 
 
 def choose_lane(
-    route: Route,
     envelope: Envelope,
-    request: Request,
+    request: Received,
+    route: Route,
     exchange_id: str,
     settings: Settings,
     *,
@@ -72,9 +75,9 @@ def choose_lane(
 
 
 def mended_lane(
-    route: Route,
     envelope: Envelope,
-    request: Request,
+    request: Received,
+    route: Route,
     exchange_id: str,
     settings: Settings,
     *,
@@ -101,7 +104,7 @@ def mended_lane(
 def _verbatim(
     route: Route,
     envelope: Envelope,
-    request: Request,
+    request: Received,
     exchange_id: str,
     *,
     lent: bool,
@@ -139,7 +142,7 @@ def _calls(route: Route, envelope: Envelope, exchange_id: str) -> Calls | None:
 def _translated(
     route: Route,
     ask: MessageRequest,
-    request: Request,
+    request: Received,
     exchange_id: str,
     settings: Settings,
     size: int,
@@ -180,7 +183,7 @@ def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageReques
     return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
 
 
-def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
+def _can_pass(route: Route, envelope: Envelope, request: Received) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
     if envelope.value.get("thread") is not None and route.row.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
@@ -202,7 +205,7 @@ def _can_pass(route: Route, envelope: Envelope, request: Request) -> bool:
     return envelope.max_tokens is not None and not _samples_in_vain(envelope, request)
 
 
-def _samples_in_vain(envelope: Envelope, request: Request) -> bool:
+def _samples_in_vain(envelope: Envelope, request: Received) -> bool:
     """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
     version = request.headers.get("anthropic-version", _API_VERSION[1])
     return version > _API_VERSION[1] and not _SAMPLING.isdisjoint(envelope.members)

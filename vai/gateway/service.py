@@ -14,6 +14,7 @@ import msgspec
 from sanic.compat import Header
 
 from vai.config import Settings
+from vai.config.schema import Auth, Limits
 from vai.exchange.attempts import Health
 from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
@@ -23,6 +24,7 @@ from vai.gateway.bodies import RequestBodies, body_bounds
 from vai.gateway.call import Call
 from vai.gateway.inflight import InFlight
 from vai.gateway.model_pages import ModelPages
+from vai.gateway.preparing import Preparer
 from vai.gateway.subjects import Subjects
 from vai.gateway.turns import TurnGate
 from vai.io import catalogue
@@ -65,6 +67,11 @@ class Service:
         store: LimitStore | None = None,
     ) -> None:
         self.settings = settings
+        # Without a secret in them, they can travel to the helper.
+        self.plain_settings = msgspec.structs.replace(
+            settings, auth=Auth(), limits=Limits(), providers={}
+        )
+        self.preparer = Preparer(settings.max_request_values)
         self._subjects = Subjects(settings)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self.keyring = Keyring(settings, self._subjects)
@@ -177,6 +184,7 @@ class Service:
     async def aclose(self) -> None:
         """Nothing runs any more: write what waits and drop the connections."""
         self.requests.flush()
+        await self.preparer.aclose()
         await self.providers.aclose()
 
 

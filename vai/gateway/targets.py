@@ -12,8 +12,6 @@ from typing import Final
 
 from sanic import Request
 
-from vai.codec import envelope as envelopes
-from vai.codec.envelope import Envelope
 from vai.errors import (
     AuthenticationFailed,
     InvalidRequest,
@@ -25,6 +23,7 @@ from vai.errors import (
 from vai.exchange.attempts import Attempt, Persistence
 from vai.gateway.call import Call
 from vai.gateway.lanes import choose_lane, mended_lane
+from vai.gateway.preparing import Opened
 from vai.gateway.service import Service
 from vai.io.http.provider_keys import ProviderKey
 from vai.policy.breaker import Target
@@ -45,48 +44,52 @@ class Targets(Persistence[bytes]):
         request: Request,
         routes: tuple[Route, ...],
         brought: Mapping[str, ProviderKey],
+        opened: Opened,
     ) -> None:
         super().__init__(service.health)
         self._service = service
         self._call = call
         self._request = request
         self._brought = brought
+        self._opened: Opened | None = opened
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
         self._turned_to = 0
         self._objection: VaiError | None = None
         self._threadless: ThreadUnsupported | None = None
 
-    def first(self, envelope: Envelope) -> Attempt[bytes]:
+    async def first(self) -> Attempt[bytes]:
         """The first attempt.
 
         Raises:
             VaiError: no target can be turned to; it says why not to the first of them.
         """
-        attempt = self._turn(envelope)
+        attempt = await self._turn()
+        self._opened = None
         if attempt is None:
             raise self._objection or RuntimeError("a request has at least one route")
         return attempt
 
-    def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
+    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.Plan`."""
         self._call.failed_with(fault)
-        attempt = super().next(fault, remaining)
+        attempt = await super().next(fault, remaining)
+        self._opened = None
         if attempt is not None:
             self._call.attempts += 1
         return attempt
 
-    def again(self, *, mended: bool) -> Attempt[bytes] | None:
+    async def again(self, *, mended: bool) -> Attempt[bytes] | None:
         """See `Persistence`."""
         service, call, route = self._service, self._call, self._routes[self._turned_to - 1]
-        envelope = envelopes.read(self._request.body)
         destination = service.destination(route, self._brought)
         try:
-            lane = (mended_lane if mended else choose_lane)(
-                route,
-                envelope,
+            lane = await service.preparer.run(
+                mended_lane if mended else choose_lane,
+                await self._open(),
                 self._request,
+                route,
                 call.exchange_id,
-                service.settings,
+                service.plain_settings,
                 lent=not destination.own_key,
                 terms=call.terms,
             )
@@ -94,24 +97,30 @@ class Targets(Persistence[bytes]):
             return None
         return None if lane is None else Attempt(lane, destination.upstream)
 
-    def move(self) -> Attempt[bytes] | None:
+    async def move(self) -> Attempt[bytes] | None:
         """See `Persistence`."""
         attempt = None
         if self._turned_to < len(self._routes):
-            attempt = self._turn(envelopes.read(self._request.body))
+            attempt = await self._turn()
         if attempt is None and self._threadless is not None:
             # A target that was passed over serves this client once it goes on without a thread.
             raise self._threadless
         return attempt
 
-    def _turn(self, envelope: Envelope) -> Attempt[bytes] | None:
+    async def _open(self) -> Opened:
+        """The body's envelope, read anew unless a step before this one has just read it."""
+        if self._opened is None:
+            self._opened = await self._service.preparer.open(self._request.body)
+        return self._opened
+
+    async def _turn(self) -> Attempt[bytes] | None:
         """An attempt at the next target that can be asked at all."""
         call = self._call
         while self._turned_to < len(self._routes):
             route = self._routes[self._turned_to]
             self._turned_to += 1
             try:
-                attempt = self._at(route, envelope)
+                attempt = await self._at(route)
             except (AuthenticationFailed, InvalidRequest, Overloaded) as objection:
                 if self._objection is None:
                     self._objection = objection
@@ -124,19 +133,21 @@ class Targets(Persistence[bytes]):
             return attempt
         return None
 
-    def _at(self, route: Route, envelope: Envelope) -> Attempt[bytes]:
+    async def _at(self, route: Route) -> Attempt[bytes]:
         service, call = self._service, self._call
         destination = service.destination(route, self._brought)
         target = _target(route)
         if not destination.own_key:
             self._ask_breaker(target)
-        terms = service.terms(route, streamed=envelope.stream)
-        lane = choose_lane(
-            route,
-            envelope,
+        opened = await self._open()
+        terms = service.terms(route, streamed=opened.envelope.stream)
+        lane = await service.preparer.run(
+            choose_lane,
+            opened,
             self._request,
+            route,
             call.exchange_id,
-            service.settings,
+            service.plain_settings,
             lent=not destination.own_key,
             terms=terms,
         )

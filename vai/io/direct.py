@@ -169,11 +169,11 @@ class _Repeats(Persistence[list[Event] | Message]):
         adapter = make_adapter(self._row, self._name, request=ask)
         return Translated(adapter, ask, events=_same, message=_same)
 
-    def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
+    async def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
         ask = without_reasoning(self._ask) if mended else self._ask
         return None if ask is None else Attempt(self.lane(ask), self._upstream)
 
-    def move(self) -> None:
+    async def move(self) -> None:
         """There is nowhere else."""
 
 

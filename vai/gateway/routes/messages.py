@@ -12,19 +12,17 @@ import asyncio
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from vai.codec import envelope as envelopes
-from vai.codec.envelope import Envelope
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.conduct import Answer, Exchange
 from vai.gateway.admission import was_expired
 from vai.gateway.answers import Reply, error_frame, headers_for, usage_headers
 from vai.gateway.boundary import answered
 from vai.gateway.call import Call
+from vai.gateway.preparing import Opened
 from vai.gateway.service import Service
 from vai.gateway.stream import EventStream
 from vai.gateway.targets import Targets
 from vai.io.clock import monotonic
-from vai.policy import estimate
 
 __all__ = ["create_message"]
 
@@ -37,7 +35,7 @@ async def create_message(request: Request) -> HTTPResponse | None:
 async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
     service.identify(call, request.headers)
     await service.bodies.receive(call, request)
-    exchange = _prepare(service, call, request)
+    exchange = await _prepare(service, call, request)
     with exchange:
         try:
             if call.stream:
@@ -51,25 +49,26 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
             raise expired from None
 
 
-def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
+async def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
     """Everything that can be decided before anyone is asked.
 
     A function of its own so that the parsed body does not live as long as the stream.
     """
-    envelope = envelopes.read(request.body)
+    opened = await service.preparer.open(request.body)
+    envelope = opened.envelope
     call.stream = envelope.stream
     if envelope.stream and request.version == "1.0":
         # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
     routes = service.routes(envelope.model)
     brought = service.brought(request.headers, envelope.provider_keys, routes)
-    targets = Targets(service, call, request, routes, brought)
-    first = targets.first(envelope)
+    targets = Targets(service, call, request, routes, brought, opened)
+    first = await targets.first()
     return Exchange(
         first.lane,
         first.upstream,
         service.entry(call),
-        reserve=_reserve(service, call, envelope, request.body),
+        reserve=_reserve(service, call, opened),
         timers=service.timers,
         clock=monotonic,
         settled=call.settled,
@@ -77,13 +76,13 @@ def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
     )
 
 
-def _reserve(service: Service, call: Call, envelope: Envelope, body: bytes) -> int:
+def _reserve(service: Service, call: Call, opened: Opened) -> int:
     """The tokens that this exchange may use: what goes in, and the most that can come out."""
     if service.store is None:
         return 0
-    most = envelope.max_tokens or service.settings.defaults.max_tokens
+    most = opened.envelope.max_tokens or service.settings.defaults.max_tokens
     capped = call.terms.exceeded(most)
-    return estimate.body_tokens(envelope.value, body) + (most if capped is None else capped)
+    return opened.tokens + (most if capped is None else capped)
 
 
 def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTPResponse:

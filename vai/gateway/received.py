@@ -1,0 +1,53 @@
+"""What is read of a request to choose its lane: its body and its header fields.
+
+Sanic's request has both; so has the copy that travels to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from multidict import CIMultiDict
+
+__all__ = ["Fields", "Received", "ReceivedCopy"]
+
+
+class Fields(Protocol):
+    """Header fields by their name, in any case; a name may come more than once."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """The first value of a field."""
+        ...
+
+    def getall(self, name: str, /) -> list[str]:
+        """All values of a field that is there."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """All fields in their order."""
+        ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+class Received(Protocol):
+    """A request whose body has been received."""
+
+    @property
+    def body(self) -> bytes:
+        """As it came."""
+        ...
+
+    @property
+    def headers(self) -> Fields:
+        """All of its header fields."""
+        ...
+
+
+class ReceivedCopy:
+    """The same, with nothing of the connection it came on."""
+
+    def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
+        self.body = body
+        self.headers: Fields = CIMultiDict(headers)

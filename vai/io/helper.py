@@ -1,0 +1,222 @@
+"""A process beside a worker, for work that would hold the worker's loop.
+
+A thread is not enough: the parsers of large bodies keep the interpreter's lock for as long as
+they parse. The helper is started for its first piece of work, does one piece after the other,
+and ends when the worker does, or after some time without work; what a large body left behind
+in memory goes with it.
+
+Work is a function of a module and its arguments, all of which can be pickled; so are its result
+and the errors of `vai.errors`. The helper has neither the worker's environment of secrets nor
+its sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypeVar
+
+from vai.errors import InternalError, Overloaded, VaiError
+
+__all__ = ["Helper", "serve"]
+
+T = TypeVar("T")
+
+_KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
+"""Variables that the helper has; keys may stand in any other."""
+_LONGEST: Final = 60.0
+"""Seconds that a piece of work may take; the helper is ended then."""
+_APART: Final = 64 * 1024
+"""Bytes of a string that is sent apart."""
+_IDLE: Final = 30.0
+"""Seconds without work after which the helper is ended."""
+
+
+class Helper:
+    """One helper process, as its worker sees it. Every method is called in the worker's loop.
+
+    Args:
+        idle: seconds without work after which the process is ended.
+    """
+
+    def __init__(self, *, idle: float = _IDLE) -> None:
+        self._idle = idle
+        # The one thread that talks to the process: pieces of work wait for it in their order.
+        self._thread = ThreadPoolExecutor(1, "vai-helper")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._running = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process that is there now, if any."""
+        return self._process.pid if self._process is not None else None
+
+    async def run(self, work: Callable[..., T], *given: Any) -> T:
+        """What `work` gives for these arguments, in the helper.
+
+        Raises:
+            VaiError: `work` raised it.
+            Overloaded: the helper ended, or took too long.
+            InternalError: `work` raised something else; its trace is in the log.
+        """
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._running += 1
+        try:
+            asked = loop.run_in_executor(self._thread, self._ask, work, given)
+            found: T = await asked
+            return found
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._timer = loop.call_later(self._idle, self._rest)
+
+    async def aclose(self) -> None:
+        """End the process, once its work is done."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
+        self._thread.shutdown(wait=False)
+
+    def _rest(self) -> None:
+        self._timer = None
+        if not self._running:
+            self._thread.submit(self._end)
+
+    # -- in the thread -----------------------------------------------------------------
+
+    def _ask(self, work: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+        connection = self._connection or self._start()
+        try:
+            _send(connection, (work, given))
+            if not connection.poll(_LONGEST):
+                raise TimeoutError
+            outcome = _receive(connection)
+        except (OSError, EOFError):
+            self._end()
+            raise Overloaded(
+                "This request could not be prepared; try again in a moment",
+                code="helper_failed",
+                retry_after=1,
+            ) from None
+        if isinstance(outcome, VaiError):
+            raise outcome
+        return outcome[0]
+
+    def _start(self) -> Connection:
+        here, there = socket.socketpair()
+        with there:
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                [sys.executable, "-m", "vai.io.helper", str(there.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                pass_fds=(there.fileno(),),
+            )
+        self._connection = Connection(here.detach())
+        return self._connection
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def serve(connection: Connection) -> None:
+    """Do what the worker sends, until it closes its end or is gone."""
+    while True:
+        try:
+            work, given = _receive(connection)
+        except (EOFError, OSError):
+            return
+        outcome: Any
+        try:
+            outcome = (work(*given),)
+        except VaiError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001  the boundary of one piece of work
+            _trace(error)
+            outcome = InternalError()
+        del work, given
+        with suppress(OSError):
+            _send(connection, outcome)
+        del outcome
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves large byte strings out, to be sent as they are: a copy of one holds the lock."""
+
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.apart: list[bytes] = []
+
+    def persistent_id(self, value: Any) -> int | None:
+        if type(value) is not bytes or len(value) < _APART:
+            return None
+        self.apart.append(value)
+        return len(self.apart) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts them back. Both ends of the connection are this program."""
+
+    def __init__(self, data: bytes, apart: list[bytes]) -> None:
+        super().__init__(BytesIO(data))
+        self._apart = apart
+
+    def persistent_load(self, number: int) -> bytes:
+        return self._apart[number]
+
+
+def _send(connection: Connection, value: Any) -> None:
+    file = BytesIO()
+    pickler = _Pickler(file)
+    pickler.dump(value)
+    connection.send((len(pickler.apart), file.getvalue()))
+    for data in pickler.apart:
+        connection.send_bytes(data)
+
+
+def _receive(connection: Connection) -> Any:
+    number, data = connection.recv()
+    return _Unpickler(data, [connection.recv_bytes() for _ in range(number)]).load()
+
+
+def _trace(error: Exception) -> None:
+    """Where a defect stands, without its text, which may quote a body."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    sys.stderr.write(f"vai: helper: {type(error).__name__} at {'; '.join(places)}\n")
+
+
+def _main() -> None:
+    # A stop is the worker's to carry out; it may still need an answer until it has drained.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    serve(Connection(int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    _main()
