@@ -21,6 +21,7 @@ from vai.codec.envelope import Envelope
 from vai.gateway.received import Received, ReceivedCopy
 from vai.io.helper import Helper
 from vai.policy import estimate
+from vai.policy.headers import to_upstream
 
 __all__ = ["LARGE_BODY", "MANY_VALUES", "Opened", "Preparer"]
 
@@ -84,7 +85,7 @@ class Preparer:
         """
         if not opened.is_elsewhere:
             return work(opened.envelope, request, *given, **named)
-        headers = [(name, value) for name, value in request.headers.items()]
+        headers = to_upstream(request.headers.items())  # without the caller's keys
         return await self.helper.run(_worked, work, request.body, headers, given, named)
 
     async def aclose(self) -> None:

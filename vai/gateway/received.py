@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from multidict import CIMultiDict
-
 __all__ = ["Fields", "Received", "ReceivedCopy"]
 
 
@@ -50,4 +48,21 @@ class ReceivedCopy:
 
     def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
         self.body = body
-        self.headers: Fields = CIMultiDict(headers)
+        self.headers: Fields = _FieldList(headers)
+
+
+class _FieldList:
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._fields = [(name.lower(), value) for name, value in fields]
+
+    def get(self, name: str, default: str, /) -> str:
+        return next((value for known, value in self._fields if known == name.lower()), default)
+
+    def getall(self, name: str, /) -> list[str]:
+        return [value for known, value in self._fields if known == name.lower()]
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self._fields
+
+    def __contains__(self, name: object, /) -> bool:
+        return isinstance(name, str) and any(known == name.lower() for known, _ in self._fields)

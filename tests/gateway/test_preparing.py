@@ -1,0 +1,163 @@
+"""A body is worked on in the same way wherever that is done."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+import uvloop
+from sanic.compat import Header
+
+from vai.config import Settings
+from vai.errors import InvalidRequest
+from vai.gateway.counts import estimate_all, estimate_tools, make_question
+from vai.gateway.lanes import choose_lane, mended_lane
+from vai.gateway.preparing import LARGE_BODY, MANY_VALUES, Preparer
+from vai.policy.route import resolve
+from vai.providers.registry import ROWS
+
+MODELS = [
+    "claude-opus-4-8",
+    "anthropic/claude-opus-4-8",
+    "openai/gpt-4o",
+    "openai/gpt-5.5",
+    "oai-resp/gpt-5.5",
+    "groq/openai/gpt-oss-120b",
+    "cerebras/gpt-oss-120b",
+    "gemini/gemini-3.5-flash",
+    "gemini-oauth/gemini-2.5-flash",
+]
+SEALED = {"type": "thinking", "thinking": "hm", "signature": "vai1.groq.chat."}
+
+
+def request(model: str, filler: Any, **more: Any) -> Any:
+    said = {
+        "model": model,
+        "max_tokens": 99,
+        "provider_keys": {"openai": "k"},
+        "metadata": {"a": 1, "b": 2},
+        "stop_sequences": ["a", "b", "c", "d", "e", "f"],
+        "tools": [{"name": "odd name", "input_schema": {"type": "object"}}],
+        "messages": [
+            {"role": "user", "content": "go"},
+            {"role": "assistant", "content": [SEALED, {"type": "text", "text": "x"}]},
+            {"role": "user", "content": filler},
+        ],
+    } | more
+    fields = Header([("anthropic-beta", "a"), ("anthropic-beta", "b"), ("x-api-key", "secret")])
+    return SimpleNamespace(body=orjson.dumps(said), headers=fields)
+
+
+LARGE = "x" * LARGE_BODY
+MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
+
+
+async def _lane(preparer: Preparer, asked: Any, **named: Any) -> Any:
+    opened = await preparer.open(asked.body)
+    route = resolve(opened.envelope.model, ROWS, {})
+    work = mended_lane if named.pop("mended", False) else choose_lane
+    settings = Settings(**named)
+    return opened, await preparer.run(work, opened, asked, route, "x1", settings, lent=False)
+
+
+@pytest.mark.parametrize("filler", [LARGE, MANY], ids=["large", "many"])
+def test_a_lane_from_elsewhere_is_the_lane_from_here(
+    monkeypatch: pytest.MonkeyPatch, filler: Any
+) -> None:
+    async def main() -> None:
+        preparer = Preparer(1_000_000)
+        for model in MODELS:
+            for mended in (False, True):
+                asked = request(model, filler, stream=True)
+                opened, there = await _lane(preparer, asked, mended=mended)
+                assert opened.is_elsewhere
+                with monkeypatch.context() as patch:
+                    patch.setattr("vai.gateway.preparing.LARGE_BODY", 1 << 30)
+                    patch.setattr("vai.gateway.preparing.MANY_VALUES", 1 << 30)
+                    here_opened, here = await _lane(preparer, asked, mended=mended)
+                assert not here_opened.is_elsewhere
+                assert opened.tokens == here_opened.tokens
+                assert opened.envelope.members == here_opened.envelope.members
+                if here is None:
+                    assert there is None
+                    continue
+                assert there.request() == here.request()
+                assert (there.dropped, there.streaming) == (here.dropped, here.streaming)
+                event = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+                assert there.feed(event) == here.feed(event)
+        await preparer.aclose()
+
+    uvloop.run(main())
+
+
+def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        preparer = Preparer(1_000_000)
+        for model in MODELS:
+            asked = request(model, MANY)
+            opened = await preparer.open(asked.body)
+            route = resolve(model, ROWS, {})
+            there = [
+                await preparer.run(make_question, opened, asked, route, route.row, "x1"),
+                await preparer.run(estimate_all, opened, asked, route),
+                await preparer.run(estimate_tools, opened, asked, route),
+            ]
+            with monkeypatch.context() as patch:
+                patch.setattr("vai.gateway.preparing.MANY_VALUES", 1 << 30)
+                opened = await preparer.open(asked.body)
+                question, passed_on = await preparer.run(
+                    make_question, opened, asked, route, route.row, "x1"
+                )
+                assert there[1] == await preparer.run(estimate_all, opened, asked, route)
+                assert there[2] == await preparer.run(estimate_tools, opened, asked, route)
+            other, other_passed_on = there[0]
+            assert passed_on == other_passed_on
+            assert (question and question.wire) == (other and other.wire)
+        await preparer.aclose()
+
+    uvloop.run(main())
+
+
+def test_small_bodies_need_no_other_process() -> None:
+    async def main() -> None:
+        preparer = Preparer(1_000)
+        opened, lane = await _lane(preparer, request("openai/gpt-4o", "hi"))
+        assert not opened.is_elsewhere
+        assert lane.request().body
+        assert preparer.helper.pid is None
+        await preparer.aclose()
+
+    uvloop.run(main())
+
+
+@pytest.mark.parametrize("size", [1, LARGE_BODY])
+def test_the_number_of_values_is_bounded_to_the_letter(size: int) -> None:
+    async def main() -> None:
+        preparer = Preparer(100)
+        for count in (95, 96):
+            # Five more: the body, its model, the text, the array, and the one inside.
+            said = {"model": "m", "text": "x,[{" * size, "many": [[], *[1] * count]}
+            body = orjson.dumps(said)
+            if count == 95:
+                assert (await preparer.open(body)).envelope.values == 100
+            else:
+                with pytest.raises(InvalidRequest, match="at most 100") as caught:
+                    await preparer.open(body)
+                assert caught.value.code == "too_many_values"
+        await preparer.aclose()
+
+    uvloop.run(main())
+
+
+@pytest.mark.parametrize("value", [b"[],", b'"",', b"{},", b"1,", b'{"a":{"a":{}}},', b'"\\"[[",'])
+def test_far_too_many_values_are_refused_before_they_are_made(value: bytes) -> None:
+    async def main() -> None:
+        preparer = Preparer(10_000)
+        body = b'{"model":"m","many":[' + value * 40_000 + b"1]}"
+        with pytest.raises(InvalidRequest, match="at most 10000"):
+            await preparer.open(body)
+        await preparer.aclose()
+
+    uvloop.run(main())
