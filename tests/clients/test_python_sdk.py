@@ -10,7 +10,7 @@ import pytest
 from anthropic import beta_async_tool, beta_tool
 
 from tests.canary import KEY
-from tests.clients.rig import PROVIDERS, SILENT, named
+from tests.clients.rig import MODELS, PROVIDERS, SILENT, closed_early, named
 from tests.e2e.test_sdk import picture as drawn
 
 pytestmark = pytest.mark.e2e
@@ -134,3 +134,49 @@ def test_usage_of_a_stream_is_that_of_its_end(client, provider):
             assert kept[name] == last[name] == json[name], name
     assert last["total_tokens"] == json["total_tokens"]
     assert last["output_tokens_details"] == json["output_tokens_details"]
+
+
+def test_a_tool_that_fails_is_told_to_the_model(client, provider):
+    @beta_tool
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        raise RuntimeError(f"no weather in {city}")
+
+    runner = client.beta.messages.tool_runner(
+        model=named(provider), max_tokens=2000, messages=QUESTION, tools=[get_weather]
+    )
+    final = runner.until_done()
+    assert final.stop_reason == "end_turn"
+    assert "no weather in Oslo" in final.content[-1].text
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(400, anthropic.BadRequestError), (429, anthropic.RateLimitError)],
+)
+def test_an_error_of_the_provider_ends_the_tool_runner(client, provider, status, expected):
+    @beta_tool
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        return city
+
+    runner = client.beta.messages.tool_runner(
+        model=named(provider, f";status={status}"),
+        max_tokens=2000,
+        messages=QUESTION,
+        tools=[get_weather],
+    )
+    with pytest.raises(expected) as caught:
+        runner.until_done()
+    assert caught.value.status_code == status
+
+
+def test_a_stream_that_is_left_stops_the_provider(client, simulator, provider):
+    knobs = ";tps=40;tokens=4003"
+    with client.messages.stream(
+        model=named(provider, knobs),
+        max_tokens=2000,
+        messages=[{"role": "user", "content": "Hello"}],
+    ) as stream:
+        assert next(iter(stream.text_stream))
+    closed_early(simulator, MODELS[provider] + knobs)
