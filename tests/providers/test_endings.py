@@ -150,11 +150,16 @@ def test_what_is_held_is_bounded(monkeypatch):
 # The same at the adapters: what each wire format puts behind its text.
 
 
+COUNTED = {"promptTokenCount": 3, "candidatesTokenCount": 5, "totalTokenCount": 8}
+
+
 def gemini(*parts, **more):
     """One chunk for each part, and the end with what stands behind the answer."""
     chunks = [{"content": {"role": "model", "parts": [part]}} for part in parts]
     chunks[-1] |= {"finishReason": "STOP", **more}
-    return [{"candidates": [chunk], "modelVersion": "gemini-3.6-flash"} for chunk in chunks]
+    found = [{"candidates": [chunk], "modelVersion": "gemini-3.6-flash"} for chunk in chunks]
+    found[-1]["usageMetadata"] = COUNTED
+    return found
 
 
 def chat(*deltas):
@@ -245,8 +250,8 @@ def test_gemini_says_the_same_without_streaming(name):
     parts = [part for chunk in chunks for part in chunk["candidates"][0]["content"]["parts"]]
     whole = {**chunks[-1]["candidates"][0], "content": {"role": "model", "parts": parts}}
     adapter = make_adapter(ROWS[provider], "01TEST")
-    body = orjson.dumps({"candidates": [whole], "modelVersion": "gemini-3.6-flash"})
-    message = message_to_wire(adapter.message(body))
+    body = {"candidates": [whole], "modelVersion": "gemini-3.6-flash", "usageMetadata": COUNTED}
+    message = message_to_wire(adapter.message(orjson.dumps(body)))
     assert check_message(message) == read_stream(provider, chunks)
 
 
