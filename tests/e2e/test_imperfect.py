@@ -35,7 +35,8 @@ def own(simulator: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "base_url": simulator.base_url("anthropic"),
         "api_key": f"{KEY}-lent",
     }
-    settings = PATIENT | {"auth": {"mode": "none"}, "providers": providers}
+    aliases = {"own-alias": "own-messages/own-aliased"}
+    settings = PATIENT | {"auth": {"mode": "none"}, "providers": providers, "aliases": aliases}
     with running(settings, tmp_path_factory.mktemp("nearly"), "--single-process") as gateway:
         yield gateway
 
@@ -90,6 +91,26 @@ def test_a_tool_loop_of_odd_ids(own, simulator, provider, stream):
                 {"role": "user", "content": results},
             ]
     assert turns
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_an_alias_is_passed_on_but_for_its_calls(own, simulator, stream):
+    """Behind a bare name all else keeps its bytes."""
+    body = said("own-messages", stream=stream, calls=1)
+    simulator.script("own-aliased", headers=SSE if stream else JSON, body=body.decode())
+    answer = own.post(ask("own-alias", stream=stream, tools=TOOLS))
+    assert answer.status == 200
+    assert ODD.encode() not in answer.body
+    shown = orjson.loads(answer.body)["content"][1]["id"] if not stream else None
+    if stream:
+        starts = [one for one in events(answer.body) if one["type"] == "content_block_start"]
+        shown = starts[1]["content_block"]["id"]
+        begun = body[: body.index(ODD.encode()) - 200]
+        assert answer.body.startswith(begun[: begun.rindex(b"\n\n")])
+    else:
+        assert answer.json["model"] == "m"
+        assert "total_tokens" not in answer.json["usage"]
+    assert str(shown).startswith("toolu_vai_")
 
 
 @pytest.mark.parametrize("prefix", ["claude-", "anthropic/"])

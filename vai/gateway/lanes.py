@@ -125,7 +125,7 @@ def _verbatim(
         edited=edited,
         lent=lent,
         cost=terms.cost,
-        calls=_calls(route, envelope, exchange_id) if edited else None,
+        calls=_calls(route, envelope, exchange_id),
     )
     if most is not None:
         lane.dropped.insert(0, "max_tokens")

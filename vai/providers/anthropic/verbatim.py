@@ -254,16 +254,24 @@ def read_message(
     if said is None or said.type != "message" or bytes(memoryview(said.content)[:1]) != b"[":
         raise _no_message(body, row)
     report = said.report()
-    if not edited:
+    changes = _mended_calls(said.content, calls)
+    if not (edited or changes):
         return body, report
-    members: dict[str, Any] = _decode_members(readable)
-    if isinstance(said.model, str):
+    members: dict[str, Any] = _decode_members(readable) | changes
+    if edited and isinstance(said.model, str):
         members["model"] = f"{row.id}/{said.model}"
-    if isinstance(said.usage, dict):
+    if edited and isinstance(said.usage, dict):
         members["usage"] = said.usage | own_counters(report.usage, cost)
-    if calls is not None and b"tool_use" in memoryview(said.content).tobytes():
-        members["content"] = calls.mend_content(msgspec.json.decode(members["content"]))
     return msgspec.json.encode(members), report
+
+
+def _mended_calls(content: msgspec.Raw, calls: Calls | None) -> dict[str, Any]:
+    """The content as a member to change, if `calls` changes anything in it."""
+    if calls is None or b"tool_use" not in bytes(content):
+        return {}
+    given = msgspec.json.decode(content)
+    mended = calls.mend_content(given)
+    return {"content": mended} if mended != given else {}
 
 
 def gathered(body: bytes, row: ProviderRow) -> bytes:
