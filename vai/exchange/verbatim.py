@@ -126,7 +126,10 @@ class Verbatim:
         if not frames:
             self.fault = self._splitter.fault
             return None
-        return self._passed(self._sniffer.feed(frames))
+        sniffer = self._sniffer
+        passed = sniffer.feed(frames)
+        # Nearly every read brings a delta of a stream that has begun, and nothing else to note.
+        return passed if self._held is None and not sniffer.has_news else self._passed(passed)
 
     def end(self) -> bytes | None:
         if self._is_json:
@@ -154,6 +157,7 @@ class Verbatim:
     def _passed(self, frames: bytes) -> bytes | None:
         """The frames that the caller gets now, given those that the sniffer lets pass."""
         sniffer = self._sniffer
+        sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
         self.started = sniffer.has_content
         self.done = sniffer.done

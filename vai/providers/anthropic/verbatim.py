@@ -53,6 +53,7 @@ class Sniffer:
         started: whether `message_start` has been seen.
         has_content: whether something of the answer has been seen: a delta, a block that has
             content when it opens, or the end of an answer without any.
+        has_news: whether another attribute may have changed; for the reader to reset.
         done: whether `message_stop` has been seen: the answer is complete.
         stop_reason: why the answer ended, as the upstream says it.
         fault: what an error frame said, or why a frame is none.
@@ -72,6 +73,7 @@ class Sniffer:
         self.usage = Usage()
         self.started = False
         self.has_content = False
+        self.has_news = False
         self.done = False
         self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
@@ -96,6 +98,7 @@ class Sniffer:
         return data
 
     def _feed_singly(self, data: bytes) -> bytes:
+        self.has_news = True
         passed: list[bytes] = []
         for frame in frames(data):
             try:
@@ -167,8 +170,11 @@ class Sniffer:
         """Count what a frame of content adds."""
         if event.type == "content_block_delta":
             self.has_content = True
-            if event.delta is not None:
-                self._generated(event.delta.generated())
+            delta = event.delta
+            if delta is not None:
+                said = delta.text or delta.thinking or delta.partial_json
+                if type(said) is str:
+                    self._generated(said)
         elif event.type == "content_block_start" and not self.has_content:
             block = event.content_block
             self.has_content = block is None or not block.is_empty
