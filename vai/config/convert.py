@@ -11,6 +11,7 @@ import difflib
 import re
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -64,8 +65,13 @@ class Walk:
 
     def __init__(self, layer: Layer) -> None:
         self.problems: list[Problem] = []
-        self._leaves = dict(layer)
-        self._broken: list[Path] = []
+        self._leaves: Layer = {}
+        self._first_below: Layer = {}
+        """The first leaf below each table."""
+        self._broken: set[Path] = set()
+        self._above_broken: set[Path] = set()
+        for path, leaf in layer.items():
+            self._add(path, leaf)
 
     def settings(self) -> Settings:
         """The settings, with defaults in place of what was wrong."""
@@ -75,12 +81,15 @@ class Walk:
     def contradiction(self, path: Path, text: str) -> None:
         """Note a finding about the finished settings, unless it may follow from a problem."""
         plain = _plain(path)
-        if not any(b[: len(plain)] == plain[: len(b)] for b in self._broken):
+        above = {plain[:end] for end in range(len(plain) + 1)}
+        if plain not in self._above_broken and self._broken.isdisjoint(above):
             self.problem(path, text)
 
     def problem(self, path: Path, text: str) -> None:
         """Note what is wrong with the setting at `path`."""
-        self._broken.append(_plain(path))
+        plain = _plain(path)
+        self._broken.add(plain)
+        self._above_broken.update(plain[:end] for end in range(len(plain)))
         leaf = self._origin(path)
         key = leaf.key if leaf and canonical(tuple(leaf.key.split("."))) == path else _dotted(path)
         self.problems.append(Problem(key, leaf.where if leaf else "", text))
@@ -91,8 +100,12 @@ class Walk:
             for name in (path[:end], (*path[: end - 1], _plain(path[:end])[-1])):
                 if leaf := self._leaves.get(name):
                     return leaf
-        below = (leaf for name, leaf in self._leaves.items() if name[: len(path)] == path)
-        return next(below, None) if path else None
+        return self._first_below.get(path)
+
+    def _add(self, path: Path, leaf: Leaf) -> None:
+        self._leaves[path] = leaf
+        for end in range(1, len(path)):
+            self._first_below.setdefault(path[:end], leaf)
 
     def _value(self, hint: Any, raw: Any, path: Path) -> Any:
         inner = _item(hint)
@@ -120,7 +133,7 @@ class Walk:
             for attribute, name in _encoded(kind)
             if name in raw
         }
-        fields_of = msgspec.structs.fields(kind)
+        fields_of = _fields_of(kind)
         for field in fields_of:
             if field.required and field.name not in known:
                 self.problem((*path, field.name), "required")
@@ -164,7 +177,7 @@ class Walk:
         for number, (at, item) in enumerate(items):
             if origin := self._origin(at):
                 numbered = (*path[:-1], f"{path[-1]}[{number}]")
-                self._leaves[numbered] = origin._replace(key=_dotted(at), text=None)
+                self._add(numbered, origin._replace(key=_dotted(at), text=None))
             built.append(self._value(inner, item, at))
         return tuple(item for item in built if item is not _INVALID)
 
@@ -202,10 +215,15 @@ def _tree(leaves: Layer) -> dict[str, Any]:
     return root
 
 
+_fields_of = cache(msgspec.structs.fields)
+
+
+@cache
 def _encoded(kind: type[Section]) -> list[tuple[str, str]]:
     return [(field.name, field.encode_name) for field in msgspec.structs.fields(kind)]
 
 
+@cache
 def _fields(kind: type[Section]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {name: hints[attribute] for attribute, name in _encoded(kind)}

@@ -8,6 +8,7 @@ is done here, because a merged tree has forgotten who said what.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -66,10 +67,10 @@ def read_file(path: Path, problems: list[Problem]) -> Layer:
         problems.append(Problem("", str(path), f"not valid {path.suffix[1:].upper()}{place}"))
         return {}
     tree.pop("LOAD_DOTENV", None)
-    lines = text.splitlines()
+    places = _Places(text)
     layer: Layer = {}
     for written, value in _leaves({name.lower(): value for name, value in tree.items()}):
-        line = _locate(lines, written)
+        line = places.line_of(written)
         where = f"{path}, line {line}" if line else str(path)
         _put(layer, written, Leaf(value, ".".join(written), where))
     return layer
@@ -95,11 +96,15 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 def merge(layers: Iterable[Layer]) -> Layer:
     """One layer in which later ones win; lists are replaced as a whole."""
     merged: Layer = {}
+    below: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}
     for layer in layers:
         for path, leaf in layer.items():
-            for other in [p for p in merged if _covers(p, path) or _covers(path, p)]:
-                del merged[other]
+            above = [path[:end] for end in range(1, len(path))]
+            for other in [*filter(merged.__contains__, above), *below.pop(path, ())]:
+                merged.pop(other, None)
             merged[path] = leaf
+            for table in above:
+                below.setdefault(table, {})[path] = None
     return merged
 
 
@@ -156,22 +161,34 @@ def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
         layer[path] = leaf
 
 
-def _covers(outer: tuple[str, ...], inner: tuple[str, ...]) -> bool:
-    return len(outer) < len(inner) and inner[: len(outer)] == outer
+class _Places:
+    """In which lines of a file each name stands as a key, found in one pass; close enough to
+    look at."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[str, list[int]] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            plain = line.split("#", 1)[0].lower()
+            whole = _WHOLE_KEY.match(plain)
+            names = {name for found in _KEY.findall(plain) for name in found if name}
+            for name in names | ({whole[1]} if whole else set()):
+                self._lines.setdefault(name, []).append(number)
+
+    def line_of(self, path: tuple[str, ...]) -> int | None:
+        """The line of a key: its names stand in it or before it, in their order."""
+        at = 1
+        for name in path:
+            lines = self._lines.get(name.lower(), [])
+            index = bisect_left(lines, at)
+            if index == len(lines):
+                return None
+            at = lines[index]
+        return at
 
 
-def _locate(lines: list[str], path: tuple[str, ...]) -> int | None:
-    """The line a key stands in, found by its names in their order; close enough to look at."""
-    at = 0
-    for name in path:
-        named = re.compile(rf"(?<![\w-]){re.escape(name)}[\"']?\s*[=:.\]]", re.IGNORECASE)
-        for number in range(at, len(lines)):
-            if named.search(lines[number].split("#", 1)[0]):
-                at = number
-                break
-        else:
-            return None
-    return at + 1
+_KEY: Final = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*[=:.\]]""")
+_WHOLE_KEY: Final = re.compile(r"\s*(?:- +)?(\S.*?)\s*(?:=|:(?:\s|$))")
+"""A name of YAML without quotes may hold points and slashes."""
 
 
 def _line_of(error: Exception) -> str:
