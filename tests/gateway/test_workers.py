@@ -107,3 +107,19 @@ def test_single_process_signs_on_and_off() -> None:
         running.process.send_signal(signal.SIGTERM)
         assert running.wait(5) == 0
         assert not path.exists()
+
+
+def test_helpers_of_main_that_are_killed_cost_nothing() -> None:
+    with group("--workers=2") as running:
+        workers = set(running.ready())
+        main = running.process.pid
+        for helper in set(session(main)) - workers - {main}:
+            kill(helper)
+            time.sleep(0.5)
+            assert running.get("/")[0] == 200
+        victim = min(workers)
+        kill(victim)
+        _back(running, victim)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.wait(8) == 0
+        assert "Traceback" not in running.log()
