@@ -35,15 +35,17 @@ def test_what_is_set_holds_on_any_machine() -> None:
 class _Connection:
     """The other side of a request whose body comes at once."""
 
-    def __init__(self, size: int) -> None:
-        self.request_bytes = size
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.request_bytes = len(body)
 
     async def receive_body(self) -> bytes:
-        return bytes(self.request_bytes)
+        return self._body
 
 
-def _asked(size: int) -> tuple[Any, Any]:
-    request = SimpleNamespace(headers={}, stream=_Connection(size), body=b"")
+def _asked(size: int, piece: bytes = b" ") -> tuple[Any, Any]:
+    body = piece * (size // len(piece))
+    request = SimpleNamespace(headers={}, stream=_Connection(body), body=b"")
     return SimpleNamespace(held_bytes=0), request
 
 
@@ -80,6 +82,34 @@ async def test_a_large_body_is_let_in_alone_and_small_ones_beside_it() -> None:
     for asked in (large, *small):
         bodies.release(*asked)
     assert bodies.held == bodies.held_small == 0
+
+
+async def test_small_objects_count_for_what_they_take() -> None:
+    freed: list[int] = []
+    bodies = RequestBodies(Bounds(4_000_000, 4_000_000), freed.append)
+    dense, other = _asked(80_000, b'{"a":1},'), _asked(80_000, b'{"a":1},')
+    plain = _asked(3_000_000)
+    await bodies.receive(*dense)
+    assert bodies.held == 80_000 + 10_000 * 300
+    bodies.release(*dense)
+    await bodies.receive(*plain)
+    with pytest.raises(Overloaded):
+        await bodies.receive(*other)
+    bodies.release(*other)
+    assert bodies.held == 3_000_000
+    bodies.release(*plain)
+    assert bodies.held == 0
+    assert sum(freed) == 80_000 + 10_000 * 300 + 80_000 + 3_000_000
+
+
+async def test_objects_that_fit_into_no_worker_are_not_parsed() -> None:
+    bodies = RequestBodies(Bounds(4_000_000, 2_000_000), lambda _: None)
+    asked = _asked(800_000, b'{"a":1},')
+    with pytest.raises(InvalidRequest) as refusal:
+        await bodies.receive(*asked)
+    assert (refusal.value.status, refusal.value.type) == (413, "request_too_large")
+    bodies.release(*asked)
+    assert bodies.held == 0
 
 
 async def test_a_body_above_the_largest_is_never_read() -> None:
