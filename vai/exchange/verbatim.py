@@ -72,15 +72,17 @@ class Verbatim:
         self._lent = lent
         self._splitter = FrameSplitter()
         self._cost = cost
-        self._meter = estimate.TextMeter()
+        # Named here, so that the sniffer refers to the meter alone: through `self` it would keep
+        # the body until the collector comes.
+        meter = self._meter = estimate.TextMeter()
         self._calls = calls
         self._sniffer = Sniffer(
             row,
             cost,
             edited=edited,
-            generated=self._meter.add,
+            generated=meter.add,
             calls=calls,
-            estimate=lambda: estimate.told_output(self._meter.tokens),
+            estimate=lambda: estimate.told_output(meter.tokens),
         )
         self._held: bytes | None = b""
         self._is_json: bool | None = None

@@ -21,7 +21,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE = 256 * 1024
 _WORTH_TRIMMING = 4 * 1024 * 1024
-_AFTER = 0.25
+_AFTER = 0.5
 
 
 def memory_limit() -> int:
@@ -74,7 +74,7 @@ class Trimmer:
     def _trim(self) -> None:
         self._timer = None
         self._freed = 0
-        gc.collect(1)
+        gc.collect()  # what a failed request left in a cycle holds its body too
         libc = _glibc()
         if libc is not None:
             libc.malloc_trim(0)
