@@ -11,7 +11,8 @@ usage are edited, all others are the upstream's bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from vai.codec.events import encode
 from vai.codec.sse import MAX_FRAME, FrameSplitter
@@ -72,8 +73,8 @@ class Verbatim:
         self._lent = lent
         self._splitter = FrameSplitter()
         self._cost = cost
-        # Named here, so that the sniffer refers to the meter alone: through `self` it would keep
-        # the body until the collector comes.
+        # The sniffer refers to the meter alone, and by what can be pickled: through `self` it
+        # would keep the body until the collector comes.
         meter = self._meter = estimate.TextMeter()
         self._calls = calls
         self._sniffer = Sniffer(
@@ -82,7 +83,7 @@ class Verbatim:
             edited=edited,
             generated=meter.add,
             calls=calls,
-            estimate=lambda: estimate.told_output(meter.tokens),
+            estimate=partial(_estimated, meter),
         )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
@@ -223,3 +224,8 @@ class Verbatim:
 
     def _take(self, report: Report) -> None:
         self.usage, self.stop_reason = report.usage, report.stop_reason
+
+
+def _estimated(meter: estimate.TextMeter) -> dict[str, Any]:
+    """Members of the usage for the text so far."""
+    return estimate.told_output(meter.tokens)
