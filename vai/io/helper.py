@@ -31,6 +31,8 @@ from vai.errors import InternalError, Overloaded, VaiError
 __all__ = ["Helper", "serve"]
 
 T = TypeVar("T")
+_Packed = tuple[bytes, list[bytes]]
+"""A pickled value, and the large byte strings that are sent beside it."""
 
 _KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
 """Variables that the helper has; keys may stand in any other."""
@@ -102,7 +104,7 @@ class Helper:
     def _ask(self, work: Callable[..., Any], given: tuple[Any, ...]) -> Any:
         connection = self._connection or self._start()
         try:
-            _send(connection, (work, given))
+            _send(connection, _pack((work, given)))
             if not connection.poll(_LONGEST):
                 raise TimeoutError
             outcome = _receive(connection)
@@ -147,18 +149,22 @@ def serve(connection: Connection) -> None:
             work, given = _receive(connection)
         except (EOFError, OSError):
             return
-        outcome: Any
-        try:
-            outcome = (work(*given),)
-        except VaiError as error:
-            outcome = error
-        except Exception as error:  # noqa: BLE001  the boundary of one piece of work
-            _trace(error)
-            outcome = InternalError()
+        packed = _outcome(work, given)
         del work, given
         with suppress(OSError):
-            _send(connection, outcome)
-        del outcome
+            _send(connection, packed)
+        del packed
+
+
+def _outcome(work: Callable[..., Any], given: tuple[Any, ...]) -> _Packed:
+    """What the work gave, alone in a tuple, or the error that it raised."""
+    try:
+        return _pack((work(*given),))
+    except VaiError as error:
+        return _pack(error)
+    except Exception as error:  # noqa: BLE001  the boundary of one piece of work
+        _trace(error)
+        return _pack(InternalError())
 
 
 class _Pickler(pickle.Pickler):
@@ -186,13 +192,18 @@ class _Unpickler(pickle.Unpickler):
         return self._apart[number]
 
 
-def _send(connection: Connection, value: Any) -> None:
+def _pack(value: Any) -> _Packed:
     file = BytesIO()
     pickler = _Pickler(file)
     pickler.dump(value)
-    connection.send((len(pickler.apart), file.getvalue()))
-    for data in pickler.apart:
-        connection.send_bytes(data)
+    return file.getvalue(), pickler.apart
+
+
+def _send(connection: Connection, packed: _Packed) -> None:
+    data, apart = packed
+    connection.send((len(apart), data))
+    for one in apart:
+        connection.send_bytes(one)
 
 
 def _receive(connection: Connection) -> Any:
