@@ -22,9 +22,9 @@ def test_derived_bounds_fit_into_the_memory(mebibytes: int, workers: int) -> Non
     largest, most = body_bounds(_LARGEST, 0, memory=mebibytes * _MIB, workers=workers)
     assert _MIB <= most <= 256 * _MIB
     assert _MIB <= largest <= _LARGEST
-    idle = (128 + 44 * workers) * _MIB
-    assert idle + 3 * most * workers <= mebibytes * _MIB
-    assert idle + 3 * largest <= mebibytes * _MIB
+    idle = (96 + 74 * workers) * _MIB
+    assert idle + 4 * most * workers <= mebibytes * _MIB
+    assert idle + 4 * largest <= mebibytes * _MIB
 
 
 def test_what_is_set_holds_on_any_machine() -> None:
