@@ -34,12 +34,13 @@ class KeyFilter:
         """More of a body, without the secrets; a beginning of one at its end is held back."""
         if self._held:
             data, self._held = self._held + data, b""
+        held = 0
         for key in self._keys:
             if key in data:
                 data = data.replace(key, _INSTEAD.encode())
-        if not data:
-            return data
-        held = max(_begun(key, data) for key in self._keys) if self._keys else 0
+            # Nearly never: events and JSON end in a character that no key has.
+            if data and data[-1] in key:
+                held = max(held, _begun(key, data))
         if held:
             data, self._held = data[:-held], data[-held:]
         return data
@@ -64,8 +65,6 @@ class KeyFilter:
 
 def _begun(key: bytes, data: bytes) -> int:
     """How many bytes at the end of `data` are the beginning of `key`."""
-    if data[-1] not in key:  # nearly always: events and JSON end in no letter
-        return 0
     start = max(0, len(data) - len(key) + 1)
     while (start := data.find(key[:1], start)) >= 0:
         if key.startswith(data[start:]):
