@@ -123,8 +123,10 @@ SAID = {"role": "assistant", "content": "Hi"}
         orjson.dumps({"choices": {"message": SAID}, "usage": [], "error": [], "model": None}),
         orjson.dumps({"choices": [None, {"message": SAID}], "usage": {"prompt_tokens": "x"}}),
         b"[" + whole(SAID) + b"]",
+        whole(text="Hi"),
+        whole(SAID, text="Hi"),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_a_chat_answer_is_read_however_it_is_put(body, stream):
@@ -169,6 +171,46 @@ def test_the_body_says_what_it_is(provider, streams, asked):
         "So.",
         LOOK,
     ]
+
+
+ENDS = {
+    "max_tokens": ["length", "MAX_TOKENS", "max_output_tokens", "model_length", "repetition"],
+    "refusal": ["content_filter", "SAFETY", "recitation", "sensitive"],
+    "end_turn": ["stop", "STOP", "eos", "stop_sequence", "tool_calls", "function_call", "null"],
+    "fault": ["error", "abort", "network_error", "insufficient_system_resource", "cancelled"],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize(
+    ("meant", "reason"), [(meant, reason) for meant in ENDS for reason in ENDS[meant]]
+)
+def test_an_answer_that_was_cut_is_not_one_that_ended(meant, reason, stream):
+    adapter, _ = ask("own", stream=stream)
+    bodies = {False: whole(SAID, finish_reason=reason)}
+    bodies[True] = b"data: %b\n\n" % whole(None, SAID, finish_reason=reason)
+    if meant == "fault":
+        with pytest.raises(UpstreamFault):
+            adapter.message(bodies[stream])
+        return
+    wire = told(adapter, bodies[stream], stream=stream)
+    assert (shown(wire), wire["stop_reason"]) == (["Hi"], meant)
+
+
+def test_a_choice_that_failed_says_why():
+    error = {"code": 429, "message": "The tokens of this minute are used up"}
+    adapter, _ = ask("own")
+    with pytest.raises(UpstreamFault, match="used up") as caught:
+        adapter.message(whole({"content": ""}, finish_reason="error", error=error))
+    assert caught.value.type == "rate_limit_error"
+
+
+@pytest.mark.parametrize("content", ["Hi", [{"type": "text", "text": "Hi"}]], ids=["text", "part"])
+def test_a_responses_message_is_read_however_its_text_is_put(content):
+    item = {"type": "message", "role": "assistant", "content": content}
+    adapter, _ = ask("oai-resp")
+    body = orjson.dumps({"id": "r", "status": "completed", "output": [item]})
+    assert shown(told(adapter, body, stream=False)) == ["Hi"]
 
 
 DAMAGE = [

@@ -286,6 +286,16 @@ STREAMS = {
         {"index": 0, "id": "", **said(name="", arguments="")},
         {"index": 0, "id": "a.b", **said(name="look", arguments='{"x":1}')},
     ],
+    "another id on every piece": [
+        {"index": 0, "id": "a.b", **said(name="look", arguments="")},
+        {"index": 0, "id": "c.d", **said(name=None, arguments='{"x"')},
+        {"index": 0, "id": "e.f", **said(arguments=":1}")},
+    ],
+    "another id and the name on every piece": [
+        {"index": 0, "id": "a.b", **said(name="look", arguments="")},
+        {"index": 0, "id": "c.d", **said(name="look", arguments='{"x"')},
+        {"index": 0, "id": "e.f", **said(name="look", arguments=":1}")},
+    ],
     "a half at the seam": [
         {"index": 0, "id": "a.b", **said(name="look", arguments='{"x":1,"y":"\\\\\\ud83')},
         {"index": 0, **said(arguments="d")},
@@ -313,6 +323,21 @@ def test_two_calls_of_one_id_and_number_are_two():
     calls = calls_of(told(adapter, stream, stream=True))
     assert [call["input"] for call in calls] == [{"x": 1}, {"x": 2}]
     assert len({call["id"] for call in calls}) == 2
+
+
+@pytest.mark.parametrize("first", ["", '{"x":1}'])
+@pytest.mark.parametrize("second", ["", '{"x":2}'])
+def test_two_calls_of_one_number_and_tool_are_two(first, second):
+    adapter, _ = ask("own", tools=TOOLS)
+    stream = pieces(
+        {"index": 0, "id": "c", **said(name="look", arguments=first)},
+        {"index": 0, "id": "d", **said(name="look", arguments=second)},
+    )
+    calls = calls_of(told(adapter, stream, stream=True))
+    assert [call["input"] for call in calls] == [
+        {"x": 1} if "1" in first else {},
+        {"x": 2} if second else {},
+    ]
 
 
 def test_every_provider_is_here():

@@ -174,3 +174,54 @@ def test_an_image_that_is_only_named_is_passed_by_its_name():
     (block,) = answered("own", message, stream=False)
     assert block["source"] == {"type": "url", "url": "https://a.example/b.png"}
     assert answered("own", {"content": "x", "images": [{}, None, "data:x", 3]}, stream=False)
+
+
+TEXT = {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "index": 0}
+SECRET = {"type": "reasoning.encrypted", "data": "b3BhcXVl", "id": "rs_1", "index": 1}
+DETAILS = {
+    "texts": ({"reasoning_details": [TEXT]}, ["thinking", "tool_use"]),
+    "both": ({"reasoning": "Hm.", "reasoning_details": [TEXT, SECRET]}, ["thinking", "tool_use"]),
+    "encrypted": ({"reasoning_details": [SECRET]}, ["redacted_thinking", "tool_use"]),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("name", DETAILS)
+def test_details_return_as_they_came(name, stream):
+    said, kinds = DETAILS[name]
+    content = answered("own", {**said, "content": "", "tool_calls": [CALL]}, stream=stream)
+    assert [block["type"] for block in content] == kinds
+    found, dropped = assistant_of("own", turns(content))
+    assert found["reasoning_details"] == said["reasoning_details"]
+    assert not dropped
+    for other in ("openai", "groq"):
+        found, dropped = assistant_of(other, turns(content))
+        assert "reasoning_details" not in found
+        assert dropped == [f"messages[*].content[*].{kinds[0]}"]
+
+
+def test_pieces_of_details_are_one_entry():
+    chunks = [
+        {"reasoning_details": [{**TEXT, "text": "H", "signature": None}]},
+        {"reasoning_details": [{**TEXT, "text": "m.", "signature": None}]},
+        {"reasoning_details": [{**TEXT, "text": None}]},
+        {"reasoning_details": [SECRET]},
+        {"tool_calls": [{**CALL, "index": 0}]},
+    ]
+    ended = [{"index": 0, "delta": delta} for delta in chunks]
+    ended.append({"index": 0, "delta": {}, "finish_reason": "tool_calls"})
+    stream = b"".join(b"data: %b\n\n" % orjson.dumps({"choices": [one]}) for one in ended)
+    adapter, _ = ask("own", tools=TOOLS, stream=True)
+    content = told(adapter, stream, stream=True)["content"]
+    assert content[0]["thinking"] == "Hm."
+    found, _ = assistant_of("own", turns(content))
+    assert found["reasoning_details"] == [TEXT, SECRET]
+
+
+def test_details_that_were_changed_are_named_and_left_out():
+    said = {"reasoning_details": [TEXT], "content": "", "tool_calls": [CALL]}
+    content = answered("own", said, stream=False)
+    content[0]["signature"] = content[0]["signature"][:-9] + "!"
+    found, dropped = assistant_of("own", turns(content))
+    assert "reasoning_details" not in found
+    assert dropped == ["messages[*].content[*].thinking"]

@@ -106,6 +106,7 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
     "request_too_large": _TOO_LARGE,
     "capacity_exceeded": _OVERLOADED,
     "engine_overloaded_error": _OVERLOADED,
+    "insufficient_system_resource": _OVERLOADED,  # DeepSeek, as the reason of an end
     "model_overloaded": _OVERLOADED,
     "overloaded": _OVERLOADED,
     "overloaded_error": _OVERLOADED,

@@ -12,7 +12,7 @@ from typing import Any
 
 from vai.providers.emitter import Emitter
 from vai.providers.openai.chunk import CallDelta, FunctionDelta
-from vai.providers.toolcall import as_json
+from vai.providers.toolcall import as_json, object_of
 
 __all__ = ["Calls", "says_something"]
 
@@ -20,13 +20,15 @@ __all__ = ["Calls", "says_something"]
 class _Seen:
     """A call as its pieces named it."""
 
-    __slots__ = ("chunk", "id", "key", "name")
+    __slots__ = ("chunk", "has_begun", "id", "key", "name")
 
     def __init__(self, key: int, id: Any, name: str | None, chunk: int) -> None:
         self.key = key
         self.id = id
         self.name = name
         self.chunk = chunk
+        self.has_begun = False
+        """Whether any of its arguments have come."""
 
 
 class Calls:
@@ -74,6 +76,7 @@ class Calls:
             self._open(seen, id, function.name)
         self._last = seen
         if text:
+            seen.has_begun = True
             self._emitter.tool_args(seen.key, text)
 
     def _add(self, id: Any, name: str | None) -> _Seen:
@@ -88,7 +91,7 @@ class Calls:
 
     def _is_new(self, seen: _Seen, index: int | None, id: Any, name: str | None, text: str) -> bool:
         if id is not None and seen.id is not None and id != seen.id:
-            return True
+            return index is None or not self._goes_on(seen, name, text)
         if not name or not seen.name:
             return False
         if name != seen.name or (index is None and seen.chunk == self._chunk):
@@ -97,6 +100,20 @@ class Calls:
             return self._emitter.tool_is_complete(seen.key)
         # With the same id on every piece, only a further object is a further call.
         return text[:1] == "{" and self._emitter.tool_is_other(seen.key, text)
+
+    def _goes_on(self, seen: _Seen, name: str | None, text: str) -> bool:
+        """Whether a piece with another id continues a call all the same.
+
+        vLLM gives every piece an id of its own, and the name as well where one tool is demanded.
+        """
+        if not seen.name or (name and name != seen.name):
+            return False
+        if self._emitter.tool_is_complete(seen.key):
+            return False
+        has_text = bool(text.strip())
+        if name and has_text and object_of(text) is not None:
+            return False
+        return seen.has_begun or has_text or not name
 
 
 def says_something(call: FunctionDelta | CallDelta) -> bool:

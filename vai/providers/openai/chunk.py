@@ -36,13 +36,15 @@ class Delta(msgspec.Struct, gc=False):
     """A piece of the message, or the message.
 
     `content` is a string or parts; `reasoning` and `reasoning_content` are the two names
-    for reasoning, a string or ``{"text": ...}``. `executed_tools` are what the server ran,
+    for reasoning, a string or ``{"text": ...}``, and `reasoning_details` says it once more with
+    what belongs to it. `executed_tools` are what the server ran,
     `images` what the model drew.
     """
 
     content: Any = None
     reasoning: Any = None
     reasoning_content: Any = None
+    reasoning_details: list[Any] | None = None
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
     function_call: FunctionDelta | None = None
@@ -53,12 +55,18 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers; VAI asks for one and reads number 0."""
+    """One of the answers; VAI asks for one and reads number 0.
+
+    Brokers put the error of one answer here. `text` is what servers of the older Completions
+    have in place of a message.
+    """
 
     index: int | None = None
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
+    error: Any = None
+    text: Any = None
 
 
 class PromptDetails(msgspec.Struct, gc=False):

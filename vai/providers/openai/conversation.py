@@ -163,7 +163,7 @@ def _id(id: str, target: Target) -> str:
 
 def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[Thought]:
     """The reasoning to send back: only to whom it came from."""
-    found = thought_of(block, target.row) if isinstance(block, ThinkingBlock) else None
+    found = thought_of(block, target.row)
     if found is None:
         target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         return []

@@ -5,7 +5,8 @@ between calls want it back beside the call, and refuse the turn without it: Deep
 (https://api-docs.deepseek.com/guides/thinking_mode, seen 2026-11), Kimi, vLLM. Beside a turn
 without calls some refuse it (DeepSeek's older models), and no server needs it. Mistral has
 it as parts of the content and takes these in every turn
-(https://docs.mistral.ai/capabilities/reasoning, seen 2026-11).
+(https://docs.mistral.ai/capabilities/reasoning, seen 2026-11). So do servers with
+`reasoning_details`, whose list is in the envelope.
 """
 
 from __future__ import annotations
@@ -13,20 +14,32 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers import signature
+from vai.providers.openai.details import opened
 from vai.providers.target import is_own
-from vai.types.blocks import ThinkingBlock
+from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow
 
-__all__ = ["BOTH", "CONTENT", "PARTS", "REASONING", "Thought", "marks", "put", "thought_of"]
+__all__ = [
+    "BOTH",
+    "CONTENT",
+    "DETAILS",
+    "PARTS",
+    "REASONING",
+    "Thought",
+    "marks",
+    "put",
+    "thought_of",
+]
 
 Wire = dict[str, Any]
 Thought = tuple[str, str]
-"""The form that reasoning came in, and its text."""
+"""The form that reasoning came in, and its text; with details, the payload of its envelope."""
 
 REASONING: Final = "reasoning"
 CONTENT: Final = "reasoning_content"
 BOTH: Final = "both"
 PARTS: Final = "thinking"
+DETAILS: Final = "details"
 _MEMBERS: Final = {
     "chat": (REASONING,),
     REASONING: (REASONING,),
@@ -41,15 +54,20 @@ def marks(row: ProviderRow) -> dict[str, str]:
     if "reasoning_text" in row.quirks:
         return dict.fromkeys((*_MEMBERS, PARTS), signature.seal(row.id, "chat"))
     if is_own(row):
-        return {form: signature.seal(row.id, form) for form in (*_MEMBERS, PARTS)}
+        return {form: signature.seal(row.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
     return {}
 
 
-def thought_of(block: ThinkingBlock, row: ProviderRow) -> Thought | None:
+def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderRow) -> Thought | None:
     """Reasoning that the server of `row` made itself."""
     if signature.made_by(block) != row.id or not marks(row):
         return None
-    form = (block.signature or "").split(".", 3)[2]
+    envelope = (block.signature or "") if isinstance(block, ThinkingBlock) else block.data
+    form = envelope.split(".", 3)[2]
+    if form == DETAILS:
+        return form, signature.payload(envelope) or ""
+    if not isinstance(block, ThinkingBlock):
+        return None
     return (form, block.thinking) if form in _MEMBERS or form == PARTS else None
 
 
@@ -61,11 +79,14 @@ def put(message: Wire, thoughts: list[Thought], row: ProviderRow) -> bool:
         message["content"] = [
             {"type": PARTS, PARTS: [{"type": "text", "text": text}]} for text in parts
         ] + ([{"type": "text", "text": said}] if said else [])
-    others = [thought for thought in thoughts if thought[0] != PARTS]
+    details = [entry for form, payload in thoughts if form == DETAILS for entry in opened(payload)]
+    if details:
+        message["reasoning_details"] = details
+    others = [thought for thought in thoughts if thought[0] not in (PARTS, DETAILS)]
     if others and not ("tool_calls" in message or "reasoning_text" in row.quirks):
         return False
     for form in dict.fromkeys(form for form, _ in others):
         text = "\n\n".join(said for one, said in others if one == form)
         for name in _MEMBERS[form]:
             message[name] = text
-    return True
+    return bool(details) or all(form != DETAILS for form, _ in thoughts)

@@ -20,7 +20,9 @@ from vai.providers.lenient import Lenient, is_error
 from vai.providers.openai.calls import Calls, says_something
 from vai.providers.openai.chunk import CallDelta, Choice, Chunk, Delta, WireUsage, decode
 from vai.providers.openai.content import image, plain, spans
-from vai.providers.openai.reasoning import BOTH, CONTENT, PARTS, REASONING
+from vai.providers.openai.details import Details, text_of
+from vai.providers.openai.endings import FAILED, meaning
+from vai.providers.openai.reasoning import BOTH, CONTENT, DETAILS, PARTS, REASONING
 from vai.providers.openai.runs import Runs, citation
 from vai.providers.textfilter import Quotable, TextFilter
 from vai.providers.told import Told
@@ -31,13 +33,6 @@ __all__ = ["SOUNDS", "Reader"]
 _REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
 SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm;rate=24000"}
 """OpenAI's names of sound formats -> media types, where they differ."""
-_REASONS: Final = {
-    "stop": "end_turn",
-    "tool_calls": "tool_use",
-    "function_call": "tool_use",
-    "length": "max_tokens",
-    "content_filter": "refusal",
-}
 
 
 class Reader:
@@ -72,6 +67,7 @@ class Reader:
         self._said = Told()
         self._thought = Told()
         self._form = REASONING
+        self._details = Details()
         self._thinking = False
         self._running = False
         self._refused = False
@@ -116,6 +112,7 @@ class Reader:
         groq = chunk.x_groq
         if groq is not None and groq.usage is not None:
             self._emitter.report(_usage(groq.usage))
+        error = chunk.error or (groq.error if groq is not None else None)
         if chunk.choices:
             choice = chunk.choices[0] if len(chunk.choices) == 1 else self._chosen(chunk.choices)
             number = choice.index or 0
@@ -124,7 +121,7 @@ class Reader:
             if number == self._number:
                 self._emitter.begin(chunk.model)
                 self._choice(choice)
-        error = chunk.error or (groq.error if groq is not None else None)
+            error = error or choice.error
         if error or chunk.choices is None:
             self._failed(chunk, error, data)
 
@@ -171,6 +168,7 @@ class Reader:
                 or self._running
                 or delta.reasoning
                 or delta.reasoning_content
+                or delta.reasoning_details
                 or delta.executed_tools
             ):
                 self._in_pieces = True
@@ -182,6 +180,8 @@ class Reader:
                 else:
                     self._before_text(delta)
             self._beside_text(delta, whole=False)
+        elif type(choice.text) is str and choice.text:
+            self._text(choice.text)
         if choice.finish_reason:
             self._reason = choice.finish_reason
 
@@ -243,6 +243,9 @@ class Reader:
         reasoning = _reasoning(delta)
         if reasoning:
             self._think(reasoning, _form(delta))
+        if delta.reasoning_details:
+            self._thinking, self._form = True, DETAILS
+            self._details.add(delta.reasoning_details)
         if delta.executed_tools:
             self._executed(delta.executed_tools)
         for kind, said in spans(delta.content):
@@ -336,7 +339,11 @@ class Reader:
         """The reasoning before this point is complete: mark whose it is."""
         if self._thinking:
             self._thinking = False
-            mark = self._marks.get(self._form)
+            mark = self._marks.get(self._form, "")
+            if self._form == DETAILS:
+                self._form = REASONING
+                details = self._details.take()
+                mark = mark and details and mark + details
             if mark:
                 self._emitter.thinking_sig(mark)
 
@@ -359,16 +366,19 @@ class Reader:
         )
 
     def _finish(self, reason: str) -> None:
+        meant = meaning(reason)
         if reason == "error":
             self._break("the provider ended it with an error", "failed")
-        elif self._refused or reason == "content_filter":
+        elif meant == FAILED:
+            told = {"code": reason, "message": f"The provider ended its answer with: {reason}"}
+            self._emitter.fail(failure.from_event(self._provider, self._title, {"error": told}))
+        elif self._refused or meant == "refusal":
             self._emitter.finish("refusal", dict(_REFUSAL))
+        elif meant == "end_turn" and self._emitter.saw_call:
+            # Only what was emitted tells: servers say "stop" after calls, and "tool_calls"
+            # without any.
+            self._emitter.finish("tool_use")
         else:
-            meant = _REASONS.get(reason, "end_turn")
-            if meant in ("end_turn", "tool_use"):
-                # Only what was emitted tells: servers say "stop" after calls, and
-                # "tool_calls" without any.
-                meant = "tool_use" if self._emitter.saw_call else "end_turn"
             self._emitter.finish(meant)
 
     def _failed(self, chunk: Chunk, error: Any, data: bytes) -> None:
@@ -410,11 +420,14 @@ def _merged(message: Delta, delta: Delta) -> Delta:
 
 
 def _reasoning(delta: Delta) -> str:
-    return plain(delta.reasoning) or plain(delta.reasoning_content)
+    said = plain(delta.reasoning) or plain(delta.reasoning_content)
+    return said or text_of(delta.reasoning_details)
 
 
 def _form(delta: Delta) -> str:
     """Under which names a delta has its reasoning."""
+    if delta.reasoning_details:
+        return DETAILS
     if plain(delta.reasoning) and plain(delta.reasoning_content):
         return BOTH
     return REASONING if plain(delta.reasoning) else CONTENT

@@ -45,6 +45,8 @@ _CUT: Final = {
 }
 _LISTED: Final = (None, "auto", "default")
 """Tiers at the list price; another is told, as it makes the answer cost something else."""
+_TEXTS: Final = ("output_text", "text")
+"""OpenAI's type of a part that is text, and that of servers which imitate Responses."""
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
@@ -210,6 +212,8 @@ class Reader:
 
     def _message(self, index: int, item: dict[str, Any]) -> None:
         content = item.get("content")
+        if isinstance(content, str):
+            content = [{"type": "output_text", "text": content}]
         for place, part in enumerate(content if isinstance(content, list) else ()):
             self._part((index, place), part)
         self._said.close()
@@ -224,7 +228,7 @@ class Reader:
         if isinstance(part.get("refusal"), str):
             self._refused = True
             self._said.whole(place, part["refusal"], [])
-        elif part.get("type") == "output_text" and isinstance(part.get("text"), str):
+        elif part.get("type") in _TEXTS and isinstance(part.get("text"), str):
             sources = part.get("annotations")
             self._said.whole(place, part["text"], sources if isinstance(sources, list) else [])
 
