@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -141,6 +142,23 @@ def test_the_wait_for_room_comes_true() -> None:
     assert not limits.admit((late,), 1, now + refused.retry_after - 0.1).admitted
     assert limits.admit((late,), 1, now + refused.retry_after).admitted
     assert not upkeep.is_full(section, now + 2 * WINDOW)
+
+
+def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
+    """A process without a manager counts between the requests that it serves."""
+    section = memory(100_000, 64)
+    limits = SharedLimits(section, 0, 1)
+    running, *over = strangers(40)
+    limits.admit((running,), 1, 0.0)
+    for one in over:
+        limits.settle(limits.admit((one,), 1, 0.0).handle, 1, 0.0)
+    keys = 8 * (section.rows - section.keys)
+    tracemalloc.start()
+    assert upkeep.callers(section, 0.0) == 40
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.2 * keys, "one copy of the keys, and no list of all rows"
+    assert upkeep.callers(section, 2 * WINDOW) == 1, "what runs counts, however long"
 
 
 def test_the_gateway_itself_always_has_its_row() -> None:

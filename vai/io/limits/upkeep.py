@@ -6,9 +6,12 @@ The law: nothing here is needed for an admission to go on, and all of it may be 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Final
 
 from vai.io.limits import leases
 from vai.io.limits.layout import (
+    BUCKET,
     H_FULL,
     H_HIGH,
     H_LATEST,
@@ -41,6 +44,10 @@ from vai.policy.limits.store import Held, Snapshot, SubjectUse
 from vai.policy.limits.window import SLOTS, slot_of
 
 __all__ = ["callers", "expire", "is_full", "owners", "reclaim", "sessions", "snapshot", "totals"]
+
+_KEY_BYTES: Final = 8
+_UNUSED: Final = bytes(BUCKET * _KEY_BYTES)
+"""The keys of a bucket without a row in use."""
 
 
 def reclaim(section: Section, owner: int) -> int:
@@ -106,20 +113,28 @@ def totals(section: Layout) -> tuple[int, int]:
 def callers(section: Layout, now: float) -> int:
     """How many subjects are counted now, without the gateway itself; read without the mutex.
 
-    Takes about 2 ms with the default size.
+    Takes about 0.1 ms, and 10 us more for each bucket that has a row in use.
     """
-    words, rows = section.words, section.rows
+    words = section.words
     oldest = max(slot_of(now), words[H_LATEST]) - SLOTS
-    columns = (
-        words[rows + word : section.free : ROW_WORDS].tolist()
-        for word in (R_EPOCH, R_RUNNING, R_SESSIONS)
+    return sum(
+        1
+        for base in _used_rows(section)
+        if words[base + R_EPOCH] > oldest or words[base + R_RUNNING] or words[base + R_SESSIONS]
     )
-    keys = words[section.keys : rows].tolist()
-    counted = [
-        key and (epoch > oldest or running or sessions)
-        for key, epoch, running, sessions in zip(keys, *columns, strict=True)
-    ]
-    return sum(map(bool, counted[1:]))  # the first row is the gateway's
+
+
+def _used_rows(section: Layout) -> Iterator[int]:
+    """Where the rows that have a key begin; the first row, the gateway's, is left out."""
+    keys = bytes(section.words[section.keys + 1 : section.rows])
+    for begin in range(0, len(keys), len(_UNUSED)):
+        # Nearly all buckets are empty, and comparing one takes as long as looking at two rows.
+        if keys[begin : begin + len(_UNUSED)] == _UNUSED:
+            continue
+        first = 1 + begin // _KEY_BYTES
+        for row, key in enumerate(section.words[section.keys + first :][:BUCKET].tolist(), first):
+            if key:
+                yield section.rows + row * ROW_WORDS
 
 
 def is_full(section: Layout, now: float) -> bool:
