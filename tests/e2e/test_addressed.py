@@ -131,6 +131,11 @@ def gateway(server: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Itera
     open_server = {"kind": "anthropic", "base_url": server.url, "auth": "header:anthropic-token"}
     opus = {"kind": "anthropic", "base_url": server.url, "price_as": "anthropic/claude-opus-5-5"}
     providers |= {"open": open_server, "bedrock": opus, "translated": opus | {"capabilities": []}}
+    providers["betas"] = {
+        "kind": "anthropic",
+        "base_url": server.url,
+        "headers": {"Anthropic-Beta": "fixed-1, oauth-2025-04-20"},
+    }
     azure = {"kind": "openai", "base_url": server.url, "price_as": "openai/gpt-5.4"}
     settings = PATIENT | {
         "auth": {"mode": "none"},
@@ -205,6 +210,14 @@ def test_a_key_of_the_clients_goes_by_the_same_header(gateway, server):
     fields = arrived(server)[1]
     assert fields["api-key"] == "sk-clients"
     assert fields["x-tenant"] == TENANT
+
+
+def test_betas_of_the_settings_and_of_a_plan_login_are_one_list(gateway, server):
+    body = ask("betas/m", provider_keys={"betas": f"sk-ant-oat01-{KEY}"})
+    assert gateway.post(body, {"anthropic-beta": "the client's"}).status == 200
+    fields = arrived(server)[1]
+    assert fields["anthropic-beta"] == "fixed-1,oauth-2025-04-20"
+    assert fields["authorization"] == f"Bearer sk-ant-oat01-{KEY}"
 
 
 def test_without_a_key_no_field_of_the_client_passes_for_one(gateway, server):

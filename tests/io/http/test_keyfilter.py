@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote
+
 import pytest
 
 from vai.io.http.keyfilter import KeyFilter
@@ -20,6 +23,15 @@ def test_it_is_found_however_the_bytes_are_cut(size: int) -> None:
     text = f'data: {{"error":"wrong key {KEY}","param":"{KEY}{KEY}"}}\n\n'
     expected = text.replace(KEY, "[redacted]").encode()
     assert b"".join(fed(text.encode(), size)) == expected
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_it_is_found_as_json_and_urls_write_it(size: int) -> None:
+    key = 'ab/cd+ef=="q\\z0123'
+    forms = (key, json.dumps(key), json.dumps(key).replace("/", "\\/"), quote(key, safe=""))
+    for form in (*forms, quote(key)):
+        found = b"".join(fed(f"<{form}>".encode(), size, key)).decode()
+        assert found.strip('<">') == "[redacted]"
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

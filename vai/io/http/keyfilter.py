@@ -7,7 +7,9 @@ key, so its answers are looked through here, whatever is made of them later.
 
 from __future__ import annotations
 
+import re
 from typing import Final, final
+from urllib.parse import quote
 
 __all__ = ["KeyFilter"]
 
@@ -15,19 +17,24 @@ _INSTEAD: Final = "[redacted]"
 _SHORTEST: Final = 10
 """Characters of a key that is looked for. What local servers are given ("none", "lm-studio")
 is a word that an answer may contain."""
+_PLAIN: Final = re.compile(r"[\w.~-]+", re.ASCII)
+"""A key that every text writes in the same way."""
 
 
 @final
 class KeyFilter:
     """Replaces secrets in one answer, however its bytes are cut.
 
-    Secrets that are too short to be told from words are left alone.
+    Secrets that are too short to be told from words are left alone. A secret is found as it was
+    sent, and as JSON and URLs write it; another encoding of it can hide anything.
     """
 
     __slots__ = ("_held", "_keys")
 
     def __init__(self, secrets: list[str]) -> None:
-        self._keys = [key.encode() for key in secrets if len(key) >= _SHORTEST]
+        self._keys = [
+            form.encode() for key in secrets if len(key) >= _SHORTEST for form in _forms(key)
+        ]
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -61,6 +68,17 @@ class KeyFilter:
 
     def __repr__(self) -> str:
         return f"KeyFilter(<{len(self._keys)} hidden>)"
+
+
+def _forms(key: str) -> tuple[str, ...]:
+    """How a text may write `key`; nearly all keys are written in one way, whatever the text."""
+    if _PLAIN.fullmatch(key):
+        return (key,)
+    in_json = key.replace("\\", "\\\\").replace('"', '\\"')
+    slashed = in_json.replace("/", "\\/")
+    # The longer a form, the earlier it is replaced: none of them may be cut by another.
+    forms = {key, in_json, slashed, quote(key, safe=""), quote(key)}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def _begun(key: bytes, data: bytes) -> int:

@@ -74,7 +74,9 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
     return ProxyTransport(proxy, tls, settings.max_connections)
 
 
-_HOLDS_SECRET = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
+_HOLDS_SECRET = re.compile(
+    "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
+)
 """Names of header fields whose values are secrets; others hold words of any answer."""
 
 
@@ -87,7 +89,8 @@ class HttpUpstream:
         endpoint: the parsed base URL.
         credential: None for servers that want none.
         auth: how the credential is presented.
-        betas: what `anthropic-beta` must list, beside what the client lists there.
+        betas: what `anthropic-beta` must list, beside what the settings, or else the client, list
+            there.
         headers: fields of every request to this server, which the settings name. A field of the
             client's request with one of these names, or with the credential's, is left out.
 
@@ -115,7 +118,6 @@ class HttpUpstream:
         *,
         betas: tuple[str, ...] = (),
     ) -> None:
-        self._betas = betas
         self._transport = transport
         self._origin, self._prefix = endpoint
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
@@ -124,10 +126,15 @@ class HttpUpstream:
             fixed.append(credential.header(self._origin, auth))
             self._secrets.append(fixed[-1][1].removeprefix("Bearer "))
         for name, value in headers.items():
-            fixed.append((name, value.reveal()))
+            if name.lower() == "anthropic-beta" and betas:
+                fixed += with_betas([(name, value.reveal())], betas)
+                betas = ()
+            else:
+                fixed.append((name, value.reveal()))
             if _HOLDS_SECRET.search(name):
                 self._secrets.append(value.reveal().rpartition(" ")[2])
         self._fixed = header_lines(fixed, forwarded=False)
+        self._betas = betas
         own_names = {name.lower() for name in (*headers, auth)}
         # Of what clients send, the names of the built-in ways are refused anywhere.
         self._own_names = own_names - {"bearer", *GATEWAY_FIELDS}
