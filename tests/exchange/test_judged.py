@@ -8,13 +8,16 @@ import orjson
 import pytest
 
 from tests.exchange.doors import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
-from tests.exchange.test_attempts import GOOD, World
+from tests.exchange.test_attempts import ASK, GOOD, World
+from vai.codec.events import encode
 from vai.codec.sse import SseDecoder
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.exchange.lane import Lane
 from vai.exchange.ports import Timers
+from vai.exchange.translated import Translated
 from vai.exchange.verbatim import Verbatim
-from vai.providers.registry import ROWS
+from vai.providers.registry import ROWS, make_adapter
+from vai.types import parse
 from vai.types.provider import WireRequest
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
@@ -24,14 +27,24 @@ START = TEXT[: TEXT.index(b"event: content_block_start")]
 DELTA = TEXT.index(b"event: content_block_delta")
 OPENED = TEXT[:DELTA]
 BEGUN = TEXT[: TEXT.index(b"\n\n", DELTA) + 2]
+DELTA_OF = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":"%b"}}\n\n'
+)
 BROKEN = b'event: content_block_delta\ndata: {"type":"content_block_delta","ind\n\n'
 OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
 ERROR = b"event: error\ndata: " + OVERLOADED + b"\n\n"
 
 
-def lane(*, stream: bool, edited: bool = False) -> Lane[bytes]:
+def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> Lane[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
-    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited)
+    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited, lent=lent)
+
+
+def translated(provider: str, *, stream: bool) -> Lane[bytes]:
+    adapter = make_adapter(ROWS[provider], "x1")
+    ask = parse.request({**ASK, "stream": stream})
+    return Translated(adapter, ask, events=encode, message=lambda _: b"", lent=True)
 
 
 def events(data: bytes) -> list[str]:
@@ -58,6 +71,11 @@ def events(data: bytes) -> list[str]:
         b'{"type":"message","content":"text"}',
         b'{"type":"completion","content":[]}',
         b'{"choices":[{"message":{"content":"text"}}]}',
+        b'{"type":"message","content":[1,null]}',
+        b'{"type":"message","content":[{}]}',
+        b'{"type":"message","content":[{"type":"text","text":"\\q"}]}',
+        b'{"type":"message","content":[01]}',
+        MESSAGE + MESSAGE,
     ],
 )
 async def test_what_is_no_message_is_no_200(body: bytes, stream: bool, edited: bool) -> None:
@@ -79,15 +97,113 @@ async def test_what_is_no_message_is_no_200(body: bytes, stream: bool, edited: b
         ),
         (b'{"error":"words"}', ("provider_error", 502)),
         (b'{"error":{"code":429,"message":"slowly"}}', ("rate_limit_error", 429)),
+        (b'{"detail":"The model is overloaded"}', ("overloaded_error", 529)),
+        (b'{"object":"error","message":"no such model","code":404}', ("not_found_error", 404)),
+        (
+            b'{"type":"message","content":[],"error":{"type":"overloaded_error","message":"m"}}',
+            ("overloaded_error", 529),
+        ),
     ],
 )
 async def test_an_error_with_status_200_is_that_error(
     body: bytes, expected: tuple[str, int], stream: bool
 ) -> None:
-    rig = Rig(lane(stream=stream), [body], headers=JSON)
+    for made in (lane(stream=stream), translated("anthropic", stream=stream)):
+        rig = Rig(made, [body], headers=JSON)
+        with pytest.raises(UpstreamRejected) as caught:
+            await rig.run()
+        assert (caught.value.type, caught.value.status) == expected
+
+
+@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'{"detail":"The model is overloaded"}',
+        b'{"detail":[{"loc":["body"],"msg":"The model is overloaded"}]}',
+        b'{"object":"error","message":"The model is overloaded","code":500}',
+        b'{"errors":[{"message":"The model is overloaded"}]}',
+        b'{"error":"Busy","message":"The model is overloaded"}',
+    ],
+)
+async def test_an_error_in_any_form_is_that_error_in_every_lane(
+    provider: str, error: bytes
+) -> None:
+    """In JSON, in a stream, and in JSON for a stream."""
+    frame = b"data: " + error + b"\n\n"
+    for stream, script, headers in (
+        (False, error, JSON),
+        (True, frame, SSE),
+        (True, b"event: error\n" + frame, SSE),
+        (True, error, JSON),
+    ):
+        lanes = [translated(provider, stream=stream)]
+        lanes += [lane(stream=stream)] if provider == "anthropic" else []
+        for made in lanes:
+            with pytest.raises(UpstreamRejected) as caught:
+                await Rig(made, [script], headers=headers).run()
+            assert caught.value.type == "overloaded_error"
+            assert caught.value.message.endswith("The model is overloaded")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "gemini", "oai-resp", "verbatim"])
+async def test_the_gateways_refused_key_is_not_the_callers(provider: str, stream: bool) -> None:
+    """Also where the refusal has status 200."""
+    error = b'{"type":"error","error":{"code":401,"message":"bad key sk-1","type":"%b"}}'
+    error %= b"authentication_error"
+    pure = provider == "verbatim"
+    made = lane(stream=stream, lent=True) if pure else translated(provider, stream=stream)
+    script = [b"data: " + error + b"\n\n"] if stream else [error]
+    with pytest.raises(UpstreamRejected) as caught:
+        await Rig(made, script, headers=SSE if stream else JSON).run()
+    assert (caught.value.code, caught.value.status) == ("upstream_auth", 502)
+    assert "sk-1" not in caught.value.message
+
+
+async def test_a_named_error_in_plain_words_is_one() -> None:
+    rig = Rig(lane(stream=True), [START, b"event: error\ndata: Overloaded\n\n"])
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()
-    assert (caught.value.type, caught.value.status) == expected
+    assert caught.value.type == "overloaded_error"
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_official_clients_read_frames_without_names(edited: bool) -> None:
+    """They drop an event whose name is not that of its type."""
+    bare = b"".join(line + b"\n\n" for line in TEXT.split(b"\n") if line.startswith(b"data"))
+    odd = TEXT.replace(b"event: content_block_delta", b"event: delta")
+    for data in (bare, odd):
+        for size in (37, 100_000):
+            pieces = [data[at : at + size] for at in range(0, len(data), size)]
+            sent = b"".join(await Rig(lane(stream=True, edited=edited), pieces).run())
+            assert events(sent) == events(TEXT)
+            if not edited:
+                assert sent == TEXT
+
+
+async def test_bytes_that_are_no_text_are_replaced() -> None:
+    """The official clients decode strictly."""
+    body = b'{"type":"message","content":[{"type":"text","text":"a\xff"}]}'
+    sent = (await Rig(lane(stream=False), [body], headers=JSON).run())[0]
+    assert sent == body.replace(b"\xff", b"\xef\xbf\xbd")
+    data = BEGUN + DELTA_OF % b"a\xff" + TEXT[len(BEGUN) :]
+    streamed = b"".join(await Rig(lane(stream=True), [data]).run())
+    assert streamed == data.replace(b"\xff", b"\xef\xbf\xbd")
+
+
+async def test_a_message_behind_a_mark_of_byte_order_is_one() -> None:
+    sent = await Rig(lane(stream=False), [b"\xef\xbb\xbf" + MESSAGE], headers=JSON).run()
+    assert sent == [MESSAGE]
+
+
+@pytest.mark.parametrize("message", [b"", b',"message":null', b',"message":{}'])
+async def test_a_stream_begins_with_a_message(message: bytes) -> None:
+    start = b'event: message_start\ndata: {"type":"message_start"%b}\n\n' % message
+    sent = b"".join(await Rig(lane(stream=True), [start + TEXT[len(START) :]]).run())
+    begun = orjson.loads(sent[sent.index(b"{") : sent.index(b"\n\n")])["message"]
+    assert (begun["content"], begun["usage"], begun["role"]) == ([], {}, "assistant")
+    assert sent.endswith(TEXT[len(START) :])
 
 
 @pytest.mark.parametrize(
@@ -142,12 +258,18 @@ async def test_frames_are_whole_and_nothing_follows_a_broken_one(size: int) -> N
         b'data: {"a":1}\n\ndata: ,{"b":2}\n\n',
         b'data: {"type":"ping","a":1\n\ndata: "type":"ping"}\n\n',
         b"event: ping\rdata: {\r\r",
+        b'data: {"type":"ping"}\ndata: {"type":"ping"}\n\n',
+        b'data: {"type":"ping"},{"type":"ping"\n\ndata: "a":1}\n\n',
+        b'data: {"type":"content_block_delta","delta":null}\n\n',
+        b'data: {"type":"content_block_delta","delta":7}\n\n',
+        b'data: {"type":"content_block_start","index":0}\n\n',
+        START,
     ],
 )
 async def test_what_is_no_event_ends_the_stream(frame: bytes) -> None:
-    rig = Rig(lane(stream=True), [BEGUN + frame + TEXT[len(BEGUN) :]])
-    with pytest.raises(UpstreamBroken):
-        await rig.run()
+    for script in ([BEGUN + frame + TEXT[len(BEGUN) :]], [BEGUN, frame, TEXT[len(BEGUN) :]]):
+        with pytest.raises(UpstreamBroken):
+            await Rig(lane(stream=True), script).run()
 
 
 @pytest.mark.parametrize(
@@ -156,11 +278,11 @@ async def test_what_is_no_event_ends_the_stream(frame: bytes) -> None:
         b": a comment\n\n",
         b"event: ping\n\n",
         b"data:\n\n",
-        b'data: {"type":"event_of_tomorrow","delta":"text","content_block":[1]}\n\n',
-        b'data:{"type":\ndata: "ping"}\n\n',
+        b'event: tomorrow\ndata: {"type":"tomorrow","delta":"text","content_block":[1]}\n\n',
+        b'event:ping\ndata:{"type":\ndata: "ping"}\n\n',
         b'event: ping\r\ndata: {"type":"ping"}\r\n\r\n',
-        b'data: {"type":"content_block_delta","index":0,"delta":{"text":"\\ud83d"}}\n\n',
-        b'data: {"type":"content_block_delta","index":0,"delta":{"text":"\\\\ud83d"}}\n\n',
+        DELTA_OF % b"\\ud83d",
+        DELTA_OF % b"\\\\ud83d",
     ],
 )
 async def test_what_readers_understand_keeps_its_bytes(frame: bytes) -> None:
@@ -245,6 +367,22 @@ async def test_the_beginning_waits_no_longer_than_it_may() -> None:
     late = Rig(lane(stream=True), [SILENCE, START, ERROR], timers=HOLDING)
     with late.exchange as exchange:
         assert (await exchange.open()).first == START
+
+
+async def test_content_behind_a_released_beginning_is_noticed() -> None:
+    """From the first content on, another limit holds than before it."""
+    clock = Clock()
+    delta = TEXT[len(OPENED) : len(BEGUN)]
+    script = [OPENED, SILENCE, delta, 60.0, delta, 60.0, delta, TEXT[len(BEGUN) :]]
+    rig = Rig(lane(stream=True), script, timers=HOLDING, clock=clock)
+    with rig.exchange as exchange:
+        await exchange.open()
+        assert not exchange.lane.started
+        await exchange.read()
+        assert exchange.lane.started
+        while await exchange.read() is not None:
+            pass
+    assert rig.assert_settled_once().first_token == pytest.approx(15)
 
 
 async def test_a_beginning_that_never_ends_is_not_held_for_ever() -> None:

@@ -48,11 +48,34 @@ _ERROR = (
 _USED = b'data: {"usageMetadata":{"promptTokenCount":3},"modelVersion":"m"}\n\n'
 _UNAVAILABLE = b'data: {"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}\n\n'
 
+_EMPTY = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":""}}\n\n'
+)
+_COUNTED = (
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":null,'
+    b'"stop_sequence":null},"usage":{"output_tokens":0}}\n\n'
+)
+
 CASES: dict[str, tuple[Any, str, bytes, bytes]] = {
     "verbatim": (pure, "anthropic-text", _START, _ERROR),
     "verbatim, block open": (pure, "anthropic-text", _OPENED, _ERROR),
     "anthropic": (lambda: translated("anthropic"), "anthropic-text", _START, _ERROR),
     "anthropic, block open": (lambda: translated("anthropic"), "anthropic-text", _OPENED, _ERROR),
+    "verbatim, empty delta": (pure, "anthropic-text", _OPENED + _EMPTY, _ERROR),
+    "verbatim, counted": (pure, "anthropic-text", _START + _COUNTED, _ERROR),
+    "anthropic, empty delta": (
+        lambda: translated("anthropic"),
+        "anthropic-text",
+        _OPENED + _EMPTY,
+        _ERROR,
+    ),
+    "anthropic, counted": (
+        lambda: translated("anthropic"),
+        "anthropic-text",
+        _START + _COUNTED,
+        _ERROR,
+    ),
     "openai": (lambda: translated("openai"), "openai-text", _ROLE, _CHAT_ERROR),
     "groq": (lambda: translated("groq"), "openai-text", _ROLE, _CHAT_ERROR),
     "cerebras": (lambda: translated("cerebras"), "openai-text", _ROLE, _CHAT_ERROR),

@@ -131,6 +131,37 @@ LONG = [
     ),
     ("The prompt is too long: 1000008, model maximum context length: 131071", 1000008, 131071),
     ("Your request exceeded model token limit: 262144", None, None),
+    # GitHub Models, watsonx, TensorRT-LLM, Bedrock, Volcengine, LiteLLM, exllama
+    ("Request body too large for gpt-4o model. Max size: 8000 tokens.", None, None),
+    (
+        "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model",
+        5000,
+        4096,
+    ),
+    (
+        (
+            "The sum of prompt length (9000.0) , max tokens (100) should not exceed "
+            "max_num_tokens (8192)"
+        ),
+        9000,
+        8192,
+    ),
+    (
+        "Too many input tokens. Max input tokens: 8192, request input token count: 10000",
+        10000,
+        8192,
+    ),
+    ("Total tokens of image and text exceed max message tokens.", None, None),
+    ("litellm.ContextWindowExceededError: litellm.BadRequestError: no", None, None),
+    ("Prompt length 9000 is greater than max_seq_len 8192", None, None),
+    ("Input length 140000 exceeds the maximum length 131072", 140000, 131072),
+    ("The prompt is longer than the context window of this model", None, None),
+    ("Requested tokens exceed the model's context limit (32768)", None, None),
+    (
+        "Your prompt has 140000 tokens, which is more than the maximum of 131072 tokens.",
+        140000,
+        131072,
+    ),
 ]
 
 
@@ -244,6 +275,17 @@ BUSY = [
     "The queue is full",
     "over_capacity",
     "server_busy",
+    "Server overload, try again later",
+    "no healthy upstream",
+    "No available workers",
+    "All backends are busy",
+    "The system load is too high",
+    "The model is under heavy load",
+    "We see unusually heavy traffic",
+    "Unable to process the request due to high volume",
+    "not enough GPU capacity",
+    "Capacity exhausted",
+    "\u670d\u52a1\u5668\u7e41\u5fd9\uff0c\u8bf7\u7a0d\u540e\u518d\u8bd5",
     "no-capacity",
 ]
 
@@ -286,7 +328,8 @@ def test_other_errors_are_no_overload(status: int, words: str, kind: str) -> Non
         (["one", "two"], "one; two"),
         ({"message": "words", "code": "c"}, "words"),
         ({"error": {"message": "inner", "type": "t"}}, "inner"),
-        ({"reason": "unknown"}, "OpenAI answered with status 422 and no message"),
+        ({"reason": "words"}, "words"),
+        ({"place": "unknown"}, "OpenAI answered with status 422 and no message"),
         ([], "OpenAI answered with status 422 and no message"),
         ([{"msg": {"msg": [{"msg": {"msg": "deep"}}]}}], "OpenAI answered with status 422"),
     ],
@@ -297,6 +340,34 @@ def test_errors_of_fastapi_keep_their_words(detail: object, message: str) -> Non
     assert (fault.type, fault.status) == ("invalid_request_error", 400)
     if detail:
         assert fault.provider_error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"The model is overloaded",
+        b'"The model is overloaded"',
+        b'["The model is overloaded"]',
+        b'{"errors":["The model is overloaded"]}',
+        b'{"error":{"errors":[{"message":"The model is overloaded"}]}}',
+        b'{"error":"Internal Server Error","message":"The model is overloaded"}',
+        b'{"error":true,"reason":"The model is overloaded"}',
+        b'{"error_message":"The model is overloaded"}',
+        b'{"Message":"The model is overloaded"}',
+        b'{"base_resp":{"status_code":1002,"status_msg":"The model is overloaded"}}',
+        b'{"fault":{"faultstring":"The model is overloaded"}}',
+    ],
+)
+def test_every_form_of_an_error_keeps_its_words(body: bytes) -> None:
+    for row in ROWS:
+        fault = make_adapter(ROWS[row], "x").error(500, {}, body)
+        assert (fault.type, fault.message) == ("overloaded_error", "The model is overloaded")
+
+
+def test_a_quoted_error_of_another_server_counts() -> None:
+    quoted = {"error": {"message": "The model is overloaded"}}
+    error = {"message": "Provider returned error", "metadata": {"raw": quoted}}
+    assert rejected("openai", 500, {"error": error}).type == "overloaded_error"
 
 
 def test_words_of_any_length_are_read_in_linear_time() -> None:

@@ -117,7 +117,7 @@ def test_a_json_answer():
 
 
 def test_what_is_not_edited_keeps_its_bytes():
-    content = b'"content": [ {"text":"\\u00e9 1.0", "n": 1.50} ]'
+    content = b'"content": [ {"type":"text", "text":"\\u00e9 1.0", "n": 1.50} ]'
     body = b'{"type":"message", %b, "usage":{}}' % content
     assert content.partition(b" ")[2] in read_message(body, ROW, edited=True)[0]
 

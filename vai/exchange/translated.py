@@ -82,7 +82,8 @@ class Translated(Generic[T]):
 
     @property
     def fault(self) -> UpstreamFault | None:
-        return self._adapter.fault
+        fault = self._adapter.fault
+        return of_lent_key(fault) if fault is not None and self._lent else fault
 
     @property
     def following(self) -> WireRequest | None:
@@ -108,7 +109,10 @@ class Translated(Generic[T]):
         raise fault
 
     def whole(self, body: bytes) -> T | None:
-        message = self._adapter.message(body)
+        try:
+            message = self._adapter.message(body)
+        except UpstreamFault as fault:
+            raise of_lent_key(fault) if self._lent else fault from None
         if message is None:
             return None
         self.stop_reason = message.stop_reason
@@ -139,12 +143,12 @@ class Translated(Generic[T]):
             return None
         for index, event in enumerate(events):
             if type(event) is ContentBlockDelta:
-                self.started = True
+                self.started = self.started or not _is_blank(event.delta)
                 self._meter.add(_generated(event.delta))
             elif type(event) is ContentBlockStart:
                 self.started = self.started or not _is_empty(event.content_block)
             elif type(event) is MessageDelta:
-                self.started = True
+                self.started = self.started or event.delta.stop_reason is not None
                 self.stop_reason = event.delta.stop_reason
                 if event.usage is None or event.usage.output_tokens is None:
                     events[index] = self._estimated(event)
@@ -162,6 +166,12 @@ def _is_empty(block: Block) -> bool:
     if type(block) is TextBlock:
         return not block.text
     return type(block) is ThinkingBlock and not block.thinking
+
+
+def _is_blank(delta: Delta) -> bool:
+    """Whether the delta is a piece of content of no length."""
+    kind = type(delta)
+    return kind in (TextDelta, ThinkingDelta, InputJsonDelta) and not _generated(delta)
 
 
 def _generated(delta: Delta) -> str:

@@ -21,6 +21,7 @@ from vai.exchange.lane import is_page
 from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.providers.accumulate import replay
+from vai.providers.anthropic.bent import read_straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import decode_object, is_event
 from vai.providers.anthropic.verbatim import (
@@ -32,7 +33,6 @@ from vai.providers.anthropic.verbatim import (
 )
 from vai.providers.failure import from_answer
 from vai.providers.incoming import no_answer
-from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest
@@ -114,11 +114,14 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
-        if body.lstrip(_BLANKS)[:1] != b"{":
-            body = gathered(body, self._row)
-        body, report = read_message(
-            body, self._row, self._cost, edited=self._edited, calls=self._calls
-        )
+        try:
+            if body.lstrip(_BLANKS)[:1] != b"{":
+                body = gathered(body, self._row)
+            body, report = read_message(
+                body.lstrip(_BLANKS), self._row, self._cost, edited=self._edited, calls=self._calls
+            )
+        except UpstreamFault as fault:
+            raise of_lent_key(fault) if self._lent else fault from None
         self._take(report)
         return body
 
@@ -208,7 +211,7 @@ class Verbatim:
         """A JSON answer as the stream that it could have been."""
         try:
             body, report = read_message(body, self._row, edited=self._edited, calls=self._calls)
-            message = parse.message(decode_object(body))
+            message = read_straight(decode_object(body))
         except UpstreamFault as fault:
             self.fault = of_lent_key(fault) if self._lent else fault
             return None

@@ -14,9 +14,15 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
+from vai.providers.errorwords import (
+    MAX_MESSAGE,
+    all_words,
+    decoded,
+    error_object,
+    message_of,
+    plain_words,
+)
 from vai.providers.overflow import (
     CONTEXT_OVERFLOW,
     PROMPT_TOO_LONG,
@@ -31,22 +37,18 @@ __all__ = [
     "PROMPT_TOO_LONG",
     "from_answer",
     "from_event",
+    "from_object",
     "is_reasoning_rejection",
     "retry_after",
     "says_busy",
 ]
 
-MAX_MESSAGE: Final = 2000
-"""Characters of an upstream's message that are handed on."""
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wait says no more than "not today"."""
 _MAX_CODE: Final = 100
 _MAX_DEPTH: Final = 32
 _MAX_COPIED: Final = 32_768
 """Characters of an upstream's error object that are handed on."""
-_MAX_NESTED: Final = 4
-_MAX_ITEMS: Final = 20
-"""Complaints of one error, and steps to the place of one."""
 
 
 class _Verdict(NamedTuple):
@@ -118,12 +120,19 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
 }
 """Types and codes that say more than the status they come with."""
 
+_PLACES: Final = r"(?:slot|worker|instance|server|backend|replica|upstream)s?\b"
 _BUSY = re.compile(
-    r"overloaded|over ?capacity|(?:no|not enough|insufficient|out of) capacity"
-    r"|at (?:full |max(?:imum)? )?capacity|capacity (?:is )?exceeded|high (?:demand|load|traffic)"
-    r"|(?:server|service|model|engine|system)s?(?: is| are)? (?:currently |too )?busy"
-    r"|(?:no|all) (?:slots?|workers?|instances?)(?: are)? (?:available|busy|in use)"
-    r"|queue is full|too many (?:pending|queued) requests",
+    r"\bover ?load|\bover ?capacity|\bat (?:full |max(?:imum)? )?capacity"
+    r"|\b(?:no|not enough|insufficient|out of|limited|exceeded|exhausted)(?: \w+)? capacity"
+    r"|\bcapacity (?:is |was |has been )?(?:exceeded|exhausted|constraint|limited)"
+    r"|\b(?:high|heavy|peak|too much|surge (?:in|of)) (?:demand|load|traffic|volume)"
+    r"|\bload is too high|\bheavily loaded"
+    r"|\b(?:server|service|model|engine|system|gpu|backend|cluster|worker)s?(?: is| are)?"
+    r" (?:currently |too |very )*busy"
+    rf"|\bno (?:available|healthy) {_PLACES}|\b(?:no|all) {_PLACES}"
+    r"(?: are)?(?: currently)? (?:available|busy|in use)\b"
+    r"|\bqueue (?:is )?full|\btoo many (?:pending|queued) requests"
+    r"|\u670d\u52a1\u5668\u7e41\u5fd9",  # DeepSeek: "the server is busy"
     re.IGNORECASE,
 )
 """An overload in a server's own words."""
@@ -183,8 +192,10 @@ def from_answer(
         headers: with lower-case names.
         body: whatever came; JSON, HTML or nothing.
     """
-    whole = _decoded(body)
-    error, outer = _error_object(whole)
+    whole = decoded(body)
+    if whole is None:
+        whole = plain_words(body)
+    error, outer = error_object(whole)
     verdict = _in_words(_by_answer(status, _names(error)), status, error)
     retry = headers.get("x-should-retry", "").lower()
     return _rejected(
@@ -193,7 +204,7 @@ def from_answer(
         error,
         status=status,
         fallback=f"{name} answered with status {status} and no message",
-        wait=retry_after(headers, _message(error)),
+        wait=retry_after(headers, message_of(error)),
         retry={"true": True, "false": False}.get(retry, verdict.retry),
         request_id=_request_id(headers, outer),
     )
@@ -201,7 +212,7 @@ def from_answer(
 
 def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
     """The fault for an error object inside a stream, or inside an answer with status 200."""
-    error, outer = _error_object(whole)
+    error, outer = error_object(whole)
     verdict = _by_names(_names(error))
     status = outer.get("status_code")
     if not isinstance(status, int) and isinstance(error, dict):
@@ -223,6 +234,17 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
         retry=verdict.retry,
         request_id=_request_id({}, outer),
     )
+
+
+def from_object(provider: str, name: str, data: bytes) -> UpstreamRejected | None:
+    """The fault that a JSON text reports which is no part of an answer; None if it says nothing.
+
+    Servers that fail after their head is sent write their error as they write all of them, which
+    need not be the way of the API that they speak.
+    """
+    whole = decoded(data)
+    error, _ = error_object(whole)
+    return from_event(provider, name, whole) if message_of(error) else None
 
 
 _REASONING = re.compile(
@@ -273,7 +295,7 @@ def _rejected(
     request_id: str | None,
 ) -> UpstreamRejected:
     fields = error if isinstance(error, dict) else {}
-    message = _message(error)
+    message = message_of(error)
     code = _short(_code(fields))
     if verdict is _OVERFLOW:
         message, code = overflow_message(fields, message), CONTEXT_OVERFLOW
@@ -313,7 +335,7 @@ def _by_answer(status: int, names: tuple[str, ...]) -> _Verdict:
 
 def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
     """The verdict, unless the words of the error say more."""
-    words = _all_words(error)
+    words = all_words(error)
     if is_overflow(status, _names(error), words):
         return _OVERFLOW
     if verdict.type in _VAGUE and verdict.retry is None and says_busy(error):
@@ -323,7 +345,7 @@ def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
 
 def says_busy(error: Any) -> bool:
     """Whether the words of an error object, or of the object around it, tell of an overload."""
-    words = _all_words(error)[:MAX_MESSAGE]
+    words = all_words(error)[:MAX_MESSAGE]
     return bool(_BUSY.search(words.translate(_SPACED)))
 
 
@@ -336,31 +358,10 @@ def _by_names(names: tuple[str, ...]) -> _Verdict | None:
     return None
 
 
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _error_object(whole: Any) -> tuple[Any, dict[str, Any]]:
-    """The upstream's own error object, and the object around it."""
-    if isinstance(whole, list) and whole:
-        whole = whole[0]
-    if not isinstance(whole, dict):
-        return None, {}
-    if whole.get("error"):
-        return whole["error"], whole
-    detail = whole.get("detail")
-    if isinstance(detail, dict) and (detail.get("error") or detail.get("message")):
-        return detail.get("error") or detail, whole
-    return whole, whole
-
-
 def _names(error: Any) -> tuple[str, ...]:
     if not isinstance(error, dict):
         return ()
-    found = (error.get("code"), error.get("type"), error.get("status"))
+    found = (error.get("code"), error.get("type"), error.get("status"), error.get("error"))
     return tuple(name.lower() for name in found if isinstance(name, str))
 
 
@@ -369,38 +370,6 @@ def _code(error: dict[str, Any]) -> Any:
     if isinstance(details, dict) and details.get("error_code"):
         return details["error_code"]
     return error.get("code")
-
-
-def _message(error: Any, depth: int = 0) -> str:
-    """What the error says to a human; FastAPI's `detail` may be a text, a list or an object."""
-    if isinstance(error, str):
-        return error[: 2 * MAX_MESSAGE]
-    if depth == _MAX_NESTED:
-        return ""
-    if isinstance(error, list):
-        return "; ".join(filter(None, (_message(item, depth + 1) for item in error[:_MAX_ITEMS])))
-    if isinstance(error, dict):
-        for name in ("message", "detail", "msg", "error"):
-            if text := _message(error.get(name), depth + 1):
-                return f"{place}: {text}" if (place := _place(error)) else text
-    return ""
-
-
-def _place(error: dict[str, Any]) -> str:
-    """Where in the request a complaint of FastAPI applies."""
-    steps = error.get("loc")
-    if not isinstance(steps, list):
-        return ""
-    return ".".join(str(step) for step in steps[:_MAX_ITEMS] if isinstance(step, str | int))
-
-
-def _all_words(error: Any) -> str:
-    """The message, and what a broker (OpenRouter) quotes of the server that it asked."""
-    metadata = error.get("metadata") if isinstance(error, dict) else None
-    quoted = metadata.get("raw") if isinstance(metadata, dict) else None
-    return (
-        f"{_message(error)} {quoted[:MAX_MESSAGE]}" if isinstance(quoted, str) else _message(error)
-    )
 
 
 def _short(value: Any) -> str | None:

@@ -26,23 +26,41 @@ _CODES: Final = frozenset(
     {
         CONTEXT_OVERFLOW,
         "context_length_error",
+        "context_length_exceeded_error",
         "context_window_exceeded",
+        "contextwindowexceedederror",  # LiteLLM
         "exceed_context_size_error",  # llama.cpp
         "input_too_long",
         "model_context_window_exceeded",
         "prompt_too_long",
+        "tokens_limit_reached",  # GitHub Models
     }
 )
+_PLAIN: Final = r"[\d,.]{1,14}"
 _PHRASES: Final = (
     r"prompt (?:is )?too long",  # Anthropic, Fireworks, Ollama
-    r"(?:input|request|prompt|context) is too long for",  # Bedrock, Ollama
+    r"(?:input|request|prompt|context) is too (?:long|large) for",  # Bedrock, Ollama
+    r"ContextWindowExceeded",  # LiteLLM
+    r"request body too large for .{1,80} max size: \d+ tokens",  # GitHub Models
+    r"(?:input|prompt)(?: length)? (?:is )?too (?:long|large): \d+ (?:tokens|>)",
+    rf"(?:input|prompt) length \(?{_PLAIN}\)?(?: tokens)? (?:exceeds|is (?:greater|longer) than)",
+    r"sum of prompt length\b.{0,60}? should not exceed",  # TensorRT-LLM
+    r"too many input tokens",  # Bedrock
+    r"exceeds? max message tokens",  # Volcengine
+    rf"(?<!\w)(?:input|prompt|requested) tokens?(?: \(?{_PLAIN}\)?)? (?:exceeds?|cannot exceed)",
+    rf"tokens in (?:the |your )?(?:prompt|input)(?: \(?{_PLAIN}\)?)? exceeds?",
+    rf"prompt has {_PLAIN} tokens\b.{{0,60}}?(?:limit|maximum)",
+    r"context limit (?:was |has been |is )?exceeded|exceeds? (?:the )?(?:model'?s? )?context limit",
+    rf"context (?:window|length|size) is {_PLAIN} tokens, but",
+    r"exceeds? (?:the )?(?:model'?s? )?max(?:imum)? context",
+    r"(?:input|prompt) is (?:longer|larger) than the maximum number of tokens",
     r"maximum (?:context|prompt|input|model) length",  # OpenAI, vLLM, SGLang, OpenRouter, xAI
     r"max(?:imum)? allowed input length",  # Poolside
     r"exceeds? (?:the )?(?:model'?s? )?(?:max(?:imum)? )?context (?:window|length|size)",
     r"exceeds? (?:the )?(?:available|configured) context (?:window|length|size)",  # llama.cpp
     r"context size (?:has been )?exceeded",  # llama.cpp, in a stream
     r"context (?:length|window) (?:was |has been |is )?exceed",  # LM Studio, MiniMax
-    r"longer than (?:the )?(?:model'?s? )?(?:context length|max_model_len)",  # SGLang, vLLM
+    r"longer than (?:the )?(?:model'?s? )?(?:context (?:length|window)|max_model_len)",  # SGLang
     r"(?:greater|more|larger) than (?:the )?(?:model'?s? )?context (?:length|window)",  # LM Studio
     r"loaded with context length of only",  # LM Studio
     r"configured context size is",  # MLX servers
@@ -66,6 +84,7 @@ _OWN_WORDS: Final = "exceed context limit: "
 
 _COUNT: Final = r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,3}|\d{2,10})(?![\w-])"
 _LIMITS: Final = (
+    re.compile(rf"should not exceed \w+ \(?{_COUNT}"),
     re.compile(rf"{_COUNT} maximum", re.IGNORECASE),
     re.compile(
         rf"(?:maximum|max|max_model_len|limit|context|supports up to|<=)\b\D{{0,60}}?{_COUNT}",

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["straight"]
+from vai.errors import InvalidRequest
+from vai.types import parse
+from vai.types.message import Message
+
+__all__ = ["read_straight", "straight"]
 
 Wire = dict[str, Any]
 
@@ -21,6 +25,20 @@ _PIECES = {
     "signature_delta": "signature",
 }
 _MEMBERS = ("id", "model", "stop_reason", "stop_sequence")
+
+
+def read_straight(raw: Any) -> Message:
+    """A whole answer, read with patience. One that has no content at all is none.
+
+    Raises:
+        InvalidRequest: it is no message.
+    """
+    try:
+        return parse.message(raw)
+    except InvalidRequest:
+        if not isinstance(raw, dict) or raw.get("type") != "message" or not _is_content(raw):
+            raise
+        return parse.message(straight(raw))
 
 
 def straight(raw: Any) -> Any:
@@ -39,6 +57,13 @@ def straight(raw: Any) -> Any:
         told = _texts(end, _MEMBERS) if isinstance(end, dict) else {}
         return {**raw, "delta": told, "usage": _usage(raw.get("usage"))}
     return _message(raw) if kind == "message" else raw
+
+
+def _is_content(raw: Wire) -> bool:
+    content = raw.get("content")
+    if isinstance(content, list):
+        return not content or any(isinstance(block, dict) for block in content)
+    return isinstance(content, str)
 
 
 def _message(raw: Any) -> Wire:

@@ -1,9 +1,9 @@
 """What the frames of a Messages API stream say, told without rebuilding any of them.
 
 The law of this module: every frame is proven to be what the API sends, one JSON object of a
-type, because half an object that is passed on breaks the client that parses it. All frames of
-one read are proven by one call of the parser. Its cost is that of the bytes; only frames that
-do not have the usual form are looked at one by one.
+type under the name of that type, because half an object that is passed on breaks the client that
+parses it, and an event without its name is none to the official clients. Only frames that do not
+have the usual form are cut into their lines.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from typing import Any, Final
 import msgspec
 
 from vai.codec.halves import mend_escapes
-from vai.codec.sse import SseDecoder
+from vai.codec.sse import SseDecoder, encode
 
 __all__ = [
     "FrameEvent",
     "decode_object",
+    "error_words",
+    "in_whole_characters",
     "is_event",
     "mended",
+    "named",
     "object_of",
     "read_frame",
     "read_frames",
 ]
 
-_DATA: Final = re.compile(rb"^data: ?(.*)$", re.MULTILINE)
+_USUAL: Final = re.compile(rb"(?:\A|(?<=\n\n))event: ([a-z_]+)\ndata: (.*)\n\n")
+"""A frame of two lines. What stands in front of it, or between them, makes it another."""
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -36,6 +40,12 @@ class FrameDelta(msgspec.Struct, gc=False):
     text: Any = None
     thinking: Any = None
     partial_json: Any = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the delta is a piece of content of no length."""
+        is_said = self.text or self.thinking or self.partial_json
+        return not is_said and "" in (self.text, self.thinking, self.partial_json)
 
 
 class FrameBlock(msgspec.Struct, gc=False):
@@ -58,32 +68,44 @@ class FrameEvent(msgspec.Struct):
     delta: FrameDelta | None = None
     content_block: FrameBlock | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether an event of content has what clients read in it."""
+        if self.type == "content_block_delta":
+            return self.delta is not None
+        if self.type == "content_block_start":
+            return self.content_block is not None and type(self.content_block.type) is str
+        return True
+
 
 _decode_one = msgspec.json.Decoder(FrameEvent).decode
-_decode_all = msgspec.json.Decoder(list[FrameEvent]).decode
 
 
 def read_frames(data: bytes) -> list[FrameEvent] | None:
     """The events of whole frames, None where a frame is not of the usual form.
 
-    The usual form is one line ``data: {...}`` per frame, with line feeds at its line ends.
+    The usual form is the lines ``event: TYPE`` and ``data: {...}``, which end with line feeds.
     """
     if b"\r" in data:
         return None
-    # The one frame that nearly all reads of a paced stream bring is cut in place.
-    start = data.find(b"\ndata: ") + 7
-    if start > 6 and data.find(b"\n", start) == len(data) - 2:
-        try:
-            return [_decode_one(data[start:])]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-    found = _DATA.findall(data)
+    events = []
     try:
-        events = _decode_all(b"[%b]" % b",".join(found))
+        # The one frame that nearly all reads of a paced stream bring is cut in place.
+        start = data.find(b"\ndata: ") + 7
+        if start > 6 and data[:7] == b"event: " and data.find(b"\n", start) == len(data) - 2:
+            event = _decode_one(data[start:])
+            return [event] if event.type == data[7 : start - 7].decode() else None
+        found = _USUAL.findall(data)
+        if len(found) != data.count(b"\n\n"):
+            return None
+        for name, text in found:
+            event = _decode_one(text)
+            if event.type != name.decode():
+                return None
+            events.append(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # Two halves of an object are one object when a comma joins them.
-    return events if len(events) == len(found) else None
+    return events
 
 
 def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
@@ -92,15 +114,34 @@ def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
     Raises:
         ValueError: its data is not a JSON object.
     """
-    data = _data_of(frame)
-    if data is None:
+    name, data = _lines_of(frame)
+    if not data.strip():
         return None
     try:
         return _decode_one(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = decode_object(data)
     kind = value.get("type")
-    return FrameEvent(kind) if isinstance(kind, str) else value
+    if isinstance(kind, str):
+        try:
+            return msgspec.convert(value, FrameEvent)
+        except msgspec.ValidationError:
+            return FrameEvent(kind)
+    return FrameEvent(name) if name == "error" else value
+
+
+def named(frame: bytes, kind: str) -> bytes:
+    """`frame`, rebuilt if it does not have the name of its type."""
+    if frame.startswith(b"event: %b\n" % kind.encode()):
+        return frame
+    name, data = _lines_of(frame)
+    return frame if name == kind or "\n" in kind or "\r" in kind else encode(kind, data)
+
+
+def error_words(frame: bytes) -> str:
+    """What an event of the name ``error`` says that is no JSON, "" where there is none."""
+    name, data = _lines_of(frame)
+    return data.decode("utf-8", "replace") if name == "error" else ""
 
 
 def is_event(frame: bytes) -> bool:
@@ -117,7 +158,7 @@ def object_of(frame: bytes) -> dict[str, Any]:
     Raises:
         ValueError: its data is not a JSON object.
     """
-    return decode_object(_data_of(frame) or b"")
+    return decode_object(_lines_of(frame)[1])
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
@@ -135,6 +176,17 @@ def decode_object(data: bytes) -> dict[str, Any]:
     return value
 
 
+def in_whole_characters(data: bytes) -> bytes:
+    """`data`, with U+FFFD for what is no UTF-8: the official clients decode it strictly."""
+    if data.isascii():
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode()
+    return data
+
+
 def mended(data: bytes) -> bytes:
     """`data`, with U+FFFD for what no parser takes: halves of characters, escaped or not."""
     whole, rest = mend_escapes(data.decode("utf-8", "replace"))
@@ -148,8 +200,9 @@ def _mended_value(data: bytes) -> Any:
         raise ValueError("not JSON") from None
 
 
-def _data_of(frame: bytes) -> bytes | None:
+def _lines_of(frame: bytes) -> tuple[str, bytes]:
+    """The name and the data of a frame; empty data if it has none."""
     decoder = SseDecoder()
-    for _, data in decoder.feed(frame) + decoder.end():
-        return data if data.strip() else None
-    return None
+    for name, data in decoder.feed(frame) + decoder.end():
+        return name, data
+    return "", b""

@@ -13,8 +13,9 @@ import msgspec
 from vai.codec.halves import Halves
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
-from vai.providers.anthropic.bent import straight
+from vai.providers.anthropic.bent import read_straight, straight
 from vai.providers.anthropic.calls import Calls
+from vai.providers.lenient import is_error
 from vai.types import parse
 from vai.types.events import (
     ContentBlockDelta,
@@ -25,6 +26,7 @@ from vai.types.events import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    UnknownEvent,
 )
 from vai.types.message import Message, Usage
 
@@ -61,6 +63,11 @@ class Reader:
         if data.strip() == _DONE:
             return  # a proxy says in OpenAI's way that nothing follows
         event = self._event(data)
+        if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
+            told = failure.from_object(self._provider, self._title, data)
+            if told is not None:
+                self.fail(told)
+                return
         if event is None:
             self._break("a part of it is not the JSON that was expected", "malformed")
             return
@@ -128,29 +135,30 @@ class Reader:
         """
         try:
             raw = self._decoded(body)
-            if isinstance(raw, dict) and raw.get("type") == "error":
-                raise failure.from_event(self._provider, self._title, raw)
             if isinstance(raw, dict):
+                self._reject(raw, body)
                 raw = {**raw, "content": self._calls.mend_content(raw.get("content"))}
-            found = self._parsed(raw)
+            found = read_straight(raw)
         except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None
         self.usage = self.usage.merged(found.usage)
         return msgspec.structs.replace(found, model=self._named(found))
+
+    def _reject(self, raw: dict[str, Any], body: bytes) -> None:
+        """Raise the error that an object reports instead of an answer."""
+        if raw.get("type") == "message" and not is_error(raw.get("error")):
+            return
+        told = failure.from_object(self._provider, self._title, body)
+        if told is None and raw.get("type") == "error":
+            told = failure.from_event(self._provider, self._title, raw)
+        if told is not None:
+            raise told
 
     def _decoded(self, body: bytes) -> Any:
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._halves.loads(body)
-
-    def _parsed(self, raw: Any) -> Message:
-        try:
-            return parse.message(raw)
-        except InvalidRequest:
-            if not isinstance(raw, dict) or raw.get("type") != "message":
-                raise
-            return parse.message(straight(raw))
 
     def replay(self, events: list[Event]) -> None:
         """The events of an answer that came whole."""
@@ -177,3 +185,8 @@ class Reader:
         return UpstreamBroken(
             f"The answer is unusable: {what}", provider=self._provider, code=f"upstream_{code}"
         )
+
+
+def _may_be_error(raw: dict[str, Any]) -> bool:
+    """Whether an object of no known type may report an error; a new event has its own type."""
+    return not isinstance(raw.get("type"), str) or isinstance(raw.get("message"), str)

@@ -13,21 +13,26 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.sse import frames
+from vai.codec.sse import encode, frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
 from vai.providers.accumulate import accumulate
+from vai.providers.anthropic.bent import straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import (
     FrameEvent,
     decode_object,
+    error_words,
+    in_whole_characters,
     mended,
+    named,
     object_of,
     read_frame,
     read_frames,
 )
 from vai.providers.anthropic.stream import Reader
 from vai.providers.incoming import Incoming
+from vai.providers.lenient import is_error
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
@@ -36,7 +41,11 @@ from vai.types.render import message_to_wire, own_counters, usage_to_wire, witho
 
 __all__ = ["Report", "Sniffer", "gathered", "is_passed_on", "read_message"]
 
-_NAMED: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
+_EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
+_CONTENT: Final = frozenset(
+    {"content_block_delta", "content_block_start", "content_block_stop", "ping"}
+)
+"""Types of frames that are many, and pass without being looked into."""
 
 
 class Sniffer:
@@ -87,11 +96,12 @@ class Sniffer:
 
     def feed(self, data: bytes) -> bytes:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
+        data = in_whole_characters(data)
         events = read_frames(data)
         if events is None or not self.started:
             return self._feed_singly(data)
         for event in events:
-            if event.type in _NAMED or self._changes(event):
+            if event.type not in _CONTENT or self._changes(event):
                 return self._feed_singly(data)
         for event in events:
             self._take(event)
@@ -109,7 +119,7 @@ class Sniffer:
                 kept = self._look(frame, event)
             except ValueError:
                 kept = None
-                self._break("a part of it is not the JSON that was expected")
+                self._misread(frame)
             if kept is None:
                 break
             passed.append(kept)
@@ -120,36 +130,54 @@ class Sniffer:
     def _look(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
         """Take in what a frame says; gives the frame as it is sent, None where it is not."""
         if isinstance(event, dict):
-            if event.get("error"):
-                self._refused(frame, event)
-            else:
-                self._break("a part of it is no event")
+            self._odd(frame)
             return None
         kind = event.type
         is_early = kind != "message_start" and kind.startswith(("message_", "content_"))
         if is_early and not self.started:
             self._break("it begins in the middle")
             return None
-        if kind not in _NAMED:
+        if not event.is_whole:
+            self._break("a part of it has no content")
+            return None
+        if kind in _CONTENT:
             self._take(event)
-            return self._mended(frame) if self._changes(event) else frame
+            return named(self._mended(frame) if self._changes(event) else frame, kind)
         value = object_of(frame)
+        if kind not in _EVENTS:
+            if isinstance(value.get("message"), str):
+                self._odd(frame)
+                return None
+            return named(frame, kind)
+        return self._event(frame, kind, value)
+
+    def _event(self, frame: bytes, kind: str, value: dict[str, Any]) -> bytes | None:
+        """Take in an event that is not one of content; gives its frame as `_look` does."""
         if kind == "message_start":
+            if self.started:
+                self._break("it begins twice")
+                return None
             self.started = True
-            message = value.get("message")
-            self._count(message.get("usage") if isinstance(message, dict) else None)
+            if not _has_parts(value.get("message")):
+                value = straight(value)
+                frame = encode(kind, msgspec.json.encode(value))
+            self._count(value["message"].get("usage"))
         elif kind == "message_delta":
-            self.has_content = True
             self.usage = self.usage.ended(_parsed(value.get("usage")))
             end = value.get("delta")
             if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
+                self.has_content = True
                 self.stop_reason = end["stop_reason"]
         elif kind == "message_stop":
-            self.has_content = self.done = True
+            if not self.has_content:
+                self._break("it has neither content nor an end")
+                return None
+            self.done = True
         else:
             self._refused(frame, value)
             return None
-        return self._edit(value) or frame if self._edited else frame
+        edited = self._edit(value) if self._edited else None
+        return edited or named(frame, kind)
 
     def _changes(self, event: FrameEvent) -> bool:
         """Whether the frame may not pass as it is: a call begins at a server of another's."""
@@ -168,21 +196,34 @@ class Sniffer:
 
     def _take(self, event: FrameEvent) -> None:
         """Count what a frame of content adds."""
-        if event.type == "content_block_delta":
-            self.has_content = True
+        if event.type == "content_block_delta" and event.delta is not None:
             delta = event.delta
-            if delta is not None:
-                said = delta.text or delta.thinking or delta.partial_json
-                if type(said) is str:
-                    self._generated(said)
+            if not self.has_content:
+                self.has_content = self.has_news = not delta.is_empty
+            said = delta.text or delta.thinking or delta.partial_json
+            if type(said) is str:
+                self._generated(said)
         elif event.type == "content_block_start" and not self.has_content:
             block = event.content_block
-            self.has_content = block is None or not block.is_empty
+            self.has_content = self.has_news = block is None or not block.is_empty
 
     def _refused(self, frame: bytes, value: dict[str, Any]) -> None:
         self.fault = failure.from_event(self._row.id, self._row.name, value)
         if _has_form(value) and not _is_misworded(value, self.fault):
             self.last_words = frame
+
+    def _odd(self, frame: bytes) -> None:
+        """What is no event of the API ends the stream: as the error that it reports, if any."""
+        value = object_of(frame)
+        told = failure.from_object(self._row.id, self._row.name, msgspec.json.encode(value))
+        self.fault = told or _broken("a part of it is no event", self._row.id)
+
+    def _misread(self, frame: bytes) -> None:
+        words = error_words(frame)
+        if words:
+            self.fault = failure.from_event(self._row.id, self._row.name, words)
+        else:
+            self._break("a part of it is not the JSON that was expected")
 
     def _break(self, what: str) -> None:
         self.fault = _broken(what, self._row.id)
@@ -222,12 +263,19 @@ class Report(msgspec.Struct, frozen=True):
     stop_reason: str | None
 
 
+class _Part(msgspec.Struct, gc=False):
+    """A block of content, as far as it tells what it is."""
+
+    type: str
+
+
 class _Said(msgspec.Struct):
-    """The members of a JSON answer that count; its content is skipped."""
+    """The members of a JSON answer that count; of its content only the types."""
 
     type: Any = None
     model: Any = None
-    content: msgspec.Raw = msgspec.Raw(b"null")
+    content: list[_Part] | None = None
+    error: Any = None
     usage: Any = None
     stop_reason: Any = None
 
@@ -256,11 +304,13 @@ def read_message(
     Raises:
         UpstreamFault: the body is an error, or no message.
     """
+    body = in_whole_characters(body)
     said, readable = _said(body)
-    if said is None or said.type != "message" or bytes(memoryview(said.content)[:1]) != b"[":
+    if said is None or said.type != "message" or said.content is None or is_error(said.error):
         raise _no_message(body, row)
     report = said.report()
-    changes = _mended_calls(said.content, calls)
+    is_call = any(part.type == "tool_use" for part in said.content)
+    changes = _mended_calls(readable, calls) if is_call and calls is not None else {}
     if not (edited or changes):
         return body, report
     members: dict[str, Any] = _decode_members(readable) | changes
@@ -271,11 +321,9 @@ def read_message(
     return msgspec.json.encode(members), report
 
 
-def _mended_calls(content: msgspec.Raw, calls: Calls | None) -> dict[str, Any]:
-    """The content as a member to change, if `calls` changes anything in it."""
-    if calls is None or b"tool_use" not in bytes(content):
-        return {}
-    given = msgspec.json.decode(content)
+def _mended_calls(body: bytes, calls: Calls) -> dict[str, Any]:
+    """The content of an answer as a member to change, if `calls` changes anything in it."""
+    given = msgspec.json.decode(_decode_members(body)["content"])
     mended = calls.mend_content(given)
     return {"content": mended} if mended != given else {}
 
@@ -331,14 +379,24 @@ def _has_form(value: dict[str, Any]) -> bool:
     return isinstance(error.get("type"), str) and isinstance(error.get("message"), str)
 
 
+def _has_parts(message: Any) -> bool:
+    """Whether clients can begin with the message of a `message_start`."""
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("content"), list)
+        and isinstance(message.get("usage"), dict)
+    )
+
+
 def _no_message(body: bytes, row: ProviderRow) -> UpstreamFault:
     try:
         value = decode_object(body)
     except ValueError:
         return _broken("it is not the JSON that was expected", row.id)
-    if value.get("type") == "error" or value.get("error"):
-        return failure.from_event(row.id, row.name, value)
-    return _broken("it is no message", row.id)
+    told = failure.from_object(row.id, row.name, msgspec.json.encode(value))
+    if told is None and (value.get("type") == "error" or value.get("error")):
+        told = failure.from_event(row.id, row.name, value)
+    return told or _broken("it is no message", row.id)
 
 
 def _broken(what: str, provider: str) -> UpstreamBroken:

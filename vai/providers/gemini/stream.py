@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import UpstreamBroken
-from vai.providers import signature
+from vai.providers import failure, signature
 from vai.providers.emitter import MAX_CALLS, Emitter
 from vai.providers.gemini import faults, grounding
 from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
@@ -112,6 +112,10 @@ class Reader:
             self._break("a part of it is not the JSON that was expected", "malformed")
         for chunk in chunks or ():
             self._chunk(chunk)
+        if any(map(_is_odd, chunks or ())):
+            told = failure.from_object(self._provider, self._title, text)
+            if told is not None:
+                self._emitter.fail(told)
 
     def _mark(self) -> None:
         """A proxy says in OpenAI's way that nothing follows."""
@@ -169,7 +173,7 @@ class Reader:
             self._emitter.begin(model)
             why = feedback.block_reason_message or feedback.block_reason or ""
             self._emitter.finish("refusal", refusal(why))
-        if is_error(error):
+        if isinstance(error, dict) and is_error(error):
             self._show_awaiting()
             self._emitter.fail(faults.from_event(self._provider, self._title, error))
 
@@ -372,3 +376,12 @@ class Reader:
 def _shown(reason: str) -> str:
     """An upstream's word, as far as it can be one."""
     return reason[:40] if reason.replace("_", "").isalnum() else "for an unknown reason"
+
+
+def _is_odd(chunk: Chunk) -> bool:
+    """Whether an object has no member of an answer, or an error that is not in Google's form; it
+    may report one in another."""
+    if is_error(chunk.error):
+        return not isinstance(chunk.error, dict)
+    members = (chunk.candidates, chunk.prompt_feedback, chunk.usage_metadata, chunk.response)
+    return all(member is None for member in members)

@@ -382,18 +382,18 @@ class Reader:
             self._emitter.finish(meant)
 
     def _failed(self, chunk: Chunk, error: Any, data: bytes) -> None:
-        if is_error(error):
+        if is_error(error) and isinstance(error, dict):
             whole = {"error": error, "status_code": chunk.status_code}
             self._emitter.fail(failure.from_event(self._provider, self._title, whole))
-        elif chunk.choices is None and chunk.usage is None and chunk.x_groq is None:
-            # No choices at all: an error in the flat form, or an object of another kind.
-            try:
-                whole = msgspec.json.decode(data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                self._break("a part of it is not the JSON that was expected", "malformed")
-                return
-            if isinstance(whole, dict) and isinstance(whole.get("message"), str):
-                self._emitter.fail(failure.from_event(self._provider, self._title, whole))
+            return
+        is_bare = chunk.choices is None and chunk.usage is None and chunk.x_groq is None
+        if is_bare or is_error(error):
+            # No choices at all: an error in another form, or an object of another kind.
+            told = failure.from_object(self._provider, self._title, data)
+            if told is not None:
+                self._emitter.fail(told)
+            elif is_error(error):
+                self._break("the provider reports an error without a message", "failed")
 
     def _break(self, what: str, code: str) -> None:
         self._emitter.fail(

@@ -131,6 +131,8 @@ class Reader:
             handler(event)
         elif event.type == "error" or is_error(event.error):
             self._failed(data)
+        elif not event.type.startswith("response."):
+            self._report(data)
 
     def whole(self, data: bytes) -> None:
         """A whole answer, read to its end."""
@@ -146,8 +148,8 @@ class Reader:
             self._begin(answer)
             self._supply(answer)
             self._end(answer, answer.status or "completed")
-        elif answer.error or isinstance(answer.message, str):
-            self._failed(data)
+        else:
+            self._report(data)
         self.eof()
 
     def mark(self) -> None:
@@ -356,6 +358,12 @@ class Reader:
         if answer.service_tier not in _LISTED:
             extra["service_tier"] = answer.service_tier
         self._emitter.report(_usage(answer.usage or WireUsage(), extra))
+
+    def _report(self, data: bytes) -> None:
+        """An object that is no part of an answer may report an error, in whatever form."""
+        told = failure.from_object(self._provider, self._title, data)
+        if told is not None:
+            self._emitter.fail(told)
 
     def _failed(self, data: bytes) -> None:
         try:
