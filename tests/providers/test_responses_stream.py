@@ -37,7 +37,7 @@ def read(*events, **asked):
     found += made.end()
     assert made.fault is None, made.fault
     check_events(found)
-    return accumulate(found)
+    return accumulate(found, made.usage)
 
 
 def fault_of(*events):
