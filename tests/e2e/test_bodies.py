@@ -169,6 +169,15 @@ def test_without_a_key_the_answer_comes_with_the_head(gateway: Gateway, key: str
         assert _memory(gateway) - before < 10 * _MEGABYTE
 
 
+@pytest.mark.parametrize("key", [KEY, "wrong"])
+@pytest.mark.parametrize("path", ["/", "/health", "/readyz", "/v1/models", "/models/claude-x"])
+def test_what_reads_no_body_waits_for_none(gateway: Gateway, path: str, key: str) -> None:
+    head = _head(30 * _MEGABYTE, key).replace(b"POST /v1/messages", f"GET {path}".encode())
+    answer = gateway.send(head + b"x" * 1000, timeout=5)
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 def test_without_a_key_a_client_that_sends_all_first_reads_the_answer(gateway: Gateway) -> None:
     body = _sized(9_500_000)
     with gateway.raw() as sock:

@@ -57,6 +57,14 @@ OPENAIS = [
     "/chat/completions",
     "/v1/audio/speech",
     "/v1/realtime?model=gpt-realtime",
+    "/V1/Chat/Completions",
+    "/v1//chat/completions/",
+    "/api/v1/chat/completions",
+    "/v1/v1/responses",
+    "/v1/engines/davinci/completions",
+    "/openai/deployments/gpt-4o/chat/completions?api-version=1",
+    "/v1/conversations",
+    "/v1/vector_stores/vs_1/search",
 ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import ujson
 from sanic import Sanic
@@ -129,10 +129,14 @@ def _sanic_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
+# Sanic would otherwise hold the body of a GET, whoever sends it, before the handler is called.
+_READING: Final[dict[str, Any]] = {"methods": ["GET", "HEAD"], "ignore_body": True}
+
+
 def _add_routes(app: Sanic[Any, Any]) -> None:
-    app.add_route(root, "/", methods=["GET", "HEAD"])
-    app.add_route(health, "/health", methods=["GET", "HEAD"])
-    app.add_route(ready, "/readyz", methods=["GET", "HEAD"])
+    app.add_route(root, "/", **_READING)
+    app.add_route(health, "/health", **_READING)
+    app.add_route(ready, "/readyz", **_READING)
     for path in ("/v1/messages", "/messages"):
         name = "messages" + path.replace("/", "_")
         counter = f"{path}/count_tokens"
@@ -146,10 +150,8 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
 def _add_model_routes(app: Sanic[Any, Any]) -> None:
     for path in ("/v1/models", "/models"):
         name = "models" + path.replace("/", "_")
-        app.add_route(list_models, path, methods=["GET", "HEAD"], name=name)
-        app.add_route(
-            show_model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"{name}_one"
-        )
+        app.add_route(list_models, path, name=name, **_READING)
+        app.add_route(show_model, f"{path}/<name:path>", name=f"{name}_one", **_READING)
 
 
 def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -> None:

@@ -55,7 +55,9 @@ class RequestBodies:
             InvalidRequest: 413 it is too large, 415 it is compressed, 408 it came too slowly.
             Overloaded: 503 ``worker_full``, the worker holds as much as it may.
         """
-        if request.headers.get("content-encoding", "identity") != "identity":
+        # RFC 9110 8.4.1: names of codings have no case.
+        coding = request.headers.get("content-encoding", "identity")
+        if coding.strip().lower() not in ("", "identity"):
             raise InvalidRequest(
                 "Content-Encoding: expected an uncompressed body",
                 param="content-encoding",

@@ -14,9 +14,11 @@ from vai.errors import NotFound
 __all__ = ["not_found"]
 
 _OPENAIS: Final = re.compile(
-    r"/(?:openai/)?(?:v1/)?"
-    r"(?:chat/completions|completions|responses|embeddings|realtime|assistants|threads|audio|"
-    r"images|moderations)(?:/.*)?"
+    r"/+(?:(?:api|openai|v1)/+)*(?:(?:engines|deployments)/+[^/]+/+)?"
+    r"(?:chat/+completions|completions|responses|embeddings|realtime|assistants|threads|audio|"
+    r"images|moderations|conversations|fine_tuning|vector_stores|uploads|containers|evals)"
+    r"(?:/.*)?",
+    re.IGNORECASE,
 )
 _SERVED: Final = (
     "This server speaks the Messages API: POST /v1/messages, POST /v1/messages/count_tokens, "
@@ -27,7 +29,7 @@ _SERVED: Final = (
 def not_found(path: str) -> NotFound:
     """The answer to a request for a path that is not served."""
     if _OPENAIS.fullmatch(path) is None:
-        return NotFound("Endpoint not found")
+        return NotFound(f"Endpoint not found. {_SERVED}")
     return NotFound(
         f"Endpoint not found: OpenAI's endpoints are not served. {_SERVED}. Use a client of the "
         "Messages API; models of every provider are reached by it",
