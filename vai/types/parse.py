@@ -29,7 +29,12 @@ from vai.types.request import (
     ToolChoice,
 )
 
-__all__ = ["block", "event", "message", "request", "usage"]
+__all__ = ["MAX_TOOLS", "block", "check_tools", "event", "message", "request", "usage"]
+
+MAX_TOOLS = 10_000
+"""Tools of one request, those that are loaded later included; as many as a catalogue of
+Anthropic's may have (https://platform.claude.com/docs/en/agent-sdk/tool-search, 2026-11-28). Their
+names go from process to process, and 60,000 of them would hold a worker's loop for 60 ms."""
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Open)  # noqa: E741
@@ -81,6 +86,7 @@ def request(raw: Any) -> MessageRequest:
     if body.get("system") is not None:
         parsed["system"] = _content(body["system"], "system")
     if body.get("tools") is not None:
+        check_tools(body["tools"])
         parsed["tools"] = _each(body["tools"], "tools", lambda item, at: _make(Tool, item, at))
     for name, cls in (("tool_choice", ToolChoice), ("thinking", Thinking)):
         if body.get(name) is not None:
@@ -88,6 +94,16 @@ def request(raw: Any) -> MessageRequest:
     found = _make(MessageRequest, body, "", **parsed)
     _check_ranges(found)
     return found
+
+
+def check_tools(raw: Any) -> None:
+    """Bound the number of tools, whose names are kept to read the answer by.
+
+    Raises:
+        InvalidRequest: there are more than `MAX_TOOLS`.
+    """
+    if isinstance(raw, list) and len(raw) > MAX_TOOLS:
+        raise InvalidRequest(f"tools: expected at most {MAX_TOOLS}", param="tools")
 
 
 def block(raw: Any, at: str = "") -> Block:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from vai.providers.callids import CallIds, sent
 from vai.providers.toolcall import object_of
 from vai.providers.toolnames import ToolNames
+from vai.types.parse import check_tools
 from vai.types.request import Tool
 
 __all__ = ["Calls", "calls_for", "has_odd_ids"]
@@ -41,8 +42,12 @@ def calls_for(request: dict[str, Any], provider: str, exchange: str) -> Calls:
 
     Args:
         exchange: calls without an id get one that derives from this.
+
+    Raises:
+        InvalidRequest: it has more than `parse.MAX_TOOLS` tools.
     """
     tools = request.get("tools")
+    check_tools(tools)
     names = [
         Tool(name=tool["name"])
         for tool in (tools if isinstance(tools, list) else ())
