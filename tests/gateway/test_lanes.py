@@ -110,6 +110,12 @@ def test_what_the_upstream_would_refuse_is_said_otherwise(headers, members, verb
                 }
             ],
         },
+        {
+            "type": "text",
+            "text": "cited without the member that would be empty",
+            "citations": [{"type": "web_search_result_location", "url": "u", "cited_text": "x"}],
+        },
+        {"type": "web_search_tool_result", "tool_use_id": "ws_68ab", "content": []},
     ],
 )
 def test_what_others_left_in_a_history_does_not_reach_anthropic(block) -> None:
@@ -122,7 +128,7 @@ def test_what_others_left_in_a_history_does_not_reach_anthropic(block) -> None:
         found = lane(model, max_tokens=9, messages=turns)
         body = found.request().body
         assert b"kept" in body
-        for mark in (b"vai1.", b"srvtoolu_gemini", b"ws_68ab", b"encrypted_index"):
+        for mark in (b"vai1.", b"srvtoolu_gemini", b"ws_68ab", b"encrypted_index", b"cited_text"):
             assert mark not in body
         assert found.dropped
 
@@ -136,6 +142,8 @@ STRINGS = (
     "run_0",
     "encrypted_index",
     "server_tool_use",
+    "web_search_tool_result",
+    "web_search_result_location",
 )
 
 

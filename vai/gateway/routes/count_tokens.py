@@ -102,7 +102,9 @@ def _passed_on(call: Call, told: Told) -> HTTPResponse:
     if told.status < 400:
         headers["x-vai-tokens"] = "exact"
     call.status = told.status
-    kind = told.headers.get("content-type", "application/json")
+    kind = "application/json"
+    if told.status >= 400:  # an error page before the provider is no JSON
+        kind = told.headers.get("content-type", kind)
     return Reply(told.body, told.status, headers, kind)
 
 

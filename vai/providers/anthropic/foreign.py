@@ -14,7 +14,7 @@ from vai.providers import signature
 
 __all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
 
-_MARKS: Final = (b"vai1.", b"server_tool_use", b"encrypted_index")
+_MARKS: Final = (b"vai1.", b"server_tool_use", b"_tool_result", b"web_search_result_location")
 """No block is foreign in a body without any of these. Looking for them is a thousandth of
 looking at every block."""
 _ANTHROPICS_RUN: Final = re.compile(
