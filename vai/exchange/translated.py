@@ -116,6 +116,9 @@ class Translated(Generic[T]):
         if message is None:
             return None
         self.stop_reason = message.stop_reason
+        if self.usage.output_tokens is None:
+            for said in estimate.generated_texts(message.content):
+                self._meter.add(said)
         return self._message(message)
 
     def feed(self, data: bytes) -> T | None:

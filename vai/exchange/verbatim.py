@@ -11,6 +11,7 @@ usage are edited, all others are the upstream's bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -39,7 +40,8 @@ from vai.types.provider import ProviderRow, WireRequest
 
 __all__ = ["Verbatim"]
 
-_BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
+_BOM: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = b" \t\r\n" + _BOM
 """What may stand before the first character that tells an event stream from JSON."""
 _MAX_HELD: Final = 64 << 10
 """Bytes of a beginning without content that are held back."""
@@ -118,11 +120,17 @@ class Verbatim:
             if body.lstrip(_BLANKS)[:1] != b"{":
                 body = gathered(body, self._row)
             body, report = read_message(
-                body.lstrip(_BLANKS), self._row, self._cost, edited=self._edited, calls=self._calls
+                body.removeprefix(_BOM),
+                self._row,
+                self._cost,
+                edited=self._edited,
+                calls=self._calls,
             )
         except UpstreamFault as fault:
             raise of_lent_key(fault) if self._lent else fault from None
         self._take(report)
+        if report.usage.output_tokens is None:
+            self._weigh(body)
         return body
 
     def feed(self, data: bytes) -> bytes | None:
@@ -222,8 +230,16 @@ class Verbatim:
             )
             return None
         self._take(report)
+        if report.usage.output_tokens is None:
+            self._weigh(body)
         self.started = self.done = True
         return encode(replay(message), self._cost if self._edited else None)
+
+    def _weigh(self, body: bytes) -> None:
+        """Estimate the output of an answer whose server did not count it."""
+        with suppress(ValueError, InvalidRequest):  # odd blocks: the answer passes all the same
+            for said in estimate.generated_texts(read_straight(decode_object(body)).content):
+                self._meter.add(said)
 
     def _take(self, report: Report) -> None:
         self.usage, self.stop_reason = report.usage, report.stop_reason

@@ -22,7 +22,7 @@ from __future__ import annotations
 import binascii
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +39,7 @@ from vai.types.blocks import (
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
+    ToolUseBlock,
     VideoBlock,
 )
 from vai.types.provider import Kind
@@ -47,6 +48,7 @@ from vai.types.request import MessageRequest
 __all__ = [
     "TextMeter",
     "body_tokens",
+    "generated_texts",
     "input_tokens",
     "request_tokens",
     "text_tokens",
@@ -168,6 +170,17 @@ def told_output(tokens: int) -> dict[str, Any]:
     It is no counter: neither a total nor a cost is made of it.
     """
     return {"output_tokens": tokens, "estimated": True}
+
+
+def generated_texts(content: Iterable[Block]) -> Iterator[str]:
+    """What a model generated for the blocks of its answer."""
+    for block in content:
+        if isinstance(block, TextBlock):
+            yield block.text
+        elif isinstance(block, ThinkingBlock):
+            yield block.thinking
+        elif isinstance(block, ToolUseBlock):
+            yield _json(block.input)
 
 
 class TextMeter:
