@@ -233,13 +233,46 @@ def test_a_reader_that_takes_nothing_ends_with_a_reset(
             b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b"
             % (key, len(body), body)
         )
-        began = time.monotonic()
-        while _state(sock) == "established":
-            assert time.monotonic() - began < 8
-            time.sleep(0.05)
-        with pytest.raises(ConnectionResetError):
-            while sock.recv(65536):
-                pass
+        _await_reset(sock)
+
+
+def _await_reset(sock: socket.socket) -> None:
+    began = time.monotonic()
+    while _state(sock) == "established":
+        assert time.monotonic() - began < 8
+        time.sleep(0.05)
+    with pytest.raises(ConnectionResetError):
+        while sock.recv(65536):
+            pass
+
+
+def _list_models(gateway: Gateway, times: int) -> socket.socket:
+    """A connection on which so many lists have been asked for at once."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in gateway.auth().items())
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(10)
+    sock.connect(("127.0.0.1", gateway.port))
+    sock.sendall(f"GET /v1/models HTTP/1.1\r\nhost: x\r\n{fields}\r\n".encode() * times)
+    return sock
+
+
+@pytest.mark.timing
+def test_a_reader_that_takes_no_json_ends_with_a_reset(pinging: Gateway) -> None:
+    with _list_models(pinging, 100) as sock:
+        _await_reset(sock)
+
+
+@pytest.mark.timing
+def test_a_reader_that_is_slow_gets_all_its_json(pinging: Gateway) -> None:
+    with _list_models(pinging, 20) as sock:
+        came, began = b"", time.monotonic()
+        while came.count(b"HTTP/1.1 200 OK") < 20:
+            piece = sock.recv(65536)
+            assert piece
+            came += piece
+            if time.monotonic() - began < 3:  # it may take nothing for 1 s
+                time.sleep(0.02)
 
 
 def _frame(kind: str, **said: object) -> str:

@@ -68,7 +68,11 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     inflight = InFlight()
     repairs.install(
         app,
-        limits=repairs.Limits(head=settings.head_timeout, body=settings.body_timeout),
+        limits=repairs.Limits(
+            head=settings.head_timeout,
+            body=settings.body_timeout,
+            stall=settings.timers.write_stall,
+        ),
         drain_grace=settings.drain_grace,
     )
     is_shared = settings.limits.enabled and settings.limits.store == "redis"

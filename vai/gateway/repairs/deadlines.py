@@ -37,12 +37,14 @@ class Limits:
         body: from the end of the head to the end of the body.
         window: the rate is judged over windows of this length.
         rate: bytes per second of body that must arrive.
+        stall: a reader that takes nothing for so long is cut.
     """
 
     head: float = 10.0
     body: float = 300.0
     window: float = 5.0
     rate: int = 1024
+    stall: float = 30.0
 
 
 class Incoming(Protocol):

@@ -37,6 +37,7 @@ class Repaired(HttpProtocol):
     buffer_limit: int
     lingers: bool
     lingering: Lingering | None
+    stalled: TimerHandle | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,6 +45,7 @@ class Repaired(HttpProtocol):
         self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
         self.lingers = False  # type: ignore[misc]
         self.lingering = None  # type: ignore[misc]
+        self.stalled = None  # type: ignore[misc]
 
     @property
     def http(self) -> ReceivingHttp | None:
@@ -105,6 +107,36 @@ class Repaired(HttpProtocol):
             return
         super().abort()  # type: ignore[no-untyped-call]
 
+    def pause_writing(self) -> None:
+        """The reader is behind. Sanic would wait for it without end; this side waits for as long
+        as the reader takes anything."""
+        super().pause_writing()  # type: ignore[no-untyped-call]
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        self._forget_reader()
+        super().resume_writing()  # type: ignore[no-untyped-call]
+
+    def _await_reader(self, unread: int | None = None) -> None:
+        """Abort when nothing of `unread` bytes has been taken since the last look."""
+        self._forget_reader()
+        transport = self.transport
+        if transport is None:
+            return
+        left = transport.get_write_buffer_size()
+        if unread is not None and left >= unread:
+            self.abort()
+            return
+        self.stalled = self.loop.call_later(  # type: ignore[misc]
+            self.deadlines.limits.stall, self._await_reader, left
+        )
+
+    def _forget_reader(self) -> None:
+        if self.stalled is not None:
+            self.stalled.cancel()
+            self.stalled = None  # type: ignore[misc]
+
     async def send_chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body, and wait while the reader is behind.
 
@@ -126,6 +158,7 @@ class Repaired(HttpProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.forget(self)
+        self._forget_reader()
         if self.lingering is not None:
             self.lingering.cancel()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
@@ -134,13 +167,13 @@ class Repaired(HttpProtocol):
 class RepairedHttpProtocol(Repaired):
     """For an app without WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers")
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
 
 
 class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
     """For an app with WebSocket routes."""
 
-    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers")
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
 
 
 def repaired(protocol: type) -> type:
