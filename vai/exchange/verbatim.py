@@ -116,15 +116,12 @@ class Verbatim:
         return body
 
     def whole(self, body: bytes) -> bytes:
+        calls = self._calls
         try:
             if body.lstrip(_BLANKS)[:1] != b"{":
-                body = gathered(body, self._row)
+                body, calls = gathered(body, self._row, calls), None
             body, report = read_message(
-                body.removeprefix(_BOM),
-                self._row,
-                self._cost,
-                edited=self._edited,
-                calls=self._calls,
+                body.removeprefix(_BOM), self._row, self._cost, edited=self._edited, calls=calls
             )
         except UpstreamFault as fault:
             raise of_lent_key(fault) if self._lent else fault from None
@@ -150,7 +147,9 @@ class Verbatim:
             return self._replayed(bytes(self._body).lstrip(_BLANKS))
         rest = self._splitter.rest()
         # The end of the stream ends the last line, and with it the last frame.
-        passed = self._passed(self._sniffer.feed(rest + b"\n\n")) if is_event(rest) else None
+        last = self._sniffer.feed(rest + b"\n\n") if is_event(rest) else b""
+        last += self._sniffer.end()
+        passed = self._passed(last) if last else None
         if not (self.done or self.fault or self.failure):
             self.fault = UpstreamBroken(
                 "The provider closed the stream before the end of its answer",

@@ -8,6 +8,7 @@ from vai.errors import UpstreamFault
 from vai.providers import failure
 from vai.providers.accumulate import accumulate, replay
 from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.framing import Framing
 from vai.providers.anthropic.request import translate
 from vai.providers.anthropic.stream import Reader
 from vai.providers.callids import known
@@ -106,7 +107,8 @@ class AnthropicAdapter:
         return failure.from_answer(self._row.id, self._row.name, status, headers, body)
 
     def _make_reader(self, calls: Calls) -> Reader:
-        return Reader(self._row.id, self._row.name, calls)
+        is_own = self._row.id == "anthropic"
+        return Reader(self._row.id, self._row.name, calls, None if is_own else Framing())
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         for _, data in events:

@@ -87,9 +87,10 @@ def _message(raw: Any) -> Wire:
 
 def _block(raw: Any) -> Any:
     name = _TEXTS.get(str(raw.get("type"))) if isinstance(raw, dict) else None
-    if name is None or isinstance(raw.get(name), str):
+    names = (name, "signature") if name == "thinking" else (name,)
+    if name is None or all(isinstance(raw.get(one), str) for one in names):
         return raw
-    return {**raw, name: ""}
+    return {**raw, **{one: "" for one in names if not isinstance(raw.get(one), str)}}
 
 
 def _delta(raw: Any) -> Any:

@@ -15,14 +15,12 @@ from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
 from vai.providers.anthropic.bent import read_straight, straight
 from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.lenient import is_error
 from vai.types import parse
 from vai.types.events import (
-    ContentBlockDelta,
-    ContentBlockStop,
     ErrorEvent,
     Event,
-    InputJsonDelta,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -37,18 +35,23 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Reader:
-    """Reads one answer."""
+    """Reads one answer.
 
-    def __init__(self, provider: str, title: str, calls: Calls) -> None:
+    Args:
+        framing: puts the events into order, where the server is not Anthropic's own.
+    """
+
+    def __init__(
+        self, provider: str, title: str, calls: Calls, framing: Framing | None = None
+    ) -> None:
         self.usage = Usage()
         self.done = False
         self.fault: UpstreamFault | None = None
         self._provider = provider
         self._title = title
         self._calls = calls
+        self._framing = framing
         self._halves = Halves()
-        self._inputs: dict[int, dict[str, Any]] = {}
-        """Index of a call -> the input that its start told, as long as no delta has come."""
         self._out: list[Event] = []
 
     def take(self) -> list[Event]:
@@ -61,16 +64,38 @@ class Reader:
         if self.done or self.fault is not None or not data.strip():
             return
         if data.strip() == _DONE:
+            if self._framing is not None:
+                self._read(self._framing.mark())
             return  # a proxy says in OpenAI's way that nothing follows
-        event = self._event(data)
-        if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
-            told = failure.from_object(self._provider, self._title, data)
-            if told is not None:
-                self.fail(told)
+        try:
+            raw = self._halves.loads(data) if self._halves.waits else _decode(data)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            try:
+                raw = self._halves.loads(data)
+            except (ValueError, RecursionError):
+                raw = None
+        if self._framing is not None and isinstance(raw, dict):
+            self._read(self._framing.feed(straight(raw)), data)
+        else:
+            self._read([raw], data)
+
+    def _read(self, found: list[Any], data: bytes = b"") -> None:
+        """The events in `data`, or some that the server has left out."""
+        for raw in found:
+            if self.done or self.fault is not None:
                 return
-        if event is None:
-            self._break("a part of it is not the JSON that was expected", "malformed")
-            return
+            event = self._event(raw)
+            if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
+                told = failure.from_object(self._provider, self._title, data)
+                if told is not None:
+                    self.fail(told)
+                    return
+            if event is None:
+                self._break("a part of it is not the JSON that was expected", "malformed")
+            else:
+                self._take_in(event)
+
+    def _take_in(self, event: Event) -> None:
         if isinstance(event, MessageStart):
             self.usage = self.usage.merged(event.message.usage)
             message = msgspec.structs.replace(event.message, model=self._named(event.message))
@@ -84,19 +109,10 @@ class Reader:
             whole = {"error": event.error, **event.extra}
             self.fail(failure.from_event(self._provider, self._title, whole))
             return
-        if self._inputs:
-            self._tell_input(event)
         self._out.append(event)
 
-    def _event(self, data: bytes) -> Event | None:
-        """The event in `data`; None if it holds none, also when it is read with patience."""
-        try:
-            raw = self._halves.loads(data) if self._halves.waits else _decode(data)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            try:
-                raw = self._halves.loads(data)
-            except (ValueError, RecursionError):
-                return None
+    def _event(self, raw: Any) -> Event | None:
+        """The event that `raw` is; None if it is none, also when it is read with patience."""
         raw = self._mended(raw)
         try:
             return parse.event(raw)
@@ -109,23 +125,7 @@ class Reader:
     def _mended(self, raw: Any) -> Any:
         if not isinstance(raw, dict) or raw.get("type") != "content_block_start":
             return raw
-        block = self._calls.mend(raw.get("content_block"))
-        if isinstance(block, dict) and block.get("type") == "tool_use" and block["input"]:
-            # Clients read the input of a call from its deltas alone.
-            if isinstance(raw.get("index"), int) and isinstance(block["input"], dict):
-                self._inputs[raw["index"]] = block["input"]
-            block = {**block, "input": {}}
-        return {**raw, "content_block": block}
-
-    def _tell_input(self, event: Event) -> None:
-        """Send the input of a call's start as a delta, if none has come before its end."""
-        if isinstance(event, ContentBlockDelta):
-            self._inputs.pop(event.index, None)
-        elif isinstance(event, ContentBlockStop):
-            told = self._inputs.pop(event.index, None)
-            if told is not None:
-                delta = InputJsonDelta(partial_json=msgspec.json.encode(told).decode())
-                self._out.append(ContentBlockDelta(index=event.index, delta=delta))
+        return {**raw, "content_block": self._calls.mend(raw.get("content_block"))}
 
     def message(self, body: bytes) -> Message:
         """A whole answer.
@@ -138,6 +138,8 @@ class Reader:
             if isinstance(raw, dict):
                 self._reject(raw, body)
                 raw = {**raw, "content": self._calls.mend_content(raw.get("content"))}
+            if isinstance(raw, dict) and self._framing is not None:
+                raw = framed_message(raw)
             found = read_straight(raw)
         except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None
@@ -167,6 +169,8 @@ class Reader:
 
     def eof(self) -> None:
         """No more data follows."""
+        if self._framing is not None and self.fault is None:
+            self._read(self._framing.end())
         if not self.done:
             self._break("the upstream closed the stream before finishing", "truncated")
 

@@ -8,6 +8,7 @@ fools nobody.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from vai.providers.anthropic.frames import (
     read_frame,
     read_frames,
 )
+from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.anthropic.stream import Reader
 from vai.providers.incoming import Incoming
 from vai.providers.lenient import is_error
@@ -41,6 +43,8 @@ from vai.types.render import message_to_wire, own_counters, usage_to_wire, witho
 
 __all__ = ["Report", "Sniffer", "gathered", "is_passed_on", "read_message"]
 
+_DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
+"""How servers say in OpenAI's way that nothing follows."""
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 _CONTENT: Final = frozenset(
     {"content_block_delta", "content_block_start", "content_block_stop", "ping"}
@@ -55,7 +59,8 @@ class Sniffer:
     carries usage under VAI's names as well; every other frame keeps its bytes. `generated` is
     given each piece of what the model generated; `estimate` gives the members of a usage that
     stand for an output that was not counted. `calls` changes what
-    calls begin with, where the server is not Anthropic's own.
+    calls begin with, where the server is not Anthropic's own; there the frames are put into the
+    order of the API as well.
 
     Attributes:
         usage: running totals as the upstream reports them.
@@ -93,10 +98,14 @@ class Sniffer:
         self._generated = generated
         self._estimate = estimate
         self._calls = calls
+        self._framing = None if calls is None else Framing()
 
     def feed(self, data: bytes) -> bytes:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
         data = in_whole_characters(data)
+        if self._framing is not None:
+            found = (self._ordered(frame, self._framing) for frame in frames(data))
+            return self._feed_singly(b"".join(found))
         events = read_frames(data)
         if events is None or not self.started:
             return self._feed_singly(data)
@@ -106,6 +115,23 @@ class Sniffer:
         for event in events:
             self._take(event)
         return data
+
+    def end(self) -> bytes:
+        """No more frames follow: the end of the message, if that alone was left out."""
+        if self._framing is None or self.done or self.fault is not None:
+            return b""
+        return self._feed_singly(_frames(self._framing.end()))
+
+    @staticmethod
+    def _ordered(frame: bytes, framing: Framing) -> bytes:
+        """The frames that are sent for one of the server's; itself where it fits."""
+        try:
+            value = object_of(frame)
+        except ValueError:
+            return _frames(framing.mark()) if _DONE.search(frame) else frame
+        found = framing.feed(value)
+        fits = len(found) == 1 and found[0] is value
+        return frame if fits else _frames(found)
 
     def _feed_singly(self, data: bytes) -> bytes:
         self.has_news = True
@@ -309,8 +335,9 @@ def read_message(
     if said is None or said.type != "message" or said.content is None or is_error(said.error):
         raise _no_message(body, row)
     report = said.report()
-    is_call = any(part.type == "tool_use" for part in said.content)
-    changes = _mended_calls(readable, calls) if is_call and calls is not None else {}
+    changes = _changes(said, readable, calls)
+    if "stop_reason" in changes:
+        report = msgspec.structs.replace(report, stop_reason=changes["stop_reason"])
     if not (edited or changes):
         return body, report
     members: dict[str, Any] = _decode_members(readable) | changes
@@ -321,20 +348,31 @@ def read_message(
     return msgspec.json.encode(members), report
 
 
-def _mended_calls(body: bytes, calls: Calls) -> dict[str, Any]:
-    """The content of an answer as a member to change, if `calls` changes anything in it."""
+def _changes(said: _Said, body: bytes, calls: Calls | None) -> dict[str, Any]:
+    """The members that clients expect otherwise, in the answer of a server that is not
+    Anthropic's own."""
+    if calls is None:
+        return {}
     given = msgspec.json.decode(_decode_members(body)["content"])
-    mended = calls.mend_content(given)
-    return {"content": mended} if mended != given else {}
+    framed = framed_message({"content": given, "stop_reason": said.stop_reason})
+    content = calls.mend_content(framed["content"])
+    changes: dict[str, Any] = {"content": content} if content != given else {}
+    if framed["stop_reason"] != said.stop_reason:
+        changes["stop_reason"] = framed["stop_reason"]
+    return changes
 
 
-def gathered(body: bytes, row: ProviderRow) -> bytes:
+def gathered(body: bytes, row: ProviderRow, calls: Calls | None) -> bytes:
     """The JSON answer that an event stream tells, where JSON was asked for.
+
+    `calls` are brought into the API's form already.
 
     Raises:
         UpstreamFault: the body is no such stream, or one that fails.
     """
-    incoming, reader = Incoming(), Reader(row.id, row.name, Calls(row.id, ""))
+    incoming = Incoming()
+    framing = Framing() if calls is not None else None
+    reader = Reader(row.id, row.name, calls or Calls(row.id, ""), framing)
     events = incoming.feed(body)
     if incoming.fault is not None:
         raise incoming.fault
@@ -424,6 +462,10 @@ def _parsed(raw: Any) -> Usage | None:
         return parse.usage(raw)
     except InvalidRequest:
         return None
+
+
+def _frames(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(encode(event["type"], msgspec.json.encode(event)) for event in events)
 
 
 def _name(message: dict[str, Any], provider: str) -> None:

@@ -1,0 +1,296 @@
+"""The order of the events in streams of servers that speak the Messages API nearly right.
+
+Anthropic's own streams need none of this. Other servers open a block before the last one is
+closed, number all blocks alike, leave out the beginnings and the ends of blocks or of the
+message, say ``end_turn`` behind a call, and reason behind the text. Clients rely on the API's
+order: one block at a time, contiguous indexes, an end that fits the content, and text or media as
+the last block of an answer that ended by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from vai.providers.toolcall import object_of
+
+__all__ = ["Framing", "framed_message"]
+
+Wire = dict[str, Any]
+
+_CONTENT: Final = ("text", "image", "audio", "video", "document")
+"""What an answer that ends by itself may end with."""
+_SPOKEN: Final = ("end_turn", "stop_sequence")
+_BLOCKS: Final[dict[str, Wire]] = {
+    "text_delta": {"type": "text", "text": ""},
+    "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
+}
+"""Type of a delta -> the block that it opens where the server did not."""
+_MAX_KEPT: Final = 4 << 20
+"""Bytes of the blocks that wait for the end of the one before them, and of those that are held
+until more text shows that they are not the last. Above it they are sent as they come."""
+
+
+class Framing:
+    """Puts the events of one stream into the API's order. Events that fit are the same objects."""
+
+    def __init__(self) -> None:
+        self._out: list[Wire] = []
+        self._open: Any = None
+        self._is_open = False
+        self._input: Wire | None = None
+        """The input that the start of a call told, as long as no piece of it has come."""
+        self._waiting: dict[Any, list[Wire]] = {}
+        self._size = 0
+        self._held: list[Wire] = []
+        self._held_size = 0
+        self._holds = False
+        self._index = -1
+        self._started = self._ended = self._stopped = False
+        self._has_call = self._has_content = False
+        self._late: Wire | None = None
+        """A `message_delta` that does not say why the answer ended."""
+
+    def feed(self, event: Wire) -> list[Wire]:
+        """The events to send for the next one of the server's."""
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            self._delta(event)
+        elif kind == "content_block_start":
+            self._start(event)
+        elif kind == "content_block_stop":
+            self._stop(event)
+        elif kind == "message_start":
+            self._begin(event)
+        elif kind == "message_delta":
+            self._end(event)
+        elif kind == "message_stop":
+            self._complete()
+            self._put(event)
+            self._stopped = True
+        else:
+            self._put(event)
+        return self._take()
+
+    def end(self) -> list[Wire]:
+        """The server sends nothing more: the end of the message, if it only left that out."""
+        if self._ended and not self._stopped:
+            self._stopped = True
+            self._put({"type": "message_stop"})
+        return self._take()
+
+    def mark(self) -> list[Wire]:
+        """The server says in OpenAI's way that nothing follows."""
+        if self._index >= 0 and not self._stopped:
+            self._complete()
+        return self._take() + self.end()
+
+    def _take(self) -> list[Wire]:
+        out, self._out = self._out, []
+        return out
+
+    def _begin(self, event: Wire) -> None:
+        if self._started:
+            return
+        self._started = True
+        message = event.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
+        if not (isinstance(message, dict) and isinstance(content, list) and content):
+            self._put(event)
+            return
+        self._put({**event, "message": {**message, "content": []}})
+        for index, block in enumerate(content):
+            place = ("whole", index)
+            self._start({"type": "content_block_start", "index": place, "content_block": block})
+            self._stop({"type": "content_block_stop", "index": place})
+
+    def _start(self, event: Wire) -> None:
+        place = event.get("index")
+        if self._is_open and place != self._open:
+            self._wait(event)
+            return
+        self._close()
+        self._open, self._is_open = place, True
+        block = event.get("content_block")
+        kind = block.get("type") if isinstance(block, dict) else None
+        self._opens(kind)
+        self._index += 1
+        self._input = object_of(block.get("input")) if block and kind == "tool_use" else None
+        if self._input:
+            # Clients read the input of a call from its deltas alone.
+            event = {**event, "content_block": {**(block or {}), "input": {}}}
+        self._put_content(event)
+
+    def _opens(self, kind: Any) -> None:
+        """Note what the block that opens now is for the end of the answer."""
+        is_call = kind == "tool_use"
+        if is_call or kind in _CONTENT:
+            self._release()
+            self._has_call = self._has_call or is_call
+            self._has_content = not is_call
+        elif self._has_content and not self._has_call:
+            self._holds = True
+
+    def _delta(self, event: Wire) -> None:
+        place = event.get("index")
+        if self._is_open and place != self._open:
+            self._wait(event)
+        elif self._is_open:
+            self._put_piece(event)
+        else:
+            delta = event.get("delta")
+            block = _BLOCKS.get(str(delta.get("type"))) if isinstance(delta, dict) else None
+            if block is not None:
+                self._start({"type": "content_block_start", "index": place, "content_block": block})
+                self._put_content(event)
+
+    def _stop(self, event: Wire) -> None:
+        if not self._is_open:
+            return
+        if event.get("index") != self._open:
+            if event.get("index") in self._waiting:
+                self._wait(event)
+            return
+        self._put_stop(event)
+        self._next()
+
+    def _wait(self, event: Wire) -> None:
+        """Keep an event of a block that opened before the last one was closed."""
+        self._waiting.setdefault(_key(event.get("index")), []).append(event)
+        self._size += len(msgspec.json.encode(event))
+        if self._size > _MAX_KEPT:
+            self._close()
+            self._next()
+
+    def _next(self) -> None:
+        """Send what waited, up to a block that is still being written."""
+        while self._waiting and not self._is_open:
+            self._write(self._waiting.pop(next(iter(self._waiting))))
+        if not self._waiting:
+            self._size = 0
+
+    def _write(self, events: list[Wire]) -> None:
+        """Send the events of one block."""
+        for event in events:
+            kind = event["type"]
+            if kind == "content_block_start":
+                self._start(event)
+            elif kind == "content_block_delta":
+                self._delta(event)
+            elif self._is_open:
+                self._put_stop(event)
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._put_stop({"type": "content_block_stop", "index": self._open})
+
+    def _put_piece(self, event: Wire) -> None:
+        delta = event.get("delta")
+        if isinstance(delta, dict) and delta.get("partial_json"):
+            self._input = None
+        self._put_content(event)
+
+    def _put_stop(self, event: Wire) -> None:
+        if self._input:
+            said = msgspec.json.encode(self._input).decode()
+            delta = {"type": "input_json_delta", "partial_json": said}
+            self._put_content({"type": "content_block_delta", "index": self._open, "delta": delta})
+        self._input, self._is_open = None, False
+        self._put_content(event)
+
+    def _finish_content(self) -> None:
+        self._close()
+        while self._waiting:
+            self._next()
+            self._close()
+
+    def _end(self, event: Wire) -> None:
+        self._finish_content()
+        if self._ended:
+            return
+        delta = event.get("delta")
+        told = delta if isinstance(delta, dict) else {}
+        given = told.get("stop_reason")
+        if given is None:
+            self._late = event
+            return
+        reason = _fitting(given, has_call=self._has_call)
+        if reason in _SPOKEN:
+            self._held.clear()
+            self._holds = False
+            if self._index >= 0 and not self._has_content:
+                self._say_nothing()
+        else:
+            self._release()
+        self._ended = True
+        is_same = reason == given
+        self._put(event if is_same else {**event, "delta": {**told, "stop_reason": reason}})
+
+    def _complete(self) -> None:
+        """The message is over, whether or not the server has said why."""
+        self._finish_content()
+        if not self._ended:
+            late = self._late or {"type": "message_delta", "usage": {}}
+            given = late.get("delta")
+            told = given if isinstance(given, dict) else {"stop_sequence": None}
+            self._end({**late, "delta": {**told, "stop_reason": "end_turn"}})
+
+    def _say_nothing(self) -> None:
+        place = {"index": self._index + 1}
+        self._index += 1
+        self._put({"type": "content_block_start", **place, "content_block": _BLOCKS["text_delta"]})
+        self._put({"type": "content_block_stop", **place})
+
+    def _put_content(self, event: Wire) -> None:
+        if self._holds:
+            self._held.append(event)
+            self._held_size += len(msgspec.json.encode(event))
+            if self._held_size > _MAX_KEPT:
+                self._release()
+        elif event.get("index") == self._index:
+            self._put(event)
+        else:
+            self._put({**event, "index": self._index})
+
+    def _release(self) -> None:
+        """What follows shows that the answer was not at its end: send what is held."""
+        held, self._held, self._holds = self._held, [], False
+        self._held_size = 0
+        if not held:
+            return
+        self._index -= sum(event["type"] == "content_block_start" for event in held)
+        for event in held:
+            self._index += event["type"] == "content_block_start"
+            self._put_content(event)
+
+    def _put(self, event: Wire) -> None:
+        self._out.append(event)
+
+
+def framed_message(message: Wire) -> Wire:
+    """A whole answer with an end that fits its content; the same object if it does."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    kinds = [block.get("type") for block in content if isinstance(block, dict)]
+    given = message.get("stop_reason")
+    reason = _fitting(given or "end_turn", has_call="tool_use" in kinds)
+    if reason in _SPOKEN and kinds and kinds[-1] not in _CONTENT:
+        last = max((at for at, kind in enumerate(kinds) if kind in _CONTENT), default=None)
+        kept = content if last is None else content[: last + 1]
+        content = kept if last is not None else [*content, {"type": "text", "text": ""}]
+    if reason == given and content is message["content"]:
+        return message
+    return {**message, "content": content, "stop_reason": reason}
+
+
+def _fitting(reason: Any, *, has_call: bool) -> Any:
+    """Why the answer ended, as its content tells it: only calls are an end for tools."""
+    if reason in ("end_turn", "tool_use"):
+        return "tool_use" if has_call else "end_turn"
+    return reason
+
+
+def _key(place: Any) -> Any:
+    return place if isinstance(place, int | str | tuple) else None
