@@ -79,15 +79,16 @@ class Repaired(HttpProtocol):
 
         A second call closes at once.
         """
+        # Also where the client has closed: until it fires, the timer holds all of the connection.
+        timer: TimerHandle | None = self._callback_check_timeouts
+        if timer is not None:
+            timer.cancel()
         transport = self.transport
         if transport is None or transport.is_closing():
             return
         if self.lingers and self.lingering is None:
             self.deadlines.forget(self)
             self.recv_buffer.clear()
-            timer: TimerHandle | None = self._callback_check_timeouts
-            if timer is not None:
-                timer.cancel()
             self.lingering = Lingering(  # type: ignore[misc]
                 self.loop,
                 transport,
