@@ -12,7 +12,7 @@ turns every exception into "400 Bad Request", and dispatching costs more than th
 from __future__ import annotations
 
 from asyncio import CancelledError
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 from sanic.http import Http, Stage
 
@@ -44,22 +44,22 @@ class GuardedHttp(Http):
     `is_late` says that the deadline of the head or the body has passed.
     """
 
-    __slots__ = ("_wait_for_bytes", "connection", "is_late")
+    __slots__ = ("is_late",)
 
     def __init__(self, protocol: Any) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self.is_late = False
-        self.connection: LastAnswer = protocol
-        self._wait_for_bytes = protocol.receive_more
-        self._receive_more = self._receive_in_time
 
-    async def _receive_in_time(self) -> None:
-        """Wait for more bytes.
+    @property
+    def connection(self) -> LastAnswer:
+        """The connection that this state is of."""
+        return cast("LastAnswer", self.protocol)
 
-        Raises:
-            InvalidRequest: 408, the deadline has passed.
+    def check_deadline(self) -> None:
         """
-        await self._wait_for_bytes()
+        Raises:
+            InvalidRequest: 408, the deadline of the head or the body has passed.
+        """
         if self.is_late:
             raise InvalidRequest(
                 "The request body did not arrive in time",

@@ -66,6 +66,17 @@ class Repaired(HttpProtocol):
             self.deadlines.bytes_came(self)
         super().data_received(data)
 
+    async def receive_more(self) -> None:
+        """Wait for more bytes.
+
+        Raises:
+            InvalidRequest: 408, they did not come in time.
+        """
+        await super().receive_more()  # type: ignore[no-untyped-call]
+        http = self.http
+        if http is not None:
+            http.check_deadline()
+
     def wake(self) -> None:
         """Have the task that waits for bytes look again."""
         self._data_received.set()
