@@ -68,6 +68,17 @@ class GuardedHttp(Http):
                 type="timeout_error",
             )
 
+    async def http1(self) -> None:
+        """Serve the connection to its end.
+
+        Where the client has left, Sanic keeps the last request and its response, which refer to
+        this state: a cycle, which the garbage collector frees only after thousands of others.
+        """
+        try:
+            await super().http1()  # type: ignore[no-untyped-call]
+        finally:
+            self.request = self.response = None  # type: ignore[assignment]
+
     async def http1_request_header(self) -> None:
         """Wait for a whole head, judge it, then let Sanic parse it."""
         end = await self._head_end()
