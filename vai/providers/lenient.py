@@ -7,6 +7,7 @@ value is fitted instead: a member of a wrong type counts as absent, everything e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -26,30 +27,33 @@ class Lenient:
 
     def __init__(self) -> None:
         self._halves = Halves()
-
-    @property
-    def waits(self) -> bool:
+        self.waits = False
         """Whether the next text must be read here, because the last ended in half a character."""
-        return self._halves.waits
 
     def read(self, data: bytes, cls: type[S]) -> list[S] | None:
         """The objects in `data`, fitted to `cls`: one, those of an array, or one for each line.
 
         A text that is JSON of another kind holds none. None: the text is damaged.
         """
-        try:
-            found = [self._halves.loads(data)]
-        except (ValueError, RecursionError):
-            lines = [line for line in data.splitlines() if line.strip()]
-            if len(lines) < 2:
-                return None
-            try:
-                found = [self._halves.loads(line) for line in lines]
-            except (ValueError, RecursionError):
-                return None
+        found = self._values(data)
+        self.waits = self._halves.waits
+        if found is None:
+            return None
         if len(found) == 1 and isinstance(found[0], list):
             found = found[0]
         return [fitted(value, cls) for value in found if isinstance(value, dict)]
+
+    def _values(self, data: bytes) -> list[Any] | None:
+        """The value of a text, or those of its lines; None where it is damaged."""
+        with suppress(ValueError, RecursionError):
+            return [self._halves.loads(data)]
+        lines = [line for line in data.splitlines() if line.strip()]
+        if len(lines) < 2:
+            return None
+        try:
+            return [self._halves.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            return None
 
 
 def fitted(value: dict[str, Any], cls: type[S]) -> S:
