@@ -199,8 +199,8 @@ class TextMeter:
     def add(self, text: str) -> None:
         """More of the text."""
         self._pieces.append(text)
-        self._size += len(text)
-        if self._size > _WEIGHED_AT_ONCE or len(self._pieces) > _WEIGHED_AT_ONCE:
+        self._size += len(text) + 1  # the pieces are bounded with their characters
+        if self._size > _WEIGHED_AT_ONCE:
             self._weigh()
 
     @property

@@ -110,7 +110,9 @@ class Sniffer:
         if events is None or not self.started:
             return self._feed_singly(data)
         for event in events:
-            if event.type not in _CONTENT or self._changes(event):
+            if event.type not in _CONTENT or (
+                event.content_block is not None and self._changes(event)
+            ):
                 return self._feed_singly(data)
         for event in events:
             self._take(event)
