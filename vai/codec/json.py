@@ -257,7 +257,7 @@ def _prove_number(data: bytes, most: int) -> None:
     so that a document of `most` values has at most twice as many of these. The second count is
     the exact one; it looks at the document in pieces, each of which begins in or out of a string.
     """
-    if len(data) - len(data.translate(None, _STARTS)) <= 2 * most:
+    if len(data) <= 2 * most or len(data) - len(data.translate(None, _STARTS)) <= 2 * most:
         return
     at, count, inside = 0, 0, 0
     while at < len(data):

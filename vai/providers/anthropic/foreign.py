@@ -32,8 +32,13 @@ def has_foreign_blocks(request: dict[str, Any], body: bytes) -> bool:
         request: the parsed body; may be any JSON object.
         body: its bytes.
     """
-    if not any(mark in body for mark in _MARKS):
-        return False
+    for mark in _MARKS:
+        if mark in body:
+            return _holds_foreign(request)
+    return False
+
+
+def _holds_foreign(request: dict[str, Any]) -> bool:
     turns = request.get("messages")
     for turn in turns if isinstance(turns, list) else ():
         content = turn.get("content") if isinstance(turn, dict) else None
