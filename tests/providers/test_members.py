@@ -119,3 +119,12 @@ def test_an_empty_member_says_nothing(provider):
     empty["mcp_servers"] = []
     became, (dropped, _) = outcome(provider, **empty)
     assert (became, dropped) == ("sent", [])
+
+
+@pytest.mark.parametrize("provider", TRANSLATED)
+@pytest.mark.parametrize("name", ["conversation", "previous_message_id", "previous_response_id"])
+def test_what_points_to_earlier_messages_is_refused(provider, name):
+    """Members of other APIs, whose callers send the new messages only."""
+    became, error = outcome(provider, **{name: "msg_1"})
+    assert (became, error.param) == ("refused", name)
+    assert outcome(provider, **{name: None})[0] == "sent"

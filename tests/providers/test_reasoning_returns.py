@@ -102,6 +102,15 @@ def test_beside_text_alone_no_server_needs_it(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_of_a_turn_without_words_it_is_named(form):
+    content = answered("own", {**FORMS[form], "content": "So."}, stream=False)
+    content[-1]["text"] = ""
+    adapter, sent = ask("own", turns(content), tools=TOOLS)
+    assert all(message["role"] == "user" for message in sent["messages"])
+    assert adapter.dropped == ["messages[*].content[*].thinking"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("other", [name for name in OWN_ROWS if name != "own"])
 def test_it_goes_to_no_other_server(other, form):
     content = answered("own", {**FORMS[form], "tool_calls": [CALL]}, stream=False)

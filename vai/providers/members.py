@@ -55,6 +55,10 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
     "compaction": (bool, "{} makes no compaction blocks", "unsupported_field"),
     # The id alone is a hint: the files of an earlier response are missed, not promised.
     "container": (_has_skills, "{} has no skills", "unsupported_tool_type"),
+    **dict.fromkeys(
+        ("conversation", "previous_message_id", "previous_response_id"),
+        (bool, "{} keeps no conversation; expected all messages", "unsupported_field"),
+    ),
     "mcp_servers": (bool, "{} cannot call MCP servers", "unsupported_tool_type"),
 }
 """Member -> whether a value refuses the request, why, and the error's code."""

@@ -126,11 +126,10 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
         message["tool_calls"] = calls
     if images:
         message["images"] = images
-    if not (texts or calls or images):
-        return []
-    if thoughts and not put(message, thoughts, target.row):
+    is_sent = bool(texts or calls or images)
+    if thoughts and not (is_sent and put(message, thoughts, target.row)):
         target.findings.drop("messages[*].content[*].thinking")
-    return [message]
+    return [message] if is_sent else []
 
 
 def _words(block: Block, target: Target) -> str | None:
