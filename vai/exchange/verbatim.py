@@ -228,6 +228,11 @@ class Verbatim:
                 code="upstream_malformed",
             )
             return None
+        if message.stop_reason is None:  # a stream has to tell why it ended
+            self.fault = UpstreamBroken(
+                "The answer is unusable: it does not say why it ended", code="upstream_malformed"
+            )
+            return None
         self._take(report)
         if report.usage.output_tokens is None:
             self._weigh(body)
