@@ -185,7 +185,7 @@ class Verbatim:
         return frames or None
 
     def _told(self, fault: UpstreamFault) -> bytes:
-        """How `fault`, which ends the stream, is told: by the upstream's own frame, which is
+        """How the client gets `fault`, which ends the stream: by the upstream's own frame, which is
         returned, where the answer has begun and clients know the wording."""
         if self._lent:
             fault = of_lent_key(fault)

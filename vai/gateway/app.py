@@ -133,7 +133,7 @@ def _sanic_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-# Sanic would otherwise hold the body of a GET, whoever sends it, before the handler is called.
+# Sanic would otherwise hold the body of a GET, also without a key, before the handler is called.
 _READING: Final[dict[str, Any]] = {"methods": ["GET", "HEAD"], "ignore_body": True}
 
 

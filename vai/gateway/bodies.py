@@ -4,7 +4,7 @@ Invariants:
 - A body that is too large, compressed or one too many is refused by its head alone; one of many
   small objects, which take more memory than they have bytes, before it is parsed.
 - The bytes that a worker holds are counted from the head of a request to its end, and given
-  back once. A body that is alone is let in, so that a bound below the largest starves nobody.
+  back once. A body that is alone is let in, so that a bound below the largest starves no client.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class _MainWatch:
 
 
 def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
-    """Have the board say that the group is ending before the first child is told."""
+    """Have the board say that the group is ending before main signals the first child."""
     tell_children = sanic_manager.shutdown
 
     def shutdown() -> None:

@@ -1,7 +1,7 @@
 """A reload: new workers with new settings take the place of all workers, or none does.
 
 Invariants: at most one reload runs and one waits, however many were asked for, so there are
-never more than two workers of one number. Old workers are told to end when all new ones serve.
+never more than two workers of one number. Main ends the old workers when all new ones serve.
 When a new one ends before that, the other new ones are ended, and the old ones and their
 settings stay the ones to replace dead workers with.
 

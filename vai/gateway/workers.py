@@ -118,8 +118,8 @@ def attach(
             board = Board.open(Path(os.environ[BOARD_VARIABLE]))
             die_with_parent(board.owner.pid)
         else:
-            # One process is main too, and has made it; where Sanic runs in a loop of somebody
-            # else there was no main.
+            # One process is main too, and has made it; where a program of
+            # another kind runs Sanic in its loop, there was no main.
             board = getattr(app.ctx, "board", None) or make_board()
         member = Membership(app, board, server_number(name), beat=beat, hung_after=hung_after)
         app.ctx.membership = member

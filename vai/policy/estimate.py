@@ -164,7 +164,7 @@ def _blocks_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def told_output(tokens: int) -> dict[str, Any]:
-    """Members of the usage in a `message_delta` whose output nobody has counted.
+    """Members of the usage in a `message_delta` whose output the provider has not counted.
 
     Strict clients refuse one without `output_tokens`, so the number is an estimate and says so.
     It is no counter: neither a total nor a cost is made of it.

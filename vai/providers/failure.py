@@ -139,7 +139,7 @@ _BUSY = re.compile(
 _SPACED: Final = str.maketrans("_-", "  ")
 """Some servers write these words as a code, such as ``over_capacity``."""
 _VAGUE: Final = frozenset({"api_error", "provider_error", "rate_limit_error"})
-"""What an overload is told as by servers that have no code for it."""
+"""What servers that have no code for an overload call it."""
 
 _UNUSABLE: Final = (
     "bio_policy",

@@ -1,7 +1,7 @@
 """The body of a streamed answer: server-sent events, or one JSON object.
 
 A server that was asked to stream may answer with plain JSON (because it cannot stream
-what was asked, or was told not to), and one that was asked for JSON with a stream. The first
+what was asked, or was asked not to), and one that was asked for JSON with a stream. The first
 character tells, and not the header: no event stream begins with a brace or a bracket, and
 neither of them with the sign that a page begins with. JSON objects line by line are events.
 """

@@ -2,8 +2,8 @@
 
 The law of this module: clients of the Messages API shorten a conversation when an error says
 ``prompt is too long``, and nothing else tells them to. No two servers agree on a code or a
-sentence, so the known codes and phrases are a table here. The token counts are told where the
-server's words have both.
+sentence, so the known codes and phrases are a table here. The message has the token counts
+where the server's words have both.
 
 Sources, read in November 2026: the servers' own code (vLLM, SGLang, llama.cpp, llama-cpp-python,
 TGI) and errors that users of the hosted ones reported.

@@ -153,7 +153,7 @@ class Acceptor:
                 ssl_handshake_timeout=self._handshake if self._tls is not None else None,
             )
         except OSError:
-            # The client left, or failed in its handshake: nobody is there to be answered.
+            # The client left, or failed in its handshake: no client is there to answer.
             connection.close()
 
     # -- without room ------------------------------------------------------------------

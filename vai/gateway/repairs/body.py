@@ -92,7 +92,7 @@ class ReceivingHttp(GuardedHttp):
         """Do without the body: drop it if it is here and small, else end the connection."""
         left = int(self.request_bytes_left or 0)
         self.request_body = None  # Sanic would read it to its end
-        # Without a 100 the client may leave the body out; then nobody knows what comes next.
+        # Without a 100 the client may leave the body out; then the next bytes may be either.
         if not self.expecting_continue and left <= min(_SMALL, len(self.recv_buffer)):
             del self.recv_buffer[:left]
             self.request_bytes_left = 0

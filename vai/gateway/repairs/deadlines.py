@@ -166,7 +166,7 @@ def _missing(http: GuardedHttp) -> int:
 def _cut(protocol: Incoming) -> None:
     http = protocol.http
     if http is not None and http.stage in (Stage.REQUEST, Stage.HANDLER):
-        # Whoever waits for the rest finds out, and answers in the way of its place.
+        # The task that waits for the rest answers with the error of its stage.
         http.is_late = True
         protocol.wake()
         return

@@ -3,7 +3,7 @@
 The law of this module: bytes that need no change are not rebuilt, and bytes that are no answer
 do not pass. Nearly every frame of a stream is a content delta, which is proven and counted but
 not changed. Only what the JSON of a frame says counts, so text that talks about the protocol
-fools nobody.
+is only text.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One reader for events and for whole answers: a whole answer is its items, each complete at
 once. What an item says is taken from its deltas, and from the item itself where a server
-sends no deltas. Items are told apart by their place in the output, never by their ids:
+sends no deltas. Items are distinguished by their place in the output, never by their ids:
 proxies change those on the way.
 """
 

@@ -160,7 +160,7 @@ class RedisLimits:
         """Have all that is held last for another lease. Due every third of one. Raises Away.
 
         What the server has forgotten (FLUSHALL, an eviction, a lease that lapsed while this
-        worker stood still) runs on here, so the server is told of it again.
+        worker stood still) runs on here, so this tells the server of it again.
         """
         for some in _batches(list(self._held)):
             forgotten = _texts(await self._call("renew", [str(handle) for handle in some]))
