@@ -205,6 +205,20 @@ def test_a_choice_that_failed_says_why():
     assert caught.value.type == "rate_limit_error"
 
 
+def test_groqs_code_in_a_stream_is_an_overload():
+    """Where it stands, there is no sentence."""
+    chunk = {
+        "id": "c",
+        "model": "m",
+        "choices": [],
+        "x_groq": {"id": "r", "error": "over_capacity"},
+    }
+    adapter, _ = ask("groq", stream=True)
+    adapter.feed(b"data: %b\n\n" % orjson.dumps(chunk))
+    assert adapter.fault is not None
+    assert (adapter.fault.type, adapter.fault.status) == ("overloaded_error", 529)
+
+
 @pytest.mark.parametrize("content", ["Hi", [{"type": "text", "text": "Hi"}]], ids=["text", "part"])
 def test_a_responses_message_is_read_however_its_text_is_put(content):
     item = {"type": "message", "role": "assistant", "content": content}

@@ -390,6 +390,8 @@ class Reader:
         if is_bare or is_error(error):
             # No choices at all: an error in another form, or an object of another kind.
             told = failure.from_object(self._provider, self._title, data)
+            if told is None and isinstance(error, str):  # Groq puts a code beside its own id
+                told = failure.from_event(self._provider, self._title, {"error": error})
             if told is not None:
                 self._emitter.fail(told)
             elif is_error(error):
