@@ -301,8 +301,8 @@ class Reader:
     def _supply(self, answer: End) -> None:
         """Read from the whole answer what no event before it has said.
 
-        Items are told apart by their kind and their number among those of this kind: proxies
-        change ids, and leave out or repeat the places of items.
+        An item's kind and its number among those of this kind identify it: proxies change
+        ids, and leave out or repeat the places of items.
         """
         output = decode_output(answer.output) if answer.output is not None else None
         passed: Counter[str] = Counter()
