@@ -6,8 +6,9 @@ import asyncio
 import socket
 
 import pytest
+import uvloop
 
-from vai.gateway.repairs.sockets import UNSENT_LIMIT, tune
+from vai.gateway.repairs.sockets import UNSENT_LIMIT, reset, tune
 
 
 class _Server(asyncio.Protocol):
@@ -50,3 +51,34 @@ def test_a_unix_socket_is_left_alone() -> None:
 
     with here, there:
         tune(Transport())
+
+
+def test_a_connection_that_is_closed_already_is_left_alone() -> None:
+    """A stream's timer may fire after its client left; uvloop then has no descriptor to give."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[asyncio.BaseTransport] = loop.create_future()
+        lost = asyncio.Event()
+
+        class Server(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                transport.get_extra_info("socket")
+                made.set_result(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                lost.set()
+
+        server = await loop.create_server(Server, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            transport = await asyncio.wait_for(made, 5)
+            writer.close()
+            await asyncio.wait_for(lost.wait(), 5)
+            while transport.get_extra_info("socket").fileno() >= 0:
+                await asyncio.sleep(0.001)
+            reset(transport)
+            tune(transport)
+
+    uvloop.run(main())

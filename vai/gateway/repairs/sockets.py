@@ -22,7 +22,7 @@ _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 def tune(transport: BaseTransport) -> None:
     """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; a Unix socket has neither and is left alone."""
-    sock = transport.get_extra_info("socket")
+    sock = _open_socket(transport)
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     # The peer may be gone already; then there is nothing to tune.
@@ -41,8 +41,14 @@ def reset(transport: Any) -> None:
     A close without it leaves what the kernel holds to be delivered to a reader that may never
     come, and a reader that does come takes a cut answer for a complete one.
     """
-    sock = transport.get_extra_info("socket")
+    sock = _open_socket(transport)
     if sock is not None:
         with suppress(OSError):  # the peer may be gone already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
     transport.abort()
+
+
+def _open_socket(transport: BaseTransport) -> Any:
+    """The socket of `transport`, or None once uvloop has closed it and its descriptor is -1."""
+    sock = transport.get_extra_info("socket")
+    return None if sock is None or sock.fileno() < 0 else sock
