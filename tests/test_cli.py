@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests import canary
-from vai import __version__
+from vai import __version__, install_command
 from vai.cli.overview import provider_states, try_it, url
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
@@ -99,7 +99,7 @@ def test_without_the_server_part_the_command_says_what_to_install():
         command, capture_output=True, text=True, cwd=ROOT, timeout=30, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == 'vai: not installed: sanic. Run: pip install "vai[server]"'
+    assert done.stderr.strip() == f"vai: not installed: sanic. Run: {install_command('server')}"
 
 
 def test_reload_signals_who_listens_and_nobody_else(vai):

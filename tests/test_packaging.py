@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from vai import DISTRIBUTION, install_command
+
 ROOT = Path(__file__).parents[1]
 LISTS = [
     ROOT / "requirements/server.txt",
@@ -82,6 +84,66 @@ def test_an_import_does_nothing(module, server):
     probe = [sys.executable, "-c", PROBE.replace("MODULE", module)]
     done = subprocess.run(probe, capture_output=True, text=True, timeout=30, cwd=ROOT, check=True)
     assert json.loads(done.stdout) == {"opened": [], "fds": 0, "threads": 0, "server": server}
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PLACES = [
+    *(ROOT / name for name in ("Dockerfile", "Makefile", "settings.toml", ".ci/run")),
+    *ROOT.glob("*.md"),
+    *ROOT.glob("*.example.toml"),
+    *ROOT.glob("docs/**/*.md"),
+    *ROOT.glob("vai/**/*.py"),
+    *ROOT.glob("bench/**/*.py"),
+]
+"""Where a reader or a program finds what to install."""
+TAKE_A_VALUE = {"-r", "--requirement", "--python", "--target"}
+MADE_BY_A_CALL = 'pip install "{DISTRIBUTION}[{extra}]"'
+
+
+def installed_by(text: str) -> list[str]:
+    """What the `pip install` lines of `text` install, without options and their values."""
+    found = []
+    for line in re.findall(r"\bpip3? install((?:[ \t]+[^\s`]+)+)", text):
+        words = iter(word.strip("\"'.,;:()") or word for word in line.split())
+        for word in words:
+            if word in TAKE_A_VALUE:
+                next(words)
+            elif not word.startswith("-"):
+                found.append(word)
+    return found
+
+
+def test_lines_that_install_are_understood():
+    assert installed_by("(`pip install vai`, or `pip install 'x[a,b]' .`") == ["vai", "x[a,b]", "."]
+    assert installed_by("python -m pip install -q --target a -r b.txt\npip3 install c") == ["c"]
+
+
+def test_what_is_shown_installs_this_distribution_and_no_other():
+    shown = {}
+    for file in PLACES:
+        text = file.read_text().replace(MADE_BY_A_CALL, "")
+        shown |= {(file.name, what): what for what in installed_by(text)}
+        shown |= {
+            (file.name, extra): f"{DISTRIBUTION}[{extra}]"
+            for extra in re.findall(r"\binstall_command\([\"'](\w*)[\"']\)", text)
+        }
+        shown |= {(file.name, what): what for what in re.findall(r"\bvai(?:-\w+)?\[\w*\]", text)}
+    extras = PROJECT["optional-dependencies"]
+    right = {".", DISTRIBUTION} | {f"{DISTRIBUTION}[{extra}]" for extra in extras}
+    assert {place: what for place, what in shown.items() if what not in right} == {}
+    assert {("direct-use.md", DISTRIBUTION), ("line.py", "redis"), ("Dockerfile", ".")} <= set(
+        shown
+    )
+
+
+def test_the_distribution_has_one_name():
+    assert PROJECT["name"] == DISTRIBUTION
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    assert [p["name"] for p in lock["package"] if p["source"] == {"editable": "."}] == [
+        DISTRIBUTION
+    ]
+    extra = next(iter(PROJECT["optional-dependencies"]))
+    assert installed_by(install_command(extra)) == [f"{DISTRIBUTION}[{extra}]"]
 
 
 def test_no_path_file_is_shipped():

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+from vai import install_command
+
 __all__ = ["main"]
 
 _NEEDED = ("typer", "rich", "dynaconf", "sanic")
@@ -20,7 +22,7 @@ def main() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(
-            f'vai: not installed: {", ".join(missing)}. Run: pip install "vai[server]"',
+            f"vai: not installed: {', '.join(missing)}. Run: {install_command('server')}",
         )
     from vai.cli.commands import app  # noqa: PLC0415  needs what was just looked for
 

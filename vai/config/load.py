@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from vai import install_command
 from vai.config.convert import Walk
 from vai.config.installed import installed
 from vai.config.login import login_file, read_login
@@ -163,7 +164,7 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
         except OSError:
             yield ("tls", "cert_file"), "expected a PEM chain, with its plain key in tls.key_file"
     if settings.limits.store == "redis" and find_spec("redis") is None:
-        yield ("limits", "store"), "redis needs a client: pip install 'vai[redis]'"
+        yield ("limits", "store"), f"redis needs a client: {install_command('redis')}"
     if settings.limits.redis.ca_file and not Path(settings.limits.redis.ca_file).is_file():
         yield ("limits", "redis", "ca_file"), "no such file"
     login = settings.providers.get(LOGGED_IN_TO)

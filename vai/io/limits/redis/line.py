@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from vai import install_command
+
 try:
     from redis.asyncio.connection import AbstractConnection, ConnectionPool
     from redis.asyncio.retry import Retry
@@ -25,7 +27,7 @@ try:
     from vai.io.limits.redis.reasons import NO_ANSWER, reason_of
 except ImportError as missing:
     raise ImportError(
-        'limits.store = "redis" needs an extra: pip install "vai[redis]"'
+        f'limits.store = "redis" needs an extra: {install_command("redis")}'
     ) from missing
 
 __all__ = ["Away", "Line"]
