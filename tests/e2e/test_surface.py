@@ -20,7 +20,7 @@ GATEWAYS = ["gateway", "single"]
 
 
 @pytest.mark.parametrize("which", GATEWAYS)
-@pytest.mark.parametrize("path", ["/v1/messages", "/messages"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/messages", "/v1/messages/"])
 @pytest.mark.parametrize("query", ["", "?beta=true", "?beta=true&x=%2F"])
 def test_both_paths_and_any_query(request, which, path, query):
     gateway = request.getfixturevalue(which)
@@ -54,11 +54,19 @@ def test_unknown_paths(gateway):
             assert answer.error["request_id"] == answer.header("x-request-id")
 
 
+def test_googles_call_of_a_model_is_not_found(gateway):
+    path = "/v1/models/gemini-3.8-flash:generateContent"
+    answer = gateway.ask("POST", path, gateway.auth(), b"{}")
+    assert (answer.status, answer.error["code"]) == (404, "gemini_endpoint")
+    assert answer.header("allow") is None
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_a_wrong_method(gateway, method):
     answer = gateway.ask(method, "/v1/messages", gateway.auth())
     assert answer.status == 405
     assert answer.header("allow") == "POST"
+    assert answer.error["message"].endswith(f"{method} is not served at this path; expected POST")
     assert answer.error["code"] == "method_not_allowed"
     assert answer.error["type"] == "invalid_request_error"
 

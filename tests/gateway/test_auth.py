@@ -7,13 +7,16 @@ import hmac
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from vai.config import Settings
 from vai.config.schema import ApiKey, Auth, Cors
 from vai.errors import AuthenticationFailed, PermissionDenied
+from vai.gateway import byok
 from vai.gateway.auth import Keyring
 from vai.gateway.subjects import Subjects
+from vai.providers.registry import ROWS
 from vai.secret import Secret
 
 FOREIGN = ["http://evil.test", "null", "http://127.0.0.1:8080", "https://good.test.evil.test"]
@@ -81,3 +84,85 @@ def test_a_key_is_known_to_the_letter() -> None:
         for wrong in (KEYS[number][:-1], KEYS[number] + "x", KEYS[number].upper(), "\ud800"):
             with pytest.raises(AuthenticationFailed):
                 made.identify({"x-api-key": wrong})
+
+
+FORMED = "sk-ant-api03-whatever"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({}, "Missing API key; expected this gateway's key in `Authorization: Bearer KEY` or `x-a"),
+        ({"x-api-key": " "}, "Missing API key; expected"),
+        ({"authorization": "Basic bm86bm8="}, "Missing API key: Authorization is there, and hol"),
+        ({"authorization": "key-0001-of-many"}, "Missing API key: Authorization is there"),
+        ({"x-goog-api-key": "k"}, "Missing API key: x-goog-api-key is read for a provider's"),
+    ],
+)
+def test_a_missing_key_names_the_headers(headers, said):
+    with pytest.raises(AuthenticationFailed) as caught:
+        with_keys().identify(headers)
+    message = caught.value.message
+    assert message.startswith(said)
+    for name in ("`Authorization: Bearer KEY`", "`x-api-key: KEY`", "`X-VAI-Key: KEY`"):
+        assert name in message
+    assert not any(value.strip() and value in message for value in headers.values() if value != "k")
+
+
+@pytest.mark.parametrize(
+    ("headers", "field", "said"),
+    [
+        ({"authorization": "Bearer no"}, "Authorization", "no key of this gateway"),
+        ({"x-api-key": "no"}, "x-api-key", "no key of this gateway"),
+        ({"x-api-key": "no", "authorization": "Basic x"}, "x-api-key", "no key of this gateway"),
+        ({"authorization": "Bearer no", "x-api-key": KEYS[1]}, "Authorization", "no key of this"),
+        ({"x-vai-key": "no", "x-api-key": KEYS[1]}, "X-VAI-Key", "no key of this gateway"),
+        ({"x-api-key": FORMED}, "x-api-key", "a provider's key; expected one of this gateway, in"),
+        ({"x-vai-key": FORMED}, "X-VAI-Key", "the form of a provider's key; expected one of this"),
+    ],
+)
+def test_an_invalid_key_names_the_header_it_was_read_from(headers, field, said):
+    with pytest.raises(AuthenticationFailed) as caught:
+        with_keys().identify(headers)
+    assert caught.value.message.startswith(f"Invalid API key in {field}: ")
+    assert said in caught.value.message
+    assert caught.value.param == field.lower()
+    assert not any(value in caught.value.message for value in (FORMED, KEYS[1], "Basic x"))
+
+
+def test_a_wrong_key_beside_named_providers_is_told_in_passthrough():
+    settings = Settings(auth=Auth(mode="passthrough", api_keys=(ApiKey(key=Secret("one-two")),)))
+    made = Keyring(settings, Subjects(settings))
+    headers = {"x-api-key": "no", "x-provider-key-groq": "gsk_1"}
+    with pytest.raises(AuthenticationFailed, match="Invalid API key in x-api-key: "):
+        made.identify(headers)
+
+
+@pytest.mark.parametrize(
+    ("provider", "own", "operator"),
+    [
+        ("anthropic", "`x-api-key: KEY`", "ANTHROPIC_API_KEY or providers.anthropic.api_key"),
+        ("openai", "`Authorization: Bearer KEY`", "OPENAI_API_KEY or providers.openai.api_key"),
+        ("oai-resp", "`Authorization: Bearer KEY`", "OPENAI_API_KEY or providers.oai-resp.api"),
+        ("groq", "`Authorization: Bearer KEY`", "GROQ_API_KEY or providers.groq.api_key"),
+        ("cerebras", "`Authorization: Bearer KEY`", "CEREBRAS_API_KEY or providers.cerebras.api"),
+        ("gemini", "`x-goog-api-key: KEY`", "GEMINI_API_KEY or providers.gemini.api_key"),
+        ("gemini-oauth", None, "vai login gemini"),
+    ],
+)
+def test_a_missing_key_of_a_provider_names_where_it_is_read(provider, own, operator):
+    name = byok.header_name(provider)
+    asked = byok.missing(ROWS[provider], lends=False)
+    assert name in asked.message
+    assert (own or name) in asked.message
+    assert "operator" not in asked.message
+    lent = byok.missing(ROWS[provider], lends=True)
+    assert operator in lent.message
+    for error in (asked, lent):
+        assert (error.status, error.code, error.param) == (401, "provider_key_missing", name)
+
+
+def test_a_provider_of_the_settings_has_no_variable():
+    row = msgspec.structs.replace(ROWS["openai"], id="mine", auth="X-Key", env=())
+    assert "sets providers.mine.api_key" in byok.missing(row, lends=True).message
+    assert "`" not in byok.missing(row, lends=False).message

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import orjson
+import pytest
 
+from vai.errors import InvalidRequest
 from vai.gateway.model_pages import ModelPages
 from vai.io.catalogue import installed
 from vai.policy.listing import Listing
@@ -21,6 +23,25 @@ def test_a_page_is_rendered_once_a_day():
     later = pages.page("vai", date(2026, 12, 1), {})
     assert orjson.loads(first) != orjson.loads(later)
     for number in range(20):
-        pages.page("vai", DAY, {"provider": f"nobody-{number}"})
+        pages.page("vai", DAY, {"provider": "groq", "x": f"{number}"})
         pages.page("anthropic", DAY, {"limit": str(number + 1)})
     assert len(pages._kept) <= 2
+
+
+@pytest.mark.parametrize("form", ["vai", "openai", "anthropic"])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("provider", "nobody", "provider: expected one of anthropic, openai, oai-resp, groq"),
+        ("provider", "", "provider: expected one of anthropic, openai, oai-resp, groq"),
+        ("provider", "Groq", "provider: expected one of anthropic, openai, oai-resp, groq"),
+        ("capability", "telepathy", "capability: expected one of text, image_output"),
+    ],
+)
+def test_a_filter_that_cannot_be_lists_what_can(form, name, value, said):
+    pages = ModelPages(Listing(installed(), ROWS, {}, {}))
+    with pytest.raises(InvalidRequest) as caught:
+        pages.page(form, DAY, {name: value})
+    assert (caught.value.status, caught.value.param) == (400, name)
+    assert caught.value.message.startswith(said)
+    assert value not in caught.value.message.split() or not value

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from vai.cli.overview import provider_states
 from vai.config import Settings
-from vai.errors import InvalidRequest
 from vai.io.catalogue import of_settings
 from vai.io.clock import today
 from vai.io.providers import rows_of
@@ -37,8 +36,6 @@ def show(
         InvalidRequest: there is no such provider or capability.
     """
     rows = rows_of(settings)
-    if provider is not None and provider not in rows:
-        raise InvalidRequest(f"provider: expected one of {', '.join(rows)}")
     known = of_settings(settings)
     aliased = aliased_routes(settings.aliases, rows, known)
     first = {alias: routes[0].name for alias, routes in aliased.items()}

@@ -47,6 +47,7 @@ class Identity(msgspec.Struct, frozen=True):
 _DIGEST = 32
 """Bytes of a key's digest."""
 _PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
+_SPELT = {"authorization": "Authorization", "x-api-key": "x-api-key", OWN_FIELD: "X-VAI-Key"}
 _ANONYMOUS = Identity("anonymous", "none")
 _PASSTHROUGH = Identity("passthrough", "none")
 
@@ -84,10 +85,10 @@ class Keyring:
             return self._identify_payer(headers)
         presented = own or bearer_token(presenting) or _value(presenting, "x-api-key")
         if presented is None:
-            raise AuthenticationFailed("Missing API key")
+            raise _missing_key(presenting)
         identity = self._find(presented)
         if identity is None:
-            raise AuthenticationFailed("Invalid API key")
+            raise _invalid_key(presented, presenting)
         return identity
 
     def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
@@ -138,7 +139,7 @@ class Keyring:
                 return identity
         names_providers = any(name.lower().startswith(HEADER_PREFIX) for name in headers)
         if keys and names_providers and not any(map(is_of_known_maker, keys)):
-            raise AuthenticationFailed("Invalid API key")
+            raise _invalid_key(keys[0], headers)
         return _PASSTHROUGH
 
     def _find(self, key: str) -> Identity | None:
@@ -170,6 +171,32 @@ def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
     name = key.name or f"key_{number}"
     user_id = key.user_id or name
     return Identity(user_id, name, subjects.of_key(key, user_id, name))
+
+
+def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:
+    """No header presents a key that can be read."""
+    what = "Missing API key"
+    if headers.get("authorization"):
+        what += ": Authorization is there, and holds no Bearer token"
+    elif headers.get("x-goog-api-key"):
+        what += ": x-goog-api-key is read for a provider's key alone"
+    return AuthenticationFailed(
+        f"{what}; expected this gateway's key in `Authorization: Bearer KEY` or `x-api-key: KEY`, "
+        "or in `X-VAI-Key: KEY` beside a provider's own key",
+        param="authorization",
+    )
+
+
+def _invalid_key(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
+    """The key that was read is none of this gateway's. Its header is named, never the key."""
+    own = _value(headers, OWN_FIELD) is not None
+    field = OWN_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
+    what = "it is no key of this gateway"
+    if is_of_known_maker(key):
+        what = "it has the form of a provider's key; expected one of this gateway"
+        if not own:
+            what += ", in X-VAI-Key where the provider's goes along"
+    return AuthenticationFailed(f"Invalid API key in {_SPELT[field]}: {what}", param=field)
 
 
 def _presenting(headers: Mapping[str, str]) -> dict[str, str]:

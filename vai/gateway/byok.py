@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vai.errors import AuthenticationFailed, InvalidRequest
-from vai.io.http.provider_keys import ProviderKey, find_key
+from vai.io.http.provider_keys import PROVIDER_FIELDS, ProviderKey, find_key
 from vai.secret import Secret
 from vai.types.provider import ProviderRow
 
@@ -73,15 +73,35 @@ def header_name(provider: str) -> str:
     return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
 
 
-def missing(provider: str, *, any_brought: bool = True) -> AuthenticationFailed:
-    """There is no key for a provider that exists, or none for any where one is a must."""
-    what = f"No key for provider {provider}" if any_brought else "Missing provider keys"
+def missing(row: ProviderRow, *, lends: bool, any_brought: bool = True) -> AuthenticationFailed:
+    """There is no key for a provider that exists, or none for any where one is a must.
+
+    Args:
+        lends: whether the gateway's own keys may be used, so that its operator can set one.
+    """
+    name = header_name(row.id)
+    what = f"No key for provider {row.id}" if any_brought else "Missing provider keys"
+    ways = [f"bring one in {name}"]
+    own = _own_place(row)
+    if lends and row.kind == "code-assist":
+        ways = ["the operator of this gateway logs in with `vai login gemini`"]
+    elif lends:
+        variable = f"{row.env[0]} or " if row.env else ""
+        ways.append(f"the operator of this gateway sets {variable}providers.{row.id}.api_key")
+    elif own is not None:
+        ways.append(f"where the provider's own clients put it, `{own}`")
     return AuthenticationFailed(
-        f"{what}: bring one in {header_name(provider)}",
-        param=header_name(provider),
-        code="provider_key_missing",
-        provider=provider,
+        f"{what}: {', or '.join(ways)}", param=name, code="provider_key_missing", provider=row.id
     )
+
+
+def _own_place(row: ProviderRow) -> str | None:
+    """Where clients of the provider put their key, if it is read from there."""
+    if row.kind == "code-assist":
+        return None
+    if row.auth == "bearer":
+        return "Authorization: Bearer KEY"
+    return f"{row.auth.lower()}: KEY" if row.auth.lower() in PROVIDER_FIELDS else None
 
 
 def _provider(name: str) -> str:

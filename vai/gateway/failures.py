@@ -22,7 +22,7 @@ from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, V
 from vai.gateway.answers import failure
 from vai.gateway.bodies import too_large
 from vai.gateway.call import Call
-from vai.gateway.endpoints import not_found
+from vai.gateway.endpoints import not_allowed, not_found
 from vai.io.log import log
 
 __all__ = ["install"]
@@ -41,7 +41,7 @@ class _Handler(ErrorHandler):
         if isinstance(error, InternalError):
             log.opt(exception=exception).error("request failed outside of its handler")
         response = failure(error, Call(request))
-        if isinstance(exception, MethodNotAllowed):
+        if isinstance(exception, MethodNotAllowed) and error.status == 405:
             response.headers["allow"] = ", ".join(sorted(exception.allowed_methods or ()))
         return response
 
@@ -56,7 +56,7 @@ def _translate(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, SanicNotFound):
         return not_found(request.path)
     if isinstance(exception, MethodNotAllowed):
-        return InvalidRequest("Method not allowed", status=405, code="method_not_allowed")
+        return not_allowed(request.method, request.path, exception.allowed_methods or ())
     if isinstance(exception, PayloadTooLarge):
         return too_large(request.app.config.REQUEST_MAX_SIZE)
     if isinstance(exception, RequestCancelled):

@@ -26,6 +26,8 @@ class ModelPages:
         Raises:
             InvalidRequest: a parameter that cannot be.
         """
+        provider, capability = query.get("provider"), query.get("capability")
+        self._listing.check_filters(provider, capability)
         if form == "anthropic":
             wire = self._listing.anthropic(
                 day,
@@ -34,7 +36,6 @@ class ModelPages:
                 before_id=query.get("before_id"),
             )
             return orjson.dumps(wire)
-        provider, capability = query.get("provider"), query.get("capability")
         if form == "vai" and (provider is not None or capability is not None):
             return orjson.dumps(self._listing.vai(day, provider=provider, capability=capability))
         if day != self._day:

@@ -175,10 +175,10 @@ class Service:
         if own is not None:
             return Destination(self.providers.upstream(provider, own), False, own_key=True)
         if self.keyring.mode == "passthrough":
-            raise byok.missing(provider, any_brought=bool(brought))
+            raise byok.missing(route.row, lends=False, any_brought=bool(brought))
         lent = self.providers.lent(provider)
         if lent is None:
-            raise byok.missing(provider)
+            raise byok.missing(route.row, lends=True)
         return Destination(lent, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:

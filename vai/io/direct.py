@@ -123,7 +123,8 @@ class Direct:
         key = self._keys.get(route.row.id)
         if key is None:
             raise AuthenticationFailed(
-                f"No key for provider {route.row.id}", code="provider_key_missing"
+                f"No key for provider {route.row.id}: expected one under this name in `keys`",
+                code="provider_key_missing",
             )
         ask = msgspec.structs.replace(
             ask,

@@ -68,12 +68,9 @@ class Listing:
         """VAI's own form, prices as of `day`. Both filters must hold.
 
         Raises:
-            InvalidRequest: there is no such capability.
+            InvalidRequest: there is no such provider or capability.
         """
-        if capability is not None and capability not in CAPABILITIES:
-            raise InvalidRequest(
-                f"capability: expected one of {', '.join(CAPABILITIES)}", param="capability"
-            )
+        self.check_filters(provider, capability)
         chosen = [
             card
             for card in self._cards
@@ -104,6 +101,18 @@ class Listing:
             "aliases": {name: card.full_id for name, card in nicknames.items()},
             "voice": {"stt": [], "tts": []},
         }
+
+    def check_filters(self, provider: str | None, capability: str | None) -> None:
+        """
+        Raises:
+            InvalidRequest: there is no such provider or capability; those there are are named.
+        """
+        for name, value, known in (
+            ("provider", provider, self._rows),
+            ("capability", capability, CAPABILITIES),
+        ):
+            if value is not None and value not in known:
+                raise InvalidRequest(f"{name}: expected one of {', '.join(known)}", param=name)
 
     def openai(self) -> dict[str, Any]:
         """OpenAI's list."""
@@ -152,7 +161,10 @@ class Listing:
         except InvalidRequest as error:
             raise NotFound(error.message, param="model") from None
         if card not in self._cards and name not in self._nicknames:
-            raise NotFound("model: not in the catalogue of this gateway", param="model")
+            raise NotFound(
+                "model: not in the catalogue of this gateway; expected an id of GET /v1/models",
+                param="model",
+            )
         if form == "anthropic":
             return _anthropic(card, name, day)
         wire = _openai(card, name)
