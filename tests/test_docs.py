@@ -30,6 +30,31 @@ def test_the_settings_page_is_made_from_the_settings_file():
     assert (ROOT / "docs/configuration.md").read_text() == expected, "run make docs"
 
 
+def test_the_settings_page_keeps_what_the_file_says_of_a_section():
+    text = (ROOT / "settings.toml").read_text()
+    above = re.findall(r"((?:^#.*\n)+)^\[([\w.]+)\]$", text, re.MULTILINE)
+    shown = (ROOT / "docs/configuration.md").read_text()
+    lost = []
+    for comment, table in above:
+        words = " ".join(line.removeprefix("#").strip() for line in comment.splitlines())
+        heading = f"### {table}" if "." in table else f"## {table}"
+        if not re.search(rf"^{re.escape(heading)}\n\n{re.escape(words)}\n", shown, re.MULTILINE):
+            lost.append(table)
+    assert lost == []
+    assert {"providers", "breaker", "limits.per_user", "observability.tracing"} <= {
+        table for _, table in above
+    }
+
+
+def test_each_page_is_in_the_index_once():
+    index = (ROOT / "docs/index.md").read_text()
+    listed = re.findall(r"^- \[[^]]*\]\(([^)#]+)\)", index, re.MULTILINE)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert sorted(listed) == sorted(pages | {"decisions/"})
+    named = re.findall(r"^- \[[^]]*\]\(([^)#]+)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(named) == len(set(named)) > 3
+
+
 def test_the_feature_matrix_is_made_from_the_code():
     assert (ROOT / "docs/FEATURE_MATRIX.md").read_text() == matrix(), "run make docs"
 

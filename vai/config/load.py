@@ -22,6 +22,7 @@ from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.problems import ConfigError, Problem
 from vai.config.rules import Finding, contradictions
 from vai.config.schema import Provider, Settings
+from vai.config.secret_files import SecretFiles
 from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
 
 __all__ = [
@@ -56,9 +57,19 @@ def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Lay
     return [read_file(path, problems) for path in _files(environ)]
 
 
-def merged_layer(layers: list[Layer], environ: Mapping[str, str], problems: list[Problem]) -> Layer:
-    """The layers of the files and that of the variables as one. Adds to `problems`."""
-    return expand(merge([*layers, read_environment(environ)]), environ, problems)
+def merged_layer(
+    layers: list[Layer],
+    environ: Mapping[str, str],
+    problems: list[Problem],
+    secrets: SecretFiles | None = None,
+) -> Layer:
+    """The layers of the files and that of the variables as one. Adds to `problems`.
+
+    Args:
+        secrets: the files that were read already; None reads those that are referred to.
+    """
+    merged = merge([*layers, read_environment(environ)])
+    return expand(merged, environ, problems, secrets or SecretFiles())
 
 
 def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Settings:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from vai.config.load import defaults_file
 
-__all__ = ["Entry", "entries", "page"]
+__all__ = ["Entry", "Table", "entries", "page", "tables"]
 
 _TABLE: Final = re.compile(r"\[([\w.]+)\]")
 _SETTING: Final = re.compile(r'(# )?((?:[a-z]|"[^"]+"\.)[\w.-]*) = (.+)')
@@ -31,8 +31,9 @@ Made from `settings.toml` by `make docs`. Sources, later ones win:
    `VAI_LIMITS__PER_USER__REQUESTS_PER_MINUTE=60`. Lists and tables are written as in TOML.
 
 The providers' usual variables (`ANTHROPIC_API_KEY`, ...) fill only what all of these leave
-empty, and are not read with `auth.mode = "passthrough"`. `${NAME}` and `${NAME:-default}`
-in a file stand for variables. Durations are seconds, or text: `"250ms"`, `"60s"`, `"1h30m"`.
+empty, and are not read with `auth.mode = "passthrough"`. In a value `${NAME}` and
+`${NAME:-default}` stand for variables, and `${file:/run/secrets/openai}` for what that file holds
+([secrets](keys.md#secrets)). Durations are seconds, or text: `"250ms"`, `"60s"`, `"1h30m"`.
 
 An unknown name, a wrong type or an impossible value stops the start. `vai check` shows every
 such problem at once, with the file and line or the variable, and never with the value.
@@ -52,37 +53,64 @@ class Entry(NamedTuple):
     text: str
 
 
+class Table(NamedTuple):
+    """The settings below one header of the file, and the comment above that header."""
+
+    name: str
+    """Dotted; empty for the settings above the first header."""
+    text: str
+    entries: list[Entry]
+
+
 def entries(toml: str) -> Iterator[Entry]:
-    """The settings in the order of the file. The comment above a setting is its text."""
-    table, comment = "", list[str]()
+    """The settings in the order of the file."""
+    for table in tables(toml):
+        yield from table.entries
+
+
+def tables(toml: str) -> Iterator[Table]:
+    """The tables in the order of the file. The comment right above a setting or header is its
+    text; a blank line separates it from what it does not belong to."""
+    table, comment = Table("", "", []), list[str]()
     for line in toml.splitlines():
         if found := _TABLE.fullmatch(line):
-            table = found.group(1) + "."
+            yield table
+            table = Table(found.group(1), " ".join(comment), [])
             comment.clear()
         elif found := _SETTING.fullmatch(line):
             example, name, value = found.groups()
-            yield Entry(table + name, value, example is not None, " ".join(comment))
+            name = f"{table.name}.{name}" if table.name else name
+            table.entries.append(Entry(name, value, example is not None, " ".join(comment)))
             comment.clear()
         elif line.startswith("#"):
             comment.append(line.removeprefix("#").strip())
         else:
             comment.clear()
+    yield table
 
 
 def page(toml: str) -> str:
     """The whole page, Markdown."""
     lines = [_HEAD]
-    section = None
-    for entry in entries(toml):
-        first = entry.name.partition(".")[0] if "." in entry.name else ""
-        if first != section:
-            section = first
-            lines += [f"## {section or 'Server'}", ""]
+    headings = set[str]()
+    for table in tables(toml):
+        section, _, below = (table.name or "Server").partition(".")
+        if section not in headings:
+            headings.add(section)
+            lines += [f"## {section}", ""]
+        if below:
+            lines += [f"### {table.name}", ""]
+        if table.text:
+            lines += [table.text, ""]
+        if table.entries:
             lines += ["| Setting | Default | |", "| --- | --- | --- |"]
-        default = f"(e.g. `{entry.value}`)" if entry.is_example else f"`{entry.value}`"
-        lines.append(f"| `{entry.name}` | {default} | {entry.text} |")
-    # A blank line ends a table; sections follow each other without one above.
-    return re.sub(r"\|\n## ", "|\n\n## ", "\n".join(lines)) + "\n"
+            lines += [*map(_row, table.entries), ""]
+    return "\n".join(lines)
+
+
+def _row(entry: Entry) -> str:
+    default = f"(e.g. `{entry.value}`)" if entry.is_example else f"`{entry.value}`"
+    return f"| `{entry.name}` | {default} | {entry.text} |"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from vai.config.login import login_file
 from vai.config.names import LOGGED_IN_TO
 from vai.config.problems import Problem
 from vai.config.schema import Settings
+from vai.config.secret_files import SecretFiles
 from vai.config.sources import Layer, Leaf
 
 __all__ = ["Snapshot"]
@@ -43,7 +44,8 @@ class Snapshot:
         problems: list[Problem] = []
         self._layers = read_layers(environ, problems)
         self._problems = tuple(problems)
-        self._files = dict(_read_named(merged_layer(self._layers, environ, [])))
+        self._secrets = SecretFiles()
+        self._files = dict(_read_named(merged_layer(self._layers, environ, [], self._secrets)))
         self._open: list[int] = []
 
     def settings(self, environ: Mapping[str, str] | None = None) -> Settings:
@@ -57,7 +59,7 @@ class Snapshot:
         """
         environ = os.environ if environ is None else environ
         problems = list(self._problems)
-        layer = merged_layer(self._layers, environ, problems)
+        layer = merged_layer(self._layers, environ, problems, self._secrets)
         for path, content in self._files.items():
             leaf = layer.get(path, Leaf("", ".".join(path), ""))
             layer[path] = leaf._replace(value=self._in_memory(content), text=None)

@@ -18,12 +18,15 @@ from dynaconf.utils.parse_conf import parse_conf_data
 
 from vai.config.names import canonical, is_reserved
 from vai.config.problems import Problem
+from vai.config.secret_files import FILE_REFERENCE, SecretFiles
 
 __all__ = ["Layer", "Leaf", "expand", "merge", "read_environment", "read_file"]
 
 _PREFIX: Final = "VAI_"
 _SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
-_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_REFERENCE: Final = re.compile(
+    r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|" + FILE_REFERENCE
+)
 
 
 class Leaf(NamedTuple):
@@ -108,36 +111,45 @@ def merge(layers: Iterable[Layer]) -> Layer:
     return merged
 
 
-def expand(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Layer:
-    """Put the environment in place of `${NAME}` and `${NAME:-default}`."""
+def expand(
+    layer: Layer, environ: Mapping[str, str], problems: list[Problem], files: SecretFiles
+) -> Layer:
+    """Put the environment in place of `${NAME}` and `${NAME:-default}`, and the content of a
+    file in place of `${file:/path}`."""
     expanded: Layer = {}
     for path, leaf in layer.items():
-        missing: set[str] = set()
-        value = _expand(leaf.value, environ, missing)
+        faults: set[str] = set()
+        value = _expand(leaf.value, environ, files, faults)
         text = value if isinstance(value, str) and value != leaf.value else leaf.text
         expanded[path] = leaf._replace(value=value, text=text)
-        problems.extend(
-            Problem(leaf.key, leaf.where, f"the variable {name} is not set")
-            for name in sorted(missing)
-        )
+        problems.extend(Problem(leaf.key, leaf.where, fault) for fault in sorted(faults))
     return expanded
 
 
-def _expand(value: Any, environ: Mapping[str, str], missing: set[str]) -> Any:
+def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles, faults: set[str]) -> Any:
     if isinstance(value, list):
-        return [_expand(item, environ, missing) for item in value]
+        return [_expand(item, environ, files, faults) for item in value]
     if isinstance(value, dict):
-        return {key: _expand(item, environ, missing) for key, item in value.items()}
+        return {key: _expand(item, environ, files, faults) for key, item in value.items()}
     if not isinstance(value, str):
         return value
 
     def replace(found: re.Match[str]) -> str:
-        name, default = found.groups()
+        name, default = found["name"], found["default"]
+        if name is None:
+            try:
+                return files.text_of(found, environ)
+            except ValueError as error:
+                faults.add(str(error))
+                return ""
+        if default is not None and "${" in default:
+            faults.add(f"the default of {name} holds a reference; expected plain text")
+            return ""
         text: str | None = environ.get(name)
         if default is not None:
             return text or str(default)
         if text is None:
-            missing.add(name)
+            faults.add(f"the variable {name} is not set")
             return ""
         return text
 
