@@ -188,7 +188,7 @@ def test_all_extensions_are_documented(provider):
     assert allowed(provider) <= documented(provider)
 
 
-COMPLETE = ("limits", "models", "providers", "resilience")
+COMPLETE = ("keys", "limits", "models", "providers", "resilience")
 """Pages whose blocks of settings can be served with as they are."""
 TOML = [
     pytest.param(block, id=f"{name}-{number}")
