@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import pytest
 
 from tests import canary
 from vai import __version__, install_command
-from vai.cli.overview import provider_states, try_it, url
+from vai.cli.overview import try_it, url
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
+from vai.config.states import provider_states
 from vai.secret import Secret
+from vai.simulator.process import start
 
 ROOT = Path(__file__).parents[1]
 MINE = Provider(kind="openai", base_url="http://127.0.0.1:9/v1")
@@ -68,8 +71,8 @@ def test_check_shows_what_would_be_served_and_no_key(vai):
     rows = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
     rows = {name: state.strip() for name, state in rows.items()}
     assert rows["auth"] == "callers present one of 1 key"
-    assert rows["provider openai"] == "real"
-    assert rows["provider anthropic"] == "simulated"
+    assert rows["provider openai"] == "real, https://api.openai.com/v1"
+    assert rows["provider anthropic"].startswith("simulated; ")
     assert rows["alias fast"] == "groq/x"
 
 
@@ -85,7 +88,92 @@ def test_mistakes_end_in_one_text_and_exit_code_2(vai):
 
 def test_an_open_door_is_warned_of(vai):
     done = vai("check", VAI_AUTH__MODE="none", VAI_HOST="0.0.0.0")
+    assert done.returncode == 0
+    assert "1 warning:\n  host (environment variable VAI_HOST): " in done.stdout
     assert "reachable from other machines" in done.stdout
+
+
+TEAM = """
+[auth.api_keys]
+alice = {key = "%(key)s-alice", tier = "gold"}
+bob = {key = "%(key)s-bob", tier = "gold", rate_limit = 3}
+carol = {key = "%(key)s-carol"}
+[limits.tiers]
+gold = {tokens_per_minute = 1000}
+lead = {requests_per_minute = 7}
+[providers.mine]
+kind = "openai"
+base_url = "http://10.0.0.5:8000"
+api_key = "%(provider)s"
+[aliases]
+fast = ["mine/x", "groq/x"]
+"""
+
+
+def test_check_tells_the_limits_in_force_and_what_is_doubtful(vai, tmp_path):
+    file = tmp_path / "team.toml"
+    file.write_text(TEAM % {"key": canary.KEY, "provider": canary.PROVIDER_KEY})
+    done = vai("check", "--config", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [re.sub(r" {2,}", "  ", line) for line in done.stdout.splitlines()]
+    assert "provider mine  real, http://10.0.0.5:8000" in lines
+    limits = [line.removeprefix("limits  ") for line in lines if line.startswith("limits  ")]
+    assert limits == [
+        "sliding, counted over the workers of this gateway",
+        "all callers together: 1,000,000 requests/min, 1,000 live sessions",
+        "each user: 100,000 requests/min",
+        "tier gold: 100,000 requests/min, 1,000 tokens/min (keys: alice, bob)",
+        "tier lead: 7 requests/min (keys: none)",
+        "key bob: 3 requests/min, 1,000 tokens/min",
+    ]
+    warned = lines[lines.index("2 warnings:") + 1 :]
+    assert warned[0].startswith("  providers.mine.base_url (")
+    assert f"{file}, line 11)" in warned[0]
+    assert warned[1].startswith("  aliases.fast (")
+    assert "groq is off" in warned[1]
+    assert vai("check", "--config", str(file)).stdout == done.stdout
+    assert vai("check", "--strict", "--config", str(file)).returncode == 1
+
+
+def test_check_for_programs(vai, tmp_path, unused_port):
+    file = tmp_path / "team.toml"
+    text = TEAM % {"key": canary.KEY, "provider": canary.PROVIDER_KEY}
+    file.write_text(text.replace("10.0.0.5:8000", f"127.0.0.1:{unused_port}/v1"))
+    done = vai("check", "--json", "--probe", "--config", str(file))
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (1, False)
+    assert [warning["key"] for warning in found["warnings"]] == ["aliases.fast"]
+    assert found["auth"] == {"mode": "api_key", "keys": 3}
+    urls = {row["id"]: row["base_url"] for row in found["providers"]}
+    assert urls["gemini"] == "https://generativelanguage.googleapis.com/v1beta"
+    in_force = {row["whom"]: row for row in found["limits"]["in_force"]}
+    assert in_force["tier gold"]["keys"] == ["alice", "bob"]
+    assert in_force["key bob"]["requests"] == 3
+    (asked,) = [row for row in found["probes"] if row["outcome"] != "skipped"]
+    assert (asked["provider"], asked["outcome"], asked["status"]) == ("mine", "failed", None)
+    assert asked["url"] == f"http://127.0.0.1:{unused_port}/v1/models"
+    refused = vai("check", "--json", VAI_PORT="x", VAI_AUTH__MODE="none")
+    assert (refused.returncode, refused.stderr) == (2, "")
+    (error,) = json.loads(refused.stdout)["errors"]
+    assert (error["key"], error["where"]) == ("port", "environment variable VAI_PORT")
+
+
+def test_check_asks_what_the_gateway_would_ask(vai):
+    with start() as process:
+        at = f"{process.url}/groq/openai/v1"
+        own = {
+            "VAI_AUTH__MODE": "none",
+            "VAI_PROVIDERS__GROQ__BASE_URL": at,
+            "VAI_PROVIDERS__GROQ__API_KEY": canary.PROVIDER_KEY,
+        }
+        done = vai("check", "--probe", **own)
+        assert done.returncode == 0, done.stdout
+        assert re.search(
+            rf"provider groq +reachable, \d+ models? \({at}/models, 200\)", done.stdout
+        )
+        wrong = vai("check", "--probe", **own | {"VAI_PROVIDERS__GROQ__BASE_URL": at[:-3]})
+        assert wrong.returncode == 1
+        assert "FAILED, there is nothing at this URL; check providers.groq.base_url" in wrong.stdout
 
 
 def test_without_the_server_part_the_command_says_what_to_install():
@@ -168,6 +256,7 @@ def test_the_address_is_one_a_client_can_use(host, tls, expected):
 def test_serve_runs_from_anywhere_until_it_is_told_to_stop(tmp_path, unused_port, option):
     log = canary.register(tmp_path / "log")
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VAI_AUTH__MODE": "none"}
+    env["VAI_ALIASES__FAST"] = "groq/x"
     command = [sys.executable, "-m", "vai.cli", "serve", f"--port={unused_port}", option]
     with log.open("wb") as out:
         server = subprocess.Popen(
@@ -185,7 +274,9 @@ def test_serve_runs_from_anywhere_until_it_is_told_to_stop(tmp_path, unused_port
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-    assert f"http://127.0.0.1:{unused_port}" in log.read_text()
+    text = log.read_text()
+    assert f"http://127.0.0.1:{unused_port}" in text
+    assert text.count("aliases.fast (environment") == 1, "a warning is written once, by main"
 
 
 def _is_healthy(port: int) -> bool:

@@ -425,7 +425,10 @@ def test_settings_are_frozen_and_show_no_secret(configure):
         ("[providers]\nopenai.api_key='a'", {"openai": "a", "oai-resp": "a"}),
         ("[providers]\nopenai.api_key='a'\noai-resp.api_key='b'", {"openai": "a", "oai-resp": "b"}),
         ("[providers]\noai-resp.api_key='b'", {"oai-resp": "b"}),
-        ("[providers]\nopenai.api_key='a'\nopenai.base_url='https://h'", {"openai": "a"}),
+        (
+            "[providers]\nopenai.api_key='a'\nopenai.base_url='https://h/v1'",
+            {"openai": "a", "oai-resp": "a"},
+        ),
     ],
 )
 def test_openais_key_serves_both_of_its_endpoints(configure, text, keys):

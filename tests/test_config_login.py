@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from tests.canary import PROVIDER_KEY
 from tests.io.google.fake import login
-from vai.cli.overview import overview, provider_states
 from vai.config import ConfigError, Settings, load
-from vai.config.load import load_provider
+from vai.config.load import load_provider, load_with_warnings
 from vai.config.login import TERMS
+from vai.config.states import provider_states
 from vai.io.google.store import write_login
 
 PREFIX = "VAI_PROVIDERS__GEMINI_OAUTH__"
@@ -37,11 +38,11 @@ def test_it_is_served_once_there_is_a_login(tmp_path: Path) -> None:
     assert "run: vai login gemini" in problem_of(**enabled)
     file = tmp_path / "vai" / "gemini-oauth.json"
     write_login(file, login())
-    settings = load(OPEN | enabled)
+    settings, warnings = load_with_warnings(date(2026, 11, 28), OPEN | enabled)
     assert provider_states(settings)["gemini-oauth"] == "real, with your login"
-    assert ("warning", TERMS) in overview(settings)
+    assert TERMS in {warning.text for warning in warnings}
     assert provider_states(Settings())["gemini-oauth"] == "off"
-    assert ("warning", TERMS) not in overview(Settings())
+    assert load_with_warnings(date(2026, 11, 28), OPEN)[1] == []
     file.write_text("{}")
     assert "holds no login" in problem_of(**enabled)
     other = tmp_path / "other.json"

@@ -17,13 +17,16 @@ import typer
 
 from vai import __version__
 from vai.cli import limits as limits_in_use
+from vai.cli.check import check as check_settings
+from vai.cli.check import show_start
 from vai.cli.limits_report import Allowance
 from vai.cli.login import login
 from vai.cli.models import show as show_models
-from vai.cli.overview import overview, try_it
 from vai.config import ConfigError, Settings, load
+from vai.config.load import load_with_warnings
 from vai.errors import InvalidRequest
 from vai.io.board import BoardError
+from vai.io.clock import today
 from vai.io.groups import NotRunning
 
 __all__ = ["app"]
@@ -67,8 +70,11 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     _use({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
-    settings = _settings()
-    _show(settings)
+    try:
+        settings, warnings = load_with_warnings(today())
+    except ConfigError as error:
+        _fail(str(error))
+    show_start(settings, warnings)
     command = [sys.executable, "-m", "sanic", "vai.cli.target:app"]
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
     command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
@@ -79,10 +85,26 @@ def serve(
 
 
 @app.command()
-def check(config: _CONFIG = None) -> None:
-    """Check the settings and show what would be served."""
+def check(
+    *,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask each provider for its models, with its key.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 if there is a warning.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    config: _CONFIG = None,
+) -> None:
+    """Check the settings and show what would be served, and under which limits.
+
+    Warnings are what will fail or go astray, and stops no start.
+
+    Exit code 2: the settings cannot be served with. 1: a provider that was asked failed, or
+    --strict and a warning.
+    """
     _use({}, config)
-    _show(_settings())
+    raise typer.Exit(check_settings(probe=probe, strict=strict, as_json=as_json))
 
 
 @app.command()
@@ -203,15 +225,6 @@ def _allowance(*, required: bool) -> Allowance | None:
             _fail(str(error))
     typer.echo("vai: the limits are not shown: no settings (see `vai check`)", err=True)
     return None
-
-
-def _show(settings: Settings) -> None:
-    rows = overview(settings)
-    width = max(len(subject) for subject, _ in rows)
-    for subject, state in rows:
-        typer.echo(f"{subject:<{width}}  {state}")
-    if lines := try_it(settings):
-        typer.echo("\n" + "\n".join(lines) + "\n")
 
 
 def _caught_signals(pid: int) -> int | None:

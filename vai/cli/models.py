@@ -13,8 +13,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from vai.cli.overview import provider_states
 from vai.config import Settings
+from vai.config.states import provider_states
 from vai.io.catalogue import of_settings
 from vai.io.clock import today
 from vai.io.providers import rows_of

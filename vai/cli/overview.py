@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Final
 
 from vai.config import Settings
-from vai.config.login import TERMS
-from vai.config.names import LOGGED_IN_TO
+from vai.config.states import OFF, SIMULATED, provider_states
+from vai.io.providers import rows_of
 from vai.providers.registry import ROWS
 
-__all__ = ["SUGGESTED", "overview", "provider_states", "try_it", "url"]
+__all__ = ["SUGGESTED", "base_urls", "overview", "try_it", "url"]
 
 _AUTH = {
     "api_key": "callers present one of {keys}",
@@ -24,7 +24,6 @@ _AUTH = {
 }
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
 """A name that means itself in a shell and in JSON."""
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SUGGESTED: Final[Mapping[str, str]] = MappingProxyType(
     {
         "anthropic": "claude-haiku-4-5",
@@ -44,36 +43,29 @@ def overview(settings: Settings) -> list[tuple[str, str]]:
     keys = len(settings.auth.api_keys)
     auth = _AUTH[settings.auth.mode].format(keys="1 key" if keys == 1 else f"{keys} keys")
     rows = [("address", url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
-    if settings.auth.mode == "none" and settings.host not in _LOOPBACK:
-        rows.append(("warning", "without auth, and reachable from other machines"))
-    if (login := settings.providers.get(LOGGED_IN_TO)) is not None and login.enabled:
-        rows.append(("warning", TERMS))
-    rows += [(f"provider {name}", state) for name, state in provider_states(settings).items()]
+    urls = base_urls(settings)
+    rows += [
+        (f"provider {name}", _at(state, urls[name]))
+        for name, state in provider_states(settings).items()
+    ]
     rows += [
         (f"alias {name}", ", else ".join(targets)) for name, targets in settings.aliases.items()
     ]
     return rows
 
 
-def provider_states(settings: Settings) -> dict[str, str]:
-    """How each provider is served, by id."""
-    states: dict[str, str] = {}
-    own = [name for name, row in settings.providers.items() if row.kind and name not in ROWS]
-    for name in (*ROWS, *own):
-        row = settings.providers.get(name)
-        if name == LOGGED_IN_TO:
-            states[name] = "real, with your login" if row and row.enabled else "off"
-        elif settings.auth.mode == "passthrough":
-            states[name] = "real, with the caller's key"
-        elif row is not None and row.api_key is not None:
-            states[name] = "real"
-        elif row is not None and row.base_url is not None:
-            states[name] = "real, without a key"
-        elif settings.simulate:
-            states[name] = "simulated"
-        else:
-            states[name] = "off (no key)"
-    return states
+def _at(state: str, base_url: str) -> str:
+    """How a provider is served, and where requests to it go."""
+    if state == OFF:
+        return state
+    if state == SIMULATED or state.startswith(OFF):
+        return f"{state}; callers' own keys go to {base_url}"
+    return f"{state}, {base_url}"
+
+
+def base_urls(settings: Settings) -> dict[str, str]:
+    """Where each provider is, by id, those that are off among them."""
+    return {name: row.base_url for name, row in {**ROWS, **rows_of(settings)}.items()}
 
 
 def url(settings: Settings) -> str:

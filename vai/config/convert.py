@@ -90,9 +90,13 @@ class Walk:
         plain = _plain(path)
         self._broken.add(plain)
         self._above_broken.update(plain[:end] for end in range(len(plain)))
+        self.problems.append(self.located(path, text))
+
+    def located(self, path: Path, text: str) -> Problem:
+        """What is to be said of the setting at `path`, with its name and place as written."""
         leaf = self._origin(path)
         key = leaf.key if leaf and canonical(tuple(leaf.key.split("."))) == path else _dotted(path)
-        self.problems.append(Problem(key, leaf.where if leaf else "", text))
+        return Problem(key, leaf.where if leaf else "", text)
 
     def _origin(self, path: Path) -> Leaf | None:
         """The leaf at, above or below `path`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,16 +20,19 @@ from vai.config.convert import Walk
 from vai.config.installed import installed
 from vai.config.login import login_file, read_login
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.openai import PAIR, joined
 from vai.config.problems import ConfigError, Problem
 from vai.config.rules import Finding, contradictions
 from vai.config.schema import Provider, Settings
 from vai.config.secret_files import SecretFiles
 from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
+from vai.config.warnings import warnings
 
 __all__ = [
     "defaults_file",
     "load",
     "load_provider",
+    "load_with_warnings",
     "merged_layer",
     "read_layers",
     "settings_from",
@@ -50,6 +54,26 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     problems: list[Problem] = []
     layers = read_layers(environ, problems)
     return settings_from(merged_layer(layers, environ, problems), environ, problems)
+
+
+def load_with_warnings(
+    today: date, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, list[Problem]]:
+    """Read, check and freeze the settings, and tell what stops no start.
+
+    Args:
+        today: the day in UTC, by which models are retired.
+        environ: as for `load`.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    layer = merged_layer(read_layers(environ, problems), environ, problems)
+    walk, written = _checked(layer, environ, problems)
+    found = warnings(written, installed(), today)
+    return joined(written), [walk.located(path, text) for path, text in found]
 
 
 def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
@@ -81,6 +105,13 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
     Raises:
         ConfigError: with every problem there is.
     """
+    return joined(_checked(layer, environ, problems)[1])
+
+
+def _checked(
+    layer: Layer, environ: Mapping[str, str], problems: list[Problem]
+) -> tuple[Walk, Settings]:
+    """The settings as they were written, and the walk that knows where."""
     _fill_provider_keys(layer, environ)
     walk = Walk(layer)
     settings = walk.settings()
@@ -88,7 +119,7 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
         walk.contradiction(path, text)
     if problems := [*problems, *walk.problems]:
         raise ConfigError(problems)
-    return settings
+    return walk, settings
 
 
 def load_provider(
@@ -137,7 +168,7 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
         return  # callers bring their own keys; the server's must not be within reach
     for provider, variables in BUILT_IN.items():
         path = ("providers", provider, "api_key")
-        if path in layer and layer[path].value not in (None, ""):
+        if _is_set(layer, path) or _follows(layer, provider):
             continue
         for variable in variables:
             if key := environ.get(variable, "").strip():
@@ -147,16 +178,29 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
     _share_openais_key(layer)
 
 
+def _is_set(layer: Layer, path: tuple[str, ...]) -> bool:
+    return path in layer and layer[path].value not in (None, "")
+
+
+def _is_moved(layer: Layer, provider: str) -> bool:
+    return _is_set(layer, ("providers", provider, "base_url"))
+
+
+def _follows(layer: Layer, provider: str) -> bool:
+    """Whether a provider goes where the other one of OpenAI's was moved to, and with its key."""
+    return (
+        provider in PAIR
+        and not _is_moved(layer, provider)
+        and any(_is_moved(layer, name) for name in PAIR)
+    )
+
+
 def _share_openais_key(layer: Layer) -> None:
     """OpenAI's two endpoints take one key; a key for another server stays where it is."""
-    own, other = ("providers", "oai-resp"), ("providers", "openai")
-    key = layer.get((*other, "api_key"))
-    moved = any(
-        (leaf := layer.get((*row, "base_url"))) is not None and leaf.value for row in (own, other)
-    )
-    held = layer.get((*own, "api_key"))
-    if key is not None and not moved and (held is None or held.value in (None, "")):
-        layer[(*own, "api_key")] = key
+    other, own = (("providers", name, "api_key") for name in PAIR)
+    moved = any(_is_moved(layer, name) for name in PAIR)
+    if _is_set(layer, other) and not moved and not _is_set(layer, own):
+        layer[own] = layer[other]
 
 
 def _unusable_files(settings: Settings) -> Iterator[Finding]:

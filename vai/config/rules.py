@@ -13,12 +13,15 @@ from typing import Final
 
 import httpx
 
+from vai.config.addresses import address_fault
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.openai import unplaced_key
 from vai.config.schema import Provider, Settings
 from vai.policy.headers import GATEWAY_FIELDS
 from vai.policy.targets import MAX_TARGETS, is_pattern, targets_of
 from vai.providers.registry import ROWS, can_of
+from vai.types.provider import Kind
 
 __all__ = ["Finding", "contradictions"]
 
@@ -114,6 +117,8 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, "base_url"), fault
             elif httpx.URL(provider.base_url).userinfo:
                 yield (*path, "base_url"), "expected no user name or password in the URL"
+            else:
+                yield from _unanswered(name, provider.base_url, provider.kind)
         if provider.capabilities is not None:
             yield from _capabilities(name, provider)
         yield from _addressed(name, provider)
@@ -123,6 +128,23 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, "proxy"), "expected an http or https URL without a path"
             elif fault := _address_fault(proxy):
                 yield (*path, "proxy"), fault
+    yield from _unplaced(settings)
+
+
+def _unanswered(name: str, base_url: str, own_kind: Kind | None) -> Iterator[Finding]:
+    """An address at which every request would be answered with a 404."""
+    kind = ROWS[name].kind if name in ROWS else own_kind
+    fault = address_fault(kind, base_url) if kind is not None else None
+    if fault is not None and fault.is_certain:
+        yield ("providers", name, "base_url"), fault.text
+
+
+def _unplaced(settings: Settings) -> Iterator[Finding]:
+    """A key that would follow to a server which only the other endpoint was moved to."""
+    if (name := unplaced_key(settings)) is not None:
+        other = "openai" if name != "openai" else "oai-resp"
+        why = f"required, as {other} is moved and {name} has a key or headers of its own"
+        yield ("providers", name, "base_url"), f"{why}: the same URL, or {ROWS[name].base_url}"
 
 
 def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
@@ -203,6 +225,10 @@ def _known_providers(settings: Settings) -> set[str]:
     return own.union(ROWS)
 
 
+def _is_logged_in(settings: Settings) -> bool:
+    return settings.providers.get(LOGGED_IN_TO, Provider()).enabled
+
+
 def _aliases(settings: Settings) -> Iterator[Finding]:
     known = _known_providers(settings)
     for alias in settings.aliases:
@@ -221,5 +247,7 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
                 yield path, "expected provider/model"
             elif provider not in known:
                 yield path, "no such provider"
+            elif provider == LOGGED_IN_TO and not _is_logged_in(settings):
+                yield path, f"{provider} is off; turn it on with providers.{provider}.enabled"
             elif model.count("*") > (1 if is_pattern(alias) else 0):
                 yield path, "expected at most one *, and that only behind an alias with one"

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final
 
-__all__ = ["AllowedHosts", "is_address"]
+__all__ = ["AllowedHosts", "is_address", "is_local_name", "is_loopback"]
 
 _LOCAL: Final = ("localhost", "local", "internal", "home.arpa", "test")
 """Names under these are in no public DNS (RFC 6761, 6762, 8375; ICANN's .internal)."""
+_BELOW_LOCAL: Final = tuple(f".{local}" for local in _LOCAL)
 
 
 class AllowedHosts:
@@ -31,9 +32,9 @@ class AllowedHosts:
     def has(self, host: str) -> bool:
         """Whether a `Host` field, with or without a port, names this server."""
         name = _name(host)
-        if "." not in name or name in self._names or "*" in self._names:
-            return True  # a name of one part is the machine's own or of its network
-        return name.endswith(tuple(f".{local}" for local in _LOCAL)) or is_address(name)
+        if name in self._names or "*" in self._names:
+            return True
+        return is_local_name(name) or is_address(name)
 
 
 def _name(host: str) -> str:
@@ -44,6 +45,12 @@ def _name(host: str) -> str:
     return host.partition(":")[0].rstrip(".")
 
 
+def is_local_name(name: str) -> bool:
+    """Whether a host name, in lower case and no address, is in no public DNS."""
+    # A name of one part is the machine's own or of its network.
+    return "." not in name or name.endswith(_BELOW_LOCAL)
+
+
 def is_address(name: str) -> bool:
     """Whether a host is an IP address, without brackets, and not a name."""
     try:
@@ -51,3 +58,8 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to what listens on `host`."""
+    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)

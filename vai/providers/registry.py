@@ -22,7 +22,7 @@ from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, Kind, ProviderRow
 from vai.types.request import MessageRequest
 
-__all__ = ["ROWS", "can_of", "make_adapter", "other_endpoint", "row_for_input"]
+__all__ = ["ROWS", "can_of", "is_at_openai", "make_adapter", "other_endpoint", "row_for_input"]
 
 _ANTHROPIC = ProviderRow(
     id="anthropic",
@@ -189,7 +189,7 @@ _GEMINI_OAUTH = ProviderRow(
     capabilities=_GEMINI_CAPABILITIES,
 )
 
-_OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com(?:[:/]|$)")
+_OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""
 
 ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
@@ -259,12 +259,17 @@ def make_adapter(
     return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
 
 
+def is_at_openai(base_url: str) -> bool:
+    """Whether a base URL is OpenAI's own server, in any region."""
+    return _OPENAI_HOST.match(base_url) is not None
+
+
 def other_endpoint(row: ProviderRow) -> ProviderRow | None:
     """Responses at OpenAI's own server, in the words of a row of its Chat Completions.
 
     None for every other row: what merely imitates that server has no other endpoint.
     """
-    if row.id != _OPENAI.id or not _OPENAI_HOST.match(row.base_url):
+    if row.id != _OPENAI.id or not is_at_openai(row.base_url):
         return None
     can = msgspec.structs.replace(
         _OAI_RESP.capabilities,

@@ -1,0 +1,96 @@
+"""OpenAI's two endpoints are one service at one address.
+
+`openai` (Chat Completions) and `oai-resp` (Responses) are two providers of one company, with one
+key. An operator who moves one of them, to a region or behind a proxy, expects that no request to
+OpenAI goes around it. So a `base_url` of one of them moves the other one too, with all that says
+how the server is reached. Where both have one, each is where it says.
+
+Invariant: a key or header that the settings give to one of them goes to no server that only the
+other one was moved to, unless that is OpenAI's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from vai.config.addresses import is_same_host
+from vai.config.schema import Provider, Settings
+from vai.providers.registry import ROWS, is_at_openai
+
+__all__ = ["PAIR", "joined", "region_left", "unplaced_key"]
+
+PAIR: Final = ("openai", "oai-resp")
+_REACHED_BY: Final = (
+    "base_url",
+    "auth",
+    "headers",
+    "proxy",
+    "ca_file",
+    "verify_tls",
+    "api_key",
+)
+_PLAIN: Final = Provider()
+
+
+class _Move(NamedTuple):
+    """`follower` has no address of its own, and goes where `leader` was moved to."""
+
+    leader: str
+    follower: str
+    base_url: str
+
+
+def joined(settings: Settings) -> Settings:
+    """The settings with both endpoints at one address, if one of them was moved."""
+    move = _move(settings)
+    if move is None:
+        return settings
+    leader = settings.providers[move.leader]
+    follower = settings.providers.get(move.follower, _PLAIN)
+    inherited = {
+        name: getattr(leader, name)
+        for name in _REACHED_BY
+        if getattr(follower, name) == getattr(_PLAIN, name)
+    }
+    moved = msgspec.structs.replace(follower, **inherited)
+    return msgspec.structs.replace(settings, providers={**settings.providers, move.follower: moved})
+
+
+def unplaced_key(settings: Settings) -> str | None:
+    """The endpoint that has a key or headers of its own and would follow to another's server."""
+    move = _move(settings)
+    if move is None or is_at_openai(move.base_url):
+        return None
+    leader = settings.providers[move.leader]
+    follower = settings.providers.get(move.follower, _PLAIN)
+    own_key = follower.api_key is not None and follower.api_key != leader.api_key
+    own_headers = bool(follower.headers) and follower.headers != leader.headers
+    return move.follower if own_key or own_headers else None
+
+
+def region_left(settings: Settings) -> str | None:
+    """The endpoint that was put outside the region of OpenAI that the other one is in."""
+    urls = {
+        name: settings.providers.get(name, _PLAIN).base_url or ROWS[name].base_url for name in PAIR
+    }
+    for own, other in _both_ways():
+        is_regional = is_at_openai(urls[own]) and not is_same_host(urls[own], ROWS[own].base_url)
+        if is_regional and not is_same_host(urls[own], urls[other]):
+            return other
+    return None
+
+
+def _move(settings: Settings) -> _Move | None:
+    for leader, follower in _both_ways():
+        base_url = settings.providers.get(leader, _PLAIN).base_url
+        if base_url and not settings.providers.get(follower, _PLAIN).base_url:
+            return _Move(leader, follower, base_url)
+    return None
+
+
+def _both_ways() -> Iterator[tuple[str, str]]:
+    yield PAIR
+    yield PAIR[::-1]

@@ -1,0 +1,39 @@
+"""How each provider is served under finished settings.
+
+Invariant: pure, and no secret among the words.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vai.config.names import LOGGED_IN_TO
+from vai.config.schema import Settings
+from vai.providers.registry import ROWS
+
+__all__ = ["OFF", "SIMULATED", "provider_states"]
+
+OFF: Final = "off"
+"""How the state of a provider begins for which the gateway has no key and no stand-in."""
+SIMULATED: Final = "simulated"
+
+
+def provider_states(settings: Settings) -> dict[str, str]:
+    """How each provider is served, by id."""
+    states: dict[str, str] = {}
+    own = [name for name, row in settings.providers.items() if row.kind and name not in ROWS]
+    for name in (*ROWS, *own):
+        row = settings.providers.get(name)
+        if name == LOGGED_IN_TO:
+            states[name] = "real, with your login" if row and row.enabled else OFF
+        elif settings.auth.mode == "passthrough":
+            states[name] = "real, with the caller's key"
+        elif row is not None and row.api_key is not None:
+            states[name] = "real"
+        elif row is not None and row.base_url is not None:
+            states[name] = "real, without a key"
+        elif settings.simulate:
+            states[name] = SIMULATED
+        else:
+            states[name] = f"{OFF} (no key)"
+    return states

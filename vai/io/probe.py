@@ -1,0 +1,327 @@
+"""Asking each provider for the list of its models, to learn whether requests would reach it.
+
+The same rows, connections, credentials and key filter as for requests. No redirect is followed,
+nothing is kept, and what a provider says is never repeated: its words may quote a key.
+
+Invariants: one answer for each provider; all are asked at once, a few at a time; every wait and
+every answer is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import httpx
+import msgspec
+
+from vai.config.addresses import is_own_host
+from vai.config.login import LOGIN_COMMAND
+from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.schema import Settings
+from vai.config.states import OFF, SIMULATED, provider_states
+from vai.errors import UpstreamFault, VaiError
+from vai.exchange.ports import Upstream
+from vai.io.clock import monotonic
+from vai.io.providers import Providers
+from vai.policy.targets import is_pattern
+from vai.providers.registry import ROWS, make_adapter
+from vai.types.provider import ProviderRow, WireRequest
+
+__all__ = ["Probe", "probe_providers"]
+
+PATIENCE: Final = 10.0
+"""Seconds for one provider."""
+MAX_ANSWER: Final = 8 << 20
+"""Bytes of an answer that are read. The longest public list of models has less than two million."""
+_AT_ONCE: Final = 16
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_REFUSED: Final = (401, 403)
+_NOT_FOUND: Final = (404, 405)
+_LIMITED: Final = (429, 529)
+_BAD_REQUEST: Final = (400, 422)
+_FAILING: Final = range(500, 600)
+
+_FAILURES: Final[dict[str, str]] = {
+    "connect_timeout": "no connection, or no TLS, within timers.connect; check {base_url} and "
+    "firewalls on the way",
+    "headers_timeout": f"connected, and no answer within {PATIENCE:.0f} s; check {{base_url}}",
+    "read_timeout": f"the answer was not complete within {PATIENCE:.0f} s",
+    "upstream_dns": "the host name has no address; check {base_url}",
+    "upstream_connect": "no connection: refused or unreachable; check {base_url}",
+    "upstream_tls": "TLS failed: the certificate is not trusted or of another name, or the port "
+    "speaks no TLS; check {base_url} and {ca_file}",
+    "upstream_reset": "the connection broke before an answer; check {base_url}",
+    "upstream_stale": "the connection broke before an answer; check {base_url}",
+    "upstream_proxy": "the proxy refused or failed; check {proxy}",
+    "upstream_truncated": "the answer ended early",
+    "upstream_protocol": "the answer is not HTTP/1.1; check {base_url}",
+    "upstream_encoding": "the answer has a content coding that was not asked for",
+    "login_expired": f"the login is no longer valid; run: {LOGIN_COMMAND}",
+    "login_unavailable": "the login cannot be renewed now",
+}
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of asking one provider.
+
+    Attributes:
+        outcome: ``skipped`` where there was nobody to ask or no key to ask with.
+        url: what was asked for, "" if nothing was.
+        status: of the answer, None without one.
+        models: how many the provider lists, None where it told no list.
+        missing: models that aliases lead to and the list has not.
+        text: the outcome in words.
+    """
+
+    provider: str
+    outcome: Literal["ok", "failed", "skipped"]
+    text: str
+    url: str = ""
+    status: int | None = None
+    models: int | None = None
+    missing: tuple[str, ...] = ()
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+    """None if it is longer than `MAX_ANSWER`."""
+
+
+async def probe_providers(settings: Settings) -> list[Probe]:
+    """Ask every provider that the gateway has a way to; in the order of the providers."""
+    states = provider_states(settings)
+    providers = Providers(settings)
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def asked(name: str) -> Probe:
+        if (why := _why_not(settings, name, states[name])) is not None:
+            return Probe(provider=name, outcome="skipped", text=why)
+        upstream = providers.lent(name)
+        if upstream is None:
+            return Probe(provider=name, outcome="skipped", text="not asked: it is off")
+        async with places:
+            return await _Question(settings, providers.rows[name], upstream).asked()
+
+    try:
+        return list(await asyncio.gather(*(asked(name) for name in states)))
+    finally:
+        await providers.aclose()
+
+
+def _why_not(settings: Settings, name: str, state: str) -> str | None:
+    if state.startswith(OFF):
+        return f"not asked: {state}"
+    if state == SIMULATED:
+        return "not asked: the simulator answers for it"
+    if settings.auth.mode == "passthrough" and name != LOGGED_IN_TO:
+        return "not asked: callers bring their keys, the gateway has none to ask with"
+    return None
+
+
+class _Question:
+    """One provider, and what is asked of it."""
+
+    def __init__(self, settings: Settings, row: ProviderRow, upstream: Upstream) -> None:
+        self._settings = settings
+        self._row = row
+        self._upstream = upstream
+        self._connect = settings.timers.connect
+        setting = f"providers.{row.id}"
+        names = ("base_url", "ca_file", "proxy")
+        self._names = {name: f"{setting}.{name}" for name in names}
+
+    async def asked(self) -> Probe:
+        """The outcome; a failure is one."""
+        wire = _list_request(self._row)
+        until = monotonic() + PATIENCE
+        try:
+            answer = await self._answer(wire, until)
+            if answer.status in _NOT_FOUND and self._may_have_no_list():
+                wire, answer = await self._endpoint_instead(wire, answer, until)
+        except VaiError as error:
+            text = _FAILURES.get(error.code or "", error.message)
+            return self._failed(wire, text.format_map(self._names))
+        return self._judged(wire, answer)
+
+    def _may_have_no_list(self) -> bool:
+        """Whether only the endpoint itself tells if there is something at the base URL."""
+        row = self._row
+        at_home = row.id in ROWS and is_own_host(ROWS[row.id], row.base_url)
+        return bool(row.path) and not at_home
+
+    async def _answer(self, wire: WireRequest, until: float) -> _Answer:
+        reply = await self._upstream.send(
+            wire, connect_until=min(monotonic() + self._connect, until), headers_until=until
+        )
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await reply.read(until):
+                pieces.append(piece)
+                size += len(piece)
+                if size > MAX_ANSWER:
+                    return _Answer(reply.status, reply.headers, None)
+            return _Answer(reply.status, reply.headers, b"".join(pieces))
+        finally:
+            reply.close()
+
+    async def _endpoint_instead(
+        self, wire: WireRequest, answer: _Answer, until: float
+    ) -> tuple[WireRequest, _Answer]:
+        """An empty request to the endpoint itself: a server may be without a list of models.
+
+        What it lacks is told by a 400, which shows that the endpoint is there and costs nothing.
+        """
+        empty = WireRequest("POST", self._row.path, wire.headers, b"{}")
+        try:
+            other = await self._answer(empty, until)
+        except UpstreamFault as fault:
+            if fault.code != "upstream_stale":
+                raise
+            other = await self._answer(empty, until)  # the kept connection had just ended
+        return (wire, answer) if other.status in _NOT_FOUND else (empty, other)
+
+    def _judged(self, wire: WireRequest, answer: _Answer) -> Probe:
+        status = answer.status
+        if status == _OK and wire.method == "GET":
+            return self._listed(wire, answer)
+        if (text := self._why_refused(answer)) is not None:
+            return self._failed(wire, text, status)
+        if status in _REDIRECTS:
+            where = _origin_of(answer.headers.get("location", ""))
+            text = f"redirects{where}, which is not followed; check {self._names['base_url']}"
+        elif status in _NOT_FOUND:
+            text = f"there is nothing at this URL; check {self._names['base_url']}"
+        elif status in _LIMITED:
+            return self._ok(wire, "reachable, and at a limit or overloaded now", status)
+        elif self._row.kind == "code-assist" and status == _OK:
+            return self._ok(wire, "logged in", status)
+        elif wire.method == "POST" and (status == _OK or status in _BAD_REQUEST):
+            return self._ok(wire, "reachable; it has no list of models", status)
+        elif status in _FAILING:
+            text = "the server fails"
+        else:
+            text = f"an unexpected answer; check {self._names['base_url']}"
+        return self._failed(wire, text, status)
+
+    def _why_refused(self, answer: _Answer) -> str | None:
+        """Which setting the key is in that was not accepted; None if it was."""
+        status = answer.status
+        if status in _BAD_REQUEST and answer.body is not None:  # Google's for a bad key
+            fault = make_adapter(self._row, "probe").error(status, answer.headers, answer.body)
+            status = fault.status
+        if status not in _REFUSED:
+            return None
+        name = self._row.id
+        if name == LOGGED_IN_TO:
+            return f"the login was refused; run: {LOGIN_COMMAND}"
+        own = self._settings.providers.get(name)
+        key = " or ".join((f"providers.{name}.api_key", *BUILT_IN.get(name, ())))
+        if own is None or own.api_key is None:
+            return f"it wants a key: set {key}"
+        return f"the key was refused: check {key}"
+
+    def _listed(self, wire: WireRequest, answer: _Answer) -> Probe:
+        base_url = self._names["base_url"]
+        if answer.body is None:
+            return self._failed(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
+        if _is_page(answer):
+            return self._failed(wire, f"a web page and no API; check {base_url}", _OK)
+        models = _models_in(answer.body)
+        if models is None:
+            return self._failed(wire, f"the answer is no list of models; check {base_url}", _OK)
+        missing = tuple(name for name in self._aliased() if name not in models)
+        count = len(models)
+        text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
+        if missing and models:
+            text += f"; not listed: {', '.join(missing)}"
+        return Probe(
+            provider=self._row.id,
+            outcome="ok",
+            text=text,
+            url=self._url(wire),
+            status=_OK,
+            models=count,
+            missing=missing if models else (),
+        )
+
+    def _aliased(self) -> list[str]:
+        """The models of this provider that aliases lead to, by their full names here."""
+        names: dict[str, None] = {}
+        for alias, targets in self._settings.aliases.items():
+            for target in targets:
+                provider, _, model = target.partition("/")
+                if provider == self._row.id and not (is_pattern(alias) and "*" in model):
+                    names[model] = None
+        return list(names)
+
+    def _ok(self, wire: WireRequest, text: str, status: int) -> Probe:
+        return Probe(
+            provider=self._row.id, outcome="ok", text=text, url=self._url(wire), status=status
+        )
+
+    def _failed(self, wire: WireRequest, text: str, status: int | None = None) -> Probe:
+        return Probe(
+            provider=self._row.id, outcome="failed", text=text, url=self._url(wire), status=status
+        )
+
+    def _url(self, wire: WireRequest) -> str:
+        return self._row.base_url.rstrip("/") + wire.target.partition("?")[0]
+
+
+def _list_request(row: ProviderRow) -> WireRequest:
+    """How a provider of this kind is asked for its models.
+
+    https://platform.claude.com/docs/en/api/models-list,
+    https://platform.openai.com/docs/api-reference/models/list and
+    https://ai.google.dev/api/models, 2026-11-28. Code Assist has no such list: it tells instead
+    which tier the login has.
+    """
+    accept = ("accept", "application/json")
+    if row.kind == "anthropic":
+        headers = (accept, ("anthropic-version", "2023-06-01"))
+        return WireRequest("GET", "/v1/models?limit=1000", headers, b"")
+    if row.kind == "gemini":
+        return WireRequest("GET", "/models?pageSize=1000", (accept,), b"")
+    if row.kind == "code-assist":
+        body = msgspec.json.encode({"metadata": {"pluginType": "GEMINI"}})
+        headers = (accept, ("content-type", "application/json"))
+        return WireRequest("POST", "/v1internal:loadCodeAssist", headers, body)
+    return WireRequest("GET", "/models", (accept,), b"")
+
+
+def _models_in(body: bytes) -> set[str] | None:
+    """The ids that an answer lists, whichever of the usual forms it has; None if it has none."""
+    try:
+        told: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if isinstance(told, dict):
+        told = told.get("data", told.get("models"))
+    if not isinstance(told, list):
+        return None
+    names = {
+        name.removeprefix("models/")
+        for item in told
+        if isinstance(item, dict) and isinstance(name := item.get("id", item.get("name")), str)
+    }
+    return names if names or not told else None
+
+
+def _is_page(answer: _Answer) -> bool:
+    kind = answer.headers.get("content-type", "").lower()
+    return kind.startswith("text/html") or (answer.body or b"").lstrip()[:1] == b"<"
+
+
+def _origin_of(location: str) -> str:
+    """Where a redirect leads, without a path or a query, which may hold secrets."""
+    try:
+        url = httpx.URL(location)
+    except httpx.InvalidURL:
+        return ""
+    return f" to {url.scheme}://{url.host}" if url.scheme and url.host else ""
