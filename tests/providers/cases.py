@@ -325,7 +325,10 @@ CASES = {
     ),
     "image": Case("messages[0].content[1]", _from("image", **IMAGE["source"]), BARE, True),
     "image url": Case(
-        "messages[0].content[1]", _from("image", type="url", url="https://a/b.png"), BARE, True
+        "messages[0].content[1]",
+        _from("image", type="url", url="https://a.it/b.png"),
+        BARE,
+        True,
     ),
     "image file": Case(
         "messages[0].content[1]", _from("image", type="file", file_id="f"), BARE, True
@@ -335,7 +338,10 @@ CASES = {
     "video": Case("messages[0].content[1]", _from("video", **_base64("video/mp4")), BARE, True),
     "pdf": Case("messages[0].content[1]", _from("document", **PDF["source"]), BARE, True),
     "pdf url": Case(
-        "messages[0].content[1]", _from("document", type="url", url="https://a/b.pdf"), BARE, True
+        "messages[0].content[1]",
+        _from("document", type="url", url="https://a.it/b.pdf"),
+        BARE,
+        True,
     ),
     "text document": Case("messages[0].content[1]", _from("document", **PAGE), BARE, True),
     "content document": Case(

@@ -12,6 +12,7 @@ from tests.providers.oracle import check_gemini
 from vai.errors import InvalidRequest
 from vai.providers import signature
 from vai.providers.gemini.conversation import UNSIGNED
+from vai.providers.gemini.count import to_count
 from vai.providers.gemini.models import traits
 from vai.providers.registry import ROWS, make_adapter
 from vai.simulator import google_check
@@ -156,19 +157,109 @@ def test_what_google_can_read_is_named(url):
     assert sent(user(block))["contents"][0]["parts"] == [{"fileData": {"fileUri": url}}]
 
 
+def linked(url, kind="image", **source):
+    return {"type": kind, "source": {"type": "url", "url": url, **source}}
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("kind", "url", "mime"),
     [
-        "https://a.example/i.png",
-        "http://www.youtube.com/x",
-        "https://www.youtube.com.evil.example/x",
-        "file:///etc/passwd",
-        "https://generativelanguage.googleapis.com/v1beta/files/../models",
+        ("image", "https://a.example/i.png", "image/png"),
+        ("image", "https://a.example/b/i.JPG?w=1&x=.gif#f", "image/jpeg"),
+        ("image", "HTTPS://a.example:8443/i.webp", "image/webp"),
+        ("image", "https://8.8.8.8/i.bmp", "image/bmp"),
+        ("image", "https://www.youtube.com.evil.example/x.png", "image/png"),
+        ("document", "https://a.example/d.pdf", "application/pdf"),
+        ("document", "https://a.example/d?id=7", "application/pdf"),
+        ("document", "https://a.example/d.csv", "text/csv"),
+        ("audio", "https://a.example/s.mp3", "audio/mp3"),
+        ("video", "https://a.example/f.mov", "video/quicktime"),
     ],
 )
-def test_what_would_have_to_be_fetched_is_refused(url):
-    block = {"type": "image", "source": {"type": "url", "url": url}}
-    assert refused(user(text("see"), block)).param == "messages[0].content[1]"
+def test_a_public_url_is_named_with_its_type(kind, url, mime):
+    file = {"fileData": {"mimeType": mime, "fileUri": url}}
+    for model in (NEW, OLD, "gemini-flash-latest"):
+        body = sent(user(linked(url, kind)), model=model)
+        assert body["contents"][0]["parts"] == [file]
+        google_check.read(body, "gemini", model, Knobs())
+
+
+def test_a_declared_type_goes_before_the_ending():
+    block = linked("https://a.example/i.png", media_type="image/webp")
+    file = sent(user(block))["contents"][0]["parts"][0]["fileData"]
+    assert file["mimeType"] == "image/webp"
+    block = linked("https://a.example/avatar", media_type="image/jpeg")
+    assert sent(user(block))["contents"][0]["parts"][0]["fileData"]["mimeType"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("url", "member", "expected"),
+    [
+        ("http://a.example/i.png", "source.url", "an https URL; Google fetches no other"),
+        ("http://www.youtube.com/x", "source.url", "an https URL"),
+        ("ftp://a.example/i.png", "source.url", "an https URL"),
+        ("file:///etc/passwd", "source.url", "an https URL"),
+        ("i.png", "source.url", "an https URL"),
+        ("https://", "source.url", "an https URL"),
+        ("https://[::1/i.png", "source.url", "a well-formed https URL"),
+        ("https://a.example:port/i.png", "source.url", "a well-formed https URL"),
+        ("https://a.example/i .png", "source.url", "without blanks"),
+        ("https://a.example/" + "i" * 9000 + ".png", "source.url", "at most 8192 characters"),
+        ("https://me:secret@a.example/i.png", "source.url", "without a user and a password"),
+        *(
+            (f"https://{host}/i.png", "source.url", "a public address")
+            for host in ("localhost", "localhost.", "10.0.0.5", "127.0.0.1:8000", "169.254.169.254",
+                         "[::1]", "[fe80::1%25eth0]", "box", "files.corp.internal", "nas.local",
+                         "127.1", "2130706433", "0x7f.1", "0x7f000001", "a.test")
+        ),
+        ("https://a.example/i", "source.media_type", "the MIME type of the image, such as image/"),
+        ("https://a.example/", "source.media_type", "the MIME type of the image"),
+        ("https://a.example/i.pdf", "source.media_type", "the MIME type of the image"),
+        (
+            "https://generativelanguage.googleapis.com/v1beta/files/../models",
+            "source.url",
+            "https://generativelanguage.googleapis.com/v1beta/files/...",
+        ),
+    ],
+)  # fmt: skip
+def test_what_google_cannot_fetch_says_what_was_expected(url, member, expected):
+    error = refused(user(text("see"), linked(url)))
+    assert error.param == f"messages[0].content[1].{member}"
+    assert expected in error.message
+    assert (error.status, error.code) == (400, "unsupported_content_block")
+    for secret in ("secret", "passwd", "169.254", "corp"):
+        assert secret not in error.message
+
+
+@pytest.mark.parametrize("mime", ["png", "image/", "image/p ng", "a" * 99 + "/b", "image/png\n"])
+def test_a_declared_type_must_be_one(mime):
+    error = refused(user(linked("https://a.example/i.png", media_type=mime)))
+    assert error.param == "messages[0].content[0].source.media_type"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("gemini-oauth", NEW), ("gemini", "gemini-2.0-flash"), ("gemini", "gemini-1.5-pro")],
+)
+def test_where_google_fetches_nothing_a_public_url_is_refused(provider, model):
+    error = refused(user(linked("https://a.example/i.png")), provider=provider, model=model)
+    assert error.param == "messages[0].content[0]"
+    assert "expected base64, or a URL of the Files API" in error.message
+    named = sent(user(linked("gs://b/i.png")), provider=provider, model=model)
+    assert named["contents"][0]["parts"] == [{"fileData": {"fileUri": "gs://b/i.png"}}]
+
+
+def test_a_url_in_a_result_is_attached_or_named():
+    turns = (USER, assistant(call()), user(result([linked("https://a.example/i.png")])))
+    parts = sent(*turns)["contents"][2]["parts"]
+    assert parts[-1]["fileData"]["fileUri"] == "https://a.example/i.png"
+    hidden = (USER, assistant(call()), user(result([linked("http://10.0.0.1/i.png")])))
+    assert dropped(*hidden) == ["messages[*].content[*].content[*].image"]
+
+
+def test_a_counter_is_told_the_url_too():
+    _, wire = ask(user(linked("https://a.example/i.png")))
+    assert b'"fileUri":"https://a.example/i.png"' in to_count(wire, NEW).body
 
 
 def test_media():

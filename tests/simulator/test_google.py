@@ -229,6 +229,10 @@ CALL = {"functionCall": {"name": "f", "args": {}}}
 ANSWER = {"functionResponse": {"name": "f", "response": {"output": "x"}}}
 
 
+def linked(uri: object, mime: object = "image/png") -> dict:
+    return {"fileData": {"fileUri": uri, "mimeType": mime}}
+
+
 def talk(*contents: object) -> dict:
     return {"contents": list(contents)}
 
@@ -267,6 +271,13 @@ def talk(*contents: object) -> dict:
         ),
         (talk(user("x"), model(ANSWER), user("y")), "right role"),
         (ask({"inlineData": {"mimeType": "image/png", "data": "AAAA"}}), "process input image"),
+        (ask(linked("http://a.example/i.png")), "unsupported file uri"),
+        (ask(linked("https://localhost/i.png")), "unsupported file uri"),
+        (ask(linked("https://10.0.0.1/i.png")), "unsupported file uri"),
+        (ask(linked("https://box/i.png")), "unsupported file uri"),
+        (ask(linked("")), "fileUri: must be specified"),
+        (ask(linked("https://a.example/i.gif", "image/gif")), "Unsupported MIME type: image/gif"),
+        (ask(linked("https://a.example/i", None)), "Unsupported MIME type: None"),
         (ask(tools=[{"functionDeclarations": [{"name": "1x"}]}]), "Invalid function name"),
         (ask(tools=[{"functionDeclarations": [WEATHER, WEATHER]}]), "Duplicate"),
         (ask(tools=[*TOOLS, {"googleSearch": {}}]), "include_server_side_tool_invocations"),
@@ -283,6 +294,19 @@ def test_what_google_would_refuse_is_refused(using, body, words):
         error = answer.json()["error"]
         assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
         assert words in error["message"]
+
+    using(check)
+
+
+def test_a_public_url_is_fetched_and_a_picture_there_is_one(using):
+    async def check(world):
+        plain = (await world.generate(ask("What is this?"))).json()["usageMetadata"]
+        answer = await world.generate(ask("What is this?", linked("https://a.example/i.png")))
+        assert answer.status_code == 200, answer.text
+        used = answer.json()["usageMetadata"]
+        assert used["promptTokenCount"] >= plain["promptTokenCount"] + 258
+        for uri in ("gs://b/i.gif", "https://youtu.be/x"):
+            assert (await world.generate(ask(linked(uri, None)))).status_code == 200
 
     using(check)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
+from vai.providers.refusals import refuse_block, refuse_source
 from vai.providers.target import Target
-from vai.providers.texts import document_text, kind_of, search_result, tagged, tool_reference
+from vai.providers.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -69,7 +70,8 @@ def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
         return [_text(tool_reference(block.raw), form)]
     if isinstance(block, VideoBlock):
         return _refused(at, target, "video cannot be sent to {}")
-    return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")
+    refuse_block(block, at, target.findings)
+    return []
 
 
 def _text(text: str, form: Form) -> Part:
@@ -87,7 +89,9 @@ def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
         if not target.can.image_urls and not url.startswith("data:"):
             return _refused(at, target, "images for {} must be base64")
     part = form.image(source, url)
-    return [part] if part else _refused(at, target, "an image for {} must be base64 or a URL")
+    if part is None:
+        refuse_source(source, at, target.findings, "an image for {} must be base64 or a URL")
+    return [part] if part else []
 
 
 def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]:
@@ -101,7 +105,9 @@ def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]
     part = None
     if source.type == "base64" and kind is not None and source.data:
         part = form.audio(source.data, kind)
-    return [part] if part else _refused(at, target, "audio for {} must be base64 wav or mp3")
+    if part is None:
+        refuse_source(source, at, target.findings, "audio for {} must be base64 wav or mp3")
+    return [part] if part else []
 
 
 def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list[Part]:
@@ -120,7 +126,9 @@ def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list
         return _refused(at, target, what)
     part = form.file(source, title)
     if part is None:
-        return _refused(at, target, "a document for {} must be text or a PDF")
+        what = "a document for {} must be text or a PDF"
+        refuse_source(source, at, target.findings, what, is_document=True)
+        return []
     return [part, _text(block.context, form)] if block.context else [part]
 
 

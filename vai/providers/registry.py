@@ -167,6 +167,7 @@ _GEMINI_CAPABILITIES = Capabilities(
     thinking=True,
     image_output=True,
 )
+"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/links)."""
 
 _GEMINI = ProviderRow(
     id="gemini",
@@ -176,7 +177,7 @@ _GEMINI = ProviderRow(
     path="",
     auth="x-goog-api-key",
     env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    capabilities=_GEMINI_CAPABILITIES,
+    capabilities=msgspec.structs.replace(_GEMINI_CAPABILITIES, image_urls=True),
 )
 
 _GEMINI_OAUTH = ProviderRow(

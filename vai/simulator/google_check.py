@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -33,6 +34,23 @@ _MODES: Final = ("AUTO", "ANY", "NONE", "VALIDATED")
 _LEVELS: Final = ("MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH")
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 _UNSIGNED_MODELS: Final = ("gemini-1", "gemini-2")
+_FETCHLESS_MODELS: Final = ("gemini-1", "gemini-2.0")
+_HELD: Final = re.compile(
+    r"gs://[^/]+/.+|https://(?:(?:www\.|m\.)?youtube\.com|youtu\.be)/.+"
+    r"|https://generativelanguage\.googleapis\.com/v1(?:beta)?/files/[A-Za-z0-9_-]+"
+)
+"""What Google holds itself."""
+_PUBLIC: Final = re.compile(
+    r"https://(?!localhost|10\.|127\.|192\.168\.|169\.254\.)(?:[\w-]+\.)+[\w-]+(?::\d+)?(?:/.*)?",
+    re.IGNORECASE,
+)
+_FETCHED: Final = re.compile(
+    r"text/(?:html|css|plain|xml|csv|rtf|javascript)|application/(?:json|pdf)"
+    r"|image/(?:bmp|jpeg|png|webp)|video/(?:mp4|mpeg|quicktime|avi|x-flv|mpg|webm|wmv|3gpp)"
+    r"|audio/[\w.+-]+"
+)
+"""https://ai.google.dev/gemini-api/docs/file-input-methods (2026-11-28); sound is not listed, and
+the list is called incomplete."""
 _PICTURE: Final = 258
 """Tokens of a picture."""
 
@@ -51,6 +69,9 @@ def read(body: Any, provider: str, model: str | None, knobs: Knobs) -> Ask:
     said = shaped(body or {}, "Inner" if provider == "gemini-oauth" else "Request")
     name = str(model).removeprefix("models/")
     contents = _contents(said, signed=not name.startswith(_UNSIGNED_MODELS))
+    fetches = provider == "gemini" and not name.startswith(_FETCHLESS_MODELS)
+    for file in _files(contents):
+        _file(file, fetches=fetches)
     tools = _tools(said)
     config = said.get("generationConfig") or {}
     _config(config)
@@ -174,6 +195,25 @@ def _blob(blob: dict[str, Any], where: str) -> None:
         raise Refused(400, f"Invalid value at '{where}.inline_data.data' (TYPE_BYTES)") from None
     if media.startswith("image/") and measure(raw) is None:
         raise Refused(400, "Unable to process input image.")
+
+
+def _files(contents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for content in contents:
+        for part in content["parts"]:
+            inner = (part.get("functionResponse") or {}).get("parts") or []
+            yield from (one["fileData"] for one in (part, *inner) if "fileData" in one)
+
+
+def _file(file: dict[str, Any], *, fetches: bool) -> None:
+    uri, media = file.get("fileUri"), file.get("mimeType")
+    if not uri or not isinstance(uri, str):
+        raise Refused(400, "* fileData.fileUri: must be specified")
+    if _HELD.fullmatch(uri):
+        return
+    if not fetches or not _PUBLIC.fullmatch(uri):
+        raise Refused(400, "Invalid or unsupported file uri.")
+    if not isinstance(media, str) or not _FETCHED.fullmatch(media):
+        raise Refused(400, f"Unsupported MIME type: {str(media)[:100]}")
 
 
 def _pairs(contents: list[dict[str, Any]]) -> None:
@@ -320,5 +360,7 @@ def _last_turn(parts: list[dict[str, Any]], ask: Ask) -> int:
         elif "inlineData" in part and part["inlineData"]["mimeType"].startswith("image/"):
             ask.pictures.append(measure(base64.b64decode(part["inlineData"]["data"])) or Picture())
             taken += len(part["inlineData"]["data"])
+        elif str(part.get("fileData", {}).get("mimeType")).startswith("image/"):
+            ask.pictures.append(Picture())
     ask.question = read_question(words)
     return taken

@@ -6,11 +6,14 @@ decoded here: base64 stays text until something must hear or see it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from vai.types.base import Open, Unknown
 
 __all__ = [
+    "BLOCK_TYPES",
+    "OTHER_BLOCK_TYPES",
+    "SOURCE_TYPES",
     "AudioBlock",
     "Block",
     "DocumentBlock",
@@ -26,6 +29,23 @@ __all__ = [
     "VideoBlock",
     "WebSearchToolResultBlock",
 ]
+
+BLOCK_TYPES: Final = (
+    *("text", "image", "document", "audio", "video", "tool_use", "tool_result"),
+    *("thinking", "redacted_thinking", "search_result"),
+)
+"""The types of blocks that requests are written with."""
+OTHER_BLOCK_TYPES: Final = frozenset(
+    {
+        *("advisor_tool_result", "browser_state", "compaction", "connector_text", "fallback"),
+        *("container_upload", "mcp_tool_use", "server_tool_use", "tool_reference"),
+    }
+)
+"""Further ones of the Messages API, which come back from an answer or belong to Anthropic's own
+services; those that end with ``_tool_result`` are left out here.
+https://docs.anthropic.com/en/api/messages (2026-11-22, types of anthropic 2.12.0)"""
+SOURCE_TYPES: Final = ("base64", "url", "file", "text", "content")
+"""Where the bytes of a medium can be; see `Source`."""
 
 
 class Source(Open, frozen=True, kw_only=True):

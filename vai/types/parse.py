@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -86,11 +86,12 @@ def request(raw: Any) -> MessageRequest:
         parsed["system"] = _content(body["system"], "system")
     if body.get("tools") is not None:
         check_tools(body["tools"])
-        parsed["tools"] = _each(body["tools"], "tools", lambda item, at: _make(Tool, item, at))
+        parsed["tools"] = _each(body["tools"], "tools", _tool)
     for name, cls in (("tool_choice", ToolChoice), ("thinking", Thinking)):
         if body.get(name) is not None:
             parsed[name] = _make(cls, body[name], name)
     found = _make(MessageRequest, body, "", **parsed)
+    _check_mark(body, "")
     _check_ranges(found)
     return found
 
@@ -110,7 +111,7 @@ def block(raw: Any, at: str = "") -> Block:
     item = _object(raw, at)
     kind = item.get("type")
     if not isinstance(kind, str):
-        raise _expected(f"{at}.type", "a string")
+        raise _expected(f"{at}.type", f"one of {', '.join(blocks.BLOCK_TYPES)}")
     plain = _PLAIN.get(kind)
     if plain is not None:
         return _make(plain, item, at)  # type: ignore[return-value]
@@ -206,7 +207,25 @@ def _content(raw: Any, at: str) -> str | list[Block]:
         return raw
     if not isinstance(raw, list):
         raise _expected(at, "a string or an array of content blocks")
-    return [block(item, f"{at}[{index}]") for index, item in enumerate(raw)]
+    found = [block(item, f"{at}[{index}]") for index, item in enumerate(raw)]
+    for index, item in enumerate(raw):
+        if "cache_control" in item:
+            _check_mark(item, f"{at}[{index}]")
+    return found
+
+
+def _check_mark(raw: dict[str, Any], at: str) -> None:
+    """Refuse a cache breakpoint of an unknown type: what it asks for is not known."""
+    mark = raw.get("cache_control")
+    if isinstance(mark, dict) and mark.get("type", "ephemeral") != "ephemeral":
+        raise _expected(f"{at}.cache_control.type", "ephemeral")
+
+
+def _tool(raw: Any, at: str) -> Tool:
+    tool = _make(Tool, raw, at)
+    if tool.cache_control is not None:
+        _check_mark(raw, at)
+    return tool
 
 
 def _output_config(body: dict[str, Any]) -> OutputConfig | None:
@@ -271,7 +290,7 @@ def _make(cls: type[O], raw: Any, at: str, **parsed: Any) -> O:
     try:
         return build(cls, _object(raw, at), **parsed)
     except msgspec.ValidationError as exc:
-        raise _violation(at, str(exc)) from None
+        raise _violation(cls, at, str(exc)) from None
 
 
 _TYPES = {
@@ -288,22 +307,35 @@ _MISSING = re.compile(r"missing required field `(?P<name>\w+)`")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<wanted>[\w |]+)`")
 
 
-def _violation(at: str, text: str) -> InvalidRequest:
+def _violation(cls: type[Open], at: str, text: str) -> InvalidRequest:
     """The converter's complaint as an error of ours: path, and what was expected."""
     place = _AT.search(text)
     path = at + (place["path"] if place else "")
     missing = _MISSING.search(text)
     if missing:
+        known = _known_values(cls, missing["name"])
         return InvalidRequest(
-            f"{_join(path, missing['name'])}: this field is required",
+            f"{_join(path, missing['name'])}: this field is required"
+            + (f"; expected one of {', '.join(known)}" if known else ""),
             param=_join(path, missing["name"]),
             code="missing_required_field",
         )
+    known = _known_values(cls, place["path"].lstrip(".")) if place else ()
+    if known:
+        return _expected(path, f"one of {', '.join(known)}")
     wanted = _WRONG_TYPE.match(text)
     if wanted:
         names = [_TYPES.get(name, name) for name in wanted["wanted"].split(" | ")]
         return _expected(path, " or ".join(name for name in names if name != "null"))
     return _expected(path, "one of the documented values")
+
+
+def _known_values(cls: type[Open], name: str) -> tuple[str, ...]:
+    """The words that a field can hold, where there are only a few."""
+    if cls is Source and name == "type":
+        return blocks.SOURCE_TYPES
+    hints = get_type_hints(cls)
+    return get_args(hints[name]) if get_origin(hints.get(name)) is Literal else ()
 
 
 def _join(path: str, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from vai.providers.anthropic.schema import subset
 from vai.providers.clienttools import family
 from vai.providers.findings import Findings
+from vai.providers.refusals import refuse_tool
 from vai.types.base import to_wire
 from vai.types.request import Tool
 
@@ -80,9 +81,7 @@ def tool_to_wire(tool: Tool, at: str, generation: int, findings: Findings) -> di
     native = _NATIVE.get(kind)
     if native is None:
         if kind in _ELSEWHERE:
-            findings.refuse(
-                at, f"Anthropic has no tool of type {tool.type}", "unsupported_tool_type"
-            )
+            refuse_tool(at, findings, "Anthropic", _NATIVE)
         wire = to_wire(tool)
         if wire.pop("config", None):
             findings.drop(f"{at}.config")

@@ -22,6 +22,7 @@ from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import Target
+from vai.providers.refusals import refuse_block
 from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, Run, answers, check_end, placed, runs, waits
 from vai.providers.texts import AS_USER, is_foreign_tool, kind_of, tagged
@@ -128,8 +129,7 @@ def _answered(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
             signed = None
             continue
         else:
-            what = f"a {kind_of(block)} block cannot be the assistant's at {target.row.name}"
-            target.findings.refuse(at, what, "unsupported_content_block")
+            refuse_block(block, at, target.findings, what="cannot be the assistant's at {}")
             continue
         if signed and added:
             added[0]["thoughtSignature"] = signed

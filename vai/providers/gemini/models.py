@@ -26,6 +26,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         result_media: whether a function's response may hold images.
         mixes: whether functions go together with tools that Google runs, and with a JSON Schema.
         draws: whether it answers with images.
+        fetches: whether Google fetches media at any public https URL for it.
     """
 
     levels: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     result_media: bool = False
     mixes: bool = False
     draws: bool = False
+    fetches: bool = True
 
 
 _NAME = re.compile(r"gemini-(?:(\d{1,3})(?:\.(\d{1,3}))?(?![\d.]))?-?([a-z0-9-]*)")
@@ -52,7 +54,7 @@ def traits(model: str) -> Traits:
     family = found[3]
     draws = "image" in family or "banana" in family
     if version < (2, 5):
-        return Traits(draws=draws)
+        return Traits(draws=draws, fetches=False)
     if version < (3, 0):
         # 2.5 draws without thinking.
         return Traits(draws=True) if draws else _with_budget(family)

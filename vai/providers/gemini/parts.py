@@ -1,8 +1,8 @@
 """Content blocks -> parts of a generateContent turn.
 
 Every function gives the parts for one block, and notes what cannot be a part: media are
-never left out in silence. Nothing is fetched here on a caller's word: a URL is handed on
-only where Google itself can read it (Files API, Cloud Storage, YouTube).
+never left out in silence. Nothing is fetched here on a caller's word: a URL is handed on, and
+Google reads it (see `links`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from vai.providers.gemini.links import FILES, Unfetchable, data_url, is_googles, linked
 from vai.providers.gemini.target import Target
-from vai.providers.texts import document_text, kind_of, search_result, tagged, tool_reference
+from vai.providers.refusals import refuse_block, refuse_source
+from vai.providers.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -27,15 +29,7 @@ __all__ = ["Part", "parts"]
 
 Part = dict[str, Any]
 
-_READABLE: Final = re.compile(
-    r"gs://\S+"
-    r"|https://(?:www\.|m\.)?youtube\.com/\S+"
-    r"|https://youtu\.be/\S+"
-    r"|https://generativelanguage\.googleapis\.com/(?:v1|v1beta)/files/[A-Za-z0-9_-]+"
-)
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 _FILE_ID: Final = re.compile(r"files/[A-Za-z0-9_-]{1,64}")
-_FILES: Final = "https://generativelanguage.googleapis.com/v1beta/"
 
 
 def parts(block: Block, at: str, target: Target) -> list[Part]:
@@ -57,7 +51,8 @@ def parts(block: Block, at: str, target: Target) -> list[Part]:
         return [{"text": search_result(block.raw)}]
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
         return [{"text": tool_reference(block.raw)}]
-    return _refused(at, target, f"a {kind_of(block)} block cannot be sent to {{}}")
+    refuse_block(block, at, target.findings)
+    return []
 
 
 def _media(
@@ -66,38 +61,37 @@ def _media(
     kind = source.media_type or default
     if source.type == "base64" and source.data:
         if kind is None:
-            return _refused(f"{at}.source.media_type", target, f"{what} for {{}} needs its type")
+            expected = f"expected the MIME type of the {what}"
+            return _refused(f"{at}.source.media_type", target, expected)
         return [{"inlineData": {"mimeType": kind, "data": source.data}}]
     if source.type == "url" and source.url:
         return _linked(source.url, source.media_type, what, at, target)
     if source.type == "file" and source.file_id:
         return _filed(source.file_id, source.media_type, at, target)
-    return _refused(at, target, f"{what} for {{}} must be base64, a file or a URL")
+    expected = f"{_ARTICLES[what]} {what} for {{}} must be base64, a file or a URL"
+    refuse_source(source, at, target.findings, expected, is_document=what == "document")
+    return []
+
+
+_ARTICLES: Final = {"image": "an", "audio": "an", "video": "a", "document": "a"}
 
 
 def _linked(url: str, kind: str | None, what: str, at: str, target: Target) -> list[Part]:
-    inline = _DATA_URL.match(url)
+    inline = data_url(url)
     if inline is not None:
-        return [{"inlineData": {"mimeType": inline[1], "data": url[inline.end() :]}}]
-    if _READABLE.fullmatch(url):
-        return [_file(url, kind)]
-    return _refused(
-        at,
-        target,
-        f"{what} for {{}} must be base64, or a URL of the Files API, Cloud Storage or YouTube",
-    )
+        return [{"inlineData": {"mimeType": inline[0], "data": inline[1]}}]
+    found = linked(url, kind, what, target)
+    if not isinstance(found, Unfetchable):
+        return [{"fileData": found}]
+    place = f"{at}.{found.member}" if found.member else at
+    return _refused(place, target, found.expected)
 
 
 def _filed(file_id: str, kind: str | None, at: str, target: Target) -> list[Part]:
-    if _FILE_ID.fullmatch(file_id):
-        return [_file(_FILES + file_id, kind)]
-    if _READABLE.fullmatch(file_id):
-        return [_file(file_id, kind)]
-    return _refused(at, target, "a file for {} must be named files/...")
-
-
-def _file(uri: str, kind: str | None) -> Part:
-    return {"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}
+    uri = FILES + file_id if _FILE_ID.fullmatch(file_id) else file_id
+    if uri is file_id and not is_googles(uri):
+        return _refused(at, target, "a file for {} must be named files/...")
+    return [{"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}]
 
 
 def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
@@ -114,7 +108,7 @@ def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
     if not target.row.capabilities.documents:
         what = f"documents other than text cannot be sent to {target.model} at {{}}"
         return _refused(at, target, what)
-    found = _media(source, "a document", at, target, default="application/pdf")
+    found = _media(source, "document", at, target, default="application/pdf")
     about = "\n".join(line for line in (title, block.context) if line)
     return [*found, {"text": tagged("about_document", about)}] if found and about else found
 
@@ -132,7 +126,7 @@ def _flattened(content: Any, at: str, target: Target, title: str | None) -> list
             names = ("media_type", "data", "url", "file_id")
             known = {name: given[name] for name in names if isinstance(given.get(name), str)}
             source = Source(type=str(given.get("type")), **known)
-            found += _media(source, "an image", place, target, default="image/png")
+            found += _media(source, "image", place, target, default="image/png")
         else:
             found += _refused(place, target, "this content cannot be sent to {}")
     return found

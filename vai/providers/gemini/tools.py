@@ -14,6 +14,7 @@ from vai.providers.clienttools import as_function, family
 from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import Target
+from vai.providers.refusals import refuse_tool
 from vai.providers.texts import described
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
@@ -142,8 +143,7 @@ def _hosted(tool: Tool, at: str, target: Target) -> list[Wire]:
         return [{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]
     if kind == "file_search":
         return _file_search(settings, at, target)
-    what = f"{target.row.name} has no tool of type {tool.type}"
-    target.findings.refuse(at, what, "unsupported_tool_type")
+    refuse_tool(at, target.findings, target.row.name, target.row.capabilities.native_tools)
     return []
 
 

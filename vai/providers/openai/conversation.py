@@ -16,6 +16,7 @@ from vai.providers import callids
 from vai.providers.names import alias
 from vai.providers.openai.parts import Part, parts
 from vai.providers.openai.reasoning import Thought, put, thought_of
+from vai.providers.refusals import refuse_block
 from vai.providers.resultmedia import result_parts
 from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
 from vai.providers.target import Target, is_own
@@ -113,10 +114,8 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         else:
-            what = (
-                f"a {kind_of(block)} block cannot be sent to {target.row.name} as the assistant's"
-            )
-            target.findings.refuse(at, what, "unsupported_content_block")
+            what = "cannot be sent to {} as the assistant's"
+            refuse_block(block, at, target.findings, what=what)
     message: Wire = {"role": "assistant"}
     if texts:
         message["content"] = "".join(texts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.clienttools import family
+from vai.providers.refusals import refuse_tool
 from vai.providers.target import Target
 from vai.types.request import Tool
 
@@ -32,8 +33,13 @@ def hosted(tool: Tool, at: str, target: Target) -> tuple[list[Wire], Wire]:
             return [], _compound(tool, at, target)
         if target.row.id == "openai" and "search" in target.model:
             return [], {"web_search_options": _options(tool, at, target)}
-    what = f"{target.model} at {target.row.name} has no tool of type {tool.type}"
-    target.findings.refuse(at, what, "unsupported_tool_type")
+    has_some = any(word in target.model for word in ("gpt-oss", "compound", "search"))
+    refuse_tool(
+        at,
+        target.findings,
+        f"{target.model} at {target.row.name}",
+        target.can.native_tools if has_some else (),
+    )
     return [], {}
 
 

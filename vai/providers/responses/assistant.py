@@ -14,6 +14,7 @@ import msgspec
 
 from vai.providers.callids import sent
 from vai.providers.names import alias
+from vai.providers.refusals import refuse_block
 from vai.providers.responses import kept
 from vai.providers.responses.tools import Tooling
 from vai.providers.responses.traces import envelope_of
@@ -84,9 +85,8 @@ class Assistant:
             elif is_foreign_tool(block):
                 self._foreign(block)
             else:
-                name = self._target.row.name
-                what = f"a {kind_of(block)} block cannot be sent to {name} as the assistant's"
-                self._target.findings.refuse(at, what, "unsupported_content_block")
+                what = "cannot be sent to {} as the assistant's"
+                refuse_block(block, at, self._target.findings, what=what)
 
     def finished(self) -> list[Wire]:
         """All items of the run."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from vai.providers.clienttools import family
 from vai.providers.names import alias
+from vai.providers.refusals import refuse_tool
 from vai.providers.target import Target
 from vai.types.request import Tool
 
@@ -43,8 +44,7 @@ def hosted(tool: Tool, at: str, target: Target, include: list[str]) -> list[Wire
         "image_generation": _image_generation,
     }.get(family(tool.type))
     if maker is None:
-        what = f"{target.row.name} has no tool of type {tool.type}"
-        target.findings.refuse(at, what, "unsupported_tool_type")
+        refuse_tool(at, target.findings, target.row.name, target.can.native_tools)
         return []
     settings = _Settings(tool, at, target)
     entry = maker(settings, include)
