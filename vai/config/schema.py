@@ -53,7 +53,10 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Url = Annotated[
     str,
-    msgspec.Meta(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", extra={"expected": "an http(s) URL"}),
+    msgspec.Meta(
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        extra={"expected": "an http:// or https:// URL without query and fragment"},
+    ),
 ]
 AuthHeader = Annotated[
     str,

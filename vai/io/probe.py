@@ -25,6 +25,7 @@ from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
 from vai.io.providers import Providers
+from vai.policy.catalogue import without_snapshot
 from vai.policy.targets import is_pattern
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.provider import ProviderRow, WireRequest
@@ -43,6 +44,7 @@ _NOT_FOUND: Final = (404, 405)
 _LIMITED: Final = (429, 529)
 _BAD_REQUEST: Final = (400, 422)
 _FAILING: Final = range(500, 600)
+_JSON: Final = ("content-type", "application/json")
 
 _FAILURES: Final[dict[str, str]] = {
     "connect_timeout": "no connection, or no TLS, within timers.connect; check {base_url} and "
@@ -141,15 +143,18 @@ class _Question:
         until = monotonic() + PATIENCE
         try:
             answer = await self._answer(wire, until)
-            if answer.status in _NOT_FOUND and self._may_have_no_list():
+            if answer.status in _NOT_FOUND and self._is_elsewhere():
                 wire, answer = await self._endpoint_instead(wire, answer, until)
+            found = self._judged(wire, answer)
+            if found.models is not None and self._row.kind == "responses" and self._is_elsewhere():
+                return await self._with_endpoint(found, wire, until)
         except VaiError as error:
             text = _FAILURES.get(error.code or "", error.message)
             return self._failed(wire, text.format_map(self._names))
-        return self._judged(wire, answer)
+        return found
 
-    def _may_have_no_list(self) -> bool:
-        """Whether only the endpoint itself tells if there is something at the base URL."""
+    def _is_elsewhere(self) -> bool:
+        """Whether only the endpoint itself tells if it is there: at another's server."""
         row = self._row
         at_home = row.id in ROWS and is_own_host(ROWS[row.id], row.base_url)
         return bool(row.path) and not at_home
@@ -177,14 +182,26 @@ class _Question:
 
         What it lacks is told by a 400, which shows that the endpoint is there and costs nothing.
         """
-        empty = WireRequest("POST", self._row.path, wire.headers, b"{}")
+        empty, other = await self._empty(wire, until)
+        return (wire, answer) if other.status in _NOT_FOUND else (empty, other)
+
+    async def _with_endpoint(self, found: Probe, wire: WireRequest, until: float) -> Probe:
+        """`found`, unless a server that lists models has no Responses: many have only the older."""
+        empty, other = await self._empty(wire, until)
+        if other.status not in _NOT_FOUND:
+            return found
+        text = f"it lists models and has no Responses API; check {self._names['base_url']}"
+        return self._failed(empty, text, other.status)
+
+    async def _empty(self, wire: WireRequest, until: float) -> tuple[WireRequest, _Answer]:
+        """An empty request to the endpoint, and its answer."""
+        empty = WireRequest("POST", self._row.path, (*wire.headers, _JSON), b"{}")
         try:
-            other = await self._answer(empty, until)
+            return empty, await self._answer(empty, until)
         except UpstreamFault as fault:
             if fault.code != "upstream_stale":
                 raise
-            other = await self._answer(empty, until)  # the kept connection had just ended
-        return (wire, answer) if other.status in _NOT_FOUND else (empty, other)
+        return empty, await self._answer(empty, until)  # the kept connection had just ended
 
     def _judged(self, wire: WireRequest, answer: _Answer) -> Probe:
         status = answer.status
@@ -232,13 +249,16 @@ class _Question:
             return self._failed(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
         if _is_page(answer):
             return self._failed(wire, f"a web page and no API; check {base_url}", _OK)
-        models = _models_in(answer.body)
+        models, is_whole = _models_in(answer.body)
         if models is None:
             return self._failed(wire, f"the answer is no list of models; check {base_url}", _OK)
-        missing = tuple(name for name in self._aliased() if name not in models)
+        known = models | {without_snapshot(name) for name in models}
+        missing: tuple[str, ...] = ()
+        if models and is_whole:
+            missing = tuple(name for name in self._aliased() if name not in known)
         count = len(models)
         text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
-        if missing and models:
+        if missing:
             text += f"; not listed: {', '.join(missing)}"
         return Probe(
             provider=self._row.id,
@@ -247,7 +267,7 @@ class _Question:
             url=self._url(wire),
             status=_OK,
             models=count,
-            missing=missing if models else (),
+            missing=missing,
         )
 
     def _aliased(self) -> list[str]:
@@ -290,27 +310,32 @@ def _list_request(row: ProviderRow) -> WireRequest:
         return WireRequest("GET", "/models?pageSize=1000", (accept,), b"")
     if row.kind == "code-assist":
         body = msgspec.json.encode({"metadata": {"pluginType": "GEMINI"}})
-        headers = (accept, ("content-type", "application/json"))
+        headers = (accept, _JSON)
         return WireRequest("POST", "/v1internal:loadCodeAssist", headers, body)
     return WireRequest("GET", "/models", (accept,), b"")
 
 
-def _models_in(body: bytes) -> set[str] | None:
-    """The ids that an answer lists, whichever of the usual forms it has; None if it has none."""
+def _models_in(body: bytes) -> tuple[set[str] | None, bool]:
+    """The ids that an answer lists, in any of the usual forms, and whether these are all.
+
+    None if the answer is no list.
+    """
     try:
         told: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return None, False
+    is_whole = True
     if isinstance(told, dict):
+        is_whole = not told.get("has_more") and not told.get("nextPageToken")
         told = told.get("data", told.get("models"))
     if not isinstance(told, list):
-        return None
+        return None, False
     names = {
         name.removeprefix("models/")
         for item in told
         if isinstance(item, dict) and isinstance(name := item.get("id", item.get("name")), str)
     }
-    return names if names or not told else None
+    return (names if names or not told else None), is_whole
 
 
 def _is_page(answer: _Answer) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 
 from vai.types.catalogue import CatalogueFile, Charges, ModelCard, Price
 
-__all__ = ["EMPTY", "Catalogue", "cards_of"]
+__all__ = ["EMPTY", "Catalogue", "cards_of", "without_snapshot"]
 
 _SNAPSHOT: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
 """What ends a model's name with the day of its snapshot: its facts are those of the model."""
@@ -54,9 +54,7 @@ class Catalogue:
         card = self._cards.get((provider, model))
         if card is not None:
             return card
-        dated = _SNAPSHOT.search(model)
-        if dated is not None:
-            card = self._cards.get((provider, model[: dated.start()]))
+        card = self._cards.get((provider, without_snapshot(model)))
         return card or self._described.get(provider)
 
     def homes(self, model: str) -> tuple[str, ...]:
@@ -74,6 +72,11 @@ class Catalogue:
 
 EMPTY: Final = Catalogue()
 """Knows nothing."""
+
+
+def without_snapshot(model: str) -> str:
+    """The name of the model that `model` is a snapshot of; itself if it is none."""
+    return _SNAPSHOT.sub("", model)
 
 
 def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:

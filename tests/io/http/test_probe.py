@@ -304,6 +304,57 @@ def test_a_server_without_a_list_is_asked_for_its_endpoint(run, kind, path, repl
     assert (found.outcome, said in found.text) == (outcome, True), found
 
 
+@pytest.mark.parametrize(
+    ("reply", "outcome", "said"),
+    [
+        ("404 Not Found", "failed", "no Responses API; check providers.oai-resp.base_url"),
+        ("400 Bad Request", "ok", "reachable, 1 model"),
+        ("500 Internal Server Error", "ok", "reachable, 1 model"),
+    ],
+)
+def test_a_server_that_has_only_the_older_api_of_openai(run, reply, outcome, said):
+    async def handler(reader, writer):
+        while True:
+            head, _ = await heard(reader)
+            writer.write(listing("a") if head.startswith(b"GET") else answer(reply))
+            await writer.drain()
+
+    async def main():
+        async with serving(handler) as port:
+            moved = Provider(base_url=f"http://127.0.0.1:{port}/v1", api_key=KEY)
+            both = {"openai": moved, "oai-resp": moved}
+            return {one.provider: one for one in await probe_providers(settings(providers=both))}
+
+    found = run(main())
+    assert found["openai"].outcome == "ok"
+    assert (found["oai-resp"].outcome, said in found["oai-resp"].text) == (outcome, True)
+
+
+@pytest.mark.parametrize(
+    ("wire", "missing"),
+    [
+        (listing("claude-x-20260101", "other"), ("claude-y",)),
+        (listing("claude-x", "claude-y-20260101"), ()),
+        (listing("claude-z", has_more=True), ()),
+        (listing(), ()),
+    ],
+)
+def test_which_models_of_aliases_are_not_listed(run, wire, missing):
+    async def main():
+        async with serving(always(wire)) as port:
+            aliases = {
+                "a": ("mine/claude-x", "mine/claude-y"),
+                "b": ("mine/claude-y", "a"),
+                "c-*": ("mine/c-*",),
+            }
+            providers = {"mine": mine(port, kind="anthropic")}
+            found = await probe_providers(settings(providers=providers, aliases=aliases))
+            return next(one for one in found if one.provider == "mine")
+
+    found = run(main())
+    assert (found.outcome, found.missing) == ("ok", missing)
+
+
 def test_a_bad_key_at_google_is_a_400(run):
     body = {
         "error": {
