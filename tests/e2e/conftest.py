@@ -106,7 +106,7 @@ def passthrough(
 def open_gateway(
     simulator: Simulated, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Everybody may call; one provider has a key, the others are simulated."""
+    """Everybody may call; OpenAI has a key and an address, the others are simulated."""
     settings = PATIENT | {
         "auth": {"mode": "none"},
         "simulate": True,
