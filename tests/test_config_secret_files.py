@@ -81,6 +81,7 @@ FAULTS = {
     "${file:secrets/openai}": ("expected the file's path from the root: ${file:/run/secrets/name}"),
     "${file:}": "expected the file's path from the root: ${file:/run/secrets/name}",
     "${file:PLACE/good": "expected ${file:/path/of/the/file}, with the closing brace",
+    "${file:/${SECRET}}": "there is no file /${SECRET}; mount the secret there",
     "${file:${ABSENT}/good}": "the variable ABSENT is not set",
     "${KEY:-${file:PLACE/good}}": "the default of KEY holds a reference; expected plain text",
 }
@@ -100,7 +101,7 @@ def test_what_cannot_be_used_is_said_without_what_it_holds(environ, tmp_path, wr
     os.mkfifo(tmp_path / "pipe")
     reference = written.replace("PLACE", str(tmp_path))
     with pytest.raises(ConfigError) as caught:
-        load(environ(f'[providers.openai]\napi_key = "{reference}"\n'))
+        load(environ(f'[providers.openai]\napi_key = "{reference}"\n', SECRET=KEY))
     problem = caught.value.problems[0]
     assert problem.key == "providers.openai.api_key"
     assert problem.where == f"{tmp_path}/own.toml, line 4"

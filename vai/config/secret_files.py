@@ -41,48 +41,60 @@ class SecretFiles:
         """
         if not found["end"]:
             raise ValueError("expected ${file:/path/of/the/file}, with the closing brace")
-        unset = [name for name in _VARIABLE.findall(found["file"]) if name not in environ]
-        if unset:
-            raise ValueError(f"the variable {unset[0]} is not set")
-        return self._read_once(_VARIABLE.sub(lambda name: environ[name[1]], found["file"]))
-
-    def _read_once(self, path: str) -> str:
-        if path not in self._texts and path not in self._faults:
+        written = found["file"]
+        if written not in self._texts and written not in self._faults:
             try:
-                self._texts[path] = _read(path)
+                self._texts[written] = _read(written, _expanded(written, environ))
             except ValueError as error:
-                self._faults[path] = str(error)
-        if path in self._faults:
-            raise ValueError(self._faults[path])
-        return self._texts[path]
+                self._faults[written] = str(error)
+        if written in self._faults:
+            raise ValueError(self._faults[written])
+        return self._texts[written]
 
     def __repr__(self) -> str:
         return f"SecretFiles({len(self._texts)} files)"
 
 
-def _read(path: str) -> str:
+def _expanded(written: str, environ: Mapping[str, str]) -> str:
+    """The path with the values of its variables.
+
+    Raises:
+        ValueError: a variable is not set, or the path does not begin at the root.
+    """
+    unset = [name for name in _VARIABLE.findall(written) if name not in environ]
+    if unset:
+        raise ValueError(f"the variable {unset[0]} is not set")
+    path = _VARIABLE.sub(lambda name: environ[name[1]], written)
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("expected the file's path from the root: ${file:/run/secrets/name}")
+    return path
+
+
+def _read(written: str, path: str) -> str:
     """The text of the file at `path`.
+
+    Args:
+        written: the path as it stands in the settings, for the error. A variable in it may be a
+            secret by mistake.
 
     Raises:
         ValueError: it cannot be read, or is no single line of text.
     """
-    if not path.startswith("/") or "\0" in path:
-        raise ValueError("expected the file's path from the root: ${file:/run/secrets/name}")
-    content = _content(path)
+    content = _content(written, path)
     if len(content) > SECRET_LIMIT + _LINE_END:
-        raise ValueError(f"the file {path} has more than {SECRET_LIMIT} bytes; {_ALONE}")
+        raise ValueError(f"the file {written} has more than {SECRET_LIMIT} bytes; {_ALONE}")
     try:
         text = content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ValueError(f"the file {path} is not UTF-8 text; {_ALONE}") from None
+        raise ValueError(f"the file {written} is not UTF-8 text; {_ALONE}") from None
     if not text.strip():
-        raise ValueError(f"the file {path} is empty; {_ALONE}")
+        raise ValueError(f"the file {written} is empty; {_ALONE}")
     if len(text.splitlines()) > 1:
-        raise ValueError(f"the file {path} has several lines; {_ALONE}")
+        raise ValueError(f"the file {written} has several lines; {_ALONE}")
     return text
 
 
-def _content(path: str) -> bytes:
+def _content(written: str, path: str) -> bytes:
     """At most a little more than what is allowed of a regular file.
 
     Raises:
@@ -93,14 +105,14 @@ def _content(path: str) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ValueError(f"{path} is no regular file; {_ALONE}")
+                raise ValueError(f"{written} is no regular file; {_ALONE}")
             return file.read(SECRET_LIMIT + _LINE_END + 1)
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}; mount the secret there") from None
+        raise ValueError(f"there is no file {written}; mount the secret there") from None
     except IsADirectoryError:
-        raise ValueError(f"{path} is a directory; name the file in it") from None
+        raise ValueError(f"{written} is a directory; name the file in it") from None
     except PermissionError:
-        text = f"the file {path} may not be read by the user who runs this (uid {os.geteuid()})"
+        text = f"the file {written} may not be read by the user who runs this (uid {os.geteuid()})"
         raise ValueError(text) from None
     except OSError as error:
-        raise ValueError(f"the file {path} cannot be read ({error.strerror})") from None
+        raise ValueError(f"the file {written} cannot be read ({error.strerror})") from None
