@@ -50,11 +50,15 @@ def effort_for(budget: int) -> str:
 
 
 def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
-    """The nearest of `efforts`, rather less than more; None if `effort` is no effort."""
+    """The nearest of `efforts`, rather less than more; None if `effort` is no effort.
+
+    To reason a little is never turned into not to reason: only ``none`` is ``none``.
+    """
     if effort in efforts:
         return effort
     if effort not in EFFORTS or not efforts:
         return None
+    kept = [name for name in efforts if name != "none"]
     rank = EFFORTS.index(effort)
-    below = [name for name in efforts if name in EFFORTS[:rank]]
-    return below[-1] if below else efforts[0]
+    below = [name for name in kept if name in EFFORTS[:rank]]
+    return below[-1] if below else next(iter(kept), None)

@@ -8,6 +8,7 @@ the last word.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import msgspec
 
@@ -18,15 +19,29 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
-        efforts: the efforts it knows, ascending; none at all where it does not reason.
+        efforts: the efforts it knows, ascending; none at all where it does not reason. Without
+            ``none`` among them it always reasons.
+            https://platform.openai.com/docs/guides/reasoning,
+            https://console.groq.com/docs/reasoning,
+            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-22);
+            the models in detail: litellm 1.110.2 (2026-11-28).
         instructs: role of the instructions.
+            https://platform.openai.com/docs/api-reference/chat/create (2026-11-22)
         stop: whether stop sequences are accepted.
+            https://platform.openai.com/docs/api-reference/chat/create (2026-11-22)
         samples: whether temperature and top_p are accepted while it reasons.
+            https://platform.openai.com/docs/guides/latest-model (2026-11-22)
         idle_by_default: whether it does not reason unless asked.
+            https://platform.openai.com/docs/guides/latest-model (2026-11-22)
         quiet_tools: whether Chat Completions takes function tools only while it does not reason.
+            Observed in the error of the API that names /v1/responses (2026-11-22).
         breakpoints: whether a prompt cache breakpoint can be set.
+            https://platform.openai.com/docs/guides/prompt-caching (2026-11-22)
         phases: whether it tells its comments from its answers, and wants to be told so again.
+            https://platform.openai.com/docs/api-reference/responses (2026-11-22)
         hides: how reasoning is shown or hidden: no way, ``format`` or ``include``.
+            https://console.groq.com/docs/reasoning,
+            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-22)
     """
 
     efforts: tuple[str, ...] = ()
@@ -38,6 +53,11 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     breakpoints: bool = False
     phases: bool = False
     hides: str = ""
+
+    @property
+    def always_reasons(self) -> bool:
+        """Whether it cannot be asked not to reason."""
+        return bool(self.efforts) and "none" not in self.efforts
 
 
 def traits(provider: str, model: str) -> Traits:
@@ -64,31 +84,40 @@ def _openai(model: str) -> Traits:
     if not found or int(found[1]) < 5:
         return Traits()
     version = (int(found[1]), int(found[2] or 0))
-    if version == (5, 0) and found[3] == "chat":
+    if found[3] == "chat":  # the models of ChatGPT choose for themselves
         return Traits(instructs="developer")
+    efforts = _gpt_efforts(version, found[3])
     return Traits(
-        efforts=_gpt_efforts(version, found[3]),
+        efforts=efforts,
         instructs="developer",
         stop=False,
         samples=False,
-        idle_by_default=version in ((5, 1), (5, 2), (5, 4)),
+        idle_by_default=version in ((5, 1), (5, 2), (5, 4)) and "none" in efforts,
         quiet_tools=version >= (5, 4),
         breakpoints=version >= (5, 6),
         phases=version >= (5, 3),
     )
 
 
+_LOW_TO_HIGH: Final = ("low", "medium", "high")
+_RESTING: Final = (((6, 0), "sol"), ((6, 0), "luna"), ((6, 1), "terra"))
+"""Models from 6.0 on that can be asked not to reason; a newer one is not taken to be able to.
+https://platform.openai.com/docs/models (2026-11-22), litellm 1.110.2 (2026-11-28)"""
+
+
 def _gpt_efforts(version: tuple[int, int], family: str) -> tuple[str, ...]:
+    if family == "pro":
+        return ("high",) if version == (5, 0) else ("medium", "high", "xhigh")
     if version == (5, 0):
-        return ("minimal", "low", "medium", "high")
+        return _LOW_TO_HIGH if family == "codex" else ("minimal", *_LOW_TO_HIGH)
+    if family == "codex" and version < (5, 3):
+        return _LOW_TO_HIGH if version == (5, 1) else (*_LOW_TO_HIGH, "xhigh")
     if version == (5, 1):
-        return ("none", "low", "medium", "high")
+        return ("none", *_LOW_TO_HIGH)
     if version < (6, 0):
-        return ("none", "low", "medium", "high", "xhigh")
-    always = (version, family) in (((6, 0), "astra"), ((6, 1), "sol"))
-    return ("low", "medium", "high", "xhigh", "max") if always else (
-        "none", "low", "medium", "high", "xhigh", "max"
-    )  # fmt: skip
+        return ("none", *_LOW_TO_HIGH, "xhigh")
+    rests = ("none",) if (version, family) in _RESTING else ()
+    return (*rests, *_LOW_TO_HIGH, "xhigh", "max")
 
 
 def _groq(model: str) -> Traits:

@@ -21,7 +21,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         samples: whether temperature, top_p and top_k are accepted.
         budgets: whether thinking can be given a budget in tokens.
         adapts: whether thinking can be adaptive.
-        efforts: whether an effort can be named.
+        efforts: the efforts that can be named, ascending.
         can_rest: whether thinking can be disabled.
         forced_tool: whether a tool can be forced.
         system_turns: whether system messages may stand among the others.
@@ -32,7 +32,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     samples: bool = True
     budgets: bool = True
     adapts: bool = True
-    efforts: bool = True
+    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
     can_rest: bool = True
     forced_tool: bool = True
     system_turns: bool = True
@@ -56,6 +56,7 @@ class _Since(NamedTuple):
 SYSTEM_TURNS: Final = _Since((5, 0), "opus", (4, 8), "2026-11-27: recorded 200s of claude-opus-4-8")
 EFFORTS: Final = _Since((4, 6), "opus", (4, 5), "2026-11-27: documentation of effort")
 _NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
+_RESTLESS = re.compile(r"claude-(?:fable|mythos)")
 _OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?-")
 
 
@@ -63,15 +64,15 @@ def traits(model: str) -> Traits:
     """The traits of `model`."""
     found = _NAME.match(model)
     if found is None:
-        return _OLD if _OLD_NAME.match(model) else Traits()
+        return _OLD if _OLD_NAME.match(model) else Traits(can_rest=not _RESTLESS.match(model))
     family, version = found[1], (int(found[2]), int(found[3] or 0))
     newest = (family, version) == ("opus", (5, 5))
-    restless = newest or (family in ("fable", "mythos") and version < (5, 2))
+    restless = newest or family in ("fable", "mythos")
     return Traits(
         samples=version < (4, 7),
         budgets=version < (4, 7),
         adapts=version >= (4, 6),
-        efforts=EFFORTS.holds(family, version),
+        efforts=_efforts(family, version),
         can_rest=not restless,
         forced_tool=version < (5, 1) or family == "haiku",
         system_turns=SYSTEM_TURNS.holds(family, version),
@@ -80,4 +81,13 @@ def traits(model: str) -> Traits:
     )
 
 
-_OLD = Traits(adapts=False, efforts=False, system_turns=False)
+def _efforts(family: str, version: tuple[int, int]) -> tuple[str, ...]:
+    if not EFFORTS.holds(family, version):
+        return ()
+    known = Traits().efforts
+    if version >= (4, 7):
+        return known
+    return known[:3] if version < (4, 6) else tuple(word for word in known if word != "xhigh")
+
+
+_OLD = Traits(adapts=False, efforts=(), system_turns=False)

@@ -21,7 +21,7 @@ from vai.providers.anthropic.models import Traits, traits
 from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
 from vai.providers.choice import check_needless
-from vai.providers.effort import effort_for
+from vai.providers.effort import EFFORTS, clamp, effort_for
 from vai.providers.findings import Findings
 from vai.providers.narrowed import check_content, narrowed, without_result_media
 from vai.providers.output import check_output
@@ -175,7 +175,13 @@ def _thinking(
     wire = body.get("thinking")
     config = body.get("output_config") or {}
     effort = config.get("effort")
-    if effort is not None and not ways.efforts:
+    if effort in EFFORTS and effort not in ways.efforts:
+        # A word that none of these models knows is newer than this table, and goes along.
+        known = clamp(effort, ways.efforts)
+        rest = {k: v for k, v in config.items() if k != "effort"}
+        body["output_config"] = rest if known is None else {**rest, "effort": known}
+        findings.drop("output_config.effort")
+    elif effort is not None and not ways.efforts:
         body["output_config"] = {k: v for k, v in config.items() if k != "effort"}
         findings.drop("output_config.effort")
     if not isinstance(wire, dict):

@@ -75,16 +75,16 @@ def _place(member: str, value: Any, body: dict[str, Any], target: Target) -> boo
     elif member == "retrievalConfig":
         body.setdefault("toolConfig", {})[member] = _camels(value)
     elif member in ("thinking", "thinkingConfig") and isinstance(value, dict):
-        placed = [_think(_camel(name), item, generation) for name, item in value.items()]
+        placed = [_think(_camel(name), item, generation, target) for name, item in value.items()]
         return all(placed)
     else:
-        return member in _THINKING and _think(member, value, generation)
+        return member in _THINKING and _think(member, value, generation, target)
     return True
 
 
-def _think(member: str, value: Any, generation: dict[str, Any]) -> bool:
+def _think(member: str, value: Any, generation: dict[str, Any], target: Target) -> bool:
     name = _THINKING.get(member)
-    if name is None:
+    if name is None or (name == "thinkingBudget" and value == 0 and not target.traits.can_rest):
         return False
     config = generation.setdefault("thinkingConfig", {})
     # A model has a level or a budget; both together are refused.

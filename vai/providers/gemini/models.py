@@ -78,9 +78,16 @@ def _with_budget(family: str) -> Traits:
     return Traits(budget=(128, 32_768))
 
 
+_MINIMAL: Final = (3, 7)
+"""The first version whose Flash models know no ``minimal`` level.
+https://ai.google.dev/gemini-api/docs/thinking (2026-11-22), litellm 1.110.2 (2026-11-28)"""
+
+
 def _levels(version: tuple[int, int], family: str) -> tuple[str, ...]:
-    if "flash" in family:
+    if "flash" in family and version < _MINIMAL:
         return ("minimal", "low", "medium", "high")
     if version == (3, 0):
         return ("low", "high")
+    if version == (4, 0) and re.match("hydrogen|neon", family):
+        return ("low", "medium", "high", "xhigh")
     return ("low", "medium", "high")

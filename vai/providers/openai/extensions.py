@@ -73,7 +73,9 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
         return
     can = allowed(provider)
     for name, value in given.items():
-        if name == "reasoning" and isinstance(value, dict) and "effort" in value:
+        if target.traits.always_reasons and _switches_off(name, value):
+            target.findings.drop(f"extensions.{provider}.{name}")
+        elif name == "reasoning" and isinstance(value, dict) and "effort" in value:
             body["reasoning_effort"] = value["effort"]
         elif name == "audio":
             continue  # goes with `output.modalities`
@@ -84,3 +86,12 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
     if "reasoning_format" in given:
         # The two say the same, and together they are refused.
         body.pop("include_reasoning", None)
+
+
+def _switches_off(name: str, value: Any) -> bool:
+    """Whether an extension member asks the model not to reason."""
+    if name == "reasoning" and isinstance(value, dict):
+        return value.get("effort") == "none"
+    return (name == "reasoning_effort" and value == "none") or (
+        name == "disable_reasoning" and value is True
+    )

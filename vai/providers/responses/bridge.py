@@ -23,6 +23,9 @@ __all__ = ["needs_responses"]
 
 _CHAT_ALONE: Final = re.compile(r"-search|-audio")
 """Names of models that Responses does not have."""
+_RESPONSES_ALONE: Final = re.compile(r"(?:gpt-\d|o\d).*-(?:pro|codex|deep-research)\b")
+"""Names of models that Chat Completions does not have.
+https://platform.openai.com/docs/models (2026-11-22), litellm 1.110.2 (2026-11-28)"""
 _SERVER_TOOLS: Final = frozenset(
     {
         "code_execution",
@@ -36,8 +39,10 @@ _SERVER_TOOLS: Final = frozenset(
 
 
 def needs_responses(request: MessageRequest, model: str) -> bool:
-    """Whether `request` to OpenAI's `model` has function tools and lets it reason, or has a tool
-    that only Responses has."""
+    """Whether only Responses has `model` of OpenAI's, or a tool of `request`, or takes its
+    function tools while the model reasons."""
+    if _RESPONSES_ALONE.match(model):
+        return True
     if _CHAT_ALONE.search(model) is None and _has_server_tool(request):
         return True
     ways = traits("openai", model)

@@ -67,7 +67,9 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
     for name, value in own.items():
         if value is None:
             continue
-        if name == "reasoning_effort":
+        if target.traits.always_reasons and _switches_off(name, value):
+            target.findings.drop(f"extensions.{key}.{name}")
+        elif name == "reasoning_effort":
             body["reasoning"] = body.get("reasoning", {}) | {"effort": value}
         elif name in _MERGED and isinstance(value, dict):
             body[name] = body.get(name, {}) | value
@@ -81,3 +83,9 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
             body[name] = value
         else:
             target.findings.drop(f"extensions.{key}.{name}")
+
+
+def _switches_off(name: str, value: Any) -> bool:
+    """Whether an extension member asks the model not to reason."""
+    asked = value.get("effort") if name == "reasoning" and isinstance(value, dict) else value
+    return name in ("reasoning", "reasoning_effort") and asked == "none"

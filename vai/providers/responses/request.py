@@ -158,7 +158,9 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> 
     effort = extensions.effort(request) or body.get("reasoning", {}).get("effort", idle)
     for name in ("temperature", "top_p"):
         value = getattr(request, name)
-        if value is not None and (traits.samples or effort == "none"):
+        if value is not None and (
+            traits.samples or (effort == "none" and not traits.always_reasons)
+        ):
             body[name] = value
         elif value is not None:
             target.findings.drop(name)
