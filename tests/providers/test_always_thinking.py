@@ -56,12 +56,7 @@ OFF_BY_EXTENSION: dict[str, dict[str, Any]] = {
     "gemini": {"thinking_config": {"thinking_budget": 0}},
     "gemini flat": {"thinkingBudget": 0},
 }
-CARDS = [
-    (provider, card)
-    for card in installed().cards
-    for provider in dict.fromkeys((card.provider, *card.also))
-    if provider in ROWS
-]
+CARDS = [(card.provider, card) for card in installed().cards]
 IDS = [f"{provider}/{card.id}" for provider, card in CARDS]
 
 
