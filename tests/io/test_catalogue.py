@@ -47,8 +47,10 @@ def test_rows_say_where_they_come_from_and_make_sense(card):
     assert card.provenance
     assert all("/work" not in str(said) for said in card.provenance)
     assert all((said.url or "https://").startswith("https://") for said in card.provenance)
-    if card.context_window is not None and card.max_output.stream is not None:
-        assert card.max_output.stream <= card.context_window
+    if card.context_window is not None:
+        # The window is that of prompt and answer together.
+        for part in (card.max_output.stream, card.max_output.continued, card.max_input):
+            assert part is None or part <= card.context_window
     efforts = card.features.thinking.efforts
     if efforts:
         assert card.features.thinking.types
@@ -88,6 +90,38 @@ def test_the_price_steps_that_are_known():
     assert inputs("anthropic/claude-haiku-5-5") == {0: "0.1", 100_000: "0.5"}
     assert inputs("oai-resp/gpt-6-astra") == {0: "10", 272_000: "20"}
     assert inputs("gemini/gemini-2.5-pro") == {0: "1.25", 200_000: "2.5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "prompt"),
+    [
+        ("openai/gpt-6-sol", 1_050_000, 922_000),
+        ("openai/gpt-5", 400_000, 272_000),
+        ("openai/gpt-4o", 128_000, 128_000),
+        ("anthropic/claude-opus-5-5", 1_000_000, 1_000_000),
+        ("gemini/gemini-4-argon", 1_048_576, 1_048_576),
+        ("gemini/gemini-3.8-flash", None, 1_048_576),  # Google limits prompt and answer apart
+        ("groq/qwen/qwen3.8-27b", 131_072, 131_072),
+    ],
+)
+def test_the_window_is_of_prompt_and_answer_together(name, window, prompt):
+    card = installed().find(*name.split("/", 1))
+    assert (card.context_window, card.longest_prompt) == (window, prompt)
+
+
+def test_what_is_gone_and_what_retires():
+    known = installed()
+    for name in ("gemma-4-31b", "zai-glm-4.7"):
+        assert known.find("cerebras", name) is None
+    for name in ("gemini-2.5-pro", "gemini-2.5-flash"):
+        assert known.find("gemini", name).retires_at == date(2026, 12, 1)
+        # Google states nothing about the service behind a login.
+        assert known.find("gemini-oauth", name).retires_at is None
+
+
+def test_a_login_costs_nothing_whichever_model_it_is():
+    for card in cards("gemini-oauth"):
+        assert price_on(card, DAY).input == "0", card.id
 
 
 def test_snapshots_and_aliases_are_their_model():
@@ -222,6 +256,19 @@ def test_settings_add_a_model(configure):
     assert there == {"text", "tools", "tool_streaming", "vision"}
     assert set(capabilities(card)) == set(CAPABILITIES)
     assert known.homes("org/llama-70b") == ("mine",)
+
+
+def test_settings_limit_the_prompt_apart(configure):
+    text = '[models."openai/gpt-4o"]\nmax_input = 100000\n[models."openai/gpt-6-sol"]\n'
+    known = of_settings(configure(text + "context_window = 200000"))
+    assert known.find("openai", "gpt-4o").longest_prompt == 100_000
+    assert known.find("openai", "gpt-4o").context_window == 128_000
+    assert known.find("openai", "gpt-6-sol").longest_prompt == 200_000
+
+
+def test_a_price_of_the_settings_is_the_one_at_the_host_of_the_settings(configure):
+    known = of_settings(configure('[models."openai/mine"]\nprice = {input = 1, output = 1}'))
+    assert rates_on(known.find("openai", "mine"), DAY, "regional").regional == 1000
 
 
 def test_a_snapshot_can_be_spoken_of_alone(configure):

@@ -109,6 +109,76 @@ def test_factors(extra, factor):
     assert found == pytest.approx(0.024 * factor, abs=1e-12)
 
 
+REGIONAL = {"openai": "regional", "oai-resp": "regional", "mine": "regional"}
+
+
+def regional_usd(provider: str, model: str, usage: Usage) -> float | None:
+    pricing = Pricing(installed(), REGIONAL)
+    return pricing.terms(provider, model, streamed=False, day=DAY).cost(usage)
+
+
+@pytest.mark.parametrize(
+    ("model", "factor"),
+    [("gpt-6-sol", 1.1), ("gpt-5.4", 1.1), ("gpt-6.2-sol", 1.1), ("gpt-5.2", 1), ("gpt-4o", 1)],
+)
+def test_hosts_of_one_region_cost_more_for_models_since_march(model, factor):
+    """The uplift holds for what OpenAI has released since 2026-03-05."""
+    usage = used(1000, 1000, 1000)
+    plain = usd("openai", model, usage)
+    assert plain
+    for provider in ("openai", "oai-resp"):
+        assert regional_usd(provider, model, usage) == pytest.approx(plain * factor, abs=1e-12)
+
+
+def test_the_region_goes_with_tiers_and_leaves_tools_alone():
+    usage = used(1000, 1000, service_tier="flex", server_tool_use={"web_search_requests": 2})
+    assert regional_usd("openai", "gpt-6-sol", usage) == pytest.approx(
+        0.012 * 1.1 * 0.5 + 0.02, abs=1e-12
+    )
+
+
+def test_a_region_without_a_factor_makes_the_cost_unknown():
+    card = ModelCard(provider="mine", id="m", prices=(Price(input="1", output="1"),))
+    pricing = Pricing(Catalogue([card]), REGIONAL)
+    assert pricing.terms("mine", "m", streamed=False, day=DAY).cost(used(1, 1)) is None
+    assert rates_on(card, DAY) is not None
+
+
+def test_the_same_model_has_a_price_in_and_out_of_a_region():
+    """Two providers may have one card, as with `price_as`."""
+    known = Catalogue(installed().cards, {"far": installed().find("openai", "gpt-6-sol")})
+    pricing = Pricing(known, {"far": "regional"})
+    usage = used(1_000_000, 0)
+    assert pricing.terms("openai", "gpt-6-sol", streamed=False, day=DAY).cost(usage) == 4.0
+    assert pricing.terms("far", "any", streamed=False, day=DAY).cost(usage) == 4.4
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "day", "usage", "expected"),
+    [
+        ("gemini", "gemini-4-argon", date(2026, 12, 1), used(0, 0, 1_000_000), 0.2),
+        ("gemini", "gemini-4-carbon", date(2026, 11, 30), used(1_000_000, 0), 2.0),
+        ("gemini", "gemini-4-carbon", date(2026, 12, 1), used(1_000_000, 0), 4.0),
+        ("gemini", "gemini-3.8-flash", date(2027, 1, 1), used(1_000_000, 0), 1.5),
+        ("openai", "gpt-6-sol", DAY, used(0, 0, 0, 300_000), 1.5),
+        ("openai", "gpt-5.6-luna", DAY, used(0, 0, 0, 300_000), 0.15),
+        ("openai", "gpt-6.2-sol", DAY, used(1_000_000, 0), 4.0),
+        ("openai", "gpt-6.2-astra", DAY, used(100_000, 0), 0.8),
+        ("openai", "gpt-5", DAY, used(1_000_000, 0), 1.25),
+        ("openai", "o3", DAY, used(0, 1_000_000), 8.0),
+        ("openai", "gpt-5.6", DAY, used(100_000, 0), 0.4),
+        ("oai-resp", "gpt-5.5-pro", DAY, used(100_000, 0), 3.0),
+        ("anthropic", "claude-fable-5-2", DAY, used(1_000_000, 0, speed="fast"), 16.0),
+        ("openai", "gpt-4o", DAY, used(1_000_000, 0, service_tier="priority"), 4.25),
+        ("openai", "gpt-5.5", DAY, used(100_000, 0, service_tier="fast"), 1.25),
+    ],
+)
+def test_prices_that_were_missing(provider, model, day, usage, expected):
+    found = usd(provider, model, usage, day)
+    assert found is not None
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_server_tools_are_paid_by_use_and_without_factors():
     tools = {"web_search_requests": 3, "web_fetch_requests": 0}
     extra = {"server_tool_use": tools, "service_tier": "batch"}
@@ -119,7 +189,7 @@ def test_server_tools_are_paid_by_use_and_without_factors():
 @pytest.mark.parametrize(
     "tools",
     [
-        {"web_search_requests": 1},
+        {"web_fetch_requests": 1},
         {"tool_of_tomorrow": 7, "web_search_requests": 0},
         {"web_search_requests": 2**60},
         {"web_search_requests": -1},
@@ -138,13 +208,13 @@ def test_tools_without_a_price_do_not_hide_what_the_tokens_cost(tools):
     ("model", "usage"),
     [
         ("model-of-tomorrow", used(1, 1)),
-        ("gpt-6.2-sol", used(1, 1)),  # listed, and without a price
+        ("gpt-6.2-astra-law", used(1, 1)),  # listed, and without a price
         ("gpt-6-sol", used(None, 1)),
         ("gpt-6-sol", used(1, None)),
         ("gpt-6-sol", used(-1, 1)),
         ("gpt-6-sol", used(1, 2**60)),
         ("gpt-5.4", used(1, 1, 0, 1)),  # a cache write whose price nobody has stated
-        ("gpt-6-sol", used(300_000, 1, 0, 1)),  # the same beyond the step
+        ("gpt-5.5", used(300_000, 1, 0, 1)),  # the same beyond the step
         ("gpt-6-sol", used(1, 1, service_tier="ultrafast")),
         ("gpt-6-sol", used(1, 1, service_tier=["flex"])),
         ("gpt-audio-1.5", used(1, 1, audio_tokens=1)),

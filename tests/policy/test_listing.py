@@ -65,6 +65,19 @@ def test_only_what_is_served_is_listed_and_only_what_is_known_is_said(listing):
     assert other["capabilities"] == {"tools": True, "tool_streaming": True, "thinking": False}
 
 
+@pytest.mark.parametrize(
+    ("window", "most", "longest"),
+    [(400, 272, 272), (400, None, 400), (None, 272, 272), (100, 272, 100), (None, None, None)],
+)
+def test_the_longest_prompt_is_told_beside_the_window(window, most, longest):
+    """In VAI's form, in Anthropic's, and with neither limit known."""
+    card = ModelCard(provider="groq", id="m", context_window=window, max_input=most)
+    listing = Listing(Catalogue([card]), ROWS_USED, {}, {})
+    wire = listing.one("groq/m", "vai", DAY)
+    assert (wire.get("context_window"), wire.get("max_input_tokens")) == (window, longest)
+    assert listing.one("groq/m", "anthropic", DAY)["max_input_tokens"] == longest
+
+
 def test_prices_are_those_of_the_day(listing):
     def pricing(day: date) -> dict[str, float]:
         return models(listing.vai(day))["groq/org/m"]["pricing"]

@@ -56,7 +56,7 @@ def show(
 def _table(providers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
-    for head in ("context", "answer", "in $/M", "out $/M", "cached $/M"):
+    for head in ("context", "prompt", "answer", "in $/M", "out $/M", "cached $/M"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("can", overflow="fold")
     table.add_column("retires", no_wrap=True)
@@ -74,6 +74,7 @@ def _row(model: Mapping[str, Any]) -> list[str]:
     return [
         model["full_id"],
         _size(model.get("context_window")),
+        _size(model.get("max_input_tokens")),
         _size(model.get("max_output_tokens")),
         *("" if price is None else f"{price:.10g}" for price in prices),
         " ".join(shown).replace("structured_output", "schema"),

@@ -41,7 +41,8 @@ What the wire format can carry, translated by VAI. A model may be able to do les
 _MODELS: Final = """
 ## Models
 
-`context` and `answer` are tokens. `thinking`: the efforts the model knows, or how it thinks.
+`context` (prompt and answer together), `prompt` and `answer` are tokens. `thinking`: the efforts
+the model knows, or how it thinks.
 `always` is a model that cannot stop thinking. `sampling`: temperature and top_p are accepted
 while it thinks.
 """
@@ -94,7 +95,7 @@ _FEATURES: Final = ("sampling", "stop", "forced_tool", "prefill")
 
 def _models(cards: list[ModelCard]) -> list[str]:
     shown = [name for name in CAPABILITIES if name not in ("text", "tool_streaming", "thinking")]
-    head = ["model", "context", "answer", *(name.replace("_", " ") for name in shown)]
+    head = ["model", "context", "prompt", "answer", *(name.replace("_", " ") for name in shown)]
     head += ["thinking", *(name.replace("_", " ") for name in _FEATURES), "retires"]
     return _table(head, [_model(card, shown) for card in cards])
 
@@ -102,7 +103,7 @@ def _models(cards: list[ModelCard]) -> list[str]:
 def _model(card: ModelCard, shown: list[str]) -> list[str]:
     known = capabilities(card)
     cells = [f"`{card.id}`", _number(card.context_window)]
-    cells.append(_number(card.max_output.of(streamed=True)))
+    cells += [_number(card.longest_prompt), _number(card.max_output.of(streamed=True))]
     cells += [_MARKS[known.get(name)] for name in shown]
     cells.append(_thinking(card))
     cells += [_MARKS[getattr(card.features, name)] for name in _FEATURES]

@@ -164,6 +164,7 @@ class Model(Section, frozen=True, kw_only=True):
 
     name: Text | None = None
     context_window: Positive | None = None
+    max_input: Positive | None = None
     max_output: Positive | None = None
     capabilities: tuple[Capability, ...] = ()
     price: ModelPrice = ModelPrice()

@@ -38,6 +38,7 @@ from vai.policy.cost import Pricing, Terms
 from vai.policy.limits.store import LimitStore
 from vai.policy.listing import Listing
 from vai.policy.peer import TrustedProxies
+from vai.policy.regions import regions
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
@@ -91,7 +92,7 @@ class Service:
         )
         self.bodies = RequestBodies(bounds, Trimmer().freed)
         self.catalogue = catalogue.of_settings(settings)
-        self._pricing = Pricing(self.catalogue)
+        self._pricing = Pricing(self.catalogue, regions(providers.rows.values()))
         self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)
         self._patterns = alias_patterns(settings.aliases)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}

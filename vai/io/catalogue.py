@@ -56,10 +56,15 @@ def _changed(card: ModelCard, own: Model) -> ModelCard:
         changes["name"] = own.name
     if own.context_window is not None:
         changes["context_window"] = own.context_window
+    if own.max_input is not None:
+        changes["max_input"] = own.max_input
     if own.max_output is not None:
         changes["max_output"] = MaxOutput(stream=own.max_output)
     if own.price != ModelPrice():
         changes["prices"] = (_price(own.price),)
+        # It is what the operator pays at the host of the settings, its region included.
+        factors = {**card.charges.factors, "regional": "1"}
+        changes["charges"] = msgspec.structs.replace(card.charges, factors=factors)
     card = msgspec.structs.replace(card, **changes)
     return with_capabilities(card, own.capabilities) if own.capabilities else card
 

@@ -83,11 +83,19 @@ def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
     """A card for each model and each provider that serves it, with all its charges."""
     for card in file.models:
         common = file.charges.get(card.provider, Charges())
-        yield msgspec.structs.replace(card, charges=_added(common, card.charges))
+        host = msgspec.structs.replace(card, charges=_added(common, card.charges))
+        yield msgspec.structs.replace(host, prices=(_NOTHING,)) if common.free else host
         for provider in card.also:
             guest = msgspec.structs.replace(card, provider=provider, also=())
             if file.charges.get(provider, Charges()).free:
-                guest = msgspec.structs.replace(guest, prices=(_NOTHING,), charges=Charges())
+                # The service behind a login ends a model on a day of its own, which is not stated.
+                guest = msgspec.structs.replace(
+                    guest,
+                    prices=(_NOTHING,),
+                    charges=Charges(),
+                    deprecated_at=None,
+                    retires_at=None,
+                )
             else:
                 guest = msgspec.structs.replace(guest, charges=_added(common, card.charges))
             yield guest

@@ -1,8 +1,8 @@
 """What an exchange costs, from its usage and the provider's list prices.
 
 The law of this module: unknown is None and never 0. A counter that is missing, a price
-that nobody has stated for tokens that were used, a service tier without a factor: each
-makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
+that nobody has stated for tokens that were used, a service tier or a region without a factor:
+each makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
 in; those without one do not hide what the tokens cost. Prices are decimals, so sums are made
 of whole numbers of 1e-12 USD and become a float once, at the end.
 
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,9 @@ _RATE: Final = 10**6
 """USD per million tokens -> 1e-12 USD per token."""
 _MOST: Final = 2**53
 """Counters beyond this are no counts; what an upstream says is not to be trusted that far."""
+
+_ONE: Final = 1000
+"""A factor of 1, in thousandths."""
 
 # What providers call the price that is on the list.
 _LISTED: Final = frozenset({"standard", "default", "auto", "on_demand", "standard_only"})
@@ -50,12 +54,14 @@ class _Step(msgspec.Struct, frozen=True, gc=False):
 class Rates(msgspec.Struct, frozen=True):
     """A model's prices of one day. `steps` are the highest threshold first.
 
-    `factors` are thousandths; `tools` are 1e-12 USD per use.
+    `factors` are thousandths; `tools` are 1e-12 USD per use. `regional` is the factor, in
+    thousandths, that every request pays for the region of the provider's host.
     """
 
     steps: tuple[_Step, ...]
     factors: Mapping[str, int]
     tools: Mapping[str, int]
+    regional: int = _ONE
 
 
 def price_on(card: ModelCard, day: date) -> Price | None:
@@ -63,9 +69,13 @@ def price_on(card: ModelCard, day: date) -> Price | None:
     return next((p for p in card.prices if not p.over_input_tokens and p.holds(day)), None)
 
 
-def rates_on(card: ModelCard, day: date) -> Rates | None:
-    """The rates of that day, None where there is no price."""
+def rates_on(card: ModelCard, day: date, region: str | None = None) -> Rates | None:
+    """The rates of that day, None where there is no price, or no factor for `region`."""
     if price_on(card, day) is None:
+        return None
+    factors = {name: int(Decimal(text) * _ONE) for name, text in card.charges.factors.items()}
+    regional = _ONE if region is None else factors.get(region)
+    if regional is None:
         return None
     held = [price for price in card.prices if price.holds(day)]
     held.sort(key=lambda price: -price.over_input_tokens)
@@ -81,12 +91,13 @@ def rates_on(card: ModelCard, day: date) -> Rates | None:
             )
             for price in held
         ),
-        {name: int(Decimal(text) * 1000) for name, text in card.charges.factors.items()},
+        factors,
         {
             # USD per thousand uses
             name: int(Decimal(text) * _PICO / 1000)
             for name, text in card.charges.server_tools.items()
         },
+        regional,
     )
 
 
@@ -127,7 +138,10 @@ def cost(rates: Rates | None, usage: Usage) -> float | None:
             if rate is None:
                 return None
             total += tokens * rate
-    return _charged(rates, extra, total) if extra else total / _PICO
+    if rates.regional != _ONE:
+        total *= rates.regional
+        return _charged(rates, extra, total, _PICO * _ONE) if extra else total / (_PICO * _ONE)
+    return _charged(rates, extra, total, _PICO) if extra else total / _PICO
 
 
 def _long_lived(extra: Mapping[str, Any], written: int) -> int:
@@ -137,11 +151,14 @@ def _long_lived(extra: Mapping[str, Any], written: int) -> int:
     return min(max(found, 0), written) if type(found) is int else 0
 
 
-def _charged(rates: Rates, extra: Mapping[str, Any], total: int) -> float | None:
-    """`total`, in 1e-12 USD, with the factors of the request, and its server tools; in USD."""
+def _charged(rates: Rates, extra: Mapping[str, Any], total: int, scale: int) -> float | None:
+    """`total` with the factors of the request, and its server tools; in USD.
+
+    Args:
+        scale: how many of the units of `total` are one dollar.
+    """
     if extra.get("audio_tokens"):
         return None  # they have a price of their own, and the catalogue has only that of text
-    scale = _PICO
     for name, listed in (
         ("service_tier", _LISTED),
         ("speed", _LISTED),
@@ -158,7 +175,7 @@ def _charged(rates: Rates, extra: Mapping[str, Any], total: int) -> float | None
         if factor is None:
             return None
         total *= factor
-        scale *= 1000
+        scale *= _ONE
     used = extra.get("server_tool_use")
     if isinstance(used, dict):
         for name, count in used.items():
@@ -198,26 +215,33 @@ UNKNOWN: Final = Terms()
 
 
 class Pricing:
-    """The rates of a catalogue's models, worked out once a day and model."""
+    """The rates of a catalogue's models, worked out once a day and model.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    Args:
+        regions: provider -> the factor that its host implies; see `vai.policy.regions`.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, regions: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._catalogue = catalogue
+        self._regions = regions
         self._day = date.min
-        self._rates: dict[tuple[str, str], Rates | None] = {}
+        self._rates: dict[tuple[str, str, str | None], Rates | None] = {}
 
     def terms(self, provider: str, model: str, *, streamed: bool, day: date) -> Terms:
         """What holds for a request to `model` on `day`."""
         card = self._catalogue.find(provider, model)
         if card is None:
             return UNKNOWN
-        rates = self._rates_of(card, day)
+        rates = self._rates_of(card, day, self._regions.get(provider))
         return Terms(card.max_output.of(streamed=streamed), partial(cost, rates), card.input)
 
-    def _rates_of(self, card: ModelCard, day: date) -> Rates | None:
+    def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:
         if day != self._day:
             self._day, self._rates = day, {}
         # By the card, of which there are as many as there are; callers choose the names.
-        key = (card.provider, card.id)
+        key = (card.provider, card.id, region)
         if key not in self._rates:
-            self._rates[key] = rates_on(card, day)
+            self._rates[key] = rates_on(card, day, region)
         return self._rates[key]

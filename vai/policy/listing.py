@@ -194,6 +194,7 @@ class Listing:
         known = {
             "family": card.family,
             "context_window": card.context_window,
+            "max_input_tokens": card.longest_prompt,
             "max_output_tokens": card.max_output.of(streamed=True),
             "native_tools": card.features.native_tools,
             "pricing": pricing or None,
@@ -244,7 +245,7 @@ def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
         "deprecated_at": _optional(card.deprecated_at),
         "retires_at": _optional(card.retires_at),
         "line": card.family if card.family in _LINES else None,
-        "max_input_tokens": card.context_window,
+        "max_input_tokens": card.longest_prompt,
         "max_tokens": card.max_output.of(streamed=True),
         "capabilities": None,
     }

@@ -135,7 +135,8 @@ class Price(_Fact, frozen=True, kw_only=True, rename={"since": "from"}):
 class Charges(_Fact, frozen=True, kw_only=True):
     """What changes a price, and what is paid beside tokens.
 
-    `factors`: service tier, speed or region -> what all token prices are multiplied by.
+    `factors`: service tier, speed or region -> what all token prices are multiplied by;
+    `regional` is that of hosts which process in one region (see `vai.policy.regions`).
     `server_tools`: USD per thousand uses. `free`: nothing is charged, a quota limits the use.
     """
 
@@ -156,7 +157,8 @@ class Provenance(_Fact, frozen=True, kw_only=True):
 class ModelCard(_Fact, frozen=True, kw_only=True):
     """One model at one provider. `also`: providers that serve it under the same facts.
 
-    `context_window` is tokens. `charges` are added to those of the provider.
+    `context_window` is tokens of prompt and answer together, `max_input` those of the prompt alone
+    where the provider limits it separately. `charges` are added to those of the provider.
     """
 
     provider: Name
@@ -166,6 +168,7 @@ class ModelCard(_Fact, frozen=True, kw_only=True):
     aliases: tuple[Name, ...] = ()
     family: str | None = None
     context_window: Tokens | None = None
+    max_input: Tokens | None = None
     max_output: MaxOutput = MaxOutput()
     input: tuple[Modality, ...] | None = None
     output: tuple[Modality, ...] | None = None
@@ -181,6 +184,12 @@ class ModelCard(_Fact, frozen=True, kw_only=True):
     def full_id(self) -> str:
         """``provider/id``, the name a request is made with."""
         return f"{self.provider}/{self.id}"
+
+    @property
+    def longest_prompt(self) -> int | None:
+        """Tokens of the longest prompt that can be answered, None where no limit is known."""
+        known = [limit for limit in (self.max_input, self.context_window) if limit is not None]
+        return min(known, default=None)
 
 
 class CatalogueFile(_Fact, frozen=True, kw_only=True, rename={"schema_": "$schema"}):
