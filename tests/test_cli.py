@@ -291,7 +291,7 @@ def test_models_are_shown_without_a_server(vai):
     shown = vai("models", "--provider", "groq")
     assert shown.returncode == 0
     line = next(line for line in shown.stdout.splitlines() if "groq/openai/gpt-oss-20b" in line)
-    assert line.split()[1:6] == ["131,072", "65,536", "0.075", "0.3", "0.0375"]
+    assert line.split()[1:7] == ["131,072", "131,072", "65,536", "0.075", "0.3", "0.0375"]
     assert "anthropic/" not in shown.stdout
     found = json.loads(vai("models", "--capability", "video", "--json").stdout)
     assert {row["id"] for row in found["providers"]} <= {"gemini", "gemini-oauth"}
