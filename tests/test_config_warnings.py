@@ -184,6 +184,20 @@ def test_each_doubt_about_an_address_has_its_place(warned):
     assert len(warned("\n".join(text.splitlines()[:3]))) == 1, "nothing secret is sent there"
 
 
+@pytest.mark.parametrize("url", ["http://@", "https://xn--a", "http://@/v1", "https://u@/v1"])
+def test_addresses_that_no_connection_can_be_made_to(url):
+    with pytest.raises(ConfigError, match=r"base_url .*expected a URL with"):
+        load({"VAI_AUTH__MODE": "none", "VAI_PROVIDERS__OPENAI__BASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["api.openai.com/v1", "https://h/v1?api-version=1", "https://h/v1#x", "ftp://h/v1", "h"]
+)
+def test_addresses_that_are_no_base_urls(url):
+    with pytest.raises(ConfigError, match="expected an http:// or https:// URL without query"):
+        load({"VAI_AUTH__MODE": "none", "VAI_PROVIDERS__OPENAI__BASE_URL": url})
+
+
 def test_a_server_without_auth_that_others_reach(warned):
     ((key, line, text),) = warned("\nhost = '0.0.0.0'\n")
     assert (key, line) == ("host", "2")

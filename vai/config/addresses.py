@@ -67,19 +67,25 @@ def is_exposed(base_url: str) -> bool:
     url = httpx.URL(base_url)
     if url.scheme != "http":
         return False
-    host = url.host.strip("[]").partition("%")[0]
+    host = _host(url).partition("%")[0]
     return ip_address(host).is_global if is_address(host) else not is_local_name(host)
 
 
 def is_own_host(row: ProviderRow, base_url: str) -> bool:
     """Whether `base_url` is at the host of a built-in provider, or at a regional one below it."""
-    host, own = httpx.URL(base_url).host, httpx.URL(row.base_url).host
+    host, own = _host(httpx.URL(base_url)), _host(httpx.URL(row.base_url))
     return host == own or host.endswith(f".{own}")
 
 
 def is_same_host(base_url: str, other: str) -> bool:
     """Whether two base URLs lead to the same host."""
-    return httpx.URL(base_url).host == httpx.URL(other).host
+    return _host(httpx.URL(base_url)) == _host(httpx.URL(other))
+
+
+def _host(url: httpx.URL) -> str:
+    """The host as it is resolved, in lower case and without brackets."""
+    # URL.host would turn a name back from its IDNA form, and raise where it has none.
+    return url.raw_host.decode("ascii").strip("[]")
 
 
 def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
@@ -95,7 +101,7 @@ def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
         yield AddressFault(
             True, f"expected the base URL without the path of an endpoint; {appends}"
         )
-    yield from _version_faults(kind, url.host, segments)
+    yield from _version_faults(kind, _host(url), segments)
     if "" in segments:
         yield AddressFault(False, "the path has two slashes in a row")
 

@@ -199,9 +199,12 @@ def _login(settings: Settings, name: str) -> Iterator[Finding]:
 def _address_fault(url: str) -> str | None:
     """What makes `url` no address, as the client that will use it reads it."""
     try:
-        port = httpx.URL(url).port
-    except httpx.InvalidURL:  # its text quotes the URL
+        parsed = httpx.URL(url)
+        host, port = parsed.host, parsed.port
+    except (httpx.InvalidURL, UnicodeError):  # their texts quote the URL
         return "expected a URL with a valid host and port"
+    if not host:
+        return "expected a URL with a host"
     return None if port is None or 0 < port < 65536 else "expected a port from 1 to 65535"
 
 

@@ -349,4 +349,5 @@ def _origin_of(location: str) -> str:
         url = httpx.URL(location)
     except httpx.InvalidURL:
         return ""
-    return f" to {url.scheme}://{url.host}" if url.scheme and url.host else ""
+    host = url.raw_host.decode("ascii")
+    return f" to {url.scheme}://{host}" if url.scheme and host else ""
