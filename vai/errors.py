@@ -79,6 +79,8 @@ class VaiError(Exception):
         retry_after: seconds until another try makes sense.
         should_retry: tells clients that a retry can (or cannot) help; None leaves it to the status.
         upstream_request_id: the id the provider gave its answer.
+        upstream_status: the status that the provider answered with, where it answered.
+        limit: which of VAI's own limits refused, e.g. ``user requests_per_minute``.
         details: facts for programs: what exactly the provider answered, in its own names.
     """
 
@@ -98,6 +100,8 @@ class VaiError(Exception):
         retry_after: float | None = None,
         should_retry: bool | None = None,
         upstream_request_id: str | None = None,
+        upstream_status: int | None = None,
+        limit: str | None = None,
         details: dict[str, Any] | None = None,
         type: ErrorType | None = None,
         status: int | None = None,
@@ -111,6 +115,8 @@ class VaiError(Exception):
         self.retry_after = retry_after
         self.should_retry = self.default_should_retry if should_retry is None else should_retry
         self.upstream_request_id = upstream_request_id
+        self.upstream_status = upstream_status
+        self.limit = limit
         self.details = details
         if type is not None:
             self.type = type

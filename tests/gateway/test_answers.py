@@ -38,7 +38,8 @@ def test_a_fault_of_the_way_to_a_provider_names_it(fault: UpstreamFault) -> None
 def test_a_stream_that_fails_has_been_answered_with_200() -> None:
     pinged = call()
     error_frame(UpstreamTimeout("late"), pinged)
-    assert (pinged.status, pinged.error_type) == (200, "timeout_error")
+    assert pinged.error is not None
+    assert (pinged.status, pinged.error.type) == (200, "timeout_error")
 
 
 def encoded(**headers: str) -> dict[bytes, bytes]:

@@ -55,11 +55,13 @@ class Lane:
 async def test_a_defect_in_the_middle_of_a_stream_is_its_last_event() -> None:
     exchange: Any = Exchange()
     events: Any = Events()
+    service: Any = None
     served = call()
     with pytest.raises(RuntimeError):
-        await _relay(served, exchange, events)
+        await _relay(service, served, exchange, events)
     assert events.sent[0] == b"data: 1\n\n"
     assert events.sent[1].startswith(b"event: error\n")
     assert b"Internal server error" in events.sent[1]
     assert events.finished
-    assert (served.status, served.error_type) == (200, "api_error")
+    assert served.error is not None
+    assert (served.status, served.error.type) == (200, "api_error")

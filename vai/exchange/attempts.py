@@ -22,6 +22,7 @@ from vai.exchange.ports import Clock, Upstream
 from vai.policy.blame import is_outage, may_move
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
 from vai.policy.retry import Budget, RetryRules, is_passing, wait_before
+from vai.policy.trouble import Troubles
 from vai.providers.failure import is_reasoning_rejection
 
 __all__ = ["Attempt", "Health", "Persistence", "Plan"]
@@ -70,6 +71,7 @@ class Health:
     ) -> None:
         self.retries = retries
         self.breakers = None if breaker is None else Breakers(breaker)
+        self.troubles = Troubles()
         self.clock = clock
         self.chance = chance
         self._budgets: dict[tuple[str, bool], Budget] = {}
@@ -114,6 +116,13 @@ class Persistence(ABC, Generic[T]):
     @abstractmethod
     async def move(self) -> Attempt[T] | None:
         """An attempt at the next target, having entered it; None when there is none."""
+
+    def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
+        """The present target failed with `fault` once too often: its breaker has opened, for so
+        long. For subclasses that have somewhere to tell it."""
+
+    def taken_back(self) -> None:
+        """The present target's breaker has closed again. As `left_alone`."""
 
     def enter(self, target: Target, *, own_key: bool) -> None:
         """The attempts from here on are made at `target`."""
@@ -177,7 +186,9 @@ class Persistence(ABC, Generic[T]):
         if breakers is None or self._own_key:
             return
         if is_outage(fault):
-            breakers.remember(self._target, now).failed(now, probe=self._is_probe)
+            breaker = breakers.remember(self._target, now)
+            if breaker.failed(now, probe=self._is_probe):
+                self.left_alone(fault, breaker.wait(now))
             self._is_probe = False
         elif fault.type == "rate_limit_error" and fault.retry_after:
             breakers.remember(self._target, now).cool(now, fault.retry_after)
@@ -185,7 +196,10 @@ class Persistence(ABC, Generic[T]):
             self._is_well(breakers.remember(self._target, now), now)
 
     def _is_well(self, breaker: Breaker, now: float) -> None:
+        was_open = breaker.is_open
         is_forgotten = breaker.succeeded(now, probe=self._is_probe)
         self._is_probe = False
+        if was_open and not breaker.is_open:
+            self.taken_back()
         if is_forgotten and self._health.breakers is not None:
             self._health.breakers.forget(self._target)

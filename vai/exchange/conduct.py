@@ -179,9 +179,15 @@ class Exchange(Generic[T]):
                     self._give_up_plan(answered=answer.fault is None)
                     return answer
             except UpstreamFault as fault:
+                self._tell_status(fault)
                 if not await self._tries_again(fault):
                     self._has_failed = True
                     raise
+
+    def _tell_status(self, fault: UpstreamFault) -> None:
+        """Note with what status the upstream answered that has failed."""
+        if fault.upstream_status is None and self._reply is not None:
+            fault.upstream_status = self._reply.status
 
     def reject(self, fault: UpstreamFault) -> UpstreamFault:
         """The answer came and is of no use to this caller: settle it as a failure."""
@@ -219,7 +225,7 @@ class Exchange(Generic[T]):
         """
         if reply.status >= 300:
             # Following one would send a credential where the settings did not say.
-            raise UpstreamBroken("The provider answered with a redirect", code="upstream_redirect")
+            raise UpstreamBroken(_REDIRECTED, code="upstream_redirect")
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.lane.reads(kind):
             raise no_answer()
@@ -296,6 +302,8 @@ class Exchange(Generic[T]):
                     raise lane.fault
                 if lane.done:
                     self._was_answered = True
+                    if lane.failure is not None:
+                        self._tell_status(lane.failure)
                     return None
                 if self._body_ended:
                     reply = await self._follow(reply)
@@ -318,7 +326,8 @@ class Exchange(Generic[T]):
                     self._holds = False
                 if batch is not None:
                     return batch
-        except UpstreamFault:
+        except UpstreamFault as fault:
+            self._tell_status(fault)
             self._has_failed = True
             raise
 
@@ -413,6 +422,10 @@ class Exchange(Generic[T]):
 
 
 _RESET = "The provider closed the connection before it answered"
+_REDIRECTED = (
+    "The provider answered with a redirect, which is not followed:"
+    " the gateway's address for this provider seems wrong"
+)
 _CUT = "The provider closed the stream before the end of its answer"
 _WAITED = {
     "first_token_timeout": "The provider sent no content in time",

@@ -74,7 +74,7 @@ class Doorkeeper:
         if decision.admitted:
             return _Lease(slot, self, decision)
         slot.leave()
-        raise refused(decision)
+        raise refused(decision, subjects)
 
     def settle(self, decision: Decision, used: int) -> None:
         """Give a place back, and charge what was used."""

@@ -92,7 +92,7 @@ def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> di
 
 def failure(error: VaiError, call: Call) -> HTTPResponse:
     """`error` as the answer to a request of which no byte has been answered."""
-    call.status, call.error_type = error.status, error.type
+    call.status, call.error = error.status, error
     _name_provider(error, call)
     headers = {"x-request-id": call.request_id, "request-id": call.request_id}
     if error.retry_after:
@@ -123,7 +123,7 @@ def _tell_attempts(headers: dict[str, str], call: Call) -> None:
 def error_frame(error: VaiError, call: Call) -> bytes:
     """`error` as the last frame of a stream that has begun."""
     # A ping may have sent the head before there was an answer to take a status from.
-    call.status, call.error_type = 200, error.type
+    call.status, call.error = 200, error
     _name_provider(error, call)
     return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(call.request_id))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from sanic import Request
 
-from vai.errors import UpstreamFault
+from vai.errors import VaiError
 from vai.exchange.conduct import Settlement
 from vai.gateway.auth import Identity
 from vai.gateway.request_id import new_request_id, safe_request_id
@@ -17,26 +18,33 @@ from vai.policy.route import Route
 
 __all__ = ["Call"]
 
+_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""Codes as they are written to the log. Those of providers may be anything else, as a server
+makes them."""
+
 
 class Call:
     """What becomes known of a request while it is served.
 
     `request_id` is the caller's own where it is safe to repeat, else a new one;
+    `error` is what the caller was told of, or got in the provider's words, if the request failed;
     `attempts` are those made, `failures` what became of those that failed, `passed_over` the
     targets of an alias that others were turned to for.
     `held_bytes` are those of its body, while the worker counts them.
+    `own_key` says that the provider is asked with a key of the caller's.
     `exchange_id` is always new, and what the ids of a translated answer derive from.
     """
 
     __slots__ = (
         "attempts",
-        "error_type",
+        "error",
         "exchange_id",
         "failures",
         "held_bytes",
         "identity",
         "limits",
         "method",
+        "own_key",
         "passed_over",
         "path",
         "peer",
@@ -65,10 +73,11 @@ class Call:
         self.stream = False
         self.simulated = False
         self.status = 0
-        self.error_type: str | None = None
+        self.error: VaiError | None = None
+        self.own_key = False
         self.settlement: Settlement | None = None
         self.attempts = 1
-        self.failures: list[dict[str, str | None]] = []
+        self.failures: list[dict[str, str | int | None]] = []
         self.passed_over: list[str] = []
         self.terms: Terms = UNKNOWN
 
@@ -80,10 +89,10 @@ class Call:
         """Take note of how the exchange ended."""
         self.settlement = settlement
 
-    def failed_with(self, fault: UpstreamFault) -> None:
+    def failed_with(self, fault: VaiError) -> None:
         """Take note of an attempt that failed before the caller had a byte."""
         model = self.route.name[:256] if self.route is not None else None
-        self.failures.append({"model": model, "error_type": fault.type, "code": fault.code})
+        self.failures.append({"model": model, **_facts(fault)})
 
     def log_line(self, duration: float) -> dict[str, Any]:
         """The request's line in the log, names and figures only. `duration` is seconds."""
@@ -101,8 +110,8 @@ class Call:
         if self.route is not None:
             line["provider"] = self.route.row.id
             line["model"] = self.route.name[:256]
-        if self.error_type is not None:
-            line["error_type"] = self.error_type
+        if self.error is not None:
+            line |= {name: fact for name, fact in _facts(self.error).items() if fact is not None}
         if self.attempts > 1:
             line["attempts"] = self.attempts
             line["failed_attempts"] = self.failures
@@ -115,6 +124,20 @@ class Call:
         if self.simulated:
             line["simulated"] = True
         return line
+
+
+def _facts(error: VaiError) -> dict[str, str | int | None]:
+    code = error.code
+    if code is not None and not _CODE.fullmatch(code):
+        code = None
+    facts: dict[str, str | int | None] = {
+        "error_type": error.type,
+        "code": code,
+        "upstream_status": error.upstream_status,
+    }
+    if error.limit is not None:
+        facts["limit"] = error.limit
+    return facts
 
 
 def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:

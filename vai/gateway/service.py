@@ -15,10 +15,12 @@ from sanic.compat import Header
 
 from vai.config import Settings
 from vai.config.schema import Auth, Limits
+from vai.errors import UpstreamFault, VaiError
 from vai.exchange.attempts import Health
 from vai.exchange.ports import Timers, Upstream
 from vai.gateway import byok
 from vai.gateway.admission import Doorkeeper, Entry
+from vai.gateway.alerts import Alerts
 from vai.gateway.auth import Keyring
 from vai.gateway.bodies import RequestBodies, body_bounds
 from vai.gateway.call import Call
@@ -101,6 +103,7 @@ class Service:
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.rows, states, first))
         self.health = _health(settings)
+        self.alerts = Alerts(settings, self.health.troubles, monotonic)
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -143,6 +146,18 @@ class Service:
         ):
             return matched
         return (resolve(requested, rows, {}, self.catalogue),)
+
+    def alias_of(self, requested: str) -> str:
+        """The alias, as the settings name it, that leads to the routes of a name."""
+        if requested in self._aliased:
+            return requested
+        matched = (one.prefix for one in self._patterns if requested.startswith(one.prefix))
+        return f"{next(matched, '')}*"
+
+    def note_failure(self, call: Call, error: VaiError, target: str = "") -> None:
+        """Take note of a failure of the provider that `call` asks, at the path `target`."""
+        if isinstance(error, UpstreamFault) and call.route is not None and not call.simulated:
+            self.alerts.failed(call.route.row, error, target, own_key=call.own_key)
 
     def terms(self, route: Route, *, streamed: bool) -> Terms:
         """What holds for a request along `route` today."""

@@ -21,6 +21,7 @@ from vai.errors import (
     VaiError,
 )
 from vai.exchange.attempts import Attempt, Persistence
+from vai.exchange.lane import Lane
 from vai.gateway.call import Call
 from vai.gateway.lanes import choose_lane, mended_lane
 from vai.gateway.preparing import Opened
@@ -52,7 +53,12 @@ class Targets(Persistence[bytes]):
         self._request = request
         self._brought = brought
         self._opened: Opened | None = opened
+        self._first = routes[0]
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
+        self._lane: Lane[bytes] | None = None
+        self._requested = opened.envelope.model
+        self._missed_for: VaiError | None = None
+        self._is_missed_by_callers = False
         self._turned_to = 0
         self._objection: VaiError | None = None
         self._threadless: ThreadUnsupported | None = None
@@ -71,7 +77,12 @@ class Targets(Persistence[bytes]):
 
     async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.Plan`."""
-        self._call.failed_with(fault)
+        call = self._call
+        call.failed_with(fault)
+        target = self._lane.request().target if self._lane is not None else ""
+        self._service.note_failure(call, fault, target)
+        if call.route is self._first:
+            self._missed_for, self._is_missed_by_callers = fault, call.own_key
         attempt = await super().next(fault, remaining)
         self._opened = None
         if attempt is not None:
@@ -95,7 +106,43 @@ class Targets(Persistence[bytes]):
             )
         except InvalidRequest:  # the provider knows a block that VAI does not, and said no
             return None
+        self._lane = lane
         return None if lane is None else Attempt(lane, destination.upstream)
+
+    def close(self, *, answered: bool) -> None:
+        """See `vai.exchange.attempts.Plan`."""
+        super().close(answered=answered)
+        self._lane = None
+        if answered and (self._service.health.troubles.failing or len(self._routes) > 1):
+            self._note_answer()
+
+    def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
+        """See `Persistence`."""
+        if not self._call.simulated:
+            self._service.alerts.left_alone(self._target, fault, seconds)
+
+    def taken_back(self) -> None:
+        """See `Persistence`."""
+        if not self._call.simulated:
+            self._service.alerts.taken_back(self._target)
+
+    def _note_answer(self) -> None:
+        """Take note of who answered, and of the first target when it was another one."""
+        service, call = self._service, self._call
+        troubles = service.health.troubles
+        if call.route is None:
+            raise RuntimeError("a request is answered after it has been routed")
+        troubles.answered(call.route.row.id, own_key=call.own_key)
+        if len(self._routes) == 1:
+            return
+        if call.route is self._first:
+            if troubles.missed:
+                troubles.reached(service.alias_of(self._requested))
+        elif not self._is_missed_by_callers:
+            alias = service.alias_of(self._requested)
+            missed = troubles.fell_back(alias, service.health.clock())
+            if missed is not None:
+                service.alerts.fell_back(alias, self._first.name, missed, self._missed_for)
 
     async def move(self) -> Attempt[bytes] | None:
         """See `Persistence`."""
@@ -124,6 +171,8 @@ class Targets(Persistence[bytes]):
             except (AuthenticationFailed, InvalidRequest, Overloaded) as objection:
                 if self._objection is None:
                     self._objection = objection
+                if route is self._first:
+                    self._miss_first(objection)
                 if isinstance(objection, ThreadUnsupported):
                     self._threadless = objection
                 call.route = call.route or route
@@ -132,6 +181,14 @@ class Targets(Persistence[bytes]):
             call.passed_over = [passed.name for passed in self._routes[: self._turned_to - 1]]
             return attempt
         return None
+
+    def _miss_first(self, objection: VaiError) -> None:
+        """The first target is passed over. What a request cannot be said for, and a key that its
+        caller did not bring beside others, is for the caller to mend."""
+        self._missed_for = objection
+        self._is_missed_by_callers = isinstance(objection, InvalidRequest) or (
+            isinstance(objection, AuthenticationFailed) and bool(self._brought)
+        )
 
     async def _at(self, route: Route) -> Attempt[bytes]:
         service, call = self._service, self._call
@@ -153,6 +210,7 @@ class Targets(Persistence[bytes]):
         )
         self.enter(target, own_key=destination.own_key)
         call.simulated, call.terms = destination.simulated, terms
+        call.own_key, self._lane = destination.own_key, lane
         return Attempt(lane, destination.upstream)
 
     def _ask_breaker(self, target: Target) -> None:

@@ -39,6 +39,7 @@ def of_lent_key(fault: UpstreamFault) -> UpstreamFault:
         provider=fault.provider,
         should_retry=False,
         upstream_request_id=fault.upstream_request_id,
+        upstream_status=fault.upstream_status,
     )
 
 

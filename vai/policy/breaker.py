@@ -71,18 +71,22 @@ class Breaker:
             self._open_until = now + self._rules.open_for
         return self.is_open
 
-    def failed(self, now: float, *, probe: bool) -> None:
-        """An outage. What comes late, from exchanges begun before it opened, adds nothing."""
+    def failed(self, now: float, *, probe: bool) -> bool:
+        """An outage; returns whether the target is left alone for it. What comes late, from
+        exchanges begun before it opened, adds nothing."""
         if self.is_open and not probe:
-            return
+            return False
         self._row += 1
         self._tally.add(now)
         self._tally.mark(now)
         total, bad = self._tally.counts(now)
-        if probe or self._row >= self._rules.failures or (total >= _MANY and bad > total * _MOST):
-            self._trips += 1
-            lasts = self._rules.open_for * 2 ** min(self._trips - 1, 30)
-            self._open_until = now + min(lasts, self._rules.max_open)
+        is_too_much = self._row >= self._rules.failures or (total >= _MANY and bad > total * _MOST)
+        if not probe and not is_too_much:
+            return False
+        self._trips += 1
+        lasts = self._rules.open_for * 2 ** min(self._trips - 1, 30)
+        self._open_until = now + min(lasts, self._rules.max_open)
+        return True
 
     def succeeded(self, now: float, *, probe: bool) -> bool:
         """The target works, whatever it said; returns whether there is nothing left to remember."""

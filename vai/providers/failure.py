@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
+from vai.providers.address import UPSTREAM_ADDRESS, address_message, is_elsewhere
 from vai.providers.errorwords import (
     MAX_MESSAGE,
     all_words,
@@ -196,6 +197,9 @@ def from_answer(
     if whole is None:
         whole = plain_words(body)
     error, outer = error_object(whole)
+    nested = error is not outer and isinstance(error, dict)
+    if is_elsewhere(status, error, _names(error), all_words(error), nested=nested):
+        return _misplaced(provider, name, status, headers)
     verdict = _in_words(_by_answer(status, _names(error)), status, error)
     retry = headers.get("x-should-retry", "").lower()
     return _rejected(
@@ -283,6 +287,27 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     return None if wait is None else min(wait, MAX_RETRY_AFTER)
 
 
+def _misplaced(
+    provider: str, name: str, status: int, headers: Mapping[str, str]
+) -> UpstreamRejected:
+    """The fault for an answer of a place where the provider's API is not.
+
+    Without that place's words: they may name a path or a host of the operator's.
+    """
+    request_id = _request_id(headers, {})
+    return UpstreamRejected(
+        address_message(name, status),
+        type=_REFUSED.type,
+        status=_REFUSED.status,
+        code=UPSTREAM_ADDRESS,
+        provider=provider,
+        details={"provider": provider, "upstream_status": status},
+        should_retry=_REFUSED.retry,
+        upstream_request_id=request_id,
+        upstream_status=status,
+    )
+
+
 def _rejected(
     provider: str,
     verdict: _Verdict,
@@ -318,6 +343,7 @@ def _rejected(
         retry_after=wait,
         should_retry=retry,
         upstream_request_id=request_id,
+        upstream_status=status,
     )
 
 

@@ -25,7 +25,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 def no_answer() -> UpstreamBroken:
     """The fault of a body that is a page, or of another kind that holds no answer."""
     return UpstreamBroken(
-        "The provider answered with something that is neither JSON nor an event stream",
+        "The provider answered with something that is neither JSON nor an event stream:"
+        " the gateway's address for this provider may be wrong",
         code="upstream_content_type",
     )
 

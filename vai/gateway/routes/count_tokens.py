@@ -48,7 +48,7 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
     call.route = service.route(envelope.model)
     brought = service.brought(request.headers, envelope.provider_keys, (call.route,))
     destination = service.destination(call.route, brought)
-    call.simulated = destination.simulated
+    call.simulated, call.own_key = destination.simulated, destination.own_key
     lease = await service.entry(call).admit(0)
     try:
         return await _count(service, call, request, opened, destination)
@@ -73,8 +73,10 @@ async def _count(
             fault = asked.error(told.status, told.headers, told.body)
             if not way.own_key:
                 fault = of_lent_key(fault)
+            service.note_failure(call, fault, asked.wire.target)
             if not is_verbatim or fault.code == UPSTREAM_AUTH or not is_passed_on(told.body, fault):
                 raise fault
+            call.error = fault
             return _passed_on(call, told)
         tokens = _count_of(asked, told)
         if tokens is not None and told is not None:

@@ -13,6 +13,7 @@ from vai.io.board import Board
 from vai.io.clock import monotonic
 from vai.io.groups import is_tended
 from vai.io.limits import duty
+from vai.policy.trouble import LastError
 
 __all__ = ["health", "ready", "root"]
 
@@ -26,13 +27,7 @@ async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
     service: Service = request.app.ctx.service
     service.keyring.check_host(request.headers)
-    breakers = service.health.breakers
-    left_alone = {} if breakers is None else breakers.open()
-    providers = {
-        name: {"status": state}
-        | ({"models_left_alone": left_alone[name]} if name in left_alone else {})
-        for name, state in service.providers.states().items()
-    }
+    providers = _providers(service)
     limits = _limits(service, request.app.ctx.membership.board)
     return json(
         {"status": "healthy", "version": __version__, "providers": providers, "limits": limits}
@@ -46,6 +41,35 @@ async def ready(request: Request) -> HTTPResponse:
     draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)
+
+
+def _providers(service: Service) -> dict[str, dict[str, Any]]:
+    """What this worker has of each provider. Anybody may ask, so it is VAI's own words and figures:
+    no address, no key, no name of a model that a caller chose, and nothing that a provider said."""
+    breakers = service.health.breakers
+    left_alone = {} if breakers is None else breakers.open()
+    failing = service.health.troubles.failing
+    found: dict[str, dict[str, Any]] = {}
+    for name, state in service.providers.states().items():
+        shown = found[name] = {"status": state}
+        if name in failing:
+            if state == "configured":
+                shown["status"] = "failing"
+            shown["last_error"] = _shown(failing[name], service.health.clock())
+        if name in left_alone:
+            shown["models_left_alone"] = left_alone[name]
+    return found
+
+
+def _shown(error: LastError, now: float) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "type": error.type,
+        "code": error.code,
+        "status": error.status,
+        "upstream_status": error.upstream_status,
+        "seconds_ago": round(now - error.at, 1),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _limits(service: Service, board: Board) -> dict[str, Any]:

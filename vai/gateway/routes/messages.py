@@ -88,7 +88,7 @@ def _reserve(service: Service, call: Call, opened: Opened) -> int:
 def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
     lane = exchange.lane
-    call.status = answer.status
+    call.status, call.error = answer.status, answer.fault
     headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
     headers |= usage_headers(lane.usage, exchange.elapsed, call.terms.cost(lane.usage))
     kind = "application/json"
@@ -120,13 +120,16 @@ async def _stream(
         request, headers_for(call), ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
-        return await _relay(call, exchange, events)
+        return await _relay(service, call, exchange, events)
     finally:
         events.close()
 
 
-async def _relay(call: Call, exchange: Exchange[bytes], events: EventStream) -> HTTPResponse | None:
+async def _relay(
+    service: Service, call: Call, exchange: Exchange[bytes], events: EventStream
+) -> HTTPResponse | None:
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
+    has_begun = False
     try:
         answer = await exchange.open()
         if not answer.streaming:
@@ -139,12 +142,18 @@ async def _relay(call: Call, exchange: Exchange[bytes], events: EventStream) -> 
             headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
         )
         batch: bytes | None = answer.first
+        has_begun = True
         while batch is not None:
             await events.send(batch)
             batch = await exchange.read()
+        if lane.failure is not None:  # the provider's own frame has told the caller
+            call.error = lane.failure
+            service.note_failure(call, lane.failure)
     except VaiError as error:
         if not events.started:
             raise
+        if has_begun:  # what failed before that, the plan has noted
+            service.note_failure(call, error)
         await events.send(error_frame(error, call))
     except asyncio.CancelledError as cancelled:
         expired = was_expired(cancelled)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from vai.errors import Overloaded, RateLimited, VaiError
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY
+from vai.policy.limits.sets import EVERYBODY, Subject
 
 __all__ = ["fields", "refused"]
 
 _WORDS = {
-    "requests": "requests per minute",
-    "tokens": "tokens per minute",
-    "concurrency": "requests that run at once",
-    "sessions": "live sessions at once",
+    "requests": ("requests per minute", "requests_per_minute"),
+    "tokens": ("tokens per minute", "tokens_per_minute"),
+    "concurrency": ("requests that run at once", "concurrent_requests"),
+    "sessions": ("live sessions at once", "concurrent_sessions"),
 }
+"""The limits, for a human and as the settings call them."""
+_WINDOWED = ("requests", "tokens")
 
 
 def fields(decision: Decision, unix_now: float) -> dict[str, str]:
@@ -55,18 +58,43 @@ def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refused(decision: Decision) -> VaiError:
-    """The error of a decision that admitted nothing, with `retry_after`."""
-    words = _WORDS.get(decision.refused)
-    if words is None:
+def refused(decision: Decision, subjects: tuple[Subject, ...] = ()) -> VaiError:
+    """The error of a decision that admitted nothing, with `retry_after`.
+
+    Args:
+        subjects: those that the decision was asked for, with their limits.
+    """
+    words, setting = _WORDS.get(decision.refused, (None, None))
+    if words is None or setting is None:
         return Overloaded(
             "The gateway has no room to count one more caller; retry after the stated time",
             code="limits_full",
             retry_after=decision.retry_after,
+            limit="gateway max_callers",
         )
+    # What stands before the colon of a subject's name is its kind: user, key or address.
+    kind = decision.subject.partition(":")[0] if decision.subject != EVERYBODY else "gateway"
+    most = _most(decision, subjects)
+    details: dict[str, Any] = {"limit": setting, "of": kind}
+    stated = ""
+    if most:
+        details["value"] = most
+        windowed = decision.refused in _WINDOWED
+        stated = f" ({most} within any 60 seconds)" if windowed else f" ({most})"
     whose = "The gateway's" if decision.subject == EVERYBODY else "Your"
     return RateLimited(
-        f"{whose} limit of {words} is reached; retry after the stated time",
+        f"{whose} limit of {words} is reached{stated}; retry after the stated time",
         code=f"{decision.refused}_limit",
         retry_after=decision.retry_after,
+        details=details,
+        limit=f"{kind} {setting}",
     )
+
+
+def _most(decision: Decision, subjects: tuple[Subject, ...]) -> int:
+    """How much the limit that refused allows; 0 where it is not among the `subjects`."""
+    for subject in subjects:
+        if subject.name == decision.subject:
+            most: int = getattr(subject.limits, decision.refused)
+            return most
+    return 0

@@ -18,6 +18,7 @@ from vai.codec.sse import encode, frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers import failure
 from vai.providers.accumulate import accumulate
+from vai.providers.address import UPSTREAM_ADDRESS
 from vai.providers.anthropic.bent import straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import (
@@ -395,7 +396,10 @@ def is_passed_on(body: bytes, fault: UpstreamFault) -> bool:
     Clients of the Messages API match the type and the wording of such bodies, so those keep
     every byte. Two errors make clients act and are known to them in one wording only: an
     overload and a prompt that is too long. Another server's words for them are put into it.
+    What came from a place where the API is not are no words of the provider's.
     """
+    if fault.code == UPSTREAM_ADDRESS:
+        return False
     try:
         return not _is_misworded(decode_object(body), fault)
     except ValueError:

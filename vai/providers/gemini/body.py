@@ -12,6 +12,7 @@ from typing import Final
 
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
+from vai.providers.incoming import no_answer
 
 __all__ = ["MAX_PLAIN", "Body"]
 
@@ -22,26 +23,32 @@ MAX_PLAIN: Final = MAX_FRAME
 _AT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t]*(?=[{\[])")
 _INSIDE: Final = re.compile(rb"[\r\n][ \t]*(?=[{\[])")
 _NOTHING: Final = b" \t\xef\xbb\xbf"
+_BLANKS: Final = _NOTHING + b"\r\n"
 
 
 class Body:
     """Decodes one body, however it is cut."""
 
-    __slots__ = ("_at_start", "_broken", "_plain", "_sse")
+    __slots__ = ("_at_start", "_broken", "_has_begun", "_plain", "_sse")
 
     def __init__(self) -> None:
         self._sse = SseDecoder()
         self._at_start = True
+        self._has_begun = False
         self._plain: bytearray | None = None
         self._broken: UpstreamBroken | None = None
 
     @property
     def fault(self) -> UpstreamBroken | None:
-        """Set when a part of the body grows beyond what can be held."""
+        """Set when the body is a page, or a part of it grows beyond what can be held."""
         return self._sse.fault or self._broken
 
     def feed(self, data: bytes) -> list[bytes]:
         """The JSON texts that `data` completes. Plain JSON is complete at the end only."""
+        if not self._has_begun and (head := data.lstrip(_BLANKS)):
+            self._has_begun = True
+            if head[:1] == b"<":
+                self._broken = no_answer()
         if self._plain is None:
             begins = (_AT_START.match(data) if self._at_start else None) or _INSIDE.search(data)
             if begins is None:

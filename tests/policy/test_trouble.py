@@ -1,0 +1,92 @@
+"""What of a failure is a provider's or the settings', and what is kept of it until a success."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from vai.policy.blame import of_lent_key
+from vai.policy.trouble import Troubles, own_code, trouble_of
+from vai.providers.failure import from_answer
+
+
+def answered(status: int, body: bytes = b'{"error":{"message":"m","code":"theirs"}}') -> Any:
+    return from_answer("p", "P", status, {}, body)
+
+
+@pytest.mark.parametrize(
+    ("fault", "lent", "own"),
+    [
+        (answered(404, b""), "address", "address"),
+        (UpstreamBroken("", code="upstream_redirect"), "address", "address"),
+        (UpstreamBroken("", code="upstream_content_type"), "address", "address"),
+        (UpstreamUnreachable("", code="upstream_dns"), "way", "way"),
+        (UpstreamUnreachable("", code="upstream_tls"), "way", "way"),
+        (UpstreamUnreachable("", code="upstream_proxy"), "way", "way"),
+        (UpstreamTimeout("", code="connect_timeout"), "way", "way"),
+        (answered(401), "key", ""),
+        (of_lent_key(answered(401)), "key", "key"),
+        (answered(402), "key", ""),
+        (answered(403), "key", ""),
+        (answered(429), "limit", ""),
+        (answered(500), "outage", ""),
+        (answered(529), "outage", ""),
+        (UpstreamTimeout("", code="headers_timeout"), "outage", ""),
+        (answered(404), "", ""),
+        (answered(400), "", ""),
+        (answered(413), "", ""),
+        (UpstreamTimeout("", code="pool_timeout"), "", ""),
+        (UpstreamUnreachable("", code="upstream_stale"), "", ""),
+    ],
+)
+def test_whose_trouble_it_is(fault: UpstreamFault, lent: str, own: str) -> None:
+    assert trouble_of(fault, own_key=False) == lent
+    if fault.code != "upstream_auth":
+        assert trouble_of(fault, own_key=True) == own
+
+
+def test_a_providers_own_code_is_not_taken_for_vais() -> None:
+    assert own_code(answered(500)) is None
+    assert own_code(of_lent_key(answered(401))) == "upstream_auth"
+    assert own_code(answered(404, b"")) == "upstream_address"
+    assert own_code(UpstreamTimeout("", code="headers_timeout")) == "headers_timeout"
+
+
+def test_an_error_is_kept_until_a_success_that_speaks_of_it() -> None:
+    troubles = Troubles()
+    troubles.failed("p", of_lent_key(answered(401)), "key", 5.0)
+    kept = troubles.failing["p"]
+    assert (kept.type, kept.status, kept.upstream_status, kept.at) == ("api_error", 502, 401, 5.0)
+    troubles.answered("p", own_key=True)
+    troubles.answered("other", own_key=False)
+    assert "p" in troubles.failing
+    troubles.answered("p", own_key=False)
+    assert not troubles.failing
+    troubles.failed("p", UpstreamUnreachable("", code="upstream_dns"), "way", 6.0)
+    troubles.answered("p", own_key=True)
+    assert not troubles.failing
+
+
+def test_a_target_that_is_always_missed_is_told_of_after_a_few_requests() -> None:
+    troubles = Troubles()
+    assert [troubles.fell_back("a", 1.0) is None for _ in range(5)] == [True] * 4 + [False]
+    troubles.reached("a")
+    assert troubles.fell_back("a", 2.0) is None
+
+
+def test_or_after_a_minute_of_few_requests() -> None:
+    troubles = Troubles()
+    assert troubles.fell_back("a", 0.0) is None
+    assert troubles.fell_back("a", 59.0) is None
+    told = troubles.fell_back("a", 60.0)
+    assert told is not None
+    assert told.requests == 3
+
+
+def test_aliases_do_not_add_up_for_ever() -> None:
+    troubles = Troubles()
+    for number in range(10_000):
+        troubles.fell_back(f"a{number}", 0.0)
+    assert len(troubles.missed) <= 256

@@ -1,0 +1,140 @@
+"""What the log tells of providers that fail: one line for each, and the setting to look at.
+
+The law of this module: a line is written at most once a minute for each subject, and holds names
+of the settings, VAI's own codes and statuses; no word of an upstream's, no key and no query. What
+callers' own keys meet with is theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vai.config.names import LOGGED_IN_TO
+from vai.config.schema import Provider, Settings
+from vai.errors import UpstreamFault, VaiError
+from vai.exchange.ports import Clock
+from vai.io.warn import RateLimitedWarnings
+from vai.policy.breaker import Target
+from vai.policy.trouble import Missed, Troubles, own_code, trouble_of
+from vai.types.provider import ProviderRow
+
+__all__ = ["Alerts"]
+
+_MAX_URL: Final = 300
+_PLAIN: Final = Provider()
+
+
+class Alerts:
+    """Keeps the troubles of one worker, and warns of them."""
+
+    def __init__(self, settings: Settings, troubles: Troubles, clock: Clock) -> None:
+        self._providers = settings.providers
+        self._troubles = troubles
+        self._clock = clock
+        self._warn = RateLimitedWarnings()
+
+    def failed(self, row: ProviderRow, fault: UpstreamFault, target: str, *, own_key: bool) -> None:
+        """An attempt at the provider of `row` failed, which was asked for `target` (a path)."""
+        trouble = trouble_of(fault, own_key=own_key)
+        if not trouble:
+            return
+        self._troubles.failed(row.id, fault, trouble, self._clock())
+        if trouble == "address":
+            self._warn(
+                (trouble, row.id, fault.code, fault.upstream_status),
+                "%s: POST %s was answered with %s: the address is probably wrong; see %s",
+                row.id,
+                _url(row, target),
+                _answer_of(fault),
+                f"providers.{row.id}.base_url",
+            )
+        elif trouble == "way":
+            self._warn(
+                (trouble, row.id, fault.code),
+                "%s: %s cannot be reached (%s); see %s",
+                row.id,
+                _url(row, ""),
+                fault.code,
+                self._settings_of_way(row.id, fault.code),
+            )
+        elif trouble == "key":
+            self._warn(
+                (trouble, row.id, fault.type, fault.upstream_status),
+                "%s: the provider refused %s (%s); see %s",
+                row.id,
+                *self._key(row.id, _facts(fault)),
+            )
+
+    def left_alone(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
+        """The breaker of a model has opened."""
+        self._warn(
+            ("breaker", *target),
+            "%s: model %s failed repeatedly and is left alone for %.0f s; the last failure: %s;"
+            " see breaker, and aliases for a model to turn to",
+            *target,
+            seconds,
+            _facts(fault),
+        )
+
+    def taken_back(self, target: Target) -> None:
+        """The breaker of a model has closed."""
+        self._warn(("closed", *target), "%s: model %s answers again", *target)
+
+    def fell_back(self, alias: str, first: str, missed: Missed, reason: VaiError | None) -> None:
+        """All requests for `alias` go past its `first` model, the last one for `reason`."""
+        self._warn(
+            ("alias", alias),
+            "alias %s: the last %d requests within %.0f s went past its first model %s (%s);"
+            " see aliases.%s and providers.%s",
+            alias,
+            missed.requests,
+            self._clock() - missed.since,
+            first,
+            "it asked for a pause" if reason is None else _facts(reason),
+            alias,
+            first.partition("/")[0],
+        )
+
+    def _settings_of_way(self, provider: str, code: str | None) -> str:
+        own = self._providers.get(provider, _PLAIN)
+        names = ["base_url"]
+        if own.proxy is not None:
+            names.insert(0, "proxy")
+        if code == "upstream_tls":
+            names.append("ca_file")
+        return ", ".join(f"providers.{provider}.{name}" for name in names)
+
+    def _key(self, provider: str, facts: str) -> tuple[str, str, str]:
+        """What the provider refused, why, and where it is set."""
+        setting = f"providers.{provider}.api_key"
+        if provider == LOGGED_IN_TO:
+            renewed = "and log in again with `vai login gemini`"
+            return "the gateway's login", facts, f"providers.{provider}.credentials_file, {renewed}"
+        if self._providers.get(provider, _PLAIN).api_key is None:
+            return "a request without a key", facts, f"{setting}, which is not set"
+        return "the gateway's key", facts, setting
+
+
+def _url(row: ProviderRow, target: str) -> str:
+    """The URL that was asked, without its query: settings refuse addresses with user info."""
+    return (row.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
+
+
+def _answer_of(fault: UpstreamFault) -> str:
+    status = f"status {fault.upstream_status}"
+    if fault.code == "upstream_redirect":
+        return f"a redirect ({status}), which is not followed"
+    if fault.code == "upstream_content_type":
+        return f"{status} and neither JSON nor an event stream"
+    return f"{status} and no error of the provider's API"
+
+
+def _facts(fault: VaiError) -> str:
+    """The type, the code and the status of an error, as far as they are VAI's own words."""
+    facts: list[str] = [fault.type]
+    code = own_code(fault) if isinstance(fault, UpstreamFault) else fault.code
+    if code is not None:
+        facts.append(f"code {code}")
+    if fault.upstream_status is not None:
+        facts.append(f"status {fault.upstream_status}")
+    return ", ".join(facts)

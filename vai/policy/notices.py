@@ -1,0 +1,68 @@
+"""Which of many subjects may have a line in the log now.
+
+The law of this module: memory does not grow with the subjects. Each has a line at most once in a
+while, and the next one says how many were left out. When more subjects want lines than are
+remembered, those beyond share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+__all__ = ["Notices"]
+
+
+class Notices:
+    """The lines of one process. Times are readings of one clock, in seconds.
+
+    Args:
+        every: seconds between two lines of one subject.
+        room: subjects that are remembered.
+    """
+
+    __slots__ = ("_every", "_known", "_others", "_room")
+
+    def __init__(self, every: float = 60.0, room: int = 256) -> None:
+        self._every = every
+        self._room = room
+        self._known: dict[Hashable, _Line] = {}
+        self._others = _Line(0.0)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def due(self, subject: Hashable, now: float) -> int | None:
+        """How many lines of `subject` were left out since its last one, when it may have one now;
+        None when this one is left out too."""
+        line = self._known.pop(subject, None)
+        if line is None:
+            self._forget(now)
+            line = _Line(now) if len(self._known) < self._room else self._others
+        if line is not self._others:
+            self._known[subject] = line  # at the end
+        if now < line.due:
+            line.left_out += 1
+            return None
+        left_out, line.left_out = line.left_out, 0
+        line.due = now + self._every
+        return left_out
+
+    def _forget(self, now: float) -> None:
+        """Drop subjects whose time is over, those that came up least lately first, while there is
+        no room."""
+        known = self._known
+        while len(known) >= self._room:
+            oldest = next(iter(known))
+            if known[oldest].due > now:
+                return
+            del known[oldest]
+
+
+class _Line:
+    """When a subject may have its next line, and how many were left out since the last one."""
+
+    __slots__ = ("due", "left_out")
+
+    def __init__(self, due: float) -> None:
+        self.due = due
+        self.left_out = 0

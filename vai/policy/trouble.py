@@ -1,0 +1,122 @@
+"""What operators should know of providers that fail: the last error, and targets never reached.
+
+The law of this module: what callers get wrong, and what their own keys meet with, is no trouble of
+a provider's. Only the names that VAI itself gives errors are kept, and no word of an upstream's,
+which may quote a request. Nothing is kept of what works.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
+from vai.policy.blame import UPSTREAM_AUTH, is_outage
+
+__all__ = ["ADDRESS", "LastError", "Missed", "Trouble", "Troubles", "own_code", "trouble_of"]
+
+Trouble = Literal["", "address", "way", "key", "limit", "outage"]
+"""What is wrong: the address in the settings, the way there (DNS, TCP, TLS, a proxy), the gateway's
+key or its account, a limit of the provider's, the provider itself; "" for no trouble of its."""
+
+ADDRESS: Final = frozenset({"upstream_address", "upstream_content_type", "upstream_redirect"})
+"""Codes of answers that the API of a provider does not give."""
+_WAY: Final = frozenset(
+    {"connect_timeout", "upstream_connect", "upstream_dns", "upstream_proxy", "upstream_tls"}
+)
+_ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
+_OWN: Final = frozenset({UPSTREAM_AUTH, "upstream_address"})
+"""Codes that VAI gives to what a provider answered. All other codes of answers are upstreams'."""
+
+_IN_A_ROW: Final = 5
+_AT_LEAST: Final = 2
+_A_WHILE: Final = 60.0
+_MOST_MISSED: Final = 256
+
+
+def trouble_of(fault: UpstreamFault, *, own_key: bool) -> Trouble:
+    """What `fault` tells of the provider or of the settings.
+
+    Args:
+        own_key: whether the caller brought the key. Then all that concerns the key, and what a
+            request with it meets at the provider, is the caller's affair.
+    """
+    if fault.code in ADDRESS:
+        return "address"
+    if fault.code in _WAY and not isinstance(fault, UpstreamRejected):
+        return "way"
+    if own_key:
+        return ""
+    if fault.code == UPSTREAM_AUTH or fault.type in _ACCOUNT:
+        return "key"
+    if fault.type == "rate_limit_error":
+        return "limit"
+    return "outage" if is_outage(fault) else ""
+
+
+def own_code(fault: UpstreamFault) -> str | None:
+    """The code of `fault` if VAI gave it."""
+    return None if isinstance(fault, UpstreamRejected) and fault.code not in _OWN else fault.code
+
+
+class LastError(msgspec.Struct, frozen=True):
+    """What a provider failed with, and when: a reading of the clock, in seconds."""
+
+    trouble: Trouble
+    type: ErrorType
+    status: int
+    code: str | None
+    upstream_status: int | None
+    at: float
+
+
+class Missed(msgspec.Struct):
+    """A target that fallbacks are taken for: since when, and for how many requests in a row."""
+
+    since: float
+    requests: int = 0
+
+
+class Troubles:
+    """Those of one process. Providers are those of the settings, so they are few."""
+
+    __slots__ = ("failing", "missed")
+
+    def __init__(self) -> None:
+        self.failing: dict[str, LastError] = {}
+        self.missed: dict[str, Missed] = {}
+
+    def failed(self, provider: str, fault: UpstreamFault, trouble: Trouble, now: float) -> None:
+        """Keep `fault` as the provider's last error."""
+        self.failing[provider] = LastError(
+            trouble, fault.type, fault.status, own_code(fault), fault.upstream_status, now
+        )
+
+    def answered(self, provider: str, *, own_key: bool) -> None:
+        """The provider answered a request; with a caller's own key that says nothing of the
+        gateway's."""
+        last = self.failing.get(provider)
+        if last is not None and (not own_key or last.trouble in ("address", "way")):
+            del self.failing[provider]
+
+    def fell_back(self, name: str, now: float) -> Missed | None:
+        """A request went to another target than the first one, which is called `name`.
+
+        Returns:
+            What there is to tell, once that has been so several times in a row.
+        """
+        missed = self.missed.get(name)
+        if missed is None:
+            if len(self.missed) >= _MOST_MISSED:
+                del self.missed[next(iter(self.missed))]
+            missed = self.missed[name] = Missed(now)
+        missed.requests += 1
+        if missed.requests >= _IN_A_ROW:
+            return missed
+        lasts = now - missed.since >= _A_WHILE
+        return missed if lasts and missed.requests >= _AT_LEAST else None
+
+    def reached(self, name: str) -> None:
+        """The first target `name` answered."""
+        self.missed.pop(name, None)
