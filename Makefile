@@ -11,11 +11,11 @@ NPM := $(shell command -v npm 2>/dev/null)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help run test clients check bench docs lock clean
+.PHONY: help run test clients check bench docs lock catalogue-diff clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
 	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
@@ -46,9 +46,13 @@ lock: ## resolve the dependencies anew (needs uv)
 		tests/sdk/requirements-old.in -o tests/sdk/requirements-old.txt
 	cd $(CLIENTS) && npm install --package-lock-only
 
+catalogue-diff: $(VENV)/.dev ## hold the catalogue against public price lists (needs PyPI)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m tools.catalogue_diff
+
 clean: ## remove what was installed and built
 	rm -rf $(VENV) $(OLD_SDK) $(CLIENTS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find vai sdk tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vai sdk tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps below make an install happen once per change of the locks.
 
