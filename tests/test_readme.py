@@ -23,7 +23,7 @@ SHOWN_BY_API = {
     "message": ["x-vai-dropped: top_k", "x-cost-usd: ", '"cost_usd":', '"cache_read_tokens":'],
     "schema": ['"text":"[', '"stop_reason":"end_turn"'],
     "stream": ["event: message_start", "event: message_stop", '"cost_usd":'],
-    "conversation": ["gemini/gemini-2.5-flash look openai/gpt-5.4 end_turn"],
+    "conversation": ["gemini/gemini-3.8-flash look openai/gpt-5.4 end_turn"],
     "count": ["x-vai-tokens: estimated", '{"input_tokens":'],
     "models": ['"object":"list"', '"full_id":"gemini/', '"image_output":true'],
     "health": ['"status":"healthy"', '"ok":true', '"gemini":{"status":"simulated"}'],
