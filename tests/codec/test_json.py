@@ -229,3 +229,35 @@ def test_dumps_is_compact_and_strict() -> None:
     for value in ({"a": "\ud800"}, {"a": object()}, {"a": [2**70, object()]}):
         with pytest.raises(TypeError):
             json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "column", "words"),
+    [
+        (b'{"model": }', 1, 11, "expected a value"),
+        (b'{\n  "model": "secret",\n}', 2, 20, "a comma with nothing behind it"),
+        (b'{\n "model":"secret"\n "b":2}', 3, 2, "expected a comma or the closing bracket"),
+        (b'{"model": "secret", messages: []}', 1, 21, "expected a member's name in double quotes"),
+        (b"{'model': 'secret'}", 1, 2, "expected a member's name in double quotes"),
+        (b'{"model": "secret"', 1, 19, "it ends too early"),
+        (b'{"model": "secret', 1, 18, "it ends too early"),
+        (b'{"model": "secret"}}', 1, 20, "expected nothing behind the document"),
+        (b'{"model": "\xc3\xa4", "n": 01}', 1, 21, "a number begins with a zero"),
+        (b'{"model": "secret\n"}', 1, 18, "a control character in a string"),
+        (b'{"model": "\\q"}', 1, 12, "an unknown escape in a string"),
+        (b'{"model": "\\ud800"}', 1, 12, "half of a surrogate pair"),
+        (b"{" + b"\n" * 500 + b"NaN}", 501, 1, "expected a member's name"),
+    ],
+)
+def test_a_syntax_error_says_where_it_is_and_what_was_expected(data, line, column, words) -> None:
+    message = refusal(data).message
+    assert f"at line {line}, column {column}: {words}" in message
+    assert "secret" not in message
+
+
+def test_the_other_causes_are_told_apart() -> None:
+    assert "nested deeper than 64 levels" in refusal(b"[" * 5000).message
+    assert "a number is out of range at line 1, column" in refusal(b'{"a": 1e999}').message
+    error = refusal(b'{"model": "secret" x')
+    assert error.__context__ is None
+    assert error.__cause__ is None
