@@ -4,10 +4,7 @@ A client is easily given this server's address in place of another API's, or wit
 path too many; a bare 404 leaves its user to guess. Each row of `_FOREIGN` names one API by its
 paths, and says in one sentence what to use here. The path itself is never repeated.
 
-Sources of the paths, read 2026-11-28: https://platform.openai.com/docs/api-reference,
-https://ai.google.dev/api, https://docs.anthropic.com/en/api,
-https://docs.ollama.com/api, https://docs.aws.amazon.com/bedrock/latest/APIReference,
-https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest.
+The paths are those that the clients of these APIs ask for (2026-11).
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from vai.types.request import MessageRequest
 __all__ = ["EFFORTS", "asked", "clamp", "effort_for", "is_shown"]
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All efforts, in ascending order."""
+"""All efforts, in ascending order.
+Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 def asked(request: MessageRequest) -> tuple[str | None, str]:

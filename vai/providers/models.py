@@ -21,27 +21,28 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         efforts: the efforts it knows, ascending; none at all where it does not reason. Without
             ``none`` among them it always reasons.
-            https://platform.openai.com/docs/guides/reasoning,
-            https://console.groq.com/docs/reasoning,
-            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-22);
-            the models in detail: litellm 1.110.2 (2026-11-28).
-        instructs: role of the instructions.
-            https://platform.openai.com/docs/api-reference/chat/create (2026-11-22)
-        stop: whether stop sequences are accepted.
-            https://platform.openai.com/docs/api-reference/chat/create (2026-11-22)
-        samples: whether temperature and top_p are accepted while it reasons.
-            https://platform.openai.com/docs/guides/latest-model (2026-11-22)
+            https://platform.openai.com/docs/guides/reasoning (2026-11-28),
+            https://console.groq.com/docs/reasoning (2026-11-28),
+            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-28); the newer
+            models: litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
+        instructs: role of the instructions. Types of openai 3.54.0,
+            https://github.com/openai/openai-python (2026-11-17).
+        stop: whether stop sequences are accepted. Types of openai 3.54.0 ("not supported with
+            latest reasoning models"), https://github.com/openai/openai-python (2026-11-17).
+        samples: whether temperature and top_p are accepted while it reasons. litellm 1.109.1,
+            https://github.com/BerriAI/litellm (2026-11-12).
         idle_by_default: whether it does not reason unless asked.
-            https://platform.openai.com/docs/guides/latest-model (2026-11-22)
+            https://platform.openai.com/docs/guides/reasoning (2026-11-28),
+            litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
         quiet_tools: whether Chat Completions takes function tools only while it does not reason.
-            Observed in the error of the API that names /v1/responses (2026-11-22).
+            Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
         breakpoints: whether a prompt cache breakpoint can be set.
-            https://platform.openai.com/docs/guides/prompt-caching (2026-11-22)
+            https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)
         phases: whether it tells its comments from its answers, and wants to be told so again.
-            https://platform.openai.com/docs/api-reference/responses (2026-11-22)
+            Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17).
         hides: how reasoning is shown or hidden: no way, ``format`` or ``include``.
-            https://console.groq.com/docs/reasoning,
-            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-22)
+            https://console.groq.com/docs/reasoning (2026-11-28),
+            https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-28)
     """
 
     efforts: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ def _openai(model: str) -> Traits:
 _LOW_TO_HIGH: Final = ("low", "medium", "high")
 _RESTING: Final = (((6, 0), "sol"), ((6, 0), "luna"), ((6, 1), "terra"))
 """Models from 6.0 on that can be asked not to reason; a newer one is not taken to be able to.
-https://platform.openai.com/docs/models (2026-11-22), litellm 1.110.2 (2026-11-28)"""
+litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 
 
 def _gpt_efforts(version: tuple[int, int], family: str) -> tuple[str, ...]:

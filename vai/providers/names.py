@@ -14,6 +14,7 @@ from typing import Final
 __all__ = ["MAX_NAME", "alias", "end_user"]
 
 MAX_NAME: Final = 64
+"""https://github.com/openai/openai-openapi (2026-08-21)."""
 _LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _DIGITS: Final = 8

@@ -34,6 +34,7 @@ _AUDIO: Final = {
     "audio/mp3": "mp3",
     "audio/mpeg": "mp3",
 }
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 class Form(Protocol):

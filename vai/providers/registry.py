@@ -56,6 +56,7 @@ _ANTHROPIC = ProviderRow(
         prefill=True,
     ),
 )
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 _OPENAI = ProviderRow(
     id="openai",
@@ -78,6 +79,7 @@ _OPENAI = ProviderRow(
     ),
     quirks=frozenset({"fast_tier"}),
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 _OAI_RESP = ProviderRow(
     id="oai-resp",
@@ -110,6 +112,7 @@ _OAI_RESP = ProviderRow(
         image_output=True,
     ),
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 _GROQ = ProviderRow(
     id="groq",
@@ -139,6 +142,7 @@ _GROQ = ProviderRow(
         }
     ),
 )
+"""Types of groq 1.7.0, https://github.com/groq/groq-python (2026-08-25)."""
 
 _CEREBRAS = ProviderRow(
     id="cerebras",
@@ -151,6 +155,8 @@ _CEREBRAS = ProviderRow(
     capabilities=Capabilities(images=True, thinking=True),
     quirks=frozenset({"no_nulls", "plain_system", "reasoning_text", "user"}),
 )
+"""Types of cerebras-cloud-sdk 1.91.0, https://github.com/Cerebras/cerebras-cloud-sdk-python
+(2026-07-08)."""
 
 _GEMINI_CAPABILITIES = Capabilities(
     images=True,
@@ -167,7 +173,8 @@ _GEMINI_CAPABILITIES = Capabilities(
     thinking=True,
     image_output=True,
 )
-"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/links)."""
+"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/links).
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 _GEMINI = ProviderRow(
     id="gemini",
@@ -179,6 +186,8 @@ _GEMINI = ProviderRow(
     env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     capabilities=msgspec.structs.replace(_GEMINI_CAPABILITIES, image_urls=True),
 )
+"""https://ai.google.dev/gemini-api/docs/file-input-methods (2026-11-28), types of google-genai
+3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 _GEMINI_OAUTH = ProviderRow(
     id="gemini-oauth",
@@ -189,6 +198,7 @@ _GEMINI_OAUTH = ProviderRow(
     auth="bearer",
     capabilities=_GEMINI_CAPABILITIES,
 )
+"""Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 
 _OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""

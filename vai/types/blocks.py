@@ -43,7 +43,7 @@ OTHER_BLOCK_TYPES: Final = frozenset(
 )
 """Further ones of the Messages API, which come back from an answer or belong to Anthropic's own
 services; those that end with ``_tool_result`` are left out here.
-https://docs.anthropic.com/en/api/messages (2026-11-22, types of anthropic 2.12.0)"""
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 SOURCE_TYPES: Final = ("base64", "url", "file", "text", "content")
 """Where the bytes of a medium can be; see `Source`."""
 

@@ -33,7 +33,8 @@ _REFUSED: Final = frozenset(
         "top_p",
     }
 )
-"""Members of a Messages request that have no place in a request to count."""
+"""Members of a Messages request that have no place in a request to count.
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -18,15 +18,24 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
-        samples: whether temperature, top_p and top_k are accepted.
+        samples: whether temperature, top_p and top_k are accepted. Migration notes of anthropic
+            2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
         budgets: whether thinking can be given a budget in tokens.
+            https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
         adapts: whether thinking can be adaptive.
+            https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
         efforts: the efforts that can be named, ascending.
-        can_rest: whether thinking can be disabled.
-        forced_tool: whether a tool can be forced.
-        system_turns: whether system messages may stand among the others.
-        prefill: whether the last message may be the assistant's.
-        tools: the generation of Anthropic's own tools it takes, 0 being what all take.
+            https://platform.claude.com/docs/en/build-with-claude/effort (2026-11-28)
+        can_rest: whether thinking can be disabled. litellm 1.110.2,
+            https://github.com/BerriAI/litellm (2026-11-28).
+        forced_tool: whether a tool can be forced. litellm 1.109.1,
+            https://github.com/BerriAI/litellm (2026-11-12).
+        system_turns: whether system messages may stand among the others. Observed in 200s of
+            claude-opus-4-8 (2026-11-27).
+        prefill: whether the last message may be the assistant's. Types of anthropic 2.12.0,
+            https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
+        tools: the generation of Anthropic's own tools it takes, 0 being what all take. Types of
+            anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
     """
 
     samples: bool = True
@@ -53,8 +62,15 @@ class _Since(NamedTuple):
         return version >= self.every or (family == self.family and version >= self.first)
 
 
-SYSTEM_TURNS: Final = _Since((5, 0), "opus", (4, 8), "2026-11-27: recorded 200s of claude-opus-4-8")
-EFFORTS: Final = _Since((4, 6), "opus", (4, 5), "2026-11-27: documentation of effort")
+SYSTEM_TURNS: Final = _Since(
+    (5, 0), "opus", (4, 8), "recorded 200s of claude-opus-4-8 (2026-11-27)"
+)
+EFFORTS: Final = _Since(
+    (4, 6),
+    "opus",
+    (4, 5),
+    "https://platform.claude.com/docs/en/build-with-claude/effort (2026-11-28)",
+)
 _NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 _RESTLESS = re.compile(r"claude-(?:fable|mythos)")
 _OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?-")

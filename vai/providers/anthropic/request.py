@@ -34,15 +34,19 @@ __all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate"]
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent where the caller named no limit: the API requires one."""
 DEFAULT_VERSION: Final = "2023-06-01"
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 MIN_BUDGET: Final = 1024
-"""Tokens that thinking must at least be given."""
+"""Tokens that thinking must at least be given.
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _BUDGETS: Final = {"low": 2047, "medium": 8191, "high": 24575, "xhigh": 65535, "max": 65535}
 """Effort -> the largest budget that it stands for; the inverse of `effort_for`."""
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _MAX_BETAS: Final = 32
 """Betas that an extension may name; they travel in one header field."""
 _MAX_BETA: Final = 128
 _TIERS: Final = ("auto", "standard_only")
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 _OWN: Final = ("extensions", "output", "voice")
 """Members that only VAI knows."""
@@ -59,6 +63,7 @@ _EXTENSIONS: Final = frozenset(
         "thinking",
     }
 )
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 def translate(

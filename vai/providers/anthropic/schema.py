@@ -22,6 +22,8 @@ _MAX_DEPTH: Final = 64
 _FORMATS: Final = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
 )
+"""What the SDK keeps of a schema: types of anthropic 2.12.0,
+https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _SILENT: Final = frozenset({"$id", "$schema", "description"})
 
 

@@ -14,10 +14,12 @@ from vai.types.request import Tool
 __all__ = ["beta_of", "tool_to_wire"]
 
 _SEARCH: Final = ("max_uses", "allowed_domains", "blocked_domains", "user_location")
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _FETCH: Final = (
     *("max_uses", "allowed_domains", "blocked_domains"),
     *("citations", "max_content_tokens", "url_sources", "use_cache"),
 )
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 class _Native(NamedTuple):
@@ -59,7 +61,8 @@ _NATIVE: Final[dict[str, _Native]] = {
         ("configs", "display_number", "enable_zoom"),
     ),
 }
-"""What Anthropic has of the tools that are named without a version."""
+"""What Anthropic has of the tools that are named without a version.
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 _ELSEWHERE: Final = ("file_search", "image_generation")
 
@@ -71,6 +74,7 @@ _BETAS: Final = {
     "computer_20251124": "computer-use-2025-11-24",
     "web_fetch_20250910": "web-fetch-2025-09-10",
 }
+"""Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 def tool_to_wire(tool: Tool, at: str, generation: int, findings: Findings) -> dict[str, Any]:

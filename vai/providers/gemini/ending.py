@@ -13,7 +13,8 @@ from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 __all__ = ["CONTINUATION", "REASONS", "SPOILT", "refusal", "unfinished"]
 
 CONTINUATION: Final = "CONTINUATION"
-"""There is more, to be asked for with the token that came with it."""
+"""There is more, to be asked for with the token that came with it.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 REASONS: Final = {
     "MAX_TOKENS": "max_tokens",
@@ -30,10 +31,12 @@ REASONS: Final = {
     "IMAGE_PROHIBITED_CONTENT": "refusal",
     "IMAGE_RECITATION": "refusal",
 }
-"""Reasons that mean the same whatever was said before. STOP is not among them."""
+"""Reasons that mean the same whatever was said before. STOP is not among them.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 SPOILT: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
-"""Reasons that one call could not be used; beside it there may be one that can."""
+"""Reasons that one call could not be used; beside it there may be one that can.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _FAILURES: Final = {
     "MALFORMED_FUNCTION_CALL": "the model wrote a function call that cannot be read",
     "UNEXPECTED_TOOL_CALL": "the model called a tool that it was not given",
@@ -42,6 +45,7 @@ _FAILURES: Final = {
     "IMAGE_OTHER": "the image could not be made",
     "NO_IMAGE": "the model made no image",
 }
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
 def refusal(explanation: str) -> dict[str, Any]:

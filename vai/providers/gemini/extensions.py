@@ -31,10 +31,14 @@ _GENERATION: Final = frozenset(
         "topP",
     }
 )
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _BODY: Final = frozenset({"cachedContent", "safetySettings"})
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _BODY_OF_THE_API: Final = frozenset({"serviceTier", "store"})
-"""Members that Code Assist does not know."""
+"""Members that Code Assist does not know.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _BODY_OF_CODE_ASSIST: Final = frozenset({"labels"})
+"""https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 _THINKING: Final = {
     "level": "thinkingLevel",
     "thinkingLevel": "thinkingLevel",
@@ -42,6 +46,7 @@ _THINKING: Final = {
     "thinkingBudget": "thinkingBudget",
     "includeThoughts": "includeThoughts",
 }
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
 def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:

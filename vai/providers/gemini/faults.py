@@ -29,7 +29,8 @@ _REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
     "QUOTA_EXHAUSTED": ("rate_limit_error", 429, False),
     "VALIDATION_REQUIRED": ("permission_error", 403, False),
 }
-"""`ErrorInfo.reason` -> type, status, and whether another try can help."""
+"""`ErrorInfo.reason` -> type, status, and whether another try can help.
+Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 _STATUSES: Final[dict[str, tuple[ErrorType, int]]] = {
     "INVALID_ARGUMENT": ("invalid_request_error", 400),
     "FAILED_PRECONDITION": ("invalid_request_error", 400),
@@ -42,7 +43,8 @@ _STATUSES: Final[dict[str, tuple[ErrorType, int]]] = {
     "UNAVAILABLE": ("overloaded_error", 503),
     "DEADLINE_EXCEEDED": ("timeout_error", 504),
 }
-"""For errors inside a stream whose code is no HTTP status."""
+"""For errors inside a stream whose code is no HTTP status.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _PROJECT = re.compile(r"\b(projects?[/ :#]+)[\w-]*\d[\w-]*")
 
 

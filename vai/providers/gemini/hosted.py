@@ -22,8 +22,11 @@ _NAMES: Final = {
     "GOOGLE_SEARCH_IMAGE": "web_search",
     "URL_CONTEXT": "web_fetch",
 }
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _RETURN_CODES: Final = {"OUTCOME_OK": 0, "OUTCOME_DEADLINE_EXCEEDED": 124}
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _OUTCOMES: Final = {0: "OUTCOME_OK", 124: "OUTCOME_DEADLINE_EXCEEDED"}
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
 def replayed(block: Block, provider: str) -> Wire | None:

@@ -69,10 +69,12 @@ _TYPES: Final = {
 }
 """Kind of a block -> the ending of a URL's path -> the MIME type as Google writes it.
 https://ai.google.dev/gemini-api/docs/file-input-methods#supported-content-types (2026-11-28);
-gif, heic and heif: .../docs/image-understanding, sound: .../docs/audio (2026-11-22)."""
+heic, heif and sound:
+https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-5-flash-lite
+(2026-11-28). What is in neither list (gif) goes along, and Google judges it."""
 _USUAL: Final = {"document": "application/pdf"}
-"""The type of what has no known ending: the Messages API's documents by URL are PDFs
-(https://docs.anthropic.com/en/docs/build-with-claude/pdf-support, 2026-11-22)."""
+"""The type of what has no known ending: the Messages API's documents by URL are PDFs.
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 class Unfetchable(NamedTuple):

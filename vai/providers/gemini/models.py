@@ -19,14 +19,25 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         levels: thinking levels it knows, ascending efforts; none where it has budgets or none.
+            https://ai.google.dev/gemini-api/docs/thinking (2026-11-22), the newer models:
+            litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
         budget: smallest and largest thinking budget in tokens; None where it has levels or none.
+            https://ai.google.dev/gemini-api/docs/thinking (2026-11-22)
         can_rest: whether thinking can be switched off.
+            https://ai.google.dev/gemini-api/docs/thinking (2026-11-22)
         samples: whether temperature, top_p and top_k are accepted.
+            https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-5-flash-lite
+            (2026-11-28), litellm 1.109.1 (2026-11-12).
         signs: whether calls in a running tool loop must carry a thought signature.
-        result_media: whether a function's response may hold images.
+            https://ai.google.dev/gemini-api/docs/thought-signatures (2026-11-22)
+        result_media: whether a function's response may hold images. Types of google-genai 3.4.0,
+            https://github.com/googleapis/python-genai (2026-11-22).
         mixes: whether functions go together with tools that Google runs, and with a JSON Schema.
+            Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22).
         draws: whether it answers with images.
+            https://ai.google.dev/gemini-api/docs/pricing (2026-11-22)
         fetches: whether Google fetches media at any public https URL for it.
+            https://ai.google.dev/gemini-api/docs/file-input-methods#external-urls (2026-11-28)
     """
 
     levels: tuple[str, ...] = ()
@@ -43,6 +54,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
 _NAME = re.compile(r"gemini-(?:(\d{1,3})(?:\.(\d{1,3}))?(?![\d.]))?-?([a-z0-9-]*)")
 _NEWEST: Final = (99, 0)
 _UNSAMPLED: Final = (((3, 5), "flash-lite"), ((3, 7), "flash"), ((3, 8), "flash"))
+"""litellm 1.109.1, https://github.com/BerriAI/litellm (2026-11-12)"""
 
 
 def traits(model: str) -> Traits:
@@ -80,7 +92,7 @@ def _with_budget(family: str) -> Traits:
 
 _MINIMAL: Final = (3, 7)
 """The first version whose Flash models know no ``minimal`` level.
-https://ai.google.dev/gemini-api/docs/thinking (2026-11-22), litellm 1.110.2 (2026-11-28)"""
+litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 
 
 def _levels(version: tuple[int, int], family: str) -> tuple[str, ...]:

@@ -25,8 +25,11 @@ from vai.types.request import MessageRequest
 __all__ = ["Translation", "translate"]
 
 _MAX_STOPS: Final = 5
+"""Stop sequences of one request. Observed in the refusals of the API (2026-11-22)."""
 _TIERS: Final = {"standard_only": "standard", "flex": "flex", "priority": "priority"}
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _SIZES: Final = ("1K", "2K", "4K")
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
 class Translation(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ Wire = dict[str, Any]
 _READ: Final = ("defer_loading", "input_examples")
 """Further members of a function that have been read, or named, elsewhere."""
 _MODES: Final = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
 def tools(request: MessageRequest, target: Target) -> list[Wire]:

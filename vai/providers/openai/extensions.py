@@ -25,6 +25,7 @@ _SHARED: Final = frozenset(
         "user",
     }
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     "openai": _SHARED
     | {
@@ -55,6 +56,10 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
         "reasoning_format",
     },
 }
+"""The members beside those with a canonical name: types of openai 3.54.0,
+https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
+https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
+https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
 
 
 def allowed(provider: str) -> frozenset[str]:

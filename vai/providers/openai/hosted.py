@@ -18,6 +18,7 @@ __all__ = ["cites", "hosted"]
 Wire = dict[str, Any]
 
 _GROQ: Final = {"web_search": "browser_search", "code_execution": "code_interpreter"}
+"""Types of groq 1.7.0, https://github.com/groq/groq-python (2026-08-25)."""
 _PLACES: Final = ("city", "country", "region", "timezone")
 
 

@@ -30,8 +30,12 @@ from vai.types.request import MessageRequest
 __all__ = ["translate"]
 
 _MAX_STOPS: Final = 4
+"""Stop sequences of one request. Types of openai 3.54.0, https://github.com/openai/openai-python
+(2026-11-17)."""
 _VOICE: Final = "alloy"
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _STREAMED: Final = "pcm16"
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 def translate(request: MessageRequest, row: ProviderRow) -> Translation:

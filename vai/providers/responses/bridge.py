@@ -25,7 +25,7 @@ _CHAT_ALONE: Final = re.compile(r"-search|-audio")
 """Names of models that Responses does not have."""
 _RESPONSES_ALONE: Final = re.compile(r"(?:gpt-\d|o\d).*-(?:pro|codex|deep-research)\b")
 """Names of models that Chat Completions does not have.
-https://platform.openai.com/docs/models (2026-11-22), litellm 1.110.2 (2026-11-28)"""
+litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 _SERVER_TOOLS: Final = frozenset(
     {
         "code_execution",

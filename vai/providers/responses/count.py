@@ -29,6 +29,7 @@ _TAKEN: Final = frozenset(
         "truncation",
     }
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -35,7 +35,9 @@ _ALLOWED: Final = frozenset(
         "user",
     }
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _MERGED: Final = ("prompt_cache_options", "reasoning")
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 def given(request: MessageRequest) -> tuple[str, Any]:

@@ -29,9 +29,13 @@ _IMAGE: Final = (
     "quality",
     "size",
 )
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _SERVER: Final = frozenset({"type", "name", "url", "authorization_token", "tool_configuration"})
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _CHOICE: Final = frozenset({"enabled", "allowed_tools"})
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "browser"}
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 def hosted(tool: Tool, at: str, target: Target, include: list[str]) -> list[Wire]:

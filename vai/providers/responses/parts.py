@@ -12,6 +12,7 @@ from vai.types.blocks import Block, Source
 __all__ = ["Part", "marked", "parts"]
 
 _BREAKPOINT: Final = {"mode": "explicit", "ttl": "30m"}
+"""https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)."""
 # An hour is asked for in the shortest lifetime there is: the next one is twelve hours, and
 # is paid for.
 

@@ -29,13 +29,16 @@ __all__ = ["PATH", "translate"]
 PATH: Final = "/responses"
 """Below the base URL, whichever row the request is for."""
 _MIN_TOKENS: Final = 16
+"""https://github.com/openai/openai-openapi (2026-08-21)."""
 _TIERS: Final = {
     "auto": "auto",
     "standard_only": "default",
     "flex": "flex",
     "priority": "priority",
 }
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _MAX_PAIRS: Final = 16
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
 def translate(request: MessageRequest, row: ProviderRow) -> Translation:
