@@ -99,6 +99,10 @@ def _plain(settings: Settings) -> dict[str, object]:
             ["groq is off: it has no key (providers.groq.api_key, GROQ_API_KEY)"],
         ),
         (
+            ("groq/x", "openai/new", "groq/y"),
+            ["groq is off: it has no key (providers.groq.api_key, GROQ_API_KEY)"],
+        ),
+        (
             ("openai/new", "openai/gone", "openai/gone"),
             [f"openai/gone: retired on 2026-11-27; {NEW}"],
         ),

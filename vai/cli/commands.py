@@ -98,10 +98,11 @@ def check(
 ) -> None:
     """Check the settings and show what would be served, and under which limits.
 
-    Warnings are what will fail or go astray, and stops no start.
+    Warnings name what will fail or go astray; they stop no start.
 
-    Exit code 2: the settings cannot be served with. 1: a provider that was asked failed, or
-    --strict and a warning.
+    Exit code 1: a provider that was asked failed, or --strict and a warning.
+
+    Exit code 2: the settings cannot be used.
     """
     _use({}, config)
     raise typer.Exit(check_settings(probe=probe, strict=strict, as_json=as_json))

@@ -20,7 +20,7 @@ from vai.config.addresses import is_same_host
 from vai.config.schema import Provider, Settings
 from vai.providers.registry import ROWS, is_at_openai
 
-__all__ = ["PAIR", "joined", "region_left", "unplaced_key"]
+__all__ = ["PAIR", "joined", "region_left", "settings_of_address", "unplaced_key"]
 
 PAIR: Final = ("openai", "oai-resp")
 _REACHED_BY: Final = (
@@ -59,6 +59,16 @@ def joined(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, providers={**settings.providers, move.follower: moved})
 
 
+def settings_of_address(settings: Settings, provider: str) -> str:
+    """The names of the settings that a provider's address comes from, or can come from.
+
+    Args:
+        settings: as `joined` made them.
+    """
+    names = PAIR if provider in PAIR and _are_together(settings) else (provider,)
+    return " or ".join(f"providers.{name}.base_url" for name in names)
+
+
 def unplaced_key(settings: Settings) -> str | None:
     """The endpoint that has a key or headers of its own and would follow to another's server."""
     move = _move(settings)
@@ -81,6 +91,11 @@ def region_left(settings: Settings) -> str | None:
         if is_regional and not is_same_host(urls[own], urls[other]):
             return other
     return None
+
+
+def _are_together(settings: Settings) -> bool:
+    urls = {settings.providers.get(name, _PLAIN).base_url for name in PAIR}
+    return len(urls) == 1 and None not in urls
 
 
 def _move(settings: Settings) -> _Move | None:

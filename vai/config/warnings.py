@@ -72,20 +72,27 @@ def _sends_secrets(settings: Settings, provider: Provider) -> bool:
 
 
 def _aliases(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:
-    states = provider_states(settings)
     for alias, targets in settings.aliases.items():
-        for target in dict.fromkeys(targets):
-            if target in settings.aliases:
-                continue  # is warned of by its own name
-            provider, _, model = target.partition("/")
-            path = ("aliases", alias)
-            if states.get(provider, "").startswith(OFF):
-                yield path, f"{provider} is off: {_what_turns_on(provider)}"
-            elif is_pattern(alias) and "*" in model:
-                if not _matches(catalogue, settings, provider, model):
-                    yield path, f"{target}: no model of the catalogue has such a name"
-            elif doubt := _doubt(settings, catalogue, target, today):
-                yield path, f"{target}: {doubt}"
+        # An alias behind this one is warned of by its own name.
+        own = [target for target in targets if target not in settings.aliases]
+        doubts = [_alias_doubt(settings, catalogue, alias, target, today) for target in own]
+        for doubt in dict.fromkeys(doubts):  # a provider that is off is named once
+            if doubt is not None:
+                yield ("aliases", alias), doubt
+
+
+def _alias_doubt(
+    settings: Settings, catalogue: Catalogue, alias: str, target: str, today: date
+) -> str | None:
+    provider, _, model = target.partition("/")
+    if provider_states(settings).get(provider, "").startswith(OFF):
+        return f"{provider} is off: {_what_turns_on(provider)}"
+    if is_pattern(alias) and "*" in model:
+        if _matches(catalogue, settings, provider, model):
+            return None
+        return f"{target}: no model of the catalogue has such a name"
+    doubt = _doubt(settings, catalogue, target, today)
+    return None if doubt is None else f"{target}: {doubt}"
 
 
 def _described(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:

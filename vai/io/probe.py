@@ -19,6 +19,7 @@ import msgspec
 from vai.config.addresses import is_own_host
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.openai import settings_of_address
 from vai.config.schema import Settings
 from vai.config.states import OFF, SIMULATED, provider_states
 from vai.errors import UpstreamFault, VaiError
@@ -133,9 +134,8 @@ class _Question:
         self._row = row
         self._upstream = upstream
         self._connect = settings.timers.connect
-        setting = f"providers.{row.id}"
-        names = ("base_url", "ca_file", "proxy")
-        self._names = {name: f"{setting}.{name}" for name in names}
+        self._names = {name: f"providers.{row.id}.{name}" for name in ("ca_file", "proxy")}
+        self._names["base_url"] = settings_of_address(settings, row.id)
 
     async def asked(self) -> Probe:
         """The outcome; a failure is one."""

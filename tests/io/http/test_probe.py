@@ -307,7 +307,11 @@ def test_a_server_without_a_list_is_asked_for_its_endpoint(run, kind, path, repl
 @pytest.mark.parametrize(
     ("reply", "outcome", "said"),
     [
-        ("404 Not Found", "failed", "no Responses API; check providers.oai-resp.base_url"),
+        (
+            "404 Not Found",
+            "failed",
+            "check providers.openai.base_url or providers.oai-resp.base_url",
+        ),
         ("400 Bad Request", "ok", "reachable, 1 model"),
         ("500 Internal Server Error", "ok", "reachable, 1 model"),
     ],
