@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import date
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from tests import canary
 from vai.config import ConfigError, load
 from vai.config.load import load_with_warnings
 from vai.config.openai import PAIR
-from vai.config.schema import Settings
+from vai.config.schema import Auth, Model, Provider, Settings
 from vai.config.warnings import SOON, warnings
 from vai.io.catalogue import installed
 from vai.io.providers import rows_of
 from vai.policy.catalogue import Catalogue
+from vai.secret import Secret
 from vai.types.catalogue import ModelCard
 
 ROOT = Path(__file__).parents[1]
@@ -328,3 +330,21 @@ def test_the_catalogue_of_the_package_is_the_one_that_is_asked(warned):
     found = warned(f"[aliases]\nx = '{one.full_id}'\n", VAI_SIMULATE="true")
     soon = one.retires_at is not None and (one.retires_at - TODAY).days <= SOON
     assert bool(found) is soon
+
+
+def test_many_aliases_and_models_are_looked_at_in_linear_time():
+    def cost(count: int) -> float:
+        names = [f"openai/m{number}" for number in range(count)]
+        providers = {f"p{n}": Provider(kind="openai", base_url="http://h/v1") for n in range(count)}
+        settings = Settings(
+            auth=Auth(mode="none"),
+            providers=providers | {"openai": Provider(api_key=Secret("k"))},
+            models={name: Model(context_window=5) for name in names},
+            aliases={f"a{n}": (name, "groq/x") for n, name in enumerate(names)},
+        )
+        began = time.process_time()
+        assert len(list(warnings(settings, CARDS, TODAY))) == count
+        return time.process_time() - began
+
+    least = min(cost(150) for _ in range(3))
+    assert min(cost(1500) for _ in range(3)) < 10 * 2.5 * least

@@ -73,7 +73,11 @@ def is_exposed(base_url: str) -> bool:
 
 def is_own_host(row: ProviderRow, base_url: str) -> bool:
     """Whether `base_url` is at the host of a built-in provider, or at a regional one below it."""
-    host, own = _host(httpx.URL(base_url)), _host(httpx.URL(row.base_url))
+    return _is_own(row, _host(httpx.URL(base_url)))
+
+
+def _is_own(row: ProviderRow, host: str) -> bool:
+    own = _HOMES[row.id][0]
     return host == own or host.endswith(f".{own}")
 
 
@@ -92,7 +96,8 @@ def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
     path = url.path.rstrip("/")
     segments = path.split("/")[1:]
     appends = f"VAI appends {_APPENDED[kind]}"
-    rows = (row for row in ROWS.values() if row.kind == kind and is_own_host(row, str(url)))
+    host = _host(url)
+    rows = (row for row in ROWS.values() if row.kind == kind and _is_own(row, host))
     row = next(rows, None)
     if row is not None and path not in _paths_of(row):
         paths = " or ".join(_paths_of(row)) or "no path"
@@ -101,7 +106,7 @@ def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
         yield AddressFault(
             True, f"expected the base URL without the path of an endpoint; {appends}"
         )
-    yield from _version_faults(kind, _host(url), segments)
+    yield from _version_faults(kind, host, segments)
     if "" in segments:
         yield AddressFault(False, "the path has two slashes in a row")
 
@@ -125,4 +130,12 @@ def _version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[Addr
 
 
 def _paths_of(row: ProviderRow) -> tuple[str, ...]:
-    return _VERSIONS.get(row.kind, (httpx.URL(row.base_url).path.rstrip("/"),))
+    return _VERSIONS.get(row.kind, (_HOMES[row.id][1],))
+
+
+_HOMES: Final = {
+    row.id: (_host(url), url.path.rstrip("/"))
+    for row in ROWS.values()
+    for url in (httpx.URL(row.base_url),)
+}
+"""Built-in provider -> the host and the path of its own base URL."""

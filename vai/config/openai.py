@@ -11,7 +11,7 @@ other one was moved to, unless that is OpenAI's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -59,13 +59,15 @@ def joined(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, providers={**settings.providers, move.follower: moved})
 
 
-def settings_of_address(settings: Settings, provider: str) -> str:
+def settings_of_address(providers: Mapping[str, Provider], provider: str) -> str:
     """The names of the settings that a provider's address comes from, or can come from.
 
     Args:
-        settings: as `joined` made them.
+        providers: those of settings as `joined` made them.
     """
-    names = PAIR if provider in PAIR and _are_together(settings) else (provider,)
+    urls = {providers.get(name, _PLAIN).base_url for name in PAIR}
+    are_together = len(urls) == 1 and None not in urls
+    names = PAIR if provider in PAIR and are_together else (provider,)
     return " or ".join(f"providers.{name}.base_url" for name in names)
 
 
@@ -91,11 +93,6 @@ def region_left(settings: Settings) -> str | None:
         if is_regional and not is_same_host(urls[own], urls[other]):
             return other
     return None
-
-
-def _are_together(settings: Settings) -> bool:
-    urls = {settings.providers.get(name, _PLAIN).base_url for name in PAIR}
-    return len(urls) == 1 and None not in urls
 
 
 def _move(settings: Settings) -> _Move | None:

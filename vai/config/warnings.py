@@ -29,6 +29,8 @@ __all__ = ["SOON", "warnings"]
 
 SOON: Final = 60
 """Days before the end of a model from which it is warned of."""
+_UNKNOWN: Final = "not in the catalogue; is the name right? (vai models)"
+_NO_MATCH: Final = "no model of the catalogue has such a name"
 
 
 def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:
@@ -47,8 +49,9 @@ def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[
         other = "openai" if left != "openai" else "oai-resp"
         path = ("providers", left, "base_url")
         yield path, f"{other} is in a region of OpenAI's, and requests to {left} leave it"
-    yield from _aliases(effective, catalogue, today)
-    yield from _described(effective, catalogue, today)
+    models = _Models(effective, catalogue, today)
+    yield from _aliases(effective, models)
+    yield from _described(effective, models)
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:
@@ -71,105 +74,104 @@ def _sends_secrets(settings: Settings, provider: Provider) -> bool:
     return callers_own or provider.api_key is not None or bool(provider.headers)
 
 
-def _aliases(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:
+def _aliases(settings: Settings, models: _Models) -> Iterator[Finding]:
     for alias, targets in settings.aliases.items():
         # An alias behind this one is warned of by its own name.
         own = [target for target in targets if target not in settings.aliases]
-        doubts = [_alias_doubt(settings, catalogue, alias, target, today) for target in own]
+        doubts = [models.doubt_of(target, is_pattern=is_pattern(alias)) for target in own]
         for doubt in dict.fromkeys(doubts):  # a provider that is off is named once
             if doubt is not None:
                 yield ("aliases", alias), doubt
 
 
-def _alias_doubt(
-    settings: Settings, catalogue: Catalogue, alias: str, target: str, today: date
-) -> str | None:
-    provider, _, model = target.partition("/")
-    if provider_states(settings).get(provider, "").startswith(OFF):
-        return f"{provider} is off: {_what_turns_on(provider)}"
-    if is_pattern(alias) and "*" in model:
-        if _matches(catalogue, settings, provider, model):
-            return None
-        return f"{target}: no model of the catalogue has such a name"
-    doubt = _doubt(settings, catalogue, target, today)
-    return None if doubt is None else f"{target}: {doubt}"
-
-
-def _described(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:
+def _described(settings: Settings, models: _Models) -> Iterator[Finding]:
     """Models that the settings speak of without leading requests to them."""
     for name, own in settings.providers.items():
-        if own.price_as is not None:
-            card = catalogue.find(*own.price_as.split("/", 1))
-            if card is not None and (end := _end_of(card, catalogue, today)):
-                yield ("providers", name, "price_as"), end
-    states = provider_states(settings)
+        if own.price_as is not None and (end := models.end_of(own.price_as)):
+            yield ("providers", name, "price_as"), end
     for target in settings.models:
+        if doubt := models.why_off(target) or models.end_of(target):
+            yield ("models", target), doubt
+
+
+class _Models:
+    """What is known of the models that settings name, on one day."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, today: date) -> None:
+        self._catalogue = catalogue
+        self._today = today
+        self._states = provider_states(settings)
+        self._described = settings.models
+        self._silent = {
+            # What a server of the operator's own serves is not known.
+            name
+            for name, own in settings.providers.items()
+            if name not in ROWS
+            or (own.base_url is not None and not is_own_host(ROWS[name], own.base_url))
+        }
+        self._names: dict[str, list[str]] = {}
+        known = [(card.provider, name) for card in catalogue.cards for name in _names_of(card)]
+        described = [(name.partition("/")[0], name.partition("/")[2]) for name in settings.models]
+        for provider, name in known + described:
+            self._names.setdefault(provider, []).append(name)
+
+    def doubt_of(self, target: str, *, is_pattern: bool) -> str | None:
+        """Why requests for the target of an alias will fail; None if nothing says so."""
+        if off := self.why_off(target):
+            return off
         provider, _, model = target.partition("/")
-        card = catalogue.find(provider, model)
-        if states.get(provider, "").startswith(OFF):
-            yield ("models", target), f"{provider} is off: {_what_turns_on(provider)}"
-        elif card is not None and (end := _end_of(card, catalogue, today)):
-            yield ("models", target), end
+        if provider in self._silent:
+            return None
+        if is_pattern and "*" in model:
+            return None if self._has_match(provider, model) else f"{target}: {_NO_MATCH}"
+        if self._catalogue.find(provider, model) is None:
+            return None if target in self._described else f"{target}: {_UNKNOWN}"
+        end = self.end_of(target)
+        return None if end is None else f"{target}: {end}"
+
+    def why_off(self, target: str) -> str | None:
+        """That the provider of a model is off, and what turns it on."""
+        provider = target.partition("/")[0]
+        if not self._states.get(provider, "").startswith(OFF):
+            return None
+        return f"{provider} is off: {_what_turns_on(provider)}"
+
+    def end_of(self, target: str) -> str | None:
+        """That a model is retired or soon will be, and what else there is."""
+        provider, _, model = target.partition("/")
+        card = self._catalogue.find(provider, model)
+        last = None if card is None else card.retires_at
+        if card is None or last is None or (last - self._today).days > SOON:
+            return None
+        successor = self._successor(card)
+        instead = "" if successor is None else f"; of its family there is {successor.full_id}"
+        days = (last - self._today).days
+        if days < 0:
+            return f"retired on {last}{instead}"
+        when = "today" if days == 0 else "in 1 day" if days == 1 else f"in {days} days"
+        return f"retires on {last}, {when}{instead}"
+
+    def _successor(self, card: ModelCard) -> ModelCard | None:
+        """The newest of its family that has no end yet, as far as release days are known."""
+        if card.family is None:
+            return None
+        alive = [
+            other
+            for other in self._catalogue.cards
+            if (other.provider, other.family) == (card.provider, card.family)
+            and other.retires_at is None
+            and other.deprecated_at is None
+        ]
+        return max(alive, key=lambda other: other.released or date.min, default=None)
+
+    def _has_match(self, provider: str, pattern: str) -> bool:
+        start, _, end = pattern.partition("*")
+        names = self._names.get(provider, ())
+        return any(name.startswith(start) and name.endswith(end) for name in names)
 
 
-def _doubt(settings: Settings, catalogue: Catalogue, target: str, today: date) -> str | None:
-    """Why requests for `target` will fail, now or soon; None if nothing says so."""
-    provider, _, model = target.partition("/")
-    if provider not in ROWS or _is_elsewhere(settings, provider):
-        return None  # what a server of the operator's own serves is not known
-    card = catalogue.find(provider, model)
-    if card is None:
-        described = target in settings.models
-        return None if described else "not in the catalogue; is the name right? (vai models)"
-    return _end_of(card, catalogue, today)
-
-
-def _is_elsewhere(settings: Settings, provider: str) -> bool:
-    """Whether a built-in provider was moved to a server that may name its models otherwise."""
-    base_url = settings.providers.get(provider, Provider()).base_url
-    return base_url is not None and not is_own_host(ROWS[provider], base_url)
-
-
-def _matches(catalogue: Catalogue, settings: Settings, provider: str, model: str) -> bool:
-    if provider not in ROWS or _is_elsewhere(settings, provider):
-        return True
-    start, _, end = model.partition("*")
-    names = [
-        name
-        for card in catalogue.cards
-        if card.provider == provider
-        for name in (card.id, *card.aliases)
-    ]
-    names += [name.partition("/")[2] for name in settings.models if name.startswith(provider + "/")]
-    return any(name.startswith(start) and name.endswith(end) for name in names)
-
-
-def _end_of(card: ModelCard, catalogue: Catalogue, today: date) -> str | None:
-    """That the model of `card` is retired or soon will be, and what else there is."""
-    last = card.retires_at
-    if last is None or (last - today).days > SOON:
-        return None
-    successor = _successor(card, catalogue)
-    instead = "" if successor is None else f"; of its family there is {successor.full_id}"
-    if last < today:
-        return f"retired on {last}{instead}"
-    days = (last - today).days
-    when = "today" if days == 0 else "in 1 day" if days == 1 else f"in {days} days"
-    return f"retires on {last}, {when}{instead}"
-
-
-def _successor(card: ModelCard, catalogue: Catalogue) -> ModelCard | None:
-    """The newest model of the same family that has no end yet, as far as release days are known."""
-    if card.family is None:
-        return None
-    alive = [
-        other
-        for other in catalogue.cards
-        if (other.provider, other.family) == (card.provider, card.family)
-        and other.retires_at is None
-        and other.deprecated_at is None
-    ]
-    return max(alive, key=lambda other: other.released or date.min, default=None)
+def _names_of(card: ModelCard) -> tuple[str, ...]:
+    return (card.id, *card.aliases)
 
 
 def _what_turns_on(provider: str) -> str:

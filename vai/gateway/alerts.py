@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from vai.config.names import LOGGED_IN_TO
+from vai.config.openai import settings_of_address
 from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Clock
@@ -46,7 +47,7 @@ class Alerts:
                 row.id,
                 _url(row, target),
                 _answer_of(fault),
-                f"providers.{row.id}.base_url",
+                settings_of_address(self._providers, row.id),
             )
         elif trouble == "way":
             self._warn(
@@ -97,12 +98,12 @@ class Alerts:
 
     def _settings_of_way(self, provider: str, code: str | None) -> str:
         own = self._providers.get(provider, _PLAIN)
-        names = ["base_url"]
+        names = [settings_of_address(self._providers, provider)]
         if own.proxy is not None:
-            names.insert(0, "proxy")
+            names.insert(0, f"providers.{provider}.proxy")
         if code == "upstream_tls":
-            names.append("ca_file")
-        return ", ".join(f"providers.{provider}.{name}" for name in names)
+            names.append(f"providers.{provider}.ca_file")
+        return ", ".join(names)
 
     def _key(self, provider: str, facts: str) -> tuple[str, str, str]:
         """What the provider refused, why, and where it is set."""

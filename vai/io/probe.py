@@ -135,7 +135,7 @@ class _Question:
         self._upstream = upstream
         self._connect = settings.timers.connect
         self._names = {name: f"providers.{row.id}.{name}" for name in ("ca_file", "proxy")}
-        self._names["base_url"] = settings_of_address(settings, row.id)
+        self._names["base_url"] = settings_of_address(settings.providers, row.id)
 
     async def asked(self) -> Probe:
         """The outcome; a failure is one."""
