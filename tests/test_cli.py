@@ -190,31 +190,6 @@ def test_without_the_server_part_the_command_says_what_to_install():
     assert done.stderr.strip() == f"vai: not installed: sanic. Run: {install_command('server')}"
 
 
-def test_reload_signals_who_listens_and_nobody_else(vai):
-    deaf = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    listening = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import signal; signal.signal(signal.SIGHUP, lambda *_: exit(7)); signal.pause()",
-        ]
-    )
-    try:
-        done = vai("reload", "--pid", str(deaf.pid))
-        assert done.returncode == 2
-        assert "does not listen" in done.stderr
-        assert deaf.poll() is None
-        deadline = time.monotonic() + 20
-        while vai("reload", "--pid", str(listening.pid)).returncode:
-            assert time.monotonic() < deadline
-        assert listening.wait(5) == 7
-    finally:
-        for process in (deaf, listening):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert "no process" in vai("reload", "--pid", str(deaf.pid)).stderr
-
-
 def test_the_simulator_takes_its_own_options(vai):
     assert "--ttft" in vai("simulator", "--help").stdout
 

@@ -13,9 +13,11 @@ import pytest
 from tests import canary
 from vai.config import ConfigError, Settings, load
 from vai.config.convert import parse_duration, setting_names
+from vai.config.fixed import FIXED, changes_without_effect
 from vai.config.load import defaults_file
 from vai.config.names import BUILT_IN
 from vai.config.reference import entries
+from vai.config.schema import Simulator
 from vai.config.sources import read_file
 from vai.providers.registry import ROWS
 from vai.secret import Secret
@@ -452,3 +454,23 @@ def test_reading_leaves_nothing_behind(tmp_path):
 def test_a_broken_mode_says_nothing_about_keys(configure):
     found = problems_of(configure, "auth_mode = 'foo'", VAI_AUTH__MODE="unset")
     assert list(found) == ["auth_mode"]
+
+
+def test_the_settings_that_a_reload_cannot_change_say_so():
+    listed = entries(defaults_file().read_text())
+    assert {entry.name for entry in listed if "needs a restart" in entry.text} == set(FIXED)
+
+
+def test_what_a_reload_cannot_change_is_named_once_with_what_stays():
+    start = Settings(port=8080, simulate=True)
+    assert changes_without_effect(start, start) == ""
+    other = msgspec.structs.replace(start, port=9, drain_grace=1.0)
+    assert changes_without_effect(start, other) == "port stays 8080: a change needs a restart"
+    paced = msgspec.structs.replace(other, simulator=Simulator(first_token=9.0), workers=8)
+    assert changes_without_effect(start, paced) == (
+        "port stays 8080, workers stays 2, simulator.first_token stays 0.15: "
+        "a change needs a restart"
+    )
+    # Without a simulator from the start, each worker starts one, at the new pace.
+    alone = msgspec.structs.replace(start, simulate=False)
+    assert "simulator" not in changes_without_effect(alone, paced)

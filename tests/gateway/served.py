@@ -23,13 +23,17 @@ OPEN = {"VAI_AUTH__MODE": "none"}
 
 
 class Served:
-    """One running `vai serve` on a port of its own."""
+    """One running `vai serve` on a port of its own; `port` is one that its settings name."""
 
-    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
-        self.port = free_port()
+    def __init__(
+        self, folder: Path, *options: str, port: int | None = None, **variables: str
+    ) -> None:
+        self.port = port or free_port()
         self._log = register(folder / f"log-{self.port}")
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-        words = [sys.executable, "-m", "vai.cli", "serve", f"--port={self.port}", *options]
+        words = [sys.executable, "-m", "vai.cli", "serve", *options]
+        if port is None:
+            words.append(f"--port={self.port}")
         with self._log.open("wb") as out:
             self.process = subprocess.Popen(
                 words, cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True
@@ -72,8 +76,10 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *options: str, **variables: str) -> Iterator[Served]:
-    running = Served(folder, *options, **variables)
+def serve(
+    folder: Path, *options: str, port: int | None = None, **variables: str
+) -> Iterator[Served]:
+    running = Served(folder, *options, port=port, **variables)
     try:
         yield running
     except BaseException:
@@ -94,7 +100,17 @@ def ask(
     return answer.status, headers, answer.read()
 
 
-def command(folder: Path, *words: str) -> None:
-    """Run `vai` with `words`; it must succeed."""
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "vai.cli", *words], cwd=folder, env=env, check=True)
+def command(folder: Path, *words: str, code: int = 0) -> str:
+    """Run `vai` with `words`; it must exit with `code`. Returns what it wrote."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "vai.cli", *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == code, (words, done)
+    return done.stdout + done.stderr

@@ -41,11 +41,18 @@ def test_killed_worker_hung_worker_and_manager_come_back() -> None:
         kill(survivor, signal.SIGSTOP)
         until(lambda: gone(survivor), 6)
         _back(running, survivor)
-        assert "showed no life" in running.log()
+        # The reason is told once, and the death that follows from it is not told again.
+        said = [line for line in running.log().splitlines() if f"(pid {survivor})" in line]
+        assert len(said) == 1, said
+        assert f"(pid {survivor}) showed no life for " in said[0]
+        assert said[0].endswith("and is killed; a new one starts")
+        assert f"(pid {victim}) was killed by SIGKILL after " in running.log()
 
         manager = running.board()["manager"]
         kill(manager)
         until(lambda: running.board()["manager"] not in (0, manager), 15)
+        expected = f"vai: the manager (pid {manager}) was killed by SIGKILL; a new one starts"
+        assert running.log().splitlines().count(expected) == 1
         victim = next(iter(running.ready()))
         kill(victim)
         _back(running, victim)

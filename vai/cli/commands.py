@@ -8,7 +8,6 @@ processes of their own and read their settings themselves.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,6 +16,7 @@ import typer
 
 from vai import __version__
 from vai.cli import limits as limits_in_use
+from vai.cli import reload as reloading
 from vai.cli.check import check as check_settings
 from vai.cli.check import show_start
 from vai.cli.limits_report import Allowance
@@ -68,7 +68,14 @@ def serve(
     ] = False,
     config: _CONFIG = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; a second one ends it at once.
+
+    A line on standard error says when all workers serve. `vai reload` takes up
+    changed settings; host, port and workers need a restart.
+
+    Exit code 0: ended when told. 2: it cannot start with these settings, on
+    this address or machine. 3: its workers do not come up.
+    """
     _use({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
     try:
         settings, warnings = load_with_warnings(today())
@@ -148,7 +155,8 @@ def limits(
 ) -> None:
     """Show who uses how much of the limits now, at gateways of this machine.
 
-    Reads their shared memory and takes no lock: requests do not notice.
+    Each gateway is shown with its address, its settings file, its version and
+    its age. Reads shared memory and takes no lock: requests do not notice.
 
     Limits are those of the settings: give the gateway's file and variables.
 
@@ -187,19 +195,41 @@ def simulator(context: typer.Context) -> None:
 
 @app.command()
 def reload(
-    pid: Annotated[int, typer.Option(min=2, help="Process id of the running `vai serve`.")],
+    *,
+    pid: Annotated[
+        int | None,
+        typer.Option(min=2, help="The gateway whose first process (`vai serve`) has this id."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The gateway that was started with this file."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86_400, help="Seconds to wait for the result.")
+    ] = 120,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the result, or only ask for it.")
+    ] = True,
 ) -> None:
-    """Have a running server read its settings again."""
-    caught = _caught_signals(pid)
-    if caught is None:
-        _fail(f"no process {pid}")
-    if not caught & 1 << (signal.SIGHUP - 1):
-        # SIGHUP ends whoever does not expect it.
-        _fail(f"process {pid} does not listen for a reload")
+    """Have a running gateway read its settings again, and say how that went.
+
+    It is the one that this user runs on this machine; of several say which.
+
+    New workers start with the new settings. When all of them serve, the old
+    ones finish what they have and end. If anything is wrong, nothing changes.
+
+    Exit code 0: reloaded. 1: the settings were refused, for the reasons shown.
+    2: a mistake, no gateway was asked. 3: the new workers did not come up.
+    4: no result in time, or the gateway has ended.
+    """
+    choice = reloading.Choice(pid, config)
     try:
-        os.kill(pid, signal.SIGHUP)
-    except (ProcessLookupError, PermissionError) as error:
-        _fail(f"process {pid}: {error.strerror}")
+        done = reloading.reload(choice, timeout=timeout, wait=wait, progress=_progress)
+    except reloading.ReloadError as error:
+        _fail(str(error), code=error.code)
+    except BoardError as error:
+        _fail(f"{error}; is it of another version?")
+    typer.echo(done)
 
 
 def _use(variables: dict[str, str | None], config: Path | None) -> None:
@@ -228,14 +258,8 @@ def _allowance(*, required: bool) -> Allowance | None:
     return None
 
 
-def _caught_signals(pid: int) -> int | None:
-    """The mask of the signals a process has handlers for, None if there is no such process."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return int(fields.get("SigCgt", "0").strip(), 16)
+def _progress(text: str) -> None:
+    typer.echo(f"vai: {text}", err=True)
 
 
 def _fail(text: str, *, code: int = 2) -> NoReturn:

@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vai.cli.limits_report import Allowance, Report, report
+from vai.io.clock import span_in_words
+from vai.io.group_record import DEFAULTS
 from vai.io.groups import open_board, running
 
 __all__ = ["Choice", "show", "watch"]
@@ -122,6 +124,7 @@ def _head(one: Report) -> list[str]:
     waiting = "" if one.waiting is None else f", {one.waiting:,} waiting"
     lines = [
         f"gateway {one.pid}: {one.running:,} running, {one.sessions:,} sessions{waiting}",
+        _group(one),
         f"store: {_STORES[one.store]}; manager: {one.manager}"
         + ("; draining" if one.draining else ""),
     ]
@@ -134,6 +137,14 @@ def _head(one: Report) -> list[str]:
     elif one.store == "redis":
         lines.append("what is counted on the server is not on the board, and not shown here")
     return lines
+
+
+def _group(one: Report) -> str:
+    if one.version is None:
+        return "of another version: where it listens, and with which settings, is not known"
+    config = one.config if one.config == DEFAULTS else f"config {one.config}"
+    workers = f"{one.workers} worker{'' if one.workers == 1 else 's'}"
+    return f"{one.address}, {config}; {workers}, up {span_in_words(one.uptime)}, vai {one.version}"
 
 
 def _principals(one: Report, rows: int | None) -> Table:

@@ -8,7 +8,8 @@ microseconds apart. Nothing is guessed: what cannot be known is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,10 +18,12 @@ from vai.gateway.auth import Keyring
 from vai.gateway.subjects import Subjects
 from vai.io.board import Board, BoardError, Row
 from vai.io.clock import monotonic
+from vai.io.group_record import GroupState, read_state
 from vai.io.groups import is_tended
 from vai.io.limits import upkeep
 from vai.io.limits.duty import SECTION
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
+from vai.io.process import age
 from vai.policy.limits.sets import EVERYBODY, LimitSet
 from vai.policy.limits.store import Held, SubjectUse
 
@@ -64,6 +67,16 @@ class Report(msgspec.Struct, frozen=True):
     """One gateway at one time."""
 
     pid: int
+    address: str | None
+    """Where it listens; None, as the next ones, where its version does not tell."""
+    config: str | None
+    """The path of its settings file, or `defaults`."""
+    version: str | None
+    workers: int | None
+    started: str | None
+    """RFC 3339, UTC."""
+    uptime: float
+    """Seconds."""
     board: str
     manager: Literal["alive", "away"]
     draining: bool
@@ -124,6 +137,8 @@ def report(board: Board, allowance: Allowance | None) -> Report:
     by_claim = {row.claim: row for row in board.taken()}
     return Report(
         pid=board.owner.pid,
+        **_group(read_state(board)),
+        uptime=round(age(board.owner.pid), 1),
         board=str(board.path),
         manager="alive" if is_tended(board) else "away",
         draining=board.draining,
@@ -142,6 +157,15 @@ def report(board: Board, allowance: Allowance | None) -> Report:
             _place(held, by_claim, now) for held in sorted(found.held, key=lambda one: one.since)
         ),
     )
+
+
+def _group(state: GroupState | None) -> dict[str, Any]:
+    """What the gateway says of itself, by the names of `Report`."""
+    names = ("address", "config", "version", "workers")
+    if state is None:
+        return dict.fromkeys((*names, "started"))
+    began = datetime.fromtimestamp(state.started, UTC).isoformat(timespec="seconds")
+    return {"started": began, **{name: getattr(state, name) for name in names}}
 
 
 def _counts_here(allowance: Allowance | None) -> bool:

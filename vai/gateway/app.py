@@ -25,9 +25,11 @@ from vai.gateway import (
     main_process,
     repairs,
     simulation,
+    single_process,
     workers,
 )
 from vai.gateway.inflight import InFlight
+from vai.gateway.reload import Origin
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
@@ -75,15 +77,13 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         ),
         drain_grace=settings.drain_grace,
     )
-    is_shared = settings.limits.enabled and settings.limits.store == "redis"
     make_board = partial(limits.make_board, settings.limits.max_callers)
     main_process.attach(
         app,
         hung_after=settings.manager.hung_after,
         make_board=make_board,
-        reclaim=limits.reclaim_everywhere if is_shared else duty.reclaim,
-        tend=limits.Tending(settings.limits.session_idle_timeout),
-        snapshot=snapshot,
+        duties=_manager_duties,
+        origin=Origin(settings, snapshot),
     )
     workers.attach(
         app,
@@ -92,6 +92,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         hung_after=settings.manager.hung_after,
         make_board=make_board,
     )
+    single_process.attach(app, settings)
     limits.tend_alone(app, settings)
     simulation.attach(app, settings)
     _add_service(app, settings, inflight)
@@ -101,6 +102,16 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     failures.install(app)
     drain.attach(app, inflight, grace=settings.drain_grace)
     return app
+
+
+def _manager_duties(settings: Settings) -> dict[str, Any]:
+    """What the manager of a group with these settings is to do."""
+    is_shared = settings.limits.enabled and settings.limits.store == "redis"
+    return {
+        "hung_after": settings.manager.hung_after,
+        "reclaim": limits.reclaim_everywhere if is_shared else duty.reclaim,
+        "tend": limits.Tending(settings.limits.session_idle_timeout),
+    }
 
 
 def served_app() -> Sanic[Any, Any]:

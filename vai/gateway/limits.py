@@ -15,6 +15,7 @@ from vai.config import ConfigError, Settings, load
 from vai.config.schema import Limits
 from vai.gateway import handover
 from vai.io.board import Board, Row
+from vai.io.group_record import SECTIONS
 from vai.io.limits import duty, upkeep
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.mutex import LockUnavailable
@@ -37,7 +38,7 @@ _COUNT_EVERY = 2.5
 
 def make_board(most_callers: int) -> Board:
     """The board of a group or of a single process, with its limits ready for so many callers."""
-    board = Board.create(sections=duty.sections(most_callers))
+    board = Board.create(sections={**duty.sections(most_callers), **SECTIONS})
     duty.prepare(board, most_callers)
     return board
 

@@ -1,24 +1,29 @@
 """Main: the first process of a group, which makes the board and starts all others.
 
-It serves nothing. It starts what the manager asks for, replaces the workers on SIGHUP, and
-tells the children when the group ends.
+It serves nothing. It starts what the manager asks for, replaces the workers on SIGHUP, says what
+becomes of the group, and tells the children when the group ends.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vai.config.snapshot import Snapshot
+from vai.config import Settings
 from vai.gateway import manager
-from vai.gateway.reload import Reloads
+from vai.gateway.deaths import Deaths
+from vai.gateway.group_state import address, first_state, say_ready
+from vai.gateway.hangups import Hangups
+from vai.gateway.operator_line import write_line
+from vai.gateway.reload import Origin, Reloads
 from vai.gateway.repairs.opening import CannotStart, exit_with
-from vai.gateway.repairs.startup import watch_with
+from vai.gateway.repairs.replacement import change_arguments
+from vai.gateway.repairs.startup import set_patience, watch_with
 from vai.gateway.workers import BOARD_VARIABLE, MANAGER_NAME, server_number
+from vai.io import service_manager
 from vai.io.board import Board, BoardError, State
+from vai.io.group_record import SECTIONS, GroupRecord
 from vai.io.process import identify, is_alive
 
 if TYPE_CHECKING:
@@ -26,15 +31,20 @@ if TYPE_CHECKING:
 
 __all__ = ["attach"]
 
+Duties = Callable[[Settings], Mapping[str, Any]]
+
+
+def _make_board() -> Board:
+    return Board.create(sections=SECTIONS)
+
 
 def attach(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
-    make_board: Callable[[], Board] = Board.create,
-    reclaim: manager.Reclaim | None = None,
-    tend: manager.Tend | None = None,
-    snapshot: Snapshot | None = None,
+    make_board: Callable[[], Board] = _make_board,
+    duties: Duties | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Have main make the board and start the manager; SIGHUP to main replaces all workers.
 
@@ -43,13 +53,14 @@ def attach(
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
         make_board: makes the board with its sections, in main, or in the one process there is.
-        reclaim: frees what hung on a dead worker's row; a function of a module.
-        tend: done on the board twice a second, by the manager.
-        snapshot: what the settings of `app` were made of; workers get it. None: they read
-            settings by themselves, or need none.
+        duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
+        origin: the settings of `app`, and what they were made of; workers get that. None: they
+            need no settings.
     """
+    hangups = app.ctx.hangups = Hangups()
 
     def prepare() -> None:
+        hangups.hear()  # first: who finds the board may send one at once
         try:
             app.ctx.board = make_board()
         except BoardError as error:
@@ -59,17 +70,24 @@ def attach(
         sanic_manager: Any = app.manager
         board: Board = app.ctx.board
         os.environ[BOARD_VARIABLE] = str(board.path)
-        arguments = {
+        settings = None if origin is None else origin.settings
+        arguments: dict[str, Any] = {
             "path": str(board.path),
             "publisher": sanic_manager.monitor_publisher,
             "hung_after": hung_after,
-            "reclaim": reclaim,
-            "tend": tend,
-            "snapshot": snapshot,
+            "reclaim": None,
+            "tend": None,
+            "snapshot": None if origin is None else origin.snapshot,
         }
-        reloads = Reloads(board, sanic_manager, snapshot, _say)
-        signal.signal(signal.SIGHUP, reloads.ask)
-        watch_with(_MainWatch(board, reloads))
+        if settings is not None and duties is not None:
+            arguments |= duties(settings)
+        workers = sum(1 for _ in sanic_manager.transient_processes)
+        record = GroupRecord(board, first_state(app, settings, "group", workers))
+        reloads = Reloads(
+            board, record, sanic_manager, origin, write_line, _Taking(app, record, duties)
+        )
+        hangups.answer(reloads.ask)
+        watch_with(_MainWatch(board, record, reloads, Deaths(board, sanic_manager, write_line)))
         sanic_manager.manage(MANAGER_NAME, manager.run, arguments, restartable=True)
         _drain_before_shutdown(sanic_manager, board)
 
@@ -84,12 +102,37 @@ def attach(
     app.main_process_stop(remove_board)
 
 
+class _Taking:
+    """Gives the settings of a reload to main and the manager, which it does not replace."""
+
+    def __init__(self, app: Sanic[Any, Any], record: GroupRecord, duties: Duties | None) -> None:
+        self._app = app
+        self._record = record
+        self._duties = duties
+
+    def __call__(self, before: Settings, origin: Origin) -> None:
+        settings = origin.settings
+        set_patience(settings.drain_grace)
+        self._record.change(address=address(self._app, settings))
+        if self._duties is None:
+            return
+        arguments = {**self._duties(settings), "snapshot": origin.snapshot}
+        is_other = (before.manager, before.limits) != (settings.manager, settings.limits)
+        sanic_manager: Any = self._app.manager
+        for place in sanic_manager.durable_processes:
+            change_arguments(place, arguments)
+            if is_other:
+                place.restart()
+
+
 class _MainWatch:
     """What main reads off the board and writes on it while Sanic's monitor loop turns."""
 
-    def __init__(self, board: Board, reloads: Reloads) -> None:
+    def __init__(self, board: Board, record: GroupRecord, reloads: Reloads, deaths: Deaths) -> None:
         self._board = board
+        self._record = record
         self._reloads = reloads
+        self._deaths = deaths
 
     def is_serving(self, pid: int) -> bool:
         return self._state(pid) is State.SERVING
@@ -110,7 +153,12 @@ class _MainWatch:
         self._board.show_server(server_number(name), identify(pid))
 
     def turn(self) -> None:
+        starting = self._reloads.starting
         self._reloads.turn()
+        self._deaths.turn(starting | self._reloads.starting)
+        state = self._record.state
+        if not state.is_ready and len(self._board.serving()) >= state.workers:
+            say_ready(self._record)
 
 
 def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
@@ -118,13 +166,8 @@ def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
     tell_children = sanic_manager.shutdown
 
     def shutdown() -> None:
+        service_manager.notify("STOPPING")
         board.start_draining()
         tell_children()
 
     sanic_manager.shutdown = shutdown
-
-
-def _say(line: str) -> None:
-    # Not the log: this must be seen when nothing else works.
-    sys.stderr.write(f"vai: {line}\n")
-    sys.stderr.flush()

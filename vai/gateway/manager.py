@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -25,8 +24,10 @@ from pathlib import Path
 
 from vai.config.snapshot import Snapshot
 from vai.gateway import handover
+from vai.gateway.operator_line import write_line
 from vai.gateway.workers import server_name
 from vai.io.board import Board, Row, State
+from vai.io.group_record import KilledByManager
 from vai.io.process import NOBODY, Identity, StartWatch, die_with_parent, is_alive, myself
 
 __all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run"]
@@ -80,6 +81,7 @@ class Supervisor:
         self._watched: dict[int, _Watched] = {}  # by claim
         # By the number of the server.
         self._due: dict[int, float] = {}
+        self._killed = KilledByManager(board)
         self._suspects: dict[int, Identity] = {}
         self._asked: dict[int, tuple[Identity, float]] = {}
         self._failed: Counter[int] = Counter()
@@ -180,7 +182,7 @@ class Supervisor:
         """Record the failed start; give up when there were too many and no worker serves."""
         self.board.record_failed_start()
         if serving := len(self._all_serving()):
-            _say(
+            write_line(
                 f"worker {number} failed to start ({self._failed[number]} in a row), the lines "
                 f"above say why; {serving} serve, the next try is in {delay:.1f} s"
             )
@@ -241,7 +243,12 @@ class Supervisor:
                 continue
             silent = (time.monotonic_ns() - row.heartbeat) / 1e9
             if min(silent, now - self._awake_since) > self._hung_after:
-                _say(f"worker {row.number} showed no life for {silent:.1f} s and is killed")
+                held = f", with {row.inflight} requests running" if row.inflight else ""
+                write_line(
+                    f"worker {row.number} (pid {watched.owner.pid}) showed no life for "
+                    f"{silent:.1f} s and is killed{held}; a new one starts"
+                )
+                self._killed.add(watched.owner)
                 _signal(watched.pidfd, signal.SIGKILL)
 
     def _kill_stuck_starts(self) -> None:
@@ -255,12 +262,13 @@ class Supervisor:
                 self._starting[number] = (who, StartWatch(who.pid, _START_PATIENCE))
             if why := self._starting[number][1].complaint(self._awake_since):
                 del self._starting[number]
-                _say(f"worker {number} {why} and is killed")
+                write_line(f"worker {number} (pid {who.pid}) {why} and is killed")
+                self._killed.add(who)
                 with suppress(ProcessLookupError):
                     os.kill(who.pid, signal.SIGKILL)
 
     def _give_up(self, failed: int) -> None:
-        _say(f"gave up: {failed} workers failed to start in a row, and none serves")
+        write_line(f"gave up: {failed} workers failed to start in a row, and none serves")
         self.board.exit_code = _EXIT_GAVE_UP
         self.board.start_draining()
         self._publisher.send("__TERMINATE__")
@@ -287,13 +295,9 @@ def run(
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    # One that goes to all processes of a terminal or of a service is meant for main.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     supervisor.run()
-
-
-def _say(line: str) -> None:
-    # Not the log: this must be seen when nothing else works.
-    sys.stderr.write(f"vai: {line}\n")
-    sys.stderr.flush()
 
 
 def _signal(pidfd: int, number: signal.Signals) -> None:

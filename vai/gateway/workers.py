@@ -117,6 +117,8 @@ def attach(
         if name:
             board = Board.open(Path(os.environ[BOARD_VARIABLE]))
             die_with_parent(board.owner.pid)
+            # One that goes to all processes of a terminal or of a service is meant for main.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         else:
             # One process is main too, and has made it; where a program of
             # another kind runs Sanic in its loop, there was no main.

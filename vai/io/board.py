@@ -284,6 +284,10 @@ class Board:
         """The rows that belong to somebody, dead or alive."""
         return [row for row in self.rows if row.is_taken]
 
+    def serving(self) -> set[int]:
+        """The process ids of the workers that serve, as they say."""
+        return {row.owner.pid for row in self.taken() if row.state is State.SERVING}
+
     # -- the servers -------------------------------------------------------------------
 
     def show_server(self, number: int, who: Identity) -> None:

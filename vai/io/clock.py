@@ -10,9 +10,23 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from time import monotonic
 
-__all__ = ["monotonic", "today"]
+__all__ = ["monotonic", "span_in_words", "today"]
 
 
 def today() -> date:
     """The day in UTC, which is the day that prices change at."""
     return datetime.now(UTC).date()
+
+
+def span_in_words(seconds: float) -> str:
+    """A span of time as an operator reads it: `0.4 s`, `5 min 3 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    left = int(seconds)
+    parts: list[str] = []
+    for size, unit in units:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0 "))

@@ -17,10 +17,12 @@ __all__ = [
     "NOBODY",
     "Identity",
     "StartWatch",
+    "age",
     "cpu_seconds",
     "die_with_parent",
     "identify",
     "is_alive",
+    "is_stopped",
     "myself",
 ]
 
@@ -63,6 +65,14 @@ def myself() -> Identity:
     return identify(os.getpid())
 
 
+def age(pid: int) -> float:
+    """Seconds since the process `pid` began, also as another program; 0 where that is unknown."""
+    start = identify(pid).start
+    if not start:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
+
+
 def is_alive(who: Identity) -> bool:
     """Whether that very process still runs. A zombie does not: it holds nothing any more."""
     if who.pid <= 0:
@@ -77,6 +87,12 @@ def is_alive(who: Identity) -> bool:
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
     return who.start in (0, int(fields[_START_FIELD]))
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process; False where that is unknown."""
+    fields = _stat(pid)
+    return fields is not None and fields[_STATE_FIELD] in (b"T", b"t")
 
 
 def cpu_seconds(pid: int) -> float | None:

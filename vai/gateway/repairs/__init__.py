@@ -46,5 +46,4 @@ def install(
     opening.apply(app)
     takeover.apply()
     websocket.apply()
-    # Expiring, flushing and stopping take up to 2 s after the grace.
-    startup.apply(patience=drain_grace + 2.0)
+    startup.apply(drain_grace)

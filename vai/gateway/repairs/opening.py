@@ -17,7 +17,7 @@ from sanic.server.socket import configure_socket
 
 from vai.gateway.repairs import sockets
 
-__all__ = ["EXIT_CANNOT_START", "CannotStart", "apply", "exit_with"]
+__all__ = ["EXIT_CANNOT_START", "CannotStart", "apply", "exit_with", "listened_on"]
 
 EXIT_CANNOT_START = 2
 
@@ -64,6 +64,17 @@ def _opened(original: Any) -> Any:
 
     serve.repaired = True  # type: ignore[attr-defined]
     return serve
+
+
+def listened_on(app: Sanic[Any, Any]) -> str:
+    """`host:port` with the port that the kernel chose, or `unix:` and a path; in main, after
+    the socket was bound."""
+    settings = app.state.server_info[0].settings
+    if unix := settings.get("unix"):
+        return f"unix:{unix}"
+    sock = settings.get("sock")
+    host, port = (settings["host"], settings["port"]) if sock is None else sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
 def _open(app: Sanic[Any, Any]) -> None:

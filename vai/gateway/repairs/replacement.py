@@ -6,14 +6,14 @@ old one is kept until the new one has proved itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sanic.worker.constants import ProcessState, RestartOrder
 
-__all__ = ["Replacement", "change_loader", "end"]
+__all__ = ["Replacement", "change_arguments", "change_loader", "current_processes", "end"]
 
 
 class Replacement:
@@ -61,3 +61,19 @@ def change_loader(place: Any, change: Callable[[Any], Any]) -> None:
     place.kwargs["app_loader"] = change(place.kwargs["app_loader"])
     if place.state is ProcessState.IDLE:
         place.spawn()  # made with the loader of before, and not started yet
+
+
+def current_processes(manager: Any) -> Iterator[tuple[str, BaseProcess]]:
+    """Name and process of each place of Sanic's `manager`; of a replacement the new one."""
+    for place in (*manager.transient_processes, *manager.durable_processes):
+        yield place.name, place._current_process
+
+
+def change_arguments(place: Any, arguments: Mapping[str, Any]) -> None:
+    """Have processes that start in `place` from now on called with these arguments.
+
+    Args:
+        place: Sanic's object for a process that is not a worker.
+        arguments: those that change, by name.
+    """
+    place.kwargs.update(arguments)

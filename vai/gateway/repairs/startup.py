@@ -39,7 +39,7 @@ from sanic.worker.process import WorkerProcess
 
 from vai.gateway.repairs.opening import exit_with
 
-__all__ = ["EXIT_GAVE_UP", "Watch", "apply", "watch_with"]
+__all__ = ["EXIT_GAVE_UP", "Watch", "apply", "set_patience", "watch_with"]
 
 EXIT_GAVE_UP = 3
 _EARLY_END = "__TERMINATE_EARLY__"
@@ -99,9 +99,15 @@ def watch_with(watch: Watch) -> None:
     _Main.watch = watch
 
 
-def apply(patience: float) -> None:
-    """Patch Sanic. `patience`: seconds main waits for its children after telling them."""
-    _Main.patience = patience
+def set_patience(drain_grace: float) -> None:
+    """Have main wait for its children so long after telling them to end, and a little more."""
+    # Expiring, flushing and stopping take up to 2 s after the grace.
+    _Main.patience = drain_grace + 2.0
+
+
+def apply(drain_grace: float) -> None:
+    """Patch Sanic. `drain_grace`: see `set_patience`."""
+    set_patience(drain_grace)
     if "SANIC_WORKER_NAME" in os.environ:
         # Told to stop while it still starts: go, without the traceback of an interrupt.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -130,8 +136,11 @@ class _LocalStates:
 
     def __init__(self) -> None:
         # Python starts this helper with the first child, and would give it the environment
-        # that names the first worker.
+        # that names the first worker. It inherits that SIGHUP is ignored: one that goes to all
+        # processes is meant for main.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         resource_tracker.ensure_running()
+        signal.signal(signal.SIGHUP, before)
 
     def dict(self) -> dict[str, Any]:
         """The states, by the processes' names."""

@@ -1,0 +1,249 @@
+"""``vai reload``: has a gateway of this user read its settings again, and waits for the result.
+
+The law of this module: a signal goes only to the first process of a living gateway, which its
+board proves; every other process it might end. The result is that of a reload that began after
+this command did, so it read the files as they are now.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vai.io.board import Board
+from vai.io.clock import monotonic, span_in_words
+from vai.io.group_record import GroupState, ReloadState, read_state
+from vai.io.groups import NotRunning, running
+from vai.io.process import is_alive, is_stopped
+
+__all__ = ["FAILED", "MISTAKE", "NO_RESULT", "REFUSED", "Choice", "ReloadError", "reload"]
+
+REFUSED: Final = 1
+MISTAKE: Final = 2
+FAILED: Final = 3
+NO_RESULT: Final = 4
+
+_EVERY: Final = 0.05
+_FIRST_WORD: Final = 2.0
+"""Seconds after which a command that still waits says what for."""
+
+
+class ReloadError(Exception):
+    """No reload, or none whose result is known. `code` is what the command exits with."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which gateway: by its first process, by its settings file, or the only one there is."""
+
+    pid: int | None = None
+    config: Path | None = None
+
+
+def reload(choice: Choice, *, timeout: float, wait: bool, progress: Callable[[str], None]) -> str:
+    """Reload and say how it went.
+
+    Args:
+        timeout: seconds to wait for the result.
+        wait: whether to wait at all.
+        progress: gets a line for the user now and then.
+
+    Raises:
+        ReloadError: with the reasons.
+        BoardError: shared memory cannot be read.
+    """
+    board = _chosen(choice)
+    try:
+        state = _reloadable(board, wait=wait)
+        before = 0 if state is None else state.begun
+        _hang_up(board.owner.pid)
+        if not wait:
+            return f"asked gateway {board.owner.pid} for a reload; its log says how it goes"
+        return _said(_Wait(board, before, progress).result(timeout), board.owner.pid)
+    finally:
+        board.close()
+
+
+# -- which gateway -----------------------------------------------------------------------
+
+
+def _chosen(choice: Choice) -> Board:
+    try:
+        boards = running(pid=choice.pid)
+    except NotRunning as error:
+        why = str(error) if choice.pid is None else _what_it_is(choice.pid)
+        raise ReloadError(why, MISTAKE) from None
+    found = [board for board in boards if _has_config(board, choice.config)]
+    listed = "".join(f"\n  {_described(board.owner.pid, read_state(board))}" for board in boards)
+    for board in boards:
+        if len(found) != 1 or board is not found[0]:
+            board.close()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        text = f"no gateway runs with {choice.config}; there are:{listed}"
+        raise ReloadError(text, MISTAKE)
+    raise ReloadError(
+        f"{len(found)} gateways run, say which with --pid or --config:{listed}", MISTAKE
+    )
+
+
+def _has_config(board: Board, config: Path | None) -> bool:
+    if config is None:
+        return True
+    state = read_state(board)
+    return state is not None and state.config == str(config.resolve())
+
+
+def _described(pid: int, state: GroupState | None) -> str:
+    if state is None:
+        return f"--pid {pid}  another version"
+    return f"--pid {pid}  {state.address}  {state.config}"
+
+
+def _what_it_is(pid: int) -> str:
+    """Why a process cannot be reloaded that is not the first process of a gateway of this user."""
+    try:
+        owner = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return f"no process {pid}"
+    if owner != os.getuid():
+        return f"process {pid} belongs to another user; run this as that user"
+    try:
+        boards = running()
+    except NotRunning:
+        boards = []
+    try:
+        for board in boards:
+            first = board.owner.pid
+            if any(row.owner.pid == pid for row in board.taken()):
+                return f"process {pid} is a worker of gateway {first}: use --pid {first}"
+            if board.manager.pid == pid:
+                return f"process {pid} is the manager of gateway {first}: use --pid {first}"
+    finally:
+        for board in boards:
+            board.close()
+    return f"process {pid} is no gateway"
+
+
+def _reloadable(board: Board, *, wait: bool) -> GroupState | None:
+    pid = board.owner.pid
+    state = read_state(board)
+    if state is None and wait:
+        raise ReloadError(
+            f"gateway {pid} is of another version, which does not tell how a reload ends: "
+            "use --no-wait, and read its log",
+            MISTAKE,
+        )
+    if state is not None and state.mode == "single":
+        raise ReloadError(
+            f"gateway {pid} is a single process (--single-process), which cannot reload: "
+            "restart it",
+            MISTAKE,
+        )
+    if board.draining:
+        raise ReloadError(f"gateway {pid} is ending", NO_RESULT)
+    return state
+
+
+def _hang_up(pid: int) -> None:
+    caught = _caught_signals(pid)
+    if caught is not None and not caught & 1 << (signal.SIGHUP - 1):
+        # SIGHUP ends a process that has no handler for it.
+        raise ReloadError(f"gateway {pid} does not listen for a reload yet: try again", MISTAKE)
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except (ProcessLookupError, PermissionError) as error:
+        raise ReloadError(f"process {pid}: {error.strerror}", MISTAKE) from None
+
+
+def _caught_signals(pid: int) -> int | None:
+    """The mask of the signals a process has handlers for, None where that is unknown."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields.get("SigCgt", "0").strip(), 16)
+
+
+# -- the result --------------------------------------------------------------------------
+
+
+class _Wait:
+    """Waits for the first reload after number `before` that ends."""
+
+    def __init__(self, board: Board, before: int, progress: Callable[[str], None]) -> None:
+        self._board = board
+        self._before = before
+        self._progress = progress
+        self._owner = board.owner
+        self._began = monotonic()
+        self._said = ""
+        self._pause = threading.Event()  # never set
+
+    def result(self, timeout: float) -> ReloadState:
+        """Raises ReloadError when there is none within `timeout` seconds, or none to come."""
+        pid = self._owner.pid
+        while True:
+            # First whether it lives: what it wrote before its end is read after that.
+            alive, draining = is_alive(self._owner), self._board.draining
+            found = self._newer()
+            if found is not None and found.result != "running":
+                return found
+            if not alive or draining:
+                end = "is ending" if alive else "has ended"
+                raise ReloadError(f"gateway {pid} {end}; it has not been reloaded", NO_RESULT)
+            passed = monotonic() - self._began
+            if passed > timeout:
+                raise ReloadError(
+                    f"no result within {span_in_words(timeout)}: {self._state_of(found)}; "
+                    "the reload goes on, and the gateway's log will say how it ended",
+                    NO_RESULT,
+                )
+            if passed > _FIRST_WORD:
+                self._say(self._state_of(found))
+            self._pause.wait(_EVERY)
+
+    def _newer(self) -> ReloadState | None:
+        state = read_state(self._board)
+        newer = () if state is None else state.reloads
+        return next((one for one in newer if one.number > self._before), None)
+
+    def _state_of(self, found: ReloadState | None) -> str:
+        pid = self._owner.pid
+        if is_stopped(pid):
+            return f"process {pid} is stopped (SIGSTOP): it reloads when it is continued"
+        if found is None:
+            return (
+                f"gateway {pid} has not begun: the reload before this one runs, or its old "
+                "workers finish their streams (at most drain_grace)"
+            )
+        return f"gateway {pid} starts new workers"
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._progress(f"{text} ...")
+
+
+def _said(result: ReloadState, pid: int) -> str:
+    if result.result == "reloaded":
+        workers = f"{result.workers} worker{'' if result.workers == 1 else 's'}"
+        return f"reloaded: {workers}" + (f"; {result.text}" if result.text else "")
+    kept = f"gateway {pid} goes on as it is"
+    if result.result == "refused":
+        raise ReloadError(f"not reloaded, {kept}: {result.text}", REFUSED)
+    raise ReloadError(
+        f"not reloaded, {kept}: {result.text}; its log says why",
+        FAILED,
+    )

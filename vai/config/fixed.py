@@ -1,0 +1,56 @@
+"""Settings that a reload cannot change: what the first process made of them lasts as long as it.
+
+The law of this module: `FIXED` is the one list of them. A reload names those that differ, and the
+page of the settings marks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final
+
+from vai.config.schema import Settings
+
+__all__ = ["FIXED", "changes_without_effect"]
+
+Condition = Callable[[Settings, Settings], bool]
+
+
+def _always(start: Settings, new: Settings) -> bool:
+    """Whatever else is set."""
+    return True
+
+
+def _simulator_runs(start: Settings, new: Settings) -> bool:
+    """The simulator that the first process started answers on."""
+    return start.simulate and new.simulate
+
+
+FIXED: Final[Mapping[str, Condition]] = MappingProxyType(
+    {
+        "host": _always,
+        "port": _always,
+        "workers": _always,
+        "limits.max_callers": _always,
+        "simulator.first_token": _simulator_runs,
+        "simulator.tokens_per_second": _simulator_runs,
+    }
+)
+"""Setting -> when a reload cannot change it, given the settings of the start and the new ones."""
+
+
+def changes_without_effect(start: Settings, new: Settings) -> str:
+    """What `new` asks for in vain, as half a sentence; empty where there is nothing.
+
+    Args:
+        start: what the gateway was started with.
+        new: what a reload has brought.
+    """
+    stays = [
+        f"{name} stays {value}"
+        for name, is_fixed in FIXED.items()
+        if (value := attrgetter(name)(start)) != attrgetter(name)(new) and is_fixed(start, new)
+    ]
+    return f"{', '.join(stays)}: a change needs a restart" if stays else ""

@@ -1,0 +1,183 @@
+"""What the first process of a group says of it, for commands of the same user.
+
+The law: it lies on the board, in a section of its own, and the first process alone writes it.
+A reader sees a whole record or none: the sequence word is odd while the record is written, and
+a reader that finds it odd or changed reads again. It holds no secret.
+
+    words 0..1      sequence, length of the record in bytes
+    words 2..33     16 pairs of words: the processes that the manager killed last
+    bytes 512..     the record, JSON
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+import msgspec
+
+from vai.io.board import Board, BoardError
+from vai.io.process import Identity
+
+__all__ = [
+    "DEFAULTS",
+    "SECTIONS",
+    "GroupRecord",
+    "GroupState",
+    "KilledByManager",
+    "ReloadState",
+    "read_state",
+]
+
+DEFAULTS: Final = "defaults"
+"""Stands for the configuration of a gateway that has no settings file of its own."""
+
+_SECTION: Final = 2
+_SIZE: Final = 64 << 10
+_KILLED_AT, _KILLED = 2, 16
+_RECORD_AT: Final = 512
+SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _SIZE})
+"""What a board has to be made with, beside the sections of others."""
+
+_MOST_TEXT: Final = 4000
+"""Bytes of one text; eight of them and the rest find room."""
+_MOST_RELOADS: Final = 6
+_TRIES: Final = 50
+
+
+class ReloadState(msgspec.Struct, frozen=True):
+    """One reload. `number` counts those of the gateway from 1, in the order of their begin."""
+
+    number: int
+    result: Literal["running", "reloaded", "refused", "failed"]
+    """refused: the settings cannot be used. failed: a new worker did not come up."""
+    text: str = ""
+    """Why not; or, of one that succeeded, what it could not change."""
+    workers: int = 0
+
+
+class GroupState(msgspec.Struct, frozen=True):
+    """A group as its first process last described it."""
+
+    version: str
+    mode: Literal["group", "single"]
+    """single: one process, which cannot reload."""
+    started: float
+    """Unix time, seconds."""
+    address: str
+    """URL with the port that is listened on, or `unix:` and a path."""
+    config: str
+    """The absolute path of the settings file, or `defaults`."""
+    workers: int
+    is_ready: bool = False
+    """Whether all workers have served once."""
+    reloads: tuple[ReloadState, ...] = ()
+    """The last ones, the oldest first."""
+
+    @property
+    def begun(self) -> int:
+        """The number of the reload that began last; 0 before the first one."""
+        return self.reloads[-1].number if self.reloads else 0
+
+
+class GroupRecord:
+    """The record of the group whose board this process made.
+
+    Raises:
+        BoardError: the board was made without its section.
+    """
+
+    def __init__(self, board: Board, state: GroupState) -> None:
+        section = board.section(_SECTION)
+        self._words = section[:_RECORD_AT].cast("q")
+        self._bytes = section[_RECORD_AT:]
+        self.state = state
+        self._write()
+
+    def change(self, **members: object) -> None:
+        """Describe the group anew: some members of `GroupState` have changed."""
+        self.state = msgspec.structs.replace(self.state, **members)
+        self._write()
+
+    def begin_reload(self) -> None:
+        """A reload begins: the settings files are read after this."""
+        known = self.state.reloads[-_MOST_RELOADS + 1 :]
+        self.change(reloads=(*known, ReloadState(self.state.begun + 1, "running")))
+
+    def end_reload(
+        self, result: Literal["reloaded", "refused", "failed"], text: str = "", workers: int = 0
+    ) -> None:
+        """The reload that began last has ended."""
+        ended = ReloadState(self.state.begun, result, _shortened(text), workers)
+        self.change(reloads=(*self.state.reloads[:-1], ended))
+
+    def _write(self) -> None:
+        wire = msgspec.json.encode(self.state)
+        if len(wire) > len(self._bytes):
+            # Escapes may make a text six times as long.
+            self.state = msgspec.structs.replace(self.state, reloads=self.state.reloads[-1:])
+            wire = msgspec.json.encode(self.state)
+        self._words[0] += 1
+        self._bytes[: len(wire)] = wire
+        self._words[1] = len(wire)
+        self._words[0] += 1
+
+
+def read_state(board: Board) -> GroupState | None:
+    """What the group's first process says; None where its version says nothing, or not yet."""
+    try:
+        section = board.section(_SECTION)
+    except BoardError:
+        return None
+    words, content = section[:_RECORD_AT].cast("q"), section[_RECORD_AT:]
+    for _ in range(_TRIES):
+        sequence, length = words[0], words[1]
+        wire = bytes(content[:length])
+        if sequence and sequence % 2 == 0 and words[0] == sequence:
+            try:
+                return msgspec.json.decode(wire, type=GroupState)
+            except msgspec.DecodeError:
+                return None  # another version's
+        time.sleep(0.001)
+    return None
+
+
+class KilledByManager:
+    """The processes that the manager killed last. The manager writes it, main reads it.
+
+    Main learns the exit status of a worker and not the reason; the manager, who knows the
+    reason, has written a line of it already.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._words = board.section(_SECTION)[: _RECORD_AT - 8].cast("q")
+        self._next = 0
+
+    def add(self, who: Identity) -> None:
+        """Note that `who` is about to be killed."""
+        at = _KILLED_AT + 2 * (self._next % _KILLED)
+        self._next += 1
+        self._words[at], self._words[at + 1] = who
+
+    def __contains__(self, pid: object) -> bool:
+        ends = _KILLED_AT + 2 * _KILLED
+        return pid in self._words[_KILLED_AT:ends:2].tolist()
+
+
+def _shortened(text: str) -> str:
+    """The first lines of a text, as many as find room, with a word about the others."""
+    if len(text.encode()) <= _MOST_TEXT:
+        return text
+    kept: list[str] = []
+    room = _MOST_TEXT - 40
+    lines = text.splitlines()
+    for line in lines:
+        room -= len(line.encode()) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    if not kept:
+        return text.encode()[: _MOST_TEXT - 40].decode(errors="ignore") + " ..."
+    return "\n".join(kept) + f"\n  and {len(lines) - len(kept)} lines more"
