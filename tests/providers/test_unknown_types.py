@@ -131,3 +131,36 @@ def test_a_cache_breakpoint_without_a_type_is_read_as_the_only_one():
         {"system": [{"type": "text", "text": "x", "cache_control": None}]},
     ):
         parse.request({"model": "m", "messages": [USER], **fields})  # fmt: skip
+
+
+CALL = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+CALLED = {"role": "assistant", "content": [CALL]}
+
+
+def result(id="a"):
+    return {"type": "tool_result", "tool_use_id": id, "content": "x"}
+
+
+@pytest.mark.parametrize(("provider", "model"), TRANSLATED)
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"tool_choice": {"type": "any"}}, "tools beside it, or auto or none"),
+        ({"max_tokens": 0}, "at least 1 for"),
+        ({"messages": [USER, CALLED, USER]}, "a tool_result for this call in the turn after it"),
+        ({"messages": [USER, CALLED, {"role": "user", "content": [result("b"), result()]}]},
+         "the id of a tool_use of the turn before"),
+        ({"messages": [USER, CALLED, {"role": "user", "content": [result(), result()]}]},
+         "one tool_result for each tool_use"),
+        ({"messages": [USER, {"role": "assistant", "content": [CALL, CALL]},
+                       {"role": "user", "content": [result()]}]},
+         "an id that no other tool_use of this turn has"),
+        ({"system": [{"type": "image", "source": {"type": "url", "url": "https://a.it/b.png"}}]},
+         "a text block: instructions must be text"),
+    ],
+    ids=range(7),
+)  # fmt: skip
+def test_a_refusal_says_what_was_expected(provider, model, fields, expected):
+    if provider == "oai-resp" and fields.get("max_tokens") == 0:
+        model = "gpt-4.1"  # the newer ones are warmed up by it
+    assert f"expected {expected}" in refusal(provider, model, **fields).message

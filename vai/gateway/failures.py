@@ -62,7 +62,9 @@ def _translate(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, RequestCancelled):
         return ClientLeft("The caller closed the connection")
     if isinstance(exception, RequestTimeout):
-        return InvalidRequest("The request did not arrive in time", status=408)
+        return InvalidRequest(
+            "The request's head did not arrive in time; expected all of it at once", status=408
+        )
     status = exception.status_code if isinstance(exception, SanicException) else 500
     if 400 <= status < 500:
         return ClientFault("The request cannot be understood as HTTP", status=status)

@@ -17,6 +17,8 @@ def check_needless(choice: ToolChoice | None, findings: Findings) -> None:
     if choice is None:
         return
     if choice.type in ("any", "tool"):
-        findings.refuse("tool_choice", "there are no tools to choose from")
+        findings.refuse(
+            "tool_choice", "expected tools beside it, or auto or none: there is none to choose"
+        )
     else:
         findings.drop("tool_choice")

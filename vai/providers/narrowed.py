@@ -31,7 +31,9 @@ def narrowed(request: MessageRequest, can: Capabilities, findings: Findings) -> 
             findings.drop(name)
     choice = request.tool_choice
     if choice is not None and choice.type in ("any", "tool") and not can.forced_tool:
-        findings.refuse("tool_choice", f"{findings.target} cannot be made to use a tool")
+        findings.refuse(
+            "tool_choice", f"expected auto or none: {findings.target} cannot be made to use a tool"
+        )
     if choice is not None and choice.disable_parallel_tool_use and not can.parallel_tools:
         changes["tool_choice"] = msgspec.structs.replace(choice, disable_parallel_tool_use=None)
         findings.drop("tool_choice.disable_parallel_tool_use")

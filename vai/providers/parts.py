@@ -146,7 +146,11 @@ def _flattened(content: Any, at: str, target: Target, title: str | None, form: F
             known = {name: source.get(name) for name in ("media_type", "data", "url")}
             found += _image(Source(type=str(source.get("type")), **known), place, target, form)
         else:
-            found += _refused(place, target, "this content cannot be sent to {}")
+            found += _refused(
+                place,
+                target,
+                "expected text or images; other content of a document cannot be sent to {}",
+            )
     return found
 
 

@@ -46,7 +46,7 @@ def waits(
 ) -> None:
     """Add to `calls` (by id) one that the next turn must answer."""
     if block.id in calls:
-        findings.refuse(f"{at}.id", "another tool_use of this turn has this id")
+        findings.refuse(f"{at}.id", "expected an id that no other tool_use of this turn has")
     calls[block.id] = Call(at, note)
 
 
@@ -67,16 +67,16 @@ def answers(
             if not isinstance(block, ToolResultBlock):
                 continue
             if block.tool_use_id not in calls and not chained:
-                what = "no tool_use of the turn before has this id"
+                what = "expected the id of a tool_use of the turn before"
             elif block.tool_use_id in given:
-                what = "this tool_use has been answered already"
+                what = "expected one tool_result for each tool_use; this one is answered"
             else:
                 given[block.tool_use_id] = (place, block)
                 continue
             findings.refuse(f"{place}.tool_use_id", what)
     for known, call in calls.items():
         if known not in given:
-            findings.refuse(call.at, "the turn after it has no tool_result for this call")
+            findings.refuse(call.at, "expected a tool_result for this call in the turn after it")
     if not given:  # nearly every turn of nearly all
         return []
     order = [*calls, *(known for known in given if known not in calls)]

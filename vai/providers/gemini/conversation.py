@@ -236,7 +236,9 @@ def _mark_unsigned(found: list[Content]) -> None:
 
 
 def _not_text(at: str, target: Target) -> None:
-    target.findings.refuse(at, "instructions must be text", "unsupported_content_block")
+    target.findings.refuse(
+        at, "expected a text block: instructions must be text", "unsupported_content_block"
+    )
 
 
 def _note_cache(block: Block, target: Target) -> None:

@@ -128,7 +128,11 @@ def _flattened(content: Any, at: str, target: Target, title: str | None) -> list
             source = Source(type=str(given.get("type")), **known)
             found += _media(source, "image", place, target, default="image/png")
         else:
-            found += _refused(place, target, "this content cannot be sent to {}")
+            found += _refused(
+                place,
+                target,
+                "expected text or images; other content of a document cannot be sent to {}",
+            )
     return found
 
 

@@ -114,7 +114,7 @@ def _sampling(
 ) -> TextFilter | None:
     """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
     if request.max_tokens == 0:
-        target.findings.refuse("max_tokens", f"{target.row.name} cannot generate nothing")
+        target.findings.refuse("max_tokens", f"expected at least 1 for {target.row.name}")
     elif request.max_tokens is not None:
         generation["maxOutputTokens"] = request.max_tokens
     for name, wire in (("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK")):

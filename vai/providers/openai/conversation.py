@@ -72,7 +72,9 @@ def _instructions(system: str | list[Block] | None, target: Target) -> list[Wire
         if isinstance(block, TextBlock):
             found += _marked(parts(block, at, target), block, target, "system[*].cache_control")
         else:
-            target.findings.refuse(at, "instructions must be text", "unsupported_content_block")
+            target.findings.refuse(
+                at, "expected a text block: instructions must be text", "unsupported_content_block"
+            )
     return _message(role, found, plain=target.is_so("plain_system"))
 
 
@@ -201,7 +203,11 @@ def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
         if isinstance(block, ToolResultBlock):
             found += _attached(block, place, target)
         elif turn.role == "system" and not isinstance(block, TextBlock):
-            target.findings.refuse(place, "instructions must be text", "unsupported_content_block")
+            target.findings.refuse(
+                place,
+                "expected a text block: instructions must be text",
+                "unsupported_content_block",
+            )
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         else:

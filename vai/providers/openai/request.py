@@ -177,7 +177,7 @@ def _stops(
 def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
     limit = "max_tokens" if target.is_so("max_tokens") else "max_completion_tokens"
     if request.max_tokens == 0:
-        target.findings.refuse("max_tokens", f"{target.row.name} cannot generate nothing")
+        target.findings.refuse("max_tokens", f"expected at least 1 for {target.row.name}")
     elif request.max_tokens is not None:
         body[limit] = request.max_tokens
     traits = target.traits

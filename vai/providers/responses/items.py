@@ -70,7 +70,9 @@ def _instructions(
         if isinstance(block, TextBlock):
             found += marked(parts(block, at, target), block, "system[*].cache_control", target)
         else:
-            target.findings.refuse(at, "instructions must be text", "unsupported_content_block")
+            target.findings.refuse(
+                at, "expected a text block: instructions must be text", "unsupported_content_block"
+            )
     if any("prompt_cache_breakpoint" in part for part in found):
         return None, _message("developer", found)
     return "\n\n".join(part["text"] for part in found) or None, []
@@ -115,7 +117,11 @@ def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
         if isinstance(block, ToolResultBlock):
             continue
         if turn.role == "system" and not isinstance(block, TextBlock):
-            target.findings.refuse(place, "instructions must be text", "unsupported_content_block")
+            target.findings.refuse(
+                place,
+                "expected a text block: instructions must be text",
+                "unsupported_content_block",
+            )
         elif is_foreign_tool(block):
             target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         else:

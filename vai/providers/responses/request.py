@@ -151,7 +151,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> 
         if target.traits.breakpoints:
             body["prompt_cache_options"] = {"prewarm": True}
         else:
-            target.findings.refuse("max_tokens", f"{target.model} cannot generate nothing")
+            target.findings.refuse("max_tokens", f"expected at least 1 for {target.model}")
     elif request.max_tokens is not None:
         body["max_output_tokens"] = max(request.max_tokens, _MIN_TOKENS)
         if request.max_tokens < _MIN_TOKENS:
