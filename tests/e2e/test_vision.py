@@ -79,3 +79,41 @@ def test_a_model_that_sees_or_is_not_known_is_shown_it(gateway, simulator, model
     assert "image" not in (answer.header("x-vai-dropped") or "")
     (arrived,) = simulator.journal(after=before)
     assert PIXEL in orjson.dumps(orjson.loads(body_of(arrived))).decode()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "url", "mime"),
+    [
+        ("image", "https://cdn.example.com/a/door.png?sig=1", "image/png"),
+        ("document", "https://cdn.example.com/paper", "application/pdf"),
+        ("video", "https://cdn.example.com/film.mp4", "video/mp4"),
+    ],
+)
+def test_gemini_is_told_a_public_url(gateway, simulator, kind, url, mime, stream):
+    before = simulator.last
+    body = ask("gemini/gemini-3.8-flash", stream=stream)
+    block = {"type": kind, "source": {"type": "url", "url": url}}
+    body["messages"][0]["content"] = [{"type": "text", "text": "What is this?"}, block]
+    answer = gateway.post(body)
+    assert answer.status == 200, answer.body
+    (arrived,) = simulator.journal(after=before)
+    sent = orjson.loads(body_of(arrived))["contents"][0]["parts"][1]
+    assert sent == {"fileData": {"mimeType": mime, "fileUri": url}}
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("url", ["http://cdn.example.com/a.png", "https://10.0.0.7/a.png"])
+def test_a_url_that_google_cannot_reach_is_refused_before_it_is_asked(
+    gateway, simulator, path, url
+):
+    before = simulator.last
+    body = ask("gemini/gemini-3.8-flash")
+    body["messages"][0]["content"] = [
+        {"type": "image", "source": {"type": "url", "url": url}},
+    ]
+    answer = gateway.post(body, path=path)
+    assert answer.status == 400
+    assert answer.error["param"] == "messages[0].content[0].source.url"
+    assert "expected" in answer.error["message"]
+    assert simulator.last == before
