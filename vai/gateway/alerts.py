@@ -15,6 +15,7 @@ from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Clock
 from vai.io.warn import RateLimitedWarnings
+from vai.policy.blame import UPSTREAM_AUTH
 from vai.policy.breaker import Target
 from vai.policy.trouble import Missed, Troubles, own_code, trouble_of
 from vai.types.provider import ProviderRow
@@ -22,6 +23,7 @@ from vai.types.provider import ProviderRow
 __all__ = ["Alerts"]
 
 _MAX_URL: Final = 300
+_MAX_NAME: Final = 256
 _PLAIN: Final = Provider()
 
 
@@ -63,7 +65,7 @@ class Alerts:
                 (trouble, row.id, fault.type, fault.upstream_status),
                 "%s: the provider refused %s (%s); see %s",
                 row.id,
-                *self._key(row.id, _facts(fault)),
+                *self._key(row.id, fault),
             )
 
     def left_alone(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
@@ -72,14 +74,16 @@ class Alerts:
             ("breaker", *target),
             "%s: model %s failed repeatedly and is left alone for %.0f s; the last failure: %s;"
             " see breaker, and aliases for a model to turn to",
-            *target,
+            target[0],
+            _printable(target[1]),
             seconds,
             _facts(fault),
         )
 
     def taken_back(self, target: Target) -> None:
         """The breaker of a model has closed."""
-        self._warn(("closed", *target), "%s: model %s answers again", *target)
+        subject = ("closed", *target)
+        self._warn(subject, "%s: model %s answers again", target[0], _printable(target[1]))
 
     def fell_back(self, alias: str, first: str, missed: Missed, reason: VaiError | None) -> None:
         """All requests for `alias` go past its `first` model, the last one for `reason`."""
@@ -90,7 +94,7 @@ class Alerts:
             alias,
             missed.requests,
             self._clock() - missed.since,
-            first,
+            _printable(first),
             "it asked for a pause" if reason is None else _facts(reason),
             alias,
             first.partition("/")[0],
@@ -105,15 +109,19 @@ class Alerts:
             names.append(f"providers.{provider}.ca_file")
         return ", ".join(names)
 
-    def _key(self, provider: str, facts: str) -> tuple[str, str, str]:
+    def _key(self, provider: str, fault: UpstreamFault) -> tuple[str, str, str]:
         """What the provider refused, why, and where it is set."""
+        facts = _facts(fault)
         setting = f"providers.{provider}.api_key"
         if provider == LOGGED_IN_TO:
             renewed = "and log in again with `vai login gemini`"
             return "the gateway's login", facts, f"providers.{provider}.credentials_file, {renewed}"
         if self._providers.get(provider, _PLAIN).api_key is None:
             return "a request without a key", facts, f"{setting}, which is not set"
-        return "the gateway's key", facts, setting
+        # A key that is right may still not do everything, or have nothing left to pay with.
+        is_refused = fault.code == UPSTREAM_AUTH or fault.type == "authentication_error"
+        what = "the gateway's key" if is_refused else "a request with the gateway's key"
+        return what, facts, setting
 
 
 def _url(row: ProviderRow, target: str) -> str:
@@ -128,6 +136,11 @@ def _answer_of(fault: UpstreamFault) -> str:
     if fault.code == "upstream_content_type":
         return f"{status} and neither JSON nor an event stream"
     return f"{status} and no error of the provider's API"
+
+
+def _printable(name: str) -> str:
+    """The name of a model, which callers choose, so that it cannot begin another line."""
+    return "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])
 
 
 def _facts(fault: VaiError) -> str:

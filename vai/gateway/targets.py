@@ -38,6 +38,11 @@ _MAX_NAME: Final = 256
 class Targets(Persistence[bytes]):
     """A request's plan. `first` gives its first attempt; the conductor asks for the rest."""
 
+    # Set by the few requests whose first target fails.
+    _missed_for: VaiError | None = None
+    _is_missed_by_callers = False
+    _lane: Lane[bytes] | None = None
+
     def __init__(
         self,
         service: Service,
@@ -55,10 +60,7 @@ class Targets(Persistence[bytes]):
         self._opened: Opened | None = opened
         self._first = routes[0]
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
-        self._lane: Lane[bytes] | None = None
         self._requested = opened.envelope.model
-        self._missed_for: VaiError | None = None
-        self._is_missed_by_callers = False
         self._turned_to = 0
         self._objection: VaiError | None = None
         self._threadless: ThreadUnsupported | None = None
