@@ -101,6 +101,19 @@ def test_the_url_is_told_without_its_query(caplog: pytest.LogCaptureFixture) -> 
     assert "hidden" not in line
 
 
+def test_an_own_404_that_names_no_model_is_a_line_and_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(caplog)
+    for message in (b"Not Found", b"Not Found", b"model: x"):
+        body = b'{"type":"error","error":{"type":"not_found_error","message":"%b"}}' % message
+        rig.failed(from_answer("groq", "Groq", 404, {}, body), "groq")
+    (line,) = rig.lines
+    assert f"POST {ROWS['groq'].base_url}/chat/completions was answered" in line
+    assert line.endswith("the address may be wrong; see providers.groq.base_url")
+    assert rig.troubles.failing == {}
+
+
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 413, 429, 500, 529])
 def test_what_callers_and_their_keys_meet_with_is_no_trouble(
     caplog: pytest.LogCaptureFixture, status: int

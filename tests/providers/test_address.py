@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vai.providers.address import UPSTREAM_ADDRESS
+from vai.providers.address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.failure import from_answer
 from vai.providers.registry import ROWS, make_adapter
@@ -31,11 +31,6 @@ ELSEWHERE = {
     "nest": (404, _json({"statusCode": 404, "message": "Cannot POST /x", "error": "Not Found"})),
     "spring": (404, _json({"status": 404, "error": "Not Found", "path": "/v1/x"})),
     "problem": (404, _json({"type": "https://x.test/404", "title": "Not Found", "status": 404})),
-    "azure": (404, _json({"error": {"code": "404", "message": "Resource not found"}})),
-    "anthropic": (
-        404,
-        _json({"type": "error", "error": {"type": "not_found_error", "message": "Not Found"}}),
-    ),
     "openai": (
         404,
         _json(
@@ -95,6 +90,16 @@ OWN = {
 }
 
 
+BARE = {
+    "anthropic-path": {
+        "type": "error",
+        "error": {"type": "not_found_error", "message": "Not Found"},
+    },
+    "azure-path": {"error": {"code": "404", "message": "Resource not found"}},
+}
+"""Providers' own errors at a path that they do not have: they name no model."""
+
+
 @pytest.mark.parametrize("provider", list(ROWS))
 @pytest.mark.parametrize("case", list(ELSEWHERE))
 def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case: str) -> None:
@@ -110,13 +115,24 @@ def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case:
 
 
 @pytest.mark.parametrize("provider", list(ROWS))
-@pytest.mark.parametrize("case", list(OWN))
+@pytest.mark.parametrize("case", [*OWN, *BARE])
 def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
-    body = _json(OWN[case])
+    body = _json((OWN | BARE)[case])
     found = make_adapter(ROWS[provider], "01TEST").error(404, {}, body)
     assert (found.type, found.status) == ("not_found_error", 404)
     assert found.upstream_status == 404
     assert is_passed_on(body, found)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+def test_an_own_404_that_names_nothing_is_one_to_look_at(provider: str) -> None:
+    def said(status: int, error: object) -> bool:
+        adapter = make_adapter(ROWS[provider], "01TEST")
+        return names_nothing(adapter.error(status, {}, _json(error)))
+
+    assert all(said(404, error) for error in BARE.values())
+    assert not any(said(404, error) for error in OWN.values())
+    assert not any(said(400, error) for error in BARE.values())
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 502, 503])

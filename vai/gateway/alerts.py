@@ -18,6 +18,7 @@ from vai.io.warn import RateLimitedWarnings
 from vai.policy.blame import UPSTREAM_AUTH
 from vai.policy.breaker import Target
 from vai.policy.trouble import Missed, Troubles, own_code, trouble_of
+from vai.providers.address import names_nothing
 from vai.types.provider import ProviderRow
 
 __all__ = ["Alerts"]
@@ -40,6 +41,8 @@ class Alerts:
         """An attempt at the provider of `row` failed, which was asked for `target` (a path)."""
         trouble = trouble_of(fault, own_key=own_key)
         if not trouble:
+            if names_nothing(fault):
+                self._suspect(row, fault, target)
             return
         self._troubles.failed(row.id, fault, trouble, self._clock())
         if trouble == "address":
@@ -67,6 +70,18 @@ class Alerts:
                 row.id,
                 *self._key(row.id, fault),
             )
+
+    def _suspect(self, row: ProviderRow, fault: UpstreamFault, target: str) -> None:
+        """The provider's own error does not say what it has not found."""
+        self._warn(
+            ("address?", row.id),
+            "%s: POST %s was answered with status %s and an error that names no model:"
+            " the address may be wrong; see %s",
+            row.id,
+            _url(row, target),
+            fault.upstream_status,
+            settings_of_address(self._providers, row.id),
+        )
 
     def left_alone(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
         """The breaker of a model has opened."""

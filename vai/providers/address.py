@@ -1,8 +1,8 @@
 """Whether an answer shows that the settings lead to a place where the provider's API is not.
 
-The law of this module: what a provider says of a model stays its error. An answer counts as one of
-another place when it has one of the statuses of such a place, and no error object of an API, or one
-that says no more than that there is nothing at this path.
+The law of this module: a provider's error stays its error. An answer counts as one of another
+place when it has one of the statuses of such a place, and no error object of an API, or one that
+says that there is nothing at this path.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-__all__ = ["UPSTREAM_ADDRESS", "address_message", "is_elsewhere"]
+from vai.errors import UpstreamFault
+
+__all__ = ["UPSTREAM_ADDRESS", "address_message", "is_elsewhere", "names_nothing"]
 
 UPSTREAM_ADDRESS: Final = "upstream_address"
 """The code of a failure for which the provider's address in the settings seems to blame."""
@@ -50,11 +52,21 @@ def is_elsewhere(
     if status not in _STATUSES:
         return False
     said = words.strip()
-    if _BARE.fullmatch(said) or _OF_THE_URL.search(said) or not _URL_CODES.isdisjoint(names):
+    if _OF_THE_URL.search(said) or not _URL_CODES.isdisjoint(names):
+        return True
+    if not nested and _BARE.fullmatch(said):
         return True
     if _MODEL.search(f"{said} {' '.join(names).replace('_', ' ')}"):
         return False
     return not said or not isinstance(error, dict) or not (nested or _is_of_an_api(error))
+
+
+def names_nothing(fault: UpstreamFault) -> bool:
+    """Whether a provider's own error says no more than that something was not found.
+
+    Anthropic and Azure answer so at paths that they do not have; of a model they give the name.
+    """
+    return fault.upstream_status in _STATUSES and bool(_BARE.fullmatch(fault.message.strip()))
 
 
 def address_message(name: str, status: int) -> str:
