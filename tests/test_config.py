@@ -56,7 +56,7 @@ def test_the_defaults_file_says_what_the_structs_say(configure):
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ('auth.api_keys.a = {key = "k-1", tier = "gold"}', "auth.api_keys[0].tier"),
+        ('auth.api_keys.a = {key = "k-1", tier = "gold"}', "auth.api_keys.a.tier"),
         ('limits.store = "redis"', "limits.redis.url"),
         ('limits.redis.url = "http://a"', "limits.redis.url"),
         ('trusted_proxies = ["10.0.0.0/8", "proxy"]', "trusted_proxies[1]"),
@@ -210,7 +210,8 @@ def test_interpolation(configure):
     assert (settings.port, settings.host) == (81, "10.0.0.1")
     assert settings.auth.api_keys[0].key.reveal() == "x-y"
     found = problems_of(configure, text, A_PORT="81")
-    assert found == {"auth.api_keys": ("own.toml, line 4", "the variable A is not set")}
+    said = "the variable A is not set; set it, or write ${A:-default}"
+    assert found == {"auth.api_keys[0].key": ("own.toml, line 4", said)}
 
 
 def test_keys_that_look_like_numbers_stay_as_they_are_written(configure):

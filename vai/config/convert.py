@@ -7,7 +7,6 @@ because its messages quote values.
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Mapping
@@ -16,10 +15,11 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from vai.config.names import SPELLINGS, canonical
+from vai.config.names import canonical
 from vai.config.problems import Problem
 from vai.config.schema import DURATION, Section, Settings
-from vai.config.sources import Layer, Leaf
+from vai.config.sources import DEFAULTS, Layer, Leaf, Unresolved
+from vai.config.suggestions import elsewhere, suggest
 from vai.errors import InvalidRequest
 from vai.secret import Secret
 
@@ -30,6 +30,7 @@ Path = tuple[str, ...]
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_IN_QUOTES: Final = re.compile(r"-?\d+(?:\.\d+)?|true|false")
 _INVALID: Final = object()
 
 
@@ -61,57 +62,90 @@ def setting_names(kind: type[Section] = Settings, above: str = "") -> list[str]:
 
 
 class Walk:
-    """One conversion. `problems` grows while it runs."""
+    """One conversion. `problems` grows while it runs.
 
-    def __init__(self, layer: Layer) -> None:
+    Args:
+        is_partial: a file could not be read, so that what is missing may stand there.
+    """
+
+    def __init__(self, layer: Layer, *, is_partial: bool = False) -> None:
         self.problems: list[Problem] = []
+        self._is_partial = is_partial
         self._leaves: Layer = {}
         self._first_below: Layer = {}
-        """The first leaf below each table."""
+        """A leaf below each table: the first that the user sets, or one of the defaults."""
+        self._written: dict[Path, Path] = {}
+        """Where an entry of a finished list was written: by name, or behind broken ones."""
         self._broken: set[Path] = set()
         self._above_broken: set[Path] = set()
         for path, leaf in layer.items():
-            self._add(path, leaf)
+            self._leaves[path] = leaf
+            for end in range(1, len(path)):
+                if self._first_below.setdefault(path[:end], leaf).where == DEFAULTS:
+                    self._first_below[path[:end]] = leaf
 
     def settings(self) -> Settings:
         """The settings, with defaults in place of what was wrong."""
         built = self._section(Settings, _tree(self._leaves), ())
         return built if isinstance(built, Settings) else Settings()
 
-    def contradiction(self, path: Path, text: str) -> None:
-        """Note a finding about the finished settings, unless it may follow from a problem."""
-        plain = _plain(path)
-        above = {plain[:end] for end in range(len(plain) + 1)}
-        if plain not in self._above_broken and self._broken.isdisjoint(above):
+    def contradiction(self, path: Path, text: str, *others: Path) -> None:
+        """Note a finding about the finished settings, unless it may follow from a problem.
+
+        Args:
+            others: further settings that the finding is about.
+        """
+        for end in range(1, len(path) + 1):
+            if path[:end] in self._written:
+                path = (*self._written[path[:end]], *path[end:])
+                break
+        lineage = _lineage(path)
+        if lineage[-1] in self._above_broken or not self._broken.isdisjoint(lineage):
+            return
+        if all(self._broken.isdisjoint(_lineage(other)) for other in others):
             self.problem(path, text)
 
     def problem(self, path: Path, text: str) -> None:
         """Note what is wrong with the setting at `path`."""
-        plain = _plain(path)
-        self._broken.add(plain)
-        self._above_broken.update(plain[:end] for end in range(len(plain)))
+        self._doubt(path)
         self.problems.append(self.located(path, text))
 
     def located(self, path: Path, text: str) -> Problem:
         """What is to be said of the setting at `path`, with its name and place as written."""
-        leaf = self._origin(path)
-        key = leaf.key if leaf and canonical(tuple(leaf.key.split("."))) == path else _dotted(path)
-        return Problem(key, leaf.where if leaf else "", text)
+        leaf, where = self._origin(path)
+        key = _dotted(path)
+        if leaf is not None:
+            # In the file's own spelling of the setting.
+            setting = _dotted(canonical(tuple(leaf.key.split("."))))
+            key = leaf.key if key == setting else key
+        return Problem(key, where, text)
 
-    def _origin(self, path: Path) -> Leaf | None:
-        """The leaf at, above or below `path`."""
+    def _doubt(self, path: Path) -> None:
+        """Have no finding about `path`, what is below it or what is above it."""
+        lineage = _lineage(path)
+        self._broken.add(lineage[-1])
+        self._above_broken.update(lineage[:-1])
+
+    def _origin(self, path: Path) -> tuple[Leaf | None, str]:
+        """The leaf at, above or below `path`, and where that place is."""
         for end in range(len(path), 0, -1):
             for name in (path[:end], (*path[: end - 1], _plain(path[:end])[-1])):
                 if leaf := self._leaves.get(name):
-                    return leaf
-        return self._first_below.get(path)
-
-    def _add(self, path: Path, leaf: Leaf) -> None:
-        self._leaves[path] = leaf
-        for end in range(1, len(path)):
-            self._first_below.setdefault(path[:end], leaf)
+                    return leaf, _inside(leaf, _dotted(path)[len(_dotted(name)) :])
+        if below := self._first_below.get(path):
+            return below, below.where
+        # What is missing: where the table is that it belongs in.
+        for table in reversed(_lineage(path)[1:-1]):
+            near = self._first_below.get(table)
+            if near is not None and near.where != DEFAULTS:
+                return None, near.where
+        return None, ""
 
     def _value(self, hint: Any, raw: Any, path: Path) -> Any:
+        if isinstance(raw, Unresolved):
+            for fault in raw.faults:
+                self.problem(path, fault)
+            return _INVALID
         inner = _item(hint)
         if inner is not hint and get_origin(hint) in (Union, types.UnionType):
             # An empty text is how a variable says "not set".
@@ -126,12 +160,13 @@ class Walk:
 
     def _section(self, kind: type[Section], raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
-            self.problem(path, "expected a table of settings")
-            return _INVALID
+            needed = [field.name for field in _fields_of(kind) if field.required]
+            self.problem(path, f"expected a table of settings{self._table_hint(needed, raw, path)}")
+            return _INVALID if needed else kind()
         fields = _fields(kind)
         for name in raw:
             if name not in fields:
-                self._unknown(name, fields, path)
+                self._unknown(name, raw[name], fields, path)
         known = {
             attribute: self._value(fields[name], raw[name], (*path, name))
             for attribute, name in _encoded(kind)
@@ -140,21 +175,34 @@ class Walk:
         fields_of = _fields_of(kind)
         for field in fields_of:
             if field.required and field.name not in known:
-                self.problem((*path, field.name), "required")
                 known[field.name] = _INVALID
+                if not self._is_partial:
+                    self.problem((*path, field.name), "required; set it beside the others")
         if any(field.required and known[field.name] is _INVALID for field in fields_of):
             return _INVALID
         return kind(**{name: value for name, value in known.items() if value is not _INVALID})
 
-    def _unknown(self, name: str, fields: Mapping[str, Any], path: Path) -> None:
-        dotted = _dotted((*path, name))
-        near = difflib.get_close_matches(name, fields, 1)
-        better = [_dotted((*path, *near))] if near else []
-        better = better or difflib.get_close_matches(dotted, setting_names(), 1)
-        elsewhere = [*setting_names(), *SPELLINGS]
-        better = better or [known for known in elsewhere if known.endswith(f".{name}")]
-        hint = f"; did you mean {better[0]}?" if better else ""
-        self.problem((*path, name), f"no such setting{hint}")
+    def _table_hint(self, needed: list[str], raw: Any, path: Path) -> str:
+        """What to do about a value where a table is expected."""
+        if raw is None:
+            return "; write its settings below it, or leave it out"
+        if needed:
+            return f"; write it as {_dotted(path)}.{needed[0]}"
+        leaf, _ = self._origin(path)
+        belongs = elsewhere(path, _known(), leaf.source if leaf else "") if path else None
+        return belongs.text if belongs else ""
+
+    def _unknown(self, name: str, raw: Any, fields: Mapping[str, Any], path: Path) -> None:
+        path = (*path, name)
+        leaf, _ = self._origin(path)
+        below = list(raw) if isinstance(raw, Mapping) else []
+        if len(below) == 1 and len(path) == 1 and below[0] in _known():
+            path, below, fields = (*path, *below), [], {}
+        text, meant = suggest(path, fields, _known(), leaf.source if leaf else "", below)
+        what = "no such table of settings" if below else "no such setting"
+        self.problem(path, f"{what}{text}")
+        for setting in meant:
+            self._doubt(setting)
 
     def _table(self, inner: Any, raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
@@ -175,15 +223,29 @@ class Walk:
         elif isinstance(raw, str) and raw and str in (inner, *get_args(inner)):
             items = [(path, raw)]  # a list of one text may be written as the text
         else:
-            self.problem(path, "expected a list")
+            self.problem(path, f"expected {self._list_words(inner, path)}")
             return _INVALID
-        built = []
-        for number, (at, item) in enumerate(items):
-            if origin := self._origin(at):
-                numbered = (*path[:-1], f"{path[-1]}[{number}]")
-                self._add(numbered, origin._replace(key=_dotted(at), text=None))
-            built.append(self._value(inner, item, at))
-        return tuple(item for item in built if item is not _INVALID)
+        if isinstance(inner, type) and issubclass(inner, Section):
+            # Entries that are no tables are one mistake.
+            wrong = [item for item in items if not isinstance(item[1], (Mapping, Unresolved))]
+            items = [item for item in items if isinstance(item[1], (Mapping, Unresolved))] + wrong[
+                :1
+            ]
+        built: list[Any] = []
+        for at, item in items:
+            value = self._value(inner, item, at)
+            if value is not _INVALID:
+                self._written[(*path[:-1], f"{path[-1]}[{len(built)}]")] = at
+                built.append(value)
+        return tuple(built)
+
+    def _list_words(self, inner: Any, path: Path) -> str:
+        if str in (inner, *get_args(inner)):
+            return 'a text or a list of texts, ["..."]'
+        leaf, _ = self._origin(path)
+        if leaf is not None and leaf.source == "variable":
+            return f"a list of tables; set VAI_{'__'.join(path).upper()}__ALICE__KEY for one entry"
+        return "a list of tables, or a table of them by name"
 
     def _leaf(self, hint: Any, raw: Any, path: Path) -> Any:
         leaf = self._leaves.get(path)
@@ -205,8 +267,13 @@ class Walk:
                 return msgspec.convert(raw, hint, strict=text is None)
             except (msgspec.ValidationError, ValueError):
                 pass
-        self.problem(path, f"expected {_expected(base, meta)}")
+        self.problem(path, f"expected {_expected(base, meta)}{_hint(base, raw, text)}")
         return _INVALID
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    return tuple(setting_names())
 
 
 def _tree(leaves: Layer) -> dict[str, Any]:
@@ -257,7 +324,7 @@ def _expected(base: Any, meta: msgspec.Meta | None) -> str:
     if meta and meta.extra and "expected" in meta.extra:
         return str(meta.extra["expected"])
     if base is Secret:
-        return "visible ASCII characters"
+        return "visible ASCII characters in one line"
     words = {bool: "true or false", int: "a whole number", float: "a number"}
     word = words.get(base, "a text that is not empty")
     if meta and meta.extra == DURATION:
@@ -273,6 +340,40 @@ def _bounds(meta: msgspec.Meta | None) -> str:
     if meta.ge is not None:
         return f", {meta.ge} or more"
     return f", more than {meta.gt} and at most {meta.le}" if meta.gt is not None else ""
+
+
+def _hint(base: Any, raw: Any, text: str | None) -> str:
+    """What to do about a value of another type; `text` is that of a variable."""
+    if isinstance(raw, str):
+        if (
+            text is None
+            and base in (int, float, bool)
+            and _IN_QUOTES.fullmatch(raw.strip().lower())
+        ):
+            return "; write it without quotes"
+        if not raw.strip():
+            return "; this one is empty: set it, or leave it out"
+    if base in (str, Secret) and isinstance(raw, (int, float)):
+        return "; write it in quotes"
+    return ""
+
+
+def _lineage(path: Path) -> list[Path]:
+    """All that is above a path, and the path: a list is above its entries."""
+    lineage: list[Path] = [()]
+    for end, name in enumerate(path):
+        plain, bracket, _ = name.partition("[")
+        if bracket and name.endswith("]"):
+            lineage.append((*path[:end], plain))
+        lineage.append(path[: end + 1])
+    return lineage
+
+
+def _inside(leaf: Leaf, steps: str) -> str:
+    """Where an entry of a list stands, or the nearest around it that is known."""
+    while steps and steps not in leaf.inside:
+        steps = steps[: max(steps.rfind("."), steps.rfind("["), 0)]
+    return leaf.inside.get(steps, leaf.where)
 
 
 def _plain(path: Path) -> Path:

@@ -25,7 +25,7 @@ from vai.config.problems import ConfigError, Problem
 from vai.config.rules import Finding, contradictions
 from vai.config.schema import Provider, Settings
 from vai.config.secret_files import SecretFiles
-from vai.config.sources import Layer, Leaf, expand, merge, read_environment, read_file
+from vai.config.sources import DEFAULTS, Layer, Leaf, expand, merge, read_environment, read_file
 from vai.config.warnings import warnings
 
 __all__ = [
@@ -38,6 +38,9 @@ __all__ = [
     "settings_from",
 ]
 
+_OPENAIS_KEY = "providers.openai.api_key"
+_THE_OTHERS_KEY = "providers.oai-resp.api_key"
+_PEM_PAIR = "expected a PEM chain, with its plain key in tls.key_file"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -53,7 +56,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
     layers = read_layers(environ, problems)
-    return settings_from(merged_layer(layers, environ, problems), environ, problems)
+    return settings_from(merged_layer(layers, environ), environ, problems)
 
 
 def load_with_warnings(
@@ -70,37 +73,37 @@ def load_with_warnings(
     """
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
-    layer = merged_layer(read_layers(environ, problems), environ, problems)
+    layer = merged_layer(read_layers(environ, problems), environ)
     walk, written = _checked(layer, environ, problems)
     found = warnings(written, installed(), today)
-    return joined(written), [walk.located(path, text) for path, text in found]
+    return joined(written), [walk.located(path, text) for path, text, *_ in found]
 
 
 def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
     """The files' settings, one layer for each file, later ones win. Adds to `problems`."""
-    return [read_file(path, problems) for path in _files(environ)]
+    return [
+        read_file(defaults_file(), problems, shown=DEFAULTS),
+        *(read_file(path, problems) for path in _files(environ)),
+    ]
 
 
 def merged_layer(
-    layers: list[Layer],
-    environ: Mapping[str, str],
-    problems: list[Problem],
-    secrets: SecretFiles | None = None,
+    layers: list[Layer], environ: Mapping[str, str], secrets: SecretFiles | None = None
 ) -> Layer:
-    """The layers of the files and that of the variables as one. Adds to `problems`.
+    """The layers of the files and that of the variables as one.
 
     Args:
         secrets: the files that were read already; None reads those that are referred to.
     """
     merged = merge([*layers, read_environment(environ)])
-    return expand(merged, environ, problems, secrets or SecretFiles())
+    return expand(merged, environ, secrets or SecretFiles())
 
 
 def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Settings:
     """Check and freeze what `merged_layer` made.
 
     Args:
-        problems: those that were found on the way to it.
+        problems: those of files that could not be read.
 
     Raises:
         ConfigError: with every problem there is.
@@ -113,11 +116,13 @@ def _checked(
 ) -> tuple[Walk, Settings]:
     """The settings as they were written, and the walk that knows where."""
     _fill_provider_keys(layer, environ)
-    walk = Walk(layer)
+    # What an unreadable file would have said is neither missing nor contradicted.
+    walk = Walk(layer, is_partial=bool(problems))
     settings = walk.settings()
-    for path, text in (*contradictions(settings), *_unusable_files(settings)):
-        walk.contradiction(path, text)
-    if problems := [*problems, *walk.problems]:
+    if not problems:
+        for path, text, *others in (*contradictions(settings), *_unusable_files(settings)):
+            walk.contradiction(path, text, *others)
+    if problems := [*problems, *_once(walk.problems)]:
         raise ConfigError(problems)
     return walk, settings
 
@@ -137,11 +142,10 @@ def load_provider(
     if config is not None:
         environ = {**environ, "VAI_CONFIG": str(config)}
     problems: list[Problem] = []
-    layer = merged_layer(read_layers(environ, problems), environ, problems)
+    layer = merged_layer(read_layers(environ, problems), environ)
     walk = Walk({path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)})
     settings = walk.settings()
-    problems = [problem for problem in problems if not problem.key] + walk.problems
-    if problems:
+    if problems := [*problems, *walk.problems]:
         raise ConfigError(problems)
     return settings.providers.get(provider, Provider())
 
@@ -153,7 +157,6 @@ def defaults_file() -> Path:
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
-    yield defaults_file()
     named = environ.get("VAI_CONFIG")
     if named:
         yield Path(named)
@@ -203,10 +206,20 @@ def _share_openais_key(layer: Layer) -> None:
         layer[own] = layer[other]
 
 
+def _once(problems: list[Problem]) -> list[Problem]:
+    """The problems without those of a key that both of OpenAI's endpoints take."""
+    shared = {(problem.where, problem.text) for problem in problems if problem.key == _OPENAIS_KEY}
+    return [
+        problem
+        for problem in problems
+        if problem.key != _THE_OTHERS_KEY or (problem.where, problem.text) not in shared
+    ]
+
+
 def _unusable_files(settings: Settings) -> Iterator[Finding]:
     tls = settings.tls
     absent = [
-        (("tls", name), "no such file")
+        (("tls", name), "no such file; expected the path of a PEM file")
         for name in ("cert_file", "key_file")
         if (file := getattr(tls, name)) and not Path(file).is_file()
     ]
@@ -216,12 +229,17 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
         try:
             # An encrypted key would have it ask on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                yield ("tls", "key_file"), "expected the key that belongs to tls.cert_file"
+            else:
+                yield ("tls", "cert_file"), _PEM_PAIR
         except OSError:
-            yield ("tls", "cert_file"), "expected a PEM chain, with its plain key in tls.key_file"
+            yield ("tls", "cert_file"), _PEM_PAIR
     if settings.limits.store == "redis" and find_spec("redis") is None:
         yield ("limits", "store"), f"redis needs a client: {install_command('redis')}"
     if settings.limits.redis.ca_file and not Path(settings.limits.redis.ca_file).is_file():
-        yield ("limits", "redis", "ca_file"), "no such file"
+        yield ("limits", "redis", "ca_file"), "no such file; expected the path of a PEM file"
     login = settings.providers.get(LOGGED_IN_TO)
     if login is not None and login.enabled:
         try:
@@ -233,7 +251,7 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
             yield ("providers", provider, "price_as"), "no such model in the catalogue: vai models"
         path = ("providers", provider, "ca_file")
         if row.ca_file and not Path(row.ca_file).is_file():
-            yield path, "no such file"
+            yield path, "no such file; expected the path of a PEM file"
         elif row.ca_file:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(row.ca_file)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BUILT_IN", "LOGGED_IN_TO", "SPELLINGS", "canonical", "is_reserved", "provider_id"]
+__all__ = [
+    "BUILT_IN",
+    "ELSEWHERE",
+    "LOGGED_IN_TO",
+    "SPELLINGS",
+    "canonical",
+    "is_reserved",
+    "provider_id",
+]
 
 Path = tuple[str, ...]
 
@@ -58,6 +66,29 @@ SPELLINGS: Final[dict[str, str]] = {
     "write_timeout": "timers.write_stall",
     "shutdown_timeout": "drain_grace",
 }
+
+ELSEWHERE: Final[dict[str, str]] = {
+    "api_base": "base_url",
+    "bind": "host",
+    "endpoint": "base_url",
+    "fallbacks": "aliases",
+    "general_settings": "auth",
+    "keys": "auth.api_keys",
+    "listen": "host",
+    "litellm_params": "aliases",
+    "litellm_settings": "retries",
+    "log_level": "observability.logging.level",
+    "master_key": "auth.api_keys",
+    "model_list": "aliases",
+    "num_workers": "workers",
+    "rpm": "requests_per_minute",
+    "router_settings": "retries",
+    "timeout": "timers.total",
+    "tpm": "tokens_per_minute",
+    "users": "auth.api_keys",
+    "virtual_keys": "auth.api_keys",
+}
+"""What settings of other gateways are called here. They are suggested and not understood."""
 
 _RESERVED: Final = frozenset(
     {

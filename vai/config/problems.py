@@ -7,9 +7,12 @@ expected. It never holds the value, so that it can be printed anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-__all__ = ["ConfigError", "Problem"]
+__all__ = ["MOST_SHOWN", "ConfigError", "Problem"]
+
+MOST_SHOWN: Final = 50
+"""Problems in one message; the others are counted."""
 
 
 class Problem(NamedTuple):
@@ -28,11 +31,13 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """The settings cannot be used; `problems` holds every reason."""
+    """The settings cannot be used; `problems` holds every reason, the message the first 50."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems[:MOST_SHOWN])
+        if count > MOST_SHOWN:
+            lines += f"\n  and {count - MOST_SHOWN} more"
         super().__init__(f"{head} in the settings:{lines}")

@@ -25,7 +25,8 @@ from vai.types.provider import Kind
 
 __all__ = ["Finding", "contradictions"]
 
-Finding = tuple[tuple[str, ...], str]
+Finding = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, ...]]
+"""A setting, what is wrong with it, and another setting that this depends on."""
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
 _PROXY: Final = re.compile(r"https?://[^\s/]+/?")
@@ -60,7 +61,7 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         (tls.enabled, "cert_file", not (tls.cert_file or tls.key_file)),
     ):
         if have and missing:
-            yield ("tls", need), "HTTPS needs tls.cert_file and tls.key_file"
+            yield ("tls", need), "HTTPS needs tls.cert_file and tls.key_file; set both"
 
 
 def _api_keys(settings: Settings) -> Iterator[Finding]:
@@ -71,21 +72,23 @@ def _api_keys(settings: Settings) -> Iterator[Finding]:
             ("auth",),
             "mode api_key needs at least one key in auth.api_keys; mode none lets everybody in",
         )
-    first: dict[str, str] = {}
+    first: dict[str, tuple[int, str]] = {}
     for number, entry in enumerate(auth.api_keys):
         name = f"api_keys[{number}]"
         if " " in entry.key.reveal():
             yield ("auth", name, "key"), "expected no spaces"
-        other = first.setdefault(entry.key.reveal(), name)
-        if other != name:
-            yield ("auth", name, "key"), f"the same key as auth.{other}"
+        shown = entry.name or f"auth.{name}"
+        other, holder = first.setdefault(entry.key.reveal(), (number, shown))
+        if other != number:
+            yield ("auth", name, "key"), f"the same key as that of {holder}; expected another"
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
     limits = settings.limits
     for number, entry in enumerate(settings.auth.api_keys):
         if entry.tier and entry.tier not in limits.tiers:
-            yield ("auth", f"api_keys[{number}]", "tier"), "no such tier in limits.tiers"
+            path = ("auth", f"api_keys[{number}]", "tier")
+            yield path, "no such tier in limits.tiers; add it there", ("limits", "tiers")
     if limits.store == "redis" and limits.redis.url is None:
         yield ("limits", "redis", "url"), "required, as limits.store is redis"
     if limits.redis.url is not None and not _REDIS.match(limits.redis.url.reveal()):
@@ -216,7 +219,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         if not model:
             yield path, "expected provider/model"
         elif provider not in known:
-            yield path, "no such provider"
+            yield path, "no such provider", ("providers",)
         for field in own.price.__struct_fields__:
             value = getattr(own.price, field)
             if value is not None and round(value, 6) != value:
@@ -224,8 +227,8 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 def _known_providers(settings: Settings) -> set[str]:
-    own = {name for name, row in settings.providers.items() if row.kind and row.base_url}
-    return own.union(ROWS)
+    """Those that are there, also where what they need is missing: that is said once."""
+    return {name for name in settings.providers if name not in BUILT_IN}.union(ROWS)
 
 
 def _is_logged_in(settings: Settings) -> bool:
@@ -249,7 +252,7 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
             if not model:
                 yield path, "expected provider/model"
             elif provider not in known:
-                yield path, "no such provider"
+                yield path, "no such provider", ("providers",)
             elif provider == LOGGED_IN_TO and not _is_logged_in(settings):
                 yield path, f"{provider} is off; turn it on with providers.{provider}.enabled"
             elif model.count("*") > (1 if is_pattern(alias) else 0):

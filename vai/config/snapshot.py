@@ -45,7 +45,7 @@ class Snapshot:
         self._layers = read_layers(environ, problems)
         self._problems = tuple(problems)
         self._secrets = SecretFiles()
-        self._files = dict(_read_named(merged_layer(self._layers, environ, [], self._secrets)))
+        self._files = dict(_read_named(merged_layer(self._layers, environ, self._secrets)))
         self._open: list[int] = []
 
     def settings(self, environ: Mapping[str, str] | None = None) -> Settings:
@@ -59,7 +59,7 @@ class Snapshot:
         """
         environ = os.environ if environ is None else environ
         problems = list(self._problems)
-        layer = merged_layer(self._layers, environ, problems, self._secrets)
+        layer = merged_layer(self._layers, environ, self._secrets)
         for path, content in self._files.items():
             leaf = layer.get(path, Leaf("", ".".join(path), ""))
             layer[path] = leaf._replace(value=self._in_memory(content), text=None)

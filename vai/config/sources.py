@@ -1,28 +1,39 @@
 """Where settings come from: files and the environment, each read into one flat layer.
 
-The law of this module: it is the only one that reads, and every value it hands on knows
-its origin. dynaconf knows the file formats and the typed values of variables; merging
-is done here, because a merged tree has forgotten who said what.
+Invariants: every value that it hands on knows its origin.
+`vai.config.syntax` knows the file formats, dynaconf the typed values of variables; merging is
+done here, because a merged tree does not tell which source set a value.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from dynaconf import Dynaconf
 from dynaconf.utils.parse_conf import parse_conf_data
 
 from vai.config.names import canonical, is_reserved
+from vai.config.places import Lines
 from vai.config.problems import Problem
 from vai.config.secret_files import FILE_REFERENCE, SecretFiles
+from vai.config.syntax import SyntaxFault, parse
 
-__all__ = ["Layer", "Leaf", "expand", "merge", "read_environment", "read_file"]
+__all__ = [
+    "DEFAULTS",
+    "Layer",
+    "Leaf",
+    "Unresolved",
+    "expand",
+    "merge",
+    "read_environment",
+    "read_file",
+]
 
 _PREFIX: Final = "VAI_"
+_MOST_BYTES: Final = 2 << 20
+"""Of a file; YAML of this size takes seconds to read."""
 _SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
 _REFERENCE: Final = re.compile(
     r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|" + FILE_REFERENCE
@@ -38,45 +49,81 @@ class Leaf(NamedTuple):
     where: str
     text: str | None = None
     """The unparsed value of a variable; a setting of type text wants it as it stands."""
+    inside: Mapping[str, str] = {}
+    """Where the entries of a list stand, by their steps: `[0].key`."""
+    source: str = "variable"
+    """`toml`, `yaml`, `json`, or `variable`."""
+
+
+class Unresolved(NamedTuple):
+    """Stands for a text whose references lead nowhere."""
+
+    faults: tuple[str, ...]
 
 
 Layer = dict[tuple[str, ...], Leaf]
 
+DEFAULTS: Final = "the defaults"
+"""Where settings stand that only the package sets."""
 
-def read_file(path: Path, problems: list[Problem]) -> Layer:
-    """The settings of a file. What cannot be read is a problem, and an empty layer."""
+
+def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
+    """The settings of a file. What cannot be read is a problem, and an empty layer.
+
+    Args:
+        shown: what messages call it, in place of its path and line.
+    """
+    suffix = path.suffix.lower()
     try:
-        # As text first: dynaconf skips a file that is missing, and quotes one that is broken.
-        text = path.read_text(encoding="utf-8")
+        tree = parse(_text_of(path), suffix)
     except OSError as error:
-        problems.append(Problem("", str(path), f"cannot be read ({error.strerror})"))
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        problems.append(Problem("", str(path), f"cannot be read ({reason})"))
         return {}
-    except UnicodeDecodeError:
-        problems.append(Problem("", str(path), "expected UTF-8 text"))
+    except SyntaxFault as fault:
+        place = f", line {fault.line}" if fault.line else ""
+        column = f", column {fault.column}" if fault.column else ""
+        text = f"not valid {suffix[1:].upper()}: {fault.reason}"
+        problems.append(Problem("", f"{path}{place}{column}", text))
         return {}
-    if path.suffix.lower() not in _SUFFIXES:
-        problems.append(Problem("", str(path), f"expected one of {', '.join(_SUFFIXES)}"))
+    except _NoSettings as fault:
+        problems.append(Problem("", str(path), str(fault)))
         return {}
-    try:
-        tree = Dynaconf(
-            settings_files=[str(path.resolve())],
-            environments=False,
-            merge_enabled=True,
-            load_dotenv=False,
-            loaders=[],
-        ).as_dict()
-    except Exception as error:  # noqa: BLE001  each format's parser has its own error class
-        place = _line_of(error)
-        problems.append(Problem("", str(path), f"not valid {path.suffix[1:].upper()}{place}"))
-        return {}
-    tree.pop("LOAD_DOTENV", None)
-    places = _Places(text)
+    places = _Places(path, tree.lines)
     layer: Layer = {}
-    for written, value in _leaves({name.lower(): value for name, value in tree.items()}):
-        line = places.line_of(written)
-        where = f"{path}, line {line}" if line else str(path)
-        _put(layer, written, Leaf(value, ".".join(written), where))
+    for written, value in _leaves(tree.values):
+        names = _names(written)
+        where, inside = places.of(names)
+        _put(layer, names, Leaf(value, ".".join(names), shown or where, None, inside, suffix[1:]))
     return layer
+
+
+class _NoSettings(Exception):
+    """A file holds no text in a format that VAI reads."""
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file of settings.
+
+    Raises:
+        OSError: it cannot be read.
+        _NoSettings: by its name, its size or its bytes it holds no settings.
+    """
+    if path.is_dir():
+        raise _NoSettings("cannot be read (is a directory); expected a file of settings")
+    if path.exists() and path.suffix.lower() not in _SUFFIXES:
+        raise _NoSettings(f"expected one of {', '.join(_SUFFIXES)} at the end of its name")
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise _NoSettings(f"expected a file of settings, of at most {_MOST_BYTES >> 20} MiB")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _NoSettings("expected UTF-8 text; save it in that encoding") from None
+    if "\0" in text:
+        raise _NoSettings("expected UTF-8 text; save it in that encoding")
+    return text
 
 
 def read_environment(environ: Mapping[str, str]) -> Layer:
@@ -87,7 +134,9 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
         if not upper.startswith(_PREFIX) or is_reserved(upper):
             continue
         text = environ[variable]
-        value = parse_conf_data(text, tomlfy=True, box_settings={})
+        # dynaconf's casts (`@int`, `@format`, ...) would quote the text when they fail.
+        plain = text if text.lstrip().startswith("@") else None
+        value = parse_conf_data(text, tomlfy=True, box_settings={}) if plain is None else plain
         root = tuple(upper[len(_PREFIX) :].lower().split("__"))
         where = f"environment variable {variable}"
         for below, leaf in _leaves(value) if isinstance(value, dict) else [((), value)]:
@@ -111,28 +160,25 @@ def merge(layers: Iterable[Layer]) -> Layer:
     return merged
 
 
-def expand(
-    layer: Layer, environ: Mapping[str, str], problems: list[Problem], files: SecretFiles
-) -> Layer:
-    """Put the environment in place of `${NAME}` and `${NAME:-default}`, and the content of a
-    file in place of `${file:/path}`."""
+def expand(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
+    """Put the environment in place of `${NAME}` and `${NAME:-default}`, the content of a file in
+    place of `${file:/path}`, and `Unresolved` in place of text where that cannot be done."""
     expanded: Layer = {}
     for path, leaf in layer.items():
-        faults: set[str] = set()
-        value = _expand(leaf.value, environ, files, faults)
+        value = _expand(leaf.value, environ, files)
         text = value if isinstance(value, str) and value != leaf.value else leaf.text
         expanded[path] = leaf._replace(value=value, text=text)
-        problems.extend(Problem(leaf.key, leaf.where, fault) for fault in sorted(faults))
     return expanded
 
 
-def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles, faults: set[str]) -> Any:
+def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles) -> Any:
     if isinstance(value, list):
-        return [_expand(item, environ, files, faults) for item in value]
+        return [_expand(item, environ, files) for item in value]
     if isinstance(value, dict):
-        return {key: _expand(item, environ, files, faults) for key, item in value.items()}
+        return {key: _expand(item, environ, files) for key, item in value.items()}
     if not isinstance(value, str):
         return value
+    faults: set[str] = set()
 
     def replace(found: re.Match[str]) -> str:
         name, default = found["name"], found["default"]
@@ -149,11 +195,12 @@ def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles, faults: 
         if default is not None:
             return text or str(default)
         if text is None:
-            faults.add(f"the variable {name} is not set")
+            faults.add(f"the variable {name} is not set; set it, or write ${{{name}:-default}}")
             return ""
         return text
 
-    return _REFERENCE.sub(replace, value)
+    expanded = _REFERENCE.sub(replace, value)
+    return Unresolved(tuple(sorted(faults))) if faults else expanded
 
 
 def _leaves(tree: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterable[tuple[Any, Any]]:
@@ -173,41 +220,33 @@ def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
         layer[path] = leaf
 
 
+def _names(written: Iterable[str]) -> tuple[str, ...]:
+    """The path of a setting; a file may write its first names with dots between them."""
+    first, *rest = written
+    return (*re.split(r"\.|__", first.lower()), *rest)
+
+
 class _Places:
-    """In which lines of a file each name stands as a key, found in one pass; close enough to
-    look at."""
+    """Where the settings of a file stand, and the entries of its lists."""
 
-    def __init__(self, text: str) -> None:
-        self._lines: dict[str, list[int]] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            plain = line.split("#", 1)[0].lower()
-            whole = _WHOLE_KEY.match(plain)
-            names = {name for found in _KEY.findall(plain) for name in found if name}
-            for name in names | ({whole[1]} if whole else set()):
-                self._lines.setdefault(name, []).append(number)
+    def __init__(self, path: Path, lines: Lines) -> None:
+        self._path = str(path)
+        self._lines: Lines = {}
+        self._inside: dict[tuple[str, ...], dict[str, str]] = {}
+        for written, line in lines.items():
+            names = _names(written)
+            self._lines.setdefault(names, line)
+            entry = next((n for n, name in enumerate(names) if name.startswith("[")), None)
+            if entry is not None:
+                steps = ".".join(names[entry:]).replace(".[", "[")
+                self._inside.setdefault(names[:entry], {}).setdefault(steps, self._where(line))
 
-    def line_of(self, path: tuple[str, ...]) -> int | None:
-        """The line of a key: its names stand in it or before it, in their order."""
-        at = 1
-        for name in path:
-            lines = self._lines.get(name.lower(), [])
-            index = bisect_left(lines, at)
-            if index == len(lines):
-                return None
-            at = lines[index]
-        return at
+    def of(self, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+        """Where a setting stands, and its entries by their steps, `[0].key`."""
+        # A name that a YAML anchor brings stands elsewhere: its table is the best there is.
+        ends = range(len(names), 0, -1)
+        line = next((self._lines[names[:end]] for end in ends if names[:end] in self._lines), 0)
+        return self._where(line), self._inside.get(names, {})
 
-
-_KEY: Final = re.compile(r"""(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*[=:.\]]""")
-_WHOLE_KEY: Final = re.compile(r"\s*(?:- +)?(\S.*?)\s*(?:=|:(?:\s|$))")
-"""A name of YAML without quotes may hold points and slashes."""
-
-
-def _line_of(error: Exception) -> str:
-    """Where a parser stumbled. Its message is left out: it quotes the text."""
-    mark = getattr(error, "problem_mark", None)
-    line = getattr(error, "lineno", None) or (mark.line + 1 if mark is not None else None)
-    if line is None:
-        found = re.search(r"\bline (\d+)\b", str(error))
-        line = found and found.group(1)
-    return f", line {line}" if line else ""
+    def _where(self, line: int) -> str:
+        return f"{self._path}, line {line}" if line else self._path
