@@ -63,11 +63,22 @@ def test_the_catalogues_schema_is_made_from_its_types():
     assert (ROOT / "vai/catalogue/models.schema.json").read_bytes() == schema(), "run make docs"
 
 
+def anchors(target: Path, itself: Path) -> set[str]:
+    """The places of a page that a link can name."""
+    page = itself if target.is_dir() else target
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
 def test_links_lead_somewhere(file):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text())
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (file.parent / link).exists()] == []
+    places = re.findall(r"\]\(([^):#]*)#([^)]+)\)", file.read_text())
+    assert [
+        place for place in places if place[1] not in anchors(file.parent / place[0], file)
+    ] == []
 
 
 def test_make_targets_in_the_readme_exist():
