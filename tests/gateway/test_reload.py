@@ -11,6 +11,8 @@ import queue
 import re
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -118,7 +120,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             until(lambda: "vai: ready" in running.log(), 30)
             found = Gateway(running, config, said, manager)
             yield found
-            running.process.send_signal(signal.SIGTERM)
+            running.process.send_signal(signal.SIGTERM)  # unless the last test has ended it
             assert running.process.wait(40) == 0
             manager.wait_for("STOPPING")
             assert "Traceback" not in running.log()
@@ -309,27 +311,41 @@ def test_a_hangup_of_all_processes_is_a_reload(gateway: Gateway) -> None:
     assert line.startswith("vai: reloaded")
 
 
+def test_main_waits_for_its_children_as_long_as_a_reload_has_said(gateway: Gateway) -> None:
+    """The last test of the group: main does not wait for a worker that stands still."""
+    gateway.whole()
+    gateway.config.write_text('drain_grace = "1s"\n' + gateway.said)
+    assert gateway.reload() == "reloaded: 2 workers\n"
+    os.kill(min(gateway.whole()), signal.SIGSTOP)
+    gateway.running.process.send_signal(signal.SIGTERM)
+    gateway.running.process.wait(15)  # it was started with 30 s
+
+
 def test_a_single_process_is_ready_and_says_that_it_cannot_reload(tmp_path: Path) -> None:
     address = f"@vai-test-{os.getpid()}"
     manager = ServiceManager(address)
-    with serve(
-        tmp_path, "--single-process", "--port=0", port=1, NOTIFY_SOCKET=address, **OPEN
-    ) as running:
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", "key", "-out", "pem"]
+    subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
+    secure = {"VAI_TLS__ENABLED": "true", "VAI_TLS__CERT_FILE": "pem", "VAI_TLS__KEY_FILE": "key"}
+    options = ("--single-process", "--port=0")
+    with serve(tmp_path, *options, port=1, NOTIFY_SOCKET=address, **OPEN, **secure) as running:
         until(lambda: "vai: ready" in running.log(), 20)
         found = re.search(
-            r"^vai: ready: (http://127\.0\.0\.1:(\d+), single process), defaults \(.* s\)$",
+            r"^vai: ready: (https://127\.0\.0\.1:(\d+), single process), defaults \(.* s\)$",
             running.log(),
             re.MULTILINE,
         )
         assert found, running.log()
-        running.port = int(found[2])
-        assert running.status("/health") == 200
+        listening = ("127.0.0.1", int(found[2]))
+        certificate = (tmp_path / "pem").read_text()
+        assert ssl.get_server_certificate(listening) == certificate
         assert manager.next() == {"READY": "1", "STATUS": found[1]}
         said = command(tmp_path, "reload", f"--pid={running.process.pid}", code=2)
         assert "is a single process (--single-process), which cannot reload: restart it" in said
         running.process.send_signal(signal.SIGHUP)
         until(lambda: "vai: not reloaded: a single process cannot reload" in running.log(), 5)
-        assert running.status("/health") == 200
+        assert ssl.get_server_certificate(listening) == certificate
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(10) == 0
         assert manager.next() == {"STOPPING": "1"}
