@@ -60,11 +60,17 @@ def _root(
 @app.command()
 def serve(
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[str | None, typer.Option(help="Port to listen on.")] = None,
-    workers: Annotated[str | None, typer.Option(help="Worker processes.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; else the setting host.")
+    ] = None,
+    port: Annotated[
+        str | None, typer.Option(help="Port to listen on; else the setting port.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Worker processes; else the setting workers.")
+    ] = None,
     single_process: Annotated[
-        bool, typer.Option("--single-process", help="One process, without a manager.")
+        bool, typer.Option("--single-process", help="One process: no manager, no reload.")
     ] = False,
     config: _CONFIG = None,
 ) -> None:
@@ -139,7 +145,7 @@ def models(
 def limits(
     *,
     pid: Annotated[
-        int | None, typer.Option(min=2, help="Only the gateway with this process id.")
+        int | None, typer.Option(min=2, help="The gateway whose first process has this id.")
     ] = None,
     board: Annotated[
         Path | None, typer.Option(help="A board file, in place of looking for gateways.")

@@ -225,8 +225,8 @@ class _Wait:
             return f"process {pid} is stopped (SIGSTOP): it reloads when it is continued"
         if found is None:
             return (
-                f"gateway {pid} has not begun: the reload before this one runs, or its old "
-                "workers finish their streams (at most drain_grace)"
+                f"gateway {pid} has not begun: a worker is starting, or the reload before this one "
+                "runs, or its old workers finish their streams (at most drain_grace)"
             )
         return f"gateway {pid} starts new workers"
 
