@@ -144,7 +144,14 @@ BLOCKS = [
         on("anthropic", has("messages.0.content.0.source.url", "https://a.example/i.png"))
         | on("openai groq", has("messages.0.content.0.image_url.url", "https://a.example/i.png"))
         | on("oai-resp", has("input.0.content.0.image_url", "https://a.example/i.png"))
-        | on(f"cerebras {GOOGLE}", refuses("messages[0].content[0]")),
+        | on(
+            "gemini",
+            has(
+                "contents.0.parts.0.fileData",
+                {"mimeType": "image/png", "fileUri": "https://a.example/i.png"},
+            ),
+        )
+        | on("cerebras gemini-oauth", refuses("messages[0].content[0]")),
         {"groq": "qwen/qwen3.8-27b", "cerebras": "gemma-4-31b"},
     ),
     Row(
