@@ -102,7 +102,7 @@ def test_what_cannot_be_used_is_said_without_what_it_holds(environ, tmp_path, wr
     reference = written.replace("PLACE", str(tmp_path))
     with pytest.raises(ConfigError) as caught:
         load(environ(f'[providers.openai]\napi_key = "{reference}"\n', SECRET=KEY))
-    problem = caught.value.problems[0]
+    (problem,) = caught.value.problems
     assert problem.key == "providers.openai.api_key"
     assert problem.where == f"{tmp_path}/own.toml, line 4"
     assert problem.text == FAULTS[written].replace("PLACE", str(tmp_path))
