@@ -210,7 +210,7 @@ def test_interpolation(configure):
     assert (settings.port, settings.host) == (81, "10.0.0.1")
     assert settings.auth.api_keys[0].key.reveal() == "x-y"
     found = problems_of(configure, text, A_PORT="81")
-    said = "the variable A is not set; set it, or write ${A:-default}"
+    said = "the variable A is not set; set it where the gateway is started"
     assert found == {"auth.api_keys[0].key": ("own.toml, line 4", said)}
 
 

@@ -324,7 +324,7 @@ def _expected(base: Any, meta: msgspec.Meta | None) -> str:
     if meta and meta.extra and "expected" in meta.extra:
         return str(meta.extra["expected"])
     if base is Secret:
-        return "visible ASCII characters in one line"
+        return "visible ASCII characters, in one line"
     words = {bool: "true or false", int: "a whole number", float: "a number"}
     word = words.get(base, "a text that is not empty")
     if meta and meta.extra == DURATION:
@@ -352,7 +352,7 @@ def _hint(base: Any, raw: Any, text: str | None) -> str:
         ):
             return "; write it without quotes"
         if not raw.strip():
-            return "; this one is empty: set it, or leave it out"
+            return "; this one is empty"
     if base in (str, Secret) and isinstance(raw, (int, float)):
         return "; write it in quotes"
     return ""

@@ -73,6 +73,7 @@ _YAML: Final[Reasons] = (
     ("expected ',' or '}'", "expected ',' or '}': a table is opened and not closed"),
     ("found undefined alias", ("an alias (*name) has no anchor (&name) before it; put text that"
      " begins with * in quotes")),
+    ("expected alphabetic", "expected quotes around a text that begins with * or &"),
     ("found duplicate anchor", "an anchor (&name) is set twice"),
     ("but found another document", "expected one document: what follows --- is a second one"),
     ("could not determine a constructor", "expected no tag; put text that begins with ! in quotes"),

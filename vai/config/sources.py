@@ -7,6 +7,7 @@ done here, because a merged tree does not tell which source set a value.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,8 +78,7 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
     try:
         tree = parse(_text_of(path), suffix)
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        problems.append(Problem("", str(path), f"cannot be read ({reason})"))
+        problems.append(Problem("", str(path), f"cannot be read ({_reason(error)}"))
         return {}
     except SyntaxFault as fault:
         place = f", line {fault.line}" if fault.line else ""
@@ -96,6 +96,14 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
         where, inside = places.of(names)
         _put(layer, names, Leaf(value, ".".join(names), shown or where, None, inside, suffix[1:]))
     return layer
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file); expected the path of a file in VAI_CONFIG or --config"
+    if isinstance(error, PermissionError):
+        return f"permission denied); let the user with uid {os.geteuid()} read it"
+    return f"{error.strerror}); expected a file of settings"
 
 
 class _NoSettings(Exception):
@@ -195,7 +203,7 @@ def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles) -> Any:
         if default is not None:
             return text or str(default)
         if text is None:
-            faults.add(f"the variable {name} is not set; set it, or write ${{{name}:-default}}")
+            faults.add(f"the variable {name} is not set; set it where the gateway is started")
             return ""
         return text
 

@@ -70,6 +70,7 @@ def suggest(
 def elsewhere(path: Path, known: tuple[str, ...], source: str) -> Suggestion | None:
     """Where a setting of this name belongs; None where no setting has it."""
     *above, name = path
+    name = name.replace("-", "_")  # as a provider's id it has hyphens
     if above and name in known:
         return _of_the_top([name], tuple(above), source)
     if above and name in _tables_of_the_top(known):

@@ -141,8 +141,12 @@ def _yaml(text: str) -> Tree:
         line = text.count("\n", 0, error.position) + 1
         raise SyntaxFault("expected no control characters", line) from None
     except (yaml.YAMLError, yaml.error.MarkedYAMLFutureWarning) as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        reason = yaml_reason(getattr(error, "problem", ""), getattr(error, "context", ""))
+        problem, context = getattr(error, "problem", ""), getattr(error, "context", "")
+        marks = [getattr(error, f"{which}_mark", None) for which in ("problem", "context")]
+        # What is not closed is missed at the end of the file, and opened where it can be mended.
+        is_open = context and (context.endswith("quoted scalar") or "flow" in context)
+        mark = next((mark for mark in marks[:: -1 if is_open else 1] if mark), None)
+        reason = yaml_reason(problem, context)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise SyntaxFault(reason, line, column) from None
     except ValueError:  # a date that no calendar has
