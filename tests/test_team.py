@@ -158,9 +158,11 @@ def test_a_team_of_thirty_is_set_up_by_the_page(reader: Reader) -> None:
         assert '"type":"message"' in reader.shell(settings + curl)
 
         base = {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{reader.port}"}
-        by_curl = at_once(
-            lambda key: reader.shell(curl, **base, ANTHROPIC_API_KEY=key), list(keys.values())
-        )
+
+        def asks(key: str) -> str:
+            return reader.shell(curl, **base, ANTHROPIC_API_KEY=key)
+
+        by_curl = at_once(asks, list(keys.values()))
         assert [answer for answer in by_curl if "simulated OpenAI model" not in answer] == []
         by_sdk = subprocess.run(
             [sys.executable, "-c", TEAMMATES, program],
@@ -187,8 +189,7 @@ def test_a_team_of_thirty_is_set_up_by_the_page(reader: Reader) -> None:
             )
         }
 
-        refused = reader.shell(curl, **base, ANTHROPIC_API_KEY="vai-wrong")
-        assert "Invalid API key" in refused
+        assert "Invalid API key" in asks("vai-wrong")
 
         used = reader.do()
         assert re.search(r"\bbob\b", used)
@@ -197,15 +198,16 @@ def test_a_team_of_thirty_is_set_up_by_the_page(reader: Reader) -> None:
         with Http(reader.port) as kept_alive:
             assert kept_alive.ask("GET", "/v1/models", carol).status == 200
             reader.do()
-            with contextlib.suppress(OSError, HTTPException):  # closed with the old worker
+            now = reader.keys()
+            assert set(now) == set(keys) - {"carol"} | {"nora"}
+            # The old workers stop accepting within a second of the result.
+            until(lambda: '"type":"message"' in asks(now["nora"]), 2)
+            until(lambda: "Invalid API key" in asks(keys["carol"]), 2)
+            with contextlib.suppress(OSError, HTTPException):  # the connection ended meanwhile
+                kept_alive.ask("GET", "/v1/models", carol)  # the last one that it may serve
                 assert kept_alive.ask("GET", "/v1/models", carol).status == 401
-        now = reader.keys()
-        assert set(now) == set(keys) - {"carol"} | {"nora"}
-        nora = reader.shell(curl, **base, ANTHROPIC_API_KEY=now["nora"])
-        assert '"type":"message"' in nora
-        gone = reader.shell(curl, **base, ANTHROPIC_API_KEY=keys["carol"])
-        assert "Invalid API key" in gone
-        assert '"type":"message"' in reader.shell(curl, **base, ANTHROPIC_API_KEY=keys["bob"])
+        assert "Invalid API key" in asks(keys["carol"])
+        assert '"type":"message"' in asks(keys["bob"])
     assert reader.left == []
     failed, spent = (
         reader.shell(lines)
