@@ -8,17 +8,19 @@ import re
 import subprocess
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests import canary
 from vai.config import ConfigError, load
+from vai.config.load import defaults_file
 from vai.config.problems import MOST_SHOWN, Problem
 from vai.config.sources import read_file
+from vai.config.syntax import parse
 
 KEY = canary.KEY
 NONE = '[auth]\nmode = "none"\n'
@@ -186,6 +188,25 @@ def test_an_entry_of_a_list_has_its_own_line(form):
     name = f"own.{form if form in ('json', 'yaml') else 'toml'}"
     (problem,) = messages(Mistake(name, texts[form], ""))
     assert (problem.key, problem.where) == ("auth.api_keys[1].tier", f"{name}, line 5")
+
+
+def test_each_name_of_a_file_is_found_in_its_line():
+    text = defaults_file().read_text("utf-8")
+    lines = text.splitlines()
+    tree = parse(text, ".toml")
+    paths = list(_paths(tree.values))
+    assert len(paths) > 60
+    for path in paths:
+        line = lines[tree.lines[path] - 1]
+        assert path[-1] in line
+        assert not line.startswith("#")
+
+
+def _paths(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in table.items():
+        yield (*above, name)
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*above, name))
 
 
 def test_an_entry_behind_a_broken_one_keeps_its_number():
