@@ -63,6 +63,9 @@ CARDS = Catalogue(
     ]
 )
 NEW = "of its family there is openai/new"
+UNKNOWN = (
+    "not in the catalogue (vai models): correct the name, or describe the model under [models]"
+)
 
 
 def aliased(target: str | tuple[str, ...], alias: str = "x", **fields) -> list[str]:
@@ -94,8 +97,10 @@ def _plain(settings: Settings) -> dict[str, object]:
         ("openai/last-day", [f"openai/last-day: retires on 2026-11-28, today; {NEW}"]),
         ("openai/gone", [f"openai/gone: retired on 2026-11-27; {NEW}"]),
         ("anthropic/a-20260101", ["anthropic/a-20260101: retired on 2026-01-01"]),
-        ("openai/nope", ["openai/nope: not in the catalogue; is the name right? (vai models)"]),
+        ("openai/nope", [f"openai/nope: {UNKNOWN}"]),
         ("mine/nope", []),
+        ("openai/ft:gpt-x:acme::a1b2", []),
+        ("anthropic/ft:x", [f"anthropic/ft:x: {UNKNOWN}"]),
         (
             "groq/x",
             ["groq is off: it has no key (providers.groq.api_key, GROQ_API_KEY)"],
@@ -134,7 +139,7 @@ def test_a_server_elsewhere_may_name_its_models_as_it_likes():
     assert aliased("openai/nope", openai={"api_key": "k", "base_url": "http://10.0.0.1/v1"}) == []
     assert aliased("openai/z*", "o*", openai={"api_key": "k", "base_url": "http://h/v1"}) == []
     regional = aliased("openai/nope", openai={"api_key": "k", "base_url": EU})
-    assert regional == ["openai/nope: not in the catalogue; is the name right? (vai models)"]
+    assert regional == [f"openai/nope: {UNKNOWN}"]
 
 
 def test_simulated_and_brought_keys_make_no_provider_off(warned):
@@ -202,6 +207,25 @@ def test_addresses_that_no_connection_can_be_made_to(url):
 def test_addresses_that_are_no_base_urls(url):
     with pytest.raises(ConfigError, match="expected an http:// or https:// URL without query"):
         load({"VAI_AUTH__MODE": "none", "VAI_PROVIDERS__OPENAI__BASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "variables", "is_warned"),
+    [
+        ("openai", EU, {}, True),
+        ("groq", "HTTPS://API.GROQ.COM/openai/v1", {}, True),
+        ("anthropic", "https://api.anthropic.com", {}, True),
+        ("openai", EU, {"OPENAI_API_KEY": canary.PROVIDER_KEY}, False),
+        ("openai", EU, {"VAI_AUTH__MODE": "passthrough"}, False),
+        ("openai", "https://proxy.internal/v1", {}, False),
+    ],
+)
+def test_a_providers_own_host_without_a_key(warned, name, base_url, variables, is_warned):
+    found = warned(f"[providers.{name}]\nbase_url = '{base_url}'\n", **variables)
+    said = f"this host refuses requests without a key; set providers.{name}.api_key or "
+    assert len(found) == is_warned
+    assert all(key == f"providers.{name}.base_url" for key, _, _ in found)
+    assert all(text.startswith(said) for _, _, text in found)
 
 
 def test_a_server_without_auth_that_others_reach(warned):

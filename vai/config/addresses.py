@@ -28,21 +28,55 @@ _VERSION: Final = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta|rc|internal)\d*)?"
 _VERSIONS: Final[dict[Kind, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
 """The paths of a kind's own hosts, where there is more than that of its row
 (https://ai.google.dev/gemini-api/docs/api-versions, 2026-11-28)."""
-_UNVERSIONED: Final = frozenset({"api.deepseek.com", "models.github.ai"})
+_UNVERSIONED: Final = frozenset(
+    {
+        "api.deepseek.com",
+        "api.perplexity.ai",
+        "models.github.ai",
+        "models.inference.ai.azure.com",
+    }
+)
 """Servers of Chat Completions whose documented base URL has no version
-(https://api-docs.deepseek.com/, https://docs.github.com/en/rest/models/inference, 2026-11-28)."""
+(https://api-docs.deepseek.com/, https://docs.perplexity.ai/,
+https://docs.github.com/en/rest/models/inference, 2026-11-28)."""
+_UNVERSIONED_END: Final = "serving-endpoints"
+"""How the base URL of each Databricks workspace ends (https://docs.databricks.com/, 2026-11-28)."""
+_GATEWAYS_VERSION: Final = {"gateway.ai.cloudflare.com": 1}
+"""Hosts -> how many segments in front are a version of their own API and of no provider's
+(https://developers.cloudflare.com/ai-gateway/usage/providers/google-ai-studio/, 2026-11-28)."""
+_COMPATIBLE: Final[dict[tuple[Kind, str], str]] = {
+    ("openai", "anthropic"): "/v1",
+    ("openai", "gemini"): "/v1beta/openai",
+}
+"""Kind and built-in provider of another kind -> the path at which its host speaks that kind too
+(https://platform.claude.com/docs/en/api/openai-sdk,
+https://ai.google.dev/gemini-api/docs/openai, 2026-11-28)."""
+_FORMAT_OWNERS: Final = frozenset({"anthropic", "openai", "gemini", "gemini-oauth"})
+"""Built-in providers whose hosts speak their own kinds and those of `_COMPATIBLE`; what else the
+others imitate is not known."""
 _APPENDED: Final[dict[Kind, str]] = {
     **{row.kind: row.path for row in ROWS.values()},
     "gemini": "/models/MODEL:generateContent",
     "code-assist": "/v1internal:generateContent",
 }
 _ENDPOINT: Final = re.compile(
-    r"/(?:(?:chat/)?completions|responses(?:/input_tokens)?|messages(?:/(?:count_tokens|batches))?"
-    r"|embeddings|api/(?:chat|generate|tags)|v\d+\w*/models(?:/[^/]+)?"
+    r"/(?:chat/completions|api/(?:chat|generate|tags)"
+    r"|v\d+\w*/(?:completions|responses(?:/input_tokens)?"
+    r"|messages(?:/(?:count_tokens|batches))?|embeddings|models(?:/[^/]+)?)"
     r"|[^/]*:(?:(?:stream)?generatecontent|counttokens|loadcodeassist))\Z",
     re.IGNORECASE,
 )
 """What paths of endpoints end with, those of other APIs of the same servers among them."""
+_PART_OF_ENDPOINT: Final = re.compile(
+    r"/(?:v\d+\w*/(?:chat|complete)|completions|responses|messages|embeddings)\Z", re.IGNORECASE
+)
+"""Also such an end, but a proxy may call its own prefix so."""
+_PRIVATE: Final = tuple(
+    f".{name}" for name in ("corp", "home", "intranet", "lan", "localdomain", "private", "svc")
+)
+"""Ends of names in networks of companies, homes and clusters, which the public DNS does not have
+(RFC 6762 appendix G, https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/,
+2026-11-28)."""
 
 
 class AddressFault(NamedTuple):
@@ -68,7 +102,9 @@ def is_exposed(base_url: str) -> bool:
     if url.scheme != "http":
         return False
     host = _host(url).partition("%")[0]
-    return ip_address(host).is_global if is_address(host) else not is_local_name(host)
+    if is_address(host):
+        return ip_address(host).is_global
+    return not (is_local_name(host) or host.endswith(_PRIVATE))
 
 
 def is_own_host(row: ProviderRow, base_url: str) -> bool:
@@ -87,9 +123,9 @@ def is_same_host(base_url: str, other: str) -> bool:
 
 
 def _host(url: httpx.URL) -> str:
-    """The host as it is resolved, in lower case and without brackets."""
+    """The host as it is resolved, in lower case, without brackets and the dot of the root."""
     # URL.host would turn a name back from its IDNA form, and raise where it has none.
-    return url.raw_host.decode("ascii").strip("[]")
+    return url.raw_host.decode("ascii").strip("[]").rstrip(".")
 
 
 def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
@@ -97,18 +133,36 @@ def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
     segments = path.split("/")[1:]
     appends = f"VAI appends {_APPENDED[kind]}"
     host = _host(url)
-    rows = (row for row in ROWS.values() if row.kind == kind and _is_own(row, host))
-    row = next(rows, None)
-    if row is not None and path not in _paths_of(row):
-        paths = " or ".join(_paths_of(row)) or "no path"
-        yield AddressFault(True, f"expected {paths} after the name of this host; {appends}")
+    yield from _faults_of_known_host(kind, host, path)
     if _ENDPOINT.search(path):
         yield AddressFault(
             True, f"expected the base URL without the path of an endpoint; {appends}"
         )
-    yield from _version_faults(kind, host, segments)
+    if _PART_OF_ENDPOINT.search(path):
+        yield AddressFault(False, f"the path ends like that of an endpoint; {appends}")
+    yield from _version_faults(kind, host, segments[_GATEWAYS_VERSION.get(host, 0) :])
     if "" in segments:
         yield AddressFault(False, "the path has two slashes in a row")
+
+
+def _faults_of_known_host(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
+    """A path that a built-in provider's host does not have for this kind."""
+    appends = f"VAI appends {_APPENDED[kind]}"
+    rows = [row for row in ROWS.values() if _is_own(row, host)]
+    own = next((row for row in rows if row.kind == kind), None)
+    if own is not None and path not in _paths_of(own):
+        paths = " or ".join(_paths_of(own)) or "no path"
+        yield AddressFault(True, f"expected {paths} after the name of this host; {appends}")
+    if own is not None or not rows:
+        return
+    other = rows[0]
+    expected = _COMPATIBLE.get((kind, other.id))
+    if expected is None and other.id in _FORMAT_OWNERS:
+        yield AddressFault(False, f"this is {other.name}'s host; {appends}, which it may not have")
+    if expected is not None and path != expected:
+        yield AddressFault(
+            False, f"expected {expected} after the name of {other.name}'s host; {appends}"
+        )
 
 
 def _version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[AddressFault]:
@@ -122,11 +176,19 @@ def _version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[Addr
     for (one, two), both in zip(pairwise(segments), pairwise(versions), strict=True):
         if all(both) and (one == two or kind == "gemini"):
             yield AddressFault(True, "expected one version, there are two in a row")
-    if not any(versions) and host not in _UNVERSIONED:
+    if not any(versions) and not _is_unversioned(kind, host, segments):
         version = "/v1beta" if kind == "gemini" else "/v1"
         yield AddressFault(
             False, f"most servers want a version such as {version} at the end; {appends}"
         )
+
+
+def _is_unversioned(kind: Kind, host: str, segments: list[str]) -> bool:
+    """Whether the paths of a server have no version, or one that its gateway puts in."""
+    if kind == "gemini":
+        return False
+    is_at_gateway = host in _GATEWAYS_VERSION
+    return is_at_gateway or host in _UNVERSIONED or segments[-1:] == [_UNVERSIONED_END]
 
 
 def _paths_of(row: ProviderRow) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ Finding = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, .
 """A setting, what is wrong with it, and another setting that this depends on."""
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
-_PROXY: Final = re.compile(r"https?://[^\s/]+/?")
+_PROXY: Final = re.compile(r"https?://[^\s/]+/?", re.IGNORECASE)
 _REDIS: Final = re.compile(r"(?:rediss?|unix)://\S+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _KEY_FIELDS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key"})

@@ -54,7 +54,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Url = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        pattern=r"^(?i:https?)://[^\s/?#]+[^\s?#]*$",
         extra={"expected": "an http:// or https:// URL without query and fragment"},
     ),
 ]

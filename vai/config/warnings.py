@@ -29,7 +29,13 @@ __all__ = ["SOON", "warnings"]
 
 SOON: Final = 60
 """Days before the end of a model from which it is warned of."""
-_UNKNOWN: Final = "not in the catalogue; is the name right? (vai models)"
+_UNKNOWN: Final = (
+    "not in the catalogue (vai models): correct the name, or describe the model under [models]"
+)
+_OWN_MODELS: Final = {"openai": "ft:", "oai-resp": "ft:", "gemini": "tunedModels/"}
+"""Provider -> how the names of models begin that an account has trained, which no list has
+(https://platform.openai.com/docs/guides/fine-tuning, https://ai.google.dev/api/tuning,
+2026-11-28)."""
 _NO_MATCH: Final = "no model of the catalogue has such a name"
 
 
@@ -65,8 +71,19 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         fault = address_fault(kind, provider.base_url)
         if fault is not None and not fault.is_certain:
             yield (*path, "base_url"), fault.text
+        if name in ROWS and _lacks_key(settings, name):
+            names = " or ".join((f"providers.{name}.api_key", *BUILT_IN[name]))
+            yield (*path, "base_url"), f"this host refuses requests without a key; set {names}"
         if is_exposed(provider.base_url) and _sends_secrets(settings, provider):
             yield (*path, "base_url"), "keys travel unencrypted to a public host; expected https://"
+
+
+def _lacks_key(settings: Settings, name: str) -> bool:
+    """Whether a built-in provider is left at its own host and no key is set for it."""
+    provider = joined(settings).providers[name]
+    is_home = provider.base_url is not None and is_own_host(ROWS[name], provider.base_url)
+    may_be_brought = settings.auth.mode == "passthrough" or name == LOGGED_IN_TO
+    return is_home and provider.api_key is None and not may_be_brought
 
 
 def _sends_secrets(settings: Settings, provider: Provider) -> bool:
@@ -120,7 +137,7 @@ class _Models:
         if off := self.why_off(target):
             return off
         provider, _, model = target.partition("/")
-        if provider in self._silent:
+        if provider in self._silent or model.startswith(_OWN_MODELS.get(provider, "/")):
             return None
         if is_pattern and "*" in model:
             return None if self._has_match(provider, model) else f"{target}: {_NO_MATCH}"

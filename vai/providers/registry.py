@@ -200,7 +200,7 @@ _GEMINI_OAUTH = ProviderRow(
 )
 """Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 
-_OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com(?:[:/]|$)", re.IGNORECASE)
+_OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com\.?(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""
 
 ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
