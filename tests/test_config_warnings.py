@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -325,11 +326,24 @@ def _examples() -> list[tuple[str, str]]:
     return found
 
 
+def _write_keys_beside(file: Path) -> None:
+    """The keys that the pages have in `.secrets.toml`, as the settings only name their holders."""
+    holders = tomllib.loads(file.read_text()).get("auth", {}).get("api_keys", {})
+    if isinstance(holders, dict):
+        keyless = [name for name, holder in holders.items() if "key" not in holder]
+        lines = [f'{name}.key = "{"k" * 40}{number}"' for number, name in enumerate(keyless)]
+        (file.parent / ".secrets.toml").write_text("\n".join(["[auth.api_keys]", *lines]))
+
+
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in _examples()])
 def test_no_example_is_doubted(tmp_path, text):
     """Each with the keys of the providers it speaks of, on the day of this version."""
     file = tmp_path / "own.toml"
+    text = re.sub(r"\$\{file:/[^}]*/(\w+)\}", rf"${{file:{tmp_path}/\1}}", text)
     file.write_text(text)
+    for number, name in enumerate(re.findall(r"\$\{file:\S*/(\w+)\}", text)):
+        (tmp_path / name).write_text("k" * 20 + str(number))
+    _write_keys_beside(file)
     built_in = ("ANTHROPIC", "OPENAI", "GROQ", "GEMINI")
     keys = dict.fromkeys((f"{name}_API_KEY" for name in built_in), "k" * 20)
     named = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "k" * 20)
