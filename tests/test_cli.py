@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -174,6 +176,40 @@ def test_check_asks_what_the_gateway_would_ask(vai):
         wrong = vai("check", "--probe", **own | {"VAI_PROVIDERS__GROQ__BASE_URL": at[:-3]})
         assert wrong.returncode == 1
         assert "FAILED, there is nothing at this URL; check providers.groq.base_url" in wrong.stdout
+
+
+class _Unversioned(BaseHTTPRequestHandler):
+    """A server as LiteLLM is: its paths are there without /v1 too."""
+
+    def do_GET(self) -> None:
+        self._answer(200, b'{"data": [{"id": "m"}]}')
+
+    def do_POST(self) -> None:
+        self._answer(400, b'{"error": {"message": "model: required"}}')
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_answer_takes_back_the_doubt_about_an_address(vai):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Unversioned) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = {
+            "VAI_AUTH__MODE": "none",
+            "VAI_PROVIDERS__OWN_ROW__KIND": "openai",
+            "VAI_PROVIDERS__OWN_ROW__BASE_URL": f"HTTP://127.0.0.1:{server.server_port}",
+        }
+        doubted = vai("check", "--strict", **own)
+        asked = vai("check", "--strict", "--probe", **own)
+        server.shutdown()
+    assert (doubted.returncode, "most servers want a version" in doubted.stdout) == (1, True)
+    assert (asked.returncode, "warning" in asked.stdout) == (0, False), asked.stdout
 
 
 def test_without_the_server_part_the_command_says_what_to_install():

@@ -17,11 +17,13 @@ import typer
 from vai.cli.allowed import limits_in_force, limits_in_words
 from vai.cli.overview import base_urls, overview, try_it, url
 from vai.config import ConfigError, Settings
+from vai.config.addresses import address_fault
 from vai.config.load import load_with_warnings
 from vai.config.problems import Problem
 from vai.config.states import provider_states
 from vai.io.clock import today
 from vai.io.probe import Probe, probe_providers
+from vai.io.providers import rows_of
 
 __all__ = ["check", "show_start"]
 
@@ -40,6 +42,7 @@ def check(*, probe: bool, strict: bool, as_json: bool) -> int:
             typer.echo(f"vai: {error}", err=True)
         return _UNUSABLE
     probes = asyncio.run(probe_providers(settings)) if probe else None
+    warnings = [one for one in warnings if not _is_disproved(one, settings, probes or ())]
     failed = any(one.outcome == "failed" for one in probes or ())
     doubtful = strict and (bool(warnings) or any(one.missing for one in probes or ()))
     code = _DOUBTFUL if failed or doubtful else 0
@@ -54,6 +57,18 @@ def check(*, probe: bool, strict: bool, as_json: bool) -> int:
     _write_warnings(warnings)
     _write_trial(settings)
     return code
+
+
+def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[Probe]) -> bool:
+    """Whether a provider has answered at an address that was only unusual."""
+    rows = rows_of(settings)
+    setting = warning.key.replace("_", "-")
+    for one in probes:
+        if one.outcome == "ok" and setting == f"providers.{one.provider}.base-url":
+            row = rows[one.provider]
+            fault = address_fault(row.kind, row.base_url)
+            return fault is not None and warning.text == fault.text
+    return False
 
 
 def show_start(settings: Settings, warnings: Sequence[Problem]) -> None:

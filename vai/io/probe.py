@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import httpx
 import msgspec
 
-from vai.config.addresses import is_own_host
+from vai.config.addresses import address_fault, is_own_host
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.openai import settings_of_address
@@ -26,8 +26,9 @@ from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
 from vai.io.providers import Providers
-from vai.policy.catalogue import without_snapshot
+from vai.policy.listed import ModelList, lists_deployments
 from vai.policy.targets import is_pattern
+from vai.providers.address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.provider import ProviderRow, WireRequest
 
@@ -41,6 +42,7 @@ _AT_ONCE: Final = 16
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _REFUSED: Final = (401, 403)
+_FORBIDDEN: Final = 403
 _NOT_FOUND: Final = (404, 405)
 _LIMITED: Final = (429, 529)
 _BAD_REQUEST: Final = (400, 422)
@@ -145,8 +147,10 @@ class _Question:
             answer = await self._answer(wire, until)
             if answer.status in _NOT_FOUND and self._is_elsewhere():
                 wire, answer = await self._endpoint_instead(wire, answer, until)
+            elif answer.status == _FORBIDDEN and self._row.path:
+                return await self._without_list(wire, answer, until)
             found = self._judged(wire, answer)
-            if found.models is not None and self._row.kind == "responses" and self._is_elsewhere():
+            if found.models is not None and self._is_doubted():
                 return await self._with_endpoint(found, wire, until)
         except VaiError as error:
             text = _FAILURES.get(error.code or "", error.message)
@@ -158,6 +162,12 @@ class _Question:
         row = self._row
         at_home = row.id in ROWS and is_own_host(ROWS[row.id], row.base_url)
         return bool(row.path) and not at_home
+
+    def _is_doubted(self) -> bool:
+        """Whether a list of models does not yet show that the endpoint is there."""
+        row = self._row
+        is_unusual = address_fault(row.kind, row.base_url) is not None
+        return self._is_elsewhere() and (row.kind == "responses" or is_unusual)
 
     async def _answer(self, wire: WireRequest, until: float) -> _Answer:
         reply = await self._upstream.send(
@@ -183,15 +193,36 @@ class _Question:
         What it lacks is told by a 400, which shows that the endpoint is there and costs nothing.
         """
         empty, other = await self._empty(wire, until)
-        return (wire, answer) if other.status in _NOT_FOUND else (empty, other)
+        return (wire, answer) if self._is_absent(other) else (empty, other)
+
+    async def _without_list(self, wire: WireRequest, answer: _Answer, until: float) -> Probe:
+        """The key was refused for the list: a restricted key may be good for requests alone."""
+        empty, other = await self._empty(wire, until)
+        if other.status not in _BAD_REQUEST or self._why_refused(other) is not None:
+            return self._judged(wire, answer)
+        return self._ok(empty, "reachable; the key may not list models", other.status)
 
     async def _with_endpoint(self, found: Probe, wire: WireRequest, until: float) -> Probe:
-        """`found`, unless a server that lists models has no Responses: many have only the older."""
+        """`found`, unless a server that lists models has not the endpoint: many have no Responses,
+        and some have their list at a second place."""
         empty, other = await self._empty(wire, until)
-        if other.status not in _NOT_FOUND:
+        if not self._is_absent(other):
             return found
-        text = f"it lists models and has no Responses API; check {self._names['base_url']}"
-        return self._failed(empty, text, other.status)
+        where = f"there is nothing at {empty.target}; check {self._names['base_url']}"
+        return self._failed(empty, f"it lists models, and {where}", other.status)
+
+    def _is_absent(self, answer: _Answer) -> bool:
+        """Whether an answer to the empty request shows that there is no such endpoint."""
+        if answer.status not in _NOT_FOUND:
+            return False
+        fault = self._fault_of(answer)
+        return fault is None or fault.code == UPSTREAM_ADDRESS or names_nothing(fault)
+
+    def _fault_of(self, answer: _Answer) -> UpstreamFault | None:
+        """An answer as the provider's error; None if it is too long to be one."""
+        if answer.body is None:
+            return None
+        return make_adapter(self._row, "probe").error(answer.status, answer.headers, answer.body)
 
     async def _empty(self, wire: WireRequest, until: float) -> tuple[WireRequest, _Answer]:
         """An empty request to the endpoint, and its answer."""
@@ -212,13 +243,13 @@ class _Question:
         if status in _REDIRECTS:
             where = _origin_of(answer.headers.get("location", ""))
             text = f"redirects{where}, which is not followed; check {self._names['base_url']}"
-        elif status in _NOT_FOUND:
+        elif status in _NOT_FOUND and wire.method == "GET":
             text = f"there is nothing at this URL; check {self._names['base_url']}"
         elif status in _LIMITED:
             return self._ok(wire, "reachable, and at a limit or overloaded now", status)
         elif self._row.kind == "code-assist" and status == _OK:
             return self._ok(wire, "logged in", status)
-        elif wire.method == "POST" and (status == _OK or status in _BAD_REQUEST):
+        elif wire.method == "POST" and (status == _OK or status in (*_BAD_REQUEST, *_NOT_FOUND)):
             return self._ok(wire, "reachable; it has no list of models", status)
         elif status in _FAILING:
             text = "the server fails"
@@ -229,8 +260,7 @@ class _Question:
     def _why_refused(self, answer: _Answer) -> str | None:
         """Which setting the key is in that was not accepted; None if it was."""
         status = answer.status
-        if status in _BAD_REQUEST and answer.body is not None:  # Google's for a bad key
-            fault = make_adapter(self._row, "probe").error(status, answer.headers, answer.body)
+        if status in _BAD_REQUEST and (fault := self._fault_of(answer)):  # Google's for a bad key
             status = fault.status
         if status not in _REFUSED:
             return None
@@ -252,10 +282,10 @@ class _Question:
         models, is_whole = _models_in(answer.body)
         if models is None:
             return self._failed(wire, f"the answer is no list of models; check {base_url}", _OK)
-        known = models | {without_snapshot(name) for name in models}
         missing: tuple[str, ...] = ()
-        if models and is_whole:
-            missing = tuple(name for name in self._aliased() if name not in known)
+        if models and is_whole and lists_deployments(httpx.URL(self._row.base_url).host):
+            known = ModelList(models)
+            missing = tuple(name for name in self._aliased() if not known.has(name))
         count = len(models)
         text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
         if missing:

@@ -304,6 +304,59 @@ def test_a_server_without_a_list_is_asked_for_its_endpoint(run, kind, path, repl
     assert (found.outcome, said in found.text) == (outcome, True), found
 
 
+NO_MODEL = b'{"error": {"message": "The model `` does not exist", "type": "NotFoundError"}}'
+
+
+@pytest.mark.parametrize(
+    ("to_get", "to_post", "outcome", "said"),
+    [
+        # A server without a list that says that the model is missing.
+        (answer("404 Not Found"), answer("404 Not Found", NO_MODEL), "ok", "no list of models"),
+        (answer("404 Not Found"), answer("404 Not Found", b"404 page"), "failed", "nothing at"),
+        # A key that may not list models.
+        (answer("403 Forbidden"), answer("400 Bad Request"), "ok", "may not list models"),
+        (answer("403 Forbidden"), answer("403 Forbidden"), "failed", "the key was refused"),
+        (answer("403 Forbidden"), answer("401 Unauthorized"), "failed", "the key was refused"),
+        (answer("401 Unauthorized"), answer("400 Bad Request"), "failed", "the key was refused"),
+    ],
+)
+def test_a_server_whose_list_says_nothing(run, to_get, to_post, outcome, said):
+    async def handler(reader, writer):
+        while True:
+            head, _ = await heard(reader)
+            writer.write(to_get if head.startswith(b"GET") else to_post)
+            await writer.drain()
+
+    found = run(probed(handler))
+    assert (found.outcome, said in found.text) == (outcome, True), found
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "outcome"),
+    [
+        ("", "400 Bad Request", "ok"),
+        ("", "404 Not Found", "failed"),
+        ("/v1", "404 Not Found", "ok"),  # as usual: nothing to be in doubt of
+    ],
+)
+def test_an_unusual_address_is_asked_for_its_endpoint_too(run, path, reply, outcome):
+    async def handler(reader, writer):
+        while True:
+            head, _ = await heard(reader)
+            writer.write(listing("a") if head.startswith(b"GET") else answer(reply))
+            await writer.drain()
+
+    async def main():
+        async with serving(handler) as port:
+            own = Provider(kind="openai", base_url=f"http://127.0.0.1:{port}{path}", api_key=KEY)
+            found = await probe_providers(settings(providers={"mine": own}))
+            return next(one for one in found if one.provider == "mine")
+
+    found = run(main())
+    assert found.outcome == outcome
+    assert outcome == "ok" or "nothing at /chat/completions" in found.text
+
+
 @pytest.mark.parametrize(
     ("reply", "outcome", "said"),
     [
