@@ -37,7 +37,7 @@ class Mistake(NamedTuple):
 
 TO_DO = re.compile(
     r"expected|did you mean|belongs in|top-level|setting for it|set it|set both|add it|needs"
-    r"|write|keep one|put text|closed|docs/configuration.md"
+    r"|write|keep one|put text|closed|delete it|docs/configuration.md"
 )
 
 TABLE = tomllib.loads((Path(__file__).parent / "fixtures" / "mistakes.toml").read_text("utf-8"))

@@ -19,7 +19,7 @@ from vai.config.names import canonical
 from vai.config.problems import Problem
 from vai.config.schema import DURATION, Section, Settings
 from vai.config.sources import DEFAULTS, Layer, Leaf, Unresolved
-from vai.config.suggestions import elsewhere, suggest
+from vai.config.suggestions import instead_of_a_value, suggest
 from vai.errors import InvalidRequest
 from vai.secret import Secret
 
@@ -161,7 +161,9 @@ class Walk:
     def _section(self, kind: type[Section], raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
             needed = [field.name for field in _fields_of(kind) if field.required]
-            self.problem(path, f"expected a table of settings{self._table_hint(needed, raw, path)}")
+            self.problem(
+                path, f"expected a table of settings; {self._table_hint(raw, path, needed)}"
+            )
             return _INVALID if needed else kind()
         fields = _fields(kind)
         for name in raw:
@@ -176,21 +178,22 @@ class Walk:
         for field in fields_of:
             if field.required and field.name not in known:
                 known[field.name] = _INVALID
-                if not self._is_partial:
+                # A name that stands for it is noted already.
+                if not self._is_partial and (*path, field.name) not in self._broken:
                     self.problem((*path, field.name), "required; set it beside the others")
         if any(field.required and known[field.name] is _INVALID for field in fields_of):
             return _INVALID
         return kind(**{name: value for name, value in known.items() if value is not _INVALID})
 
-    def _table_hint(self, needed: list[str], raw: Any, path: Path) -> str:
+    def _table_hint(self, raw: Any, path: Path, needed: list[str]) -> str:
         """What to do about a value where a table is expected."""
         if raw is None:
-            return "; write its settings below it, or leave it out"
-        if needed:
-            return f"; write it as {_dotted(path)}.{needed[0]}"
+            return "write its settings below it, or leave it out"
         leaf, _ = self._origin(path)
-        belongs = elsewhere(path, _known(), leaf.source if leaf else "") if path else None
-        return belongs.text if belongs else ""
+        source = leaf.source if leaf else ""
+        if path and source == "toml" and _is_list_of_tables(raw):
+            return f"write [{_dotted(path)}] in single brackets"
+        return instead_of_a_value(path, _known(), source, next(iter(needed), None))
 
     def _unknown(self, name: str, raw: Any, fields: Mapping[str, Any], path: Path) -> None:
         path = (*path, name)
@@ -206,7 +209,9 @@ class Walk:
 
     def _table(self, inner: Any, raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
-            self.problem(path, "expected a table")
+            leaf, _ = self._origin(path)
+            hint = instead_of_a_value(path, _known(), leaf.source if leaf else "")
+            self.problem(path, f"expected a table by name; {hint}")
             return _INVALID
         built = {name: self._value(inner, item, (*path, name)) for name, item in raw.items()}
         return {name: item for name, item in built.items() if item is not _INVALID}
@@ -220,10 +225,17 @@ class Walk:
             ]
         elif isinstance(raw, list):
             items = [((*path[:-1], f"{path[-1]}[{n}]"), item) for n, item in enumerate(raw)]
-        elif isinstance(raw, str) and raw and str in (inner, *get_args(inner)):
+        elif (
+            isinstance(raw, str)
+            and raw
+            and not _is_list_in_text(raw)
+            and str in (inner, *get_args(inner))
+        ):
             items = [(path, raw)]  # a list of one text may be written as the text
         else:
-            self.problem(path, f"expected {self._list_words(inner, path)}")
+            hint = self._quotes_hint(path) if isinstance(raw, Mapping) else ""
+            hint = hint or ("; this one is empty" if raw is None else "")
+            self.problem(path, f"expected {self._list_words(inner, path)}{hint}")
             return _INVALID
         if isinstance(inner, type) and issubclass(inner, Section):
             # Entries that are no tables are one mistake.
@@ -238,6 +250,15 @@ class Walk:
                 self._written[(*path[:-1], f"{path[-1]}[{len(built)}]")] = at
                 built.append(value)
         return tuple(built)
+
+    def _quotes_hint(self, path: Path) -> str:
+        """What to do about a name that TOML has cut at its dots."""
+        below = self._first_below.get(path)
+        if below is None:
+            return ""
+        whole = tuple(below.key.split("."))
+        hint = suggest(whole, (), _known(), below.source).text
+        return hint if len(whole) > len(path) and "needs quotes" in hint else ""
 
     def _list_words(self, inner: Any, path: Path) -> str:
         if str in (inner, *get_args(inner)):
@@ -269,6 +290,15 @@ class Walk:
                 pass
         self.problem(path, f"expected {_expected(base, meta)}{_hint(base, raw, text)}")
         return _INVALID
+
+
+def _is_list_in_text(raw: str) -> bool:
+    """Whether a text is a list with a mistake; that of a variable is read before this."""
+    return raw.replace(" ", "")[:2] in ('["', "['")
+
+
+def _is_list_of_tables(raw: Any) -> bool:
+    return isinstance(raw, list) and bool(raw) and isinstance(raw[0], Mapping)
 
 
 @cache
@@ -353,7 +383,15 @@ def _hint(base: Any, raw: Any, text: str | None) -> str:
             return "; write it without quotes"
         if not raw.strip():
             return "; this one is empty"
-    if base in (str, Secret) and isinstance(raw, (int, float)):
+        if get_origin(base) is Literal and raw.lower() in get_args(base):
+            return "; write it in lower case"
+        if raw[:1] == raw[-1:] and raw[:1] in "'\"":
+            return "; write it without the quotes around it"
+    if raw is None:
+        return "; this one is empty"
+    if base is int and isinstance(raw, float):
+        return "; write it without a point or an exponent"
+    if base in (str, Secret) and not isinstance(raw, (str, list, dict)):
         return "; write it in quotes"
     return ""
 

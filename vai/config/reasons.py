@@ -7,9 +7,10 @@ what a message begins with, and no part of the message or of the text gets into 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
-__all__ = ["json_reason", "toml_reason", "yaml_reason"]
+__all__ = ["json_reason", "odd_character", "toml_reason", "yaml_reason"]
 
 Reasons = tuple[tuple[str, str], ...]
 
@@ -17,12 +18,14 @@ _SET_ALREADY: Final = "this name has a value already; keep one of them"
 _OPEN_QUOTE: Final = "a quote is opened and not closed"
 _WRONG_ESCAPE: Final = "a backslash starts no known escape; write it twice, or use single quotes"
 
+_PLAIN_NAMES: Final = "; a name with more than letters, digits, - and _ needs quotes"
+
 _TOML: Final[Reasons] = (
-    ("Expected '=' after a key", "expected '=' after a key"),
+    ("Expected '=' after a key", "expected '=' after a key" + _PLAIN_NAMES),
     ("Expected newline or end of document", "expected the end of the line after the value"),
     ('Expected "', _OPEN_QUOTE),
-    ("Expected ']]' at the end", "expected ']]' at the end of the table's name"),
-    ("Expected ']' at the end", "expected ']' at the end of the table's name"),
+    ("Expected ']]' at the end", "expected ']]' at the end of the table's name" + _PLAIN_NAMES),
+    ("Expected ']' at the end", "expected ']' at the end of the table's name" + _PLAIN_NAMES),
     ("Unclosed array", "expected ',' or ']': a list is opened and not closed"),
     ("Unclosed inline table", "expected ',' or '}' in the same line: a table is not closed"),
     ("Unterminated string", _OPEN_QUOTE),
@@ -40,20 +43,42 @@ _TOML: Final[Reasons] = (
     ("Invalid initial character", "expected a name, or one in quotes"),
     ("Invalid statement", "expected a line like name = value, or [table]"),
     ("Invalid date", "expected a date that exists; put other text in quotes"),
-)
+)  # fmt: skip
 _TOML_VALUES: Final = (
     (re.compile(r"\s*(?:#.*)?$"), "expected a value after '='"),
     (re.compile(r"(?:true|false)\b", re.IGNORECASE), "expected true or false in lower case"),
-    (re.compile("[\u2018\u2019\u201c\u201d]"), "expected straight quotes, not typographic ones"),
+    (re.compile(r"(?:yes|no|on|off)\b", re.IGNORECASE), (
+        "expected true or false; text needs quotes")),
+    (re.compile(r"(?:null|none|nil|~)(?!\w)", re.IGNORECASE), (
+        "expected a value; TOML has no null: leave the setting out")),
+)  # fmt: skip
+_TOML_PIECES: Final = (
+    ("Invalid statement", re.compile(r";|//|--|/\*"), "expected '#' before a comment"),
+    ("Expected newline", re.compile(r"[,;]"), (
+        "expected the end of the line after the value, without ',' or ';'")),
+    ("Expected newline", re.compile(r"[\w.:/%]"), (
+        "expected the end of the line: each setting has its own; text needs quotes, and a number"
+        " has no unit and no zero before it")),
+    ("Invalid initial character", re.compile(r"(?:\}|\s*(?:#.*)?$)"), (
+        "expected the next setting: a table in braces stands in one line, and ends without a comma"
+    )),
+    ("Cannot overwrite a value", re.compile(r"\]\]"), (
+        "this name is a table or has a value already; write either a list of tables [[...]]"
+        " or tables by name")),
+)  # fmt: skip
+"""What a message begins with, what stands where the parser stopped, and the reason."""
+_TYPOGRAPHIC: Final = frozenset(
+    "\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a`"
 )
 
+_COMMENT: Final = "expected no comments: JSON has none"
 _JSON: Final[Reasons] = (
     ("Expecting ':'", "expected ':' after a name"),
     ("Expecting ','", "expected ',' or a closing bracket after the value"),
     ("Expecting property name", "expected a name in double quotes"),
     ("Illegal trailing comma", "expected no comma before a closing bracket"),
     ("Unterminated string", _OPEN_QUOTE),
-    ("Invalid control character", "a quote is opened and not closed in the same line"),
+    ("Invalid control character", "expected no tabs and control characters in a text; write \\t"),
     ("Invalid \\escape", "a backslash starts no known escape; write it twice"),
     ("Invalid \\uXXXX", "expected four hexadecimal digits after \\u"),
     ("Extra data", "expected nothing after the closing bracket of the file"),
@@ -70,7 +95,8 @@ _YAML: Final[Reasons] = (
     ("expected <block end>", ("the lines of a table or a list begin in one column; this one does"
      " not, or text with quotes inside is not quoted as a whole")),
     ("expected ',' or ']'", "expected ',' or ']': a list is opened and not closed"),
-    ("expected ',' or '}'", "expected ',' or '}': a table is opened and not closed"),
+    ("expected ',' or '}'", ("expected ',' or '}': a table is opened and not closed, or text with"
+     " braces or commas inside it is not in quotes")),
     ("found undefined alias", ("an alias (*name) has no anchor (&name) before it; put text that"
      " begins with * in quotes")),
     ("expected alphabetic", "expected quotes around a text that begins with * or &"),
@@ -81,11 +107,48 @@ _YAML: Final[Reasons] = (
     ("expected escape sequence", _WRONG_ESCAPE),
     ("expected the node content", "expected a value"),
     ("found duplicate key", "a name is written twice in this table; keep one of them"),
+    ("expected a mapping or list of mappings for merging", (
+        "expected a table, or an alias (*name) of one, after <<")),
 )  # fmt: skip
+
+
+def odd_character(character: str) -> str | None:
+    """Why a character that no parser takes for a space or a quote stands in the way, if it is one.
+
+    It is told by its number where it cannot be seen.
+    """
+    if character in _TYPOGRAPHIC:
+        return "expected straight quotes, not typographic ones"
+    if character.isascii():
+        is_odd = character < " " and character not in "\t\n"
+    else:
+        is_odd = unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cf", "Cc")
+    if is_odd:
+        return (
+            f"an invisible character (U+{ord(character):04X}) stands here; "
+            "delete it, or write a plain space"
+        )
+    return None
+
+
+def _odd_at(rest: str) -> str | None:
+    """Why a parser of TOML or JSON stopped at a character that is no plain ASCII one."""
+    if not rest:
+        return None
+    if odd := odd_character(rest[0]):
+        return odd
+    if unicodedata.normalize("NFKC", rest[0]) != rest[0] or rest[0] == "\u2212":
+        return "expected a plain ASCII character here, not one that looks like it"
+    return None
 
 
 def toml_reason(message: str, rest: str) -> str:
     """Why TOML's parser stopped, where `rest` is what follows in the line."""
+    if odd := _odd_at(rest):
+        return odd
+    for start, pattern, reason in _TOML_PIECES:
+        if message.startswith(start) and pattern.match(rest):
+            return reason
     if message.startswith("Invalid value"):
         for pattern, reason in _TOML_VALUES:
             if pattern.match(rest):
@@ -93,14 +156,20 @@ def toml_reason(message: str, rest: str) -> str:
         return "expected a value; text needs quotes"
     reason = _first(_TOML, message) or "expected a line like name = value, or [table]"
     if message.startswith("Expected '='") and rest.lstrip()[:1] == ":":
-        return f"{reason}, not ':'"
+        return "expected '=' after a key, not ':'"
     return reason
 
 
 def json_reason(message: str, before: str, rest: str) -> str:
     """Why JSON's parser stopped, between the text `before` and what follows."""
+    if odd := _odd_at(rest):
+        return odd
+    if rest[:1] == "\n" and message.startswith("Invalid control character"):
+        return "a quote is opened and not closed in the same line"
+    if not before.strip():
+        return "expected { at the beginning: settings by name" if rest[:1] not in "#/" else _COMMENT
     if rest[:1] in ("#", "/"):
-        return "expected no comments: JSON has none"
+        return _COMMENT
     if rest[:1] == "'":
         return "expected double quotes, not single ones"
     if rest[:1] in ("}", "]") and before.rstrip()[-1:] == ",":

@@ -7,13 +7,14 @@ The law of this module: pure functions over finished settings, each yielding pro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 import httpx
 
 from vai.config.addresses import address_fault
+from vai.config.key_faults import key_fault
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.openai import unplaced_key
@@ -35,11 +36,14 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _KEY_FIELDS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key"})
 _FRAMING: Final = frozenset(GATEWAY_FIELDS) - _KEY_FIELDS | {"content-type", "accept"}
 _NEVER_FIXED: Final = _FRAMING | _KEY_FIELDS
+_MOST_NAMED: Final = 12
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!\.|$))*\.?")
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """Everything about `settings` that cannot be served."""
+    yield from _host(settings.host)
     yield from _tls(settings)
     yield from _api_keys(settings)
     yield from _limits(settings)
@@ -50,7 +54,17 @@ def contradictions(settings: Settings) -> Iterator[Finding]:
         yield ("manager", "hung_after"), "expected more than two heartbeats"
     for number, origin in enumerate(settings.cors.allowed_origins):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            yield ("cors", f"allowed_origins[{number}]"), 'expected "*" or scheme://host[:port]'
+            text = f'expected "*" or scheme://host[:port]{_of_several(origin)}'
+            yield ("cors", f"allowed_origins[{number}]"), text
+
+
+def _host(host: str) -> Iterator[Finding]:
+    try:
+        ip_address(host)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(host):
+            text = "expected an IP address or a host name alone; the port is a setting of its own"
+            yield ("host",), text
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:
@@ -75,7 +89,9 @@ def _api_keys(settings: Settings) -> Iterator[Finding]:
     first: dict[str, tuple[int, str]] = {}
     for number, entry in enumerate(auth.api_keys):
         name = f"api_keys[{number}]"
-        if " " in entry.key.reveal():
+        if fault := key_fault(entry.key.reveal()):
+            yield ("auth", name, "key"), fault
+        elif " " in entry.key.reveal():
             yield ("auth", name, "key"), "expected no spaces"
         shown = entry.name or f"auth.{name}"
         other, holder = first.setdefault(entry.key.reveal(), (number, shown))
@@ -97,7 +113,13 @@ def _limits(settings: Settings) -> Iterator[Finding]:
         try:
             ip_network(network, strict=False)
         except ValueError:
-            yield (f"trusted_proxies[{number}]",), "expected an address or a network"
+            text = f"expected an address or a network{_of_several(network)}"
+            yield (f"trusted_proxies[{number}]",), text
+
+
+def _of_several(text: str) -> str:
+    """What to do about several values that are written as one text."""
+    return '; write several as a list, ["...", "..."]' if "," in text else ""
 
 
 def _providers(settings: Settings) -> Iterator[Finding]:
@@ -107,9 +129,14 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             yield path, "expected an id of letters, digits and hyphens"
         if name not in BUILT_IN:
             built_in = ", ".join(BUILT_IN)
-            for field in ("kind", "base_url"):
-                if getattr(provider, field) is None:
-                    yield (*path, field), f"required, as {name} is not built in ({built_in})"
+            missing = [field for field in ("kind", "base_url") if getattr(provider, field) is None]
+            why = f"as {name} is not built in ({built_in})"
+            if len(missing) == 1:
+                yield (*path, *missing), f"required, {why}"
+            elif missing:
+                yield path, f"needs kind and base_url, {why}"
+        if provider.api_key is not None and (fault := key_fault(provider.api_key.reveal())):
+            yield (*path, "api_key"), fault
         yield from _login(settings, name)
         if name in ROWS and provider.kind not in (None, ROWS[name].kind):
             yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
@@ -235,6 +262,12 @@ def _is_logged_in(settings: Settings) -> bool:
     return settings.providers.get(LOGGED_IN_TO, Provider()).enabled
 
 
+def _no_such_provider(known: Iterable[str]) -> str:
+    names = sorted(known)
+    others = f" and {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""
+    return f"no such provider; expected one of {', '.join(names[:_MOST_NAMED])}{others}"
+
+
 def _aliases(settings: Settings) -> Iterator[Finding]:
     known = _known_providers(settings)
     for alias in settings.aliases:
@@ -249,10 +282,10 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
             yield path, "expected at most one *, behind the beginning of a name"
         for target in targets:
             provider, _, model = target.partition("/")
-            if not model:
-                yield path, "expected provider/model"
+            if not model or "," in target:
+                yield path, f"expected provider/model{_of_several(target)}"
             elif provider not in known:
-                yield path, "no such provider", ("providers",)
+                yield path, _no_such_provider(known), ("providers",)
             elif provider == LOGGED_IN_TO and not _is_logged_in(settings):
                 yield path, f"{provider} is off; turn it on with providers.{provider}.enabled"
             elif model.count("*") > (1 if is_pattern(alias) else 0):

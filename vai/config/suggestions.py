@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from vai.config.names import BUILT_IN, ELSEWHERE, SPELLINGS, canonical, provider_id
 
-__all__ = ["Suggestion", "elsewhere", "suggest"]
+__all__ = ["Suggestion", "instead_of_a_value", "suggest"]
 
 Path = tuple[str, ...]
 
@@ -22,7 +22,18 @@ _MOST_TABLES: Final = 4
 _NEAR: Final = 0.7
 _VERY_NEAR: Final = 0.85
 """How alike two names are: those of one table go before others, where they are very near."""
-_OWN_NAMES: Final = {"tiers": "<name>", "api_keys": "<name>", "aliases": "<alias>"}
+_FILE: Final = "_file"
+_HELD_IN_FILES: Final = frozenset({"api_key", "client_secret", "key", "proxy", "url"})
+"""Settings that other programs let stand in a file that a setting named `..._file` names."""
+_SETTINGS_FILE: Final = frozenset({"config_file", "config_path", "settings", "settings_file"})
+"""What the variable VAI_CONFIG, which is no setting, is called elsewhere."""
+_OWN_NAMES: Final = {
+    "tiers": "<name>",
+    "api_keys": "<name>",
+    "aliases": "<alias>",
+    "headers": "<name>",
+    "models": "<provider/model>",
+}
 
 
 class Suggestion(NamedTuple):
@@ -44,21 +55,33 @@ def suggest(
         source: `toml`, `yaml`, `json`, or `variable`.
         below: the names inside, where it is a table.
     """
-    inside = list(below)
-    if len(path) == 1 and inside:
-        if provider_id(path[0]) in BUILT_IN:
-            return _near(("providers", provider_id(path[0])), source)
-        if all(name in known for name in inside):
-            return _of_the_top(inside, path, source)
+    inside, names = list(below), list(names)
+    if len(path) == 1 and (found := _at_the_top(path, inside, known, source)):
+        return found
+    if source == "toml" and path[0] in ("aliases", "models") and path[-1][:1].isdigit():
+        quoted = f'{path[0]}."{".".join(path[1:])}"'
+        return Suggestion(f"; in TOML a name with dots needs quotes: {quoted}")
     if source == "variable" and (meant := _by_underscores(path, known)):
         return _near(meant, source)
     name = path[-1]
+    if inside and path[-2:-1] and path[-2].endswith("]"):
+        listed = ".".join(path[:-1]).rpartition("[")[0]
+        return Suggestion(f"; write it as an entry of {listed}, like the one before it")
+    if inside and name in _tables_below_the_top(known) and name not in names:
+        # A table of exactly this name goes before a near one.
+        return _elsewhere(path, known, source) or Suggestion("")
     if near := difflib.get_close_matches(name, names, 1, _VERY_NEAR):
         return _near((*path[:-1], *near), source)
+    if name.endswith(_FILE) and name.removesuffix(_FILE) in _HELD_IN_FILES.intersection(names):
+        held = (*path[:-1], name.removesuffix(_FILE))
+        text = f"; write ${{file:/path/of/the/file}} as {_spelled(held, source)}"
+        return Suggestion(text, (held,))
     if name in ELSEWHERE:
-        meant = tuple(ELSEWHERE[name].split("."))
-        return Suggestion(f"; VAI's setting for it is {_spelled(meant, source)}", (meant,))
-    if belongs := elsewhere(path, known, source):
+        return _called_here(ELSEWHERE[name], path, names, known, source)
+    parts_of_it = [one for one in names if f"_{name}_" in f"_{one}_"]
+    if len(parts_of_it) == 1:
+        return _near((*path[:-1], *parts_of_it), source)
+    if belongs := _elsewhere(path, known, source):
         return belongs
     if near := difflib.get_close_matches(name, names, 1, _NEAR):
         return _near((*path[:-1], *near), source)
@@ -67,7 +90,48 @@ def suggest(
     return Suggestion("; docs/configuration.md lists all settings")
 
 
-def elsewhere(path: Path, known: tuple[str, ...], source: str) -> Suggestion | None:
+def _at_the_top(
+    path: Path, inside: list[str], known: tuple[str, ...], source: str
+) -> Suggestion | None:
+    """What a name may stand for that has no table above it, as the one of a wrapper has none."""
+    (name,) = path
+    for provider, variables in BUILT_IN.items():
+        if name.upper() in variables:
+            return _near(("providers", provider, "api_key"), source)
+        if inside and provider_id(name) == provider:
+            return _near(("providers", provider), source)
+    if inside and all(one in known for one in inside):
+        return _of_the_top(inside, path, source)
+    tables = _tables_of_the_top(known)
+    if inside and all(one in known or one in tables for one in inside):
+        text = f"; what stands in it belongs at the top: write it without {name}"
+        return Suggestion(text, tuple((one,) for one in inside))
+    if source == "variable" and name in _SETTINGS_FILE:
+        return Suggestion("; did you mean VAI_CONFIG?")
+    if source != "variable" and name.startswith("vai_"):
+        return Suggestion("; in a file the names of settings stand without VAI_")
+    return None
+
+
+def _called_here(
+    dotted: str, path: Path, names: list[str], known: tuple[str, ...], source: str
+) -> Suggestion:
+    """VAI's setting for one of other gateways; one that stands in many tables is that of `path`."""
+    meant = _split(dotted)
+    if len(meant) == 1 and meant[0] in names:
+        meant = (*path[:-1], *meant)
+    elif len(meant) == 1 and not _is_of_the_top(meant[0], known):
+        tables = _all_tables(known)[meant[0]]
+        shown = _listed([_spelled((*_split(table), *meant), source) for table in tables])
+        return Suggestion(f"; VAI's setting for it is {shown}")
+    return Suggestion(f"; VAI's setting for it is {_spelled(meant, source)}", (meant,))
+
+
+def _is_of_the_top(name: str, known: tuple[str, ...]) -> bool:
+    return name in known or name in _tables_of_the_top(known)
+
+
+def _elsewhere(path: Path, known: tuple[str, ...], source: str) -> Suggestion | None:
     """Where a setting of this name belongs; None where no setting has it."""
     *above, name = path
     name = name.replace("-", "_")  # as a provider's id it has hyphens
@@ -83,6 +147,43 @@ def elsewhere(path: Path, known: tuple[str, ...], source: str) -> Suggestion | N
     if source == "variable":
         return Suggestion(f"; did you mean {_listed([_spelled(m, source) for m in shown])}?", meant)
     return Suggestion(f"; {name} belongs in {_listed(tables[:_MOST_TABLES])}", meant)
+
+
+def instead_of_a_value(
+    path: Path, known: tuple[str, ...], source: str, needed: str | None = None
+) -> str:
+    """What to write where a value stands and a table of settings is expected.
+
+    Args:
+        path: the table; `known` and `source` are as for `suggest`.
+        needed: the setting without which the table is none, and which the value is likely to be.
+    """
+    if needed not in (None, path[-1]):
+        return f"write it as {_spelled((*path, needed), source)}"
+    below = [parts for parts in map(_split, known) if _is_below(parts, path)]
+    is_named = any(parts[len(path) - 1] == path[-1] for parts in below)
+    if not is_named and (belongs := _elsewhere(path, known, source)):
+        return belongs.text.removeprefix("; ")
+    if not below:
+        return "docs/configuration.md lists all settings"
+    inside = (*path, *_with_own_names(below[0])[len(path) :])
+    return f"set what stands in it, like {_spelled(inside, source)}"
+
+
+def _split(dotted: str) -> Path:
+    return tuple(dotted.split("."))
+
+
+def _is_below(setting: Path, table: Path) -> bool:
+    return len(setting) > len(table) and all(
+        want in ("*", have) for want, have in zip(setting, table, strict=False)
+    )
+
+
+def _with_own_names(parts: Path) -> Path:
+    """The names of a setting, with what the user chooses in angle brackets."""
+    pairs = zip(("", *parts), parts, strict=False)
+    return tuple(_OWN_NAMES.get(before, "<id>") if part == "*" else part for before, part in pairs)
 
 
 def _near(path: Path, source: str) -> Suggestion:
@@ -108,7 +209,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _spelled(path: Path, source: str) -> str:
-    if source == "variable":
+    # A place in a list has no variable of its own.
+    if source == "variable" and not any(name.endswith("]") for name in path):
         return "VAI_" + "__".join(path).upper().replace("<", "").replace(">", "")
     return ".".join(path)
 
@@ -117,11 +219,8 @@ def _spelled(path: Path, source: str) -> str:
 def _all_tables(known: tuple[str, ...]) -> dict[str, list[str]]:
     tables: dict[str, list[str]] = {}
     for dotted in known:
-        parts = dotted.split(".")
-        shown = [
-            _OWN_NAMES.get(before, "<id>") if part == "*" else part
-            for before, part in zip(["", *parts], parts, strict=False)
-        ]
+        parts = _split(dotted)
+        shown = _with_own_names(parts)
         for end in range(1, len(parts)):
             above = ".".join(shown[:end])
             if parts[end] != "*" and above not in tables.setdefault(parts[end], []):
@@ -132,6 +231,13 @@ def _all_tables(known: tuple[str, ...]) -> dict[str, list[str]]:
 @cache
 def _tables_of_the_top(known: tuple[str, ...]) -> frozenset[str]:
     return frozenset(dotted.partition(".")[0] for dotted in known if "." in dotted)
+
+
+@cache
+def _tables_below_the_top(known: tuple[str, ...]) -> frozenset[str]:
+    """The names of tables that stand in another one."""
+    parts = (name for dotted in known for name in _split(dotted)[1:-1])
+    return frozenset(parts) - {"*"}
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from dynaconf.vendor.ruamel import yaml
 
 from vai.config.places import Lines, scan
-from vai.config.reasons import json_reason, toml_reason, yaml_reason
+from vai.config.reasons import json_reason, odd_character, toml_reason, yaml_reason
 
 __all__ = ["SyntaxFault", "Tree", "parse"]
 
@@ -26,6 +26,11 @@ _TOML_PLACE: Final = re.compile(r"\(at (?:line (\d+), column (\d+)|end of docume
 _TOO_DEEP: Final = f"expected at most {_MOST_LEVELS} levels of tables and lists"
 _TOO_MANY: Final = f"expected at most {_MOST_VALUES} values, with those that aliases repeat"
 _TWICE: Final = "a name is written twice in this table; keep one of them"
+_HALF: Final = "expected a whole character: \\ud800 to \\udfff are halves of one"
+_HALF_A_CHARACTER: Final = re.compile(r"\\[uU](?:0000)?[dD][89a-fA-F]")
+_YAML_TAG: Final = "tag:yaml.org,2002:"
+_BEHIND_COLON: Final = re.compile(r":(?=[^\x00-\x7f])")
+_NAME: Final = "expected a text as the name; put text that begins with { or [ in quotes"
 _NO_TABLE: Final = "expected settings by name; this file begins with a list or a single value"
 
 
@@ -51,10 +56,22 @@ def parse(text: str, suffix: str) -> Tree:
         SyntaxFault: it is not of this format, or out of bounds.
     """
     read = {".toml": _toml, ".json": _json}.get(suffix, _yaml)
+    text = text.replace("\r\n", "\n")
     try:
-        return read(text.replace("\r\n", "\n"))
+        tree = read(text)
     except RecursionError:
         raise SyntaxFault(_TOO_DEEP) from None
+    if half := _HALF_A_CHARACTER.search(text):
+        _prove_characters(tree.values, text.count("\n", 0, half.start()) + 1)
+    return tree
+
+
+def _prove_characters(values: dict[Any, Any], line: int) -> None:
+    """Refuse half of a surrogate pair, which no text that is sent or shown may hold."""
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise SyntaxFault(_HALF, line) from None
 
 
 def _toml(text: str) -> Tree:
@@ -107,11 +124,19 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Refuses nesting as it is met: the package takes quadratic time for it."""
 
+    latest: Any = None
+    """The node whose value is made."""
+
     def fetch_flow_collection_start(self, *arguments: Any, **others: Any) -> None:
         """Open one more list or table in brackets."""
         if self.flow_level >= _MOST_LEVELS:
             raise SyntaxFault(_TOO_DEEP, self.reader.line + 1)
         super().fetch_flow_collection_start(*arguments, **others)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Make the value of a node, and know which one it is."""
+        self.latest = node
+        return super().construct_object(node, deep)
 
     def add_indent(self, column: int) -> bool:
         """Open one more list or table by its indentation."""
@@ -149,8 +174,8 @@ def _yaml(text: str) -> Tree:
         reason = yaml_reason(problem, context)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise SyntaxFault(reason, line, column) from None
-    except ValueError:  # a date that no calendar has
-        raise SyntaxFault("expected values of JSON; put dates in quotes") from None
+    except ValueError:  # !!int abc
+        raise SyntaxFault("expected no tag before this value", _line(loader.latest)) from None
     return Tree(values, lines)
 
 
@@ -183,12 +208,13 @@ def _below(node: Any) -> Iterator[Any]:
 def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
     """Enter where each name and each entry of a list stands; refuse a name that stands twice."""
     if not isinstance(node.value, list):
+        _take_as_written(node)
         return
     seen: set[str] = set()
     for number, item in enumerate(node.value):
         if isinstance(item, tuple):
             key, value = item
-            name = str(key.value) if isinstance(key.value, str) else ""
+            name = _name_of(key)
             if name in seen:
                 raise SyntaxFault(_TWICE, _line(key), key.start_mark.column + 1)
             seen.add(name)
@@ -197,6 +223,29 @@ def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
             name, value = f"[{number}]", item
             lines[(*path, name)] = _line(item)
         _note_lines(value, (*path, name), lines)
+
+
+def _name_of(key: Any) -> str:
+    """The name that a key is, as it is written: `no`, `5.40` and `~` are names like others."""
+    if not isinstance(key, yaml.nodes.ScalarNode):
+        raise SyntaxFault(_NAME, _line(key), key.start_mark.column + 1)
+    _take_as_written(key)
+    if key.tag != f"{_YAML_TAG}merge":
+        key.tag = f"{_YAML_TAG}str"
+    return str(key.value)
+
+
+def _take_as_written(scalar: Any) -> None:
+    """Refuse quotes and spaces that are none to YAML; leave a date the text that it is."""
+    if scalar.tag == f"{_YAML_TAG}timestamp":
+        scalar.tag = f"{_YAML_TAG}str"
+    text = scalar.value
+    if scalar.style is not None or text.isascii():
+        return
+    column = scalar.start_mark.column + 1
+    for at in {0, len(text) - 1, *(found.end() for found in _BEHIND_COLON.finditer(text))}:
+        if reason := odd_character(text[at]):
+            raise SyntaxFault(reason, _line(scalar), column + at)
 
 
 def _line(node: Any) -> int:
