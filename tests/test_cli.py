@@ -15,9 +15,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from tests import canary
 from vai import __version__, install_command
+from vai.cli.commands import app
 from vai.cli.overview import try_it, url
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
@@ -336,3 +338,18 @@ def test_the_lines_to_try_name_a_real_provider_if_there_is_one(providers, models
     assert len(lines) == (1 if named is None else 3)
     for line in lines[1:]:
         assert json.loads(line.split(" -d ")[1].strip("'"))["model"] == named
+
+
+def test_port_0_is_a_free_one(monkeypatch):
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
+    for name, value in {"VAI_PORT": "0", "VAI_HOST": "::1", "VAI_AUTH__MODE": "none"}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["serve"])
+    (port,) = (word for word in started[0] if word.startswith("--port="))
+    assert int(port.removeprefix("--port=")) >= 1024
+    assert port != "--port=8000"
+    assert f"http://[::1]:{port.removeprefix('--port=')}" in done.stdout
+    monkeypatch.setenv("VAI_HOST", "no.such.host.invalid")
+    done = CliRunner().invoke(app, ["serve"])
+    assert (done.exit_code, "cannot listen on no.such.host.invalid" in done.stderr) == (2, True)

@@ -170,14 +170,17 @@ def test_of_several_gateways_one_is_to_be_named(folder: Path, record: GroupRecor
 def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupRecord) -> None:
     listening = "import signal; signal.signal(signal.SIGHUP, lambda *_: exit(7)); signal.pause()"
     with a_process() as deaf, a_process(sys.executable, "-c", listening) as other:
+        above, me = os.getppid(), os.getpid()
+        done = vai_reload("--pid", str(above))
+        assert (done.exit_code, done.stderr) == (2, f"vai: process {above} is no gateway\n")
         for pid in (deaf, other):
             done = vai_reload("--pid", str(pid))
-            assert (done.exit_code, done.stderr) == (2, f"vai: process {pid} is no gateway\n")
+            said = f"vai: process {pid} was started by gateway {me}: use --pid {me}\n"
+            assert (done.exit_code, done.stderr) == (2, said)
         row = record_board(folder).claim(1)
         row.take(identify(deaf), 1, 5)
         row.state = State.SERVING
         done = vai_reload("--pid", str(deaf))
-        me = os.getpid()
         assert (done.exit_code, done.stderr) == (
             2,
             f"vai: process {deaf} is a worker of gateway {me}: use --pid {me}\n",
@@ -189,6 +192,13 @@ def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupR
 def record_board(folder: Path) -> Board:
     (path,) = folder.glob("*.board")
     return Board.open(path)
+
+
+def test_ctrl_c_ends_the_wait_and_says_so(record: GroupRecord) -> None:
+    with answering(lambda: signal.raise_signal(signal.SIGINT)):
+        done = vai_reload()
+    said = "vai: no longer waiting; a reload that was asked for goes on\n"
+    assert (done.exit_code, done.stderr) == (130, said)
 
 
 def test_another_users_process_is_named_as_such(

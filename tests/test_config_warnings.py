@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 import tomllib
 from datetime import date
@@ -386,3 +387,18 @@ def test_many_aliases_and_models_are_looked_at_in_linear_time():
 
     least = min(cost(150) for _ in range(3))
     assert min(cost(1500) for _ in range(3)) < 10 * 2.5 * least
+
+
+def test_a_certificate_without_https_is_doubted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    words += ["-nodes", "-subj", "/CN=x", "-keyout", "key", "-out", "pem"]
+    subprocess.run(words, check=True, capture_output=True)
+    pair = {"VAI_TLS__CERT_FILE": "pem", "VAI_TLS__KEY_FILE": "key", "VAI_AUTH__MODE": "none"}
+    _, doubts = load_with_warnings(TODAY, pair)
+    (doubt,) = doubts
+    assert str(doubt) == (
+        "tls.cert_file (environment variable VAI_TLS__CERT_FILE): HTTPS is off all the same; "
+        "turn it on with tls.enabled"
+    )
+    assert load_with_warnings(TODAY, {**pair, "VAI_TLS__ENABLED": "true"})[1] == []

@@ -91,3 +91,12 @@ def test_a_manager_tends_while_it_lives_and_shows_it(
 def test_a_single_process_tends_itself(board: Board) -> None:
     board.claim()
     assert is_tended(board)
+
+
+def test_a_board_that_a_dead_process_left_unfinished_is_none(tmp_path: Path) -> None:
+    named(tmp_path, 4_194_304).write_bytes(b"")
+    with pytest.raises(NotRunning, match="no gateway of this user"):
+        running(tmp_path)
+    named(tmp_path, os.getpid()).write_bytes(b"")
+    with pytest.raises(BoardError, match="is it of another version"):
+        running(tmp_path)

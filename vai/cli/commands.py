@@ -8,10 +8,12 @@ processes of their own and read their settings themselves.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
+import msgspec
 import typer
 
 from vai import __version__
@@ -30,6 +32,9 @@ from vai.io.clock import today
 from vai.io.groups import NotRunning
 
 __all__ = ["app"]
+
+_INTERRUPTED: Final = 130
+"""What shells call the end by Ctrl-C."""
 
 app = typer.Typer(
     help="One gateway for every LLM.",
@@ -87,6 +92,9 @@ def serve(
         settings, warnings = load_with_warnings(today())
     except ConfigError as error:
         _fail(str(error))
+    if settings.port == 0:
+        # Sanic takes 0 for its default.
+        settings = msgspec.structs.replace(settings, port=_free_port(settings.host))
     show_start(settings, warnings)
     command = [sys.executable, "-m", "sanic", "vai.cli.target:app"]
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
@@ -183,7 +191,7 @@ def limits(
     except NotRunning as error:
         _fail(str(error), code=1)
     except BoardError as error:
-        _fail(f"{error}; is it of another version?")
+        _fail(str(error))
 
 
 @app.command(
@@ -226,16 +234,28 @@ def reload(
 
     Exit code 0: reloaded. 1: the settings were refused, for the reasons shown.
     2: a mistake, no gateway was asked. 3: the new workers did not come up.
-    4: no result in time, or the gateway has ended.
+    4: no result in time, or the gateway has ended. 130: no longer waiting.
     """
     choice = reloading.Choice(pid, config)
     try:
         done = reloading.reload(choice, timeout=timeout, wait=wait, progress=_progress)
     except reloading.ReloadError as error:
         _fail(str(error), code=error.code)
+    except KeyboardInterrupt:
+        _fail("no longer waiting; a reload that was asked for goes on", code=_INTERRUPTED)
     except BoardError as error:
-        _fail(f"{error}; is it of another version?")
+        _fail(str(error))
     typer.echo(done)
+
+
+def _free_port(host: str) -> int:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.bind(address)
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        _fail(f"cannot listen on {host}: {error.strerror}")
 
 
 def _use(variables: dict[str, str | None], config: Path | None) -> None:

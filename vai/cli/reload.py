@@ -20,7 +20,7 @@ from vai.io.board import Board
 from vai.io.clock import monotonic, span_in_words
 from vai.io.group_record import GroupState, ReloadState, read_state
 from vai.io.groups import NotRunning, running
-from vai.io.process import is_alive, is_stopped
+from vai.io.process import is_alive, is_stopped, parent
 
 __all__ = ["FAILED", "MISTAKE", "NO_RESULT", "REFUSED", "Choice", "ReloadError", "reload"]
 
@@ -129,6 +129,8 @@ def _what_it_is(pid: int) -> str:
                 return f"process {pid} is a worker of gateway {first}: use --pid {first}"
             if board.manager.pid == pid:
                 return f"process {pid} is the manager of gateway {first}: use --pid {first}"
+            if parent(pid) == first:
+                return f"process {pid} was started by gateway {first}: use --pid {first}"
     finally:
         for board in boards:
             board.close()

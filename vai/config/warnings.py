@@ -49,6 +49,7 @@ def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[
     """
     if settings.auth.mode == "none" and not is_loopback(settings.host):
         yield ("host",), "without auth, and reachable from other machines"
+    yield from _https(settings)
     yield from _addresses(settings)
     effective = joined(settings)
     if (left := region_left(effective)) is not None:
@@ -58,6 +59,11 @@ def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[
     models = _Models(effective, catalogue, today)
     yield from _aliases(effective, models)
     yield from _described(effective, models)
+
+
+def _https(settings: Settings) -> Iterator[Finding]:
+    if settings.tls.cert_file and not settings.tls.enabled:
+        yield ("tls", "cert_file"), "HTTPS is off all the same; turn it on with tls.enabled"
 
 
 def _addresses(settings: Settings) -> Iterator[Finding]:

@@ -219,7 +219,8 @@ class Board:
             raise BoardError(f"cannot open the board {path}: {error.strerror}") from error
         if os.fstat(fd).st_size < _BASE_SIZE or _read_owner(fd) is None:
             os.close(fd)
-            raise BoardError(f"{path} is not a board of layout {LAYOUT}")
+            text = f"{path} is not a board of layout {LAYOUT}; is it of another version?"
+            raise BoardError(text)
         return cls(path, fd, owner=False)
 
     def _write_header(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vai.io.board import Board, BoardError, directory
-from vai.io.process import is_alive
+from vai.io.process import Identity, is_alive
 
 __all__ = ["NotRunning", "is_tended", "open_board", "running"]
 
@@ -47,7 +47,8 @@ def running(folder: Path | None = None, *, pid: int | None = None) -> list[Board
             continue
         except BoardError as error:
             # Gone since it was listed, or it cannot be read: which tells only in the end.
-            foreign = error if path.exists() else foreign
+            if path.exists() and is_alive(Identity(_first_process(path), 0)):
+                foreign = error
     if found:
         return found
     if foreign is not None:
@@ -57,6 +58,12 @@ def running(folder: Path | None = None, *, pid: int | None = None) -> list[Board
         if pid is None
         else f"no gateway with process id {pid} is running"
     )
+
+
+def _first_process(path: Path) -> int:
+    """The process id in a board's name, 0 without one."""
+    number = path.name.split("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def open_board(path: Path) -> Board:

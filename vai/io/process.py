@@ -24,11 +24,13 @@ __all__ = [
     "is_alive",
     "is_stopped",
     "myself",
+    "parent",
 ]
 
 _PR_SET_PDEATHSIG = 1
-_STATE_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD = (
+_STATE_FIELD, _PARENT_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD = (
     0,
+    1,
     11,
     12,
     19,
@@ -87,6 +89,12 @@ def is_alive(who: Identity) -> bool:
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
     return who.start in (0, int(fields[_START_FIELD]))
+
+
+def parent(pid: int) -> int:
+    """The process that started `pid` and still runs; 0 where that is unknown."""
+    fields = _stat(pid)
+    return int(fields[_PARENT_FIELD]) if fields else 0
 
 
 def is_stopped(pid: int) -> bool:
