@@ -111,3 +111,9 @@ def test_the_size_limit_is_exact() -> None:
     refusal = check(base + b"a" * (MAX_HEAD - len(base) + 1))
     assert refusal is not None
     assert refusal.status == 431
+
+
+def test_the_slash_of_a_base_url_is_told_as_such():
+    verdict = check(b"POST //v1/messages HTTP/1.1\r\nhost: a")
+    assert verdict is not None
+    assert (verdict.code, "base URL that ends without" in verdict.message) == ("bad_target", True)

@@ -135,6 +135,10 @@ def test_filters(gateway):
     [
         ("capability=telepathy", "capability"),
         ("provider=nobody", "provider"),
+        ("Provider=groq", "provider"),
+        ("providers=groq", "provider"),
+        ("capabilty=vision", "capability"),
+        ("provider=groq&provider=openai", "provider"),
         ("provider=nobody&format=openai", "provider"),
         ("format=xml", "format"),
         ("format=anthropic&limit=0", "limit"),
@@ -158,6 +162,18 @@ def test_the_form_is_the_querys_then_the_headers(gateway):
     assert shape("?format=openai", VERSION) == {"object", "data"}
     assert "providers" in shape("?format=vai", VERSION)
     assert "has_more" in shape("?format=anthropic", {})
+
+
+@pytest.mark.parametrize("form", ["openai", "anthropic"])
+def test_filters_hold_in_every_form(gateway, form):
+    def ids(query: str) -> list[str]:
+        path = f"/v1/models?limit=1000&format={form}{query}"
+        return [model["id"] for model in gateway.ask("GET", path, gateway.auth()).json["data"]]
+
+    of_groq = [name for name in ids("") if name.startswith("groq/") or name == "fast"]
+    assert ids("&provider=groq") == of_groq
+    assert ids("&provider=groq&capability=vision") == ["groq/qwen/qwen3.8-27b"]
+    assert ids("&beta=true") == ids("")
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/claude-opus-5"])

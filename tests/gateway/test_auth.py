@@ -114,6 +114,8 @@ def test_a_missing_key_names_the_headers(headers, said):
     [
         ({"authorization": "Bearer no"}, "Authorization", "no key of this gateway"),
         ({"x-api-key": "no"}, "x-api-key", "no key of this gateway"),
+        ({"x-api-key": '"no"'}, "x-api-key", "expected it without quotes, and not the name of a"),
+        ({"authorization": "Bearer $KEY"}, "Authorization", "not the name of a variable"),
         ({"x-api-key": "no", "authorization": "Basic x"}, "x-api-key", "no key of this gateway"),
         ({"authorization": "Bearer no", "x-api-key": KEYS[1]}, "Authorization", "no key of this"),
         ({"x-vai-key": "no", "x-api-key": KEYS[1]}, "X-VAI-Key", "no key of this gateway"),

@@ -67,6 +67,7 @@ PATHS = {
         ],
     ),
 }  # fmt: skip
+UPPER = ["/V1/Messages", "/v1/Models", "/V1/messages/count_tokens/", "/Messages"]
 ALL = [(code, path) for code, (_, paths) in PATHS.items() for path in paths]
 
 
@@ -127,3 +128,8 @@ def test_a_wrong_method_names_the_right_one(method, path, allowed, said):
 def test_googles_method_on_a_model_is_no_wrong_method(path):
     error = not_allowed("POST", path, ["GET", "HEAD"])
     assert (error.status, error.code) == (404, "gemini_endpoint")
+
+
+@pytest.mark.parametrize("path", UPPER)
+def test_a_path_in_upper_case_is_told_as_such(path):
+    assert "paths are in lower case. This server" in not_found(path).message

@@ -165,7 +165,7 @@ def _diagnose(head: bytes) -> Refusal:
     if version not in (b"HTTP/1.0", b"HTTP/1.1"):
         return _BAD_VERSION
     if _ORIGIN.fullmatch(target) is None and (method, target) != (b"OPTIONS", b"*"):
-        return _BAD_TARGET
+        return _TWO_SLASHES if target.startswith(b"//") else _BAD_TARGET
     if len(fields) > MAX_HEADERS:
         return _TOO_MANY
     for field in fields:
@@ -182,6 +182,11 @@ _LONG_TARGET = Refusal(414, "target_too_long", f"The request target exceeds {MAX
 _BAD_LINE = Refusal(400, "bad_request_line", "Malformed request line")
 _BAD_VERSION = Refusal(505, "http_version", "Only HTTP/1.1 and HTTP/1.0 are served")
 _BAD_TARGET = Refusal(400, "bad_target", "The request target must be a path of plain URI letters")
+_TWO_SLASHES = Refusal(
+    400,
+    "bad_target",
+    "The path begins with two slashes; expected a base URL that ends without",
+)
 _BAD_NAME = Refusal(400, "bad_header_name", "Malformed header line")
 _BAD_VALUE = Refusal(400, "bad_header_value", "A header value has a character that is not allowed")
 _NO_HOST = Refusal(400, "host_missing", "The Host header is required")

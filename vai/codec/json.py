@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from vai.codec.json_faults import syntax_fault
 from vai.errors import InvalidRequest
 
 __all__ = [
@@ -191,10 +192,10 @@ def _parse(data: bytes) -> tuple[Any, int]:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         # The exception itself is dropped: it carries the document.
-        fault, place = error.msg, f"line {error.lineno}, column {error.colno}"
+        fault = syntax_fault(data, error, MAX_DEPTH)
     else:
         return value, _prove_depth_and_numbers(value, data)
-    raise _invalid(_reason(data, fault, place))
+    raise _invalid(fault)
 
 
 def _prove_depth_and_numbers(value: Any, data: bytes) -> int:
@@ -285,45 +286,6 @@ def _too_many(most: int) -> InvalidRequest:
         "arrays in all",
         code="too_many_values",
     )
-
-
-_BOM = b"\xef\xbb\xbf"
-
-
-_FAULTS = (
-    ("end of data", "it ends too early"),
-    ("trailing comma", "a comma with nothing behind it"),
-    ("string key", "expected a member's name in double quotes"),
-    ("JSON value", "expected a value"),
-    ("',' or", "expected a comma or the closing bracket"),
-    ("after document", "expected nothing behind the document"),
-    ("leading zero", "a number begins with a zero"),
-    ("surrogate", "half of a surrogate pair in a string"),
-    ("control character", "a control character in a string, which has to be escaped"),
-    ("escape", "an unknown escape in a string"),
-)
-"""What the parser says -> the same in words of ours, which cannot hold any of the document."""
-
-
-def _reason(data: bytes, fault: str, place: str) -> str:
-    """Why the parser refused, in words of ours; only for the message.
-
-    Args:
-        fault: what the parser says; one of a few fixed sentences.
-        place: where it stopped.
-    """
-    if data.startswith(_BOM):
-        return "a byte order mark is not allowed"
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return "the body is not valid UTF-8"
-    if "depth" in fault:
-        return f"nested deeper than {MAX_DEPTH} levels"
-    if "infinity" in fault:
-        return f"a number is out of range at {place}"
-    words = next((words for mark, words in _FAULTS if mark in fault), "")
-    return f"the body is not well-formed at {place}" + (f": {words}" if words else "")
 
 
 def _invalid(reason: str) -> InvalidRequest:

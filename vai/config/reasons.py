@@ -7,10 +7,11 @@ what a message begins with, and no part of the message or of the text gets into 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
-__all__ = ["json_reason", "odd_character", "toml_reason", "yaml_reason"]
+from vai.codec.lookalikes import lookalike
+
+__all__ = ["json_reason", "toml_reason", "yaml_reason"]
 
 Reasons = tuple[tuple[str, str], ...]
 
@@ -67,9 +68,6 @@ _TOML_PIECES: Final = (
         " or tables by name")),
 )  # fmt: skip
 """What a message begins with, what stands where the parser stopped, and the reason."""
-_TYPOGRAPHIC: Final = frozenset(
-    "\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a`"
-)
 
 _COMMENT: Final = "expected no comments: JSON has none"
 _JSON: Final[Reasons] = (
@@ -112,39 +110,9 @@ _YAML: Final[Reasons] = (
 )  # fmt: skip
 
 
-def odd_character(character: str) -> str | None:
-    """Why a character that no parser takes for a space or a quote stands in the way, if it is one.
-
-    It is told by its number where it cannot be seen.
-    """
-    if character in _TYPOGRAPHIC:
-        return "expected straight quotes, not typographic ones"
-    if character.isascii():
-        is_odd = character < " " and character not in "\t\n"
-    else:
-        is_odd = unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cf", "Cc")
-    if is_odd:
-        return (
-            f"an invisible character (U+{ord(character):04X}) stands here; "
-            "delete it, or write a plain space"
-        )
-    return None
-
-
-def _odd_at(rest: str) -> str | None:
-    """Why a parser of TOML or JSON stopped at a character that is no plain ASCII one."""
-    if not rest:
-        return None
-    if odd := odd_character(rest[0]):
-        return odd
-    if unicodedata.normalize("NFKC", rest[0]) != rest[0] or rest[0] == "\u2212":
-        return "expected a plain ASCII character here, not one that looks like it"
-    return None
-
-
 def toml_reason(message: str, rest: str) -> str:
     """Why TOML's parser stopped, where `rest` is what follows in the line."""
-    if odd := _odd_at(rest):
+    if odd := lookalike(rest):
         return odd
     for start, pattern, reason in _TOML_PIECES:
         if message.startswith(start) and pattern.match(rest):
@@ -162,7 +130,7 @@ def toml_reason(message: str, rest: str) -> str:
 
 def json_reason(message: str, before: str, rest: str) -> str:
     """Why JSON's parser stopped, between the text `before` and what follows."""
-    if odd := _odd_at(rest):
+    if odd := lookalike(rest):
         return odd
     if rest[:1] == "\n" and message.startswith("Invalid control character"):
         return "a quote is opened and not closed in the same line"

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from dynaconf.vendor.ruamel import yaml
 
+from vai.codec.lookalikes import odd_character
 from vai.config.places import Lines, scan
-from vai.config.reasons import json_reason, odd_character, toml_reason, yaml_reason
+from vai.config.reasons import json_reason, toml_reason, yaml_reason
 
 __all__ = ["SyntaxFault", "Tree", "parse"]
 

@@ -48,6 +48,8 @@ _DIGEST = 32
 """Bytes of a key's digest."""
 _PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
 _SPELT = {"authorization": "Authorization", "x-api-key": "x-api-key", OWN_FIELD: "X-VAI-Key"}
+_PLACEHOLDERS = ("'", '"', "$", "%", "<", "{")
+"""What begins a key that was left in quotes, or a variable that no shell has replaced."""
 _ANONYMOUS = Identity("anonymous", "none")
 _PASSTHROUGH = Identity("passthrough", "none")
 
@@ -192,6 +194,8 @@ def _invalid_key(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
     own = _value(headers, OWN_FIELD) is not None
     field = OWN_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
     what = "it is no key of this gateway"
+    if key.startswith(_PLACEHOLDERS):
+        what += "; expected it without quotes, and not the name of a variable that holds it"
     if is_of_known_maker(key):
         what = "it has the form of a provider's key; expected one of this gateway"
         if not own:

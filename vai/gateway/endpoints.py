@@ -24,6 +24,7 @@ _SERVED: Final = (
 _PREFIX: Final = re.compile(r"(?:(?:v1|api|openai|anthropic|claude|proxy|llm|gateway)/)*+")
 """What base URLs end with; at the wrong server, or twice."""
 _OWN: Final = re.compile(r"(?:messages(?:/count_tokens)?|models(?:/.*)?)")
+_MESSAGES: Final = ("messages", "messages/count_tokens")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -146,6 +147,8 @@ def not_found(path: str) -> NotFound:
     for foreign in _FOREIGN:
         if foreign.path.fullmatch(rest if foreign.rest else place):
             return NotFound(f"Endpoint not found: {foreign.hint}. {_SERVED}", code=foreign.code)
+    if path.strip("/") != place and place.removeprefix("v1/") in ("models", *_MESSAGES):
+        return NotFound(f"Endpoint not found: paths are in lower case. {_SERVED}")
     own = rest if _OWN.fullmatch(rest) else _last_part(place)
     if own is not None:
         # The most frequent: a base URL that ends with a part of what the client adds to it.
@@ -182,7 +185,7 @@ def not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidReques
 
 def _last_part(place: str) -> str | None:
     """The path of this API at the end of one that begins with anything else."""
-    for own in ("messages", "messages/count_tokens", "models"):
+    for own in (*_MESSAGES, "models"):
         if place.endswith(f"/v1/{own}"):
             return own
     return None

@@ -26,18 +26,20 @@ class ModelPages:
         Raises:
             InvalidRequest: a parameter that cannot be.
         """
-        provider, capability = query.get("provider"), query.get("capability")
-        self._listing.check_filters(provider, capability)
+        filters = {name: query[name] for name in ("provider", "capability") if name in query}
         if form == "anthropic":
             wire = self._listing.anthropic(
                 day,
+                **filters,
                 limit=_number(query.get("limit", "20")),
                 after_id=query.get("after_id"),
                 before_id=query.get("before_id"),
             )
             return orjson.dumps(wire)
-        if form == "vai" and (provider is not None or capability is not None):
-            return orjson.dumps(self._listing.vai(day, provider=provider, capability=capability))
+        if filters and form == "openai":
+            return orjson.dumps(self._listing.openai(**filters))
+        if filters:
+            return orjson.dumps(self._listing.vai(day, **filters))
         if day != self._day:
             self._day, self._kept = day, {}
         if form not in self._kept:

@@ -70,13 +70,7 @@ class Listing:
         Raises:
             InvalidRequest: there is no such provider or capability.
         """
-        self.check_filters(provider, capability)
-        chosen = [
-            card
-            for card in self._cards
-            if provider in (None, card.provider)
-            and (capability is None or capabilities(card).get(capability, False))
-        ]
+        chosen, nicknames = self._chosen(provider, capability)
         listed = {name for name in self._rows if provider in (None, name)}
         if capability is not None:
             listed &= {card.provider for card in chosen}
@@ -91,16 +85,28 @@ class Listing:
             for row in self._rows.values()
             if row.id in listed
         ]
-        nicknames = self._nicknames
-        if provider is not None or capability is not None:
-            ids = {card.full_id for card in chosen}
-            nicknames = {name: card for name, card in nicknames.items() if card.full_id in ids}
         return {
             **_openai_list(chosen, nicknames),
             "providers": providers,
             "aliases": {name: card.full_id for name, card in nicknames.items()},
             "voice": {"stt": [], "tts": []},
         }
+
+    def _chosen(
+        self, provider: str | None, capability: str | None
+    ) -> tuple[list[ModelCard], dict[str, ModelCard]]:
+        """The models and aliases for which both filters hold. Raises as `check_filters`."""
+        self.check_filters(provider, capability)
+        chosen = [
+            card
+            for card in self._cards
+            if provider in (None, card.provider)
+            and (capability is None or capabilities(card).get(capability, False))
+        ]
+        if provider is None and capability is None:
+            return chosen, self._nicknames
+        ids = {card.full_id for card in chosen}
+        return chosen, {n: card for n, card in self._nicknames.items() if card.full_id in ids}
 
     def check_filters(self, provider: str | None, capability: str | None) -> None:
         """
@@ -114,27 +120,32 @@ class Listing:
             if value is not None and value not in known:
                 raise InvalidRequest(f"{name}: expected one of {', '.join(known)}", param=name)
 
-    def openai(self) -> dict[str, Any]:
-        """OpenAI's list."""
-        return _openai_list(self._cards, self._nicknames)
+    def openai(
+        self, *, provider: str | None = None, capability: str | None = None
+    ) -> dict[str, Any]:
+        """OpenAI's list. Filters as for `vai`."""
+        return _openai_list(*self._chosen(provider, capability))
 
     def anthropic(
         self,
         day: date,
         *,
+        provider: str | None = None,
+        capability: str | None = None,
         limit: int = _PAGE,
         after_id: str | None = None,
         before_id: str | None = None,
     ) -> dict[str, Any]:
-        """A page of Anthropic's form.
+        """A page of Anthropic's form. Filters as for `vai`.
 
         Raises:
             InvalidRequest: an impossible limit, or a cursor that is no id of the list.
         """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"limit: expected 1 to {MAX_PAGE}", param="limit")
-        items = [_anthropic(card, self._short(card), day) for card in self._cards]
-        items += [_anthropic(card, name, day) for name, card in self._nicknames.items()]
+        chosen, nicknames = self._chosen(provider, capability)
+        items = [_anthropic(card, self._short(card), day) for card in chosen]
+        items += [_anthropic(card, name, day) for name, card in nicknames.items()]
         start, end = 0, len(items)
         if after_id is not None:
             start = _place(items, after_id, "after_id") + 1

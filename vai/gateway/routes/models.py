@@ -6,7 +6,8 @@ sends ``anthropic-version``, as its SDKs do; else VAI's own, which holds OpenAI'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import unquote
 
@@ -25,12 +26,18 @@ __all__ = ["list_models", "show_model"]
 
 _FORMS: Final = ("vai", "anthropic", "openai")
 _MAX_ID: Final = 1024
+_PARAMETERS: Final = ("provider", "capability", "format", "limit", "after_id", "before_id")
+_MAX_NAME: Final = 32
+_NEAR: Final = 0.8
+"""How alike the names of two parameters are where one is taken for a mistake for the other."""
 
 
 async def list_models(request: Request) -> HTTPResponse | None:
     """All models, or those that the query asks for."""
-    query = {name: values[0] for name, values in request.get_args(keep_blank_values=True).items()}
-    return await _answer(request, lambda pages, form: pages.page(form, today(), query))
+    arguments = request.get_args(keep_blank_values=True)
+    return await _answer(
+        request, lambda pages, form: pages.page(form, today(), _parameters(arguments))
+    )
 
 
 async def show_model(request: Request, name: str) -> HTTPResponse | None:
@@ -57,6 +64,23 @@ async def _answer(
         return Reply(body, 200, headers, "application/json")
 
     return await answered(request, serve)
+
+
+def _parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
+    """The parameters of a list. Those of other APIs are left out.
+
+    Raises:
+        InvalidRequest: one is given twice, or a name is nearly that of one.
+    """
+    found: dict[str, str] = {}
+    for name, values in arguments.items():
+        if name in _PARAMETERS:
+            if len(values) > 1:
+                raise InvalidRequest(f"{name}: expected this parameter once", param=name)
+            found[name] = values[0]
+        elif near := get_close_matches(name[:_MAX_NAME].lower(), _PARAMETERS, 1, _NEAR):
+            raise InvalidRequest(f"No such parameter; did you mean {near[0]}?", param=near[0])
+    return found
 
 
 def _form(request: Request) -> str:

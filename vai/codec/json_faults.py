@@ -1,0 +1,82 @@
+"""Why a body is no JSON, in words of VAI's; only for the message.
+
+Invariants: nothing of the document gets into a sentence; a reason is chosen by what the parser
+says and by what stands where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import orjson
+
+from vai.codec.lookalikes import lookalike
+
+__all__ = ["syntax_fault"]
+
+_BOM: Final = b"\xef\xbb\xbf"
+_MOST_SEEN: Final = 12
+_VALUE: Final = "expected a value: text in double quotes, a number, true, false or null"
+_MARKS: Final = (
+    (re.compile(r"//|/\*|#"), "JSON has no comments"),
+    (re.compile(r"'"), "expected double quotes, not single ones"),
+)
+_WORDS: Final = (
+    (re.compile(r"(?:True|TRUE|False|FALSE)\b"), "expected true or false in lower case"),
+    (re.compile(r"(?:None|nil|undefined|NULL|Null)\b"), "expected null, or no such member"),
+    (re.compile(r"(?:NaN|nan|Infinity|inf)\b"), "JSON has no such number"),
+)
+"""What stands where the parser stopped, outside of strings, and the reason; words are values."""
+_FAULTS: Final = (
+    ("end of data", "it ends too early"),
+    ("trailing comma", "a comma with nothing behind it"),
+    ("string key", "expected a member's name in double quotes"),
+    ("JSON value", _VALUE),
+    ("invalid literal", _VALUE),
+    ("':' after", "expected a colon between a name and its value"),
+    ("',' or", "expected a comma or the closing bracket"),
+    ("after document", "expected nothing behind the document"),
+    ("leading zero", "a number begins with a zero"),
+    ("no digit", "expected a digit: a number has one before and behind its point, and no plus"),
+    ("surrogate", "half of a surrogate pair in a string"),
+    ("control character", "a control character in a string, which has to be escaped"),
+    ("escape", "an unknown escape in a string; a backslash is written twice"),
+)
+"""What the parser says -> the same in words of VAI's."""
+_IN_STRINGS: Final = ("surrogate", "control character", "escape", "end of data")
+
+
+def syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_levels: int) -> str:
+    """Why the parser refused `data`.
+
+    Args:
+        error: what it raised; its sentence is one of a few fixed ones.
+        most_levels: how deep a document may be.
+    """
+    fault, place = str(error.msg), f"line {error.lineno}, column {error.colno}"
+    if data.startswith(_BOM):
+        return "a byte order mark is not allowed"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "the body is not valid UTF-8"
+    if "depth" in fault:
+        return f"nested deeper than {most_levels} levels"
+    if "infinity" in fault:
+        return f"a number is out of range at {place}"
+    words = _words(fault, str(error.doc), error.pos)
+    return f"the body is not well-formed at {place}" + (f": {words}" if words else "")
+
+
+def _words(fault: str, document: str, at: int) -> str:
+    if at <= _MOST_SEEN and not document[:at].strip() and "end of data" not in fault:
+        return "expected a JSON object, which begins with {"
+    rest = document[at : at + _MOST_SEEN]
+    if not any(mark in fault for mark in _IN_STRINGS):
+        if odd := lookalike(rest):
+            return odd
+        for pattern, words in _MARKS if "string key" in fault else _MARKS + _WORDS:
+            if pattern.match(rest):
+                return words
+    return next((words for mark, words in _FAULTS if mark in fault), "")
