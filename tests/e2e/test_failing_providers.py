@@ -12,7 +12,7 @@ import pytest
 
 from tests.canary import KEY, PROMPT, PROVIDER_KEY
 from tests.e2e.conftest import lent_key
-from tests.e2e.rig import Answer, Gateway, ask, events, free_port, running
+from tests.e2e.rig import Answer, Gateway, ask, events, free_port, running, until
 
 pytestmark = pytest.mark.e2e
 
@@ -361,10 +361,7 @@ def test_a_breaker_tells_when_it_opens_and_when_it_closes(
     assert _line(seen, refused)["code"] == "breaker_open"
     assert _state(seen, "broken")["models_left_alone"] == 1
     upstream.rules["broken"] = Said(200, _answer("broken"))
-    answers = [seen.post(ask("broken/m")).status]
-    while answers[-1] != 200 and len(answers) < 500:
-        answers.append(seen.post(ask("broken/m")).status)
-    assert answers[-1] == 200
+    until(lambda: seen.post(ask("broken/m")).status == 200, 10)
     assert _lines(seen, "broken: ")[1:] == ["broken: model m answers again"]
     assert _state(seen, "broken") == {"status": "configured"}
 

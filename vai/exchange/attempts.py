@@ -68,10 +68,11 @@ class Health:
         *,
         clock: Clock,
         chance: Callable[[], float],
+        troubles: Troubles | None = None,
     ) -> None:
         self.retries = retries
         self.breakers = None if breaker is None else Breakers(breaker)
-        self.troubles = Troubles()
+        self.troubles = Troubles() if troubles is None else troubles
         self.clock = clock
         self.chance = chance
         self._budgets: dict[tuple[str, bool], Budget] = {}

@@ -39,6 +39,8 @@ from vai.gateway.tls import cert_loader
 from vai.io import log
 from vai.io.limits import duty
 from vai.io.providers import Providers
+from vai.io.shared_failures import SharedFailures
+from vai.policy.trouble import Troubles
 
 __all__ = ["create_app", "served_app"]
 
@@ -178,7 +180,9 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -
             counting = app.ctx.counting = limits.Counting(settings.limits, member.board, member.row)
             await counting.open()
         store = None if counting is None else counting.store
-        app.ctx.service = Service(settings, providers, inflight, store)
+        urls = {row.id: row.base_url for row in providers.rows.values()}
+        troubles = Troubles(SharedFailures(member.board, urls))
+        app.ctx.service = Service(settings, providers, inflight, store, troubles)
 
     async def close_service(app: Sanic[Any, Any]) -> None:
         await app.ctx.service.aclose()

@@ -22,6 +22,7 @@ from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import Section
 from vai.io.limits.shared import SharedLimits
 from vai.io.log import log
+from vai.io.shared_failures import FAILURE_SECTIONS
 from vai.policy.limits.store import LimitStore
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ _COUNT_EVERY = 2.5
 
 def make_board(most_callers: int) -> Board:
     """The board of a group or of a single process, with its limits ready for so many callers."""
-    board = Board.create(sections={**duty.sections(most_callers), **SECTIONS})
+    sections = {**duty.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
+    board = Board.create(sections=sections)
     duty.prepare(board, most_callers)
     return board
 

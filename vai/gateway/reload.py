@@ -26,6 +26,7 @@ from vai.io.board import Board
 from vai.io.clock import monotonic, span_in_words
 from vai.io.group_record import GroupRecord
 from vai.io.process import identify
+from vai.io.shared_failures import forget_failures
 
 __all__ = ["Origin", "Reloads"]
 
@@ -138,6 +139,7 @@ class Reloads:
         count = len(self._ending)
         took = span_in_words(monotonic() - self._begun)
         self._say(f"reloaded: {count} new workers serve ({took})" + (f"; {stays}" if stays else ""))
+        forget_failures(self._board)
         self._record.end_reload("reloaded", stays, count)
         service_manager.notify("READY")
 

@@ -44,6 +44,7 @@ from vai.policy.regions import regions
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
+from vai.policy.trouble import Troubles
 
 __all__ = ["Destination", "Service"]
 
@@ -68,6 +69,7 @@ class Service:
         providers: Providers,
         inflight: InFlight,
         store: LimitStore | None = None,
+        troubles: Troubles | None = None,
     ) -> None:
         self.settings = settings
         # Without a secret in them, they can travel to the helper.
@@ -102,7 +104,7 @@ class Service:
         if self.keyring.mode == "passthrough":  # what is configured is not lent then
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.rows, states, first))
-        self.health = _health(settings)
+        self.health = _health(settings, troubles)
         self.alerts = Alerts(settings, self.health.troubles, monotonic)
         self.timers = Timers(
             connect=settings.timers.connect,
@@ -204,7 +206,7 @@ class Service:
         await self.providers.aclose()
 
 
-def _health(settings: Settings) -> Health:
+def _health(settings: Settings, troubles: Troubles | None) -> Health:
     """What this worker will learn of its providers, and what it makes of it."""
     retries, breaker = settings.retries, settings.breaker
     return Health(
@@ -223,4 +225,5 @@ def _health(settings: Settings) -> Health:
         else None,
         clock=monotonic,
         chance=random,
+        troubles=troubles,
     )

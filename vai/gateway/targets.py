@@ -115,8 +115,11 @@ class Targets(Persistence[bytes]):
         """See `vai.exchange.attempts.Plan`."""
         super().close(answered=answered)
         self._lane = None
-        if answered and (self._service.health.troubles.failing or len(self._routes) > 1):
-            self._note_answer()
+        route = self._call.route
+        if not answered or route is None:
+            return
+        if len(self._routes) > 1 or route.row.id in self._service.health.troubles.failing:
+            self._note_answer(route)
 
     def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
         """See `Persistence`."""
@@ -128,16 +131,14 @@ class Targets(Persistence[bytes]):
         if not self._call.simulated:
             self._service.alerts.taken_back(self._target)
 
-    def _note_answer(self) -> None:
-        """Take note of who answered, and of the first target when it was another one."""
-        service, call = self._service, self._call
+    def _note_answer(self, route: Route) -> None:
+        """Take note that `route` answered, and of the first target when it was another one."""
+        service = self._service
         troubles = service.health.troubles
-        if call.route is None:
-            raise RuntimeError("a request is answered after it has been routed")
-        troubles.answered(call.route.row.id, own_key=call.own_key)
+        troubles.answered(route.row.id, own_key=self._call.own_key)
         if len(self._routes) == 1:
             return
-        if call.route is self._first:
+        if route is self._first:
             if troubles.missed:
                 troubles.reached(service.alias_of(self._requested))
         elif not self._is_missed_by_callers:

@@ -7,6 +7,7 @@ which may quote a request. Nothing is kept of what works.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Final, Literal
 
 import msgspec
@@ -79,12 +80,16 @@ class Missed(msgspec.Struct):
 
 
 class Troubles:
-    """Those of one process. Providers are those of the settings, so they are few."""
+    """What is known of providers that fail. They are those of the settings, so they are few.
+
+    Args:
+        failing: where the last errors are kept, by provider; in this object alone if None.
+    """
 
     __slots__ = ("failing", "missed")
 
-    def __init__(self) -> None:
-        self.failing: dict[str, LastError] = {}
+    def __init__(self, failing: MutableMapping[str, LastError] | None = None) -> None:
+        self.failing: MutableMapping[str, LastError] = {} if failing is None else failing
         self.missed: dict[str, Missed] = {}
 
     def failed(self, provider: str, fault: UpstreamFault, trouble: Trouble, now: float) -> None:
@@ -98,7 +103,7 @@ class Troubles:
         gateway's."""
         last = self.failing.get(provider)
         if last is not None and (not own_key or last.trouble in ("address", "way")):
-            del self.failing[provider]
+            self.failing.pop(provider, None)
 
     def fell_back(self, name: str, now: float) -> Missed | None:
         """A request went to another target than the first one, which is called `name`.

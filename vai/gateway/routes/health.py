@@ -44,18 +44,19 @@ async def ready(request: Request) -> HTTPResponse:
 
 
 def _providers(service: Service) -> dict[str, dict[str, Any]]:
-    """What this worker has of each provider. Anybody may ask, so it is VAI's own words and figures:
-    no address, no key, no name of a model that a caller chose, and nothing that a provider said."""
+    """What is known of each provider: the last error as all workers met it, and the breakers of
+    this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
+    a model that a caller chose, and nothing that a provider said."""
     breakers = service.health.breakers
     left_alone = {} if breakers is None else breakers.open()
     failing = service.health.troubles.failing
     found: dict[str, dict[str, Any]] = {}
     for name, state in service.providers.states().items():
         shown = found[name] = {"status": state}
-        if name in failing:
+        if (error := failing.get(name)) is not None:
             if state == "configured":
                 shown["status"] = "failing"
-            shown["last_error"] = _shown(failing[name], service.health.clock())
+            shown["last_error"] = _shown(error, service.health.clock())
         if name in left_alone:
             shown["models_left_alone"] = left_alone[name]
     return found

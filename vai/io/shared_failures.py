@@ -1,0 +1,119 @@
+"""The last failure of each provider, shared by the workers of a group.
+
+One request fails in one worker, and the next look at `/health` may be answered by another one.
+Invariants: it lies on the board, in a section of its own, and any worker writes it without a lock.
+A reader takes a row only if its checksum is right, so that two writers of one moment cost one row
+for that moment. It holds VAI's own words and figures, and nothing that a provider said.
+
+    bytes 0..7      whose: a digest of the provider's id and base URL
+    bytes 8..11     length of the record, 0 for none
+    bytes 12..15    its CRC-32
+    bytes 16..      the record, MessagePack
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, MutableMapping
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from vai.io.board import Board, BoardError
+from vai.policy.trouble import LastError
+
+__all__ = ["FAILURE_SECTIONS", "SharedFailures", "forget_failures"]
+
+_SECTION: Final = 3
+_ROW: Final = 256
+_ROWS: Final = 256
+"""Providers beyond so many have their failures in the worker that met them."""
+_HEAD: Final = struct.Struct("=8sII")
+_LENGTH_AT: Final = 2
+"""Of the length, in units of four bytes."""
+FAILURE_SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _ROW * _ROWS})
+"""What a board has to be made with, beside the sections of others."""
+
+
+class SharedFailures(MutableMapping[str, LastError]):
+    """Provider id -> its last failure, as all workers with the same settings have met it.
+
+    Args:
+        board: of the group.
+        base_urls: provider id -> base URL, in the order of the settings.
+
+    Raises:
+        BoardError: the board was made without the section.
+    """
+
+    def __init__(self, board: Board, base_urls: Mapping[str, str]) -> None:
+        section = board.section(_SECTION)
+        self._bytes = section
+        self._words = section.cast("I")
+        self._places = {name: index * _ROW for index, name in enumerate(base_urls) if index < _ROWS}
+        self._digests = {
+            name: blake2b(f"{name} {url}".encode(), digest_size=8).digest()
+            for name, url in base_urls.items()
+        }
+        self._own: dict[str, LastError] = {}
+
+    def __contains__(self, name: object) -> bool:
+        place = self._places.get(name) if isinstance(name, str) else None
+        if place is None:
+            return name in self._own
+        # Asked with each answer: most rows are empty.
+        return self._words[place // 4 + _LENGTH_AT] != 0 and self._read(str(name)) is not None
+
+    def __getitem__(self, name: str) -> LastError:
+        error = self._read(name) if name in self._places else self._own.get(name)
+        if error is None:
+            raise KeyError(name)
+        return error
+
+    def __setitem__(self, name: str, error: LastError) -> None:
+        place = self._places.get(name)
+        if place is None:
+            self._own[name] = error
+            return
+        wire = msgspec.msgpack.encode(error)
+        if len(wire) > _ROW - _HEAD.size:
+            wire = msgspec.msgpack.encode(msgspec.structs.replace(error, code=None))
+        row = _HEAD.pack(self._digests[name], len(wire), crc32(wire)) + wire
+        self._bytes[place : place + len(row)] = row
+
+    def __delitem__(self, name: str) -> None:
+        place = self._places.get(name)
+        if place is None:
+            del self._own[name]
+            return
+        self._words[place // 4 + _LENGTH_AT] = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in (*self._places, *self._own) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _read(self, name: str) -> LastError | None:
+        place = self._places[name]
+        row = bytes(self._bytes[place : place + _ROW])
+        digest, length, checksum = _HEAD.unpack_from(row)
+        wire = row[_HEAD.size : _HEAD.size + length]
+        if not length or digest != self._digests[name] or crc32(wire) != checksum:
+            return None
+        try:
+            return msgspec.msgpack.decode(wire, type=LastError)
+        except msgspec.DecodeError:
+            return None  # another version's
+
+
+def forget_failures(board: Board) -> None:
+    """Drop all failures: the settings have changed, and what failed may work now."""
+    try:
+        section = board.section(_SECTION)
+    except BoardError:
+        return  # a group without a gateway: nothing fails in it
+    section[:] = bytes(len(section))
