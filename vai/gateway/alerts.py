@@ -108,7 +108,7 @@ class Alerts:
             " see aliases.%s and providers.%s",
             alias,
             missed.requests,
-            self._clock() - missed.since,
+            max(self._clock() - missed.since, 1.0),
             _printable(first),
             "it asked for a pause" if reason is None else _facts(reason),
             alias,
