@@ -399,6 +399,25 @@ def test_a_file_that_cannot_be_read(tmp_path, name):
         load({"VAI_CONFIG": str(tmp_path / name), "VAI_AUTH__MODE": "none"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['@json [{"key": "key-of-alice", "name": "alice"}]', '[{key = "key-of-alice", name = "alice"}]'],
+)
+def test_a_list_in_a_variable_is_written_as_json_or_as_in_toml(configure, text):
+    settings = configure(VAI_AUTH__API_KEYS=text)
+    assert [key.name for key in settings.auth.api_keys] == ["alice"]
+
+
+@pytest.mark.parametrize("text", ["@int 4", "@format {env[HOME]}", "@json", "@json {", "@json 4."])
+def test_other_casts_and_broken_json_are_text(configure, text):
+    with pytest.raises(ConfigError) as caught:
+        configure(VAI_WORKERS=text)
+    (problem,) = caught.value.problems
+    assert str(problem) == (
+        "workers (environment variable VAI_WORKERS): expected a whole number, 1 or more"
+    )
+
+
 def test_reserved_variables_are_no_settings(configure):
     assert configure(VAI_BOARD="x", VAI_SIMULATOR_URL="x", VAI_BASE_URL="x", VAI_TEST_X="x")
 

@@ -28,7 +28,8 @@ Made from `settings.toml` by `make docs`. Sources, later ones win:
 2. the file that `VAI_CONFIG` (or `vai serve --config`) names: `.toml`, `.yaml`, `.yml` or `.json`;
 3. `.secrets.toml` beside that file, or in the working directory;
 4. `VAI_` variables: `VAI_PORT=9000`, and two underscores for each dot,
-   `VAI_LIMITS__PER_USER__REQUESTS_PER_MINUTE=60`. Lists and tables are written as in TOML.
+   `VAI_LIMITS__PER_USER__REQUESTS_PER_MINUTE=60`. Lists and tables are written as in TOML,
+   or as JSON behind `@json`.
 
 The providers' usual variables (`ANTHROPIC_API_KEY`, ...) fill only what all of these leave
 empty, and are not read with `auth.mode = "passthrough"`. In a value `${NAME}` and

@@ -7,6 +7,7 @@ done here, because a merged tree does not tell which source set a value.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -142,15 +143,30 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
         if not upper.startswith(_PREFIX) or is_reserved(upper):
             continue
         text = environ[variable]
-        # dynaconf's casts (`@int`, `@format`, ...) would quote the text when they fail.
-        plain = text if text.lstrip().startswith("@") else None
-        value = parse_conf_data(text, tomlfy=True, box_settings={}) if plain is None else plain
+        value = _value_of(text)
         root = tuple(upper[len(_PREFIX) :].lower().split("__"))
         where = f"environment variable {variable}"
         for below, leaf in _leaves(value) if isinstance(value, dict) else [((), value)]:
             path = root + below
             _put(layer, path, Leaf(leaf, ".".join(path), where, None if below else text))
     return layer
+
+
+def _value_of(text: str) -> Any:
+    """The value that a variable holds: JSON behind `@json`, else as in TOML, else the text.
+
+    dynaconf has more casts (`@int`, `@format`, ...). They are text here: they quote the text
+    when they fail, and some of them read other variables.
+    """
+    cast, _, rest = text.strip().partition(" ")
+    if cast == "@json":
+        try:
+            return json.loads(rest)
+        except (ValueError, RecursionError):
+            return text
+    if cast.startswith("@"):
+        return text
+    return parse_conf_data(text, tomlfy=True, box_settings={})
 
 
 def merge(layers: Iterable[Layer]) -> Layer:
