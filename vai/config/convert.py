@@ -146,6 +146,8 @@ class Walk:
             for fault in raw.faults:
                 self.problem(path, fault)
             return _INVALID
+        if _is_empty_table(hint, raw) and path in self._broken:
+            return _INVALID
         inner = _item(hint)
         if inner is not hint and get_origin(hint) in (Union, types.UnionType):
             # An empty text is how a variable says "not set".
@@ -166,9 +168,10 @@ class Walk:
             )
             return _INVALID if needed else kind()
         fields = _fields(kind)
+        empty = [name for name, hint in fields.items() if _is_empty_table(hint, raw.get(name, ""))]
         for name in raw:
             if name not in fields:
-                self._unknown(name, raw[name], fields, path)
+                self._unknown(name, raw[name], fields, path, empty)
         known = {
             attribute: self._value(fields[name], raw[name], (*path, name))
             for attribute, name in _encoded(kind)
@@ -195,16 +198,21 @@ class Walk:
             return f"write [{_dotted(path)}] in single brackets"
         return instead_of_a_value(path, _known(), source, next(iter(needed), None))
 
-    def _unknown(self, name: str, raw: Any, fields: Mapping[str, Any], path: Path) -> None:
-        path = (*path, name)
+    def _unknown(
+        self, name: str, raw: Any, fields: Mapping[str, Any], above: Path, empty: list[str]
+    ) -> None:
+        path = (*above, name)
         leaf, _ = self._origin(path)
         below = list(raw) if isinstance(raw, Mapping) else []
         if len(below) == 1 and len(path) == 1 and below[0] in _known():
             path, below, fields = (*path, *below), [], {}
         text, meant = suggest(path, fields, _known(), leaf.source if leaf else "", below)
         what = "no such table of settings" if below else "no such setting"
+        if empty:
+            # In YAML it stands in one of these when it is indented.
+            text = f"; indent it below {' or '.join(empty)} if it belongs there{text}"
         self.problem(path, f"{what}{text}")
-        for setting in meant:
+        for setting in (*meant, *((*above, table) for table in empty)):
             self._doubt(setting)
 
     def _table(self, inner: Any, raw: Any, path: Path) -> Any:
@@ -290,6 +298,11 @@ class Walk:
                 pass
         self.problem(path, f"expected {_expected(base, meta)}{_hint(base, raw, text)}")
         return _INVALID
+
+
+def _is_empty_table(hint: Any, raw: Any) -> bool:
+    is_section = isinstance(hint, type) and issubclass(hint, Section)
+    return raw is None and (is_section or get_origin(hint) is dict)
 
 
 def _is_list_in_text(raw: str) -> bool:

@@ -196,8 +196,9 @@ def _of_the_top(names: list[str], table: Path, source: str) -> Suggestion:
     one = len(names) == 1
     what = f"{listed} is a top-level setting" if one else f"{listed} are top-level settings"
     dotted = ".".join(table)
+    header = f"[[{dotted.rpartition('[')[0]}]]" if dotted.endswith("]") else f"[{dotted}]"
     how = {
-        "toml": f": in TOML every line below [{dotted}] belongs to {dotted}; "
+        "toml": f": in TOML every line below {header} belongs to {dotted}; "
         f"move {'it' if one else 'them'} above the first table",
         "variable": "",
     }.get(source, f": write {'it' if one else 'them'} outside of {dotted}")
