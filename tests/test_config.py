@@ -401,7 +401,10 @@ def test_a_file_that_cannot_be_read(tmp_path, name):
 
 @pytest.mark.parametrize(
     "text",
-    ['@json [{"key": "key-of-alice", "name": "alice"}]', '[{key = "key-of-alice", name = "alice"}]'],
+    [
+        '@json [{"key": "key-of-alice", "name": "alice"}]',
+        '[{key = "key-of-alice", name = "alice"}]',
+    ],
 )
 def test_a_list_in_a_variable_is_written_as_json_or_as_in_toml(configure, text):
     settings = configure(VAI_AUTH__API_KEYS=text)
