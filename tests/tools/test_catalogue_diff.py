@@ -30,6 +30,7 @@ from vai.types.catalogue import (
 )
 
 TODAY = date(2026, 11, 28)
+LITELLM = "litellm/model_prices_and_context_window_backup.json"
 SOURCE = (Provenance(source="a page", retrieved=date(2026, 11, 20)),)
 
 
@@ -79,7 +80,7 @@ def write_wheel(folder: Path, package: str, files: dict[str, str], version: str 
 def litellm(folder: Path, **models: dict[str, Any]) -> None:
     sbom = json.dumps({"metadata": {"timestamp": "2026-11-20T03:38:35Z"}})
     files = {
-        "litellm/model_prices_and_context_window_backup.json": json.dumps(models),
+        LITELLM: json.dumps(models),
         "litellm-1.2.dist-info/sboms/bom.json": sbom,
     }
     write_wheel(folder, "litellm", files)
@@ -149,7 +150,8 @@ def test_both_dates_are_told(tmp_path):
     litellm(tmp_path, **{"gpt-9": AGREEING | {"max_output_tokens": 1}})
     (one,) = found(tmp_path, CARD)
     assert (one.here_dated, one.there_dated) == ("2026-11-20", "2026-11-20")
-    genai(tmp_path, "")
+    other = "ModelInfo(id='embedding-1', match=ClauseEquals(equals='embedding-1'))"
+    genai(tmp_path, other)
     assert [one.there_dated for one in found(tmp_path, CARD)] == ["2026-10-14", "2026-11-20"]
 
 
@@ -300,6 +302,78 @@ def test_a_wheel_that_cannot_be_read_is_named_and_the_other_list_compared(tmp_pa
     )
     (tmp_path / "litellm-1.2-py3-none-any.whl").write_bytes(b"no archive")
     assert command.read_lists(tmp_path, {}, TODAY) == []
+
+
+PRICED = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1e-06}
+RESHAPED = {
+    "a list": [],
+    "no row": {"gpt-9": None},
+    "text for a row": {"gpt-9": "x"},
+    "text for searches": {"gpt-9": PRICED | {"search_context_cost_per_query": "x"}},
+    "a list of factors": {"gpt-9": PRICED | {"provider_specific_entry": [1]}},
+    "text for a factor": {"gpt-9": PRICED | {"provider_specific_entry": {"fast": "x"}}},
+    "text for a price": {"gpt-9": PRICED | {"input_cost_per_token_flex": "x"}},
+    "nothing": {},
+}
+MODEL = (
+    "providers: P = [Provider(id='openai', models=[ModelInfo(id='gpt-9', match={}, prices={})])]"
+)
+EQUAL = "ClauseEquals(equals='gpt-9')"
+REBUILT = {
+    "no table": "providers: P = None",
+    "a call": "providers: P = load()",
+    "texts": "providers: P = ['a']",
+    "no price": MODEL.format(EQUAL, "ModelPrice(input_mtok=Decimal('x'))"),
+    "a bare price": MODEL.format(EQUAL, "ModelPrice(input_mtok=Decimal())"),
+    "no day": MODEL.format(EQUAL, "[C(constraint=S(start_date=date(2026, 13, 45)))]"),
+    "no pattern": MODEL.format("ClauseRegex(regex='(')", "ModelPrice()"),
+    "too deep": "providers: P = " + "-" * 100_000 + "1",
+    "nothing": "providers: P = []",
+}
+
+
+@pytest.mark.parametrize("shape", RESHAPED)
+def test_a_list_of_another_shape_is_named_and_left_out(tmp_path, capsys, shape):
+    write_wheel(tmp_path, "litellm", {LITELLM: json.dumps(RESHAPED[shape])})
+    assert command.read_lists(tmp_path, listed([CARD]), TODAY) == []
+    assert "litellm-1.2-py3-none-any.whl cannot be read: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", REBUILT)
+def test_a_table_of_another_shape_is_named_and_left_out(tmp_path, capsys, shape):
+    write_wheel(tmp_path, "genai_prices", {"genai_prices/data.py": REBUILT[shape]})
+    assert command.read_lists(tmp_path, listed([CARD]), TODAY) == []
+    assert "genai_prices-1.2-py3-none-any.whl cannot be read: " in capsys.readouterr().err
+
+
+def test_a_file_that_unpacks_to_too_much_or_is_encrypted_is_not_read(tmp_path, capsys):
+    path = tmp_path / "litellm-1.2-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(LITELLM, b" " * (65 << 20))
+    assert command.read_lists(tmp_path, {}, TODAY) == []
+    assert "bytes, more than 67108864" in capsys.readouterr().err
+    write_wheel(tmp_path, "litellm", {LITELLM: "{}"})
+    whole = bytearray(path.read_bytes())
+    whole[6] |= 1  # the flag of encryption, in the file's header and in the directory
+    whole[whole.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(whole)
+    assert command.read_lists(tmp_path, {}, TODAY) == []
+    assert "is encrypted" in capsys.readouterr().err
+
+
+def test_explanations_that_cannot_be_read_are_named(tmp_path, monkeypatch, capsys):
+    pip(monkeypatch, 0)
+    litellm(tmp_path, **{"gpt-9": AGREEING})
+    monkeypatch.setattr(command, "EXPLAINED", tmp_path / "explained.toml")
+    command.EXPLAINED.write_text("[[explained]]\nmodels = 3\n")
+    assert command.main(tmp_path) == 1
+    assert "catalogue-diff: explained.toml cannot be read: " in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "build").write_text("")
+    said = wheels.download(("litellm",), tmp_path / "build" / "lists", seconds=1)
+    assert said.endswith("cannot be made (Not a directory)")
 
 
 def pip(monkeypatch: pytest.MonkeyPatch, code: int, errors: str = "", seconds: float = 0) -> list:

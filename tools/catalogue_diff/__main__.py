@@ -16,7 +16,7 @@ from tools.catalogue_diff.explained import explanations
 from tools.catalogue_diff.listed import Listed, PriceList
 from tools.catalogue_diff.ours import listed
 from tools.catalogue_diff.report import report
-from tools.catalogue_diff.wheels import Wheel, download, newest
+from tools.catalogue_diff.wheels import OTHER_SHAPE, Wheel, download, newest
 from vai.config.installed import installed
 
 __all__ = ["main", "read_lists"]
@@ -36,11 +36,16 @@ def read_lists(folder: Path, ours: dict[str, Listed], today: date) -> list[Price
         try:
             wheel = Wheel(file)
             if package == litellm.PACKAGE:
-                lists.append(litellm.read(wheel, today))
+                theirs = litellm.read(wheel, today)
             else:
-                lists.append(genai_prices.read(wheel, today, ours))
-        except (OSError, KeyError, SyntaxError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+                theirs = genai_prices.read(wheel, today, ours)
+        except (OSError, zipfile.BadZipFile, *OTHER_SHAPE) as error:
             _say(f"{file.name} cannot be read: {type(error).__name__}: {error}")
+            continue
+        if theirs.models or theirs.matches:
+            lists.append(theirs)
+        else:
+            _say(f"{file.name} cannot be read: no model of a provider of the catalogue is in it")
     return lists
 
 
@@ -48,7 +53,7 @@ def main(folder: Path = FOLDER) -> int:
     """Compare and print.
 
     Returns:
-        0, or 1 where there was no list to compare with.
+        0, or 1 where there was no list to compare with, or the explanations cannot be read.
     """
     today = datetime.now(UTC).date()
     failure = download((genai_prices.PACKAGE, litellm.PACKAGE), folder, seconds=_SECONDS)
@@ -59,8 +64,12 @@ def main(folder: Path = FOLDER) -> int:
     if not lists:
         _say("no price list to compare with; is PyPI reachable?")
         return 1
-    found = differences(ours, lists, today)
-    sys.stdout.write(report(lists, found, explanations(EXPLAINED)))
+    try:
+        explained = explanations(EXPLAINED)
+    except (OSError, msgspec.DecodeError) as error:
+        _say(f"{EXPLAINED.name} cannot be read: {error}")
+        return 1
+    sys.stdout.write(report(lists, differences(ours, lists, today), explained))
     return 0
 
 

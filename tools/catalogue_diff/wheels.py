@@ -9,17 +9,26 @@ import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-__all__ = ["Wheel", "download", "newest"]
+__all__ = ["OTHER_SHAPE", "Wheel", "download", "newest"]
 
 _ISO_DAY: Final = re.compile(rb"\b20\d{2}-[01]\d-[0-3]\d")
 _FIRST_HONEST_YEAR: Final = 2021
 """Builds that can be repeated give their files a day of 1980 or 2020."""
+_MAX_FILE: Final = 64 * 1024 * 1024
+"""Bytes of a file of a wheel, unpacked: thirty times what the longest list has."""
+
+OTHER_SHAPE: Final = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(SyntaxError, RecursionError, MemoryError, re.error, msgspec.DecodeError),
+)
+"""What a reader raises at a list that no longer has the shape which it was written for."""
 
 
 class Wheel:
@@ -38,8 +47,15 @@ class Wheel:
 
         Raises:
             KeyError: it holds none of that name.
+            OSError, zipfile.BadZipFile: the file is damaged, encrypted or too long.
         """
-        return self._archive.read(name)
+        size = self._archive.getinfo(name).file_size
+        if size > _MAX_FILE:
+            raise zipfile.BadZipFile(f"{name} has {size} bytes, more than {_MAX_FILE}")
+        try:
+            return self._archive.read(name)
+        except (RuntimeError, EOFError, zlib.error) as error:
+            raise zipfile.BadZipFile(f"{name}: {error}") from None
 
     def dated(self, data: bytes, today: date) -> str:
         """The newest day that the wheel gives for itself, "" where it gives none.
@@ -67,7 +83,10 @@ def download(packages: tuple[str, ...], folder: Path, *, seconds: float) -> str:
     Returns:
         Why that failed, "" when it did not.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"{folder} cannot be made ({error.strerror})"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--retries", "1", "--timeout", "10"]
     command += ["--dest", str(folder), *packages]
