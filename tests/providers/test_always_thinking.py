@@ -55,6 +55,9 @@ OFF_BY_EXTENSION: dict[str, dict[str, Any]] = {
     "cerebras": {"disable_reasoning": True},
     "gemini": {"thinking_config": {"thinking_budget": 0}},
     "gemini flat": {"thinkingBudget": 0},
+    "gemini text": {"thinking_config": {"thinking_budget": "0"}},
+    "gemini level": {"thinking_config": {"thinking_level": "none"}},
+    "gemini flat level": {"thinkingLevel": "NONE"},
 }
 CARDS = [(card.provider, card) for card in installed().cards]
 IDS = [f"{provider}/{card.id}" for provider, card in CARDS]

@@ -208,7 +208,9 @@ def test_a_declared_type_goes_before_the_ending():
         ("https://me:secret@a.example/i.png", "source.url", "without a user and a password"),
         *(
             (f"https://{host}/i.png", "source.url", "a public address")
-            for host in ("localhost", "localhost.", "10.0.0.5", "127.0.0.1:8000", "169.254.169.254",
+            for host in ("224.0.0.1", "[ff02::1]", "[fec0::1]", "a..example", ".example",
+                         "a.onion", "localhost", "localhost.", "10.0.0.5",
+                         "127.0.0.1:8000", "169.254.169.254",
                          "[::1]", "[fe80::1%25eth0]", "box", "files.corp.internal", "nas.local",
                          "127.1", "2130706433", "0x7f.1", "0x7f000001", "a.test")
         ),

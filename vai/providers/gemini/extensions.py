@@ -89,7 +89,7 @@ def _place(member: str, value: Any, body: dict[str, Any], target: Target) -> boo
 
 def _think(member: str, value: Any, generation: dict[str, Any], target: Target) -> bool:
     name = _THINKING.get(member)
-    if name is None or (name == "thinkingBudget" and value == 0 and not target.traits.can_rest):
+    if name is None or (not target.traits.can_rest and _switches_off(name, value)):
         return False
     config = generation.setdefault("thinkingConfig", {})
     # A model has a level or a budget; both together are refused.
@@ -97,6 +97,17 @@ def _think(member: str, value: Any, generation: dict[str, Any], target: Target) 
         config.pop("thinkingBudget" if name == "thinkingLevel" else "thinkingLevel", None)
     config[name] = value.upper() if name == "thinkingLevel" and isinstance(value, str) else value
     return True
+
+
+def _switches_off(name: str, value: Any) -> bool:
+    """Whether a member of `thinkingConfig` asks the model not to think.
+
+    JSON of protocol buffers may write a number as text:
+    https://protobuf.dev/programming-guides/json/ (2026-11-28).
+    """
+    if name == "thinkingBudget":
+        return value in (0, "0")
+    return name == "thinkingLevel" and isinstance(value, str) and value.lower() == "none"
 
 
 def _camels(value: Any) -> Any:

@@ -32,8 +32,11 @@ _GOOGLES: Final = re.compile(
 )
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
 _MIME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}/[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
-_PRIVATE: Final = ("localhost", "local", "internal", "lan", "home.arpa", "test", "invalid")
-"""Names under these are in no public DNS (RFC 6761, 6762, 8375)."""
+_PRIVATE: Final = (
+    *("localhost", "local", "internal", "lan", "home.arpa", "onion"),
+    *("test", "invalid"),
+)
+"""Names under these are in no public DNS (RFC 6761, 6762, 7686, 8375)."""
 _MAX_URL: Final = 8192
 """Characters of a URL; Google states no limit, and its servers take no longer request line."""
 
@@ -158,10 +161,20 @@ def _unreachable(url: str) -> str | None:
 def _is_public(host: str) -> bool:
     """Whether a host can be one of the public Internet, told from its name alone."""
     try:
-        return ip_address(host.partition("%")[0]).is_global
+        address = ip_address(host.partition("%")[0])
     except ValueError:
         pass
+    else:
+        # Groups and the site-local addresses of RFC 3879 count as global in the registry.
+        local = address.version == 6 and address.is_site_local
+        return address.is_global and not address.is_multicast and not local
     *_, last = host.split(".")
-    if "." not in host or last.isdecimal() or last.startswith("0x"):
+    if (
+        "." not in host
+        or ".." in host
+        or host.startswith(".")
+        or last.isdecimal()
+        or last.startswith("0x")
+    ):
         return False  # a name of one part, or an odd spelling of an address
     return not host.endswith(tuple(f".{name}" for name in _PRIVATE))
