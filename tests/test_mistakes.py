@@ -258,3 +258,33 @@ def test_a_syntax_error_quotes_nothing(name, text, recwarn):
     assert KEY not in repr(problem)
     assert "not valid" in problem.text
     assert not recwarn.list
+
+
+def test_names_and_dates_of_yaml_are_what_is_written():
+    aliases = "".join(f"  {name}: openai/gpt-5.4\n" for name in ("5.40", "no", "~", "0x1"))
+    dated = "models:\n  openai/gpt-5.4: {name: 2026-11-05}\n"
+    Path("own.yaml").write_text(f"auth: {{mode: none}}\naliases:\n{aliases}{dated}")
+    settings = load({"VAI_CONFIG": "own.yaml"})
+    assert sorted(settings.aliases) == ["0x1", "5.40", "no", "~"]
+    assert settings.models["openai/gpt-5.4"].name == "2026-11-05"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "0.0.0.0", "::1", "fe80::1%eth0", "gate-1.lan.", "_x"]
+)
+def test_a_host_is_an_address_or_a_name(host):
+    assert load({"VAI_HOST": host, "VAI_AUTH__MODE": "none"}).host == host
+
+
+@pytest.mark.parametrize("host", ["[::1]", "a:80", "http://a", "a b", "a..b", "-a", "10.0.0.0/8"])
+def test_what_is_no_host_is_refused(host):
+    (problem,) = messages(Mistake("", "", "", {"VAI_HOST": host, "VAI_AUTH__MODE": "none"}))
+    assert problem.key == "host"
+
+
+@pytest.mark.parametrize("key", ["/a/b+c=", "sk-$x", "'", "Bearers", "{x}", "~x", "$$", "a'b'"])
+def test_a_key_that_a_server_made_up_is_left_alone(key):
+    settings = load({"VAI_AUTH__MODE": "none", "OPENAI_API_KEY": key})
+    found = settings.providers["openai"].api_key
+    assert found is not None
+    assert found.reveal() == key
