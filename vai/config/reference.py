@@ -38,7 +38,7 @@ empty, and are not read with `auth.mode = "passthrough"`. In a value `${NAME}` a
 
 An unknown name, a wrong type or an impossible value stops the start. `vai check` shows every
 such problem at once, with the file and line or the variable, and never with the value. A file
-has at most 2 MiB and 32 levels; `@` casts of dynaconf are text here.
+has at most 2 MiB and 32 levels; dynaconf's casts are text here, but for `@json` in a variable.
 
 Flat names (`auth_mode`, `api_keys`, `provider_keys.openai`, `rate_limit.user_requests_per_minute`,
 `observability.log_level`, `allowed_origins`, `read_timeout`, `write_timeout`,
