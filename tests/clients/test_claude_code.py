@@ -118,7 +118,8 @@ def looking(folder: Path) -> list[dict[str, Any]]:
 
 def answered(gateway: Gateway, model: str) -> list[int]:
     """The statuses of the responses for `model`, by the gateway's own log."""
-    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    written = gateway.log.read_text().splitlines()
+    lines = [json.loads(line) for line in written if not line.startswith("vai: ")]
     return [line["status"] for line in lines if line.get("model") == model]
 
 

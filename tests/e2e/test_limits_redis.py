@@ -151,7 +151,13 @@ def test_a_server_that_dies_costs_no_caller_anything(pair, server):
         until(lambda gateway=gateway: place_of(gateway) == "ok", 30)
     assert say(pair[0], "free").status == 200
     log = pair[0].log.read_text()
-    assert "counted on this machine alone: nothing listens at the address of the Redis" in log
+    # A kept connection breaks at the next call; without one, or once redis-py has noticed its
+    # end, the call connects anew and is refused.
+    reasons = (
+        "nothing listens at the address of the Redis server",
+        "the connection to the Redis server broke",
+    )
+    assert any(f"counted on this machine alone: {reason}" in log for reason in reasons)
     assert "counted on the Redis server" in log
     assert PASSWORD not in log
 

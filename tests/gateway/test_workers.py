@@ -29,6 +29,7 @@ def test_killed_worker_hung_worker_and_manager_come_back() -> None:
         pids = sorted(running.ready())
         board = Board.open(Path(running.board()["path"]))
 
+        until(lambda: "vai: ready: " in running.log(), 5)  # main has seen them serve
         victim, survivor = pids
         began = time.monotonic()
         answers = _probe_while(running, lambda: _kill_and_measure(board, victim))
@@ -53,6 +54,7 @@ def test_killed_worker_hung_worker_and_manager_come_back() -> None:
         until(lambda: running.board()["manager"] not in (0, manager), 15)
         expected = f"vai: the manager (pid {manager}) was killed by SIGKILL; a new one starts"
         assert running.log().splitlines().count(expected) == 1
+        assert running.log().count(f"(pid {victim}) was killed by SIGKILL") == 1
         victim = next(iter(running.ready()))
         kill(victim)
         _back(running, victim)

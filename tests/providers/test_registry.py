@@ -141,7 +141,7 @@ def test_findings_name_a_bounded_number_of_problems():
         ("low", ("low", "high"), "low"),
         ("max", ("low", "high"), "high"),
         ("none", ("low", "high"), "low"),
-        ("medium", ("none", "default"), "none"),
+        ("medium", ("none", "default"), "default"),
         ("huge", ("low",), None),
         ("low", (), None),
     ],

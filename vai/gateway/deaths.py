@@ -51,6 +51,7 @@ class Deaths:
         self._say = say
         self._killed = KilledByManager(board)
         self._known: dict[int, _Known] = {}
+        self._ended: set[BaseProcess] = set()
 
     def turn(self, told: set[int]) -> None:
         """Say which processes have ended since the last turn. Call it before any starts again.
@@ -58,10 +59,16 @@ class Deaths:
         Args:
             told: the process ids whose end a reload tells.
         """
-        current: set[int] = set()
-        for name, process in current_processes(self._manager):
-            if process.pid is not None:
-                current.add(process.pid)
+        places = [
+            (name, process)
+            for name, process in current_processes(self._manager)
+            if process.pid is not None
+        ]
+        current = {process.pid for _, process in places}
+        # A dead process keeps its place until Sanic starts another there.
+        self._ended.intersection_update(process for _, process in places)
+        for name, process in places:
+            if process.pid is not None and process not in self._ended:
                 self._known.setdefault(process.pid, _Known(name, process))
         rows = {row.owner.pid: row for row in self._board.taken()}
         for pid, known in list(self._known.items()):
@@ -70,6 +77,7 @@ class Deaths:
                     known.look(row)
                 continue
             del self._known[pid]
+            self._ended.add(known.process)
             if pid in told or self._board.draining:
                 continue
             if line := self._line(pid, known, pid in current):

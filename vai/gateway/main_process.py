@@ -71,16 +71,12 @@ def attach(
         board: Board = app.ctx.board
         os.environ[BOARD_VARIABLE] = str(board.path)
         settings = None if origin is None else origin.settings
-        arguments: dict[str, Any] = {
+        arguments = {
             "path": str(board.path),
             "publisher": sanic_manager.monitor_publisher,
             "hung_after": hung_after,
-            "reclaim": None,
-            "tend": None,
-            "snapshot": None if origin is None else origin.snapshot,
+            **_manager_arguments(origin, duties),
         }
-        if settings is not None and duties is not None:
-            arguments |= duties(settings)
         workers = sum(1 for _ in sanic_manager.transient_processes)
         record = GroupRecord(board, first_state(app, settings, "group", workers))
         reloads = Reloads(
@@ -102,6 +98,14 @@ def attach(
     app.main_process_stop(remove_board)
 
 
+def _manager_arguments(origin: Origin | None, duties: Duties | None) -> dict[str, Any]:
+    """The arguments of `manager.run` that come from settings."""
+    if origin is None:
+        return {"reclaim": None, "tend": None, "snapshot": None}
+    from_settings = {} if duties is None else duties(origin.settings)
+    return {"reclaim": None, "tend": None, **from_settings, "snapshot": origin.snapshot}
+
+
 class _Taking:
     """Gives the settings of a reload to main and the manager, which it does not replace."""
 
@@ -116,7 +120,7 @@ class _Taking:
         self._record.change(address=address(self._app, settings))
         if self._duties is None:
             return
-        arguments = {**self._duties(settings), "snapshot": origin.snapshot}
+        arguments = _manager_arguments(origin, self._duties)
         is_other = (before.manager, before.limits) != (settings.manager, settings.limits)
         sanic_manager: Any = self._app.manager
         for place in sanic_manager.durable_processes:
@@ -155,9 +159,11 @@ class _MainWatch:
     def turn(self) -> None:
         starting = self._reloads.starting
         self._reloads.turn()
-        self._deaths.turn(starting | self._reloads.starting)
         state = self._record.state
-        if not state.is_ready and len(self._board.serving()) >= state.workers:
+        # Before the look at the processes: from the line on, each is known to serve.
+        all_serve = not state.is_ready and len(self._board.serving()) >= state.workers
+        self._deaths.turn(starting | self._reloads.starting)
+        if all_serve:
             say_ready(self._record)
 
 
