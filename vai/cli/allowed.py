@@ -69,16 +69,16 @@ def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
 
 def _rows(settings: Settings) -> Iterator[Allowed]:
     subjects = Subjects(settings)
-    nobody = ApiKey(key=Secret("none"))
-    everybody, user = subjects.of_key(nobody, "", "")
-    yield Allowed("all callers together", everybody.limits)
+    plain = ApiKey(key=Secret("none"))
+    everyone, user = subjects.of_key(plain, "", "")
+    yield Allowed("all callers together", everyone.limits)
     yield Allowed("each user" if settings.auth.api_keys else "each address", user.limits)
     keys = [
         (key.name or f"auth.api_keys[{number}]", key)
         for number, key in enumerate(settings.auth.api_keys)
     ]
     for tier in settings.limits.tiers:
-        of_tier = subjects.of_key(ApiKey(key=nobody.key, tier=tier), "", "")[-1]
+        of_tier = subjects.of_key(ApiKey(key=plain.key, tier=tier), "", "")[-1]
         names = tuple(name for name, key in keys if key.tier == tier)
         yield Allowed(f"tier {tier}", of_tier.limits, names)
     for name, key in keys:

@@ -1,7 +1,7 @@
 """Characters that people take for spaces, quotes or signs, and that no parser takes for them.
 
 They come with text that is pasted from a page or a word processor. Invariants: pure; a character
-that cannot be seen is told by its number, and nothing else of a text is quoted.
+that cannot be seen is named by its number, and nothing else of a text is quoted.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Call:
     """What becomes known of a request while it is served.
 
     `request_id` is the caller's own where it is safe to repeat, else a new one;
-    `error` is what the caller was told of, or got in the provider's words, if the request failed;
+    `error` is the failure that the caller received, if any, VAI's own or in the provider's words;
     `attempts` are those made, `failures` what became of those that failed, `passed_over` the
     targets of an alias that others were turned to for.
     `held_bytes` are those of its body, while the worker counts them.

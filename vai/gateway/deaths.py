@@ -2,7 +2,7 @@
 
 Main is the parent: it alone learns how a process ended. What the process was doing is read off
 the board ten times a second, because the manager frees the row of a dead worker at once. A start
-that fails is told of by the manager (`vai.gateway.manager`) or by the reload
+that fails is reported by the manager (`vai.gateway.manager`) or by the reload
 (`vai.gateway.reload`), unless a signal ended it; a worker that the manager kills, by the manager.
 """
 
@@ -84,7 +84,7 @@ class Deaths:
                 self._say(line)
 
     def _line(self, pid: int, known: _Known, is_current: bool) -> str:
-        """What to say of a dead process; empty where its end was asked for or is told of."""
+        """What to say of a dead process; empty if its end was asked for or another reports it."""
         code = known.process.exitcode or 0
         number = server_number(known.name)
         if number < 0:

@@ -73,7 +73,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """What came of asking one provider.
 
     Attributes:
-        outcome: ``skipped`` where there was nobody to ask or no key to ask with.
+        outcome: ``skipped`` where there was no server to ask or no key to ask with.
         url: what was asked for, "" if nothing was.
         status: of the answer, None without one.
         models: how many the provider lists, None where it told no list.
@@ -190,7 +190,8 @@ class _Question:
     ) -> tuple[WireRequest, _Answer]:
         """An empty request to the endpoint itself: a server may be without a list of models.
 
-        What it lacks is told by a 400, which shows that the endpoint is there and costs nothing.
+        The server answers what it lacks with a 400, which shows that the endpoint is there and
+        costs nothing.
         """
         empty, other = await self._empty(wire, until)
         return (wire, answer) if self._is_absent(other) else (empty, other)

@@ -1,7 +1,7 @@
 """What an exchange costs, from its usage and the provider's list prices.
 
 The law of this module: unknown is None and never 0. A counter that is missing, a price
-that nobody has stated for tokens that were used, a service tier or a region without a factor:
+that no source states for tokens that were used, a service tier or a region without a factor:
 each makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
 in; those without one do not hide what the tokens cost. Prices are decimals, so sums are made
 of whole numbers of 1e-12 USD and become a float once, at the end.

@@ -70,7 +70,7 @@ def names_nothing(fault: UpstreamFault) -> bool:
 
 
 def address_message(name: str, status: int) -> str:
-    """What clients are told; the address itself is the operator's."""
+    """What clients read; the address itself is the operator's."""
     return (
         f"{name} answered with status {status} and no error of its API:"
         " the gateway's address for this provider seems wrong"
