@@ -331,6 +331,18 @@ def test_a_server_whose_list_says_nothing(run, to_get, to_post, outcome, said):
     assert (found.outcome, said in found.text) == (outcome, True), found
 
 
+def lists_and_answers(reply: str) -> Handler:
+    """A server that lists one model, and gives `reply` to every request for an answer."""
+
+    async def handler(reader, writer):
+        while True:
+            head, _ = await heard(reader)
+            writer.write(listing("a") if head.startswith(b"GET") else answer(reply))
+            await writer.drain()
+
+    return handler
+
+
 @pytest.mark.parametrize(
     ("path", "reply", "outcome"),
     [
@@ -340,14 +352,8 @@ def test_a_server_whose_list_says_nothing(run, to_get, to_post, outcome, said):
     ],
 )
 def test_an_unusual_address_is_asked_for_its_endpoint_too(run, path, reply, outcome):
-    async def handler(reader, writer):
-        while True:
-            head, _ = await heard(reader)
-            writer.write(listing("a") if head.startswith(b"GET") else answer(reply))
-            await writer.drain()
-
     async def main():
-        async with serving(handler) as port:
+        async with serving(lists_and_answers(reply)) as port:
             own = Provider(kind="openai", base_url=f"http://127.0.0.1:{port}{path}", api_key=KEY)
             found = await probe_providers(settings(providers={"mine": own}))
             return next(one for one in found if one.provider == "mine")
@@ -370,14 +376,8 @@ def test_an_unusual_address_is_asked_for_its_endpoint_too(run, path, reply, outc
     ],
 )
 def test_a_server_that_has_only_the_older_api_of_openai(run, reply, outcome, said):
-    async def handler(reader, writer):
-        while True:
-            head, _ = await heard(reader)
-            writer.write(listing("a") if head.startswith(b"GET") else answer(reply))
-            await writer.drain()
-
     async def main():
-        async with serving(handler) as port:
+        async with serving(lists_and_answers(reply)) as port:
             moved = Provider(base_url=f"http://127.0.0.1:{port}/v1", api_key=KEY)
             both = {"openai": moved, "oai-resp": moved}
             return {one.provider: one for one in await probe_providers(settings(providers=both))}
