@@ -63,6 +63,20 @@ class Served:
             if named in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
         }
 
+    def serving(self) -> set[int]:
+        """The processes that accept connections: the workers, or the only process."""
+        return self.workers() or {self.process.pid}
+
+    def worker_of(self, connection: HTTPConnection) -> int:
+        """The worker that holds the server's end of `connection`, which is open."""
+        local = f"{self.port:04X}"
+        remote = f"{connection.sock.getsockname()[1]:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inode = next(
+            row[9] for row in rows if row[1].endswith(f":{local}") and row[2].endswith(f":{remote}")
+        )
+        return next(pid for pid in self.serving() if f"socket:[{inode}]" in _descriptors(pid))
+
     def healthy(self, seconds: float = 20) -> None:
         until(lambda: self.status("/health") == 200, seconds)
 
@@ -73,6 +87,15 @@ class Served:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(5)
+
+
+def _descriptors(pid: int) -> set[str]:
+    """What the descriptors of `pid` name; those that it closes meanwhile are left out."""
+    named = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            named.add(str(descriptor.readlink()))
+    return named
 
 
 @contextmanager

@@ -88,12 +88,19 @@ def test_a_draining_worker_refuses_the_next_request_of_a_connection(
             "VAI_PROVIDERS__ANTHROPIC__API_KEY": "k" * 20,
         }
         with serve(tmp_path, option, **OPEN, **address) as running:
-            running.healthy()
-            # One stream on each worker holds the drain open; connections spread unevenly.
-            streams = [running.connection() for _ in range(12)]
-            for stream in streams:
+            serving = 2 if option == "--workers=2" else 1
+            until(
+                lambda: len(running.serving()) == serving and running.status("/readyz") == 200, 20
+            )
+            # One stream on each worker holds its drain open; connections spread unevenly, and a
+            # worker that starts late accepts none of the first ones.
+            streams, busy = [], set()
+            while busy != running.serving():
+                streams.append(stream := running.connection())
                 stream.request("POST", "/v1/messages", orjson.dumps(question | {"stream": True}))
                 assert stream.getresponse().status == 200
+                busy.add(running.worker_of(stream))
+                assert len(streams) < 200, "one worker accepts no connection"
             kept = {}
             for path in ("/v1/messages", "/messages", "/readyz", "/health"):
                 kept[path] = running.connection()
