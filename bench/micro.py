@@ -19,7 +19,7 @@ from bench import contention
 from bench.suite import Figures
 from bench.wire import message_request
 from vai.codec import envelope
-from vai.gateway.call import Call
+from vai.gateway.request.call import Call
 from vai.io.clock import monotonic
 from vai.io.limits.layout import section_size
 from vai.io.limits.section import Section

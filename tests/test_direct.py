@@ -82,8 +82,8 @@ def test_the_example_runs(python: Path) -> None:
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "groq", "cerebras"])
 async def test_json_and_stream_say_the_same(provider: str) -> None:
-    from vai.io.direct import Direct
-    from vai.providers.accumulate import accumulate
+    from vai.direct import Direct
+    from vai.providers.decode.accumulate import accumulate
     from vai.simulator import Simulator
 
     paths = {"openai": "/openai/v1", "groq": "/groq/openai/v1", "cerebras": "/cerebras/v1"}
@@ -102,7 +102,7 @@ async def test_json_and_stream_say_the_same(provider: str) -> None:
 async def test_closing_the_iterator_stops_the_provider() -> None:
     import asyncio
 
-    from vai.io.direct import Direct
+    from vai.direct import Direct
     from vai.simulator import Knobs, Simulator
 
     ask = {"model": "openai/sim-1", "messages": [{"role": "user", "content": "Hello"}]}
@@ -118,8 +118,8 @@ async def test_closing_the_iterator_stops_the_provider() -> None:
 
 
 async def test_no_key_is_told_before_anything_is_sent() -> None:
+    from vai.direct import Direct
     from vai.errors import AuthenticationFailed
-    from vai.io.direct import Direct
 
     async with Direct({}) as vai:
         with pytest.raises(AuthenticationFailed) as caught:
@@ -128,8 +128,8 @@ async def test_no_key_is_told_before_anything_is_sent() -> None:
 
 
 async def test_what_wants_a_login_is_not_there() -> None:
+    from vai.direct import Direct
     from vai.errors import NotFound
-    from vai.io.direct import Direct
 
     ask = {"model": "gemini-oauth/gemini-2.5-pro", "messages": [{"role": "user", "content": "a"}]}
     async with Direct({"gemini-oauth": "key"}) as vai:

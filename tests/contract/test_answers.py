@@ -18,9 +18,9 @@ import pytest
 
 from tests.contract.table import MODELS, USER
 from tests.providers.validator import check_events, check_message
+from vai.direct import Direct
 from vai.errors import VaiError
-from vai.io.direct import Direct
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS
 from vai.simulator.process import start
 from vai.types.message import Message

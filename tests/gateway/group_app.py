@@ -12,10 +12,11 @@ from sanic import Request, Sanic, Websocket
 from sanic.response import HTTPResponse, json, text
 
 from vai.errors import VaiError
-from vai.gateway import drain, main_process, repairs, workers
-from vai.gateway.inflight import InFlight
-from vai.gateway.repairs.websocket import send
-from vai.gateway.workers import BOARD_VARIABLE
+from vai.gateway import sanic_patches as repairs
+from vai.gateway.admission.inflight import InFlight
+from vai.gateway.process import drain, main_process, workers
+from vai.gateway.process.workers import BOARD_VARIABLE
+from vai.gateway.sanic_patches.websocket import send
 
 
 def _setting(name: str, default: float) -> float:

@@ -8,8 +8,8 @@ import mmap
 import pytest
 
 from vai.errors import Overloaded, RateLimited
-from vai.gateway.admission import Doorkeeper
-from vai.gateway.inflight import InFlight
+from vai.gateway.admission.controller import Doorkeeper
+from vai.gateway.admission.inflight import InFlight
 from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import Section

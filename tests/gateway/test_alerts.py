@@ -10,7 +10,7 @@ from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.gateway.alerts import Alerts
 from vai.policy.blame import of_lent_key
 from vai.policy.trouble import Missed, Troubles
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.registry import ROWS
 from vai.secret import Secret
 

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.gateway.answers import Reply, error_frame, failure, headers_for
-from vai.gateway.call import Call
+from vai.gateway.request.call import Call
+from vai.gateway.request.responses import Reply, error_frame, failure, headers_for
 from vai.policy.route import Route
 from vai.providers.registry import ROWS
 

@@ -13,9 +13,9 @@ import pytest
 from vai.config import Settings
 from vai.config.schema import ApiKey, Auth, Cors
 from vai.errors import AuthenticationFailed, PermissionDenied
-from vai.gateway import byok
-from vai.gateway.auth import Keyring
-from vai.gateway.subjects import Subjects
+from vai.gateway.admission import byok
+from vai.gateway.admission.auth import Keyring
+from vai.gateway.admission.principals import Subjects
 from vai.providers.registry import ROWS
 from vai.secret import Secret
 
@@ -66,8 +66,8 @@ def test_known_and_unknown_keys_take_the_same_steps(monkeypatch: pytest.MonkeyPa
         steps.append("digest")
         return digest(*args, **named)
 
-    monkeypatch.setattr("vai.gateway.auth.hmac.compare_digest", compared)
-    monkeypatch.setattr("vai.gateway.auth.hashlib.blake2b", digested)
+    monkeypatch.setattr("vai.gateway.admission.auth.hmac.compare_digest", compared)
+    monkeypatch.setattr("vai.gateway.admission.auth.hashlib.blake2b", digested)
     seen = []
     for key in (KEYS[0], KEYS[-1], "key-0000-of-manz", "xey-0000-of-many", "x"):
         steps.clear()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vai.errors import InvalidRequest, Overloaded
-from vai.gateway.bodies import Bounds, RequestBodies, body_bounds
+from vai.gateway.request.bodies import Bounds, RequestBodies, body_bounds
 from vai.io import memory
 
 _MIB = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vai.config import load
-from vai.gateway.inflight import InFlight
+from vai.gateway.admission.inflight import InFlight
 from vai.gateway.service import Service
 from vai.io.providers import Providers
 from vai.types.message import Usage

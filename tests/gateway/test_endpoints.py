@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vai.gateway.endpoints import not_allowed, not_found
+from vai.gateway.request.endpoints import not_allowed, not_found
 
 SERVED = ("Messages API", "POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from vai.errors import Overloaded
-from vai.gateway.inflight import InFlight
+from vai.gateway.admission.inflight import InFlight
 
 
 def test_slots_are_counted_and_mirrored() -> None:

@@ -13,7 +13,7 @@ from vai.codec import envelope as envelopes
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.exchange.lane import Lane
-from vai.gateway.lanes import choose_lane
+from vai.gateway.request.lanes import choose_lane
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.gateway.model_pages import ModelPages
+from vai.gateway.request.model_pages import ModelPages
 from vai.io.catalogue import installed
 from vai.policy.listing import Listing
 from vai.providers.registry import ROWS

@@ -12,9 +12,9 @@ from sanic.compat import Header
 
 from vai.config import Settings
 from vai.errors import InvalidRequest
-from vai.gateway.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.lanes import choose_lane, mended_lane
-from vai.gateway.preparing import LARGE_BODY, MANY_VALUES, Preparer
+from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
+from vai.gateway.request.lanes import choose_lane, mended_lane
+from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, Preparer
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
 
@@ -74,8 +74,8 @@ def test_a_lane_from_elsewhere_is_the_lane_from_here(
                 opened, there = await _lane(preparer, asked, mended=mended)
                 assert opened.is_elsewhere
                 with monkeypatch.context() as patch:
-                    patch.setattr("vai.gateway.preparing.LARGE_BODY", 1 << 30)
-                    patch.setattr("vai.gateway.preparing.MANY_VALUES", 1 << 30)
+                    patch.setattr("vai.gateway.request.preparing.LARGE_BODY", 1 << 30)
+                    patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
                     here_opened, here = await _lane(preparer, asked, mended=mended)
                 assert not here_opened.is_elsewhere
                 assert opened.tokens == here_opened.tokens
@@ -105,7 +105,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
                 await preparer.run(estimate_tools, opened, asked, route),
             ]
             with monkeypatch.context() as patch:
-                patch.setattr("vai.gateway.preparing.MANY_VALUES", 1 << 30)
+                patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
                 opened = await preparer.open(asked.body)
                 question, passed_on = await preparer.run(
                     make_question, opened, asked, route, route.row, "x1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vai.config.schema import ApiKey, Auth, Budget, Limits, Settings
-from vai.gateway.subjects import Subjects
+from vai.gateway.admission.principals import Subjects
 from vai.policy.limits.sets import EVERYBODY
 from vai.secret import Secret
 

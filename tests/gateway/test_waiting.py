@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from vai.gateway import waiting
-from vai.gateway.waiting import Waiting
+from vai.gateway.admission import queue as waiting
+from vai.gateway.admission.queue import Waiting
 from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import Section

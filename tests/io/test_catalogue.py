@@ -13,9 +13,9 @@ from vai.config import ConfigError, Settings, load
 from vai.io.catalogue import FILE, installed, of_settings
 from vai.policy.capabilities import CAPABILITIES, capabilities
 from vai.policy.cost import price_on, rates_on
-from vai.providers import models as chat_models
 from vai.providers.anthropic import models as claude_models
 from vai.providers.gemini import models as gemini_models
+from vai.providers.translate import openai_models as chat_models
 from vai.types.catalogue import CatalogueFile, ModelCard
 
 DAY = date(2026, 11, 22)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.rig import Simulated
+from vai.direct import Direct
 from vai.errors import UpstreamRejected
-from vai.io.direct import Direct
 from vai.policy.retry import RetryRules
 from vai.simulator.process import start
 from vai.types.events import MessageStop

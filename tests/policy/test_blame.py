@@ -6,7 +6,7 @@ import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.blame import UPSTREAM_AUTH, is_outage, may_move, of_lent_key
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
 
 
 def answered(status: int, body: bytes = b"{}") -> UpstreamFault:

@@ -8,7 +8,7 @@ import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.retry import FLOOR, Budget, RetryRules, is_passing, wait_before
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
 
 RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
 

@@ -9,7 +9,7 @@ import pytest
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.blame import of_lent_key
 from vai.policy.trouble import Troubles, own_code, trouble_of
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
 
 
 def answered(status: int, body: bytes = b'{"error":{"message":"m","code":"theirs"}}') -> Any:

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vai.errors import InvalidRequest
+from vai.providers.decode.text_filter import StopAt, Unwrap, UnwrapAndStop
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.textfilter import StopAt, Unwrap, UnwrapAndStop
 from vai.types import parse
 
 __all__ = ["CASES", "MODELS", "SPECIALISTS", "Case", "outcome"]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from vai.errors import UpstreamBroken
-from vai.providers.accumulate import accumulate, replay
+from vai.providers.decode.accumulate import accumulate, replay
 from vai.types import parse
 from vai.types.events import (
     AudioDelta,

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from vai.providers.address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.anthropic.verbatim import is_passed_on
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.registry import ROWS, make_adapter
 
 NGINX = b"""<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n

@@ -14,13 +14,13 @@ import pytest
 
 from vai.errors import InvalidRequest
 from vai.io.catalogue import installed
-from vai.providers import models
 from vai.providers.anthropic import models as claudes
 from vai.providers.counting import question
-from vai.providers.effort import EFFORTS, clamp
 from vai.providers.gemini import models as googles
-from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate import openai_models as models
+from vai.providers.translate.effort import EFFORTS, clamp
+from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.catalogue import ModelCard
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
-from vai.providers import signature
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate import signature
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}

@@ -9,8 +9,8 @@ from anthropic.lib._parse._transform import transform_schema
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
 from vai.providers.anthropic.schema import subset
-from vai.providers.findings import Findings
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate.diagnostics import Findings
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}

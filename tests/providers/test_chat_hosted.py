@@ -8,10 +8,10 @@ import pytest
 from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.text_filter import MAX_QUOTABLE, Quotable, StopAt
 from vai.providers.openai.runs import MAX_RUNS
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.textfilter import MAX_QUOTABLE, Quotable, StopAt
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.render import message_to_wire

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken
-from vai.providers import emitter as module
-from vai.providers.accumulate import accumulate
-from vai.providers.emitter import MAX_CALLS, Emitter
+from vai.providers.decode import emitter as module
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.emitter import MAX_CALLS, Emitter
 from vai.types.blocks import ServerToolUseBlock
 from vai.types.message import Usage
 

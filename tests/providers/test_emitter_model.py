@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tests.providers.validator import check_events
-from vai.providers.accumulate import accumulate
-from vai.providers.emitter import Emitter
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.emitter import Emitter
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, WebSearchToolResultBlock
 

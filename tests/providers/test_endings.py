@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from tests.providers.validator import check_events, check_message
-from vai.providers import emitter as module
-from vai.providers.accumulate import accumulate
-from vai.providers.emitter import Emitter
+from vai.providers.decode import emitter as module
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.emitter import Emitter
 from vai.providers.gemini.stream import MAX_AWAITING
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse

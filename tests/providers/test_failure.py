@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamFault
-from vai.providers import failure
+from vai.providers.decode import upstream_errors as failure
 from vai.providers.registry import ROWS, make_adapter
 
 BY_STATUS = {

@@ -11,9 +11,9 @@ from tests.providers.test_nearly_right import shown
 from tests.providers.upstreams import OWN_ROWS, ask, told
 from tests.providers.validator import check_message, check_stream
 from vai.exchange.verbatim import Verbatim
-from vai.providers.accumulate import accumulate
 from vai.providers.anthropic.calls import calls_for
 from vai.providers.anthropic.framing import Framing
+from vai.providers.decode.accumulate import accumulate
 from vai.types import parse
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vai.providers.failure import MAX_RETRY_AFTER
+from vai.providers.decode.upstream_errors import MAX_RETRY_AFTER
 from vai.providers.registry import ROWS, make_adapter
 
 RPC = "type.googleapis.com/google.rpc."

@@ -23,7 +23,7 @@ from tests.providers.test_gemini_request import (
 )
 from tests.providers.test_gemini_request import assistant as said_by_model
 from tests.providers.test_gemini_stream import LOOK, answer, chunk, counts, fault, read, sse
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.gemini.conversation import UNSIGNED
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.events import InputJsonDelta

@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS, make_adapter
 from vai.simulator import Simulator
 from vai.types import parse

@@ -10,8 +10,8 @@ from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.codec.sse import MAX_FRAME
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.accumulate import accumulate
-from vai.providers.emitter import MAX_CALLS
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.emitter import MAX_CALLS
 from vai.providers.gemini import adapter as adapters
 from vai.providers.gemini import body as bodies
 from vai.providers.gemini import stream

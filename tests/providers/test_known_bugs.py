@@ -11,10 +11,10 @@ import pytest
 from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
-from vai.providers import signature
-from vai.providers.accumulate import accumulate
-from vai.providers.reasoning import without_reasoning
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate import signature
+from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.base import to_wire
 

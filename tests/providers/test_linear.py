@@ -20,8 +20,8 @@ import pytest
 from vai.errors import InvalidRequest
 from vai.policy.estimate import body_tokens, request_tokens
 from vai.providers.counting import question
-from vai.providers.reasoning import without_reasoning
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.provider import ProviderRow
 

@@ -13,7 +13,7 @@ import pytest
 from tests.providers.test_streams import HERE, run
 from tests.providers.upstreams import OWN_ROWS, ask, body_of, stream_of, told
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.types.render import message_to_wire
 
 WEATHER = ("weather", {"city": "Oslo"})

@@ -10,8 +10,8 @@ import pytest
 
 from tests.providers.upstreams import MODELS, OWN_ROWS, ask, body_of, stream_of, told
 from vai.errors import UpstreamFault
-from vai.providers import callids
-from vai.providers.toolnames import ToolNames
+from vai.providers.decode import call_ids as callids
+from vai.providers.decode.tool_names import ToolNames
 from vai.types.request import Tool
 
 LEGAL = re.compile(r"[a-zA-Z0-9_-]+")

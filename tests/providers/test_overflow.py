@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vai.providers import failure
+from vai.providers.decode import upstream_errors as failure
 from vai.providers.registry import ROWS, make_adapter
 
 LONG = [

@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamTimeout
-from vai.providers.failure import from_answer, is_reasoning_rejection
-from vai.providers.reasoning import without_reasoning
+from vai.providers.decode.upstream_errors import from_answer, is_reasoning_rejection
+from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.base import to_wire
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import InvalidRequest, UpstreamBroken
-from vai.providers import incoming, signature
-from vai.providers.effort import clamp, effort_for
-from vai.providers.findings import Findings
-from vai.providers.incoming import Incoming
-from vai.providers.models import traits
+from vai.providers.decode import stream_body as incoming
+from vai.providers.decode.stream_body import Incoming
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.target import QUIRKS
+from vai.providers.translate import signature
+from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.effort import clamp, effort_for
+from vai.providers.translate.openai_models import traits
+from vai.providers.translate.target import QUIRKS
 from vai.types import parse
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow

@@ -8,8 +8,8 @@ import pytest
 
 from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
-from vai.providers import signature
 from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate import signature
 from vai.types import parse
 
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}

@@ -12,7 +12,7 @@ from openai.types.responses import ResponseError
 from tests.providers.oracle import check_responses, check_responses_answer
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamRejected
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS, make_adapter
 from vai.providers.responses import kept, said
 from vai.types import parse

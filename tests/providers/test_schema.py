@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.providers.schema import Inlining, NotStrict, strict
+from vai.providers.translate.schema import Inlining, NotStrict, strict
 
 STRING = {"type": "string"}
 

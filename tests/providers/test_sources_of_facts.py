@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 import vai.providers
-from vai.providers import models
 from vai.providers.anthropic import models as claudes
 from vai.providers.gemini import models as googles
+from vai.providers.translate import openai_models as models
 
 FOLDER = Path(vai.providers.__file__).parent
 SOURCE = re.compile(r"(?:https://\S+|\b[Oo]bserved\b|\b[Rr]ecorded\b)[\s\S]*?\(?20\d\d-\d\d-\d\d")
 MODULES = (
-    *("effort", "models", "names", "parts", "registry", "target"),
+    "registry",
+    *(f"translate/{name}" for name in ("effort", "openai_models", "names", "content_parts")),
+    "translate/target",
     *(f"anthropic/{name}" for name in ("count", "models", "request", "schema", "tools")),
     *(f"gemini/{name}" for name in ("ending", "extensions", "faults", "hosted")),
     *(f"gemini/{name}" for name in ("links", "models", "request", "thinking", "tools")),
@@ -44,10 +46,10 @@ OWN = {
                      "_MAX_URL"},
     "gemini/models": {"_NAME", "_NEWEST"},
     "gemini/thinking": {"_BUDGETS"},
-    "models": {"_GPT", "_O", "_LOW_TO_HIGH"},
-    "names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
+    "translate/openai_models": {"_GPT", "_O", "_LOW_TO_HIGH"},
+    "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
     "openai/hosted": {"Wire", "_PLACES"},
-    "parts": {"Part"},
+    "translate/content_parts": {"Part"},
     "registry": {"_OPENAI_HOST", "ROWS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/count": {"_members"},
@@ -55,7 +57,7 @@ OWN = {
     "responses/extensions": {"_NAMES"},
     "responses/parts": {"_FORM"},
     "responses/request": {"PATH"},
-    "target": {"_ROWS", "_MISTRAL"},
+    "translate/target": {"_ROWS", "_MISTRAL"},
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.providers.upstreams import OWN_ROWS
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken
-from vai.providers.accumulate import accumulate, replay
+from vai.providers.decode.accumulate import accumulate, replay
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.render import event_to_wire, message_to_wire
 

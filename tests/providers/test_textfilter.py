@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.validator import check_events
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.text_filter import StopAt, Unwrap
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.textfilter import StopAt, Unwrap
 from vai.types import parse
 
 

@@ -11,7 +11,7 @@ from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
 from vai.errors import UpstreamFault
 from vai.providers.anthropic.verbatim import Sniffer, is_passed_on, read_message
-from vai.providers.failure import from_answer
+from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 

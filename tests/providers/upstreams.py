@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from tests.providers.validator import check_events
-from vai.providers.accumulate import accumulate
+from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 from vai.types.provider import ProviderRow

@@ -1,6 +1,7 @@
 """Which limits hold for whom under these settings, as `vai check` shows them.
 
-Invariant: the gateway's own rules say what a tier or a key is allowed (`vai.gateway.subjects`).
+Invariant: the gateway's own rules say what a tier or a key is allowed
+(`vai.gateway.admission.principals`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from vai.config import Settings
 from vai.config.schema import ApiKey
-from vai.gateway.subjects import Subjects
+from vai.gateway.admission.principals import Subjects
 from vai.policy.limits.sets import LimitSet
 from vai.secret import Secret
 

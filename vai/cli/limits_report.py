@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from vai.config import Settings
-from vai.gateway.auth import Keyring
-from vai.gateway.subjects import Subjects
+from vai.gateway.admission.auth import Keyring
+from vai.gateway.admission.principals import Subjects
 from vai.io.board import Board, BoardError, Row
 from vai.io.clock import monotonic
 from vai.io.group_record import GroupState, read_state

@@ -23,7 +23,7 @@ from vai.policy.blame import is_outage, may_move
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
 from vai.policy.retry import Budget, RetryRules, is_passing, wait_before
 from vai.policy.trouble import Troubles
-from vai.providers.failure import is_reasoning_rejection
+from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
 __all__ = ["Attempt", "Health", "Persistence", "Plan"]
 

@@ -38,7 +38,7 @@ from vai.errors import (
 from vai.exchange.attempts import Plan
 from vai.exchange.lane import Lane
 from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
-from vai.providers.incoming import no_answer
+from vai.providers.decode.stream_body import no_answer
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 

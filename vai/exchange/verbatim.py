@@ -21,7 +21,6 @@ from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.exchange.lane import is_page
 from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
-from vai.providers.accumulate import replay
 from vai.providers.anthropic.bent import read_straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import decode_object, is_event
@@ -32,8 +31,9 @@ from vai.providers.anthropic.verbatim import (
     is_passed_on,
     read_message,
 )
-from vai.providers.failure import from_answer
-from vai.providers.incoming import no_answer
+from vai.providers.decode.accumulate import replay
+from vai.providers.decode.stream_body import no_answer
+from vai.providers.decode.upstream_errors import from_answer
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
 from vai.types.provider import ProviderRow, WireRequest

@@ -18,7 +18,7 @@ from vai.io.warn import RateLimitedWarnings
 from vai.policy.blame import UPSTREAM_AUTH
 from vai.policy.breaker import Target
 from vai.policy.trouble import Missed, Troubles, own_code, trouble_of
-from vai.providers.address import names_nothing
+from vai.providers.decode.wrong_address import names_nothing
 from vai.types.provider import ProviderRow
 
 __all__ = ["Alerts"]

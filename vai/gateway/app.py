@@ -16,26 +16,26 @@ from sanic import Sanic
 
 from vai.config import ConfigError, Settings
 from vai.config.snapshot import Snapshot
-from vai.gateway import (
-    cors,
+from vai.gateway import sanic_patches as repairs
+from vai.gateway.admission.inflight import InFlight
+from vai.gateway.process import (
     drain,
-    failures,
     handover,
     limits,
     main_process,
-    repairs,
     simulation,
     single_process,
     workers,
 )
-from vai.gateway.inflight import InFlight
-from vai.gateway.reload import Origin
+from vai.gateway.process.reload import Origin
+from vai.gateway.process.tls import cert_loader
+from vai.gateway.request import cors
+from vai.gateway.request import sanic_errors as failures
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.routes.models import list_models, show_model
 from vai.gateway.service import Service
-from vai.gateway.tls import cert_loader
 from vai.io import log
 from vai.io.limits import duty
 from vai.io.providers import Providers

@@ -18,17 +18,17 @@ from vai.config.schema import Auth, Limits
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.attempts import Health
 from vai.exchange.ports import Timers, Upstream
-from vai.gateway import byok
-from vai.gateway.admission import Doorkeeper, Entry
+from vai.gateway.admission import byok
+from vai.gateway.admission.auth import Keyring
+from vai.gateway.admission.controller import Doorkeeper, Entry
+from vai.gateway.admission.inflight import InFlight
+from vai.gateway.admission.principals import Subjects
 from vai.gateway.alerts import Alerts
-from vai.gateway.auth import Keyring
-from vai.gateway.bodies import RequestBodies, body_bounds
-from vai.gateway.call import Call
-from vai.gateway.inflight import InFlight
-from vai.gateway.model_pages import ModelPages
-from vai.gateway.preparing import Preparer
-from vai.gateway.subjects import Subjects
-from vai.gateway.turns import TurnGate
+from vai.gateway.request.bodies import RequestBodies, body_bounds
+from vai.gateway.request.call import Call
+from vai.gateway.request.model_pages import ModelPages
+from vai.gateway.request.preparing import Preparer
+from vai.gateway.request.turns import TurnGate
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.http.provider_keys import ProviderKey

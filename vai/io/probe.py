@@ -28,7 +28,7 @@ from vai.io.clock import monotonic
 from vai.io.providers import Providers
 from vai.policy.listed import ModelList, lists_deployments
 from vai.policy.targets import is_pattern
-from vai.providers.address import UPSTREAM_ADDRESS, names_nothing
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.provider import ProviderRow, WireRequest
 

@@ -15,12 +15,12 @@ from sanic.response import HTTPResponse
 
 from vai.errors import UpstreamBroken
 from vai.exchange.count import Told, ask
-from vai.gateway.admission import was_expired
-from vai.gateway.answers import Reply, headers_for
-from vai.gateway.boundary import answered
-from vai.gateway.call import Call
-from vai.gateway.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.preparing import Opened
+from vai.gateway.admission.controller import was_expired
+from vai.gateway.request.boundary import answered
+from vai.gateway.request.call import Call
+from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
+from vai.gateway.request.preparing import Opened
+from vai.gateway.request.responses import Reply, headers_for
 from vai.gateway.service import Destination, Service
 from vai.io.clock import monotonic
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key

@@ -14,14 +14,14 @@ from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.conduct import Answer, Exchange
-from vai.gateway.admission import was_expired
-from vai.gateway.answers import Reply, error_frame, headers_for, usage_headers
-from vai.gateway.boundary import answered
-from vai.gateway.call import Call
-from vai.gateway.preparing import Opened
+from vai.gateway.admission.controller import was_expired
+from vai.gateway.request.boundary import answered
+from vai.gateway.request.call import Call
+from vai.gateway.request.preparing import Opened
+from vai.gateway.request.responses import Reply, error_frame, headers_for, usage_headers
+from vai.gateway.request.stream import EventStream
+from vai.gateway.request.targets import Targets
 from vai.gateway.service import Service
-from vai.gateway.stream import EventStream
-from vai.gateway.targets import Targets
 from vai.io.clock import monotonic
 
 __all__ = ["create_message"]

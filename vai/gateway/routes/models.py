@@ -15,10 +15,10 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InvalidRequest
-from vai.gateway.answers import Reply
-from vai.gateway.boundary import answered
-from vai.gateway.call import Call
-from vai.gateway.model_pages import ModelPages
+from vai.gateway.request.boundary import answered
+from vai.gateway.request.call import Call
+from vai.gateway.request.model_pages import ModelPages
+from vai.gateway.request.responses import Reply
 from vai.gateway.service import Service
 from vai.io.clock import today
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vai.errors import UpstreamFault
-from vai.providers import failure
-from vai.providers.accumulate import accumulate, replay
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.framing import Framing
 from vai.providers.anthropic.request import translate
 from vai.providers.anthropic.stream import Reader
-from vai.providers.callids import known
-from vai.providers.incoming import Incoming
-from vai.providers.toolnames import ToolNames
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.accumulate import accumulate, replay
+from vai.providers.decode.call_ids import known
+from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.tool_names import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
 from vai.types.provider import ProviderRow, WireRequest

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from vai.providers.callids import CallIds, sent
-from vai.providers.toolcall import object_of
-from vai.providers.toolnames import ToolNames
+from vai.providers.decode.call_ids import CallIds, sent
+from vai.providers.decode.tool_call import object_of
+from vai.providers.decode.tool_names import ToolNames
 from vai.types.parse import check_tools
 from vai.types.request import Tool
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers import signature
 from vai.providers.anthropic.foreign import is_foreign_run, is_unsealed
 from vai.providers.anthropic.models import Traits
-from vai.providers.callids import sent
-from vai.providers.findings import Findings
-from vai.providers.resultmedia import note_left_out
-from vai.providers.texts import AS_USER
+from vai.providers.decode.call_ids import sent
+from vai.providers.translate import signature
+from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.result_media import note_left_out
+from vai.providers.translate.texts import AS_USER
 from vai.types.base import to_wire
 from vai.types.blocks import (
     AudioBlock,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from vai.providers import signature
+from vai.providers.translate import signature
 
 __all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
 

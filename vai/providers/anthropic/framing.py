@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.toolcall import object_of
+from vai.providers.decode.tool_call import object_of
 
 __all__ = ["Framing", "framed_message"]
 

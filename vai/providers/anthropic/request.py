@@ -20,11 +20,15 @@ from vai.providers.anthropic.conversation import (
 from vai.providers.anthropic.models import Traits, traits
 from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
-from vai.providers.choice import check_needless
-from vai.providers.effort import EFFORTS, clamp, effort_for
-from vai.providers.findings import Findings
-from vai.providers.narrowed import check_content, narrowed, without_result_media
-from vai.providers.output import check_output
+from vai.providers.translate.capability_override import (
+    check_content,
+    narrowed,
+    without_result_media,
+)
+from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.effort import EFFORTS, clamp, effort_for
+from vai.providers.translate.output import check_output
+from vai.providers.translate.tool_choice import check_needless
 from vai.types.base import to_wire
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.findings import Findings
+from vai.providers.translate.diagnostics import Findings
 
 __all__ = ["subset"]
 

@@ -12,11 +12,11 @@ import msgspec
 
 from vai.codec.halves import Halves
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
-from vai.providers import failure
 from vai.providers.anthropic.bent import read_straight, straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.framing import Framing, framed_message
-from vai.providers.lenient import is_error
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.lenient import is_error
 from vai.types import parse
 from vai.types.events import (
     ErrorEvent,

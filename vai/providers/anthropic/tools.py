@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from vai.providers.anthropic.schema import subset
-from vai.providers.clienttools import family
-from vai.providers.findings import Findings
-from vai.providers.refusals import refuse_tool
+from vai.providers.translate.client_tools import family
+from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.refusals import refuse_tool
 from vai.types.base import to_wire
 from vai.types.request import Tool
 

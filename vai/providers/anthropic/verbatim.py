@@ -16,9 +16,6 @@ import msgspec
 
 from vai.codec.sse import encode, frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
-from vai.providers import failure
-from vai.providers.accumulate import accumulate
-from vai.providers.address import UPSTREAM_ADDRESS
 from vai.providers.anthropic.bent import straight
 from vai.providers.anthropic.calls import Calls
 from vai.providers.anthropic.frames import (
@@ -34,8 +31,11 @@ from vai.providers.anthropic.frames import (
 )
 from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.anthropic.stream import Reader
-from vai.providers.incoming import Incoming
-from vai.providers.lenient import is_error
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.lenient import is_error
+from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage

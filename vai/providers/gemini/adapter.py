@@ -8,15 +8,15 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault
-from vai.providers.accumulate import accumulate
-from vai.providers.callids import CallIds, known
-from vai.providers.emitter import Emitter
+from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.call_ids import CallIds, known
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.text_filter import TextFilter
+from vai.providers.decode.tool_names import ToolNames
 from vai.providers.gemini import faults
 from vai.providers.gemini.body import Body
 from vai.providers.gemini.request import translate
 from vai.providers.gemini.stream import Reader
-from vai.providers.textfilter import TextFilter
-from vai.providers.toolnames import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
 from vai.types.provider import ProviderRow, WireRequest

@@ -12,7 +12,7 @@ from typing import Final
 
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
-from vai.providers.incoming import no_answer
+from vai.providers.decode.stream_body import no_answer
 
 __all__ = ["MAX_PLAIN", "Body"]
 

@@ -16,16 +16,16 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers import signature
-from vai.providers.callids import sent
+from vai.providers.decode.call_ids import sent
 from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import Target
-from vai.providers.refusals import refuse_block
-from vai.providers.resultmedia import result_parts
-from vai.providers.results import Call, Run, answers, check_end, placed, runs, waits
-from vai.providers.texts import AS_USER, is_foreign_tool, kind_of, tagged
+from vai.providers.translate import signature
+from vai.providers.translate.refusals import refuse_block
+from vai.providers.translate.result_media import result_parts
+from vai.providers.translate.texts import AS_USER, is_foreign_tool, kind_of, tagged
+from vai.providers.translate.tool_results import Call, Run, answers, check_end, placed, runs, waits
 from vai.types.blocks import (
     Block,
     ImageBlock,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vai.errors import ErrorType, UpstreamRejected
-from vai.providers import failure
+from vai.providers.decode import upstream_errors as failure
 
 __all__ = ["from_answer", "from_event"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.emitter import Emitter
+from vai.providers.decode.emitter import Emitter
 from vai.providers.gemini import grounding
 from vai.types.blocks import Block, ServerToolUseBlock, UnknownBlock, WebSearchToolResultBlock
 from vai.types.message import Usage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vai.providers import names
+from vai.providers.translate import names
 from vai.types.request import Tool
 
 __all__ = ["alias", "aliases"]

@@ -7,18 +7,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from vai.providers.clienttools import family
+from vai.providers.decode.text_filter import StopAt, TextFilter
 from vai.providers.gemini import extensions
 from vai.providers.gemini.conversation import contents, instructions
 from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import Target
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
-from vai.providers.members import check_members
-from vai.providers.nested import check_nested
-from vai.providers.output import check_output, modalities
-from vai.providers.stops import check_stops
-from vai.providers.textfilter import StopAt, TextFilter
+from vai.providers.translate.client_tools import family
+from vai.providers.translate.members import check_members
+from vai.providers.translate.nested_members import check_nested
+from vai.providers.translate.output import check_output, modalities
+from vai.providers.translate.stop_sequences import check_stops
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 

@@ -15,18 +15,19 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import UpstreamBroken
-from vai.providers import failure, signature
-from vai.providers.emitter import MAX_CALLS, Emitter
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.emitter import MAX_CALLS, Emitter
+from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.text_filter import TextFilter
+from vai.providers.decode.tool_call import as_json
+from vai.providers.decode.tool_names import ToolNames
 from vai.providers.gemini import faults, grounding
 from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
 from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
 from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
 from vai.providers.gemini.hosted import Hosted
 from vai.providers.gemini.usage import Spent
-from vai.providers.lenient import Lenient, is_error
-from vai.providers.textfilter import TextFilter
-from vai.providers.toolcall import as_json
-from vai.providers.toolnames import ToolNames
+from vai.providers.translate import signature
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
 __all__ = ["MAX_AWAITING", "MAX_CITED", "Reader"]

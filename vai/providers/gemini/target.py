@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vai.providers.findings import Findings
 from vai.providers.gemini.models import Traits, traits
+from vai.providers.translate.diagnostics import Findings
 from vai.types.provider import ProviderRow
 
 __all__ = ["Target"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.effort import EFFORTS, asked, clamp, is_shown
 from vai.providers.gemini.target import Target
+from vai.providers.translate.effort import EFFORTS, asked, clamp, is_shown
 from vai.types.request import MessageRequest
 
 __all__ = ["thinking_config"]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.choice import check_needless
-from vai.providers.clienttools import as_function, family
-from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import Target
-from vai.providers.refusals import refuse_tool
-from vai.providers.texts import described
+from vai.providers.translate.client_tools import as_function, family
+from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
+from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.texts import described
+from vai.providers.translate.tool_choice import check_needless
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
 __all__ = ["plain_schema", "tells_of_searches_last", "tool_config", "tools"]

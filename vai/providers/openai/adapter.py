@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from vai.providers.emitter import Emitter
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.reading import ReadingAdapter, Translation
+from vai.providers.decode.text_filter import TextFilter
 from vai.providers.openai.reasoning import marks
 from vai.providers.openai.request import translate
 from vai.providers.openai.stream import Reader
-from vai.providers.reading import ReadingAdapter, Translation
-from vai.providers.textfilter import TextFilter
 from vai.types.request import MessageRequest
 
 __all__ = ["ChatAdapter"]

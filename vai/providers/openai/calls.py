@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vai.providers.emitter import Emitter
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.tool_call import as_json, object_of
 from vai.providers.openai.chunk import CallDelta, FunctionDelta
-from vai.providers.toolcall import as_json, object_of
 
 __all__ = ["Calls", "says_something"]
 

@@ -12,15 +12,24 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers import callids
-from vai.providers.names import alias
+from vai.providers.decode import call_ids as callids
 from vai.providers.openai.parts import Part, parts
 from vai.providers.openai.reasoning import Thought, put, thought_of
-from vai.providers.refusals import refuse_block
-from vai.providers.resultmedia import result_parts
-from vai.providers.results import Call, Placed, Run, answers, check_end, placed, runs, waits
-from vai.providers.target import Target, is_own
-from vai.providers.texts import is_foreign_tool, kind_of
+from vai.providers.translate.names import alias
+from vai.providers.translate.refusals import refuse_block
+from vai.providers.translate.result_media import result_parts
+from vai.providers.translate.target import Target, is_own
+from vai.providers.translate.texts import is_foreign_tool, kind_of
+from vai.providers.translate.tool_results import (
+    Call,
+    Placed,
+    Run,
+    answers,
+    check_end,
+    placed,
+    runs,
+    waits,
+)
 from vai.types.blocks import (
     AudioBlock,
     Block,

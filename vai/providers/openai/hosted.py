@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.clienttools import family
-from vai.providers.refusals import refuse_tool
-from vai.providers.target import Target
+from vai.providers.translate.client_tools import family
+from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.target import Target
 from vai.types.request import Tool
 
 __all__ = ["cites", "hosted"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers import signature
 from vai.providers.openai.details import opened
-from vai.providers.target import is_own
+from vai.providers.translate import signature
+from vai.providers.translate.target import is_own
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderRow
 

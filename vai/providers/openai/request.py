@@ -6,24 +6,24 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.caching import cache_key
-from vai.providers.choice import check_needless
-from vai.providers.effort import asked as asked_effort
-from vai.providers.effort import clamp, is_shown
-from vai.providers.members import check_members
-from vai.providers.names import alias, end_user
-from vai.providers.narrowed import narrowed
-from vai.providers.nested import check_nested
+from vai.providers.decode.reading import Translation
+from vai.providers.decode.text_filter import Quotable, TextFilter, watched
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
 from vai.providers.openai.tools import names, tool_choice, tools
-from vai.providers.output import check_output, modalities
-from vai.providers.reading import Translation
-from vai.providers.schema import NotStrict, rooted, strict
-from vai.providers.stops import check_stops
-from vai.providers.target import Target
-from vai.providers.textfilter import Quotable, TextFilter, watched
+from vai.providers.translate.caching import cache_key
+from vai.providers.translate.capability_override import narrowed
+from vai.providers.translate.effort import asked as asked_effort
+from vai.providers.translate.effort import clamp, is_shown
+from vai.providers.translate.members import check_members
+from vai.providers.translate.names import alias, end_user
+from vai.providers.translate.nested_members import check_nested
+from vai.providers.translate.output import check_output, modalities
+from vai.providers.translate.schema import NotStrict, rooted, strict
+from vai.providers.translate.stop_sequences import check_stops
+from vai.providers.translate.target import Target
+from vai.providers.translate.tool_choice import check_needless
 from vai.types.provider import ProviderRow, WireRequest
 from vai.types.request import MessageRequest
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.emitter import Emitter
-from vai.providers.toolcall import decode_object
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.tool_call import decode_object
 from vai.types.blocks import (
     Block,
     ImageBlock,

@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import UpstreamBroken
-from vai.providers import failure
-from vai.providers.emitter import Emitter
-from vai.providers.lenient import Lenient, is_error
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.repeated_text import Told
+from vai.providers.decode.text_filter import Quotable, TextFilter
 from vai.providers.openai.calls import Calls, says_something
 from vai.providers.openai.chunk import CallDelta, Choice, Chunk, Delta, WireUsage, decode
 from vai.providers.openai.content import image, plain, spans
@@ -24,8 +26,6 @@ from vai.providers.openai.details import Details, text_of
 from vai.providers.openai.endings import FAILED, meaning
 from vai.providers.openai.reasoning import BOTH, CONTENT, DETAILS, PARTS, REASONING
 from vai.providers.openai.runs import Runs, citation
-from vai.providers.textfilter import Quotable, TextFilter
-from vai.providers.told import Told
 from vai.types.message import Usage, counted
 
 __all__ = ["SOUNDS", "Reader"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vai.providers.emitter import Emitter
-from vai.providers.reading import ReadingAdapter, Translation
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.reading import ReadingAdapter, Translation
+from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses.request import translate
 from vai.providers.responses.stream import Reader
-from vai.providers.textfilter import TextFilter
 from vai.types.request import MessageRequest
 
 __all__ = ["ResponsesAdapter"]

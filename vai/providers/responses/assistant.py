@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.callids import sent
-from vai.providers.names import alias
-from vai.providers.refusals import refuse_block
+from vai.providers.decode.call_ids import sent
 from vai.providers.responses import kept
 from vai.providers.responses.tools import Tooling
 from vai.providers.responses.traces import envelope_of
-from vai.providers.results import Call, Placed, waits
-from vai.providers.target import Target
-from vai.providers.texts import is_foreign_tool, kind_of
+from vai.providers.translate.names import alias
+from vai.providers.translate.refusals import refuse_block
+from vai.providers.translate.target import Target
+from vai.providers.translate.texts import is_foreign_tool, kind_of
+from vai.providers.translate.tool_results import Call, Placed, waits
 from vai.types.blocks import (
     Block,
     ImageBlock,

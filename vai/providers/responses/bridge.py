@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vai.providers.clienttools import as_function, family
-from vai.providers.deferred import is_search
-from vai.providers.effort import asked, clamp
-from vai.providers.models import traits
 from vai.providers.responses import extensions
+from vai.providers.translate.client_tools import as_function, family
+from vai.providers.translate.deferred_tools import is_search
+from vai.providers.translate.effort import asked, clamp
+from vai.providers.translate.openai_models import traits
 from vai.types.request import MessageRequest
 
 __all__ = ["needs_responses"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.target import Target
+from vai.providers.translate.target import Target
 from vai.types.request import MessageRequest
 
 __all__ = ["apply", "effort", "given"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.clienttools import family
-from vai.providers.names import alias
-from vai.providers.refusals import refuse_tool
-from vai.providers.target import Target
+from vai.providers.translate.client_tools import family
+from vai.providers.translate.names import alias
+from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.target import Target
 from vai.types.request import Tool
 
 __all__ = ["enabled_tools", "hosted", "mcp_server"]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.callids import sent
+from vai.providers.decode.call_ids import sent
 from vai.providers.responses.assistant import CACHED, Assistant
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import Tooling
-from vai.providers.resultmedia import result_parts
-from vai.providers.results import Call, answers, check_end, placed, runs
-from vai.providers.target import Target
-from vai.providers.texts import is_foreign_tool, kind_of
+from vai.providers.translate.result_media import result_parts
+from vai.providers.translate.target import Target
+from vai.providers.translate.texts import is_foreign_tool, kind_of
+from vai.providers.translate.tool_results import Call, answers, check_end, placed, runs
 from vai.types.blocks import Block, TextBlock, ToolResultBlock
 from vai.types.request import InputMessage, MessageRequest
 

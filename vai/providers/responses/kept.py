@@ -2,7 +2,7 @@
 
 The server keeps nothing (``store: false``), so what it must see again goes out to the
 caller and comes back: reasoning with its encrypted content, and the traces of tools it
-ran. Each is one envelope (`vai.providers.signature`) around the item as it came; an item
+ran. Each is one envelope (`vai.providers.translate.signature`) around the item as it came; an item
 is sent back as it was, or not at all.
 
 The phase of a message (comment or final answer) needs no envelope where its place tells
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers import signature
+from vai.providers.translate import signature
 from vai.types.blocks import RedactedThinkingBlock
 
 __all__ = ["MAX_ITEM", "TYPES", "opened", "phase_mark", "sealed"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from vai.providers import parts as blocks
-from vai.providers.parts import Part
-from vai.providers.target import Target
+from vai.providers.translate import content_parts as blocks
+from vai.providers.translate.content_parts import Part
+from vai.providers.translate.target import Target
 from vai.types.blocks import Block, Source
 
 __all__ = ["Part", "marked", "parts"]

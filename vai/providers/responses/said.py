@@ -9,9 +9,9 @@ from __future__ import annotations
 from copy import copy
 from typing import Any, Final
 
-from vai.providers.emitter import Emitter
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses.traces import cited
-from vai.providers.textfilter import TextFilter
 
 __all__ = ["MAX_KEPT", "MAX_SOURCES", "Said"]
 

@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import UpstreamBroken
-from vai.providers import failure
-from vai.providers.emitter import Emitter
-from vai.providers.lenient import Lenient, is_error
+from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses import kept
 from vai.providers.responses.events import (
     End,
@@ -30,7 +31,6 @@ from vai.providers.responses.said import Said
 from vai.providers.responses.thoughts import Thoughts
 from vai.providers.responses.toolcalls import CALLS, ToolCalls
 from vai.providers.responses.traces import traces
-from vai.providers.textfilter import TextFilter
 from vai.types.blocks import ServerToolUseBlock
 from vai.types.message import Usage, counted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vai.providers.emitter import Emitter
+from vai.providers.decode.emitter import Emitter
 from vai.providers.responses import kept
 
 __all__ = ["Thoughts"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.emitter import Emitter
-from vai.providers.toolcall import as_json
+from vai.providers.decode.emitter import Emitter
+from vai.providers.decode.tool_call import as_json
 
 __all__ = ["CALLS", "ToolCalls"]
 

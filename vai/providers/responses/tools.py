@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.clienttools import as_function, family
-from vai.providers.deferred import DEFERRED, is_search, searches, unloaded_tools
-from vai.providers.names import alias
 from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
-from vai.providers.schema import NotStrict, object_schema, strict
-from vai.providers.target import Target
-from vai.providers.texts import described
+from vai.providers.translate.client_tools import as_function, family
+from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
+from vai.providers.translate.names import alias
+from vai.providers.translate.schema import NotStrict, object_schema, strict
+from vai.providers.translate.target import Target
+from vai.providers.translate.texts import described
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import MessageRequest, Tool, ToolChoice
 

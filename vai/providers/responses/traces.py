@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.toolcall import decode_object
+from vai.providers.decode.tool_call import decode_object
 from vai.types.blocks import (
     Block,
     ImageBlock,

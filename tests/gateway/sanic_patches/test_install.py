@@ -1,0 +1,29 @@
+"""The repairs are for known versions of Sanic."""
+
+from __future__ import annotations
+
+import pytest
+import sanic
+from sanic import Sanic
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from vai.gateway import sanic_patches as repairs
+from vai.gateway.sanic_patches.protocol import RepairedHttpProtocol, repaired
+
+
+def test_another_version_is_refused_before_anything_is_patched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sanic, "__version__", "25.12.0")
+    app = Sanic("AnotherVersion")
+    with pytest.raises(repairs.UnknownSanic, match=r"25\.12\.1, not for 25\.12\.0"):
+        repairs.install(app)
+    assert not hasattr(app.ctx, "serving")
+
+
+def test_a_protocol_of_ones_own_is_left_alone() -> None:
+    class Own(HttpProtocol):
+        pass
+
+    assert repaired(HttpProtocol) is RepairedHttpProtocol
+    assert repaired(Own) is Own

@@ -1,0 +1,186 @@
+"""Exchanges in the caller's own process, without a gateway in between.
+
+The same routes, adapters, timers and settlement as behind `POST /v1/messages`; what is
+missing is what only a shared gateway has: callers' keys, limits, the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from random import random
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken
+from vai.exchange.attempts import Attempt, Health, Persistence
+from vai.exchange.conduct import Exchange, Settlement
+from vai.exchange.ports import Timers, Upstream
+from vai.exchange.translated import Translated
+from vai.exchange.unlimited import Unlimited
+from vai.io.clock import monotonic
+from vai.io.http.credential import Credential
+from vai.io.http.head import Endpoint
+from vai.io.http.provider_keys import ProviderKey, presentation_of
+from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
+from vai.policy.retry import RetryRules
+from vai.policy.route import Route, resolve
+from vai.providers.registry import ROWS, make_adapter
+from vai.providers.translate.reasoning import without_reasoning
+from vai.secret import Secret
+from vai.types import parse
+from vai.types.events import Event
+from vai.types.message import Message
+from vai.types.request import MessageRequest
+
+__all__ = ["Direct"]
+
+_MAX_TOKENS = 4096
+_LOGGED_IN_TO = "code-assist"
+"""The kind of provider that wants a login, which only a gateway has."""
+
+
+class Direct:
+    """Calls providers with the caller's own keys. Use it with `async with`.
+
+    Args:
+        keys: provider id -> API key.
+        base_urls: provider id -> base URL, where it is not the provider's own.
+        timers: the waits of one exchange.
+        retries: what is tried again before the first byte; None for nothing.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, str],
+        *,
+        base_urls: Mapping[str, str] | None = None,
+        timers: Timers | None = None,
+        retries: RetryRules | None = RetryRules(),  # noqa: B008  frozen
+    ) -> None:
+        moved = base_urls or {}
+        self._rows = {
+            name: msgspec.structs.replace(row, base_url=moved.get(name, row.base_url))
+            for name, row in ROWS.items()
+            if row.kind != _LOGGED_IN_TO
+        }
+        self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
+        self._timers = timers or Timers()
+        # No breaker: one caller alone has nobody to protect from what it learns itself.
+        self._health = Health(retries, None, clock=monotonic, chance=random)
+        self._transport = build_transport(UpstreamSettings(base_url=""))
+        self._exchanges = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Drop all connections."""
+        await self._transport.aclose()
+
+    async def create(self, request: Mapping[str, Any]) -> Message:
+        """The answer to a request in the form of ``POST /v1/messages``.
+
+        Raises:
+            VaiError: whatever went wrong.
+        """
+        with self._exchange(request, stream=False) as exchange:
+            answer = (await exchange.open()).first
+        if not isinstance(answer, Message):
+            raise UpstreamBroken("The provider streamed an answer that was not asked for")
+        return answer
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[Event]:
+        """The events of the answer, as they come. Close the iterator to stop the provider.
+
+        Raises:
+            VaiError: whatever went wrong, after the events that came before it.
+        """
+        with self._exchange(request, stream=True) as exchange:
+            batch: list[Event] | Message | None = (await exchange.open()).first
+            while isinstance(batch, list):
+                for event in batch:
+                    yield event
+                batch = await exchange.read()
+
+    def _exchange(
+        self, request: Mapping[str, Any], *, stream: bool
+    ) -> Exchange[list[Event] | Message]:
+        ask = parse.request({**request, "stream": stream})
+        provider = ask.model.partition("/")[0]
+        if provider in ROWS and provider not in self._rows:
+            raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
+        route = resolve(ask.model, self._rows, {})
+        key = self._keys.get(route.row.id)
+        if key is None:
+            raise AuthenticationFailed(
+                f"No key for provider {route.row.id}: expected one under this name in `keys`",
+                code="provider_key_missing",
+            )
+        ask = msgspec.structs.replace(
+            ask,
+            model=route.model,
+            max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
+        )
+        self._exchanges += 1
+        endpoint = Endpoint.parse(route.row.base_url)
+        shown = presentation_of(route.row, ProviderKey(key))
+        credential = Credential(key, endpoint.origin)
+        upstream = HttpUpstream(
+            self._transport, endpoint, credential, shown.style, betas=shown.betas
+        )
+        plan = _Repeats(self._health, upstream, route, ask, f"direct{self._exchanges}")
+        return Exchange(
+            plan.lane(ask),
+            upstream,
+            Unlimited(),
+            reserve=0,
+            timers=self._timers,
+            clock=monotonic,
+            settled=_nobody_asks,
+            plan=plan,
+        )
+
+
+class _Repeats(Persistence[list[Event] | Message]):
+    """Repeats at the one target there is."""
+
+    def __init__(
+        self, health: Health, upstream: Upstream, route: Route, ask: MessageRequest, name: str
+    ) -> None:
+        super().__init__(health)
+        self._upstream = upstream
+        self._row = route.row
+        self._ask = ask
+        self._name = name
+        # The caller's own key, and nobody else's either: its limits are waited for as well.
+        self.enter((route.row.id, route.model), own_key=False)
+
+    def lane(self, ask: MessageRequest) -> Translated[list[Event] | Message]:
+        """A fresh lane: adapters serve one attempt."""
+        adapter = make_adapter(self._row, self._name, request=ask)
+        return Translated(adapter, ask, events=_same, message=_same)
+
+    async def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
+        ask = without_reasoning(self._ask) if mended else self._ask
+        return None if ask is None else Attempt(self.lane(ask), self._upstream)
+
+    async def move(self) -> None:
+        """There is nowhere else."""
+
+
+def _same(value: list[Event] | Message) -> list[Event] | Message:
+    return value
+
+
+def _nobody_asks(settlement: Settlement) -> None:
+    """Usage is in the answer itself; there is no ledger to write to."""

@@ -1,0 +1,1 @@
+"""Who calls, whom the request counts for, and whether it may run now."""

@@ -1,0 +1,230 @@
+"""Who is calling.
+
+The law of this module: identification is a total function of the presented key and the
+configured keys. It does no I/O, and a key exists here only as its keyed digest, so the
+time it takes says nothing about how much of a guess was right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+
+from vai.config import Settings
+from vai.config.schema import ApiKey
+from vai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
+from vai.gateway.admission.byok import HEADER_PREFIX
+from vai.gateway.admission.principals import Subjects
+from vai.io.http.provider_keys import (
+    OWN_FIELD,
+    PROVIDER_FIELDS,
+    ProviderKey,
+    bearer_token,
+    is_of_known_maker,
+)
+from vai.policy.hosts import AllowedHosts
+from vai.policy.limits.sets import Subject
+from vai.secret import Secret
+
+__all__ = ["Identity", "Keyring"]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The caller, as limits, logs and settings name it. Never its key.
+
+    `subjects` are those it counts for; none for callers without a key, who count by address.
+    """
+
+    user_id: str
+    key_name: str
+    subjects: tuple[Subject, ...] = ()
+
+
+_DIGEST = 32
+"""Bytes of a key's digest."""
+_PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
+_SPELT = {"authorization": "Authorization", "x-api-key": "x-api-key", OWN_FIELD: "X-VAI-Key"}
+_PLACEHOLDERS = ("'", '"', "$", "%", "<", "{")
+"""What begins a key that was left in quotes, or a variable that no shell has replaced."""
+_ANONYMOUS = Identity("anonymous", "none")
+_PASSTHROUGH = Identity("passthrough", "none")
+
+
+class Keyring:
+    """The configured keys and the mode they are used in."""
+
+    def __init__(self, settings: Settings, subjects: Subjects) -> None:
+        self.mode = settings.auth.mode
+        self._pages = frozenset(settings.cors.allowed_origins)
+        self._hosts = AllowedHosts(settings.auth.allowed_hosts)
+        # Keyed anew in each process: a digest is worth nothing outside of it.
+        self._pepper = secrets.token_bytes(32)
+        keys = [
+            (self._digest(key.key.reveal()), _identity(key, number, subjects))
+            for number, key in enumerate(settings.auth.api_keys, start=1)
+        ]
+        self._known = {digest: (digest, identity) for digest, identity in keys}
+        self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
+
+    def identify(self, headers: Mapping[str, str]) -> Identity:
+        """The caller that these request headers present.
+
+        Raises:
+            AuthenticationFailed: a key is needed and there is none, or it is not known.
+            InvalidRequest: a field that presents a key comes more than once.
+            PermissionDenied: none is needed, and a web page of another origin asks.
+        """
+        presenting = _presenting(headers)
+        if self.mode == "none":
+            self._refuse_foreign_page(headers.get("origin"))
+            return _ANONYMOUS
+        own = _value(presenting, OWN_FIELD)
+        if self.mode == "passthrough" and own is None:
+            return self._identify_payer(headers)
+        presented = own or bearer_token(presenting) or _value(presenting, "x-api-key")
+        if presented is None:
+            raise _missing_key(presenting)
+        identity = self._find(presented)
+        if identity is None:
+            raise _invalid_key(presented, presenting)
+        return identity
+
+    def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
+        """The providers' keys in the headers where their own clients put them.
+
+        None but in passthrough mode and beside a gateway's key in a header of its own: else
+        those headers hold the gateway's key. A key of this gateway is never among them.
+
+        Raises:
+            InvalidRequest: a value cannot be a key; its header is named.
+        """
+        if self.mode != "passthrough" and (
+            self.mode == "none" or _value(headers, OWN_FIELD) is None
+        ):
+            return ()
+        return tuple(
+            ProviderKey(Secret(value, field), field)
+            for field in PROVIDER_FIELDS
+            if (value := _provider_value(headers, field)) and self._find(value) is None
+        )
+
+    def check_host(self, headers: Mapping[str, str]) -> None:
+        """See `vai.policy.hosts`; without effect where a key is asked for.
+
+        Raises:
+            PermissionDenied: the name is that of another site.
+        """
+        if self.mode == "none" and not self._hosts.has(headers.get("host", "")):
+            raise PermissionDenied(
+                "This server is not reached by this name; expected an address, a local name, or "
+                "one of auth.allowed_hosts",
+                param="host",
+                code="host_not_allowed",
+            )
+
+    def _identify_payer(self, headers: Mapping[str, str]) -> Identity:
+        """The caller in passthrough mode, where a key that is not this gateway's is a provider's.
+
+        Raises:
+            AuthenticationFailed: a key that is neither. A caller who names providers in headers
+                has its own key in the others, and a wrong one would go to a provider.
+        """
+        presented = (bearer_token(headers), _value(headers, "x-api-key"))
+        keys = [key for key in presented if key is not None]
+        for key in keys:
+            identity = self._find(key)
+            if identity is not None:
+                return identity
+        names_providers = any(name.lower().startswith(HEADER_PREFIX) for name in headers)
+        if keys and names_providers and not any(map(is_of_known_maker, keys)):
+            raise _invalid_key(keys[0], headers)
+        return _PASSTHROUGH
+
+    def _find(self, key: str) -> Identity | None:
+        """Whose key this is. The same steps for known and unknown keys: a look-up that is
+        followed by one comparison."""
+        digest = self._digest(key)
+        known, identity = self._known.get(digest, self._decoy)
+        return identity if hmac.compare_digest(known, digest) else None
+
+    def _refuse_foreign_page(self, origin: str | None) -> None:
+        """Where no key is asked for, reaching the address is all that authority takes, and any
+        page that a browser on this machine shows can do that: a form post needs no preflight,
+        and a rebound name makes it same-origin. Browsers name the page's origin in each post.
+        """
+        if origin is not None and origin not in self._pages and "*" not in self._pages:
+            raise PermissionDenied(
+                "Web pages of this origin may not call; see cors.allowed_origins",
+                param="origin",
+                code="origin_not_allowed",
+            )
+
+    def _digest(self, key: str) -> bytes:
+        # BLAKE2's keyed mode is a MAC by itself (RFC 7693); HMAC costs twice as much.
+        text = key.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._pepper, digest_size=_DIGEST).digest()
+
+
+def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
+    name = key.name or f"key_{number}"
+    user_id = key.user_id or name
+    return Identity(user_id, name, subjects.of_key(key, user_id, name))
+
+
+def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:
+    """No header presents a key that can be read."""
+    what = "Missing API key"
+    if headers.get("authorization"):
+        what += ": Authorization is there, and holds no Bearer token"
+    elif headers.get("x-goog-api-key"):
+        what += ": x-goog-api-key is read for a provider's key alone"
+    return AuthenticationFailed(
+        f"{what}; expected this gateway's key in `Authorization: Bearer KEY` or `x-api-key: KEY`, "
+        "or in `X-VAI-Key: KEY` beside a provider's own key",
+        param="authorization",
+    )
+
+
+def _invalid_key(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
+    """The key that was read is none of this gateway's. Its header is named, never the key."""
+    own = _value(headers, OWN_FIELD) is not None
+    field = OWN_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
+    what = "it is no key of this gateway"
+    if key.startswith(_PLACEHOLDERS):
+        what += "; expected it without quotes, and not the name of a variable that holds it"
+    if is_of_known_maker(key):
+        what = "it has the form of a provider's key; expected one of this gateway"
+        if not own:
+            what += ", in X-VAI-Key where the provider's goes along"
+    return AuthenticationFailed(f"Invalid API key in {_SPELT[field]}: {what}", param=field)
+
+
+def _presenting(headers: Mapping[str, str]) -> dict[str, str]:
+    """The fields that present a key, from one pass over all: look-ups take far longer.
+
+    Two parties on the way may each believe another of two keys (RFC 9110 section 5.3).
+    """
+    found: dict[str, str] = {}
+    for field, value in headers.items():
+        name = field.lower()
+        if name in _PRESENTING:
+            if name in found:
+                raise InvalidRequest(
+                    f"{name}: expected this header once", param=name, code="header_repeated"
+                )
+            found[name] = value
+    return found
+
+
+def _provider_value(headers: Mapping[str, str], field: str) -> str | None:
+    return bearer_token(headers) if field == "authorization" else _value(headers, field)
+
+
+def _value(headers: Mapping[str, str], field: str) -> str | None:
+    """The bare key in `field`, None without one."""
+    value = headers.get(field)
+    return value.strip() or None if value else None

@@ -1,0 +1,132 @@
+"""Admission: an exchange runs when the worker takes work and the limits have room for it.
+
+The law of this module: what was taken is given back exactly once, whichever way the exchange
+ends, and a refusal says which limit it was and when to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from vai.errors import Overloaded
+from vai.exchange.ports import Clock
+from vai.gateway.admission.inflight import InFlight, Slot
+from vai.gateway.admission.queue import Waiting
+from vai.policy.limits.answer import refused
+from vai.policy.limits.decision import Decision
+from vai.policy.limits.sets import Subject
+from vai.policy.limits.store import LimitStore
+from vai.types.message import Usage
+
+__all__ = ["Doorkeeper", "Entry", "was_expired"]
+
+_EXPIRED: Final = "the drain's grace has ended"
+
+
+class Doorkeeper:
+    """Lets exchanges in and counts them, for one worker.
+
+    Args:
+        store: where the limits are counted; None when nothing is limited.
+        longest_wait: seconds that a caller may wait for a place among the running ones.
+    """
+
+    def __init__(
+        self, inflight: InFlight, store: LimitStore | None, clock: Clock, *, longest_wait: float = 0
+    ) -> None:
+        self._inflight = inflight
+        self._store = store
+        self._clock = clock
+        self._waiting = None if store is None else Waiting(store, clock, longest=longest_wait)
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a place now."""
+        return self._waiting.count if self._waiting is not None else 0
+
+    def entry(self, subjects: tuple[Subject, ...], told: Callable[[Decision], None]) -> Entry:
+        """The door for one caller; `told` hears what the limits decided."""
+        return Entry(self, subjects, told)
+
+    async def let_in(
+        self, subjects: tuple[Subject, ...], tokens: int, told: Callable[[Decision], None]
+    ) -> _Lease:
+        """Take a place.
+
+        Raises:
+            RateLimited: a limit of one of the subjects is reached.
+            Overloaded: the worker drains, or nobody else can be counted.
+        """
+        slot = self._inflight.enter()
+        task = asyncio.current_task()
+        if task is not None:
+            slot.on_expire(lambda: task.cancel(_EXPIRED))
+        if self._waiting is None:
+            return _Lease(slot, None, None)
+        try:
+            decision = await self._waiting.admit(subjects, tokens)
+        except BaseException:
+            slot.leave()
+            raise
+        told(decision)
+        if decision.admitted:
+            return _Lease(slot, self, decision)
+        slot.leave()
+        raise refused(decision, subjects)
+
+    def settle(self, decision: Decision, used: int) -> None:
+        """Give a place back, and charge what was used."""
+        if self._store is None or self._waiting is None:
+            raise RuntimeError("there is a decision only where there is a store")
+        self._store.settle(decision.handle, used, self._clock())
+        self._waiting.freed()
+
+
+class Entry:
+    """The admission of one exchange: the door of `vai.exchange.ports.Admission`."""
+
+    __slots__ = ("_keeper", "_subjects", "_told")
+
+    def __init__(
+        self, keeper: Doorkeeper, subjects: tuple[Subject, ...], told: Callable[[Decision], None]
+    ) -> None:
+        self._keeper = keeper
+        self._subjects = subjects
+        self._told = told
+
+    async def admit(self, tokens: int, /) -> _Lease:
+        """Take a place and reserve `tokens`. Raises as `Doorkeeper.let_in`."""
+        return await self._keeper.let_in(self._subjects, tokens, self._told)
+
+
+class _Lease:
+    __slots__ = ("_decision", "_keeper", "_slot")
+
+    def __init__(self, slot: Slot, keeper: Doorkeeper | None, decision: Decision | None) -> None:
+        self._slot = slot
+        self._keeper = keeper
+        self._decision = decision
+
+    def settle(self, usage: Usage, /) -> None:
+        self._slot.leave()
+        if self._keeper is not None and self._decision is not None:
+            self._keeper.settle(self._decision, _total(usage))
+
+
+def was_expired(cancelled: asyncio.CancelledError) -> Overloaded | None:
+    """What to tell a caller whose exchange was cancelled by the drain; None if it was not."""
+    if cancelled.args != (_EXPIRED,):
+        return None
+    return Overloaded("The gateway is shutting down", code="draining", retry_after=1)
+
+
+def _total(usage: Usage) -> int:
+    """Everything that went in and came out. What a cache saved was read all the same."""
+    return (
+        (usage.input_tokens or 0)
+        + (usage.cache_read_input_tokens or 0)
+        + (usage.cache_creation_input_tokens or 0)
+        + (usage.output_tokens or 0)
+    )

@@ -1,0 +1,1 @@
+"""The processes of a group: main, the manager, the workers, their start, reload and end."""

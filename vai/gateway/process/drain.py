@@ -1,0 +1,87 @@
+"""How a worker ends.
+
+The law: work that was begun is finished or told; work that was not begun is refused at
+once. There are two endings. When the whole group goes away the worker keeps accepting
+and refuses (503, `draining`), so that nobody hangs in a queue that no one reads. When only
+this worker is replaced it stops accepting, and the others take what comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from vai.gateway.admission.inflight import InFlight
+from vai.gateway.process.workers import Membership
+from vai.io.board import State
+from vai.io.process import is_alive
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+__all__ = ["TELL_TIME", "attach"]
+
+TELL_TIME = 1.0  # seconds after the grace in which the rest is told and let go
+_FLUSH_TIME = 0.5  # seconds for answers already written to reach their sockets
+_MAIN_REACTS = 0.1
+_FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
+
+
+def attach(app: Sanic[Any, Any], inflight: InFlight, *, grace: float = 30.0) -> None:
+    """Drain before Sanic closes anything.
+
+    Call it after the routes: stop listeners run in reverse, and the one that cancels
+    WebSocket handlers is registered with the first WebSocket route.
+
+    Args:
+        grace: seconds that running exchanges are given.
+    """
+    ending: dict[str, float] = {}
+
+    async def drain(app: Sanic[Any, Any]) -> None:
+        # Sanic may run this twice when a signal interrupts it; the time runs from the first.
+        deadline = ending.setdefault("deadline", time.monotonic() + grace)
+        await _drain(app, inflight, deadline)
+
+    app.before_server_stop(drain)
+
+
+async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> None:
+    member: Membership = app.ctx.membership
+    serving = app.ctx.serving
+    member.enter(State.DRAINING)
+    # Alone (single process) the worker is the group.
+    whole_group = member.row.number < 0 or await _group_ends(member)
+    inflight.refusing = whole_group
+    serving.last_requests()
+    if not whole_group:
+        serving.stop_accepting()
+        # A client that was accepted a moment ago has sent its request, or is about to.
+        await asyncio.sleep(_FIRST_REQUEST)
+    if not await inflight.empty(deadline - time.monotonic()):
+        inflight.expire()
+        await inflight.empty(TELL_TIME)
+    member.enter(State.STOPPED)
+    if whole_group and not _others_accept(member):
+        serving.refuse_connections()
+    serving.stop_accepting()
+    await serving.flushed(_FLUSH_TIME)
+    # Sanic now waits for whatever is open; those were told already.
+    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
+
+
+async def _group_ends(member: Membership) -> bool:
+    """Whether main is going too. A signal to all processes may reach this one first."""
+    if not member.board.draining:
+        await asyncio.sleep(_MAIN_REACTS)
+    return member.board.draining
+
+
+def _others_accept(member: Membership) -> bool:
+    accepting = (State.STARTING, State.SERVING, State.DRAINING)
+    return any(
+        row.state in accepting and row.owner.pid != os.getpid() and is_alive(row.owner)
+        for row in member.board.taken()
+    )

@@ -1,0 +1,170 @@
+"""The limits of a group of processes: their place on the board, and who does what for them.
+
+Main makes the section before anybody serves, each worker opens it when it starts, and the
+manager tends it. A single process is all three: it tends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from vai.config import ConfigError, Settings, load
+from vai.config.schema import Limits
+from vai.gateway.process import handover
+from vai.io.board import Board, Row
+from vai.io.group_record import SECTIONS
+from vai.io.limits import duty, upkeep
+from vai.io.limits.local import LocalLimits
+from vai.io.limits.mutex import LockUnavailable
+from vai.io.limits.section import Section
+from vai.io.limits.shared import SharedLimits
+from vai.io.log import log
+from vai.io.shared_failures import FAILURE_SECTIONS
+from vai.policy.limits.store import LimitStore
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+    from vai.io.limits.redis.fallback import FailoverLimits, Switch
+
+__all__ = ["Counting", "Tending", "make_board", "reclaim_everywhere", "tend_alone"]
+
+_EVERY = 0.5
+_COUNT_EVERY = 2.5
+"""Seconds between two counts of the callers, which look at every row."""
+
+
+def make_board(most_callers: int) -> Board:
+    """The board of a group or of a single process, with its limits ready for so many callers."""
+    sections = {**duty.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
+    board = Board.create(sections=sections)
+    duty.prepare(board, most_callers)
+    return board
+
+
+class Counting:
+    """A worker's way to the limits, from its start to its end."""
+
+    def __init__(self, settings: Limits, board: Board, row: Row) -> None:
+        self._local = LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
+        self._remote: FailoverLimits | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        if settings.store == "redis":
+            # Here, because the client comes with an extra that others need not install.
+            from vai.io.limits.redis.opening import open_limits  # noqa: PLC0415
+
+            # All workers ask the same server; the first of them says what is wrong with it.
+            evicting = _warn_of_eviction if row.index == 0 else _say_nothing
+            self._remote = open_limits(
+                settings.redis, board, row.claim, self._local, _tell, evicting
+            )
+
+    @property
+    def store(self) -> LimitStore:
+        """Where is counted."""
+        return self._remote or self._local
+
+    async def open(self) -> None:
+        """Begin. Waits for a server no longer than a request would."""
+        self._keeping = asyncio.create_task(self._keep())
+        if self._remote is not None:
+            await self._remote.open()
+
+    async def aclose(self) -> None:
+        """End. What is still held is freed by the manager, or lapses."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        if self._remote is not None:
+            await self._remote.aclose()
+
+    async def _keep(self) -> None:
+        """Give back what could not be when it was tried: the next request, which would do it
+        too, may never come."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            with suppress(LockUnavailable):
+                self._local.catch_up()
+
+
+def _tell(switch: Switch) -> None:
+    """One line for each time that the limits are counted elsewhere."""
+    if switch.to == "redis":
+        log.info("limits are counted on the Redis server")
+    else:
+        log.warning("limits are counted on this machine alone: {}", switch.reason)
+
+
+def _warn_of_eviction(policy: str) -> None:
+    log.warning(
+        "the Redis server's maxmemory-policy is {}: when its memory is full it may forget what is"
+        " counted, and limits are exceeded; set it to noeviction",
+        policy,
+    )
+
+
+def _say_nothing(policy: str) -> None:
+    """A worker that leaves the warning to another one."""
+
+
+def reclaim_everywhere(board: Board, row: Row) -> None:
+    """Free what the dead owner of `row` held, on the server too; runs in the manager."""
+    from vai.io.limits.redis.opening import reclaim  # noqa: PLC0415 - see `Counting`
+
+    duty.reclaim(board, row)
+    try:
+        settings = load()  # a reload may have changed them since the manager began
+    except ConfigError:
+        if (snapshot := handover.received()) is None:
+            return  # what is held there lapses
+        settings = snapshot.settings()
+    asyncio.run(reclaim(settings.limits.redis, board, row.claim))
+
+
+class Tending:
+    """The manager's turn at the limits. Can be pickled until it is first called.
+
+    Args:
+        idle: seconds without a sign of life after which a live session is ended.
+    """
+
+    def __init__(self, idle: float) -> None:
+        self._idle = idle
+        self._section: Section | None = None
+        self._count_due = 0.0
+
+    def __call__(self, board: Board) -> None:
+        """Free what nobody holds any more, end silent sessions, publish the totals."""
+        if self._section is None:
+            self._section = duty.open_section(board)
+        now = time.monotonic()
+        totals = duty.tick(board, self._section, now - self._idle)
+        board.publish(totals.running, totals.sessions)
+        if now >= self._count_due:
+            self._count_due = now + _COUNT_EVERY
+            board.publish_callers(upkeep.callers(self._section, now))
+
+
+def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:
+    """Have a process without a manager tend its own limits."""
+
+    async def tend(app: Sanic[Any, Any]) -> None:
+        board: Board = app.ctx.membership.board
+        tending = Tending(settings.limits.session_idle_timeout)
+        while True:
+            tending(board)
+            await asyncio.sleep(_EVERY)
+
+    async def begin(app: Sanic[Any, Any]) -> None:
+        if app.ctx.membership.row.number < 0:
+            app.ctx.tending = asyncio.create_task(tend(app))
+
+    async def stop(app: Sanic[Any, Any]) -> None:
+        task: asyncio.Task[None] | None = getattr(app.ctx, "tending", None)
+        if task is not None:
+            task.cancel()
+
+    app.before_server_start(begin)
+    app.after_server_stop(stop)

@@ -1,0 +1,179 @@
+"""Main: the first process of a group, which makes the board and starts all others.
+
+It serves nothing. It starts what the manager asks for, replaces the workers on SIGHUP, says what
+becomes of the group, and tells the children when the group ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vai.config import Settings
+from vai.gateway.process import manager
+from vai.gateway.process.group_state import address, first_state, say_ready
+from vai.gateway.process.operator_line import write_line
+from vai.gateway.process.reload import Origin, Reloads
+from vai.gateway.process.sighup import Hangups
+from vai.gateway.process.worker_exits import Deaths
+from vai.gateway.process.workers import BOARD_VARIABLE, MANAGER_NAME, server_number
+from vai.gateway.sanic_patches.opening import CannotStart, exit_with
+from vai.gateway.sanic_patches.replacement import change_arguments
+from vai.gateway.sanic_patches.startup import set_patience, watch_with
+from vai.io import service_manager
+from vai.io.board import Board, BoardError, State
+from vai.io.group_record import SECTIONS, GroupRecord
+from vai.io.process import identify, is_alive
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+__all__ = ["attach"]
+
+Duties = Callable[[Settings], Mapping[str, Any]]
+
+
+def _make_board() -> Board:
+    return Board.create(sections=SECTIONS)
+
+
+def attach(
+    app: Sanic[Any, Any],
+    *,
+    hung_after: float = 10.0,
+    make_board: Callable[[], Board] = _make_board,
+    duties: Duties | None = None,
+    origin: Origin | None = None,
+) -> None:
+    """Have main make the board and start the manager; SIGHUP to main replaces all workers.
+
+    Call it after `repairs.install`.
+
+    Args:
+        hung_after: seconds without a heartbeat after which a worker is killed.
+        make_board: makes the board with its sections, in main, or in the one process there is.
+        duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
+        origin: the settings of `app`, and what they were made of; workers get that. None: they
+            need no settings.
+    """
+    hangups = app.ctx.hangups = Hangups()
+
+    def prepare() -> None:
+        hangups.hear()  # first: who finds the board may send one at once
+        try:
+            app.ctx.board = make_board()
+        except BoardError as error:
+            raise CannotStart(str(error)) from error
+
+    async def start_manager(app: Sanic[Any, Any]) -> None:
+        sanic_manager: Any = app.manager
+        board: Board = app.ctx.board
+        os.environ[BOARD_VARIABLE] = str(board.path)
+        settings = None if origin is None else origin.settings
+        arguments = {
+            "path": str(board.path),
+            "publisher": sanic_manager.monitor_publisher,
+            "hung_after": hung_after,
+            **_manager_arguments(origin, duties),
+        }
+        workers = sum(1 for _ in sanic_manager.transient_processes)
+        record = GroupRecord(board, first_state(app, settings, "group", workers))
+        reloads = Reloads(
+            board, record, sanic_manager, origin, write_line, _Taking(app, record, duties)
+        )
+        hangups.answer(reloads.ask)
+        watch_with(_MainWatch(board, record, reloads, Deaths(board, sanic_manager, write_line)))
+        sanic_manager.manage(MANAGER_NAME, manager.run, arguments, restartable=True)
+        _drain_before_shutdown(sanic_manager, board)
+
+    async def remove_board(app: Sanic[Any, Any]) -> None:
+        board: Board = app.ctx.board
+        if board.exit_code:
+            exit_with(board.exit_code)
+        board.close()
+
+    app.ctx.preparations.append(prepare)
+    app.main_process_ready(start_manager)
+    app.main_process_stop(remove_board)
+
+
+def _manager_arguments(origin: Origin | None, duties: Duties | None) -> dict[str, Any]:
+    """The arguments of `manager.run` that come from settings."""
+    if origin is None:
+        return {"reclaim": None, "tend": None, "snapshot": None}
+    from_settings = {} if duties is None else duties(origin.settings)
+    return {"reclaim": None, "tend": None, **from_settings, "snapshot": origin.snapshot}
+
+
+class _Taking:
+    """Gives the settings of a reload to main and the manager, which it does not replace."""
+
+    def __init__(self, app: Sanic[Any, Any], record: GroupRecord, duties: Duties | None) -> None:
+        self._app = app
+        self._record = record
+        self._duties = duties
+
+    def __call__(self, before: Settings, origin: Origin) -> None:
+        settings = origin.settings
+        set_patience(settings.drain_grace)
+        self._record.change(address=address(self._app, settings))
+        if self._duties is None:
+            return
+        arguments = _manager_arguments(origin, self._duties)
+        is_other = (before.manager, before.limits) != (settings.manager, settings.limits)
+        sanic_manager: Any = self._app.manager
+        for place in sanic_manager.durable_processes:
+            change_arguments(place, arguments)
+            if is_other:
+                place.restart()
+
+
+class _MainWatch:
+    """What main reads off the board and writes on it while Sanic's monitor loop turns."""
+
+    def __init__(self, board: Board, record: GroupRecord, reloads: Reloads, deaths: Deaths) -> None:
+        self._board = board
+        self._record = record
+        self._reloads = reloads
+        self._deaths = deaths
+
+    def is_serving(self, pid: int) -> bool:
+        return self._state(pid) is State.SERVING
+
+    def is_up(self, pid: int) -> bool:
+        return self._state(pid) not in (State.FREE, State.STARTING)
+
+    def any_serving(self) -> bool:
+        return any(
+            row.state is State.SERVING and is_alive(row.owner) for row in self._board.taken()
+        )
+
+    def _state(self, pid: int) -> State:
+        states = (row.state for row in self._board.taken() if row.owner.pid == pid)
+        return next(states, State.FREE)
+
+    def started(self, name: str, pid: int) -> None:
+        self._board.show_server(server_number(name), identify(pid))
+
+    def turn(self) -> None:
+        starting = self._reloads.starting
+        self._reloads.turn()
+        state = self._record.state
+        # Before the look at the processes: from the line on, each is known to serve.
+        all_serve = not state.is_ready and len(self._board.serving()) >= state.workers
+        self._deaths.turn(starting | self._reloads.starting)
+        if all_serve:
+            say_ready(self._record)
+
+
+def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
+    """Have the board say that the group is ending before main signals the first child."""
+    tell_children = sanic_manager.shutdown
+
+    def shutdown() -> None:
+        service_manager.notify("STOPPING")
+        board.start_draining()
+        tell_children()
+
+    sanic_manager.shutdown = shutdown

@@ -1,0 +1,305 @@
+"""The manager: the one process that looks after the others, and that nobody waits for.
+
+The law: a worker that ends without having been told to comes back, what it held is freed
+first, and a group in which none serves and none can start ends with one line and exit code 3.
+As long as one serves, the manager goes on trying to bring the others back. What a new manager
+has to know is on the board, so one that was killed is replaced without loss.
+
+Sanic, in main, never restarts a worker that was killed by itself; it does so when asked
+through its monitor pipe, by name.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from vai.config.snapshot import Snapshot
+from vai.gateway.process import handover
+from vai.gateway.process.operator_line import write_line
+from vai.gateway.process.workers import server_name
+from vai.io.board import Board, Row, State
+from vai.io.group_record import KilledByManager
+from vai.io.process import NOBODY, Identity, StartWatch, die_with_parent, is_alive, myself
+
+__all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run"]
+
+GIVE_UP_AFTER = 5
+"""So many failed starts since a worker last served end the group, if none serves now."""
+
+Reclaim = Callable[[Board, Row], None]
+"""Frees what hung on the row of a dead worker; runs before the row is free. Importable."""
+
+Tend = Callable[[Board], None]
+"""What is to be done on the board twice a second. Can be pickled."""
+
+_EXIT_GAVE_UP = 3
+_TICK = 0.1
+"""Seconds between two looks at the board for new workers. The death of a known one does not
+wait for it: its pidfd wakes. At 50 ms the looking alone took 0.8 % of a core."""
+_ROUND = 0.5
+_FIRST_DELAY, _LAST_DELAY = 0.1, 30.0
+_SETTLED_NS = 200_000_000  # one that served so long had started
+_START_PATIENCE = 30.0
+"""Seconds of processor time that a start may use; see `StartWatch`."""
+_REPEAT = 5.0
+"""Seconds that main is given to do what it was asked for."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    row: Row
+    owner: Identity
+    pidfd: int
+
+
+class Supervisor:
+    """Watches the workers of one board. `step` is one turn; `run` turns until told to stop."""
+
+    def __init__(
+        self,
+        board: Board,
+        publisher: Connection,
+        *,
+        hung_after: float,
+        reclaim: Reclaim | None = None,
+        tend: Tend | None = None,
+    ) -> None:
+        self.board = board
+        self._publisher = publisher
+        self._hung_after = hung_after
+        self._reclaim = reclaim
+        self._tend = tend
+        self._watched: dict[int, _Watched] = {}  # by claim
+        # By the number of the server.
+        self._due: dict[int, float] = {}
+        self._killed = KilledByManager(board)
+        self._suspects: dict[int, Identity] = {}
+        self._asked: dict[int, tuple[Identity, float]] = {}
+        self._failed: Counter[int] = Counter()
+        self._starting: dict[int, tuple[Identity, StartWatch]] = {}
+        self._buried: deque[Identity] = deque(maxlen=256)
+        self._poll = select.poll()
+        self._last_turn = self._awake_since = time.monotonic()
+        self._next_round = 0.0
+        self.stopping = False
+
+    def run(self) -> None:
+        """Turn until `stopping` is set or main is gone."""
+        while not self.stopping:
+            self.step()
+
+    def step(self) -> None:
+        """One turn: notice deaths within milliseconds, do the slow rounds twice a second."""
+        self.board.manager_beat()
+        self._adopt()
+        self._poll.poll(self._patience() * 1000)
+        for watched in list(self._watched.values()):
+            if not is_alive(watched.owner):
+                self._bury(watched)
+        now = time.monotonic()
+        if now - self._last_turn > 1.0:
+            # This process was stopped itself, perhaps with all others: nobody is to blame.
+            self._awake_since = now
+        self._last_turn = now
+        is_round = now >= self._next_round
+        if is_round:
+            self._next_round = now + _ROUND
+            if self._tend is not None:  # until the end: what drains is limited too
+                self._tend(self.board)
+        if self.board.draining:
+            return
+        self._bring_back(now)
+        if is_round:
+            self._note_serving()
+            self._kill_hung(now)
+            self._kill_stuck_starts()
+            self._find_missing(now)
+
+    def _patience(self) -> float:
+        """Seconds until there is something to do, if nobody dies."""
+        if self.board.draining or not self._due:
+            return _TICK
+        return min(_TICK, max(0.0, min(self._due.values()) - time.monotonic()))
+
+    # -- noticing ----------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        for row in self.board.taken():
+            if row.claim in self._watched:
+                continue
+            owner = row.owner
+            try:
+                pidfd = os.pidfd_open(owner.pid)
+            except ProcessLookupError:
+                pidfd = -1
+            else:
+                self._poll.register(pidfd, select.POLLIN)
+            self._watched[row.claim] = _Watched(row, owner, pidfd)
+
+    def _forget(self, watched: _Watched) -> None:
+        if watched.pidfd >= 0:
+            self._poll.unregister(watched.pidfd)
+            os.close(watched.pidfd)
+        self._watched = {c: w for c, w in self._watched.items() if w is not watched}
+
+    def _bury(self, watched: _Watched) -> None:
+        """Free what a dead worker left, then have it back unless it was told to go."""
+        self._forget(watched)
+        row, owner = watched.row, watched.owner
+        if row.owner != owner:
+            return  # it signed off itself
+        state, number, since = row.state, row.number, row.serving_since
+        if self._reclaim is not None:
+            self._reclaim(self.board, row)
+        self.board.release(row, owner)
+        self._buried.append(owner)
+        if self.board.draining or state not in (State.STARTING, State.SERVING):
+            return
+        settled = since and time.monotonic_ns() - since > _SETTLED_NS
+        self._lost(number, started=bool(settled))
+
+    def _lost(self, number: int, *, started: bool) -> None:
+        if self._serving(number):
+            return  # a replacement that failed; main sees it too, and goes on with the old one
+        delay = 0.0
+        if not started:
+            self._failed[number] += 1
+            delay = min(_LAST_DELAY, _FIRST_DELAY * 2 ** (self._failed[number] - 1))
+            if not self._survives_failed_start(number, delay):
+                return
+        self._due[number] = time.monotonic() + delay
+
+    def _survives_failed_start(self, number: int, delay: float) -> bool:
+        """Record the failed start; give up when there were too many and no worker serves."""
+        self.board.record_failed_start()
+        if serving := len(self._all_serving()):
+            write_line(
+                f"worker {number} failed to start ({self._failed[number]} in a row), the lines "
+                f"above say why; {serving} serve, the next try is in {delay:.1f} s"
+            )
+        elif (failed := self.board.failed_starts()) >= GIVE_UP_AFTER:
+            self._give_up(failed)
+            return False
+        return True
+
+    def _all_serving(self) -> list[Row]:
+        return [
+            row for row in self.board.taken() if row.state is State.SERVING and is_alive(row.owner)
+        ]
+
+    def _serving(self, number: int) -> list[Row]:
+        return [row for row in self._all_serving() if row.number == number]
+
+    def _note_serving(self) -> None:
+        """Forget the failed starts of those that serve."""
+        settled = time.monotonic_ns() - _SETTLED_NS
+        for row in self._all_serving():
+            if row.serving_since < settled:
+                self.board.record_served()
+                del self._failed[row.number]
+
+    # -- acting ------------------------------------------------------------------------
+
+    def _bring_back(self, now: float) -> None:
+        servers = self.board.servers()
+        for number, when in list(self._due.items()):
+            if when > now:
+                continue
+            del self._due[number]
+            known = servers.get(number, NOBODY)
+            if is_alive(known):
+                continue  # main has replaced it already
+            self._asked[number] = (known, now)
+            self._publisher.send(f"{server_name(number)}:")
+
+    def _find_missing(self, now: float) -> None:
+        """Workers that died before they were on the board, or left it on their own."""
+        for number, known in self.board.servers().items():
+            if is_alive(known):
+                self._suspects.pop(number, None)
+                continue
+            asked, asked_at = self._asked.get(number, (NOBODY, 0.0))
+            if number in self._due or (asked == known and now - asked_at < _REPEAT):
+                continue
+            if self._suspects.get(number) != known:
+                self._suspects[number] = known  # main may be replacing it this very moment
+            elif not self._serving(number):
+                del self._suspects[number]
+                self._lost(number, started=known in self._buried or asked == known)
+
+    def _kill_hung(self, now: float) -> None:
+        for watched in self._watched.values():
+            row = watched.row
+            if row.state is State.STARTING or watched.pidfd < 0:
+                continue
+            silent = (time.monotonic_ns() - row.heartbeat) / 1e9
+            if min(silent, now - self._awake_since) > self._hung_after:
+                held = f", with {row.inflight} requests running" if row.inflight else ""
+                write_line(
+                    f"worker {row.number} (pid {watched.owner.pid}) showed no life for "
+                    f"{silent:.1f} s and is killed{held}; a new one starts"
+                )
+                self._killed.add(watched.owner)
+                _signal(watched.pidfd, signal.SIGKILL)
+
+    def _kill_stuck_starts(self) -> None:
+        """Kill workers that do not get on with their start, on the board or not yet."""
+        up = {row.owner for row in self.board.taken() if row.state is not State.STARTING}
+        servers = self.board.servers()
+        starting = {n: who for n, who in servers.items() if who not in up and is_alive(who)}
+        self._starting = {n: w for n, w in self._starting.items() if starting.get(n) == w[0]}
+        for number, who in starting.items():
+            if number not in self._starting:
+                self._starting[number] = (who, StartWatch(who.pid, _START_PATIENCE))
+            if why := self._starting[number][1].complaint(self._awake_since):
+                del self._starting[number]
+                write_line(f"worker {number} (pid {who.pid}) {why} and is killed")
+                self._killed.add(who)
+                with suppress(ProcessLookupError):
+                    os.kill(who.pid, signal.SIGKILL)
+
+    def _give_up(self, failed: int) -> None:
+        write_line(f"gave up: {failed} workers failed to start in a row, and none serves")
+        self.board.exit_code = _EXIT_GAVE_UP
+        self.board.start_draining()
+        self._publisher.send("__TERMINATE__")
+
+
+def run(
+    path: str,
+    publisher: Connection,
+    hung_after: float,
+    reclaim: Reclaim | None,
+    tend: Tend | None,
+    snapshot: Snapshot | None,
+) -> None:
+    """The manager process."""
+    if snapshot is not None:
+        handover.receive(snapshot)
+    board = Board.open(Path(path))
+    die_with_parent(board.owner.pid)
+    board.manager = myself()
+    supervisor = Supervisor(board, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend)
+
+    def stop(*_: object) -> None:
+        supervisor.stopping = True
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    # One that goes to all processes of a terminal or of a service is meant for main.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    supervisor.run()
+
+
+def _signal(pidfd: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it went by itself; the next turn buries it
+        signal.pidfd_send_signal(pidfd, number)

@@ -1,0 +1,180 @@
+"""A reload: new workers with new settings take the place of all workers, or none does.
+
+Invariants: at most one reload runs and one waits, however many were asked for, so there are
+never more than two workers of one number. Main ends the old workers when all new ones serve.
+When a new one ends before that, the other new ones are ended, and the old ones and their
+settings stay the ones to replace dead workers with.
+
+Runs in main, in the turns of Sanic's monitor loop; only `ask` may run in a signal handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal, NamedTuple
+
+from vai.config import ConfigError, Settings
+from vai.config.fixed import changes_without_effect
+from vai.config.snapshot import Snapshot
+from vai.gateway.process.handover import SnapshotLoader
+from vai.gateway.process.worker_exits import how_it_ended
+from vai.gateway.process.workers import server_number
+from vai.gateway.sanic_patches.replacement import Replacement, change_loader, end
+from vai.io import service_manager
+from vai.io.board import Board
+from vai.io.clock import monotonic, span_in_words
+from vai.io.group_record import GroupRecord
+from vai.io.process import identify
+from vai.io.shared_failures import forget_failures
+
+__all__ = ["Origin", "Reloads"]
+
+
+class Origin(NamedTuple):
+    """What workers are made of."""
+
+    settings: Settings
+    snapshot: Snapshot | None
+    """What the settings were made of; None where workers read settings by themselves."""
+
+
+class Reloads:
+    """Replaces the workers of a group on demand.
+
+    Args:
+        board: of the group.
+        record: of the group, where commands read how a reload ended.
+        sanic_manager: Sanic's, with all its workers made and none started yet.
+        origin: what the first workers are made of; None when they need no settings.
+        say: writes a line for the operator.
+        take: called when a reload has succeeded, with the settings before it and the new ones.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        record: GroupRecord,
+        sanic_manager: Any,
+        origin: Origin | None,
+        say: Callable[[str], None],
+        take: Callable[[Settings, Origin], None],
+    ) -> None:
+        self._board = board
+        self._record = record
+        self._manager = sanic_manager
+        self._start = self._current = origin
+        self._say = say
+        self._take = take
+        self._asked = False
+        self._begun = 0.0
+        self._renewed: Origin | None = None
+        self._starting: list[Replacement] = []
+        self._ending: list[BaseProcess] = []
+        self._hand_over(self._current)
+
+    def ask(self, *_: object) -> None:
+        """Have the workers replaced, when those of the reload before have ended."""
+        self._asked = True
+
+    @property
+    def starting(self) -> set[int]:
+        """The process ids of the new workers that have not taken over; a reload tells of them."""
+        return {one.new.pid for one in self._starting if one.new.pid is not None}
+
+    def turn(self) -> None:
+        """Go on with the reload that runs, or begin the one that was asked for."""
+        if self._board.draining:
+            return
+        self._ending = [process for process in self._ending if process.is_alive()]
+        if self._starting:
+            self._look_at_replacements()
+        elif self._asked and not self._ending and self._is_at_rest():
+            self._asked = False
+            self._begin()
+
+    def _is_at_rest(self) -> bool:
+        """Whether each worker serves or is dead: none starts."""
+        serving = self._board.serving()
+        return all(
+            process.pid in serving or not process.is_alive()
+            for process in self._manager.transient_processes
+        )
+
+    def _begin(self) -> None:
+        self._begun = monotonic()
+        self._record.begin_reload()
+        service_manager.notify("RELOADING")
+        if self._current is not None and self._current.snapshot is not None:
+            snapshot = Snapshot()
+            try:
+                self._renewed = Origin(snapshot.settings(), snapshot)
+            except ConfigError as error:
+                # Said once here: each new worker would find out by itself, and say so.
+                self._end_without_change("refused", str(error))
+                return
+            finally:
+                snapshot.close()
+        self._hand_over(self._renewed)
+        self._starting = [Replacement(place) for place in self._manager.transient_processes]
+
+    def _look_at_replacements(self) -> None:
+        serving = self._board.serving()
+        if any(not one.new.is_alive() for one in self._starting):
+            self._take_back()
+        elif all(one.new.pid in serving for one in self._starting):
+            self._succeed()
+
+    def _succeed(self) -> None:
+        """Leave the rest to the new workers."""
+        self._ending = [one.old for one in self._starting]
+        self._starting = []
+        for old in self._ending:
+            end(old)
+        stays = ""
+        if self._start is not None and self._current is not None and self._renewed is not None:
+            stays = changes_without_effect(self._start.settings, self._renewed.settings)
+            self._take(self._current.settings, self._renewed)
+            self._current = self._renewed
+        count = len(self._ending)
+        took = span_in_words(monotonic() - self._begun)
+        self._say(f"reloaded: {count} new workers serve ({took})" + (f"; {stays}" if stays else ""))
+        forget_failures(self._board)
+        self._record.end_reload("reloaded", stays, count)
+        service_manager.notify("READY")
+
+    def _take_back(self) -> None:
+        """Return to the old workers and their settings."""
+        self._hand_over(self._current)
+        why = _why_not(self._starting)
+        for one in self._starting:
+            if one.take_back() and one.old.pid is not None:
+                self._board.show_server(server_number(one.name), identify(one.old.pid))
+        self._ending = [one.new for one in self._starting]
+        self._starting = []
+        self._end_without_change("failed", why)
+
+    def _end_without_change(self, result: Literal["refused", "failed"], why: str) -> None:
+        self._say(f"not reloaded, the workers go on as they are: {why}")
+        self._record.end_reload(result, why)
+        service_manager.notify("READY")
+
+    def _hand_over(self, origin: Origin | None) -> None:
+        """Have every worker that starts from now on get the snapshot of `origin`."""
+        if origin is None or origin.snapshot is None:
+            return
+        snapshot = origin.snapshot
+
+        def carry(loader: Any) -> SnapshotLoader:
+            inner = loader.loader if isinstance(loader, SnapshotLoader) else loader
+            return SnapshotLoader(inner, snapshot)
+
+        for place in self._manager.transient_processes:
+            change_loader(place, carry)
+
+
+def _why_not(starting: list[Replacement]) -> str:
+    """Which of the new workers ended first, as far as main knows, and how."""
+    dead = next(one for one in starting if not one.new.is_alive())
+    how = how_it_ended(dead.new.exitcode or 0)
+    return f"a new worker ended before it served (worker {server_number(dead.name)} {how})"

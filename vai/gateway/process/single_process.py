@@ -1,0 +1,43 @@
+"""A gateway without a manager: one process that is main and worker at once.
+
+It says when it is ready, as a group does. It does not reload: SIGHUP is answered with a line, and
+ends nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vai.config import Settings
+from vai.gateway.process.group_state import first_state, say_ready
+from vai.gateway.process.operator_line import write_line
+from vai.io import service_manager
+from vai.io.group_record import GroupRecord
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+__all__ = ["attach"]
+
+
+def attach(app: Sanic[Any, Any], settings: Settings) -> None:
+    """Call it after `main_process.attach` and `workers.attach`."""
+
+    def is_alone() -> bool:
+        # A program that runs Sanic in a loop of its own has no board before it serves.
+        return "SANIC_WORKER_NAME" not in os.environ and hasattr(app.ctx, "board")
+
+    async def begin(app: Sanic[Any, Any]) -> None:
+        if is_alone():
+            refusal = "not reloaded: a single process cannot reload, restart it"
+            app.ctx.hangups.answer(partial(write_line, refusal))
+            say_ready(GroupRecord(app.ctx.board, first_state(app, settings, "single", 1)))
+
+    async def end(_: Sanic[Any, Any]) -> None:
+        if is_alone():
+            service_manager.notify("STOPPING")
+
+    app.after_server_start(begin)
+    app.before_server_stop(end)

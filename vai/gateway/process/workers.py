@@ -1,0 +1,164 @@
+"""What a worker does besides serving: it signs on, shows life, and watches the manager.
+
+The law: a worker is on the board from before it serves until it is gone, and it never
+outlives main. None of this is in the way of a request: the heartbeat is a timer of the
+loop, which also proves that the loop turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vai.gateway.admission.inflight import InFlight
+from vai.io.board import Board, Row, State
+from vai.io.memory import give_back_large_buffers
+from vai.io.process import NOBODY, die_with_parent, is_alive, myself
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+__all__ = ["BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach", "server_name", "server_number"]
+
+BOARD_VARIABLE = "VAI_BOARD"
+"""Environment variable in which main tells its children the path of the board."""
+
+MANAGER_NAME = "Manager"
+
+_MANAGER_FIRST_START = 10.0
+_ASK_AGAIN = 3.0
+_WORKER_PREFIX, _WORKER_SUFFIX = "Sanic-Server-", "-0"
+
+
+class Membership:
+    """This worker's place on the board. It is at `app.ctx.membership` while it serves."""
+
+    def __init__(
+        self, app: Sanic[Any, Any], board: Board, number: int, *, beat: float, hung_after: float
+    ) -> None:
+        self.board = board
+        self.row: Row = board.claim(number)
+        self._me = myself()
+        self._app = app
+        self._beat_every = beat
+        self._hung_after = hung_after
+        self._born = time.monotonic()
+        self._asked = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, state: State) -> None:
+        """Show what this worker is doing."""
+        self.row.state = state
+
+    def beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Show life now and from now on."""
+        # The next beat first: whatever goes wrong below, a living worker must not fall silent.
+        self._timer = loop.call_later(self._beat_every, self.beat, loop)
+        self.row.beat()
+        if self.row.number >= 0:
+            self._watch_manager()
+
+    def leave(self) -> None:
+        """Sign off: the row is free for others."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.board.release(self.row, self._me)
+
+    def _watch_manager(self) -> None:
+        """Have Sanic bring the manager back. Only the first living worker asks."""
+        if self.board.draining or self.row.state is not State.SERVING:
+            return
+        now = time.monotonic()
+        manager = self.board.manager
+        if manager == NOBODY and now - self._born < _MANAGER_FIRST_START:
+            return
+        if is_alive(manager):
+            if time.monotonic_ns() - self.board.manager_heartbeat > self._hung_after * 1e9:
+                os.kill(manager.pid, signal.SIGKILL)
+            return
+        if now - self._asked > _ASK_AGAIN and self._is_first():
+            self._asked = now
+            self._app.m.restart(f"Sanic-{MANAGER_NAME}-0")
+
+    def _is_first(self) -> bool:
+        for row in self.board.taken():
+            if row.state is State.SERVING and is_alive(row.owner):
+                return row.index == self.row.index
+        return False
+
+
+def attach(
+    app: Sanic[Any, Any],
+    inflight: InFlight,
+    *,
+    beat: float = 0.5,
+    hung_after: float = 10.0,
+    make_board: Callable[[], Board] = Board.create,
+) -> None:
+    """Have every worker sign on before it starts and off when it has stopped.
+
+    Call it before other start listeners are registered, so that a failure in one of them
+    is seen on the board.
+
+    Args:
+        beat: seconds between two signs of life.
+        hung_after: seconds without a sign of life after which the manager is killed.
+        make_board: for a loop that Sanic's own start has not made.
+    """
+
+    async def sign_on(app: Sanic[Any, Any]) -> None:
+        name = os.environ.get("SANIC_WORKER_NAME", "")
+        if name:
+            board = Board.open(Path(os.environ[BOARD_VARIABLE]))
+            die_with_parent(board.owner.pid)
+            # One that goes to all processes of a terminal or of a service is meant for main.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        else:
+            # One process is main too, and has made it; where a program of
+            # another kind runs Sanic in its loop, there was no main.
+            board = getattr(app.ctx, "board", None) or make_board()
+        member = Membership(app, board, server_number(name), beat=beat, hung_after=hung_after)
+        app.ctx.membership = member
+        inflight.mirror(member.row.show_inflight)
+        member.beat(asyncio.get_running_loop())
+
+    async def serve(app: Sanic[Any, Any]) -> None:
+        _settle_heap()
+        app.ctx.membership.enter(State.SERVING)
+
+    async def sign_off(app: Sanic[Any, Any]) -> None:
+        app.ctx.membership.leave()
+        app.ctx.membership.board.close()
+
+    app.before_server_start(sign_on)
+    app.after_server_start(serve)
+    app.after_server_stop(sign_off)
+
+
+def _settle_heap() -> None:
+    """Take what start-up made out of the collector's sight, and have it look less often.
+
+    Modules and routes live as long as the process, and a full collection that walks them all
+    stops every stream for tens of milliseconds. Requests make few cycles, and those wait.
+    """
+    gc.collect()
+    gc.freeze()
+    give_back_large_buffers()
+    gc.set_threshold(10_000, 20, 50)
+
+
+def server_number(name: str) -> int:
+    """Which of Sanic's servers `name` is; -1 for a single process, and for other processes."""
+    middle = name.removeprefix(_WORKER_PREFIX).removesuffix(_WORKER_SUFFIX)
+    return int(middle) if middle.isdigit() else -1
+
+
+def server_name(number: int) -> str:
+    """What Sanic calls that server's process."""
+    return f"{_WORKER_PREFIX}{number}{_WORKER_SUFFIX}"

@@ -1,0 +1,1 @@
+"""One request: its body, its targets and lanes, its response and its errors."""

@@ -1,0 +1,149 @@
+"""Request bodies: received after the caller is known, and bounded in size and in number.
+
+Invariants:
+- A body that is too large, compressed or one too many is refused by its head alone; one of many
+  small objects, which take more memory than they have bytes, before it is parsed.
+- The bytes that a worker holds are counted from the head of a request to its end, and given
+  back once. A body that is alone is let in, so that a bound below the largest starves no client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from sanic import Request
+
+from vai.errors import InvalidRequest, Overloaded
+from vai.gateway.request.call import Call
+from vai.gateway.sanic_patches.body import ReceivingHttp
+
+__all__ = ["Bounds", "RequestBodies", "body_bounds", "too_large"]
+
+_BASE = 96 << 20
+_PER_WORKER = 74 << 20
+"""What the group uses before any request, and each of its workers with its helper (measured)."""
+_FACTOR = 4
+"""Bytes of memory for a byte of body: as it came, parsed, in the helper and on the way to and
+from it, and as it leaves (measured)."""
+_MOST, _LEAST = 256 << 20, 1 << 20
+_SMALL = 64 << 10
+"""A body of so many bytes or fewer is counted with its like: a quarter more than the others."""
+_PER_OBJECT = 300
+"""Bytes that a JSON object counts beside its own. A body may be made of nothing but small ones,
+and parsed and translated each of them takes up to 900 (measured)."""
+
+
+class RequestBodies:
+    """The request bodies of one worker.
+
+    Args:
+        bounds: of one body and of all; a body that is alone is let in even above the latter.
+        freed: called with the size of each body that is given up.
+    """
+
+    def __init__(self, bounds: Bounds, freed: Callable[[int], object]) -> None:
+        self._largest, self._most = bounds
+        self._freed = freed
+        self.held = 0
+        self.held_small = 0
+
+    async def receive(self, call: Call, request: Request) -> bytes:
+        """Read the body of `request` into it; `release` must follow on every way out.
+
+        Raises:
+            InvalidRequest: 413 it is too large, 415 it is compressed, 408 it came too slowly.
+            Overloaded: 503 ``worker_full``, the worker holds as much as it may.
+        """
+        # RFC 9110 8.4.1: names of codings have no case.
+        coding = request.headers.get("content-encoding", "identity")
+        if coding.strip().lower() not in ("", "identity"):
+            raise InvalidRequest(
+                "Content-Encoding: expected an uncompressed body",
+                param="content-encoding",
+                status=415,
+            )
+        http = cast("ReceivingHttp", request.stream)
+        size = int(http.request_bytes or 0)
+        if size > self._largest:
+            raise too_large(self._largest)
+        self._take(size)
+        call.held_bytes = size
+        request.body = body = await http.receive_body()
+        if size > _SMALL:
+            self._add(call, body.count(b"{") * _PER_OBJECT)
+        return body
+
+    def release(self, call: Call, request: Request) -> None:
+        """The request is over: let go of its body."""
+        size, call.held_bytes = call.held_bytes, 0
+        if size:
+            request.body = b""
+            if size <= _SMALL:
+                self.held_small -= size
+            else:
+                self.held -= size
+            self._freed(size)
+
+    def _add(self, call: Call, size: int) -> None:
+        """Count what a body takes beyond its bytes; refuse that as a larger body."""
+        if call.held_bytes + size > max(self._largest, self._most):
+            raise InvalidRequest(
+                "Request body too large: parsed it takes more memory than this worker has for "
+                "requests; expected fewer JSON objects",
+                status=413,
+                type="request_too_large",
+            )
+        if self.held > call.held_bytes and self.held + size > self._most:
+            raise _full()
+        self.held += size
+        call.held_bytes += size
+
+    def _take(self, size: int) -> None:
+        """Count a body; small ones by themselves, so that a few large ones refuse none of them."""
+        if size <= _SMALL:
+            if self.held_small + size > max(self._most // 4, _SMALL):
+                raise _full()
+            self.held_small += size
+        else:
+            if self.held and self.held + size > self._most:
+                raise _full()
+            self.held += size
+
+
+def _full() -> Overloaded:
+    return Overloaded(
+        "This worker holds as many request bytes as it may; try again in a moment",
+        code="worker_full",
+        retry_after=1,
+    )
+
+
+def too_large(largest: int) -> InvalidRequest:
+    """The refusal of a body of more than `largest` bytes."""
+    return InvalidRequest(
+        f"Request body too large: expected at most {largest} bytes",
+        status=413,
+        type="request_too_large",
+    )
+
+
+class Bounds(NamedTuple):
+    """Bytes of one body, and of all that a worker holds at once."""
+
+    largest: int
+    most: int
+
+
+def body_bounds(largest: int, most: int, *, memory: int, workers: int) -> Bounds:
+    """The bounds that are set, or what `memory` bytes for `workers` allow for.
+
+    Args:
+        largest: bytes of one body, as it is set.
+        most: bytes that a worker holds, as it is set; 0 derives it, and `largest` cannot be
+            more than all workers together may hold then.
+    """
+    if most:
+        return Bounds(min(largest, most), most)
+    room = (memory - _BASE - workers * _PER_WORKER) // _FACTOR
+    return Bounds(min(largest, max(_LEAST, room)), min(_MOST, max(_LEAST, room // workers)))

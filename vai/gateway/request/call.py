@@ -1,0 +1,154 @@
+"""One request as the gateway sees it, from its head to its log line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from sanic import Request
+
+from vai.errors import VaiError
+from vai.exchange.conduct import Settlement
+from vai.gateway.admission.auth import Identity
+from vai.gateway.request.request_id import new_request_id, safe_request_id
+from vai.policy.cost import UNKNOWN, Terms
+from vai.policy.limits.decision import Decision
+from vai.policy.limits.sets import Subject
+from vai.policy.route import Route
+
+__all__ = ["Call"]
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""Codes as they are written to the log. Those of providers may be anything else, as a server
+makes them."""
+
+
+class Call:
+    """What becomes known of a request while it is served.
+
+    `request_id` is the caller's own where it is safe to repeat, else a new one;
+    `error` is the failure that the caller received, if any, VAI's own or in the provider's words;
+    `attempts` are those made, `failures` what became of those that failed, `passed_over` the
+    targets of an alias that others were turned to for.
+    `held_bytes` are those of its body, while the worker counts them.
+    `own_key` says that the provider is asked with a key of the caller's.
+    `exchange_id` is always new, and what the ids of a translated answer derive from.
+    """
+
+    __slots__ = (
+        "attempts",
+        "error",
+        "exchange_id",
+        "failures",
+        "held_bytes",
+        "identity",
+        "limits",
+        "method",
+        "own_key",
+        "passed_over",
+        "path",
+        "peer",
+        "request_id",
+        "route",
+        "settlement",
+        "simulated",
+        "status",
+        "stream",
+        "subjects",
+        "terms",
+    )
+
+    def __init__(self, request: Request) -> None:
+        ours = new_request_id()
+        self.exchange_id = ours.removeprefix("req_")
+        self.request_id = safe_request_id(request.headers.get("x-request-id")) or ours
+        self.method: str = request.method
+        self.path: str = request.path
+        self.peer: str = request.ip
+        self.held_bytes = 0
+        self.identity: Identity | None = None
+        self.subjects: tuple[Subject, ...] = ()
+        self.limits: Decision | None = None
+        self.route: Route | None = None
+        self.stream = False
+        self.simulated = False
+        self.status = 0
+        self.error: VaiError | None = None
+        self.own_key = False
+        self.settlement: Settlement | None = None
+        self.attempts = 1
+        self.failures: list[dict[str, str | int | None]] = []
+        self.passed_over: list[str] = []
+        self.terms: Terms = UNKNOWN
+
+    def limited(self, decision: Decision) -> None:
+        """Take note of what the limits decided."""
+        self.limits = decision
+
+    def settled(self, settlement: Settlement) -> None:
+        """Take note of how the exchange ended."""
+        self.settlement = settlement
+
+    def failed_with(self, fault: VaiError) -> None:
+        """Take note of an attempt that failed before the caller had a byte."""
+        model = self.route.name[:256] if self.route is not None else None
+        self.failures.append({"model": model, **_facts(fault)})
+
+    def log_line(self, duration: float) -> dict[str, Any]:
+        """The request's line in the log, names and figures only. `duration` is seconds."""
+        line: dict[str, Any] = {
+            "event": "request_complete",
+            "request_id": self.request_id,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "stream": self.stream,
+            "duration_ms": round(duration * 1000, 1),
+            "user_id": self.identity.user_id if self.identity else None,
+            "ip": self.peer,
+        }
+        if self.route is not None:
+            line["provider"] = self.route.row.id
+            line["model"] = self.route.name[:256]
+        if self.error is not None:
+            line |= {name: fact for name, fact in _facts(self.error).items() if fact is not None}
+        if self.attempts > 1:
+            line["attempts"] = self.attempts
+            line["failed_attempts"] = self.failures
+        if self.settlement is not None:
+            _add_settlement(line, self.settlement)
+            is_known = not self.settlement.estimated
+            usd = self.terms.cost(self.settlement.usage) if is_known else None
+            if usd is not None:
+                line["cost_usd"] = usd
+        if self.simulated:
+            line["simulated"] = True
+        return line
+
+
+def _facts(error: VaiError) -> dict[str, str | int | None]:
+    code = error.code
+    if code is not None and not _CODE.fullmatch(code):
+        code = None
+    facts: dict[str, str | int | None] = {
+        "error_type": error.type,
+        "code": code,
+        "upstream_status": error.upstream_status,
+    }
+    if error.limit is not None:
+        facts["limit"] = error.limit
+    return facts
+
+
+def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:
+    usage = settlement.usage
+    line["outcome"] = settlement.outcome
+    line["stop_reason"] = settlement.stop_reason
+    line["input_tokens"] = usage.input_tokens
+    line["output_tokens"] = usage.output_tokens
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        line["total_tokens"] = usage.input_tokens + usage.output_tokens
+    if settlement.estimated:
+        line["usage_estimated"] = True
+    if settlement.first_token is not None:
+        line["first_token_ms"] = round(settlement.first_token * 1000, 1)

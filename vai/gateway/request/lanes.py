@@ -1,0 +1,239 @@
+"""Which lane an exchange takes.
+
+Verbatim where the target speaks the caller's protocol and VAI has nothing to add;
+translated where it speaks another one, or where the request says something that only
+VAI understands.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from vai.codec import json as strict_json
+from vai.codec.envelope import Envelope, rewrite
+from vai.codec.events import encode
+from vai.errors import InvalidRequest
+from vai.exchange.lane import Lane
+from vai.exchange.translated import Translated
+from vai.exchange.verbatim import Verbatim
+from vai.gateway.request.received import Received
+from vai.policy import estimate
+from vai.policy.cost import UNKNOWN, Terms
+from vai.policy.headers import to_upstream
+from vai.policy.route import Route
+from vai.providers.anthropic.calls import Calls, calls_for, has_odd_ids
+from vai.providers.anthropic.foreign import has_foreign_blocks
+from vai.providers.registry import make_adapter, row_for_input
+from vai.providers.translate.reasoning import without_reasoning
+from vai.types import parse
+from vai.types.catalogue import Coster
+from vai.types.message import Message
+from vai.types.provider import WireRequest
+from vai.types.render import message_to_wire
+from vai.types.request import MessageRequest
+
+if TYPE_CHECKING:  # the helper process has no need of the reader of settings
+    from vai.config import Settings
+    from vai.config.schema import Defaults
+
+__all__ = ["choose_lane", "mended_lane"]
+
+_API_VERSION = ("anthropic-version", "2023-06-01")
+_REASONING = "messages[*].content[thinking]"
+"""How it is told that reasoning was left out (`X-VAI-Dropped`)."""
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+"""Refused by versions of the Messages API after 2023-06-01."""
+_MAX_LISTED = 1000
+"""Characters of the names of what cannot be taken; names of members can be long."""
+
+
+def choose_lane(
+    envelope: Envelope,
+    request: Received,
+    route: Route,
+    exchange_id: str,
+    settings: Settings,
+    *,
+    lent: bool = True,
+    terms: Terms = UNKNOWN,
+) -> Lane[bytes]:
+    """The lane for this request. `lent` says that the gateway's own key goes with it, `terms`
+    what is known of the model.
+
+    Raises:
+        InvalidRequest: the request cannot be read, or cannot be said to the provider.
+    """
+    if _can_pass(route, envelope, request):
+        return _verbatim(route, envelope, request, exchange_id, lent=lent, terms=terms)
+    ask = _said(route, envelope, settings)
+    return _translated(
+        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+    )
+
+
+def mended_lane(
+    envelope: Envelope,
+    request: Received,
+    route: Route,
+    exchange_id: str,
+    settings: Settings,
+    *,
+    lent: bool = True,
+    terms: Terms = UNKNOWN,
+) -> Lane[bytes] | None:
+    """A lane for the same request without the reasoning in its history, which was refused.
+
+    None where there is none, where not a byte may be changed (the upstream's own dialect),
+    and where nothing may be left out (`strict`). Errors as in `choose_lane`.
+    """
+    if route.dialect == "upstream" or settings.strict:
+        return None
+    ask = without_reasoning(_said(route, envelope, settings))
+    if ask is None:
+        return None
+    lane = _translated(
+        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+    )
+    lane.dropped.insert(0, _REASONING)
+    return lane
+
+
+def _verbatim(
+    route: Route,
+    envelope: Envelope,
+    request: Received,
+    exchange_id: str,
+    *,
+    lent: bool,
+    terms: Terms,
+) -> Verbatim:
+    edited = route.dialect == "vai"
+    most = terms.exceeded(envelope.max_tokens) if edited else None
+    body = rewrite(request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys")
+    headers = to_upstream(request.headers.items())
+    if not any(name == "anthropic-version" for name, _ in headers):
+        headers.append(_API_VERSION)
+    headers.append(("content-type", "application/json"))
+    wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
+    lane = Verbatim(
+        wire,
+        route.row,
+        streaming=envelope.stream,
+        edited=edited,
+        lent=lent,
+        cost=terms.cost,
+        calls=_calls(route, envelope, exchange_id),
+    )
+    if most is not None:
+        lane.dropped.insert(0, "max_tokens")
+    return lane
+
+
+def _calls(route: Route, envelope: Envelope, exchange_id: str) -> Calls | None:
+    """What brings calls into the API's form; Anthropic's own are in it."""
+    if route.row.id == "anthropic":
+        return None
+    return calls_for(envelope.value, route.row.id, exchange_id)
+
+
+def _translated(
+    route: Route,
+    ask: MessageRequest,
+    request: Received,
+    exchange_id: str,
+    settings: Settings,
+    size: int,
+    *,
+    lent: bool,
+    terms: Terms,
+) -> Translated[bytes]:
+    most = terms.exceeded(ask.max_tokens)
+    if most is not None:
+        ask = msgspec.structs.replace(ask, max_tokens=most)
+    adapter = make_adapter(
+        row_for_input(route.row, terms.input),
+        exchange_id,
+        input_estimate=estimate.input_tokens(size),
+        headers=_joined(to_upstream(request.headers.items())),
+        request=ask,
+    )
+    lane = Translated(
+        adapter,
+        ask,
+        events=partial(encode, cost=terms.cost),
+        message=partial(_encode_message, cost=terms.cost),
+        lent=lent,
+    )
+    if most is not None:
+        lane.dropped.insert(0, "max_tokens")
+    if settings.strict and lane.dropped:
+        listed = ", ".join(lane.dropped)
+        raise InvalidRequest(
+            f"{route.row.name} cannot take: {listed[:_MAX_LISTED]}",
+            param=lane.dropped[0],
+            code="unsupported_fields",
+        )
+    return lane
+
+
+def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageRequest:
+    return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
+
+
+def _can_pass(route: Route, envelope: Envelope, request: Received) -> bool:
+    """Whether the caller's bytes say to the upstream exactly what they mean here."""
+    if envelope.value.get("thread") is not None and route.row.id != "anthropic":
+        # Servers that only speak its protocol answer a thread as if it were not there.
+        return False
+    if route.row.kind != "anthropic" or route.row.narrowed:
+        return False
+    value, body = envelope.value, request.body
+    if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.row.id):
+        return False
+    if any(
+        name != "provider_keys"
+        and not (name == "output_format" and _is_anthropics(route, envelope))
+        for name in envelope.vai_fields
+    ):
+        return False
+    if route.dialect == "upstream":
+        return True
+    # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
+    return envelope.max_tokens is not None and not _samples_in_vain(envelope, request)
+
+
+def _samples_in_vain(envelope: Envelope, request: Received) -> bool:
+    """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
+    version = request.headers.get("anthropic-version", _API_VERSION[1])
+    return version > _API_VERSION[1] and not _SAMPLING.isdisjoint(envelope.members)
+
+
+def _is_anthropics(route: Route, envelope: Envelope) -> bool:
+    """Whether `output_format` is the one Anthropic's own clients say: it has the schema itself,
+    where VAI's has it a level below."""
+    form = envelope.value["output_format"]
+    return route.dialect == "upstream" and isinstance(form, dict) and "schema" in form
+
+
+def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Fields by name, repeated ones as one list (RFC 9110 5.3): each beta counts."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> MessageRequest:
+    changes: dict[str, object] = {"model": model}
+    if ask.max_tokens is None:
+        changes["max_tokens"] = defaults.max_tokens
+    if ask.temperature is None and defaults.temperature is not None:
+        changes["temperature"] = defaults.temperature
+    return msgspec.structs.replace(ask, **changes)
+
+
+def _encode_message(message: Message, cost: Coster) -> bytes:
+    return strict_json.dumps(message_to_wire(message, cost))

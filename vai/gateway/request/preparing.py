@@ -1,0 +1,112 @@
+"""Where the work on a request's body is done: here, or in the helper process.
+
+Invariants:
+- Work that may hold the loop for more than some milliseconds leaves it: that of bodies larger
+  than `LARGE_BODY`, and that of smaller ones of more than `MANY_VALUES` values. The rest is done
+  at once, because sending it away takes longer than doing it.
+- No body of more values than `max_request_values` is worked on.
+- The two ways do the same: a piece of work is a function of the envelope, of the request as it
+  was received, and of arguments that can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+
+from vai.codec import envelope as envelopes
+from vai.codec.envelope import Envelope
+from vai.gateway.request.received import Received, ReceivedCopy
+from vai.io.helper import Helper
+from vai.policy import estimate
+from vai.policy.headers import to_upstream
+
+__all__ = ["LARGE_BODY", "MANY_VALUES", "Opened", "Preparer"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LARGE_BODY: Final = 512 * 1024
+"""Bytes. Reading and writing as many takes up to 10 ms (measured: text of escapes)."""
+MANY_VALUES: Final = 3000
+"""Values of a body whose translation takes up to 30 ms (measured: small blocks)."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The envelope of a body. Where the body is worked on elsewhere, its `value` is empty.
+
+    `tokens` are those of the body, estimated.
+    """
+
+    envelope: Envelope
+    tokens: int
+    is_elsewhere: bool
+
+
+class Preparer:
+    """Does the work on the request bodies of one worker.
+
+    Args:
+        most_values: JSON values of one body.
+    """
+
+    def __init__(self, most_values: int) -> None:
+        self._most = most_values
+        self.helper = Helper()
+
+    async def open(self, body: bytes) -> Opened:
+        """Read the envelope of a body.
+
+        Raises:
+            InvalidRequest: see `vai.codec.envelope.read`, or it has too many values.
+            Overloaded: see `Helper.run`.
+        """
+        if len(body) > LARGE_BODY:
+            return await self.helper.run(_opened, body, self._most)
+        envelope = envelopes.read(body, self._most)
+        tokens = estimate.body_tokens(envelope.value, body)
+        return Opened(envelope, tokens, is_elsewhere=envelope.values > MANY_VALUES)
+
+    async def run(
+        self,
+        work: Callable[Concatenate[Envelope, Received, P], T],
+        opened: Opened,
+        request: Received,
+        *given: P.args,
+        **named: P.kwargs,
+    ) -> T:
+        """What `work` gives for this request.
+
+        Raises:
+            VaiError: `work` raised it.
+            Overloaded: see `Helper.run`.
+        """
+        if not opened.is_elsewhere:
+            return work(opened.envelope, request, *given, **named)
+        headers = to_upstream(request.headers.items())  # without the caller's keys
+        return await self.helper.run(_worked, work, request.body, headers, given, named)
+
+    async def aclose(self) -> None:
+        """End the helper."""
+        await self.helper.aclose()
+
+
+# -- in the helper -------------------------------------------------------------------------
+
+
+def _opened(body: bytes, most_values: int) -> Opened:
+    envelope = envelopes.read(body, most_values)
+    tokens = estimate.body_tokens(envelope.value, body)
+    return Opened(msgspec.structs.replace(envelope, value={}), tokens, is_elsewhere=True)
+
+
+def _worked(
+    work: Callable[..., T],
+    body: bytes,
+    headers: list[tuple[str, str]],
+    given: tuple[Any, ...],
+    named: dict[str, Any],
+) -> T:
+    return work(envelopes.read(body), ReceivedCopy(body, headers), *given, **named)

@@ -1,0 +1,134 @@
+"""The head of an answer: which headers go with it, and how a failure is written."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+
+from sanic.response import HTTPResponse
+
+from vai.codec.json import dumps
+from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
+from vai.gateway.request.call import Call
+from vai.policy.cost import cost_text
+from vai.policy.headers import from_upstream
+from vai.policy.limits.answer import fields
+from vai.types.message import Usage
+
+__all__ = ["Reply", "error_frame", "failure", "headers_for", "usage_headers"]
+
+_MAX_VALUE = 1024
+"""Characters of a value that a caller chose. Clients refuse a head that is longer than theirs
+may be, and a model name or the name of a dropped member can be as long as a body."""
+
+
+_SPLITTERS = re.compile(r"[\x00\r\n]")
+
+
+class Reply(HTTPResponse):
+    """An answer whose header fields are encoded in one go.
+
+    Sanic looks at each name and value on its own for what could split a header; that is a
+    sixth of a small request. Here one look at all of them together finds whether there is
+    anything to look for.
+    """
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        self.headers.setdefault("content-type", self.content_type)
+        fields = self.headers.items()
+        texts = [f"{part}" for field in fields for part in field]
+        text = "".join(texts)
+        if text.isascii() and text.isprintable():
+            # Encoded as one text too, and cut where nothing printable is.
+            parts = iter("\n".join(texts).encode().split(b"\n"))
+            return zip(parts, parts, strict=True)
+        if _SPLITTERS.search(text):
+            return super().processed_headers
+        # An upstream's bytes were read as Latin-1, which gives them back as they were.
+        return iter(
+            [(name.encode(), f"{value}".encode("latin-1", "replace")) for name, value in fields]
+        )
+
+
+def headers_for(
+    call: Call, upstream: Mapping[str, str] | None = None, dropped: list[str] | None = None
+) -> dict[str, str]:
+    """The headers every answer of an exchange carries.
+
+    `upstream` are the fields of a verbatim answer, which go back to the caller; a
+    translated one has none. `dropped` are the request fields the target could not take.
+    """
+    headers = dict(from_upstream(upstream)) if upstream is not None else {}
+    headers["x-request-id"] = call.request_id
+    headers.setdefault("request-id", call.request_id)
+    if call.route is not None:
+        headers["x-model"] = call.route.name[:_MAX_VALUE]
+    if call.simulated:
+        headers["x-vai-simulated"] = "true"
+    if call.limits is not None:
+        headers |= fields(call.limits, time.time())
+    _tell_attempts(headers, call)
+    if dropped:
+        headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
+    return headers
+
+
+def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
+    """Counters, time and cost of a JSON answer. `duration` in seconds."""
+    headers = {"x-duration-ms": str(round(duration * 1000))}
+    if usd is not None:
+        headers["x-cost-usd"] = cost_text(usd)
+    if usage.input_tokens is not None:
+        headers["x-input-tokens"] = str(usage.input_tokens)
+    if usage.output_tokens is not None:
+        headers["x-output-tokens"] = str(usage.output_tokens)
+        if usage.input_tokens is not None:
+            headers["x-total-tokens"] = str(usage.input_tokens + usage.output_tokens)
+    return headers
+
+
+def failure(error: VaiError, call: Call) -> HTTPResponse:
+    """`error` as the answer to a request of which no byte has been answered."""
+    call.status, call.error = error.status, error
+    _name_provider(error, call)
+    headers = {"x-request-id": call.request_id, "request-id": call.request_id}
+    if error.retry_after:
+        headers["retry-after"] = str(math.ceil(error.retry_after))
+    if error.should_retry is not None:
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
+    if error.upstream_request_id is not None:
+        headers["x-vai-upstream-id"] = error.upstream_request_id
+    if isinstance(error, AuthenticationFailed):  # RFC 9110 section 11.6.1
+        headers["www-authenticate"] = "Bearer"
+    if call.simulated:
+        headers["x-vai-simulated"] = "true"
+    if call.limits is not None:
+        headers |= fields(call.limits, time.time())
+    _tell_attempts(headers, call)
+    body = dumps(error.to_wire(call.request_id))
+    return Reply(body, error.status, headers, "application/json")
+
+
+def _tell_attempts(headers: dict[str, str], call: Call) -> None:
+    """Whoever repeats what fails should know what has been repeated already."""
+    if call.attempts > 1:
+        headers["x-vai-attempts"] = str(call.attempts)
+    if call.passed_over:
+        headers["x-vai-fallback-from"] = ",".join(call.passed_over)[:_MAX_VALUE]
+
+
+def error_frame(error: VaiError, call: Call) -> bytes:
+    """`error` as the last frame of a stream that has begun."""
+    # A ping may have sent the head before there was an answer to take a status from.
+    call.status, call.error = 200, error
+    _name_provider(error, call)
+    return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(call.request_id))
+
+
+def _name_provider(error: VaiError, call: Call) -> None:
+    """The way to a provider fails below where its name is known."""
+    if isinstance(error, UpstreamFault) and error.provider is None and call.route is not None:
+        error.provider = call.route.row.id

@@ -1,0 +1,244 @@
+"""The targets of one request: the models that may answer it, one after the other.
+
+The law of this module: a target is turned to with all that belongs to it, its key, its lane,
+its breaker, or it is passed over. The body is read anew for each further attempt: what was
+parsed of it would else have to live until the first byte, for a case that seldom comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sanic import Request
+
+from vai.errors import (
+    AuthenticationFailed,
+    InvalidRequest,
+    Overloaded,
+    ThreadUnsupported,
+    UpstreamFault,
+    VaiError,
+)
+from vai.exchange.attempts import Attempt, Persistence
+from vai.exchange.lane import Lane
+from vai.gateway.request.call import Call
+from vai.gateway.request.lanes import choose_lane, mended_lane
+from vai.gateway.request.preparing import Opened
+from vai.gateway.service import Service
+from vai.io.http.provider_keys import ProviderKey
+from vai.policy.breaker import Target
+from vai.policy.route import Route
+
+__all__ = ["Targets"]
+
+_MAX_NAME: Final = 256
+
+
+class Targets(Persistence[bytes]):
+    """A request's plan. `first` gives its first attempt; the conductor asks for the rest."""
+
+    # Set by the few requests whose first target fails.
+    _missed_for: VaiError | None = None
+    _is_missed_by_callers = False
+    _lane: Lane[bytes] | None = None
+
+    def __init__(
+        self,
+        service: Service,
+        call: Call,
+        request: Request,
+        routes: tuple[Route, ...],
+        brought: Mapping[str, ProviderKey],
+        opened: Opened,
+    ) -> None:
+        super().__init__(service.health)
+        self._service = service
+        self._call = call
+        self._request = request
+        self._brought = brought
+        self._opened: Opened | None = opened
+        self._first = routes[0]
+        self._routes = routes if len(routes) == 1 else self._rested_first(routes)
+        self._requested = opened.envelope.model
+        self._turned_to = 0
+        self._objection: VaiError | None = None
+        self._threadless: ThreadUnsupported | None = None
+
+    async def first(self) -> Attempt[bytes]:
+        """The first attempt.
+
+        Raises:
+            VaiError: no target can be turned to; it says why not to the first of them.
+        """
+        attempt = await self._turn()
+        self._opened = None
+        if attempt is None:
+            raise self._objection or RuntimeError("a request has at least one route")
+        return attempt
+
+    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
+        """See `vai.exchange.attempts.Plan`."""
+        call = self._call
+        call.failed_with(fault)
+        target = self._lane.request().target if self._lane is not None else ""
+        self._service.note_failure(call, fault, target)
+        if call.route is self._first:
+            self._missed_for, self._is_missed_by_callers = fault, call.own_key
+        attempt = await super().next(fault, remaining)
+        self._opened = None
+        if attempt is not None:
+            self._call.attempts += 1
+        return attempt
+
+    async def again(self, *, mended: bool) -> Attempt[bytes] | None:
+        """See `Persistence`."""
+        service, call, route = self._service, self._call, self._routes[self._turned_to - 1]
+        destination = service.destination(route, self._brought)
+        try:
+            lane = await service.preparer.run(
+                mended_lane if mended else choose_lane,
+                await self._open(),
+                self._request,
+                route,
+                call.exchange_id,
+                service.plain_settings,
+                lent=not destination.own_key,
+                terms=call.terms,
+            )
+        except InvalidRequest:  # the provider knows a block that VAI does not, and said no
+            return None
+        self._lane = lane
+        return None if lane is None else Attempt(lane, destination.upstream)
+
+    def close(self, *, answered: bool) -> None:
+        """See `vai.exchange.attempts.Plan`."""
+        super().close(answered=answered)
+        self._lane = None
+        route = self._call.route
+        if not answered or route is None:
+            return
+        if len(self._routes) > 1 or route.row.id in self._service.health.troubles.failing:
+            self._note_answer(route)
+
+    def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
+        """See `Persistence`."""
+        if not self._call.simulated:
+            self._service.alerts.left_alone(self._target, fault, seconds)
+
+    def taken_back(self) -> None:
+        """See `Persistence`."""
+        if not self._call.simulated:
+            self._service.alerts.taken_back(self._target)
+
+    def _note_answer(self, route: Route) -> None:
+        """Take note that `route` answered, and of the first target when it was another one."""
+        service = self._service
+        troubles = service.health.troubles
+        troubles.answered(route.row.id, own_key=self._call.own_key)
+        if len(self._routes) == 1:
+            return
+        if route is self._first:
+            if troubles.missed:
+                troubles.reached(service.alias_of(self._requested))
+        elif not self._is_missed_by_callers:
+            alias = service.alias_of(self._requested)
+            missed = troubles.fell_back(alias, service.health.clock())
+            if missed is not None:
+                service.alerts.fell_back(alias, self._first.name, missed, self._missed_for)
+
+    async def move(self) -> Attempt[bytes] | None:
+        """See `Persistence`."""
+        attempt = None
+        if self._turned_to < len(self._routes):
+            attempt = await self._turn()
+        if attempt is None and self._threadless is not None:
+            # A target that was passed over serves this client once it goes on without a thread.
+            raise self._threadless
+        return attempt
+
+    async def _open(self) -> Opened:
+        """The body's envelope, read anew unless a step before this one has just read it."""
+        if self._opened is None:
+            self._opened = await self._service.preparer.open(self._request.body)
+        return self._opened
+
+    async def _turn(self) -> Attempt[bytes] | None:
+        """An attempt at the next target that can be asked at all."""
+        call = self._call
+        while self._turned_to < len(self._routes):
+            route = self._routes[self._turned_to]
+            self._turned_to += 1
+            try:
+                attempt = await self._at(route)
+            except (AuthenticationFailed, InvalidRequest, Overloaded) as objection:
+                if self._objection is None:
+                    self._objection = objection
+                if route is self._first:
+                    self._miss_first(objection)
+                if isinstance(objection, ThreadUnsupported):
+                    self._threadless = objection
+                call.route = call.route or route
+                continue
+            call.route = route
+            call.passed_over = [passed.name for passed in self._routes[: self._turned_to - 1]]
+            return attempt
+        return None
+
+    def _miss_first(self, objection: VaiError) -> None:
+        """The first target is passed over. What a request cannot be said for, and a key that its
+        caller did not bring beside others, is for the caller to mend."""
+        self._missed_for = objection
+        self._is_missed_by_callers = isinstance(objection, InvalidRequest) or (
+            isinstance(objection, AuthenticationFailed) and bool(self._brought)
+        )
+
+    async def _at(self, route: Route) -> Attempt[bytes]:
+        service, call = self._service, self._call
+        destination = service.destination(route, self._brought)
+        target = _target(route)
+        if not destination.own_key:
+            self._ask_breaker(target)
+        opened = await self._open()
+        terms = service.terms(route, streamed=opened.envelope.stream)
+        lane = await service.preparer.run(
+            choose_lane,
+            opened,
+            self._request,
+            route,
+            call.exchange_id,
+            service.plain_settings,
+            lent=not destination.own_key,
+            terms=terms,
+        )
+        self.enter(target, own_key=destination.own_key)
+        call.simulated, call.terms = destination.simulated, terms
+        call.own_key, self._lane = destination.own_key, lane
+        return Attempt(lane, destination.upstream)
+
+    def _ask_breaker(self, target: Target) -> None:
+        health = self._service.health
+        breaker = health.breaker(target)
+        if breaker is not None and (wait := breaker.wait(health.clock())) > 0:
+            raise Overloaded(
+                "The provider failed repeatedly and is left alone for a moment",
+                provider=target[0],
+                code="breaker_open",
+                retry_after=wait,
+            )
+
+    def _rested_first(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Targets that asked for a pause (429) go last; the order is kept otherwise."""
+        health = self._service.health
+        now = health.clock()
+
+        def is_cooling(route: Route) -> bool:
+            breaker = health.breaker(_target(route))
+            return breaker is not None and breaker.is_cooling(now)
+
+        return tuple(sorted(routes, key=is_cooling))
+
+
+def _target(route: Route) -> Target:
+    # What callers ask for can be as long as a body, and what fails is remembered.
+    return route.row.id, route.model[:_MAX_NAME]

@@ -1,0 +1,49 @@
+"""What VAI changes in Sanic: see README.md next to this file.
+
+Every repair is made for the versions in `MADE_FOR` and reaches into private parts of Sanic;
+on another version the gateway refuses to start rather than run half repaired.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sanic
+
+from vai.gateway.sanic_patches import opening, startup, takeover, websocket
+from vai.gateway.sanic_patches.deadlines import Deadlines, Limits
+from vai.gateway.sanic_patches.serving import Serving
+
+if TYPE_CHECKING:
+    from sanic import Sanic
+
+__all__ = ["MADE_FOR", "Limits", "UnknownSanic", "install"]
+
+MADE_FOR = ("25.12.1",)
+"""Sanic versions on which every repair is tested. 25.12.0 is vulnerable (header injection)."""
+
+
+class UnknownSanic(RuntimeError):
+    """The installed Sanic is not one the repairs were made for."""
+
+
+def install(
+    app: Sanic[Any, Any], *, limits: Limits | None = None, drain_grace: float = 30.0
+) -> None:
+    """Apply every repair; in every process, right after the app is made.
+
+    Args:
+        limits: how slow a client may be.
+        drain_grace: as given to `drain.attach`: main waits that long and a little more.
+    """
+    if sanic.__version__ not in MADE_FOR:
+        raise UnknownSanic(
+            f"VAI's repairs are made for Sanic {' or '.join(MADE_FOR)}, "
+            f"not for {sanic.__version__}; install the pinned version"
+        )
+    app.ctx.serving = Serving()
+    app.ctx.deadlines = Deadlines(limits or Limits())
+    opening.apply(app)
+    takeover.apply()
+    websocket.apply()
+    startup.apply(drain_grace)

@@ -1,0 +1,102 @@
+"""The handler receives a body when it wants it, and an unwanted body harms no connection.
+
+Sanic reads the whole body before it calls a handler, so a client without a key fills memory
+first. Routes here are registered with ``stream=True``: their handlers look at the head, and
+`receive_body` fetches the body afterwards, with one copy of it in memory.
+
+Where an answer is written before the body has come, Sanic reads the rest into memory or closes
+at once; the close resets the connection, and the client loses the answer. Here the connection
+lingers: see `linger.py`.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from sanic.http.http1 import HTTP_CONTINUE
+
+from vai.gateway.sanic_patches.head import GuardedHttp
+
+__all__ = ["ReceivingHttp"]
+
+_SMALL = 64 * 1024
+"""Bytes of an unwanted body that are dropped without closing, if they are here already."""
+
+
+class ReceivingHttp(GuardedHttp):
+    """The guarded state machine with a body that the handler asks for."""
+
+    __slots__ = ()
+
+    async def http1_request_header(self) -> None:
+        """As in `GuardedHttp`; a body of no bytes is no body."""
+        await super().http1_request_header()
+        if not self.request_bytes_left:
+            self.request_body = None
+            self.expecting_continue = False
+
+    async def receive_body(self) -> bytes:
+        """Read the body to its end; empty where the request has none.
+
+        The caller has checked `request_bytes`, the size that the head announces.
+
+        Raises:
+            InvalidRequest: 408, it did not come in time.
+        """
+        left = int(self.request_bytes_left or 0)
+        if not self.request_body:
+            return b""
+        if self.expecting_continue:
+            self.expecting_continue = False
+            # RFC 9110 10.1.1: a client of HTTP/1.0 does not know the answer 100.
+            if self.request.version != "1.0":
+                await self._send(HTTP_CONTINUE)
+        buffer = self.recv_buffer
+        if len(buffer) >= left:
+            body = self._taken(left)
+        else:
+            # BytesIO grows in place and gives its bytes away; a list of pieces would be
+            # joined, which needs the body's size twice.
+            pieces = BytesIO()
+            while True:
+                piece = self._taken(min(left, len(buffer)))
+                pieces.write(piece)
+                left -= len(piece)
+                self.request_bytes_left = left
+                if not left:
+                    break
+                await self._receive_more()
+            body = pieces.getvalue()
+        self.request_bytes_left = 0
+        self.request_body = None
+        return body
+
+    def _taken(self, size: int) -> bytes:
+        buffer = self.recv_buffer
+        if size == len(buffer):
+            data = bytes(buffer)
+            buffer.clear()
+            return data
+        with memoryview(buffer) as view:
+            data = bytes(view[:size])
+        del buffer[:size]
+        return data
+
+    async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
+        """Write the head of the answer; where the body has not been read, it is the last."""
+        if self.request_body:
+            self._leave_body()
+        await super().http1_response_header(data, end_stream)
+
+    def _leave_body(self) -> None:
+        """Do without the body: drop it if it is here and small, else end the connection."""
+        left = int(self.request_bytes_left or 0)
+        self.request_body = None  # Sanic would read it to its end
+        # Without a 100 the client may leave the body out; then the next bytes may be either.
+        if not self.expecting_continue and left <= min(_SMALL, len(self.recv_buffer)):
+            del self.recv_buffer[:left]
+            self.request_bytes_left = 0
+            return
+        self.expecting_continue = False
+        self.keep_alive = False
+        self.connection.end_by_lingering()

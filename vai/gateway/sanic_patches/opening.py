@@ -1,0 +1,99 @@
+"""What can be refused is refused before Sanic starts: the address first, then the app's own needs.
+
+Sanic binds its socket late, tells a failure in four lines with a traceback, and exits with 1.
+Here the socket is bound and the app's preparations run before anything else exists, and a
+failure is one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sanic import Sanic
+from sanic.http.constants import HTTP
+from sanic.server.socket import configure_socket
+
+from vai.gateway.sanic_patches import sockets
+
+__all__ = ["EXIT_CANNOT_START", "CannotStart", "apply", "exit_with", "listened_on"]
+
+EXIT_CANNOT_START = 2
+
+
+class CannotStart(RuntimeError):
+    """The gateway cannot start here; the text says why, in one line."""
+
+
+class _Ending:
+    """How main is to end: one per process, because main is one."""
+
+    code = 0
+
+
+def exit_with(code: int) -> None:
+    """Have main exit with `code` once Sanic has cleaned up."""
+    _Ending.code = code
+
+
+def apply(app: Sanic[Any, Any]) -> None:
+    """Patch Sanic, and give `app` a list `ctx.preparations`: functions that run in the first
+    process before it serves, and may raise CannotStart."""
+    app.ctx.preparations = []
+    app_class: Any = Sanic
+    if getattr(app_class.serve, "repaired", False):
+        return
+    for name in ("serve", "serve_single"):
+        setattr(app_class, name, classmethod(_opened(getattr(app_class, name).__func__)))
+
+
+def _opened(original: Any) -> Any:
+    def serve(
+        cls: type[Sanic[Any, Any]], primary: Sanic[Any, Any] | None = None, **options: Any
+    ) -> None:
+        if primary is not None:
+            try:
+                _open(primary)
+            except CannotStart as error:
+                sys.stderr.write(f"vai: {error}\n")
+                raise SystemExit(EXIT_CANNOT_START) from None
+        original(cls, primary, **options)
+        if _Ending.code:
+            raise SystemExit(_Ending.code)
+
+    serve.repaired = True  # type: ignore[attr-defined]
+    return serve
+
+
+def listened_on(app: Sanic[Any, Any]) -> str:
+    """`host:port` with the port that the kernel chose, or `unix:` and a path; in main, after
+    the socket was bound."""
+    settings = app.state.server_info[0].settings
+    if unix := settings.get("unix"):
+        return f"unix:{unix}"
+    sock = settings.get("sock")
+    host, port = (settings["host"], settings["port"]) if sock is None else sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _open(app: Sanic[Any, Any]) -> None:
+    for server in app.state.server_info:
+        _bind(server.settings)
+    preparations: list[Callable[[], object]] = app.ctx.preparations
+    for prepare in preparations:
+        prepare()
+
+
+def _bind(settings: dict[str, Any]) -> None:
+    """Bind the listening socket where Sanic finds it. A Unix socket is left to Sanic."""
+    if settings.get("unix") or settings.get("sock") or settings.get("version") is HTTP.VERSION_3:
+        return
+    host, port = settings["host"], settings["port"]
+    settings["backlog"] = max(settings["backlog"], sockets.BACKLOG)
+    try:
+        configure_socket(settings)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        address = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+        raise CannotStart(f"cannot listen on {address}: {why}") from error

@@ -1,0 +1,197 @@
+"""Sanic's two connection protocols with the repairs in them.
+
+Here the repairs of a connection meet: the guard of the head, the deadlines, the socket
+options, the orderly end. They know no protocol class, only what they ask of a connection.
+"""
+
+from __future__ import annotations
+
+from asyncio import BaseTransport, TimerHandle
+from typing import Any
+
+from sanic.exceptions import RequestCancelled
+from sanic.http import Stage
+from sanic.server.protocols.http_protocol import HttpProtocol
+from sanic.server.protocols.websocket_protocol import WebSocketProtocol
+
+from vai.gateway.sanic_patches import sockets
+from vai.gateway.sanic_patches.body import ReceivingHttp
+from vai.gateway.sanic_patches.deadlines import Deadlines
+from vai.gateway.sanic_patches.linger import Lingering
+
+__all__ = ["Repaired", "RepairedHttpProtocol", "RepairedWebSocketProtocol", "repaired"]
+
+_JOIN_LIMIT = 16 * 1024
+_LEAST_THROWN_AWAY = 64 * 1024 * 1024
+_AT_THE_DOOR = (Stage.IDLE, Stage.REQUEST)
+
+
+class Repaired(HttpProtocol):
+    """What both have in common."""
+
+    HTTP_CLASS = ReceivingHttp
+    # The slots are in the classes below: two bases with slots of their own do not combine.
+    __slots__ = ()
+
+    deadlines: Deadlines
+    buffer_limit: int
+    lingers: bool
+    lingering: Lingering | None
+    stalled: TimerHandle | None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deadlines = self.app.ctx.deadlines  # type: ignore[misc]
+        self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
+        self.lingers = False  # type: ignore[misc]
+        self.lingering = None  # type: ignore[misc]
+        self.stalled = None  # type: ignore[misc]
+
+    @property
+    def http(self) -> ReceivingHttp | None:
+        """The state of this connection; None before it began and after it ended."""
+        return getattr(self, "_http", None)
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        sockets.tune(transport)
+        super().connection_made(transport)  # type: ignore[no-untyped-call]
+        self.deadlines.bytes_came(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.lingering is not None:
+            self.lingering.throw_away(len(data))
+            return
+        http = self.http
+        if http is not None and http.stage in _AT_THE_DOOR:
+            self.deadlines.bytes_came(self)
+        super().data_received(data)
+
+    async def receive_more(self) -> None:
+        """Wait for more bytes.
+
+        Raises:
+            InvalidRequest: 408, they did not come in time.
+        """
+        await super().receive_more()  # type: ignore[no-untyped-call]
+        http = self.http
+        if http is not None:
+            http.check_deadline()
+
+    def wake(self) -> None:
+        """Have the task that waits for bytes look again."""
+        self._data_received.set()
+
+    def end_by_lingering(self) -> None:
+        """The answer being written is the last, and the client may still be sending."""
+        self.lingers = True  # type: ignore[misc]
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close; where the client may still be sending, when it has read its answer.
+
+        A second call closes at once.
+        """
+        # Also where the client has closed: until it fires, the timer holds all of the connection.
+        timer: TimerHandle | None = self._callback_check_timeouts
+        if timer is not None:
+            timer.cancel()
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self.lingers and self.lingering is None:
+            self.deadlines.forget(self)
+            self.recv_buffer.clear()
+            self.lingering = Lingering(  # type: ignore[misc]
+                self.loop,
+                transport,
+                self.close,
+                most_bytes=max(_LEAST_THROWN_AWAY, 2 * self.app.config.REQUEST_MAX_SIZE),
+                longest=self.deadlines.limits.body,
+            )
+            return
+        super().close(timeout=timeout)
+
+    def abort(self) -> None:
+        """End the connection now; with a reset, if there is a reader that takes nothing."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size() > 0:
+            sockets.reset(transport)
+            self.transport = None
+            return
+        super().abort()  # type: ignore[no-untyped-call]
+
+    def pause_writing(self) -> None:
+        """The reader is behind. Sanic would wait for it without end; this side waits for as long
+        as the reader takes anything."""
+        super().pause_writing()  # type: ignore[no-untyped-call]
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """The reader has caught up."""
+        self._forget_reader()
+        super().resume_writing()  # type: ignore[no-untyped-call]
+
+    def _await_reader(self, unread: int | None = None) -> None:
+        """Abort when nothing of `unread` bytes has been taken since the last look."""
+        self._forget_reader()
+        transport = self.transport
+        if transport is None:
+            return
+        left = transport.get_write_buffer_size()
+        if unread is not None and left >= unread:
+            self.abort()
+            return
+        self.stalled = self.loop.call_later(  # type: ignore[misc]
+            self.deadlines.limits.stall, self._await_reader, left
+        )
+
+    def _forget_reader(self) -> None:
+        if self.stalled is not None:
+            self.stalled.cancel()
+            self.stalled = None  # type: ignore[misc]
+
+    async def send_chunk(self, data: bytes) -> None:
+        """Send one chunk of a chunked body, and wait while the reader is behind.
+
+        Raises RequestCancelled when the connection is closing.
+        """
+        writable = self._can_write
+        if not writable.is_set():
+            await writable.wait()
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise RequestCancelled
+        if len(data) <= _JOIN_LIMIT:  # one copy is cheaper than three buffers
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+        # Behind the write as well: nothing more is fetched for a reader that does not read.
+        if not writable.is_set():
+            await writable.wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deadlines.forget(self)
+        self._forget_reader()
+        if self.lingering is not None:
+            self.lingering.cancel()
+        super().connection_lost(exc)  # type: ignore[no-untyped-call]
+
+
+class RepairedHttpProtocol(Repaired):
+    """For an app without WebSocket routes."""
+
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
+
+
+class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
+    """For an app with WebSocket routes."""
+
+    __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
+
+
+def repaired(protocol: type) -> type:
+    """The repaired class for the one Sanic chose; any other is left alone."""
+    classes: dict[type, type] = {
+        HttpProtocol: RepairedHttpProtocol,
+        WebSocketProtocol: RepairedWebSocketProtocol,
+    }
+    return classes.get(protocol, protocol)

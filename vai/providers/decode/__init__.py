@@ -1,0 +1,1 @@
+"""Upstream bytes to stream events and messages, for every wire format."""

@@ -1,0 +1,237 @@
+"""Stream events -> the message they describe, and back.
+
+The law of this module: reading a stream to its end gives the same message that the
+upstream would have answered without streaming.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from vai.errors import UpstreamBroken
+from vai.providers.decode.tool_call import decode_object
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    ServerToolUseBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
+from vai.types.events import (
+    AudioDelta,
+    CitationsDelta,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Delta,
+    Event,
+    InputJsonDelta,
+    MessageDelta,
+    MessageDeltaBody,
+    MessageStart,
+    MessageStop,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    TranscriptDelta,
+)
+from vai.types.message import Message, Usage
+
+__all__ = ["Accumulator", "accumulate", "replay"]
+
+
+class _Building:
+    """A block whose deltas are still coming."""
+
+    __slots__ = ("audio", "block", "citations", "json", "signature", "text")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.text: list[str] = []
+        self.json: list[str] = []
+        self.audio: list[str] = []
+        self.citations: list[dict[str, Any]] = []
+        self.signature: str | None = None
+
+    def add(self, delta: Delta) -> None:
+        if isinstance(delta, TextDelta):
+            self.text.append(delta.text)
+        elif isinstance(delta, ThinkingDelta):
+            self.text.append(delta.thinking)
+        elif isinstance(delta, InputJsonDelta):
+            self.json.append(delta.partial_json)
+        elif isinstance(delta, SignatureDelta):
+            self.signature = delta.signature
+        elif isinstance(delta, CitationsDelta):
+            self.citations.append(delta.citation)
+        elif isinstance(delta, AudioDelta):
+            self.audio.append(delta.data)
+        elif isinstance(delta, TranscriptDelta):
+            self.text.append(delta.text)
+
+    def finished(self, *, cut: bool) -> Block:
+        """The whole block. A call that was cut off has the input ``{}``."""
+        block = self.block
+        if isinstance(block, TextBlock):
+            citations = (block.citations or []) + self.citations
+            text = block.text + "".join(self.text)
+            return msgspec.structs.replace(block, text=text, citations=citations or None)
+        if isinstance(block, ThinkingBlock):
+            thinking = block.thinking + "".join(self.text)
+            signature = block.signature if self.signature is None else self.signature
+            return msgspec.structs.replace(block, thinking=thinking, signature=signature)
+        if isinstance(block, ToolUseBlock | ServerToolUseBlock) and self.json:
+            given = decode_object("".join(self.json))
+            if given is None and not cut:
+                raise _broken("a tool call's input is no object", "invalid_tool_input")
+            return msgspec.structs.replace(block, input=given or {})
+        if isinstance(block, AudioBlock) and (self.audio or self.text):
+            data = _joined([block.source.data or "", *self.audio])
+            source = msgspec.structs.replace(block.source, data=data)
+            words = (block.transcript or "") + "".join(self.text)
+            return msgspec.structs.replace(block, source=source, transcript=words or None)
+        return block
+
+
+class Accumulator:
+    """Collects one stream."""
+
+    def __init__(self) -> None:
+        self._shell: Message | None = None
+        self._usage = Usage()
+        self._blocks: dict[int, _Building] = {}
+        self._end: MessageDeltaBody | None = None
+        self._stopped = False
+
+    def add(self, event: Event) -> None:
+        """The next event. Pings and unknown events say nothing about the message.
+
+        Raises:
+            UpstreamBroken: the event contradicts those before it.
+        """
+        if isinstance(event, ContentBlockDelta):
+            building = self._blocks.get(event.index)
+            if building is None:
+                raise _broken("a delta belongs to no block", "malformed")
+            building.add(event.delta)
+        elif isinstance(event, ContentBlockStart):
+            self._blocks[event.index] = _Building(event.content_block)
+        elif isinstance(event, MessageStart):
+            self._shell = event.message
+            self._usage = event.message.usage
+        elif isinstance(event, MessageDelta):
+            self._end = event.delta
+            if event.usage is not None:
+                self._usage = self._usage.merged(event.usage)
+        elif isinstance(event, MessageStop):
+            self._stopped = True
+
+    def message(self) -> Message:
+        """The message.
+
+        Raises:
+            UpstreamBroken: the stream has not come to its end, or a tool's input is not
+                a JSON object although the answer was not cut off.
+        """
+        if self._shell is None or self._end is None or not self._stopped:
+            raise _broken("the stream ended before the message was complete", "truncated")
+        cut = self._end.stop_reason not in ("end_turn", "tool_use")
+        blocks = [self._blocks[index].finished(cut=cut) for index in sorted(self._blocks)]
+        return msgspec.structs.replace(
+            self._shell,
+            content=blocks,
+            stop_reason=self._end.stop_reason,
+            stop_sequence=self._end.stop_sequence,
+            stop_details=self._end.stop_details,
+            usage=self._usage,
+        )
+
+
+def accumulate(events: Iterable[Event], usage: Usage | None = None) -> Message:
+    """The message that `events` describe.
+
+    `usage` is what the upstream has reported; `message_start` tells estimates beside it, which
+    a whole answer has no need of. Without it the usage is that of the events.
+
+    Raises:
+        UpstreamBroken: see `Accumulator.message`.
+    """
+    accumulator = Accumulator()
+    for event in events:
+        accumulator.add(event)
+    message = accumulator.message()
+    return message if usage is None else msgspec.structs.replace(message, usage=usage)
+
+
+def replay(message: Message) -> list[Event]:
+    """The stream that a message could have been."""
+    shell = msgspec.structs.replace(
+        message, content=[], stop_reason=None, stop_sequence=None, stop_details=None
+    )
+    events: list[Event] = [MessageStart(message=shell)]
+    for index, block in enumerate(message.content):
+        opened, deltas = _taken_apart(block)
+        events.append(ContentBlockStart(index=index, content_block=opened))
+        events.extend(ContentBlockDelta(index=index, delta=delta) for delta in deltas)
+        events.append(ContentBlockStop(index=index))
+    end = MessageDeltaBody(
+        stop_reason=message.stop_reason,
+        stop_sequence=message.stop_sequence,
+        stop_details=message.stop_details,
+    )
+    events.append(MessageDelta(delta=end, usage=message.usage))
+    events.append(MessageStop())
+    return events
+
+
+def _taken_apart(block: Block) -> tuple[Block, list[Delta]]:
+    """A block as it opens, and the deltas that complete it."""
+    replace = msgspec.structs.replace
+    deltas: list[Delta] = []
+    if isinstance(block, TextBlock):
+        deltas.extend(CitationsDelta(citation=citation) for citation in block.citations or ())
+        if block.text:
+            deltas.append(TextDelta(text=block.text))
+        return replace(block, text="", citations=None), deltas
+    if isinstance(block, ThinkingBlock):
+        if block.thinking:
+            deltas.append(ThinkingDelta(thinking=block.thinking))
+        if block.signature:
+            deltas.append(SignatureDelta(signature=block.signature))
+        return replace(block, thinking="", signature=""), deltas
+    if isinstance(block, ToolUseBlock | ServerToolUseBlock):
+        if block.input:
+            deltas.append(InputJsonDelta(partial_json=_json(block.input)))
+        return replace(block, input={}), deltas
+    if isinstance(block, AudioBlock) and block.source.data:
+        if block.transcript:
+            deltas.append(TranscriptDelta(text=block.transcript))
+        deltas.append(AudioDelta(data=block.source.data))
+        source = replace(block.source, data="")
+        return replace(block, source=source, transcript=""), deltas
+    return block, deltas
+
+
+def _joined(pieces: list[str]) -> str:
+    """One base64 text out of several, each of which may end in padding.
+
+    Raises:
+        UpstreamBroken: one of them is not base64.
+    """
+    try:
+        return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
+    except ValueError:
+        raise _broken("its sound is not base64", "malformed") from None
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _broken(what: str, code: str) -> UpstreamBroken:
+    return UpstreamBroken(f"The answer is unusable: {what}", code=f"upstream_{code}")

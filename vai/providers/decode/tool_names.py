@@ -1,0 +1,89 @@
+"""Names of tools in a server's calls -> the names that the client declared.
+
+A server sees some names changed (`names.alias`), and models write names as they saw them in
+other places: with a namespace before them, a channel mark behind them, in other letters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from vai.providers.translate.client_tools import as_function
+from vai.types.request import Tool
+
+__all__ = ["ToolNames"]
+
+_MAX_NAME: Final = 128
+_ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_FOLDED: Final = re.compile(r"[^a-z0-9]")
+_MARKED: Final = re.compile(r"<\|.*", re.DOTALL)
+_NUMBERED: Final = re.compile(r":\d+$")
+_SPACED: Final = re.compile(r"[.:/]+")
+
+
+class ToolNames:
+    """The names of one request's tools.
+
+    Args:
+        aliases: the server's name of a tool -> the client's, where they differ.
+        tools: what the client declared.
+    """
+
+    def __init__(
+        self, aliases: Mapping[str, str] = MappingProxyType({}), tools: Iterable[Tool] = ()
+    ) -> None:
+        self._aliases = aliases
+        self._declared = frozenset(filter(None, map(_name, tools)))
+
+    @property
+    def only(self) -> str | None:
+        """The name of the one tool there is; None if there are several, or none."""
+        return next(iter(self._declared)) if len(self._declared) == 1 else None
+
+    def declares(self, name: str) -> bool:
+        """Whether the client can run a call of this name, as the server writes it."""
+        return self.caller(name) in self._declared
+
+    def caller(self, name: str) -> str:
+        """The client's name for what the server calls `name`.
+
+        A name that stands for no tool of the client's is brought into the form that the
+        Messages API has for names.
+        """
+        known = self._known(name)
+        if known is None:
+            plain = _NUMBERED.sub("", _MARKED.sub("", name)).strip(" \t\r\n\"'`()")
+            last = _SPACED.split(plain)[-1]
+            known = self._known(plain) or self._known(last)
+            known = known or self._folded.get(_fold(plain)) or self._folded.get(_fold(last))
+        return known or _ILLEGAL.sub("_", name)[:_MAX_NAME]
+
+    def _known(self, name: str) -> str | None:
+        return name if name in self._declared else self._aliases.get(name)
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        """Names without case and signs, those that are still different so."""
+        found: dict[str, str] = {}
+        twice = set()
+        for name in self._declared:
+            folded = _fold(name)
+            if folded in found:
+                twice.add(folded)
+            found[folded] = name
+        return {folded: name for folded, name in found.items() if folded and folded not in twice}
+
+
+def _name(tool: Tool) -> str | None:
+    if tool.name:
+        return tool.name
+    described = as_function(tool)
+    return described.name if described is not None else None
+
+
+def _fold(name: str) -> str:
+    return _FOLDED.sub("", name.casefold())

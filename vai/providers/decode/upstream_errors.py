@@ -1,0 +1,488 @@
+"""An upstream's error -> the fault the caller is told about.
+
+The law of this module: every status, type and code leads to exactly one error type. The
+HTTP status decides; a type or code decides only where it says more than the status, and
+in a stream, where there is no status. Words decide two cases that servers have no common code
+for and that clients must tell apart: an overload, and a prompt that is too long. The upstream's
+own error object is handed on as it is, but for what looks like a credential.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, NamedTuple
+
+from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
+from vai.providers.decode.context_overflow import (
+    CONTEXT_OVERFLOW,
+    PROMPT_TOO_LONG,
+    is_overflow,
+    overflow_message,
+)
+from vai.providers.decode.error_messages import (
+    MAX_MESSAGE,
+    all_words,
+    decoded,
+    error_object,
+    message_of,
+    plain_words,
+)
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, address_message, is_elsewhere
+
+__all__ = [
+    "CONTEXT_OVERFLOW",
+    "MAX_MESSAGE",
+    "MAX_RETRY_AFTER",
+    "PROMPT_TOO_LONG",
+    "from_answer",
+    "from_event",
+    "from_object",
+    "is_reasoning_rejection",
+    "retry_after",
+    "says_busy",
+]
+
+MAX_RETRY_AFTER: Final = 86_400.0
+"""Seconds. A longer wait says no more than "not today"."""
+_MAX_CODE: Final = 100
+_MAX_DEPTH: Final = 32
+_MAX_COPIED: Final = 32_768
+"""Characters of an upstream's error object that are handed on."""
+
+
+class _Verdict(NamedTuple):
+    type: ErrorType
+    status: int
+    retry: bool | None = None
+
+
+_INVALID = _Verdict("invalid_request_error", 400)
+_OVERFLOW = _Verdict("invalid_request_error", 400, retry=False)
+_UNAUTHENTICATED = _Verdict("authentication_error", 401)
+_UNPAID = _Verdict("billing_error", 402, retry=False)
+_FORBIDDEN = _Verdict("permission_error", 403)
+_MISSING = _Verdict("not_found_error", 404)
+_CONFLICT = _Verdict("invalid_request_error", 409)
+_TOO_LARGE = _Verdict("request_too_large", 413)
+_LIMITED = _Verdict("rate_limit_error", 429)
+_INTERNAL = _Verdict("api_error", 500)
+_OVERLOADED = _Verdict("overloaded_error", 529)
+_UNAVAILABLE = _Verdict("overloaded_error", 503)
+_TIMEOUT = _Verdict("timeout_error", 504)
+_OTHER = _Verdict("provider_error", 502)
+# A refusal that no other type describes: another try gets the same.
+_REFUSED = _Verdict("provider_error", 502, retry=False)
+
+_BY_STATUS: Final[dict[int, _Verdict]] = {
+    400: _INVALID,
+    401: _UNAUTHENTICATED,
+    402: _UNPAID,
+    403: _FORBIDDEN,
+    404: _MISSING,
+    408: _TIMEOUT,
+    409: _CONFLICT,
+    413: _TOO_LARGE,
+    422: _INVALID,
+    424: _INVALID,
+    429: _LIMITED,
+    498: _OVERLOADED,  # Groq: no capacity in the flex tier
+    499: _OTHER,  # Groq: cancelled on its side
+    500: _INTERNAL,
+    503: _UNAVAILABLE,
+    504: _TIMEOUT,
+    529: _OVERLOADED,
+}
+
+_DECISIVE: Final[dict[str, _Verdict]] = {
+    "insufficient_quota": _UNPAID,
+    "billing_error": _UNPAID,
+    "billing_hard_limit_reached": _UNPAID,
+    "invalid_api_key": _UNAUTHENTICATED,
+    "authentication_error": _UNAUTHENTICATED,
+    "permission_error": _FORBIDDEN,
+    "permission_denied": _FORBIDDEN,
+    "model_not_found": _MISSING,
+    "not_found_error": _MISSING,
+    "conflict_error": _CONFLICT,
+    "request_too_large": _TOO_LARGE,
+    "capacity_exceeded": _OVERLOADED,
+    "engine_overloaded_error": _OVERLOADED,
+    "insufficient_system_resource": _OVERLOADED,  # DeepSeek, as the reason of an end
+    "model_overloaded": _OVERLOADED,
+    "overloaded": _OVERLOADED,
+    "overloaded_error": _OVERLOADED,
+    "service_unavailable": _UNAVAILABLE,
+    "slow_down": _OVERLOADED,
+    "unavailable": _UNAVAILABLE,
+    "service_unavailable_error": _UNAVAILABLE,
+    "timeout_error": _TIMEOUT,
+}
+"""Types and codes that say more than the status they come with."""
+
+_PLACES: Final = r"(?:slot|worker|instance|server|backend|replica|upstream)s?\b"
+_BUSY = re.compile(
+    r"\bover ?load|\bover ?capacity|\bat (?:full |max(?:imum)? )?capacity"
+    r"|\b(?:no|not enough|insufficient|out of|limited|exceeded|exhausted)(?: \w+)? capacity"
+    r"|\bcapacity (?:is |was |has been )?(?:exceeded|exhausted|constraint|limited)"
+    r"|\b(?:high|heavy|peak|too much|surge (?:in|of)) (?:demand|load|traffic|volume)"
+    r"|\bload is too high|\bheavily loaded"
+    r"|\b(?:server|service|model|engine|system|gpu|backend|cluster|worker)s?(?: is| are)?"
+    r" (?:currently |too |very )*busy"
+    rf"|\bno (?:available|healthy) {_PLACES}|\b(?:no|all) {_PLACES}"
+    r"(?: are)?(?: currently)? (?:available|busy|in use)\b"
+    r"|\bqueue (?:is )?full|\btoo many (?:pending|queued) requests"
+    r"|\u670d\u52a1\u5668\u7e41\u5fd9",  # DeepSeek: "the server is busy"
+    re.IGNORECASE,
+)
+"""An overload in a server's own words."""
+_SPACED: Final = str.maketrans("_-", "  ")
+"""Some servers write these words as a code, such as ``over_capacity``."""
+_VAGUE: Final = frozenset({"api_error", "provider_error", "rate_limit_error"})
+"""What servers that have no code for an overload call it."""
+
+_UNUSABLE: Final = (
+    "bio_policy",
+    "data_residency_mismatch",
+    "empty_image_file",
+    "failed_to_download_image",
+    "image_content_policy_violation",
+    "image_file_not_found",
+    "image_file_too_large",
+    "image_parse_error",
+    "image_too_large",
+    "image_too_small",
+    "invalid_base64_image",
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_image_mode",
+    "invalid_image_url",
+    "invalid_prompt",
+    "misalignment_policy_violation",
+    "unsupported_image_media_type",
+)
+"""What Responses finds wrong with a request when it has already begun to answer."""
+
+_BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
+    **dict.fromkeys(_UNUSABLE, _INVALID),
+    "vector_store_timeout": _TIMEOUT,
+    "invalid_request_error": _INVALID,
+    "context_length_exceeded": _INVALID,
+    "rate_limit_error": _LIMITED,
+    "rate_limit_exceeded": _LIMITED,
+    "rate_limit_reached": _LIMITED,
+    "requests": _LIMITED,
+    "tokens": _LIMITED,
+    "too_many_requests_error": _LIMITED,
+    "api_error": _INTERNAL,
+    "server_error": _INTERNAL,
+    "internal_server_error": _INTERNAL,
+}
+"""All of them: for errors inside a stream, which have no status."""
+
+
+def from_answer(
+    provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
+) -> UpstreamRejected:
+    """The fault for an answer with an error status.
+
+    Args:
+        provider: the provider's id.
+        name: what a human calls it.
+        headers: with lower-case names.
+        body: whatever came; JSON, HTML or nothing.
+    """
+    whole = decoded(body)
+    if whole is None:
+        whole = plain_words(body)
+    error, outer = error_object(whole)
+    nested = error is not outer and isinstance(error, dict)
+    if is_elsewhere(status, error, _names(error), all_words(error), nested=nested):
+        return _misplaced(provider, name, status, headers)
+    verdict = _in_words(_by_answer(status, _names(error)), status, error)
+    retry = headers.get("x-should-retry", "").lower()
+    return _rejected(
+        provider,
+        verdict,
+        error,
+        status=status,
+        fallback=f"{name} answered with status {status} and no message",
+        wait=retry_after(headers, message_of(error)),
+        retry={"true": True, "false": False}.get(retry, verdict.retry),
+        request_id=_request_id(headers, outer),
+    )
+
+
+def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
+    """The fault for an error object inside a stream, or inside an answer with status 200."""
+    error, outer = error_object(whole)
+    verdict = _by_names(_names(error))
+    status = outer.get("status_code")
+    if not isinstance(status, int) and isinstance(error, dict):
+        status = error.get("code")
+    if isinstance(status, str) and status.isdecimal() and len(status) == 3:
+        status = int(status)
+    if not isinstance(status, int) or not 400 <= status < 600:
+        status = None
+    if verdict is None:
+        verdict = _OTHER if status is None else _by_answer(status, ())
+    verdict = _in_words(verdict, status, error)
+    return _rejected(
+        provider,
+        verdict,
+        error,
+        status=status,
+        fallback=f"{name} reported an error without a message",
+        wait=None,
+        retry=verdict.retry,
+        request_id=_request_id({}, outer),
+    )
+
+
+def from_object(provider: str, name: str, data: bytes) -> UpstreamRejected | None:
+    """The fault that a JSON text reports which is no part of an answer; None if it says nothing.
+
+    Servers that fail after their head is sent write their error as they write all of them, which
+    need not be the way of the API that they speak.
+    """
+    whole = decoded(data)
+    error, _ = error_object(whole)
+    return from_event(provider, name, whole) if message_of(error) else None
+
+
+_REASONING = re.compile(
+    r"signature|encrypted[_ ]content|(?:redacted_)?thinking`? block|expected `thinking`"
+    r"|of type 'reasoning'",
+    re.IGNORECASE,
+)
+
+
+def is_reasoning_rejection(fault: UpstreamFault) -> bool:
+    """Whether the provider refused the reasoning in the history, and nothing else.
+
+    Then the same request without it is worth one try. Told by the words: no provider
+    has a code for all of these cases.
+    """
+    if not isinstance(fault, UpstreamRejected) or fault.type != "invalid_request_error":
+        return False
+    return bool(_REASONING.search(f"{fault.message} {fault.code or ''}"))
+
+
+def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
+    """Seconds to wait: from ``retry-after-ms``, ``retry-after`` or the message's words.
+
+    An HTTP date is measured against the answer's own Date header, so that neither clock
+    has to be right.
+    """
+    wait = _number(headers.get("retry-after-ms"))
+    if wait is not None:
+        return min(wait / 1000, MAX_RETRY_AFTER)
+    stated = headers.get("retry-after")
+    wait = _number(stated)
+    if wait is None and stated:
+        wait = _until(stated, headers.get("date"))
+    if wait is None:
+        wait = _told_wait(message)
+    return None if wait is None else min(wait, MAX_RETRY_AFTER)
+
+
+def _misplaced(
+    provider: str, name: str, status: int, headers: Mapping[str, str]
+) -> UpstreamRejected:
+    """The fault for an answer of a place where the provider's API is not.
+
+    Without that place's words: they may name a path or a host of the operator's.
+    """
+    request_id = _request_id(headers, {})
+    return UpstreamRejected(
+        address_message(name, status),
+        type=_REFUSED.type,
+        status=_REFUSED.status,
+        code=UPSTREAM_ADDRESS,
+        provider=provider,
+        details={"provider": provider, "upstream_status": status},
+        should_retry=_REFUSED.retry,
+        upstream_request_id=request_id,
+        upstream_status=status,
+    )
+
+
+def _rejected(
+    provider: str,
+    verdict: _Verdict,
+    error: Any,
+    *,
+    status: int | None,
+    fallback: str,
+    wait: float | None,
+    retry: bool | None,
+    request_id: str | None,
+) -> UpstreamRejected:
+    fields = error if isinstance(error, dict) else {}
+    message = message_of(error)
+    code = _short(_code(fields))
+    if verdict is _OVERFLOW:
+        message, code = overflow_message(fields, message), CONTEXT_OVERFLOW
+    details = {
+        "provider": provider,
+        "upstream_status": status,
+        "upstream_type": _short(fields.get("type") or fields.get("status")),
+        "upstream_code": _short(_code(fields)),
+        "upstream_request_id": request_id,
+    }
+    return UpstreamRejected(
+        _scrubbed(message) or fallback,
+        type=verdict.type,
+        status=verdict.status,
+        param=_short(fields.get("param")),
+        code=code,
+        provider=provider,
+        provider_error=_without_secrets(error) or None,
+        details={name: value for name, value in details.items() if value is not None},
+        retry_after=wait,
+        should_retry=retry,
+        upstream_request_id=request_id,
+        upstream_status=status,
+    )
+
+
+def _by_answer(status: int, names: tuple[str, ...]) -> _Verdict:
+    found = _BY_STATUS.get(status)
+    for name in names:
+        if name in _DECISIVE:
+            said = _DECISIVE[name]
+            # A status that says the same is kept: clients have a class for each of the two.
+            return found if found is not None and found.type == said.type else said
+    if found is None:
+        return _REFUSED if 400 <= status < 500 else _OTHER
+    return found
+
+
+def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
+    """The verdict, unless the words of the error say more."""
+    words = all_words(error)
+    if is_overflow(status, _names(error), words):
+        return _OVERFLOW
+    if verdict.type in _VAGUE and verdict.retry is None and says_busy(error):
+        return _OVERLOADED
+    return verdict
+
+
+def says_busy(error: Any) -> bool:
+    """Whether the words of an error object, or of the object around it, tell of an overload."""
+    words = all_words(error)[:MAX_MESSAGE]
+    return bool(_BUSY.search(words.translate(_SPACED)))
+
+
+def _by_names(names: tuple[str, ...]) -> _Verdict | None:
+    # A decisive word wins over a general one, whichever of type and code it is in.
+    for table in (_DECISIVE, _BY_NAME):
+        for name in names:
+            if name in table:
+                return table[name]
+    return None
+
+
+def _names(error: Any) -> tuple[str, ...]:
+    if not isinstance(error, dict):
+        return ()
+    found = (error.get("code"), error.get("type"), error.get("status"), error.get("error"))
+    return tuple(name.lower() for name in found if isinstance(name, str))
+
+
+def _code(error: dict[str, Any]) -> Any:
+    details = error.get("details")
+    if isinstance(details, dict) and details.get("error_code"):
+        return details["error_code"]
+    return error.get("code")
+
+
+def _short(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)[:_MAX_CODE] or None
+
+
+def _request_id(headers: Mapping[str, str], outer: dict[str, Any]) -> str | None:
+    for name in ("request-id", "x-request-id"):
+        if headers.get(name):
+            return headers[name][:_MAX_CODE]
+    return _short(outer.get("request_id"))
+
+
+_SECRET = re.compile(
+    r"""\b(?:sk|gsk|csk|xai|proj|org)[-_][\w*.-]{6,}"""
+    r"""|\bAIza[\w-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+|\bya29\.[\w.-]+"""
+    r"""|\b[Bb]earer\s+[^\s"',]+|(?<=[?&]key=)[^&\s"']+""",
+)
+_OPAQUE = re.compile(r"\b[A-Za-z0-9+/_-]{40,}={0,2}")
+"""In a sentence, what is so long is no word. In an object it may be a value that is asked for."""
+
+
+def _scrubbed(message: str) -> str:
+    shown = _OPAQUE.sub("[redacted]", _SECRET.sub("[redacted]", message[: 2 * MAX_MESSAGE]))
+    return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "..."
+
+
+def _without_secrets(value: Any) -> Any:
+    """An error object without credentials, and without what is more than a client reads."""
+    return _copied(value, 0, [_MAX_COPIED])
+
+
+def _copied(value: Any, depth: int, left: list[int]) -> Any:
+    """`left` is how many characters may still be copied; each value counts as one at least."""
+    left[0] -= len(value) + 1 if isinstance(value, str) else 1
+    if isinstance(value, str):
+        shown = value if left[0] >= 0 else value[: left[0]] + "..."
+        return _SECRET.sub("[redacted]", shown[:_MAX_COPIED])
+    if depth == _MAX_DEPTH and isinstance(value, dict | list):
+        return None  # deeper than any error means, and than encoders go
+    if isinstance(value, dict):
+        found = {}
+        for name, item in value.items():
+            if left[0] <= 0:
+                break
+            left[0] -= len(name)
+            found[name] = _copied(item, depth + 1, left)
+        return found
+    if isinstance(value, list):
+        items = []
+        for item in value:
+            if left[0] <= 0:
+                break
+            items.append(_copied(item, depth + 1, left))
+        return items
+    return value
+
+
+_NUMBER = re.compile(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*")
+_WORDS = re.compile(
+    r"(?:try again|retry) in (?:(\d{1,4})h)?(?:(\d{1,4})m(?!s))?(?:(\d{1,6}(?:\.\d{1,6})?)(m?s))?",
+    re.IGNORECASE,
+)
+
+
+def _number(value: str | None) -> float | None:
+    found = _NUMBER.fullmatch(value or "")
+    return float(found[1]) if found else None
+
+
+def _until(date: str, now: str | None) -> float | None:
+    try:
+        return max((_date(date) - _date(now or "")), 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _date(value: str) -> float:
+    return parsedate_to_datetime(value).timestamp()
+
+
+def _told_wait(message: str) -> float | None:
+    found = _WORDS.search(message)
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, rest, unit = found.groups()
+    seconds = float(rest or 0) / (1000 if unit and unit.lower() == "ms" else 1)
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds

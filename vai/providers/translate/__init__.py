@@ -1,0 +1,1 @@
+"""Parts of a request that several wire formats translate alike."""

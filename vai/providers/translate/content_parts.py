@@ -1,0 +1,159 @@
+"""Content blocks -> the content parts of a format of OpenAI.
+
+What a block is, and whether a server can take it, is the same in all of these formats;
+only how a part is written differs. Media are never left out in silence, because an answer
+about an unseen image looks like a right one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from vai.providers.translate.refusals import refuse_block, refuse_source
+from vai.providers.translate.target import Target
+from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    DocumentBlock,
+    ImageBlock,
+    Source,
+    TextBlock,
+    UnknownBlock,
+    VideoBlock,
+)
+
+__all__ = ["Form", "Part", "parts"]
+
+Part = dict[str, Any]
+
+_AUDIO: Final = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/mp3": "mp3",
+    "audio/mpeg": "mp3",
+}
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+
+
+class Form(Protocol):
+    """How one format writes a part; None where it has none for this."""
+
+    text_type: str
+
+    def image(self, source: Source, url: str | None) -> Part | None:
+        """An image at a URL (also a ``data:`` one), or in the server's own store."""
+        ...
+
+    def file(self, source: Source, name: str | None) -> Part | None:
+        """A document that is no text."""
+        ...
+
+    def audio(self, data: str, form: str) -> Part | None:
+        """Sound: base64, ``wav`` or ``mp3``."""
+        ...
+
+
+def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
+    """The parts for a block of a user's turn or of a tool's result."""
+    if isinstance(block, TextBlock):
+        return [_text(block.text, form)] if block.text else []
+    if isinstance(block, ImageBlock):
+        return _image(block.source, at, target, form)
+    if isinstance(block, DocumentBlock):
+        return _document(block, at, target, form)
+    if isinstance(block, AudioBlock):
+        return _audio(block, at, target, form)
+    if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
+        return [_text(search_result(block.raw), form)]
+    if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
+        return [_text(tool_reference(block.raw), form)]
+    if isinstance(block, VideoBlock):
+        return _refused(at, target, "video cannot be sent to {}")
+    refuse_block(block, at, target.findings)
+    return []
+
+
+def _text(text: str, form: Form) -> Part:
+    return {"type": form.text_type, "text": text}
+
+
+def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
+    if not target.can.images:
+        return _refused(at, target, f"images cannot be sent to {target.model} at {{}}")
+    url = None
+    if source.type == "base64" and source.data:
+        url = f"data:{source.media_type or 'image/png'};base64,{source.data}"
+    elif source.type == "url" and source.url:
+        url = source.url
+        if not target.can.image_urls and not url.startswith("data:"):
+            return _refused(at, target, "images for {} must be base64")
+    part = form.image(source, url)
+    if part is None:
+        refuse_source(source, at, target.findings, "an image for {} must be base64 or a URL")
+    return [part] if part else []
+
+
+def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]:
+    source = block.source
+    if not target.can.audio:
+        if not block.transcript:
+            return _refused(at, target, "audio cannot be sent to {}")
+        target.findings.drop("messages[*].content[*].audio")
+        return [_text(block.transcript, form)]
+    kind = _AUDIO.get((source.media_type or "").partition(";")[0])
+    part = None
+    if source.type == "base64" and kind is not None and source.data:
+        part = form.audio(source.data, kind)
+    if part is None:
+        refuse_source(source, at, target.findings, "audio for {} must be base64 wav or mp3")
+    return [part] if part else []
+
+
+def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list[Part]:
+    source, title = block.source, block.title or block.filename
+    if (block.citations or {}).get("enabled"):
+        target.findings.drop("messages[*].content[*].citations")
+    text = document_text(source)
+    if text is not None:
+        if block.context:
+            text = f"{block.context}\n\n{text}"
+        return [_text(tagged("document", text, title), form)]
+    if source.type == "content":
+        return _flattened(source.content, at, target, title, form)
+    if not target.can.documents:
+        what = f"documents other than text cannot be sent to {target.model} at {{}}"
+        return _refused(at, target, what)
+    part = form.file(source, title)
+    if part is None:
+        what = "a document for {} must be text or a PDF"
+        refuse_source(source, at, target.findings, what, is_document=True)
+        return []
+    return [part, _text(block.context, form)] if block.context else [part]
+
+
+def _flattened(content: Any, at: str, target: Target, title: str | None, form: Form) -> list[Part]:
+    if isinstance(content, str):
+        return [_text(tagged("document", content, title), form)]
+    found: list[Part] = []
+    for index, item in enumerate(content if isinstance(content, list) else []):
+        place = f"{at}.source.content[{index}]"
+        if isinstance(item, dict) and isinstance(item.get("text"), str):
+            found.append(_text(tagged("document", item["text"], title), form))
+        elif isinstance(item, dict) and isinstance(item.get("source"), dict):
+            source = item["source"]
+            known = {name: source.get(name) for name in ("media_type", "data", "url")}
+            found += _image(Source(type=str(source.get("type")), **known), place, target, form)
+        else:
+            found += _refused(
+                place,
+                target,
+                "expected text or images; other content of a document cannot be sent to {}",
+            )
+    return found
+
+
+def _refused(at: str, target: Target, what: str) -> list[Part]:
+    target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
+    return []

@@ -1,0 +1,38 @@
+"""Names in the form the server accepts.
+
+They are pure functions of what the caller chose, so a conversation keeps its bytes from
+turn to turn. A name is brought back by the table that the request leaves behind. Ids of
+calls: `vai.providers.decode.call_ids`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+__all__ = ["MAX_NAME", "alias", "end_user"]
+
+MAX_NAME: Final = 64
+"""https://github.com/openai/openai-openapi (2026-08-21)."""
+_LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+_DIGITS: Final = 8
+
+
+def alias(name: str) -> str:
+    """A tool's name, changed only if the server would refuse it."""
+    return name if _LEGAL.fullmatch(name) else _hashed(name)
+
+
+def end_user(user_id: str) -> str:
+    """An id that names nobody: what may be an address or a name is sent as its digest."""
+    if _LEGAL.fullmatch(user_id):
+        return user_id
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME]
+
+
+def _hashed(text: str) -> str:
+    # "surrogatepass": a lone surrogate in a name must not be what fails here.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{_ILLEGAL.sub('_', text)[: MAX_NAME - _DIGITS - 1]}_{digest}"

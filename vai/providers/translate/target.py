@@ -1,0 +1,68 @@
+"""What a translation into a format of OpenAI is aimed at: the server, the model, the notes."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.openai_models import Traits, traits
+from vai.providers.translate.schema import Inlining
+from vai.types.provider import Capabilities, ProviderRow
+
+__all__ = ["QUIRKS", "Target", "is_own"]
+
+QUIRKS: Final = frozenset(
+    {
+        "fast_tier",  # there is a service tier called fast
+        "max_tokens",  # the limit is called max_tokens, not max_completion_tokens
+        "no_nulls",  # null members of assistant messages are refused
+        "on_demand_tier",  # service tiers are called on_demand and performance
+        "plain_system",  # instructions are one string
+        "reasoning_text",  # reasoning is readable, and is sent back in `reasoning`
+        "schema_unstreamed",  # a JSON Schema and streaming exclude each other
+        "user",  # the end user is named in `user`, not in `safety_identifier`
+    }
+)
+"""All that a registry row of a Chat Completions server may name.
+Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
+https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
+https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
+_ROWS: Final = frozenset({"openai", "oai-resp", "groq", "cerebras"})
+_MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
+
+
+def is_own(row: ProviderRow) -> bool:
+    """Whether the server is one that only the settings describe."""
+    return row.id not in _ROWS
+
+
+class Target:
+    """One server and model, and what was found while translating for it."""
+
+    def __init__(self, row: ProviderRow, model: str) -> None:
+        self.row = row
+        self.model = model
+        self.traits: Traits = traits(*row.facts_of(model))
+        self.findings = Findings(row.name)
+        self.inlining = Inlining()
+
+    @property
+    def short_ids(self) -> bool:
+        """Whether ids of calls must be nine letters and digits.
+
+        Mistral's API and servers that run its models with its tokenizer refuse others (seen
+        2026-11).
+        """
+        return is_own(self.row) and bool(
+            _MISTRAL.search(f"{self.row.base_url} {self.model}".lower())
+        )
+
+    @property
+    def can(self) -> Capabilities:
+        """What the server's wire format can carry."""
+        return self.row.capabilities
+
+    def is_so(self, quirk: str) -> bool:
+        """Whether the server has this quirk."""
+        return quirk in self.row.quirks
