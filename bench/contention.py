@@ -20,9 +20,9 @@ from bench.suite import Figures
 from vai.io.board import directory
 from vai.io.limits.layout import section_size
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 
 __all__ = ["run"]
 
@@ -39,7 +39,7 @@ def run() -> Figures:
         path = Path(folder) / "limits"
         path.write_bytes(bytes(section_size()))
         with path.open("r+b") as file:
-            Section.prepare(memoryview(mmap.mmap(file.fileno(), 0)))
+            LimitsSection.prepare(memoryview(mmap.mmap(file.fileno(), 0)))
         for name, pause in (("flat_out", 0.0), ("paced", _PAUSE)):
             times, done = _together(path, pause)
             cuts = statistics.quantiles(times, n=100)
@@ -77,9 +77,9 @@ def _together(path: Path, pause: float) -> tuple[list[float], int]:
 def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
     with path.open("r+b") as file:
         view = memoryview(mmap.mmap(file.fileno(), 0))
-    limits = SharedLimits(Section(view), place, os.getpid())
+    limits = SharedLimits(LimitsSection(view), place, os.getpid())
     unlimited = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=1 << 20)
-    subjects = (Subject(EVERYBODY, unlimited), Subject(f"user:{place}", unlimited))
+    subjects = (Principal(EVERYBODY, unlimited), Principal(f"user:{place}", unlimited))
     times: list[float] = []
     done = 0
     parent.send(None)

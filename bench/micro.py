@@ -19,13 +19,13 @@ from bench import contention
 from bench.suite import Figures
 from bench.wire import message_request
 from vai.codec import envelope
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.io.clock import monotonic
 from vai.io.limits.layout import section_size
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.io.log import RequestLog
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 
 __all__ = ["STEPS", "Step", "run"]
 
@@ -56,7 +56,7 @@ async def _run() -> Figures:
 def _record() -> Step:
     """A request's line in the log, made and handed over."""
     request = SimpleNamespace(headers={}, method="POST", path="/v1/messages", ip="127.0.0.1")
-    call = Call(cast("Any", request))
+    call = RequestContext(cast("Any", request))
     call.status = 200
     lines = RequestLog(os.open(os.devnull, os.O_WRONLY))
     return lambda: lines.write(call.log_line(0.012))
@@ -68,12 +68,12 @@ def _envelope() -> Step:
     return lambda: envelope.read(body)
 
 
-def _limits() -> tuple[SharedLimits, tuple[Subject, ...]]:
+def _limits() -> tuple[SharedLimits, tuple[Principal, ...]]:
     places = _REPEATS * _LOOPS + 1
     view = memoryview(mmap.mmap(-1, section_size(leases=places)))
     limits = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=places, sessions=places)
-    subjects = (Subject(EVERYBODY, limits), Subject("user:alice", limits))
-    return SharedLimits(Section.prepare(view, leases=places), 0, 1), subjects
+    subjects = (Principal(EVERYBODY, limits), Principal("user:alice", limits))
+    return SharedLimits(LimitsSection.prepare(view, leases=places), 0, 1), subjects
 
 
 def _admission() -> Step:
@@ -93,7 +93,7 @@ def _settlement() -> Step:
 def _refusal() -> Step:
     """An attempt of a user whose minute is used up."""
     limits, (everybody, _) = _limits()
-    subjects = (everybody, Subject("user:bob", LimitSet(requests=1)))
+    subjects = (everybody, Principal("user:bob", LimitSet(requests=1)))
     limits.admit(subjects, 1000, monotonic())
     return lambda: limits.admit(subjects, 1000, monotonic())
 

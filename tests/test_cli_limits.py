@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 from tests import canary
 from vai.cli.commands import app
 from vai.cli.limits import Choice, show
-from vai.cli.limits_report import GATEWAY, Allowance, Principal, report
+from vai.cli.limits_report import GATEWAY, Allowance, PrincipalReport, report
 from vai.config import Secret, Settings
-from vai.config.schema import ApiKey, Auth, Budget, Limits
-from vai.io.board import Board, BoardError
+from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings
+from vai.io.board import ControlBlock, ControlBlockError
 from vai.io.clock import monotonic
 from vai.io.limits import duty
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, Subject
+from vai.policy.limits.sets import EVERYBODY
 
 LONG = "ü" * 60
 SETTINGS = Settings(
@@ -31,9 +31,11 @@ SETTINGS = Settings(
             ApiKey(key=Secret(canary.KEY + "-l", "key"), name=LONG),
         )
     ),
-    limits=Limits(
-        global_=Budget(requests_per_minute=1000),
-        per_user=Budget(requests_per_minute=100, tokens_per_minute=5000, concurrent_requests=9),
+    limits=LimitSettings(
+        global_=LimitBudget(requests_per_minute=1000),
+        per_user=LimitBudget(
+            requests_per_minute=100, tokens_per_minute=5000, concurrent_requests=9
+        ),
     ),
 )
 NONE = {"running": 0, "sessions": 0, "requests": 0, "tokens": 0}
@@ -41,22 +43,22 @@ USERS = NONE | {"running": 9, "requests": 100, "tokens": 5000}
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board.create(tmp_path / "limits.board", sections=duty.sections())
+def board(tmp_path: Path) -> Iterator[ControlBlock]:
+    board = ControlBlock.create(tmp_path / "limits.board", sections=duty.sections())
     duty.prepare(board)
     yield board
     board.close()
 
 
 @pytest.fixture
-def limits(board: Board) -> SharedLimits:
+def limits(board: ControlBlock) -> SharedLimits:
     """A worker's way to the limits. It is the only process, so it is the gateway too."""
     row = board.claim()
     return SharedLimits(duty.open_section(board), row.index, row.claim)
 
 
 def admit(limits: SharedLimits, *names: str, tokens: int = 10) -> int:
-    subjects = tuple(Subject(name) for name in (EVERYBODY, *names))
+    subjects = tuple(PrincipalReport(name) for name in (EVERYBODY, *names))
     decision = limits.admit(subjects, tokens, monotonic())
     assert decision.admitted
     return decision.handle
@@ -74,26 +76,26 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_use_is_shown_beside_what_is_allowed(board: Board, limits: SharedLimits) -> None:
+def test_use_is_shown_beside_what_is_allowed(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
     limits.settle(admit(limits, "key:bob", tokens=3), 5, monotonic())
     limits.settle(admit(limits, "address:2001:db8::/64"), 10, monotonic())
-    limits.acquire((Subject(EVERYBODY), Subject("user:gone")), monotonic())
+    limits.acquire((PrincipalReport(EVERYBODY), PrincipalReport("user:gone")), monotonic())
     told = report(board, Allowance(SETTINGS))
     assert (told.running, told.sessions) == (1, 1)
     assert (told.manager, told.store) == ("alive", "shared_memory")
     everybody = NONE | {"requests": 1000}
     assert told.principals == (
-        Principal(GATEWAY, 1, 1, 4, 25, everybody),
-        Principal("user:alice", 1, 0, 1, 10, USERS),
-        Principal("user:gone", 0, 1, 1, 0, None),
-        Principal("address:2001:db8::/64", 0, 0, 1, 10, USERS),
-        Principal("key:bob", 0, 0, 1, 5, USERS | {"requests": 7}),
+        PrincipalReport(GATEWAY, 1, 1, 4, 25, everybody),
+        PrincipalReport("user:alice", 1, 0, 1, 10, USERS),
+        PrincipalReport("user:gone", 0, 1, 1, 0, None),
+        PrincipalReport("address:2001:db8::/64", 0, 0, 1, 10, USERS),
+        PrincipalReport("key:bob", 0, 0, 1, 5, USERS | {"requests": 7}),
     )
 
 
 def test_a_name_that_is_longer_than_the_board_keeps_has_its_limits(
-    board: Board, limits: SharedLimits
+    board: ControlBlock, limits: SharedLimits
 ) -> None:
     admit(limits, f"user:{LONG}")
     _, principal = report(board, Allowance(SETTINGS)).principals
@@ -101,7 +103,9 @@ def test_a_name_that_is_longer_than_the_board_keeps_has_its_limits(
     assert principal.limits == USERS
 
 
-def test_places_say_who_holds_them_and_since_when(board: Board, limits: SharedLimits) -> None:
+def test_places_say_who_holds_them_and_since_when(
+    board: ControlBlock, limits: SharedLimits
+) -> None:
     admit(limits, "user:alice", tokens=64)
     (place,) = report(board, None).places
     assert (place.kind, place.principals, place.tokens) == ("request", (GATEWAY, "user:alice"), 64)
@@ -113,23 +117,25 @@ def test_places_say_who_holds_them_and_since_when(board: Board, limits: SharedLi
     assert (place.worker, place.pid) == (None, None)
 
 
-def test_who_is_inside_without_a_place_waits(board: Board, limits: SharedLimits) -> None:
+def test_who_is_inside_without_a_place_waits(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
     board.taken()[0].show_inflight(4)
     assert report(board, Allowance(SETTINGS)).waiting == 3
     assert report(board, None).waiting is None, "nobody said that places are counted here"
-    off = Settings(auth=Auth(mode="none"), limits=Limits(enabled=False))
+    off = Settings(auth=Auth(mode="none"), limits=LimitSettings(enabled=False))
     assert report(board, Allowance(off)).waiting is None
 
 
-def test_a_lock_that_is_held_keeps_nobody_from_looking(board: Board, limits: SharedLimits) -> None:
+def test_a_lock_that_is_held_keeps_nobody_from_looking(
+    board: ControlBlock, limits: SharedLimits
+) -> None:
     admit(limits, "user:alice")
     with limits.section.held():
         assert report(board, None).running == 1
 
 
 def test_tables_are_cut_and_say_so(
-    board: Board, limits: SharedLimits, capsys: pytest.CaptureFixture[str]
+    board: ControlBlock, limits: SharedLimits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):
         admit(limits, f"user:[b]{number}")
@@ -149,7 +155,7 @@ def test_tables_are_cut_and_say_so(
 
 
 def test_a_limit_is_written_behind_what_is_used(
-    board: Board, limits: SharedLimits, capsys: pytest.CaptureFixture[str]
+    board: ControlBlock, limits: SharedLimits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     admit(limits, "user:alice", tokens=1234)
     show(Choice(board=board.path), Allowance(SETTINGS), as_json=False)
@@ -167,17 +173,17 @@ def test_a_limit_is_written_behind_what_is_used(
 
 
 def test_a_board_without_limits_is_told_of(tmp_path: Path) -> None:
-    bare = Board.create(tmp_path / "bare.board")
-    with pytest.raises(BoardError, match="no section"):
+    bare = ControlBlock.create(tmp_path / "bare.board")
+    with pytest.raises(ControlBlockError, match="no section"):
         report(bare, None)
     bare.close()
-    foreign = Board.create(tmp_path / "foreign.board", sections=duty.sections())
-    with pytest.raises(BoardError, match="not a section of limits"):
+    foreign = ControlBlock.create(tmp_path / "foreign.board", sections=duty.sections())
+    with pytest.raises(ControlBlockError, match="not a section of limits"):
         report(foreign, None)
     foreign.close()
 
 
-def test_without_settings_there_is_use_alone(board: Board, limits: SharedLimits) -> None:
+def test_without_settings_there_is_use_alone(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
     done = vai_limits("--board", str(board.path), "--json")
     assert done.exit_code == 0
@@ -187,7 +193,7 @@ def test_without_settings_there_is_use_alone(board: Board, limits: SharedLimits)
     assert all("limits" not in principal for principal in wire["principals"])
 
 
-def test_mistakes_are_2_and_nobody_there_is_1(board: Board, tmp_path: Path) -> None:
+def test_mistakes_are_2_and_nobody_there_is_1(board: ControlBlock, tmp_path: Path) -> None:
     assert "no gateway with process id" in (done := vai_limits("--pid", "4194304")).stderr
     assert done.exit_code == 1
     foreign = tmp_path / "foreign.board"
@@ -202,7 +208,7 @@ def test_mistakes_are_2_and_nobody_there_is_1(board: Board, tmp_path: Path) -> N
 
 
 def test_settings_that_were_named_must_be_right(
-    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: ControlBlock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VAI_CONFIG", "")  # the command sets it; put back afterwards
     wrong = tmp_path / "wrong.toml"

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from vai.cli.commands import app
 from vai.io import groups
-from vai.io.board import Board, State
+from vai.io.board import ControlBlock, State
 from vai.io.group_record import SECTIONS, GroupRecord, GroupState, read_state
 from vai.io.process import identify
 
@@ -47,9 +47,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _board(folder: Path, end: str = "00", *, pid: int | None = None, old: bool = False) -> Board:
+def _board(
+    folder: Path, end: str = "00", *, pid: int | None = None, old: bool = False
+) -> ControlBlock:
     path = folder / f"vai-{os.getuid()}-{pid or os.getpid()}-{end}.board"
-    board = Board.create(path, sections={} if old else SECTIONS)
+    board = ControlBlock.create(path, sections={} if old else SECTIONS)
     if pid is not None:
         board._words[3], board._words[4] = identify(pid)
     return board
@@ -189,9 +191,9 @@ def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupR
     assert (done.exit_code, done.stderr) == (2, f"vai: no process {deaf}\n")
 
 
-def record_board(folder: Path) -> Board:
+def record_board(folder: Path) -> ControlBlock:
     (path,) = folder.glob("*.board")
-    return Board.open(path)
+    return ControlBlock.open(path)
 
 
 def test_ctrl_c_ends_the_wait_and_says_so(record: GroupRecord) -> None:

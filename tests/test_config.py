@@ -17,7 +17,7 @@ from vai.config.fixed import FIXED, changes_without_effect
 from vai.config.load import defaults_file
 from vai.config.names import BUILT_IN
 from vai.config.reference import entries
-from vai.config.schema import Simulator
+from vai.config.schema import SimulatorSettings
 from vai.config.sources import read_file
 from vai.providers.registry import ROWS
 from vai.secret import Secret
@@ -489,7 +489,7 @@ def test_what_a_reload_cannot_change_is_named_once_with_what_stays():
     assert changes_without_effect(start, start) == ""
     other = msgspec.structs.replace(start, port=9, drain_grace=1.0)
     assert changes_without_effect(start, other) == "port stays 8080: a change needs a restart"
-    paced = msgspec.structs.replace(other, simulator=Simulator(first_token=9.0), workers=8)
+    paced = msgspec.structs.replace(other, simulator=SimulatorSettings(first_token=9.0), workers=8)
     assert changes_without_effect(start, paced) == (
         "port stays 8080, workers stays 2, simulator.first_token stays 0.15: "
         "a change needs a restart"

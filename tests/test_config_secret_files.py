@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from vai.config import ConfigError, Settings, load
-from vai.config.snapshot import Snapshot
+from vai.config.snapshot import SettingsSnapshot
 from vai.secret import SECRET_LIMIT
 
 KEY = "sk-4f1d9c27"
@@ -132,16 +132,16 @@ def test_a_worker_that_replaces_another_gets_what_was_read_first(environ, tmp_pa
     """And so does one whose group began with a file that could not be read."""
     (tmp_path / "openai").write_text(f"{KEY}\n")
     variables = environ(f'[providers.openai]\napi_key = "${{file:{tmp_path}/openai}}"\n')
-    snapshot = Snapshot(variables)
+    snapshot = SettingsSnapshot(variables)
     assert KEY not in repr(snapshot) + repr(vars(snapshot))
     (tmp_path / "openai").unlink()
     handed_over = pickle.loads(pickle.dumps(snapshot))
     assert key_of(handed_over.settings(variables)) == KEY
-    broken = pickle.loads(pickle.dumps(Snapshot(variables)))
+    broken = pickle.loads(pickle.dumps(SettingsSnapshot(variables)))
     (tmp_path / "openai").write_text("sk-another\n")
     with pytest.raises(ConfigError, match="there is no file"):
         broken.settings(variables)
-    assert key_of(Snapshot(variables).settings(variables)) == "sk-another"
+    assert key_of(SettingsSnapshot(variables).settings(variables)) == "sk-another"
 
 
 def test_a_setting_that_a_later_source_replaces_reads_no_file(environ):

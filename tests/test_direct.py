@@ -82,7 +82,7 @@ def test_the_example_runs(python: Path) -> None:
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "groq", "cerebras"])
 async def test_json_and_stream_say_the_same(provider: str) -> None:
-    from vai.direct import Direct
+    from vai.direct import DirectClient
     from vai.providers.decode.accumulate import accumulate
     from vai.simulator import Simulator
 
@@ -90,7 +90,7 @@ async def test_json_and_stream_say_the_same(provider: str) -> None:
     ask = {"model": f"{provider}/sim-1", "messages": [{"role": "user", "content": "Hello"}]}
     async with Simulator() as simulator:
         base = simulator.url + paths.get(provider, f"/{provider}")
-        async with Direct({provider: "sk-x"}, base_urls={provider: base}) as vai:
+        async with DirectClient({provider: "sk-x"}, base_urls={provider: base}) as vai:
             whole = await vai.create(ask)
             events = [event async for event in vai.stream(ask)]
     told = accumulate(events)
@@ -102,13 +102,13 @@ async def test_json_and_stream_say_the_same(provider: str) -> None:
 async def test_closing_the_iterator_stops_the_provider() -> None:
     import asyncio
 
-    from vai.direct import Direct
+    from vai.direct import DirectClient
     from vai.simulator import Knobs, Simulator
 
     ask = {"model": "openai/sim-1", "messages": [{"role": "user", "content": "Hello"}]}
     async with (
         Simulator(pace=Knobs(tps=5)) as simulator,
-        Direct({"openai": "sk-x"}, base_urls={"openai": f"{simulator.url}/openai/v1"}) as vai,
+        DirectClient({"openai": "sk-x"}, base_urls={"openai": f"{simulator.url}/openai/v1"}) as vai,
     ):
         events = vai.stream(ask)
         await anext(events)
@@ -118,20 +118,20 @@ async def test_closing_the_iterator_stops_the_provider() -> None:
 
 
 async def test_no_key_is_told_before_anything_is_sent() -> None:
-    from vai.direct import Direct
+    from vai.direct import DirectClient
     from vai.errors import AuthenticationFailed
 
-    async with Direct({}) as vai:
+    async with DirectClient({}) as vai:
         with pytest.raises(AuthenticationFailed) as caught:
             await vai.create({"model": "groq/x", "messages": [{"role": "user", "content": "a"}]})
     assert caught.value.code == "provider_key_missing"
 
 
 async def test_what_wants_a_login_is_not_there() -> None:
-    from vai.direct import Direct
+    from vai.direct import DirectClient
     from vai.errors import NotFound
 
     ask = {"model": "gemini-oauth/gemini-2.5-pro", "messages": [{"role": "user", "content": "a"}]}
-    async with Direct({"gemini-oauth": "key"}) as vai:
+    async with DirectClient({"gemini-oauth": "key"}) as vai:
         with pytest.raises(NotFound, match="needs a login"):
             await vai.create(ask)

@@ -14,11 +14,11 @@ from typing import Any, Self
 import msgspec
 
 from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken
-from vai.exchange.attempts import Attempt, Health, Persistence
+from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
 from vai.exchange.conduct import Exchange, Settlement
 from vai.exchange.ports import Timers, Upstream
-from vai.exchange.translated import Translated
-from vai.exchange.unlimited import Unlimited
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.unlimited import UnlimitedAdmission
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
@@ -34,14 +34,14 @@ from vai.types.events import Event
 from vai.types.message import Message
 from vai.types.request import MessageRequest
 
-__all__ = ["Direct"]
+__all__ = ["DirectClient"]
 
 _MAX_TOKENS = 4096
 _LOGGED_IN_TO = "code-assist"
 """The kind of provider that wants a login, which only a gateway has."""
 
 
-class Direct:
+class DirectClient:
     """Calls providers with the caller's own keys. Use it with `async with`.
 
     Args:
@@ -68,7 +68,7 @@ class Direct:
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
         # No breaker: one caller alone has nobody to protect from what it learns itself.
-        self._health = Health(retries, None, clock=monotonic, chance=random)
+        self._health = ProviderHealth(retries, None, clock=monotonic, chance=random)
         self._transport = build_transport(UpstreamSettings(base_url=""))
         self._exchanges = 0
 
@@ -138,11 +138,11 @@ class Direct:
         upstream = HttpUpstream(
             self._transport, endpoint, credential, shown.style, betas=shown.betas
         )
-        plan = _Repeats(self._health, upstream, route, ask, f"direct{self._exchanges}")
+        plan = _SingleTargetRetries(self._health, upstream, route, ask, f"direct{self._exchanges}")
         return Exchange(
             plan.lane(ask),
             upstream,
-            Unlimited(),
+            UnlimitedAdmission(),
             reserve=0,
             timers=self._timers,
             clock=monotonic,
@@ -151,11 +151,16 @@ class Direct:
         )
 
 
-class _Repeats(Persistence[list[Event] | Message]):
+class _SingleTargetRetries(Persistence[list[Event] | Message]):
     """Repeats at the one target there is."""
 
     def __init__(
-        self, health: Health, upstream: Upstream, route: Route, ask: MessageRequest, name: str
+        self,
+        health: ProviderHealth,
+        upstream: Upstream,
+        route: Route,
+        ask: MessageRequest,
+        name: str,
     ) -> None:
         super().__init__(health)
         self._upstream = upstream
@@ -165,10 +170,10 @@ class _Repeats(Persistence[list[Event] | Message]):
         # The caller's own key, and nobody else's either: its limits are waited for as well.
         self.enter((route.row.id, route.model), own_key=False)
 
-    def lane(self, ask: MessageRequest) -> Translated[list[Event] | Message]:
+    def lane(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
         """A fresh lane: adapters serve one attempt."""
         adapter = make_adapter(self._row, self._name, request=ask)
-        return Translated(adapter, ask, events=_same, message=_same)
+        return TranslatedMode(adapter, ask, events=_same, message=_same)
 
     async def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
         ask = without_reasoning(self._ask) if mended else self._ask

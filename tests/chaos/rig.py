@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from tests.canary import KEY, PROVIDER_KEY, register
-from vai.io.board import Board, BoardError, State, directory
+from vai.io.board import ControlBlock, ControlBlockError, State, directory
 
 __all__ = [
     "FULL",
@@ -182,7 +182,7 @@ class Group:
         if descriptors is not None:  # the hard limit too; workers start later and inherit it
             limits = (descriptors, descriptors)
             resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, limits)
-        self.board: Board | None = None
+        self.board: ControlBlock | None = None
 
     # -- life --------------------------------------------------------------------------
 
@@ -196,8 +196,8 @@ class Group:
         if self.board is None:
             pattern = f"vai-{os.getuid()}-{self.process.pid}-*.board"
             for path in directory().glob(pattern):
-                with suppress(BoardError):  # being made this very moment
-                    self.board = Board.open(path)
+                with suppress(ControlBlockError):  # being made this very moment
+                    self.board = ControlBlock.open(path)
         if self.board is None or len(self.workers()) != self._wanted:
             return False
         return self.alone or self.board.manager.pid != 0

@@ -153,7 +153,7 @@ def test_limits_on_provider_keys() -> None:
 def test_no_text_form_shows_a_key() -> None:
     found = envelope.read(b'{"model":"m","provider_keys":{"openai":"sk-CANARY"},"messages":["hi"]}')
     for text in (repr(found), str(found), f"{found}", pprint.pformat(found), pretty_repr(found)):
-        assert "Envelope(model='m'" in text
+        assert "RoutingFields(model='m'" in text
         assert "CANARY" not in text
         assert "hi" not in text.replace("hidden", "")
 

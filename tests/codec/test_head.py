@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.codec.hostile_heads import GOOD, HOSTILE, Case, Good, head_of
 from vai.codec import head, json
-from vai.codec.head import MAX_HEAD, Refusal, check, judge
+from vai.codec.head import MAX_HEAD, HeadError, check, judge
 from vai.errors import InvalidRequest
 
 STATUSES = {400, 411, 414, 417, 431, 505}
@@ -39,7 +39,7 @@ def test_the_corpus_is_large_and_its_names_are_unique() -> None:
 
 
 def test_every_refusal_is_reached_by_the_corpus() -> None:
-    declared = {value for value in vars(head).values() if isinstance(value, Refusal)}
+    declared = {value for value in vars(head).values() if isinstance(value, HeadError)}
     reached = {judge(head_of(case.raw))[1] for case in HOSTILE if case.layer == "guard"}
     assert reached == declared
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.contract.table import MODELS, USER
 from tests.providers.validator import check_events, check_message
-from vai.direct import Direct
+from vai.direct import DirectClient
 from vai.errors import VaiError
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS
@@ -202,7 +202,7 @@ def asked(simulator: str, request: dict[str, Any]) -> tuple[Message, Message]:
     async def both() -> tuple[Message, Message]:
         keys = dict.fromkeys(FACES, "sk-test")
         urls = {name: simulator + path for name, path in FACES.items()}
-        async with Direct(keys, base_urls=urls) as direct:
+        async with DirectClient(keys, base_urls=urls) as direct:
             whole = await direct.create(request)
             events = [event async for event in direct.stream(request)]
         check_events(events)

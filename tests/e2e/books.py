@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import time
 
-from vai.io.board import Board, directory
+from vai.io.board import ControlBlock, directory
 from vai.io.limits import duty, upkeep
 from vai.policy.limits.sets import EVERYBODY
-from vai.policy.limits.store import Snapshot, SubjectUse
+from vai.policy.limits.store import LimitsSnapshot, PrincipalUse
 
 __all__ = ["Books"]
 
@@ -21,16 +21,16 @@ class Books:
 
     def __init__(self, pid: int) -> None:
         [path] = directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
-        self.board = Board.open(path)
+        self.board = ControlBlock.open(path)
         self.section = duty.open_section(self.board)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> LimitsSnapshot:
         return upkeep.snapshot(self.section, time.monotonic())
 
-    def use(self, name: str = EVERYBODY) -> SubjectUse:
+    def use(self, name: str = EVERYBODY) -> PrincipalUse:
         """What one subject uses; nothing where it was never let in."""
         known = {one.name: one for one in self.snapshot().subjects}
-        return known.get(name, SubjectUse(name, 0, 0, 0, 0))
+        return known.get(name, PrincipalUse(name, 0, 0, 0, 0))
 
     @property
     def running(self) -> int:

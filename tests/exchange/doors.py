@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout
-from vai.exchange.attempts import Plan
+from vai.exchange.attempts import RetryPlan
 from vai.exchange.conduct import Exchange, Settlement
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 from vai.exchange.ports import Timers
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
@@ -127,14 +127,14 @@ class Rig:
 
     def __init__(
         self,
-        lane: Lane,
+        lane: ExchangeMode,
         script: list,
         *,
         status: int = 200,
         headers: Mapping[str, str] = SSE,
         timers: Timers | None = None,
         then: list[Said | UpstreamFault] | None = None,
-        plan: Plan | None = None,
+        plan: RetryPlan | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or Clock()

@@ -15,10 +15,10 @@ import pytest
 from tests.exchange.doors import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
 from vai.codec.events import encode
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
-from vai.exchange.attempts import Attempt, Health, Persistence
-from vai.exchange.lane import Lane
-from vai.exchange.translated import Translated
-from vai.exchange.verbatim import Verbatim
+from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
+from vai.exchange.lane import ExchangeMode
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.verbatim import VerbatimMode
 from vai.policy.breaker import BreakerRules
 from vai.policy.retry import RetryRules
 from vai.providers.registry import ROWS, make_adapter
@@ -43,29 +43,29 @@ def error_event(kind: str) -> Said:
     return Said([b"event: error\ndata: %b\n\n" % error])
 
 
-def pure(*, lent: bool = True) -> Lane[bytes]:
+def pure(*, lent: bool = True) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), True)
-    return Verbatim(wire, ROWS["anthropic"], streaming=True, edited=False, lent=lent)
+    return VerbatimMode(wire, ROWS["anthropic"], streaming=True, edited=False, lent=lent)
 
 
-def translated(provider: str) -> Lane[bytes]:
+def translated(provider: str) -> ExchangeMode[bytes]:
     adapter = make_adapter(ROWS[provider], "x1")
     ask = parse.request({**ASK, "stream": True})
-    return Translated(adapter, ask, events=encode, message=lambda _: b"", lent=True)
+    return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
 
 
 class Target(NamedTuple):
     name: tuple[str, str]
-    lane: Callable[[], Lane[bytes]]
+    lane: Callable[[], ExchangeMode[bytes]]
     upstream: Upstream
     own_key: bool = False
-    mended: Callable[[], Lane[bytes]] | None = None
+    mended: Callable[[], ExchangeMode[bytes]] | None = None
 
 
 class Listed(Persistence[bytes]):
     """A plan over a list of targets."""
 
-    def __init__(self, health: Health, targets: list[Target]) -> None:
+    def __init__(self, health: ProviderHealth, targets: list[Target]) -> None:
         super().__init__(health)
         self.targets = targets
         self.at = -1
@@ -108,14 +108,16 @@ class World:
 
     def __init__(self, *, chance: float = 0.0, breaker: bool = True, **retries: Any) -> None:
         self.clock = Clock()
-        self.health = Health(
+        self.health = ProviderHealth(
             RetryRules(**{"max_attempts": 3} | retries),
             BreakerRules(failures=5, open_for=5.0) if breaker else None,
             clock=self.clock,
             chance=lambda: chance,
         )
 
-    def target(self, *said: Any, lane: Callable[[], Lane[bytes]] = pure, **more: Any) -> Target:
+    def target(
+        self, *said: Any, lane: Callable[[], ExchangeMode[bytes]] = pure, **more: Any
+    ) -> Target:
         model = more.pop("model", "m")
         return Target(("anthropic", model), lane, Upstream(self.clock, list(said)), **more)
 
@@ -321,7 +323,7 @@ async def test_a_mended_request_stays_mended_when_it_is_repeated() -> None:
     )
     made: list[str] = []
 
-    def lane(kind: str) -> Lane[bytes]:
+    def lane(kind: str) -> ExchangeMode[bytes]:
         made.append(kind)
         return pure()
 

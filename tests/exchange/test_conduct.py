@@ -19,10 +19,10 @@ from vai.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 from vai.exchange.ports import Timers
-from vai.exchange.translated import Translated
-from vai.exchange.verbatim import Verbatim
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.verbatim import VerbatimMode
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 from vai.types.provider import WireRequest
@@ -33,17 +33,17 @@ TIMERS = Timers(connect=1, headers=2, first_token=3, inter_chunk=4, total=20)
 ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello there"}]}
 
 
-def translated(provider: str, *, stream: bool = True) -> Translated[bytes]:
+def translated(provider: str, *, stream: bool = True) -> TranslatedMode[bytes]:
     ask = parse.request({**ASK, "stream": stream})
     adapter = make_adapter(ROWS[provider], "x1")
-    return Translated(
+    return TranslatedMode(
         adapter, ask, events=encode, message=lambda found: orjson.dumps(message_to_wire(found))
     )
 
 
-def verbatim(*, stream: bool = True, edited: bool = False) -> Verbatim:
+def verbatim(*, stream: bool = True, edited: bool = False) -> VerbatimMode:
     wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
-    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited)
+    return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited)
 
 
 def fixture(name: str) -> bytes:
@@ -108,7 +108,7 @@ async def test_cut_at_every_offset_is_one_end_and_one_settlement(
     else exactly one fault; always one settlement."""
     data = fixture(name)
 
-    def lane() -> Lane[bytes]:
+    def lane() -> ExchangeMode[bytes]:
         if way == "adapter":
             return translated(max((row for row in ROWS if name.startswith(f"{row}-")), key=len))
         return verbatim(edited=way == "edited")
@@ -304,7 +304,7 @@ async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
         }
     )
     with pytest.raises(InvalidRequest):
-        Translated(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
+        TranslatedMode(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
 
 
 async def test_a_defect_of_ours_is_settled_too() -> None:
@@ -325,7 +325,9 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() 
 
 async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
     ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
-    lane = Translated(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
+    lane = TranslatedMode(
+        make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b""
+    )
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
     rig = Rig(lane, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
     sent = b"".join(await rig.run())
@@ -338,7 +340,9 @@ async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
 async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
     ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
-    lane = Translated(make_adapter(ROWS["groq"], "x"), ask, events=encode, message=lambda _: b"")
+    lane = TranslatedMode(
+        make_adapter(ROWS["groq"], "x"), ask, events=encode, message=lambda _: b""
+    )
     rig = Rig(lane, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
     sent = b"".join(await rig.run())
     assert rig.upstream.deadlines[1] == 1020

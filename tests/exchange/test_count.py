@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
-from vai.exchange.count import MAX_ANSWER, PATIENCE, Told, ask
+from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, ask
 from vai.exchange.ports import Timers
 from vai.types.provider import WireRequest
 
@@ -18,7 +18,7 @@ WIRE = WireRequest("POST", "/count", (), b"{}")
 
 async def asked(
     status: int, *script: object, headers: Mapping[str, str] = JSON
-) -> tuple[Told | None, Upstream]:
+) -> tuple[TokenCount | None, Upstream]:
     clock = Clock()
     upstream = Upstream(clock, [Said(status=status, headers=headers, script=list(script))])
     return await ask(WIRE, upstream, timers=Timers(), clock=clock), upstream
@@ -27,7 +27,7 @@ async def asked(
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 413, 429])
 async def test_what_the_caller_must_know_is_an_answer(status: int) -> None:
     told, upstream = await asked(status, b'{"input_', b'tokens":1}')
-    assert told == Told(status, JSON, b'{"input_tokens":1}')
+    assert told == TokenCount(status, JSON, b'{"input_tokens":1}')
     assert upstream.reply.closed == 1
 
 

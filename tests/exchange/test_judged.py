@@ -12,10 +12,10 @@ from tests.exchange.test_attempts import ASK, GOOD, World
 from vai.codec.events import encode
 from vai.codec.sse import SseDecoder
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 from vai.exchange.ports import Timers
-from vai.exchange.translated import Translated
-from vai.exchange.verbatim import Verbatim
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.verbatim import VerbatimMode
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 from vai.types.provider import WireRequest
@@ -36,15 +36,15 @@ OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"Ove
 ERROR = b"event: error\ndata: " + OVERLOADED + b"\n\n"
 
 
-def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> Lane[bytes]:
+def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
-    return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited, lent=lent)
+    return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited, lent=lent)
 
 
-def translated(provider: str, *, stream: bool) -> Lane[bytes]:
+def translated(provider: str, *, stream: bool) -> ExchangeMode[bytes]:
     adapter = make_adapter(ROWS[provider], "x1")
     ask = parse.request({**ASK, "stream": stream})
-    return Translated(adapter, ask, events=encode, message=lambda _: b"", lent=True)
+    return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
 
 
 def events(data: bytes) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from tests.exchange.doors import Rig, Said
 from tests.exchange.test_attempts import World, pure, translated
 from vai.errors import UpstreamRejected
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
 
@@ -107,7 +107,7 @@ async def test_it_is_tried_again_and_the_answer_begins_once(name: str, cut: str)
 @pytest.mark.parametrize("name", CASES)
 async def test_without_another_try_it_has_its_own_status(name: str) -> None:
     lane, _, preamble, error = CASES[name]
-    made: Lane[bytes] = lane()
+    made: ExchangeMode[bytes] = lane()
     rig = Rig(made, [preamble, 2.0, error])
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()

@@ -13,9 +13,9 @@ import pytest
 from tests.exchange.doors import FOREVER, JSON, Rig
 from tests.providers.test_verbatim import parsed
 from vai.codec.events import encode
-from vai.exchange.lane import Lane
-from vai.exchange.translated import Translated
-from vai.exchange.verbatim import Verbatim
+from vai.exchange.lane import ExchangeMode
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.verbatim import VerbatimMode
 from vai.policy.estimate import text_tokens
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
@@ -34,13 +34,13 @@ def cost(usage: Usage) -> float | None:
     return None if None in (usage.input_tokens, usage.output_tokens) else 0.25
 
 
-def lane(name: str, *, stream: bool) -> Lane[bytes]:
+def lane(name: str, *, stream: bool) -> ExchangeMode[bytes]:
     if name in ("verbatim", "edited"):
         wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
         edited = name == "edited"
-        return Verbatim(wire, ROWS["anthropic"], streaming=stream, edited=edited, cost=cost)
+        return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited, cost=cost)
     ask = parse.request({**ASK, "stream": stream})
-    return Translated(
+    return TranslatedMode(
         make_adapter(ROWS[name], "x1", input_estimate=1234, request=ask),
         ask,
         events=partial(encode, cost=cost),

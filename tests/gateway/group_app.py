@@ -13,7 +13,7 @@ from sanic.response import HTTPResponse, json, text
 
 from vai.errors import VaiError
 from vai.gateway import sanic_patches as repairs
-from vai.gateway.admission.inflight import InFlight
+from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
 from vai.gateway.process.workers import BOARD_VARIABLE
 from vai.gateway.sanic_patches.websocket import send
@@ -44,11 +44,11 @@ app.config.WEBSOCKET_PING_INTERVAL = _setting("PING", 20)
 app.config.WEBSOCKET_PING_TIMEOUT = _setting("PING", 20)
 grace = _setting("GRACE", 5)
 hung_after = _setting("HUNG", 10)
-inflight = InFlight()
+inflight = InFlightExchanges()
 
 repairs.install(
     app,
-    limits=repairs.Limits(
+    limits=repairs.ReceiveLimits(
         head=_setting("HEAD", 10), body=_setting("BODY", 300), window=_setting("WINDOW", 5)
     ),
     drain_grace=grace,

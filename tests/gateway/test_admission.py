@@ -8,14 +8,14 @@ import mmap
 import pytest
 
 from vai.errors import Overloaded, RateLimited
-from vai.gateway.admission.controller import Doorkeeper
-from vai.gateway.admission.inflight import InFlight
+from vai.gateway.admission.controller import AdmissionController
+from vai.gateway.admission.inflight import InFlightExchanges
 from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.types.message import Usage
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
@@ -26,11 +26,11 @@ class Rig:
 
     def __init__(self, **limits: int) -> None:
         view = memoryview(mmap.mmap(-1, section_size(64, 64)))
-        self.store = LocalLimits(SharedLimits(Section.prepare(view, 64, 64), 0, 1))
-        self.inflight = InFlight()
+        self.store = LocalLimits(SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1))
+        self.inflight = InFlightExchanges()
         self.now = 100.0
-        self.door = Doorkeeper(self.inflight, self.store, lambda: self.now)
-        self.subjects = (Subject(EVERYBODY), Subject("user:a", LimitSet(**limits)))
+        self.door = AdmissionController(self.inflight, self.store, lambda: self.now)
+        self.subjects = (Principal(EVERYBODY), Principal("user:a", LimitSet(**limits)))
         self.told: list[Decision] = []
 
     async def enter(self, tokens: int = 0):
@@ -87,7 +87,7 @@ def test_a_refusal_takes_nothing():
 
 def test_whose_limit_it_is_is_said():
     rig = Rig()
-    rig.subjects = (Subject(EVERYBODY, LimitSet(concurrency=1)), Subject("user:a"))
+    rig.subjects = (Principal(EVERYBODY, LimitSet(concurrency=1)), Principal("user:a"))
 
     async def scenario():
         await rig.enter()
@@ -115,7 +115,7 @@ def test_more_callers_than_can_be_counted_is_no_fault_of_theirs():
     async def scenario():
         with pytest.raises(Overloaded) as caught:
             for number in range(500):
-                rig.subjects = (Subject(EVERYBODY), Subject(f"address:{number}"))
+                rig.subjects = (Principal(EVERYBODY), Principal(f"address:{number}"))
                 await rig.enter()
         assert (caught.value.status, caught.value.code) == (503, "limits_full")
 
@@ -123,7 +123,7 @@ def test_more_callers_than_can_be_counted_is_no_fault_of_theirs():
 
 
 def test_without_a_store_everybody_comes_in():
-    door = Doorkeeper(InFlight(), None, lambda: 0.0)
+    door = AdmissionController(InFlightExchanges(), None, lambda: 0.0)
 
     async def scenario():
         lease = await door.entry((), pytest.fail).admit(10**9)

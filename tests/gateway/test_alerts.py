@@ -7,9 +7,9 @@ import pytest
 from tests.canary import PROMPT, PROVIDER_KEY
 from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.gateway.alerts import Alerts
+from vai.gateway.alerts import ProviderAlerts
 from vai.policy.blame import of_lent_key
-from vai.policy.trouble import Missed, Troubles
+from vai.policy.trouble import FallbackRun, ProviderErrors
 from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.registry import ROWS
 from vai.secret import Secret
@@ -22,9 +22,9 @@ ECHO = b'{"error":{"message":"%b","type":"%b","code":"%b"}}' % (
 class Rig:
     def __init__(self, caplog: pytest.LogCaptureFixture, **own: Provider) -> None:
         self.now = 100.0
-        self.troubles = Troubles()
+        self.troubles = ProviderErrors()
         self._caplog = caplog
-        self.alerts = Alerts(Settings(providers=own), self.troubles, lambda: self.now)
+        self.alerts = ProviderAlerts(Settings(providers=own), self.troubles, lambda: self.now)
 
     def failed(
         self, fault: UpstreamFault, provider: str = "openai", *, own_key: bool = False
@@ -46,7 +46,7 @@ def test_no_word_of_a_providers_is_repeated(caplog: pytest.LogCaptureFixture, st
     rig = Rig(caplog, openai=Provider(api_key=Secret(PROVIDER_KEY)))
     rig.failed(_refused(status))
     rig.alerts.left_alone(("openai", "m"), _refused(status), 5.0)
-    rig.alerts.fell_back("smart", "openai/m", Missed(90.0, 7), _refused(status))
+    rig.alerts.fell_back("smart", "openai/m", FallbackRun(90.0, 7), _refused(status))
     for text in (*rig.lines, repr(rig.troubles.failing)):
         assert "CANARY" not in text
     assert f"status {status}" in rig.lines[-1]
@@ -130,7 +130,7 @@ def test_the_name_of_a_model_begins_no_line(caplog: pytest.LogCaptureFixture) ->
     name = "m\n2026-01-01 ERROR\u2028forged"
     rig.alerts.left_alone(("openai", name), _refused(500), 5.0)
     rig.alerts.taken_back(("openai", name))
-    rig.alerts.fell_back("smart", f"openai/{name}", Missed(0.0, 5), None)
+    rig.alerts.fell_back("smart", f"openai/{name}", FallbackRun(0.0, 5), None)
     assert len(rig.lines) == 3
     assert all(line.isprintable() for line in rig.lines)
     assert "asked for a pause" in rig.lines[2]

@@ -6,15 +6,15 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.gateway.request.call import Call
-from vai.gateway.request.responses import Reply, error_frame, failure, headers_for
+from vai.gateway.request.call import RequestContext
+from vai.gateway.request.responses import GatewayResponse, error_frame, failure, headers_for
 from vai.policy.route import Route
 from vai.providers.registry import ROWS
 
 
-def call(model: str = "gpt-5") -> Call:
+def call(model: str = "gpt-5") -> RequestContext:
     """A call whose request has been routed."""
-    made = Call.__new__(Call)
+    made = RequestContext.__new__(RequestContext)
     made.request_id, made.simulated, made.status = "req_1", False, 0
     made.attempts, made.passed_over, made.limits = 1, [], None
     made.route = Route(ROWS["openai"], model, f"openai/{model}", "vai")
@@ -43,7 +43,7 @@ def test_a_stream_that_fails_has_been_answered_with_200() -> None:
 
 
 def encoded(**headers: str) -> dict[bytes, bytes]:
-    return dict(Reply(b"", 200, headers, "application/json").processed_headers)
+    return dict(GatewayResponse(b"", 200, headers, "application/json").processed_headers)
 
 
 def test_an_upstreams_bytes_come_back_as_they_were() -> None:

@@ -15,7 +15,7 @@ from vai.config.schema import ApiKey, Auth, Cors
 from vai.errors import AuthenticationFailed, PermissionDenied
 from vai.gateway.admission import byok
 from vai.gateway.admission.auth import Keyring
-from vai.gateway.admission.principals import Subjects
+from vai.gateway.admission.principals import PrincipalRegistry
 from vai.providers.registry import ROWS
 from vai.secret import Secret
 
@@ -25,7 +25,7 @@ FOREIGN = ["http://evil.test", "null", "http://127.0.0.1:8080", "https://good.te
 def keyring(*origins: str) -> Keyring:
     """No auth, and these pages."""
     settings = Settings(auth=Auth(mode="none"), cors=Cors(allowed_origins=origins))
-    return Keyring(settings, Subjects(settings))
+    return Keyring(settings, PrincipalRegistry(settings))
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
@@ -49,7 +49,7 @@ KEYS = [f"key-{number:04}-of-many" for number in range(1000)]
 def with_keys() -> Keyring:
     auth = Auth(mode="api_key", api_keys=tuple(ApiKey(key=Secret(key)) for key in KEYS))
     settings = Settings(auth=auth)
-    return Keyring(settings, Subjects(settings))
+    return Keyring(settings, PrincipalRegistry(settings))
 
 
 def test_known_and_unknown_keys_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_an_invalid_key_names_the_header_it_was_read_from(headers, field, said):
 
 def test_a_wrong_key_beside_named_providers_is_told_in_passthrough():
     settings = Settings(auth=Auth(mode="passthrough", api_keys=(ApiKey(key=Secret("one-two")),)))
-    made = Keyring(settings, Subjects(settings))
+    made = Keyring(settings, PrincipalRegistry(settings))
     headers = {"x-api-key": "no", "x-provider-key-groq": "gsk_1"}
     with pytest.raises(AuthenticationFailed, match="Invalid API key in x-api-key: "):
         made.identify(headers)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vai.config import load
-from vai.gateway.admission.inflight import InFlight
-from vai.gateway.service import Service
+from vai.gateway.admission.inflight import InFlightExchanges
+from vai.gateway.service import GatewayService
 from vai.io.providers import Providers
 from vai.types.message import Usage
 
@@ -38,7 +38,7 @@ def test_a_regional_host_makes_requests_dearer(
     settings = load({"VAI_CONFIG": str(file)})
 
     async def cost() -> float | None:
-        service = Service(settings, Providers(settings), InFlight())
+        service = GatewayService(settings, Providers(settings), InFlightExchanges())
         terms = service.terms(service.route(f"{provider}/gpt-6-sol"), streamed=False)
         await service.aclose()
         return terms.cost(Usage(input_tokens=1000, output_tokens=1000))

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from vai.errors import Overloaded
-from vai.gateway.admission.inflight import InFlight
+from vai.gateway.admission.inflight import InFlightExchanges
 
 
 def test_slots_are_counted_and_mirrored() -> None:
-    inflight, seen = InFlight(limit=2), []
+    inflight, seen = InFlightExchanges(limit=2), []
     inflight.mirror(seen.append)
     with inflight.enter(), inflight.enter(), pytest.raises(Overloaded, match="worker_full"):
         inflight.enter()
@@ -20,14 +20,14 @@ def test_slots_are_counted_and_mirrored() -> None:
 
 
 def test_a_failing_exchange_leaves_the_count() -> None:
-    inflight = InFlight()
+    inflight = InFlightExchanges()
     with pytest.raises(ZeroDivisionError), inflight.enter():
         raise ZeroDivisionError
     assert inflight.count == 0
 
 
 def test_refusing_says_draining() -> None:
-    inflight = InFlight()
+    inflight = InFlightExchanges()
     inflight.refusing = True
     with pytest.raises(Overloaded) as refused:
         inflight.enter()
@@ -37,7 +37,7 @@ def test_refusing_says_draining() -> None:
 
 
 def test_expire_tells_each_exchange_once_and_late_listeners_too() -> None:
-    inflight, told = InFlight(), []
+    inflight, told = InFlightExchanges(), []
     with inflight.enter() as early, inflight.enter() as late:
         early.on_expire(lambda: told.append("early"))
         assert inflight.expire() == 2
@@ -49,7 +49,7 @@ def test_expire_tells_each_exchange_once_and_late_listeners_too() -> None:
 @pytest.mark.timing
 def test_empty_waits_no_longer_than_told() -> None:
     async def main() -> tuple[bool, float]:
-        inflight = InFlight()
+        inflight = InFlightExchanges()
         with inflight.enter():
             began = time.monotonic()
             return await inflight.empty(0.1), time.monotonic() - began

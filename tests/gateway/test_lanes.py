@@ -12,7 +12,7 @@ from sanic.compat import Header
 from vai.codec import envelope as envelopes
 from vai.config import Settings
 from vai.errors import InvalidRequest
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 from vai.gateway.request.lanes import choose_lane
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
@@ -22,7 +22,7 @@ SCHEMA = {"type": "object", "properties": {}}
 
 def lane(
     model: str, *headers: tuple[str, str], strict: bool = False, **members: Any
-) -> Lane[bytes]:
+) -> ExchangeMode[bytes]:
     """The lane of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))

@@ -17,13 +17,13 @@ from tests.e2e.books import Books
 from tests.gateway.group import ROOT, until
 from tests.gateway.served import OPEN, Served, ask, serve
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.simulator.process import start
 
 pytestmark = pytest.mark.e2e
 
 LIMIT = 3
-SESSIONS = (Subject(EVERYBODY), Subject("user:voice", LimitSet(sessions=2)))
+SESSIONS = (Principal(EVERYBODY), Principal("user:voice", LimitSet(sessions=2)))
 BODY = {
     "model": "anthropic/claude-x;tokens=1",
     "max_tokens": 8,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.test_answers import call
-from vai.exchange.conduct import Answer
+from vai.exchange.conduct import ResponseStart
 from vai.gateway.routes.messages import _relay
 
 
@@ -17,8 +17,8 @@ class Exchange:
     def __init__(self) -> None:
         self.lane = Lane()
 
-    async def open(self) -> Answer[bytes]:
-        return Answer(200, {}, True, b"data: 1\n\n")
+    async def open(self) -> ResponseStart[bytes]:
+        return ResponseStart(200, {}, True, b"data: 1\n\n")
 
     async def read(self) -> bytes:
         raise RuntimeError("a defect")

@@ -14,7 +14,7 @@ from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
 from vai.gateway.request.lanes import choose_lane, mended_lane
-from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, Preparer
+from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
 from vai.policy.route import resolve
 from vai.providers.registry import ROWS
 
@@ -54,7 +54,7 @@ LARGE = "x" * LARGE_BODY
 MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
 
 
-async def _lane(preparer: Preparer, asked: Any, **named: Any) -> Any:
+async def _lane(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
     opened = await preparer.open(asked.body)
     route = resolve(opened.envelope.model, ROWS, {})
     work = mended_lane if named.pop("mended", False) else choose_lane
@@ -67,7 +67,7 @@ def test_a_lane_from_elsewhere_is_the_lane_from_here(
     monkeypatch: pytest.MonkeyPatch, filler: Any
 ) -> None:
     async def main() -> None:
-        preparer = Preparer(1_000_000)
+        preparer = BodyPreparer(1_000_000)
         for model in MODELS:
             for mended in (False, True):
                 asked = request(model, filler, stream=True)
@@ -94,7 +94,7 @@ def test_a_lane_from_elsewhere_is_the_lane_from_here(
 
 def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        preparer = Preparer(1_000_000)
+        preparer = BodyPreparer(1_000_000)
         for model in MODELS:
             asked = request(model, MANY)
             opened = await preparer.open(asked.body)
@@ -122,7 +122,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
 
 def test_small_bodies_need_no_other_process() -> None:
     async def main() -> None:
-        preparer = Preparer(1_000)
+        preparer = BodyPreparer(1_000)
         opened, lane = await _lane(preparer, request("openai/gpt-4o", "hi"))
         assert not opened.is_elsewhere
         assert lane.request().body
@@ -135,7 +135,7 @@ def test_small_bodies_need_no_other_process() -> None:
 @pytest.mark.parametrize("size", [1, LARGE_BODY])
 def test_the_number_of_values_is_bounded_to_the_letter(size: int) -> None:
     async def main() -> None:
-        preparer = Preparer(100)
+        preparer = BodyPreparer(100)
         for count in (95, 96):
             # Five more: the body, its model, the text, the array, and the one inside.
             said = {"model": "m", "text": "x,[{" * size, "many": [[], *[1] * count]}
@@ -154,7 +154,7 @@ def test_the_number_of_values_is_bounded_to_the_letter(size: int) -> None:
 @pytest.mark.parametrize("value", [b"[],", b'"",', b"{},", b"1,", b'{"a":{"a":{}}},', b'"\\"[[",'])
 def test_far_too_many_values_are_refused_before_they_are_made(value: bytes) -> None:
     async def main() -> None:
-        preparer = Preparer(10_000)
+        preparer = BodyPreparer(10_000)
         body = b'{"model":"m","many":[' + value * 40_000 + b"1]}"
         with pytest.raises(InvalidRequest, match="at most 10000"):
             await preparer.open(body)

@@ -27,7 +27,7 @@ from tests.gateway.group import ROOT, free_port, until
 from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
 from vai.config.fixed import FIXED
-from vai.io.board import Board, directory
+from vai.io.board import ControlBlock, directory
 from vai.simulator.process import start
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +43,7 @@ class Gateway:
         self.said = said
         self.pid = running.process.pid
         (path,) = directory().glob(f"vai-{os.getuid()}-{self.pid}-*.board")
-        self.board = Board.open(path)
+        self.board = ControlBlock.open(path)
         self._read = 0
 
     def reload(self, *words: str, code: int = 0) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from vai.config.schema import ApiKey, Auth, Budget, Limits, Settings
-from vai.gateway.admission.principals import Subjects
+from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings, Settings
+from vai.gateway.admission.principals import PrincipalRegistry
 from vai.policy.limits.sets import EVERYBODY
 from vai.secret import Secret
 
 
 def subjects(**limits):
-    settings = Settings(auth=Auth(mode="none"), limits=Limits(**limits))
-    return Subjects(settings)
+    settings = Settings(auth=Auth(mode="none"), limits=LimitSettings(**limits))
+    return PrincipalRegistry(settings)
 
 
 def key(**more):
@@ -18,7 +18,7 @@ def key(**more):
 
 
 def test_keys_of_one_user_share_its_limits():
-    found = subjects(per_user=Budget(requests_per_minute=7))
+    found = subjects(per_user=LimitBudget(requests_per_minute=7))
     first = found.of_key(key(), "ann", "laptop")
     second = found.of_key(key(), "ann", "server")
     assert first == second
@@ -27,7 +27,7 @@ def test_keys_of_one_user_share_its_limits():
 
 
 def test_a_key_with_limits_of_its_own_counts_for_itself():
-    found = subjects(per_user=Budget(requests_per_minute=7, tokens_per_minute=9))
+    found = subjects(per_user=LimitBudget(requests_per_minute=7, tokens_per_minute=9))
     _, own = found.of_key(key(rate_limit=500), "ann", "server")
     assert own.name == "key:server"
     assert own.limits[:4] == (500, 9, 0, 0)
@@ -35,8 +35,8 @@ def test_a_key_with_limits_of_its_own_counts_for_itself():
 
 def test_a_tier_stands_in_for_the_limits_of_all_users():
     found = subjects(
-        per_user=Budget(requests_per_minute=7, concurrent_sessions=3),
-        tiers={"free": Budget(requests_per_minute=2, concurrent_requests=1)},
+        per_user=LimitBudget(requests_per_minute=7, concurrent_sessions=3),
+        tiers={"free": LimitBudget(requests_per_minute=2, concurrent_requests=1)},
     )
     _, free = found.of_key(key(tier="free"), "ann", "a")
     _, more = found.of_key(key(tier="free", concurrent_requests=5), "bob", "b")

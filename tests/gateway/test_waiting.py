@@ -9,24 +9,24 @@ import time
 import pytest
 
 from vai.gateway.admission import queue as waiting
-from vai.gateway.admission.queue import Waiting
+from vai.gateway.admission.queue import AdmissionQueue
 from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 
 
 @pytest.fixture
 def store():
     view = memoryview(mmap.mmap(-1, section_size(64, 64)))
-    return LocalLimits(SharedLimits(Section.prepare(view, 64, 64), 0, 1))
+    return LocalLimits(SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1))
 
 
-def who(name: str, *, mine: int = 1, everybody: int = 0) -> tuple[Subject, ...]:
+def who(name: str, *, mine: int = 1, everybody: int = 0) -> tuple[Principal, ...]:
     return (
-        Subject(EVERYBODY, LimitSet(concurrency=everybody)),
-        Subject(name, LimitSet(concurrency=mine)),
+        Principal(EVERYBODY, LimitSet(concurrency=everybody)),
+        Principal(name, LimitSet(concurrency=mine)),
     )
 
 
@@ -35,7 +35,7 @@ class Rig:
 
     def __init__(self, store, longest: float = 5.0) -> None:
         self.store = store
-        self.queue = Waiting(store, time.monotonic, longest=longest)
+        self.queue = AdmissionQueue(store, time.monotonic, longest=longest)
         self.order: list[str] = []
 
     async def enter(self, name: str, label: str = "", **limits: int):

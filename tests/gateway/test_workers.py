@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.group import Group, gone, group, kill, session, until
-from vai.io.board import Board
+from vai.io.board import ControlBlock
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
@@ -27,7 +27,7 @@ def _back(running: Group, dead: int, workers: int = 2) -> dict[int, str]:
 def test_killed_worker_hung_worker_and_manager_come_back() -> None:
     with group("--workers=2", hung=2) as running:
         pids = sorted(running.ready())
-        board = Board.open(Path(running.board()["path"]))
+        board = ControlBlock.open(Path(running.board()["path"]))
 
         until(lambda: "vai: ready: " in running.log(), 5)  # main has seen them serve
         victim, survivor = pids
@@ -87,7 +87,7 @@ def _probe_while(running: Group, action) -> _Answers:  # type: ignore[no-untyped
     return answers
 
 
-def _kill_and_measure(board: Board, victim: int) -> float:
+def _kill_and_measure(board: ControlBlock, victim: int) -> float:
     began = time.monotonic()
     kill(victim)
     until(lambda: all(row.owner.pid != victim for row in board.rows), 5)

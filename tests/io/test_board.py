@@ -14,35 +14,35 @@ from pathlib import Path
 import pytest
 
 from vai.io import board as board_module
-from vai.io.board import MAX_SIZE, ROWS, Board, BoardError, State, sweep
-from vai.io.process import Identity, is_alive, myself
+from vai.io.board import MAX_SIZE, ROWS, ControlBlock, ControlBlockError, State, sweep
+from vai.io.process import ProcessIdentity, is_alive, myself
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    made = Board.create(tmp_path / "test.board")
+def board(tmp_path: Path) -> Iterator[ControlBlock]:
+    made = ControlBlock.create(tmp_path / "test.board")
     yield made
     made.close()
 
 
-def test_a_row_goes_from_claim_to_release(board: Board) -> None:
+def test_a_row_goes_from_claim_to_release(board: ControlBlock) -> None:
     row = board.claim(number=3)
     assert (row.owner, row.state, row.number) == (myself(), State.STARTING, 3)
     assert row.serving_since == 0
     row.state = State.SERVING
     row.show_inflight(7)
-    other = Board.open(board.path)
+    other = ControlBlock.open(board.path)
     (seen,) = other.taken()
     assert (seen.owner, seen.state, seen.inflight) == (myself(), State.SERVING, 7)
     assert seen.serving_since > 0
-    assert not board.release(row, Identity(1, 1)), "only its owner's row is freed"
+    assert not board.release(row, ProcessIdentity(1, 1)), "only its owner's row is freed"
     assert board.release(row, myself())
     assert not board.release(row, myself())
     assert other.taken() == []
     other.close()
 
 
-def test_two_claims_of_one_row_can_be_told_apart(board: Board) -> None:
+def test_two_claims_of_one_row_can_be_told_apart(board: ControlBlock) -> None:
     first = board.claim()
     claim = first.claim
     board.release(first, myself())
@@ -50,26 +50,26 @@ def test_two_claims_of_one_row_can_be_told_apart(board: Board) -> None:
     assert (again.index, again.claim) == (first.index, claim + 1)
 
 
-def test_rows_are_bounded(board: Board) -> None:
+def test_rows_are_bounded(board: ControlBlock) -> None:
     for _ in range(ROWS):
         board.claim()
-    with pytest.raises(BoardError, match="all 128 rows"):
+    with pytest.raises(ControlBlockError, match="all 128 rows"):
         board.claim()
 
 
 def test_sections_are_aligned_zeroed_and_bounded(tmp_path: Path) -> None:
-    board = Board.create(tmp_path / "s.board", sections={1: 100, 2: 8192})
+    board = ControlBlock.create(tmp_path / "s.board", sections={1: 100, 2: 8192})
     first, second = board.section(1), board.section(2)
     assert (len(first), len(second)) == (100, 8192)
     assert bytes(second) == bytes(8192)
     second.cast("q")[0] = 42
-    other = Board.open(board.path)
+    other = ControlBlock.open(board.path)
     assert other.section(2).cast("q")[0] == 42
     assert bytes(other.section(1)) == bytes(100), "sections do not overlap"
-    with pytest.raises(BoardError, match="no section 3"):
+    with pytest.raises(ControlBlockError, match="no section 3"):
         other.section(3)
-    with pytest.raises(BoardError, match="larger"):
-        Board.create(tmp_path / "big.board", sections={1: MAX_SIZE})
+    with pytest.raises(ControlBlockError, match="larger"):
+        ControlBlock.create(tmp_path / "big.board", sections={1: MAX_SIZE})
     other.close()
     board.close()
     assert not board.path.exists()
@@ -88,10 +88,10 @@ def test_a_living_owner_is_refused_and_a_dead_one_replaced(tmp_path: Path) -> No
     with holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(BoardError, match=f"running process {holder.pid}"):
-            Board.create(path)
+        with pytest.raises(ControlBlockError, match=f"running process {holder.pid}"):
+            ControlBlock.create(path)
         holder.kill()
-    board = Board.create(path)
+    board = ControlBlock.create(path)
     assert board.owner == myself()
     board.close()
 
@@ -106,7 +106,7 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
         ],
         check=True,
     )
-    alive = Board.create(tmp_path / f"vai-{os.getuid()}-2.board")
+    alive = ControlBlock.create(tmp_path / f"vai-{os.getuid()}-2.board")
     foreign = tmp_path / "vai-other.board"
     foreign.touch()
     assert sweep(tmp_path) == [dead]
@@ -118,31 +118,31 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
 def test_other_files_are_not_boards(tmp_path: Path) -> None:
     path = tmp_path / "not"
     path.write_bytes(bytes(1 << 20))
-    with pytest.raises(BoardError, match="not a board"):
-        Board.open(path)
+    with pytest.raises(ControlBlockError, match="not a board"):
+        ControlBlock.open(path)
     link = tmp_path / "link"
     link.symlink_to(path)
-    with pytest.raises(BoardError):
-        Board.open(link)
+    with pytest.raises(ControlBlockError):
+        ControlBlock.open(link)
 
 
 def test_a_lock_held_by_a_stopped_process_does_not_hang(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    board: ControlBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board_module, "LOCK_PATIENCE", 0.05)
     with board.path.open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(BoardError, match="stopped process"):
+        with pytest.raises(ControlBlockError, match="stopped process"):
             board.claim()
     board.claim()
 
 
 def _claim_many(path: Path, found: multiprocessing.Queue[list[int]]) -> None:
-    board = Board.open(path)
+    board = ControlBlock.open(path)
     found.put([board.claim().index for _ in range(20)])
 
 
-def test_processes_never_claim_one_row_twice(board: Board) -> None:
+def test_processes_never_claim_one_row_twice(board: ControlBlock) -> None:
     context = multiprocessing.get_context("spawn")
     found: multiprocessing.Queue[list[int]] = context.Queue()
     claimers = [context.Process(target=_claim_many, args=(board.path, found)) for _ in range(4)]
@@ -156,10 +156,10 @@ def test_processes_never_claim_one_row_twice(board: Board) -> None:
     assert sorted(rows) == list(range(80))
 
 
-def test_failed_starts_are_remembered_for_the_next_manager(board: Board) -> None:
+def test_failed_starts_are_remembered_for_the_next_manager(board: ControlBlock) -> None:
     for _ in range(3):
         board.record_failed_start()
-    other = Board.open(board.path)
+    other = ControlBlock.open(board.path)
     assert other.failed_starts() == 3
     for _ in range(40):
         board.record_failed_start()
@@ -172,7 +172,7 @@ def test_failed_starts_are_remembered_for_the_next_manager(board: Board) -> None
 
 
 def test_the_file_has_all_its_pages_from_the_start(tmp_path: Path) -> None:
-    board = Board.create(tmp_path / "whole.board", sections={1: 3 << 20})
+    board = ControlBlock.create(tmp_path / "whole.board", sections={1: 3 << 20})
     held = board.path.stat()
     assert held.st_blocks * 512 >= held.st_size > 3 << 20
     board.close()
@@ -182,34 +182,34 @@ def test_a_file_that_cannot_grow_is_a_board_error_and_is_gone(tmp_path: Path) ->
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, usual[1]))
     try:
-        with pytest.raises(BoardError, match=r"no shared memory: .* needs 30\d\d KiB"):
-            Board.create(tmp_path / "grown.board", sections={1: 3 << 20})
+        with pytest.raises(ControlBlockError, match=r"no shared memory: .* needs 30\d\d KiB"):
+            ControlBlock.create(tmp_path / "grown.board", sections={1: 3 << 20})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_board_of_another_version_is_not_swept_while_its_owner_lives(tmp_path: Path) -> None:
-    board = Board.create(tmp_path / f"vai-{os.getuid()}-1-a.board")
+    board = ControlBlock.create(tmp_path / f"vai-{os.getuid()}-1-a.board")
     board._words[1] += 1  # the number of the layout
     assert sweep(tmp_path) == []
     board._words[3] = 2**31  # of a process that cannot exist
     assert sweep(tmp_path) == [board.path]
 
 
-def test_servers_are_known_by_number(board: Board) -> None:
+def test_servers_are_known_by_number(board: ControlBlock) -> None:
     board.show_server(0, myself())
-    board.show_server(5, Identity(7, 8))
-    board.show_server(-1, Identity(9, 9))  # no server: a single process, or the manager
-    other = Board.open(board.path)
-    assert other.servers() == {0: myself(), 5: Identity(7, 8)}
+    board.show_server(5, ProcessIdentity(7, 8))
+    board.show_server(-1, ProcessIdentity(9, 9))  # no server: a single process, or the manager
+    other = ControlBlock.open(board.path)
+    assert other.servers() == {0: myself(), 5: ProcessIdentity(7, 8)}
     other.close()
 
 
 def test_a_zombie_and_a_reused_pid_are_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not is_alive(Identity(child.pid, 0))
+    assert not is_alive(ProcessIdentity(child.pid, 0))
     child.wait()
     assert is_alive(myself())
-    assert not is_alive(Identity(os.getpid(), myself().start + 1))
+    assert not is_alive(ProcessIdentity(os.getpid(), myself().start + 1))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.rig import Simulated
-from vai.direct import Direct
+from vai.direct import DirectClient
 from vai.errors import UpstreamRejected
 from vai.policy.retry import RetryRules
 from vai.simulator.process import start
@@ -25,9 +25,9 @@ def simulator() -> Iterator[Simulated]:
         simulated.close()
 
 
-def direct(simulator: Simulated, retries: RetryRules | None) -> Direct:
+def direct(simulator: Simulated, retries: RetryRules | None) -> DirectClient:
     urls = {"openai": simulator.base_url("openai")}
-    return Direct({"openai": "sk-own"}, base_urls=urls, retries=retries)
+    return DirectClient({"openai": "sk-own"}, base_urls=urls, retries=retries)
 
 
 async def test_a_failure_that_passes_is_not_seen(simulator: Simulated) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from vai.io import groups
-from vai.io.board import Board, BoardError
+from vai.io.board import ControlBlock, ControlBlockError
 from vai.io.groups import NotRunning, is_tended, open_board, running
-from vai.io.process import Identity, myself
+from vai.io.process import ProcessIdentity, myself
 
 DEAD_OWNER = """
 import sys
@@ -28,14 +28,14 @@ def named(folder: Path, pid: int, end: str = "00") -> Path:
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    made = Board.create(named(tmp_path, os.getpid()))
+def board(tmp_path: Path) -> Iterator[ControlBlock]:
+    made = ControlBlock.create(named(tmp_path, os.getpid()))
     yield made
     made.close()
 
 
 def test_the_living_are_found_and_the_dead_stay_where_they_are(
-    board: Board, tmp_path: Path
+    board: ControlBlock, tmp_path: Path
 ) -> None:
     left = named(tmp_path, 2)
     subprocess.run([sys.executable, "-c", DEAD_OWNER, str(left)], check=True, timeout=30)
@@ -48,7 +48,7 @@ def test_the_living_are_found_and_the_dead_stay_where_they_are(
         open_board(left)
 
 
-def test_one_is_found_by_its_process_id(board: Board, tmp_path: Path) -> None:
+def test_one_is_found_by_its_process_id(board: ControlBlock, tmp_path: Path) -> None:
     (found,) = running(tmp_path, pid=os.getpid())
     assert found.owner == myself()
     found.close()
@@ -63,12 +63,12 @@ def test_nobody_runs(tmp_path: Path) -> None:
 
 def test_a_board_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
     named(tmp_path, os.getpid()).write_bytes(bytes(65536))
-    with pytest.raises(BoardError, match="not a board of layout") as told:
+    with pytest.raises(ControlBlockError, match="not a board of layout") as told:
         running(tmp_path)
     assert not isinstance(told.value, NotRunning)
 
 
-def test_a_board_of_another_version_hides_no_other_one(board: Board, tmp_path: Path) -> None:
+def test_a_board_of_another_version_hides_no_other_one(board: ControlBlock, tmp_path: Path) -> None:
     named(tmp_path, 1).write_bytes(bytes(65536))
     (found,) = running(tmp_path)
     assert found.path == board.path
@@ -76,7 +76,7 @@ def test_a_board_of_another_version_hides_no_other_one(board: Board, tmp_path: P
 
 
 def test_a_manager_tends_while_it_lives_and_shows_it(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    board: ControlBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not is_tended(board), "none has come yet"
     board.manager = myself()
@@ -84,11 +84,11 @@ def test_a_manager_tends_while_it_lives_and_shows_it(
     monkeypatch.setattr(groups, "_SILENT", -1)
     assert not is_tended(board), "it stands still"
     monkeypatch.undo()
-    board.manager = Identity(os.getpid(), 1)
+    board.manager = ProcessIdentity(os.getpid(), 1)
     assert not is_tended(board), "another process has its number"
 
 
-def test_a_single_process_tends_itself(board: Board) -> None:
+def test_a_single_process_tends_itself(board: ControlBlock) -> None:
     board.claim()
     assert is_tended(board)
 
@@ -98,5 +98,5 @@ def test_a_board_that_a_dead_process_left_unfinished_is_none(tmp_path: Path) -> 
     with pytest.raises(NotRunning, match="no gateway of this user"):
         running(tmp_path)
     named(tmp_path, os.getpid()).write_bytes(b"")
-    with pytest.raises(BoardError, match="is it of another version"):
+    with pytest.raises(ControlBlockError, match="is it of another version"):
         running(tmp_path)

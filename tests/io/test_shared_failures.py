@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vai.io.board import Board, BoardError
+from vai.io.board import ControlBlock, ControlBlockError
 from vai.io.shared_failures import FAILURE_SECTIONS, SharedFailures, forget_failures
 from vai.policy.trouble import LastError
 
@@ -17,13 +17,13 @@ REFUSED = LastError("key", "api_error", 502, "upstream_auth", 401, 13.0)
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board.create(tmp_path / "f.board", sections=FAILURE_SECTIONS)
+def board(tmp_path: Path) -> Iterator[ControlBlock]:
+    board = ControlBlock.create(tmp_path / "f.board", sections=FAILURE_SECTIONS)
     yield board
     board.close()
 
 
-def test_all_workers_know_a_failure_until_one_takes_it_back(board: Board) -> None:
+def test_all_workers_know_a_failure_until_one_takes_it_back(board: ControlBlock) -> None:
     one, other = SharedFailures(board, URLS), SharedFailures(board, URLS)
     assert dict(other) == {}
     one["a"] = ERROR
@@ -35,7 +35,7 @@ def test_all_workers_know_a_failure_until_one_takes_it_back(board: Board) -> Non
     assert (dict(one), one.get("a"), "a" in one) == ({}, None, False)
 
 
-def test_a_row_that_is_half_written_is_none(board: Board) -> None:
+def test_a_row_that_is_half_written_is_none(board: ControlBlock) -> None:
     one = SharedFailures(board, URLS)
     one["a"] = ERROR
     row = board.section(3)[:256]
@@ -48,7 +48,7 @@ def test_a_row_that_is_half_written_is_none(board: Board) -> None:
     assert one.get("a") is None
 
 
-def test_a_provider_that_was_moved_begins_anew(board: Board) -> None:
+def test_a_provider_that_was_moved_begins_anew(board: ControlBlock) -> None:
     SharedFailures(board, URLS)["a"] = ERROR
     moved = SharedFailures(board, URLS | {"a": "https://elsewhere.example"})
     assert moved.get("a") is None
@@ -58,7 +58,7 @@ def test_a_provider_that_was_moved_begins_anew(board: Board) -> None:
     assert dict(moved) == {}
 
 
-def test_more_providers_than_rows_and_codes_of_any_length(board: Board) -> None:
+def test_more_providers_than_rows_and_codes_of_any_length(board: ControlBlock) -> None:
     urls = {f"p{number}": f"https://p{number}.example" for number in range(300)}
     one, other = SharedFailures(board, urls), SharedFailures(board, urls)
     long = LastError("outage", "api_error", 500, "c" * 5000, 500, 1.0)
@@ -73,8 +73,8 @@ def test_more_providers_than_rows_and_codes_of_any_length(board: Board) -> None:
 
 
 def test_a_board_without_the_section(tmp_path: Path) -> None:
-    board = Board.create(tmp_path / "bare.board")
+    board = ControlBlock.create(tmp_path / "bare.board")
     forget_failures(board)
-    with pytest.raises(BoardError):
+    with pytest.raises(ControlBlockError):
         SharedFailures(board, URLS)
     board.close()

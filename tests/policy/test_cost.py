@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vai.io.catalogue import installed
 from vai.policy.catalogue import Catalogue
-from vai.policy.cost import UNKNOWN, Pricing, Terms, cost, cost_text, price_on, rates_on
+from vai.policy.cost import UNKNOWN, ModelTerms, Pricing, cost, cost_text, price_on, rates_on
 from vai.types.catalogue import Charges, MaxOutput, ModelCard, Price
 from vai.types.message import Usage
 
@@ -286,7 +286,7 @@ def test_a_header_has_plain_digits(usd, text):
 
 
 def test_limits():
-    terms = Terms(max_output=100)
+    terms = ModelTerms(max_output=100)
     assert [terms.exceeded(n) for n in (None, 100, 101)] == [None, None, 100]
     assert UNKNOWN.exceeded(10**9) is None
     argon = MaxOutput(stream=65_536, whole=32_768)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from vai.policy.notices import Notices
+from vai.policy.notices import NoticeLimiter
 
 
 def test_a_subject_has_a_line_and_then_none_for_a_while() -> None:
-    notices = Notices(every=60)
+    notices = NoticeLimiter(every=60)
     assert notices.due("a", 0.0) == 0
     assert [notices.due("a", at) for at in (0.0, 1.0, 59.9)] == [None, None, None]
     assert notices.due("b", 1.0) == 0
@@ -18,7 +18,7 @@ def test_a_subject_has_a_line_and_then_none_for_a_while() -> None:
 
 @pytest.mark.parametrize("subjects", [300, 100_000])
 def test_subjects_beyond_the_room_share_one_line(subjects: int) -> None:
-    notices = Notices(every=60, room=256)
+    notices = NoticeLimiter(every=60, room=256)
     lines = [notices.due(number, 1.0) for number in range(subjects)]
     assert lines.count(0) == 257
     assert len(notices) == 256
@@ -28,7 +28,7 @@ def test_subjects_beyond_the_room_share_one_line(subjects: int) -> None:
 
 
 def test_a_shared_line_tells_how_many_it_stands_for() -> None:
-    notices = Notices(every=60, room=1)
+    notices = NoticeLimiter(every=60, room=1)
     notices.due("a", 0.0)
     notices.due("b", 10.0)
     assert [notices.due(name, 11.0) for name in "cdb"] == [None, None, None]
@@ -37,7 +37,7 @@ def test_a_shared_line_tells_how_many_it_stands_for() -> None:
 
 
 def test_room_is_made_by_the_oldest_whose_time_is_over() -> None:
-    notices = Notices(every=10, room=2)
+    notices = NoticeLimiter(every=10, room=2)
     notices.due("old", 0.0)
     notices.due("new", 9.0)
     assert notices.due("third", 11.0) == 0

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.retry import FLOOR, Budget, RetryRules, is_passing, wait_before
+from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_passing, wait_before
 from vai.providers.decode.upstream_errors import from_answer
 
 RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
@@ -111,7 +111,7 @@ def test_a_dead_connection_costs_no_wait() -> None:
 
 
 def test_repeats_are_a_share_of_the_requests() -> None:
-    budget, fault, now, granted = Budget(0.1, 0.0), answered(503), 0.0, 0
+    budget, fault, now, granted = RetryBudget(0.1, 0.0), answered(503), 0.0, 0
     for _ in range(5000):
         now += 0.002
         budget.asked(now)
@@ -121,14 +121,14 @@ def test_repeats_are_a_share_of_the_requests() -> None:
 
 
 def test_a_quiet_provider_may_be_repeated_at_all() -> None:
-    budget, fault = Budget(0.1, 0.0), answered(503)
+    budget, fault = RetryBudget(0.1, 0.0), answered(503)
     budget.asked(1.0)
     assert [budget.grants(fault, 1.0) for _ in range(5)] == [True, True, True, False, False]
     assert budget.grants(fault, 40.0)
 
 
 def test_dead_connections_are_outside_the_budget() -> None:
-    budget = Budget(0.0, 0.0)
+    budget = RetryBudget(0.0, 0.0)
     stale = UpstreamUnreachable("", code="upstream_stale")
     assert all(budget.grants(stale, 1.0) for _ in range(100))
     assert budget.grants(answered(503), 1.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from vai.policy.tally import Tally
+from vai.policy.tally import RecentCounter
 
 
 def test_counts_are_exact_within_a_span() -> None:
-    tally = Tally(10, 100.0)
+    tally = RecentCounter(10, 100.0)
     for second in range(10):
         tally.add(100.0 + second)
     tally.mark(109.0)
@@ -16,7 +16,7 @@ def test_counts_are_exact_within_a_span() -> None:
 
 
 def test_what_was_fades_out_and_is_gone_after_two_spans() -> None:
-    tally = Tally(10, 0.0)
+    tally = RecentCounter(10, 0.0)
     for _ in range(8):
         tally.add(1.0)
     assert tally.counts(10.0) == (8, 0)
@@ -25,7 +25,7 @@ def test_what_was_fades_out_and_is_gone_after_two_spans() -> None:
 
 
 def test_a_long_silence_forgets_everything() -> None:
-    tally = Tally(10, 0.0)
+    tally = RecentCounter(10, 0.0)
     tally.add(1.0)
     tally.mark(1.0)
     tally.add(1000.0)
@@ -33,7 +33,7 @@ def test_a_long_silence_forgets_everything() -> None:
 
 
 def test_an_even_rate_is_counted_as_what_it_is() -> None:
-    tally = Tally(10, 0.0)
+    tally = RecentCounter(10, 0.0)
     for tick in range(1000):
         now = tick / 10
         tally.add(now)

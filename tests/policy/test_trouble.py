@@ -8,7 +8,7 @@ import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.blame import of_lent_key
-from vai.policy.trouble import Troubles, own_code, trouble_of
+from vai.policy.trouble import ProviderErrors, own_code, trouble_of
 from vai.providers.decode.upstream_errors import from_answer
 
 
@@ -55,7 +55,7 @@ def test_a_providers_own_code_is_not_taken_for_vais() -> None:
 
 
 def test_an_error_is_kept_until_a_success_that_speaks_of_it() -> None:
-    troubles = Troubles()
+    troubles = ProviderErrors()
     troubles.failed("p", of_lent_key(answered(401)), "key", 5.0)
     kept = troubles.failing["p"]
     assert (kept.type, kept.status, kept.upstream_status, kept.at) == ("api_error", 502, 401, 5.0)
@@ -70,14 +70,14 @@ def test_an_error_is_kept_until_a_success_that_speaks_of_it() -> None:
 
 
 def test_a_target_that_is_always_missed_is_told_of_after_a_few_requests() -> None:
-    troubles = Troubles()
+    troubles = ProviderErrors()
     assert [troubles.fell_back("a", 1.0) is None for _ in range(5)] == [True] * 4 + [False]
     troubles.reached("a")
     assert troubles.fell_back("a", 2.0) is None
 
 
 def test_or_after_a_minute_of_few_requests() -> None:
-    troubles = Troubles()
+    troubles = ProviderErrors()
     assert troubles.fell_back("a", 0.0) is None
     assert troubles.fell_back("a", 59.0) is None
     told = troubles.fell_back("a", 60.0)
@@ -86,7 +86,7 @@ def test_or_after_a_minute_of_few_requests() -> None:
 
 
 def test_aliases_do_not_add_up_for_ever() -> None:
-    troubles = Troubles()
+    troubles = ProviderErrors()
     for number in range(10_000):
         troubles.fell_back(f"a{number}", 0.0)
     assert len(troubles.missed) <= 256

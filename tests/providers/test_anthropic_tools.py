@@ -10,7 +10,7 @@ from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
 from vai.providers.anthropic.schema import subset
 from vai.providers.registry import ROWS, make_adapter
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}
@@ -76,7 +76,7 @@ def test_settings_reach_the_tool_or_are_named():
 
 
 def schema(value):
-    findings = Findings("Anthropic")
+    findings = Diagnostics("Anthropic")
     return subset(value, "s", findings), findings.dropped
 
 
@@ -141,7 +141,7 @@ def test_a_schema_without_end_is_refused():
     deep = {"type": "string"}
     for _ in range(80):
         deep = {"type": "array", "items": deep}
-    findings = Findings("Anthropic")
+    findings = Diagnostics("Anthropic")
     subset(deep, "s", findings)
     with pytest.raises(InvalidRequest, match="levels"):
         findings.check()

@@ -9,7 +9,7 @@ from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.decode.text_filter import MAX_QUOTABLE, Quotable, StopAt
+from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
 from vai.providers.openai.runs import MAX_RUNS
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
@@ -329,7 +329,7 @@ def test_runs_beyond_the_limit_are_left_out():
 
 
 def test_only_so_much_text_can_be_quoted():
-    quotable = Quotable()
+    quotable = QuotableText()
     piece = "x" * (MAX_QUOTABLE // 2 + 1)
     for _ in range(5):
         assert quotable.feed(piece) == piece
@@ -337,6 +337,6 @@ def test_only_so_much_text_can_be_quoted():
 
 
 def test_quotable_text_is_what_the_upstream_said_and_shown_is_what_the_caller_wants():
-    quotable = Quotable(StopAt(["END"]))
+    quotable = QuotableText(StopAt(["END"]))
     assert quotable.feed("a E") + quotable.feed("ND b") == "a "
     assert (quotable.text, quotable.stopped, quotable.end()) == ("a END b", "END", "")

@@ -9,10 +9,10 @@ import pytest
 from google.genai import types as google
 
 from vai.errors import InvalidRequest, UpstreamBroken
-from vai.providers.counting import Question, question
+from vai.providers.counting import CountRequest, question
 from vai.providers.registry import ROWS
 from vai.types import parse
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 TOOL = {
     "name": "look",
@@ -28,7 +28,7 @@ MODELS = {
 }
 
 
-def asked(row: ProviderRow, **more: Any) -> Question | None:
+def asked(row: ProviderSpec, **more: Any) -> CountRequest | None:
     said = {
         "model": MODELS.get(row.id, "some-model"),
         "system": "Be brief",
@@ -42,7 +42,7 @@ def asked(row: ProviderRow, **more: Any) -> Question | None:
     return question(row, parse.request(said | more), "x1", {"anthropic-version": "2023-06-01"})
 
 
-def body(row: ProviderRow, **more: Any) -> tuple[str, dict[str, Any]]:
+def body(row: ProviderSpec, **more: Any) -> tuple[str, dict[str, Any]]:
     made = asked(row, **more)
     assert made is not None
     assert made.wire.method == "POST"
@@ -119,7 +119,7 @@ def test_code_assist_is_sent_contents_alone() -> None:
         ROWS["groq"],
         ROWS["cerebras"],
         # The name is OpenAI's, the server is not.
-        ProviderRow(
+        ProviderSpec(
             id="openai",
             name="OpenAI",
             kind="openai",
@@ -127,7 +127,7 @@ def test_code_assist_is_sent_contents_alone() -> None:
             path="/chat/completions",
             auth="bearer",
         ),
-        ProviderRow(
+        ProviderSpec(
             id="mine",
             name="Mine",
             kind="openai",
@@ -137,7 +137,7 @@ def test_code_assist_is_sent_contents_alone() -> None:
         ),
     ],
 )
-def test_others_are_not_asked(row: ProviderRow) -> None:
+def test_others_are_not_asked(row: ProviderSpec) -> None:
     assert asked(row) is None
 
 

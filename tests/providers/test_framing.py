@@ -10,7 +10,7 @@ import pytest
 from tests.providers.test_nearly_right import shown
 from tests.providers.upstreams import OWN_ROWS, ask, told
 from tests.providers.validator import check_message, check_stream
-from vai.exchange.verbatim import Verbatim
+from vai.exchange.verbatim import VerbatimMode
 from vai.providers.anthropic.calls import calls_for
 from vai.providers.anthropic.framing import Framing
 from vai.providers.decode.accumulate import accumulate
@@ -136,10 +136,10 @@ def written(events: list[Any]) -> bytes:
     )
 
 
-def passing(*, stream: bool) -> Verbatim:
+def passing(*, stream: bool) -> VerbatimMode:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
     calls = calls_for({"tools": TOOLS}, ROW.id, "01TEST")
-    return Verbatim(wire, ROW, streaming=stream, edited=True, calls=calls)
+    return VerbatimMode(wire, ROW, streaming=stream, edited=True, calls=calls)
 
 
 def passed(data: bytes, step: int) -> Wire:

@@ -11,14 +11,14 @@ import pytest
 from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
-from vai.providers.gemini.body import Body
+from vai.providers.gemini.body import BodyParser
 from vai.providers.registry import ROWS, make_adapter
 
 VALUES: list[Any] = [None, True, 0, -1, 1 << 60, 1.5, "", "x", "STOP", [], [None], {}, {"a": 1}]
 
 
 def chunks_of(path):
-    body = Body()
+    body = BodyParser()
     return [orjson.loads(text) for text in body.feed(path.read_bytes()) + body.end()]
 
 

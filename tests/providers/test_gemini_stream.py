@@ -15,7 +15,7 @@ from vai.providers.decode.emitter import MAX_CALLS
 from vai.providers.gemini import adapter as adapters
 from vai.providers.gemini import body as bodies
 from vai.providers.gemini import stream
-from vai.providers.gemini.body import Body
+from vai.providers.gemini.body import BodyParser
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
 from vai.types.render import message_to_wire
@@ -101,7 +101,7 @@ def from_fixture(name, **fields):
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.name)
 def test_the_fixtures_are_truthful(path):
-    body = Body()
+    body = BodyParser()
     for text in body.feed(path.read_bytes()) + body.end():
         found = orjson.loads(text)
         if path.stem.startswith("gemini-oauth-"):
@@ -448,7 +448,7 @@ def test_plain_json_is_not_held_without_a_bound(monkeypatch):
 
 
 def test_a_line_is_not_held_without_a_bound():
-    body = Body()
+    body = BodyParser()
     body.feed(b"data: " + b"x" * (MAX_FRAME + 2))
     assert body.fault is not None
 

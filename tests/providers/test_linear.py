@@ -23,7 +23,7 @@ from vai.providers.counting import question
 from vai.providers.registry import ROWS, make_adapter
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 FEW = 300
 TIMES = 8
@@ -40,7 +40,7 @@ MODELS = {
     "gemini": "gemini-3.5-flash",
     "gemini-oauth": "gemini-2.5-flash",
 }
-NARROWED = ProviderRow(
+NARROWED = ProviderSpec(
     id="mine",
     name="Mine",
     kind="anthropic",
@@ -49,7 +49,7 @@ NARROWED = ProviderRow(
     auth="bearer",
     narrowed=True,
 )
-COMPATIBLE = ProviderRow(
+COMPATIBLE = ProviderSpec(
     id="other",
     name="Other",
     kind="openai",

@@ -6,16 +6,16 @@ import pytest
 
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.providers.decode import stream_body as incoming
-from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.stream_body import StreamBody
 from vai.providers.registry import ROWS, make_adapter
 from vai.providers.translate import signature
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.effort import clamp, effort_for
 from vai.providers.translate.openai_models import traits
 from vai.providers.translate.target import QUIRKS
 from vai.types import parse
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 ENV = {
     "oai-resp": ("OPENAI_API_KEY",),
@@ -36,7 +36,7 @@ def test_rows_are_sound():
 
 
 def test_a_further_server_is_a_row():
-    row = ProviderRow(
+    row = ProviderSpec(
         id="local",
         name="Local",
         kind="openai",
@@ -105,7 +105,7 @@ def test_what_stands_before_the_first_character_does_not_matter(before, size):
 
 def test_a_body_is_not_held_without_a_bound(monkeypatch):
     monkeypatch.setattr(incoming, "MAX_BODY", 100)
-    body = Incoming()
+    body = StreamBody()
     for _ in range(20):
         assert body.feed(b"{" * 10) == []
     assert body.fault is not None
@@ -126,7 +126,7 @@ def test_whose_reasoning_it_is():
 
 
 def test_findings_name_a_bounded_number_of_problems():
-    findings = Findings("X")
+    findings = Diagnostics("X")
     findings.check()
     for index in range(100):
         findings.refuse(f"messages[{index}]", "no", "c")

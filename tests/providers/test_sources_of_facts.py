@@ -98,8 +98,11 @@ def test_what_is_excepted_exists():
     assert len(TABLES) > 30
 
 
-@pytest.mark.parametrize("traits", [models.Traits, claudes.Traits, googles.Traits],
-                         ids=["models", "claudes", "googles"])  # fmt: skip
+@pytest.mark.parametrize(
+    "traits",
+    [models.OpenaiTraits, claudes.ClaudeTraits, googles.GeminiTraits],
+    ids=["models", "claudes", "googles"],
+)
 def test_each_trait_of_a_model_has_a_source_and_a_date(traits):
     told = dict(re.findall(r"^ {8}(\w+): ((?:.+\n(?: {12}.*\n|\n)*)+?)(?= {8}\w+:|\s*\Z)",
                            f"{traits.__doc__}\n", re.MULTILINE))  # fmt: skip

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from tests.providers.test_streams import STREAMS, run
 from vai.codec import events as codec
 from vai.codec.sse import SseDecoder
-from vai.providers.anthropic.verbatim import Sniffer
+from vai.providers.anthropic.verbatim import VerbatimStreamObserver
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
 
@@ -67,7 +67,9 @@ def test_the_sdk_has_the_final_figures(path):
 def edited(frames):
     """A stream that is passed on, in VAI's dialect."""
     row = ROWS["anthropic"]
-    sniffer = Sniffer(row, cost, edited=True, generated=lambda _: None, estimate=dict)
+    sniffer = VerbatimStreamObserver(
+        row, cost, edited=True, generated=lambda _: None, estimate=dict
+    )
     return sniffer.feed(frames)
 
 

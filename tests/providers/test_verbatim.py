@@ -10,7 +10,7 @@ import pytest
 from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
 from vai.errors import UpstreamFault
-from vai.providers.anthropic.verbatim import Sniffer, is_passed_on, read_message
+from vai.providers.anthropic.verbatim import VerbatimStreamObserver, is_passed_on, read_message
 from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.registry import ROWS, make_adapter
 from vai.types.message import Usage
@@ -24,7 +24,9 @@ ROW = ROWS["anthropic"]
 def sniffer_of(*, edited=False):
     said = []
     guess = {"output_tokens": 7, "estimated": True}
-    return Sniffer(ROW, edited=edited, generated=said.append, estimate=lambda: guess), said
+    return VerbatimStreamObserver(
+        ROW, edited=edited, generated=said.append, estimate=lambda: guess
+    ), said
 
 
 def parsed(data):

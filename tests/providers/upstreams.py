@@ -15,7 +15,7 @@ from tests.providers.validator import check_events
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.registry import ROWS, make_adapter
 from vai.types import parse
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire
 
 COMPATIBLE = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
@@ -27,7 +27,7 @@ CUSTOM = msgspec.structs.replace(
     env=(),
     quirks=COMPATIBLE,
 )
-OWN_ROWS: dict[str, ProviderRow] = {
+OWN_ROWS: dict[str, ProviderSpec] = {
     **ROWS,
     "own": CUSTOM,
     "own-mistral": msgspec.structs.replace(

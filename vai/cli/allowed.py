@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from vai.config import Settings
 from vai.config.schema import ApiKey
-from vai.gateway.admission.principals import Subjects
+from vai.gateway.admission.principals import PrincipalRegistry
 from vai.policy.limits.sets import LimitSet
 from vai.secret import Secret
 
@@ -69,7 +69,7 @@ def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _rows(settings: Settings) -> Iterator[Allowed]:
-    subjects = Subjects(settings)
+    subjects = PrincipalRegistry(settings)
     plain = ApiKey(key=Secret("none"))
     everyone, user = subjects.of_key(plain, "", "")
     yield Allowed("all callers together", everyone.limits)

@@ -27,7 +27,7 @@ from vai.cli.models import show as show_models
 from vai.config import ConfigError, Settings, load
 from vai.config.load import load_with_warnings
 from vai.errors import InvalidRequest
-from vai.io.board import BoardError
+from vai.io.board import ControlBlockError
 from vai.io.clock import today
 from vai.io.groups import NotRunning
 
@@ -190,7 +190,7 @@ def limits(
             limits_in_use.watch(choice, allowance, as_json=as_json, every=watch)
     except NotRunning as error:
         _fail(str(error), code=1)
-    except BoardError as error:
+    except ControlBlockError as error:
         _fail(str(error))
 
 
@@ -243,7 +243,7 @@ def reload(
         _fail(str(error), code=error.code)
     except KeyboardInterrupt:
         _fail("no longer waiting; a reload that was asked for goes on", code=_INTERRUPTED)
-    except BoardError as error:
+    except ControlBlockError as error:
         _fail(str(error))
     typer.echo(done)
 

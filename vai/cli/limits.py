@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vai.cli.limits_report import Allowance, Report, report
+from vai.cli.limits_report import Allowance, LimitsReport, report
 from vai.io.clock import span_in_words
 from vai.io.group_record import DEFAULTS
 from vai.io.groups import open_board, running
@@ -70,7 +70,7 @@ def watch(choice: Choice, allowance: Allowance | None, *, as_json: bool, every: 
         return
 
 
-def _reports(choice: Choice, allowance: Allowance | None) -> list[Report]:
+def _reports(choice: Choice, allowance: Allowance | None) -> list[LimitsReport]:
     boards = running(pid=choice.pid) if choice.board is None else [open_board(choice.board)]
     try:
         return [report(board, allowance) for board in boards]
@@ -83,7 +83,7 @@ def _say(wire: dict[str, Any], option: int = 0) -> None:
     print(orjson.dumps(wire, option=option).decode(), flush=True)  # noqa: T201
 
 
-def _wire(reports: list[Report], rows: int | None) -> dict[str, Any]:
+def _wire(reports: list[LimitsReport], rows: int | None) -> dict[str, Any]:
     gateways = []
     for one in reports:
         wire = msgspec.to_builtins(one)
@@ -102,7 +102,7 @@ def _console() -> Console:
     return console
 
 
-def _print(console: Console, reports: Iterable[Report], rows: int | None) -> None:
+def _print(console: Console, reports: Iterable[LimitsReport], rows: int | None) -> None:
     for number, one in enumerate(reports):
         if number:
             console.print()
@@ -120,7 +120,7 @@ def _table(console: Console, table: Table, *, left_out: int, rows: int | None) -
         console.print(f"and {left_out - rows:,} more (--all shows them)", markup=False)
 
 
-def _head(one: Report) -> list[str]:
+def _head(one: LimitsReport) -> list[str]:
     waiting = "" if one.waiting is None else f", {one.waiting:,} waiting"
     lines = [
         f"gateway {one.pid}: {one.running:,} running, {one.sessions:,} sessions{waiting}",
@@ -139,7 +139,7 @@ def _head(one: Report) -> list[str]:
     return lines
 
 
-def _group(one: Report) -> str:
+def _group(one: LimitsReport) -> str:
     if one.version is None:
         return "of another version: where it listens, and with which settings, is not known"
     config = one.config if one.config == DEFAULTS else f"config {one.config}"
@@ -147,7 +147,7 @@ def _group(one: Report) -> str:
     return f"{one.address}, {config}; {workers}, up {span_in_words(one.uptime)}, vai {one.version}"
 
 
-def _principals(one: Report, rows: int | None) -> Table:
+def _principals(one: LimitsReport, rows: int | None) -> Table:
     columns = ("running", "sessions", "requests", "tokens")
     table = _grid("principal", columns)
     for principal in one.principals[:rows]:
@@ -163,7 +163,7 @@ def _share(used: int, limit: int) -> str:
     return f"{used:,} / {limit:,}" if limit else f"{used:,}"
 
 
-def _places(one: Report, rows: int | None) -> Table:
+def _places(one: LimitsReport, rows: int | None) -> Table:
     table = _grid("held", ("age", "tokens", "worker", "pid"))
     table.add_column("by", overflow="fold")
     for place in one.places[:rows]:

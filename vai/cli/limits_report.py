@@ -15,8 +15,8 @@ import msgspec
 
 from vai.config import Settings
 from vai.gateway.admission.auth import Keyring
-from vai.gateway.admission.principals import Subjects
-from vai.io.board import Board, BoardError, Row
+from vai.gateway.admission.principals import PrincipalRegistry
+from vai.io.board import ControlBlock, ControlBlockError, WorkerSlot
 from vai.io.clock import monotonic
 from vai.io.group_record import GroupState, read_state
 from vai.io.groups import is_tended
@@ -25,9 +25,9 @@ from vai.io.limits.duty import SECTION
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
 from vai.io.process import age
 from vai.policy.limits.sets import EVERYBODY, LimitSet
-from vai.policy.limits.store import Held, SubjectUse
+from vai.policy.limits.store import LeaseUse, PrincipalUse
 
-__all__ = ["GATEWAY", "Allowance", "Place", "Principal", "Report", "report"]
+__all__ = ["GATEWAY", "Allowance", "LeaseReport", "LimitsReport", "PrincipalReport", "report"]
 
 GATEWAY: Final = "gateway"
 """What the subject that everybody counts for is called here; all others have a colon."""
@@ -36,7 +36,7 @@ _NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
 _ADDRESS: Final = "address:"
 
 
-class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
+class PrincipalReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """What somebody uses; `limits` by the same names, 0 for none, None if they are not known.
 
     `requests` and `tokens` are those of the last 60 to 65 seconds, with what is reserved.
@@ -50,7 +50,7 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: dict[str, int] | None = None
 
 
-class Place(msgspec.Struct, frozen=True):
+class LeaseReport(msgspec.Struct, frozen=True):
     """A place that is held. `worker` and `pid` are None when its worker is gone."""
 
     kind: Literal["request", "session"]
@@ -63,7 +63,7 @@ class Place(msgspec.Struct, frozen=True):
     pid: int | None
 
 
-class Report(msgspec.Struct, frozen=True):
+class LimitsReport(msgspec.Struct, frozen=True):
     """One gateway at one time."""
 
     pid: int
@@ -92,9 +92,9 @@ class Report(msgspec.Struct, frozen=True):
     """Whether a caller was refused within the last minute because there was no room."""
     waiting: int | None
     """Callers that wait for a place."""
-    principals: tuple[Principal, ...]
+    principals: tuple[PrincipalReport, ...]
     """Who uses something, the gateway first, then by use."""
-    places: tuple[Place, ...]
+    places: tuple[LeaseReport, ...]
     """The oldest first."""
 
 
@@ -104,7 +104,7 @@ class Allowance:
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.limits.enabled
         self.store = settings.limits.store
-        self._subjects = Subjects(settings)
+        self._subjects = PrincipalRegistry(settings)
         keyring = Keyring(settings, self._subjects)
         # The keyring says whom a key counts for, so that this is the gateway's own answer.
         presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
@@ -119,7 +119,7 @@ class Allowance:
         return self._known.get(name)
 
 
-def report(board: Board, allowance: Allowance | None) -> Report:
+def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
     """What is used, held and allowed now.
 
     Raises:
@@ -128,14 +128,14 @@ def report(board: Board, allowance: Allowance | None) -> Report:
     try:
         section = Layout(board.section(SECTION))
     except ValueError as error:
-        raise BoardError(f"{board.path}: {error}") from None
+        raise ControlBlockError(f"{board.path}: {error}") from None
     now = monotonic()
     inside = sum(row.inflight for row in board.taken())
     found = upkeep.snapshot(section, now)
     sessions = sum(held.kind == "session" for held in found.held)
     running = len(found.held) - sessions
     by_claim = {row.claim: row for row in board.taken()}
-    return Report(
+    return LimitsReport(
         pid=board.owner.pid,
         **_group(read_state(board)),
         uptime=round(age(board.owner.pid), 1),
@@ -160,7 +160,7 @@ def report(board: Board, allowance: Allowance | None) -> Report:
 
 
 def _group(state: GroupState | None) -> dict[str, Any]:
-    """What the gateway says of itself, by the names of `Report`."""
+    """What the gateway says of itself, by the names of `VerbatimReport`."""
     names = ("address", "config", "version", "workers")
     if state is None:
         return dict.fromkeys((*names, "started"))
@@ -172,7 +172,9 @@ def _counts_here(allowance: Allowance | None) -> bool:
     return allowance is not None and allowance.enabled and allowance.store == "shared_memory"
 
 
-def _principals(uses: tuple[SubjectUse, ...], allowance: Allowance | None) -> list[Principal]:
+def _principals(
+    uses: tuple[PrincipalUse, ...], allowance: Allowance | None
+) -> list[PrincipalReport]:
     # A row stays behind when its subject has gone; another subject takes it in time.
     shown = [
         use
@@ -180,7 +182,7 @@ def _principals(uses: tuple[SubjectUse, ...], allowance: Allowance | None) -> li
         if use.name == EVERYBODY or use.running or use.sessions or use.requests or use.tokens
     ]
     return [
-        Principal(
+        PrincipalReport(
             name=use.name or GATEWAY,
             running=use.running,
             sessions=use.sessions,
@@ -192,7 +194,7 @@ def _principals(uses: tuple[SubjectUse, ...], allowance: Allowance | None) -> li
     ]
 
 
-def _by_use(use: SubjectUse) -> tuple[object, ...]:
+def _by_use(use: PrincipalUse) -> tuple[object, ...]:
     held = use.running + use.sessions
     return (use.name != EVERYBODY, -held, -use.requests, -use.tokens, use.name)
 
@@ -208,9 +210,9 @@ def _wire(limits: LimitSet | None) -> dict[str, int] | None:
     }
 
 
-def _place(held: Held, by_claim: Mapping[int, Row], now: float) -> Place:
+def _place(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float) -> LeaseReport:
     row = by_claim.get(held.owner)
-    return Place(
+    return LeaseReport(
         kind=held.kind,
         principals=tuple(name or GATEWAY for name in held.subjects),
         tokens=held.tokens,

@@ -22,7 +22,7 @@ from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Provider
 from vai.errors import InvalidRequest
 from vai.io.google.login import sign_in
-from vai.io.google.oauth import GOOGLE, App, Endpoints, LoginFailed
+from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp
 from vai.io.google.store import write_login
 from vai.secret import Secret
 
@@ -84,7 +84,7 @@ def gemini(
 
 
 def _run(
-    app: App,
+    app: OauthApp,
     own: Provider,
     *,
     project: str | None,
@@ -146,15 +146,15 @@ def _confirm(*, accepted: bool) -> None:
         _fail("not signed in")
 
 
-def _client(client_id: str | None, secret: Secret | None) -> App:
+def _client(client_id: str | None, secret: Secret | None) -> OauthApp:
     if client_id is None:
         _fail("no OAuth client: give --client-id, or set providers.gemini-oauth.client_id")
     if secret is not None:
-        return App(client_id, secret)
+        return OauthApp(client_id, secret)
     if not sys.stdin.isatty():
         _fail("no client secret: set providers.gemini-oauth.client_secret")
     try:
-        return App(client_id, Secret(typer.prompt("Client secret", hide_input=True), "secret"))
+        return OauthApp(client_id, Secret(typer.prompt("Client secret", hide_input=True), "secret"))
     except InvalidRequest as error:
         _fail(error.message)
 

@@ -20,7 +20,7 @@ from vai.io.catalogue import installed
 from vai.policy.capabilities import CAPABILITIES, capabilities
 from vai.providers.registry import ROWS
 from vai.types.catalogue import CatalogueFile, ModelCard
-from vai.types.provider import Capabilities, ProviderRow
+from vai.types.provider import Capabilities, ProviderSpec
 
 __all__ = ["matrix", "schema"]
 
@@ -70,7 +70,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _providers(rows: list[ProviderRow]) -> list[str]:
+def _providers(rows: list[ProviderSpec]) -> list[str]:
     names = [field.name for field in msgspec.structs.fields(Capabilities)]
     return _table(
         ["", *(row.id for row in rows)],

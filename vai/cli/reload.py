@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vai.io.board import Board
+from vai.io.board import ControlBlock
 from vai.io.clock import monotonic, span_in_words
 from vai.io.group_record import GroupState, ReloadState, read_state
 from vai.io.groups import NotRunning, running
@@ -76,7 +76,7 @@ def reload(choice: Choice, *, timeout: float, wait: bool, progress: Callable[[st
 # -- which gateway -----------------------------------------------------------------------
 
 
-def _chosen(choice: Choice) -> Board:
+def _chosen(choice: Choice) -> ControlBlock:
     try:
         boards = running(pid=choice.pid)
     except NotRunning as error:
@@ -97,7 +97,7 @@ def _chosen(choice: Choice) -> Board:
     )
 
 
-def _has_config(board: Board, config: Path | None) -> bool:
+def _has_config(board: ControlBlock, config: Path | None) -> bool:
     if config is None:
         return True
     state = read_state(board)
@@ -137,7 +137,7 @@ def _what_it_is(pid: int) -> str:
     return f"process {pid} is no gateway"
 
 
-def _reloadable(board: Board, *, wait: bool) -> GroupState | None:
+def _reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None:
     pid = board.owner.pid
     state = read_state(board)
     if state is None and wait:
@@ -184,7 +184,7 @@ def _caught_signals(pid: int) -> int | None:
 class _Wait:
     """Waits for the first reload after number `before` that ends."""
 
-    def __init__(self, board: Board, before: int, progress: Callable[[str], None]) -> None:
+    def __init__(self, board: ControlBlock, before: int, progress: Callable[[str], None]) -> None:
         self._board = board
         self._before = before
         self._progress = progress

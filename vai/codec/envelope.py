@@ -17,7 +17,7 @@ from vai.codec import json
 from vai.codec.json import Member
 from vai.errors import InvalidRequest
 
-__all__ = ["VAI_FIELDS", "Envelope", "read", "rewrite", "with_model", "without"]
+__all__ = ["VAI_FIELDS", "RoutingFields", "read", "rewrite", "with_model", "without"]
 
 VAI_FIELDS = ("voice", "output", "output_format", "extensions", "provider_keys")
 """Top-level members that are VAI's own: a provider would refuse them."""
@@ -29,7 +29,7 @@ MAX_MODEL = 1024
 """Characters of `model`: it is repeated in paths, headers, sentences and log lines."""
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class RoutingFields(msgspec.Struct, frozen=True):
     """The members that steer the gateway, and where every member stands.
 
     Attributes:
@@ -59,8 +59,8 @@ class Envelope(msgspec.Struct, frozen=True):
         # The payload is as private as the keys, and a repr lands in logs and tracebacks.
         keys = len(self.provider_keys or ())
         return (
-            f"Envelope(model={self.model!r}, stream={self.stream}, max_tokens={self.max_tokens}, "
-            f"provider_keys=<{keys} hidden>, vai_fields={self.vai_fields}, size={self.size})"
+            f"RoutingFields(model={self.model!r}, stream={self.stream}, "
+            f"max_tokens={self.max_tokens}, provider_keys=<{keys} hidden>, vai_fields={self.vai_fields}, size={self.size})"
         )
 
     def __rich_repr__(self) -> Any:
@@ -68,7 +68,7 @@ class Envelope(msgspec.Struct, frozen=True):
         yield repr(self)
 
 
-def read(body: bytes, most_values: int | None = None) -> Envelope:
+def read(body: bytes, most_values: int | None = None) -> RoutingFields:
     """Read the envelope of a Messages body of at most that many values.
 
     Raises:
@@ -82,7 +82,7 @@ def read(body: bytes, most_values: int | None = None) -> Envelope:
     if len(model) > MAX_MODEL:
         raise _refusal("model", f"must have at most {MAX_MODEL} characters")
     vai_fields = tuple([name for name in VAI_FIELDS if name in value])
-    return Envelope(
+    return RoutingFields(
         model=model,
         stream=_optional(value, "stream", bool, "a boolean") or False,
         max_tokens=_max_tokens(value),
@@ -95,19 +95,19 @@ def read(body: bytes, most_values: int | None = None) -> Envelope:
     )
 
 
-def with_model(body: bytes, envelope: Envelope, model: str) -> bytes:
+def with_model(body: bytes, envelope: RoutingFields, model: str) -> bytes:
     """`body` with the value of its top-level ``model`` replaced, all else untouched."""
     return rewrite(body, envelope, model=model)
 
 
-def without(body: bytes, envelope: Envelope, name: str) -> bytes:
+def without(body: bytes, envelope: RoutingFields, name: str) -> bytes:
     """`body` without its top-level member `name`; the same bytes when there is none."""
     return rewrite(body, envelope, drop=name)
 
 
 def rewrite(
     body: bytes,
-    envelope: Envelope,
+    envelope: RoutingFields,
     *,
     model: str | None = None,
     max_tokens: int | None = None,

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "Refusal", "check", "judge"]
+__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "HeadError", "check", "judge"]
 
 MAX_HEAD = 16 * 1024
 """Bytes of a head."""
@@ -38,7 +38,7 @@ MAX_TARGET = 8 * 1024
 """Bytes of a request target."""
 
 
-class Refusal(NamedTuple):
+class HeadError(NamedTuple):
     """Why a head is refused. `message` never quotes it; `code` is stable."""
 
     status: int
@@ -75,7 +75,7 @@ _HOST_LINE = re.compile(rb"\r\nhost:[ \t]*+([^\r]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,19}[ \t]*")
 
 
-def check(head: bytes) -> Refusal | None:
+def check(head: bytes) -> HeadError | None:
     """Judge a request head; None lets it pass."""
     if len(head) > MAX_HEAD:
         return _TOO_LARGE
@@ -104,7 +104,7 @@ def check(head: bytes) -> Refusal | None:
     return None
 
 
-def judge(head: bytes) -> tuple[bytes, Refusal | None]:
+def judge(head: bytes) -> tuple[bytes, HeadError | None]:
     """Judge a head as a client sent it: the head to serve by, and why it is refused, if it is.
 
     An absolute-form target becomes origin-form; any other head stays the object it is. RFC 9112
@@ -128,7 +128,7 @@ def judge(head: bytes) -> tuple[bytes, Refusal | None]:
     return plain, verdict
 
 
-def _framing(fields: dict[bytes, bytes]) -> Refusal | None:
+def _framing(fields: dict[bytes, bytes]) -> HeadError | None:
     """RFC 9112 6: where the body ends, told once and in one way."""
     length = fields.get(b"content-length")
     if b"transfer-encoding" in fields:
@@ -151,7 +151,7 @@ _NAME = re.compile(_TOKEN)
 _ORIGIN = re.compile(_TARGET)
 
 
-def _diagnose(head: bytes) -> Refusal:
+def _diagnose(head: bytes) -> HeadError:
     """Say what is wrong with a head that the grammar refused."""
     line, *fields = head.split(b"\r\n")
     parts = line.split(b" ")
@@ -176,28 +176,32 @@ def _diagnose(head: bytes) -> Refusal:
     return _BAD_VALUE
 
 
-_TOO_LARGE = Refusal(431, "head_too_large", f"The request head exceeds {MAX_HEAD} bytes")
-_TOO_MANY = Refusal(431, "too_many_headers", f"More than {MAX_HEADERS} header lines")
-_LONG_TARGET = Refusal(414, "target_too_long", f"The request target exceeds {MAX_TARGET} bytes")
-_BAD_LINE = Refusal(400, "bad_request_line", "Malformed request line")
-_BAD_VERSION = Refusal(505, "http_version", "Only HTTP/1.1 and HTTP/1.0 are served")
-_BAD_TARGET = Refusal(400, "bad_target", "The request target must be a path of plain URI letters")
-_TWO_SLASHES = Refusal(
+_TOO_LARGE = HeadError(431, "head_too_large", f"The request head exceeds {MAX_HEAD} bytes")
+_TOO_MANY = HeadError(431, "too_many_headers", f"More than {MAX_HEADERS} header lines")
+_LONG_TARGET = HeadError(414, "target_too_long", f"The request target exceeds {MAX_TARGET} bytes")
+_BAD_LINE = HeadError(400, "bad_request_line", "Malformed request line")
+_BAD_VERSION = HeadError(505, "http_version", "Only HTTP/1.1 and HTTP/1.0 are served")
+_BAD_TARGET = HeadError(400, "bad_target", "The request target must be a path of plain URI letters")
+_TWO_SLASHES = HeadError(
     400,
     "bad_target",
     "The path begins with two slashes; expected a base URL that ends without",
 )
-_BAD_NAME = Refusal(400, "bad_header_name", "Malformed header line")
-_BAD_VALUE = Refusal(400, "bad_header_value", "A header value has a character that is not allowed")
-_NO_HOST = Refusal(400, "host_missing", "The Host header is required")
-_TWO_HOSTS = Refusal(400, "host_repeated", "More than one Host header")
-_OTHER_HOST = Refusal(400, "host_mismatch", "The Host header and the target name two hosts")
-_BAD_HOST = Refusal(400, "bad_host", "Malformed Host header")
-_BAD_LENGTH = Refusal(400, "bad_content_length", "Content-Length must be plain digits")
-_TWO_LENGTHS = Refusal(400, "ambiguous_length", "The length of the body is told more than once")
-_CHUNKED = Refusal(411, "length_required", "Send a Content-Length; Transfer-Encoding is not served")
-_EXPECTATION = Refusal(417, "expectation", "The only expectation served is 100-continue")
-_UPGRADE_BODY = Refusal(400, "upgrade_with_body", "A WebSocket handshake has no body")
+_BAD_NAME = HeadError(400, "bad_header_name", "Malformed header line")
+_BAD_VALUE = HeadError(
+    400, "bad_header_value", "A header value has a character that is not allowed"
+)
+_NO_HOST = HeadError(400, "host_missing", "The Host header is required")
+_TWO_HOSTS = HeadError(400, "host_repeated", "More than one Host header")
+_OTHER_HOST = HeadError(400, "host_mismatch", "The Host header and the target name two hosts")
+_BAD_HOST = HeadError(400, "bad_host", "Malformed Host header")
+_BAD_LENGTH = HeadError(400, "bad_content_length", "Content-Length must be plain digits")
+_TWO_LENGTHS = HeadError(400, "ambiguous_length", "The length of the body is told more than once")
+_CHUNKED = HeadError(
+    411, "length_required", "Send a Content-Length; Transfer-Encoding is not served"
+)
+_EXPECTATION = HeadError(417, "expectation", "The only expectation served is 100-continue")
+_UPGRADE_BODY = HeadError(400, "upgrade_with_body", "A WebSocket handshake has no body")
 
 _REPEATED = {
     b"host": _TWO_HOSTS,

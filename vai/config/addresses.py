@@ -20,7 +20,7 @@ import httpx
 
 from vai.policy.hosts import is_address, is_local_name
 from vai.providers.registry import ROWS
-from vai.types.provider import Kind, ProviderRow
+from vai.types.provider import Kind, ProviderSpec
 
 __all__ = ["AddressFault", "address_fault", "is_exposed", "is_own_host", "is_same_host"]
 
@@ -107,12 +107,12 @@ def is_exposed(base_url: str) -> bool:
     return not (is_local_name(host) or host.endswith(_PRIVATE))
 
 
-def is_own_host(row: ProviderRow, base_url: str) -> bool:
+def is_own_host(row: ProviderSpec, base_url: str) -> bool:
     """Whether `base_url` is at the host of a built-in provider, or at a regional one below it."""
     return _is_own(row, _host(httpx.URL(base_url)))
 
 
-def _is_own(row: ProviderRow, host: str) -> bool:
+def _is_own(row: ProviderSpec, host: str) -> bool:
     own = _HOMES[row.id][0]
     return host == own or host.endswith(f".{own}")
 
@@ -191,7 +191,7 @@ def _is_unversioned(kind: Kind, host: str, segments: list[str]) -> bool:
     return is_at_gateway or host in _UNVERSIONED or segments[-1:] == [_UNVERSIONED_END]
 
 
-def _paths_of(row: ProviderRow) -> tuple[str, ...]:
+def _paths_of(row: ProviderSpec) -> tuple[str, ...]:
     return _VERSIONS.get(row.kind, (_HOMES[row.id][1],))
 
 

@@ -17,13 +17,13 @@ import msgspec
 
 from vai.config.names import canonical
 from vai.config.problems import Problem
-from vai.config.schema import DURATION, Section, Settings
+from vai.config.schema import DURATION, Settings, SettingsSection
 from vai.config.sources import DEFAULTS, Layer, Leaf, Unresolved
 from vai.config.suggestions import instead_of_a_value, suggest
 from vai.errors import InvalidRequest
 from vai.secret import Secret
 
-__all__ = ["Walk", "parse_duration", "setting_names"]
+__all__ = ["SettingsConverter", "parse_duration", "setting_names"]
 
 Path = tuple[str, ...]
 
@@ -49,19 +49,19 @@ def parse_duration(text: str) -> float:
         raise ValueError("expected a duration") from None
 
 
-def setting_names(kind: type[Section] = Settings, above: str = "") -> list[str]:
+def setting_names(kind: type[SettingsSection] = Settings, above: str = "") -> list[str]:
     """The dotted name of every setting; `*` stands for a name the user chooses."""
     names: list[str] = []
     for name, hint in _fields(kind).items():
         inner, tail = _item(hint), f"{above}{name}"
-        if isinstance(inner, type) and issubclass(inner, Section):
+        if isinstance(inner, type) and issubclass(inner, SettingsSection):
             names += setting_names(inner, f"{tail}." if inner is hint else f"{tail}.*.")
         else:
             names.append(tail if _table(hint) is None else f"{tail}.*")
     return names
 
 
-class Walk:
+class SettingsConverter:
     """One conversion. `problems` grows while it runs.
 
     Args:
@@ -152,7 +152,7 @@ class Walk:
         if inner is not hint and get_origin(hint) in (Union, types.UnionType):
             # An empty text is how a variable says "not set".
             return None if raw in (None, "") else self._value(inner, raw, path)
-        if isinstance(hint, type) and issubclass(hint, Section):
+        if isinstance(hint, type) and issubclass(hint, SettingsSection):
             return self._section(hint, raw, path)
         if get_origin(hint) is dict:
             return self._table(inner, raw, path)
@@ -160,7 +160,7 @@ class Walk:
             return self._array(inner, raw, path)
         return self._leaf(hint, raw, path)
 
-    def _section(self, kind: type[Section], raw: Any, path: Path) -> Any:
+    def _section(self, kind: type[SettingsSection], raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
             needed = [field.name for field in _fields_of(kind) if field.required]
             self.problem(
@@ -225,7 +225,11 @@ class Walk:
         return {name: item for name, item in built.items() if item is not _INVALID}
 
     def _array(self, inner: Any, raw: Any, path: Path) -> Any:
-        if isinstance(raw, Mapping) and isinstance(inner, type) and issubclass(inner, Section):
+        if (
+            isinstance(raw, Mapping)
+            and isinstance(inner, type)
+            and issubclass(inner, SettingsSection)
+        ):
             # Variables cannot address a place in a list, so a list of tables may have names.
             items = [
                 ((*path, name), {"name": name, **item} if isinstance(item, Mapping) else item)
@@ -245,7 +249,7 @@ class Walk:
             hint = hint or ("; this one is empty" if raw is None else "")
             self.problem(path, f"expected {self._list_words(inner, path)}{hint}")
             return _INVALID
-        if isinstance(inner, type) and issubclass(inner, Section):
+        if isinstance(inner, type) and issubclass(inner, SettingsSection):
             # Entries that are no tables are one mistake.
             wrong = [item for item in items if not isinstance(item[1], (Mapping, Unresolved))]
             items = [item for item in items if isinstance(item[1], (Mapping, Unresolved))] + wrong[
@@ -301,7 +305,7 @@ class Walk:
 
 
 def _is_empty_table(hint: Any, raw: Any) -> bool:
-    is_section = isinstance(hint, type) and issubclass(hint, Section)
+    is_section = isinstance(hint, type) and issubclass(hint, SettingsSection)
     return raw is None and (is_section or get_origin(hint) is dict)
 
 
@@ -333,12 +337,12 @@ _fields_of = cache(msgspec.structs.fields)
 
 
 @cache
-def _encoded(kind: type[Section]) -> list[tuple[str, str]]:
+def _encoded(kind: type[SettingsSection]) -> list[tuple[str, str]]:
     return [(field.name, field.encode_name) for field in msgspec.structs.fields(kind)]
 
 
 @cache
-def _fields(kind: type[Section]) -> dict[str, Any]:
+def _fields(kind: type[SettingsSection]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {name: hints[attribute] for attribute, name in _encoded(kind)}
 

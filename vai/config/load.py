@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vai import install_command
-from vai.config.convert import Walk
+from vai.config.convert import SettingsConverter
 from vai.config.installed import installed
 from vai.config.login import login_file, read_login
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
@@ -113,11 +113,11 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
 
 def _checked(
     layer: Layer, environ: Mapping[str, str], problems: list[Problem]
-) -> tuple[Walk, Settings]:
+) -> tuple[SettingsConverter, Settings]:
     """The settings as they were written, and the walk that knows where."""
     _fill_provider_keys(layer, environ)
     # What an unreadable file would have said is neither missing nor contradicted.
-    walk = Walk(layer, is_partial=bool(problems))
+    walk = SettingsConverter(layer, is_partial=bool(problems))
     settings = walk.settings()
     if not problems:
         for path, text, *others in (*contradictions(settings), *_unusable_files(settings)):
@@ -143,7 +143,9 @@ def load_provider(
         environ = {**environ, "VAI_CONFIG": str(config)}
     problems: list[Problem] = []
     layer = merged_layer(read_layers(environ, problems), environ)
-    walk = Walk({path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)})
+    walk = SettingsConverter(
+        {path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)}
+    )
     settings = walk.settings()
     if problems := [*problems, *walk.problems]:
         raise ConfigError(problems)

@@ -18,11 +18,11 @@ __all__ = [
     "ApiKey",
     "Auth",
     "AuthMode",
-    "Breaker",
-    "Budget",
+    "BreakerSettings",
     "Cors",
     "Defaults",
-    "Limits",
+    "LimitBudget",
+    "LimitSettings",
     "Logging",
     "Manager",
     "Metrics",
@@ -33,8 +33,8 @@ __all__ = [
     "Redis",
     "Retries",
     "Settings",
-    "Simulator",
-    "Timers",
+    "SimulatorSettings",
+    "TimerSettings",
     "Tls",
     "Tracing",
 ]
@@ -82,11 +82,11 @@ Capability = Annotated[
 ]
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SettingsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of settings."""
 
 
-class Tls(Section, frozen=True, kw_only=True):
+class Tls(SettingsSection, frozen=True, kw_only=True):
     """Serving HTTPS. Files are PEM."""
 
     enabled: bool = False
@@ -94,7 +94,7 @@ class Tls(Section, frozen=True, kw_only=True):
     key_file: Text | None = None
 
 
-class ApiKey(Section, frozen=True, kw_only=True):
+class ApiKey(SettingsSection, frozen=True, kw_only=True):
     """One key that callers may present.
 
     `tier` names the limits that hold for it in place of those of all users; `rate_limit`
@@ -112,7 +112,7 @@ class ApiKey(Section, frozen=True, kw_only=True):
     concurrent_sessions: Count = 0
 
 
-class Auth(Section, frozen=True, kw_only=True):
+class Auth(SettingsSection, frozen=True, kw_only=True):
     """Who may call. `passthrough` callers must bring their own provider keys."""
 
     mode: AuthMode = "api_key"
@@ -120,7 +120,7 @@ class Auth(Section, frozen=True, kw_only=True):
     api_keys: tuple[ApiKey, ...] = ()
 
 
-class Provider(Section, frozen=True, kw_only=True):
+class Provider(SettingsSection, frozen=True, kw_only=True):
     """How one provider is reached. What is None is left to the provider's own row.
 
     `proxy` is a secret because proxy URLs carry passwords. A row whose id is not built in
@@ -149,7 +149,7 @@ class Provider(Section, frozen=True, kw_only=True):
     credentials_file: Text | None = None
 
 
-class ModelPrice(Section, frozen=True, kw_only=True):
+class ModelPrice(SettingsSection, frozen=True, kw_only=True):
     """USD per million tokens. `cache_write` is for the provider's shortest lifetime."""
 
     input: Usd | None = None
@@ -159,7 +159,7 @@ class ModelPrice(Section, frozen=True, kw_only=True):
     cache_write_1h: Usd | None = None
 
 
-class Model(Section, frozen=True, kw_only=True):
+class Model(SettingsSection, frozen=True, kw_only=True):
     """What the catalogue shall say of one model. What is None or empty is left as it is."""
 
     name: Text | None = None
@@ -170,14 +170,14 @@ class Model(Section, frozen=True, kw_only=True):
     price: ModelPrice = ModelPrice()
 
 
-class Defaults(Section, frozen=True, kw_only=True):
+class Defaults(SettingsSection, frozen=True, kw_only=True):
     """Values for requests that leave them out. None leaves it to the provider."""
 
     max_tokens: Positive = 4096
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
 
 
-class Timers(Section, frozen=True, kw_only=True):
+class TimerSettings(SettingsSection, frozen=True, kw_only=True):
     """The waits of one exchange, each with its own error code."""
 
     connect: Duration = 5.0
@@ -189,7 +189,7 @@ class Timers(Section, frozen=True, kw_only=True):
     ping: Duration = 15.0
 
 
-class Retries(Section, frozen=True, kw_only=True):
+class Retries(SettingsSection, frozen=True, kw_only=True):
     """What is tried again at the same target before the caller has had a byte.
 
     `max_attempts` counts the first try; `budget` is the share of a provider's requests.
@@ -202,7 +202,7 @@ class Retries(Section, frozen=True, kw_only=True):
     budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
 
 
-class Breaker(Section, frozen=True, kw_only=True):
+class BreakerSettings(SettingsSection, frozen=True, kw_only=True):
     """When a model that keeps failing is left alone, and for how long."""
 
     enabled: bool = True
@@ -211,7 +211,7 @@ class Breaker(Section, frozen=True, kw_only=True):
     max_open: Duration = 60.0
 
 
-class Budget(Section, frozen=True, kw_only=True):
+class LimitBudget(SettingsSection, frozen=True, kw_only=True):
     """What may be used within any minute, and at once. 0 means no limit."""
 
     requests_per_minute: Count = 0
@@ -220,7 +220,7 @@ class Budget(Section, frozen=True, kw_only=True):
     concurrent_sessions: Count = 0
 
 
-class Redis(Section, frozen=True, kw_only=True):
+class Redis(SettingsSection, frozen=True, kw_only=True):
     """The server that several machines count on. `url` is a secret because it carries passwords:
     redis://, rediss:// (TLS) or unix://."""
 
@@ -231,7 +231,7 @@ class Redis(Section, frozen=True, kw_only=True):
     lease: Duration = 30.0
 
 
-class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
+class LimitSettings(SettingsSection, frozen=True, kw_only=True, rename={"global_": "global"}):
     """Limits of the whole gateway and of each user. 0 means no limit."""
 
     enabled: bool = True
@@ -240,27 +240,27 @@ class Limits(Section, frozen=True, kw_only=True, rename={"global_": "global"}):
     max_queue_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
     max_callers: Annotated[int, msgspec.Meta(ge=64, le=100_000)] = 8192
     session_idle_timeout: Duration = 300.0
-    global_: Budget = Budget(requests_per_minute=1_000_000, concurrent_sessions=1000)
-    per_user: Budget = Budget(requests_per_minute=100_000)
-    tiers: dict[str, Budget] = {}
+    global_: LimitBudget = LimitBudget(requests_per_minute=1_000_000, concurrent_sessions=1000)
+    per_user: LimitBudget = LimitBudget(requests_per_minute=100_000)
+    tiers: dict[str, LimitBudget] = {}
     redis: Redis = Redis()
 
 
-class Metrics(Section, frozen=True, kw_only=True):
+class Metrics(SettingsSection, frozen=True, kw_only=True):
     """The Prometheus endpoint."""
 
     enabled: bool = True
     path: HttpPath = "/metrics"
 
 
-class Logging(Section, frozen=True, kw_only=True):
+class Logging(SettingsSection, frozen=True, kw_only=True):
     """What is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "json"
 
 
-class Tracing(Section, frozen=True, kw_only=True):
+class Tracing(SettingsSection, frozen=True, kw_only=True):
     """Where spans go. `endpoint` is host:port."""
 
     enabled: bool = False
@@ -268,7 +268,7 @@ class Tracing(Section, frozen=True, kw_only=True):
     endpoint: Text = "localhost:4317"
 
 
-class Observability(Section, frozen=True, kw_only=True):
+class Observability(SettingsSection, frozen=True, kw_only=True):
     """What VAI tells about itself."""
 
     metrics: Metrics = Metrics()
@@ -276,27 +276,27 @@ class Observability(Section, frozen=True, kw_only=True):
     tracing: Tracing = Tracing()
 
 
-class Cors(Section, frozen=True, kw_only=True):
+class Cors(SettingsSection, frozen=True, kw_only=True):
     """Web pages that may call from a browser: origins, or `*` for all. Empty: none."""
 
     allowed_origins: tuple[Text, ...] = ()
 
 
-class Manager(Section, frozen=True, kw_only=True):
+class Manager(SettingsSection, frozen=True, kw_only=True):
     """The process that watches the workers."""
 
     heartbeat: Duration = 0.5
     hung_after: Duration = 15.0
 
 
-class Simulator(Section, frozen=True, kw_only=True):
+class SimulatorSettings(SettingsSection, frozen=True, kw_only=True):
     """The pace of the built-in simulator. 0 means at once."""
 
     first_token: Annotated[float, msgspec.Meta(ge=0, le=YEAR, extra=DURATION)] = 0.15
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 50.0
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Settings(SettingsSection, frozen=True, kw_only=True):
     """Everything that can be set, as it holds for the life of a process."""
 
     host: Text = "127.0.0.1"
@@ -318,11 +318,11 @@ class Settings(Section, frozen=True, kw_only=True):
     aliases: dict[str, tuple[Text, ...]] = {}
     models: dict[str, Model] = {}
     defaults: Defaults = Defaults()
-    timers: Timers = Timers()
+    timers: TimerSettings = TimerSettings()
     retries: Retries = Retries()
-    breaker: Breaker = Breaker()
-    limits: Limits = Limits()
+    breaker: BreakerSettings = BreakerSettings()
+    limits: LimitSettings = LimitSettings()
     observability: Observability = Observability()
     cors: Cors = Cors()
     manager: Manager = Manager()
-    simulator: Simulator = Simulator()
+    simulator: SimulatorSettings = SimulatorSettings()

@@ -23,7 +23,7 @@ from vai.config.schema import Settings
 from vai.config.secret_files import SecretFiles
 from vai.config.sources import Layer, Leaf
 
-__all__ = ["Snapshot"]
+__all__ = ["SettingsSnapshot"]
 
 _NAMES_A_FILE: Final = frozenset({"cert_file", "key_file", "ca_file", "credentials_file"})
 _MOST_BYTES: Final = 4 << 20
@@ -31,7 +31,7 @@ _MOST_BYTES: Final = 4 << 20
 megabyte."""
 
 
-class Snapshot:
+class SettingsSnapshot:
     """What was read, and the settings that it makes.
 
     Args:

@@ -17,15 +17,15 @@ import msgspec
 from msgspec.structs import replace
 
 from vai.errors import UpstreamFault, UpstreamRejected
-from vai.exchange.lane import Lane
+from vai.exchange.lane import ExchangeMode
 from vai.exchange.ports import Clock, Upstream
 from vai.policy.blame import is_outage, may_move
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
-from vai.policy.retry import Budget, RetryRules, is_passing, wait_before
-from vai.policy.trouble import Troubles
+from vai.policy.retry import RetryBudget, RetryRules, is_passing, wait_before
+from vai.policy.trouble import ProviderErrors
 from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
-__all__ = ["Attempt", "Health", "Persistence", "Plan"]
+__all__ = ["Attempt", "Persistence", "ProviderHealth", "RetryPlan"]
 
 T = TypeVar("T")
 
@@ -33,12 +33,12 @@ T = TypeVar("T")
 class Attempt(msgspec.Struct, Generic[T], frozen=True):
     """One more way to an answer, to be gone after `delay` seconds."""
 
-    lane: Lane[T]
+    lane: ExchangeMode[T]
     upstream: Upstream
     delay: float = 0.0
 
 
-class Plan(Protocol[T]):
+class RetryPlan(Protocol[T]):
     """The further attempts of one exchange."""
 
     async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
@@ -53,7 +53,7 @@ class Plan(Protocol[T]):
         ...
 
 
-class Health:
+class ProviderHealth:
     """What one process knows of its providers: who fails, and how much has been repeated.
 
     Rules that are None switch their part off. `chance` gives random numbers from 0 to 1.
@@ -68,22 +68,22 @@ class Health:
         *,
         clock: Clock,
         chance: Callable[[], float],
-        troubles: Troubles | None = None,
+        troubles: ProviderErrors | None = None,
     ) -> None:
         self.retries = retries
         self.breakers = None if breaker is None else Breakers(breaker)
-        self.troubles = Troubles() if troubles is None else troubles
+        self.troubles = ProviderErrors() if troubles is None else troubles
         self.clock = clock
         self.chance = chance
-        self._budgets: dict[tuple[str, bool], Budget] = {}
+        self._budgets: dict[tuple[str, bool], RetryBudget] = {}
 
-    def budget(self, provider: str, *, own_key: bool) -> Budget:
+    def budget(self, provider: str, *, own_key: bool) -> RetryBudget:
         """The budget for repeats. Provider ids are those of the settings, so they are few."""
         key = (provider, own_key)
         budget = self._budgets.get(key)
         if budget is None:
             share = 0.0 if self.retries is None else self.retries.budget
-            budget = self._budgets[key] = Budget(share, self.clock())
+            budget = self._budgets[key] = RetryBudget(share, self.clock())
         return budget
 
     def breaker(self, target: Target) -> Breaker | None:
@@ -99,7 +99,7 @@ class Persistence(ABC, Generic[T]):
     counts for them: what such a key meets with is its owner's affair.
     """
 
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: ProviderHealth) -> None:
         self._health = health
         self._target: Target = ("", "")
         self._own_key = False
@@ -137,7 +137,7 @@ class Persistence(ABC, Generic[T]):
         self._is_probe = breaker is not None and breaker.enter(now)
 
     async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
-        """See `Plan`."""
+        """See `RetryPlan`."""
         now = self._health.clock()
         self._note(fault, now)
         if remaining <= 0:
@@ -155,7 +155,7 @@ class Persistence(ABC, Generic[T]):
         return await self.move() if may_move(fault, own_key=self._own_key) else None
 
     def close(self, *, answered: bool) -> None:
-        """See `Plan`."""
+        """See `RetryPlan`."""
         breaker = None if self._own_key else self._health.breaker(self._target)
         if breaker is None:
             return

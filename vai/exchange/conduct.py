@@ -8,8 +8,8 @@ happens in `__exit__`, which cannot be cancelled because it never waits.
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
 each attempt has a lane and an upstream of its own, and the reply of the one before is given
 back first. With that batch the attempt is the only one, so the first batch comes with the first
-content, or when `Timers.preamble` is over. An answer may also go on in a
-further request to the same upstream (`Lane.following`), under the same timers.
+content, or when `TimerSettings.preamble` is over. An answer may also go on in a
+further request to the same upstream (`ExchangeMode.following`), under the same timers.
 
     with Exchange(lane, doors, ...) as exchange:
         answer = await exchange.open()
@@ -35,14 +35,14 @@ from vai.errors import (
     UpstreamUnreachable,
     VaiError,
 )
-from vai.exchange.attempts import Plan
-from vai.exchange.lane import Lane
-from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamReply
+from vai.exchange.attempts import RetryPlan
+from vai.exchange.lane import ExchangeMode
+from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamResponse
 from vai.providers.decode.stream_body import no_answer
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Answer", "Exchange", "Outcome", "Settlement"]
+__all__ = ["Exchange", "Outcome", "ResponseStart", "Settlement"]
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "re
 VAI said no (admission, an untranslatable request, the end of a drain); VAI is at fault."""
 
 
-class Answer(msgspec.Struct, Generic[T]):
+class ResponseStart(msgspec.Struct, Generic[T]):
     """The head of an answer and its first batch; a JSON answer is one batch.
 
     `fault` is what the upstream refused the request with, if it did.
@@ -95,7 +95,7 @@ class Exchange(Generic[T]):
 
     def __init__(
         self,
-        lane: Lane[T],
+        lane: ExchangeMode[T],
         upstream: Upstream,
         admission: Admission,
         *,
@@ -103,7 +103,7 @@ class Exchange(Generic[T]):
         timers: Timers,
         clock: Clock,
         settled: Callable[[Settlement], None],
-        plan: Plan[T] | None = None,
+        plan: RetryPlan[T] | None = None,
     ) -> None:
         self.lane = lane
         self._upstream = upstream
@@ -119,7 +119,7 @@ class Exchange(Generic[T]):
         self._first_token_at = self._total_at
         self._first_token: float | None = None
         self._lease: Lease | None = None
-        self._reply: UpstreamReply | None = None
+        self._reply: UpstreamResponse | None = None
         self._holds = False
         self._was_asked = False
         self._was_accepted = False
@@ -162,7 +162,7 @@ class Exchange(Generic[T]):
         """Seconds since the exchange began."""
         return self._clock() - self._began
 
-    async def open(self) -> Answer[T]:
+    async def open(self) -> ResponseStart[T]:
         """Start the exchange and wait for the first batch of its answer.
 
         Until this returns, nothing needs to have been sent to the caller, so a failure
@@ -194,7 +194,7 @@ class Exchange(Generic[T]):
         self._has_failed = True
         return fault
 
-    async def _attempt(self) -> Answer[T]:
+    async def _attempt(self) -> ResponseStart[T]:
         """What the upstream of the running attempt answers, up to the first batch."""
         lane = self.lane
         reply = self._reply = await self._send(lane.request())
@@ -203,7 +203,7 @@ class Exchange(Generic[T]):
             self._was_rejected = True
             body = await self._body(reply, MAX_ERROR_BODY, cut=True)
             fault = lane.rejection(status, headers, body)
-            return Answer(status, headers, False, lane.rejected(fault, body), fault)
+            return ResponseStart(status, headers, False, lane.rejected(fault, body), fault)
         self._was_accepted = True
         if self._is_stream(reply):
             now = self._clock()
@@ -214,10 +214,10 @@ class Exchange(Generic[T]):
             first = await self.read()
             if first is None:
                 raise UpstreamBroken("The provider closed the stream before any event")
-            return Answer(status, headers, True, first)
-        return Answer(status, headers, False, await self._whole(reply))
+            return ResponseStart(status, headers, True, first)
+        return ResponseStart(status, headers, False, await self._whole(reply))
 
-    def _is_stream(self, reply: UpstreamReply) -> bool:
+    def _is_stream(self, reply: UpstreamResponse) -> bool:
         """Whether the body is to be read as it comes.
 
         Raises:
@@ -231,7 +231,7 @@ class Exchange(Generic[T]):
             raise no_answer()
         return self.lane.streaming
 
-    async def _whole(self, reply: UpstreamReply) -> T:
+    async def _whole(self, reply: UpstreamResponse) -> T:
         """A JSON answer, with all that follows it."""
         while True:
             body = await self._body(reply, MAX_BODY)
@@ -243,7 +243,7 @@ class Exchange(Generic[T]):
                 return whole
             reply = await self._follow(reply)
 
-    async def _follow(self, reply: UpstreamReply) -> UpstreamReply:
+    async def _follow(self, reply: UpstreamResponse) -> UpstreamResponse:
         """The upstream's answer to the request that continues the one in `reply`.
 
         It fails as a part of an answer that has begun: nothing is tried again.
@@ -336,7 +336,7 @@ class Exchange(Generic[T]):
         self._holds = False
         return self.lane.release()
 
-    async def _send(self, request: WireRequest) -> UpstreamReply:
+    async def _send(self, request: WireRequest) -> UpstreamResponse:
         """The upstream's answer as soon as its headers are there."""
         timers, total_at = self._timers, self._total_at
         now = self._clock()
@@ -369,7 +369,7 @@ class Exchange(Generic[T]):
             limit, late = self._first_token_at, "first_token_timeout"
         return (limit, late) if limit <= self._total_at else (self._total_at, "total_timeout")
 
-    async def _body(self, reply: UpstreamReply, limit: int, *, cut: bool = False) -> bytes:
+    async def _body(self, reply: UpstreamResponse, limit: int, *, cut: bool = False) -> bytes:
         """The body of an answer that is not streamed, at most `limit` bytes of it."""
         pieces: list[bytes] = []
         size = 0

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault
-from vai.exchange.ports import Clock, Timers, Upstream, UpstreamReply
+from vai.exchange.ports import Clock, Timers, Upstream, UpstreamResponse
 from vai.types.provider import WireRequest
 
-__all__ = ["MAX_ANSWER", "PATIENCE", "Told", "ask"]
+__all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "ask"]
 
 PATIENCE: Final = 10.0
 """Seconds for the whole question. A context meter that comes later is of no use."""
@@ -25,7 +25,7 @@ MAX_ANSWER: Final = 1 << 20
 """Bytes of an answer that are read. A count has some fifty, an error seldom a thousand."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class TokenCount(msgspec.Struct, frozen=True):
     """What the provider answered. Header names are lower case."""
 
     status: int
@@ -35,7 +35,7 @@ class Told(msgspec.Struct, frozen=True):
 
 async def ask(
     wire: WireRequest, upstream: Upstream, *, timers: Timers, clock: Clock
-) -> Told | None:
+) -> TokenCount | None:
     """The provider's answer; None where an estimate has to stand in for it.
 
     Raises:
@@ -53,7 +53,7 @@ async def ask(
     return None if told is None or _is_absent(told.status) else told
 
 
-async def _read(reply: UpstreamReply, until: float) -> Told | None:
+async def _read(reply: UpstreamResponse, until: float) -> TokenCount | None:
     pieces: list[bytes] = []
     size = 0
     try:
@@ -62,7 +62,7 @@ async def _read(reply: UpstreamReply, until: float) -> Told | None:
             size += len(piece)
             if size > MAX_ANSWER:
                 return None
-        return Told(reply.status, reply.headers, b"".join(pieces))
+        return TokenCount(reply.status, reply.headers, b"".join(pieces))
     finally:
         reply.close()  # read to its end it may be kept, else it is dropped
 

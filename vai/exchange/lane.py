@@ -14,7 +14,7 @@ from vai.errors import UpstreamFault
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Lane", "is_page"]
+__all__ = ["ExchangeMode", "is_page"]
 
 _PAGES: Final = ("text/html", "application/xhtml+xml")
 
@@ -29,7 +29,7 @@ def is_page(media_type: str) -> bool:
     return media_type in _PAGES
 
 
-class Lane(Protocol[T_co]):
+class ExchangeMode(Protocol[T_co]):
     """Verbatim or translated; its batches are what the caller is handed."""
 
     @property

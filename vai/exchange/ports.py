@@ -15,7 +15,7 @@ import msgspec
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamReply"]
+__all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamResponse"]
 
 
 class Timers(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Timers(msgspec.Struct, frozen=True, kw_only=True):
     """The whole exchange."""
 
 
-class UpstreamReply(Protocol):
+class UpstreamResponse(Protocol):
     """An upstream's answer whose headers have arrived."""
 
     @property
@@ -75,7 +75,7 @@ class Upstream(Protocol):
 
     async def send(
         self, request: WireRequest, /, *, connect_until: float, headers_until: float
-    ) -> UpstreamReply:
+    ) -> UpstreamResponse:
         """Send the request and wait for the answer's headers.
 
         `connect_until` bounds the wait for a connection, `headers_until` that for the

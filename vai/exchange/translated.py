@@ -31,7 +31,7 @@ from vai.types.message import Message, Usage
 from vai.types.provider import WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Translated"]
+__all__ = ["TranslatedMode"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ _MAX_HELD: Final = 256
 """Events of a beginning without content that are held back."""
 
 
-class Translated(Generic[T]):
+class TranslatedMode(Generic[T]):
     """A lane whose target has a protocol of its own.
 
     `lent` says that the upstream is spoken to with the gateway's own key.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from vai.types.message import Usage
 
-__all__ = ["Unlimited"]
+__all__ = ["UnlimitedAdmission"]
 
 
-class Unlimited:
+class UnlimitedAdmission:
     """Admits everything, charges nobody."""
 
-    async def admit(self, tokens: int, /) -> Unlimited:
+    async def admit(self, tokens: int, /) -> UnlimitedAdmission:
         """A place; there is always one."""
         return self
 

@@ -22,11 +22,11 @@ from vai.exchange.lane import is_page
 from vai.policy import estimate
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.providers.anthropic.bent import read_straight
-from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.frames import decode_object, is_event
 from vai.providers.anthropic.verbatim import (
-    Report,
-    Sniffer,
+    VerbatimReport,
+    VerbatimStreamObserver,
     gathered,
     is_passed_on,
     read_message,
@@ -36,9 +36,9 @@ from vai.providers.decode.stream_body import no_answer
 from vai.providers.decode.upstream_errors import from_answer
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 
-__all__ = ["Verbatim"]
+__all__ = ["VerbatimMode"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n" + _BOM
@@ -47,7 +47,7 @@ _MAX_HELD: Final = 64 << 10
 """Bytes of a beginning without content that are held back."""
 
 
-class Verbatim:
+class VerbatimMode:
     """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
 
     `lent` says that the upstream is spoken to with the gateway's own key; `cost` is
@@ -61,13 +61,13 @@ class Verbatim:
     def __init__(
         self,
         wire: WireRequest,
-        row: ProviderRow,
+        row: ProviderSpec,
         *,
         streaming: bool,
         edited: bool,
         lent: bool = False,
         cost: Coster | None = None,
-        calls: Calls | None = None,
+        calls: ClaudeCalls | None = None,
     ) -> None:
         self._wire = wire
         self._row = row
@@ -79,7 +79,7 @@ class Verbatim:
         # would keep the body until the collector comes.
         meter = self._meter = estimate.TextMeter()
         self._calls = calls
-        self._sniffer = Sniffer(
+        self._sniffer = VerbatimStreamObserver(
             row,
             cost,
             edited=edited,
@@ -245,7 +245,7 @@ class Verbatim:
             for said in estimate.generated_texts(read_straight(decode_object(body)).content):
                 self._meter.add(said)
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: VerbatimReport) -> None:
         self.usage, self.stop_reason = report.usage, report.stop_reason
 
 

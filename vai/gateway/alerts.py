@@ -17,27 +17,29 @@ from vai.exchange.ports import Clock
 from vai.io.warn import RateLimitedWarnings
 from vai.policy.blame import UPSTREAM_AUTH
 from vai.policy.breaker import Target
-from vai.policy.trouble import Missed, Troubles, own_code, trouble_of
+from vai.policy.trouble import FallbackRun, ProviderErrors, own_code, trouble_of
 from vai.providers.decode.wrong_address import names_nothing
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
-__all__ = ["Alerts"]
+__all__ = ["ProviderAlerts"]
 
 _MAX_URL: Final = 300
 _MAX_NAME: Final = 256
 _PLAIN: Final = Provider()
 
 
-class Alerts:
+class ProviderAlerts:
     """Keeps the troubles of one worker, and warns of them."""
 
-    def __init__(self, settings: Settings, troubles: Troubles, clock: Clock) -> None:
+    def __init__(self, settings: Settings, troubles: ProviderErrors, clock: Clock) -> None:
         self._providers = settings.providers
         self._troubles = troubles
         self._clock = clock
         self._warn = RateLimitedWarnings()
 
-    def failed(self, row: ProviderRow, fault: UpstreamFault, target: str, *, own_key: bool) -> None:
+    def failed(
+        self, row: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
+    ) -> None:
         """An attempt at the provider of `row` failed, which was asked for `target` (a path)."""
         trouble = trouble_of(fault, own_key=own_key)
         if not trouble:
@@ -71,7 +73,7 @@ class Alerts:
                 *self._key(row.id, fault),
             )
 
-    def _suspect(self, row: ProviderRow, fault: UpstreamFault, target: str) -> None:
+    def _suspect(self, row: ProviderSpec, fault: UpstreamFault, target: str) -> None:
         """The provider's own error does not say what it has not found."""
         self._warn(
             ("address?", row.id),
@@ -100,7 +102,9 @@ class Alerts:
         subject = ("closed", *target)
         self._warn(subject, "%s: model %s answers again", target[0], _printable(target[1]))
 
-    def fell_back(self, alias: str, first: str, missed: Missed, reason: VaiError | None) -> None:
+    def fell_back(
+        self, alias: str, first: str, missed: FallbackRun, reason: VaiError | None
+    ) -> None:
         """All requests for `alias` go past its `first` model, the last one for `reason`."""
         self._warn(
             ("alias", alias),
@@ -139,7 +143,7 @@ class Alerts:
         return what, facts, setting
 
 
-def _url(row: ProviderRow, target: str) -> str:
+def _url(row: ProviderSpec, target: str) -> str:
     """The URL that was asked, without its query: settings refuse addresses with user info."""
     return (row.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
 

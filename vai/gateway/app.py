@@ -15,9 +15,9 @@ import ujson
 from sanic import Sanic
 
 from vai.config import ConfigError, Settings
-from vai.config.snapshot import Snapshot
+from vai.config.snapshot import SettingsSnapshot
 from vai.gateway import sanic_patches as repairs
-from vai.gateway.admission.inflight import InFlight
+from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import (
     drain,
     handover,
@@ -27,7 +27,7 @@ from vai.gateway.process import (
     single_process,
     workers,
 )
-from vai.gateway.process.reload import Origin
+from vai.gateway.process.reload import SettingsOrigin
 from vai.gateway.process.tls import cert_loader
 from vai.gateway.request import cors
 from vai.gateway.request import sanic_errors as failures
@@ -35,12 +35,12 @@ from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
 from vai.gateway.routes.models import list_models, show_model
-from vai.gateway.service import Service
+from vai.gateway.service import GatewayService
 from vai.io import log
 from vai.io.limits import duty
 from vai.io.providers import Providers
 from vai.io.shared_failures import SharedFailures
-from vai.policy.trouble import Troubles
+from vai.policy.trouble import ProviderErrors
 
 __all__ = ["create_app", "served_app"]
 
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     """
     snapshot = None
     if settings is None:
-        snapshot = handover.received() or Snapshot()
+        snapshot = handover.received() or SettingsSnapshot()
         settings = snapshot.settings()
     log.configure(settings.observability.logging.level, settings.observability.logging.format)
     app: Sanic[Any, Any] = Sanic(
@@ -69,10 +69,10 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     )
     app.config.update(_sanic_settings(settings))
     app.ctx.settings = settings
-    inflight = InFlight()
+    inflight = InFlightExchanges()
     repairs.install(
         app,
-        limits=repairs.Limits(
+        limits=repairs.ReceiveLimits(
             head=settings.head_timeout,
             body=settings.body_timeout,
             stall=settings.timers.write_stall,
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         hung_after=settings.manager.hung_after,
         make_board=make_board,
         duties=_manager_duties,
-        origin=Origin(settings, snapshot),
+        origin=SettingsOrigin(settings, snapshot),
     )
     workers.attach(
         app,
@@ -112,7 +112,7 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
     return {
         "hung_after": settings.manager.hung_after,
         "reclaim": limits.reclaim_everywhere if is_shared else duty.reclaim,
-        "tend": limits.Tending(settings.limits.session_idle_timeout),
+        "tend": limits.LimitsMaintenance(settings.limits.session_idle_timeout),
     }
 
 
@@ -171,18 +171,20 @@ def _add_model_routes(app: Sanic[Any, Any]) -> None:
         app.add_route(show_model, f"{path}/<name:path>", name=f"{name}_one", **_READING)
 
 
-def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlight) -> None:
+def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExchanges) -> None:
     async def open_service(app: Sanic[Any, Any]) -> None:
         providers = Providers(settings, simulator=simulation.url(settings))
         member = app.ctx.membership
         counting = None
         if settings.limits.enabled:
-            counting = app.ctx.counting = limits.Counting(settings.limits, member.board, member.row)
+            counting = app.ctx.counting = limits.WorkerLimits(
+                settings.limits, member.board, member.row
+            )
             await counting.open()
         store = None if counting is None else counting.store
         urls = {row.id: row.base_url for row in providers.rows.values()}
-        troubles = Troubles(SharedFailures(member.board, urls))
-        app.ctx.service = Service(settings, providers, inflight, store, troubles)
+        troubles = ProviderErrors(SharedFailures(member.board, urls))
+        app.ctx.service = GatewayService(settings, providers, inflight, store, troubles)
 
     async def close_service(app: Sanic[Any, Any]) -> None:
         await app.ctx.service.aclose()

@@ -14,20 +14,20 @@ import msgspec
 from sanic.compat import Header
 
 from vai.config import Settings
-from vai.config.schema import Auth, Limits
+from vai.config.schema import Auth, LimitSettings
 from vai.errors import UpstreamFault, VaiError
-from vai.exchange.attempts import Health
+from vai.exchange.attempts import ProviderHealth
 from vai.exchange.ports import Timers, Upstream
 from vai.gateway.admission import byok
 from vai.gateway.admission.auth import Keyring
-from vai.gateway.admission.controller import Doorkeeper, Entry
-from vai.gateway.admission.inflight import InFlight
-from vai.gateway.admission.principals import Subjects
-from vai.gateway.alerts import Alerts
+from vai.gateway.admission.controller import AdmissionController, AdmissionTicket
+from vai.gateway.admission.inflight import InFlightExchanges
+from vai.gateway.admission.principals import PrincipalRegistry
+from vai.gateway.alerts import ProviderAlerts
 from vai.gateway.request.bodies import RequestBodies, body_bounds
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.gateway.request.model_pages import ModelPages
-from vai.gateway.request.preparing import Preparer
+from vai.gateway.request.preparing import BodyPreparer
 from vai.gateway.request.turns import TurnGate
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
@@ -36,7 +36,7 @@ from vai.io.log import RequestLog
 from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
 from vai.policy.breaker import BreakerRules
-from vai.policy.cost import Pricing, Terms
+from vai.policy.cost import ModelTerms, Pricing
 from vai.policy.limits.store import LimitStore
 from vai.policy.listing import Listing
 from vai.policy.peer import TrustedProxies
@@ -44,12 +44,12 @@ from vai.policy.regions import regions
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
-from vai.policy.trouble import Troubles
+from vai.policy.trouble import ProviderErrors
 
-__all__ = ["Destination", "Service"]
+__all__ = ["GatewayService", "UpstreamDestination"]
 
 
-class Destination(msgspec.Struct, frozen=True):
+class UpstreamDestination(msgspec.Struct, frozen=True):
     """The way to an upstream for one exchange.
 
     `simulated` says that it is not the real one, `own_key` that the caller brought the key.
@@ -60,30 +60,30 @@ class Destination(msgspec.Struct, frozen=True):
     own_key: bool = False
 
 
-class Service:
+class GatewayService:
     """The parts that requests share."""
 
     def __init__(
         self,
         settings: Settings,
         providers: Providers,
-        inflight: InFlight,
+        inflight: InFlightExchanges,
         store: LimitStore | None = None,
-        troubles: Troubles | None = None,
+        troubles: ProviderErrors | None = None,
     ) -> None:
         self.settings = settings
         # Without a secret in them, they can travel to the helper.
         self.plain_settings = msgspec.structs.replace(
-            settings, auth=Auth(), limits=Limits(), providers={}
+            settings, auth=Auth(), limits=LimitSettings(), providers={}
         )
-        self.preparer = Preparer(settings.max_request_values)
-        self._subjects = Subjects(settings)
+        self.preparer = BodyPreparer(settings.max_request_values)
+        self._subjects = PrincipalRegistry(settings)
         self._proxies = TrustedProxies(settings.trusted_proxies)
         self.keyring = Keyring(settings, self._subjects)
         self.providers = providers
         self.inflight = inflight
         self.store = store
-        self.admission = Doorkeeper(
+        self.admission = AdmissionController(
             inflight, store, monotonic, longest_wait=settings.limits.max_queue_ms / 1000
         )
         self.requests = RequestLog()
@@ -105,7 +105,7 @@ class Service:
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.rows, states, first))
         self.health = _health(settings, troubles)
-        self.alerts = Alerts(settings, self.health.troubles, monotonic)
+        self.alerts = ProviderAlerts(settings, self.health.troubles, monotonic)
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -115,7 +115,7 @@ class Service:
             total=settings.timers.total,
         )
 
-    def identify(self, call: Call, headers: Header) -> None:
+    def identify(self, call: RequestContext, headers: Header) -> None:
         """Find out who calls, and whom that counts for.
 
         Raises:
@@ -125,7 +125,7 @@ class Service:
         call.identity = self.keyring.identify(headers)
         call.subjects = call.identity.subjects or self._subjects.of_address(call.peer)
 
-    def entry(self, call: Call) -> Entry:
+    def entry(self, call: RequestContext) -> AdmissionTicket:
         """The door that `call` comes in by."""
         return self.admission.entry(call.subjects, call.limited)
 
@@ -156,12 +156,12 @@ class Service:
         matched = (one.prefix for one in self._patterns if requested.startswith(one.prefix))
         return f"{next(matched, '')}*"
 
-    def note_failure(self, call: Call, error: VaiError, target: str = "") -> None:
+    def note_failure(self, call: RequestContext, error: VaiError, target: str = "") -> None:
         """Take note of a failure of the provider that `call` asks, at the path `target`."""
         if isinstance(error, UpstreamFault) and call.route is not None and not call.simulated:
             self.alerts.failed(call.route.row, error, target, own_key=call.own_key)
 
-    def terms(self, route: Route, *, streamed: bool) -> Terms:
+    def terms(self, route: Route, *, streamed: bool) -> ModelTerms:
         """What holds for a request along `route` today."""
         return self._pricing.terms(route.row.id, route.model, streamed=streamed, day=today())
 
@@ -182,7 +182,7 @@ class Service:
             byok.add_presented(keys, presented, [route.row for route in routes])
         return keys
 
-    def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> Destination:
+    def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> UpstreamDestination:
         """The upstream of `route`, bound to the key that goes first.
 
         Raises:
@@ -191,13 +191,13 @@ class Service:
         provider = route.row.id
         own = byok.choose(provider, brought)
         if own is not None:
-            return Destination(self.providers.upstream(provider, own), False, own_key=True)
+            return UpstreamDestination(self.providers.upstream(provider, own), False, own_key=True)
         if self.keyring.mode == "passthrough":
             raise byok.missing(route.row, lends=False, any_brought=bool(brought))
         lent = self.providers.lent(provider)
         if lent is None:
             raise byok.missing(route.row, lends=True)
-        return Destination(lent, self.providers.is_simulated(provider))
+        return UpstreamDestination(lent, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:
         """Nothing runs any more: write what waits and drop the connections."""
@@ -206,10 +206,10 @@ class Service:
         await self.providers.aclose()
 
 
-def _health(settings: Settings, troubles: Troubles | None) -> Health:
+def _health(settings: Settings, troubles: ProviderErrors | None) -> ProviderHealth:
     """What this worker will learn of its providers, and what it makes of it."""
     retries, breaker = settings.retries, settings.breaker
-    return Health(
+    return ProviderHealth(
         RetryRules(
             max_attempts=retries.max_attempts,
             base_delay=retries.base_delay,

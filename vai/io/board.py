@@ -31,9 +31,17 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
-from vai.io.process import NOBODY, Identity, is_alive, myself
+from vai.io.process import NOBODY, ProcessIdentity, is_alive, myself
 
-__all__ = ["MAX_SIZE", "ROWS", "Board", "BoardError", "Row", "State", "directory"]
+__all__ = [
+    "MAX_SIZE",
+    "ROWS",
+    "ControlBlock",
+    "ControlBlockError",
+    "State",
+    "WorkerSlot",
+    "directory",
+]
 
 MAGIC = int.from_bytes(b"VAIBOARD", "little")
 LAYOUT = 1
@@ -65,7 +73,7 @@ class State(IntEnum):
     STOPPED = 4
 
 
-class BoardError(RuntimeError):
+class ControlBlockError(RuntimeError):
     """The board cannot be made, opened or claimed; the text says why."""
 
 
@@ -81,13 +89,13 @@ def directory() -> Path:
     try:
         return Path(tempfile.gettempdir())
     except FileNotFoundError:
-        raise BoardError(
+        raise ControlBlockError(
             f"no directory for shared memory: {shm} and the temporary directory are missing or "
             "read-only; mount one of them writable, or name a directory in TMPDIR"
         ) from None
 
 
-class Row:
+class WorkerSlot:
     """One worker's row. Reading is free for all; see the module for who writes."""
 
     __slots__ = ("_at", "_words", "index")
@@ -98,8 +106,8 @@ class Row:
         self._at = _TABLE + index * _ROW_WORDS
 
     @property
-    def owner(self) -> Identity:
-        return Identity(self._words[self._at + _R_PID], self._words[self._at + _R_START])
+    def owner(self) -> ProcessIdentity:
+        return ProcessIdentity(self._words[self._at + _R_PID], self._words[self._at + _R_START])
 
     @property
     def is_taken(self) -> bool:
@@ -146,7 +154,7 @@ class Row:
         """Monotonic nanoseconds when it began to serve; 0 before that."""
         return self._words[self._at + _R_SERVING]
 
-    def take(self, who: Identity, number: int, claim: int) -> None:
+    def take(self, who: ProcessIdentity, number: int, claim: int) -> None:
         """Write a new owner into a free row. Only under the lock of the board."""
         words, at = self._words, self._at
         words[at + _R_START] = who.start
@@ -164,7 +172,7 @@ class Row:
             self._words[word] = 0
 
 
-class Board:
+class ControlBlock:
     """The mapped file. Make it with `create` (main) or `open` (everybody else)."""
 
     def __init__(self, path: Path, fd: int, *, owner: bool) -> None:
@@ -174,7 +182,7 @@ class Board:
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[:_BASE_SIZE].cast("q")
-        self.rows = tuple(Row(self._words, index) for index in range(ROWS))
+        self.rows = tuple(WorkerSlot(self._words, index) for index in range(ROWS))
 
     # -- making and opening ------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class Board:
             previous = _read_owner(fd)
             if previous is not None:
                 if is_alive(previous):
-                    raise BoardError(f"{path} belongs to the running process {previous.pid}")
+                    raise ControlBlockError(f"{path} belongs to the running process {previous.pid}")
                 # Never truncated: whoever still maps the old file would be killed for it.
                 path.unlink()
                 os.close(fd)
@@ -216,15 +224,15 @@ class Board:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
-            raise BoardError(f"cannot open the board {path}: {error.strerror}") from error
+            raise ControlBlockError(f"cannot open the board {path}: {error.strerror}") from error
         if os.fstat(fd).st_size < _BASE_SIZE or _read_owner(fd) is None:
             os.close(fd)
             text = f"{path} is not a board of layout {LAYOUT}; is it of another version?"
-            raise BoardError(text)
+            raise ControlBlockError(text)
         return cls(path, fd, owner=False)
 
     def _write_header(
-        self, me: Identity, size: int, offsets: Mapping[int, tuple[int, int]]
+        self, me: ProcessIdentity, size: int, offsets: Mapping[int, tuple[int, int]]
     ) -> None:
         words = self._words
         words[_H_LAYOUT], words[_H_SIZE] = LAYOUT, size
@@ -248,7 +256,7 @@ class Board:
             if self._words[at] == section:
                 offset, length = self._words[at + 1], self._words[at + 2]
                 return self._bytes[offset : offset + length]
-        raise BoardError(f"the board has no section {section}")
+        raise ControlBlockError(f"the board has no section {section}")
 
     # -- rows --------------------------------------------------------------------------
 
@@ -260,7 +268,7 @@ class Board:
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def claim(self, number: int = -1) -> Row:
+    def claim(self, number: int = -1) -> WorkerSlot:
         """Take a free row for this process. Raises BoardError when all are taken.
 
         The row of a dead worker is not free until the manager has freed what hung on it.
@@ -271,9 +279,9 @@ class Board:
                     self._words[_H_GENERATION] += 1
                     row.take(myself(), number, self._words[_H_GENERATION])
                     return row
-        raise BoardError(f"all {ROWS} rows of the board are taken")
+        raise ControlBlockError(f"all {ROWS} rows of the board are taken")
 
-    def release(self, row: Row, who: Identity) -> bool:
+    def release(self, row: WorkerSlot, who: ProcessIdentity) -> bool:
         """Free the row if it is still `who`'s; says whether it was."""
         with self._locked():
             if row.owner != who:
@@ -281,7 +289,7 @@ class Board:
             row.clear()
             return True
 
-    def taken(self) -> list[Row]:
+    def taken(self) -> list[WorkerSlot]:
         """The rows that belong to somebody, dead or alive."""
         return [row for row in self.rows if row.is_taken]
 
@@ -291,7 +299,7 @@ class Board:
 
     # -- the servers -------------------------------------------------------------------
 
-    def show_server(self, number: int, who: Identity) -> None:
+    def show_server(self, number: int, who: ProcessIdentity) -> None:
         """Write which process main started last as server `number`; main's business."""
         if 0 <= number < ROWS:
             at = _SERVERS + number * _SERVER_WORDS
@@ -299,11 +307,11 @@ class Board:
             self._words[at + 1] = who.start
             self._words[at] = who.pid
 
-    def servers(self) -> dict[int, Identity]:
+    def servers(self) -> dict[int, ProcessIdentity]:
         """Number -> the process that main started last for it, dead or alive."""
         pairs = self._words[_SERVERS : _SERVERS + ROWS * _SERVER_WORDS].tolist()
         return {
-            number: Identity(pid, start)
+            number: ProcessIdentity(pid, start)
             for number, (pid, start) in enumerate(zip(pairs[::2], pairs[1::2], strict=True))
             if pid
         }
@@ -311,8 +319,8 @@ class Board:
     # -- the header --------------------------------------------------------------------
 
     @property
-    def owner(self) -> Identity:
-        return Identity(self._words[_H_OWNER], self._words[_H_OWNER_START])
+    def owner(self) -> ProcessIdentity:
+        return ProcessIdentity(self._words[_H_OWNER], self._words[_H_OWNER_START])
 
     @property
     def draining(self) -> bool:
@@ -332,11 +340,11 @@ class Board:
         self._words[_H_EXIT] = code
 
     @property
-    def manager(self) -> Identity:
-        return Identity(self._words[_H_MANAGER], self._words[_H_MANAGER_START])
+    def manager(self) -> ProcessIdentity:
+        return ProcessIdentity(self._words[_H_MANAGER], self._words[_H_MANAGER_START])
 
     @manager.setter
-    def manager(self, who: Identity) -> None:
+    def manager(self, who: ProcessIdentity) -> None:
         self.manager_beat()
         self._words[_H_MANAGER] = 0
         self._words[_H_MANAGER_START] = who.start
@@ -408,7 +416,7 @@ def sweep(folder: Path) -> list[Path]:
 
 def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], int]:
     if len(sections) > _SECTIONS or 0 in sections:
-        raise BoardError(f"a board has at most {_SECTIONS} sections, numbered from 1")
+        raise ControlBlockError(f"a board has at most {_SECTIONS} sections, numbered from 1")
     offsets: dict[int, tuple[int, int]] = {}
     end = _BASE_SIZE
     for section, length in sections.items():
@@ -416,7 +424,7 @@ def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], i
         end = start + length
         offsets[section] = (start, length)
     if end > MAX_SIZE:
-        raise BoardError(f"a board of {end} bytes is larger than {MAX_SIZE}")
+        raise ControlBlockError(f"a board of {end} bytes is larger than {MAX_SIZE}")
     return offsets, end
 
 
@@ -434,7 +442,7 @@ def _allocate(fd: int, path: Path, size: int) -> None:
         path.unlink(missing_ok=True)
         room = os.statvfs(path.parent)
         free = room.f_bavail * room.f_frsize
-        raise BoardError(
+        raise ControlBlockError(
             f"no shared memory: {path.parent} has {free >> 10} KiB free, this gateway needs "
             f"{(size + 1023) >> 10} KiB ({error.strerror}); in a container set --shm-size"
         ) from error
@@ -446,7 +454,7 @@ def _open_locked(path: Path) -> int:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise BoardError(f"cannot make {path}: {error.strerror}") from error
+            raise ControlBlockError(f"cannot make {path}: {error.strerror}") from error
         try:
             _flock(fd, path)
             if path.stat().st_ino == os.fstat(fd).st_ino:
@@ -457,7 +465,7 @@ def _open_locked(path: Path) -> int:
             os.close(fd)
             raise
         os.close(fd)
-    raise BoardError(f"{path} keeps being removed by another process")
+    raise ControlBlockError(f"{path} keeps being removed by another process")
 
 
 def _flock(fd: int, path: Path) -> None:
@@ -468,13 +476,15 @@ def _flock(fd: int, path: Path) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise BoardError(f"the lock of {path} is held by a stopped process") from None
+                raise ControlBlockError(
+                    f"the lock of {path} is held by a stopped process"
+                ) from None
             time.sleep(0.002)
         else:
             return
 
 
-def _read_owner(fd: int, *, any_layout: bool = False) -> Identity | None:
+def _read_owner(fd: int, *, any_layout: bool = False) -> ProcessIdentity | None:
     """Who made the board; None if the file is none. All layouts have that in the same place."""
     head = memoryview(os.pread(fd, _DIRECTORY * _WORD, 0))
     if len(head) < _DIRECTORY * _WORD:
@@ -482,5 +492,5 @@ def _read_owner(fd: int, *, any_layout: bool = False) -> Identity | None:
     words = head.cast("q")
     if words[_H_MAGIC] != MAGIC or (words[_H_LAYOUT] != LAYOUT and not any_layout):
         return None
-    owner = Identity(words[_H_OWNER], words[_H_OWNER_START])
+    owner = ProcessIdentity(words[_H_OWNER], words[_H_OWNER_START])
     return None if owner == NOBODY else owner

@@ -18,8 +18,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from vai.io.board import Board, BoardError
-from vai.io.process import Identity
+from vai.io.board import ControlBlock, ControlBlockError
+from vai.io.process import ProcessIdentity
 
 __all__ = [
     "DEFAULTS",
@@ -89,7 +89,7 @@ class GroupRecord:
         BoardError: the board was made without its section.
     """
 
-    def __init__(self, board: Board, state: GroupState) -> None:
+    def __init__(self, board: ControlBlock, state: GroupState) -> None:
         section = board.section(_SECTION)
         self._words = section[:_RECORD_AT].cast("q")
         self._bytes = section[_RECORD_AT:]
@@ -125,11 +125,11 @@ class GroupRecord:
         self._words[0] += 1
 
 
-def read_state(board: Board) -> GroupState | None:
+def read_state(board: ControlBlock) -> GroupState | None:
     """What the group's first process says; None where its version says nothing, or not yet."""
     try:
         section = board.section(_SECTION)
-    except BoardError:
+    except ControlBlockError:
         return None
     words, content = section[:_RECORD_AT].cast("q"), section[_RECORD_AT:]
     for _ in range(_TRIES):
@@ -151,11 +151,11 @@ class KilledByManager:
     reason, has written a line of it already.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: ControlBlock) -> None:
         self._words = board.section(_SECTION)[: _RECORD_AT - 8].cast("q")
         self._next = 0
 
-    def add(self, who: Identity) -> None:
+    def add(self, who: ProcessIdentity) -> None:
         """Note that `who` is about to be killed."""
         at = _KILLED_AT + 2 * (self._next % _KILLED)
         self._next += 1

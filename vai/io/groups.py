@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vai.io.board import Board, BoardError, directory
-from vai.io.process import Identity, is_alive
+from vai.io.board import ControlBlock, ControlBlockError, directory
+from vai.io.process import ProcessIdentity, is_alive
 
 __all__ = ["NotRunning", "is_tended", "open_board", "running"]
 
@@ -22,11 +22,11 @@ _SILENT: Final = 5_000_000_000
 second."""
 
 
-class NotRunning(BoardError):
+class NotRunning(ControlBlockError):
     """There is no such gateway now."""
 
 
-def running(folder: Path | None = None, *, pid: int | None = None) -> list[Board]:
+def running(folder: Path | None = None, *, pid: int | None = None) -> list[ControlBlock]:
     """The boards of this user's gateways. The caller closes them.
 
     Args:
@@ -37,17 +37,17 @@ def running(folder: Path | None = None, *, pid: int | None = None) -> list[Board
         NotRunning: there is none.
         BoardError: there is none but of another version.
     """
-    found: list[Board] = []
-    foreign: BoardError | None = None
+    found: list[ControlBlock] = []
+    foreign: ControlBlockError | None = None
     mask = f"vai-{os.getuid()}-{'*' if pid is None else pid}-*.board"
     for path in sorted((folder or directory()).glob(mask)):
         try:
             found.append(open_board(path))
         except NotRunning:
             continue
-        except BoardError as error:
+        except ControlBlockError as error:
             # Gone since it was listed, or it cannot be read: which tells only in the end.
-            if path.exists() and is_alive(Identity(_first_process(path), 0)):
+            if path.exists() and is_alive(ProcessIdentity(_first_process(path), 0)):
                 foreign = error
     if found:
         return found
@@ -66,21 +66,21 @@ def _first_process(path: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def open_board(path: Path) -> Board:
+def open_board(path: Path) -> ControlBlock:
     """The board at `path`. The caller closes it.
 
     Raises:
         NotRunning: its gateway has ended.
         BoardError: it cannot be read, or another version of VAI made it.
     """
-    board = Board.open(path)
+    board = ControlBlock.open(path)
     if is_alive(board.owner):
         return board
     board.close()
     raise NotRunning(f"the gateway of {path} has ended")
 
 
-def is_tended(board: Board) -> bool:
+def is_tended(board: ControlBlock) -> bool:
     """Whether somebody does what a manager does: a living manager, or a single process, which
     has none and does it by itself."""
     if is_alive(board.manager):

@@ -30,7 +30,7 @@ from vai.policy.listed import ModelList, lists_deployments
 from vai.policy.targets import is_pattern
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.registry import ROWS, make_adapter
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 
 __all__ = ["Probe", "probe_providers"]
 
@@ -131,7 +131,7 @@ def _why_not(settings: Settings, name: str, state: str) -> str | None:
 class _Question:
     """One provider, and what is asked of it."""
 
-    def __init__(self, settings: Settings, row: ProviderRow, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, row: ProviderSpec, upstream: Upstream) -> None:
         self._settings = settings
         self._row = row
         self._upstream = upstream
@@ -325,7 +325,7 @@ class _Question:
         return self._row.base_url.rstrip("/") + wire.target.partition("?")[0]
 
 
-def _list_request(row: ProviderRow) -> WireRequest:
+def _list_request(row: ProviderSpec) -> WireRequest:
     """How a provider of this kind is asked for its models.
 
     https://platform.claude.com/docs/en/api/models-list,

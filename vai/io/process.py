@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 __all__ = [
     "NOBODY",
-    "Identity",
+    "ProcessIdentity",
     "StartWatch",
     "age",
     "cpu_seconds",
@@ -38,14 +38,14 @@ _STATE_FIELD, _PARENT_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD = (
 _DEAD_STATES = frozenset((b"Z", b"X", b"x"))
 
 
-class Identity(NamedTuple):
+class ProcessIdentity(NamedTuple):
     """A process: its pid and, where the system tells it, its start time in clock ticks."""
 
     pid: int
     start: int
 
 
-NOBODY = Identity(0, 0)
+NOBODY = ProcessIdentity(0, 0)
 
 
 def _stat(pid: int) -> list[bytes] | None:
@@ -56,13 +56,13 @@ def _stat(pid: int) -> list[bytes] | None:
         return None
 
 
-def identify(pid: int) -> Identity:
+def identify(pid: int) -> ProcessIdentity:
     """The identity of the process `pid`; start is 0 where it is gone or there is no /proc."""
     fields = _stat(pid)
-    return Identity(pid, int(fields[_START_FIELD]) if fields else 0)
+    return ProcessIdentity(pid, int(fields[_START_FIELD]) if fields else 0)
 
 
-def myself() -> Identity:
+def myself() -> ProcessIdentity:
     """The identity of the calling process; start is 0 where there is no /proc."""
     return identify(os.getpid())
 
@@ -75,7 +75,7 @@ def age(pid: int) -> float:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
 
 
-def is_alive(who: Identity) -> bool:
+def is_alive(who: ProcessIdentity) -> bool:
     """Whether that very process still runs. A zombie does not: it holds nothing any more."""
     if who.pid <= 0:
         return False

@@ -27,7 +27,7 @@ from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
 from vai.providers.registry import ROWS
 from vai.secret import Secret
-from vai.types.provider import Capabilities, ProviderRow
+from vai.types.provider import Capabilities, ProviderSpec
 
 __all__ = ["Providers", "rows_of"]
 
@@ -38,7 +38,7 @@ of them know. What OpenAI said later (`max_completion_tokens`, `safety_identifie
 by some, so that a limit would be lost, and refused by others."""
 
 
-def rows_of(settings: Settings) -> dict[str, ProviderRow]:
+def rows_of(settings: Settings) -> dict[str, ProviderSpec]:
     """The built-in rows as the settings change them, and the rows they add."""
     rows = dict(ROWS)
     for provider, own in settings.providers.items():
@@ -67,7 +67,7 @@ def rows_of(settings: Settings) -> dict[str, ProviderRow]:
     return rows
 
 
-def _narrowed(row: ProviderRow, names: Collection[str]) -> ProviderRow:
+def _narrowed(row: ProviderSpec, names: Collection[str]) -> ProviderSpec:
     """The row with exactly these capabilities, and no tools of its own."""
     fields = [name for name in Capabilities.__struct_fields__ if name != "native_tools"]
     can = msgspec.convert({name: name in names for name in fields}, Capabilities)
@@ -88,18 +88,18 @@ class Providers:
         self, settings: Settings, simulator: str | None = None, *, google: Endpoints = GOOGLE
     ) -> None:
         rows = rows_of(settings)
-        self.rows: Mapping[str, ProviderRow] = rows
-        self._ways: dict[str, _Way] = {}
+        self.rows: Mapping[str, ProviderSpec] = rows
+        self._ways: dict[str, _ProviderClient] = {}
         for provider, row in rows.items():
             own = settings.providers.get(provider, Provider())
             if provider == LOGGED_IN_TO:
                 login = read_login(login_file(own.credentials_file))
                 row = rows[provider] = msgspec.structs.replace(row, project=login.project)
-                self._ways[provider] = _LoginWay(row, own, login, google)
+                self._ways[provider] = _LoginClient(row, own, login, google)
             elif simulator is not None and own.api_key is None and own.base_url is None:
-                self._ways[provider] = _SimulatedWay(row, own, simulator)
+                self._ways[provider] = _SimulatedClient(row, own, simulator)
             else:
-                self._ways[provider] = _Way(row, own)
+                self._ways[provider] = _ProviderClient(row, own)
 
     def upstream(self, provider: str, key: ProviderKey) -> Upstream:
         """The real provider, with a caller's own key."""
@@ -126,12 +126,12 @@ class Providers:
             await way.aclose()
 
 
-class _Way:
+class _ProviderClient:
     """One provider's transport and endpoint."""
 
     simulated = False
 
-    def __init__(self, row: ProviderRow, own: Provider) -> None:
+    def __init__(self, row: ProviderSpec, own: Provider) -> None:
         self._row = row
         self._headers = own.headers
         self._endpoint = Endpoint.parse(row.base_url)
@@ -151,7 +151,7 @@ class _Way:
             # A server of the operator's own (vLLM, Ollama) may want no key at all.
             self.lent = self._upstream(None)
 
-    def real(self) -> _Way:
+    def real(self) -> _ProviderClient:
         """Where a caller's own key goes."""
         return self
 
@@ -176,11 +176,11 @@ class _Way:
         await self._transport.aclose()
 
 
-class _LoginWay(_Way):
+class _LoginClient(_ProviderClient):
     """A provider that is reached with the operator's login."""
 
     def __init__(
-        self, row: ProviderRow, own: Provider, login: GoogleLogin, google: Endpoints
+        self, row: ProviderSpec, own: Provider, login: GoogleLogin, google: Endpoints
     ) -> None:
         super().__init__(row, own)
         log.warning("{}: {}", row.id, TERMS)
@@ -192,18 +192,18 @@ class _LoginWay(_Way):
         await super().aclose()
 
 
-class _SimulatedWay(_Way):
+class _SimulatedClient(_ProviderClient):
     """The simulator in a provider's place, for callers without a key of their own."""
 
     simulated = True
 
-    def __init__(self, row: ProviderRow, own: Provider, url: str) -> None:
+    def __init__(self, row: ProviderSpec, own: Provider, url: str) -> None:
         path = httpx.URL(row.base_url).path.rstrip("/")
         at_simulator = msgspec.structs.replace(row, base_url=f"{url}/{row.id}{path}")
         super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
-        self._real = _Way(row, own)
+        self._real = _ProviderClient(row, own)
 
-    def real(self) -> _Way:
+    def real(self) -> _ProviderClient:
         return self._real
 
     async def aclose(self) -> None:

@@ -22,7 +22,7 @@ from zlib import crc32
 
 import msgspec
 
-from vai.io.board import Board, BoardError
+from vai.io.board import ControlBlock, ControlBlockError
 from vai.policy.trouble import LastError
 
 __all__ = ["FAILURE_SECTIONS", "SharedFailures", "forget_failures"]
@@ -49,7 +49,7 @@ class SharedFailures(MutableMapping[str, LastError]):
         BoardError: the board was made without the section.
     """
 
-    def __init__(self, board: Board, base_urls: Mapping[str, str]) -> None:
+    def __init__(self, board: ControlBlock, base_urls: Mapping[str, str]) -> None:
         section = board.section(_SECTION)
         self._bytes = section
         self._words = section.cast("I")
@@ -110,10 +110,10 @@ class SharedFailures(MutableMapping[str, LastError]):
             return None  # another version's
 
 
-def forget_failures(board: Board) -> None:
+def forget_failures(board: ControlBlock) -> None:
     """Drop all failures: the settings have changed, and what failed may work now."""
     try:
         section = board.section(_SECTION)
-    except BoardError:
+    except ControlBlockError:
         return  # a group without a gateway: nothing fails in it
     section[:] = bytes(len(section))

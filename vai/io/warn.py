@@ -10,7 +10,7 @@ import logging
 from collections.abc import Hashable
 from time import monotonic
 
-from vai.policy.notices import Notices
+from vai.policy.notices import NoticeLimiter
 
 __all__ = ["RateLimitedWarning", "RateLimitedWarnings"]
 
@@ -24,7 +24,7 @@ class RateLimitedWarnings:
     """
 
     def __init__(self, every: float = 60.0, room: int = 256) -> None:
-        self._notices = Notices(every, room)
+        self._notices = NoticeLimiter(every, room)
 
     def __call__(self, subject: Hashable, text: str, *values: object) -> None:
         """Log `text` about `subject`, with `values` in its ``%s``, unless it was done just now."""

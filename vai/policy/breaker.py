@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from vai.policy.tally import Tally
+from vai.policy.tally import RecentCounter
 
 __all__ = ["Breaker", "BreakerRules", "Breakers", "Target"]
 
@@ -46,7 +46,7 @@ class Breaker:
 
     def __init__(self, rules: BreakerRules, now: float) -> None:
         self._rules = rules
-        self._tally = Tally(_SPAN, now)
+        self._tally = RecentCounter(_SPAN, now)
         self._row = 0
         self._trips = 0
         self._open_until = 0.0
@@ -95,7 +95,7 @@ class Breaker:
         self._row = self._trips = 0
         self._open_until = now
         if probe:
-            self._tally = Tally(_SPAN, now)
+            self._tally = RecentCounter(_SPAN, now)
         self._tally.add(now)
         return not self._tally.counts(now)[1] and not self.is_cooling(now)
 

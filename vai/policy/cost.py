@@ -24,7 +24,7 @@ from vai.policy.catalogue import Catalogue
 from vai.types.catalogue import Coster, Modality, ModelCard, Price
 from vai.types.message import Usage
 
-__all__ = ["UNKNOWN", "Pricing", "Rates", "Terms", "cost", "cost_text", "price_on", "rates_on"]
+__all__ = ["UNKNOWN", "ModelTerms", "Pricing", "Rates", "cost", "cost_text", "price_on", "rates_on"]
 
 _PICO: Final = 10**12
 _RATE: Final = 10**6
@@ -193,7 +193,7 @@ def cost_text(usd: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
-class Terms(msgspec.Struct, frozen=True):
+class ModelTerms(msgspec.Struct, frozen=True):
     """What the catalogue says of the model that an exchange goes to.
 
     `max_output` is in tokens, None where it is not known; `cost` gives USD; `input` is what the
@@ -210,7 +210,7 @@ class Terms(msgspec.Struct, frozen=True):
         return most if asked is not None and most is not None and asked > most else None
 
 
-UNKNOWN: Final = Terms()
+UNKNOWN: Final = ModelTerms()
 """The terms of a model that is not in the catalogue."""
 
 
@@ -229,13 +229,13 @@ class Pricing:
         self._day = date.min
         self._rates: dict[tuple[str, str, str | None], Rates | None] = {}
 
-    def terms(self, provider: str, model: str, *, streamed: bool, day: date) -> Terms:
+    def terms(self, provider: str, model: str, *, streamed: bool, day: date) -> ModelTerms:
         """What holds for a request to `model` on `day`."""
         card = self._catalogue.find(provider, model)
         if card is None:
             return UNKNOWN
         rates = self._rates_of(card, day, self._regions.get(provider))
-        return Terms(card.max_output.of(streamed=streamed), partial(cost, rates), card.input)
+        return ModelTerms(card.max_output.of(streamed=streamed), partial(cost, rates), card.input)
 
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:
         if day != self._day:

@@ -1,7 +1,7 @@
 """By which names a server may be reached that asks for no key.
 
 A web page can have its own name point to this machine (DNS rebinding); the browser then takes
-the server for the page's own, reads its answers, and sends no `Origin` with a GET. What it
+the server for the page's own, reads its answers, and sends no `SettingsOrigin` with a GET. What it
 cannot change is the `Host`, which is the name of the page. A name of the public DNS is
 therefore refused unless it is configured; addresses and local names cannot be a page's.
 """

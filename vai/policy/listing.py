@@ -23,7 +23,7 @@ from vai.policy.catalogue import Catalogue
 from vai.policy.cost import price_on
 from vai.policy.route import resolve
 from vai.types.catalogue import ModelCard
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = ["MAX_PAGE", "Listing"]
 
@@ -51,7 +51,7 @@ class Listing:
     def __init__(
         self,
         catalogue: Catalogue,
-        rows: Mapping[str, ProviderRow],
+        rows: Mapping[str, ProviderSpec],
         states: Mapping[str, str],
         aliases: Mapping[str, str],
     ) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-__all__ = ["Notices"]
+__all__ = ["NoticeLimiter"]
 
 
-class Notices:
+class NoticeLimiter:
     """The lines of one process. Times are readings of one clock, in seconds.
 
     Args:

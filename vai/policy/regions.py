@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = ["regions"]
 
@@ -23,7 +23,7 @@ OpenAI: https://developers.openai.com/api/docs/guides/data-residency (2026-11-28
 """
 
 
-def regions(rows: Iterable[ProviderRow]) -> dict[str, str]:
+def regions(rows: Iterable[ProviderSpec]) -> dict[str, str]:
     """Return provider -> the factor that its host implies, for those whose host implies one."""
     found: dict[str, str] = {}
     for row in rows:

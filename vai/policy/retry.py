@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault, UpstreamRejected
-from vai.policy.tally import Tally
+from vai.policy.tally import RecentCounter
 
-__all__ = ["FLOOR", "WINDOW", "Budget", "RetryRules", "is_passing", "wait_before"]
+__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_passing", "wait_before"]
 
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""
@@ -82,14 +82,14 @@ def wait_before(
     return None if fault.retry_after > rules.max_delay else max(wait, fault.retry_after)
 
 
-class Budget:
+class RetryBudget:
     """How many repeats one provider may be given, for one process."""
 
     __slots__ = ("_share", "_tally")
 
     def __init__(self, share: float, now: float) -> None:
         self._share = share
-        self._tally = Tally(WINDOW, now)
+        self._tally = RecentCounter(WINDOW, now)
 
     def asked(self, now: float) -> None:
         """A request went to the provider that is no repeat."""

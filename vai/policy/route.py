@@ -15,7 +15,7 @@ import msgspec
 
 from vai.errors import InvalidRequest, NotFound
 from vai.policy.catalogue import EMPTY, Catalogue
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = ["Route", "resolve"]
 
@@ -29,7 +29,7 @@ class Route(msgspec.Struct, frozen=True):
     ``upstream`` when the answer must be the upstream's own bytes, else ``vai``.
     """
 
-    row: ProviderRow
+    row: ProviderSpec
     model: str
     name: str
     dialect: Literal["vai", "upstream"]
@@ -37,7 +37,7 @@ class Route(msgspec.Struct, frozen=True):
 
 def resolve(
     requested: str,
-    rows: Mapping[str, ProviderRow],
+    rows: Mapping[str, ProviderSpec],
     aliases: Mapping[str, str],
     catalogue: Catalogue = EMPTY,
 ) -> Route:
@@ -68,7 +68,7 @@ def resolve(
     return _route(row, model, bare=bare)
 
 
-def _bare(model: str, rows: Mapping[str, ProviderRow], catalogue: Catalogue) -> Route:
+def _bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
     for row in rows.values():
         if model.startswith(row.bare_prefixes):
             return _route(row, model, bare=True)
@@ -81,6 +81,6 @@ def _bare(model: str, rows: Mapping[str, ProviderRow], catalogue: Catalogue) -> 
     raise InvalidRequest(_FORM, param="model")
 
 
-def _route(row: ProviderRow, model: str, *, bare: bool) -> Route:
+def _route(row: ProviderSpec, model: str, *, bare: bool) -> Route:
     pure = bare and row.kind == "anthropic"
     return Route(row, model, f"{row.id}/{model}", "upstream" if pure else "vai")

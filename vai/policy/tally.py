@@ -7,10 +7,10 @@ counts are exact when things come evenly and never off by more than one bucket.
 
 from __future__ import annotations
 
-__all__ = ["Tally"]
+__all__ = ["RecentCounter"]
 
 
-class Tally:
+class RecentCounter:
     """Counts over about the last `span` seconds; times are readings of any one clock."""
 
     __slots__ = ("_all", "_before", "_began", "_marked", "_span")

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 from vai.policy.catalogue import EMPTY, Catalogue
 from vai.policy.route import Route, resolve
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = [
     "MAX_TARGETS",
+    "AliasPattern",
     "Aliases",
-    "Pattern",
     "alias_patterns",
     "aliased_routes",
     "is_pattern",
@@ -33,7 +33,7 @@ MAX_TARGETS: Final = 8
 _WILD: Final = "*"
 
 
-class Pattern(NamedTuple):
+class AliasPattern(NamedTuple):
     """An alias for all names that begin with `prefix`."""
 
     prefix: str
@@ -45,10 +45,10 @@ def is_pattern(alias: str) -> bool:
     return alias.endswith(_WILD)
 
 
-def alias_patterns(aliases: Aliases) -> tuple[Pattern, ...]:
+def alias_patterns(aliases: Aliases) -> tuple[AliasPattern, ...]:
     """The patterns among `aliases`, the one that says most of a name first."""
     patterns = [
-        Pattern(alias.removesuffix(_WILD), targets_of(alias, aliases) or ())
+        AliasPattern(alias.removesuffix(_WILD), targets_of(alias, aliases) or ())
         for alias in aliases
         if is_pattern(alias)
     ]
@@ -57,8 +57,8 @@ def alias_patterns(aliases: Aliases) -> tuple[Pattern, ...]:
 
 def matched_routes(
     requested: str,
-    patterns: Iterable[Pattern],
-    rows: Mapping[str, ProviderRow],
+    patterns: Iterable[AliasPattern],
+    rows: Mapping[str, ProviderSpec],
     catalogue: Catalogue = EMPTY,
 ) -> tuple[Route, ...]:
     """The routes of a name that a pattern matches, none where no pattern does.
@@ -93,7 +93,7 @@ def _targets(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[str, 
 
 
 def aliased_routes(
-    aliases: Aliases, rows: Mapping[str, ProviderRow], catalogue: Catalogue = EMPTY
+    aliases: Aliases, rows: Mapping[str, ProviderSpec], catalogue: Catalogue = EMPTY
 ) -> dict[str, tuple[Route, ...]]:
     """Alias -> its routes, patterns left out. The targets must have passed the settings' rules."""
     return {

@@ -15,7 +15,15 @@ import msgspec
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
 from vai.policy.blame import UPSTREAM_AUTH, is_outage
 
-__all__ = ["ADDRESS", "LastError", "Missed", "Trouble", "Troubles", "own_code", "trouble_of"]
+__all__ = [
+    "ADDRESS",
+    "FallbackRun",
+    "LastError",
+    "ProviderErrors",
+    "Trouble",
+    "own_code",
+    "trouble_of",
+]
 
 Trouble = Literal["", "address", "way", "key", "limit", "outage"]
 """What is wrong: the address in the settings, the way there (DNS, TCP, TLS, a proxy), the gateway's
@@ -72,14 +80,14 @@ class LastError(msgspec.Struct, frozen=True):
     at: float
 
 
-class Missed(msgspec.Struct):
+class FallbackRun(msgspec.Struct):
     """A target that fallbacks are taken for: since when, and for how many requests in a row."""
 
     since: float
     requests: int = 0
 
 
-class Troubles:
+class ProviderErrors:
     """What is known of providers that fail. They are those of the settings, so they are few.
 
     Args:
@@ -90,7 +98,7 @@ class Troubles:
 
     def __init__(self, failing: MutableMapping[str, LastError] | None = None) -> None:
         self.failing: MutableMapping[str, LastError] = {} if failing is None else failing
-        self.missed: dict[str, Missed] = {}
+        self.missed: dict[str, FallbackRun] = {}
 
     def failed(self, provider: str, fault: UpstreamFault, trouble: Trouble, now: float) -> None:
         """Keep `fault` as the provider's last error."""
@@ -105,7 +113,7 @@ class Troubles:
         if last is not None and (not own_key or last.trouble in ("address", "way")):
             self.failing.pop(provider, None)
 
-    def fell_back(self, name: str, now: float) -> Missed | None:
+    def fell_back(self, name: str, now: float) -> FallbackRun | None:
         """A request went to another target than the first one, which is called `name`.
 
         Returns:
@@ -115,7 +123,7 @@ class Troubles:
         if missed is None:
             if len(self.missed) >= _MOST_MISSED:
                 del self.missed[next(iter(self.missed))]
-            missed = self.missed[name] = Missed(now)
+            missed = self.missed[name] = FallbackRun(now)
         missed.requests += 1
         if missed.requests >= _IN_A_ROW:
             return missed

@@ -14,10 +14,10 @@ from typing import Protocol
 from vai.errors import UpstreamFault
 from vai.types.events import Event
 from vai.types.message import Message, Usage
-from vai.types.provider import AuthStyle, Capabilities, ProviderRow, WireRequest
+from vai.types.provider import AuthStyle, Capabilities, ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Adapter", "AuthStyle", "Capabilities", "ProviderRow", "WireRequest"]
+__all__ = ["Adapter", "AuthStyle", "Capabilities", "ProviderSpec", "WireRequest"]
 
 
 class Adapter(Protocol):

@@ -17,17 +17,17 @@ from vai.providers.gemini.count import to_count as ask_gemini
 from vai.providers.gemini.count import to_count_contents
 from vai.providers.registry import make_adapter, other_endpoint
 from vai.providers.responses.count import to_count as ask_openai
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Question", "question"]
+__all__ = ["CountRequest", "question"]
 
 _NEVER_SHORT = 1 << 20
 """Tokens to answer with, so that no budget of thinking is refused as too large for them. It
 is left out of every question."""
 
 
-class Question(msgspec.Struct, frozen=True):
+class CountRequest(msgspec.Struct, frozen=True):
     """A question to a provider's counter, and where its answer stands.
 
     `error` makes a fault of an answer with an error status. `whole` says that the counter is
@@ -56,8 +56,8 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def question(
-    row: ProviderRow, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
-) -> Question | None:
+    row: ProviderSpec, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
+) -> CountRequest | None:
     """What to ask the provider of `row`; None where it has no counter.
 
     Args:
@@ -73,16 +73,16 @@ def question(
     adapter = make_adapter(counter, exchange_id, headers=headers)
     wire, error = adapter.request(ask), adapter.error
     if counter.kind == "anthropic":
-        return Question(ask_anthropic(wire), error)
+        return CountRequest(ask_anthropic(wire), error)
     if counter.kind == "responses":
-        return Question(ask_openai(wire), error)
+        return CountRequest(ask_openai(wire), error)
     if counter.kind == "gemini":
-        return Question(ask_gemini(wire, ask.model), error, "totalTokens")
+        return CountRequest(ask_gemini(wire, ask.model), error, "totalTokens")
     contents = to_count_contents(wire, ask.model)
-    return Question(contents, error, "totalTokens", whole=not ask.tools)
+    return CountRequest(contents, error, "totalTokens", whole=not ask.tools)
 
 
-def _counter(row: ProviderRow) -> ProviderRow | None:
+def _counter(row: ProviderSpec) -> ProviderSpec | None:
     """The row to ask: OpenAI counts for Chat Completions in the words of Responses."""
     if row.kind in ("anthropic", "gemini", "code-assist") or row.id == "oai-resp":
         return row

@@ -19,12 +19,12 @@ from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
 from vai.providers.responses.adapter import ResponsesAdapter
 from vai.providers.responses.bridge import needs_responses
-from vai.types.provider import Capabilities, Kind, ProviderRow
+from vai.types.provider import Capabilities, Kind, ProviderSpec
 from vai.types.request import MessageRequest
 
 __all__ = ["ROWS", "can_of", "is_at_openai", "make_adapter", "other_endpoint", "row_for_input"]
 
-_ANTHROPIC = ProviderRow(
+_ANTHROPIC = ProviderSpec(
     id="anthropic",
     name="Anthropic",
     kind="anthropic",
@@ -58,7 +58,7 @@ _ANTHROPIC = ProviderRow(
 )
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
-_OPENAI = ProviderRow(
+_OPENAI = ProviderSpec(
     id="openai",
     name="OpenAI",
     kind="openai",
@@ -81,7 +81,7 @@ _OPENAI = ProviderRow(
 )
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
-_OAI_RESP = ProviderRow(
+_OAI_RESP = ProviderSpec(
     id="oai-resp",
     name="OpenAI Responses",
     kind="responses",
@@ -114,7 +114,7 @@ _OAI_RESP = ProviderRow(
 )
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
-_GROQ = ProviderRow(
+_GROQ = ProviderSpec(
     id="groq",
     name="Groq",
     kind="openai",
@@ -144,7 +144,7 @@ _GROQ = ProviderRow(
 )
 """Types of groq 1.7.0, https://github.com/groq/groq-python (2026-08-25)."""
 
-_CEREBRAS = ProviderRow(
+_CEREBRAS = ProviderSpec(
     id="cerebras",
     name="Cerebras",
     kind="openai",
@@ -176,7 +176,7 @@ _GEMINI_CAPABILITIES = Capabilities(
 """Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/links).
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
-_GEMINI = ProviderRow(
+_GEMINI = ProviderSpec(
     id="gemini",
     name="Google Gemini",
     kind="gemini",
@@ -189,7 +189,7 @@ _GEMINI = ProviderRow(
 """https://ai.google.dev/gemini-api/docs/file-input-methods (2026-11-28), types of google-genai
 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
-_GEMINI_OAUTH = ProviderRow(
+_GEMINI_OAUTH = ProviderSpec(
     id="gemini-oauth",
     name="Gemini Code Assist",
     kind="code-assist",
@@ -203,7 +203,7 @@ _GEMINI_OAUTH = ProviderRow(
 _OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com\.?(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""
 
-ROWS: Final[Mapping[str, ProviderRow]] = MappingProxyType(
+ROWS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {
         row.id: row
         for row in (_ANTHROPIC, _OPENAI, _OAI_RESP, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)
@@ -222,7 +222,7 @@ def can_of(kind: Kind) -> frozenset[str]:
     )
 
 
-def row_for_input(row: ProviderRow, modalities: Collection[str] | None) -> ProviderRow:
+def row_for_input(row: ProviderSpec, modalities: Collection[str] | None) -> ProviderSpec:
     """The row without the pictures and documents that one of its models cannot be sent.
 
     Args:
@@ -240,7 +240,7 @@ def row_for_input(row: ProviderRow, modalities: Collection[str] | None) -> Provi
 
 
 def make_adapter(
-    row: ProviderRow,
+    row: ProviderSpec,
     exchange_id: str,
     *,
     input_estimate: int | None = None,
@@ -275,7 +275,7 @@ def is_at_openai(base_url: str) -> bool:
     return _OPENAI_HOST.match(base_url) is not None
 
 
-def other_endpoint(row: ProviderRow) -> ProviderRow | None:
+def other_endpoint(row: ProviderSpec) -> ProviderSpec | None:
     """Responses at OpenAI's own server, in the words of a row of its Chat Completions.
 
     None for every other row: what merely imitates that server has no other endpoint.

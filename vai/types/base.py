@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["Open", "Unknown", "build", "to_wire"]
+__all__ = ["OpenStruct", "Unknown", "build", "to_wire"]
 
-T = TypeVar("T", bound="Open")
+T = TypeVar("T", bound="OpenStruct")
 
 
-class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OpenStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A JSON object whose unknown members are kept in `extra`, in their order."""
 
     extra: dict[str, Any] = {}
 
 
-class Unknown(Open, frozen=True, kw_only=True):
+class Unknown(OpenStruct, frozen=True, kw_only=True):
     """A JSON object of a type that VAI does not know, kept as it came."""
 
     raw: dict[str, Any]
@@ -56,7 +56,7 @@ def build(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
 _NAMES: dict[type, frozenset[str]] = {}
 
 
-def _names(cls: type[Open]) -> frozenset[str]:
+def _names(cls: type[OpenStruct]) -> frozenset[str]:
     """The JSON names that `cls` has a place for."""
     names = set(cls.__struct_fields__) - {"extra"}
     if cls.__struct_config__.tag is not None:
@@ -68,13 +68,13 @@ def to_wire(value: Any) -> Any:
     """The JSON form of a wire object, unknown members included, as plain dicts and lists."""
     if isinstance(value, Unknown):
         return value.raw
-    if isinstance(value, Open):
+    if isinstance(value, OpenStruct):
         tag, fields = _PLANS.get(type(value)) or _plan(type(value))
         wire: dict[str, Any] = {} if tag is None else {"type": tag}
         for name, default in fields:
             field = getattr(value, name)
             if field != default:
-                wire[name] = to_wire(field) if isinstance(field, Open | list) else field
+                wire[name] = to_wire(field) if isinstance(field, OpenStruct | list) else field
         if value.extra:
             wire.update(value.extra)
         return wire
@@ -91,7 +91,7 @@ _ALWAYS = object()
 """Stands for the default of a field that has none: no value is equal to it."""
 
 
-def _plan(cls: type[Open]) -> _Plan:
+def _plan(cls: type[OpenStruct]) -> _Plan:
     """The tag of `cls`, and the name and the default of each of its fields."""
     fields = []
     for field in msgspec.structs.fields(cls):

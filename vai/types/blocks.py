@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.types.base import Open, Unknown
+from vai.types.base import OpenStruct, Unknown
 
 __all__ = [
     "BLOCK_TYPES",
@@ -48,7 +48,7 @@ SOURCE_TYPES: Final = ("base64", "url", "file", "text", "content")
 """Where the bytes of a medium can be; see `Source`."""
 
 
-class Source(Open, frozen=True, kw_only=True):
+class Source(OpenStruct, frozen=True, kw_only=True):
     """Where the bytes of a medium are.
 
     `type` is ``base64`` (`media_type`, `data`), ``url`` (`url`), ``file`` (`file_id`),
@@ -63,7 +63,7 @@ class Source(Open, frozen=True, kw_only=True):
     content: Any = None
 
 
-class TextBlock(Open, frozen=True, kw_only=True, tag="text"):
+class TextBlock(OpenStruct, frozen=True, kw_only=True, tag="text"):
     """Text; `citations` are the sources that the model named for it."""
 
     text: str
@@ -71,7 +71,7 @@ class TextBlock(Open, frozen=True, kw_only=True, tag="text"):
     cache_control: dict[str, Any] | None = None
 
 
-class ImageBlock(Open, frozen=True, kw_only=True, tag="image"):
+class ImageBlock(OpenStruct, frozen=True, kw_only=True, tag="image"):
     """An image: png, jpeg, gif or webp.
 
     In an answer, where it is always base64 and whole, it is a VAI extension: a picture
@@ -82,7 +82,7 @@ class ImageBlock(Open, frozen=True, kw_only=True, tag="image"):
     cache_control: dict[str, Any] | None = None
 
 
-class AudioBlock(Open, frozen=True, kw_only=True, tag="audio"):
+class AudioBlock(OpenStruct, frozen=True, kw_only=True, tag="audio"):
     """Sound, with its transcript where one is known. VAI extension.
 
     In a request: what is to be heard. In an answer: what the model said aloud; its words
@@ -95,14 +95,14 @@ class AudioBlock(Open, frozen=True, kw_only=True, tag="audio"):
     cache_control: dict[str, Any] | None = None
 
 
-class VideoBlock(Open, frozen=True, kw_only=True, tag="video"):
+class VideoBlock(OpenStruct, frozen=True, kw_only=True, tag="video"):
     """A film. VAI extension."""
 
     source: Source
     cache_control: dict[str, Any] | None = None
 
 
-class DocumentBlock(Open, frozen=True, kw_only=True, tag="document"):
+class DocumentBlock(OpenStruct, frozen=True, kw_only=True, tag="document"):
     """A PDF or text document. `filename` is VAI's older name for `title`."""
 
     source: Source
@@ -113,7 +113,7 @@ class DocumentBlock(Open, frozen=True, kw_only=True, tag="document"):
     cache_control: dict[str, Any] | None = None
 
 
-class ToolUseBlock(Open, frozen=True, kw_only=True, tag="tool_use"):
+class ToolUseBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_use"):
     """The model asks for a tool; `input` is always an object."""
 
     id: str
@@ -122,7 +122,7 @@ class ToolUseBlock(Open, frozen=True, kw_only=True, tag="tool_use"):
     cache_control: dict[str, Any] | None = None
 
 
-class ThinkingBlock(Open, frozen=True, kw_only=True, tag="thinking"):
+class ThinkingBlock(OpenStruct, frozen=True, kw_only=True, tag="thinking"):
     """Reasoning. `signature` is opaque and byte-exact: only its maker can read it."""
 
     thinking: str
@@ -130,13 +130,13 @@ class ThinkingBlock(Open, frozen=True, kw_only=True, tag="thinking"):
     summary: str | None = None
 
 
-class RedactedThinkingBlock(Open, frozen=True, kw_only=True, tag="redacted_thinking"):
+class RedactedThinkingBlock(OpenStruct, frozen=True, kw_only=True, tag="redacted_thinking"):
     """Reasoning that only its maker can read."""
 
     data: str
 
 
-class ServerToolUseBlock(Open, frozen=True, kw_only=True, tag="server_tool_use"):
+class ServerToolUseBlock(OpenStruct, frozen=True, kw_only=True, tag="server_tool_use"):
     """A tool call that the provider runs itself."""
 
     id: str
@@ -144,7 +144,7 @@ class ServerToolUseBlock(Open, frozen=True, kw_only=True, tag="server_tool_use")
     input: dict[str, Any]
 
 
-class WebSearchToolResultBlock(Open, frozen=True, kw_only=True, tag="web_search_tool_result"):
+class WebSearchToolResultBlock(OpenStruct, frozen=True, kw_only=True, tag="web_search_tool_result"):
     """What a provider's own search found, or its error object."""
 
     tool_use_id: str
@@ -155,7 +155,7 @@ class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="?"):
     """A block of a type VAI does not know, kept whole."""
 
 
-class ToolResultBlock(Open, frozen=True, kw_only=True, tag="tool_result"):
+class ToolResultBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_result"):
     """What a tool answered: a string, or blocks (text, image, document)."""
 
     tool_use_id: str

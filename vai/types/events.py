@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vai.types.base import Open, Unknown
+from vai.types.base import OpenStruct, Unknown
 from vai.types.blocks import Block
 from vai.types.message import Message, Usage
 
@@ -37,37 +37,37 @@ __all__ = [
 ]
 
 
-class TextDelta(Open, frozen=True, kw_only=True, tag="text_delta"):
+class TextDelta(OpenStruct, frozen=True, kw_only=True, tag="text_delta"):
     """More text for the open text block."""
 
     text: str
 
 
-class InputJsonDelta(Open, frozen=True, kw_only=True, tag="input_json_delta"):
+class InputJsonDelta(OpenStruct, frozen=True, kw_only=True, tag="input_json_delta"):
     """A piece of the tool's input; the pieces join to one JSON object, none to ``{}``."""
 
     partial_json: str
 
 
-class ThinkingDelta(Open, frozen=True, kw_only=True, tag="thinking_delta"):
+class ThinkingDelta(OpenStruct, frozen=True, kw_only=True, tag="thinking_delta"):
     """More reasoning for the open thinking block."""
 
     thinking: str
 
 
-class SignatureDelta(Open, frozen=True, kw_only=True, tag="signature_delta"):
+class SignatureDelta(OpenStruct, frozen=True, kw_only=True, tag="signature_delta"):
     """The whole signature of the open thinking block, sent once, before its stop."""
 
     signature: str
 
 
-class CitationsDelta(Open, frozen=True, kw_only=True, tag="citations_delta"):
+class CitationsDelta(OpenStruct, frozen=True, kw_only=True, tag="citations_delta"):
     """One source of the open text block."""
 
     citation: dict[str, Any]
 
 
-class AudioDelta(Open, frozen=True, kw_only=True, tag="audio_delta"):
+class AudioDelta(OpenStruct, frozen=True, kw_only=True, tag="audio_delta"):
     """More sound for the open audio block: base64 of its own. VAI extension.
 
     The pieces, decoded and joined, are the block's data.
@@ -76,7 +76,7 @@ class AudioDelta(Open, frozen=True, kw_only=True, tag="audio_delta"):
     data: str
 
 
-class TranscriptDelta(Open, frozen=True, kw_only=True, tag="transcript_delta"):
+class TranscriptDelta(OpenStruct, frozen=True, kw_only=True, tag="transcript_delta"):
     """More of the words spoken in the open audio block. VAI extension."""
 
     text: str
@@ -98,33 +98,33 @@ Delta = (
 )
 
 
-class MessageStart(Open, frozen=True, kw_only=True, tag="message_start"):
+class MessageStart(OpenStruct, frozen=True, kw_only=True, tag="message_start"):
     """Opens the stream with an empty message."""
 
     message: Message
 
 
-class ContentBlockStart(Open, frozen=True, kw_only=True, tag="content_block_start"):
+class ContentBlockStart(OpenStruct, frozen=True, kw_only=True, tag="content_block_start"):
     """Opens block number `index`."""
 
     index: int
     content_block: Block
 
 
-class ContentBlockDelta(Open, frozen=True, kw_only=True, tag="content_block_delta"):
+class ContentBlockDelta(OpenStruct, frozen=True, kw_only=True, tag="content_block_delta"):
     """Adds to block number `index`."""
 
     index: int
     delta: Delta
 
 
-class ContentBlockStop(Open, frozen=True, kw_only=True, tag="content_block_stop"):
+class ContentBlockStop(OpenStruct, frozen=True, kw_only=True, tag="content_block_stop"):
     """Completes block number `index`."""
 
     index: int
 
 
-class MessageDeltaBody(Open, frozen=True, kw_only=True):
+class MessageDeltaBody(OpenStruct, frozen=True, kw_only=True):
     """Why the answer ended."""
 
     stop_reason: str | None
@@ -132,22 +132,22 @@ class MessageDeltaBody(Open, frozen=True, kw_only=True):
     stop_details: dict[str, Any] | None = None
 
 
-class MessageDelta(Open, frozen=True, kw_only=True, tag="message_delta"):
+class MessageDelta(OpenStruct, frozen=True, kw_only=True, tag="message_delta"):
     """The end of the answer, with the running totals of its usage."""
 
     delta: MessageDeltaBody
     usage: Usage | None = None
 
 
-class MessageStop(Open, frozen=True, kw_only=True, tag="message_stop"):
+class MessageStop(OpenStruct, frozen=True, kw_only=True, tag="message_stop"):
     """The stream is complete."""
 
 
-class Ping(Open, frozen=True, kw_only=True, tag="ping"):
+class Ping(OpenStruct, frozen=True, kw_only=True, tag="ping"):
     """Keeps a silent connection alive."""
 
 
-class ErrorEvent(Open, frozen=True, kw_only=True, tag="error"):
+class ErrorEvent(OpenStruct, frozen=True, kw_only=True, tag="error"):
     """The stream failed; nothing follows."""
 
     error: dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from vai.types.base import Open
+from vai.types.base import OpenStruct
 from vai.types.blocks import Block
 
 __all__ = ["MAX_COUNT", "Message", "Usage", "counted"]
@@ -32,7 +32,7 @@ def counted(value: Any) -> int | None:
 _DIGITS: Final = len(str(MAX_COUNT))
 
 
-class Usage(Open, frozen=True, kw_only=True):
+class Usage(OpenStruct, frozen=True, kw_only=True):
     """Tokens of one exchange.
 
     The counters are disjoint: `input_tokens` excludes what was read from or written to
@@ -78,7 +78,7 @@ def _newer(known: int | None, later: int | None) -> int | None:
     return known if later is None else later
 
 
-class Message(Open, frozen=True, kw_only=True, tag="message"):
+class Message(OpenStruct, frozen=True, kw_only=True, tag="message"):
     """A complete answer. `model` is ``provider/`` and the upstream's resolved model id."""
 
     id: str

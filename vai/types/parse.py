@@ -15,7 +15,7 @@ import msgspec
 
 from vai.errors import InvalidRequest, ThreadUnsupported
 from vai.types import blocks, events
-from vai.types.base import Open, build
+from vai.types.base import OpenStruct, build
 from vai.types.blocks import Block, Source
 from vai.types.events import Delta, Event
 from vai.types.message import Message, Usage, counted
@@ -36,15 +36,15 @@ MAX_TOOLS = 10_000
 process, and 60,000 of them held a worker's loop for 60 ms (measured)."""
 
 T = TypeVar("T")
-O = TypeVar("O", bound=Open)  # noqa: E741
+O = TypeVar("O", bound=OpenStruct)  # noqa: E741
 
-_WITH_SOURCE: dict[str, type[Open]] = {
+_WITH_SOURCE: dict[str, type[OpenStruct]] = {
     "image": blocks.ImageBlock,
     "audio": blocks.AudioBlock,
     "video": blocks.VideoBlock,
     "document": blocks.DocumentBlock,
 }
-_PLAIN: dict[str, type[Open]] = {
+_PLAIN: dict[str, type[OpenStruct]] = {
     "text": blocks.TextBlock,
     "tool_use": blocks.ToolUseBlock,
     "thinking": blocks.ThinkingBlock,
@@ -52,7 +52,7 @@ _PLAIN: dict[str, type[Open]] = {
     "server_tool_use": blocks.ServerToolUseBlock,
     "web_search_tool_result": blocks.WebSearchToolResultBlock,
 }
-_DELTAS: dict[str, type[Open]] = {
+_DELTAS: dict[str, type[OpenStruct]] = {
     "text_delta": events.TextDelta,
     "input_json_delta": events.InputJsonDelta,
     "thinking_delta": events.ThinkingDelta,
@@ -307,7 +307,7 @@ _MISSING = re.compile(r"missing required field `(?P<name>\w+)`")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<wanted>[\w |]+)`")
 
 
-def _violation(cls: type[Open], at: str, text: str) -> InvalidRequest:
+def _violation(cls: type[OpenStruct], at: str, text: str) -> InvalidRequest:
     """The converter's complaint as an error of ours: path, and what was expected."""
     place = _AT.search(text)
     path = at + (place["path"] if place else "")
@@ -330,7 +330,7 @@ def _violation(cls: type[Open], at: str, text: str) -> InvalidRequest:
     return _expected(path, "one of the documented values")
 
 
-def _known_values(cls: type[Open], name: str) -> tuple[str, ...]:
+def _known_values(cls: type[OpenStruct], name: str) -> tuple[str, ...]:
     """The words that a field can hold, where there are only a few."""
     if cls is Source and name == "type":
         return blocks.SOURCE_TYPES

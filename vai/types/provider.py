@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["AuthStyle", "Capabilities", "Kind", "ProviderRow", "WireRequest"]
+__all__ = ["AuthStyle", "Capabilities", "Kind", "ProviderSpec", "WireRequest"]
 
 AuthStyle = str
 """How the I/O ring presents the credential: ``bearer`` for ``Authorization: Bearer K``, else the
@@ -74,7 +74,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     image_output: bool = False
 
 
-class ProviderRow(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One provider: where it is, what it speaks, and how it differs from its kind.
 
     `kind` names the wire format, i.e. the adapter. A further OpenAI-compatible server

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from vai.types.base import Open
+from vai.types.base import OpenStruct
 from vai.types.blocks import Block, TextBlock
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class InputMessage(Open, frozen=True, kw_only=True):
+class InputMessage(OpenStruct, frozen=True, kw_only=True):
     """One turn. A string is one text block."""
 
     role: Literal["user", "assistant", "system"]
@@ -37,7 +37,7 @@ class InputMessage(Open, frozen=True, kw_only=True):
         return self.content
 
 
-class Tool(Open, frozen=True, kw_only=True):
+class Tool(OpenStruct, frozen=True, kw_only=True):
     """A tool the model may use.
 
     No `type`, ``custom`` or ``function``: the caller runs it and `input_schema`
@@ -58,7 +58,7 @@ class Tool(Open, frozen=True, kw_only=True):
         return self.type in (None, "custom", "function")
 
 
-class ToolChoice(Open, frozen=True, kw_only=True):
+class ToolChoice(OpenStruct, frozen=True, kw_only=True):
     """Whether and which tool must be used; `name` goes with ``tool``."""
 
     type: Literal["auto", "any", "none", "tool"]
@@ -66,7 +66,7 @@ class ToolChoice(Open, frozen=True, kw_only=True):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(Open, frozen=True, kw_only=True):
+class Thinking(OpenStruct, frozen=True, kw_only=True):
     """How the model may reason before it answers."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -75,7 +75,7 @@ class Thinking(Open, frozen=True, kw_only=True):
     """How to show it: a hint, so that a new word of the API's is no error."""
 
 
-class OutputFormat(Open, frozen=True, kw_only=True):
+class OutputFormat(OpenStruct, frozen=True, kw_only=True):
     """The JSON Schema that the answer must satisfy."""
 
     type: Literal["json_schema"]
@@ -83,14 +83,14 @@ class OutputFormat(Open, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class OutputConfig(Open, frozen=True, kw_only=True):
+class OutputConfig(OpenStruct, frozen=True, kw_only=True):
     """Effort and form of the answer."""
 
     effort: str | None = None
     format: OutputFormat | None = None
 
 
-class MessageRequest(Open, frozen=True, kw_only=True):
+class MessageRequest(OpenStruct, frozen=True, kw_only=True):
     """A validated request. Optional fields are None when the caller left them out."""
 
     model: str

@@ -8,7 +8,7 @@ from sanic import Sanic
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from vai.gateway import sanic_patches as repairs
-from vai.gateway.sanic_patches.protocol import RepairedHttpProtocol, repaired
+from vai.gateway.sanic_patches.protocol import PatchedHttpProtocol, repaired
 
 
 def test_another_version_is_refused_before_anything_is_patched(
@@ -25,5 +25,5 @@ def test_a_protocol_of_ones_own_is_left_alone() -> None:
     class Own(HttpProtocol):
         pass
 
-    assert repaired(HttpProtocol) is RepairedHttpProtocol
+    assert repaired(HttpProtocol) is PatchedHttpProtocol
     assert repaired(Own) is Own

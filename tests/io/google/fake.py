@@ -18,14 +18,14 @@ import orjson
 
 from tests.canary import PROVIDER_KEY
 from vai.config.login import GoogleLogin
-from vai.io.google.oauth import SCOPES, App, Endpoints
+from vai.io.google.oauth import SCOPES, Endpoints, OauthApp
 from vai.secret import Secret
 
 CLIENT = "1234.apps.googleusercontent.com"
 CLIENT_SECRET = f"{PROVIDER_KEY}-client"
 REFRESH = f"{PROVIDER_KEY}-refresh"
 CODE = f"{PROVIDER_KEY}-code"
-APP = App(CLIENT, Secret(CLIENT_SECRET))
+APP = OauthApp(CLIENT, Secret(CLIENT_SECRET))
 
 
 def access(number: int) -> str:

@@ -18,7 +18,7 @@ from tests.io.http.scripted import (
     soon,
 )
 from tests.io.http.test_pool import black_hole
-from vai.io.http.transport import ReplyStream, VaiTransport
+from vai.io.http.transport import ResponseStream, VaiTransport
 
 
 def client(transport, **settings):
@@ -176,7 +176,7 @@ def test_a_stream_that_is_left_ends_the_connection(run):
             await eventually(lambda: transport.stats() == (0, 0, 0))
             request = http.build_request("GET", f"http://127.0.0.1:{port}/")
             answer = await transport.handle_async_request(request)
-            assert isinstance(answer.stream, ReplyStream)
+            assert isinstance(answer.stream, ResponseStream)
             assert await answer.stream.read(soon()) == b"x"
             answer.stream.close()
             await eventually(lambda: transport.stats() == (0, 0, 0))

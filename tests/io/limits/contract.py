@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.policy.limits.store import LimitStore
 from vai.policy.limits.window import SECONDS, SLOTS, slot_of
 
@@ -24,12 +24,12 @@ WINDOW = SECONDS * SLOTS
 ALICE, BOB = "user:alice", "user:bob"
 
 
-def everybody(**limits: int) -> Subject:
-    return Subject(EVERYBODY, LimitSet(**limits))
+def everybody(**limits: int) -> Principal:
+    return Principal(EVERYBODY, LimitSet(**limits))
 
 
-def user(name: str = ALICE, **limits: int) -> Subject:
-    return Subject(name, LimitSet(**limits))
+def user(name: str = ALICE, **limits: int) -> Principal:
+    return Principal(name, LimitSet(**limits))
 
 
 class Contract:
@@ -38,7 +38,7 @@ class Contract:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
-    def admit(self, store: LimitStore, *subjects: Subject, tokens: int = 1, now: float = 0.0):
+    def admit(self, store: LimitStore, *subjects: Principal, tokens: int = 1, now: float = 0.0):
         return self.run(store.admit(subjects, tokens, now))
 
     def test_exactly_the_limit_runs_at_once(self, store, other) -> None:
@@ -195,7 +195,7 @@ class Contract:
         assert self.admit(other, who, now=165.0).admitted
 
     def test_smooth_spaces_out_what_the_window_would_take(self, store, other) -> None:
-        who = Subject(ALICE, LimitSet(requests=60, tokens=6000, smooth=True))
+        who = Principal(ALICE, LimitSet(requests=60, tokens=6000, smooth=True))
         found = [self.admit(place, who, now=50.0) for place in (store, other) * 5]
         assert sum(one.admitted for one in found) == 5, "five seconds' worth"
         refused = found[-1]
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
     def admit(self, names: set[str], tokens: int) -> None:
         claim, store = self.pick()
         everyone = [EVERYBODY, *sorted(names)]
-        subjects = tuple(Subject(name, self.limits[name]) for name in everyone)
+        subjects = tuple(Principal(name, self.limits[name]) for name in everyone)
         decision = self.run(store.admit(subjects, tokens, self.now))
         least = min([self.limits[n].tokens for n in everyone if self.limits[n].tokens] + [tokens])
         self.judge(decision, everyone, "request", least, claim)
@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def acquire(self, name: str) -> None:
         claim, store = self.pick()
-        subjects = tuple(Subject(one, self.limits[one]) for one in (EVERYBODY, name))
+        subjects = tuple(Principal(one, self.limits[one]) for one in (EVERYBODY, name))
         decision = self.run(store.acquire(subjects, self.now))
         self.judge(decision, [EVERYBODY, name], "session", 0, claim)
 

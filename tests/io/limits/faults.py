@@ -37,17 +37,17 @@ from vai.io.limits.layout import (
     section_size,
 )
 from vai.io.limits.leases import rows_of
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.policy.limits.window import SLOTS
 
 SUBJECTS, PLACES = 1, 24
 VICTIM, WITNESS = 11, 12
 TOP = LimitSet(requests=12, tokens=1000, concurrency=6, sessions=4)
-WHO = (Subject(EVERYBODY, TOP), Subject("user:a", TOP))
-SMOOTH = (Subject(EVERYBODY, TOP), Subject("user:s", TOP._replace(smooth=True)))
-NEW = (Subject(EVERYBODY, TOP), Subject("user:new", TOP), Subject("key:new", TOP))
+WHO = (Principal(EVERYBODY, TOP), Principal("user:a", TOP))
+SMOOTH = (Principal(EVERYBODY, TOP), Principal("user:s", TOP._replace(smooth=True)))
+NEW = (Principal(EVERYBODY, TOP), Principal("user:new", TOP), Principal("key:new", TOP))
 
 
 class Words:
@@ -69,7 +69,7 @@ class Words:
         self.left -= 1
 
 
-class Fragile(Section):
+class Fragile(LimitsSection):
     """A section whose user may end before any write, and before it lets go."""
 
     def leave(self) -> None:
@@ -117,7 +117,7 @@ def audit(section: Layout) -> None:
                 assert tokens[slot % SLOTS] >= least, "a reservation that is not charged"
 
 
-Act = Callable[[Section, SharedLimits, dict[str, int]], object]
+Act = Callable[[LimitsSection, SharedLimits, dict[str, int]], object]
 
 ACTS: dict[str, tuple[Act, float]] = {
     "admit": (lambda _, limits, kept: limits.admit(WHO, 30, 100.0), 100.0),
@@ -139,7 +139,7 @@ ACTS: dict[str, tuple[Act, float]] = {
 }
 
 
-def figures(section: Section, now: float) -> dict[str, Any]:
+def figures(section: LimitsSection, now: float) -> dict[str, Any]:
     return {one.name: one for one in upkeep.snapshot(section, now).subjects}
 
 
@@ -148,7 +148,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.view = memoryview(mmap.mmap(-1, section_size(SUBJECTS, PLACES)))
-        self.section = Section.prepare(self.view, SUBJECTS, PLACES)
+        self.section = LimitsSection.prepare(self.view, SUBJECTS, PLACES)
         self.witness = SharedLimits(self.section, 1, WITNESS)
         self.fragile = Fragile(self.view)
         self.words = Words(self.fragile.words)
@@ -167,7 +167,7 @@ class Scene:
     def fill(self) -> None:
         """Leave no row of the neighbourhood unused, so that a new one must be recycled."""
         for number in range(70):
-            found = self.witness.admit((Subject(f"user:{number}"),), 1, 100.0)
+            found = self.witness.admit((Principal(f"user:{number}"),), 1, 100.0)
             if found.admitted:
                 self.witness.settle(found.handle, 1, 100.0)
 

@@ -17,11 +17,11 @@ from vai.io.limits import upkeep
 from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import LimitSet, Subject
+from vai.policy.limits.sets import LimitSet, Principal
 
-WHO = (Subject("user:a", LimitSet(concurrency=2, tokens=1000)),)
+WHO = (Principal("user:a", LimitSet(concurrency=2, tokens=1000)),)
 
 
 def child(work: Callable[[], object]) -> int:
@@ -50,12 +50,12 @@ def stop() -> None:
 
 def inside(view: memoryview) -> dict[str, object]:
     """The holder of the mutex is stopped: nobody hangs, nothing is lost."""
-    limits = SharedLimits(Section(view), 1, 2)
+    limits = SharedLimits(LimitsSection(view), 1, 2)
     store = LocalLimits(limits)
     mine = asyncio.run(store.admit(WHO, 10, 100.0)).handle
 
     def hold() -> None:
-        section = Section(view)
+        section = LimitsSection(view)
         with section.held():
             stop()
 
@@ -91,29 +91,29 @@ def inside(view: memoryview) -> dict[str, object]:
 
 def killed_inside(view: memoryview) -> bool:
     """It is killed instead of woken: the next one finds everything as it should be."""
-    limits = SharedLimits(Section(view), 1, 3)
+    limits = SharedLimits(LimitsSection(view), 1, 3)
 
     def hold() -> None:
-        section = Section(view)
+        section = LimitsSection(view)
         section.enter()
         stop()
 
     pid = child(hold)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    found = limits.admit((Subject("user:b", LimitSet(concurrency=1)),), 1, 100.0)
+    found = limits.admit((Principal("user:b", LimitSet(concurrency=1)),), 1, 100.0)
     audit(limits.section)
     return found.admitted
 
 
 def outside(view: memoryview) -> dict[str, object]:
     """A worker is stopped, taken for dead, and wakes with places that are others' by now."""
-    limits = SharedLimits(Section(view), 1, 20)
+    limits = SharedLimits(LimitsSection(view), 1, 20)
     report = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
-    who = (Subject("user:c", LimitSet(concurrency=2, tokens=1000)),)
+    who = (Principal("user:c", LimitSet(concurrency=2, tokens=1000)),)
 
     def sleeper() -> None:
-        mine = SharedLimits(Section(view), 0, 10)
+        mine = SharedLimits(LimitsSection(view), 0, 10)
         taken = [mine.admit(who, 100, 100.0).handle for _ in range(2)]
         live = mine.acquire(who, 100.0).handle
         stop()
@@ -142,7 +142,7 @@ def outside(view: memoryview) -> dict[str, object]:
 def run() -> dict[str, object]:
     def fresh() -> memoryview:
         view = memoryview(mmap.mmap(-1, section_size(64, 32)))
-        Section.prepare(view, 64, 32)
+        LimitsSection.prepare(view, 64, 32)
         return view
 
     return {

@@ -24,9 +24,9 @@ from tests.io.limits.faults import audit
 from vai.io.limits import mutex, upkeep
 from vai.io.limits.layout import Layout, section_size
 from vai.io.limits.mutex import RobustMutex
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 
 PROCESSES = 8
 SUBJECTS, PLACES = 64, 256
@@ -41,7 +41,7 @@ class Group:
 
     def __init__(self) -> None:
         self.view = memoryview(mmap.mmap(-1, section_size(SUBJECTS, PLACES)))
-        self.section = Section.prepare(self.view, SUBJECTS, PLACES)
+        self.section = LimitsSection.prepare(self.view, SUBJECTS, PLACES)
         self.told = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("q")
         self.claims = 0
         self.children: dict[int, tuple[int, int]] = {}  # pid -> place, claim
@@ -52,7 +52,7 @@ class Group:
         if not pid:
             code = 1
             try:
-                work(SharedLimits(Section(self.view), place, self.claims), place)
+                work(SharedLimits(LimitsSection(self.view), place, self.claims), place)
                 code = 0
             finally:
                 os._exit(code)
@@ -82,7 +82,9 @@ class Group:
         return sum(self.told[:PROCESSES].tolist())
 
 
-def until_refused(subjects: tuple[Subject, ...], now: float) -> Callable[[SharedLimits, int], None]:
+def until_refused(
+    subjects: tuple[Principal, ...], now: float
+) -> Callable[[SharedLimits, int], None]:
     """Take what there is; refused three times, so that a refusal too early would be seen."""
 
     def work(limits: SharedLimits, place: int) -> None:
@@ -106,7 +108,7 @@ def exact() -> dict[str, list[int]]:
             limits = LimitSet(requests=limit, smooth=True)
             if name != "smooth":
                 limits = LimitSet(**{name: limit})
-            subjects = tuple(Subject(f"{who}:{name}:{limit}", limits) for who in ("all", "user"))
+            subjects = tuple(Principal(f"{who}:{name}:{limit}", limits) for who in ("all", "user"))
             counts = []
             for _ in range(1 if name == "concurrency" else 3):
                 now += WINDOW
@@ -119,8 +121,8 @@ def exact() -> dict[str, list[int]]:
 
 
 WHO = (
-    Subject(EVERYBODY, LimitSet(concurrency=7)),
-    Subject("user:a", LimitSet(concurrency=5, tokens=10**9)),
+    Principal(EVERYBODY, LimitSet(concurrency=7)),
+    Principal("user:a", LimitSet(concurrency=5, tokens=10**9)),
 )
 
 
@@ -130,7 +132,7 @@ def churn(limits: SharedLimits, place: int) -> None:
     told, held, turn = GROUP.told, [], 0
     while True:
         turn += 1
-        new = Subject(f"ip:{random.randrange(300)}", LimitSet(requests=50), listed=False)
+        new = Principal(f"ip:{random.randrange(300)}", LimitSet(requests=50), listed=False)
         now = NOW + turn / 50
         found = limits.admit((*WHO, new) if turn % 2 else WHO, 50, now)
         if found.admitted:

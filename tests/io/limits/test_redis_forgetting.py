@@ -15,7 +15,7 @@ from tests.io.limits.contract import ALICE, user
 from tests.io.limits.redis_server import Server, limits_at
 from tests.io.limits.test_shared import memory
 from vai.io.limits.local import LocalLimits
-from vai.io.limits.redis.fallback import FailoverLimits, Switch
+from vai.io.limits.redis.fallback import Failover, FailoverLimits
 from vai.io.limits.redis.reasons import reason_of
 from vai.io.limits.shared import SharedLimits
 
@@ -100,7 +100,7 @@ def test_what_was_ended_stays_ended(server) -> None:
 
 def test_workers_make_it_known_by_themselves(server) -> None:
     async def use() -> None:
-        told: list[Switch] = []
+        told: list[Failover] = []
         local = LocalLimits(SharedLimits(memory(), 0, 1))
         prefix = uuid4().hex
         remote = limits_at(server.url, prefix, claim=1)

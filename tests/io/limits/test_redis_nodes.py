@@ -14,7 +14,7 @@ import pytest
 
 from tests.io.limits.redis_node import HELD, KINDS, LIMITS
 from tests.io.limits.redis_server import limits_at, running
-from vai.policy.limits.sets import LimitSet, Subject
+from vai.policy.limits.sets import LimitSet, Principal
 
 ROOT = Path(__file__).parents[3]
 ALICE = "user:alice"
@@ -94,7 +94,7 @@ def test_an_idle_subject_leaves_nothing_behind_that_does_not_vanish() -> None:
 
     async def use() -> None:
         limits = limits_at(running().url, prefix)
-        who = (Subject("", LimitSet()), Subject(ALICE, LimitSet(requests=60, smooth=True)))
+        who = (Principal("", LimitSet()), Principal(ALICE, LimitSet(requests=60, smooth=True)))
         taken = [await limits.admit(who, 10, 0.0) for _ in range(3)]
         session = await limits.acquire(who, 0.0)
         assert await limits.heartbeat(session.handle, 0.0)
@@ -118,7 +118,7 @@ def test_an_idle_subject_leaves_nothing_behind_that_does_not_vanish() -> None:
 def test_the_server_s_clock_counts_and_times_are_told_in_the_caller_s() -> None:
     async def use() -> None:
         limits = limits_at(running().url)
-        who = (Subject(ALICE, LimitSet(requests=2)),)
+        who = (Principal(ALICE, LimitSet(requests=2)),)
         before = time.monotonic()
         taken = await limits.acquire(who, -1e9)
         assert (await limits.admit(who, 1, 1e9)).admitted
@@ -140,7 +140,7 @@ def test_of_another_node_no_claim_is_told_and_none_is_reclaimed() -> None:
     async def use() -> None:
         prefix = uuid4().hex
         mine, other = (limits_at(running().url, prefix, node=name) for name in "ab")
-        taken = await other.admit((Subject(ALICE),), 1, 0.0)
+        taken = await other.admit((Principal(ALICE),), 1, 0.0)
         assert [one.owner for one in (await mine.snapshot(0.0)).held] == [0]
         assert await mine.reclaim(1) == 0
         assert await mine.reclaim(0) == 0
@@ -157,7 +157,7 @@ def test_of_another_node_no_claim_is_told_and_none_is_reclaimed() -> None:
 def test_many_callers_at_once_share_the_line(count) -> None:
     async def use() -> None:
         limits = limits_at(running().url, timeout=30.0)
-        who = (Subject(ALICE, LimitSet(concurrency=50)),)
+        who = (Principal(ALICE, LimitSet(concurrency=50)),)
         leaving = [asyncio.create_task(limits.admit(who, 1, 0.0)) for _ in range(count)]
         await asyncio.sleep(0)
         for task in leaving:

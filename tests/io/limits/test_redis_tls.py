@@ -13,7 +13,7 @@ import pytest
 
 from tests.io.limits.contract import user
 from tests.io.limits.redis_server import running
-from vai.io.limits.redis.line import Away, Line
+from vai.io.limits.redis.line import RedisClient, RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits
 
 
@@ -68,7 +68,7 @@ def test_only_the_server_that_is_trusted_is_used(folder, trusted, host, reached)
 
         relay = await asyncio.start_server(relayed, "127.0.0.1", 0, ssl=context)
         port = relay.sockets[0].getsockname()[1]
-        line = Line(
+        line = RedisClient(
             f"rediss://{host}:{port}/0",
             ca_file=str(folder / f"{trusted}.pem"),
             prefix=uuid4().hex,
@@ -81,7 +81,7 @@ def test_only_the_server_that_is_trusted_is_used(folder, trusted, host, reached)
                 assert (await limits.admit((user(requests=1),), 1, 0.0)).admitted
                 assert (await limits.admit((user(requests=1),), 1, 0.0)).refused == "requests"
             else:
-                with pytest.raises(Away) as caught:
+                with pytest.raises(RedisUnavailable) as caught:
                     await limits.admit((user(),), 1, 0.0)
                 assert caught.value.reason == "the Redis server's certificate is not trusted"
         finally:

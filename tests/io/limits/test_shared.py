@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.io.limits.contract import ALICE, WINDOW, Contract, Machine, user
-from vai.io.board import Board
+from vai.io.board import ControlBlock
 from vai.io.limits import leases, upkeep
 from vai.io.limits.layout import (
     BUCKET,
@@ -21,32 +21,32 @@ from vai.io.limits.layout import (
     section_size,
 )
 from vai.io.limits.local import LocalLimits
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.policy.limits.store import LimitStore
 
 FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
 SUBJECTS, PLACES = 256, 64
 
 
-def memory(subjects: int = SUBJECTS, places: int = PLACES) -> Section:
+def memory(subjects: int = SUBJECTS, places: int = PLACES) -> LimitsSection:
     view = memoryview(mmap.mmap(-1, section_size(subjects, places)))
-    return Section.prepare(view, subjects, places)
+    return LimitsSection.prepare(view, subjects, places)
 
 
 @pytest.fixture
-def section() -> Section:
+def section() -> LimitsSection:
     return memory()
 
 
 class TestShared(Contract):
     @pytest.fixture
-    def store(self, section: Section) -> LimitStore:
+    def store(self, section: LimitsSection) -> LimitStore:
         return LocalLimits(SharedLimits(section, 0, claim=5))
 
     @pytest.fixture
-    def other(self, section: Section) -> LimitStore:
+    def other(self, section: LimitsSection) -> LimitStore:
         return LocalLimits(SharedLimits(section, 1, claim=6))
 
     def owner_of(self, store: LimitStore) -> int:
@@ -72,13 +72,13 @@ TestMachine = pytest.mark.timeout(600 if FULL else 60)(SharedMachine.TestCase)
 
 
 def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
-    board = Board.create(tmp_path / "b.board", sections={3: section_size(SUBJECTS, PLACES)})
+    board = ControlBlock.create(tmp_path / "b.board", sections={3: section_size(SUBJECTS, PLACES)})
     with pytest.raises(ValueError, match="not a section"):
-        Section(board.section(3))
-    Section.prepare(board.section(3), SUBJECTS, PLACES)
-    opened = Board.open(board.path)
-    first = SharedLimits(Section(opened.section(3)), 0, 1)
-    second = SharedLimits(Section(board.section(3)), 1, 2)
+        LimitsSection(board.section(3))
+    LimitsSection.prepare(board.section(3), SUBJECTS, PLACES)
+    opened = ControlBlock.open(board.path)
+    first = SharedLimits(LimitsSection(opened.section(3)), 0, 1)
+    second = SharedLimits(LimitsSection(board.section(3)), 1, 2)
     assert first.admit((user(concurrency=1),), 1, 0.0).admitted
     assert not second.admit((user(concurrency=1),), 1, 0.0).admitted
     opened.close()
@@ -88,11 +88,11 @@ def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
 @pytest.mark.parametrize(("subjects", "places"), [(0, 5), (5, 0), (1 << 20, 5), (5, 1 << 20)])
 def test_sizes_that_do_not_fit_are_refused(subjects, places) -> None:
     with pytest.raises(ValueError, match="too many"):
-        Section.prepare(memoryview(bytearray(1 << 16)), subjects, places)
+        LimitsSection.prepare(memoryview(bytearray(1 << 16)), subjects, places)
 
 
-def strangers(count: int, begin: int = 0) -> Iterator[Subject]:
-    return (Subject(f"ip:{n}", LimitSet(requests=1), False) for n in range(begin, begin + count))
+def strangers(count: int, begin: int = 0) -> Iterator[Principal]:
+    return (Principal(f"ip:{n}", LimitSet(requests=1), False) for n in range(begin, begin + count))
 
 
 def test_strangers_leave_room_for_those_who_are_listed() -> None:
@@ -165,8 +165,8 @@ def test_the_gateway_itself_always_has_its_row() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)
     for n in range(BUCKET):
         limits.admit((user(f"user:{n}"),), 1, 0.0)
-    assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).admitted
-    assert limits.admit((Subject(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
+    assert limits.admit((Principal(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).admitted
+    assert limits.admit((Principal(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
 
 
 def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
@@ -203,7 +203,7 @@ def test_a_row_given_away_by_another_process_is_not_mistaken() -> None:
 def test_nobody_refused_takes_a_row() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
-    closed = Subject(EVERYBODY, LimitSet(concurrency=1))
+    closed = Principal(EVERYBODY, LimitSet(concurrency=1))
     assert limits.admit((closed,), 1, 0.0).admitted
     for one in strangers(100):
         assert not limits.admit((closed, one), 1, 0.0).admitted
@@ -253,7 +253,7 @@ def test_what_is_remembered_in_the_process_is_bounded(monkeypatch) -> None:
         assert limits.admit((one,), 1, 0.0).admitted
     assert len(limits._rows.known) <= 10
     assert len(limits._rows._digests) <= 10
-    assert limits.admit((Subject(EVERYBODY),), 1, 0.0).admitted
+    assert limits.admit((Principal(EVERYBODY),), 1, 0.0).admitted
 
 
 def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:

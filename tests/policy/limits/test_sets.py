@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vai.policy.limits.decision import NO_HANDLE, Decision
-from vai.policy.limits.sets import UNLIMITED, LimitSet, Subject, reservation
+from vai.policy.limits.sets import UNLIMITED, LimitSet, Principal, reservation
 
 
 def test_what_a_key_sets_replaces_and_what_it_leaves_stays() -> None:
@@ -13,10 +13,10 @@ def test_what_a_key_sets_replaces_and_what_it_leaves_stays() -> None:
 
 
 def test_a_reservation_is_no_larger_than_the_smallest_limit() -> None:
-    everybody, user = Subject("", LimitSet(tokens=900)), Subject("user:a", LimitSet(tokens=50))
+    everybody, user = Principal("", LimitSet(tokens=900)), Principal("user:a", LimitSet(tokens=50))
     assert reservation(1000, (everybody, user)) == 50
     assert reservation(40, (everybody, user)) == 40
-    assert reservation(1000, (Subject("user:b"),)) == 1000
+    assert reservation(1000, (Principal("user:b"),)) == 1000
 
 
 def test_a_decision_without_a_place_is_a_refusal() -> None:

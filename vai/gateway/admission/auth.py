@@ -18,7 +18,7 @@ from vai.config import Settings
 from vai.config.schema import ApiKey
 from vai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
 from vai.gateway.admission.byok import HEADER_PREFIX
-from vai.gateway.admission.principals import Subjects
+from vai.gateway.admission.principals import PrincipalRegistry
 from vai.io.http.provider_keys import (
     OWN_FIELD,
     PROVIDER_FIELDS,
@@ -27,13 +27,13 @@ from vai.io.http.provider_keys import (
     is_of_known_maker,
 )
 from vai.policy.hosts import AllowedHosts
-from vai.policy.limits.sets import Subject
+from vai.policy.limits.sets import Principal
 from vai.secret import Secret
 
-__all__ = ["Identity", "Keyring"]
+__all__ = ["ClientIdentity", "Keyring"]
 
 
-class Identity(msgspec.Struct, frozen=True):
+class ClientIdentity(msgspec.Struct, frozen=True):
     """The caller, as limits, logs and settings name it. Never its key.
 
     `subjects` are those it counts for; none for callers without a key, who count by address.
@@ -41,7 +41,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     user_id: str
     key_name: str
-    subjects: tuple[Subject, ...] = ()
+    subjects: tuple[Principal, ...] = ()
 
 
 _DIGEST = 32
@@ -50,14 +50,14 @@ _PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
 _SPELT = {"authorization": "Authorization", "x-api-key": "x-api-key", OWN_FIELD: "X-VAI-Key"}
 _PLACEHOLDERS = ("'", '"', "$", "%", "<", "{")
 """What begins a key that was left in quotes, or a variable that no shell has replaced."""
-_ANONYMOUS = Identity("anonymous", "none")
-_PASSTHROUGH = Identity("passthrough", "none")
+_ANONYMOUS = ClientIdentity("anonymous", "none")
+_PASSTHROUGH = ClientIdentity("passthrough", "none")
 
 
 class Keyring:
     """The configured keys and the mode they are used in."""
 
-    def __init__(self, settings: Settings, subjects: Subjects) -> None:
+    def __init__(self, settings: Settings, subjects: PrincipalRegistry) -> None:
         self.mode = settings.auth.mode
         self._pages = frozenset(settings.cors.allowed_origins)
         self._hosts = AllowedHosts(settings.auth.allowed_hosts)
@@ -70,7 +70,7 @@ class Keyring:
         self._known = {digest: (digest, identity) for digest, identity in keys}
         self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
 
-    def identify(self, headers: Mapping[str, str]) -> Identity:
+    def identify(self, headers: Mapping[str, str]) -> ClientIdentity:
         """The caller that these request headers present.
 
         Raises:
@@ -126,7 +126,7 @@ class Keyring:
                 code="host_not_allowed",
             )
 
-    def _identify_payer(self, headers: Mapping[str, str]) -> Identity:
+    def _identify_payer(self, headers: Mapping[str, str]) -> ClientIdentity:
         """The caller in passthrough mode, where a key that is not this gateway's is a provider's.
 
         Raises:
@@ -144,7 +144,7 @@ class Keyring:
             raise _invalid_key(keys[0], headers)
         return _PASSTHROUGH
 
-    def _find(self, key: str) -> Identity | None:
+    def _find(self, key: str) -> ClientIdentity | None:
         """Whose key this is. The same steps for known and unknown keys: a look-up that is
         followed by one comparison."""
         digest = self._digest(key)
@@ -169,10 +169,10 @@ class Keyring:
         return hashlib.blake2b(text, key=self._pepper, digest_size=_DIGEST).digest()
 
 
-def _identity(key: ApiKey, number: int, subjects: Subjects) -> Identity:
+def _identity(key: ApiKey, number: int, subjects: PrincipalRegistry) -> ClientIdentity:
     name = key.name or f"key_{number}"
     user_id = key.user_id or name
-    return Identity(user_id, name, subjects.of_key(key, user_id, name))
+    return ClientIdentity(user_id, name, subjects.of_key(key, user_id, name))
 
 
 def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:

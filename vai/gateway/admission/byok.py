@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from vai.errors import AuthenticationFailed, InvalidRequest
 from vai.io.http.provider_keys import PROVIDER_FIELDS, ProviderKey, find_key
 from vai.secret import Secret
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = ["HEADER_PREFIX", "add_presented", "brought", "choose", "header_name", "missing"]
 
@@ -47,7 +47,7 @@ def brought(
 
 
 def add_presented(
-    keys: dict[str, ProviderKey], presented: tuple[ProviderKey, ...], rows: Iterable[ProviderRow]
+    keys: dict[str, ProviderKey], presented: tuple[ProviderKey, ...], rows: Iterable[ProviderSpec]
 ) -> None:
     """Add to `keys` those that a request holds where the providers' own clients put them.
 
@@ -73,7 +73,7 @@ def header_name(provider: str) -> str:
     return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
 
 
-def missing(row: ProviderRow, *, lends: bool, any_brought: bool = True) -> AuthenticationFailed:
+def missing(row: ProviderSpec, *, lends: bool, any_brought: bool = True) -> AuthenticationFailed:
     """There is no key for a provider that exists, or none for any where one is a must.
 
     Args:
@@ -95,7 +95,7 @@ def missing(row: ProviderRow, *, lends: bool, any_brought: bool = True) -> Authe
     )
 
 
-def _own_place(row: ProviderRow) -> str | None:
+def _own_place(row: ProviderSpec) -> str | None:
     """Where clients of the provider put their key, if it is read from there."""
     if row.kind == "code-assist":
         return None

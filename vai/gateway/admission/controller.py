@@ -12,20 +12,20 @@ from typing import Final
 
 from vai.errors import Overloaded
 from vai.exchange.ports import Clock
-from vai.gateway.admission.inflight import InFlight, Slot
-from vai.gateway.admission.queue import Waiting
+from vai.gateway.admission.inflight import InFlightExchange, InFlightExchanges
+from vai.gateway.admission.queue import AdmissionQueue
 from vai.policy.limits.answer import refused
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject
+from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LimitStore
 from vai.types.message import Usage
 
-__all__ = ["Doorkeeper", "Entry", "was_expired"]
+__all__ = ["AdmissionController", "AdmissionTicket", "was_expired"]
 
 _EXPIRED: Final = "the drain's grace has ended"
 
 
-class Doorkeeper:
+class AdmissionController:
     """Lets exchanges in and counts them, for one worker.
 
     Args:
@@ -34,24 +34,33 @@ class Doorkeeper:
     """
 
     def __init__(
-        self, inflight: InFlight, store: LimitStore | None, clock: Clock, *, longest_wait: float = 0
+        self,
+        inflight: InFlightExchanges,
+        store: LimitStore | None,
+        clock: Clock,
+        *,
+        longest_wait: float = 0,
     ) -> None:
         self._inflight = inflight
         self._store = store
         self._clock = clock
-        self._waiting = None if store is None else Waiting(store, clock, longest=longest_wait)
+        self._waiting = (
+            None if store is None else AdmissionQueue(store, clock, longest=longest_wait)
+        )
 
     @property
     def waiting(self) -> int:
         """Callers that wait for a place now."""
         return self._waiting.count if self._waiting is not None else 0
 
-    def entry(self, subjects: tuple[Subject, ...], told: Callable[[Decision], None]) -> Entry:
+    def entry(
+        self, subjects: tuple[Principal, ...], told: Callable[[Decision], None]
+    ) -> AdmissionTicket:
         """The door for one caller; `told` hears what the limits decided."""
-        return Entry(self, subjects, told)
+        return AdmissionTicket(self, subjects, told)
 
     async def let_in(
-        self, subjects: tuple[Subject, ...], tokens: int, told: Callable[[Decision], None]
+        self, subjects: tuple[Principal, ...], tokens: int, told: Callable[[Decision], None]
     ) -> _Lease:
         """Take a place.
 
@@ -84,27 +93,32 @@ class Doorkeeper:
         self._waiting.freed()
 
 
-class Entry:
+class AdmissionTicket:
     """The admission of one exchange: the door of `vai.exchange.ports.Admission`."""
 
     __slots__ = ("_keeper", "_subjects", "_told")
 
     def __init__(
-        self, keeper: Doorkeeper, subjects: tuple[Subject, ...], told: Callable[[Decision], None]
+        self,
+        keeper: AdmissionController,
+        subjects: tuple[Principal, ...],
+        told: Callable[[Decision], None],
     ) -> None:
         self._keeper = keeper
         self._subjects = subjects
         self._told = told
 
     async def admit(self, tokens: int, /) -> _Lease:
-        """Take a place and reserve `tokens`. Raises as `Doorkeeper.let_in`."""
+        """Take a place and reserve `tokens`. Raises as `AdmissionController.let_in`."""
         return await self._keeper.let_in(self._subjects, tokens, self._told)
 
 
 class _Lease:
     __slots__ = ("_decision", "_keeper", "_slot")
 
-    def __init__(self, slot: Slot, keeper: Doorkeeper | None, decision: Decision | None) -> None:
+    def __init__(
+        self, slot: InFlightExchange, keeper: AdmissionController | None, decision: Decision | None
+    ) -> None:
         self._slot = slot
         self._keeper = keeper
         self._decision = decision

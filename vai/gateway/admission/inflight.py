@@ -14,17 +14,17 @@ from typing import Self
 
 from vai.errors import Overloaded
 
-__all__ = ["InFlight", "Slot"]
+__all__ = ["InFlightExchange", "InFlightExchanges"]
 
 _POLL = 0.02
 
 
-class Slot:
+class InFlightExchange:
     """One running exchange. Use it with `with`; it leaves the count when the block ends."""
 
     __slots__ = ("_expire", "_inflight", "expired")
 
-    def __init__(self, inflight: InFlight) -> None:
+    def __init__(self, inflight: InFlightExchanges) -> None:
         self._inflight = inflight
         self._expire: Callable[[], object] | None = None
         self.expired = False
@@ -58,7 +58,7 @@ class Slot:
         self.leave()
 
 
-class InFlight:
+class InFlightExchanges:
     """The exchanges that run in this worker.
 
     Args:
@@ -70,7 +70,7 @@ class InFlight:
         self.limit = limit
         self.retry_after = retry_after
         self.refusing = False
-        self._slots: set[Slot] = set()
+        self._slots: set[InFlightExchange] = set()
         self._mirror: Callable[[int], None] = _nowhere
 
     @property
@@ -82,7 +82,7 @@ class InFlight:
         self._mirror = write
         write(self.count)
 
-    def enter(self) -> Slot:
+    def enter(self) -> InFlightExchange:
         """Begin an exchange. Raises Overloaded (`draining` or `worker_full`)."""
         if self.refusing:
             raise Overloaded(
@@ -92,12 +92,12 @@ class InFlight:
             raise Overloaded(
                 "Too many requests are running", code="worker_full", retry_after=self.retry_after
             )
-        slot = Slot(self)
+        slot = InFlightExchange(self)
         self._slots.add(slot)
         self._mirror(len(self._slots))
         return slot
 
-    def leave(self, slot: Slot) -> None:
+    def leave(self, slot: InFlightExchange) -> None:
         """End an exchange; what the end of the `with` block does."""
         self._slots.discard(slot)
         self._mirror(len(self._slots))

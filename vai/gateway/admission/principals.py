@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from vai.config.schema import ApiKey, Budget, Settings
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Subject
+from vai.config.schema import ApiKey, LimitBudget, Settings
+from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
 from vai.policy.peer import subject_address
 
-__all__ = ["Subjects"]
+__all__ = ["PrincipalRegistry"]
 
 _ADDRESSES_KNOWN = 4096
 
 
-class Subjects:
+class PrincipalRegistry:
     """The subjects of all callers under these settings."""
 
     def __init__(self, settings: Settings) -> None:
         limits = settings.limits
         smooth = limits.mode == "smooth"
-        self._everybody = Subject(EVERYBODY, _limits(limits.global_, smooth=smooth))
+        self._everybody = Principal(EVERYBODY, _limits(limits.global_, smooth=smooth))
         self._users = _limits(limits.per_user, smooth=smooth)
         self._tiers = {
             name: self._users.replaced_by(_limits(tier, smooth=smooth))
@@ -32,7 +32,7 @@ class Subjects:
         }
         self.of_address = lru_cache(_ADDRESSES_KNOWN)(self._of_address)
 
-    def of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Subject, ...]:
+    def of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Principal, ...]:
         """The subjects of a caller with this key."""
         own = LimitSet(
             requests=key.rate_limit,
@@ -41,17 +41,17 @@ class Subjects:
             sessions=key.concurrent_sessions,
         )
         if not key.tier and not any(own[:4]):
-            return (self._everybody, Subject(f"user:{user_id}", self._users))
+            return (self._everybody, Principal(f"user:{user_id}", self._users))
         limits = self._tiers[key.tier] if key.tier else self._users
-        return (self._everybody, Subject(f"key:{key_name}", limits.replaced_by(own)))
+        return (self._everybody, Principal(f"key:{key_name}", limits.replaced_by(own)))
 
-    def _of_address(self, address: str) -> tuple[Subject, ...]:
+    def _of_address(self, address: str) -> tuple[Principal, ...]:
         """The subjects of a caller without a key."""
         name = f"address:{subject_address(address)}"
-        return (self._everybody, Subject(name, self._users, listed=False))
+        return (self._everybody, Principal(name, self._users, listed=False))
 
 
-def _limits(budget: Budget, *, smooth: bool) -> LimitSet:
+def _limits(budget: LimitBudget, *, smooth: bool) -> LimitSet:
     return LimitSet(
         requests=budget.requests_per_minute,
         tokens=budget.tokens_per_minute,

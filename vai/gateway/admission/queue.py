@@ -16,10 +16,10 @@ from collections import deque
 
 from vai.exchange.ports import Clock
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, Subject
+from vai.policy.limits.sets import EVERYBODY, Principal
 from vai.policy.limits.store import LimitStore
 
-__all__ = ["MAX_WAITING", "Waiting"]
+__all__ = ["MAX_WAITING", "AdmissionQueue"]
 
 MAX_WAITING = 1024
 """Callers of one worker that may wait; more are refused at once."""
@@ -29,14 +29,14 @@ _ASK_AGAIN = 0.01
 class _Waiter:
     __slots__ = ("answer", "refusal", "subjects", "tokens")
 
-    def __init__(self, subjects: tuple[Subject, ...], tokens: int, refusal: Decision) -> None:
+    def __init__(self, subjects: tuple[Principal, ...], tokens: int, refusal: Decision) -> None:
         self.subjects = subjects
         self.tokens = tokens
         self.refusal = refusal
         self.answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
 
 
-class Waiting:
+class AdmissionQueue:
     """Admits at once where there is room, and lets wait where waiting helps.
 
     Args:
@@ -63,7 +63,7 @@ class Waiting:
         if self._waiting:
             self._freed.set()
 
-    async def admit(self, subjects: tuple[Subject, ...], tokens: int) -> Decision:
+    async def admit(self, subjects: tuple[Principal, ...], tokens: int) -> Decision:
         """The store's decision, after a wait if that is what it takes."""
         overtakes = self._waiting and (self._gateway_is_full or subjects[-1].name in self._lines)
         if overtakes and self._waiting < MAX_WAITING:
@@ -73,7 +73,9 @@ class Waiting:
             return decision
         return await self._wait(subjects, tokens, decision)
 
-    async def _wait(self, subjects: tuple[Subject, ...], tokens: int, first: Decision) -> Decision:
+    async def _wait(
+        self, subjects: tuple[Principal, ...], tokens: int, first: Decision
+    ) -> Decision:
         waiter = _Waiter(subjects, tokens, first)
         self._lines.setdefault(subjects[-1].name, deque()).append(waiter)
         self._waiting += 1

@@ -13,8 +13,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from vai.gateway.admission.inflight import InFlight
-from vai.gateway.process.workers import Membership
+from vai.gateway.admission.inflight import InFlightExchanges
+from vai.gateway.process.workers import WorkerRegistration
 from vai.io.board import State
 from vai.io.process import is_alive
 
@@ -29,7 +29,7 @@ _MAIN_REACTS = 0.1
 _FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
 
 
-def attach(app: Sanic[Any, Any], inflight: InFlight, *, grace: float = 30.0) -> None:
+def attach(app: Sanic[Any, Any], inflight: InFlightExchanges, *, grace: float = 30.0) -> None:
     """Drain before Sanic closes anything.
 
     Call it after the routes: stop listeners run in reverse, and the one that cancels
@@ -48,8 +48,8 @@ def attach(app: Sanic[Any, Any], inflight: InFlight, *, grace: float = 30.0) -> 
     app.before_server_stop(drain)
 
 
-async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> None:
-    member: Membership = app.ctx.membership
+async def _drain(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: float) -> None:
+    member: WorkerRegistration = app.ctx.membership
     serving = app.ctx.serving
     member.enter(State.DRAINING)
     # Alone (single process) the worker is the group.
@@ -72,14 +72,14 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlight, deadline: float) -> N
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 
 
-async def _group_ends(member: Membership) -> bool:
+async def _group_ends(member: WorkerRegistration) -> bool:
     """Whether main is going too. A signal to all processes may reach this one first."""
     if not member.board.draining:
         await asyncio.sleep(_MAIN_REACTS)
     return member.board.draining
 
 
-def _others_accept(member: Membership) -> bool:
+def _others_accept(member: WorkerRegistration) -> bool:
     accepting = (State.STARTING, State.SERVING, State.DRAINING)
     return any(
         row.state in accepting and row.owner.pid != os.getpid() and is_alive(row.owner)

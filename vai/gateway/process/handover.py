@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from vai.config.snapshot import Snapshot
+from vai.config.snapshot import SettingsSnapshot
 
 __all__ = ["AppLoader", "SnapshotLoader", "receive", "received"]
 
-_received: list[Snapshot] = []
+_received: list[SettingsSnapshot] = []
 
 
 class AppLoader(Protocol):
@@ -30,7 +30,7 @@ class SnapshotLoader:
     a snapshot are in no file, variable or command line.
     """
 
-    def __init__(self, loader: AppLoader, snapshot: Snapshot) -> None:
+    def __init__(self, loader: AppLoader, snapshot: SettingsSnapshot) -> None:
         self.loader = loader
         self.snapshot = snapshot
 
@@ -40,11 +40,11 @@ class SnapshotLoader:
         return self.loader.load()
 
 
-def receive(snapshot: Snapshot) -> None:
+def receive(snapshot: SettingsSnapshot) -> None:
     """Have this process use `snapshot`, before anything asks for settings."""
     _received[:] = [snapshot]
 
 
-def received() -> Snapshot | None:
+def received() -> SettingsSnapshot | None:
     """The snapshot that main handed to this process; None in main itself."""
     return _received[0] if _received else None

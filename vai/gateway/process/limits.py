@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vai.config import ConfigError, Settings, load
-from vai.config.schema import Limits
+from vai.config.schema import LimitSettings
 from vai.gateway.process import handover
-from vai.io.board import Board, Row
+from vai.io.board import ControlBlock, WorkerSlot
 from vai.io.group_record import SECTIONS
 from vai.io.limits import duty, upkeep
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.io.log import log
 from vai.io.shared_failures import FAILURE_SECTIONS
@@ -28,27 +28,27 @@ from vai.policy.limits.store import LimitStore
 if TYPE_CHECKING:
     from sanic import Sanic
 
-    from vai.io.limits.redis.fallback import FailoverLimits, Switch
+    from vai.io.limits.redis.fallback import Failover, FailoverLimits
 
-__all__ = ["Counting", "Tending", "make_board", "reclaim_everywhere", "tend_alone"]
+__all__ = ["LimitsMaintenance", "WorkerLimits", "make_board", "reclaim_everywhere", "tend_alone"]
 
 _EVERY = 0.5
 _COUNT_EVERY = 2.5
 """Seconds between two counts of the callers, which look at every row."""
 
 
-def make_board(most_callers: int) -> Board:
+def make_board(most_callers: int) -> ControlBlock:
     """The board of a group or of a single process, with its limits ready for so many callers."""
     sections = {**duty.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
-    board = Board.create(sections=sections)
+    board = ControlBlock.create(sections=sections)
     duty.prepare(board, most_callers)
     return board
 
 
-class Counting:
+class WorkerLimits:
     """A worker's way to the limits, from its start to its end."""
 
-    def __init__(self, settings: Limits, board: Board, row: Row) -> None:
+    def __init__(self, settings: LimitSettings, board: ControlBlock, row: WorkerSlot) -> None:
         self._local = LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
         self._remote: FailoverLimits | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -89,7 +89,7 @@ class Counting:
                 self._local.catch_up()
 
 
-def _tell(switch: Switch) -> None:
+def _tell(switch: Failover) -> None:
     """One line for each time that the limits are counted elsewhere."""
     if switch.to == "redis":
         log.info("limits are counted on the Redis server")
@@ -109,9 +109,9 @@ def _say_nothing(policy: str) -> None:
     """A worker that leaves the warning to another one."""
 
 
-def reclaim_everywhere(board: Board, row: Row) -> None:
+def reclaim_everywhere(board: ControlBlock, row: WorkerSlot) -> None:
     """Free what the dead owner of `row` held, on the server too; runs in the manager."""
-    from vai.io.limits.redis.opening import reclaim  # noqa: PLC0415 - see `Counting`
+    from vai.io.limits.redis.opening import reclaim  # noqa: PLC0415 - see `WorkerLimits`
 
     duty.reclaim(board, row)
     try:
@@ -123,7 +123,7 @@ def reclaim_everywhere(board: Board, row: Row) -> None:
     asyncio.run(reclaim(settings.limits.redis, board, row.claim))
 
 
-class Tending:
+class LimitsMaintenance:
     """The manager's turn at the limits. Can be pickled until it is first called.
 
     Args:
@@ -132,10 +132,10 @@ class Tending:
 
     def __init__(self, idle: float) -> None:
         self._idle = idle
-        self._section: Section | None = None
+        self._section: LimitsSection | None = None
         self._count_due = 0.0
 
-    def __call__(self, board: Board) -> None:
+    def __call__(self, board: ControlBlock) -> None:
         """Free what nobody holds any more, end silent sessions, publish the totals."""
         if self._section is None:
             self._section = duty.open_section(board)
@@ -151,8 +151,8 @@ def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:
     """Have a process without a manager tend its own limits."""
 
     async def tend(app: Sanic[Any, Any]) -> None:
-        board: Board = app.ctx.membership.board
-        tending = Tending(settings.limits.session_idle_timeout)
+        board: ControlBlock = app.ctx.membership.board
+        tending = LimitsMaintenance(settings.limits.session_idle_timeout)
         while True:
             tending(board)
             await asyncio.sleep(_EVERY)

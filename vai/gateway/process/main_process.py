@@ -14,15 +14,15 @@ from vai.config import Settings
 from vai.gateway.process import manager
 from vai.gateway.process.group_state import address, first_state, say_ready
 from vai.gateway.process.operator_line import write_line
-from vai.gateway.process.reload import Origin, Reloads
-from vai.gateway.process.sighup import Hangups
-from vai.gateway.process.worker_exits import Deaths
+from vai.gateway.process.reload import Reloads, SettingsOrigin
+from vai.gateway.process.sighup import SighupListener
+from vai.gateway.process.worker_exits import WorkerExits
 from vai.gateway.process.workers import BOARD_VARIABLE, MANAGER_NAME, server_number
 from vai.gateway.sanic_patches.opening import CannotStart, exit_with
 from vai.gateway.sanic_patches.replacement import change_arguments
 from vai.gateway.sanic_patches.startup import set_patience, watch_with
 from vai.io import service_manager
-from vai.io.board import Board, BoardError, State
+from vai.io.board import ControlBlock, ControlBlockError, State
 from vai.io.group_record import SECTIONS, GroupRecord
 from vai.io.process import identify, is_alive
 
@@ -34,17 +34,17 @@ __all__ = ["attach"]
 Duties = Callable[[Settings], Mapping[str, Any]]
 
 
-def _make_board() -> Board:
-    return Board.create(sections=SECTIONS)
+def _make_board() -> ControlBlock:
+    return ControlBlock.create(sections=SECTIONS)
 
 
 def attach(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
-    make_board: Callable[[], Board] = _make_board,
+    make_board: Callable[[], ControlBlock] = _make_board,
     duties: Duties | None = None,
-    origin: Origin | None = None,
+    origin: SettingsOrigin | None = None,
 ) -> None:
     """Have main make the board and start the manager; SIGHUP to main replaces all workers.
 
@@ -57,18 +57,18 @@ def attach(
         origin: the settings of `app`, and what they were made of; workers get that. None: they
             need no settings.
     """
-    hangups = app.ctx.hangups = Hangups()
+    hangups = app.ctx.hangups = SighupListener()
 
     def prepare() -> None:
         hangups.hear()  # first: who finds the board may send one at once
         try:
             app.ctx.board = make_board()
-        except BoardError as error:
+        except ControlBlockError as error:
             raise CannotStart(str(error)) from error
 
     async def start_manager(app: Sanic[Any, Any]) -> None:
         sanic_manager: Any = app.manager
-        board: Board = app.ctx.board
+        board: ControlBlock = app.ctx.board
         os.environ[BOARD_VARIABLE] = str(board.path)
         settings = None if origin is None else origin.settings
         arguments = {
@@ -83,12 +83,14 @@ def attach(
             board, record, sanic_manager, origin, write_line, _Taking(app, record, duties)
         )
         hangups.answer(reloads.ask)
-        watch_with(_MainWatch(board, record, reloads, Deaths(board, sanic_manager, write_line)))
+        watch_with(
+            _MainWatch(board, record, reloads, WorkerExits(board, sanic_manager, write_line))
+        )
         sanic_manager.manage(MANAGER_NAME, manager.run, arguments, restartable=True)
         _drain_before_shutdown(sanic_manager, board)
 
     async def remove_board(app: Sanic[Any, Any]) -> None:
-        board: Board = app.ctx.board
+        board: ControlBlock = app.ctx.board
         if board.exit_code:
             exit_with(board.exit_code)
         board.close()
@@ -98,7 +100,7 @@ def attach(
     app.main_process_stop(remove_board)
 
 
-def _manager_arguments(origin: Origin | None, duties: Duties | None) -> dict[str, Any]:
+def _manager_arguments(origin: SettingsOrigin | None, duties: Duties | None) -> dict[str, Any]:
     """The arguments of `manager.run` that come from settings."""
     if origin is None:
         return {"reclaim": None, "tend": None, "snapshot": None}
@@ -114,7 +116,7 @@ class _Taking:
         self._record = record
         self._duties = duties
 
-    def __call__(self, before: Settings, origin: Origin) -> None:
+    def __call__(self, before: Settings, origin: SettingsOrigin) -> None:
         settings = origin.settings
         set_patience(settings.drain_grace)
         self._record.change(address=address(self._app, settings))
@@ -132,7 +134,9 @@ class _Taking:
 class _MainWatch:
     """What main reads off the board and writes on it while Sanic's monitor loop turns."""
 
-    def __init__(self, board: Board, record: GroupRecord, reloads: Reloads, deaths: Deaths) -> None:
+    def __init__(
+        self, board: ControlBlock, record: GroupRecord, reloads: Reloads, deaths: WorkerExits
+    ) -> None:
         self._board = board
         self._record = record
         self._reloads = reloads
@@ -167,7 +171,7 @@ class _MainWatch:
             say_ready(self._record)
 
 
-def _drain_before_shutdown(sanic_manager: Any, board: Board) -> None:
+def _drain_before_shutdown(sanic_manager: Any, board: ControlBlock) -> None:
     """Have the board say that the group is ending before main signals the first child."""
     tell_children = sanic_manager.shutdown
 

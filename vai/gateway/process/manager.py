@@ -22,23 +22,23 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vai.config.snapshot import Snapshot
+from vai.config.snapshot import SettingsSnapshot
 from vai.gateway.process import handover
 from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.workers import server_name
-from vai.io.board import Board, Row, State
+from vai.io.board import ControlBlock, State, WorkerSlot
 from vai.io.group_record import KilledByManager
-from vai.io.process import NOBODY, Identity, StartWatch, die_with_parent, is_alive, myself
+from vai.io.process import NOBODY, ProcessIdentity, StartWatch, die_with_parent, is_alive, myself
 
 __all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run"]
 
 GIVE_UP_AFTER = 5
 """So many failed starts since a worker last served end the group, if none serves now."""
 
-Reclaim = Callable[[Board, Row], None]
+Reclaim = Callable[[ControlBlock, WorkerSlot], None]
 """Frees what hung on the row of a dead worker; runs before the row is free. Importable."""
 
-Tend = Callable[[Board], None]
+Tend = Callable[[ControlBlock], None]
 """What is to be done on the board twice a second. Can be pickled."""
 
 _EXIT_GAVE_UP = 3
@@ -56,8 +56,8 @@ _REPEAT = 5.0
 
 @dataclass(slots=True)
 class _Watched:
-    row: Row
-    owner: Identity
+    row: WorkerSlot
+    owner: ProcessIdentity
     pidfd: int
 
 
@@ -66,7 +66,7 @@ class Supervisor:
 
     def __init__(
         self,
-        board: Board,
+        board: ControlBlock,
         publisher: Connection,
         *,
         hung_after: float,
@@ -82,11 +82,11 @@ class Supervisor:
         # By the number of the server.
         self._due: dict[int, float] = {}
         self._killed = KilledByManager(board)
-        self._suspects: dict[int, Identity] = {}
-        self._asked: dict[int, tuple[Identity, float]] = {}
+        self._suspects: dict[int, ProcessIdentity] = {}
+        self._asked: dict[int, tuple[ProcessIdentity, float]] = {}
         self._failed: Counter[int] = Counter()
-        self._starting: dict[int, tuple[Identity, StartWatch]] = {}
-        self._buried: deque[Identity] = deque(maxlen=256)
+        self._starting: dict[int, tuple[ProcessIdentity, StartWatch]] = {}
+        self._buried: deque[ProcessIdentity] = deque(maxlen=256)
         self._poll = select.poll()
         self._last_turn = self._awake_since = time.monotonic()
         self._next_round = 0.0
@@ -191,12 +191,12 @@ class Supervisor:
             return False
         return True
 
-    def _all_serving(self) -> list[Row]:
+    def _all_serving(self) -> list[WorkerSlot]:
         return [
             row for row in self.board.taken() if row.state is State.SERVING and is_alive(row.owner)
         ]
 
-    def _serving(self, number: int) -> list[Row]:
+    def _serving(self, number: int) -> list[WorkerSlot]:
         return [row for row in self._all_serving() if row.number == number]
 
     def _note_serving(self) -> None:
@@ -280,12 +280,12 @@ def run(
     hung_after: float,
     reclaim: Reclaim | None,
     tend: Tend | None,
-    snapshot: Snapshot | None,
+    snapshot: SettingsSnapshot | None,
 ) -> None:
     """The manager process."""
     if snapshot is not None:
         handover.receive(snapshot)
-    board = Board.open(Path(path))
+    board = ControlBlock.open(Path(path))
     die_with_parent(board.owner.pid)
     board.manager = myself()
     supervisor = Supervisor(board, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend)

@@ -16,26 +16,26 @@ from typing import Any, Literal, NamedTuple
 
 from vai.config import ConfigError, Settings
 from vai.config.fixed import changes_without_effect
-from vai.config.snapshot import Snapshot
+from vai.config.snapshot import SettingsSnapshot
 from vai.gateway.process.handover import SnapshotLoader
 from vai.gateway.process.worker_exits import how_it_ended
 from vai.gateway.process.workers import server_number
 from vai.gateway.sanic_patches.replacement import Replacement, change_loader, end
 from vai.io import service_manager
-from vai.io.board import Board
+from vai.io.board import ControlBlock
 from vai.io.clock import monotonic, span_in_words
 from vai.io.group_record import GroupRecord
 from vai.io.process import identify
 from vai.io.shared_failures import forget_failures
 
-__all__ = ["Origin", "Reloads"]
+__all__ = ["Reloads", "SettingsOrigin"]
 
 
-class Origin(NamedTuple):
+class SettingsOrigin(NamedTuple):
     """What workers are made of."""
 
     settings: Settings
-    snapshot: Snapshot | None
+    snapshot: SettingsSnapshot | None
     """What the settings were made of; None where workers read settings by themselves."""
 
 
@@ -53,12 +53,12 @@ class Reloads:
 
     def __init__(
         self,
-        board: Board,
+        board: ControlBlock,
         record: GroupRecord,
         sanic_manager: Any,
-        origin: Origin | None,
+        origin: SettingsOrigin | None,
         say: Callable[[str], None],
-        take: Callable[[Settings, Origin], None],
+        take: Callable[[Settings, SettingsOrigin], None],
     ) -> None:
         self._board = board
         self._record = record
@@ -68,7 +68,7 @@ class Reloads:
         self._take = take
         self._asked = False
         self._begun = 0.0
-        self._renewed: Origin | None = None
+        self._renewed: SettingsOrigin | None = None
         self._starting: list[Replacement] = []
         self._ending: list[BaseProcess] = []
         self._hand_over(self._current)
@@ -106,9 +106,9 @@ class Reloads:
         self._record.begin_reload()
         service_manager.notify("RELOADING")
         if self._current is not None and self._current.snapshot is not None:
-            snapshot = Snapshot()
+            snapshot = SettingsSnapshot()
             try:
-                self._renewed = Origin(snapshot.settings(), snapshot)
+                self._renewed = SettingsOrigin(snapshot.settings(), snapshot)
             except ConfigError as error:
                 # Said once here: each new worker would find out by itself, and say so.
                 self._end_without_change("refused", str(error))
@@ -159,7 +159,7 @@ class Reloads:
         self._record.end_reload(result, why)
         service_manager.notify("READY")
 
-    def _hand_over(self, origin: Origin | None) -> None:
+    def _hand_over(self, origin: SettingsOrigin | None) -> None:
         """Have every worker that starts from now on get the snapshot of `origin`."""
         if origin is None or origin.snapshot is None:
             return

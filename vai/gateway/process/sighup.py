@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-__all__ = ["Hangups"]
+__all__ = ["SighupListener"]
 
 
-class Hangups:
+class SighupListener:
     """What the first process does on SIGHUP."""
 
     def __init__(self) -> None:

@@ -17,11 +17,11 @@ from typing import Any
 
 from vai.gateway.process.workers import server_number
 from vai.gateway.sanic_patches.replacement import current_processes
-from vai.io.board import Board, Row
+from vai.io.board import ControlBlock, WorkerSlot
 from vai.io.clock import span_in_words
 from vai.io.group_record import KilledByManager
 
-__all__ = ["Deaths", "how_it_ended"]
+__all__ = ["WorkerExits", "how_it_ended"]
 
 
 class _Known:
@@ -33,11 +33,11 @@ class _Known:
         self.serving_since = 0
         self.inflight = 0
 
-    def look(self, row: Row) -> None:
+    def look(self, row: WorkerSlot) -> None:
         self.serving_since, self.inflight = row.serving_since, row.inflight
 
 
-class Deaths:
+class WorkerExits:
     """Watches the processes of a group, in main.
 
     Args:
@@ -46,7 +46,7 @@ class Deaths:
         say: writes a line for the operator.
     """
 
-    def __init__(self, board: Board, sanic_manager: Any, say: Callable[[str], None]) -> None:
+    def __init__(self, board: ControlBlock, sanic_manager: Any, say: Callable[[str], None]) -> None:
         self._board = board
         self._manager = sanic_manager
         self._say = say

@@ -16,15 +16,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vai.gateway.admission.inflight import InFlight
-from vai.io.board import Board, Row, State
+from vai.gateway.admission.inflight import InFlightExchanges
+from vai.io.board import ControlBlock, State, WorkerSlot
 from vai.io.memory import give_back_large_buffers
 from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["BOARD_VARIABLE", "MANAGER_NAME", "Membership", "attach", "server_name", "server_number"]
+__all__ = [
+    "BOARD_VARIABLE",
+    "MANAGER_NAME",
+    "WorkerRegistration",
+    "attach",
+    "server_name",
+    "server_number",
+]
 
 BOARD_VARIABLE = "VAI_BOARD"
 """Environment variable in which main tells its children the path of the board."""
@@ -36,14 +43,20 @@ _ASK_AGAIN = 3.0
 _WORKER_PREFIX, _WORKER_SUFFIX = "Sanic-Server-", "-0"
 
 
-class Membership:
+class WorkerRegistration:
     """This worker's place on the board. It is at `app.ctx.membership` while it serves."""
 
     def __init__(
-        self, app: Sanic[Any, Any], board: Board, number: int, *, beat: float, hung_after: float
+        self,
+        app: Sanic[Any, Any],
+        board: ControlBlock,
+        number: int,
+        *,
+        beat: float,
+        hung_after: float,
     ) -> None:
         self.board = board
-        self.row: Row = board.claim(number)
+        self.row: WorkerSlot = board.claim(number)
         self._me = myself()
         self._app = app
         self._beat_every = beat
@@ -95,11 +108,11 @@ class Membership:
 
 def attach(
     app: Sanic[Any, Any],
-    inflight: InFlight,
+    inflight: InFlightExchanges,
     *,
     beat: float = 0.5,
     hung_after: float = 10.0,
-    make_board: Callable[[], Board] = Board.create,
+    make_board: Callable[[], ControlBlock] = ControlBlock.create,
 ) -> None:
     """Have every worker sign on before it starts and off when it has stopped.
 
@@ -115,7 +128,7 @@ def attach(
     async def sign_on(app: Sanic[Any, Any]) -> None:
         name = os.environ.get("SANIC_WORKER_NAME", "")
         if name:
-            board = Board.open(Path(os.environ[BOARD_VARIABLE]))
+            board = ControlBlock.open(Path(os.environ[BOARD_VARIABLE]))
             die_with_parent(board.owner.pid)
             # One that goes to all processes of a terminal or of a service is meant for main.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -123,7 +136,9 @@ def attach(
             # One process is main too, and has made it; where a program of
             # another kind runs Sanic in its loop, there was no main.
             board = getattr(app.ctx, "board", None) or make_board()
-        member = Membership(app, board, server_number(name), beat=beat, hung_after=hung_after)
+        member = WorkerRegistration(
+            app, board, server_number(name), beat=beat, hung_after=hung_after
+        )
         app.ctx.membership = member
         inflight.mirror(member.row.show_inflight)
         member.beat(asyncio.get_running_loop())

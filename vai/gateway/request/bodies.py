@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 from sanic import Request
 
 from vai.errors import InvalidRequest, Overloaded
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.gateway.sanic_patches.body import ReceivingHttp
 
 __all__ = ["Bounds", "RequestBodies", "body_bounds", "too_large"]
@@ -48,7 +48,7 @@ class RequestBodies:
         self.held = 0
         self.held_small = 0
 
-    async def receive(self, call: Call, request: Request) -> bytes:
+    async def receive(self, call: RequestContext, request: Request) -> bytes:
         """Read the body of `request` into it; `release` must follow on every way out.
 
         Raises:
@@ -74,7 +74,7 @@ class RequestBodies:
             self._add(call, body.count(b"{") * _PER_OBJECT)
         return body
 
-    def release(self, call: Call, request: Request) -> None:
+    def release(self, call: RequestContext, request: Request) -> None:
         """The request is over: let go of its body."""
         size, call.held_bytes = call.held_bytes, 0
         if size:
@@ -85,7 +85,7 @@ class RequestBodies:
                 self.held -= size
             self._freed(size)
 
-    def _add(self, call: Call, size: int) -> None:
+    def _add(self, call: RequestContext, size: int) -> None:
         """Count what a body takes beyond its bytes; refuse that as a larger body."""
         if call.held_bytes + size > max(self._largest, self._most):
             raise InvalidRequest(

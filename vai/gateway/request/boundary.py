@@ -13,21 +13,21 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, VaiError
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.gateway.request.responses import failure
-from vai.gateway.service import Service
+from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.log import log
 
 __all__ = ["Handler", "answered"]
 
-Handler = Callable[[Service, Call, Request], Awaitable[HTTPResponse | None]]
+Handler = Callable[[GatewayService, RequestContext, Request], Awaitable[HTTPResponse | None]]
 
 
 async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
     """The answer of `handler`, or that of its failure; None when it has been streamed."""
-    service: Service = request.app.ctx.service
-    call = Call(request)
+    service: GatewayService = request.app.ctx.service
+    call = RequestContext(request)
     began = monotonic()
     try:
         if not service.turns.is_open():
@@ -48,7 +48,7 @@ async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
         _write_line(service, call, monotonic() - began)
 
 
-def _write_line(service: Service, call: Call, duration: float) -> None:
+def _write_line(service: GatewayService, call: RequestContext, duration: float) -> None:
     try:
         service.requests.write(call.log_line(duration))
     except Exception as error:  # noqa: BLE001  the answer stands, whatever its line failed of

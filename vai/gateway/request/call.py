@@ -9,21 +9,21 @@ from sanic import Request
 
 from vai.errors import VaiError
 from vai.exchange.conduct import Settlement
-from vai.gateway.admission.auth import Identity
+from vai.gateway.admission.auth import ClientIdentity
 from vai.gateway.request.request_id import new_request_id, safe_request_id
-from vai.policy.cost import UNKNOWN, Terms
+from vai.policy.cost import UNKNOWN, ModelTerms
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject
+from vai.policy.limits.sets import Principal
 from vai.policy.route import Route
 
-__all__ = ["Call"]
+__all__ = ["RequestContext"]
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Codes as they are written to the log. Those of providers may be anything else, as a server
 makes them."""
 
 
-class Call:
+class RequestContext:
     """What becomes known of a request while it is served.
 
     `request_id` is the caller's own where it is safe to repeat, else a new one;
@@ -66,8 +66,8 @@ class Call:
         self.path: str = request.path
         self.peer: str = request.ip
         self.held_bytes = 0
-        self.identity: Identity | None = None
-        self.subjects: tuple[Subject, ...] = ()
+        self.identity: ClientIdentity | None = None
+        self.subjects: tuple[Principal, ...] = ()
         self.limits: Decision | None = None
         self.route: Route | None = None
         self.stream = False
@@ -79,7 +79,7 @@ class Call:
         self.attempts = 1
         self.failures: list[dict[str, str | int | None]] = []
         self.passed_over: list[str] = []
-        self.terms: Terms = UNKNOWN
+        self.terms: ModelTerms = UNKNOWN
 
     def limited(self, decision: Decision) -> None:
         """Take note of what the limits decided."""

@@ -6,18 +6,18 @@ from functools import partial
 
 import msgspec
 
-from vai.codec.envelope import Envelope, rewrite
-from vai.gateway.request.received import Fields, Received
+from vai.codec.envelope import RoutingFields, rewrite
+from vai.gateway.request.received import HeaderFields, ReceivedRequest
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import has_odd_ids
 from vai.providers.anthropic.count import count_target, is_counted
 from vai.providers.anthropic.foreign import has_foreign_blocks
-from vai.providers.counting import Question, question
+from vai.providers.counting import CountRequest, question
 from vai.providers.decode.upstream_errors import from_answer
 from vai.types import parse
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["estimate_all", "estimate_tools", "make_question"]
@@ -26,8 +26,12 @@ _API_VERSION = ("anthropic-version", "2023-06-01")
 
 
 def make_question(
-    envelope: Envelope, request: Received, route: Route, row: ProviderRow, exchange_id: str
-) -> tuple[Question | None, bool]:
+    envelope: RoutingFields,
+    request: ReceivedRequest,
+    route: Route,
+    row: ProviderSpec,
+    exchange_id: str,
+) -> tuple[CountRequest | None, bool]:
     """What to ask the provider's counter, None where it has none; and whether these are the
     caller's own bytes.
 
@@ -44,19 +48,21 @@ def make_question(
     return question(row, _parsed(route, envelope), exchange_id, headers), False
 
 
-def estimate_all(envelope: Envelope, _: Received, route: Route) -> int:
+def estimate_all(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
     """The tokens of the whole request. Errors as in `make_question`."""
     return request_tokens(_parsed(route, envelope), route.row.kind)
 
 
-def estimate_tools(envelope: Envelope, _: Received, route: Route) -> int:
+def estimate_tools(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
     """What tools weigh, for a counter that cannot be told of them. Errors as above."""
     kind, said = route.row.kind, _parsed(route, envelope)
     bare = msgspec.structs.replace(said, tools=None)
     return request_tokens(said, kind) - request_tokens(bare, kind)
 
 
-def _verbatim(route: Route, envelope: Envelope, request: Received) -> Question | None:
+def _verbatim(
+    route: Route, envelope: RoutingFields, request: ReceivedRequest
+) -> CountRequest | None:
     """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
     if route.row.kind != "anthropic":
         return None
@@ -73,14 +79,14 @@ def _verbatim(route: Route, envelope: Envelope, request: Received) -> Question |
     headers.append(("content-type", "application/json"))
     body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
     wire = WireRequest("POST", count_target(route.row.path), tuple(headers), body)
-    return Question(wire, partial(from_answer, route.row.id, route.row.name))
+    return CountRequest(wire, partial(from_answer, route.row.id, route.row.name))
 
 
-def _parsed(route: Route, envelope: Envelope) -> MessageRequest:
+def _parsed(route: Route, envelope: RoutingFields) -> MessageRequest:
     return msgspec.structs.replace(parse.request(envelope.value), model=route.model)
 
 
-def _anthropic_headers(headers: Fields) -> dict[str, str]:
+def _anthropic_headers(headers: HeaderFields) -> dict[str, str]:
     """The caller's headers of the Messages API; repeated ones are one list (RFC 9110 5.3)."""
     return {
         name: ", ".join(headers.getall(name))

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vai.codec import json as strict_json
-from vai.codec.envelope import Envelope, rewrite
+from vai.codec.envelope import RoutingFields, rewrite
 from vai.codec.events import encode
 from vai.errors import InvalidRequest
-from vai.exchange.lane import Lane
-from vai.exchange.translated import Translated
-from vai.exchange.verbatim import Verbatim
-from vai.gateway.request.received import Received
+from vai.exchange.lane import ExchangeMode
+from vai.exchange.translated import TranslatedMode
+from vai.exchange.verbatim import VerbatimMode
+from vai.gateway.request.received import ReceivedRequest
 from vai.policy import estimate
-from vai.policy.cost import UNKNOWN, Terms
+from vai.policy.cost import UNKNOWN, ModelTerms
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route
-from vai.providers.anthropic.calls import Calls, calls_for, has_odd_ids
+from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.registry import make_adapter, row_for_input
 from vai.providers.translate.reasoning import without_reasoning
@@ -51,15 +51,15 @@ _MAX_LISTED = 1000
 
 
 def choose_lane(
-    envelope: Envelope,
-    request: Received,
+    envelope: RoutingFields,
+    request: ReceivedRequest,
     route: Route,
     exchange_id: str,
     settings: Settings,
     *,
     lent: bool = True,
-    terms: Terms = UNKNOWN,
-) -> Lane[bytes]:
+    terms: ModelTerms = UNKNOWN,
+) -> ExchangeMode[bytes]:
     """The lane for this request. `lent` says that the gateway's own key goes with it, `terms`
     what is known of the model.
 
@@ -75,15 +75,15 @@ def choose_lane(
 
 
 def mended_lane(
-    envelope: Envelope,
-    request: Received,
+    envelope: RoutingFields,
+    request: ReceivedRequest,
     route: Route,
     exchange_id: str,
     settings: Settings,
     *,
     lent: bool = True,
-    terms: Terms = UNKNOWN,
-) -> Lane[bytes] | None:
+    terms: ModelTerms = UNKNOWN,
+) -> ExchangeMode[bytes] | None:
     """A lane for the same request without the reasoning in its history, which was refused.
 
     None where there is none, where not a byte may be changed (the upstream's own dialect),
@@ -103,13 +103,13 @@ def mended_lane(
 
 def _verbatim(
     route: Route,
-    envelope: Envelope,
-    request: Received,
+    envelope: RoutingFields,
+    request: ReceivedRequest,
     exchange_id: str,
     *,
     lent: bool,
-    terms: Terms,
-) -> Verbatim:
+    terms: ModelTerms,
+) -> VerbatimMode:
     edited = route.dialect == "vai"
     most = terms.exceeded(envelope.max_tokens) if edited else None
     body = rewrite(request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys")
@@ -118,7 +118,7 @@ def _verbatim(
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
-    lane = Verbatim(
+    lane = VerbatimMode(
         wire,
         route.row,
         streaming=envelope.stream,
@@ -132,7 +132,7 @@ def _verbatim(
     return lane
 
 
-def _calls(route: Route, envelope: Envelope, exchange_id: str) -> Calls | None:
+def _calls(route: Route, envelope: RoutingFields, exchange_id: str) -> ClaudeCalls | None:
     """What brings calls into the API's form; Anthropic's own are in it."""
     if route.row.id == "anthropic":
         return None
@@ -142,14 +142,14 @@ def _calls(route: Route, envelope: Envelope, exchange_id: str) -> Calls | None:
 def _translated(
     route: Route,
     ask: MessageRequest,
-    request: Received,
+    request: ReceivedRequest,
     exchange_id: str,
     settings: Settings,
     size: int,
     *,
     lent: bool,
-    terms: Terms,
-) -> Translated[bytes]:
+    terms: ModelTerms,
+) -> TranslatedMode[bytes]:
     most = terms.exceeded(ask.max_tokens)
     if most is not None:
         ask = msgspec.structs.replace(ask, max_tokens=most)
@@ -160,7 +160,7 @@ def _translated(
         headers=_joined(to_upstream(request.headers.items())),
         request=ask,
     )
-    lane = Translated(
+    lane = TranslatedMode(
         adapter,
         ask,
         events=partial(encode, cost=terms.cost),
@@ -179,11 +179,11 @@ def _translated(
     return lane
 
 
-def _said(route: Route, envelope: Envelope, settings: Settings) -> MessageRequest:
+def _said(route: Route, envelope: RoutingFields, settings: Settings) -> MessageRequest:
     return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
 
 
-def _can_pass(route: Route, envelope: Envelope, request: Received) -> bool:
+def _can_pass(route: Route, envelope: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
     if envelope.value.get("thread") is not None and route.row.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
@@ -205,13 +205,13 @@ def _can_pass(route: Route, envelope: Envelope, request: Received) -> bool:
     return envelope.max_tokens is not None and not _samples_in_vain(envelope, request)
 
 
-def _samples_in_vain(envelope: Envelope, request: Received) -> bool:
+def _samples_in_vain(envelope: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
     version = request.headers.get("anthropic-version", _API_VERSION[1])
     return version > _API_VERSION[1] and not _SAMPLING.isdisjoint(envelope.members)
 
 
-def _is_anthropics(route: Route, envelope: Envelope) -> bool:
+def _is_anthropics(route: Route, envelope: RoutingFields) -> bool:
     """Whether `output_format` is the one Anthropic's own clients say: it has the schema itself,
     where VAI's has it a level below."""
     form = envelope.value["output_format"]

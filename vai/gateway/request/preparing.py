@@ -17,13 +17,13 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import msgspec
 
 from vai.codec import envelope as envelopes
-from vai.codec.envelope import Envelope
-from vai.gateway.request.received import Received, ReceivedCopy
+from vai.codec.envelope import RoutingFields
+from vai.gateway.request.received import ReceivedCopy, ReceivedRequest
 from vai.io.helper import Helper
 from vai.policy import estimate
 from vai.policy.headers import to_upstream
 
-__all__ = ["LARGE_BODY", "MANY_VALUES", "Opened", "Preparer"]
+__all__ = ["LARGE_BODY", "MANY_VALUES", "BodyPreparer", "ParsedBody"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,18 +34,18 @@ MANY_VALUES: Final = 3000
 """Values of a body whose translation takes up to 30 ms (measured: small blocks)."""
 
 
-class Opened(msgspec.Struct, frozen=True):
+class ParsedBody(msgspec.Struct, frozen=True):
     """The envelope of a body. Where the body is worked on elsewhere, its `value` is empty.
 
     `tokens` are those of the body, estimated.
     """
 
-    envelope: Envelope
+    envelope: RoutingFields
     tokens: int
     is_elsewhere: bool
 
 
-class Preparer:
+class BodyPreparer:
     """Does the work on the request bodies of one worker.
 
     Args:
@@ -56,7 +56,7 @@ class Preparer:
         self._most = most_values
         self.helper = Helper()
 
-    async def open(self, body: bytes) -> Opened:
+    async def open(self, body: bytes) -> ParsedBody:
         """Read the envelope of a body.
 
         Raises:
@@ -67,13 +67,13 @@ class Preparer:
             return await self.helper.run(_opened, body, self._most)
         envelope = envelopes.read(body, self._most)
         tokens = estimate.body_tokens(envelope.value, body)
-        return Opened(envelope, tokens, is_elsewhere=envelope.values > MANY_VALUES)
+        return ParsedBody(envelope, tokens, is_elsewhere=envelope.values > MANY_VALUES)
 
     async def run(
         self,
-        work: Callable[Concatenate[Envelope, Received, P], T],
-        opened: Opened,
-        request: Received,
+        work: Callable[Concatenate[RoutingFields, ReceivedRequest, P], T],
+        opened: ParsedBody,
+        request: ReceivedRequest,
         *given: P.args,
         **named: P.kwargs,
     ) -> T:
@@ -96,10 +96,10 @@ class Preparer:
 # -- in the helper -------------------------------------------------------------------------
 
 
-def _opened(body: bytes, most_values: int) -> Opened:
+def _opened(body: bytes, most_values: int) -> ParsedBody:
     envelope = envelopes.read(body, most_values)
     tokens = estimate.body_tokens(envelope.value, body)
-    return Opened(msgspec.structs.replace(envelope, value={}), tokens, is_elsewhere=True)
+    return ParsedBody(msgspec.structs.replace(envelope, value={}), tokens, is_elsewhere=True)
 
 
 def _worked(

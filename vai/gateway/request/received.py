@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-__all__ = ["Fields", "Received", "ReceivedCopy"]
+__all__ = ["HeaderFields", "ReceivedCopy", "ReceivedRequest"]
 
 
-class Fields(Protocol):
+class HeaderFields(Protocol):
     """Header fields by their name, in any case; a name may come more than once."""
 
     def get(self, name: str, default: str, /) -> str:
@@ -29,7 +29,7 @@ class Fields(Protocol):
     def __contains__(self, name: object, /) -> bool: ...
 
 
-class Received(Protocol):
+class ReceivedRequest(Protocol):
     """A request whose body has been received."""
 
     @property
@@ -38,7 +38,7 @@ class Received(Protocol):
         ...
 
     @property
-    def headers(self) -> Fields:
+    def headers(self) -> HeaderFields:
         """All of its header fields."""
         ...
 
@@ -48,7 +48,7 @@ class ReceivedCopy:
 
     def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
         self.body = body
-        self.headers: Fields = _FieldList(headers)
+        self.headers: HeaderFields = _FieldList(headers)
 
 
 class _FieldList:

@@ -11,13 +11,13 @@ from sanic.response import HTTPResponse
 
 from vai.codec.json import dumps
 from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.policy.cost import cost_text
 from vai.policy.headers import from_upstream
 from vai.policy.limits.answer import fields
 from vai.types.message import Usage
 
-__all__ = ["Reply", "error_frame", "failure", "headers_for", "usage_headers"]
+__all__ = ["GatewayResponse", "error_frame", "failure", "headers_for", "usage_headers"]
 
 _MAX_VALUE = 1024
 """Characters of a value that a caller chose. Clients refuse a head that is longer than theirs
@@ -27,7 +27,7 @@ may be, and a model name or the name of a dropped member can be as long as a bod
 _SPLITTERS = re.compile(r"[\x00\r\n]")
 
 
-class Reply(HTTPResponse):
+class GatewayResponse(HTTPResponse):
     """An answer whose header fields are encoded in one go.
 
     Sanic looks at each name and value on its own for what could split a header; that is a
@@ -54,7 +54,9 @@ class Reply(HTTPResponse):
 
 
 def headers_for(
-    call: Call, upstream: Mapping[str, str] | None = None, dropped: list[str] | None = None
+    call: RequestContext,
+    upstream: Mapping[str, str] | None = None,
+    dropped: list[str] | None = None,
 ) -> dict[str, str]:
     """The headers every answer of an exchange carries.
 
@@ -90,7 +92,7 @@ def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> di
     return headers
 
 
-def failure(error: VaiError, call: Call) -> HTTPResponse:
+def failure(error: VaiError, call: RequestContext) -> HTTPResponse:
     """`error` as the answer to a request of which no byte has been answered."""
     call.status, call.error = error.status, error
     _name_provider(error, call)
@@ -109,10 +111,10 @@ def failure(error: VaiError, call: Call) -> HTTPResponse:
         headers |= fields(call.limits, time.time())
     _tell_attempts(headers, call)
     body = dumps(error.to_wire(call.request_id))
-    return Reply(body, error.status, headers, "application/json")
+    return GatewayResponse(body, error.status, headers, "application/json")
 
 
-def _tell_attempts(headers: dict[str, str], call: Call) -> None:
+def _tell_attempts(headers: dict[str, str], call: RequestContext) -> None:
     """Whoever repeats what fails should know what has been repeated already."""
     if call.attempts > 1:
         headers["x-vai-attempts"] = str(call.attempts)
@@ -120,7 +122,7 @@ def _tell_attempts(headers: dict[str, str], call: Call) -> None:
         headers["x-vai-fallback-from"] = ",".join(call.passed_over)[:_MAX_VALUE]
 
 
-def error_frame(error: VaiError, call: Call) -> bytes:
+def error_frame(error: VaiError, call: RequestContext) -> bytes:
     """`error` as the last frame of a stream that has begun."""
     # A ping may have sent the head before there was an answer to take a status from.
     call.status, call.error = 200, error
@@ -128,7 +130,7 @@ def error_frame(error: VaiError, call: Call) -> bytes:
     return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(call.request_id))
 
 
-def _name_provider(error: VaiError, call: Call) -> None:
+def _name_provider(error: VaiError, call: RequestContext) -> None:
     """The way to a provider fails below where its name is known."""
     if isinstance(error, UpstreamFault) and error.provider is None and call.route is not None:
         error.provider = call.route.row.id

@@ -19,9 +19,9 @@ from sanic import HTTPResponse, Request
 
 from vai.codec.sse import PING
 from vai.exchange.ports import Clock
-from vai.gateway.request.responses import Reply
+from vai.gateway.request.responses import GatewayResponse
 from vai.gateway.sanic_patches import sockets
-from vai.gateway.sanic_patches.protocol import Repaired
+from vai.gateway.sanic_patches.protocol import PatchedProtocol
 
 __all__ = ["EventStream"]
 
@@ -39,7 +39,7 @@ class EventStream:
         clock: Clock,
     ) -> None:
         self._request = request
-        self._connection = cast("Repaired", request.protocol)
+        self._connection = cast("PatchedProtocol", request.protocol)
         self._headers = headers
         self._ping_every = ping
         self._stall = stall
@@ -91,7 +91,7 @@ class EventStream:
             if self._response is not None:
                 await self._connection.send_chunk(frames)
                 return
-            response = Reply(
+            response = GatewayResponse(
                 content_type="text/event-stream; charset=utf-8",
                 headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
             )

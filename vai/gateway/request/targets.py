@@ -21,43 +21,43 @@ from vai.errors import (
     VaiError,
 )
 from vai.exchange.attempts import Attempt, Persistence
-from vai.exchange.lane import Lane
-from vai.gateway.request.call import Call
+from vai.exchange.lane import ExchangeMode
+from vai.gateway.request.call import RequestContext
 from vai.gateway.request.lanes import choose_lane, mended_lane
-from vai.gateway.request.preparing import Opened
-from vai.gateway.service import Service
+from vai.gateway.request.preparing import ParsedBody
+from vai.gateway.service import GatewayService
 from vai.io.http.provider_keys import ProviderKey
 from vai.policy.breaker import Target
 from vai.policy.route import Route
 
-__all__ = ["Targets"]
+__all__ = ["TargetPlan"]
 
 _MAX_NAME: Final = 256
 
 
-class Targets(Persistence[bytes]):
+class TargetPlan(Persistence[bytes]):
     """A request's plan. `first` gives its first attempt; the conductor asks for the rest."""
 
     # Set by the few requests whose first target fails.
     _missed_for: VaiError | None = None
     _is_missed_by_callers = False
-    _lane: Lane[bytes] | None = None
+    _lane: ExchangeMode[bytes] | None = None
 
     def __init__(
         self,
-        service: Service,
-        call: Call,
+        service: GatewayService,
+        call: RequestContext,
         request: Request,
         routes: tuple[Route, ...],
         brought: Mapping[str, ProviderKey],
-        opened: Opened,
+        opened: ParsedBody,
     ) -> None:
         super().__init__(service.health)
         self._service = service
         self._call = call
         self._request = request
         self._brought = brought
-        self._opened: Opened | None = opened
+        self._opened: ParsedBody | None = opened
         self._first = routes[0]
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
         self._requested = opened.envelope.model
@@ -78,7 +78,7 @@ class Targets(Persistence[bytes]):
         return attempt
 
     async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
-        """See `vai.exchange.attempts.Plan`."""
+        """See `vai.exchange.attempts.RetryPlan`."""
         call = self._call
         call.failed_with(fault)
         target = self._lane.request().target if self._lane is not None else ""
@@ -112,7 +112,7 @@ class Targets(Persistence[bytes]):
         return None if lane is None else Attempt(lane, destination.upstream)
 
     def close(self, *, answered: bool) -> None:
-        """See `vai.exchange.attempts.Plan`."""
+        """See `vai.exchange.attempts.RetryPlan`."""
         super().close(answered=answered)
         self._lane = None
         route = self._call.route
@@ -157,7 +157,7 @@ class Targets(Persistence[bytes]):
             raise self._threadless
         return attempt
 
-    async def _open(self) -> Opened:
+    async def _open(self) -> ParsedBody:
         """The body's envelope, read anew unless a step before this one has just read it."""
         if self._opened is None:
             self._opened = await self._service.preparer.open(self._request.body)

@@ -14,19 +14,19 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import UpstreamBroken
-from vai.exchange.count import Told, ask
+from vai.exchange.count import TokenCount, ask
 from vai.gateway.admission.controller import was_expired
 from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.request.preparing import Opened
-from vai.gateway.request.responses import Reply, headers_for
-from vai.gateway.service import Destination, Service
+from vai.gateway.request.preparing import ParsedBody
+from vai.gateway.request.responses import GatewayResponse, headers_for
+from vai.gateway.service import GatewayService, UpstreamDestination
 from vai.io.clock import monotonic
 from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
 from vai.policy.route import Route
 from vai.providers.anthropic.verbatim import is_passed_on
-from vai.providers.counting import Question
+from vai.providers.counting import CountRequest
 from vai.providers.registry import row_for_input
 from vai.types.message import Usage
 
@@ -40,7 +40,7 @@ async def count_tokens(request: Request) -> HTTPResponse | None:
     return await answered(request, _serve)
 
 
-async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse:
+async def _serve(service: GatewayService, call: RequestContext, request: Request) -> HTTPResponse:
     service.identify(call, request.headers)
     await service.bodies.receive(call, request)
     opened = await service.preparer.open(request.body)
@@ -62,7 +62,11 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
 
 
 async def _count(
-    service: Service, call: Call, request: Request, opened: Opened, way: Destination
+    service: GatewayService,
+    call: RequestContext,
+    request: Request,
+    opened: ParsedBody,
+    way: UpstreamDestination,
 ) -> HTTPResponse:
     route, run = _routed(call), service.preparer.run
     row = row_for_input(route.row, service.terms(route, streamed=False).input)
@@ -88,7 +92,7 @@ async def _count(
     return _answer(call, await run(estimate_all, opened, request, route), exact=False)
 
 
-def _count_of(asked: Question, told: Told | None) -> int | None:
+def _count_of(asked: CountRequest, told: TokenCount | None) -> int | None:
     """The count in a provider's answer, None where there is none in it."""
     if told is None:
         return None
@@ -98,7 +102,7 @@ def _count_of(asked: Question, told: Told | None) -> int | None:
         return None
 
 
-def _passed_on(call: Call, told: Told) -> HTTPResponse:
+def _passed_on(call: RequestContext, told: TokenCount) -> HTTPResponse:
     """The provider's own answer, not a byte of it changed."""
     headers = headers_for(call, told.headers)
     if told.status < 400:
@@ -107,16 +111,16 @@ def _passed_on(call: Call, told: Told) -> HTTPResponse:
     kind = "application/json"
     if told.status >= 400:  # an error page before the provider is no JSON
         kind = told.headers.get("content-type", kind)
-    return Reply(told.body, told.status, headers, kind)
+    return GatewayResponse(told.body, told.status, headers, kind)
 
 
-def _routed(call: Call) -> Route:
+def _routed(call: RequestContext) -> Route:
     if call.route is None:
         raise RuntimeError("a request is counted after it has been routed")
     return call.route
 
 
-def _answer(call: Call, tokens: int, *, exact: bool) -> HTTPResponse:
+def _answer(call: RequestContext, tokens: int, *, exact: bool) -> HTTPResponse:
     call.status = 200
     headers = headers_for(call) | {"x-vai-tokens": "exact" if exact else "estimated"}
-    return Reply(orjson.dumps({"input_tokens": tokens}), 200, headers, "application/json")
+    return GatewayResponse(orjson.dumps({"input_tokens": tokens}), 200, headers, "application/json")

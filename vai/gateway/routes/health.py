@@ -8,8 +8,8 @@ from sanic import Request
 from sanic.response import HTTPResponse, json, text
 
 from vai import __version__
-from vai.gateway.service import Service
-from vai.io.board import Board
+from vai.gateway.service import GatewayService
+from vai.io.board import ControlBlock
 from vai.io.clock import monotonic
 from vai.io.groups import is_tended
 from vai.io.limits import duty
@@ -25,7 +25,7 @@ async def root(request: Request) -> HTTPResponse:
 
 async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
-    service: Service = request.app.ctx.service
+    service: GatewayService = request.app.ctx.service
     service.keyring.check_host(request.headers)
     providers = _providers(service)
     limits = _limits(service, request.app.ctx.membership.board)
@@ -36,14 +36,14 @@ async def health(request: Request) -> HTTPResponse:
 
 async def ready(request: Request) -> HTTPResponse:
     """``GET /readyz``: whether new work should be sent here; 503 while draining."""
-    service: Service = request.app.ctx.service
+    service: GatewayService = request.app.ctx.service
     service.keyring.check_host(request.headers)
     draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)
 
 
-def _providers(service: Service) -> dict[str, dict[str, Any]]:
+def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     """What is known of each provider: the last error as all workers met it, and the breakers of
     this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
     a model that a caller chose, and nothing that a provider said."""
@@ -73,7 +73,7 @@ def _shown(error: LastError, now: float) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _limits(service: Service, board: Board) -> dict[str, Any]:
+def _limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
     """How the limits are doing. Anybody may ask, so it is figures that exist already, not a look
     at who holds what, and it names nobody."""
     if service.store is None:

@@ -13,15 +13,15 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
-from vai.exchange.conduct import Answer, Exchange
+from vai.exchange.conduct import Exchange, ResponseStart
 from vai.gateway.admission.controller import was_expired
 from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import Call
-from vai.gateway.request.preparing import Opened
-from vai.gateway.request.responses import Reply, error_frame, headers_for, usage_headers
+from vai.gateway.request.call import RequestContext
+from vai.gateway.request.preparing import ParsedBody
+from vai.gateway.request.responses import GatewayResponse, error_frame, headers_for, usage_headers
 from vai.gateway.request.stream import EventStream
-from vai.gateway.request.targets import Targets
-from vai.gateway.service import Service
+from vai.gateway.request.targets import TargetPlan
+from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 
 __all__ = ["create_message"]
@@ -32,7 +32,9 @@ async def create_message(request: Request) -> HTTPResponse | None:
     return await answered(request, _serve)
 
 
-async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse | None:
+async def _serve(
+    service: GatewayService, call: RequestContext, request: Request
+) -> HTTPResponse | None:
     service.identify(call, request.headers)
     await service.bodies.receive(call, request)
     exchange = await _prepare(service, call, request)
@@ -49,7 +51,9 @@ async def _serve(service: Service, call: Call, request: Request) -> HTTPResponse
             raise expired from None
 
 
-async def _prepare(service: Service, call: Call, request: Request) -> Exchange[bytes]:
+async def _prepare(
+    service: GatewayService, call: RequestContext, request: Request
+) -> Exchange[bytes]:
     """Everything that can be decided before anyone is asked.
 
     A function of its own so that the parsed body does not live as long as the stream.
@@ -62,7 +66,7 @@ async def _prepare(service: Service, call: Call, request: Request) -> Exchange[b
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
     routes = service.routes(envelope.model)
     brought = service.brought(request.headers, envelope.provider_keys, routes)
-    targets = Targets(service, call, request, routes, brought, opened)
+    targets = TargetPlan(service, call, request, routes, brought, opened)
     first = await targets.first()
     return Exchange(
         first.lane,
@@ -76,7 +80,7 @@ async def _prepare(service: Service, call: Call, request: Request) -> Exchange[b
     )
 
 
-def _reserve(service: Service, call: Call, opened: Opened) -> int:
+def _reserve(service: GatewayService, call: RequestContext, opened: ParsedBody) -> int:
     """The tokens that this exchange may use: what goes in, and the most that can come out."""
     if service.store is None:
         return 0
@@ -85,7 +89,9 @@ def _reserve(service: Service, call: Call, opened: Opened) -> int:
     return opened.tokens + (most if capped is None else capped)
 
 
-def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTPResponse:
+def _whole(
+    call: RequestContext, answer: ResponseStart[bytes], exchange: Exchange[bytes]
+) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
     lane = exchange.lane
     call.status, call.error = answer.status, answer.fault
@@ -94,10 +100,10 @@ def _whole(call: Call, answer: Answer[bytes], exchange: Exchange[bytes]) -> HTTP
     kind = "application/json"
     if lane.verbatim and answer.status >= 400:  # an error page before the provider is no JSON
         kind = answer.headers.get("content-type", kind)
-    return Reply(answer.first, answer.status, headers, kind)
+    return GatewayResponse(answer.first, answer.status, headers, kind)
 
 
-def _unstreamed(call: Call, answer: Answer[bytes]) -> UpstreamFault:
+def _unstreamed(call: RequestContext, answer: ResponseStart[bytes]) -> UpstreamFault:
     """Why there is no stream, for a caller who has already been promised one."""
     if call.route is None:
         raise RuntimeError("an exchange runs after its request has been routed")
@@ -110,8 +116,8 @@ def _unstreamed(call: Call, answer: Answer[bytes]) -> UpstreamFault:
 
 
 async def _stream(
-    service: Service,
-    call: Call,
+    service: GatewayService,
+    call: RequestContext,
     request: Request,
     exchange: Exchange[bytes],
 ) -> HTTPResponse | None:
@@ -126,7 +132,7 @@ async def _stream(
 
 
 async def _relay(
-    service: Service, call: Call, exchange: Exchange[bytes], events: EventStream
+    service: GatewayService, call: RequestContext, exchange: Exchange[bytes], events: EventStream
 ) -> HTTPResponse | None:
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
     has_begun = False

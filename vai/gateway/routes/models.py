@@ -16,10 +16,10 @@ from sanic.response import HTTPResponse
 
 from vai.errors import InvalidRequest
 from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import Call
+from vai.gateway.request.call import RequestContext
 from vai.gateway.request.model_pages import ModelPages
-from vai.gateway.request.responses import Reply
-from vai.gateway.service import Service
+from vai.gateway.request.responses import GatewayResponse
+from vai.gateway.service import GatewayService
 from vai.io.clock import today
 
 __all__ = ["list_models", "show_model"]
@@ -50,7 +50,9 @@ async def show_model(request: Request, name: str) -> HTTPResponse | None:
 async def _answer(
     request: Request, render: Callable[[ModelPages, str], bytes]
 ) -> HTTPResponse | None:
-    async def serve(service: Service, call: Call, request: Request) -> HTTPResponse:
+    async def serve(
+        service: GatewayService, call: RequestContext, request: Request
+    ) -> HTTPResponse:
         service.keyring.check_host(request.headers)
         service.identify(call, request.headers)
         body = render(service.models, _form(request))
@@ -61,7 +63,7 @@ async def _answer(
             "cache-control": "private, max-age=300",
             "vary": "anthropic-version, authorization, x-api-key, x-vai-key",
         }
-        return Reply(body, 200, headers, "application/json")
+        return GatewayResponse(body, 200, headers, "application/json")
 
     return await answered(request, serve)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import sanic
 
 from vai.gateway.sanic_patches import opening, startup, takeover, websocket
-from vai.gateway.sanic_patches.deadlines import Deadlines, Limits
+from vai.gateway.sanic_patches.deadlines import Deadlines, ReceiveLimits
 from vai.gateway.sanic_patches.serving import Serving
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["MADE_FOR", "Limits", "UnknownSanic", "install"]
+__all__ = ["MADE_FOR", "ReceiveLimits", "UnknownSanic", "install"]
 
 MADE_FOR = ("25.12.1",)
 """Sanic versions on which every repair is tested. 25.12.0 is vulnerable (header injection)."""
@@ -28,7 +28,7 @@ class UnknownSanic(RuntimeError):
 
 
 def install(
-    app: Sanic[Any, Any], *, limits: Limits | None = None, drain_grace: float = 30.0
+    app: Sanic[Any, Any], *, limits: ReceiveLimits | None = None, drain_grace: float = 30.0
 ) -> None:
     """Apply every repair; in every process, right after the app is made.
 
@@ -42,7 +42,7 @@ def install(
             f"not for {sanic.__version__}; install the pinned version"
         )
     app.ctx.serving = Serving()
-    app.ctx.deadlines = Deadlines(limits or Limits())
+    app.ctx.deadlines = Deadlines(limits or ReceiveLimits())
     opening.apply(app)
     takeover.apply()
     websocket.apply()

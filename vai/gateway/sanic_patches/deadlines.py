@@ -21,14 +21,14 @@ from sanic.http import Stage
 
 from vai.gateway.sanic_patches.head import GuardedHttp
 
-__all__ = ["Deadlines", "Incoming", "Limits"]
+__all__ = ["Deadlines", "ReceiveLimits", "ReceivingConnection"]
 
 _LOOK = 0.5
 _CUTS_PER_LOOK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReceiveLimits:
     """How slow a client may be. Seconds and bytes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Limits:
     stall: float = 30.0
 
 
-class Incoming(Protocol):
+class ReceivingConnection(Protocol):
     """A connection on which requests come in."""
 
     loop: AbstractEventLoop
@@ -81,16 +81,16 @@ class _Watched:
 class Deadlines:
     """The requests of this worker that are not complete yet."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ReceiveLimits) -> None:
         self.limits = limits
-        self._watched: dict[Incoming, _Watched] = {}
+        self._watched: dict[ReceivingConnection, _Watched] = {}
         self._look_every = min(_LOOK, limits.head / 4, limits.window / 4)
         self._running = False
 
     def __len__(self) -> int:
         return len(self._watched)
 
-    def bytes_came(self, protocol: Incoming) -> None:
+    def bytes_came(self, protocol: ReceivingConnection) -> None:
         """Called when bytes of a head come in: the first of them start its clock."""
         ordinal: int = protocol.state["requests_count"]
         watched = self._watched.get(protocol)
@@ -100,7 +100,7 @@ class Deadlines:
                 self._running = True
                 protocol.loop.call_later(self._look_every, self._look, protocol.loop)
 
-    def forget(self, protocol: Incoming) -> None:
+    def forget(self, protocol: ReceivingConnection) -> None:
         """Called when the connection is lost."""
         self._watched.pop(protocol, None)
 
@@ -120,7 +120,7 @@ class Deadlines:
             pause = 0.01 if cuts == _CUTS_PER_LOOK else self._look_every
             loop.call_later(pause, self._look, loop)
 
-    def _is_over(self, protocol: Incoming, watched: _Watched, now: float) -> bool:
+    def _is_over(self, protocol: ReceivingConnection, watched: _Watched, now: float) -> bool:
         """Whether nothing more is to come; moves on to the body or to the next head."""
         http = protocol.http
         if protocol.transport is None or protocol.transport.is_closing():
@@ -137,7 +137,7 @@ class Deadlines:
             return False
         return http.stage is not Stage.HANDLER or _missing(http) <= 0
 
-    def _is_late(self, protocol: Incoming, watched: _Watched, now: float) -> bool:
+    def _is_late(self, protocol: ReceivingConnection, watched: _Watched, now: float) -> bool:
         http = protocol.http
         if http is None or protocol.state["requests_count"] == watched.ordinal:
             return now - watched.since > self.limits.head
@@ -163,7 +163,7 @@ def _missing(http: GuardedHttp) -> int:
     return int(http.request_bytes_left or 0) - len(http.recv_buffer)
 
 
-def _cut(protocol: Incoming) -> None:
+def _cut(protocol: ReceivingConnection) -> None:
     http = protocol.http
     if http is not None and http.stage in (Stage.REQUEST, Stage.HANDLER):
         # The task that waits for the rest answers with the error of its stage.

@@ -31,7 +31,7 @@ class _ClientGone(Exception):
     """Ends the connection's task; not a CancelledError, which is what Sanic stumbles over."""
 
 
-class LastAnswer(Protocol):
+class LastResponse(Protocol):
     """What is asked of a connection when an answer ends it."""
 
     def end_by_lingering(self) -> None:
@@ -51,9 +51,9 @@ class GuardedHttp(Http):
         self.is_late = False
 
     @property
-    def connection(self) -> LastAnswer:
+    def connection(self) -> LastResponse:
         """The connection that this state is of."""
-        return cast("LastAnswer", self.protocol)
+        return cast("LastResponse", self.protocol)
 
     def check_deadline(self) -> None:
         """

@@ -19,14 +19,14 @@ from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.deadlines import Deadlines
 from vai.gateway.sanic_patches.linger import Lingering
 
-__all__ = ["Repaired", "RepairedHttpProtocol", "RepairedWebSocketProtocol", "repaired"]
+__all__ = ["PatchedHttpProtocol", "PatchedProtocol", "PatchedWebSocketProtocol", "repaired"]
 
 _JOIN_LIMIT = 16 * 1024
 _LEAST_THROWN_AWAY = 64 * 1024 * 1024
 _AT_THE_DOOR = (Stage.IDLE, Stage.REQUEST)
 
 
-class Repaired(HttpProtocol):
+class PatchedProtocol(HttpProtocol):
     """What both have in common."""
 
     HTTP_CLASS = ReceivingHttp
@@ -176,13 +176,13 @@ class Repaired(HttpProtocol):
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
 
-class RepairedHttpProtocol(Repaired):
+class PatchedHttpProtocol(PatchedProtocol):
     """For an app without WebSocket routes."""
 
     __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
 
 
-class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
+class PatchedWebSocketProtocol(PatchedProtocol, WebSocketProtocol):
     """For an app with WebSocket routes."""
 
     __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
@@ -191,7 +191,7 @@ class RepairedWebSocketProtocol(Repaired, WebSocketProtocol):
 def repaired(protocol: type) -> type:
     """The repaired class for the one Sanic chose; any other is left alone."""
     classes: dict[type, type] = {
-        HttpProtocol: RepairedHttpProtocol,
-        WebSocketProtocol: RepairedWebSocketProtocol,
+        HttpProtocol: PatchedHttpProtocol,
+        WebSocketProtocol: PatchedWebSocketProtocol,
     }
     return classes.get(protocol, protocol)

@@ -16,12 +16,12 @@ from typing import Protocol
 
 from sanic.http import Http, Stage
 
-__all__ = ["Connection", "Serving"]
+__all__ = ["ServedConnection", "Serving"]
 
 _POLL = 0.02
 
 
-class Connection(Protocol):
+class ServedConnection(Protocol):
     """What is asked of a connection here."""
 
     @property
@@ -43,7 +43,7 @@ class Serving:
     """The open ends of this worker, for whoever has to close them in order."""
 
     def __init__(self) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: set[ServedConnection] = set()
         self.ending = False
         self.server: AbstractServer | None = None
         self.acceptor: Accepting | None = None
@@ -105,6 +105,6 @@ class Serving:
             await asyncio.sleep(_POLL)
 
 
-def _busy(connection: Connection) -> bool:
+def _busy(connection: ServedConnection) -> bool:
     http = connection.http
     return http is not None and http.stage not in (Stage.IDLE, Stage.REQUEST)

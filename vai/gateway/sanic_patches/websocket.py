@@ -29,7 +29,7 @@ from websockets.protocol import State
 
 from vai.errors import ClientLeft
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "RepairedWebsocket", "apply", "send"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "PatchedWebsocket", "apply", "send"]
 
 MAX_BYTES = 256 * 1024
 """Unread bytes after which reading stops; one TCP read (256 KiB) may come on top."""
@@ -58,7 +58,7 @@ async def send(ws: Any, data: _Message, seconds: float) -> None:
         raise ClientLeft("The client closed the connection") from None
 
 
-class RepairedWebsocket(WebsocketImplProtocol):
+class PatchedWebsocket(WebsocketImplProtocol):
     """Sanic's WebSocket connection with its own way in.
 
     `recv` raises WebsocketClosed when the connection ends; messages that came before the
@@ -297,4 +297,4 @@ class RepairedWebsocket(WebsocketImplProtocol):
 
 def apply() -> None:
     """Have Sanic make these connections."""
-    vars(websocket_protocol)["WebsocketImplProtocol"] = RepairedWebsocket
+    vars(websocket_protocol)["WebsocketImplProtocol"] = PatchedWebsocket

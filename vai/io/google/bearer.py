@@ -15,7 +15,7 @@ from typing import Final
 from vai.config.login import GoogleLogin
 from vai.config.schema import Provider
 from vai.errors import UpstreamFault
-from vai.io.google.oauth import GOOGLE, App, Endpoints, LoginFailed, client, refresh
+from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp, client, refresh
 from vai.io.log import log
 from vai.secret import Secret
 
@@ -49,7 +49,7 @@ class Bearer:
         endpoints: Endpoints = GOOGLE,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._app = App(login.client_id, login.client_secret)
+        self._app = OauthApp(login.client_id, login.client_secret)
         self._renewal = login.refresh_token
         self._token = login.access_token
         self._ends = login.expiry

@@ -16,9 +16,9 @@ from vai.io.google.loopback import Loopback
 from vai.io.google.oauth import (
     GOOGLE,
     SCOPES,
-    App,
     Endpoints,
     LoginFailed,
+    OauthApp,
     Tokens,
     authorize_url,
     client,
@@ -35,7 +35,7 @@ _PLAIN: Final = Provider()
 
 
 async def sign_in(
-    app: App,
+    app: OauthApp,
     *,
     show: Callable[[str], None],
     port: int = 0,
@@ -77,7 +77,7 @@ async def sign_in(
 
 async def _tokens(
     http: httpx.AsyncClient,
-    app: App,
+    app: OauthApp,
     endpoints: Endpoints,
     show: Callable[[str], None],
     port: int,

@@ -27,9 +27,9 @@ from vai.secret import Secret
 __all__ = [
     "GOOGLE",
     "SCOPES",
-    "App",
     "Endpoints",
     "LoginFailed",
+    "OauthApp",
     "Tokens",
     "authorize_url",
     "client",
@@ -63,7 +63,7 @@ GOOGLE: Final = Endpoints(
 )
 
 
-class App(msgspec.Struct, frozen=True):
+class OauthApp(msgspec.Struct, frozen=True):
     """An OAuth client of the user's own."""
 
     id: str
@@ -107,7 +107,7 @@ def client(timeout: float, own: Provider) -> httpx.AsyncClient:
 
 
 def authorize_url(
-    endpoints: Endpoints, app: App, *, redirect: str, state: str, verifier: str
+    endpoints: Endpoints, app: OauthApp, *, redirect: str, state: str, verifier: str
 ) -> str:
     """The page on which the user signs in. Neither the verifier nor the secret is part of it."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
@@ -129,7 +129,7 @@ def authorize_url(
 async def redeem(
     http: httpx.AsyncClient,
     endpoints: Endpoints,
-    app: App,
+    app: OauthApp,
     *,
     code: str,
     redirect: str,
@@ -153,7 +153,9 @@ async def redeem(
     )
 
 
-async def refresh(http: httpx.AsyncClient, endpoints: Endpoints, app: App, token: Secret) -> Tokens:
+async def refresh(
+    http: httpx.AsyncClient, endpoints: Endpoints, app: OauthApp, token: Secret
+) -> Tokens:
     """A new access token.
 
     Raises:
@@ -195,7 +197,7 @@ async def post(
 
 
 async def _tokens(
-    http: httpx.AsyncClient, endpoints: Endpoints, app: App, form: Mapping[str, str]
+    http: httpx.AsyncClient, endpoints: Endpoints, app: OauthApp, form: Mapping[str, str]
 ) -> Tokens:
     what = "Getting a token"
     sent = {**form, "client_id": app.id, "client_secret": app.secret.reveal()}

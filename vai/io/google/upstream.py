@@ -9,7 +9,7 @@ from typing import Final, final
 import httpx
 
 from vai.errors import UpstreamTimeout
-from vai.exchange.ports import UpstreamReply
+from vai.exchange.ports import UpstreamResponse
 from vai.io.clock import monotonic
 from vai.io.google.bearer import Bearer
 from vai.io.http.credential import Credential
@@ -40,7 +40,7 @@ class GoogleUpstream:
 
     async def send(
         self, request: WireRequest, /, *, connect_until: float, headers_until: float
-    ) -> UpstreamReply:
+    ) -> UpstreamResponse:
         """Send the request and wait for the answer's head.
 
         A token that is refused although its time is not over is renewed, once.

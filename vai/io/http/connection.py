@@ -24,7 +24,7 @@ import httptools
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.io.http.failures import broken, timeout, unreachable
 
-__all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "Connection"]
+__all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "UpstreamConnection"]
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of status line and headers, interim answers included; also of any run of bytes that
@@ -45,7 +45,7 @@ _JOIN_LIMIT: Final = 64 * 1024
 _TICK: Final = 0.001
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """The protocol of one connection.
 
     One exchange at a time: `begin`, wait until `headed`, then `take` / `wait` until
@@ -94,8 +94,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._on_lost: Callable[[Connection], None] | None = None
-        self._on_complete: Callable[[Connection], None] | None = None
+        self._on_lost: Callable[[UpstreamConnection], None] | None = None
+        self._on_complete: Callable[[UpstreamConnection], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         if self.closed:  # given up while connecting
             self._transport.abort()
 
-    def watch(self, on_lost: Callable[[Connection], None]) -> None:
+    def watch(self, on_lost: Callable[[UpstreamConnection], None]) -> None:
         """Call `on_lost` once, when the connection is of no more use."""
         self._on_lost = on_lost
 
@@ -252,7 +252,7 @@ class Connection(asyncio.Protocol):
         elif self.headed:
             self._wake()
 
-    def _leftover(self, on_complete: Callable[[Connection], None]) -> None:
+    def _leftover(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
         """What came behind the end that the reader knows of."""
         if self.complete:
             self._on_complete = None
@@ -353,7 +353,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def when_complete(self, on_complete: Callable[[Connection], None]) -> None:
+    def when_complete(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
         """The reader is done, the framing is not: call `on_complete` when it is.
 
         Meant for the last chunk of a stream whose last event has been read. If more than

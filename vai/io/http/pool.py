@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from vai.io.http.connection import Connection
+from vai.io.http.connection import UpstreamConnection
 from vai.io.http.failures import from_connect, timeout, unreachable
 from vai.io.http.head import Origin
 from vai.io.http.tls import ClientContext
@@ -66,10 +66,10 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._open = 0
         self._closed = False
-        self._all: set[Connection] = set()
+        self._all: set[UpstreamConnection] = set()
         # Ordered dicts as lists that an entry in the middle can leave in O(1).
-        self._idle: dict[Connection, float] = {}
-        self._waiters: dict[asyncio.Future[Connection | None], None] = {}
+        self._idle: dict[UpstreamConnection, float] = {}
+        self._waiters: dict[asyncio.Future[UpstreamConnection | None], None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
@@ -82,7 +82,7 @@ class Pool:
         """Whether nothing is open and nobody waits."""
         return not self._open and not self._waiters
 
-    async def acquire(self, wait_until: float, connect_until: float) -> Connection:
+    async def acquire(self, wait_until: float, connect_until: float) -> UpstreamConnection:
         """A connection for one exchange: idle, new, or the next that is given back.
 
         The caller owes `release` on every way out.
@@ -108,7 +108,7 @@ class Pool:
                 return granted
             # It died between being handed over and now; its place is free again.
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Give a connection back: to the next waiter, to the idle ones, or to the bin."""
         if self._closed or not connection.reusable:
             connection.abort()
@@ -118,7 +118,7 @@ class Pool:
         connection.rest()
         self._hand_over(connection)
 
-    def linger(self, connection: Connection) -> None:
+    def linger(self, connection: UpstreamConnection) -> None:
         """Give back a connection whose reader knows that the answer is complete.
 
         The last chunk of an event stream often comes one packet behind the last event.
@@ -130,13 +130,13 @@ class Pool:
             return
         timer = self._loop.call_later(LINGER, connection.abort)
 
-        def end(connection: Connection) -> None:
+        def end(connection: UpstreamConnection) -> None:
             timer.cancel()
             self.release(connection)
 
         connection.when_complete(end)
 
-    def _hand_over(self, connection: Connection) -> None:
+    def _hand_over(self, connection: UpstreamConnection) -> None:
         if connection.closed:
             return
         waiter = self._next_waiter()
@@ -165,11 +165,11 @@ class Pool:
 
     # -- places ------------------------------------------------------------------------
 
-    async def _queue(self, until: float) -> Connection | None:
+    async def _queue(self, until: float) -> UpstreamConnection | None:
         """Wait in line: a connection, or None for a place to make one in."""
         if len(self._waiters) >= self._limits.max_waiting:
             raise timeout("pool_timeout")
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
         self._waiters[waiter] = None
         timer = None
         if until < math.inf:
@@ -190,12 +190,12 @@ class Pool:
             if timer is not None:
                 timer.cancel()
 
-    def _expire(self, waiter: asyncio.Future[Connection | None]) -> None:
+    def _expire(self, waiter: asyncio.Future[UpstreamConnection | None]) -> None:
         if not waiter.done():
             self._waiters.pop(waiter, None)
             waiter.set_exception(timeout("pool_timeout"))
 
-    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+    def _next_waiter(self) -> asyncio.Future[UpstreamConnection | None] | None:
         while self._waiters:
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
@@ -210,7 +210,7 @@ class Pool:
         else:
             self._open -= 1
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: UpstreamConnection) -> None:
         self._idle.pop(connection, None)
         self._all.discard(connection)
         self._free_place()
@@ -219,9 +219,9 @@ class Pool:
 
     # -- connections -------------------------------------------------------------------
 
-    async def _connect(self, until: float) -> Connection:
+    async def _connect(self, until: float) -> UpstreamConnection:
         """Make a connection in a place already counted; on failure the place is freed."""
-        connection = Connection(self._loop)
+        connection = UpstreamConnection(self._loop)
         try:
             await self._open_socket(connection, until)
             if self._closed:
@@ -236,7 +236,7 @@ class Pool:
         connection.watch(self._lost)
         return connection
 
-    async def _open_socket(self, connection: Connection, until: float) -> None:
+    async def _open_socket(self, connection: UpstreamConnection, until: float) -> None:
         failure: OSError | None = None
         deadline = asyncio.timeout_at(None if until == math.inf else until)
         try:
@@ -270,7 +270,7 @@ class Pool:
         found = await self._loop.getaddrinfo(host, self._origin.port, type=SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
-    async def _try(self, connection: Connection, address: str) -> OSError | None:
+    async def _try(self, connection: UpstreamConnection, address: str) -> OSError | None:
         """Connect to one address; gives why it failed."""
         try:
             await self._loop.create_connection(

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from vai.secret import Secret
-from vai.types.provider import AuthStyle, ProviderRow
+from vai.types.provider import AuthStyle, ProviderSpec
 
 __all__ = [
     "OWN_FIELD",
@@ -72,7 +72,7 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 
 
 def find_key(
-    keys: Iterable[ProviderKey], row: ProviderRow, *, requested: bool
+    keys: Iterable[ProviderKey], row: ProviderSpec, *, requested: bool
 ) -> ProviderKey | None:
     """The key among `keys` that may be shown to the provider of `row`.
 
@@ -100,7 +100,7 @@ def is_of_known_maker(token: str) -> bool:
     return _makers_of(token) is not None
 
 
-def presentation_of(row: ProviderRow, key: ProviderKey) -> Presentation:
+def presentation_of(row: ProviderSpec, key: ProviderKey) -> Presentation:
     """How the provider of `row` is shown `key`."""
     token = key.secret.reveal()
     if row.kind != "anthropic" or row.auth not in ("x-api-key", "bearer"):

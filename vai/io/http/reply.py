@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import final
 
 from vai.errors import UpstreamFault, UpstreamTimeout
-from vai.io.http.connection import Connection
+from vai.io.http.connection import UpstreamConnection
 from vai.io.http.failures import broken, timeout
 from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import Pool
 
-__all__ = ["Reply", "await_head", "exchange", "joined"]
+__all__ = ["HttpResponse", "await_head", "exchange", "joined"]
 
 
 def joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -28,8 +28,8 @@ def joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 @final
-class Reply:
-    """The answer on one connection; an `exchange.ports.UpstreamReply`.
+class HttpResponse:
+    """The answer on one connection; an `exchange.ports.UpstreamResponse`.
 
     Attributes:
         status: 200 to 599.
@@ -39,14 +39,14 @@ class Reply:
         key_filter: what the answer passes through, if anything.
     """
 
-    def __init__(self, pool: Pool, connection: Connection) -> None:
+    def __init__(self, pool: Pool, connection: UpstreamConnection) -> None:
         self.status = connection.status
         self.raw_headers = connection.headers
         self.ended_by_close = False
         self.key_filter: KeyFilter | None = None
         self._headers: dict[str, str] | None = None
         self._pool = pool
-        self._connection: Connection | None = connection
+        self._connection: UpstreamConnection | None = connection
         self._ended = False
 
     @property
@@ -111,7 +111,7 @@ async def exchange(
     wait_until: float,
     connect_until: float,
     headers_until: float,
-) -> Reply:
+) -> HttpResponse:
     """Send a request over a connection of `pool` and wait for the answer's head.
 
     An idempotent request that met a dead kept-alive connection is sent again; each round uses
@@ -136,10 +136,10 @@ async def exchange(
             pool.release(connection)
             raise
         else:
-            return Reply(pool, connection)
+            return HttpResponse(pool, connection)
 
 
-async def await_head(connection: Connection, until: float) -> None:
+async def await_head(connection: UpstreamConnection, until: float) -> None:
     """Wait until the answer's head is there.
 
     Raises:

@@ -20,7 +20,7 @@ from vai.io.http.failures import MESSAGES, broken, from_httpx, timeout
 from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.reply import joined
 
-__all__ = ["ProxyTransport", "StockReply", "send_stock"]
+__all__ = ["HttpxResponse", "ProxyTransport", "send_stock"]
 
 
 class ProxyTransport(httpx.AsyncBaseTransport):
@@ -112,8 +112,8 @@ class _OwningStream(httpx.AsyncByteStream):
 
 
 @final
-class StockReply:
-    """An answer of any httpx transport; an `exchange.ports.UpstreamReply`.
+class HttpxResponse:
+    """An answer of any httpx transport; an `exchange.ports.UpstreamResponse`.
 
     httpcore drops a connection whose read is cancelled, so a read that comes too late goes on
     in a task, and its piece is what the next read returns.
@@ -191,7 +191,7 @@ async def send_stock(
     connect_until: float,
     headers_until: float,
     key_filter: KeyFilter | None = None,
-) -> StockReply:
+) -> HttpxResponse:
     """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send`."""
     loop = asyncio.get_running_loop()
     connect = None if connect_until == math.inf else max(connect_until - loop.time(), 0.001)
@@ -202,9 +202,9 @@ async def send_stock(
         async with deadline:
             response = await transport.handle_async_request(request)
         if response.headers.get("content-encoding", "identity").lower() == "identity":
-            return StockReply(response, key_filter)
+            return HttpxResponse(response, key_filter)
         fault = broken("upstream_encoding")
-        StockReply(response).close()
+        HttpxResponse(response).close()
     except TimeoutError:
         fault = timeout("headers_timeout")
     except httpx.RequestError as error:

@@ -22,19 +22,21 @@ from vai.io.clock import monotonic
 from vai.io.http.failures import to_httpx, unreachable
 from vai.io.http.head import Origin, header_lines, request_line
 from vai.io.http.pool import Pool, PoolLimits, PoolStats
-from vai.io.http.reply import Reply, await_head, exchange
+from vai.io.http.reply import HttpResponse, await_head, exchange
 from vai.io.http.tls import ClientContext, client_context
 
-__all__ = ["ReplyStream", "VaiTransport"]
+__all__ = ["ResponseStream", "VaiTransport"]
 
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _POOL_LIMIT: Final = 64
 
 
-class ReplyStream(httpx.AsyncByteStream):
+class ResponseStream(httpx.AsyncByteStream):
     """The body of an answer: httpx's iterator, and the reply's own `read` and `close`."""
 
-    def __init__(self, reply: Reply, request: httpx.Request, read_timeout: float | None) -> None:
+    def __init__(
+        self, reply: HttpResponse, request: httpx.Request, read_timeout: float | None
+    ) -> None:
         self._reply = reply
         self._request = request
         self._read_timeout = read_timeout
@@ -100,7 +102,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
         *,
         connect_until: float,
         headers_until: float,
-    ) -> Awaitable[Reply]:
+    ) -> Awaitable[HttpResponse]:
         """One exchange from a rendered head: the hot path. Errors as in `reply.exchange`."""
         return exchange(
             self.pool(origin),
@@ -131,12 +133,14 @@ class VaiTransport(httpx.AsyncBaseTransport):
             return httpx.Response(
                 reply.status,
                 headers=reply.raw_headers,
-                stream=ReplyStream(reply, request, limits.get("read")),
+                stream=ResponseStream(reply, request, limits.get("read")),
                 extensions={"http_version": b"HTTP/1.1"},
             )
         raise failure
 
-    async def _handle(self, request: httpx.Request, limits: dict[str, float | None]) -> Reply:
+    async def _handle(
+        self, request: httpx.Request, limits: dict[str, float | None]
+    ) -> HttpResponse:
         try:
             origin = Origin.of(request.url)
         except ValueError:
@@ -198,7 +202,7 @@ async def _upload(
     *,
     wait_until: float,
     connect_until: float,
-) -> Reply:
+) -> HttpResponse:
     """Send a body that comes in pieces, no faster than the upstream reads it.
 
     An answer that comes before the body is through ends the upload; such a connection is
@@ -221,4 +225,4 @@ async def _upload(
     except BaseException:
         pool.release(connection)
         raise
-    return Reply(pool, connection)
+    return HttpResponse(pool, connection)

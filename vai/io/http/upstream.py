@@ -16,7 +16,7 @@ from typing import final
 import httpx
 import msgspec
 
-from vai.exchange.ports import UpstreamReply
+from vai.exchange.ports import UpstreamResponse
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint, forwarded_lines, header_lines, request_line
 from vai.io.http.keyfilter import KeyFilter
@@ -141,7 +141,7 @@ class HttpUpstream:
 
     async def send(
         self, request: WireRequest, /, *, connect_until: float, headers_until: float
-    ) -> UpstreamReply:
+    ) -> UpstreamResponse:
         """Send the request and wait for the answer's head.
 
         Raises:

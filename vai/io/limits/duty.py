@@ -11,16 +11,16 @@ from contextlib import suppress
 
 import msgspec
 
-from vai.io.board import Board, Row
+from vai.io.board import ControlBlock, WorkerSlot
 from vai.io.limits import upkeep
 from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, Layout, section_size
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.section import Section
+from vai.io.limits.section import LimitsSection
 
 __all__ = [
     "SECTION",
-    "Room",
-    "Totals",
+    "ConcurrencyTotals",
+    "PrincipalCapacity",
     "open_section",
     "prepare",
     "reclaim",
@@ -38,7 +38,7 @@ def sections(subjects: int = DEFAULT_SUBJECTS) -> dict[int, int]:
     return {SECTION: section_size(subjects, DEFAULT_LEASES)}
 
 
-class Totals(msgspec.Struct, frozen=True):
+class ConcurrencyTotals(msgspec.Struct, frozen=True):
     """What is held on the box."""
 
     running: int
@@ -47,7 +47,7 @@ class Totals(msgspec.Struct, frozen=True):
     """Sessions that were ended in this turn, for their silence."""
 
 
-class Room(msgspec.Struct, frozen=True):
+class PrincipalCapacity(msgspec.Struct, frozen=True):
     """The room for callers: users, keys and addresses."""
 
     callers: int
@@ -58,29 +58,29 @@ class Room(msgspec.Struct, frozen=True):
     """Whether one was refused within the last minute because there was none."""
 
 
-def prepare(board: Board, subjects: int = DEFAULT_SUBJECTS) -> Section:
+def prepare(board: ControlBlock, subjects: int = DEFAULT_SUBJECTS) -> LimitsSection:
     """Make the section of a board that was made with `sections`; its maker, before any worker."""
-    return Section.prepare(board.section(SECTION), subjects, DEFAULT_LEASES)
+    return LimitsSection.prepare(board.section(SECTION), subjects, DEFAULT_LEASES)
 
 
-def open_section(board: Board) -> Section:
+def open_section(board: ControlBlock) -> LimitsSection:
     """The limits of a board. Raises BoardError or ValueError where there are none."""
-    return Section(board.section(SECTION))
+    return LimitsSection(board.section(SECTION))
 
 
-def room(board: Board, now: float) -> Room:
+def room(board: ControlBlock, now: float) -> PrincipalCapacity:
     """How much of the room for callers is in use. Raises as `open_section` does."""
     section = Layout(board.section(SECTION))
-    return Room(board.callers, section.subjects, upkeep.is_full(section, now))
+    return PrincipalCapacity(board.callers, section.subjects, upkeep.is_full(section, now))
 
 
-def reclaim(board: Board, row: Row) -> None:
+def reclaim(board: ControlBlock, row: WorkerSlot) -> None:
     """Free what the dead owner of `row` held; before the row is free."""
     with suppress(LockUnavailable):  # somebody stands still inside; the next `tick` does it
         upkeep.reclaim(open_section(board), row.claim)
 
 
-def tick(board: Board, section: Section, silent_since: float) -> Totals:
+def tick(board: ControlBlock, section: LimitsSection, silent_since: float) -> ConcurrencyTotals:
     """One turn, twice a second: free what nobody holds any more, end silent sessions.
 
     `silent_since` is the time (as for `expire`) since when a session must have shown life.
@@ -91,10 +91,10 @@ def tick(board: Board, section: Section, silent_since: float) -> Totals:
             upkeep.reclaim(section, owner)
         expired = len(upkeep.expire(section, silent_since))
     running, sessions = upkeep.totals(section)
-    return Totals(running, sessions, expired)
+    return ConcurrencyTotals(running, sessions, expired)
 
 
-def _orphans(board: Board, section: Section) -> set[int]:
+def _orphans(board: ControlBlock, section: LimitsSection) -> set[int]:
     """The claims that hold something and are on no row."""
     # In this order: a worker is on the board before it takes anything.
     owners = upkeep.owners(section)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vai.io.limits.shared import SharedLimits
-    from vai.policy.limits.sets import Subject
-    from vai.policy.limits.store import Held, Snapshot
+    from vai.policy.limits.sets import Principal
+    from vai.policy.limits.store import LeaseUse, LimitsSnapshot
 
 __all__ = ["LocalLimits"]
 
@@ -36,7 +36,7 @@ class LocalLimits:
         self._later: deque[Callable[[], bool]] = deque()
         self._warn = RateLimitedWarning()
 
-    async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
         try:
             if self._later:
                 self.catch_up()
@@ -53,7 +53,7 @@ class LocalLimits:
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         return self._give_back(partial(self._limits.settle, handle, used, now))
 
-    async def acquire(self, subjects: tuple[Subject, ...], now: float, /) -> Decision:
+    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
         try:
             return self._limits.acquire(subjects, now)
         except LockUnavailable:
@@ -68,7 +68,7 @@ class LocalLimits:
     def release(self, handle: int, /) -> bool:
         return self._give_back(partial(self._limits.release, handle))
 
-    async def sessions(self) -> tuple[Held, ...]:
+    async def sessions(self) -> tuple[LeaseUse, ...]:
         return upkeep.sessions(self._limits.section)
 
     async def expire(self, silent_since: float, /) -> tuple[int, ...]:
@@ -77,7 +77,7 @@ class LocalLimits:
     async def reclaim(self, owner: int, /) -> int:
         return upkeep.reclaim(self._limits.section, owner)
 
-    async def snapshot(self, now: float, /) -> Snapshot:
+    async def snapshot(self, now: float, /) -> LimitsSnapshot:
         return upkeep.snapshot(self._limits.section, now)
 
     def catch_up(self) -> None:

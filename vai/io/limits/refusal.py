@@ -18,7 +18,7 @@ from vai.io.limits.layout import (
 )
 from vai.io.limits.spacing import waits
 from vai.policy.limits.decision import Decision, Refused
-from vai.policy.limits.sets import Subject
+from vai.policy.limits.sets import Principal
 from vai.policy.limits.window import SLOTS, full_again_in, room_in
 
 __all__ = ["refusal"]
@@ -35,7 +35,7 @@ _NO_WINDOW: tuple[int, int, list[int]] = (0, 0, [])
 def refusal(
     words: memoryview,
     kind: int,
-    subjects: tuple[Subject, ...],
+    subjects: tuple[Principal, ...],
     bases: Sequence[int],
     *,
     tokens: int,

@@ -24,7 +24,7 @@ from vai.io.limits.repair import add_up
 from vai.policy.limits.sets import EVERYBODY
 from vai.policy.limits.window import SECONDS, SLOTS, expired_places
 
-__all__ = ["Rows"]
+__all__ = ["CounterRows"]
 
 _REMEMBERED = 16384
 _PLENTY = 8
@@ -32,7 +32,7 @@ _PLENTY = 8
 _NAME_BYTES = (ROW_WORDS - R_NAME) * 8
 
 
-class Rows:
+class CounterRows:
     """The rows of one section, as one process sees them."""
 
     __slots__ = ("_digests", "_section", "known")

@@ -31,10 +31,10 @@ from vai.io.limits.mutex import SIZE as MUTEX_SIZE
 from vai.io.limits.mutex import RobustMutex
 from vai.io.limits.repair import repair
 
-__all__ = ["Section"]
+__all__ = ["LimitsSection"]
 
 
-class Section(Layout):
+class LimitsSection(Layout):
     """The words and the mutex over them."""
 
     __slots__ = ("mutex",)
@@ -47,7 +47,7 @@ class Section(Layout):
     @classmethod
     def prepare(
         cls, view: memoryview, subjects: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES
-    ) -> Section:
+    ) -> LimitsSection:
         """Make a zeroed `view` of `section_size` bytes a section; by the board's maker, once."""
         if not 0 < subjects < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
             raise ValueError("too many subjects or places, or none")

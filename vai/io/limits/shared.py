@@ -32,11 +32,11 @@ from vai.io.limits.layout import (
     SESSION,
 )
 from vai.io.limits.refusal import refusal
-from vai.io.limits.rows import Rows
-from vai.io.limits.section import Section
+from vai.io.limits.rows import CounterRows
+from vai.io.limits.section import LimitsSection
 from vai.io.limits.spacing import raise_levels, refund, waits
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject, reservation
+from vai.policy.limits.sets import Principal, reservation
 from vai.policy.limits.window import SECONDS, SLOTS
 
 __all__ = ["SharedLimits"]
@@ -61,13 +61,13 @@ class SharedLimits:
             claim on, this worker is given nothing any more.
     """
 
-    def __init__(self, section: Section, place: int, claim: int) -> None:
+    def __init__(self, section: LimitsSection, place: int, claim: int) -> None:
         if claim <= NOBODY:
             raise ValueError("claims begin at 1")
         self.section = section
         self._words = section.words
         self._first = section.rows
-        self._rows = Rows(section)
+        self._rows = CounterRows(section)
         self._owner_at = OWNERS + place
         self._claim = claim
         with section.held():
@@ -75,7 +75,7 @@ class SharedLimits:
 
     # -- taking ------------------------------------------------------------------------
 
-    def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float) -> Decision:
+    def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float) -> Decision:
         """See `LimitStore.admit`. Raises LockUnavailable."""
         if not 0 <= tokens <= _MOST_TOKENS:
             tokens = min(max(tokens, 0), _MOST_TOKENS)
@@ -87,11 +87,13 @@ class SharedLimits:
                 return self._take(REQUEST, subjects, reserved, now)
         return decision
 
-    def acquire(self, subjects: tuple[Subject, ...], now: float) -> Decision:
+    def acquire(self, subjects: tuple[Principal, ...], now: float) -> Decision:
         """See `LimitStore.acquire`. Raises LockUnavailable."""
         return self._take(SESSION, subjects, 0, now)
 
-    def _take(self, kind: int, subjects: tuple[Subject, ...], tokens: int, now: float) -> Decision:
+    def _take(
+        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
+    ) -> Decision:
         section = self.section
         section.enter()
         try:
@@ -103,7 +105,7 @@ class SharedLimits:
             section.leave()
 
     def _decide(
-        self, kind: int, subjects: tuple[Subject, ...], tokens: int, now: float
+        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
         # Long, and with few calls: all that every request waits for is in here, and a call
         # costs as much as three of its comparisons.
@@ -182,7 +184,7 @@ class SharedLimits:
         return handle
 
     def _too_soon(
-        self, subjects: tuple[Subject, ...], rows: list[_Row], tokens: int, now: float
+        self, subjects: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
     ) -> bool:
         return any(
             base
@@ -192,13 +194,13 @@ class SharedLimits:
         )
 
     def _space(
-        self, subjects: tuple[Subject, ...], rows: list[_Row], tokens: int, now: float
+        self, subjects: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
     ) -> None:
         for (_, limits, _), (base, *_) in zip(subjects, rows, strict=True):
             if limits.smooth:
                 raise_levels(self._words, base, limits, tokens, int(now * 1000))
 
-    def _claim_rows(self, subjects: tuple[Subject, ...], rows: list[_Row], slot: int) -> bool:
+    def _claim_rows(self, subjects: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
         """Give those without a row one; False when there is none left."""
         for index, (name, _, listed) in enumerate(subjects):
             if not rows[index][0]:
@@ -209,7 +211,7 @@ class SharedLimits:
         return True
 
     def _no_room(
-        self, subjects: tuple[Subject, ...], rows: list[_Row], slot: int, now: float
+        self, subjects: tuple[Principal, ...], rows: list[_Row], slot: int, now: float
     ) -> Decision:
         """The refusal of one whose subjects have no row to be counted on."""
         wait = max(
@@ -220,7 +222,7 @@ class SharedLimits:
         return Decision(refused="capacity", retry_after=wait)
 
     def _refuse(
-        self, kind: int, subjects: tuple[Subject, ...], tokens: int, slot: int, now: float
+        self, kind: int, subjects: tuple[Principal, ...], tokens: int, slot: int, now: float
     ) -> Decision:
         bases = [self._rows.locate(subject.name) for subject in subjects]
         for base in bases:

@@ -39,8 +39,8 @@ from vai.io.limits.layout import (
     SESSION,
     Layout,
 )
-from vai.io.limits.section import Section
-from vai.policy.limits.store import Held, Snapshot, SubjectUse
+from vai.io.limits.section import LimitsSection
+from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 from vai.policy.limits.window import SLOTS, slot_of
 
 __all__ = ["callers", "expire", "is_full", "owners", "reclaim", "sessions", "snapshot", "totals"]
@@ -50,7 +50,7 @@ _UNUSED: Final = bytes(BUCKET * _KEY_BYTES)
 """The keys of a bucket without a row in use."""
 
 
-def reclaim(section: Section, owner: int) -> int:
+def reclaim(section: LimitsSection, owner: int) -> int:
     """Free all that the worker of that claim held, and let it take nothing more.
 
     What it had charged stays charged. Returns how many places it held. Raises LockUnavailable.
@@ -72,7 +72,7 @@ def reclaim(section: Section, owner: int) -> int:
     return len(held)
 
 
-def expire(section: Section, silent_since: float) -> tuple[int, ...]:
+def expire(section: LimitsSection, silent_since: float) -> tuple[int, ...]:
     """Free the sessions whose last sign of life is older than that; their handles.
 
     Raises LockUnavailable.
@@ -143,15 +143,15 @@ def is_full(section: Layout, now: float) -> bool:
     return bool(refused) and slot_of(now) < refused - 1 + SLOTS
 
 
-def sessions(section: Layout) -> tuple[Held, ...]:
+def sessions(section: Layout) -> tuple[LeaseUse, ...]:
     """The live sessions of all workers, read without the mutex."""
     return tuple(held for held in _held(_copy(section)) if held.kind == "session")
 
 
-def snapshot(section: Layout, now: float) -> Snapshot:
+def snapshot(section: Layout, now: float) -> LimitsSnapshot:
     """Everything, read without the mutex: each figure was true, not all at one moment."""
     copy = _copy(section)
-    return Snapshot(_subjects(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
+    return LimitsSnapshot(_subjects(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
 
 
 def _copy(section: Layout) -> Layout:
@@ -165,7 +165,7 @@ def _column(section: Layout, word: int) -> list[int]:
     return column
 
 
-def _subjects(section: Layout, slot: int) -> tuple[SubjectUse, ...]:
+def _subjects(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
     words = section.words
     found = []
     for row, key in enumerate(words[section.keys : section.rows].tolist()):
@@ -175,7 +175,7 @@ def _subjects(section: Layout, slot: int) -> tuple[SubjectUse, ...]:
         # The window may not have moved for a while: what it has left behind does not count.
         counted = range(slot - SLOTS + 1, words[base + R_EPOCH] + 1)
         found.append(
-            SubjectUse(
+            PrincipalUse(
                 name=_name(section, row),
                 running=words[base + R_RUNNING],
                 sessions=words[base + R_SESSIONS],
@@ -186,7 +186,7 @@ def _subjects(section: Layout, slot: int) -> tuple[SubjectUse, ...]:
     return tuple(found)
 
 
-def _held(section: Layout) -> tuple[Held, ...]:
+def _held(section: Layout) -> tuple[LeaseUse, ...]:
     words = section.words
     found = []
     for place, owner in enumerate(_column(section, L_OWNER)):
@@ -200,7 +200,7 @@ def _held(section: Layout) -> tuple[Held, ...]:
             names.append(_name(section, (rows & ROW_MASK) - 1))
             rows >>= ROW_BITS
         found.append(
-            Held(
+            LeaseUse(
                 handle=leases.handle_of(words[at + L_GENERATION], place),
                 kind="session" if session else "request",
                 owner=owner,

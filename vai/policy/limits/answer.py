@@ -12,7 +12,7 @@ from typing import Any
 
 from vai.errors import Overloaded, RateLimited, VaiError
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, Subject
+from vai.policy.limits.sets import EVERYBODY, Principal
 
 __all__ = ["fields", "refused"]
 
@@ -58,7 +58,7 @@ def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refused(decision: Decision, subjects: tuple[Subject, ...] = ()) -> VaiError:
+def refused(decision: Decision, subjects: tuple[Principal, ...] = ()) -> VaiError:
     """The error of a decision that admitted nothing, with `retry_after`.
 
     Args:
@@ -91,7 +91,7 @@ def refused(decision: Decision, subjects: tuple[Subject, ...] = ()) -> VaiError:
     )
 
 
-def _most(decision: Decision, subjects: tuple[Subject, ...]) -> int:
+def _most(decision: Decision, subjects: tuple[Principal, ...]) -> int:
     """How much the limit that refused allows; 0 where it is not among the `subjects`."""
     for subject in subjects:
         if subject.name == decision.subject:

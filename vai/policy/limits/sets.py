@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["EVERYBODY", "MAX_SUBJECTS", "UNLIMITED", "LimitSet", "Subject", "reservation"]
+__all__ = ["EVERYBODY", "MAX_SUBJECTS", "UNLIMITED", "LimitSet", "Principal", "reservation"]
 
 EVERYBODY = ""
 """The name of the subject that stands for the whole gateway."""
@@ -51,7 +51,7 @@ class LimitSet(NamedTuple):
 UNLIMITED = LimitSet()
 
 
-class Subject(NamedTuple):
+class Principal(NamedTuple):
     """Somebody whose use is counted, and the limits in force for them now.
 
     The limits come with every call and are kept nowhere else, so a changed setting holds
@@ -65,7 +65,7 @@ class Subject(NamedTuple):
     """Known by configuration. Others (socket addresses) never take the last free places."""
 
 
-def reservation(tokens: int, subjects: tuple[Subject, ...]) -> int:
+def reservation(tokens: int, subjects: tuple[Principal, ...]) -> int:
     """The tokens that are charged when `tokens` are asked for.
 
     No more than the smallest limit: an estimate beyond it (a client that always asks for the

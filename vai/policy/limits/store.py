@@ -15,12 +15,12 @@ from typing import Literal, Protocol
 import msgspec
 
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject
+from vai.policy.limits.sets import Principal
 
-__all__ = ["Held", "LimitStore", "Snapshot", "SubjectUse"]
+__all__ = ["LeaseUse", "LimitStore", "LimitsSnapshot", "PrincipalUse"]
 
 
-class SubjectUse(msgspec.Struct, frozen=True):
+class PrincipalUse(msgspec.Struct, frozen=True):
     """What one subject uses now."""
 
     name: str
@@ -32,7 +32,7 @@ class SubjectUse(msgspec.Struct, frozen=True):
     """Within the window, with what is reserved."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class LeaseUse(msgspec.Struct, frozen=True):
     """A place that is taken."""
 
     handle: int
@@ -47,17 +47,17 @@ class Held(msgspec.Struct, frozen=True):
     """Last sign of life of a session; of a request the time it began."""
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class LimitsSnapshot(msgspec.Struct, frozen=True):
     """Everything a store knows at one time, as far as it can be read without stopping it."""
 
-    subjects: tuple[SubjectUse, ...]
-    held: tuple[Held, ...]
+    subjects: tuple[PrincipalUse, ...]
+    held: tuple[LeaseUse, ...]
 
 
 class LimitStore(Protocol):
     """Decides and keeps count."""
 
-    async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
         """Take a place for a request: one of each subject's requests and running ones, and
         `tokens` of its tokens (see `reservation`).
 
@@ -74,7 +74,7 @@ class LimitStore(Protocol):
         """
         ...
 
-    async def acquire(self, subjects: tuple[Subject, ...], now: float, /) -> Decision:
+    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
         """Take a place for a live session. Its beginning counts as a request."""
         ...
 
@@ -86,7 +86,7 @@ class LimitStore(Protocol):
         """Give a place back; what was charged stays. As `settle` in all else."""
         ...
 
-    async def sessions(self) -> tuple[Held, ...]:
+    async def sessions(self) -> tuple[LeaseUse, ...]:
         """The live sessions, of all workers."""
         ...
 
@@ -101,6 +101,6 @@ class LimitStore(Protocol):
         """
         ...
 
-    async def snapshot(self, now: float, /) -> Snapshot:
+    async def snapshot(self, now: float, /) -> LimitsSnapshot:
         """What is counted and held."""
         ...

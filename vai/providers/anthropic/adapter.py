@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vai.errors import UpstreamFault
-from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.framing import Framing
 from vai.providers.anthropic.request import translate
-from vai.providers.anthropic.stream import Reader
+from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import accumulate, replay
 from vai.providers.decode.call_ids import known
-from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.tool_names import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["AnthropicAdapter"]
@@ -30,14 +30,14 @@ class AnthropicAdapter:
         headers: the caller's; ``anthropic-version`` and ``anthropic-beta`` are sent on.
     """
 
-    def __init__(self, row: ProviderRow, exchange_id: str, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, row: ProviderSpec, exchange_id: str, *, headers: Mapping[str, str]) -> None:
         self.dropped: list[str] = []
         self.following: WireRequest | None = None
         self._row = row
         self._headers = headers
         self._exchange = exchange_id
-        self._reader = self._make_reader(Calls(row.id, exchange_id))
-        self._incoming = Incoming()
+        self._reader = self._make_reader(ClaudeCalls(row.id, exchange_id))
+        self._incoming = StreamBody()
 
     @property
     def usage(self) -> Usage:
@@ -68,7 +68,7 @@ class AnthropicAdapter:
         wire, self.dropped = translate(request, self._row, self._headers)
         names = ToolNames({}, request.tools or ())
         taken = known(request.messages)
-        self._reader = self._make_reader(Calls(self._row.id, self._exchange, taken, names))
+        self._reader = self._make_reader(ClaudeCalls(self._row.id, self._exchange, taken, names))
         return wire
 
     def message(self, body: bytes, /) -> Message:
@@ -106,9 +106,11 @@ class AnthropicAdapter:
         """The fault that an HTTP error status stands for. Header names are lower case."""
         return failure.from_answer(self._row.id, self._row.name, status, headers, body)
 
-    def _make_reader(self, calls: Calls) -> Reader:
+    def _make_reader(self, calls: ClaudeCalls) -> AnthropicStreamDecoder:
         is_own = self._row.id == "anthropic"
-        return Reader(self._row.id, self._row.name, calls, None if is_own else Framing())
+        return AnthropicStreamDecoder(
+            self._row.id, self._row.name, calls, None if is_own else Framing()
+        )
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         for _, data in events:

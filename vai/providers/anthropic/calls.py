@@ -15,7 +15,7 @@ from vai.providers.decode.tool_names import ToolNames
 from vai.types.parse import check_tools
 from vai.types.request import Tool
 
-__all__ = ["Calls", "calls_for", "has_odd_ids"]
+__all__ = ["ClaudeCalls", "calls_for", "has_odd_ids"]
 
 Wire = dict[str, Any]
 
@@ -37,7 +37,7 @@ def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
     return any(sent(given, provider, _MAX_ID) != given for given, _ in _ids(request))
 
 
-def calls_for(request: dict[str, Any], provider: str, exchange: str) -> Calls:
+def calls_for(request: dict[str, Any], provider: str, exchange: str) -> ClaudeCalls:
     """The calls in the answer to a request that is passed on as it is.
 
     Args:
@@ -54,7 +54,7 @@ def calls_for(request: dict[str, Any], provider: str, exchange: str) -> Calls:
         if isinstance(tool, dict) and isinstance(tool.get("name"), str)
     ]
     taken = [given for given, is_call in _ids(request) if is_call]
-    return Calls(provider, exchange, taken, ToolNames({}, names))
+    return ClaudeCalls(provider, exchange, taken, ToolNames({}, names))
 
 
 def _ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
@@ -70,7 +70,7 @@ def _ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
                     yield given, kind == "tool_use"
 
 
-class Calls:
+class ClaudeCalls:
     """Brings the calls of one answer into the form that the Messages API has for them.
 
     Args:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.anthropic.foreign import is_foreign_run, is_unsealed
-from vai.providers.anthropic.models import Traits
+from vai.providers.anthropic.models import ClaudeTraits
 from vai.providers.decode.call_ids import sent
 from vai.providers.translate import signature
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.result_media import note_left_out
 from vai.providers.translate.texts import AS_USER
 from vai.types.base import to_wire
@@ -42,7 +42,7 @@ _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
 def messages(
-    request: MessageRequest, traits: Traits, findings: Findings, provider: str
+    request: MessageRequest, traits: ClaudeTraits, findings: Diagnostics, provider: str
 ) -> list[Wire]:
     """The messages."""
     found: list[Wire] = []
@@ -76,13 +76,13 @@ def messages(
     return found
 
 
-def _note_lost(turn: InputMessage, findings: Findings) -> None:
+def _note_lost(turn: InputMessage, findings: Diagnostics) -> None:
     """Name the members of a turn that is not sent as one."""
     for name in turn.extra:
         findings.drop(f"messages[*].{name}")
 
 
-def blocks(content: list[Block], at: str, findings: Findings, role: str = "user") -> list[Wire]:
+def blocks(content: list[Block], at: str, findings: Diagnostics, role: str = "user") -> list[Wire]:
     """Blocks in Anthropic's form, without those it would refuse for being empty."""
     found = []
     for index, block in enumerate(content):
@@ -121,7 +121,7 @@ def _is_own_thinking(block: Block) -> bool:
     )
 
 
-def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
+def _block(block: Block, at: str, findings: Diagnostics, role: str) -> Wire | None:
     if isinstance(block, TextBlock) and not block.text:
         return None
     if isinstance(block, AudioBlock | VideoBlock):
@@ -152,7 +152,7 @@ def _block(block: Block, at: str, findings: Findings, role: str) -> Wire | None:
 
 
 def _words(
-    block: AudioBlock | VideoBlock, at: str, findings: Findings, *, in_result: bool
+    block: AudioBlock | VideoBlock, at: str, findings: Diagnostics, *, in_result: bool
 ) -> Wire | None:
     """What was spoken, where it is known: text is all that can be sent of it."""
     if isinstance(block, AudioBlock) and block.transcript:
@@ -165,7 +165,7 @@ def _words(
     return None
 
 
-def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Findings) -> None:
+def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Diagnostics) -> None:
     """Keep the sources that Anthropic can read: it seals those it has searched for."""
     own = [citation for citation in citations if not is_unsealed(citation)]
     if len(own) < len(citations):
@@ -175,7 +175,7 @@ def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Findings) -> No
             del wire["citations"]
 
 
-def _check_end(found: list[Wire], traits: Traits, findings: Findings) -> None:
+def _check_end(found: list[Wire], traits: ClaudeTraits, findings: Diagnostics) -> None:
     """An assistant message at the end is one to be continued."""
     if not found or found[-1]["role"] != "assistant":
         return
@@ -189,7 +189,7 @@ def _check_end(found: list[Wire], traits: Traits, findings: Findings) -> None:
         _strip_end(found, findings)
 
 
-def _strip_end(found: list[Wire], findings: Findings) -> None:
+def _strip_end(found: list[Wire], findings: Diagnostics) -> None:
     """Take trailing blanks off the text to be continued: the API refuses them."""
     last = found[-1]
     content = last["content"]

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-__all__ = ["Traits", "traits"]
+__all__ = ["ClaudeTraits", "traits"]
 
 
-class Traits(msgspec.Struct, frozen=True, kw_only=True):
+class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
@@ -76,15 +76,15 @@ _RESTLESS = re.compile(r"claude-(?:fable|mythos)")
 _OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?-")
 
 
-def traits(model: str) -> Traits:
+def traits(model: str) -> ClaudeTraits:
     """The traits of `model`."""
     found = _NAME.match(model)
     if found is None:
-        return _OLD if _OLD_NAME.match(model) else Traits(can_rest=not _RESTLESS.match(model))
+        return _OLD if _OLD_NAME.match(model) else ClaudeTraits(can_rest=not _RESTLESS.match(model))
     family, version = found[1], (int(found[2]), int(found[3] or 0))
     newest = (family, version) == ("opus", (5, 5))
     restless = newest or family in ("fable", "mythos")
-    return Traits(
+    return ClaudeTraits(
         samples=version < (4, 7),
         budgets=version < (4, 7),
         adapts=version >= (4, 6),
@@ -100,10 +100,10 @@ def traits(model: str) -> Traits:
 def _efforts(family: str, version: tuple[int, int]) -> tuple[str, ...]:
     if not EFFORTS.holds(family, version):
         return ()
-    known = Traits().efforts
+    known = ClaudeTraits().efforts
     if version >= (4, 7):
         return known
     return known[:3] if version < (4, 6) else tuple(word for word in known if word != "xhigh")
 
 
-_OLD = Traits(adapts=False, efforts=(), system_turns=False)
+_OLD = ClaudeTraits(adapts=False, efforts=(), system_turns=False)

@@ -17,7 +17,7 @@ from vai.providers.anthropic.conversation import (
     last_call_lacks_thinking,
     messages,
 )
-from vai.providers.anthropic.models import Traits, traits
+from vai.providers.anthropic.models import ClaudeTraits, traits
 from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
 from vai.providers.translate.capability_override import (
@@ -25,12 +25,12 @@ from vai.providers.translate.capability_override import (
     narrowed,
     without_result_media,
 )
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.effort import EFFORTS, clamp, effort_for
 from vai.providers.translate.output import check_output
 from vai.providers.translate.tool_choice import check_needless
 from vai.types.base import to_wire
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate"]
@@ -71,7 +71,7 @@ _EXTENSIONS: Final = frozenset(
 
 
 def translate(
-    request: MessageRequest, row: ProviderRow, headers: Mapping[str, str]
+    request: MessageRequest, row: ProviderSpec, headers: Mapping[str, str]
 ) -> tuple[WireRequest, list[str]]:
     """The upstream request, and the paths of hints that were left out.
 
@@ -81,7 +81,7 @@ def translate(
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    findings = Findings(row.name)
+    findings = Diagnostics(row.name)
     if row.narrowed:
         request = narrowed(request, row.capabilities, findings)
         request = without_result_media(request, row.capabilities, findings)
@@ -130,7 +130,7 @@ def _headers(
 
 
 def _tools(
-    request: MessageRequest, body: dict[str, Any], ways: Traits, findings: Findings
+    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics
 ) -> list[str]:
     """Set the tools; gives the betas they need."""
     found = [
@@ -151,7 +151,7 @@ def _tools(
     return [beta for beta in map(beta_of, found) if beta is not None]
 
 
-def _extensions(request: MessageRequest, body: dict[str, Any], findings: Findings) -> list[str]:
+def _extensions(request: MessageRequest, body: dict[str, Any], findings: Diagnostics) -> list[str]:
     """Lift `extensions.anthropic` into the body; gives the betas named there."""
     given = (request.extensions or {}).get("anthropic")
     if given is None:
@@ -179,7 +179,7 @@ def _is_token(beta: str) -> bool:
 
 
 def _thinking(
-    request: MessageRequest, body: dict[str, Any], ways: Traits, findings: Findings
+    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics
 ) -> None:
     wire = body.get("thinking")
     config = body.get("output_config") or {}
@@ -222,7 +222,7 @@ def _budgeted(
     body: dict[str, Any],
     wire: dict[str, Any],
     effort: str,
-    findings: Findings,
+    findings: Diagnostics,
 ) -> dict[str, Any]:
     """Adaptive thinking for a model that has to be told how much."""
     budget = _BUDGETS.get(effort, _BUDGETS["medium"])
@@ -247,7 +247,7 @@ def _limit(request: MessageRequest, budget: int) -> int:
     return DEFAULT_MAX_TOKENS + budget if request.max_tokens is None else request.max_tokens
 
 
-def _output(request: MessageRequest, body: dict[str, Any], findings: Findings) -> None:
+def _output(request: MessageRequest, body: dict[str, Any], findings: Diagnostics) -> None:
     form = request.output_format
     if form is not None:
         if form.name:  # it is Chat Completions', and unknown here
@@ -259,7 +259,7 @@ def _output(request: MessageRequest, body: dict[str, Any], findings: Findings) -
     check_output(request, findings, frozenset())
 
 
-def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
+def _sampling(body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics) -> None:
     thinks = isinstance(body.get("thinking"), dict) and body["thinking"].get("type") != "disabled"
     for name in _SAMPLING:
         value = body.get(name)
@@ -274,7 +274,7 @@ def _sampling(body: dict[str, Any], ways: Traits, findings: Findings) -> None:
         findings.refuse("temperature", "expected a number from 0 to 1 for Anthropic")
 
 
-def _service(body: dict[str, Any], findings: Findings) -> None:
+def _service(body: dict[str, Any], findings: Diagnostics) -> None:
     if body.get("service_tier") not in (None, *_TIERS):
         del body["service_tier"]
         findings.drop("service_tier")

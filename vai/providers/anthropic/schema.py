@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 
 __all__ = ["subset"]
 
@@ -27,13 +27,13 @@ https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _SILENT: Final = frozenset({"$id", "$schema", "description"})
 
 
-def subset(schema: Schema, at: str, findings: Findings) -> Schema:
+def subset(schema: Schema, at: str, findings: Diagnostics) -> Schema:
     """`schema` in keywords that are enforced. `at` is its path in the request."""
     return _Subset(at, findings).convert(schema, 0)
 
 
 class _Subset:
-    def __init__(self, at: str, findings: Findings) -> None:
+    def __init__(self, at: str, findings: Diagnostics) -> None:
         self._at = at
         self._findings = findings
 

@@ -13,7 +13,7 @@ import msgspec
 from vai.codec.halves import Halves
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import read_straight, straight
-from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.lenient import is_error
@@ -28,13 +28,13 @@ from vai.types.events import (
 )
 from vai.types.message import Message, Usage
 
-__all__ = ["Reader"]
+__all__ = ["AnthropicStreamDecoder"]
 
 _DONE: Final = b"[DONE]"
 _decode = msgspec.json.Decoder().decode
 
 
-class Reader:
+class AnthropicStreamDecoder:
     """Reads one answer.
 
     Args:
@@ -42,7 +42,7 @@ class Reader:
     """
 
     def __init__(
-        self, provider: str, title: str, calls: Calls, framing: Framing | None = None
+        self, provider: str, title: str, calls: ClaudeCalls, framing: Framing | None = None
     ) -> None:
         self.usage = Usage()
         self.done = False

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from vai.providers.anthropic.schema import subset
 from vai.providers.translate.client_tools import family
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.refusals import refuse_tool
 from vai.types.base import to_wire
 from vai.types.request import Tool
@@ -77,7 +77,7 @@ _BETAS: Final = {
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
-def tool_to_wire(tool: Tool, at: str, generation: int, findings: Findings) -> dict[str, Any]:
+def tool_to_wire(tool: Tool, at: str, generation: int, findings: Diagnostics) -> dict[str, Any]:
     """The tool as Anthropic takes it. A type of Anthropic's own keeps its version."""
     if tool.is_function:
         return _function(tool, at, findings)
@@ -115,7 +115,7 @@ def beta_of(wire: dict[str, Any]) -> str | None:
     return _BETAS.get(str(wire.get("type")))
 
 
-def _function(tool: Tool, at: str, findings: Findings) -> dict[str, Any]:
+def _function(tool: Tool, at: str, findings: Diagnostics) -> dict[str, Any]:
     wire: dict[str, Any] = to_wire(tool)
     if wire.pop("config", None):
         findings.drop(f"{at}.config")

@@ -17,7 +17,7 @@ import msgspec
 from vai.codec.sse import encode, frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import straight
-from vai.providers.anthropic.calls import Calls
+from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.frames import (
     FrameEvent,
     decode_object,
@@ -30,19 +30,19 @@ from vai.providers.anthropic.frames import (
     read_frames,
 )
 from vai.providers.anthropic.framing import Framing, framed_message
-from vai.providers.anthropic.stream import Reader
+from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.lenient import is_error
-from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS
 from vai.types import parse
 from vai.types.catalogue import Coster
 from vai.types.message import Usage
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire, own_counters, usage_to_wire, without_own_counters
 
-__all__ = ["Report", "Sniffer", "gathered", "is_passed_on", "read_message"]
+__all__ = ["VerbatimReport", "VerbatimStreamObserver", "gathered", "is_passed_on", "read_message"]
 
 _DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
 """How servers say in OpenAI's way that nothing follows."""
@@ -53,7 +53,7 @@ _CONTENT: Final = frozenset(
 """Types of frames that are many, and pass without being looked into."""
 
 
-class Sniffer:
+class VerbatimStreamObserver:
     """Watches one stream, given as whole frames.
 
     `edited` is VAI's dialect: `message_start` names the model in full, and `message_delta`
@@ -77,13 +77,13 @@ class Sniffer:
 
     def __init__(
         self,
-        row: ProviderRow,
+        row: ProviderSpec,
         cost: Coster | None = None,
         *,
         edited: bool,
         generated: Callable[[str], None],
         estimate: Callable[[], dict[str, Any]],
-        calls: Calls | None = None,
+        calls: ClaudeCalls | None = None,
     ) -> None:
         self.usage = Usage()
         self.started = False
@@ -285,7 +285,7 @@ class Sniffer:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 
-class Report(msgspec.Struct, frozen=True):
+class VerbatimReport(msgspec.Struct, frozen=True):
     """What a JSON answer says about itself."""
 
     usage: Usage
@@ -308,9 +308,9 @@ class _Said(msgspec.Struct):
     usage: Any = None
     stop_reason: Any = None
 
-    def report(self) -> Report:
+    def report(self) -> VerbatimReport:
         reason = self.stop_reason if isinstance(self.stop_reason, str) else None
-        return Report(_parsed(self.usage) or Usage(), reason)
+        return VerbatimReport(_parsed(self.usage) or Usage(), reason)
 
 
 _decode_said = msgspec.json.Decoder(_Said).decode
@@ -319,12 +319,12 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 def read_message(
     body: bytes,
-    row: ProviderRow,
+    row: ProviderSpec,
     cost: Coster | None = None,
     *,
     edited: bool,
-    calls: Calls | None = None,
-) -> tuple[bytes, Report]:
+    calls: ClaudeCalls | None = None,
+) -> tuple[bytes, VerbatimReport]:
     """A JSON answer as the caller gets it, and its report.
 
     `edited` is VAI's dialect. The members that are not edited, the content above all, keep
@@ -351,7 +351,7 @@ def read_message(
     return msgspec.json.encode(members), report
 
 
-def _changes(said: _Said, body: bytes, calls: Calls | None) -> dict[str, Any]:
+def _changes(said: _Said, body: bytes, calls: ClaudeCalls | None) -> dict[str, Any]:
     """The members that clients expect otherwise, in the answer of a server that is not
     Anthropic's own."""
     if calls is None:
@@ -365,7 +365,7 @@ def _changes(said: _Said, body: bytes, calls: Calls | None) -> dict[str, Any]:
     return changes
 
 
-def gathered(body: bytes, row: ProviderRow, calls: Calls | None) -> bytes:
+def gathered(body: bytes, row: ProviderSpec, calls: ClaudeCalls | None) -> bytes:
     """The JSON answer that an event stream tells, where JSON was asked for.
 
     `calls` are brought into the API's form already.
@@ -373,9 +373,9 @@ def gathered(body: bytes, row: ProviderRow, calls: Calls | None) -> bytes:
     Raises:
         UpstreamFault: the body is no such stream, or one that fails.
     """
-    incoming = Incoming()
+    incoming = StreamBody()
     framing = Framing() if calls is not None else None
-    reader = Reader(row.id, row.name, calls or Calls(row.id, ""), framing)
+    reader = AnthropicStreamDecoder(row.id, row.name, calls or ClaudeCalls(row.id, ""), framing)
     events = incoming.feed(body)
     if incoming.fault is not None:
         raise incoming.fault
@@ -432,7 +432,7 @@ def _has_parts(message: Any) -> bool:
     )
 
 
-def _no_message(body: bytes, row: ProviderRow) -> UpstreamFault:
+def _no_message(body: bytes, row: ProviderSpec) -> UpstreamFault:
     try:
         value = decode_object(body)
     except ValueError:

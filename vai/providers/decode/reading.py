@@ -19,21 +19,21 @@ from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.call_ids import CallIds, known
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.stream_body import Incoming
+from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_names import ToolNames
 from vai.types.events import Event
 from vai.types.message import Message, Usage
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Reader", "ReadingAdapter", "Translation"]
+__all__ = ["ReadingAdapter", "StreamDecoder", "TranslatedRequest"]
 
 _END: Final = b"[DONE]"
 _MAX_MARK: Final = 16
 
 
-class Translation(msgspec.Struct, frozen=True):
+class TranslatedRequest(msgspec.Struct, frozen=True):
     """The upstream request, and what its answer must be read with.
 
     Attributes:
@@ -50,7 +50,7 @@ class Translation(msgspec.Struct, frozen=True):
     sound: str = "wav"
 
 
-class Reader(Protocol):
+class StreamDecoder(Protocol):
     """Reads one answer into an emitter."""
 
     @property
@@ -84,23 +84,23 @@ class ReadingAdapter(ABC):
     """
 
     def __init__(
-        self, row: ProviderRow, exchange_id: str, *, input_estimate: int | None = None
+        self, row: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
     ) -> None:
         self.dropped: list[str] = []
         self.following: WireRequest | None = None
         self._row = row
         self._id = f"msg_{exchange_id}"
         self._estimate = input_estimate
-        self._incoming = Incoming()
+        self._incoming = StreamBody()
 
     @abstractmethod
-    def _translate(self, request: MessageRequest) -> Translation:
+    def _translate(self, request: MessageRequest) -> TranslatedRequest:
         """The request in the server's words."""
 
     @abstractmethod
     def _make_reader(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
-    ) -> Reader:
+    ) -> StreamDecoder:
         """The reader of its answer."""
 
     @property
@@ -187,7 +187,7 @@ class ReadingAdapter(ABC):
         return self._emitter_of("unknown")
 
     @cached_property
-    def _reader(self) -> Reader:
+    def _reader(self) -> StreamDecoder:
         return self._make_reader(self._emitter, {}, None)
 
     def _emitter_of(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Told"]
+__all__ = ["RepeatedText"]
 
 
-class Told:
+class RepeatedText:
     """The pieces of one text: how long they are, and how the last one reads."""
 
     __slots__ = ("_last", "length")

@@ -13,7 +13,7 @@ from typing import Final
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 
-__all__ = ["MAX_BODY", "Incoming", "no_answer"]
+__all__ = ["MAX_BODY", "StreamBody", "no_answer"]
 
 MAX_BODY: Final = MAX_FRAME
 """Bytes of a JSON answer."""
@@ -31,7 +31,7 @@ def no_answer() -> UpstreamBroken:
     )
 
 
-class Incoming:
+class StreamBody:
     """Decodes one body, however it is cut."""
 
     __slots__ = ("_body", "_broken", "_head", "_sse", "_streams")

@@ -14,7 +14,7 @@ from typing import Final, Protocol, Self
 __all__ = [
     "MAX_QUOTABLE",
     "WRAPPER",
-    "Quotable",
+    "QuotableText",
     "StopAt",
     "TextFilter",
     "Unwrap",
@@ -85,7 +85,7 @@ class StopAt:
         return len(text)
 
 
-class Quotable:
+class QuotableText:
     """Remembers the text that went through, for sources that say which part they are of.
 
     Args:

@@ -14,12 +14,12 @@ from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_names import ToolNames
 from vai.providers.gemini import faults
-from vai.providers.gemini.body import Body
+from vai.providers.gemini.body import BodyParser
 from vai.providers.gemini.request import translate
-from vai.providers.gemini.stream import Reader
+from vai.providers.gemini.stream import GeminiStreamDecoder
 from vai.types.events import Event
 from vai.types.message import Message, Usage
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["MAX_HOPS", "GeminiAdapter"]
@@ -37,7 +37,7 @@ class GeminiAdapter:
     """
 
     def __init__(
-        self, row: ProviderRow, exchange_id: str, *, input_estimate: int | None = None
+        self, row: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
     ) -> None:
         self.dropped: list[str] = []
         self.following: WireRequest | None = None
@@ -47,7 +47,7 @@ class GeminiAdapter:
         self._wire: WireRequest | None = None
         self._limit: int | None = None
         self._hops = 0
-        self._body = Body()
+        self._body = BodyParser()
         self._ready("unknown", ToolNames(), None, (), grounds=True)
 
     @property
@@ -144,7 +144,7 @@ class GeminiAdapter:
             ids=CallIds(row.id, self._exchange, taken),
             names=names,
         )
-        self._reader = Reader(
+        self._reader = GeminiStreamDecoder(
             self._emitter,
             row.id,
             row.name,
@@ -165,7 +165,7 @@ class GeminiAdapter:
         """The first bytes of a further body have come."""
         if self.following is not None:
             self.following = None
-            self._body = Body()
+            self._body = BodyParser()
             self._reader.resume()
 
     def _over_with_body(self) -> None:

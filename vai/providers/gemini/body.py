@@ -14,7 +14,7 @@ from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 from vai.providers.decode.stream_body import no_answer
 
-__all__ = ["MAX_PLAIN", "Body"]
+__all__ = ["MAX_PLAIN", "BodyParser"]
 
 MAX_PLAIN: Final = MAX_FRAME
 """Bytes of plain JSON."""
@@ -26,7 +26,7 @@ _NOTHING: Final = b" \t\xef\xbb\xbf"
 _BLANKS: Final = _NOTHING + b"\r\n"
 
 
-class Body:
+class BodyParser:
     """Decodes one body, however it is cut."""
 
     __slots__ = ("_at_start", "_broken", "_has_begun", "_plain", "_sse")

@@ -13,10 +13,10 @@ import msgspec
 __all__ = [
     "Blob",
     "Candidate",
-    "Chunk",
     "FunctionCall",
+    "GeminiChunk",
+    "GeminiUsage",
     "Part",
-    "WireUsage",
     "decode",
 ]
 
@@ -80,7 +80,7 @@ class PromptFeedback(Wire, gc=False):
     block_reason_message: str | None = None
 
 
-class WireUsage(Wire, gc=False):
+class GeminiUsage(Wire, gc=False):
     """Running totals of one HTTP request. Counters of zero are left out by the server."""
 
     prompt_token_count: Any = None
@@ -91,7 +91,7 @@ class WireUsage(Wire, gc=False):
     total_token_count: Any = None
 
 
-class Chunk(Wire, gc=False):
+class GeminiChunk(Wire, gc=False):
     """One object of the stream, or the whole answer.
 
     `response` is what Code Assist puts around nothing else: the object itself.
@@ -99,18 +99,18 @@ class Chunk(Wire, gc=False):
 
     candidates: list[Candidate] | None = None
     prompt_feedback: PromptFeedback | None = None
-    usage_metadata: WireUsage | None = None
+    usage_metadata: GeminiUsage | None = None
     model_version: str | None = None
-    response: Chunk | None = None
+    response: GeminiChunk | None = None
     error: Any = None
 
 
 # Not strict: proto JSON writes 64-bit numbers as strings.
-_decode_chunk = msgspec.json.Decoder(Chunk, strict=False).decode
-_decode_chunks = msgspec.json.Decoder(list[Chunk], strict=False).decode
+_decode_chunk = msgspec.json.Decoder(GeminiChunk, strict=False).decode
+_decode_chunks = msgspec.json.Decoder(list[GeminiChunk], strict=False).decode
 
 
-def decode(text: bytes) -> list[Chunk]:
+def decode(text: bytes) -> list[GeminiChunk]:
     """The chunks in a JSON text: an object, or an array of them.
 
     Raises:

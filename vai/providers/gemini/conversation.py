@@ -20,12 +20,20 @@ from vai.providers.decode.call_ids import sent
 from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate import signature
 from vai.providers.translate.refusals import refuse_block
 from vai.providers.translate.result_media import result_parts
 from vai.providers.translate.texts import AS_USER, is_foreign_tool, kind_of, tagged
-from vai.providers.translate.tool_results import Call, Run, answers, check_end, placed, runs, waits
+from vai.providers.translate.tool_results import (
+    PendingCall,
+    Run,
+    answers,
+    check_end,
+    placed,
+    runs,
+    waits,
+)
 from vai.types.blocks import (
     Block,
     ImageBlock,
@@ -54,7 +62,7 @@ _BLANK: Final[Part] = {"text": " "}
 Content = dict[str, Any]
 
 
-def instructions(request: MessageRequest, target: Target) -> Content | None:
+def instructions(request: MessageRequest, target: GeminiTarget) -> Content | None:
     """`systemInstruction`, one part per block."""
     system = request.system
     if isinstance(system, str):
@@ -70,10 +78,10 @@ def instructions(request: MessageRequest, target: Target) -> Content | None:
     return {"parts": found} if found else None
 
 
-def contents(request: MessageRequest, target: Target) -> list[Content]:
+def contents(request: MessageRequest, target: GeminiTarget) -> list[Content]:
     """All turns, alternating, the user's first and last."""
     found: list[Content] = []
-    calls: dict[str, Call] = {}
+    calls: dict[str, PendingCall] = {}
     for is_assistant, run in runs(request):
         if is_assistant:
             _add(found, "model", _answered(run, calls, target))
@@ -100,7 +108,7 @@ def _add(found: list[Content], role: str, added: list[Part]) -> None:
         found.append({"role": role, "parts": added})
 
 
-def _answered(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
+def _answered(run: Run, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
     """What the model said; its calls are noted in `calls`, with their names."""
     found: list[Part] = []
     signed: str | None = None
@@ -138,7 +146,9 @@ def _answered(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
     return found
 
 
-def _sealed(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> tuple[str, str | None]:
+def _sealed(
+    block: ThinkingBlock | RedactedThinkingBlock, target: GeminiTarget
+) -> tuple[str, str | None]:
     """The kind and the payload of the block's envelope; ("", None) if it is not Gemini's."""
     if signature.made_by(block) != target.row.id:
         target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
@@ -154,7 +164,7 @@ def _sign_text(found: list[Part], payload: str) -> None:
         found.append({"text": "", "thoughtSignature": payload})
 
 
-def _responses(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
+def _responses(run: Run, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
     """The function responses of a run of turns, in the order of the calls."""
     answered = [
         _response(block, calls[block.tool_use_id].note, at, target)
@@ -164,7 +174,7 @@ def _responses(run: Run, calls: dict[str, Call], target: Target) -> list[Part]:
     return responses + [part for found in answered for part in found[1:]]
 
 
-def _response(block: ToolResultBlock, name: str, at: str, target: Target) -> list[Part]:
+def _response(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) -> list[Part]:
     """The response, and behind it what it cannot hold."""
     texts: list[str] = []
     media: list[Part] = []
@@ -202,7 +212,7 @@ def _value(said: str) -> Any:
     return msgspec.Raw(said.encode())
 
 
-def _said(run: Run, target: Target) -> list[Part]:
+def _said(run: Run, target: GeminiTarget) -> list[Part]:
     """All of a run of turns that is no tool's result. Instructions are marked as such."""
     found: list[Part] = []
     for at, turn in run:
@@ -235,12 +245,12 @@ def _mark_unsigned(found: list[Content]) -> None:
             calls[0].setdefault("thoughtSignature", UNSIGNED)
 
 
-def _not_text(at: str, target: Target) -> None:
+def _not_text(at: str, target: GeminiTarget) -> None:
     target.findings.refuse(
         at, "expected a text block: instructions must be text", "unsupported_content_block"
     )
 
 
-def _note_cache(block: Block, target: Target) -> None:
+def _note_cache(block: Block, target: GeminiTarget) -> None:
     if getattr(block, "cache_control", None):
         target.findings.drop(_CACHED)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.types.request import MessageRequest
 
 __all__ = ["apply"]
@@ -49,7 +49,7 @@ _THINKING: Final = {
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
-def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def apply(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -> None:
     """Put the extension members into `body`; they win over derived ones.
 
     `body` must hold its `generationConfig`. Code Assist goes by its own name first.
@@ -67,7 +67,7 @@ def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None
             target.findings.drop(f"extensions.{name}.{member}")
 
 
-def _place(member: str, value: Any, body: dict[str, Any], target: Target) -> bool:
+def _place(member: str, value: Any, body: dict[str, Any], target: GeminiTarget) -> bool:
     """Whether there is a place for this member; then it is there."""
     generation = body["generationConfig"]
     own = _BODY_OF_CODE_ASSIST if target.assists else _BODY_OF_THE_API
@@ -87,7 +87,7 @@ def _place(member: str, value: Any, body: dict[str, Any], target: Target) -> boo
     return True
 
 
-def _think(member: str, value: Any, generation: dict[str, Any], target: Target) -> bool:
+def _think(member: str, value: Any, generation: dict[str, Any], target: GeminiTarget) -> bool:
     name = _THINKING.get(member)
     if name is None or (not target.traits.can_rest and _switches_off(name, value)):
         return False

@@ -13,7 +13,7 @@ from vai.providers.gemini import grounding
 from vai.types.blocks import Block, ServerToolUseBlock, UnknownBlock, WebSearchToolResultBlock
 from vai.types.message import Usage
 
-__all__ = ["Hosted", "replayed"]
+__all__ = ["GoogleServerTools", "replayed"]
 
 Wire = dict[str, Any]
 
@@ -56,7 +56,7 @@ def _mark(provider: str) -> str:
     return provider.replace("-", "_")
 
 
-class Hosted:
+class GoogleServerTools:
     """Emits the pairs. Their ids say who made them, and derive from the exchange's."""
 
     def __init__(self, emitter: Emitter, provider: str, exchange_id: str) -> None:

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 
 __all__ = ["FILES", "Unfetchable", "data_url", "is_googles", "linked"]
 
@@ -99,7 +99,7 @@ def data_url(url: str) -> tuple[str, str] | None:
 
 
 def linked(
-    url: str, declared: str | None, kind: str, target: Target
+    url: str, declared: str | None, kind: str, target: GeminiTarget
 ) -> dict[str, Any] | Unfetchable:
     """The `fileData` of a medium at a URL, or why there is none.
 
@@ -124,7 +124,7 @@ def linked(
     return {"mimeType": mime, "fileUri": url}
 
 
-def _whom(target: Target) -> str:
+def _whom(target: GeminiTarget) -> str:
     return target.row.name if target.assists else f"{target.model} at {target.row.name}"
 
 

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Traits", "traits"]
+__all__ = ["GeminiTraits", "traits"]
 
 
-class Traits(msgspec.Struct, frozen=True, kw_only=True):
+class GeminiTraits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
@@ -57,20 +57,20 @@ _UNSAMPLED: Final = (((3, 5), "flash-lite"), ((3, 7), "flash"), ((3, 8), "flash"
 """litellm 1.109.1, https://github.com/BerriAI/litellm (2026-11-12)"""
 
 
-def traits(model: str) -> Traits:
+def traits(model: str) -> GeminiTraits:
     """The traits of `model`."""
     found = _NAME.match(model)
     if found is None:
-        return Traits()
+        return GeminiTraits()
     version = (int(found[1]), int(found[2] or 0)) if found[1] else _NEWEST
     family = found[3]
     draws = "image" in family or "banana" in family
     if version < (2, 5):
-        return Traits(draws=draws, fetches=False)
+        return GeminiTraits(draws=draws, fetches=False)
     if version < (3, 0):
         # 2.5 draws without thinking.
-        return Traits(draws=True) if draws else _with_budget(family)
-    return Traits(
+        return GeminiTraits(draws=True) if draws else _with_budget(family)
+    return GeminiTraits(
         levels=() if draws else _levels(version, family),
         samples=not any(
             version == at and re.match(rf"{name}(?!-lite)", family) for at, name in _UNSAMPLED
@@ -82,12 +82,12 @@ def traits(model: str) -> Traits:
     )
 
 
-def _with_budget(family: str) -> Traits:
+def _with_budget(family: str) -> GeminiTraits:
     if family.startswith("flash-lite"):
-        return Traits(budget=(512, 24_576), can_rest=True)
+        return GeminiTraits(budget=(512, 24_576), can_rest=True)
     if family.startswith("flash"):
-        return Traits(budget=(1, 24_576), can_rest=True)
-    return Traits(budget=(128, 32_768))
+        return GeminiTraits(budget=(1, 24_576), can_rest=True)
+    return GeminiTraits(budget=(128, 32_768))
 
 
 _MINIMAL: Final = (3, 7)

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from vai.providers.gemini.links import FILES, Unfetchable, data_url, is_googles, linked
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.refusals import refuse_block, refuse_source
 from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (
@@ -32,7 +32,7 @@ Part = dict[str, Any]
 _FILE_ID: Final = re.compile(r"files/[A-Za-z0-9_-]{1,64}")
 
 
-def parts(block: Block, at: str, target: Target) -> list[Part]:
+def parts(block: Block, at: str, target: GeminiTarget) -> list[Part]:
     """The parts for a block of a turn or of a tool's result."""
     if isinstance(block, TextBlock):
         return [{"text": block.text}] if block.text else []
@@ -56,7 +56,7 @@ def parts(block: Block, at: str, target: Target) -> list[Part]:
 
 
 def _media(
-    source: Source, what: str, at: str, target: Target, default: str | None = None
+    source: Source, what: str, at: str, target: GeminiTarget, default: str | None = None
 ) -> list[Part]:
     kind = source.media_type or default
     if source.type == "base64" and source.data:
@@ -76,7 +76,7 @@ def _media(
 _ARTICLES: Final = {"image": "an", "audio": "an", "video": "a", "document": "a"}
 
 
-def _linked(url: str, kind: str | None, what: str, at: str, target: Target) -> list[Part]:
+def _linked(url: str, kind: str | None, what: str, at: str, target: GeminiTarget) -> list[Part]:
     inline = data_url(url)
     if inline is not None:
         return [{"inlineData": {"mimeType": inline[0], "data": inline[1]}}]
@@ -87,14 +87,14 @@ def _linked(url: str, kind: str | None, what: str, at: str, target: Target) -> l
     return _refused(place, target, found.expected)
 
 
-def _filed(file_id: str, kind: str | None, at: str, target: Target) -> list[Part]:
+def _filed(file_id: str, kind: str | None, at: str, target: GeminiTarget) -> list[Part]:
     uri = FILES + file_id if _FILE_ID.fullmatch(file_id) else file_id
     if uri is file_id and not is_googles(uri):
         return _refused(at, target, "a file for {} must be named files/...")
     return [{"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}]
 
 
-def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
+def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]:
     source, title = block.source, block.title or block.filename
     if (block.citations or {}).get("enabled"):
         target.findings.drop("messages[*].content[*].citations")
@@ -113,7 +113,7 @@ def _document(block: DocumentBlock, at: str, target: Target) -> list[Part]:
     return [*found, {"text": tagged("about_document", about)}] if found and about else found
 
 
-def _flattened(content: Any, at: str, target: Target, title: str | None) -> list[Part]:
+def _flattened(content: Any, at: str, target: GeminiTarget, title: str | None) -> list[Part]:
     if isinstance(content, str):
         return [{"text": tagged("document", content, title)}]
     found: list[Part] = []
@@ -136,6 +136,6 @@ def _flattened(content: Any, at: str, target: Target, title: str | None) -> list
     return found
 
 
-def _refused(at: str, target: Target, what: str) -> list[Part]:
+def _refused(at: str, target: GeminiTarget, what: str) -> list[Part]:
     target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
     return []

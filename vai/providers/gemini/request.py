@@ -11,7 +11,7 @@ from vai.providers.decode.text_filter import StopAt, TextFilter
 from vai.providers.gemini import extensions
 from vai.providers.gemini.conversation import contents, instructions
 from vai.providers.gemini.names import aliases
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
 from vai.providers.translate.client_tools import family
@@ -19,10 +19,10 @@ from vai.providers.translate.members import check_members
 from vai.providers.translate.nested_members import check_nested
 from vai.providers.translate.output import check_output, modalities
 from vai.providers.translate.stop_sequences import check_stops
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["Translation", "translate"]
+__all__ = ["GeminiRequest", "translate"]
 
 _MAX_STOPS: Final = 5
 """Stop sequences of one request. Observed in the refusals of the API (2026-11-22)."""
@@ -32,7 +32,7 @@ _SIZES: Final = ("1K", "2K", "4K")
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
-class Translation(msgspec.Struct, frozen=True):
+class GeminiRequest(msgspec.Struct, frozen=True):
     """The upstream request, and what its answer must be read with.
 
     Attributes:
@@ -49,13 +49,13 @@ class Translation(msgspec.Struct, frozen=True):
     grounds: bool
 
 
-def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Translation:
+def translate(request: MessageRequest, row: ProviderSpec, exchange_id: str) -> GeminiRequest:
     """The request for the service of `row`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = Target(row, request.model)
+    target = GeminiTarget(row, request.model)
     body: dict[str, Any] = {"contents": contents(request, target)}
     system = instructions(request, target)
     if system is not None:
@@ -83,11 +83,11 @@ def translate(request: MessageRequest, row: ProviderRow, exchange_id: str) -> Tr
     target.findings.check()
     wire = _wire(request, body, target, exchange_id)
     grounds = tells_of_searches_last(sent, config)
-    return Translation(wire, aliases(request.tools), text, target.findings.dropped, grounds)
+    return GeminiRequest(wire, aliases(request.tools), text, target.findings.dropped, grounds)
 
 
 def _wire(
-    request: MessageRequest, body: dict[str, Any], target: Target, exchange_id: str
+    request: MessageRequest, body: dict[str, Any], target: GeminiTarget, exchange_id: str
 ) -> WireRequest:
     method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
     path = f"/models/{_segment(target.model)}:{method}"
@@ -110,7 +110,7 @@ def _segment(model: str) -> str:
 
 
 def _sampling(
-    request: MessageRequest, generation: dict[str, Any], target: Target
+    request: MessageRequest, generation: dict[str, Any], target: GeminiTarget
 ) -> TextFilter | None:
     """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
     if request.max_tokens == 0:
@@ -132,7 +132,7 @@ def _sampling(
     return None
 
 
-def _output(request: MessageRequest, generation: dict[str, Any], target: Target) -> None:
+def _output(request: MessageRequest, generation: dict[str, Any], target: GeminiTarget) -> None:
     form = request.output_format
     if form is None:
         return
@@ -145,7 +145,7 @@ def _output(request: MessageRequest, generation: dict[str, Any], target: Target)
     generation["responseJsonSchema"] = plain_schema(form.schema)
 
 
-def _modalities(request: MessageRequest, generation: dict[str, Any], target: Target) -> None:
+def _modalities(request: MessageRequest, generation: dict[str, Any], target: GeminiTarget) -> None:
     """Pictures in the answer: asked for as a modality, or by the tool of that name."""
     check_output(request, target.findings, ("image",) if target.traits.draws else ())
     drawn = [
@@ -169,7 +169,7 @@ def _modalities(request: MessageRequest, generation: dict[str, Any], target: Tar
         target.findings.drop("output.image.size")
 
 
-def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _service(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -> None:
     tier = _TIERS.get(request.service_tier or "")
     if tier is not None and not target.assists:
         body["serviceTier"] = tier

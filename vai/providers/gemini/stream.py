@@ -22,15 +22,15 @@ from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_call import as_json
 from vai.providers.decode.tool_names import ToolNames
 from vai.providers.gemini import faults, grounding
-from vai.providers.gemini.chunk import Blob, Candidate, Chunk, FunctionCall, Part, decode
+from vai.providers.gemini.chunk import Blob, Candidate, FunctionCall, GeminiChunk, Part, decode
 from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
 from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
-from vai.providers.gemini.hosted import Hosted
-from vai.providers.gemini.usage import Spent
+from vai.providers.gemini.hosted import GoogleServerTools
+from vai.providers.gemini.usage import UsageTotals
 from vai.providers.translate import signature
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
-__all__ = ["MAX_AWAITING", "MAX_CITED", "Reader"]
+__all__ = ["MAX_AWAITING", "MAX_CITED", "GeminiStreamDecoder"]
 
 _DONE: Final = b"[DONE]"
 MAX_CITED: Final = 1 << 20
@@ -39,7 +39,7 @@ MAX_AWAITING: Final = 4096
 """Characters of text that wait for the sources, in an answer that may be grounded."""
 
 
-class Reader:
+class GeminiStreamDecoder:
     """Reads one answer into an emitter.
 
     Args:
@@ -64,13 +64,13 @@ class Reader:
         grounds: bool = False,
     ) -> None:
         self.token: str | None = None
-        self.spent = Spent()
+        self.spent = UsageTotals()
         self._emitter = emitter
         self._provider = provider
         self._title = title
         self._names = names
         self._filter = text
-        self._hosted = Hosted(emitter, provider, exchange_id)
+        self._hosted = GoogleServerTools(emitter, provider, exchange_id)
         self._calls: dict[str, set[int]] = {}
         """Id of a call in an earlier chunk -> the hashes of what the calls with it say."""
         self._new_calls: list[tuple[str, int]] = []
@@ -108,7 +108,7 @@ class Reader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             chunks = None
         if chunks is None:
-            chunks = self._lenient.read(text, Chunk)
+            chunks = self._lenient.read(text, GeminiChunk)
         if chunks is None and text.strip():
             self._break("a part of it is not the JSON that was expected", "malformed")
         for chunk in chunks or ():
@@ -151,7 +151,7 @@ class Reader:
         failed = self._emitter.done or self._emitter.fault is not None
         return self._reason == CONTINUATION and self.token is not None and not failed
 
-    def _chunk(self, chunk: Chunk) -> None:
+    def _chunk(self, chunk: GeminiChunk) -> None:
         error = chunk.error
         chunk = chunk.response or chunk
         error = error or chunk.error
@@ -379,7 +379,7 @@ def _shown(reason: str) -> str:
     return reason[:40] if reason.replace("_", "").isalnum() else "for an unknown reason"
 
 
-def _is_odd(chunk: Chunk) -> bool:
+def _is_odd(chunk: GeminiChunk) -> bool:
     """Whether an object has no member of an answer, or an error that is not in Google's form; it
     may report one in another."""
     if is_error(chunk.error):

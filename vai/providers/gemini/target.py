@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from vai.providers.gemini.models import Traits, traits
-from vai.providers.translate.diagnostics import Findings
-from vai.types.provider import ProviderRow
+from vai.providers.gemini.models import GeminiTraits, traits
+from vai.providers.translate.diagnostics import Diagnostics
+from vai.types.provider import ProviderSpec
 
-__all__ = ["Target"]
+__all__ = ["GeminiTarget"]
 
 
-class Target:
+class GeminiTarget:
     """One service and model, and what was found while translating for it."""
 
-    def __init__(self, row: ProviderRow, model: str) -> None:
+    def __init__(self, row: ProviderSpec, model: str) -> None:
         self.row = row
         self.model = model.removeprefix("models/")
-        self.traits: Traits = traits(self.model)
-        self.findings = Findings(row.name)
+        self.traits: GeminiTraits = traits(self.model)
+        self.findings = Diagnostics(row.name)
 
     @property
     def assists(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.effort import EFFORTS, asked, clamp, is_shown
 from vai.types.request import MessageRequest
 
@@ -18,7 +18,7 @@ _BUDGETS: Final = {"minimal": 512, "low": 1024, "medium": 4096, "high": 16_384}
 """Effort -> budget; beyond them the largest."""
 
 
-def thinking_config(request: MessageRequest, target: Target) -> dict[str, Any]:
+def thinking_config(request: MessageRequest, target: GeminiTarget) -> dict[str, Any]:
     """`thinkingConfig`; empty where the caller says nothing or the model does not think."""
     traits = target.traits
     thinking = request.thinking
@@ -45,7 +45,9 @@ def thinking_config(request: MessageRequest, target: Target) -> dict[str, Any]:
     return config
 
 
-def _budget(request: MessageRequest, effort: str, path: str, target: Target) -> dict[str, Any]:
+def _budget(
+    request: MessageRequest, effort: str, path: str, target: GeminiTarget
+) -> dict[str, Any]:
     least, most = target.traits.budget or (0, 0)
     if effort == "none":
         if target.traits.can_rest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.gemini.names import alias
-from vai.providers.gemini.target import Target
+from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.client_tools import as_function, family
 from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.translate.refusals import refuse_tool
@@ -28,7 +28,7 @@ _MODES: Final = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
-def tools(request: MessageRequest, target: Target) -> list[Wire]:
+def tools(request: MessageRequest, target: GeminiTarget) -> list[Wire]:
     """The functions as one tool, then those that Google runs, one each."""
     functions: list[Wire] = []
     hosted: list[Wire] = []
@@ -63,7 +63,7 @@ def tools(request: MessageRequest, target: Target) -> list[Wire]:
     return ([{"functionDeclarations": functions}] if functions else []) + hosted
 
 
-def tool_config(request: MessageRequest, sent: list[Wire], target: Target) -> Wire:
+def tool_config(request: MessageRequest, sent: list[Wire], target: GeminiTarget) -> Wire:
     """How the tools may be used; empty where there is nothing to say."""
     choice = request.tool_choice
     if not sent:
@@ -95,7 +95,7 @@ def plain_schema(schema: Wire) -> Wire:
     return {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
 
 
-def _calling(choice: ToolChoice | None, names: list[str], target: Target) -> Wire:
+def _calling(choice: ToolChoice | None, names: list[str], target: GeminiTarget) -> Wire:
     if choice is None:
         return {}
     if choice.disable_parallel_tool_use:
@@ -111,7 +111,7 @@ def _calling(choice: ToolChoice | None, names: list[str], target: Target) -> Wir
     return calling
 
 
-def _function(tool: Tool, at: str, target: Target) -> list[Wire]:
+def _function(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
     if not tool.name:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
         return []
@@ -127,7 +127,7 @@ def _function(tool: Tool, at: str, target: Target) -> list[Wire]:
     return [function]
 
 
-def _hosted(tool: Tool, at: str, target: Target) -> list[Wire]:
+def _hosted(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
     settings = {**tool.extra, **(tool.config or {})}
     kind = family(tool.type)
     if kind == "web_search":
@@ -148,7 +148,7 @@ def _hosted(tool: Tool, at: str, target: Target) -> list[Wire]:
     return []
 
 
-def _search(settings: Wire, at: str, target: Target) -> Wire:
+def _search(settings: Wire, at: str, target: GeminiTarget) -> Wire:
     search: Wire = {}
     blocked = settings.get("blocked_domains")
     if target.assists and isinstance(blocked, list) and blocked:
@@ -159,7 +159,7 @@ def _search(settings: Wire, at: str, target: Target) -> Wire:
     return search
 
 
-def _file_search(settings: Wire, at: str, target: Target) -> list[Wire]:
+def _file_search(settings: Wire, at: str, target: GeminiTarget) -> list[Wire]:
     stores = settings.get("file_search_store_names") or settings.get("vector_store_ids")
     if not isinstance(stores, list) or not stores:
         target.findings.refuse(f"{at}.config.vector_store_ids", "expected the stores to search")
@@ -177,14 +177,14 @@ def _file_search(settings: Wire, at: str, target: Target) -> list[Wire]:
     return [{"fileSearch": search}]
 
 
-def _no_domains(settings: Wire, at: str, target: Target) -> None:
+def _no_domains(settings: Wire, at: str, target: GeminiTarget) -> None:
     for name in ("allowed_domains", "blocked_domains"):
         if settings.get(name):
             what = f"{target.row.name} cannot restrict this tool to domains"
             target.findings.refuse(f"{at}.{name}", what, "unsupported_tool_option")
 
 
-def _leave_out(settings: Wire, at: str, target: Target) -> None:
+def _leave_out(settings: Wire, at: str, target: GeminiTarget) -> None:
     for name, value in settings.items():
         if value is not None and name not in ("allowed_domains", "blocked_domains"):
             target.findings.drop(f"{at}.{name}")

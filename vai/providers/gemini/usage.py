@@ -11,20 +11,20 @@ from collections.abc import Callable
 
 import msgspec
 
-from vai.providers.gemini.chunk import WireUsage
+from vai.providers.gemini.chunk import GeminiUsage
 from vai.types.message import Usage, counted
 
-__all__ = ["Spent"]
+__all__ = ["UsageTotals"]
 
 
-class Spent:
+class UsageTotals:
     """Adds up the bodies of one answer."""
 
     def __init__(self) -> None:
         self._before = Usage()
         self._now = Usage()
         # Every chunk counts anew, and hardly one of these counts is ever asked for.
-        self._newest: WireUsage | None = None
+        self._newest: GeminiUsage | None = None
 
     @property
     def output(self) -> int:
@@ -46,7 +46,7 @@ class Spent:
             self._newest = None
         return _joined(self._before, self._now, operator.add)
 
-    def count(self, wire: WireUsage) -> None:
+    def count(self, wire: GeminiUsage) -> None:
         """The body's newest count."""
         self._newest = wire
 
@@ -55,7 +55,7 @@ class Spent:
         self._before, self._now = self.total, Usage()
 
 
-def _usage(wire: WireUsage) -> Usage:
+def _usage(wire: GeminiUsage) -> Usage:
     """Disjoint counters of one body."""
     cached = counted(wire.cached_content_token_count)
     fresh = _joined_count(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.reading import ReadingAdapter, Translation
+from vai.providers.decode.reading import ReadingAdapter, TranslatedRequest
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.openai.reasoning import marks
 from vai.providers.openai.request import translate
-from vai.providers.openai.stream import Reader
+from vai.providers.openai.stream import ChatStreamDecoder
 from vai.types.request import MessageRequest
 
 __all__ = ["ChatAdapter"]
@@ -18,16 +18,16 @@ class ChatAdapter(ReadingAdapter):
 
     _sound = "wav"
 
-    def _translate(self, request: MessageRequest) -> Translation:
+    def _translate(self, request: MessageRequest) -> TranslatedRequest:
         translation = translate(request, self._row)
         self._sound = translation.sound
         return translation
 
     def _make_reader(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
-    ) -> Reader:
+    ) -> ChatStreamDecoder:
         row = self._row
-        return Reader(
+        return ChatStreamDecoder(
             emitter,
             row.id,
             row.name,

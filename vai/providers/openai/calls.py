@@ -14,7 +14,7 @@ from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.tool_call import as_json, object_of
 from vai.providers.openai.chunk import CallDelta, FunctionDelta
 
-__all__ = ["Calls", "says_something"]
+__all__ = ["ChatCalls", "says_something"]
 
 
 class _Seen:
@@ -31,7 +31,7 @@ class _Seen:
         """Whether any of its arguments have come."""
 
 
-class Calls:
+class ChatCalls:
     """Gives every piece of a tool call to the emitter under the call's own key."""
 
     def __init__(self, emitter: Emitter) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["CallDelta", "Choice", "Chunk", "Delta", "FunctionDelta", "WireUsage", "decode"]
+__all__ = ["CallDelta", "ChatChoice", "ChatChunk", "ChatUsage", "Delta", "FunctionDelta", "decode"]
 
 
 class FunctionDelta(msgspec.Struct, gc=False):
@@ -54,7 +54,7 @@ class Delta(msgspec.Struct, gc=False):
     executed_tools: list[Any] | None = None
 
 
-class Choice(msgspec.Struct, gc=False):
+class ChatChoice(msgspec.Struct, gc=False):
     """One of the answers; VAI asks for one and reads number 0.
 
     Brokers put the error of one answer here. `text` is what servers of the older Completions
@@ -84,7 +84,7 @@ class CompletionDetails(msgspec.Struct, gc=False):
     audio_tokens: Any = None
 
 
-class WireUsage(msgspec.Struct, gc=False):
+class ChatUsage(msgspec.Struct, gc=False):
     """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached.
 
     Nothing is said of the counters, so that an odd one cannot take the answer with it.
@@ -99,16 +99,16 @@ class WireUsage(msgspec.Struct, gc=False):
 class GroqPart(msgspec.Struct, gc=False):
     """What Groq adds to the first and last chunk."""
 
-    usage: WireUsage | None = None
+    usage: ChatUsage | None = None
     error: Any = None
 
 
-class Chunk(msgspec.Struct, gc=False):
+class ChatChunk(msgspec.Struct, gc=False):
     """One object of the stream, or the whole answer."""
 
     model: str | None = None
-    choices: list[Choice] | None = None
-    usage: WireUsage | None = None
+    choices: list[ChatChoice] | None = None
+    usage: ChatUsage | None = None
     service_tier: str | None = None
     error: Any = None
     status_code: int | None = None
@@ -116,6 +116,6 @@ class Chunk(msgspec.Struct, gc=False):
 
 
 # Not strict: there are servers that quote their numbers.
-decode = msgspec.json.Decoder(Chunk, strict=False).decode
-"""Bytes or text -> `Chunk`. Raises msgspec.DecodeError (also as its subclass ValidationError), or
-UnicodeDecodeError where a string is no UTF-8."""
+decode = msgspec.json.Decoder(ChatChunk, strict=False).decode
+"""Bytes or text -> `ChatChunk`. Raises msgspec.DecodeError (also as its subclass
+ValidationError), or UnicodeDecodeError where a string is no UTF-8."""

@@ -18,10 +18,10 @@ from vai.providers.openai.reasoning import Thought, put, thought_of
 from vai.providers.translate.names import alias
 from vai.providers.translate.refusals import refuse_block
 from vai.providers.translate.result_media import result_parts
-from vai.providers.translate.target import Target, is_own
+from vai.providers.translate.target import OpenaiTarget, is_own
 from vai.providers.translate.texts import is_foreign_tool, kind_of
 from vai.providers.translate.tool_results import (
-    Call,
+    PendingCall,
     Placed,
     Run,
     answers,
@@ -51,10 +51,10 @@ _MAX_ID: Final = 40
 _CACHED: Final = "messages[*].content[*].cache_control"
 
 
-def messages(request: MessageRequest, target: Target) -> list[Wire]:
+def messages(request: MessageRequest, target: OpenaiTarget) -> list[Wire]:
     """All messages, instructions first."""
     found = _instructions(request.system, target)
-    calls: dict[str, Call] = {}
+    calls: dict[str, PendingCall] = {}
     for is_assistant, run in runs(request):
         if is_assistant:
             for blocks in _merged(run):
@@ -69,7 +69,7 @@ def messages(request: MessageRequest, target: Target) -> list[Wire]:
     return found
 
 
-def _instructions(system: str | list[Block] | None, target: Target) -> list[Wire]:
+def _instructions(system: str | list[Block] | None, target: OpenaiTarget) -> list[Wire]:
     if not system:
         return []
     role = target.traits.instructs
@@ -98,7 +98,9 @@ def _merged(run: Run) -> list[list[Placed]]:
     return turns
 
 
-def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -> list[Wire]:
+def _assistant(
+    blocks: list[Placed], waiting: dict[str, PendingCall], target: OpenaiTarget
+) -> list[Wire]:
     """The message; its calls are added to `waiting`."""
     texts: list[str] = []
     thoughts: list[Thought] = []
@@ -142,7 +144,7 @@ def _assistant(blocks: list[Placed], waiting: dict[str, Call], target: Target) -
     return [message] if is_sent else []
 
 
-def _words(block: Block, target: Target) -> str | None:
+def _words(block: Block, target: OpenaiTarget) -> str | None:
     """The words of a block that has any; "" is none of them."""
     if isinstance(block, AudioBlock) and block.transcript:
         target.findings.drop("messages[*].content[*].audio")
@@ -155,7 +157,7 @@ def _words(block: Block, target: Target) -> str | None:
     return block.text
 
 
-def _call(block: ToolUseBlock, target: Target) -> Wire:
+def _call(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
     return {
         "id": _id(block.id, target),
         "type": "function",
@@ -166,11 +168,11 @@ def _call(block: ToolUseBlock, target: Target) -> Wire:
     }
 
 
-def _id(id: str, target: Target) -> str:
+def _id(id: str, target: OpenaiTarget) -> str:
     return callids.sent(id, target.row.id, _MAX_ID, short=target.short_ids)
 
 
-def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> list[Thought]:
+def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget) -> list[Thought]:
     """The reasoning to send back: only to whom it came from."""
     found = thought_of(block, target.row)
     if found is None:
@@ -179,7 +181,7 @@ def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: Target) -> l
     return [found]
 
 
-def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
+def _answer(block: ToolResultBlock, at: str, target: OpenaiTarget) -> Wire:
     texts: list[str] = []
     native: list[Part] = []
     count = 0
@@ -203,7 +205,7 @@ def _answer(block: ToolResultBlock, at: str, target: Target) -> Wire:
     return {"role": "tool", "tool_call_id": _id(block.tool_use_id, target), "content": content}
 
 
-def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
+def _said(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
     if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
         return [{"role": "user", "content": turn.content}] if turn.content else []
@@ -226,7 +228,7 @@ def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
     return _message("user", found)
 
 
-def _attached(block: ToolResultBlock, at: str, target: Target) -> list[Part]:
+def _attached(block: ToolResultBlock, at: str, target: OpenaiTarget) -> list[Part]:
     """What a tool message cannot hold, with a word on where it belongs."""
     found = [
         part
@@ -241,11 +243,11 @@ def _attached(block: ToolResultBlock, at: str, target: Target) -> list[Part]:
 
 
 def _result_parts(
-    block: ToolResultBlock, at: str, target: Target, *, silent: bool = False
+    block: ToolResultBlock, at: str, target: OpenaiTarget, *, silent: bool = False
 ) -> list[Part]:
     # The parts are made twice, for the tool message and for the user message behind it;
     # the second time what is wrong with them has been noted.
-    aim = Target(target.row, target.model) if silent else target
+    aim = OpenaiTarget(target.row, target.model) if silent else target
     found: list[Part] = []
     for item, made in result_parts(block, at, aim, parts, _text):
         found += made
@@ -268,7 +270,7 @@ def _message(role: str, found: list[Part], *, plain: bool = False) -> list[Wire]
     return [{"role": role, "content": found}]
 
 
-def _marked(found: list[Part], block: Block, target: Target, path: str) -> list[Part]:
+def _marked(found: list[Part], block: Block, target: OpenaiTarget, path: str) -> list[Part]:
     """The parts, the last of them with the block's cache breakpoint."""
     if not getattr(block, "cache_control", None):
         return found
@@ -281,6 +283,6 @@ def _marked(found: list[Part], block: Block, target: Target, path: str) -> list[
     return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": mark}]
 
 
-def _note_cache(block: Block, target: Target) -> None:
+def _note_cache(block: Block, target: OpenaiTarget) -> None:
     if getattr(block, "cache_control", None):
         target.findings.drop(_CACHED)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Details", "opened", "text_of"]
+__all__ = ["ReasoningDetails", "opened", "text_of"]
 
 Wire = dict[str, Any]
 
@@ -25,7 +25,7 @@ _MAX_KEPT: Final = 4 << 20
 """Characters of one list; a longer one is shown and not given back."""
 
 
-class Details:
+class ReasoningDetails:
     """Collects the entries of one stretch of reasoning."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def text_of(found: Any) -> str:
 
 
 def opened(payload: str) -> list[Wire]:
-    """The entries that `Details.take` put into an envelope; none if it was changed."""
+    """The entries that `ReasoningDetails.take` put into an envelope; none if it was changed."""
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(payload))
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.request import MessageRequest
 
 __all__ = ["allowed", "apply"]
@@ -67,7 +67,7 @@ def allowed(provider: str) -> frozenset[str]:
     return _ALLOWED.get(provider, _SHARED)
 
 
-def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Put the provider's extension members into `body`; they win over derived ones."""
     provider = target.row.id
     given = (request.extensions or {}).get(provider)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from vai.providers.translate.client_tools import family
 from vai.providers.translate.refusals import refuse_tool
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.request import Tool
 
 __all__ = ["cites", "hosted"]
@@ -22,7 +22,7 @@ _GROQ: Final = {"web_search": "browser_search", "code_execution": "code_interpre
 _PLACES: Final = ("city", "country", "region", "timezone")
 
 
-def hosted(tool: Tool, at: str, target: Target) -> tuple[list[Wire], Wire]:
+def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]:
     """Entries of `tools`, and members of the body, that stand for `tool`."""
     kind = family(tool.type)
     if kind in target.can.native_tools:
@@ -55,7 +55,7 @@ def cites(body: Wire) -> bool:
     )
 
 
-def _settings(tool: Tool, at: str, target: Target, names: dict[str, str]) -> Wire:
+def _settings(tool: Tool, at: str, target: OpenaiTarget, names: dict[str, str]) -> Wire:
     """The settings that have a name there; the others are noted."""
     found: Wire = {}
     for member, values in (("config.", tool.config or {}), ("", tool.extra)):
@@ -67,13 +67,13 @@ def _settings(tool: Tool, at: str, target: Target, names: dict[str, str]) -> Wir
     return found
 
 
-def _compound(tool: Tool, at: str, target: Target) -> Wire:
+def _compound(tool: Tool, at: str, target: OpenaiTarget) -> Wire:
     names = {"allowed_domains": "include_domains", "blocked_domains": "exclude_domains"}
     found = _settings(tool, at, target, names if family(tool.type) == "web_search" else {})
     return {"search_settings": found} if found else {}
 
 
-def _options(tool: Tool, at: str, target: Target) -> Wire:
+def _options(tool: Tool, at: str, target: OpenaiTarget) -> Wire:
     names = {"user_location": "user_location", "search_context_size": "search_context_size"}
     found = _settings(tool, at, target, names)
     place = found.pop("user_location", None)

@@ -6,7 +6,7 @@ from typing import Final
 
 from vai.providers.translate import content_parts as blocks
 from vai.providers.translate.content_parts import Part
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.blocks import Block, Source
 
 __all__ = ["Part", "parts"]
@@ -33,6 +33,6 @@ class _Chat:
 _FORM: Final = _Chat()
 
 
-def parts(block: Block, at: str, target: Target) -> list[Part]:
+def parts(block: Block, at: str, target: OpenaiTarget) -> list[Part]:
     """The parts for a block of a user's turn or of a tool's result."""
     return blocks.parts(block, at, target, _FORM)

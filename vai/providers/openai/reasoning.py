@@ -17,7 +17,7 @@ from vai.providers.openai.details import opened
 from vai.providers.translate import signature
 from vai.providers.translate.target import is_own
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = [
     "BOTH",
@@ -49,7 +49,7 @@ _MEMBERS: Final = {
 """Form -> the members of a message that have it. `chat` is that of Groq and Cerebras."""
 
 
-def marks(row: ProviderRow) -> dict[str, str]:
+def marks(row: ProviderSpec) -> dict[str, str]:
     """Form -> the envelope of reasoning that comes so; none where it cannot go back."""
     if "reasoning_text" in row.quirks:
         return dict.fromkeys((*_MEMBERS, PARTS), signature.seal(row.id, "chat"))
@@ -58,7 +58,7 @@ def marks(row: ProviderRow) -> dict[str, str]:
     return {}
 
 
-def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderRow) -> Thought | None:
+def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderSpec) -> Thought | None:
     """Reasoning that the server of `row` made itself."""
     if signature.made_by(block) != row.id or not marks(row):
         return None
@@ -71,7 +71,7 @@ def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderRow) -
     return (form, block.thinking) if form in _MEMBERS or form == PARTS else None
 
 
-def put(message: Wire, thoughts: list[Thought], row: ProviderRow) -> bool:
+def put(message: Wire, thoughts: list[Thought], row: ProviderSpec) -> bool:
     """Add reasoning to an assistant's message as its maker takes it; whether all of it was."""
     parts = [text for form, text in thoughts if form == PARTS]
     if parts:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.reading import Translation
-from vai.providers.decode.text_filter import Quotable, TextFilter, watched
+from vai.providers.decode.reading import TranslatedRequest
+from vai.providers.decode.text_filter import QuotableText, TextFilter, watched
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
@@ -22,9 +22,9 @@ from vai.providers.translate.nested_members import check_nested
 from vai.providers.translate.output import check_output, modalities
 from vai.providers.translate.schema import NotStrict, rooted, strict
 from vai.providers.translate.stop_sequences import check_stops
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.tool_choice import check_needless
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["translate"]
@@ -38,13 +38,13 @@ _STREAMED: Final = "pcm16"
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, row: ProviderRow) -> Translation:
+def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
     """The request for the server of `row`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = Target(row, request.model)
+    target = OpenaiTarget(row, request.model)
     if row.narrowed:
         request = narrowed(request, target.can, target.findings)
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
@@ -60,23 +60,23 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     _speech(request, body, target)
     _stream(request, body, target)
     if cites(body):
-        text = Quotable(text)
+        text = QuotableText(text)
     target.findings.check()
     streams = body.get("stream") is True
     accept = "text/event-stream" if streams else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body), streams)
     sound = str(body.get("audio", {}).get("format", "wav"))
-    return Translation(wire, names(request), text, target.findings.dropped, sound)
+    return TranslatedRequest(wire, names(request), text, target.findings.dropped, sound)
 
 
-def _stream(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _stream(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.stream and not ("response_format" in body and target.is_so("schema_unstreamed")):
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
 
 
-def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _tools(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     found, members = tools(request, target)
     body |= members
     choice = request.tool_choice
@@ -94,7 +94,7 @@ def _tools(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
         body["parallel_tool_calls"] = False
 
 
-def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     efforts = target.traits.efforts
     asked, path = asked_effort(request)
     if target.traits.quiet_tools and "tools" in body and "none" in efforts:
@@ -130,7 +130,7 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
         body["reasoning_format"] = "parsed" if shown else "hidden"
 
 
-def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bool:
+def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
     """Set the form of the answer; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
@@ -159,7 +159,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
 
 
 def _stops(
-    request: MessageRequest, body: dict[str, Any], target: Target, *, wrapped: bool
+    request: MessageRequest, body: dict[str, Any], target: OpenaiTarget, *, wrapped: bool
 ) -> TextFilter | None:
     """Stop sequences: sent, or watched for here where the server takes none or fewer.
 
@@ -174,7 +174,7 @@ def _stops(
     return watched(sequences, wrapped=wrapped)
 
 
-def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     limit = "max_tokens" if target.is_so("max_tokens") else "max_completion_tokens"
     if request.max_tokens == 0:
         target.findings.refuse("max_tokens", f"expected at least 1 for {target.row.name}")
@@ -193,7 +193,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> 
         target.findings.drop("top_k")
 
 
-def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     tiers = {"auto": "auto", "standard_only": "default", "flex": "flex", "priority": "priority"}
     if target.is_so("on_demand_tier"):
         tiers |= {"standard_only": "on_demand", "priority": "performance"}
@@ -210,7 +210,7 @@ def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> N
             target.findings.drop(f"metadata.{name}")
 
 
-def _cache(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _cache(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     key = cache_key(request) if "prompt_cache_key" in extensions.allowed(target.row.id) else None
     if key is not None:
         body["prompt_cache_key"] = key
@@ -223,7 +223,7 @@ def _cache(request: MessageRequest, body: dict[str, Any], target: Target) -> Non
             target.findings.drop("cache_control")
 
 
-def _speech(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Ask for a spoken answer, where one is wanted and the model can speak."""
     can = ("audio",) if target.can.audio_output and "audio" in target.model else ()
     check_output(request, target.findings, can)
@@ -242,7 +242,7 @@ def _speech(request: MessageRequest, body: dict[str, Any], target: Target) -> No
             target.findings.drop(f"extensions.{target.row.id}.audio.format")
 
 
-def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Members without an equivalent here."""
     is_fast = request.extra.get("speed") == "fast" and target.is_so("fast_tier")
     if is_fast:

@@ -21,7 +21,7 @@ from vai.types.blocks import (
 )
 from vai.types.message import Usage
 
-__all__ = ["MAX_RUNS", "Runs", "citation"]
+__all__ = ["MAX_RUNS", "GroqToolRuns", "citation"]
 
 Wire = dict[str, Any]
 
@@ -30,7 +30,7 @@ MAX_RUNS: Final = 256
 _RESULTS: Final = ("output", "search_results", "code_results", "browser_results")
 
 
-class Runs:
+class GroqToolRuns:
     """The runs of one answer, which may come in pieces: the call first, its result later."""
 
     def __init__(self, emitter: Emitter) -> None:

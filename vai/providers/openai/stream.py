@@ -17,25 +17,25 @@ from vai.errors import UpstreamBroken
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.lenient import Lenient, is_error
-from vai.providers.decode.repeated_text import Told
-from vai.providers.decode.text_filter import Quotable, TextFilter
-from vai.providers.openai.calls import Calls, says_something
-from vai.providers.openai.chunk import CallDelta, Choice, Chunk, Delta, WireUsage, decode
+from vai.providers.decode.repeated_text import RepeatedText
+from vai.providers.decode.text_filter import QuotableText, TextFilter
+from vai.providers.openai.calls import ChatCalls, says_something
+from vai.providers.openai.chunk import CallDelta, ChatChoice, ChatChunk, ChatUsage, Delta, decode
 from vai.providers.openai.content import image, plain, spans
-from vai.providers.openai.details import Details, text_of
+from vai.providers.openai.details import ReasoningDetails, text_of
 from vai.providers.openai.endings import FAILED, meaning
 from vai.providers.openai.reasoning import BOTH, CONTENT, DETAILS, PARTS, REASONING
-from vai.providers.openai.runs import Runs, citation
+from vai.providers.openai.runs import GroqToolRuns, citation
 from vai.types.message import Usage, counted
 
-__all__ = ["SOUNDS", "Reader"]
+__all__ = ["SOUNDS", "ChatStreamDecoder"]
 
 _REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
 SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm;rate=24000"}
 """OpenAI's names of sound formats -> media types, where they differ."""
 
 
-class Reader:
+class ChatStreamDecoder:
     """Reads one answer into an emitter.
 
     Args:
@@ -59,15 +59,15 @@ class Reader:
         self._provider = provider
         self._title = title
         self._lenient = Lenient()
-        self._calls = Calls(emitter)
+        self._calls = ChatCalls(emitter)
         self._filter = text
         self._marks = marks
         self._sound = sound
-        self._runs = Runs(emitter)
-        self._said = Told()
-        self._thought = Told()
+        self._runs = GroqToolRuns(emitter)
+        self._said = RepeatedText()
+        self._thought = RepeatedText()
         self._form = REASONING
-        self._details = Details()
+        self._details = ReasoningDetails()
         self._thinking = False
         self._running = False
         self._refused = False
@@ -98,13 +98,13 @@ class Reader:
             self.chunk(chunk, data)
 
     def _leniently(self, data: bytes) -> None:
-        chunks = self._lenient.read(data, Chunk)
+        chunks = self._lenient.read(data, ChatChunk)
         if chunks is None and data.strip():
             self._break("a part of it is not the JSON that was expected", "malformed")
         for chunk in chunks or ():
             self.chunk(chunk, data)
 
-    def chunk(self, chunk: Chunk, data: bytes) -> None:
+    def chunk(self, chunk: ChatChunk, data: bytes) -> None:
         """One chunk, or a whole answer; `data` is its JSON."""
         if chunk.usage is not None:
             self._emitter.report(_usage(chunk.usage, chunk.service_tier))
@@ -150,14 +150,14 @@ class Reader:
             self._finish(self._reason)
         self._emitter.eof()
 
-    def _chosen(self, choices: list[Choice]) -> Choice:
+    def _chosen(self, choices: list[ChatChoice]) -> ChatChoice:
         """The choice that is read: the first one of the answer."""
         for choice in choices:
             if (choice.index or 0) == (self._number or 0):
                 return choice
         return choices[0]
 
-    def _choice(self, choice: Choice) -> None:
+    def _choice(self, choice: ChatChoice) -> None:
         delta, message = choice.delta, choice.message
         if message is not None:
             self._message(message, delta, ends=bool(choice.finish_reason))
@@ -348,7 +348,7 @@ class Reader:
                 self._emitter.thinking_sig(mark)
 
     def _annotations(self, annotations: list[Any]) -> None:
-        text = self._filter.text if isinstance(self._filter, Quotable) else ""
+        text = self._filter.text if isinstance(self._filter, QuotableText) else ""
         for item in annotations:
             found = citation(item, text)
             if found is not None:
@@ -381,7 +381,7 @@ class Reader:
         else:
             self._emitter.finish(meant)
 
-    def _failed(self, chunk: Chunk, error: Any, data: bytes) -> None:
+    def _failed(self, chunk: ChatChunk, error: Any, data: bytes) -> None:
         if is_error(error) and isinstance(error, dict):
             whole = {"error": error, "status_code": chunk.status_code}
             self._emitter.fail(failure.from_event(self._provider, self._title, whole))
@@ -439,7 +439,7 @@ _LISTED: Final = (None, "auto", "default", "on_demand")
 """Tiers at the list price."""
 
 
-def _usage(wire: WireUsage, tier: str | None = None) -> Usage:
+def _usage(wire: ChatUsage, tier: str | None = None) -> Usage:
     """Disjoint counters: the caller's `input_tokens` excludes what the cache served.
 
     A tier and audio are told where they make the answer cost something else.

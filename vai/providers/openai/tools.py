@@ -9,7 +9,7 @@ from vai.providers.translate.client_tools import ClientTool, as_function, family
 from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.translate.names import alias
 from vai.providers.translate.schema import NotStrict, object_schema, strict
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import described
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
@@ -18,7 +18,7 @@ __all__ = ["names", "tool_choice", "tools"]
 Wire = dict[str, Any]
 
 
-def tools(request: MessageRequest, target: Target) -> tuple[list[Wire], Wire]:
+def tools(request: MessageRequest, target: OpenaiTarget) -> tuple[list[Wire], Wire]:
     """The tools, and the members of the body that stand for further ones."""
     found: list[Wire] = []
     members: Wire = {}
@@ -53,7 +53,7 @@ def names(request: MessageRequest) -> dict[str, str]:
 
 
 def tool_choice(
-    choice: ToolChoice, request: MessageRequest, found: list[Wire], target: Target
+    choice: ToolChoice, request: MessageRequest, found: list[Wire], target: OpenaiTarget
 ) -> Any:
     """The form of a choice among `found`; None where there is nothing to say."""
     if choice.type != "tool":
@@ -72,7 +72,7 @@ def tool_choice(
     return None
 
 
-def _function(tool: Tool, at: str, target: Target) -> Wire:
+def _function(tool: Tool, at: str, target: OpenaiTarget) -> Wire:
     if not tool.name:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
         return {}
@@ -97,7 +97,7 @@ def _function(tool: Tool, at: str, target: Target) -> Wire:
     return {"type": "function", "function": function}
 
 
-def _client_tool(tool: Tool, known: ClientTool, at: str, target: Target) -> Wire:
+def _client_tool(tool: Tool, known: ClientTool, at: str, target: OpenaiTarget) -> Wire:
     for name in tool.extra:
         target.findings.drop(f"{at}.{name}")
     for name in tool.config or {}:

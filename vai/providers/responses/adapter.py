@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.reading import ReadingAdapter, Translation
+from vai.providers.decode.reading import ReadingAdapter, TranslatedRequest
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses.request import translate
-from vai.providers.responses.stream import Reader
+from vai.providers.responses.stream import ResponsesStreamDecoder
 from vai.types.request import MessageRequest
 
 __all__ = ["ResponsesAdapter"]
@@ -15,10 +15,10 @@ __all__ = ["ResponsesAdapter"]
 class ResponsesAdapter(ReadingAdapter):
     """One exchange with a Responses server."""
 
-    def _translate(self, request: MessageRequest) -> Translation:
+    def _translate(self, request: MessageRequest) -> TranslatedRequest:
         return translate(request, self._row)
 
     def _make_reader(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
-    ) -> Reader:
-        return Reader(emitter, self._row.id, self._row.name, names=names, text=text)
+    ) -> ResponsesStreamDecoder:
+        return ResponsesStreamDecoder(emitter, self._row.id, self._row.name, names=names, text=text)

@@ -14,13 +14,13 @@ import msgspec
 
 from vai.providers.decode.call_ids import sent
 from vai.providers.responses import kept
-from vai.providers.responses.tools import Tooling
+from vai.providers.responses.tools import RequestTools
 from vai.providers.responses.traces import envelope_of
 from vai.providers.translate.names import alias
 from vai.providers.translate.refusals import refuse_block
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import is_foreign_tool, kind_of
-from vai.providers.translate.tool_results import Call, Placed, waits
+from vai.providers.translate.tool_results import PendingCall, Placed, waits
 from vai.types.blocks import (
     Block,
     ImageBlock,
@@ -31,7 +31,7 @@ from vai.types.blocks import (
     UnknownBlock,
 )
 
-__all__ = ["CACHED", "Assistant"]
+__all__ = ["CACHED", "AssistantItems"]
 
 Wire = dict[str, Any]
 
@@ -40,11 +40,11 @@ CACHED: Final = "messages[*].content[*].cache_control"
 _CALLS: Final = ("function_call", "custom_tool_call", "computer_call")
 
 
-class Assistant:
+class AssistantItems:
     """The items of a run of assistant turns."""
 
-    def __init__(self, target: Target, tooling: Tooling) -> None:
-        self.calls: dict[str, Call] = {}
+    def __init__(self, target: OpenaiTarget, tooling: RequestTools) -> None:
+        self.calls: dict[str, PendingCall] = {}
         """By id, each with the type of its item."""
         self._target = target
         self._tooling = tooling

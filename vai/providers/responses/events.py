@@ -13,8 +13,8 @@ import msgspec
 
 __all__ = [
     "End",
+    "ResponsesUsage",
     "StreamEvent",
-    "WireUsage",
     "decode_event",
     "decode_output",
     "decode_whole",
@@ -34,7 +34,7 @@ class OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: Any = None
 
 
-class WireUsage(msgspec.Struct, gc=False):
+class ResponsesUsage(msgspec.Struct, gc=False):
     """Tokens as Responses counts them: `input_tokens` includes what was cached.
 
     Nothing is said of the counters, so that an odd one cannot take the answer with it.
@@ -60,7 +60,7 @@ class End(msgspec.Struct, gc=False):
     status: str | None = None
     error: Any = None
     incomplete_details: Incomplete | None = None
-    usage: WireUsage | None = None
+    usage: ResponsesUsage | None = None
     service_tier: str | None = None
     tool_usage: Any = None
     output: msgspec.Raw | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.request import MessageRequest
 
 __all__ = ["apply", "effort", "given"]
@@ -60,7 +60,7 @@ def effort(request: MessageRequest) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def apply(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Put the extension's members into `body`; they win over derived ones."""
     key, own = given(request)
     if not isinstance(own, dict):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from vai.providers.translate.client_tools import family
 from vai.providers.translate.names import alias
 from vai.providers.translate.refusals import refuse_tool
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.request import Tool
 
 __all__ = ["enabled_tools", "hosted", "mcp_server"]
@@ -38,7 +38,7 @@ _SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def hosted(tool: Tool, at: str, target: Target, include: list[str]) -> list[Wire]:
+def hosted(tool: Tool, at: str, target: OpenaiTarget, include: list[str]) -> list[Wire]:
     """The entry for `tool`; notes in `include` what of its results must be asked for."""
     maker = {
         "web_search": _web_search,
@@ -59,7 +59,7 @@ def hosted(tool: Tool, at: str, target: Target, include: list[str]) -> list[Wire
 class _Settings:
     """A tool's own members, wherever the caller put them; each is taken once."""
 
-    def __init__(self, tool: Tool, at: str, target: Target) -> None:
+    def __init__(self, tool: Tool, at: str, target: OpenaiTarget) -> None:
         self.at = at
         self.target = target
         self._values = {f"config.{name}": value for name, value in (tool.config or {}).items()}
@@ -156,7 +156,7 @@ def enabled_tools(tools: list[Tool] | None) -> dict[str, list[str]]:
 
 
 def mcp_server(
-    server: Any, at: str, enabled: dict[str, list[str]], target: Target, names: dict[str, str]
+    server: Any, at: str, enabled: dict[str, list[str]], target: OpenaiTarget, names: dict[str, str]
 ) -> list[Wire]:
     """The entry for one of `mcp_servers`, none if it is switched off.
 

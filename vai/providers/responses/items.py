@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.decode.call_ids import sent
-from vai.providers.responses.assistant import CACHED, Assistant
+from vai.providers.responses.assistant import CACHED, AssistantItems
 from vai.providers.responses.parts import Part, marked, parts
-from vai.providers.responses.tools import Tooling
+from vai.providers.responses.tools import RequestTools
 from vai.providers.translate.result_media import result_parts
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import is_foreign_tool, kind_of
-from vai.providers.translate.tool_results import Call, answers, check_end, placed, runs
+from vai.providers.translate.tool_results import PendingCall, answers, check_end, placed, runs
 from vai.types.blocks import Block, TextBlock, ToolResultBlock
 from vai.types.request import InputMessage, MessageRequest
 
@@ -28,7 +28,7 @@ _PICTURE: Final = ("image_url", "file_id")
 
 
 def conversation(
-    request: MessageRequest, target: Target, tooling: Tooling, *, chained: bool
+    request: MessageRequest, target: OpenaiTarget, tooling: RequestTools, *, chained: bool
 ) -> tuple[str | None, list[Wire]]:
     """The instructions and the items.
 
@@ -37,10 +37,10 @@ def conversation(
             that are not among them.
     """
     instructions, found = _instructions(request.system, target)
-    calls: dict[str, Call] = {}
+    calls: dict[str, PendingCall] = {}
     for is_assistant, run in runs(request):
         if is_assistant:
-            said = Assistant(target, tooling)
+            said = AssistantItems(target, tooling)
             for at, turn in run:
                 said.turn(placed(at, turn))
             found += said.finished()
@@ -57,7 +57,7 @@ def conversation(
 
 
 def _instructions(
-    system: str | list[Block] | None, target: Target
+    system: str | list[Block] | None, target: OpenaiTarget
 ) -> tuple[str | None, list[Wire]]:
     """Plain instructions, or a leading message where a part of them is to be cached."""
     if not system:
@@ -78,7 +78,7 @@ def _instructions(
     return "\n\n".join(part["text"] for part in found) or None, []
 
 
-def _output(block: ToolResultBlock, at: str, kind: str, target: Target) -> Wire:
+def _output(block: ToolResultBlock, at: str, kind: str, target: OpenaiTarget) -> Wire:
     found = [
         part
         for item, made in result_parts(block, at, target, parts, _text)
@@ -101,7 +101,7 @@ def _text(words: str) -> Part:
     return {"type": "input_text", "text": words}
 
 
-def _screenshot(found: list[Part], at: str, target: Target) -> Wire:
+def _screenshot(found: list[Part], at: str, target: OpenaiTarget) -> Wire:
     for part in found:
         if part["type"] == "input_image":
             shown: Wire = {"type": "computer_screenshot"}
@@ -110,7 +110,7 @@ def _screenshot(found: list[Part], at: str, target: Target) -> Wire:
     return {}
 
 
-def _said(turn: InputMessage, at: str, target: Target) -> list[Wire]:
+def _said(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
     found: list[Part] = []
     for place, block in placed(at, turn):

@@ -6,7 +6,7 @@ from typing import Final
 
 from vai.providers.translate import content_parts as blocks
 from vai.providers.translate.content_parts import Part
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.types.blocks import Block, Source
 
 __all__ = ["Part", "marked", "parts"]
@@ -44,12 +44,12 @@ class _Responses:
 _FORM: Final = _Responses()
 
 
-def parts(block: Block, at: str, target: Target) -> list[Part]:
+def parts(block: Block, at: str, target: OpenaiTarget) -> list[Part]:
     """The parts for a block of a user's turn or of a tool's result."""
     return blocks.parts(block, at, target, _FORM)
 
 
-def marked(found: list[Part], block: Block, path: str, target: Target) -> list[Part]:
+def marked(found: list[Part], block: Block, path: str, target: OpenaiTarget) -> list[Part]:
     """The parts, the last of them with the block's cache breakpoint."""
     if not getattr(block, "cache_control", None):
         return found

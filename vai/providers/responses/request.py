@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.reading import Translation
+from vai.providers.decode.reading import TranslatedRequest
 from vai.providers.decode.text_filter import watched
 from vai.providers.responses import extensions
 from vai.providers.responses.items import conversation
-from vai.providers.responses.tools import Tooling, tool_choice, tooling
+from vai.providers.responses.tools import RequestTools, tool_choice, tooling
 from vai.providers.translate.caching import cache_key
 from vai.providers.translate.effort import asked, clamp, is_shown
 from vai.providers.translate.members import check_members
@@ -19,9 +19,9 @@ from vai.providers.translate.nested_members import check_nested
 from vai.providers.translate.output import check_output, modalities
 from vai.providers.translate.schema import NotStrict, rooted, strict
 from vai.providers.translate.stop_sequences import check_stops
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.tool_choice import check_needless
-from vai.types.provider import ProviderRow, WireRequest
+from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
 __all__ = ["PATH", "translate"]
@@ -41,13 +41,13 @@ _MAX_PAIRS: Final = 16
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, row: ProviderRow) -> Translation:
+def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
     """The request for the server of `row`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = Target(row, request.model)
+    target = OpenaiTarget(row, request.model)
     made = tooling(request, target)
     _, own = extensions.given(request)
     chained = isinstance(own, dict) and bool(own.get("previous_response_id"))
@@ -78,10 +78,12 @@ def translate(request: MessageRequest, row: ProviderRow) -> Translation:
     accept = "text/event-stream" if request.stream else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", PATH, headers, msgspec.json.encode(body), request.stream)
-    return Translation(wire, made.names, text, target.findings.dropped)
+    return TranslatedRequest(wire, made.names, text, target.findings.dropped)
 
 
-def _tools(request: MessageRequest, body: dict[str, Any], made: Tooling, target: Target) -> None:
+def _tools(
+    request: MessageRequest, body: dict[str, Any], made: RequestTools, target: OpenaiTarget
+) -> None:
     sent = list(made.sent)
     if "image" in modalities(request) and not any(
         tool.get("type") == "image_generation" for tool in sent
@@ -103,7 +105,7 @@ def _tools(request: MessageRequest, body: dict[str, Any], made: Tooling, target:
         body["parallel_tool_calls"] = False
 
 
-def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     traits = target.traits
     effort, path = asked(request)
     thinking = request.thinking
@@ -130,7 +132,7 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: Target) ->
         body["reasoning"] = reasoning
 
 
-def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bool:
+def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
     """Set the form of the answer; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
@@ -146,7 +148,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: Target) -> bo
     return wrapped
 
 
-def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.max_tokens == 0:
         if target.traits.breakpoints:
             body["prompt_cache_options"] = {"prewarm": True}
@@ -171,7 +173,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: Target) -> 
         target.findings.drop("top_k")
 
 
-def _service(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.service_tier is not None:
         tier = _TIERS.get(request.service_tier)
         if tier is None:
@@ -209,7 +211,7 @@ def _fits(name: str, value: str) -> bool:
     return 0 < len(name) <= 64 and len(value) <= 512
 
 
-def _check_rest(request: MessageRequest, body: dict[str, Any], target: Target) -> None:
+def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Members without an equivalent here."""
     check_output(request, target.findings, ("image",))
     taken = {"mcp_servers", "speed"} if request.extra.get("speed") == "fast" else {"mcp_servers"}

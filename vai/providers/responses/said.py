@@ -13,7 +13,7 @@ from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses.traces import cited
 
-__all__ = ["MAX_KEPT", "MAX_SOURCES", "Said"]
+__all__ = ["MAX_KEPT", "MAX_SOURCES", "OutputText"]
 
 MAX_KEPT: Final = 4 << 20
 """Characters of a part that its sources can quote; those beyond are cited without words."""
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 """Output index and content index."""
 
 
-class Said:
+class OutputText:
     """Gives the text of messages to the emitter, part by part.
 
     Args:

@@ -21,20 +21,20 @@ from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses import kept
 from vai.providers.responses.events import (
     End,
+    ResponsesUsage,
     StreamEvent,
-    WireUsage,
     decode_event,
     decode_output,
     decode_whole,
 )
-from vai.providers.responses.said import Said
-from vai.providers.responses.thoughts import Thoughts
+from vai.providers.responses.said import OutputText
+from vai.providers.responses.thoughts import ReasoningItems
 from vai.providers.responses.toolcalls import CALLS, ToolCalls
 from vai.providers.responses.traces import traces
 from vai.types.blocks import ServerToolUseBlock
 from vai.types.message import Usage, counted
 
-__all__ = ["Reader"]
+__all__ = ["ResponsesStreamDecoder"]
 
 _REFUSAL: Final[dict[str, Any]] = {"type": "refusal", "category": None, "explanation": None}
 _CUT: Final = {
@@ -50,7 +50,7 @@ _TEXTS: Final = ("output_text", "text")
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
-class Reader:
+class ResponsesStreamDecoder:
     """Reads one answer into an emitter.
 
     Args:
@@ -71,8 +71,8 @@ class Reader:
         self._provider = provider
         self._title = title
         self._names = names
-        self._said = Said(emitter, text)
-        self._thoughts = Thoughts(emitter, provider)
+        self._said = OutputText(emitter, text)
+        self._thoughts = ReasoningItems(emitter, provider)
         self._calls = ToolCalls(emitter)
         self._refused = False
         self._runs: dict[str, int] = {}
@@ -357,7 +357,7 @@ class Reader:
             extra["server_tool_use"] = counted
         if answer.service_tier not in _LISTED:
             extra["service_tier"] = answer.service_tier
-        self._emitter.report(_usage(answer.usage or WireUsage(), extra))
+        self._emitter.report(_usage(answer.usage or ResponsesUsage(), extra))
 
     def _report(self, data: bytes) -> None:
         """An object that is no part of an answer may report an error, in whatever form."""
@@ -390,7 +390,7 @@ def _searches(tool_usage: Any, seen: int) -> int:
     return seen if told is None else told
 
 
-def _usage(wire: WireUsage, extra: dict[str, Any]) -> Usage:
+def _usage(wire: ResponsesUsage, extra: dict[str, Any]) -> Usage:
     """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
     details = wire.input_tokens_details
     cached = counted(details.cached_tokens) if details is not None else None

@@ -7,13 +7,13 @@ from typing import Any
 from vai.providers.decode.emitter import Emitter
 from vai.providers.responses import kept
 
-__all__ = ["Thoughts"]
+__all__ = ["ReasoningItems"]
 
 Paragraph = tuple[str, int]
 """What it is part of (``summary`` or ``content``), and its place there."""
 
 
-class Thoughts:
+class ReasoningItems:
     """Gives reasoning items to the emitter, one at a time."""
 
     def __init__(self, emitter: Emitter, provider: str) -> None:

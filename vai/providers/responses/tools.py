@@ -11,12 +11,12 @@ from vai.providers.translate.client_tools import as_function, family
 from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.translate.names import alias
 from vai.providers.translate.schema import NotStrict, object_schema, strict
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import described
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
-__all__ = ["Tooling", "tool_choice", "tooling"]
+__all__ = ["RequestTools", "tool_choice", "tooling"]
 
 Wire = dict[str, Any]
 
@@ -32,7 +32,7 @@ _CHOSEN: Final = {
 """What a tool of the server's own is called where it is the one to be used."""
 
 
-class Tooling(msgspec.Struct, frozen=True):
+class RequestTools(msgspec.Struct, frozen=True):
     """The tools of one request.
 
     Attributes:
@@ -58,9 +58,9 @@ class Tooling(msgspec.Struct, frozen=True):
         return "function_call"
 
 
-def tooling(request: MessageRequest, target: Target) -> Tooling:
+def tooling(request: MessageRequest, target: OpenaiTarget) -> RequestTools:
     """All tools, MCP servers among them."""
-    made = Tooling([], [], {}, set())
+    made = RequestTools([], [], {}, set())
     allowed = enabled_tools(request.tools)
     unloaded = unloaded_tools(request)
     finds = searches(request)
@@ -82,7 +82,9 @@ def tooling(request: MessageRequest, target: Target) -> Tooling:
     return msgspec.structs.replace(made, computer=computer)
 
 
-def tool_choice(choice: ToolChoice, request: MessageRequest, made: Tooling, target: Target) -> Any:
+def tool_choice(
+    choice: ToolChoice, request: MessageRequest, made: RequestTools, target: OpenaiTarget
+) -> Any:
     """The form of a choice among these tools; None where it can be no choice."""
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
@@ -99,7 +101,9 @@ def tool_choice(choice: ToolChoice, request: MessageRequest, made: Tooling, targ
     return None
 
 
-def _function(tool: Tool, at: str, target: Target, made: Tooling, *, later: bool) -> Wire:
+def _function(
+    tool: Tool, at: str, target: OpenaiTarget, made: RequestTools, *, later: bool
+) -> Wire:
     """A function; `later` says that the server's own search is to find it."""
     if not tool.name:
         target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
@@ -130,7 +134,7 @@ def _function(tool: Tool, at: str, target: Target, made: Tooling, *, later: bool
     return entry | {"parameters": schema, "strict": is_strict}
 
 
-def _described(tool: Tool, at: str, target: Target, made: Tooling) -> list[Wire]:
+def _described(tool: Tool, at: str, target: OpenaiTarget, made: RequestTools) -> list[Wire]:
     """A tool that its type describes."""
     known = as_function(tool)
     if known is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.result_media import MEDIA, note_left_out
 from vai.providers.translate.texts import document_text
 from vai.providers.translate.tool_results import Placed, placed
@@ -22,7 +22,7 @@ from vai.types.request import MessageRequest
 __all__ = ["check_content", "narrowed", "without_result_media"]
 
 
-def narrowed(request: MessageRequest, can: Capabilities, findings: Findings) -> MessageRequest:
+def narrowed(request: MessageRequest, can: Capabilities, findings: Diagnostics) -> MessageRequest:
     """The request without the hints that the server cannot take; a forced tool is refused."""
     changes: dict[str, Any] = {}
     for name in ("thinking", "top_k"):
@@ -41,7 +41,7 @@ def narrowed(request: MessageRequest, can: Capabilities, findings: Findings) -> 
 
 
 def without_result_media(
-    request: MessageRequest, can: Capabilities, findings: Findings
+    request: MessageRequest, can: Capabilities, findings: Diagnostics
 ) -> MessageRequest:
     """The request with words in place of what results of tools hold and the server cannot take."""
 
@@ -61,7 +61,7 @@ def without_result_media(
     return msgspec.structs.replace(request, messages=turns)
 
 
-def _or_words(item: Block, model: str, can: Capabilities, findings: Findings) -> Block:
+def _or_words(item: Block, model: str, can: Capabilities, findings: Diagnostics) -> Block:
     if isinstance(item, ImageBlock):
         taken = can.images and can.tool_result_images
         taken = taken and (item.source.type != "url" or can.image_urls)
@@ -72,7 +72,7 @@ def _or_words(item: Block, model: str, can: Capabilities, findings: Findings) ->
     return item if taken else TextBlock(text=note_left_out(item, findings, model))
 
 
-def check_content(request: MessageRequest, can: Capabilities, findings: Findings) -> None:
+def check_content(request: MessageRequest, can: Capabilities, findings: Diagnostics) -> None:
     """Note the blocks, tools and forms that the server cannot take."""
     for index, turn in enumerate(request.messages):
         for one in placed(f"messages[{index}]", turn):
@@ -91,7 +91,7 @@ def check_content(request: MessageRequest, can: Capabilities, findings: Findings
         findings.refuse(f"messages[{len(request.messages) - 1}]", what, "unsupported_prefill")
 
 
-def _check_block(one: Placed, can: Capabilities, findings: Findings) -> None:
+def _check_block(one: Placed, can: Capabilities, findings: Diagnostics) -> None:
     at, block = one
     what = ""
     if isinstance(block, ToolResultBlock):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from vai.providers.translate.refusals import refuse_block, refuse_source
-from vai.providers.translate.target import Target
+from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,
@@ -23,7 +23,7 @@ from vai.types.blocks import (
     VideoBlock,
 )
 
-__all__ = ["Form", "Part", "parts"]
+__all__ = ["Part", "PartFormat", "parts"]
 
 Part = dict[str, Any]
 
@@ -37,7 +37,7 @@ _AUDIO: Final = {
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-class Form(Protocol):
+class PartFormat(Protocol):
     """How one format writes a part; None where it has none for this."""
 
     text_type: str
@@ -55,7 +55,7 @@ class Form(Protocol):
         ...
 
 
-def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
+def parts(block: Block, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     """The parts for a block of a user's turn or of a tool's result."""
     if isinstance(block, TextBlock):
         return [_text(block.text, form)] if block.text else []
@@ -75,11 +75,11 @@ def parts(block: Block, at: str, target: Target, form: Form) -> list[Part]:
     return []
 
 
-def _text(text: str, form: Form) -> Part:
+def _text(text: str, form: PartFormat) -> Part:
     return {"type": form.text_type, "text": text}
 
 
-def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
+def _image(source: Source, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     if not target.can.images:
         return _refused(at, target, f"images cannot be sent to {target.model} at {{}}")
     url = None
@@ -95,7 +95,7 @@ def _image(source: Source, at: str, target: Target, form: Form) -> list[Part]:
     return [part] if part else []
 
 
-def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]:
+def _audio(block: AudioBlock, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     source = block.source
     if not target.can.audio:
         if not block.transcript:
@@ -111,7 +111,7 @@ def _audio(block: AudioBlock, at: str, target: Target, form: Form) -> list[Part]
     return [part] if part else []
 
 
-def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list[Part]:
+def _document(block: DocumentBlock, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     source, title = block.source, block.title or block.filename
     if (block.citations or {}).get("enabled"):
         target.findings.drop("messages[*].content[*].citations")
@@ -133,7 +133,9 @@ def _document(block: DocumentBlock, at: str, target: Target, form: Form) -> list
     return [part, _text(block.context, form)] if block.context else [part]
 
 
-def _flattened(content: Any, at: str, target: Target, title: str | None, form: Form) -> list[Part]:
+def _flattened(
+    content: Any, at: str, target: OpenaiTarget, title: str | None, form: PartFormat
+) -> list[Part]:
     if isinstance(content, str):
         return [_text(tagged("document", content, title), form)]
     found: list[Part] = []
@@ -154,6 +156,6 @@ def _flattened(content: Any, at: str, target: Target, title: str | None, form: F
     return found
 
 
-def _refused(at: str, target: Target, what: str) -> list[Part]:
+def _refused(at: str, target: OpenaiTarget, what: str) -> list[Part]:
     target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
     return []

@@ -14,7 +14,7 @@ from typing import Final
 
 from vai.errors import InvalidRequest
 
-__all__ = ["MAX_DROPPED", "Findings"]
+__all__ = ["MAX_DROPPED", "Diagnostics"]
 
 MAX_DROPPED: Final = 32
 """Dropped members that are named at most; the others are counted."""
@@ -30,7 +30,7 @@ _MAX_SENTENCE: Final = 512
 """Characters of what was expected at a path."""
 
 
-class Findings:
+class Diagnostics:
     """Collects the problems and the dropped hints of one request.
 
     Args:
@@ -48,7 +48,7 @@ class Findings:
         """Whether there are problems."""
         return self._refused > 0
 
-    def adopt(self, other: Findings) -> None:
+    def adopt(self, other: Diagnostics) -> None:
         """Take over the hints that `other` has noted."""
         for path in other._dropped:
             self.drop(path)

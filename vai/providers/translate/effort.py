@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.request import MessageRequest
 
 __all__ = ["EFFORTS", "asked", "clamp", "effort_for", "is_shown"]
@@ -27,7 +27,7 @@ def asked(request: MessageRequest) -> tuple[str | None, str]:
     return None, "thinking"
 
 
-def is_shown(request: MessageRequest, findings: Findings) -> bool:
+def is_shown(request: MessageRequest, findings: Diagnostics) -> bool:
     """Whether the caller asks to read the reasoning.
 
     Other providers show it whole or not at all. A further form, such as ``updates`` of the

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.request import MessageRequest
 
 __all__ = ["check_members"]
 
 
 def check_members(
-    request: MessageRequest, findings: Findings, taken: frozenset[str] = frozenset()
+    request: MessageRequest, findings: Diagnostics, taken: frozenset[str] = frozenset()
 ) -> None:
     """Note what becomes of each member that has no field in `request`.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.texts import is_foreign_tool
-from vai.types.base import Open
+from vai.types.base import OpenStruct
 from vai.types.blocks import (
     Block,
     RedactedThinkingBlock,
@@ -29,7 +29,7 @@ _READ: Final = frozenset({"type", "source", "title", "content", "tool_name", "ca
 """Members of search results and tool references that become words, or are named as cache marks."""
 
 
-def check_nested(request: MessageRequest, findings: Findings) -> None:
+def check_nested(request: MessageRequest, findings: Diagnostics) -> None:
     """Note the members below the request's own that no other format has a place for."""
     for turn in request.messages:
         if turn.extra:
@@ -49,7 +49,7 @@ def check_nested(request: MessageRequest, findings: Findings) -> None:
         findings.drop("voice")
 
 
-def _check_block(block: Block, at: str, findings: Findings) -> None:
+def _check_block(block: Block, at: str, findings: Diagnostics) -> None:
     if isinstance(block, UnknownBlock):
         if not is_foreign_tool(block):
             _check_raw(block.raw, at, findings)
@@ -68,7 +68,7 @@ def _check_block(block: Block, at: str, findings: Findings) -> None:
         _name(source, f"{at}.source", findings)
 
 
-def _check_raw(raw: dict[str, Any], at: str, findings: Findings) -> None:
+def _check_raw(raw: dict[str, Any], at: str, findings: Diagnostics) -> None:
     for name, value in raw.items():
         if value is not None and name not in _READ:
             findings.drop(f"{at}.{name}")
@@ -76,7 +76,7 @@ def _check_raw(raw: dict[str, Any], at: str, findings: Findings) -> None:
         findings.drop(f"{at}.cache_control")
 
 
-def _name(value: Open | None, at: str, findings: Findings) -> None:
+def _name(value: OpenStruct | None, at: str, findings: Diagnostics) -> None:
     if value is not None:
         for name, member in value.extra.items():
             if member is not None:

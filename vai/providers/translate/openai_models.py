@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Traits", "traits"]
+__all__ = ["OpenaiTraits", "traits"]
 
 
-class Traits(msgspec.Struct, frozen=True, kw_only=True):
+class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
     """One model's ways.
 
     Attributes:
@@ -61,7 +61,7 @@ class Traits(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.efforts) and "none" not in self.efforts
 
 
-def traits(provider: str, model: str) -> Traits:
+def traits(provider: str, model: str) -> OpenaiTraits:
     """The traits of `model` at `provider`."""
     if provider in ("openai", "oai-resp"):
         return _openai(model)
@@ -69,26 +69,26 @@ def traits(provider: str, model: str) -> Traits:
         return _groq(model)
     if provider == "cerebras":
         return _cerebras(model)
-    return Traits()
+    return OpenaiTraits()
 
 
 _GPT = re.compile(r"gpt-(\d{1,3})(?:\.(\d{1,3}))?(?![\d.])(?!o)-?(\w*)")
 _O = re.compile(r"o\d\b")
 
 
-def _openai(model: str) -> Traits:
+def _openai(model: str) -> OpenaiTraits:
     if _O.match(model):
-        return Traits(
+        return OpenaiTraits(
             efforts=("low", "medium", "high"), instructs="developer", stop=False, samples=False
         )
     found = _GPT.match(model)
     if not found or int(found[1]) < 5:
-        return Traits()
+        return OpenaiTraits()
     version = (int(found[1]), int(found[2] or 0))
     if found[3] == "chat":  # the models of ChatGPT choose for themselves
-        return Traits(instructs="developer")
+        return OpenaiTraits(instructs="developer")
     efforts = _gpt_efforts(version, found[3])
-    return Traits(
+    return OpenaiTraits(
         efforts=efforts,
         instructs="developer",
         stop=False,
@@ -121,19 +121,19 @@ def _gpt_efforts(version: tuple[int, int], family: str) -> tuple[str, ...]:
     return (*rests, *_LOW_TO_HIGH, "xhigh", "max")
 
 
-def _groq(model: str) -> Traits:
+def _groq(model: str) -> OpenaiTraits:
     if "gpt-oss" in model:
-        return Traits(efforts=("low", "medium", "high"), hides="include")
+        return OpenaiTraits(efforts=("low", "medium", "high"), hides="include")
     if "qwen3.8" in model:
-        return Traits(efforts=("none", "low", "medium", "high"), hides="format")
+        return OpenaiTraits(efforts=("none", "low", "medium", "high"), hides="format")
     if "qwen3" in model:
-        return Traits(efforts=("none", "default"), hides="format")
-    return Traits()
+        return OpenaiTraits(efforts=("none", "default"), hides="format")
+    return OpenaiTraits()
 
 
-def _cerebras(model: str) -> Traits:
+def _cerebras(model: str) -> OpenaiTraits:
     if "gpt-oss" in model:
-        return Traits(efforts=("low", "medium", "high"), hides="format")
+        return OpenaiTraits(efforts=("low", "medium", "high"), hides="format")
     if re.search(r"qwen-?3|glm", model):
-        return Traits(efforts=("none", "low", "medium", "high"), hides="format")
-    return Traits()
+        return OpenaiTraits(efforts=("none", "low", "medium", "high"), hides="format")
+    return OpenaiTraits()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.request import MessageRequest
 
 __all__ = ["check_output", "modalities"]
@@ -24,7 +24,7 @@ def modalities(request: MessageRequest) -> list[str]:
     return [str(item) for item in named if not (item == "audio" and spoken)]
 
 
-def check_output(request: MessageRequest, findings: Findings, can: Collection[str]) -> None:
+def check_output(request: MessageRequest, findings: Diagnostics, can: Collection[str]) -> None:
     """Note what of `output` cannot be had; `can` is what there is beside text."""
     missing = [item for item in modalities(request) if item not in ("text", *can)]
     if missing:

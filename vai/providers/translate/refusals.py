@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.texts import kind_of
 from vai.types.blocks import BLOCK_TYPES, OTHER_BLOCK_TYPES, SOURCE_TYPES, Block, Source
 
@@ -24,7 +24,7 @@ _CALLERS: Final = ("custom", "bash", "text_editor", "memory")
 
 
 def refuse_block(
-    block: Block, at: str, findings: Findings, *, what: str = "cannot be sent to {}"
+    block: Block, at: str, findings: Diagnostics, *, what: str = "cannot be sent to {}"
 ) -> None:
     """Refuse a block at `at`. `what` says what cannot be done with it, ``{}`` being the target."""
     kind = kind_of(block)
@@ -42,7 +42,7 @@ _MAX_NAME: Final = 64
 
 
 def refuse_source(
-    source: Source, at: str, findings: Findings, what: str, *, is_document: bool = False
+    source: Source, at: str, findings: Diagnostics, what: str, *, is_document: bool = False
 ) -> None:
     """Refuse the medium at `at` for its source; `what` says what its target takes."""
     if source.type in SOURCE_TYPES:
@@ -53,7 +53,7 @@ def refuse_source(
     findings.refuse(f"{at}.source.type", words, _CONTENT)
 
 
-def refuse_tool(at: str, findings: Findings, who: str, hosted: Iterable[str]) -> None:
+def refuse_tool(at: str, findings: Diagnostics, who: str, hosted: Iterable[str]) -> None:
     """Refuse a tool of a type that the provider does not have.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.texts import kind_of
 from vai.types.blocks import (
     AudioBlock,
@@ -20,22 +20,22 @@ from vai.types.blocks import (
     ToolResultBlock,
     VideoBlock,
 )
-from vai.types.provider import ProviderRow
+from vai.types.provider import ProviderSpec
 
 __all__ = ["MEDIA", "note_left_out", "result_parts"]
 
 MEDIA: Final = (ImageBlock, DocumentBlock, AudioBlock, VideoBlock)
 
 
-class _Aim(Protocol):
+class _MediaTarget(Protocol):
     """What a translation is aimed at, in any format."""
 
-    row: ProviderRow
+    row: ProviderSpec
     model: str
-    findings: Findings
+    findings: Diagnostics
 
 
-A = TypeVar("A", bound=_Aim)
+A = TypeVar("A", bound=_MediaTarget)
 Part = dict[str, Any]
 
 
@@ -58,7 +58,7 @@ def result_parts(
         if not isinstance(item, MEDIA):
             found.append((item, make(item, place, target)))
             continue
-        notes, target.findings = target.findings, Findings(target.findings.target)
+        notes, target.findings = target.findings, Diagnostics(target.findings.target)
         parts = make(item, place, target)
         trial, target.findings = target.findings, notes
         if trial.refused:
@@ -69,7 +69,7 @@ def result_parts(
     return found
 
 
-def note_left_out(item: Block, findings: Findings, model: str) -> str:
+def note_left_out(item: Block, findings: Diagnostics, model: str) -> str:
     """Name the medium that is left out, and return the words that take its place."""
     kind = kind_of(item)
     findings.drop(f"messages[*].content[*].content[*].{kind}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 
 __all__ = ["check_stops"]
 
@@ -16,7 +16,7 @@ _MAX_SEQUENCES: Final = 64
 _MAX_LENGTH: Final = 256
 
 
-def check_stops(sequences: list[str], findings: Findings) -> None:
+def check_stops(sequences: list[str], findings: Diagnostics) -> None:
     """Note sequences that are too many or too long to be watched for."""
     if len(sequences) > _MAX_SEQUENCES or any(len(one) > _MAX_LENGTH for one in sequences):
         what = f"expected at most {_MAX_SEQUENCES} sequences of {_MAX_LENGTH} characters"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vai.providers.translate.diagnostics import Findings
-from vai.providers.translate.openai_models import Traits, traits
+from vai.providers.translate.diagnostics import Diagnostics
+from vai.providers.translate.openai_models import OpenaiTraits, traits
 from vai.providers.translate.schema import Inlining
-from vai.types.provider import Capabilities, ProviderRow
+from vai.types.provider import Capabilities, ProviderSpec
 
-__all__ = ["QUIRKS", "Target", "is_own"]
+__all__ = ["QUIRKS", "OpenaiTarget", "is_own"]
 
 QUIRKS: Final = frozenset(
     {
@@ -32,19 +32,19 @@ _ROWS: Final = frozenset({"openai", "oai-resp", "groq", "cerebras"})
 _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
-def is_own(row: ProviderRow) -> bool:
+def is_own(row: ProviderSpec) -> bool:
     """Whether the server is one that only the settings describe."""
     return row.id not in _ROWS
 
 
-class Target:
+class OpenaiTarget:
     """One server and model, and what was found while translating for it."""
 
-    def __init__(self, row: ProviderRow, model: str) -> None:
+    def __init__(self, row: ProviderSpec, model: str) -> None:
         self.row = row
         self.model = model
-        self.traits: Traits = traits(*row.facts_of(model))
-        self.findings = Findings(row.name)
+        self.traits: OpenaiTraits = traits(*row.facts_of(model))
+        self.findings = Diagnostics(row.name)
         self.inlining = Inlining()
 
     @property

@@ -6,13 +6,13 @@ refuses the request; any other choice says nothing where there is nothing to cho
 
 from __future__ import annotations
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.request import ToolChoice
 
 __all__ = ["check_needless"]
 
 
-def check_needless(choice: ToolChoice | None, findings: Findings) -> None:
+def check_needless(choice: ToolChoice | None, findings: Diagnostics) -> None:
     """Note a choice that is not sent because no tools are: servers refuse it."""
     if choice is None:
         return

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
-from vai.providers.translate.diagnostics import Findings
+from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.blocks import Block, ToolResultBlock, ToolUseBlock
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["Call", "Placed", "Run", "answers", "check_end", "placed", "runs", "waits"]
+__all__ = ["PendingCall", "Placed", "Run", "answers", "check_end", "placed", "runs", "waits"]
 
 Placed = tuple[str, Block]
 """A block and its JSON path."""
@@ -22,7 +22,7 @@ Run = list[tuple[str, InputMessage]]
 """Neighbouring turns of one side, each with its JSON path."""
 
 
-class Call(NamedTuple):
+class PendingCall(NamedTuple):
     """A call that wants an answer: its JSON path, and what its format must know of it again."""
 
     at: str
@@ -42,16 +42,20 @@ def placed(at: str, turn: InputMessage) -> list[Placed]:
 
 
 def waits(
-    calls: dict[str, Call], block: ToolUseBlock, at: str, findings: Findings, note: str = ""
+    calls: dict[str, PendingCall],
+    block: ToolUseBlock,
+    at: str,
+    findings: Diagnostics,
+    note: str = "",
 ) -> None:
     """Add to `calls` (by id) one that the next turn must answer."""
     if block.id in calls:
         findings.refuse(f"{at}.id", "expected an id that no other tool_use of this turn has")
-    calls[block.id] = Call(at, note)
+    calls[block.id] = PendingCall(at, note)
 
 
 def answers(
-    run: Run, calls: Mapping[str, Call], findings: Findings, *, chained: bool = False
+    run: Run, calls: Mapping[str, PendingCall], findings: Diagnostics, *, chained: bool = False
 ) -> list[tuple[str, ToolResultBlock]]:
     """The results of a run, each with its path, in the order of the calls.
 
@@ -83,7 +87,7 @@ def answers(
     return [given[known] for known in order if known in given]
 
 
-def check_end(request: MessageRequest, findings: Findings) -> None:
+def check_end(request: MessageRequest, findings: Diagnostics) -> None:
     """An assistant message at the end is one to be continued, which only Anthropic can."""
     last = len(request.messages) - 1
     if request.messages[last].role == "assistant":

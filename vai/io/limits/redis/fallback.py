@@ -18,13 +18,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal, NamedTuple, TypeVar
 
-from vai.io.limits.redis.line import Away
+from vai.io.limits.redis.line import RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Subject
-from vai.policy.limits.store import Held, LimitStore, Snapshot
+from vai.policy.limits.sets import Principal
+from vai.policy.limits.store import LeaseUse, LimitsSnapshot, LimitStore
 
-__all__ = ["FailoverLimits", "Place", "Switch"]
+__all__ = ["Failover", "FailoverLimits", "Place"]
 
 Place = Literal["redis", "local"]
 
@@ -35,7 +35,7 @@ _KEEPS_ALL: Final = "noeviction"
 """The eviction policy by which a server that is full refuses to write and forgets nothing."""
 
 
-class Switch(NamedTuple):
+class Failover(NamedTuple):
     """From now on is counted elsewhere."""
 
     to: Place
@@ -64,7 +64,7 @@ class FailoverLimits:
         self,
         local: LimitStore,
         remote: RedisLimits,
-        told: Callable[[Switch], None],
+        told: Callable[[Failover], None],
         *,
         evicting: Callable[[str], None] = lambda _: None,
         lease: float,
@@ -105,22 +105,22 @@ class FailoverLimits:
 
     # -- the store ---------------------------------------------------------------------
 
-    async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
         if self.state == "redis":
             try:
                 return await self._remote.admit(subjects, tokens, now)
-            except Away as away:
+            except RedisUnavailable as away:
                 self._leave(away)
         return await self._local.admit(subjects, tokens, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         return self._holder(handle).settle(handle, used, now)
 
-    async def acquire(self, subjects: tuple[Subject, ...], now: float, /) -> Decision:
+    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
         if self.state == "redis":
             try:
                 return await self._remote.acquire(subjects, now)
-            except Away as away:
+            except RedisUnavailable as away:
                 self._leave(away)
         return await self._local.acquire(subjects, now)
 
@@ -133,8 +133,8 @@ class FailoverLimits:
     def release(self, handle: int, /) -> bool:
         return self._holder(handle).release(handle)
 
-    async def sessions(self) -> tuple[Held, ...]:
-        nobody: tuple[Held, ...] = ()
+    async def sessions(self) -> tuple[LeaseUse, ...]:
+        nobody: tuple[LeaseUse, ...] = ()
         found = await self._asked(self._remote.sessions, otherwise=nobody)
         return (*await self._local.sessions(), *found)
 
@@ -148,13 +148,13 @@ class FailoverLimits:
         found = await self._asked(lambda: self._remote.reclaim(owner), otherwise=0)
         return found + await self._local.reclaim(owner)
 
-    async def snapshot(self, now: float, /) -> Snapshot:
+    async def snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.snapshot`: the figures of where is counted now, the places of both."""
         local = await self._local.snapshot(now)
         found = await self._asked(lambda: self._remote.snapshot(now), otherwise=None)
         if found is None:
             return local
-        return Snapshot(found.subjects, (*local.held, *found.held))
+        return LimitsSnapshot(found.subjects, (*local.held, *found.held))
 
     # -- inside ------------------------------------------------------------------------
 
@@ -166,11 +166,11 @@ class FailoverLimits:
         if self.state == "redis":
             try:
                 return await question()
-            except Away as away:
+            except RedisUnavailable as away:
                 self._leave(away)
         return otherwise
 
-    def _leave(self, away: Away) -> None:
+    def _leave(self, away: RedisUnavailable) -> None:
         if self.state == "redis":
             self._left.set()
             self._switch("local", away.reason)
@@ -178,10 +178,10 @@ class FailoverLimits:
     async def _rejoin(self) -> None:
         try:
             await self._remote.rejoin()
-        except Away as away:
+        except RedisUnavailable as away:
             if self.reason != away.reason and not self.switches:
                 self.reason = away.reason
-                self._told(Switch("local", away.reason, 0))
+                self._told(Failover("local", away.reason, 0))
             return
         self._left.clear()
         self._switch("redis", "")
@@ -197,7 +197,7 @@ class FailoverLimits:
         self.state, self.reason = to, reason
         self.since = self._clock()
         self.switches += 1
-        self._told(Switch(to, reason, self.switches))
+        self._told(Failover(to, reason, self.switches))
 
     async def _look_after(self) -> None:
         """Renew what is held on the server, and look for it while it is away, until cancelled."""

@@ -30,7 +30,7 @@ except ImportError as missing:
         f'limits.store = "redis" needs an extra: {install_command("redis")}'
     ) from missing
 
-__all__ = ["Away", "Line"]
+__all__ = ["RedisClient", "RedisUnavailable"]
 
 _MOST_WAITING: Final = 4096
 _MOST_AT_ONCE: Final = 64
@@ -39,7 +39,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _Call = tuple[tuple[bytes | str, ...], "asyncio.Future[bytes]"]
 
 
-class Away(Exception):
+class RedisUnavailable(Exception):
     """The server gave no answer that can be used.
 
     Args:
@@ -51,7 +51,7 @@ class Away(Exception):
         self.reason = reason
 
 
-class Line:
+class RedisClient:
     """Calls of the script on the server.
 
     Args:
@@ -88,7 +88,7 @@ class Line:
             Away: no answer, or none in time. It may have been done all the same.
         """
         if len(self._waiting) >= _MOST_WAITING:
-            raise Away("too many calls are waiting for the Redis server")
+            raise RedisUnavailable("too many calls are waiting for the Redis server")
         words = (
             operation,
             _encode(arguments),
@@ -103,7 +103,7 @@ class Line:
             async with asyncio.timeout(self._timeout):
                 return await answer
         except TimeoutError:
-            raise Away(NO_ANSWER) from None
+            raise RedisUnavailable(NO_ANSWER) from None
 
     async def aclose(self) -> None:
         """Hang up. Calls that wait are answered with Away."""
@@ -201,4 +201,4 @@ def _maker(url: str, ca_file: str | None) -> Callable[[], AbstractConnection]:
 def _give_up(calls: Iterable[_Call], reason: str) -> None:
     for _, answer in calls:
         if not answer.done():
-            answer.set_exception(Away(reason))
+            answer.set_exception(RedisUnavailable(reason))

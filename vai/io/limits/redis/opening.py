@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from vai.config.schema import Redis
-from vai.io.board import Board
-from vai.io.limits.redis.fallback import FailoverLimits, Switch
-from vai.io.limits.redis.line import Away, Line
+from vai.io.board import ControlBlock
+from vai.io.limits.redis.fallback import Failover, FailoverLimits
+from vai.io.limits.redis.line import RedisClient, RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits
 from vai.policy.limits.store import LimitStore
 
@@ -23,10 +23,10 @@ __all__ = ["open_limits", "reclaim"]
 
 def open_limits(
     settings: Redis,
-    board: Board,
+    board: ControlBlock,
     claim: int,
     local: LimitStore,
-    told: Callable[[Switch], None],
+    told: Callable[[Failover], None],
     evicting: Callable[[str], None],
 ) -> FailoverLimits:
     """A worker's way to the server, with `local` for when it is away."""
@@ -34,20 +34,20 @@ def open_limits(
     return FailoverLimits(local, remote, told, evicting=evicting, lease=settings.lease)
 
 
-async def reclaim(settings: Redis, board: Board, claim: int) -> None:
+async def reclaim(settings: Redis, board: ControlBlock, claim: int) -> None:
     """Free what a dead worker of this node held. What cannot be now lapses with its lease."""
     remote = _remote(settings, board, 0)
     try:
-        with suppress(Away):
+        with suppress(RedisUnavailable):
             await remote.reclaim(claim)
     finally:
         await remote.aclose()
 
 
-def _remote(settings: Redis, board: Board, claim: int) -> RedisLimits:
+def _remote(settings: Redis, board: ControlBlock, claim: int) -> RedisLimits:
     if settings.url is None:
         raise ValueError("limits.redis.url: required")
-    line = Line(
+    line = RedisClient(
         settings.url.reveal(),
         ca_file=settings.ca_file,
         prefix=settings.prefix,

@@ -19,10 +19,10 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from vai.io.limits.redis.line import Away, Line
+from vai.io.limits.redis.line import RedisClient, RedisUnavailable
 from vai.policy.limits.decision import NO_HANDLE, Decision, Refused
-from vai.policy.limits.sets import Subject
-from vai.policy.limits.store import Held, Snapshot, SubjectUse
+from vai.policy.limits.sets import Principal
+from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 
 __all__ = ["MOST_HELD", "RedisLimits"]
 
@@ -76,7 +76,7 @@ class RedisLimits:
 
     def __init__(
         self,
-        line: Line,
+        line: RedisClient,
         *,
         node: str,
         claim: int,
@@ -100,11 +100,11 @@ class RedisLimits:
         """Whether the place was taken here and not given back."""
         return handle in self._held
 
-    async def admit(self, subjects: tuple[Subject, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
         """See `LimitStore.admit`. Raises Away."""
         return await self._take(_REQUEST, subjects, _bounded(tokens), now)
 
-    async def acquire(self, subjects: tuple[Subject, ...], now: float, /) -> Decision:
+    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
         """See `LimitStore.acquire`. Raises Away."""
         return await self._take(_SESSION, subjects, 0, now)
 
@@ -126,7 +126,7 @@ class RedisLimits:
         await self._reassert([handle])
         return handle in self._held
 
-    async def sessions(self) -> tuple[Held, ...]:
+    async def sessions(self) -> tuple[LeaseUse, ...]:
         """See `LimitStore.sessions`. Raises Away. The owner of another node's is 0."""
         return tuple([one for one in await self._all_held() if one.kind == "session"])
 
@@ -147,12 +147,12 @@ class RedisLimits:
         """See `LimitStore.reclaim`, for a worker of this node. Raises Away."""
         return _count(await self._call("reclaim", self._name_of(owner)))
 
-    async def snapshot(self, now: float, /) -> Snapshot:
+    async def snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.snapshot`. Raises Away."""
-        uses: list[SubjectUse] = []
+        uses: list[PrincipalUse] = []
         while page := _uses(await self._call("subjects", len(uses), clock=self._time(now))):
-            uses += [SubjectUse(*figures) for figures in page]
-        return Snapshot(tuple(uses), await self._all_held())
+            uses += [PrincipalUse(*figures) for figures in page]
+        return LimitsSnapshot(tuple(uses), await self._all_held())
 
     # -- staying alive -----------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class RedisLimits:
         """Give back what waits, if the server is there, and hang up."""
         if self._delivery is not None:
             await asyncio.wait([self._delivery])
-        with suppress(Away):  # what stays lapses
+        with suppress(RedisUnavailable):  # what stays lapses
             await self.deliver()
         await self._line.aclose()
 
@@ -215,7 +215,7 @@ class RedisLimits:
                 self._held.pop(int(ended), None)
 
     async def _take(
-        self, kind: int, subjects: tuple[Subject, ...], tokens: int, now: float
+        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
         if len(self._held) + len(self._returned) >= MOST_HELD:
             return _FULL
@@ -249,7 +249,9 @@ class RedisLimits:
 
     async def _deliver_soon(self) -> None:
         try:
-            with suppress(Away):  # what stays is kept until the next call that is answered
+            with suppress(
+                RedisUnavailable
+            ):  # what stays is kept until the next call that is answered
                 await self.deliver()
         finally:
             self._delivery = None
@@ -257,14 +259,14 @@ class RedisLimits:
     async def _call(self, operation: str, *arguments: object, clock: float | None = None) -> bytes:
         try:
             told = await self._line.call(operation, *arguments, clock=clock)
-        except Away:
+        except RedisUnavailable:
             self._reached = False
             raise
         self._reached = True
         return told
 
-    async def _all_held(self) -> tuple[Held, ...]:
-        found: list[Held] = []
+    async def _all_held(self) -> tuple[LeaseUse, ...]:
+        found: list[LeaseUse] = []
         for owner in _texts(await self._call("owners")):
             server_now, places = _places(await self._call("held", owner))
             # Times are told in the clock of whoever asks.
@@ -309,9 +311,9 @@ def _decision(handle: int, told: bytes) -> Decision:
     )
 
 
-def _held(place: _Place, claim: int, shift: float) -> Held:
+def _held(place: _Place, claim: int, shift: float) -> LeaseUse:
     handle, kind, names, tokens, since, beat = place
-    return Held(
+    return LeaseUse(
         handle=int(handle),
         kind="session" if kind == _SESSION else "request",
         owner=claim,
