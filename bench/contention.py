@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench.suite import Figures
-from vai.io.board import directory
+from vai.io.control_block import directory
 from vai.io.limits.layout import section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
@@ -79,7 +79,7 @@ def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
         view = memoryview(mmap.mmap(file.fileno(), 0))
     limits = SharedLimits(LimitsSection(view), place, os.getpid())
     unlimited = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=1 << 20)
-    subjects = (Principal(EVERYBODY, unlimited), Principal(f"user:{place}", unlimited))
+    principals = (Principal(EVERYBODY, unlimited), Principal(f"user:{place}", unlimited))
     times: list[float] = []
     done = 0
     parent.send(None)
@@ -88,7 +88,7 @@ def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
     while time.monotonic() < begin + _SECONDS:
         start = time.perf_counter()
         try:
-            decision = limits.admit(subjects, 1000, time.monotonic())
+            decision = limits.admit(principals, 1000, time.monotonic())
         except LockUnavailable:
             continue
         if len(times) < _KEPT:

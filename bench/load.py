@@ -1,6 +1,6 @@
 """The load generator: one job read from stdin, one measurement written to stdout.
 
-The law of this module: it costs little, so that its core is not what limits a run.
+Invariants: it costs little, so that its core is not what limits a run.
 Connections are raw protocols that look for the end of an answer and for marks; the
 answers are the mock's own and known, so they are not parsed further. What it does not
 understand is an error and ends the connection.

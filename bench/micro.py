@@ -18,7 +18,7 @@ import uvloop
 from bench import contention
 from bench.suite import Figures
 from bench.wire import message_request
-from vai.codec import envelope
+from vai.codec import routing_fields as envelope
 from vai.gateway.request.call import RequestContext
 from vai.io.clock import monotonic
 from vai.io.limits.layout import section_size
@@ -72,30 +72,30 @@ def _limits() -> tuple[SharedLimits, tuple[Principal, ...]]:
     places = _REPEATS * _LOOPS + 1
     view = memoryview(mmap.mmap(-1, section_size(leases=places)))
     limits = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=places, sessions=places)
-    subjects = (Principal(EVERYBODY, limits), Principal("user:alice", limits))
-    return SharedLimits(LimitsSection.prepare(view, leases=places), 0, 1), subjects
+    principals = (Principal(EVERYBODY, limits), Principal("user:alice", limits))
+    return SharedLimits(LimitsSection.prepare(view, leases=places), 0, 1), principals
 
 
 def _admission() -> Step:
     """A place under all limits of the gateway and of a user; the clock is read for it."""
-    limits, subjects = _limits()
-    return lambda: limits.admit(subjects, 1000, monotonic())
+    limits, principals = _limits()
+    return lambda: limits.admit(principals, 1000, monotonic())
 
 
 def _settlement() -> Step:
     """The place given back and the tokens corrected."""
-    limits, subjects = _limits()
+    limits, principals = _limits()
     now = monotonic()
-    held = [limits.admit(subjects, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
+    held = [limits.admit(principals, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
     return lambda: limits.settle(held.pop(), 400, monotonic())
 
 
 def _refusal() -> Step:
     """An attempt of a user whose minute is used up."""
     limits, (everybody, _) = _limits()
-    subjects = (everybody, Principal("user:bob", LimitSet(requests=1)))
-    limits.admit(subjects, 1000, monotonic())
-    return lambda: limits.admit(subjects, 1000, monotonic())
+    principals = (everybody, Principal("user:bob", LimitSet(requests=1)))
+    limits.admit(principals, 1000, monotonic())
+    return lambda: limits.admit(principals, 1000, monotonic())
 
 
 STEPS: dict[str, Callable[[], Step]] = {

@@ -1,6 +1,6 @@
 """One run: the ways that stand, and measurements taken on them in turn.
 
-The law of this module: rounds are interleaved. Each round takes one measurement on every
+Invariants: rounds are interleaved. Each round takes one measurement on every
 way before the next begins, so that what else the machine does hits all of them alike;
 ratios and differences are formed inside a round, and the median of the rounds is what
 counts.

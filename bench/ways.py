@@ -1,6 +1,6 @@
 """The ways a load can take to the mock, and the processes that stand on them.
 
-The law of this module: every process is started with its cores fixed before its first
+Invariants: every process is started with its cores fixed before its first
 instruction, in a session of its own (a server that fails to start may kill its process
 group), and is ended by its own pid when the stack unwinds. Ports are asked of the
 kernel; nothing is fixed.

@@ -1,6 +1,6 @@
 """Secrets and prompts that must never be seen again, and the plugin that looks for them.
 
-The law of this module: every test presents canaries instead of keys and prompts of its
+Invariants: every test presents canaries instead of keys and prompts of its
 own making. Whatever a test, a server process or a log writes is searched for them, and
 one find fails the session, whichever test caused it. Server tests register the files
 their processes write to: `register(path)`.

@@ -16,11 +16,11 @@ from vai.cli.limits import Choice, show
 from vai.cli.limits_report import GATEWAY, Allowance, PrincipalReport, report
 from vai.config import Secret, Settings
 from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings
-from vai.io.board import ControlBlock, ControlBlockError
 from vai.io.clock import monotonic
+from vai.io.control_block import ControlBlock, ControlBlockError
 from vai.io.limits import duty
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY
+from vai.policy.limits.sets import EVERYBODY, Principal
 
 LONG = "ü" * 60
 SETTINGS = Settings(
@@ -58,8 +58,8 @@ def limits(board: ControlBlock) -> SharedLimits:
 
 
 def admit(limits: SharedLimits, *names: str, tokens: int = 10) -> int:
-    subjects = tuple(PrincipalReport(name) for name in (EVERYBODY, *names))
-    decision = limits.admit(subjects, tokens, monotonic())
+    principals = tuple(Principal(name) for name in (EVERYBODY, *names))
+    decision = limits.admit(principals, tokens, monotonic())
     assert decision.admitted
     return decision.handle
 
@@ -80,7 +80,7 @@ def test_use_is_shown_beside_what_is_allowed(board: ControlBlock, limits: Shared
     admit(limits, "user:alice")
     limits.settle(admit(limits, "key:bob", tokens=3), 5, monotonic())
     limits.settle(admit(limits, "address:2001:db8::/64"), 10, monotonic())
-    limits.acquire((PrincipalReport(EVERYBODY), PrincipalReport("user:gone")), monotonic())
+    limits.acquire((Principal(EVERYBODY), Principal("user:gone")), monotonic())
     told = report(board, Allowance(SETTINGS))
     assert (told.running, told.sessions) == (1, 1)
     assert (told.manager, told.store) == ("alive", "shared_memory")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from vai.cli.commands import app
 from vai.io import groups
-from vai.io.board import ControlBlock, State
+from vai.io.control_block import ControlBlock, State
 from vai.io.group_record import SECTIONS, GroupRecord, GroupState, read_state
 from vai.io.process import identify
 

@@ -19,7 +19,7 @@ from vai.config.names import BUILT_IN
 from vai.config.reference import entries
 from vai.config.schema import SimulatorSettings
 from vai.config.sources import read_file
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
 
@@ -462,7 +462,7 @@ def test_openais_key_serves_both_of_its_endpoints(configure, text, keys):
 
 
 def test_built_in_providers_are_those_of_the_registry():
-    for name, row in ROWS.items():
+    for name, row in PROVIDER_SPECS.items():
         assert row.env == BUILT_IN[name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vai.config.addresses import address_fault, is_exposed
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 CERTAIN, LIKELY, RIGHT = True, False, None
 
@@ -122,7 +122,7 @@ def test_what_a_base_url_comes_to(kind, url, expected):
         assert "VAI appends" in fault.text or "two" in fault.text
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.id)
+@pytest.mark.parametrize("row", PROVIDER_SPECS.values(), ids=lambda row: row.id)
 def test_the_built_in_addresses_are_right(row):
     assert address_fault(row.kind, row.base_url) is None
 

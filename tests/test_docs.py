@@ -17,7 +17,7 @@ from vai.config.reference import page
 from vai.io.catalogue import installed
 from vai.policy.cost import price_on
 from vai.providers.openai.extensions import allowed
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ NAMED = sorted(
         (place, provider, model.rstrip("."))
         for place, text in NAMED_IN.items()
         for provider, model in re.findall(
-            rf"(?<![\w./-])({'|'.join(ROWS)})/((?:[\w-]+/)?[\w.-]*\d[\w.-]*)", text
+            rf"(?<![\w./-])({'|'.join(PROVIDER_SPECS)})/((?:[\w-]+/)?[\w.-]*\d[\w.-]*)", text
         )
         if model != "v1"
     }
@@ -130,7 +130,9 @@ def test_every_page_is_searched_for_models():
     assert {("README.md", "anthropic"), ("settings.toml", "groq"), ("docs/api.md", "gemini")} <= {
         (place, provider) for place, provider, _ in NAMED
     }
-    assert {provider for place, provider, _ in NAMED if place.endswith(".py")} == set(ROWS)
+    assert {provider for place, provider, _ in NAMED if place.endswith(".py")} == set(
+        PROVIDER_SPECS
+    )
 
 
 @pytest.mark.parametrize(("place", "provider", "model"), NAMED)
@@ -188,7 +190,7 @@ def test_documented_extensions_are_passed_on(provider):
     if "audio" in given:
         body["output"] = {"modalities": ["audio"]}
     ask = parse.request(body)
-    adapter = make_adapter(ROWS[provider], "x", request=ask)
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=ask)
     adapter.request(ask)
     assert [path for path in adapter.dropped if path.startswith("extensions.")] == []
     assert len(given) > 5

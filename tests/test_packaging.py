@@ -73,7 +73,7 @@ print(json.dumps({
     ("module", "server"),
     [
         ("vai", []),
-        ("vai.exchange.conduct", []),
+        ("vai.exchange.exchange", []),
         ("vai.providers.registry", []),
         ("vai.io.http.upstream", []),
         ("vai.cli", []),

@@ -15,9 +15,9 @@ import msgspec
 
 from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken
 from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
-from vai.exchange.conduct import Exchange, Settlement
+from vai.exchange.exchange import Exchange, Settlement
 from vai.exchange.ports import Timers, Upstream
-from vai.exchange.translated import TranslatedMode
+from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.unlimited import UnlimitedAdmission
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
@@ -26,7 +26,7 @@ from vai.io.http.provider_keys import ProviderKey, presentation_of
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate.reasoning import without_reasoning
 from vai.secret import Secret
 from vai.types import parse
@@ -62,7 +62,7 @@ class DirectClient:
         moved = base_urls or {}
         self._rows = {
             name: msgspec.structs.replace(row, base_url=moved.get(name, row.base_url))
-            for name, row in ROWS.items()
+            for name, row in PROVIDER_SPECS.items()
             if row.kind != _LOGGED_IN_TO
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
@@ -117,7 +117,7 @@ class DirectClient:
     ) -> Exchange[list[Event] | Message]:
         ask = parse.request({**request, "stream": stream})
         provider = ask.model.partition("/")[0]
-        if provider in ROWS and provider not in self._rows:
+        if provider in PROVIDER_SPECS and provider not in self._rows:
             raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
         route = resolve(ask.model, self._rows, {})
         key = self._keys.get(route.row.id)

@@ -1,6 +1,6 @@
 """Every way an exchange can fail, by whose fault it was.
 
-The law of this module: an error is complete when it is raised. It knows its type,
+Invariants: an error is complete when it is raised. It knows its type,
 its HTTP status and a sentence for a human, and that sentence never quotes a secret,
 a header value or a payload.
 

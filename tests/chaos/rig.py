@@ -1,6 +1,6 @@
 """Groups that are about to be hurt, and what can be seen of them from outside.
 
-The law of this module: a verdict rests on the system's own books (the board, `/proc`, the
+Invariants: a verdict rests on the system's own books (the board, `/proc`, the
 simulator's journal), never on a guess about which process did what.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from tests.canary import KEY, PROVIDER_KEY, register
-from vai.io.board import ControlBlock, ControlBlockError, State, directory
+from vai.io.control_block import ControlBlock, ControlBlockError, State, directory
 
 __all__ = [
     "FULL",

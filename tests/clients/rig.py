@@ -1,6 +1,6 @@
 """Unmodified clients as processes of their own, against a real gateway.
 
-The law of this module: a client knows the gateway's address and key and nothing else. It
+Invariants: a client knows the gateway's address and key and nothing else. It
 has a home of its own, and a proxy that lets nothing out, so that what a test sees is what
 the client does on a user's machine without other networks.
 """

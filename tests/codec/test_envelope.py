@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
 from tests.codec.test_json import STYLES, TEXT, VALUES
-from vai.codec import envelope
+from vai.codec import routing_fields as envelope
 from vai.errors import InvalidRequest
 
 OTHERS = st.dictionaries(

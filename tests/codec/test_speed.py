@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.codec.hostile_heads import GOOD, head_of
-from vai.codec import envelope, head, json
+from vai.codec import head, json
+from vai.codec import routing_fields as envelope
 from vai.codec.sse import FrameSplitter, SseDecoder, frames
 
 CODE = 'def f(x):\n    return {"path": "C:\\\\dir", "list": [x, {1: 2}]}\n'

@@ -1,6 +1,6 @@
 """How a row of the contract is written: one thing a caller can say, and what each provider hears.
 
-The law of this module: an expectation names a place in the bytes that would be sent, a path
+Invariants: an expectation names a place in the bytes that would be sent, a path
 that is refused, or a path that is reported as left out. Nothing else counts as an answer, so
 that "ignored in silence" cannot be written down.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 MODELS = {
@@ -56,14 +56,14 @@ class Row(NamedTuple):
 
 def send(provider: str, model: str, fields: dict[str, Any]) -> Sent | InvalidRequest:
     """What the adapter of `provider` makes of a request."""
-    adapter = make_adapter(ROWS[provider], "01CONTRACT")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01CONTRACT")
     ask = parse.request({"messages": [USER], "max_tokens": 1000, **fields, "model": model})
     try:
         wire = adapter.request(ask)
     except InvalidRequest as refusal:
         return refusal
     body = orjson.loads(wire.body)
-    if ROWS[provider].kind == "code-assist":
+    if PROVIDER_SPECS[provider].kind == "code-assist":
         body = body["request"]
     return Sent(body, adapter.dropped)
 

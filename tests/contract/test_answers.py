@@ -21,7 +21,7 @@ from tests.providers.validator import check_events, check_message
 from vai.direct import DirectClient
 from vai.errors import VaiError
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.simulator.process import start
 from vai.types.message import Message
 from vai.types.render import message_to_wire
@@ -278,4 +278,4 @@ def test_every_status_has_one_meaning(simulator, provider, status):
 
 def test_no_provider_is_left_out():
     # Code Assist wraps what Gemini says, and needs a login: its own tests hold it to this.
-    assert {*FACES, "gemini-oauth"} == set(ROWS)
+    assert {*FACES, "gemini-oauth"} == set(PROVIDER_SPECS)

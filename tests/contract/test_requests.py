@@ -6,7 +6,7 @@ import pytest
 
 from tests.contract.rows_requests import ROWS_BY_SUBJECT
 from tests.contract.table import MODELS, send
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 CELLS = [
     pytest.param(row, provider, id=f"{subject}-{row.name}-{provider}".replace(" ", "-"))
@@ -28,4 +28,4 @@ def test_every_provider_has_columns():
     told = {
         provider for rows in ROWS_BY_SUBJECT.values() for row in rows for provider in row.expected
     }
-    assert told == set(ROWS) == set(MODELS)
+    assert told == set(PROVIDER_SPECS) == set(MODELS)

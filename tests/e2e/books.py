@@ -1,6 +1,6 @@
 """What a running gateway has counted, read from its shared memory by another process.
 
-The law of this module: it only reads, so a test that looks changes nothing of what it sees.
+Invariants: it only reads, so a test that looks changes nothing of what it sees.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from vai.io.board import ControlBlock, directory
+from vai.io.control_block import ControlBlock, directory
 from vai.io.limits import duty, upkeep
 from vai.policy.limits.sets import EVERYBODY
 from vai.policy.limits.store import LimitsSnapshot, PrincipalUse
@@ -28,8 +28,8 @@ class Books:
         return upkeep.snapshot(self.section, time.monotonic())
 
     def use(self, name: str = EVERYBODY) -> PrincipalUse:
-        """What one subject uses; nothing where it was never let in."""
-        known = {one.name: one for one in self.snapshot().subjects}
+        """What one principal uses; nothing where it was never let in."""
+        known = {one.name: one for one in self.snapshot().principals}
         return known.get(name, PrincipalUse(name, 0, 0, 0, 0))
 
     @property
@@ -39,4 +39,4 @@ class Books:
 
     def at_rest(self) -> bool:
         """Whether nobody holds a place, by the leases and by the counts made from them."""
-        return not self.running and not any(one.running for one in self.snapshot().subjects)
+        return not self.running and not any(one.running for one in self.snapshot().principals)

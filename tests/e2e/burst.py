@@ -1,6 +1,6 @@
 """A thousand callers in one process: kept connections on which bare bytes are sent.
 
-The law of this module: a burst is over when every caller has been answered, so what is counted
+Invariants: a burst is over when every caller has been answered, so what is counted
 never depends on how fast anybody was.
 """
 

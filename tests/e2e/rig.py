@@ -1,6 +1,6 @@
 """Real processes and plain sockets: what the end-to-end tests are made of.
 
-The law of this module: nothing here knows VAI from inside. A gateway is a `sanic app`
+Invariants: nothing here knows VAI from inside. A gateway is a `sanic app`
 group with a settings file, the upstream is a simulator process, and a client is bytes on a
 socket, so that what a test sees is what any caller would see.
 """

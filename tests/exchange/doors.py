@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout
 from vai.exchange.attempts import RetryPlan
-from vai.exchange.conduct import Exchange, Settlement
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.exchange import Exchange, Settlement
+from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Timers
 from vai.types.message import Usage
 from vai.types.provider import WireRequest

@@ -16,12 +16,12 @@ from tests.exchange.doors import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upst
 from vai.codec.events import encode
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
-from vai.exchange.lane import ExchangeMode
-from vai.exchange.translated import TranslatedMode
-from vai.exchange.verbatim import VerbatimMode
+from vai.exchange.mode import ExchangeMode
+from vai.exchange.translated_mode import TranslatedMode
+from vai.exchange.verbatim_mode import VerbatimMode
 from vai.policy.breaker import BreakerRules
 from vai.policy.retry import RetryRules
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import WireRequest
 
@@ -45,11 +45,11 @@ def error_event(kind: str) -> Said:
 
 def pure(*, lent: bool = True) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), True)
-    return VerbatimMode(wire, ROWS["anthropic"], streaming=True, edited=False, lent=lent)
+    return VerbatimMode(wire, PROVIDER_SPECS["anthropic"], streaming=True, edited=False, lent=lent)
 
 
 def translated(provider: str) -> ExchangeMode[bytes]:
-    adapter = make_adapter(ROWS[provider], "x1")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": True})
     return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
 

@@ -19,11 +19,11 @@ from vai.errors import (
     UpstreamRejected,
     UpstreamTimeout,
 )
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Timers
-from vai.exchange.translated import TranslatedMode
-from vai.exchange.verbatim import VerbatimMode
-from vai.providers.registry import ROWS, make_adapter
+from vai.exchange.translated_mode import TranslatedMode
+from vai.exchange.verbatim_mode import VerbatimMode
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
@@ -35,7 +35,7 @@ ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "
 
 def translated(provider: str, *, stream: bool = True) -> TranslatedMode[bytes]:
     ask = parse.request({**ASK, "stream": stream})
-    adapter = make_adapter(ROWS[provider], "x1")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     return TranslatedMode(
         adapter, ask, events=encode, message=lambda found: orjson.dumps(message_to_wire(found))
     )
@@ -43,7 +43,7 @@ def translated(provider: str, *, stream: bool = True) -> TranslatedMode[bytes]:
 
 def verbatim(*, stream: bool = True, edited: bool = False) -> VerbatimMode:
     wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
-    return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited)
+    return VerbatimMode(wire, PROVIDER_SPECS["anthropic"], streaming=stream, edited=edited)
 
 
 def fixture(name: str) -> bytes:
@@ -110,7 +110,9 @@ async def test_cut_at_every_offset_is_one_end_and_one_settlement(
 
     def lane() -> ExchangeMode[bytes]:
         if way == "adapter":
-            return translated(max((row for row in ROWS if name.startswith(f"{row}-")), key=len))
+            return translated(
+                max((row for row in PROVIDER_SPECS if name.startswith(f"{row}-")), key=len)
+            )
         return verbatim(edited=way == "edited")
 
     async def outcome(piece: bytes) -> tuple[bytes | None, Rig]:
@@ -228,7 +230,7 @@ async def test_what_is_no_answer_is_broken(status: int, headers: dict, code: str
 async def test_the_body_of_an_answer_says_what_it_is(name: str, kind: str) -> None:
     """Under whatever label, a stream for JSON and JSON for a stream."""
     stem = "anthropic-text" if name == "verbatim" else name
-    row = max((row for row in ROWS if stem.startswith(f"{row}-")), key=len)
+    row = max((row for row in PROVIDER_SPECS if stem.startswith(f"{row}-")), key=len)
     for stream in (False, True):
         for form in ("json", "sse"):
             make = verbatim if name == "verbatim" else partial(translated, row)
@@ -304,7 +306,9 @@ async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
         }
     )
     with pytest.raises(InvalidRequest):
-        TranslatedMode(make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b"")
+        TranslatedMode(
+            make_adapter(PROVIDER_SPECS["openai"], "x"), ask, events=encode, message=lambda _: b""
+        )
 
 
 async def test_a_defect_of_ours_is_settled_too() -> None:
@@ -326,7 +330,7 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() 
 async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
     ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
     lane = TranslatedMode(
-        make_adapter(ROWS["openai"], "x"), ask, events=encode, message=lambda _: b""
+        make_adapter(PROVIDER_SPECS["openai"], "x"), ask, events=encode, message=lambda _: b""
     )
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
     rig = Rig(lane, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
@@ -341,7 +345,7 @@ async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
     ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
     lane = TranslatedMode(
-        make_adapter(ROWS["groq"], "x"), ask, events=encode, message=lambda _: b""
+        make_adapter(PROVIDER_SPECS["groq"], "x"), ask, events=encode, message=lambda _: b""
     )
     rig = Rig(lane, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
     sent = b"".join(await rig.run())

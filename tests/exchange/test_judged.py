@@ -12,11 +12,11 @@ from tests.exchange.test_attempts import ASK, GOOD, World
 from vai.codec.events import encode
 from vai.codec.sse import SseDecoder
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Timers
-from vai.exchange.translated import TranslatedMode
-from vai.exchange.verbatim import VerbatimMode
-from vai.providers.registry import ROWS, make_adapter
+from vai.exchange.translated_mode import TranslatedMode
+from vai.exchange.verbatim_mode import VerbatimMode
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import WireRequest
 
@@ -38,11 +38,13 @@ ERROR = b"event: error\ndata: " + OVERLOADED + b"\n\n"
 
 def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
-    return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited, lent=lent)
+    return VerbatimMode(
+        wire, PROVIDER_SPECS["anthropic"], streaming=stream, edited=edited, lent=lent
+    )
 
 
 def translated(provider: str, *, stream: bool) -> ExchangeMode[bytes]:
-    adapter = make_adapter(ROWS[provider], "x1")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": stream})
     return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
 
@@ -115,7 +117,7 @@ async def test_an_error_with_status_200_is_that_error(
         assert (caught.value.type, caught.value.status) == expected
 
 
-@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 @pytest.mark.parametrize(
     "error",
     [

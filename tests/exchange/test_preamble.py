@@ -11,7 +11,7 @@ import pytest
 from tests.exchange.doors import Rig, Said
 from tests.exchange.test_attempts import World, pure, translated
 from vai.errors import UpstreamRejected
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
 

@@ -13,11 +13,11 @@ import pytest
 from tests.exchange.doors import FOREVER, JSON, Rig
 from tests.providers.test_verbatim import parsed
 from vai.codec.events import encode
-from vai.exchange.lane import ExchangeMode
-from vai.exchange.translated import TranslatedMode
-from vai.exchange.verbatim import VerbatimMode
+from vai.exchange.mode import ExchangeMode
+from vai.exchange.translated_mode import TranslatedMode
+from vai.exchange.verbatim_mode import VerbatimMode
 from vai.policy.estimate import text_tokens
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
@@ -38,10 +38,12 @@ def lane(name: str, *, stream: bool) -> ExchangeMode[bytes]:
     if name in ("verbatim", "edited"):
         wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
         edited = name == "edited"
-        return VerbatimMode(wire, ROWS["anthropic"], streaming=stream, edited=edited, cost=cost)
+        return VerbatimMode(
+            wire, PROVIDER_SPECS["anthropic"], streaming=stream, edited=edited, cost=cost
+        )
     ask = parse.request({**ASK, "stream": stream})
     return TranslatedMode(
-        make_adapter(ROWS[name], "x1", input_estimate=1234, request=ask),
+        make_adapter(PROVIDER_SPECS[name], "x1", input_estimate=1234, request=ask),
         ask,
         events=partial(encode, cost=cost),
         message=lambda found: orjson.dumps(message_to_wire(found, cost)),

@@ -30,16 +30,16 @@ class Rig:
         self.inflight = InFlightExchanges()
         self.now = 100.0
         self.door = AdmissionController(self.inflight, self.store, lambda: self.now)
-        self.subjects = (Principal(EVERYBODY), Principal("user:a", LimitSet(**limits)))
+        self.principals = (Principal(EVERYBODY), Principal("user:a", LimitSet(**limits)))
         self.told: list[Decision] = []
 
     async def enter(self, tokens: int = 0):
-        return await self.door.entry(self.subjects, self.told.append).admit(tokens)
+        return await self.door.entry(self.principals, self.told.append).admit(tokens)
 
     def used(self) -> tuple[int, int, int]:
         (use,) = [
             use
-            for use in asyncio.run(self.store.snapshot(self.now)).subjects
+            for use in asyncio.run(self.store.snapshot(self.now)).principals
             if use.name == "user:a"
         ]
         return use.running, use.requests, use.tokens
@@ -87,7 +87,7 @@ def test_a_refusal_takes_nothing():
 
 def test_whose_limit_it_is_is_said():
     rig = Rig()
-    rig.subjects = (Principal(EVERYBODY, LimitSet(concurrency=1)), Principal("user:a"))
+    rig.principals = (Principal(EVERYBODY, LimitSet(concurrency=1)), Principal("user:a"))
 
     async def scenario():
         await rig.enter()
@@ -115,7 +115,7 @@ def test_more_callers_than_can_be_counted_is_no_fault_of_theirs():
     async def scenario():
         with pytest.raises(Overloaded) as caught:
             for number in range(500):
-                rig.subjects = (Principal(EVERYBODY), Principal(f"address:{number}"))
+                rig.principals = (Principal(EVERYBODY), Principal(f"address:{number}"))
                 await rig.enter()
         assert (caught.value.status, caught.value.code) == (503, "limits_full")
 

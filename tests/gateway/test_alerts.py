@@ -8,10 +8,10 @@ from tests.canary import PROMPT, PROVIDER_KEY
 from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.gateway.alerts import ProviderAlerts
-from vai.policy.blame import of_lent_key
-from vai.policy.trouble import FallbackRun, ProviderErrors
+from vai.policy.error_attribution import of_lent_key
+from vai.policy.provider_errors import FallbackRun, ProviderErrors
 from vai.providers.decode.upstream_errors import from_answer
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
 ECHO = b'{"error":{"message":"%b","type":"%b","code":"%b"}}' % (
@@ -30,7 +30,7 @@ class Rig:
         self, fault: UpstreamFault, provider: str = "openai", *, own_key: bool = False
     ) -> None:
         target = "/chat/completions?key=hidden"
-        self.alerts.failed(ROWS[provider], fault, target, own_key=own_key)
+        self.alerts.failed(PROVIDER_SPECS[provider], fault, target, own_key=own_key)
 
     @property
     def lines(self) -> list[str]:
@@ -97,7 +97,10 @@ def test_the_url_is_told_without_its_query(caplog: pytest.LogCaptureFixture) -> 
     rig = Rig(caplog)
     rig.failed(from_answer("groq", "Groq", 404, {}, b""), "groq", own_key=True)
     (line,) = rig.lines
-    assert f"POST {ROWS['groq'].base_url}/chat/completions was answered with status 404" in line
+    assert (
+        f"POST {PROVIDER_SPECS['groq'].base_url}/chat/completions was answered with status 404"
+        in line
+    )
     assert "hidden" not in line
 
 
@@ -109,7 +112,7 @@ def test_an_own_404_that_names_no_model_is_a_line_and_no_failure(
         body = b'{"type":"error","error":{"type":"not_found_error","message":"%b"}}' % message
         rig.failed(from_answer("groq", "Groq", 404, {}, body), "groq")
     (line,) = rig.lines
-    assert f"POST {ROWS['groq'].base_url}/chat/completions was answered" in line
+    assert f"POST {PROVIDER_SPECS['groq'].base_url}/chat/completions was answered" in line
     assert line.endswith("the address may be wrong; see providers.groq.base_url")
     assert rig.troubles.failing == {}
 

@@ -9,7 +9,7 @@ from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.gateway.request.call import RequestContext
 from vai.gateway.request.responses import GatewayResponse, error_frame, failure, headers_for
 from vai.policy.route import Route
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 
 def call(model: str = "gpt-5") -> RequestContext:
@@ -17,7 +17,7 @@ def call(model: str = "gpt-5") -> RequestContext:
     made = RequestContext.__new__(RequestContext)
     made.request_id, made.simulated, made.status = "req_1", False, 0
     made.attempts, made.passed_over, made.limits = 1, [], None
-    made.route = Route(ROWS["openai"], model, f"openai/{model}", "vai")
+    made.route = Route(PROVIDER_SPECS["openai"], model, f"openai/{model}", "vai")
     return made
 
 

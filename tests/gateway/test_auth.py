@@ -16,7 +16,7 @@ from vai.errors import AuthenticationFailed, PermissionDenied
 from vai.gateway.admission import byok
 from vai.gateway.admission.auth import Keyring
 from vai.gateway.admission.principals import PrincipalRegistry
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
 FOREIGN = ["http://evil.test", "null", "http://127.0.0.1:8080", "https://good.test.evil.test"]
@@ -154,17 +154,17 @@ def test_a_wrong_key_beside_named_providers_is_told_in_passthrough():
 )
 def test_a_missing_key_of_a_provider_names_where_it_is_read(provider, own, operator):
     name = byok.header_name(provider)
-    asked = byok.missing(ROWS[provider], lends=False)
+    asked = byok.missing(PROVIDER_SPECS[provider], lends=False)
     assert name in asked.message
     assert (own or name) in asked.message
     assert "operator" not in asked.message
-    lent = byok.missing(ROWS[provider], lends=True)
+    lent = byok.missing(PROVIDER_SPECS[provider], lends=True)
     assert operator in lent.message
     for error in (asked, lent):
         assert (error.status, error.code, error.param) == (401, "provider_key_missing", name)
 
 
 def test_a_provider_of_the_settings_has_no_variable():
-    row = msgspec.structs.replace(ROWS["openai"], id="mine", auth="X-Key", env=())
+    row = msgspec.structs.replace(PROVIDER_SPECS["openai"], id="mine", auth="X-Key", env=())
     assert "sets providers.mine.api_key" in byok.missing(row, lends=True).message
     assert "`" not in byok.missing(row, lends=False).message

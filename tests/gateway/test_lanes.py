@@ -9,13 +9,13 @@ import orjson
 import pytest
 from sanic.compat import Header
 
-from vai.codec import envelope as envelopes
+from vai.codec import routing_fields as envelopes
 from vai.config import Settings
 from vai.errors import InvalidRequest
-from vai.exchange.lane import ExchangeMode
-from vai.gateway.request.lanes import choose_lane
+from vai.exchange.mode import ExchangeMode
+from vai.gateway.request.modes import choose_lane
 from vai.policy.route import resolve
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 SCHEMA = {"type": "object", "properties": {}}
 
@@ -27,7 +27,9 @@ def lane(
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read(request.body)
-    return choose_lane(envelope, request, resolve(model, ROWS, {}), "x1", Settings(strict=strict))
+    return choose_lane(
+        envelope, request, resolve(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
+    )
 
 
 def test_strictly_nothing_is_left_out_and_all_of_it_is_named() -> None:

@@ -65,9 +65,9 @@ def test_a_single_process_lets_in_exactly_so_many_and_tends_itself(
 _HOLDER = """
 import os, signal, sys
 from pathlib import Path
-from vai.io.board import Board
+from vai.io.control_block import ControlBlock
 from vai.io.limits import duty
-section = duty.open_section(Board.open(Path(sys.argv[1])))
+section = duty.open_section(ControlBlock.open(Path(sys.argv[1])))
 section.enter()
 print("held", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)

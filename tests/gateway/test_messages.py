@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.test_answers import call
-from vai.exchange.conduct import ResponseStart
+from vai.exchange.exchange import ResponseStart
 from vai.gateway.routes.messages import _relay
 
 

@@ -13,10 +13,10 @@ from sanic.compat import Header
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.request.lanes import choose_lane, mended_lane
+from vai.gateway.request.modes import choose_lane, mended_lane
 from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
 from vai.policy.route import resolve
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 MODELS = [
     "claude-opus-4-8",
@@ -56,7 +56,7 @@ MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
 
 async def _lane(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
     opened = await preparer.open(asked.body)
-    route = resolve(opened.envelope.model, ROWS, {})
+    route = resolve(opened.envelope.model, PROVIDER_SPECS, {})
     work = mended_lane if named.pop("mended", False) else choose_lane
     settings = Settings(**named)
     return opened, await preparer.run(work, opened, asked, route, "x1", settings, lent=False)
@@ -98,7 +98,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
         for model in MODELS:
             asked = request(model, MANY)
             opened = await preparer.open(asked.body)
-            route = resolve(model, ROWS, {})
+            route = resolve(model, PROVIDER_SPECS, {})
             there = [
                 await preparer.run(make_question, opened, asked, route, route.row, "x1"),
                 await preparer.run(estimate_all, opened, asked, route),

@@ -27,7 +27,7 @@ from tests.gateway.group import ROOT, free_port, until
 from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
 from vai.config.fixed import FIXED
-from vai.io.board import ControlBlock, directory
+from vai.io.control_block import ControlBlock, directory
 from vai.simulator.process import start
 
 pytestmark = pytest.mark.e2e

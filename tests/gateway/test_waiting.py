@@ -80,7 +80,7 @@ def test_the_order_of_arrival_holds(store):
     asyncio.run(scenario())
 
 
-def test_subjects_take_turns(store):
+def test_principals_take_turns(store):
     async def scenario():
         rig = Rig(store)
         limits = {"mine": 0, "everybody": 1}
@@ -101,7 +101,7 @@ def test_subjects_take_turns(store):
     asyncio.run(scenario())
 
 
-def test_a_full_subject_keeps_nobody_else_waiting(store):
+def test_a_full_principal_keeps_nobody_else_waiting(store):
     async def scenario():
         rig = Rig(store)
         await rig.enter("a")
@@ -132,7 +132,7 @@ def test_a_wait_that_is_over_is_refused_with_what_refused(store):
         rig = Rig(store, longest=0.05)
         await rig.enter("a")
         decision = await rig.enter("a")
-        assert (decision.refused, decision.subject) == ("concurrency", "a")
+        assert (decision.refused, decision.principal) == ("concurrency", "a")
         assert rig.queue.count == 0
 
     asyncio.run(scenario())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.group import Group, gone, group, kill, session, until
-from vai.io.board import ControlBlock
+from vai.io.control_block import ControlBlock
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vai.io import board as board_module
-from vai.io.board import MAX_SIZE, ROWS, ControlBlock, ControlBlockError, State, sweep
+from vai.io import control_block as board_module
+from vai.io.control_block import MAX_SIZE, ROWS, ControlBlock, ControlBlockError, State, sweep
 from vai.io.process import ProcessIdentity, is_alive, myself
 
 
@@ -78,7 +78,8 @@ def test_sections_are_aligned_zeroed_and_bounded(tmp_path: Path) -> None:
 def test_a_living_owner_is_refused_and_a_dead_one_replaced(tmp_path: Path) -> None:
     path = tmp_path / "owned.board"
     make = (
-        f"from vai.io.board import *; from pathlib import Path; Board.create(Path({str(path)!r}))"
+        "from vai.io.control_block import *; from pathlib import Path; "
+        f"ControlBlock.create(Path({str(path)!r}))"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", make + "; print('made', flush=True); input()"],
@@ -102,7 +103,10 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            f"import vai.io.board as b, pathlib; b.Board.create(pathlib.Path({str(dead)!r}))",
+            (
+                "import vai.io.control_block as b, pathlib; "
+                f"b.ControlBlock.create(pathlib.Path({str(dead)!r}))"
+            ),
         ],
         check=True,
     )

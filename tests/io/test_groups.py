@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from vai.io import groups
-from vai.io.board import ControlBlock, ControlBlockError
+from vai.io.control_block import ControlBlock, ControlBlockError
 from vai.io.groups import NotRunning, is_tended, open_board, running
 from vai.io.process import ProcessIdentity, myself
 
 DEAD_OWNER = """
 import sys
 from pathlib import Path
-from vai.io.board import Board
-Board.create(Path(sys.argv[1]))
+from vai.io.control_block import ControlBlock
+ControlBlock.create(Path(sys.argv[1]))
 """
 
 

@@ -8,7 +8,7 @@ import orjson
 from vai.config import Settings
 from vai.config.schema import Provider
 from vai.io.providers import rows_of
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import Capabilities
 
@@ -35,7 +35,7 @@ def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
 def test_a_server_of_ones_own_claims_no_names_and_no_variables() -> None:
     rows = rows_of(Settings(providers={"mine": Provider(kind="anthropic", base_url="http://x")}))
     assert (rows["mine"].env, rows["mine"].bare_prefixes) == ((), ())
-    assert rows["anthropic"] == ROWS["anthropic"]
+    assert rows["anthropic"] == PROVIDER_SPECS["anthropic"]
 
 
 def test_either_version_of_geminis_api_can_be_asked() -> None:
@@ -60,6 +60,6 @@ def test_a_server_of_ones_own_can_what_its_operator_says() -> None:
     )
     assert row.narrowed
     untold = rows_of(Settings(providers={"mine": MINE}))["mine"]
-    assert (untold.capabilities, untold.narrowed) == (ROWS["openai"].capabilities, False)
+    assert (untold.capabilities, untold.narrowed) == (PROVIDER_SPECS["openai"].capabilities, False)
     nothing = msgspec.structs.replace(MINE, capabilities=())
     assert not rows_of(Settings(providers={"mine": nothing}))["mine"].capabilities.tools

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vai.io.board import ControlBlock, ControlBlockError
+from vai.io.control_block import ControlBlock, ControlBlockError
 from vai.io.shared_failures import FAILURE_SECTIONS, SharedFailures, forget_failures
-from vai.policy.trouble import LastError
+from vai.policy.provider_errors import LastError
 
 URLS = {"a": "https://a.example", "b": "https://b.example"}
 ERROR = LastError("way", "api_error", 502, "upstream_dns", None, 12.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.blame import UPSTREAM_AUTH, is_outage, may_move, of_lent_key
+from vai.policy.error_attribution import UPSTREAM_AUTH, is_outage, may_move, of_lent_key
 from vai.providers.decode.upstream_errors import from_answer
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from vai.errors import NotFound
 from vai.policy.catalogue import Catalogue
-from vai.policy.listing import Listing
-from vai.providers.registry import ROWS
+from vai.policy.model_listing import Listing
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import Features, MaxOutput, ModelCard, Price, Reasoning
 
 DAY = date(2026, 11, 22)
-ROWS_USED = {name: ROWS[name] for name in ("anthropic", "groq")}
+ROWS_USED = {name: PROVIDER_SPECS[name] for name in ("anthropic", "groq")}
 
 CARDS = [
     ModelCard(

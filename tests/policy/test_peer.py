@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.policy.peer import TrustedProxies, subject_address
+from vai.policy.client_address import TrustedProxies, principal_address
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_without_proxies_nobody_is_believed():
 
 
 def test_addresses_of_one_subscriber_are_one_subject():
-    assert subject_address("2001:db8:1:2::1") == subject_address("2001:db8:1:2:ffff::9")
-    assert subject_address("2001:db8:1:2::1") != subject_address("2001:db8:1:3::1")
-    assert subject_address("1.2.3.4") == subject_address("::ffff:1.2.3.4") == "1.2.3.4"
-    assert subject_address("") == ""
+    assert principal_address("2001:db8:1:2::1") == principal_address("2001:db8:1:2:ffff::9")
+    assert principal_address("2001:db8:1:2::1") != principal_address("2001:db8:1:3::1")
+    assert principal_address("1.2.3.4") == principal_address("::ffff:1.2.3.4") == "1.2.3.4"
+    assert principal_address("") == ""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from vai.policy.regions import regions
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ from vai.providers.registry import ROWS
     ],
 )
 def test_the_host_tells_the_region(url, found):
-    row = msgspec.structs.replace(ROWS["openai"], base_url=url)
+    row = msgspec.structs.replace(PROVIDER_SPECS["openai"], base_url=url)
     assert regions([row]) == found
 
 
 def test_no_provider_is_regional_unless_it_is_configured_so():
-    assert regions(ROWS.values()) == {}
+    assert regions(PROVIDER_SPECS.values()) == {}

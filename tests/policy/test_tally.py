@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.policy.tally import RecentCounter
+from vai.policy.recent_counter import RecentCounter
 
 
 def test_counts_are_exact_within_a_span() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.policy.targets import alias_patterns, aliased_routes, matched_routes, targets_of
-from vai.providers.registry import ROWS
+from vai.policy.aliases import alias_patterns, aliased_routes, matched_routes, targets_of
+from vai.providers.registry import PROVIDER_SPECS
 
 ALIASES = {
     "fast": ("groq/llama",),
@@ -28,7 +28,7 @@ def test_a_circle_is_found() -> None:
 
 
 def test_each_target_has_the_dialect_of_a_bare_name() -> None:
-    routes = aliased_routes({"smart": ALIASES["smart"]}, ROWS)["smart"]
+    routes = aliased_routes({"smart": ALIASES["smart"]}, PROVIDER_SPECS)["smart"]
     assert [(route.name, route.dialect) for route in routes] == [
         ("anthropic/claude-x", "upstream"),
         ("openai/gpt", "vai"),
@@ -54,12 +54,12 @@ PATTERNS = {
     ],
 )
 def test_a_pattern_stands_for_the_names_that_begin_so(requested: str, names: list[str]) -> None:
-    routes = matched_routes(requested, alias_patterns(PATTERNS), ROWS)
+    routes = matched_routes(requested, alias_patterns(PATTERNS), PROVIDER_SPECS)
     assert [route.name for route in routes] == names
-    assert set(aliased_routes(PATTERNS, ROWS)) == {"claude-*-x", "fast"}
+    assert set(aliased_routes(PATTERNS, PROVIDER_SPECS)) == {"claude-*-x", "fast"}
 
 
 def test_a_rest_that_makes_no_model_is_refused() -> None:
     patterns = alias_patterns({"x-*": ("groq/*",)})
     with pytest.raises(InvalidRequest):
-        matched_routes("x-", patterns, ROWS)
+        matched_routes("x-", patterns, PROVIDER_SPECS)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.blame import of_lent_key
-from vai.policy.trouble import ProviderErrors, own_code, trouble_of
+from vai.policy.error_attribution import of_lent_key
+from vai.policy.provider_errors import ProviderErrors, own_code, trouble_of
 from vai.providers.decode.upstream_errors import from_answer
 
 

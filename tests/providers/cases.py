@@ -1,6 +1,6 @@
 """Everything a request can ask for, one thing at a time, and what becomes of it.
 
-The law of this module: a request that asks for a thing differs from its `base` in that
+Invariants: a request that asks for a thing differs from its `base` in that
 thing alone. So what is sent for both tells whether the thing was sent, and `dropped` and
 the refusal tell what became of it otherwise.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from vai.errors import InvalidRequest
 from vai.providers.decode.text_filter import StopAt, Unwrap, UnwrapAndStop
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 __all__ = ["CASES", "MODELS", "SPECIALISTS", "Case", "outcome"]
@@ -74,7 +74,7 @@ def outcome(provider: str, model: str, case: Case) -> tuple[str, str]:
 
 
 def _sent(provider: str, model: str, fields: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     fields = {"max_tokens": 5000, "messages": [USER], **fields}
     wire = adapter.request(parse.request({"model": model, **fields}))
     return (wire.target, wire.headers, wire.body, _filters(adapter)), adapter.dropped

@@ -9,7 +9,7 @@ import pytest
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 
 NGINX = b"""<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n
 <center><h1>404 Not Found</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"""
@@ -100,11 +100,11 @@ BARE = {
 """Providers' own errors at a path that they do not have: they name no model."""
 
 
-@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 @pytest.mark.parametrize("case", list(ELSEWHERE))
 def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case: str) -> None:
     status, body = ELSEWHERE[case]
-    found = make_adapter(ROWS[provider], "01TEST").error(status, {}, body)
+    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").error(status, {}, body)
     assert (found.type, found.status, found.code) == ("provider_error", 502, UPSTREAM_ADDRESS)
     assert found.should_retry is False
     assert found.upstream_status == status
@@ -114,11 +114,11 @@ def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case:
     assert not is_passed_on(body, found)
 
 
-@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 @pytest.mark.parametrize("case", [*OWN, *BARE])
 def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
     body = _json((OWN | BARE)[case])
-    found = make_adapter(ROWS[provider], "01TEST").error(404, {}, body)
+    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").error(404, {}, body)
     assert (found.type, found.status) == ("not_found_error", 404)
     assert found.upstream_status == 404
     assert is_passed_on(body, found)
@@ -127,7 +127,7 @@ def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 def test_an_own_404_that_names_nothing_is_one_to_look_at(provider: str) -> None:
     def said(status: int, error: object) -> bool:
-        adapter = make_adapter(ROWS[provider], "01TEST")
+        adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         return names_nothing(adapter.error(status, {}, _json(error)))
 
     assert all(said(404, error) for error in BARE.values())

@@ -1,6 +1,6 @@
 """A model that always thinks is never asked not to, and each effort sent is one that it knows.
 
-The law of this module: the catalogue says which models think always, the adapters go by a model's
+Invariants: the catalogue says which models think always, the adapters go by a model's
 name; here the one is held against the other, for every model and every way to ask.
 """
 
@@ -17,7 +17,7 @@ from vai.io.catalogue import installed
 from vai.providers.anthropic import models as claudes
 from vai.providers.counting import question
 from vai.providers.gemini import models as googles
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import openai_models as models
 from vai.providers.translate.effort import EFFORTS, clamp
 from vai.providers.translate.reasoning import without_reasoning
@@ -65,11 +65,11 @@ IDS = [f"{provider}/{card.id}" for provider, card in CARDS]
 
 def row_of(provider: str, model: str, custom: bool):
     """The provider's own row, or one of the settings whose models are described as that one."""
-    row = ROWS[provider]
+    row = PROVIDER_SPECS[provider]
     if not custom or row.kind in ("gemini", "code-assist"):
         return row, model
     kind = "anthropic" if row.kind == "anthropic" else "openai"
-    like = ROWS["anthropic" if kind == "anthropic" else "openai"]
+    like = PROVIDER_SPECS["anthropic" if kind == "anthropic" else "openai"]
     described = f"{provider}/{model}"
     made = msgspec.structs.replace(like, id="mine", base_url="http://mine", described_as=described)
     return msgspec.structs.replace(made, quirks=frozenset()), "local-name"
@@ -239,7 +239,10 @@ def test_newer_flash_models_know_no_minimal_level(model):
 )
 def test_a_model_that_only_responses_has_is_asked_for_there(model):
     asked = parse.request({"model": model, "max_tokens": 99, "messages": [USER]})
-    assert make_adapter(ROWS["openai"], "01", request=asked).request(asked).target == "/responses"
+    assert (
+        make_adapter(PROVIDER_SPECS["openai"], "01", request=asked).request(asked).target
+        == "/responses"
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def test_a_model_that_only_responses_has_is_asked_for_there(model):
 )
 def test_a_claude_is_told_an_effort_that_it_knows(model, effort, sent, dropped):
     said = {"model": model, "max_tokens": 99, "messages": [USER]}
-    adapter = make_adapter(ROWS["anthropic"], "01")
+    adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01")
     wire = adapter.request(parse.request({**said, "output_config": {"effort": effort}}))
     assert orjson.loads(wire.body).get("output_config", {}).get("effort") == sent
     assert adapter.dropped == dropped

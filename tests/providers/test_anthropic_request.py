@@ -7,7 +7,7 @@ import pytest
 
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.types import parse
 
@@ -19,7 +19,7 @@ def sent(*, headers=None, judged=True, **fields):
     fields.setdefault("model", "claude-sonnet-4-5")
     fields.setdefault("messages", [USER])
     fields.setdefault("max_tokens", 100)
-    adapter = make_adapter(ROWS["anthropic"], "01TEST", headers=headers or {})
+    adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST", headers=headers or {})
     wire = adapter.request(parse.request(fields))
     body = orjson.loads(wire.body)
     if judged:

@@ -9,7 +9,7 @@ from anthropic.lib._parse._transform import transform_schema
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
 from vai.providers.anthropic.schema import subset
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.types import parse
 
@@ -18,7 +18,7 @@ OLD, MIDDLE, NEW = "claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5"
 
 
 def sent(model=OLD, headers=None, **fields):
-    adapter = make_adapter(ROWS["anthropic"], "01TEST", headers=headers or {})
+    adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST", headers=headers or {})
     fields = {"max_tokens": 5000, "messages": [USER], **fields}
     wire = adapter.request(parse.request({"model": model, **fields}))
     body = orjson.loads(wire.body)
@@ -50,7 +50,7 @@ def test_the_newest_version_that_the_model_takes(kind, model, version):
 
 
 def test_a_screen_has_a_size_where_the_tool_asks_for_one():
-    adapter = make_adapter(ROWS["anthropic"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST")
     fields = {"type": "computer_use", "config": {"display_width": 800}}
     body = {"model": MIDDLE, "max_tokens": 9, "messages": [USER], "tools": [fields]}
     wire = adapter.request(parse.request(body))

@@ -11,7 +11,7 @@ from vai.errors import InvalidRequest
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
 from vai.providers.openai.runs import MAX_RUNS
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.render import message_to_wire
@@ -22,7 +22,7 @@ SEARCHING = "gpt-4o-search-preview"
 
 
 def adapter_for(provider="openai", model="gpt-4o", **fields):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     fields = {"model": model, "max_tokens": 99, "messages": [USER], **fields}
     body = orjson.loads(adapter.request(parse.request(fields)).body)
     if provider == "openai":

@@ -10,7 +10,7 @@ import pytest
 
 from tests.providers.oracle import check_chat
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
@@ -31,7 +31,7 @@ def sent(provider="openai", *, judge=None, **fields):
     """The body, and the paths of what was dropped."""
     fields.setdefault("model", "gpt-4o")
     fields.setdefault("messages", [USER])
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     wire = adapter.request(parse.request(fields))
     body = orjson.loads(wire.body)
     if judge is not False and provider == "openai":
@@ -238,7 +238,7 @@ def test_a_broken_history_is_refused(messages, param):
 
 def test_long_and_odd_names_come_back_as_they_were():
     name = "mcp.server/" + "x" * 80
-    adapter = make_adapter(ROWS["openai"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     request = parse.request(
         {
             "model": "gpt-4o",
@@ -411,7 +411,7 @@ def test_a_schema_without_strict_form_is_sent_as_it_is():
 
 
 def test_an_array_is_wrapped_and_unwrapped():
-    adapter = make_adapter(ROWS["openai"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "integer"}}}
     request = parse.request({"model": "gpt-4o", "messages": [USER], "output_format": form})
     body = orjson.loads(adapter.request(request).body)
@@ -493,8 +493,8 @@ def test_cache_breakpoints():
 
 def test_equal_turns_give_equal_bytes_whatever_follows():
     start = [user(text("a"), PNG), assistant(call(b=1, a=2)), user(result(), text("x"))]
-    adapter = make_adapter(ROWS["openai"], "A")
-    other = make_adapter(ROWS["openai"], "B")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "A")
+    other = make_adapter(PROVIDER_SPECS["openai"], "B")
     fields = {"model": "gpt-4o", "system": "s", "tools": [TOOL]}
     short = adapter.request(parse.request({**fields, "messages": start})).body
     more = [*start, assistant(text("y")), USER]

@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 
 
 def extra_of(usage: dict[str, Any], **members: Any) -> dict[str, Any]:
-    adapter = make_adapter(ROWS["openai"], "x1")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "x1")
     adapter.request(parse.request(ASK))
     said = {"message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop", "index": 0}
     counted = {"prompt_tokens": 9, "completion_tokens": 3, **usage}

@@ -10,7 +10,7 @@ from google.genai import types as google
 
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.providers.counting import CountRequest, question
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import ProviderSpec
 
@@ -51,7 +51,7 @@ def body(row: ProviderSpec, **more: Any) -> tuple[str, dict[str, Any]]:
 
 
 def test_anthropic_is_sent_what_weighs() -> None:
-    target, sent = body(ROWS["anthropic"])
+    target, sent = body(PROVIDER_SPECS["anthropic"])
     assert target == "/v1/messages/count_tokens"
     assert set(sent) <= {"model", "messages", "system", "tools", "thinking"}
     assert sent["messages"] == [{"role": "user", "content": "Hello"}]
@@ -79,7 +79,7 @@ def test_openai_counts_in_the_words_of_responses(provider: str) -> None:
     from openai.types.responses import input_token_count_params as params
 
     assert set(params.InputTokenCountParams.__annotations__) == _OPENAI
-    target, sent = body(ROWS[provider])
+    target, sent = body(PROVIDER_SPECS[provider])
     assert target == "/responses/input_tokens"
     assert set(sent) <= _OPENAI
     assert sent["instructions"] == "Be brief"
@@ -87,7 +87,7 @@ def test_openai_counts_in_the_words_of_responses(provider: str) -> None:
 
 
 def test_gemini_is_sent_the_whole_request() -> None:
-    target, sent = body(ROWS["gemini"])
+    target, sent = body(PROVIDER_SPECS["gemini"])
     assert target.endswith("/models/gemini-2.5-pro:countTokens")
     (request,) = sent.values()
     assert set(sent) == {"generateContentRequest"}
@@ -98,7 +98,7 @@ def test_gemini_is_sent_the_whole_request() -> None:
 
 
 def test_code_assist_is_sent_contents_alone() -> None:
-    target, sent = body(ROWS["gemini-oauth"])
+    target, sent = body(PROVIDER_SPECS["gemini-oauth"])
     assert target.endswith("/v1internal:countTokens")
     request = sent["request"]
     assert set(sent) == {"request"}
@@ -106,7 +106,10 @@ def test_code_assist_is_sent_contents_alone() -> None:
     assert request["model"] == "models/gemini-2.5-pro"
     texts = [part["text"] for content in request["contents"] for part in content["parts"]]
     assert texts == ["Be brief", "Hello"]
-    told, untold = asked(ROWS["gemini-oauth"], tools=None), asked(ROWS["gemini-oauth"])
+    told, untold = (
+        asked(PROVIDER_SPECS["gemini-oauth"], tools=None),
+        asked(PROVIDER_SPECS["gemini-oauth"]),
+    )
     assert told is not None
     assert told.whole
     assert untold is not None
@@ -116,8 +119,8 @@ def test_code_assist_is_sent_contents_alone() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        ROWS["groq"],
-        ROWS["cerebras"],
+        PROVIDER_SPECS["groq"],
+        PROVIDER_SPECS["cerebras"],
         # The name is OpenAI's, the server is not.
         ProviderSpec(
             id="openai",
@@ -144,12 +147,12 @@ def test_others_are_not_asked(row: ProviderSpec) -> None:
 def test_what_cannot_be_said_is_told_as_for_a_message() -> None:
     film = {"type": "video", "source": {"type": "base64", "media_type": "video/mp4", "data": "AA"}}
     with pytest.raises(InvalidRequest):
-        asked(ROWS["anthropic"], messages=[{"role": "user", "content": [film]}])
+        asked(PROVIDER_SPECS["anthropic"], messages=[{"role": "user", "content": [film]}])
 
 
 @pytest.mark.parametrize("provider", MODELS)
 def test_an_answer_is_a_count_or_none(provider: str) -> None:
-    made = asked(ROWS[provider])
+    made = asked(PROVIDER_SPECS[provider])
     assert made is not None
     member = made.member.encode()
     assert made.read(b'{"%b": 12, "more": {}}' % member) == 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 MODELS = {
@@ -55,7 +55,7 @@ def found_there(name: str) -> list[dict]:
 def sent(provider: str, messages: list[dict], tools: list[dict], **more: object):
     body = {"model": MODELS[provider], "max_tokens": 99, "messages": messages, "tools": tools}
     request = parse.request(body | more)
-    adapter = make_adapter(ROWS[provider], "x", request=request)
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=request)
     wire = msgspec.json.decode(adapter.request(request).body)
     return wire.get("request", wire), adapter.dropped
 
@@ -134,7 +134,7 @@ def test_anthropic_is_sent_references_as_they_are():
     turns = found("weather")
     body = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": turns}
     request = parse.request(body | {"tools": [SEARCH, *LATER]})
-    adapter = make_adapter(ROWS["anthropic"], "x", request=request)
+    adapter = make_adapter(PROVIDER_SPECS["anthropic"], "x", request=request)
     wire = msgspec.json.decode(adapter.request(request).body)
     assert wire["messages"][2]["content"][0]["content"] == turns[2]["content"][0]["content"]
     assert [tool.get("defer_loading") for tool in wire["tools"]] == [None, True, True, True]

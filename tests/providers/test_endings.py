@@ -14,7 +14,7 @@ from vai.providers.decode import emitter as module
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.emitter import Emitter
 from vai.providers.gemini.stream import MAX_AWAITING
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, UnknownBlock
@@ -227,7 +227,7 @@ STREAMS = {
 
 
 def read_stream(provider, chunks):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     events = []
     for chunk in chunks:
         events += adapter.feed(b"data: %b\n\n" % orjson.dumps(chunk))
@@ -249,14 +249,14 @@ def test_gemini_says_the_same_without_streaming(name):
     provider, chunks = STREAMS[name]
     parts = [part for chunk in chunks for part in chunk["candidates"][0]["content"]["parts"]]
     whole = {**chunks[-1]["candidates"][0], "content": {"role": "model", "parts": parts}}
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     body = {"candidates": [whole], "modelVersion": "gemini-3.6-flash", "usageMetadata": COUNTED}
     message = message_to_wire(adapter.message(orjson.dumps(body)))
     assert check_message(message) == read_stream(provider, chunks)
 
 
 def requested(**fields):
-    adapter = make_adapter(ROWS["gemini"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     asked = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}]}
     adapter.request(parse.request({**asked, "stream": True, **fields}))
     return adapter

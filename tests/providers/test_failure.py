@@ -9,7 +9,7 @@ import pytest
 
 from vai.errors import UpstreamFault
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 
 BY_STATUS = {
     400: ("invalid_request_error", 400),
@@ -32,7 +32,7 @@ BY_STATUS = {
 
 
 def fault(status=400, body=b"", headers=None, provider="openai"):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     return adapter.error(status, headers or {}, body)
 
 
@@ -40,7 +40,7 @@ def of(error, status=400, **more):
     return fault(status, json.dumps({"error": error}).encode(), **more)
 
 
-@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 @pytest.mark.parametrize("status", range(300, 600))
 def test_every_status(provider, status):
     found = fault(status, provider=provider)

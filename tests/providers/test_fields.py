@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.providers.cases import CASES, MODELS, SPECIALISTS, outcome
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
-ALL = [(row, model) for row in ROWS for model in MODELS[row]]
+ALL = [(row, model) for row in PROVIDER_SPECS for model in MODELS[row]]
 NOTHING_TO_SAY = {
     # The model reasons as it sees fit in any case, and shows nothing of it.
     ("openai", "gpt-6-luna", "adaptive"),
@@ -59,21 +59,21 @@ def outcomes(row, name):
     return {outcome(row, model, CASES[name])[0] for model in models}
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", PROVIDER_SPECS)
 @pytest.mark.parametrize("flag", FLAGS)
 def test_a_capability_is_what_the_adapter_does(row, flag):
     found = outcomes(row, FLAGS[flag])
     can = "sent" in found or (flag == "thinking" and "named" in found)
-    assert getattr(ROWS[row].capabilities, flag) is can, found
+    assert getattr(PROVIDER_SPECS[row].capabilities, flag) is can, found
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", PROVIDER_SPECS)
 def test_a_provider_has_the_tools_that_it_says_it_has(row):
     found = {tool for tool, name in HOSTED.items() if outcomes(row, name) & {"sent", "named"}}
-    assert found == ROWS[row].capabilities.native_tools & set(HOSTED)
+    assert found == PROVIDER_SPECS[row].capabilities.native_tools & set(HOSTED)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", PROVIDER_SPECS)
 @pytest.mark.parametrize("name", ["bash", "text_editor", "memory"])
 def test_a_tool_the_caller_runs_exists_everywhere(row, name):
     assert outcomes(row, name) == {"sent"}

@@ -10,7 +10,7 @@ import pytest
 from tests.providers.test_nearly_right import shown
 from tests.providers.upstreams import OWN_ROWS, ask, told
 from tests.providers.validator import check_message, check_stream
-from vai.exchange.verbatim import VerbatimMode
+from vai.exchange.verbatim_mode import VerbatimMode
 from vai.providers.anthropic.calls import calls_for
 from vai.providers.anthropic.framing import Framing
 from vai.providers.decode.accumulate import accumulate

@@ -12,7 +12,7 @@ from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
 from vai.providers.gemini.body import BodyParser
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 
 VALUES: list[Any] = [None, True, 0, -1, 1 << 60, 1.5, "", "x", "STOP", [], [None], {}, {"a": 1}]
 
@@ -62,13 +62,13 @@ def test_bent_answers(provider, seed):
     endings = set()
     for _ in range(250):
         chunks = bend(dice, dice.choice(CHUNKS))
-        adapter = make_adapter(ROWS[provider], "01TEST")
+        adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         data = b"".join(b"data: %b\r\n\r\n" % orjson.dumps(item) for item in chunks)
         events = adapter.feed(data) + adapter.end()
         check_events(events, complete=adapter.done)
         assert adapter.done is (adapter.fault is None)
         endings.add(adapter.done)
-        whole = make_adapter(ROWS[provider], "01TEST")
+        whole = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         try:
             whole.message(orjson.dumps(chunks))
         except UpstreamFault as fault:

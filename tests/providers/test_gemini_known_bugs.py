@@ -25,7 +25,7 @@ from tests.providers.test_gemini_request import assistant as said_by_model
 from tests.providers.test_gemini_stream import LOOK, answer, chunk, counts, fault, read, sse
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.gemini.conversation import UNSIGNED
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types.events import InputJsonDelta
 from vai.types.render import message_to_wire
 
@@ -102,7 +102,7 @@ def a_cut_is_a_fault():
 
 @bug(21)
 def an_error_in_plain_lines():
-    adapter = make_adapter(ROWS["gemini"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     error = {"error": {"code": 500, "message": "m", "status": "INTERNAL"}}
     events = adapter.feed(
         sse(chunk({"text": "x"})) + orjson.dumps(error, option=orjson.OPT_INDENT_2)
@@ -129,7 +129,7 @@ def a_refused_prompt():
     refused = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": counts(5, 0)}
     for found in (
         answer(refused),
-        message_to_wire(make_adapter(ROWS["gemini"], "x").message(orjson.dumps(refused))),
+        message_to_wire(make_adapter(PROVIDER_SPECS["gemini"], "x").message(orjson.dumps(refused))),
     ):
         assert (found["content"], found["stop_reason"]) == ([], "refusal")
         assert found["stop_details"]["explanation"] == "SAFETY"
@@ -159,7 +159,7 @@ def signatures_go_round_unchanged():
         {"text": "", "thoughtSignature": "Af_-AAAA"},
     ]
     plain = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
-    adapter = make_adapter(ROWS["gemini"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     events = adapter.feed(sse(plain)) + adapter.end()
     content = message_to_wire(accumulate(events))["content"]
     answers = [result(id=block["id"]) for block in content if block["type"] == "tool_use"]
@@ -206,7 +206,7 @@ def searches_are_no_calls_of_the_callers():
 @bug(40)
 def a_very_long_line_in_small_pieces():
     data = sse(chunk({"text": "ü" * 1_000_000}, finish="STOP"))
-    adapter = make_adapter(ROWS["gemini"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     events = []
     for at in range(0, len(data), 4096):
         events += adapter.feed(data[at : at + 4096])
@@ -231,7 +231,7 @@ def instructions_alone_get_a_user_turn():
 @bug(44)
 def an_error_page():
     page = b"<html>\n\n<body>Bad gateway</body></html>"
-    adapter = make_adapter(ROWS["gemini"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     assert adapter.error(502, {}, page).status == 502
     assert adapter.feed(page) + adapter.end() == []
     assert adapter.fault is not None

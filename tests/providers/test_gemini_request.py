@@ -13,7 +13,7 @@ from vai.errors import InvalidRequest
 from vai.providers.gemini.conversation import UNSIGNED
 from vai.providers.gemini.count import to_count
 from vai.providers.gemini.models import traits
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.simulator import google_check
 from vai.simulator.knobs import Knobs
@@ -52,7 +52,7 @@ def text(said, **more):
 
 
 def ask(*messages, model=NEW, provider="gemini", **fields):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": model, "messages": list(messages) or [USER], **fields}
     return adapter, adapter.request(parse.request(given))
 

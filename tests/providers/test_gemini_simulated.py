@@ -10,7 +10,7 @@ import pytest
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.simulator import Simulator
 from vai.types import parse
 from vai.types.render import message_to_wire
@@ -51,7 +51,7 @@ ANSWERS = [
 
 async def exchange(http, provider, fields):
     """Lead one exchange to its end: the message in wire form, or the fault."""
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     said = {"messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 900, **fields}
     ask = parse.request(said)
     wire = adapter.request(ask)

@@ -16,7 +16,7 @@ from vai.providers.gemini import adapter as adapters
 from vai.providers.gemini import body as bodies
 from vai.providers.gemini import stream
 from vai.providers.gemini.body import BodyParser
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.render import message_to_wire
 
@@ -52,7 +52,7 @@ def sse(*chunks):
 
 
 def asked(provider="gemini", **fields):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}], **fields}
     return adapter, adapter.request(parse.request(given))
 
@@ -73,7 +73,7 @@ def answer(*chunks, **given):
 def fault(*chunks):
     adapter, _ = read(*chunks)
     assert adapter.fault is not None
-    whole = make_adapter(ROWS["gemini"], "01TEST")
+    whole = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     if len(chunks) == 1:
         with pytest.raises(UpstreamFault) as caught:
             whole.message(orjson.dumps(chunks[0]))
@@ -434,7 +434,10 @@ def test_an_array_in_answer_to_a_stream_request_is_its_chunks():
         adapter, _ = asked(stream=True)
         events = [event for byte in body for event in adapter.feed(bytes([byte]))] + adapter.end()
         assert accumulate(events).content[0].text == "ab"
-        assert make_adapter(ROWS["gemini"], "x").message(body.strip()).content[0].text == "ab"
+        assert (
+            make_adapter(PROVIDER_SPECS["gemini"], "x").message(body.strip()).content[0].text
+            == "ab"
+        )
 
 
 def test_plain_json_is_not_held_without_a_bound(monkeypatch):

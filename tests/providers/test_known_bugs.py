@@ -12,7 +12,7 @@ from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
@@ -61,14 +61,14 @@ def piece(index, id=None, name=None, arguments=None):
 
 def read(*chunks, provider="openai", end=b"data: [DONE]\n\n"):
     """The events of a stream, which must be complete."""
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     events = adapter.feed(sse(*chunks, end=end)) + adapter.end()
     assert adapter.fault is None, adapter.fault
     return check_events(events), accumulate(events), adapter
 
 
 def fault_of(*chunks, provider="openai", end=b""):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     events = adapter.feed(sse(*chunks, end=end)) + adapter.end()
     check_events(events, complete=False)
     assert adapter.fault is not None
@@ -76,7 +76,7 @@ def fault_of(*chunks, provider="openai", end=b""):
 
 
 def message(fields, provider="openai", finish="stop", **more):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     choice = {"index": 0, "message": fields, "finish_reason": finish}
     return adapter.message(orjson.dumps({"model": "m", "choices": [choice], **more}))
 
@@ -89,7 +89,7 @@ def blocks(answer):
 
 
 def sent(*messages, provider="openai", model="gpt-4o", **fields):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     request = parse.request(
         {"model": model, "max_tokens": 99, "messages": list(messages), **fields}
     )
@@ -359,7 +359,8 @@ def foreign_reasoning_is_left_out_at_once():
     request = parse.request({"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": history})
     again = without_reasoning(request)
     first, second = (
-        make_adapter(ROWS["anthropic"], "01TEST").request(asked).body for asked in (request, again)
+        make_adapter(PROVIDER_SPECS["anthropic"], "01TEST").request(asked).body
+        for asked in (request, again)
     )
     assert b"Eq==" in first
     assert b"Eq==" not in second
@@ -431,7 +432,7 @@ def a_servers_own_tool_is_no_call_and_keeps_its_place():
 @bug(40)
 def a_very_long_line():
     data = sse(chunk({"content": "ü" * 2_500_000}), chunk({}, "stop"))
-    adapter = make_adapter(ROWS["openai"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     events = [
         event
         for at in range(0, len(data), 65_537)
@@ -449,14 +450,14 @@ def no_nulls_for_groq():
 
 @bug(44)
 def an_error_page():
-    adapter = make_adapter(ROWS["openai"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     found = adapter.error(500, {}, b"<html>oops</html>")
     assert found.type == "api_error"
     page = b"<!DOCTYPE html>\n<html>oops</html>\n"
     assert adapter.feed(page) + adapter.end() == []
     assert isinstance(adapter.fault, UpstreamFault)
     with pytest.raises(UpstreamBroken):
-        make_adapter(ROWS["openai"], "01TEST").message(page)
+        make_adapter(PROVIDER_SPECS["openai"], "01TEST").message(page)
 
 
 @bug(45)

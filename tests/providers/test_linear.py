@@ -20,7 +20,7 @@ import pytest
 from vai.errors import InvalidRequest
 from vai.policy.estimate import body_tokens, request_tokens
 from vai.providers.counting import question
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.provider import ProviderSpec
@@ -57,7 +57,11 @@ COMPATIBLE = ProviderSpec(
     path="/chat/completions",
     auth="bearer",
 )
-ROWS_HERE = {**{name: ROWS[name] for name in MODELS}, "mine": NARROWED, "other": COMPATIBLE}
+ROWS_HERE = {
+    **{name: PROVIDER_SPECS[name] for name in MODELS},
+    "mine": NARROWED,
+    "other": COMPATIBLE,
+}
 MODELS_HERE = MODELS | {"mine": "claude-mine", "other": "small"}
 
 Fields = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 from anthropic.types.beta import message_create_params
 
 from vai.errors import InvalidRequest, ThreadUnsupported
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 USER = [{"role": "user", "content": "go"}]
@@ -50,7 +50,7 @@ HEADERS = {"betas", "user_profile_id", "workspace_id"}
 
 
 def outcome(provider, **members):
-    adapter = make_adapter(ROWS[provider], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     said = {"model": MODELS[provider], "messages": USER, "max_tokens": 500, **members}
     try:
         wire = adapter.request(parse.request(said))

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import Capabilities
 
@@ -28,7 +28,10 @@ NOTE = {"type": "document", "source": {"type": "text", "media_type": "text/plain
 def sent(kind, can, **fields):
     flags = NOTHING | dict.fromkeys(can, True)
     row = msgspec.structs.replace(
-        ROWS[kind], id="mine", capabilities=msgspec.convert(flags, Capabilities), narrowed=True
+        PROVIDER_SPECS[kind],
+        id="mine",
+        capabilities=msgspec.convert(flags, Capabilities),
+        narrowed=True,
     )
     adapter = make_adapter(row, "01TEST")
     ask = parse.request({"model": "m", "max_tokens": 99, "messages": [USER], **fields})

@@ -15,12 +15,12 @@ from tests.providers.cases import CASES, MODELS, USER
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest, UpstreamFault
 from vai.providers.anthropic.calls import calls_for
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 """The same examples in every run: what fails here fails everywhere, busy or not."""
-ALL = [(row, model) for row in ROWS for model in MODELS[row]]
+ALL = [(row, model) for row in PROVIDER_SPECS for model in MODELS[row]]
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
 STREAMS = {path.stem: path.read_bytes() for path in sorted(HERE.glob("*.sse"))}
 KINDS = (
@@ -98,7 +98,7 @@ def mutated(draw: Any, seeds: list[Any]) -> Any:
 @given(target=st.sampled_from(ALL), body=mutated(SEEDS))
 def test_a_request_is_translated_or_refused(target, body):
     row, model = target
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     try:
         if isinstance(body, dict):
             body = {**body, "model": model}
@@ -120,24 +120,24 @@ def chunks(data: bytes) -> list[Any]:
 
 
 def row_of(stem: str) -> str:
-    return max((row for row in ROWS if stem.startswith(f"{row}-")), key=len, default="")
+    return max((row for row in PROVIDER_SPECS if stem.startswith(f"{row}-")), key=len, default="")
 
 
-CHUNKS = {row: [] for row in ROWS}
+CHUNKS = {row: [] for row in PROVIDER_SPECS}
 for stem, data in STREAMS.items():
     if row_of(stem):
         CHUNKS[row_of(stem)].append(chunks(data))
-READABLE = [row for row in ROWS if CHUNKS[row]]
+READABLE = [row for row in PROVIDER_SPECS if CHUNKS[row]]
 
 
 def read(row: str, data: bytes) -> None:
     """The stream must be well formed, or well formed up to one fault."""
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     events = adapter.feed(data) + adapter.end()
     if adapter.following is None:
         assert (adapter.fault is None) is adapter.done
     # What Anthropic sends is forwarded, not framed: its order is Anthropic's.
-    if ROWS[row].kind != "anthropic":
+    if PROVIDER_SPECS[row].kind != "anthropic":
         check_events(events, complete=adapter.done)
 
 
@@ -155,7 +155,7 @@ def test_a_stream_with_odd_objects_ends_or_is_one_fault(row, data):
 @given(data=st.data())
 def test_a_whole_answer_that_is_odd_is_a_message_or_a_fault(row, data):
     value = data.draw(st.one_of(VALUES, mutated([item for found in CHUNKS[row] for item in found])))
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     try:
         adapter.message(orjson.dumps(value))
     except UpstreamFault:
@@ -175,11 +175,11 @@ def test_a_stream_with_flipped_bytes_ends_or_is_one_fault(row):
             read(row, bytes(broken))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", PROVIDER_SPECS)
 @settings(UNHURRIED, max_examples=40)
 @given(status=st.integers(300, 599), body=st.one_of(st.binary(max_size=60), VALUES))
 def test_any_error_is_told(row, status, body):
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     data = body if isinstance(body, bytes) else orjson.dumps({"error": body})
     fault = adapter.error(status, {}, data)
     assert fault.message

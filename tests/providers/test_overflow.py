@@ -8,7 +8,7 @@ import time
 import pytest
 
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 
 LONG = [
     # Anthropic
@@ -166,10 +166,10 @@ LONG = [
 
 
 def rejected(row: str, status: int, error: object) -> failure.UpstreamFault:
-    return make_adapter(ROWS[row], "x").error(status, {}, json.dumps(error).encode())
+    return make_adapter(PROVIDER_SPECS[row], "x").error(status, {}, json.dumps(error).encode())
 
 
-@pytest.mark.parametrize("row", list(ROWS))
+@pytest.mark.parametrize("row", list(PROVIDER_SPECS))
 @pytest.mark.parametrize(("words", "used", "limit"), LONG)
 def test_every_wording_of_a_long_prompt(row: str, words: str, used: int, limit: int) -> None:
     for status in (400, 413, 422, 500):
@@ -290,7 +290,7 @@ BUSY = [
 ]
 
 
-@pytest.mark.parametrize("row", list(ROWS))
+@pytest.mark.parametrize("row", list(PROVIDER_SPECS))
 @pytest.mark.parametrize("words", BUSY)
 def test_every_wording_of_an_overload(row: str, words: str) -> None:
     for status in (429, 500, 502, 503, 529):
@@ -359,8 +359,8 @@ def test_errors_of_fastapi_keep_their_words(detail: object, message: str) -> Non
     ],
 )
 def test_every_form_of_an_error_keeps_its_words(body: bytes) -> None:
-    for row in ROWS:
-        fault = make_adapter(ROWS[row], "x").error(500, {}, body)
+    for row in PROVIDER_SPECS:
+        fault = make_adapter(PROVIDER_SPECS[row], "x").error(500, {}, body)
         assert (fault.type, fault.message) == ("overloaded_error", "The model is overloaded")
 
 

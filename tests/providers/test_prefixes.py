@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.providers.cases import IMAGE, MODELS, PDF
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 """The same examples in every run: what fails here fails everywhere, busy or not."""
-ALL = [(row, model) for row in ROWS for model in MODELS[row]]
+ALL = [(row, model) for row in PROVIDER_SPECS for model in MODELS[row]]
 WORDS = st.text(st.sampled_from("ab \né"), min_size=1, max_size=6).filter(str.strip)
 TEXT = st.builds(lambda text: {"type": "text", "text": text}, WORDS)
 SAID = st.lists(TEXT, min_size=1, max_size=2)
@@ -56,7 +56,7 @@ def rounds(draw: Any) -> list[list[dict[str, Any]]]:
 
 
 def sent(row: str, model: str, turns: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     body = {"model": model, "max_tokens": 99, "system": "s", "tools": TOOLS, "messages": turns}
     sent = orjson.loads(adapter.request(parse.request({**body, **fields})).body)
     return sent.get("request", sent)

@@ -7,7 +7,7 @@ import pytest
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.providers.decode import stream_body as incoming
 from vai.providers.decode.stream_body import StreamBody
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.effort import clamp, effort_for
@@ -25,14 +25,14 @@ ENV = {
 
 
 def test_rows_are_sound():
-    for name, row in ROWS.items():
+    for name, row in PROVIDER_SPECS.items():
         assert row.id == name
         assert row.base_url.startswith("https://")
         assert not row.base_url.endswith("/")
         assert row.path.startswith("/") or row.kind in ("gemini", "code-assist")
         assert row.env == ENV.get(name, (f"{name.upper()}_API_KEY",))
         assert row.quirks <= QUIRKS
-    assert ROWS["anthropic"].bare_prefixes == ("claude-",)
+    assert PROVIDER_SPECS["anthropic"].bare_prefixes == ("claude-",)
 
 
 def test_a_further_server_is_a_row():
@@ -55,14 +55,14 @@ def test_a_further_server_is_a_row():
 
 
 def test_a_model_the_server_does_not_name_is_the_one_asked_for():
-    adapter = make_adapter(ROWS["groq"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["groq"], "01TEST")
     message = {"role": "user", "content": "x"}
     adapter.request(parse.request({"model": "a/b", "messages": [message]}))
     assert adapter.message(b'{"choices":[{"message":{"content":"y"}}]}').model == "groq/a/b"
 
 
 def test_the_estimate_reaches_the_first_event():
-    adapter = make_adapter(ROWS["openai"], "01TEST", input_estimate=12)
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST", input_estimate=12)
     (start, *_) = adapter.feed(b'data: {"choices":[{"delta":{"content":"y"}}]}\n\n')
     assert start.message.usage.input_tokens == 12
 
@@ -80,10 +80,10 @@ def test_the_estimate_reaches_the_first_event():
         b"<html>",
     ],
 )
-@pytest.mark.parametrize("provider", list(ROWS))
+@pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 def test_a_body_that_is_no_answer_is_a_fault(provider, body):
     with pytest.raises(UpstreamBroken) as caught:
-        make_adapter(ROWS[provider], "01TEST").message(body)
+        make_adapter(PROVIDER_SPECS[provider], "01TEST").message(body)
     assert caught.value.provider == provider
 
 
@@ -96,7 +96,7 @@ def test_what_stands_before_the_first_character_does_not_matter(before, size):
         stream = b": only the mark may stand before a field\n" + stream
     for body in (answer, stream):
         data = before + body
-        adapter = make_adapter(ROWS["openai"], "01TEST")
+        adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
         for at in range(0, len(data), size):
             adapter.feed(data[at : at + size])
         adapter.end()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.simulator import chat_check, messages_check, responses_check
 from vai.simulator.knobs import Knobs
@@ -89,7 +89,7 @@ def test_what_is_sent_is_accepted(provider, model):
     refused = set()
     for messages, tools, members in product(histories(provider), ([], [TOOL]), MEMBERS):
         fields = {"model": model, "max_tokens": 9999, "messages": messages, **members}
-        adapter = make_adapter(ROWS[provider], "01TEST")
+        adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         try:
             wire = adapter.request(parse.request({**fields, "tools": tools, "system": "s"}))
         except InvalidRequest as refusal:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.providers.oracle import check_responses
 from vai.providers.openai.adapter import ChatAdapter
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.responses.adapter import ResponsesAdapter
 from vai.providers.responses.bridge import needs_responses
 from vai.types import parse
@@ -58,12 +58,12 @@ def test_tools_that_chat_completions_cannot_take_need_responses(model, fields, n
     """Known bug 38, where the other endpoint can be asked."""
     request = ask(model, **fields)
     assert needs_responses(request, model) is needed
-    adapter = make_adapter(ROWS["openai"], "x1", request=request)
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "x1", request=request)
     assert isinstance(adapter, ResponsesAdapter if needed else ChatAdapter)
 
 
 def test_without_a_request_nothing_is_sent_elsewhere():
-    assert isinstance(make_adapter(ROWS["openai"], "x1"), ChatAdapter)
+    assert isinstance(make_adapter(PROVIDER_SPECS["openai"], "x1"), ChatAdapter)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_without_a_request_nothing_is_sent_elsewhere():
     ],
 )
 def test_only_openais_own_server_has_the_other_endpoint(changes, bridged):
-    row = msgspec.structs.replace(ROWS["openai"], **changes)
+    row = msgspec.structs.replace(PROVIDER_SPECS["openai"], **changes)
     adapter = make_adapter(row, "x1", request=ask("gpt-5.5"))
     assert isinstance(adapter, ResponsesAdapter) is bridged
 
 
 def test_the_answer_is_the_providers_that_was_asked():
     request = ask("gpt-5.5")
-    adapter = make_adapter(ROWS["openai"], "x1", request=request)
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "x1", request=request)
     wire = adapter.request(request)
     assert wire.target == "/responses"
     check_responses(orjson.loads(wire.body))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.translate import signature
 from vai.types import parse
 
@@ -28,7 +28,7 @@ TOOL = {"name": "weather", "description": "Tells.", "input_schema": SCHEMA}
 def sent(*messages, row="oai-resp", **fields):
     """The body, judged by the official types, and the paths of what was dropped."""
     fields.setdefault("model", "gpt-5.6-sol")
-    adapter = make_adapter(ROWS[row], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     wire = adapter.request(parse.request({"messages": list(messages) or [USER], **fields}))
     assert (wire.method, wire.target) == ("POST", "/responses")
     body = orjson.loads(wire.body)
@@ -518,7 +518,7 @@ def test_limits_and_sampling():
 
 
 def test_stop_sequences_are_watched_for_here():
-    adapter = make_adapter(ROWS["oai-resp"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     ask = {"model": "gpt-4o", "messages": [USER], "stop_sequences": ["END"]}
     assert b"END" not in adapter.request(parse.request(ask)).body
     at = {"item_id": "m", "output_index": 0, "content_index": 0}

@@ -13,7 +13,7 @@ from tests.providers.oracle import check_responses, check_responses_answer
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamRejected
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.providers.responses import kept, said
 from vai.types import parse
 from vai.types.base import to_wire
@@ -24,7 +24,7 @@ USER = {"role": "user", "content": "go"}
 
 
 def adapter(**asked):
-    made = make_adapter(ROWS["oai-resp"], "01TEST")
+    made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     if asked:
         made.request(parse.request({"model": "gpt-5.6-sol", "messages": [USER], **asked}))
     return made
@@ -246,7 +246,7 @@ def test_ids_that_change_on_the_way_do_not_matter():
 
 
 def test_names_come_back_as_the_caller_wrote_them():
-    made = make_adapter(ROWS["oai-resp"], "01TEST")
+    made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     ask = {"model": "m", "messages": [USER], "tools": [{"name": "a.b"}]}
     alias = orjson.loads(made.request(parse.request(ask)).body)["tools"][0]["name"]
     call = {"type": "function_call", "call_id": "c", "name": alias, "arguments": "{}"}

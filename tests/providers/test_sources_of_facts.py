@@ -1,6 +1,6 @@
 """Each fact about a provider names where it comes from, and the day on which it was read there.
 
-The law of this module: it looks for a link (or the word that it was observed) and a date beside
+Invariants: it looks for a link (or the word that it was observed) and a date beside
 each trait of a model, each row and each table of the modules that hold facts; what the words say
 is for readers to judge.
 """
@@ -50,7 +50,7 @@ OWN = {
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
     "openai/hosted": {"Wire", "_PLACES"},
     "translate/content_parts": {"Part"},
-    "registry": {"_OPENAI_HOST", "ROWS"},
+    "registry": {"_OPENAI_HOST", "PROVIDER_SPECS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/count": {"_members"},
     "responses/hosted": {"Wire", "_PLACE"},

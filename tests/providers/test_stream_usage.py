@@ -18,7 +18,7 @@ from tests.providers.test_streams import STREAMS, run
 from vai.codec import events as codec
 from vai.codec.sse import SseDecoder
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types.message import Usage
 
 OFFICIAL = TypeAdapter(RawMessageStreamEvent)
@@ -66,7 +66,7 @@ def test_the_sdk_has_the_final_figures(path):
 
 def edited(frames):
     """A stream that is passed on, in VAI's dialect."""
-    row = ROWS["anthropic"]
+    row = PROVIDER_SPECS["anthropic"]
     sniffer = VerbatimStreamObserver(
         row, cost, edited=True, generated=lambda _: None, estimate=dict
     )
@@ -97,7 +97,7 @@ def test_the_sdk_has_them_of_anthropics_own_stream(name):
 
 def test_usage_in_every_chunk_is_told_once():
     """Servers can report running totals with every chunk, the first one included."""
-    adapter = make_adapter(ROWS["openai"], "x1", input_estimate=3)
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "x1", input_estimate=3)
     text = b"".join(
         b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"a"}%b}],'
         b'"usage":{"prompt_tokens":7,"completion_tokens":%d,'

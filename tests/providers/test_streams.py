@@ -11,7 +11,7 @@ from tests.providers.upstreams import OWN_ROWS
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken
 from vai.providers.decode.accumulate import accumulate, replay
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types.render import event_to_wire, message_to_wire
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
@@ -21,7 +21,7 @@ NAMES = [path.stem for path in STREAMS]
 
 
 def adapter_for(path):
-    owner = max((name for name in ROWS if path.stem.startswith(f"{name}-")), key=len)
+    owner = max((name for name in PROVIDER_SPECS if path.stem.startswith(f"{name}-")), key=len)
     if path.stem.startswith("anthropic-clone-"):
         owner = "own-messages"  # Anthropic itself sends no such stream
     return make_adapter(OWN_ROWS[owner], "01TEST", input_estimate=3)
@@ -158,7 +158,7 @@ def test_json_cut_off_anywhere_is_a_fault(path):
         assert not adapter.done
 
 
-@pytest.mark.parametrize("provider", sorted(ROWS))
+@pytest.mark.parametrize("provider", sorted(PROVIDER_SPECS))
 @pytest.mark.parametrize(
     "data",
     [
@@ -168,7 +168,7 @@ def test_json_cut_off_anywhere_is_a_fault(path):
     ],
 )
 def test_rubbish_of_any_kind_is_a_fault_of_the_provider(provider, data):
-    adapter = make_adapter(ROWS[provider], "x1")
+    adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     adapter.feed(b"data: %b\n\n" % data)
     adapter.end()
     assert isinstance(adapter.fault, UpstreamBroken)

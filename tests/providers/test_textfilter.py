@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.providers.validator import check_events
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.text_filter import StopAt, Unwrap
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 
@@ -68,7 +68,7 @@ def test_endless_blanks_are_not_held():
 
 
 def test_a_stop_sequence_ends_the_stream_at_once():
-    adapter = make_adapter(ROWS["openai"], "01TEST")
+    adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     adapter.request(
         parse.request(
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.providers.cases import MODELS
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 EVERY = [(provider, model) for provider, models in MODELS.items() for model in models]
@@ -21,7 +21,7 @@ def sent(provider: str, model: str, display: str) -> tuple[bytes, list[str]]:
             "thinking": {"type": "enabled", "budget_tokens": 5000, "display": display},
         }
     )
-    adapter = make_adapter(ROWS[provider], model, request=request)
+    adapter = make_adapter(PROVIDER_SPECS[provider], model, request=request)
     return adapter.request(request).body, list(adapter.dropped)
 
 

@@ -1,6 +1,6 @@
 """An unknown role or type is refused with the known ones, at every provider that is translated for.
 
-The law of this module: what the caller wrote in place of a known word is never repeated.
+Invariants: what the caller wrote in place of a known word is never repeated.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import pytest
 
 from tests.providers.cases import MODELS
 from vai.errors import InvalidRequest
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}
 ODD = "sk-ant-odd"
 BLOCKS = "text, image, document, audio, video, tool_use, tool_result, thinking"
-TRANSLATED = [(row, MODELS[row][-1]) for row in ROWS if row != "anthropic"]
-EVERYWHERE = [(row, MODELS[row][-1]) for row in ROWS]
+TRANSLATED = [(row, MODELS[row][-1]) for row in PROVIDER_SPECS if row != "anthropic"]
+EVERYWHERE = [(row, MODELS[row][-1]) for row in PROVIDER_SPECS]
 
 
 def refusal(provider: str, model: str, **fields) -> InvalidRequest:
     asked = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
     with pytest.raises(InvalidRequest) as caught:
-        make_adapter(ROWS[provider], "01").request(parse.request(asked))
+        make_adapter(PROVIDER_SPECS[provider], "01").request(parse.request(asked))
     assert ODD not in caught.value.message
     assert caught.value.status == 400
     return caught.value
@@ -94,7 +94,7 @@ def test_a_known_block_that_cannot_be_sent_is_named(provider, model, kind):
 @pytest.mark.parametrize("kind", ["image", "document"])
 def test_an_unknown_source_lists_the_known_ones(provider, model, kind):
     error = refusal(provider, model, **turn({"type": kind, "source": {"type": ODD, "url": ODD}}))
-    if kind == "document" and not ROWS[provider].capabilities.documents:
+    if kind == "document" and not PROVIDER_SPECS[provider].capabilities.documents:
         assert "documents other than text cannot be sent" in error.message
         return
     assert error.param == "messages[1].content[0].source.type"
@@ -108,7 +108,7 @@ def test_an_unknown_tool_lists_those_there_are(provider, model):
     assert (error.param, error.code) == ("tools[0]", "unsupported_tool_type")
     assert "has no tool of this type; expected one of custom, bash, text_edit" in error.message
     if provider in ("gemini", "gemini-oauth", "oai-resp"):
-        for kind in ROWS[provider].capabilities.native_tools - {"image_generation"}:
+        for kind in PROVIDER_SPECS[provider].capabilities.native_tools - {"image_generation"}:
             assert kind in error.message
 
 
@@ -121,7 +121,7 @@ def test_a_tool_that_only_others_run_lists_anthropics():
 def test_a_type_anthropic_may_know_is_anthropics_to_judge():
     for fields in (turn({"type": ODD}), {"tools": [{"type": ODD, "name": "x"}]}):
         asked = {"model": "claude-opus-4-8", "max_tokens": 9, "messages": [USER], **fields}
-        wire = make_adapter(ROWS["anthropic"], "01").request(parse.request(asked))
+        wire = make_adapter(PROVIDER_SPECS["anthropic"], "01").request(parse.request(asked))
         assert ODD.encode() in wire.body
 
 

@@ -12,13 +12,13 @@ from vai.codec.sse import FrameSplitter, SseDecoder
 from vai.errors import UpstreamFault
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver, is_passed_on, read_message
 from vai.providers.decode.upstream_errors import from_answer
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types.message import Usage
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"
 STREAMS = [path for path in sorted(HERE.glob("anthropic-*.sse")) if "-clone-" not in path.stem]
 NAMES = [path.stem for path in STREAMS]
-ROW = ROWS["anthropic"]
+ROW = PROVIDER_SPECS["anthropic"]
 
 
 def sniffer_of(*, edited=False):

@@ -1,6 +1,6 @@
 """Answers of every wire format, whole and as streams, of whatever a test wants said.
 
-The law of this module: it writes what servers write, right or wrong. A value is put where the
+Invariants: it writes what servers write, right or wrong. A value is put where the
 format has it, and is never checked.
 """
 
@@ -13,14 +13,14 @@ import orjson
 
 from tests.providers.validator import check_events
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types import parse
 from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire
 
 COMPATIBLE = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
 CUSTOM = msgspec.structs.replace(
-    ROWS["openai"],
+    PROVIDER_SPECS["openai"],
     id="own",
     name="Own",
     base_url="http://127.0.0.1:1/v1",
@@ -28,13 +28,13 @@ CUSTOM = msgspec.structs.replace(
     quirks=COMPATIBLE,
 )
 OWN_ROWS: dict[str, ProviderSpec] = {
-    **ROWS,
+    **PROVIDER_SPECS,
     "own": CUSTOM,
     "own-mistral": msgspec.structs.replace(
         CUSTOM, id="own-mistral", base_url="https://api.mistral.ai/v1"
     ),
     "own-messages": msgspec.structs.replace(
-        ROWS["anthropic"], id="own-messages", name="Own", env=(), bare_prefixes=()
+        PROVIDER_SPECS["anthropic"], id="own-messages", name="Own", env=(), bare_prefixes=()
     ),
 }
 """The built-in rows, and servers of an operator's own."""

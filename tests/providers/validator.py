@@ -1,6 +1,6 @@
 """A strict judge of canonical streams.
 
-The law of this module: a stream is judged by what clients may rely on, not by what VAI
+Invariants: a stream is judged by what clients may rely on, not by what VAI
 happens to emit. It takes the wire form, so it judges a socket's bytes as well as an
 adapter's events.
 """

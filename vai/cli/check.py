@@ -79,9 +79,9 @@ def show_start(settings: Settings, warnings: Sequence[Problem]) -> None:
 
 
 def _write_rows(rows: Sequence[tuple[str, str]]) -> None:
-    width = max(len(subject) for subject, _ in rows)
-    for subject, state in rows:
-        typer.echo(f"{subject:<{width}}  {state}")
+    width = max(len(principal) for principal, _ in rows)
+    for principal, state in rows:
+        typer.echo(f"{principal:<{width}}  {state}")
 
 
 def _write_warnings(warnings: Sequence[Problem]) -> None:

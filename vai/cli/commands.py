@@ -1,6 +1,6 @@
 """The commands: serve, check, models, limits, simulator, reload; login has a module of its own.
 
-The law of this module: a command turns words of the command line into settings or a
+Invariants: a command turns words of the command line into settings or a
 process, and does nothing else. Flags become `VAI_` variables, because the workers are
 processes of their own and read their settings themselves.
 """
@@ -27,8 +27,8 @@ from vai.cli.models import show as show_models
 from vai.config import ConfigError, Settings, load
 from vai.config.load import load_with_warnings
 from vai.errors import InvalidRequest
-from vai.io.board import ControlBlockError
 from vai.io.clock import today
+from vai.io.control_block import ControlBlockError
 from vai.io.groups import NotRunning
 
 __all__ = ["app"]

@@ -1,6 +1,6 @@
 """``vai limits``: what is used of the limits now, as tables or as JSON.
 
-The law of this module: it shows, and changes nothing. It is for the operator of the machine,
+Invariants: it shows, and changes nothing. It is for the operator of the machine,
 so it names users; what callers are told names nobody.
 """
 

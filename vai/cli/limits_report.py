@@ -1,6 +1,6 @@
 """What the board of a gateway tells of the limits, beside what the settings allow.
 
-The law of this module: shared memory is read as it is, without the lock, and is all that is
+Invariants: shared memory is read as it is, without the lock, and is all that is
 asked. Whoever serves pays nothing for it; the price is that figures of one report may be some
 microseconds apart. Nothing is guessed: what cannot be known is None.
 """
@@ -16,8 +16,8 @@ import msgspec
 from vai.config import Settings
 from vai.gateway.admission.auth import Keyring
 from vai.gateway.admission.principals import PrincipalRegistry
-from vai.io.board import ControlBlock, ControlBlockError, WorkerSlot
 from vai.io.clock import monotonic
+from vai.io.control_block import ControlBlock, ControlBlockError, WorkerSlot
 from vai.io.group_record import GroupState, read_state
 from vai.io.groups import is_tended
 from vai.io.limits import upkeep
@@ -30,7 +30,7 @@ from vai.policy.limits.store import LeaseUse, PrincipalUse
 __all__ = ["GATEWAY", "Allowance", "LeaseReport", "LimitsReport", "PrincipalReport", "report"]
 
 GATEWAY: Final = "gateway"
-"""What the subject that everybody counts for is called here; all others have a colon."""
+"""What the principal that everybody counts for is called here; all others have a colon."""
 
 _NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
 _ADDRESS: Final = "address:"
@@ -99,23 +99,23 @@ class LimitsReport(msgspec.Struct, frozen=True):
 
 
 class Allowance:
-    """The limits of settings, by the names that subjects have on a board."""
+    """The limits of settings, by the names that principals have on a board."""
 
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.limits.enabled
         self.store = settings.limits.store
-        self._subjects = PrincipalRegistry(settings)
-        keyring = Keyring(settings, self._subjects)
+        self._principals = PrincipalRegistry(settings)
+        keyring = Keyring(settings, self._principals)
         # The keyring says whom a key counts for, so that this is the gateway's own answer.
         presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
-        known = [subject for key in presented for subject in keyring.identify(key).subjects]
-        known += self._subjects.of_address("")[:1]
-        self._known = {_as_kept(subject.name): subject.limits for subject in known}
+        known = [principal for key in presented for principal in keyring.identify(key).principals]
+        known += self._principals.of_address("")[:1]
+        self._known = {_as_kept(principal.name): principal.limits for principal in known}
 
     def of(self, name: str) -> LimitSet | None:
-        """The limits of a subject; None for one that these settings do not know."""
+        """The limits of a principal; None for one that these settings do not know."""
         if name.startswith(_ADDRESS):
-            return self._subjects.of_address(name.removeprefix(_ADDRESS))[-1].limits
+            return self._principals.of_address(name.removeprefix(_ADDRESS))[-1].limits
         return self._known.get(name)
 
 
@@ -147,12 +147,12 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
         running=running,
         sessions=sessions,
         callers=upkeep.callers(section, now),
-        max_callers=section.subjects,
+        max_callers=section.principals,
         full=upkeep.is_full(section, now),
         # No word of the board counts them. Who is inside and has no place waits for one, where
         # places are counted here at all.
         waiting=max(0, inside - running) if _counts_here(allowance) else None,
-        principals=tuple(_principals(found.subjects, allowance)),
+        principals=tuple(_principals(found.principals, allowance)),
         places=tuple(
             _place(held, by_claim, now) for held in sorted(found.held, key=lambda one: one.since)
         ),
@@ -160,7 +160,7 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
 
 
 def _group(state: GroupState | None) -> dict[str, Any]:
-    """What the gateway says of itself, by the names of `VerbatimReport`."""
+    """What the gateway says of itself, by the names of `LimitsReport`."""
     names = ("address", "config", "version", "workers")
     if state is None:
         return dict.fromkeys((*names, "started"))
@@ -175,7 +175,7 @@ def _counts_here(allowance: Allowance | None) -> bool:
 def _principals(
     uses: tuple[PrincipalUse, ...], allowance: Allowance | None
 ) -> list[PrincipalReport]:
-    # A row stays behind when its subject has gone; another subject takes it in time.
+    # A row stays behind when its principal has gone; another principal takes it in time.
     shown = [
         use
         for use in uses
@@ -214,7 +214,7 @@ def _place(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float) -> Le
     row = by_claim.get(held.owner)
     return LeaseReport(
         kind=held.kind,
-        principals=tuple(name or GATEWAY for name in held.subjects),
+        principals=tuple(name or GATEWAY for name in held.principals),
         tokens=held.tokens,
         age=round(max(0.0, now - held.since), 3),
         worker=None if row is None else max(0, row.number),

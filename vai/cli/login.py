@@ -1,6 +1,6 @@
 """`vai login`: signing in where a provider takes no key.
 
-The law of this module: nothing happens before the user has been told what may come of it,
+Invariants: nothing happens before the user has been told what may come of it,
 and no code, token or secret is ever printed.
 """
 

@@ -1,6 +1,6 @@
 """``vai models``: the catalogue as a table, or as JSON.
 
-The law of this module: it shows what ``GET /v1/models`` tells, from the same source, and
+Invariants: it shows what ``GET /v1/models`` tells, from the same source, and
 needs neither a server nor a network.
 """
 
@@ -18,8 +18,8 @@ from vai.config.states import provider_states
 from vai.io.catalogue import of_settings
 from vai.io.clock import today
 from vai.io.providers import rows_of
-from vai.policy.listing import Listing
-from vai.policy.targets import aliased_routes
+from vai.policy.aliases import aliased_routes
+from vai.policy.model_listing import Listing
 
 __all__ = ["show"]
 

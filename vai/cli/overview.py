@@ -1,6 +1,6 @@
 """What settings amount to, in words: shown by `vai check` and when `vai serve` starts.
 
-The law of this module: pure, and no secret among its words.
+Invariants: pure, and no secret among its words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from vai.config import Settings
 from vai.config.states import OFF, SIMULATED, provider_states
 from vai.io.providers import rows_of
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 __all__ = ["SUGGESTED", "base_urls", "overview", "try_it", "url"]
 
@@ -39,7 +39,7 @@ SUGGESTED: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def overview(settings: Settings) -> list[tuple[str, str]]:
-    """Rows of (subject, state)."""
+    """Rows of (principal, state)."""
     keys = len(settings.auth.api_keys)
     auth = _AUTH[settings.auth.mode].format(keys="1 key" if keys == 1 else f"{keys} keys")
     rows = [("address", url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
@@ -65,7 +65,7 @@ def _at(state: str, base_url: str) -> str:
 
 def base_urls(settings: Settings) -> dict[str, str]:
     """Where each provider is, by id, those that are off among them."""
-    return {name: row.base_url for name, row in {**ROWS, **rows_of(settings)}.items()}
+    return {name: row.base_url for name, row in {**PROVIDER_SPECS, **rows_of(settings)}.items()}
 
 
 def url(settings: Settings) -> str:

@@ -1,6 +1,6 @@
 """Files that are made from the code: the feature matrix and the catalogue's JSON Schema.
 
-The law of this module: a cell says what the registry or the catalogue says, in the same
+Invariants: a cell says what the registry or the catalogue says, in the same
 order; nothing is written by hand and nothing depends on the day.
 
     python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json
@@ -18,7 +18,7 @@ import orjson
 
 from vai.io.catalogue import installed
 from vai.policy.capabilities import CAPABILITIES, capabilities
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import CatalogueFile, ModelCard
 from vai.types.provider import Capabilities, ProviderSpec
 
@@ -50,8 +50,8 @@ while it thinks.
 
 def matrix() -> str:
     """The whole page, Markdown."""
-    lines = [_HEAD + "\n".join(_providers(list(ROWS.values()))), _MODELS]
-    for row in ROWS.values():
+    lines = [_HEAD + "\n".join(_providers(list(PROVIDER_SPECS.values()))), _MODELS]
+    for row in PROVIDER_SPECS.values():
         cards = [card for card in installed().cards if card.provider == row.id]
         if cards:
             lines += [f"### {row.name}", "", *_models(cards), ""]

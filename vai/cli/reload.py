@@ -1,6 +1,6 @@
 """``vai reload``: has a gateway of this user read its settings again, and waits for the result.
 
-The law of this module: a signal goes only to the first process of a living gateway, which its
+Invariants: a signal goes only to the first process of a living gateway, which its
 board proves; every other process it might end. The result is that of a reload that began after
 this command did, so it read the files as they are now.
 """
@@ -16,8 +16,8 @@ from typing import Final
 
 import msgspec
 
-from vai.io.board import ControlBlock
 from vai.io.clock import monotonic, span_in_words
+from vai.io.control_block import ControlBlock
 from vai.io.group_record import GroupState, ReloadState, read_state
 from vai.io.groups import NotRunning, running
 from vai.io.process import is_alive, is_stopped, parent

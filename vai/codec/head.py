@@ -1,6 +1,6 @@
 """The strict guard of HTTP/1.1 request heads.
 
-The law of this module: a head passes only if every HTTP implementation between the
+Invariants: a head passes only if every HTTP implementation between the
 client and us would cut the same message out of the connection. What RFC 9112 forbids
 is refused, and so is what it merely allows when peers are known to disagree about it.
 After a refusal the connection must be closed: nothing behind a bad head can be trusted.

@@ -1,6 +1,6 @@
 """Strict JSON at the door: what two parsers could read differently is refused.
 
-The law of this module: a document that passes means the same to every conforming
+Invariants: a document that passes means the same to every conforming
 parser, here and upstream, and costs no parser more than it is long. RFC 8259 leaves
 four things open that attackers use: nesting depth, the size of numbers, repeated
 names and broken Unicode. All four are closed here:

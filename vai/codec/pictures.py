@@ -1,6 +1,6 @@
 """How large a picture is, from the first bytes of its file.
 
-The law of this module: nothing is decoded. PNG, JPEG, GIF and WebP say their size near the
+Invariants: nothing is decoded. PNG, JPEG, GIF and WebP say their size near the
 beginning; what says nothing readable has no size.
 """
 

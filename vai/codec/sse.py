@@ -1,6 +1,6 @@
 """Event streams: bytes to events, bytes to whole frames, events to bytes.
 
-The law of this module: how the bytes were cut into chunks is invisible, and no chunk is
+Invariants: how the bytes were cut into chunks is invisible, and no chunk is
 looked at more often than its length warrants. The rules of the format are those of the
 HTML standard, section 9.2.6; three are wider here because providers need it: an event
 at the end of the stream counts without its blank line, `data` is kept as bytes (the

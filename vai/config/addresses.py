@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from vai.policy.hosts import is_address, is_local_name
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.provider import Kind, ProviderSpec
 
 __all__ = ["AddressFault", "address_fault", "is_exposed", "is_own_host", "is_same_host"]
@@ -55,7 +55,7 @@ _FORMAT_OWNERS: Final = frozenset({"anthropic", "openai", "gemini", "gemini-oaut
 """Built-in providers whose hosts speak their own kinds and those of `_COMPATIBLE`; what else the
 others imitate is not known."""
 _APPENDED: Final[dict[Kind, str]] = {
-    **{row.kind: row.path for row in ROWS.values()},
+    **{row.kind: row.path for row in PROVIDER_SPECS.values()},
     "gemini": "/models/MODEL:generateContent",
     "code-assist": "/v1internal:generateContent",
 }
@@ -148,7 +148,7 @@ def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
 def _faults_of_known_host(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
     """A path that a built-in provider's host does not have for this kind."""
     appends = f"VAI appends {_APPENDED[kind]}"
-    rows = [row for row in ROWS.values() if _is_own(row, host)]
+    rows = [row for row in PROVIDER_SPECS.values() if _is_own(row, host)]
     own = next((row for row in rows if row.kind == kind), None)
     if own is not None and path not in _paths_of(own):
         paths = " or ".join(_paths_of(own)) or "no path"
@@ -197,7 +197,7 @@ def _paths_of(row: ProviderSpec) -> tuple[str, ...]:
 
 _HOMES: Final = {
     row.id: (_host(url), url.path.rstrip("/"))
-    for row in ROWS.values()
+    for row in PROVIDER_SPECS.values()
     for url in (httpx.URL(row.base_url),)
 }
 """Built-in provider -> the host and the path of its own base URL."""

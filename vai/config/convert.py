@@ -1,6 +1,6 @@
 """From a layer of values to the settings structs, collecting every problem on the way.
 
-The law of this module: types come from `vai.config.schema` alone. msgspec judges the
+Invariants: types come from `vai.config.schema` alone. msgspec judges the
 single value; the walk around it exists because msgspec stops at the first error, and
 because its messages quote values.
 """

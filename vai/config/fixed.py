@@ -1,6 +1,6 @@
 """Settings that a reload cannot change: what the first process made of them lasts as long as it.
 
-The law of this module: `FIXED` is the one list of them. A reload names those that differ, and the
+Invariants: `FIXED` is the one list of them. A reload names those that differ, and the
 page of the settings marks them.
 """
 

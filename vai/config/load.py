@@ -1,6 +1,6 @@
 """`load()`: the one door to the settings.
 
-The law of this module: sources in this order, later ones win: the defaults in
+Invariants: sources in this order, later ones win: the defaults in
 `settings.toml`, the file that `VAI_CONFIG` names, `.secrets.toml` beside that file (or in
 the working directory), the `VAI_` variables. The providers' usual variables
 (`OPENAI_API_KEY`, ...) fill only what all of these leave empty.

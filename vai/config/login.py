@@ -1,6 +1,6 @@
 """The file that `vai login gemini` writes: where it is, what it holds.
 
-The law of this module: the file is as private as the account. Its text is never quoted, and
+Invariants: the file is as private as the account. Its text is never quoted, and
 what is wrong with it is said by the command that mends it.
 """
 

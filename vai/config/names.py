@@ -1,6 +1,6 @@
 """Other spellings of the settings, and variables that look like settings but are none.
 
-The law of this module: every spelling is a row. VAI reads flat files (`auth_mode: none`)
+Invariants: every spelling is a row. VAI reads flat files (`auth_mode: none`)
 and nested ones (`auth: {mode: none}`) alike; what follows knows one name for each setting.
 """
 

@@ -18,7 +18,7 @@ import msgspec
 
 from vai.config.addresses import is_same_host
 from vai.config.schema import Provider, Settings
-from vai.providers.registry import ROWS, is_at_openai
+from vai.providers.registry import PROVIDER_SPECS, is_at_openai
 
 __all__ = ["PAIR", "joined", "region_left", "settings_of_address", "unplaced_key"]
 
@@ -86,10 +86,13 @@ def unplaced_key(settings: Settings) -> str | None:
 def region_left(settings: Settings) -> str | None:
     """The endpoint that was put outside the region of OpenAI that the other one is in."""
     urls = {
-        name: settings.providers.get(name, _PLAIN).base_url or ROWS[name].base_url for name in PAIR
+        name: settings.providers.get(name, _PLAIN).base_url or PROVIDER_SPECS[name].base_url
+        for name in PAIR
     }
     for own, other in _both_ways():
-        is_regional = is_at_openai(urls[own]) and not is_same_host(urls[own], ROWS[own].base_url)
+        is_regional = is_at_openai(urls[own]) and not is_same_host(
+            urls[own], PROVIDER_SPECS[own].base_url
+        )
         if is_regional and not is_same_host(urls[own], urls[other]):
             return other
     return None

@@ -1,6 +1,6 @@
 """What is wrong with the settings, told once and completely.
 
-The law of this module: a problem names the key, the place it was set and what was
+Invariants: a problem names the key, the place it was set and what was
 expected. It never holds the value, so that it can be printed anywhere.
 """
 

@@ -1,6 +1,6 @@
 """The settings as a page: what `settings.toml` says, as tables.
 
-The law of this module: the words and the defaults stand in `settings.toml` alone, and
+Invariants: the words and the defaults stand in `settings.toml` alone, and
 `settings.toml` must speak of every setting there is.
 """
 

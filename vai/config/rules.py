@@ -1,6 +1,6 @@
 """What no single type can say: settings that contradict each other.
 
-The law of this module: pure functions over finished settings, each yielding problems as
+Invariants: pure functions over finished settings, each yielding problems as
 (path, text). The order of the rules is the order of `settings.toml`.
 """
 
@@ -19,9 +19,9 @@ from vai.config.login import LOGIN_COMMAND
 from vai.config.names import BUILT_IN, LOGGED_IN_TO
 from vai.config.openai import unplaced_key
 from vai.config.schema import Provider, Settings
+from vai.policy.aliases import MAX_TARGETS, is_pattern, targets_of
 from vai.policy.headers import GATEWAY_FIELDS
-from vai.policy.targets import MAX_TARGETS, is_pattern, targets_of
-from vai.providers.registry import ROWS, can_of
+from vai.providers.registry import PROVIDER_SPECS, can_of
 from vai.types.provider import Kind
 
 __all__ = ["Finding", "contradictions"]
@@ -138,7 +138,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
         if provider.api_key is not None and (fault := key_fault(provider.api_key.reveal())):
             yield (*path, "api_key"), fault
         yield from _login(settings, name)
-        if name in ROWS and provider.kind not in (None, ROWS[name].kind):
+        if name in PROVIDER_SPECS and provider.kind not in (None, PROVIDER_SPECS[name].kind):
             yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
         if provider.api_version is not None and (name != "gemini" or provider.base_url is not None):
             yield (*path, "api_version"), "only for gemini, and not beside a base_url"
@@ -163,7 +163,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
 
 def _unanswered(name: str, base_url: str, own_kind: Kind | None) -> Iterator[Finding]:
     """An address at which every request would be answered with a 404."""
-    kind = ROWS[name].kind if name in ROWS else own_kind
+    kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else own_kind
     fault = address_fault(kind, base_url) if kind is not None else None
     if fault is not None and fault.is_certain:
         yield ("providers", name, "base_url"), fault.text
@@ -174,12 +174,15 @@ def _unplaced(settings: Settings) -> Iterator[Finding]:
     if (name := unplaced_key(settings)) is not None:
         other = "openai" if name != "openai" else "oai-resp"
         why = f"required, as {other} is moved and {name} has a key or headers of its own"
-        yield ("providers", name, "base_url"), f"{why}: the same URL, or {ROWS[name].base_url}"
+        yield (
+            ("providers", name, "base_url"),
+            f"{why}: the same URL, or {PROVIDER_SPECS[name].base_url}",
+        )
 
 
 def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
     path = ("providers", name, "capabilities")
-    if name in ROWS or provider.kind is None:
+    if name in PROVIDER_SPECS or provider.kind is None:
         yield path, "only for a server of your own"
         return
     known = can_of(provider.kind)
@@ -190,9 +193,9 @@ def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
 def _addressed(name: str, provider: Provider) -> Iterator[Finding]:
     """How a server wants to be spoken to, and whose models it serves."""
     path = ("providers", name)
-    if provider.price_as is not None and name in ROWS:
+    if provider.price_as is not None and name in PROVIDER_SPECS:
         yield (*path, "price_as"), "only for a server of your own"
-    if provider.auth is not None and name in ROWS and provider.base_url is None:
+    if provider.auth is not None and name in PROVIDER_SPECS and provider.base_url is None:
         yield (*path, "auth"), "only for a server of your own, or beside a base_url"
     key_header = (provider.auth or "").removeprefix("header:").lower()
     if key_header in _FRAMING or (provider.auth or "").lower() == "header:bearer":
@@ -255,7 +258,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _known_providers(settings: Settings) -> set[str]:
     """Those that are there, also where what they need is missing: that is said once."""
-    return {name for name in settings.providers if name not in BUILT_IN}.union(ROWS)
+    return {name for name in settings.providers if name not in BUILT_IN}.union(PROVIDER_SPECS)
 
 
 def _is_logged_in(settings: Settings) -> bool:

@@ -1,6 +1,6 @@
 """What can be set: one frozen struct per section of `settings.toml`, with the same names.
 
-The law of this module: a type says all that is impossible for one value, so that the
+Invariants: a type says all that is impossible for one value, so that the
 structs, the defaults file and the documentation cannot tell different stories. What
 concerns two values at once stands in `vai.config.rules`. All durations are seconds.
 """

@@ -1,6 +1,6 @@
 """`${file:/run/secrets/openai}`: a value that stands in a file of its own.
 
-Docker, Kubernetes and systemd hand secrets to a program as files. The law of this module: a
+Docker, Kubernetes and systemd hand secrets to a program as files. Invariants: a
 file is read once, and what was read is kept, so that a worker that replaces another one gets
 what was checked. No text that leaves here for a person holds anything of a file's content.
 """

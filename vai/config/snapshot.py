@@ -4,7 +4,7 @@ A worker that replaces another one must work with what the others work with, als
 files have been changed, broken or removed since. So the first process reads once, checks what
 it has read, and hands the snapshot to each worker.
 
-The law of this module: what was checked and what is used are the same bytes. A snapshot goes
+Invariants: what was checked and what is used are the same bytes. A snapshot goes
 through a pipe between processes of one gateway and nowhere else; it holds keys.
 """
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Settings
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 
 __all__ = ["OFF", "SIMULATED", "provider_states"]
 
@@ -21,8 +21,10 @@ SIMULATED: Final = "simulated"
 def provider_states(settings: Settings) -> dict[str, str]:
     """How each provider is served, by id."""
     states: dict[str, str] = {}
-    own = [name for name, row in settings.providers.items() if row.kind and name not in ROWS]
-    for name in (*ROWS, *own):
+    own = [
+        name for name, row in settings.providers.items() if row.kind and name not in PROVIDER_SPECS
+    ]
+    for name in (*PROVIDER_SPECS, *own):
         row = settings.providers.get(name)
         if name == LOGGED_IN_TO:
             states[name] = "real, with your login" if row and row.enabled else OFF

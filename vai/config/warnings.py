@@ -19,10 +19,10 @@ from vai.config.openai import joined, region_left
 from vai.config.rules import Finding
 from vai.config.schema import Provider, Settings
 from vai.config.states import OFF, provider_states
+from vai.policy.aliases import is_pattern
 from vai.policy.catalogue import Catalogue
 from vai.policy.hosts import is_loopback
-from vai.policy.targets import is_pattern
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import ModelCard
 
 __all__ = ["SOON", "warnings"]
@@ -71,13 +71,13 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         path = ("providers", name)
         if name == LOGGED_IN_TO and provider.enabled:
             yield (*path, "enabled"), TERMS
-        kind = ROWS[name].kind if name in ROWS else provider.kind
+        kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else provider.kind
         if provider.base_url is None or kind is None:
             continue
         fault = address_fault(kind, provider.base_url)
         if fault is not None and not fault.is_certain:
             yield (*path, "base_url"), fault.text
-        if name in ROWS and _lacks_key(settings, name):
+        if name in PROVIDER_SPECS and _lacks_key(settings, name):
             names = " or ".join((f"providers.{name}.api_key", *BUILT_IN[name]))
             yield (*path, "base_url"), f"this host refuses requests without a key; set {names}"
         if is_exposed(provider.base_url) and _sends_secrets(settings, provider):
@@ -87,7 +87,7 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
 def _lacks_key(settings: Settings, name: str) -> bool:
     """Whether a built-in provider is left at its own host and no key is set for it."""
     provider = joined(settings).providers[name]
-    is_home = provider.base_url is not None and is_own_host(ROWS[name], provider.base_url)
+    is_home = provider.base_url is not None and is_own_host(PROVIDER_SPECS[name], provider.base_url)
     may_be_brought = settings.auth.mode == "passthrough" or name == LOGGED_IN_TO
     return is_home and provider.api_key is None and not may_be_brought
 
@@ -129,8 +129,8 @@ class _Models:
             # What a server of the operator's own serves is not known.
             name
             for name, own in settings.providers.items()
-            if name not in ROWS
-            or (own.base_url is not None and not is_own_host(ROWS[name], own.base_url))
+            if name not in PROVIDER_SPECS
+            or (own.base_url is not None and not is_own_host(PROVIDER_SPECS[name], own.base_url))
         }
         self._names: dict[str, list[str]] = {}
         known = [(card.provider, name) for card in catalogue.cards for name in _names_of(card)]

@@ -1,6 +1,6 @@
 """What an exchange does when an attempt fails before the caller has had anything.
 
-The law of this module: closing, waiting and sending are the conductor's; whether, where and
+Invariants: closing, waiting and sending are the conductor's; whether, where and
 after what wait something is tried again is the plan's. It is asked only while the caller has
 not been sent a byte of an answer, and every step it takes is bounded: repeats of one target
 by their number and by a budget, targets by their list, and a mended request by there being
@@ -17,12 +17,12 @@ import msgspec
 from msgspec.structs import replace
 
 from vai.errors import UpstreamFault, UpstreamRejected
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Clock, Upstream
-from vai.policy.blame import is_outage, may_move
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
+from vai.policy.error_attribution import is_outage, may_move
+from vai.policy.provider_errors import ProviderErrors
 from vai.policy.retry import RetryBudget, RetryRules, is_passing, wait_before
-from vai.policy.trouble import ProviderErrors
 from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
 __all__ = ["Attempt", "Persistence", "ProviderHealth", "RetryPlan"]

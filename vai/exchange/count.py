@@ -1,6 +1,6 @@
 """Asking a provider to count: one small question, one small answer.
 
-The law of this module: counting is a convenience, so nothing waits long for it. Whatever an
+Invariants: counting is a convenience, so nothing waits long for it. Whatever an
 estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
 is no answer; what the caller must know (a bad request, a bad key, a limit) is one. The
 connection is given back or dropped on every way out, a cancellation among them.

@@ -1,6 +1,6 @@
 """What the log tells of providers that fail: one line for each, and the setting to look at.
 
-The law of this module: a line is written at most once a minute for each subject, and holds names
+Invariants: a line is written at most once a minute for each subject, and holds names
 of the settings, VAI's own codes and statuses; no word of an upstream's, no key and no query. What
 callers' own keys meet with is theirs.
 """
@@ -15,9 +15,9 @@ from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Clock
 from vai.io.warn import RateLimitedWarnings
-from vai.policy.blame import UPSTREAM_AUTH
 from vai.policy.breaker import Target
-from vai.policy.trouble import FallbackRun, ProviderErrors, own_code, trouble_of
+from vai.policy.error_attribution import UPSTREAM_AUTH
+from vai.policy.provider_errors import FallbackRun, ProviderErrors, own_code, trouble_of
 from vai.providers.decode.wrong_address import names_nothing
 from vai.types.provider import ProviderSpec
 

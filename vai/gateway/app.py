@@ -40,7 +40,7 @@ from vai.io import log
 from vai.io.limits import duty
 from vai.io.providers import Providers
 from vai.io.shared_failures import SharedFailures
-from vai.policy.trouble import ProviderErrors
+from vai.policy.provider_errors import ProviderErrors
 
 __all__ = ["create_app", "served_app"]
 

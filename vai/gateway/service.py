@@ -35,16 +35,16 @@ from vai.io.http.provider_keys import ProviderKey
 from vai.io.log import RequestLog
 from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
+from vai.policy.aliases import alias_patterns, aliased_routes, matched_routes
 from vai.policy.breaker import BreakerRules
+from vai.policy.client_address import TrustedProxies
 from vai.policy.cost import ModelTerms, Pricing
 from vai.policy.limits.store import LimitStore
-from vai.policy.listing import Listing
-from vai.policy.peer import TrustedProxies
+from vai.policy.model_listing import Listing
+from vai.policy.provider_errors import ProviderErrors
 from vai.policy.regions import regions
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
-from vai.policy.targets import alias_patterns, aliased_routes, matched_routes
-from vai.policy.trouble import ProviderErrors
 
 __all__ = ["GatewayService", "UpstreamDestination"]
 
@@ -77,9 +77,9 @@ class GatewayService:
             settings, auth=Auth(), limits=LimitSettings(), providers={}
         )
         self.preparer = BodyPreparer(settings.max_request_values)
-        self._subjects = PrincipalRegistry(settings)
+        self._principals = PrincipalRegistry(settings)
         self._proxies = TrustedProxies(settings.trusted_proxies)
-        self.keyring = Keyring(settings, self._subjects)
+        self.keyring = Keyring(settings, self._principals)
         self.providers = providers
         self.inflight = inflight
         self.store = store
@@ -123,11 +123,11 @@ class GatewayService:
         """
         call.peer = self._proxies.caller(call.peer, headers.getall("x-forwarded-for", ()))
         call.identity = self.keyring.identify(headers)
-        call.subjects = call.identity.subjects or self._subjects.of_address(call.peer)
+        call.principals = call.identity.principals or self._principals.of_address(call.peer)
 
     def entry(self, call: RequestContext) -> AdmissionTicket:
         """The door that `call` comes in by."""
-        return self.admission.entry(call.subjects, call.limited)
+        return self.admission.entry(call.principals, call.limited)
 
     def route(self, requested: str) -> Route:
         """Where a model name leads.

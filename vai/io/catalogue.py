@@ -1,6 +1,6 @@
 """The catalogue as the settings change it.
 
-The law of this module: a table ``[models."provider/model"]`` of the settings changes a card field
+Invariants: a table ``[models."provider/model"]`` of the settings changes a card field
 by field, or adds one. `price_as` of a provider gives its models the facts of another one's.
 """
 

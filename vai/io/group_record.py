@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from vai.io.board import ControlBlock, ControlBlockError
+from vai.io.control_block import ControlBlock, ControlBlockError
 from vai.io.process import ProcessIdentity
 
 __all__ = [

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vai.io.board import ControlBlock, ControlBlockError, directory
+from vai.io.control_block import ControlBlock, ControlBlockError, directory
 from vai.io.process import ProcessIdentity, is_alive
 
 __all__ = ["NotRunning", "is_tended", "open_board", "running"]

@@ -26,10 +26,10 @@ from vai.errors import UpstreamFault, VaiError
 from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
 from vai.io.providers import Providers
-from vai.policy.listed import ModelList, lists_deployments
-from vai.policy.targets import is_pattern
+from vai.policy.aliases import is_pattern
+from vai.policy.model_list import ModelList, lists_deployments
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
-from vai.providers.registry import ROWS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS, make_adapter
 from vai.types.provider import ProviderSpec, WireRequest
 
 __all__ = ["Probe", "probe_providers"]
@@ -160,7 +160,7 @@ class _Question:
     def _is_elsewhere(self) -> bool:
         """Whether only the endpoint itself tells if it is there: at another's server."""
         row = self._row
-        at_home = row.id in ROWS and is_own_host(ROWS[row.id], row.base_url)
+        at_home = row.id in PROVIDER_SPECS and is_own_host(PROVIDER_SPECS[row.id], row.base_url)
         return bool(row.path) and not at_home
 
     def _is_doubted(self) -> bool:

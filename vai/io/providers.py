@@ -1,6 +1,6 @@
 """The providers of this gateway: their rows, their connections, the keys it lends.
 
-The law of this module: one transport per provider and process; an upstream is that
+Invariants: one transport per provider and process; an upstream is that
 transport bound to one credential, and the credential to the origin that the settings name.
 Nothing a caller sends chooses where a key goes.
 """
@@ -25,7 +25,7 @@ from vai.io.http.head import Endpoint
 from vai.io.http.provider_keys import Presentation, ProviderKey, presentation_of
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 from vai.types.provider import Capabilities, ProviderSpec
 
@@ -40,13 +40,17 @@ by some, so that a limit would be lost, and refused by others."""
 
 def rows_of(settings: Settings) -> dict[str, ProviderSpec]:
     """The built-in rows as the settings change them, and the rows they add."""
-    rows = dict(ROWS)
+    rows = dict(PROVIDER_SPECS)
     for provider, own in settings.providers.items():
         row = rows.get(provider)
         if row is None:
             if own.kind is None or own.base_url is None:
                 continue  # a voice vendor, not an LLM provider
-            like = next(row for row in ROWS.values() if row.kind == own.kind and row.id == own.kind)
+            like = next(
+                row
+                for row in PROVIDER_SPECS.values()
+                if row.kind == own.kind and row.id == own.kind
+            )
             row = msgspec.structs.replace(
                 like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )

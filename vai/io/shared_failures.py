@@ -22,8 +22,8 @@ from zlib import crc32
 
 import msgspec
 
-from vai.io.board import ControlBlock, ControlBlockError
-from vai.policy.trouble import LastError
+from vai.io.control_block import ControlBlock, ControlBlockError
+from vai.policy.provider_errors import LastError
 
 __all__ = ["FAILURE_SECTIONS", "SharedFailures", "forget_failures"]
 

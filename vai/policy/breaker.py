@@ -4,7 +4,7 @@
       ^                                               ^                              |
       +---- the probe is answered --------------------+---- the probe fails --------+
 
-The law of this module: only outages count, as `vai.policy.blame` tells them; and what is
+Invariants: only outages count, as `vai.policy.error_attribution` tells them; and what is
 known is of targets that failed lately, so that nothing is kept or looked up of those that
 work. While half open, one exchange is let through and all others are kept away until it is
 answered, fails or gives up; should none of that happen for as long as the breaker was open
@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from vai.policy.tally import RecentCounter
+from vai.policy.recent_counter import RecentCounter
 
 __all__ = ["Breaker", "BreakerRules", "Breakers", "Target"]
 

@@ -1,6 +1,6 @@
 """What a model can do, in the words of ``GET /v1/models``.
 
-The law of this module: a capability that nobody has stated is left out of the answer, and
+Invariants: a capability that nobody has stated is left out of the answer, and
 no filter finds it; only what is known to be there counts as there.
 """
 

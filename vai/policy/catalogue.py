@@ -1,6 +1,6 @@
 """Which model a name means, as far as the catalogue knows.
 
-The law of this module: a name that is not listed is no error. It gets no card, and whoever
+Invariants: a name that is not listed is no error. It gets no card, and whoever
 asked goes on with what the provider's wire format promises.
 """
 

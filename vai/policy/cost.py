@@ -1,6 +1,6 @@
 """What an exchange costs, from its usage and the provider's list prices.
 
-The law of this module: unknown is None and never 0. A counter that is missing, a price
+Invariants: unknown is None and never 0. A counter that is missing, a price
 that no source states for tokens that were used, a service tier or a region without a factor:
 each makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
 in; those without one do not hide what the tokens cost. Prices are decimals, so sums are made

@@ -1,6 +1,6 @@
 """When a failed attempt is made once more at the same target, and after what wait.
 
-The law of this module: a repeat is for what passes by itself and has cost nothing. So only
+Invariants: a repeat is for what passes by itself and has cost nothing. So only
 failures qualify that came before the provider can have worked on the request (no connection)
 or in its own words (a status that says try again); silence does not, because whether the
 answer was computed and billed cannot be known. All repeats of a process share a budget for
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault, UpstreamRejected
-from vai.policy.tally import RecentCounter
+from vai.policy.recent_counter import RecentCounter
 
 __all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_passing", "wait_before"]
 

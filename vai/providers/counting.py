@@ -1,6 +1,6 @@
 """Which provider can count a request's tokens, and what it is asked.
 
-The law of this module: only a provider's own counter counts exactly. A server that merely
+Invariants: only a provider's own counter counts exactly. A server that merely
 speaks a provider's language is not asked for what that language does not promise.
 """
 

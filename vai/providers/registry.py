@@ -22,7 +22,14 @@ from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, Kind, ProviderSpec
 from vai.types.request import MessageRequest
 
-__all__ = ["ROWS", "can_of", "is_at_openai", "make_adapter", "other_endpoint", "row_for_input"]
+__all__ = [
+    "PROVIDER_SPECS",
+    "can_of",
+    "is_at_openai",
+    "make_adapter",
+    "other_endpoint",
+    "row_for_input",
+]
 
 _ANTHROPIC = ProviderSpec(
     id="anthropic",
@@ -203,7 +210,7 @@ _GEMINI_OAUTH = ProviderSpec(
 _OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com\.?(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""
 
-ROWS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
+PROVIDER_SPECS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
     {
         row.id: row
         for row in (_ANTHROPIC, _OPENAI, _OAI_RESP, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)
@@ -214,7 +221,7 @@ ROWS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
 
 def can_of(kind: Kind) -> frozenset[str]:
     """The names of all capabilities that servers of this kind may have; no native tools."""
-    cans = [row.capabilities for row in ROWS.values() if row.kind == kind]
+    cans = [row.capabilities for row in PROVIDER_SPECS.values() if row.kind == kind]
     return frozenset(
         name
         for name in Capabilities.__struct_fields__

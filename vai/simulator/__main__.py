@@ -1,6 +1,6 @@
 """``python -m vai.simulator``: the simulator as its own process.
 
-The law of this module: ready means listening, and then either the port file exists or
+Invariants: ready means listening, and then either the port file exists or
 one line with the URL is printed.
 """
 

@@ -1,6 +1,6 @@
 """What the simulated model says.
 
-The law of this module: the answer is a function of the `Ask` alone, so the same request
+Invariants: the answer is a function of the `Ask` alone, so the same request
 gets the same text, calls and usage in every form and on every run.
 """
 

@@ -1,6 +1,6 @@
 """The endpoints next to the answering one: models, and how Code Assist takes somebody in.
 
-The law of this module: fixed words, no memory.
+Invariants: fixed words, no memory.
 """
 
 from __future__ import annotations

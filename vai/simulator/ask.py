@@ -1,6 +1,6 @@
 """A request, whatever its dialect, as far as an answer depends on it.
 
-The law of this module: two requests that say the same in JSON and as a stream make the
+Invariants: two requests that say the same in JSON and as a stream make the
 same `Ask`, and so the same answer.
 """
 

@@ -1,6 +1,6 @@
 """The parts of an answer as content blocks of the Messages dialect.
 
-The law of this module: a block is drawn once, whole; its stream is the same block opened
+Invariants: a block is drawn once, whole; its stream is the same block opened
 empty and filled. What the provider's own tools found comes whole in one piece.
 """
 

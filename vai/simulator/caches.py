@@ -1,6 +1,6 @@
 """The prompt cache: which prefixes were seen before.
 
-The law of this module: the only memory the simulated models have, and it is bounded.
+Invariants: the only memory the simulated models have, and it is bounded.
 A prefix is known by its hash; the oldest are forgotten.
 """
 

@@ -1,6 +1,6 @@
 """Answers in the Chat Completions dialect, as openai, groq and cerebras each write it.
 
-The law of this module: both forms say the same; what only one provider adds
+Invariants: both forms say the same; what only one provider adds
 (`x_groq`, `time_info`, `reasoning`) is added here and nowhere else.
 """
 

@@ -1,6 +1,6 @@
 """What each Chat Completions endpoint accepts, and how it words a refusal.
 
-The law of this module: a field the provider does not document is refused, as the real
+Invariants: a field the provider does not document is refused, as the real
 ones do, so whatever a gateway invents or forgets to strip becomes visible here.
 """
 

@@ -1,6 +1,6 @@
 """One client connection: requests in, the bytes of a reply out on time.
 
-The law of this module: it knows moments and sockets and nothing of providers. Bytes that
+Invariants: it knows moments and sockets and nothing of providers. Bytes that
 are due together go out in one write; a slow reader stops the reply, which is drawn
 lazily, so memory stays flat.
 """

@@ -1,6 +1,6 @@
 """The simulator's own paths: scripts, journal, figures.
 
-The law of this module: everything under ``/_sim/``; it reads and sets, and is not
+Invariants: everything under ``/_sim/``; it reads and sets, and is not
 journaled itself.
 
     PUT    /_sim/scripts/{model}     dictate the answers of a model (see `scripts.Script`)

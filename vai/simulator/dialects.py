@@ -1,6 +1,6 @@
 """The wire formats by name, behind one pair of doors: read a request, write an answer.
 
-The law of this module: it knows which module speaks for a dialect and what that one needs
+Invariants: it knows which module speaks for a dialect and what that one needs
 to be told; it looks into no request but for its model.
 """
 

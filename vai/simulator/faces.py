@@ -1,6 +1,6 @@
 """What sets one provider's face apart: its paths, its credential, its headers.
 
-The law of this module: everything a client can tell one provider from another by, other
+Invariants: everything a client can tell one provider from another by, other
 than the shape of a message and of an error, is a row or a branch here.
 """
 

@@ -1,6 +1,6 @@
 """What a provider says when it fails: the words, codes and headers of each status.
 
-The law of this module: the error body of every face, and nothing of when one is due.
+Invariants: the error body of every face, and nothing of when one is due.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Answers of generateContent, bare or wrapped as Code Assist wraps them.
 
-The law of this module: every chunk is a whole response with the usage so far; nothing marks
+Invariants: every chunk is a whole response with the usage so far; nothing marks
 the end but the end. A function call is never cut in pieces.
 """
 

@@ -1,6 +1,6 @@
 """What generateContent accepts, and how it words a refusal.
 
-The law of this module: the rules of a conversation as Google's server keeps them. A thought
+Invariants: the rules of a conversation as Google's server keeps them. A thought
 signature is taken back only as it was given out, or as the one sentinel that stands for none.
 """
 

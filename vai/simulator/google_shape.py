@@ -1,6 +1,6 @@
 """The messages of a generateContent request, and which members each one has.
 
-The law of this module: proto-JSON. A member is known by its camelCase or its snake_case
+Invariants: proto-JSON. A member is known by its camelCase or its snake_case
 name and comes out in camelCase; any other name is refused with the place where it stood.
 """
 

@@ -1,6 +1,6 @@
 """Every request received, in order, exactly as it came.
 
-The law of this module: bounded by count and by bytes, the oldest go first; a credential
+Invariants: bounded by count and by bytes, the oldest go first; a credential
 is kept out of every rendering, which shows its SHA-256 instead.
 """
 

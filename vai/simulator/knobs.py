@@ -1,6 +1,6 @@
 """Behaviour written into a model name: ``sim-1;ttft=0.2;tps=50;cut=300``.
 
-The law of this module: a request alone says how it will be answered, so any client of
+Invariants: a request alone says how it will be answered, so any client of
 any gateway can ask for a fault without a second channel. Offsets (`cut`, `rst`,
 `stall_at`) count the bytes that follow the answer's head on the wire, chunk framing
 included; -1 means before the head.

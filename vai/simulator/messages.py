@@ -1,6 +1,6 @@
 """Answers in the Messages dialect: one JSON body, or its event stream.
 
-The law of this module: both forms say the same; the stream's usage is cumulative and
+Invariants: both forms say the same; the stream's usage is cumulative and
 its last figures are those of the JSON body.
 """
 

@@ -1,6 +1,6 @@
 """What the Messages endpoint accepts, and how it words a refusal.
 
-The law of this module: a field nobody documented is refused, as the real endpoint does,
+Invariants: a field nobody documented is refused, as the real endpoint does,
 so whatever a gateway invents or forgets to strip becomes visible here.
 """
 

@@ -1,6 +1,6 @@
 """What an answer consists of, before any provider's wire form.
 
-The law of this module: a part says what a model does, never how a provider writes it. A
+Invariants: a part says what a model does, never how a provider writes it. A
 dialect that has no form for a part leaves it out. The tags are the words of scripts.
 """
 

@@ -1,6 +1,6 @@
 """The size of a picture, read from its first bytes.
 
-The law of this module: nothing is decoded; what is not recognised is `None`.
+Invariants: nothing is decoded; what is not recognised is `None`.
 """
 
 from __future__ import annotations

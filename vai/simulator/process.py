@@ -1,6 +1,6 @@
 """The simulator as a child process that cannot outlive its parent.
 
-The law of this module: `start` returns when the child listens, `stop` when it is gone.
+Invariants: `start` returns when the child listens, `stop` when it is gone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the checks of several dialects have in common.
 
-The law of this module: small readers without an opinion, and the words in which OpenAI and
+Invariants: small readers without an opinion, and the words in which OpenAI and
 those who speak as it does refuse a parameter.
 """
 

@@ -1,6 +1,6 @@
 """An answer as bytes and moments, before anybody sends it.
 
-The law of this module: a reply is drawn up completely, faults included, as a lazy
+Invariants: a reply is drawn up completely, faults included, as a lazy
 sequence of (moment, bytes); sending it takes no further decision.
 """
 

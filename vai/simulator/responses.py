@@ -1,6 +1,6 @@
 """Answers in the Responses dialect: one JSON body, or its named events.
 
-The law of this module: the body is drawn first and the events only tell it in pieces, so
+Invariants: the body is drawn first and the events only tell it in pieces, so
 both forms say the same. An `encrypted_content` is whole in `output_item.done` alone.
 """
 

@@ -1,6 +1,6 @@
 """What the Responses endpoint accepts, and how it words a refusal.
 
-The law of this module: a field OpenAI does not document is refused, as the real endpoint
+Invariants: a field OpenAI does not document is refused, as the real endpoint
 does, so whatever a gateway invents or forgets to strip becomes visible here.
 """
 

@@ -1,6 +1,6 @@
 """The input items of a Responses request, one by one and as a conversation.
 
-The law of this module: every call has its output and every output its call; a reasoning item
+Invariants: every call has its output and every output its call; a reasoning item
 is taken back only with the `encrypted_content` that was given out, whole.
 """
 

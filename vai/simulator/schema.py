@@ -1,6 +1,6 @@
 """A value that satisfies a JSON Schema.
 
-The law of this module: the value depends on the schema and the hints alone, and every
+Invariants: the value depends on the schema and the hints alone, and every
 recursion ends: optional members stop at a shallow depth, required ones at a hard one.
 """
 

@@ -1,6 +1,6 @@
 """Answers dictated byte for byte, by model name.
 
-The law of this module: a script says exactly what goes on the wire after validation is
+Invariants: a script says exactly what goes on the wire after validation is
 set aside; what it does not say has an honest default.
 """
 

@@ -1,6 +1,6 @@
 """The simulator as a server in the running loop.
 
-The law of this module: one listening socket, one world, and a stop that leaves nothing
+Invariants: one listening socket, one world, and a stop that leaves nothing
 behind.
 """
 

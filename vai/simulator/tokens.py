@@ -1,6 +1,6 @@
 """What a token is here: a short run of letters with the blank before it.
 
-The law of this module: the tokens of a text, joined, are the text. Output is counted by
+Invariants: the tokens of a text, joined, are the text. Output is counted by
 them exactly, because a stream is cut into them. Input is only ever counted, so it is
 counted by length: splitting a 100 KB prompt would cost more than serving it.
 """

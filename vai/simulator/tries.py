@@ -1,6 +1,6 @@
 """How often each model was asked for: what ``fail=2x503`` counts by.
 
-The law of this module: one counter per provider and model name, knobs included, so that two
+Invariants: one counter per provider and model name, knobs included, so that two
 tests with two names never disturb each other. Bounded; the longest unused is forgotten.
 """
 

@@ -1,6 +1,6 @@
 """From a request to its reply.
 
-The law of this module: a pure decision over what the simulator remembers (scripts,
+Invariants: a pure decision over what the simulator remembers (scripts,
 seen prefixes, the journal); it sends nothing and waits for nothing.
 """
 

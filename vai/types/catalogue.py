@@ -1,6 +1,6 @@
 """What is known of a model: its limits, what it can do, what it costs.
 
-The law of this module: a fact that nobody has stated is None, never a guess. Prices are
+Invariants: a fact that nobody has stated is None, never a guess. Prices are
 US dollars per million tokens as decimal text, because a binary float is none of them.
 """
 

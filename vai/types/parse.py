@@ -1,6 +1,6 @@
 """JSON values -> wire objects, with the path of whatever is wrong.
 
-The law of this module: a value that does not fit raises `InvalidRequest` whose `param`
+Invariants: a value that does not fit raises `InvalidRequest` whose `param`
 is the JSON path and whose message says what was expected; the offending value is never
 quoted. Unknown members and unknown types are kept, not refused.
 """

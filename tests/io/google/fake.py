@@ -1,6 +1,6 @@
 """Google as far as a login meets it: the token endpoint and Code Assist, on a real port.
 
-The law of this module: it is as strict as Google is documented to be. A code is good once and
+Invariants: it is as strict as Google is documented to be. A code is good once and
 with its verifier, a free tier refuses a project, and every answer is dictated by the test or
 follows from what was asked before.
 """

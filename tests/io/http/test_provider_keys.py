@@ -7,7 +7,7 @@ import pytest
 from tests.canary import PROVIDER_KEY
 from vai.io.http.provider_keys import ProviderKey, find_key, presentation_of
 from vai.policy.headers import with_betas
-from vai.providers.registry import ROWS
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
 PLAN, API, PLAIN = f"sk-ant-oat01-{PROVIDER_KEY}", f"sk-ant-api03-{PROVIDER_KEY}", PROVIDER_KEY
@@ -32,27 +32,30 @@ def key(token, field=""):
     ],
 )
 def test_how_anthropic_is_shown_a_key(token, field, expected):
-    shown = presentation_of(ROWS["anthropic"], key(token, field))
+    shown = presentation_of(PROVIDER_SPECS["anthropic"], key(token, field))
     assert (shown.style, shown.betas) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name != "anthropic"])
+@pytest.mark.parametrize("name", [name for name in PROVIDER_SPECS if name != "anthropic"])
 def test_others_are_shown_any_key_in_their_own_way(name):
     for token in (PLAN, PLAIN):
-        shown = presentation_of(ROWS[name], key(token, "authorization"))
-        assert (shown.style, shown.betas) == (ROWS[name].auth, ())
+        shown = presentation_of(PROVIDER_SPECS[name], key(token, "authorization"))
+        assert (shown.style, shown.betas) == (PROVIDER_SPECS[name].auth, ())
 
 
 def test_the_first_key_of_a_form_goes_before_one_without():
     keys = [key(PLAIN, "x-api-key"), key(API, "authorization")]
-    assert find_key(keys, ROWS["anthropic"], requested=True) is keys[1]
-    assert find_key(keys[:1], ROWS["anthropic"], requested=True) is keys[0]
-    assert find_key(keys[:1], ROWS["anthropic"], requested=False) is None
-    assert find_key(keys[1:], ROWS["anthropic"], requested=False) is keys[1]
+    assert find_key(keys, PROVIDER_SPECS["anthropic"], requested=True) is keys[1]
+    assert find_key(keys[:1], PROVIDER_SPECS["anthropic"], requested=True) is keys[0]
+    assert find_key(keys[:1], PROVIDER_SPECS["anthropic"], requested=False) is None
+    assert find_key(keys[1:], PROVIDER_SPECS["anthropic"], requested=False) is keys[1]
 
 
 def test_a_login_of_the_operators_is_replaced_by_no_stray_token():
-    assert find_key([key(PLAIN, "authorization")], ROWS["gemini-oauth"], requested=True) is None
+    assert (
+        find_key([key(PLAIN, "authorization")], PROVIDER_SPECS["gemini-oauth"], requested=True)
+        is None
+    )
 
 
 def test_a_provider_key_shows_nothing():

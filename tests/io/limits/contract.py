@@ -38,14 +38,14 @@ class Contract:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
-    def admit(self, store: LimitStore, *subjects: Principal, tokens: int = 1, now: float = 0.0):
-        return self.run(store.admit(subjects, tokens, now))
+    def admit(self, store: LimitStore, *principals: Principal, tokens: int = 1, now: float = 0.0):
+        return self.run(store.admit(principals, tokens, now))
 
     def test_exactly_the_limit_runs_at_once(self, store, other) -> None:
         who = user(concurrency=3)
         taken = [self.admit(place, who) for place in (store, other, store, other)]
         assert [found.admitted for found in taken] == [True, True, True, False]
-        assert (taken[3].refused, taken[3].subject) == ("concurrency", ALICE)
+        assert (taken[3].refused, taken[3].principal) == ("concurrency", ALICE)
         assert taken[3].retry_after > 0
         assert other.settle(taken[1].handle, 1, 0.0)
         assert self.admit(store, who).admitted
@@ -110,15 +110,15 @@ class Contract:
         store.settle(old.handle, 0, WINDOW)
         assert self.use(store, WINDOW)[ALICE][3] == 50
 
-    def test_all_subjects_are_charged_or_none(self, store, other) -> None:
+    def test_all_principals_are_charged_or_none(self, store, other) -> None:
         both = (everybody(requests=3), user(requests=2))
         for place in (store, other):
             assert self.admit(place, *both).admitted
-        assert self.admit(store, *both).subject == ALICE
+        assert self.admit(store, *both).principal == ALICE
         assert self.use(store)[EVERYBODY][2] == 2
         alone = (everybody(requests=3), user(BOB))
         assert self.admit(store, *alone).admitted
-        assert self.admit(other, *alone).subject == EVERYBODY
+        assert self.admit(other, *alone).principal == EVERYBODY
         assert self.use(store)[BOB][2] == 1
 
     def test_the_longest_obstacle_is_named(self, store) -> None:
@@ -173,7 +173,7 @@ class Contract:
         assert self.run(store.heartbeat(first.handle, 200.0))
         listed = {held.handle: held for held in self.run(other.sessions())}
         assert set(listed) == {first.handle, second.handle}
-        assert listed[first.handle].subjects == (EVERYBODY, ALICE)
+        assert listed[first.handle].principals == (EVERYBODY, ALICE)
         assert (listed[first.handle].since, listed[first.handle].beat) == (10.0, 200.0)
         assert self.run(other.expire(150.0)) == (second.handle,)
         assert not self.run(other.heartbeat(second.handle, 201.0))
@@ -212,7 +212,7 @@ class Contract:
     def use(self, store: LimitStore, now: float = 0.0) -> dict[str, tuple[int, int, int, int]]:
         return {
             one.name: (one.running, one.sessions, one.requests, one.tokens)
-            for one in self.run(store.snapshot(now)).subjects
+            for one in self.run(store.snapshot(now)).principals
         }
 
     def owner_of(self, store: LimitStore) -> int:
@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
         obstacles = self.obstacles(names, kind, tokens)
         if obstacles:
             assert not decision.admitted
-            assert (decision.refused, decision.subject) in obstacles
+            assert (decision.refused, decision.principal) in obstacles
             assert decision.retry_after > 0
             before, self.now = self.now, self.now + decision.retry_after + 1e-6
             left = self.obstacles(names, kind, tokens)
@@ -301,16 +301,16 @@ class Machine(RuleBasedStateMachine):
     def admit(self, names: set[str], tokens: int) -> None:
         claim, store = self.pick()
         everyone = [EVERYBODY, *sorted(names)]
-        subjects = tuple(Principal(name, self.limits[name]) for name in everyone)
-        decision = self.run(store.admit(subjects, tokens, self.now))
+        principals = tuple(Principal(name, self.limits[name]) for name in everyone)
+        decision = self.run(store.admit(principals, tokens, self.now))
         least = min([self.limits[n].tokens for n in everyone if self.limits[n].tokens] + [tokens])
         self.judge(decision, everyone, "request", least, claim)
 
     @rule(name=st.sampled_from(NAMES))
     def acquire(self, name: str) -> None:
         claim, store = self.pick()
-        subjects = tuple(Principal(one, self.limits[one]) for one in (EVERYBODY, name))
-        decision = self.run(store.acquire(subjects, self.now))
+        principals = tuple(Principal(one, self.limits[one]) for one in (EVERYBODY, name))
+        decision = self.run(store.acquire(principals, self.now))
         self.judge(decision, [EVERYBODY, name], "session", 0, claim)
 
     @precondition(lambda self: self.held)
@@ -400,7 +400,7 @@ class Machine(RuleBasedStateMachine):
             return
         found = self.run(self.workers[0][1].snapshot(self.now))
         assert {one.handle for one in found.held} == set(self.held)
-        for one in found.subjects:
+        for one in found.principals:
             assert (one.requests, one.tokens) == self.used(one.name), one.name
             assert one.running == self.holding(one.name, "request")
             assert one.sessions == self.holding(one.name, "session")

@@ -98,7 +98,7 @@ def audit(section: Layout) -> None:
     assert sorted([*free, *taken]) == list(range(words[H_HIGH]))
     keys = words[section.keys : section.rows].tolist()
     used = [key for key in keys if key]
-    assert len(set(used)) == len(used), "two rows for one subject"
+    assert len(set(used)) == len(used), "two rows for one principal"
     for row, key in enumerate(keys):
         base = section.rows + row * ROW_WORDS
         if not key:
@@ -140,7 +140,7 @@ ACTS: dict[str, tuple[Act, float]] = {
 
 
 def figures(section: LimitsSection, now: float) -> dict[str, Any]:
-    return {one.name: one for one in upkeep.snapshot(section, now).subjects}
+    return {one.name: one for one in upkeep.snapshot(section, now).principals}
 
 
 class Scene:

@@ -75,7 +75,7 @@ def inside(view: memoryview) -> dict[str, object]:
     status = wake(pid)
     after = asyncio.run(store.admit(WHO, 10, 100.0))
     audit(limits.section)
-    found = upkeep.snapshot(limits.section, 100.0).subjects[-1]
+    found = upkeep.snapshot(limits.section, 100.0).principals[-1]
     return {
         "refused": refused,
         "waits": waits,
@@ -127,7 +127,7 @@ def outside(view: memoryview) -> dict[str, object]:
     freed = upkeep.reclaim(limits.section, 10)
     taken = [limits.admit(who, 100, 100.0).admitted for _ in range(3)]
     status = wake(pid)
-    found = {one.name: one for one in upkeep.snapshot(limits.section, 101.0).subjects}["user:c"]
+    found = {one.name: one for one in upkeep.snapshot(limits.section, 101.0).principals}["user:c"]
     audit(limits.section)
     return {
         "freed": freed,

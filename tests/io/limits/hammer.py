@@ -83,14 +83,14 @@ class Group:
 
 
 def until_refused(
-    subjects: tuple[Principal, ...], now: float
+    principals: tuple[Principal, ...], now: float
 ) -> Callable[[SharedLimits, int], None]:
     """Take what there is; refused three times, so that a refusal too early would be seen."""
 
     def work(limits: SharedLimits, place: int) -> None:
         told, refused = 0, 0
         while refused < 3:
-            if limits.admit(subjects, 1, now).admitted:
+            if limits.admit(principals, 1, now).admitted:
                 told += 1
             else:
                 refused += 1
@@ -108,11 +108,13 @@ def exact() -> dict[str, list[int]]:
             limits = LimitSet(requests=limit, smooth=True)
             if name != "smooth":
                 limits = LimitSet(**{name: limit})
-            subjects = tuple(Principal(f"{who}:{name}:{limit}", limits) for who in ("all", "user"))
+            principals = tuple(
+                Principal(f"{who}:{name}:{limit}", limits) for who in ("all", "user")
+            )
             counts = []
             for _ in range(1 if name == "concurrency" else 3):
                 now += WINDOW
-                counts.append(GROUP.everywhere(until_refused(subjects, now)))
+                counts.append(GROUP.everywhere(until_refused(principals, now)))
                 for claim in range(1, GROUP.claims + 1):
                     upkeep.reclaim(GROUP.section, claim)
             found[f"{name}:{limit}"] = counts
@@ -150,7 +152,7 @@ def look() -> int:
         told = sum(GROUP.told[:PROCESSES].tolist())
         copy = Layout(memoryview(bytes(section.words)))
     audit(copy)
-    figures = {one.name: one for one in upkeep.snapshot(copy, NOW).subjects}
+    figures = {one.name: one for one in upkeep.snapshot(copy, NOW).principals}
     running = figures[EVERYBODY].running
     assert told <= running <= 7, (told, running)
     assert figures["user:a"].running <= 5 if "user:a" in figures else True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.io.limits.contract import user
-from vai.io.board import ControlBlock
+from vai.io.control_block import ControlBlock
 from vai.io.limits import duty, upkeep
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
@@ -22,15 +22,15 @@ from vai.io.process import ProcessIdentity, is_alive, myself
 HOLDER = """
 import sys
 from pathlib import Path
-from vai.io.board import Board
+from vai.io.control_block import ControlBlock
 from vai.io.limits import duty
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import LimitSet, Subject
-board = Board.open(Path(sys.argv[1]))
+from vai.policy.limits.sets import LimitSet, Principal
+board = ControlBlock.open(Path(sys.argv[1]))
 row = board.claim(0)
 limits = SharedLimits(duty.open_section(board), row.index, row.claim)
 for _ in range(3):
-    assert limits.admit((Subject("user:alice", LimitSet(concurrency=3)),), 1, 100.0).admitted
+    assert limits.admit((Principal("user:alice", LimitSet(concurrency=3)),), 1, 100.0).admitted
 print(row.claim, flush=True)
 input()
 """

@@ -157,13 +157,13 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
         now = start
         for what, number, tokens, wait in steps:
             now = max(0.0, now + wait)
-            subjects = (people[0], *[people[1 + n] for n in (0, 1) if number >> n & 1])
+            principals = (people[0], *[people[1 + n] for n in (0, 1) if number >> n & 1])
             pick = held[number % len(held)] if held else (0, 0)
             if what in {"admit", "acquire"}:
                 if what == "admit":
-                    pair = [run(store.admit(subjects, tokens, now)) for store in (here, there)]
+                    pair = [run(store.admit(principals, tokens, now)) for store in (here, there)]
                 else:
-                    pair = [run(store.acquire(subjects, now)) for store in (here, there)]
+                    pair = [run(store.acquire(principals, now)) for store in (here, there)]
                 assert figures(pair[0]) == figures(pair[1]), (what, now)
                 if pair[0].admitted:
                     held.append((pair[0].handle, pair[1].handle))
@@ -191,6 +191,7 @@ def figures(decision) -> list[object]:
 
 def uses(snapshot) -> dict[str, tuple[int, ...]]:
     found = {
-        one.name: (one.running, one.sessions, one.requests, one.tokens) for one in snapshot.subjects
+        one.name: (one.running, one.sessions, one.requests, one.tokens)
+        for one in snapshot.principals
     }
     return {name: figures for name, figures in found.items() if any(figures)}

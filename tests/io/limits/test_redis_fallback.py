@@ -126,7 +126,7 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             await load.end()
             await at.remote.deliver()
             for store in (at.local, at.remote):
-                for one in (await store.snapshot(NOW)).subjects:
+                for one in (await store.snapshot(NOW)).principals:
                     assert (one.running, one.sessions) == (0, 0), one
                     assert one.requests >= 0
                     assert one.tokens >= 0
@@ -157,7 +157,7 @@ def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
             # A place whose answer was lost is given back all the same.
             assert not at.remote._held
             deadline = asyncio.get_running_loop().time() + 30
-            while any(one.running for one in (await at.remote.snapshot(NOW)).subjects):
+            while any(one.running for one in (await at.remote.snapshot(NOW)).principals):
                 assert asyncio.get_running_loop().time() < deadline
             assert "the Redis server did not answer in time" in {one.reason for one in at.told}
 

@@ -54,7 +54,7 @@ def test_what_runs_is_known_again_after_the_next_renewal(server, command) -> Non
         assert one.settle(taken.handle, 70, NOW)
         assert one.release(session.handle)
         assert await one.deliver() == [True, True]
-        (seen,) = (await other.snapshot(NOW)).subjects
+        (seen,) = (await other.snapshot(NOW)).principals
         assert (seen.running, seen.sessions, seen.tokens) == (0, 0, 70)
         assert (await other.admit(ONE, 5, NOW)).admitted
         await one.aclose()

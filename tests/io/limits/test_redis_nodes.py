@@ -75,7 +75,7 @@ async def _take_over(prefix: str, dying: subprocess.Popen[bytes]) -> None:
         else:
             await asyncio.sleep(0.05)
     assert not (await heir.admit((HELD,), 1, 0.0)).admitted
-    (used,) = (await heir.snapshot(0.0)).subjects
+    (used,) = (await heir.snapshot(0.0)).principals
     assert (used.running, used.requests) == (3, 6), "what the dead had charged stays charged"
     await heir.aclose()
 
@@ -89,7 +89,7 @@ async def _score(key: str, handle: int) -> float:
         return float(found)
 
 
-def test_an_idle_subject_leaves_nothing_behind_that_does_not_vanish() -> None:
+def test_an_idle_principal_leaves_nothing_behind_that_does_not_vanish() -> None:
     prefix = uuid4().hex
 
     async def use() -> None:
@@ -168,7 +168,7 @@ def test_many_callers_at_once_share_the_line(count) -> None:
             if one.admitted:
                 assert limits.settle(one.handle, 1, 0.0)
         await limits.renew()
-        (used,) = (await limits.snapshot(0.0)).subjects
+        (used,) = (await limits.snapshot(0.0)).principals
         assert used.running == 0, "whoever left holds nothing"
         assert not limits._held
         await limits.aclose()

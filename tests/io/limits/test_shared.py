@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.io.limits.contract import ALICE, WINDOW, Contract, Machine, user
-from vai.io.board import ControlBlock
+from vai.io.control_block import ControlBlock
 from vai.io.limits import leases, upkeep
 from vai.io.limits.layout import (
     BUCKET,
@@ -30,9 +30,9 @@ FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
 SUBJECTS, PLACES = 256, 64
 
 
-def memory(subjects: int = SUBJECTS, places: int = PLACES) -> LimitsSection:
-    view = memoryview(mmap.mmap(-1, section_size(subjects, places)))
-    return LimitsSection.prepare(view, subjects, places)
+def memory(principals: int = SUBJECTS, places: int = PLACES) -> LimitsSection:
+    view = memoryview(mmap.mmap(-1, section_size(principals, places)))
+    return LimitsSection.prepare(view, principals, places)
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
     board.close()
 
 
-@pytest.mark.parametrize(("subjects", "places"), [(0, 5), (5, 0), (1 << 20, 5), (5, 1 << 20)])
-def test_sizes_that_do_not_fit_are_refused(subjects, places) -> None:
+@pytest.mark.parametrize(("principals", "places"), [(0, 5), (5, 0), (1 << 20, 5), (5, 1 << 20)])
+def test_sizes_that_do_not_fit_are_refused(principals, places) -> None:
     with pytest.raises(ValueError, match="too many"):
-        LimitsSection.prepare(memoryview(bytearray(1 << 16)), subjects, places)
+        LimitsSection.prepare(memoryview(bytearray(1 << 16)), principals, places)
 
 
 def strangers(count: int, begin: int = 0) -> Iterator[Principal]:
@@ -105,23 +105,23 @@ def test_strangers_leave_room_for_those_who_are_listed() -> None:
     assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
 
 
-@pytest.mark.parametrize("subjects", [64, 1000, DEFAULT_SUBJECTS])
-def test_as_many_callers_as_promised_find_room(subjects: int) -> None:
+@pytest.mark.parametrize("principals", [64, 1000, DEFAULT_SUBJECTS])
+def test_as_many_callers_as_promised_find_room(principals: int) -> None:
     """Strangers alone do, and then still some of those who are listed, and listed ones alone."""
     for is_listed in (False, True):
-        section = memory(subjects, 64)
+        section = memory(principals, 64)
         limits = SharedLimits(section, 0, 1)
-        for one in strangers(subjects):
+        for one in strangers(principals):
             found = limits.admit((one._replace(listed=is_listed),), 1, 0.0)
             assert found.admitted, one
             limits.settle(found.handle, 1, 0.0)
-        assert upkeep.callers(section, 0.0) == subjects
+        assert upkeep.callers(section, 0.0) == principals
         assert not upkeep.is_full(section, 0.0)
-    limits = SharedLimits(section := memory(subjects, 64), 0, 1)
-    for one in strangers(2 * subjects):
+    limits = SharedLimits(section := memory(principals, 64), 0, 1)
+    for one in strangers(2 * principals):
         limits.settle(limits.admit((one,), 1, 0.0).handle, 1, 0.0)
     assert upkeep.is_full(section, 0.0)
-    for n in range(subjects // 8):
+    for n in range(principals // 8):
         found = limits.admit((user(f"user:{n}"),), 1, 0.0)
         assert found.admitted, n
         limits.settle(found.handle, 1, 0.0)
@@ -181,8 +181,8 @@ def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
         for one in found:
             limits.settle(one.handle, 1, now)
         again = [limits.admit((one,), 1, now) for one in strangers(40, turn * 40)]
-        assert {one.refused for one in again} == {"requests"}, "one subject, one row"
-    names = [one.name for one in upkeep.snapshot(section, now).subjects]
+        assert {one.refused for one in again} == {"requests"}, "one principal, one row"
+    names = [one.name for one in upkeep.snapshot(section, now).principals]
     assert len(names) == len(set(names))
     assert limits.admit((user(concurrency=1),), 1, now).refused == "concurrency"
     assert limits.acquire((user("user:live", sessions=1),), now).refused == "sessions"
@@ -207,7 +207,7 @@ def test_nobody_refused_takes_a_row() -> None:
     assert limits.admit((closed,), 1, 0.0).admitted
     for one in strangers(100):
         assert not limits.admit((closed, one), 1, 0.0).admitted
-    assert len(upkeep.snapshot(section, 0.0).subjects) == 1
+    assert len(upkeep.snapshot(section, 0.0).principals) == 1
 
 
 def test_places_are_bounded_and_come_back() -> None:
@@ -242,7 +242,7 @@ def test_a_long_name_is_shown_short_and_counted_whole() -> None:
     limits = SharedLimits(section, 0, 1)
     for tail in ("x", "y"):
         assert limits.admit((user("ü" * 40 + tail, requests=1),), 1, 0.0).admitted
-    shown = [one.name for one in upkeep.snapshot(section, 0.0).subjects]
+    shown = [one.name for one in upkeep.snapshot(section, 0.0).principals]
     assert shown == [EVERYBODY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
 
 
@@ -266,5 +266,5 @@ def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:
         with pytest.raises(ZeroDivisionError):
             limits.admit(who, 1, 0.0)
     assert limits.admit(who, 1, 0.0).requests_remaining == 0, "the charge without a place stays"
-    (_, alice) = upkeep.snapshot(section, 0.0).subjects
+    (_, alice) = upkeep.snapshot(section, 0.0).principals
     assert (alice.name, alice.running) == (ALICE, 2)

@@ -47,7 +47,7 @@ def test_a_limit_that_is_not_set_is_not_told() -> None:
 
 @pytest.mark.parametrize("limit", ["requests", "tokens", "concurrency", "sessions"])
 def test_a_refusal_says_which_limit_and_never_whose_name(limit) -> None:
-    error = refused(Decision(refused=limit, subject="user:alice", retry_after=2.3))
+    error = refused(Decision(refused=limit, principal="user:alice", retry_after=2.3))
     assert isinstance(error, RateLimited)
     assert error.code == f"{limit}_limit"
     assert error.message.startswith("Your limit of ")

@@ -1,6 +1,6 @@
 """Who is calling.
 
-The law of this module: identification is a total function of the presented key and the
+Invariants: identification is a total function of the presented key and the
 configured keys. It does no I/O, and a key exists here only as its keyed digest, so the
 time it takes says nothing about how much of a guess was right.
 """
@@ -36,12 +36,12 @@ __all__ = ["ClientIdentity", "Keyring"]
 class ClientIdentity(msgspec.Struct, frozen=True):
     """The caller, as limits, logs and settings name it. Never its key.
 
-    `subjects` are those it counts for; none for callers without a key, who count by address.
+    `principals` are those it counts for; none for callers without a key, who count by address.
     """
 
     user_id: str
     key_name: str
-    subjects: tuple[Principal, ...] = ()
+    principals: tuple[Principal, ...] = ()
 
 
 _DIGEST = 32
@@ -57,14 +57,14 @@ _PASSTHROUGH = ClientIdentity("passthrough", "none")
 class Keyring:
     """The configured keys and the mode they are used in."""
 
-    def __init__(self, settings: Settings, subjects: PrincipalRegistry) -> None:
+    def __init__(self, settings: Settings, principals: PrincipalRegistry) -> None:
         self.mode = settings.auth.mode
         self._pages = frozenset(settings.cors.allowed_origins)
         self._hosts = AllowedHosts(settings.auth.allowed_hosts)
         # Keyed anew in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
         keys = [
-            (self._digest(key.key.reveal()), _identity(key, number, subjects))
+            (self._digest(key.key.reveal()), _identity(key, number, principals))
             for number, key in enumerate(settings.auth.api_keys, start=1)
         ]
         self._known = {digest: (digest, identity) for digest, identity in keys}
@@ -169,10 +169,10 @@ class Keyring:
         return hashlib.blake2b(text, key=self._pepper, digest_size=_DIGEST).digest()
 
 
-def _identity(key: ApiKey, number: int, subjects: PrincipalRegistry) -> ClientIdentity:
+def _identity(key: ApiKey, number: int, principals: PrincipalRegistry) -> ClientIdentity:
     name = key.name or f"key_{number}"
     user_id = key.user_id or name
-    return ClientIdentity(user_id, name, subjects.of_key(key, user_id, name))
+    return ClientIdentity(user_id, name, principals.of_key(key, user_id, name))
 
 
 def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:

@@ -1,6 +1,6 @@
 """Admission: an exchange runs when the worker takes work and the limits have room for it.
 
-The law of this module: what was taken is given back exactly once, whichever way the exchange
+Invariants: what was taken is given back exactly once, whichever way the exchange
 ends, and a refusal says which limit it was and when to come back.
 """
 
@@ -54,18 +54,18 @@ class AdmissionController:
         return self._waiting.count if self._waiting is not None else 0
 
     def entry(
-        self, subjects: tuple[Principal, ...], told: Callable[[Decision], None]
+        self, principals: tuple[Principal, ...], told: Callable[[Decision], None]
     ) -> AdmissionTicket:
         """The door for one caller; `told` hears what the limits decided."""
-        return AdmissionTicket(self, subjects, told)
+        return AdmissionTicket(self, principals, told)
 
     async def let_in(
-        self, subjects: tuple[Principal, ...], tokens: int, told: Callable[[Decision], None]
+        self, principals: tuple[Principal, ...], tokens: int, told: Callable[[Decision], None]
     ) -> _Lease:
         """Take a place.
 
         Raises:
-            RateLimited: a limit of one of the subjects is reached.
+            RateLimited: a limit of one of the principals is reached.
             Overloaded: the worker drains, or nobody else can be counted.
         """
         slot = self._inflight.enter()
@@ -75,7 +75,7 @@ class AdmissionController:
         if self._waiting is None:
             return _Lease(slot, None, None)
         try:
-            decision = await self._waiting.admit(subjects, tokens)
+            decision = await self._waiting.admit(principals, tokens)
         except BaseException:
             slot.leave()
             raise
@@ -83,7 +83,7 @@ class AdmissionController:
         if decision.admitted:
             return _Lease(slot, self, decision)
         slot.leave()
-        raise refused(decision, subjects)
+        raise refused(decision, principals)
 
     def settle(self, decision: Decision, used: int) -> None:
         """Give a place back, and charge what was used."""
@@ -96,21 +96,21 @@ class AdmissionController:
 class AdmissionTicket:
     """The admission of one exchange: the door of `vai.exchange.ports.Admission`."""
 
-    __slots__ = ("_keeper", "_subjects", "_told")
+    __slots__ = ("_keeper", "_principals", "_told")
 
     def __init__(
         self,
         keeper: AdmissionController,
-        subjects: tuple[Principal, ...],
+        principals: tuple[Principal, ...],
         told: Callable[[Decision], None],
     ) -> None:
         self._keeper = keeper
-        self._subjects = subjects
+        self._principals = principals
         self._told = told
 
     async def admit(self, tokens: int, /) -> _Lease:
         """Take a place and reserve `tokens`. Raises as `AdmissionController.let_in`."""
-        return await self._keeper.let_in(self._subjects, tokens, self._told)
+        return await self._keeper.let_in(self._principals, tokens, self._told)
 
 
 class _Lease:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from vai.config.schema import ApiKey, LimitBudget, Settings
+from vai.policy.client_address import principal_address
 from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
-from vai.policy.peer import subject_address
 
 __all__ = ["PrincipalRegistry"]
 
@@ -19,7 +19,7 @@ _ADDRESSES_KNOWN = 4096
 
 
 class PrincipalRegistry:
-    """The subjects of all callers under these settings."""
+    """The principals of all callers under these settings."""
 
     def __init__(self, settings: Settings) -> None:
         limits = settings.limits
@@ -33,7 +33,7 @@ class PrincipalRegistry:
         self.of_address = lru_cache(_ADDRESSES_KNOWN)(self._of_address)
 
     def of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Principal, ...]:
-        """The subjects of a caller with this key."""
+        """The principals of a caller with this key."""
         own = LimitSet(
             requests=key.rate_limit,
             tokens=key.tokens_per_minute,
@@ -46,8 +46,8 @@ class PrincipalRegistry:
         return (self._everybody, Principal(f"key:{key_name}", limits.replaced_by(own)))
 
     def _of_address(self, address: str) -> tuple[Principal, ...]:
-        """The subjects of a caller without a key."""
-        name = f"address:{subject_address(address)}"
+        """The principals of a caller without a key."""
+        name = f"address:{principal_address(address)}"
         return (self._everybody, Principal(name, self._users, listed=False))
 
 

@@ -1,7 +1,7 @@
 """Callers of this worker that wait for one of the concurrent requests to end.
 
 The law: whoever waits is served in the order of arrival among those who count for the same
-subject, and subjects take turns, so that one with a hundred waiting costs another one no more
+principal, and principals take turns, so that one with a hundred waiting costs another one no more
 than its turn. A wait ends with a place, a refusal or the caller's leaving, and a place that
 came too late is given back.
 
@@ -27,10 +27,10 @@ _ASK_AGAIN = 0.01
 
 
 class _Waiter:
-    __slots__ = ("answer", "refusal", "subjects", "tokens")
+    __slots__ = ("answer", "principals", "refusal", "tokens")
 
-    def __init__(self, subjects: tuple[Principal, ...], tokens: int, refusal: Decision) -> None:
-        self.subjects = subjects
+    def __init__(self, principals: tuple[Principal, ...], tokens: int, refusal: Decision) -> None:
+        self.principals = principals
         self.tokens = tokens
         self.refusal = refusal
         self.answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -63,21 +63,21 @@ class AdmissionQueue:
         if self._waiting:
             self._freed.set()
 
-    async def admit(self, subjects: tuple[Principal, ...], tokens: int) -> Decision:
+    async def admit(self, principals: tuple[Principal, ...], tokens: int) -> Decision:
         """The store's decision, after a wait if that is what it takes."""
-        overtakes = self._waiting and (self._gateway_is_full or subjects[-1].name in self._lines)
+        overtakes = self._waiting and (self._gateway_is_full or principals[-1].name in self._lines)
         if overtakes and self._waiting < MAX_WAITING:
-            return await self._wait(subjects, tokens, Decision(refused="concurrency"))
-        decision = await self._store.admit(subjects, tokens, self._clock())
+            return await self._wait(principals, tokens, Decision(refused="concurrency"))
+        decision = await self._store.admit(principals, tokens, self._clock())
         if decision.refused != "concurrency" or not self._longest or self._waiting >= MAX_WAITING:
             return decision
-        return await self._wait(subjects, tokens, decision)
+        return await self._wait(principals, tokens, decision)
 
     async def _wait(
-        self, subjects: tuple[Principal, ...], tokens: int, first: Decision
+        self, principals: tuple[Principal, ...], tokens: int, first: Decision
     ) -> Decision:
-        waiter = _Waiter(subjects, tokens, first)
-        self._lines.setdefault(subjects[-1].name, deque()).append(waiter)
+        waiter = _Waiter(principals, tokens, first)
+        self._lines.setdefault(principals[-1].name, deque()).append(waiter)
         self._waiting += 1
         if self._server is None:
             self._server = asyncio.create_task(self._serve())
@@ -111,7 +111,7 @@ class AdmissionQueue:
             self._server = None
 
     async def _one_round(self) -> bool:
-        """One turn for each subject; whether anybody was served."""
+        """One turn for each principal; whether anybody was served."""
         served = False
         self._gateway_is_full = False
         for name in list(self._lines):
@@ -125,15 +125,15 @@ class AdmissionQueue:
             if decision.refused != "concurrency":
                 served = True
                 line.popleft()
-                # To the end of the round: the next turn is another subject's.
+                # To the end of the round: the next turn is another principal's.
                 self._lines[name] = self._lines.pop(name)
-            elif decision.subject == EVERYBODY:
+            elif decision.principal == EVERYBODY:
                 self._gateway_is_full = True
                 break
         return served
 
     async def _ask(self, waiter: _Waiter) -> Decision:
-        decision = await self._store.admit(waiter.subjects, waiter.tokens, self._clock())
+        decision = await self._store.admit(waiter.principals, waiter.tokens, self._clock())
         if decision.refused == "concurrency":
             waiter.refusal = decision
         elif waiter.answer.done():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process.workers import WorkerRegistration
-from vai.io.board import State
+from vai.io.control_block import State
 from vai.io.process import is_alive
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vai.config import ConfigError, Settings, load
 from vai.config.schema import LimitSettings
 from vai.gateway.process import handover
-from vai.io.board import ControlBlock, WorkerSlot
+from vai.io.control_block import ControlBlock, WorkerSlot
 from vai.io.group_record import SECTIONS
 from vai.io.limits import duty, upkeep
 from vai.io.limits.local import LocalLimits

@@ -22,7 +22,7 @@ from vai.gateway.sanic_patches.opening import CannotStart, exit_with
 from vai.gateway.sanic_patches.replacement import change_arguments
 from vai.gateway.sanic_patches.startup import set_patience, watch_with
 from vai.io import service_manager
-from vai.io.board import ControlBlock, ControlBlockError, State
+from vai.io.control_block import ControlBlock, ControlBlockError, State
 from vai.io.group_record import SECTIONS, GroupRecord
 from vai.io.process import identify, is_alive
 

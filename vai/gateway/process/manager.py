@@ -26,7 +26,7 @@ from vai.config.snapshot import SettingsSnapshot
 from vai.gateway.process import handover
 from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.workers import server_name
-from vai.io.board import ControlBlock, State, WorkerSlot
+from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.group_record import KilledByManager
 from vai.io.process import NOBODY, ProcessIdentity, StartWatch, die_with_parent, is_alive, myself
 

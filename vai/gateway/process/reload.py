@@ -22,8 +22,8 @@ from vai.gateway.process.worker_exits import how_it_ended
 from vai.gateway.process.workers import server_number
 from vai.gateway.sanic_patches.replacement import Replacement, change_loader, end
 from vai.io import service_manager
-from vai.io.board import ControlBlock
 from vai.io.clock import monotonic, span_in_words
+from vai.io.control_block import ControlBlock
 from vai.io.group_record import GroupRecord
 from vai.io.process import identify
 from vai.io.shared_failures import forget_failures

@@ -17,8 +17,8 @@ from typing import Any
 
 from vai.gateway.process.workers import server_number
 from vai.gateway.sanic_patches.replacement import current_processes
-from vai.io.board import ControlBlock, WorkerSlot
 from vai.io.clock import span_in_words
+from vai.io.control_block import ControlBlock, WorkerSlot
 from vai.io.group_record import KilledByManager
 
 __all__ = ["WorkerExits", "how_it_ended"]

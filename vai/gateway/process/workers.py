@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vai.gateway.admission.inflight import InFlightExchanges
-from vai.io.board import ControlBlock, State, WorkerSlot
+from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.memory import give_back_large_buffers
 from vai.io.process import NOBODY, die_with_parent, is_alive, myself
 

@@ -1,6 +1,6 @@
 """Where a handler's failures end: each becomes one answer, and each request one log line.
 
-The law of this module: nothing passes but a cancellation, which Sanic has to see. A defect
+Invariants: nothing passes but a cancellation, which Sanic has to see. A defect
 costs this request and leaves a trace without its payload.
 """
 

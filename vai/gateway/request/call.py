@@ -8,7 +8,7 @@ from typing import Any, Final
 from sanic import Request
 
 from vai.errors import VaiError
-from vai.exchange.conduct import Settlement
+from vai.exchange.exchange import Settlement
 from vai.gateway.admission.auth import ClientIdentity
 from vai.gateway.request.request_id import new_request_id, safe_request_id
 from vai.policy.cost import UNKNOWN, ModelTerms
@@ -48,13 +48,13 @@ class RequestContext:
         "passed_over",
         "path",
         "peer",
+        "principals",
         "request_id",
         "route",
         "settlement",
         "simulated",
         "status",
         "stream",
-        "subjects",
         "terms",
     )
 
@@ -67,7 +67,7 @@ class RequestContext:
         self.peer: str = request.ip
         self.held_bytes = 0
         self.identity: ClientIdentity | None = None
-        self.subjects: tuple[Principal, ...] = ()
+        self.principals: tuple[Principal, ...] = ()
         self.limits: Decision | None = None
         self.route: Route | None = None
         self.stream = False

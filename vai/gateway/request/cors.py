@@ -1,6 +1,6 @@
 """Web pages that may call this gateway from a browser (Fetch standard, CORS protocol).
 
-The law of this module: an origin is allowed when it is on the list, to the letter, or the
+Invariants: an origin is allowed when it is on the list, to the letter, or the
 list is ``*``; none is reflected for any other reason, and credentials mode is never granted
 (callers authenticate with a header, not with a cookie). With an empty list, which is the
 default, nothing is installed and nothing is paid.

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from vai.codec.envelope import RoutingFields, rewrite
+from vai.codec.routing_fields import RoutingFields, rewrite
 from vai.gateway.request.received import HeaderFields, ReceivedRequest
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream

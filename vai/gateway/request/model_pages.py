@@ -7,7 +7,7 @@ from datetime import date
 import orjson
 
 from vai.errors import InvalidRequest
-from vai.policy.listing import Listing
+from vai.policy.model_listing import Listing
 
 __all__ = ["ModelPages"]
 

@@ -16,8 +16,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from vai.codec import envelope as envelopes
-from vai.codec.envelope import RoutingFields
+from vai.codec import routing_fields as envelopes
+from vai.codec.routing_fields import RoutingFields
 from vai.gateway.request.received import ReceivedCopy, ReceivedRequest
 from vai.io.helper import Helper
 from vai.policy import estimate
@@ -60,7 +60,7 @@ class BodyPreparer:
         """Read the envelope of a body.
 
         Raises:
-            InvalidRequest: see `vai.codec.envelope.read`, or it has too many values.
+            InvalidRequest: see `vai.codec.routing_fields.read`, or it has too many values.
             Overloaded: see `Helper.run`.
         """
         if len(body) > LARGE_BODY:

@@ -1,6 +1,6 @@
 """An answer written as server-sent events.
 
-The law of this module: the status line is sent with the first byte there is to send, or
+Invariants: the status line is sent with the first byte there is to send, or
 after `ping` seconds of silence, whichever is first (a middlebox that sees nothing for a
 minute cuts the connection); a ping stands between frames, never in one; and a reader that
 takes nothing for `stall` seconds is cut off, because the upstream is paused for it.

@@ -1,6 +1,6 @@
 """The targets of one request: the models that may answer it, one after the other.
 
-The law of this module: a target is turned to with all that belongs to it, its key, its lane,
+Invariants: a target is turned to with all that belongs to it, its key, its lane,
 its breaker, or it is passed over. The body is read anew for each further attempt: what was
 parsed of it would else have to live until the first byte, for a case that seldom comes.
 """
@@ -21,9 +21,9 @@ from vai.errors import (
     VaiError,
 )
 from vai.exchange.attempts import Attempt, Persistence
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 from vai.gateway.request.call import RequestContext
-from vai.gateway.request.lanes import choose_lane, mended_lane
+from vai.gateway.request.modes import choose_lane, mended_lane
 from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.service import GatewayService
 from vai.io.http.provider_keys import ProviderKey

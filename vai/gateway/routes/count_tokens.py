@@ -23,7 +23,7 @@ from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.request.responses import GatewayResponse, headers_for
 from vai.gateway.service import GatewayService, UpstreamDestination
 from vai.io.clock import monotonic
-from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
+from vai.policy.error_attribution import UPSTREAM_AUTH, of_lent_key
 from vai.policy.route import Route
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.counting import CountRequest

@@ -9,11 +9,11 @@ from sanic.response import HTTPResponse, json, text
 
 from vai import __version__
 from vai.gateway.service import GatewayService
-from vai.io.board import ControlBlock
 from vai.io.clock import monotonic
+from vai.io.control_block import ControlBlock
 from vai.io.groups import is_tended
 from vai.io.limits import duty
-from vai.policy.trouble import LastError
+from vai.policy.provider_errors import LastError
 
 __all__ = ["health", "ready", "root"]
 

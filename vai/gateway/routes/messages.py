@@ -13,7 +13,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
-from vai.exchange.conduct import Exchange, ResponseStart
+from vai.exchange.exchange import Exchange, ResponseStart
 from vai.gateway.admission.controller import was_expired
 from vai.gateway.request.boundary import answered
 from vai.gateway.request.call import RequestContext

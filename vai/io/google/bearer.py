@@ -1,6 +1,6 @@
 """The access token of a login, kept fresh while it is used.
 
-The law of this module: at most one refresh runs at a time in a process, whoever asks. It
+Invariants: at most one refresh runs at a time in a process, whoever asks. It
 begins ahead of the token's end, so that nearly nobody waits for it; a caller who leaves
 while it runs takes nothing along. What Google refuses for good is not asked for again.
 """

@@ -1,6 +1,6 @@
 """The page on this machine that the browser is sent back to (RFC 8252 section 7.3).
 
-The law of this module: it listens on 127.0.0.1 alone, for as long as one login takes, and
+Invariants: it listens on 127.0.0.1 alone, for as long as one login takes, and
 believes nobody without the state of this login. A visitor with another one is told so, and
 the login goes on waiting: whoever guesses can neither finish it nor end it.
 """

@@ -1,7 +1,7 @@
 """OAuth 2 with Google: the page to sign in on, and the tokens that come of it.
 
 Authorization code with PKCE (RFC 7636, S256) and a loopback redirect (RFC 8252 section 7.3).
-The law of this module: of what Google answers only names out of a fixed alphabet get into a
+Invariants: of what Google answers only names out of a fixed alphabet get into a
 text; tokens and codes never do. The client is the user's own, none is built in.
 """
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from vai.io.board import ControlBlock, WorkerSlot
+from vai.io.control_block import ControlBlock, WorkerSlot
 from vai.io.limits import upkeep
 from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, Layout, section_size
 from vai.io.limits.mutex import LockUnavailable
@@ -33,9 +33,9 @@ SECTION = 1
 """The id of the limits' section on the board."""
 
 
-def sections(subjects: int = DEFAULT_SUBJECTS) -> dict[int, int]:
-    """What to make a board with, for so many subjects."""
-    return {SECTION: section_size(subjects, DEFAULT_LEASES)}
+def sections(principals: int = DEFAULT_SUBJECTS) -> dict[int, int]:
+    """What to make a board with, for so many principals."""
+    return {SECTION: section_size(principals, DEFAULT_LEASES)}
 
 
 class ConcurrencyTotals(msgspec.Struct, frozen=True):
@@ -58,9 +58,9 @@ class PrincipalCapacity(msgspec.Struct, frozen=True):
     """Whether one was refused within the last minute because there was none."""
 
 
-def prepare(board: ControlBlock, subjects: int = DEFAULT_SUBJECTS) -> LimitsSection:
+def prepare(board: ControlBlock, principals: int = DEFAULT_SUBJECTS) -> LimitsSection:
     """Make the section of a board that was made with `sections`; its maker, before any worker."""
-    return LimitsSection.prepare(board.section(SECTION), subjects, DEFAULT_LEASES)
+    return LimitsSection.prepare(board.section(SECTION), principals, DEFAULT_LEASES)
 
 
 def open_section(board: ControlBlock) -> LimitsSection:
@@ -71,7 +71,7 @@ def open_section(board: ControlBlock) -> LimitsSection:
 def room(board: ControlBlock, now: float) -> PrincipalCapacity:
     """How much of the room for callers is in use. Raises as `open_section` does."""
     section = Layout(board.section(SECTION))
-    return PrincipalCapacity(board.callers, section.subjects, upkeep.is_full(section, now))
+    return PrincipalCapacity(board.callers, section.principals, upkeep.is_full(section, now))
 
 
 def reclaim(board: ControlBlock, row: WorkerSlot) -> None:

@@ -9,14 +9,14 @@ something valid is written last, what makes it invalid first.
     header    what it is, the mutex, the latest slot, how many places were ever used
     owners    by row of the board: the claim of the worker that may take places
     keys      of the rows, side by side so that a look at a bucket of 64 is one copy
-    rows      320 bytes for every subject: counts, sums, levels, 2 x 13 slots, its name
+    rows      320 bytes for every principal: counts, sums, levels, 2 x 13 slots, its name
     free      the numbers of places that were given back
     leases    64 bytes for every place that is held
 """
 
 from __future__ import annotations
 
-from vai.io.board import ROWS as WORKERS
+from vai.io.control_block import ROWS as WORKERS
 from vai.policy.limits.window import SLOTS
 
 __all__ = [
@@ -86,17 +86,17 @@ OWNERS = 64
 KEYS = OWNERS + WORKERS
 
 BUCKET = 64
-"""Rows of a bucket. A subject's row is in one of two buckets, which its key tells, and goes where
+"""Rows of a bucket. A principal's row is in one of two buckets, which its key tells, and goes where
 there is more room. So rows come and go without a trace (no tombstones), none ever moves, no search
 is longer than two buckets, and buckets fill evenly: with the mean of `_MEAN` rows the fullest has
 three or four more."""
 
 KEPT = BUCKET // 4
-"""Rows of a bucket that only subjects known by configuration may take, so that any number of
+"""Rows of a bucket that only principals known by configuration may take, so that any number of
 strangers leaves room for them."""
 
 _MEAN = 42
-"""Strangers of a bucket when there are as many subjects as were asked for. It is 6 below what
+"""Strangers of a bucket when there are as many principals as were asked for. It is 6 below what
 strangers may take of one, so that none is full before all are."""
 
 ROW_WORDS = 40
@@ -118,13 +118,13 @@ ROW_MASK = (1 << ROW_BITS) - 1
 """The rows of a lease lie in one word, three times so many bits, each with 1 added."""
 
 
-def _buckets_of(subjects: int) -> int:
-    return max(1, -(-subjects // _MEAN))
+def _buckets_of(principals: int) -> int:
+    return max(1, -(-principals // _MEAN))
 
 
-def section_size(subjects: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES) -> int:
+def section_size(principals: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES) -> int:
     """Bytes to set aside on the board; 5 MiB with the defaults."""
-    rows = 1 + _buckets_of(subjects) * BUCKET  # the first row is the gateway's own
+    rows = 1 + _buckets_of(principals) * BUCKET  # the first row is the gateway's own
     return (KEYS + rows * (1 + ROW_WORDS) + leases * (1 + LEASE_WORDS)) * _WORD
 
 
@@ -137,9 +137,9 @@ class Layout:
         "keys",
         "leases",
         "places",
+        "principals",
         "rows",
         "secret",
-        "subjects",
         "words",
     )
 
@@ -151,9 +151,9 @@ class Layout:
         self.words = words
         self.secret = bytes(words[H_SECRET : H_SECRET + 2])
         """Keys the names' digests, so that nobody can choose names that meet in one place."""
-        self.subjects = words[H_SUBJECTS]
-        """How many subjects find room at least, known or not."""
-        self.buckets = _buckets_of(self.subjects)
+        self.principals = words[H_SUBJECTS]
+        """How many principals find room at least, known or not."""
+        self.buckets = _buckets_of(self.principals)
         self.places = words[H_LEASES]
         rows = 1 + self.buckets * BUCKET
         self.keys = KEYS

@@ -36,11 +36,13 @@ class LocalLimits:
         self._later: deque[Callable[[], bool]] = deque()
         self._warn = RateLimitedWarning()
 
-    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, /
+    ) -> Decision:
         try:
             if self._later:
                 self.catch_up()
-            decision = self._limits.admit(subjects, tokens, now)
+            decision = self._limits.admit(principals, tokens, now)
             if decision.refused == "capacity":
                 self._warn(
                     "a request was refused because the limits have no room for one more caller "
@@ -53,9 +55,9 @@ class LocalLimits:
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         return self._give_back(partial(self._limits.settle, handle, used, now))
 
-    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         try:
-            return self._limits.acquire(subjects, now)
+            return self._limits.acquire(principals, now)
         except LockUnavailable:
             return _UNAVAILABLE
 

@@ -35,20 +35,20 @@ _NO_WINDOW: tuple[int, int, list[int]] = (0, 0, [])
 def refusal(
     words: memoryview,
     kind: int,
-    subjects: tuple[Principal, ...],
+    principals: tuple[Principal, ...],
     bases: Sequence[int],
     *,
     tokens: int,
     slot: int,
     now: float,
 ) -> Decision:
-    """The decision for an attempt that some limit refuses; `bases` as for `subjects`, 0 for none.
+    """The decision for an attempt that some limit refuses; `bases` as for `principals`, 0 for none.
 
     The rows' windows have moved to `slot`. Under the mutex.
     """
     longest, refused, by = -1.0, _UNKNOWN, ""
     tightest = [_NO_WINDOW, _NO_WINDOW]  # limit, what is left of it, slots
-    for (name, limits, _), base in zip(subjects, bases, strict=True):
+    for (name, limits, _), base in zip(principals, bases, strict=True):
         spaced = (0.0, 0.0)
         if limits.smooth and base:
             spaced = waits(words, base, limits, tokens, int(now * 1000))

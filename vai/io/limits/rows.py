@@ -1,6 +1,6 @@
-"""The rows of the subjects: found by a digest of the name, taken anew when idle.
+"""The rows of the principals: found by a digest of the name, taken anew when idle.
 
-The law: one subject, one row. A row is idle when nothing is held on it and its window is
+The law: one principal, one row. A row is idle when nothing is held on it and its window is
 empty; nothing is lost with it. Everything here happens under the mutex of the section.
 """
 
@@ -52,7 +52,7 @@ class CounterRows:
         return self.find(name)
 
     def find(self, name: str) -> int:
-        """The position of the subject's row; 0 if it has none."""
+        """The position of the principal's row; 0 if it has none."""
         if name == EVERYBODY:
             return self._section.rows
         key = self._key(name)
@@ -64,7 +64,7 @@ class CounterRows:
         return 0
 
     def claim(self, name: str, slot: int, *, listed: bool) -> int:
-        """A row for a subject that has none; its position, or 0 if all are in use."""
+        """A row for a principal that has none; its position, or 0 if all are in use."""
         key = self._key(name)
         section, words = self._section, self._section.words
         row = self._row_for(key, slot, 0 if listed else KEPT)
@@ -81,7 +81,7 @@ class CounterRows:
             words[base + R_NAME + index] = int.from_bytes(
                 text[index * 8 : index * 8 + 8], "little", signed=True
             )
-        words[section.keys + row] = key  # last: now it is the subject's
+        words[section.keys + row] = key  # last: now it is the principal's
         return self._remember(name, key, row)
 
     def advance(self, base: int, slot: int) -> None:
@@ -96,7 +96,7 @@ class CounterRows:
         words[base + R_EPOCH] = slot
 
     def wait(self, name: str, slot: int, now: float, *, listed: bool) -> float:
-        """Seconds until there is a row for a subject that `claim` had none for, if all that run
+        """Seconds until there is a row for a principal that `claim` had none for, if all that run
         now go on running."""
         at = 0 if listed else KEPT
         idle_at = min(

@@ -46,13 +46,13 @@ class LimitsSection(Layout):
 
     @classmethod
     def prepare(
-        cls, view: memoryview, subjects: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES
+        cls, view: memoryview, principals: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES
     ) -> LimitsSection:
         """Make a zeroed `view` of `section_size` bytes a section; by the board's maker, once."""
-        if not 0 < subjects < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
-            raise ValueError("too many subjects or places, or none")
+        if not 0 < principals < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
+            raise ValueError("too many principals or places, or none")
         words = view.cast("q")
-        words[H_LAYOUT], words[H_SUBJECTS], words[H_LEASES] = LAYOUT, subjects, leases
+        words[H_LAYOUT], words[H_SUBJECTS], words[H_LEASES] = LAYOUT, principals, leases
         for place in (H_SECRET, H_SECRET + 1):
             words[place] = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
         RobustMutex(_mutex_of(view)).initialise()

@@ -42,7 +42,7 @@ from vai.policy.limits.window import SECONDS, SLOTS
 __all__ = ["SharedLimits"]
 
 _Row = tuple[int, int, int, int]
-"""Of one subject: the position of its row (0: it has none), its requests and tokens in the slot
+"""Of one principal: the position of its row (0: it has none), its requests and tokens in the slot
 of now, and how many places it holds."""
 
 _MANY = 1 << 62
@@ -75,29 +75,29 @@ class SharedLimits:
 
     # -- taking ------------------------------------------------------------------------
 
-    def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float) -> Decision:
+    def admit(self, principals: tuple[Principal, ...], tokens: int, now: float) -> Decision:
         """See `LimitStore.admit`. Raises LockUnavailable."""
         if not 0 <= tokens <= _MOST_TOKENS:
             tokens = min(max(tokens, 0), _MOST_TOKENS)
-        decision = self._take(REQUEST, subjects, tokens, now)
+        decision = self._take(REQUEST, principals, tokens, now)
         if decision.refused == "tokens":
             # Looked at only now: hardly any estimate is larger than a whole minute's limit.
-            reserved = reservation(tokens, subjects)
+            reserved = reservation(tokens, principals)
             if reserved < tokens:
-                return self._take(REQUEST, subjects, reserved, now)
+                return self._take(REQUEST, principals, reserved, now)
         return decision
 
-    def acquire(self, subjects: tuple[Principal, ...], now: float) -> Decision:
+    def acquire(self, principals: tuple[Principal, ...], now: float) -> Decision:
         """See `LimitStore.acquire`. Raises LockUnavailable."""
-        return self._take(SESSION, subjects, 0, now)
+        return self._take(SESSION, principals, 0, now)
 
     def _take(
-        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
+        self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
         section = self.section
         section.enter()
         try:
-            return self._decide(kind, subjects, tokens, now)
+            return self._decide(kind, principals, tokens, now)
         except BaseException:
             self._words[H_DIRTY] = 1
             raise
@@ -105,7 +105,7 @@ class SharedLimits:
             section.leave()
 
     def _decide(
-        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
+        self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
         # Long, and with few calls: all that every request waits for is in here, and a call
         # costs as much as three of its comparisons.
@@ -119,7 +119,7 @@ class SharedLimits:
         request_room = token_room = _MANY
         request_limit = token_limit = 0
         spaced = unseen = False
-        for name, (requests, allowance, concurrency, sessions, smooth), _ in subjects:
+        for name, (requests, allowance, concurrency, sessions, smooth), _ in principals:
             seen = known.get(name)
             base = seen[2] if seen and words[seen[0]] == seen[1] else self._rows.find(name)
             if not base:
@@ -140,16 +140,16 @@ class SharedLimits:
             if allowance and allowance - reserved < token_room:
                 token_limit, token_room = allowance, allowance - reserved
             if most and held >= most:
-                return self._refuse(kind, subjects, tokens, slot, now)
+                return self._refuse(kind, principals, tokens, slot, now)
         if request_room <= 0 or (tokens and token_room < tokens):
-            return self._refuse(kind, subjects, tokens, slot, now)
-        if spaced and self._too_soon(subjects, rows, tokens, now):
-            return self._refuse(kind, subjects, tokens, slot, now)
-        if unseen and not self._claim_rows(subjects, rows, slot):
-            return self._no_room(subjects, rows, slot, now)
+            return self._refuse(kind, principals, tokens, slot, now)
+        if spaced and self._too_soon(principals, rows, tokens, now):
+            return self._refuse(kind, principals, tokens, slot, now)
+        if unseen and not self._claim_rows(principals, rows, slot):
+            return self._no_room(principals, rows, slot, now)
         handle = self._charge(kind, rows, tokens, place, slot, now)
         if spaced:
-            self._space(subjects, rows, tokens, now)
+            self._space(principals, rows, tokens, now)
         reset = (slot + SLOTS) * SECONDS - now
         return Decision(
             handle,
@@ -184,25 +184,25 @@ class SharedLimits:
         return handle
 
     def _too_soon(
-        self, subjects: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
+        self, principals: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
     ) -> bool:
         return any(
             base
             and limits.smooth
             and any(waits(self._words, base, limits, tokens, int(now * 1000)))
-            for (_, limits, _), (base, *_) in zip(subjects, rows, strict=True)
+            for (_, limits, _), (base, *_) in zip(principals, rows, strict=True)
         )
 
     def _space(
-        self, subjects: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
+        self, principals: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
     ) -> None:
-        for (_, limits, _), (base, *_) in zip(subjects, rows, strict=True):
+        for (_, limits, _), (base, *_) in zip(principals, rows, strict=True):
             if limits.smooth:
                 raise_levels(self._words, base, limits, tokens, int(now * 1000))
 
-    def _claim_rows(self, subjects: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
+    def _claim_rows(self, principals: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
         """Give those without a row one; False when there is none left."""
-        for index, (name, _, listed) in enumerate(subjects):
+        for index, (name, _, listed) in enumerate(principals):
             if not rows[index][0]:
                 base = self._rows.claim(name, slot, listed=listed)
                 if not base:
@@ -211,24 +211,24 @@ class SharedLimits:
         return True
 
     def _no_room(
-        self, subjects: tuple[Principal, ...], rows: list[_Row], slot: int, now: float
+        self, principals: tuple[Principal, ...], rows: list[_Row], slot: int, now: float
     ) -> Decision:
-        """The refusal of one whose subjects have no row to be counted on."""
+        """The refusal of one whose principals have no row to be counted on."""
         wait = max(
             self._rows.wait(name, slot, now, listed=listed)
-            for (name, _, listed), (base, *_) in zip(subjects, rows, strict=True)
+            for (name, _, listed), (base, *_) in zip(principals, rows, strict=True)
             if not base
         )
         return Decision(refused="capacity", retry_after=wait)
 
     def _refuse(
-        self, kind: int, subjects: tuple[Principal, ...], tokens: int, slot: int, now: float
+        self, kind: int, principals: tuple[Principal, ...], tokens: int, slot: int, now: float
     ) -> Decision:
-        bases = [self._rows.locate(subject.name) for subject in subjects]
+        bases = [self._rows.locate(principal.name) for principal in principals]
         for base in bases:
             if base and self._words[base] != slot:
                 self._rows.advance(base, slot)
-        return refusal(self._words, kind, subjects, bases, tokens=tokens, slot=slot, now=now)
+        return refusal(self._words, kind, principals, bases, tokens=tokens, slot=slot, now=now)
 
     def _slot(self, now: float) -> int:
         """The slot of `now`, or a later one that somebody has seen already."""

@@ -111,7 +111,7 @@ def totals(section: Layout) -> tuple[int, int]:
 
 
 def callers(section: Layout, now: float) -> int:
-    """How many subjects are counted now, without the gateway itself; read without the mutex.
+    """How many principals are counted now, without the gateway itself; read without the mutex.
 
     Takes about 0.1 ms, and 10 us more for each bucket that has a row in use.
     """
@@ -151,7 +151,7 @@ def sessions(section: Layout) -> tuple[LeaseUse, ...]:
 def snapshot(section: Layout, now: float) -> LimitsSnapshot:
     """Everything, read without the mutex: each figure was true, not all at one moment."""
     copy = _copy(section)
-    return LimitsSnapshot(_subjects(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
+    return LimitsSnapshot(_principals(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
 
 
 def _copy(section: Layout) -> Layout:
@@ -165,7 +165,7 @@ def _column(section: Layout, word: int) -> list[int]:
     return column
 
 
-def _subjects(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
+def _principals(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
     words = section.words
     found = []
     for row, key in enumerate(words[section.keys : section.rows].tolist()):
@@ -204,7 +204,7 @@ def _held(section: Layout) -> tuple[LeaseUse, ...]:
                 handle=leases.handle_of(words[at + L_GENERATION], place),
                 kind="session" if session else "request",
                 owner=owner,
-                subjects=tuple(reversed(names)),
+                principals=tuple(reversed(names)),
                 tokens=words[at + L_TOKENS],
                 since=words[at + L_SINCE] / 1000,
                 beat=words[at + (L_BEAT if session else L_SINCE)] / 1000,

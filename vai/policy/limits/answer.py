@@ -1,6 +1,6 @@
 """What a caller is told of a decision: header fields with every answer, an error with a refusal.
 
-The law: the subject is never named to the caller, only whether the limit is their own or the
+The law: the principal is never named to the caller, only whether the limit is their own or the
 gateway's; names of users and addresses are the operator's.
 """
 
@@ -58,11 +58,11 @@ def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refused(decision: Decision, subjects: tuple[Principal, ...] = ()) -> VaiError:
+def refused(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiError:
     """The error of a decision that admitted nothing, with `retry_after`.
 
     Args:
-        subjects: those that the decision was asked for, with their limits.
+        principals: those that the decision was asked for, with their limits.
     """
     words, setting = _WORDS.get(decision.refused, (None, None))
     if words is None or setting is None:
@@ -72,16 +72,16 @@ def refused(decision: Decision, subjects: tuple[Principal, ...] = ()) -> VaiErro
             retry_after=decision.retry_after,
             limit="gateway max_callers",
         )
-    # What stands before the colon of a subject's name is its kind: user, key or address.
-    kind = decision.subject.partition(":")[0] if decision.subject != EVERYBODY else "gateway"
-    most = _most(decision, subjects)
+    # What stands before the colon of a principal's name is its kind: user, key or address.
+    kind = decision.principal.partition(":")[0] if decision.principal != EVERYBODY else "gateway"
+    most = _most(decision, principals)
     details: dict[str, Any] = {"limit": setting, "of": kind}
     stated = ""
     if most:
         details["value"] = most
         windowed = decision.refused in _WINDOWED
         stated = f" ({most} within any 60 seconds)" if windowed else f" ({most})"
-    whose = "The gateway's" if decision.subject == EVERYBODY else "Your"
+    whose = "The gateway's" if decision.principal == EVERYBODY else "Your"
     return RateLimited(
         f"{whose} limit of {words} is reached{stated}; retry after the stated time",
         code=f"{decision.refused}_limit",
@@ -91,10 +91,10 @@ def refused(decision: Decision, subjects: tuple[Principal, ...] = ()) -> VaiErro
     )
 
 
-def _most(decision: Decision, subjects: tuple[Principal, ...]) -> int:
-    """How much the limit that refused allows; 0 where it is not among the `subjects`."""
-    for subject in subjects:
-        if subject.name == decision.subject:
-            most: int = getattr(subject.limits, decision.refused)
+def _most(decision: Decision, principals: tuple[Principal, ...]) -> int:
+    """How much the limit that refused allows; 0 where it is not among the `principals`."""
+    for principal in principals:
+        if principal.name == decision.principal:
+            most: int = getattr(principal.limits, decision.refused)
             return most
     return 0

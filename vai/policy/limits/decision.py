@@ -11,21 +11,21 @@ __all__ = ["NO_HANDLE", "Decision", "Refused"]
 NO_HANDLE = 0
 
 Refused = Literal["", "requests", "tokens", "concurrency", "sessions", "capacity"]
-"""The limit that refused; ``capacity`` is none of the subject's but the store's own size."""
+"""The limit that refused; ``capacity`` is none of the principal's but the store's own size."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to one attempt.
 
-    The figures of requests and tokens are those of the subject with the least room, after
+    The figures of requests and tokens are those of the principal with the least room, after
     this decision; a limit of 0 says that there is none. Times are seconds from now.
     """
 
     handle: int = NO_HANDLE
     """The place that was taken, to be given back once; NO_HANDLE when refused."""
     refused: Refused = ""
-    subject: str = ""
-    """The name of the subject whose limit refused."""
+    principal: str = ""
+    """The name of the principal whose limit refused."""
     retry_after: float = 0.0
     """When the same attempt passes if nobody else comes. Unknowable for what is held, not
     used up (concurrency, sessions, capacity): a second there."""

@@ -1,7 +1,7 @@
 """Whom a limit holds for, and how much it allows.
 
 The law: 0 means no limit, everywhere. An exchange is admitted when every one of its
-subjects has room for it, and it is charged to all of them or to none.
+principals has room for it, and it is charged to all of them or to none.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import NamedTuple
 __all__ = ["EVERYBODY", "MAX_SUBJECTS", "UNLIMITED", "LimitSet", "Principal", "reservation"]
 
 EVERYBODY = ""
-"""The name of the subject that stands for the whole gateway."""
+"""The name of the principal that stands for the whole gateway."""
 
 MAX_SUBJECTS = 3
-"""Subjects of one exchange: the gateway, the user, and a key with a budget of its own."""
+"""Principals of one exchange: the gateway, the user, and a key with a budget of its own."""
 
 
 class LimitSet(NamedTuple):
-    """What one subject may use. 0 means no limit.
+    """What one principal may use. 0 means no limit.
 
     A tuple, because every admission takes it apart.
     """
@@ -59,20 +59,20 @@ class Principal(NamedTuple):
     """
 
     name: str
-    """Unique over all kinds of subjects; EVERYBODY is the gateway itself."""
+    """Unique over all kinds of principals; EVERYBODY is the gateway itself."""
     limits: LimitSet = UNLIMITED
     listed: bool = True
     """Known by configuration. Others (socket addresses) never take the last free places."""
 
 
-def reservation(tokens: int, subjects: tuple[Principal, ...]) -> int:
+def reservation(tokens: int, principals: tuple[Principal, ...]) -> int:
     """The tokens that are charged when `tokens` are asked for.
 
     No more than the smallest limit: an estimate beyond it (a client that always asks for the
     model's maximum) would else never be admitted. What is used beyond it is charged at the end.
     """
-    for subject in subjects:
-        limit = subject.limits.tokens
+    for principal in principals:
+        limit = principal.limits.tokens
         if limit and tokens > limit:
             tokens = limit
     return tokens

@@ -21,7 +21,7 @@ __all__ = ["LeaseUse", "LimitStore", "LimitsSnapshot", "PrincipalUse"]
 
 
 class PrincipalUse(msgspec.Struct, frozen=True):
-    """What one subject uses now."""
+    """What one principal uses now."""
 
     name: str
     running: int
@@ -39,7 +39,7 @@ class LeaseUse(msgspec.Struct, frozen=True):
     kind: Literal["request", "session"]
     owner: int
     """The claim of the worker that took it."""
-    subjects: tuple[str, ...]
+    principals: tuple[str, ...]
     tokens: int
     """Reserved for it."""
     since: float
@@ -50,18 +50,20 @@ class LeaseUse(msgspec.Struct, frozen=True):
 class LimitsSnapshot(msgspec.Struct, frozen=True):
     """Everything a store knows at one time, as far as it can be read without stopping it."""
 
-    subjects: tuple[PrincipalUse, ...]
+    principals: tuple[PrincipalUse, ...]
     held: tuple[LeaseUse, ...]
 
 
 class LimitStore(Protocol):
     """Decides and keeps count."""
 
-    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
-        """Take a place for a request: one of each subject's requests and running ones, and
+    async def admit(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, /
+    ) -> Decision:
+        """Take a place for a request: one of each principal's requests and running ones, and
         `tokens` of its tokens (see `reservation`).
 
-        The subjects are at most MAX_SUBJECTS, and no two of them have one name.
+        The principals are at most MAX_SUBJECTS, and no two of them have one name.
         """
         ...
 
@@ -74,7 +76,7 @@ class LimitStore(Protocol):
         """
         ...
 
-    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         """Take a place for a live session. Its beginning counts as a request."""
         ...
 

@@ -1,6 +1,6 @@
 """Counting with Anthropic: the request itself, to another path.
 
-The law of this module: the counter takes what weighs and refuses the rest. What it refuses
+Invariants: the counter takes what weighs and refuses the rest. What it refuses
 is named here; a member that nobody knows yet is sent on, because headers may belong to it.
 """
 

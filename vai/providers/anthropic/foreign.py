@@ -1,6 +1,6 @@
 """What other providers left in a history, as VAI told it; Anthropic refuses each of these.
 
-The law of this module: structure decides. VAI writes such values into certain members of
+Invariants: structure decides. VAI writes such values into certain members of
 certain blocks of assistant turns, and nowhere else, so a text, a tool's name or a tool's input
 may say whatever it likes.
 """

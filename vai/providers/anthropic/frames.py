@@ -1,6 +1,6 @@
 """What the frames of a Messages API stream say, told without rebuilding any of them.
 
-The law of this module: every frame is proven to be what the API sends, one JSON object of a
+Invariants: every frame is proven to be what the API sends, one JSON object of a
 type under the name of that type, because half an object that is passed on breaks the client that
 parses it, and an event without its name is none to the official clients. Only frames that do not
 have the usual form are cut into their lines.

@@ -1,6 +1,6 @@
 """JSON Schema -> the part of it that Anthropic can hold an answer to.
 
-The law of this module: the answer may be freer than what was asked for, never different.
+Invariants: the answer may be freer than what was asked for, never different.
 A keyword that cannot be enforced becomes words in the description, where the model
 still reads it.
 """

@@ -1,6 +1,6 @@
 """Judging and reading along, and touching as little as possible, while Anthropic's bytes pass.
 
-The law of this module: bytes that need no change are not rebuilt, and bytes that are no answer
+Invariants: bytes that need no change are not rebuilt, and bytes that are no answer
 do not pass. Nearly every frame of a stream is a content delta, which is proven and counted but
 not changed. Only what the JSON of a frame says counts, so text that talks about the protocol
 is only text.

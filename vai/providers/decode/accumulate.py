@@ -1,6 +1,6 @@
 """Stream events -> the message they describe, and back.
 
-The law of this module: reading a stream to its end gives the same message that the
+Invariants: reading a stream to its end gives the same message that the
 upstream would have answered without streaming.
 """
 

@@ -1,6 +1,6 @@
 """A prompt that is longer than a model's context: how each server says so, in one wording.
 
-The law of this module: clients of the Messages API shorten a conversation when an error says
+Invariants: clients of the Messages API shorten a conversation when an error says
 ``prompt is too long``, and nothing else tells them to. No two servers agree on a code or a
 sentence, so the known codes and phrases are a table here. The message has the token counts
 where the server's words have both.

@@ -1,6 +1,6 @@
 """The framing of a streamed message, in one place for every wire format.
 
-The law of this module: readers say what the upstream said (text, thinking, a tool call,
+Invariants: readers say what the upstream said (text, thinking, a tool call,
 an end) and never see an index; the emitter alone decides when a block opens and closes.
 Whatever a reader says, the events it returns are a well-formed stream: contiguous
 indexes, one block open at a time, every block stopped, one `message_delta`, one

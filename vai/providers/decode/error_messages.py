@@ -1,6 +1,6 @@
 """What the body of an error says to a human, in whatever form a server writes it.
 
-The law of this module: forms are found by their members and not by their server, as a server of
+Invariants: forms are found by their members and not by their server, as a server of
 any API may stand behind a proxy that writes errors of its own.
 """
 

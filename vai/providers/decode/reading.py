@@ -1,6 +1,6 @@
 """What the adapters of OpenAI's formats have in common: one exchange, read by a reader.
 
-The law of this module: a whole answer and a stream go through the same reader, and what
+Invariants: a whole answer and a stream go through the same reader, and what
 a server sends in place of what it was asked for (JSON for a stream, an end without a
 mark) is read as what it is.
 """

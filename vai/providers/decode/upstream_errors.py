@@ -1,6 +1,6 @@
 """An upstream's error -> the fault the caller is told about.
 
-The law of this module: every status, type and code leads to exactly one error type. The
+Invariants: every status, type and code leads to exactly one error type. The
 HTTP status decides; a type or code decides only where it says more than the status, and
 in a stream, where there is no status. Words decide two cases that servers have no common code
 for and that clients must tell apart: an overload, and a prompt that is too long. The upstream's

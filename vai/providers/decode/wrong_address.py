@@ -1,6 +1,6 @@
 """Whether an answer shows that the settings lead to a place where the provider's API is not.
 
-The law of this module: a provider's error stays its error. An answer counts as one of another
+Invariants: a provider's error stays its error. An answer counts as one of another
 place when it has one of the statuses of such a place, and no error object of an API, or one that
 says that there is nothing at this path.
 """

@@ -1,6 +1,6 @@
 """The conversation -> `contents` of generateContent.
 
-The law of this module: Gemini wants strict alternation. Contents begin and end with the
+Invariants: Gemini wants strict alternation. Contents begin and end with the
 user's, neighbours of one role are one content, and every function call is answered in the
 very next one: responses first, in the order of the calls, then everything else of the turn
 in its own order. The name that a response must carry is that of the call it answers.

@@ -1,6 +1,6 @@
 """How an answer ended, in Google's words -> in ours.
 
-The law of this module: an answer that the model could not finish is never passed off as
+Invariants: an answer that the model could not finish is never passed off as
 one that it did. What is unknown ends an answer only if there is one.
 """
 

@@ -1,6 +1,6 @@
 """Google's errors -> faults: what `google.rpc` details say beyond the status.
 
-The law of this module: the status decides as for every provider; a detail decides only
+Invariants: the status decides as for every provider; a detail decides only
 where it says more. What waiting cannot mend (a day's quota, a bad key) says so.
 """
 

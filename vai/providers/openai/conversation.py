@@ -1,6 +1,6 @@
 """The conversation -> `messages` of Chat Completions.
 
-The law of this module: order carries meaning. The server wants every tool result
+Invariants: order carries meaning. The server wants every tool result
 directly behind the calls, so a user's turn is split: results first, in the order of the
 calls, then everything else of the turn in its own order. Equal turns always give equal
 bytes, whatever follows them: the upstream's prompt cache depends on it.

@@ -1,6 +1,6 @@
 """An assistant's turns -> the items of Responses that they were made of.
 
-The law of this module: what the server said comes back to it in the order it was said in.
+Invariants: what the server said comes back to it in the order it was said in.
 Reasoning is sent only before what it led to: the server refuses a reasoning item whose
 successor is missing.
 """

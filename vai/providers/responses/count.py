@@ -1,6 +1,6 @@
 """Counting with OpenAI: the Responses request without what steers its answer.
 
-The law of this module: the counter has a list of what it takes, and this is it. A member
+Invariants: the counter has a list of what it takes, and this is it. A member
 more is an error there, so one that is not listed is left out here.
 """
 

@@ -1,6 +1,6 @@
 """The conversation -> `input` and `instructions` of Responses.
 
-The law of this module: order carries meaning. Texts and calls of an assistant's turn stay
+Invariants: order carries meaning. Texts and calls of an assistant's turn stay
 where they were; of a user's turn the results of calls go first, in the order of the calls,
 then everything else.
 """

@@ -1,6 +1,6 @@
 """A request for a server that its operator says can do less than its kind.
 
-The law of this module: it is the operator's word against the format's, and the operator's
+Invariants: it is the operator's word against the format's, and the operator's
 counts. What the server cannot do is treated as everywhere: hints are left out and named, what
 changes the meaning of a request refuses it.
 """

@@ -1,6 +1,6 @@
 """Tools that one provider describes itself and the caller runs: bash, text editor, memory.
 
-The law of this module: a tool keeps its name and its members on every provider, so that
+Invariants: a tool keeps its name and its members on every provider, so that
 one handler in the caller's code serves them all. A provider without such a tool gets an
 ordinary function with the same name and a written-out schema.
 """

@@ -1,6 +1,6 @@
 """What a translation could not carry over.
 
-The law of this module: nothing is lost in silence. What changes the meaning of a request
+Invariants: nothing is lost in silence. What changes the meaning of a request
 refuses it, and all such problems are named at once; what is only a hint is left out and
 listed. A caller chooses the names of members and their number, so each note takes the same
 time however many there are, and what is reported stays short: the first names, each of a

@@ -1,6 +1,6 @@
 """What form of answer was asked for beside text.
 
-The law of this module: an answer in a form that was not asked for is no answer, so a
+Invariants: an answer in a form that was not asked for is no answer, so a
 form that cannot be had refuses the request. Speech is the exception where a voice is
 configured: then VAI speaks the text itself.
 """

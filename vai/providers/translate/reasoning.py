@@ -1,6 +1,6 @@
 """A request without the reasoning its history holds.
 
-The law of this module: reasoning may always be left out. It is bound to its maker, its
+Invariants: reasoning may always be left out. It is bound to its maker, its
 model and sometimes to every word before it; where a provider refuses it, the request
 works without. Everything that was said, called or answered stays.
 """

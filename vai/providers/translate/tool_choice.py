@@ -1,6 +1,6 @@
 """A choice among no tools.
 
-The law of this module: a call that was demanded and cannot come is no answer, so the demand
+Invariants: a call that was demanded and cannot come is no answer, so the demand
 refuses the request; any other choice says nothing where there is nothing to choose from.
 """
 

@@ -1,6 +1,6 @@
 """Turns of a conversation, and the results in them, matched to the calls they answer.
 
-The law of this module: every call is answered once, in the turn behind it. What is not so is
+Invariants: every call is answered once, in the turn behind it. What is not so is
 refused at its own place: the call that nobody answered, the result that nobody asked for.
 """
 

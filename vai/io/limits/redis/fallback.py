@@ -105,24 +105,26 @@ class FailoverLimits:
 
     # -- the store ---------------------------------------------------------------------
 
-    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, /
+    ) -> Decision:
         if self.state == "redis":
             try:
-                return await self._remote.admit(subjects, tokens, now)
+                return await self._remote.admit(principals, tokens, now)
             except RedisUnavailable as away:
                 self._leave(away)
-        return await self._local.admit(subjects, tokens, now)
+        return await self._local.admit(principals, tokens, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         return self._holder(handle).settle(handle, used, now)
 
-    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         if self.state == "redis":
             try:
-                return await self._remote.acquire(subjects, now)
+                return await self._remote.acquire(principals, now)
             except RedisUnavailable as away:
                 self._leave(away)
-        return await self._local.acquire(subjects, now)
+        return await self._local.acquire(principals, now)
 
     async def heartbeat(self, handle: int, now: float, /) -> bool:
         if not self._remote.holds(handle):
@@ -154,7 +156,7 @@ class FailoverLimits:
         found = await self._asked(lambda: self._remote.snapshot(now), otherwise=None)
         if found is None:
             return local
-        return LimitsSnapshot(found.subjects, (*local.held, *found.held))
+        return LimitsSnapshot(found.principals, (*local.held, *found.held))
 
     # -- inside ------------------------------------------------------------------------
 

@@ -4,10 +4,10 @@
 -- unless its holder renews it, and what nobody uses vanishes by itself. Nothing has to be swept.
 --
 --   {prefix}:slot       the latest slot of time anybody saw
---   {prefix}:s:<name>   a subject's windows and levels
---   {prefix}:names      subjects by when they are forgotten, for whoever wants to see them all
+--   {prefix}:s:<name>   a principal's windows and levels
+--   {prefix}:names      principals by when they are forgotten, for whoever wants to see them all
 --   {prefix}:l:<handle> a place that is held
---   {prefix}:r:<name>   a subject's running requests, by when they lapse; {prefix}:v: its sessions
+--   {prefix}:r:<name>   a principal's running requests, by when they lapse; {prefix}:v: its sessions
 --   {prefix}:o:<owner>  what a worker holds, by when it lapses: the truth about it
 --   {prefix}:owners     workers, by when the last of what they hold lapses
 --   {prefix}:gone:<owner>  a worker that is given nothing any more
@@ -109,23 +109,23 @@ local function spaced_in(level, cost, limit)
   return (floor(excess * 60 / limit) + 2) / 1000
 end
 
-local function waits(row, subject, tokens)
+local function waits(row, principal, tokens)
   local requests, allowance = 0, 0
-  if subject.requests > 0 then
-    requests = spaced_in(drained(row, REQUEST_LEVEL, subject.requests), 1, subject.requests)
+  if principal.requests > 0 then
+    requests = spaced_in(drained(row, REQUEST_LEVEL, principal.requests), 1, principal.requests)
   end
-  if subject.tokens > 0 and tokens > 0 then
-    allowance = spaced_in(drained(row, TOKEN_LEVEL, subject.tokens), tokens, subject.tokens)
+  if principal.tokens > 0 and tokens > 0 then
+    allowance = spaced_in(drained(row, TOKEN_LEVEL, principal.tokens), tokens, principal.tokens)
   end
   return requests, allowance
 end
 
-local function raise_levels(row, subject, tokens)
-  local requests = drained(row, REQUEST_LEVEL, subject.requests)
-  local allowance = drained(row, TOKEN_LEVEL, subject.tokens)
+local function raise_levels(row, principal, tokens)
+  local requests = drained(row, REQUEST_LEVEL, principal.requests)
+  local allowance = drained(row, TOKEN_LEVEL, principal.tokens)
   row[LEVEL_AT] = max(floor(now * 1000), row[LEVEL_AT])
-  row[REQUEST_LEVEL] = subject.requests > 0 and requests + MILLI or 0
-  row[TOKEN_LEVEL] = subject.tokens > 0 and allowance + tokens * MILLI or 0
+  row[REQUEST_LEVEL] = principal.requests > 0 and requests + MILLI or 0
+  row[TOKEN_LEVEL] = principal.tokens > 0 and allowance + tokens * MILLI or 0
 end
 
 -- Places ----------------------------------------------------------------------------------
@@ -177,15 +177,15 @@ end
 
 -- Decisions -------------------------------------------------------------------------------
 
-local function refusal(kind, subjects, tokens, slot)
+local function refusal(kind, principals, tokens, slot)
   local longest, refused, by = -1, 'capacity', ''
   local tightest = {{0, 0, 0}, {0, 0, 0}}
-  for _, subject in ipairs(subjects) do
-    local row = subject.row
+  for _, principal in ipairs(principals) do
+    local row = principal.row
     local spaced = {0, 0}
-    if subject.smooth then spaced = {waits(row, subject, tokens)} end
+    if principal.smooth then spaced = {waits(row, principal, tokens)} end
     for which, window in ipairs({
-      {'requests', subject.requests, REQUESTS, 1}, {'tokens', subject.tokens, TOKENS, tokens},
+      {'requests', principal.requests, REQUESTS, 1}, {'tokens', principal.tokens, TOKENS, tokens},
     }) do
       local limit, first, cost = window[2], window[3], window[4]
       if limit > 0 then
@@ -195,13 +195,13 @@ local function refusal(kind, subjects, tokens, slot)
         end
         if cost > 0 and (left < cost or spaced[which] > 0) then
           local wait = max(spaced[which], room_in(row, first, slot, cost, limit))
-          if wait > longest then longest, refused, by = wait, window[1], subject.name end
+          if wait > longest then longest, refused, by = wait, window[1], principal.name end
         end
       end
     end
-    local most = kind == SESSION and subject.sessions or subject.concurrency
-    if most > 0 and subject.held >= most and longest < A_WHILE then
-      longest, refused, by = A_WHILE, kind == SESSION and 'sessions' or 'concurrency', subject.name
+    local most = kind == SESSION and principal.sessions or principal.concurrency
+    if most > 0 and principal.held >= most and longest < A_WHILE then
+      longest, refused, by = A_WHILE, kind == SESSION and 'sessions' or 'concurrency', principal.name
     end
   end
   local requests, allowance = tightest[1], tightest[2]
@@ -211,39 +211,39 @@ local function refusal(kind, subjects, tokens, slot)
   }
 end
 
-local function charge(subjects, tokens, slot)
+local function charge(principals, tokens, slot)
   local place = slot % SLOTS
-  for _, subject in ipairs(subjects) do
-    local row = subject.row
+  for _, principal in ipairs(principals) do
+    local row = principal.row
     row[REQUESTS + place] = row[REQUESTS + place] + 1
     row[TOKENS + place] = row[TOKENS + place] + tokens
-    if subject.smooth then raise_levels(row, subject, tokens) end
-    keep_row(subject.name, row)
+    if principal.smooth then raise_levels(row, principal, tokens) end
+    keep_row(principal.name, row)
   end
 end
 
-local function decide(kind, subjects, tokens, slot)
+local function decide(kind, principals, tokens, slot)
   local request_limit, request_room, token_limit, token_room = 0, MANY, 0, MANY
   local blocked = false
-  for _, subject in ipairs(subjects) do
-    local row = subject.row
-    if subject.requests > 0 and subject.requests - total(row, REQUESTS) < request_room then
-      request_limit, request_room = subject.requests, subject.requests - total(row, REQUESTS)
+  for _, principal in ipairs(principals) do
+    local row = principal.row
+    if principal.requests > 0 and principal.requests - total(row, REQUESTS) < request_room then
+      request_limit, request_room = principal.requests, principal.requests - total(row, REQUESTS)
     end
-    if subject.tokens > 0 and subject.tokens - total(row, TOKENS) < token_room then
-      token_limit, token_room = subject.tokens, subject.tokens - total(row, TOKENS)
+    if principal.tokens > 0 and principal.tokens - total(row, TOKENS) < token_room then
+      token_limit, token_room = principal.tokens, principal.tokens - total(row, TOKENS)
     end
-    local most = kind == SESSION and subject.sessions or subject.concurrency
-    if most > 0 and subject.held >= most then blocked = true end
-    if subject.smooth then
-      local requests, allowance = waits(row, subject, tokens)
+    local most = kind == SESSION and principal.sessions or principal.concurrency
+    if most > 0 and principal.held >= most then blocked = true end
+    if principal.smooth then
+      local requests, allowance = waits(row, principal, tokens)
       if requests > 0 or allowance > 0 then blocked = true end
     end
   end
   if blocked or request_room <= 0 or (tokens > 0 and token_room < tokens) then
-    return refusal(kind, subjects, tokens, slot)
+    return refusal(kind, principals, tokens, slot)
   end
-  charge(subjects, tokens, slot)
+  charge(principals, tokens, slot)
   local reset = (slot + SLOTS) * SECONDS - now
   return {
     true, '', '', 0,
@@ -253,9 +253,9 @@ local function decide(kind, subjects, tokens, slot)
   }
 end
 
-local function reservation(tokens, subjects)
-  for _, subject in ipairs(subjects) do
-    if subject.tokens > 0 then tokens = min(tokens, subject.tokens) end
+local function reservation(tokens, principals)
+  for _, principal in ipairs(principals) do
+    if principal.tokens > 0 then tokens = min(tokens, principal.tokens) end
   end
   return tokens
 end
@@ -282,19 +282,19 @@ local operations = {}
 -- handle, kind, owner, {name, requests, tokens, concurrency, sessions, smooth}..., tokens
 function operations.take(handle, kind, owner, asked, tokens)
   if is_gone(owner) then return {false, 'capacity', '', 1, 0, 0, 0, 0, 0, 0} end
-  local slot, subjects, names = current_slot(), {}, {}
+  local slot, principals, names = current_slot(), {}, {}
   for index, one in ipairs(asked) do
     names[index] = one[1]
-    subjects[index] = {
+    principals[index] = {
       name = one[1], requests = one[2], tokens = one[3], concurrency = one[4], sessions = one[5],
       smooth = one[6], row = row_of(one[1], slot), held = held_now(kind, one[1]),
     }
   end
   call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
-  local decision = decide(kind, subjects, tokens, slot)
-  if decision[2] == 'tokens' and reservation(tokens, subjects) < tokens then
-    tokens = reservation(tokens, subjects)
-    decision = decide(kind, subjects, tokens, slot)
+  local decision = decide(kind, principals, tokens, slot)
+  if decision[2] == 'tokens' and reservation(tokens, principals) < tokens then
+    tokens = reservation(tokens, principals)
+    decision = decide(kind, principals, tokens, slot)
   end
   if decision[1] then
     local now_ms = floor(now * 1000)
@@ -411,8 +411,8 @@ function operations.expire(owner, silent)
   return freed
 end
 
--- A page of subjects: name, running, sessions, requests, tokens.
-function operations.subjects(from)
+-- A page of principals: name, running, sessions, requests, tokens.
+function operations.principals(from)
   local slot, found = current_slot(), {}
   call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
   for _, name in ipairs(call('ZRANGE', TAG .. ':names', from, from + PAGE - 1)) do

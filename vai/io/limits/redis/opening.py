@@ -1,6 +1,6 @@
 """The limits' server as the settings name it.
 
-The law of this module: a node is one group of processes. All its workers and its manager give
+Invariants: a node is one group of processes. All its workers and its manager give
 it the same name, and after a restart it has another, so that nothing of the group before is
 taken for its own.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from vai.config.schema import Redis
-from vai.io.board import ControlBlock
+from vai.io.control_block import ControlBlock
 from vai.io.limits.redis.fallback import Failover, FailoverLimits
 from vai.io.limits.redis.line import RedisClient, RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits

@@ -100,13 +100,15 @@ class RedisLimits:
         """Whether the place was taken here and not given back."""
         return handle in self._held
 
-    async def admit(self, subjects: tuple[Principal, ...], tokens: int, now: float, /) -> Decision:
+    async def admit(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, /
+    ) -> Decision:
         """See `LimitStore.admit`. Raises Away."""
-        return await self._take(_REQUEST, subjects, _bounded(tokens), now)
+        return await self._take(_REQUEST, principals, _bounded(tokens), now)
 
-    async def acquire(self, subjects: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         """See `LimitStore.acquire`. Raises Away."""
-        return await self._take(_SESSION, subjects, 0, now)
+        return await self._take(_SESSION, principals, 0, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         """See `LimitStore.settle`. False says that it is known not to be held."""
@@ -150,7 +152,7 @@ class RedisLimits:
     async def snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.snapshot`. Raises Away."""
         uses: list[PrincipalUse] = []
-        while page := _uses(await self._call("subjects", len(uses), clock=self._time(now))):
+        while page := _uses(await self._call("principals", len(uses), clock=self._time(now))):
             uses += [PrincipalUse(*figures) for figures in page]
         return LimitsSnapshot(tuple(uses), await self._all_held())
 
@@ -215,13 +217,13 @@ class RedisLimits:
                 self._held.pop(int(ended), None)
 
     async def _take(
-        self, kind: int, subjects: tuple[Principal, ...], tokens: int, now: float
+        self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
         if len(self._held) + len(self._returned) >= MOST_HELD:
             return _FULL
         handle = next(self._numbers)
-        names = tuple([_text(one.name) for one in subjects])
-        asked = [(name, *one.limits) for name, one in zip(names, subjects, strict=True)]
+        names = tuple([_text(one.name) for one in principals])
+        asked = [(name, *one.limits) for name, one in zip(names, principals, strict=True)]
         try:
             told = await self._call(
                 "take", str(handle), kind, self._owner, asked, tokens, clock=self._time(now)
@@ -296,11 +298,11 @@ def _text(name: str) -> str:
 
 
 def _decision(handle: int, told: bytes) -> Decision:
-    admitted, refused, subject, retry_after, *_ = figures = _figures(told)
+    admitted, refused, principal, retry_after, *_ = figures = _figures(told)
     return Decision(
         handle if admitted else NO_HANDLE,
         refused,
-        subject,
+        principal,
         retry_after,
         requests_limit=figures[4],
         requests_remaining=figures[5],
@@ -317,7 +319,7 @@ def _held(place: _Place, claim: int, shift: float) -> LeaseUse:
         handle=int(handle),
         kind="session" if kind == _SESSION else "request",
         owner=claim,
-        subjects=names,
+        principals=names,
         tokens=tokens,
         since=since / 1000 + shift,
         beat=(beat if kind == _SESSION else since) / 1000 + shift,

@@ -5,7 +5,7 @@ clients expect (`object`, `data`), because those say nothing by which they could
 apart. Anthropic's form is a page: Claude models under their bare names, all others as
 ``provider/model``.
 
-The law of this module: each id in an answer is a model name that a request may carry. What
+Invariants: each id in an answer is a model name that a request may carry. What
 is not known is left out; only where a client's schema demands a date, it is the epoch.
 """
 

@@ -1,6 +1,6 @@
 """What the gateway must know of a Messages body before anyone answers it.
 
-The law of this module: the client's bytes are the request. Routing replaces the model's
+Invariants: the client's bytes are the request. Routing replaces the model's
 value and removes members meant for the gateway, and every other byte stays as it came,
 so a body that is forwarded means upstream exactly what it meant here. Edits go by the
 offsets that strict parsing proved, never by searching for text.
@@ -60,7 +60,8 @@ class RoutingFields(msgspec.Struct, frozen=True):
         keys = len(self.provider_keys or ())
         return (
             f"RoutingFields(model={self.model!r}, stream={self.stream}, "
-            f"max_tokens={self.max_tokens}, provider_keys=<{keys} hidden>, vai_fields={self.vai_fields}, size={self.size})"
+            f"max_tokens={self.max_tokens}, provider_keys=<{keys} hidden>, "
+            f"vai_fields={self.vai_fields}, size={self.size})"
         )
 
     def __rich_repr__(self) -> Any:

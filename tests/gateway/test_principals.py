@@ -8,7 +8,7 @@ from vai.policy.limits.sets import EVERYBODY
 from vai.secret import Secret
 
 
-def subjects(**limits):
+def principals(**limits):
     settings = Settings(auth=Auth(mode="none"), limits=LimitSettings(**limits))
     return PrincipalRegistry(settings)
 
@@ -18,23 +18,23 @@ def key(**more):
 
 
 def test_keys_of_one_user_share_its_limits():
-    found = subjects(per_user=LimitBudget(requests_per_minute=7))
+    found = principals(per_user=LimitBudget(requests_per_minute=7))
     first = found.of_key(key(), "ann", "laptop")
     second = found.of_key(key(), "ann", "server")
     assert first == second
-    assert [subject.name for subject in first] == [EVERYBODY, "user:ann"]
+    assert [principal.name for principal in first] == [EVERYBODY, "user:ann"]
     assert first[1].limits.requests == 7
 
 
 def test_a_key_with_limits_of_its_own_counts_for_itself():
-    found = subjects(per_user=LimitBudget(requests_per_minute=7, tokens_per_minute=9))
+    found = principals(per_user=LimitBudget(requests_per_minute=7, tokens_per_minute=9))
     _, own = found.of_key(key(rate_limit=500), "ann", "server")
     assert own.name == "key:server"
     assert own.limits[:4] == (500, 9, 0, 0)
 
 
 def test_a_tier_stands_in_for_the_limits_of_all_users():
-    found = subjects(
+    found = principals(
         per_user=LimitBudget(requests_per_minute=7, concurrent_sessions=3),
         tiers={"free": LimitBudget(requests_per_minute=2, concurrent_requests=1)},
     )
@@ -45,18 +45,18 @@ def test_a_tier_stands_in_for_the_limits_of_all_users():
 
 
 def test_callers_without_a_key_count_by_address():
-    found = subjects()
+    found = principals()
     one, other = found.of_address("1.1.1.1")[1], found.of_address("1.1.1.2")[1]
     assert one.name != other.name
     assert not one.listed
 
 
 def test_a_name_cannot_be_taken_for_another_kind():
-    found = subjects()
+    found = principals()
     _, user = found.of_key(key(), "address:1.1.1.1", "x")
     assert user.name != found.of_address("1.1.1.1")[1].name
 
 
 def test_smooth_holds_for_all():
-    found = subjects(mode="smooth")
-    assert all(subject.limits.smooth for subject in found.of_address("1.1.1.1"))
+    found = principals(mode="smooth")
+    assert all(principal.limits.smooth for principal in found.of_address("1.1.1.1"))

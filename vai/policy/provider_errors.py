@@ -1,6 +1,6 @@
 """What operators should know of providers that fail: the last error, and targets never reached.
 
-The law of this module: what callers get wrong, and what their own keys meet with, is no trouble of
+Invariants: what callers get wrong, and what their own keys meet with, is no trouble of
 a provider's. Only the names that VAI itself gives errors are kept, and no word of an upstream's,
 which may quote a request. Nothing is kept of what works.
 """
@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
-from vai.policy.blame import UPSTREAM_AUTH, is_outage
+from vai.policy.error_attribution import UPSTREAM_AUTH, is_outage
 
 __all__ = [
     "ADDRESS",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vai.codec import json as strict_json
-from vai.codec.envelope import RoutingFields, rewrite
 from vai.codec.events import encode
+from vai.codec.routing_fields import RoutingFields, rewrite
 from vai.errors import InvalidRequest
-from vai.exchange.lane import ExchangeMode
-from vai.exchange.translated import TranslatedMode
-from vai.exchange.verbatim import VerbatimMode
+from vai.exchange.mode import ExchangeMode
+from vai.exchange.translated_mode import TranslatedMode
+from vai.exchange.verbatim_mode import VerbatimMode
 from vai.gateway.request.received import ReceivedRequest
 from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, ModelTerms

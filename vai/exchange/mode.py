@@ -1,6 +1,6 @@
 """What the conductor knows of a lane: how an exchange's bytes are read.
 
-The law of this module: a lane is pure and built for one attempt. It says what to send, takes
+Invariants: a lane is pure and built for one attempt. It says what to send, takes
 what comes, and knows when the answer is complete; when to send and how long to wait is the
 conductor's.
 """

@@ -18,9 +18,9 @@ from typing import Any, Final
 from vai.codec.events import encode
 from vai.codec.sse import MAX_FRAME, FrameSplitter
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
-from vai.exchange.lane import is_page
+from vai.exchange.mode import is_page
 from vai.policy import estimate
-from vai.policy.blame import UPSTREAM_AUTH, of_lent_key
+from vai.policy.error_attribution import UPSTREAM_AUTH, of_lent_key
 from vai.providers.anthropic.bent import read_straight
 from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.frames import decode_object, is_event

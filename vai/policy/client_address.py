@@ -1,6 +1,6 @@
 """By which address a caller without a key is known.
 
-The law of this module: what a caller says of its own address counts for nothing. Only a peer
+Invariants: what a caller says of its own address counts for nothing. Only a peer
 that the settings name as a proxy is believed, and of its X-Forwarded-For only what trusted
 proxies have added: read from the right, the first address that is none of them. A proxy may
 add to the line that it received (nginx) or write a further one (HAProxy); all lines are one
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-__all__ = ["TrustedProxies", "subject_address"]
+__all__ = ["TrustedProxies", "principal_address"]
 
 _MAX_HOPS = 16
 """Proxies in a row. A longer list is the caller's own invention."""
@@ -60,7 +60,7 @@ class TrustedProxies:
         )
 
 
-def subject_address(address: str) -> str:
+def principal_address(address: str) -> str:
     """What is counted as one caller: an IPv4 address, or the /64 of an IPv6 address.
 
     A /64 is what one subscriber gets (RFC 6177), with more addresses in it than any table holds.

@@ -12,9 +12,9 @@ from typing import Final, Generic, TypeVar
 from msgspec.structs import replace
 
 from vai.errors import UpstreamFault
-from vai.exchange.lane import is_page
+from vai.exchange.mode import is_page
 from vai.policy import estimate
-from vai.policy.blame import of_lent_key
+from vai.policy.error_attribution import of_lent_key
 from vai.providers.adapter import Adapter
 from vai.types.blocks import Block, TextBlock, ThinkingBlock
 from vai.types.events import (

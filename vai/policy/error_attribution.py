@@ -1,6 +1,6 @@
 """Whose fault an upstream's failure is, which says who is told of it and who is asked next.
 
-The law of this module: a caller's own mistakes are the caller's alone. They are tried nowhere
+Invariants: a caller's own mistakes are the caller's alone. They are tried nowhere
 else and count against nobody; what went wrong with the provider or with the gateway's key is
 never told as if the caller could mend it.
 """

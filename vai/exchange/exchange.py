@@ -1,6 +1,6 @@
 """One LLM exchange, from admission to settlement: admit -> send -> decode -> relay -> settle.
 
-The law of this module: whatever happens (an answer, an upstream fault, a timer, the
+Invariants: whatever happens (an answer, an upstream fault, a timer, the
 caller leaving at any await), the upstream connection is given back or dropped at once
 and the exchange is settled exactly once. Everything that must happen on the way out
 happens in `__exit__`, which cannot be cancelled because it never waits.
@@ -36,7 +36,7 @@ from vai.errors import (
     VaiError,
 )
 from vai.exchange.attempts import RetryPlan
-from vai.exchange.lane import ExchangeMode
+from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamResponse
 from vai.providers.decode.stream_body import no_answer
 from vai.types.message import Usage

@@ -1,6 +1,6 @@
 """Which targets stand behind an alias, in the order in which they are tried.
 
-The law of this module: an alias of aliases is all of their targets, one after the other and
+Invariants: an alias of aliases is all of their targets, one after the other and
 each of them once. The settings see to it that there is no circle and that there are few. An alias
 that ends with ``*`` is a pattern: it stands for every name with that beginning, and a ``*`` in its
 targets for the rest of the name.
