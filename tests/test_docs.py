@@ -16,8 +16,9 @@ from vai.config import load
 from vai.config.reference import page
 from vai.io.catalogue import installed
 from vai.policy.cost import price_on
+from vai.providers.factory import make_adapter
 from vai.providers.openai.extensions import allowed
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 ROOT = Path(__file__).parents[1]

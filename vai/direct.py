@@ -26,7 +26,8 @@ from vai.io.http.provider_keys import ProviderKey, presentation_of
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import without_reasoning
 from vai.secret import Secret
 from vai.types import parse

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 MODELS = {

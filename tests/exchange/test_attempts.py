@@ -21,7 +21,8 @@ from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
 from vai.policy.breaker import BreakerRules
 from vai.policy.retry import RetryRules
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import WireRequest
 

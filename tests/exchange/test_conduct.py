@@ -23,7 +23,8 @@ from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Timers
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire

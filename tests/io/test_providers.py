@@ -8,7 +8,8 @@ import orjson
 from vai.config import Settings
 from vai.config.schema import Provider
 from vai.io.providers import rows_of
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import Capabilities
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from vai.errors import InvalidRequest
 from vai.providers.decode.text_filter import StopAt, Unwrap, UnwrapAndStop
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 __all__ = ["CASES", "MODELS", "SPECIALISTS", "Case", "outcome"]

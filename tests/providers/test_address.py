@@ -9,7 +9,8 @@ import pytest
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 
 NGINX = b"""<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n
 <center><h1>404 Not Found</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"""

@@ -16,8 +16,9 @@ from vai.errors import InvalidRequest
 from vai.io.catalogue import installed
 from vai.providers.anthropic import models as claudes
 from vai.providers.counting import question
+from vai.providers.factory import make_adapter
 from vai.providers.gemini import models as googles
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import openai_models as models
 from vai.providers.translate.effort import EFFORTS, clamp
 from vai.providers.translate.reasoning import without_reasoning

@@ -7,7 +7,8 @@ import pytest
 
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import signature
 from vai.types import parse
 

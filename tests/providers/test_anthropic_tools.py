@@ -9,7 +9,8 @@ from anthropic.lib._parse._transform import transform_schema
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
 from vai.providers.anthropic.schema import subset
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.types import parse
 

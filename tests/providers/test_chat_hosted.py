@@ -10,8 +10,9 @@ from tests.providers.validator import check_events
 from vai.errors import InvalidRequest
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
+from vai.providers.factory import make_adapter
 from vai.providers.openai.runs import MAX_RUNS
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.render import message_to_wire

@@ -10,7 +10,8 @@ import pytest
 
 from tests.providers.oracle import check_chat
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}

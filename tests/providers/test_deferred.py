@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 MODELS = {

@@ -13,8 +13,9 @@ from tests.providers.validator import check_events, check_message
 from vai.providers.decode import emitter as module
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.emitter import Emitter
+from vai.providers.factory import make_adapter
 from vai.providers.gemini.stream import MAX_AWAITING
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, UnknownBlock

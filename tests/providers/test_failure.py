@@ -9,7 +9,8 @@ import pytest
 
 from vai.errors import UpstreamFault
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 
 BY_STATUS = {
     400: ("invalid_request_error", 400),

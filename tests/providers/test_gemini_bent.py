@@ -11,8 +11,9 @@ import pytest
 from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
+from vai.providers.factory import make_adapter
 from vai.providers.gemini.body import BodyParser
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 
 VALUES: list[Any] = [None, True, 0, -1, 1 << 60, 1.5, "", "x", "STOP", [], [None], {}, {"a": 1}]
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from vai.providers.decode.upstream_errors import MAX_RETRY_AFTER
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 
 RPC = "type.googleapis.com/google.rpc."
 

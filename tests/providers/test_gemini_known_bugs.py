@@ -24,8 +24,9 @@ from tests.providers.test_gemini_request import (
 from tests.providers.test_gemini_request import assistant as said_by_model
 from tests.providers.test_gemini_stream import LOOK, answer, chunk, counts, fault, read, sse
 from vai.providers.decode.accumulate import accumulate
+from vai.providers.factory import make_adapter
 from vai.providers.gemini.conversation import UNSIGNED
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.events import InputJsonDelta
 from vai.types.render import message_to_wire
 

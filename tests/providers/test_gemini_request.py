@@ -10,10 +10,11 @@ import pytest
 
 from tests.providers.oracle import check_gemini
 from vai.errors import InvalidRequest
+from vai.providers.factory import make_adapter
 from vai.providers.gemini.conversation import UNSIGNED
 from vai.providers.gemini.count import to_count
 from vai.providers.gemini.models import traits
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import signature
 from vai.simulator import google_check
 from vai.simulator.knobs import Knobs

@@ -10,7 +10,8 @@ import pytest
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.simulator import Simulator
 from vai.types import parse
 from vai.types.render import message_to_wire

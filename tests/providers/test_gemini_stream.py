@@ -12,11 +12,12 @@ from vai.codec.sse import MAX_FRAME
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.emitter import MAX_CALLS
+from vai.providers.factory import make_adapter
 from vai.providers.gemini import adapter as adapters
 from vai.providers.gemini import body as bodies
 from vai.providers.gemini import stream
 from vai.providers.gemini.body import BodyParser
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.render import message_to_wire
 

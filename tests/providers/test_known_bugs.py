@@ -12,7 +12,8 @@ from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import signature
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse

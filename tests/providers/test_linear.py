@@ -20,7 +20,8 @@ import pytest
 from vai.errors import InvalidRequest
 from vai.policy.estimate import body_tokens, request_tokens
 from vai.providers.counting import question
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.provider import ProviderSpec

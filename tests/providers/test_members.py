@@ -10,7 +10,8 @@ import pytest
 from anthropic.types.beta import message_create_params
 
 from vai.errors import InvalidRequest, ThreadUnsupported
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 USER = [{"role": "user", "content": "go"}]

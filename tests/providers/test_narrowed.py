@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import Capabilities
 

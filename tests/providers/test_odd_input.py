@@ -15,7 +15,8 @@ from tests.providers.cases import CASES, MODELS, USER
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest, UpstreamFault
 from vai.providers.anthropic.calls import calls_for
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 
 LONG = [
     # Anthropic

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.providers.cases import IMAGE, MODELS, PDF
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

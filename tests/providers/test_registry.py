@@ -7,7 +7,8 @@ import pytest
 from vai.errors import InvalidRequest, UpstreamBroken
 from vai.providers.decode import stream_body as incoming
 from vai.providers.decode.stream_body import StreamBody
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import signature
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.effort import clamp, effort_for

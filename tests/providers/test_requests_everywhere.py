@@ -9,7 +9,8 @@ import pytest
 
 from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import signature
 from vai.simulator import chat_check, messages_check, responses_check
 from vai.simulator.knobs import Knobs

@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from tests.providers.oracle import check_responses
+from vai.providers.factory import make_adapter
 from vai.providers.openai.adapter import ChatAdapter
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.responses.adapter import ResponsesAdapter
 from vai.providers.responses.bridge import needs_responses
 from vai.types import parse

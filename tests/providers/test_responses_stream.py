@@ -13,7 +13,8 @@ from tests.providers.oracle import check_responses, check_responses_answer
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamRejected
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.responses import kept, said
 from vai.types import parse
 from vai.types.base import to_wire

@@ -18,7 +18,8 @@ from tests.providers.test_streams import STREAMS, run
 from vai.codec import events as codec
 from vai.codec.sse import SseDecoder
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.message import Usage
 
 OFFICIAL = TypeAdapter(RawMessageStreamEvent)

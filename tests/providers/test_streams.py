@@ -11,7 +11,8 @@ from tests.providers.upstreams import OWN_ROWS
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken
 from vai.providers.decode.accumulate import accumulate, replay
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.render import event_to_wire, message_to_wire
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.providers.validator import check_events
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.decode.text_filter import StopAt, Unwrap
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 

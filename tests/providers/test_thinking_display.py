@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.providers.cases import MODELS
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 EVERY = [(provider, model) for provider, models in MODELS.items() for model in models]

@@ -9,7 +9,8 @@ import pytest
 
 from tests.providers.cases import MODELS
 from vai.errors import InvalidRequest
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}

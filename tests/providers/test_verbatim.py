@@ -12,7 +12,8 @@ from vai.codec.sse import FrameSplitter, SseDecoder
 from vai.errors import UpstreamFault
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver, is_passed_on, read_message
 from vai.providers.decode.upstream_errors import from_answer
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.message import Usage
 
 HERE = Path(__file__).parents[1] / "fixtures" / "streams"

@@ -13,7 +13,8 @@ import orjson
 
 from tests.providers.validator import check_events
 from vai.providers.decode.accumulate import accumulate
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire

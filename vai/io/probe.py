@@ -29,7 +29,8 @@ from vai.io.providers import Providers
 from vai.policy.aliases import is_pattern
 from vai.policy.model_list import ModelList, lists_deployments
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
-from vai.providers.registry import PROVIDER_SPECS, make_adapter
+from vai.providers.factory import make_adapter
+from vai.providers.registry import PROVIDER_SPECS
 from vai.types.provider import ProviderSpec, WireRequest
 
 __all__ = ["Probe", "probe_providers"]

@@ -1,7 +1,8 @@
-"""The providers: one row each, and the adapter a row's kind stands for.
+"""The built-in providers, one spec each.
 
-A further server that speaks Chat Completions is a row and no code. Model ids keep their
-own slashes: the provider is what stands before the first one.
+Invariants: a spec is all that declares a built-in provider that speaks Chat Completions: the
+settings, the key variables, `vai check`, the simulator and the generated pages read it here
+(docs/howto/provider.md). The module imports no adapter, so that each of them can import it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,12 @@ from typing import Final
 
 import msgspec
 
-from vai.providers.adapter import Adapter
-from vai.providers.anthropic.adapter import AnthropicAdapter
-from vai.providers.gemini.adapter import GeminiAdapter
-from vai.providers.openai.adapter import ChatAdapter
-from vai.providers.responses.adapter import ResponsesAdapter
-from vai.providers.responses.bridge import needs_responses
 from vai.types.provider import Capabilities, Kind, ProviderSpec
-from vai.types.request import MessageRequest
 
 __all__ = [
     "PROVIDER_SPECS",
     "can_of",
     "is_at_openai",
-    "make_adapter",
     "other_endpoint",
     "row_for_input",
 ]
@@ -244,37 +237,6 @@ def row_for_input(row: ProviderSpec, modalities: Collection[str] | None) -> Prov
         return row
     can = msgspec.structs.replace(can, images=images, documents=documents)
     return msgspec.structs.replace(row, capabilities=can)
-
-
-def make_adapter(
-    row: ProviderSpec,
-    exchange_id: str,
-    *,
-    input_estimate: int | None = None,
-    headers: Mapping[str, str] = MappingProxyType({}),
-    request: MessageRequest | None = None,
-) -> Adapter:
-    """A fresh adapter for one exchange.
-
-    Args:
-        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
-        input_estimate: input tokens to show in `message_start` until the provider has
-            counted them.
-        headers: the caller's headers that belong to the Messages API
-            (``anthropic-version``, ``anthropic-beta``), with lower-case names.
-        request: what will be asked, if that is known: some requests to OpenAI need its
-            other endpoint.
-    """
-    if row.kind == "anthropic":
-        return AnthropicAdapter(row, exchange_id, headers=headers)
-    if row.kind in ("gemini", "code-assist"):
-        return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
-    if row.kind == "responses":
-        return ResponsesAdapter(row, exchange_id, input_estimate=input_estimate)
-    other = other_endpoint(row)
-    if request is not None and other is not None and needs_responses(request, request.model):
-        return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
-    return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
 
 
 def is_at_openai(base_url: str) -> bool:

@@ -10,7 +10,7 @@ from vai.config import load
 from vai.config.openai import PAIR
 from vai.io.http.provider_keys import ProviderKey
 from vai.io.providers import Providers
-from vai.providers.registry import make_adapter
+from vai.providers.factory import make_adapter
 from vai.secret import Secret
 from vai.types import parse
 

@@ -26,7 +26,8 @@ from vai.policy.headers import to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
-from vai.providers.registry import make_adapter, row_for_input
+from vai.providers.factory import make_adapter
+from vai.providers.registry import row_for_input
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.catalogue import Coster

@@ -1,0 +1,49 @@
+"""The adapter that a provider's wire format stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from vai.providers.adapter import Adapter
+from vai.providers.anthropic.adapter import AnthropicAdapter
+from vai.providers.gemini.adapter import GeminiAdapter
+from vai.providers.openai.adapter import ChatAdapter
+from vai.providers.registry import other_endpoint
+from vai.providers.responses.adapter import ResponsesAdapter
+from vai.providers.responses.bridge import needs_responses
+from vai.types.provider import ProviderSpec
+from vai.types.request import MessageRequest
+
+__all__ = ["make_adapter"]
+
+
+def make_adapter(
+    row: ProviderSpec,
+    exchange_id: str,
+    *,
+    input_estimate: int | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    request: MessageRequest | None = None,
+) -> Adapter:
+    """A fresh adapter for one exchange.
+
+    Args:
+        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
+        input_estimate: input tokens to show in `message_start` until the provider has
+            counted them.
+        headers: the caller's headers that belong to the Messages API
+            (``anthropic-version``, ``anthropic-beta``), with lower-case names.
+        request: what will be asked, if that is known: some requests to OpenAI need its
+            other endpoint.
+    """
+    if row.kind == "anthropic":
+        return AnthropicAdapter(row, exchange_id, headers=headers)
+    if row.kind in ("gemini", "code-assist"):
+        return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
+    if row.kind == "responses":
+        return ResponsesAdapter(row, exchange_id, input_estimate=input_estimate)
+    other = other_endpoint(row)
+    if request is not None and other is not None and needs_responses(request, request.model):
+        return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
+    return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
