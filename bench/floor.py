@@ -28,7 +28,7 @@ def create_app(upstream_port: int) -> Sanic:  # type: ignore[type-arg]
     app = Sanic("floor", configure_logging=False)
     # AUTO_EXTEND: sanic-ext attaches itself to every app where it is installed, and costs.
     app.config.update(ACCESS_LOG=False, MOTD=False, RESPONSE_TIMEOUT=600, AUTO_EXTEND=False)
-    endpoint = Endpoint.parse(f"http://127.0.0.1:{upstream_port}")
+    endpoint = Endpoint.from_base_url(f"http://127.0.0.1:{upstream_port}")
     upstream = HttpUpstream(VaiTransport(), endpoint)
 
     @app.get("/ready")

@@ -18,7 +18,7 @@ from vai.config.openai import PAIR
 from vai.config.schema import Auth, Model, Provider, Settings
 from vai.config.warnings import SOON, warnings
 from vai.io.catalogue import installed
-from vai.io.providers import rows_of
+from vai.io.providers import build_specs
 from vai.policy.catalogue import Catalogue
 from vai.secret import Secret
 from vai.types.catalogue import ModelCard
@@ -259,7 +259,7 @@ def test_where_both_endpoints_of_openai_are(warned, openai, responses, expected,
     if responses:
         variables["VAI_PROVIDERS__OAI_RESP__BASE_URL"] = responses
     settings = load({"VAI_AUTH__MODE": "none", **variables})
-    rows = rows_of(settings)
+    rows = build_specs(settings)
     assert tuple(rows[name].base_url for name in PAIR) == expected
     keys = {settings.providers[name].api_key for name in PAIR}
     assert [key.reveal() for key in keys if key] == [canary.PROVIDER_KEY]

@@ -22,7 +22,7 @@ from vai.exchange.unlimited import UnlimitedAdmission
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
-from vai.io.http.provider_keys import ProviderKey, presentation_of
+from vai.io.http.provider_keys import ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
@@ -133,8 +133,8 @@ class DirectClient:
             max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
         )
         self._exchanges += 1
-        endpoint = Endpoint.parse(route.row.base_url)
-        shown = presentation_of(route.row, ProviderKey(key))
+        endpoint = Endpoint.from_base_url(route.row.base_url)
+        shown = choose_presentation(route.row, ProviderKey(key))
         credential = Credential(key, endpoint.origin)
         upstream = HttpUpstream(
             self._transport, endpoint, credential, shown.style, betas=shown.betas

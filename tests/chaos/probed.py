@@ -23,8 +23,8 @@ app = served_app()
 @app.get("/_probe")
 async def probe(request: Request) -> HTTPResponse:
     """Tasks, descriptors and, by provider, the pool's [open, idle, waiting]."""
-    ways = request.app.ctx.service.providers._ways
-    pools = {name: list(way._transport.stats()) for name, way in ways.items()}
+    clients = request.app.ctx.service.providers._clients
+    pools = {name: list(client._transport.get_stats()) for name, client in clients.items()}
     return json(
         {
             "pid": os.getpid(),

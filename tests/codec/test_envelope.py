@@ -43,9 +43,9 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 @given(bodies(), TEXT)
 def test_only_the_models_value_changes(body: bytes, model: str) -> None:
-    found = envelope.read(body)
+    found = envelope.read_routing_fields(body)
     place = found.members["model"]
-    edited = envelope.with_model(body, found, model)
+    edited = envelope.rewrite_body(body, found, model=model)
     assert stdlib.loads(edited) == {**stdlib.loads(body), "model": model}
     assert list(stdlib.loads(edited)) == list(stdlib.loads(body))
     assert edited.startswith(body[: place.value])
@@ -57,10 +57,10 @@ def test_only_the_models_value_changes(body: bytes, model: str) -> None:
 
 @given(bodies(), st.data())
 def test_only_the_member_is_cut(body: bytes, data: st.DataObject) -> None:
-    found = envelope.read(body)
+    found = envelope.read_routing_fields(body)
     names = [name for name in found.members if name != "model"]
     name = data.draw(st.sampled_from([*names, "\u00fcber"]))
-    edited = envelope.without(body, found, name)
+    edited = envelope.rewrite_body(body, found, drop=name)
     expected = stdlib.loads(body)
     expected.pop(name, None)
     assert stdlib.loads(edited) == expected
@@ -75,10 +75,10 @@ def test_only_the_member_is_cut(body: bytes, data: st.DataObject) -> None:
 
 @given(bodies(), TEXT)
 def test_both_edits_at_once_are_both_edits(body: bytes, model: str) -> None:
-    found = envelope.read(body)
-    both = envelope.rewrite(body, found, model=model, drop="provider_keys")
-    once = envelope.without(body, found, "provider_keys")
-    assert both == envelope.with_model(once, envelope.read(once), model)
+    found = envelope.read_routing_fields(body)
+    both = envelope.rewrite_body(body, found, model=model, drop="provider_keys")
+    once = envelope.rewrite_body(body, found, drop="provider_keys")
+    assert both == envelope.rewrite_body(once, envelope.read_routing_fields(once), model=model)
     assert b"sk-SECRET" not in both
 
 
@@ -93,11 +93,14 @@ def test_both_edits_at_once_are_both_edits(body: bytes, model: str) -> None:
     ],
 )
 def test_the_cut_takes_one_comma(body: bytes, left: bytes) -> None:
-    assert envelope.without(body, envelope.read(body), "provider_keys") == left
+    assert (
+        envelope.rewrite_body(body, envelope.read_routing_fields(body), drop="provider_keys")
+        == left
+    )
 
 
 def test_what_is_read() -> None:
-    found = envelope.read(
+    found = envelope.read_routing_fields(
         b'{"model":"openai/gpt","stream":true,"max_tokens":7,"voice":{},"extensions":{},'
         b'"provider_keys":{"openai":"sk-1"},"messages":[{"model":"x"}]}'
     )
@@ -109,7 +112,9 @@ def test_what_is_read() -> None:
 
 
 def test_null_is_absent() -> None:
-    found = envelope.read(b'{"model":"m","stream":null,"max_tokens":null,"provider_keys":null}')
+    found = envelope.read_routing_fields(
+        b'{"model":"m","stream":null,"max_tokens":null,"provider_keys":null}'
+    )
     assert (found.stream, found.max_tokens, found.provider_keys) == (False, None, None)
 
 
@@ -138,7 +143,7 @@ def test_null_is_absent() -> None:
 )
 def test_refusals_name_the_member(body: bytes, param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        envelope.read(body)
+        envelope.read_routing_fields(body)
     assert caught.value.param == param
     assert "sk" not in caught.value.message
 
@@ -147,11 +152,15 @@ def test_limits_on_provider_keys() -> None:
     many = {f"p{i}": "k" for i in range(envelope.MAX_PROVIDER_KEYS + 1)}
     for keys in (many, {"a": "k" * 4097}):
         with pytest.raises(InvalidRequest):
-            envelope.read(stdlib.dumps({"model": "m", "provider_keys": keys}).encode())
+            envelope.read_routing_fields(
+                stdlib.dumps({"model": "m", "provider_keys": keys}).encode()
+            )
 
 
 def test_no_text_form_shows_a_key() -> None:
-    found = envelope.read(b'{"model":"m","provider_keys":{"openai":"sk-CANARY"},"messages":["hi"]}')
+    found = envelope.read_routing_fields(
+        b'{"model":"m","provider_keys":{"openai":"sk-CANARY"},"messages":["hi"]}'
+    )
     for text in (repr(found), str(found), f"{found}", pprint.pformat(found), pretty_repr(found)):
         assert "RoutingFields(model='m'" in text
         assert "CANARY" not in text
@@ -159,25 +168,25 @@ def test_no_text_form_shows_a_key() -> None:
 
 
 def test_an_edit_of_another_body_is_refused() -> None:
-    found = envelope.read(b'{"model":"m"}')
+    found = envelope.read_routing_fields(b'{"model":"m"}')
     with pytest.raises(ValueError, match="another body"):
-        envelope.with_model(b'{"model":"mm"}', found, "x")
+        envelope.rewrite_body(b'{"model":"mm"}', found, model="x")
     with pytest.raises(ValueError, match="cannot be cut"):
-        envelope.without(b'{"model":"m"}', found, "model")
+        envelope.rewrite_body(b'{"model":"m"}', found, drop="model")
 
 
 def test_a_large_body() -> None:
     text = '"model":"decoy" [{' * 600_000
     body = stdlib.dumps({"a": text, "model": "m", "b": [text[:100]]}).encode()
     assert len(body) > 10_000_000
-    edited = envelope.with_model(body, envelope.read(body), "other")
+    edited = envelope.rewrite_body(body, envelope.read_routing_fields(body), model="other")
     assert edited == body.replace(b', "model": "m", ', b', "model": "other", ')
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     try:
-        found = envelope.read(body)
+        found = envelope.read_routing_fields(body)
     except InvalidRequest:
         return
     assert found.model == msgspec.json.decode(body)["model"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.codec.hostile_heads import GOOD, HOSTILE, Case, Good, head_of
 from vai.codec import head, json
-from vai.codec.head import MAX_HEAD, HeadError, check, judge
+from vai.codec.head import MAX_HEAD, HeadError, check_head, normalize_head
 from vai.errors import InvalidRequest
 
 STATUSES = {400, 411, 414, 417, 431, 505}
@@ -16,7 +16,7 @@ STATUSES = {400, 411, 414, 417, 431, 505}
 
 @pytest.mark.parametrize("case", HOSTILE, ids=lambda case: case.name)
 def test_hostile_requests_are_refused(case: Case) -> None:
-    _, refusal = judge(head_of(case.raw))
+    _, refusal = normalize_head(head_of(case.raw))
     if case.layer == "json":
         assert refusal is None, "the head of a hostile body is in order"
         body = case.raw.partition(b"\r\n\r\n")[2].removesuffix(b"<<NEXT>>")
@@ -29,7 +29,7 @@ def test_hostile_requests_are_refused(case: Case) -> None:
 
 @pytest.mark.parametrize("good", GOOD, ids=lambda good: good.name)
 def test_good_requests_pass(good: Good) -> None:
-    assert judge(head_of(good.raw))[1] is None
+    assert normalize_head(head_of(good.raw))[1] is None
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
@@ -40,7 +40,7 @@ def test_the_corpus_is_large_and_its_names_are_unique() -> None:
 
 def test_every_refusal_is_reached_by_the_corpus() -> None:
     declared = {value for value in vars(head).values() if isinstance(value, HeadError)}
-    reached = {judge(head_of(case.raw))[1] for case in HOSTILE if case.layer == "guard"}
+    reached = {normalize_head(head_of(case.raw))[1] for case in HOSTILE if case.layer == "guard"}
     assert reached == declared
 
 
@@ -52,12 +52,12 @@ def test_one_forbidden_byte_anywhere_is_refused(good: Good) -> None:
     sound = head_of(good.raw)
     for at in range(len(sound)):
         for byte in b"\x00\n\x0b\x7f\x80\xff":
-            assert judge(sound[:at] + bytes([byte]) + sound[at:])[1] is not None
+            assert normalize_head(sound[:at] + bytes([byte]) + sound[at:])[1] is not None
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_get_a_verdict(data: bytes) -> None:
-    verdict = check(data)
+    verdict = check_head(data)
     assert verdict is None or verdict.status in STATUSES
 
 
@@ -82,7 +82,7 @@ LINES = st.lists(
 @given(st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0"]), LINES)
 def test_what_passes_obeys_the_rules(version: bytes, lines: list[bytes]) -> None:
     data = b"\r\n".join([b"POST / " + version, *lines])
-    verdict = check(data)
+    verdict = check_head(data)
     names = [line.partition(b":")[0] for line in lines]
     sound = (
         version != b"HTTP/2.0"
@@ -99,7 +99,7 @@ def test_what_passes_obeys_the_rules(version: bytes, lines: list[bytes]) -> None
 
 def test_a_refusal_never_quotes_the_head() -> None:
     for case in HOSTILE:
-        refusal = check(head_of(case.raw))
+        refusal = check_head(head_of(case.raw))
         if refusal is not None:
             assert "evil" not in refusal.message
             assert "smuggled" not in refusal.message
@@ -107,13 +107,13 @@ def test_a_refusal_never_quotes_the_head() -> None:
 
 def test_the_size_limit_is_exact() -> None:
     base = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
-    assert check(base + b"a" * (MAX_HEAD - len(base))) is None
-    refusal = check(base + b"a" * (MAX_HEAD - len(base) + 1))
+    assert check_head(base + b"a" * (MAX_HEAD - len(base))) is None
+    refusal = check_head(base + b"a" * (MAX_HEAD - len(base) + 1))
     assert refusal is not None
     assert refusal.status == 431
 
 
 def test_the_slash_of_a_base_url_is_told_as_such():
-    verdict = check(b"POST //v1/messages HTTP/1.1\r\nhost: a")
+    verdict = check_head(b"POST //v1/messages HTTP/1.1\r\nhost: a")
     assert verdict is not None
     assert (verdict.code, "base URL that ends without" in verdict.message) == ("bad_target", True)

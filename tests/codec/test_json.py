@@ -49,7 +49,7 @@ def test_a_sound_document_is_read_as_by_the_standard_library(value: Any, style: 
 @given(st.dictionaries(TEXT, VALUES, max_size=8), STYLES)
 def test_members_are_located_exactly(value: dict[str, Any], style: Any) -> None:
     data = stdlib.dumps(value, **style).encode()
-    found = json.members(data)
+    found = json.locate_members(data)
     assert list(found) == list(value)
     for name, place in found.items():
         assert stdlib.loads(data[place.value : place.end]) == stdlib.loads(
@@ -130,9 +130,7 @@ def test_the_top_level() -> None:
     for data in (b"[]", b'"x"', b"1", b"null"):
         with pytest.raises(InvalidRequest, match="must be an object"):
             json.load_object(data)
-        with pytest.raises(InvalidRequest, match="must be an object"):
-            json.check(data)
-    json.check(b" {} ")
+    json.load_object(b" {} ")
     wide = {f"m{i}": i for i in range(MAX_MEMBERS + 1)}
     assert "members" in refusal(json.dumps(wide)).message
     wide.popitem()

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from vai.codec.pictures import picture_size
+from vai.codec.pictures import read_picture_size
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 480) + b"\x08\x02\0\0\0"
 GIF = b"GIF89a" + struct.pack("<HH", 33, 44) + b"\0\0\0"
@@ -31,15 +31,15 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_says_its_size(form: str) -> None:
     head, size = FORMS[form]
-    assert picture_size(head) == size
+    assert read_picture_size(head) == size
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_cut_head_has_the_size_or_none(form: str) -> None:
     head, size = FORMS[form]
     for end in range(len(head)):
-        assert picture_size(head[:end]) in (None, size)
-    assert picture_size(head[:9]) is None
+        assert read_picture_size(head[:end]) in (None, size)
+    assert read_picture_size(head[:9]) is None
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_a_cut_head_has_the_size_or_none(form: str) -> None:
     ],
 )
 def test_what_says_nothing_readable_has_no_size(head: bytes) -> None:
-    assert picture_size(head) is None
+    assert read_picture_size(head) is None

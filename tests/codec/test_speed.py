@@ -13,7 +13,7 @@ import pytest
 from tests.codec.hostile_heads import GOOD, head_of
 from vai.codec import head, json
 from vai.codec import routing_fields as envelope
-from vai.codec.sse import FrameSplitter, SseDecoder, frames
+from vai.codec.sse import FrameSplitter, SseDecoder, split_frames
 
 CODE = 'def f(x):\n    return {"path": "C:\\\\dir", "list": [x, {1: 2}]}\n'
 
@@ -64,18 +64,18 @@ MESSAGES = b'event: content_block_delta\ndata: {"type":"content_block_delta","in
 @pytest.mark.parametrize(
     ("name", "function", "argument", "number", "per", "ceiling"),
     [
-        ("head", head.check, SDK, 3000, 1, 20),
-        ("envelope, small", envelope.read, plain_body(100), 1000, 1, 40),
-        ("envelope, 2 KB", envelope.read, plain_body(2000), 1000, 1, 50),
-        ("envelope, 107 KB plain", envelope.read, plain_body(107_000), 100, 1, 400),
-        ("envelope, 107 KB agent", envelope.read, agent_body(), 50, 1, 1000),
+        ("head", head.check_head, SDK, 3000, 1, 20),
+        ("envelope, small", envelope.read_routing_fields, plain_body(100), 1000, 1, 40),
+        ("envelope, 2 KB", envelope.read_routing_fields, plain_body(2000), 1000, 1, 50),
+        ("envelope, 107 KB plain", envelope.read_routing_fields, plain_body(107_000), 100, 1, 400),
+        ("envelope, 107 KB agent", envelope.read_routing_fields, agent_body(), 50, 1, 1000),
         ("loads, 107 KB agent", json.loads, agent_body(), 50, 1, 1000),
         ("sse, openai x 1", SseDecoder().feed, OPENAI, 3000, 1, 8),
         ("sse, openai x 20", SseDecoder().feed, OPENAI * 20, 500, 20, 4),
         ("sse, messages x 1", SseDecoder().feed, MESSAGES, 3000, 1, 8),
         ("sse, messages x 20", SseDecoder().feed, MESSAGES * 20, 500, 20, 5),
         ("splitter", FrameSplitter().feed, MESSAGES, 3000, 1, 2),
-        ("frames", lambda data: list(frames(data)), MESSAGES * 20, 500, 20, 3),
+        ("frames", lambda data: list(split_frames(data)), MESSAGES * 20, 500, 20, 3),
     ],
 )
 def test_cost(
@@ -91,7 +91,7 @@ def test_cost(
     assert cost < ceiling
 
 
-def test_with_model_costs_a_copy() -> None:
+def test_another_model_costs_a_copy() -> None:
     body = agent_body()
-    found = envelope.read(body)
-    assert micros(lambda data: envelope.with_model(data, found, "m"), body, 200) < 50
+    found = envelope.read_routing_fields(body)
+    assert micros(lambda data: envelope.rewrite_body(data, found, model="m"), body, 200) < 50

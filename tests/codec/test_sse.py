@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vai.codec.sse import PING, FrameSplitter, SseDecoder, comment, encode, frames
+from vai.codec.sse import PING, FrameSplitter, SseDecoder, encode_frame, split_frames
 from vai.errors import UpstreamBroken
 
 
 def decode(*chunks: bytes, max_frame: int = 1 << 20) -> list[tuple[str, bytes]]:
     decoder = SseDecoder(max_frame)
     events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    return events + decoder.end()
+    return events + decoder.flush()
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
@@ -85,7 +85,7 @@ def test_the_cut_is_invisible(stream: bytes, data: st.DataObject) -> None:
 
 FIXTURE = (
     b"\xef\xbb\xbf: hello\r\n\r\n"
-    + encode("message_start", '{"t":"\u00fcber \U0001f600"}'.encode())
+    + encode_frame("message_start", '{"t":"\u00fcber \U0001f600"}'.encode())
     + b"data: a\r\ndata: b\r\n\r\n"
     + PING
     + b"data: [DONE]  \n\ndata: last"
@@ -111,8 +111,8 @@ def test_an_event_is_out_as_soon_as_it_is_complete(frame: bytes) -> None:
     assert decoder.feed(frame[:-1]) in ([], [("message", b"x")])  # "\r\n\r" is complete already
     decoder = SseDecoder()
     assert len(decoder.feed(frame)) == 1
-    assert decoder.end() == []
-    assert decoder.end() == []
+    assert decoder.flush() == []
+    assert decoder.flush() == []
 
 
 def test_a_frame_beyond_the_limit_is_a_fault() -> None:
@@ -125,7 +125,7 @@ def test_a_frame_beyond_the_limit_is_a_fault() -> None:
         ]
         assert events == [("message", b"first"), ("message", b"x" * 94)]
         assert isinstance(decoder.fault, UpstreamBroken)
-        assert decoder.feed(b"data: more\n\n") == decoder.end() == []
+        assert decoder.feed(b"data: more\n\n") == decoder.flush() == []
 
 
 def test_an_endless_line_is_not_kept() -> None:
@@ -136,7 +136,7 @@ def test_an_endless_line_is_not_kept() -> None:
     assert decoder.fault is not None
     assert splitter.fault is not None
     assert len(decoder._tail) <= 10_001
-    assert len(splitter.rest()) <= 11_000
+    assert len(splitter.get_rest()) <= 11_000
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
@@ -163,10 +163,10 @@ def test_the_splitter_loses_and_adds_nothing(stream: bytes, data: st.DataObject)
         part = splitter.feed(chunk)
         assert part == b"" or part.endswith((b"\n", b"\r"))
         whole += part
-    assert whole + splitter.rest() == stream
+    assert whole + splitter.get_rest() == stream
     # What is held back is less than a frame, so it holds no event that is complete.
     decoder = SseDecoder()
-    assert decoder.feed(b"\n\n" + splitter.rest()) == []
+    assert decoder.feed(b"\n\n" + splitter.get_rest()) == []
 
 
 @given(STREAMS)
@@ -175,12 +175,12 @@ def test_what_the_splitter_lets_out_is_whole(stream: bytes) -> None:
     out = splitter.feed(stream)
     decoder = SseDecoder()
     assert decoder.feed(out) == SseDecoder().feed(stream)
-    assert decoder.end() == []
+    assert decoder.flush() == []
 
 
 @given(STREAMS)
 def test_frames_are_the_stream_in_pieces(stream: bytes) -> None:
-    pieces = list(frames(stream))
+    pieces = list(split_frames(stream))
     assert b"".join(pieces) == stream
     assert all(pieces)
     events = [event for piece in pieces for event in decode(piece)]
@@ -191,16 +191,14 @@ def test_frames_are_the_stream_in_pieces(stream: bytes) -> None:
 def test_any_bytes_are_decoded(chunks: list[bytes]) -> None:
     decode(*chunks)
     splitter = FrameSplitter()
-    assert b"".join([splitter.feed(chunk) for chunk in chunks]) + splitter.rest() == b"".join(
+    assert b"".join([splitter.feed(chunk) for chunk in chunks]) + splitter.get_rest() == b"".join(
         chunks
     )
 
 
 def test_encode() -> None:
-    assert encode("ping", b'{"type":"ping"}') == b'event: ping\ndata: {"type":"ping"}\n\n'
-    assert decode(encode("e", b"a\r\nb\nc")) == [("e", b"a\nb\nc")]
+    assert encode_frame("ping", b'{"type":"ping"}') == b'event: ping\ndata: {"type":"ping"}\n\n'
+    assert decode(encode_frame("e", b"a\r\nb\nc")) == [("e", b"a\nb\nc")]
     with pytest.raises(ValueError, match="one line"):
-        encode("a\nb", b"")
-    assert comment("vai") == b": vai\n\n"
-    assert comment("ping") == PING
-    assert decode(comment("a\ndata: x"), comment("")) == []
+        encode_frame("a\nb", b"")
+    assert decode(PING) == []

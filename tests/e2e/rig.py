@@ -317,7 +317,7 @@ def events(body: bytes) -> list[dict[str, Any]]:
     """The events of a stream, each with its name checked against its data. Comments are none."""
     decoder = SseDecoder()
     found = []
-    for name, data in decoder.feed(body) + decoder.end():
+    for name, data in decoder.feed(body) + decoder.flush():
         event = orjson.loads(data)
         assert event["type"] == name
         found.append(event)

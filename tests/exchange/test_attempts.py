@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from tests.exchange.doors import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
-from vai.codec.events import encode
+from vai.codec.events import encode_events
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
 from vai.exchange.mode import ExchangeMode
@@ -52,7 +52,7 @@ def pure(*, lent: bool = True) -> ExchangeMode[bytes]:
 def translated(provider: str) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": True})
-    return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
+    return TranslatedMode(adapter, ask, events=encode_events, message=lambda _: b"", lent=True)
 
 
 class Target(NamedTuple):

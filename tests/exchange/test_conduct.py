@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Rig
-from vai.codec.events import encode
+from vai.codec.events import encode_events
 from vai.errors import (
     InvalidRequest,
     UpstreamBroken,
@@ -38,7 +38,10 @@ def translated(provider: str, *, stream: bool = True) -> TranslatedMode[bytes]:
     ask = parse.request({**ASK, "stream": stream})
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     return TranslatedMode(
-        adapter, ask, events=encode, message=lambda found: orjson.dumps(message_to_wire(found))
+        adapter,
+        ask,
+        events=encode_events,
+        message=lambda found: orjson.dumps(message_to_wire(found)),
     )
 
 
@@ -308,7 +311,10 @@ async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
     )
     with pytest.raises(InvalidRequest):
         TranslatedMode(
-            make_adapter(PROVIDER_SPECS["openai"], "x"), ask, events=encode, message=lambda _: b""
+            make_adapter(PROVIDER_SPECS["openai"], "x"),
+            ask,
+            events=encode_events,
+            message=lambda _: b"",
         )
 
 
@@ -331,7 +337,10 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() 
 async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
     ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
     lane = TranslatedMode(
-        make_adapter(PROVIDER_SPECS["openai"], "x"), ask, events=encode, message=lambda _: b""
+        make_adapter(PROVIDER_SPECS["openai"], "x"),
+        ask,
+        events=encode_events,
+        message=lambda _: b"",
     )
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
     rig = Rig(lane, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
@@ -346,7 +355,7 @@ async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
     ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
     lane = TranslatedMode(
-        make_adapter(PROVIDER_SPECS["groq"], "x"), ask, events=encode, message=lambda _: b""
+        make_adapter(PROVIDER_SPECS["groq"], "x"), ask, events=encode_events, message=lambda _: b""
     )
     rig = Rig(lane, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
     sent = b"".join(await rig.run())

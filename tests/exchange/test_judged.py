@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange.doors import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
 from tests.exchange.test_attempts import ASK, GOOD, World
-from vai.codec.events import encode
+from vai.codec.events import encode_events
 from vai.codec.sse import SseDecoder
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.exchange.mode import ExchangeMode
@@ -47,12 +47,12 @@ def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> ExchangeM
 def translated(provider: str, *, stream: bool) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": stream})
-    return TranslatedMode(adapter, ask, events=encode, message=lambda _: b"", lent=True)
+    return TranslatedMode(adapter, ask, events=encode_events, message=lambda _: b"", lent=True)
 
 
 def events(data: bytes) -> list[str]:
     decoder = SseDecoder()
-    return [name for name, _ in decoder.feed(data) + decoder.end()]
+    return [name for name, _ in decoder.feed(data) + decoder.flush()]
 
 
 @pytest.mark.parametrize("edited", [False, True])

@@ -12,7 +12,7 @@ import pytest
 
 from tests.exchange.doors import FOREVER, JSON, Rig
 from tests.providers.test_verbatim import parsed
-from vai.codec.events import encode
+from vai.codec.events import encode_events
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
@@ -46,7 +46,7 @@ def lane(name: str, *, stream: bool) -> ExchangeMode[bytes]:
     return TranslatedMode(
         make_adapter(PROVIDER_SPECS[name], "x1", input_estimate=1234, request=ask),
         ask,
-        events=partial(encode, cost=cost),
+        events=partial(encode_events, cost=cost),
         message=lambda found: orjson.dumps(message_to_wire(found, cost)),
     )
 

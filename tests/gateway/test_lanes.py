@@ -26,7 +26,7 @@ def lane(
     """The lane of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
-    envelope = envelopes.read(request.body)
+    envelope = envelopes.read_routing_fields(request.body)
     return choose_lane(
         envelope, request, resolve(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
     )

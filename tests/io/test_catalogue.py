@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from vai.config import ConfigError, Settings, load
-from vai.io.catalogue import FILE, installed, of_settings
+from vai.io.catalogue import FILE, catalogue_from_settings, installed
 from vai.policy.capabilities import CAPABILITIES, capabilities
 from vai.policy.cost import price_on, rates_on
 from vai.providers.anthropic import models as claude_models
@@ -205,11 +205,11 @@ def configure(tmp_path: Path):
 
 
 def test_without_settings_it_is_the_installed_one(configure):
-    assert of_settings(configure("")) is installed()
+    assert catalogue_from_settings(configure("")) is installed()
 
 
 def test_settings_change_a_card_field_by_field(configure):
-    known = of_settings(
+    known = catalogue_from_settings(
         configure(
             """
             [models."openai/gpt-6.1-sol"]
@@ -235,7 +235,7 @@ def test_settings_change_a_card_field_by_field(configure):
 
 
 def test_settings_add_a_model(configure):
-    known = of_settings(
+    known = catalogue_from_settings(
         configure(
             """
             [providers.mine]
@@ -260,19 +260,23 @@ def test_settings_add_a_model(configure):
 
 def test_settings_limit_the_prompt_apart(configure):
     text = '[models."openai/gpt-4o"]\nmax_input = 100000\n[models."openai/gpt-6-sol"]\n'
-    known = of_settings(configure(text + "context_window = 200000"))
+    known = catalogue_from_settings(configure(text + "context_window = 200000"))
     assert known.find("openai", "gpt-4o").longest_prompt == 100_000
     assert known.find("openai", "gpt-4o").context_window == 128_000
     assert known.find("openai", "gpt-6-sol").longest_prompt == 200_000
 
 
 def test_a_price_of_the_settings_is_the_one_at_the_host_of_the_settings(configure):
-    known = of_settings(configure('[models."openai/mine"]\nprice = {input = 1, output = 1}'))
+    known = catalogue_from_settings(
+        configure('[models."openai/mine"]\nprice = {input = 1, output = 1}')
+    )
     assert rates_on(known.find("openai", "mine"), DAY, "regional").regional == 1000
 
 
 def test_a_snapshot_can_be_spoken_of_alone(configure):
-    known = of_settings(configure('[models."openai/gpt-4o-2024-08-06"]\nmax_output = 5'))
+    known = catalogue_from_settings(
+        configure('[models."openai/gpt-4o-2024-08-06"]\nmax_output = 5')
+    )
     assert known.find("openai", "gpt-4o-2024-08-06").max_output.stream == 5
     assert known.find("openai", "gpt-4o").max_output.stream == 16_384
 

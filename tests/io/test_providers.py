@@ -7,7 +7,7 @@ import orjson
 
 from vai.config import Settings
 from vai.config.schema import Provider
-from vai.io.providers import rows_of
+from vai.io.providers import build_specs
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
@@ -17,7 +17,7 @@ MINE = Provider(kind="openai", base_url="http://10.0.0.5:8000/v1")
 
 
 def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
-    row = rows_of(Settings(providers={"mine": MINE}))["mine"]
+    row = build_specs(Settings(providers={"mine": MINE}))["mine"]
     ask = parse.request(
         {
             "model": "llama",
@@ -34,23 +34,25 @@ def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
 
 
 def test_a_server_of_ones_own_claims_no_names_and_no_variables() -> None:
-    rows = rows_of(Settings(providers={"mine": Provider(kind="anthropic", base_url="http://x")}))
+    rows = build_specs(
+        Settings(providers={"mine": Provider(kind="anthropic", base_url="http://x")})
+    )
     assert (rows["mine"].env, rows["mine"].bare_prefixes) == ((), ())
     assert rows["anthropic"] == PROVIDER_SPECS["anthropic"]
 
 
 def test_either_version_of_geminis_api_can_be_asked() -> None:
     for version in ("v1", "v1beta"):
-        row = rows_of(Settings(providers={"gemini": Provider(api_version=version)}))["gemini"]
+        row = build_specs(Settings(providers={"gemini": Provider(api_version=version)}))["gemini"]
         assert row.base_url == f"https://generativelanguage.googleapis.com/{version}"
         assert row.auth == "x-goog-api-key"
     own = Provider(base_url="http://10.0.0.5:8000/gemini/v1")
-    assert rows_of(Settings(providers={"gemini": own}))["gemini"].base_url == own.base_url
+    assert build_specs(Settings(providers={"gemini": own}))["gemini"].base_url == own.base_url
 
 
 def test_a_server_of_ones_own_can_what_its_operator_says() -> None:
     told = msgspec.structs.replace(MINE, capabilities=("images", "tools"))
-    row = rows_of(Settings(providers={"mine": told}))["mine"]
+    row = build_specs(Settings(providers={"mine": told}))["mine"]
     assert row.capabilities == Capabilities(
         images=True,
         parallel_tools=False,
@@ -60,7 +62,7 @@ def test_a_server_of_ones_own_can_what_its_operator_says() -> None:
         stop_sequences=False,
     )
     assert row.narrowed
-    untold = rows_of(Settings(providers={"mine": MINE}))["mine"]
+    untold = build_specs(Settings(providers={"mine": MINE}))["mine"]
     assert (untold.capabilities, untold.narrowed) == (PROVIDER_SPECS["openai"].capabilities, False)
     nothing = msgspec.structs.replace(MINE, capabilities=())
-    assert not rows_of(Settings(providers={"mine": nothing}))["mine"].capabilities.tools
+    assert not build_specs(Settings(providers={"mine": nothing}))["mine"].capabilities.tools

@@ -33,7 +33,7 @@ def cost(usage: Usage) -> float | None:
 
 def decoded(data: bytes) -> list[dict[str, Any]]:
     decoder = SseDecoder()
-    return [orjson.loads(text) for _, text in decoder.feed(data) + decoder.end()]
+    return [orjson.loads(text) for _, text in decoder.feed(data) + decoder.flush()]
 
 
 def seen_by_the_sdk(wire: list[dict[str, Any]]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def check_usage(wire: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("path", COMPLETE, ids=IDS)
 def test_the_sdk_has_the_final_figures(path):
     events, _ = run(path, [path.read_bytes()])
-    wire = decoded(codec.encode(events, cost))
+    wire = decoded(codec.encode_events(events, cost))
     check_usage(wire)
     (end,) = [event for event in wire if event["type"] == "message_delta"]
     assert end["usage"]["cost_usd"] == 0.25
@@ -78,7 +78,7 @@ def edited(frames):
 def test_the_sdk_has_them_of_a_verbatim_answer(path):
     """Of another VAI too, which tells its own members to whoever asks it."""
     events, _ = run(path, [path.read_bytes()])
-    sent = codec.encode(events, cost)
+    sent = codec.encode_events(events, cost)
     start, _, rest = sent.partition(b"\n\n")
     told = orjson.loads(start.partition(b"data: ")[2])
     told["message"]["usage"] |= {"total_tokens": 1, "cache_read_tokens": 1, "cost_usd": 1.0}
@@ -105,6 +105,6 @@ def test_usage_in_every_chunk_is_told_once():
         b'"prompt_tokens_details":{"cached_tokens":2,"audio_tokens":1}}}\n\n' % (end, number)
         for number, end in enumerate((b"", b"", b',"finish_reason":"stop"'), 1)
     )
-    wire = decoded(codec.encode(adapter.feed(text) + adapter.end(), cost))
+    wire = decoded(codec.encode_events(adapter.feed(text) + adapter.end(), cost))
     check_usage(wire)
     assert wire[-2]["usage"]["total_tokens"] == 8

@@ -32,7 +32,7 @@ def sniffer_of(*, edited=False):
 
 def parsed(data):
     decoder = SseDecoder()
-    return [orjson.loads(data) for _, data in decoder.feed(data) + decoder.end()]
+    return [orjson.loads(data) for _, data in decoder.feed(data) + decoder.flush()]
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)

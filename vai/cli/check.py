@@ -22,8 +22,8 @@ from vai.config.load import load_with_warnings
 from vai.config.problems import Problem
 from vai.config.states import provider_states
 from vai.io.clock import today
-from vai.io.probe import Probe, probe_providers
-from vai.io.providers import rows_of
+from vai.io.probe import ProbeResult, probe_providers
+from vai.io.providers import build_specs
 
 __all__ = ["check", "show_start"]
 
@@ -59,9 +59,9 @@ def check(*, probe: bool, strict: bool, as_json: bool) -> int:
     return code
 
 
-def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[Probe]) -> bool:
+def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeResult]) -> bool:
     """Whether a provider has answered at an address that was only unusual."""
-    rows = rows_of(settings)
+    rows = build_specs(settings)
     setting = warning.key.replace("_", "-")
     for one in probes:
         if one.outcome == "ok" and setting == f"providers.{one.provider}.base-url":
@@ -101,7 +101,7 @@ def _write_json(shown: dict[str, Any]) -> None:
     typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 
-def _in_words(probe: Probe) -> str:
+def _in_words(probe: ProbeResult) -> str:
     asked = f" ({probe.url}, {probe.status or 'no answer'})" if probe.url else ""
     return f"{'FAILED, ' if probe.outcome == 'failed' else ''}{probe.text}{asked}"
 
@@ -110,7 +110,7 @@ def _plain(problems: Iterable[Problem]) -> list[dict[str, str]]:
     return [problem._asdict() for problem in problems]
 
 
-def _as_json(settings: Settings, probes: Sequence[Probe] | None) -> dict[str, Any]:
+def _as_json(settings: Settings, probes: Sequence[ProbeResult] | None) -> dict[str, Any]:
     urls = base_urls(settings)
     shown: dict[str, Any] = {
         "address": url(settings),
@@ -129,6 +129,6 @@ def _as_json(settings: Settings, probes: Sequence[Probe] | None) -> dict[str, An
         },
     }
     if probes is not None:
-        names = Probe.__struct_fields__
+        names = ProbeResult.__struct_fields__
         shown["probes"] = [{name: getattr(one, name) for name in names} for one in probes]
     return shown

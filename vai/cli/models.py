@@ -15,9 +15,9 @@ from rich.table import Table
 
 from vai.config import Settings
 from vai.config.states import provider_states
-from vai.io.catalogue import of_settings
+from vai.io.catalogue import catalogue_from_settings
 from vai.io.clock import today
-from vai.io.providers import rows_of
+from vai.io.providers import build_specs
 from vai.policy.aliases import aliased_routes
 from vai.policy.model_listing import Listing
 
@@ -35,8 +35,8 @@ def show(
     Raises:
         InvalidRequest: there is no such provider or capability.
     """
-    rows = rows_of(settings)
-    known = of_settings(settings)
+    rows = build_specs(settings)
+    known = catalogue_from_settings(settings)
     aliased = aliased_routes(settings.aliases, rows, known)
     first = {alias: routes[0].name for alias, routes in aliased.items()}
     listing = Listing(known, rows, provider_states(settings), first)

@@ -12,7 +12,7 @@ from typing import Final
 
 from vai.config import Settings
 from vai.config.states import OFF, SIMULATED, provider_states
-from vai.io.providers import rows_of
+from vai.io.providers import build_specs
 from vai.providers.registry import PROVIDER_SPECS
 
 __all__ = ["SUGGESTED", "base_urls", "overview", "try_it", "url"]
@@ -65,7 +65,7 @@ def _at(state: str, base_url: str) -> str:
 
 def base_urls(settings: Settings) -> dict[str, str]:
     """Where each provider is, by id, those that are off among them."""
-    return {name: row.base_url for name, row in {**PROVIDER_SPECS, **rows_of(settings)}.items()}
+    return {name: row.base_url for name, row in {**PROVIDER_SPECS, **build_specs(settings)}.items()}
 
 
 def url(settings: Settings) -> str:

@@ -13,12 +13,12 @@ from vai.types.catalogue import Coster
 from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
 from vai.types.render import event_to_wire
 
-__all__ = ["encode"]
+__all__ = ["encode_events"]
 
 _encode_into = msgspec.json.Encoder().encode_into
 
 
-def encode(events: list[Event], cost: Coster | None = None) -> bytes:
+def encode_events(events: list[Event], cost: Coster | None = None) -> bytes:
     """The frames of `events`, to be sent in one write; the last usage with what it costs."""
     frames = bytearray()
     for event in events:

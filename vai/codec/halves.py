@@ -1,9 +1,9 @@
 """Halves of characters: what is left of one that a server cut in two.
 
 A server that cuts its text between the two UTF-16 halves of a character, or between the bytes
-of one, sends JSON that strict parsers refuse. `Halves` reads such JSON and joins what belongs
-together over texts that follow each other; a half without its other one becomes U+FFFD.
-`mend_escapes` does the same for JSON that is itself text, as the arguments of a tool call are.
+of one, sends JSON that strict parsers refuse. `SplitCharacters` reads such JSON and joins what
+belongs together over texts that follow each other; a half without its other one becomes U+FFFD.
+`repair_escapes` does the same for JSON that is itself text, as the arguments of a tool call are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any, Final
 
-__all__ = ["Halves", "mend_escapes"]
+__all__ = ["SplitCharacters", "repair_escapes"]
 
 _UNKNOWN: Final = "\ufffd"
 _MAX_APART: Final = 4
@@ -34,7 +34,7 @@ _CUT: Final = re.compile(
 )
 
 
-class Halves:
+class SplitCharacters:
     """Reads the JSON texts of one stream, in their order."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Halves:
         self._read = 0
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether the last text ended in a half whose other half may come."""
         return bool(self._kept)
 
@@ -120,7 +120,7 @@ def _character(pair: str) -> str:
     return pair.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-def mend_escapes(text: str) -> tuple[str, str]:
+def repair_escapes(text: str) -> tuple[str, str]:
     r"""JSON text without halves of characters in its escapes, and what is not complete yet.
 
     ``\ud83d\ude00`` stays as it is, ``\ud83d`` alone becomes ``\ufffd``. The second text is the

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "HeadError", "check", "judge"]
+__all__ = ["MAX_HEAD", "MAX_HEADERS", "MAX_TARGET", "HeadError", "check_head", "normalize_head"]
 
 MAX_HEAD = 16 * 1024
 """Bytes of a head."""
@@ -75,7 +75,7 @@ _HOST_LINE = re.compile(rb"\r\nhost:[ \t]*+([^\r]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,19}[ \t]*")
 
 
-def check(head: bytes) -> HeadError | None:
+def check_head(head: bytes) -> HeadError | None:
     """Judge a request head; None lets it pass."""
     if len(head) > MAX_HEAD:
         return _TOO_LARGE
@@ -104,7 +104,7 @@ def check(head: bytes) -> HeadError | None:
     return None
 
 
-def judge(head: bytes) -> tuple[bytes, HeadError | None]:
+def normalize_head(head: bytes) -> tuple[bytes, HeadError | None]:
     """Judge a head as a client sent it: the head to serve by, and why it is refused, if it is.
 
     An absolute-form target becomes origin-form; any other head stays the object it is. RFC 9112
@@ -114,11 +114,11 @@ def judge(head: bytes) -> tuple[bytes, HeadError | None]:
     """
     found = _ABSOLUTE.match(head)
     if found is None:
-        return head, check(head)
+        return head, check_head(head)
     method, authority, target = found.groups()
     path = target if target.startswith(b"/") else b"/" + target
     plain = method + b" " + path + head[found.end() :]
-    verdict = check(plain)
+    verdict = check_head(plain)
     host = _HOST_LINE.search(plain)
     named = authority if host is None else host[1].rstrip(b" \t")
     if verdict is None and named.lower() != authority.lower():

@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from vai.codec.json_faults import syntax_fault
+from vai.codec.json_faults import describe_syntax_fault
 from vai.errors import InvalidRequest
 
 __all__ = [
@@ -33,12 +33,11 @@ __all__ = [
     "MAX_DIGITS",
     "MAX_MEMBERS",
     "Member",
-    "check",
     "dumps",
     "load_members",
     "load_object",
     "loads",
-    "members",
+    "locate_members",
 ]
 
 MAX_DEPTH = 64
@@ -68,7 +67,7 @@ def loads(data: bytes) -> Any:
     """
     value, _ = _parse(data)
     if type(value) is dict:
-        members(data)
+        locate_members(data)
     return value
 
 
@@ -91,12 +90,7 @@ def load_members(
         raise _too_many(most)
     if type(value) is not dict:
         raise _invalid("the top level must be an object")
-    return value, members(data), count
-
-
-def check(data: bytes) -> None:
-    """Prove that `data` is an object that `load_object` would accept. Raises as it does."""
-    load_members(data)
+    return value, locate_members(data), count
 
 
 def dumps(value: Any) -> bytes:
@@ -115,7 +109,7 @@ def dumps(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def members(data: bytes) -> dict[str, Member]:
+def locate_members(data: bytes) -> dict[str, Member]:
     """The top-level members of an object that `loads` accepts, by name, in their order.
 
     A first pass yields each distinct name with the raw text of its value. Walking the
@@ -192,7 +186,7 @@ def _parse(data: bytes) -> tuple[Any, int]:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         # The exception itself is dropped: it carries the document.
-        fault = syntax_fault(data, error, MAX_DEPTH)
+        fault = describe_syntax_fault(data, error, MAX_DEPTH)
     else:
         return value, _prove_depth_and_numbers(value, data)
     raise _invalid(fault)

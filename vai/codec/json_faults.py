@@ -11,9 +11,9 @@ from typing import Final
 
 import orjson
 
-from vai.codec.lookalikes import lookalike
+from vai.codec.lookalikes import describe_lookalike
 
-__all__ = ["syntax_fault"]
+__all__ = ["describe_syntax_fault"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _MOST_SEEN: Final = 12
@@ -47,7 +47,7 @@ _FAULTS: Final = (
 _IN_STRINGS: Final = ("surrogate", "control character", "escape", "end of data")
 
 
-def syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_levels: int) -> str:
+def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_levels: int) -> str:
     """Why the parser refused `data`.
 
     Args:
@@ -74,7 +74,7 @@ def _words(fault: str, document: str, at: int) -> str:
         return "expected a JSON object, which begins with {"
     rest = document[at : at + _MOST_SEEN]
     if not any(mark in fault for mark in _IN_STRINGS):
-        if odd := lookalike(rest):
+        if odd := describe_lookalike(rest):
             return odd
         for pattern, words in _MARKS if "string key" in fault else _MARKS + _WORDS:
             if pattern.match(rest):

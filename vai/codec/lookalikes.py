@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["lookalike", "odd_character"]
+__all__ = ["describe_lookalike", "describe_odd_character"]
 
 _TYPOGRAPHIC: Final = frozenset(
     "`\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
@@ -17,7 +17,7 @@ _TYPOGRAPHIC: Final = frozenset(
 _MINUS: Final = "\u2212"
 
 
-def odd_character(character: str) -> str | None:
+def describe_odd_character(character: str) -> str | None:
     """Why a quote or a space is none; None for every other character."""
     if character in _TYPOGRAPHIC:
         return "expected straight quotes, not typographic ones"
@@ -33,11 +33,11 @@ def odd_character(character: str) -> str | None:
     return None
 
 
-def lookalike(rest: str) -> str | None:
+def describe_lookalike(rest: str) -> str | None:
     """Why a parser stopped before `rest`, where that begins with what only looks right."""
     if not rest:
         return None
-    if odd := odd_character(rest[0]):
+    if odd := describe_odd_character(rest[0]):
         return odd
     if unicodedata.normalize("NFKC", rest[0]) != rest[0] or rest[0] == _MINUS:
         return "expected a plain ASCII character here, not one that looks like it"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-__all__ = ["HEAD", "picture_size"]
+__all__ = ["HEAD", "read_picture_size"]
 
 HEAD: Final = 1 << 16
 """Bytes that are enough, but for a JPEG with more than that of metadata before its picture."""
@@ -21,7 +21,7 @@ _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length: TEM, RST0 to RST7, SOI."""
 
 
-def picture_size(head: bytes) -> tuple[int, int] | None:
+def read_picture_size(head: bytes) -> tuple[int, int] | None:
     """Width and height in pixels, None where `head` does not tell. Never raises."""
     try:
         found = _size(head)

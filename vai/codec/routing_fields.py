@@ -17,7 +17,12 @@ from vai.codec import json
 from vai.codec.json import Member
 from vai.errors import InvalidRequest
 
-__all__ = ["VAI_FIELDS", "RoutingFields", "read", "rewrite", "with_model", "without"]
+__all__ = [
+    "VAI_FIELDS",
+    "RoutingFields",
+    "read_routing_fields",
+    "rewrite_body",
+]
 
 VAI_FIELDS = ("voice", "output", "output_format", "extensions", "provider_keys")
 """Top-level members that are VAI's own: a provider would refuse them."""
@@ -69,7 +74,7 @@ class RoutingFields(msgspec.Struct, frozen=True):
         yield repr(self)
 
 
-def read(body: bytes, most_values: int | None = None) -> RoutingFields:
+def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingFields:
     """Read the envelope of a Messages body of at most that many values.
 
     Raises:
@@ -96,17 +101,7 @@ def read(body: bytes, most_values: int | None = None) -> RoutingFields:
     )
 
 
-def with_model(body: bytes, envelope: RoutingFields, model: str) -> bytes:
-    """`body` with the value of its top-level ``model`` replaced, all else untouched."""
-    return rewrite(body, envelope, model=model)
-
-
-def without(body: bytes, envelope: RoutingFields, name: str) -> bytes:
-    """`body` without its top-level member `name`; the same bytes when there is none."""
-    return rewrite(body, envelope, drop=name)
-
-
-def rewrite(
+def rewrite_body(
     body: bytes,
     envelope: RoutingFields,
     *,

@@ -14,7 +14,14 @@ from collections.abc import Iterator
 
 from vai.errors import UpstreamBroken
 
-__all__ = ["MAX_FRAME", "PING", "FrameSplitter", "SseDecoder", "comment", "encode", "frames"]
+__all__ = [
+    "MAX_FRAME",
+    "PING",
+    "FrameSplitter",
+    "SseDecoder",
+    "encode_frame",
+    "split_frames",
+]
 
 MAX_FRAME = 64 * 1024 * 1024
 """Bytes of one frame: an image arrives as one line."""
@@ -67,7 +74,7 @@ class SseDecoder:
             self._bound()
         return events
 
-    def end(self) -> list[tuple[str, bytes]]:
+    def flush(self) -> list[tuple[str, bytes]]:
         """The event that the end of the stream completes, if any."""
         if self.fault is not None:
             return []
@@ -142,7 +149,7 @@ _BLANK = re.compile(_LINE_END + _LINE_END)
 class FrameSplitter:
     """Cuts a stream behind its last blank line so that it can be forwarded frame by frame.
 
-    What `feed` returned so far plus `rest()` is exactly what was fed. `fault` is set when
+    What `feed` returned so far plus `get_rest()` is exactly what was fed. `fault` is set when
     a frame grows beyond the limit; nothing is returned from then on.
     """
 
@@ -171,7 +178,7 @@ class FrameSplitter:
             )
         return whole
 
-    def rest(self) -> bytes:
+    def get_rest(self) -> bytes:
         """The incomplete frame that is held back."""
         return bytes(self._tail)
 
@@ -187,7 +194,7 @@ def _last_blank(data: bytearray, start: int) -> int:
     return cut if cut > 1 else 0
 
 
-def frames(data: bytes) -> Iterator[bytes]:
+def split_frames(data: bytes) -> Iterator[bytes]:
     """The frames of `data`, each with its blank line; what is incomplete comes last.
 
     Their concatenation is `data`.
@@ -205,7 +212,7 @@ def frames(data: bytes) -> Iterator[bytes]:
         yield data[at:]
 
 
-def encode(event: str, data: bytes) -> bytes:
+def encode_frame(event: str, data: bytes) -> bytes:
     """One frame: its name, then its data, a line of data for each line of `data`.
 
     Raises:
@@ -216,8 +223,3 @@ def encode(event: str, data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
-
-
-def comment(text: str) -> bytes:
-    """A comment frame, one comment line for each line of `text`."""
-    return b"".join([b": %b\n" % line.encode() for line in text.splitlines()] or [b":\n"]) + b"\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from vai.codec.lookalikes import lookalike
+from vai.codec.lookalikes import describe_lookalike
 
 __all__ = ["json_reason", "toml_reason", "yaml_reason"]
 
@@ -112,7 +112,7 @@ _YAML: Final[Reasons] = (
 
 def toml_reason(message: str, rest: str) -> str:
     """Why TOML's parser stopped, where `rest` is what follows in the line."""
-    if odd := lookalike(rest):
+    if odd := describe_lookalike(rest):
         return odd
     for start, pattern, reason in _TOML_PIECES:
         if message.startswith(start) and pattern.match(rest):
@@ -130,7 +130,7 @@ def toml_reason(message: str, rest: str) -> str:
 
 def json_reason(message: str, before: str, rest: str) -> str:
     """Why JSON's parser stopped, between the text `before` and what follows."""
-    if odd := lookalike(rest):
+    if odd := describe_lookalike(rest):
         return odd
     if rest[:1] == "\n" and message.startswith("Invalid control character"):
         return "a quote is opened and not closed in the same line"

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from dynaconf.vendor.ruamel import yaml
 
-from vai.codec.lookalikes import odd_character
+from vai.codec.lookalikes import describe_odd_character
 from vai.config.places import Lines, scan
 from vai.config.reasons import json_reason, toml_reason, yaml_reason
 
@@ -245,7 +245,7 @@ def _take_as_written(scalar: Any) -> None:
         return
     column = scalar.start_mark.column + 1
     for at in {0, len(text) - 1, *(found.end() for found in _BEHIND_COLON.finditer(text))}:
-        if reason := odd_character(text[at]):
+        if reason := describe_odd_character(text[at]):
             raise SyntaxFault(reason, _line(scalar), column + at)
 
 

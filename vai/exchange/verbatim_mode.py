@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from vai.codec.events import encode
+from vai.codec.events import encode_events
 from vai.codec.sse import MAX_FRAME, FrameSplitter
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.exchange.mode import is_page
@@ -145,7 +145,7 @@ class VerbatimMode:
     def end(self) -> bytes | None:
         if self._is_json:
             return self._replayed(bytes(self._body).lstrip(_BLANKS))
-        rest = self._splitter.rest()
+        rest = self._splitter.get_rest()
         # The end of the stream ends the last line, and with it the last frame.
         last = self._sniffer.feed(rest + b"\n\n") if is_event(rest) else b""
         last += self._sniffer.end()
@@ -237,7 +237,7 @@ class VerbatimMode:
         if report.usage.output_tokens is None:
             self._weigh(body)
         self.started = self.done = True
-        return encode(replay(message), self._cost if self._edited else None)
+        return encode_events(replay(message), self._cost if self._edited else None)
 
     def _weigh(self, body: bytes) -> None:
         """Estimate the output of an answer whose server did not count it."""

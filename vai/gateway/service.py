@@ -95,15 +95,15 @@ class GatewayService:
             workers=settings.workers,
         )
         self.bodies = RequestBodies(bounds, Trimmer().freed)
-        self.catalogue = catalogue.of_settings(settings)
-        self._pricing = Pricing(self.catalogue, regions(providers.rows.values()))
-        self._aliased = aliased_routes(settings.aliases, providers.rows, self.catalogue)
+        self.catalogue = catalogue.catalogue_from_settings(settings)
+        self._pricing = Pricing(self.catalogue, regions(providers.specs.values()))
+        self._aliased = aliased_routes(settings.aliases, providers.specs, self.catalogue)
         self._patterns = alias_patterns(settings.aliases)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
-        states = providers.states()
+        states = providers.list_states()
         if self.keyring.mode == "passthrough":  # what is configured is not lent then
             states = dict.fromkeys(states, "byok")
-        self.models = ModelPages(Listing(self.catalogue, providers.rows, states, first))
+        self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
         self.health = _health(settings, troubles)
         self.alerts = ProviderAlerts(settings, self.health.troubles, monotonic)
         self.timers = Timers(
@@ -142,7 +142,7 @@ class GatewayService:
         aliased = self._aliased.get(requested)
         if aliased is not None:
             return aliased
-        rows = self.providers.rows
+        rows = self.providers.specs
         if self._patterns and (
             matched := matched_routes(requested, self._patterns, rows, self.catalogue)
         ):
@@ -191,10 +191,12 @@ class GatewayService:
         provider = route.row.id
         own = byok.choose(provider, brought)
         if own is not None:
-            return UpstreamDestination(self.providers.upstream(provider, own), False, own_key=True)
+            return UpstreamDestination(
+                self.providers.get_byok_upstream(provider, own), False, own_key=True
+            )
         if self.keyring.mode == "passthrough":
             raise byok.missing(route.row, lends=False, any_brought=bool(brought))
-        lent = self.providers.lent(provider)
+        lent = self.providers.get_gateway_upstream(provider)
         if lent is None:
             raise byok.missing(route.row, lends=True)
         return UpstreamDestination(lent, self.providers.is_simulated(provider))

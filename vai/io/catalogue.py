@@ -17,10 +17,10 @@ from vai.policy.capabilities import with_capabilities
 from vai.policy.catalogue import Catalogue
 from vai.types.catalogue import MaxOutput, ModelCard, Price
 
-__all__ = ["FILE", "installed", "of_settings"]
+__all__ = ["FILE", "catalogue_from_settings", "installed"]
 
 
-def of_settings(settings: Settings) -> Catalogue:
+def catalogue_from_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
     known = installed()
     described = {

@@ -33,7 +33,7 @@ from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.provider import ProviderSpec, WireRequest
 
-__all__ = ["Probe", "probe_providers"]
+__all__ = ["ProbeResult", "probe_providers"]
 
 PATIENCE: Final = 10.0
 """Seconds for one provider."""
@@ -70,7 +70,7 @@ _FAILURES: Final[dict[str, str]] = {
 }
 
 
-class Probe(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of asking one provider.
 
     Attributes:
@@ -98,20 +98,20 @@ class _Answer(msgspec.Struct, frozen=True):
     """None if it is longer than `MAX_ANSWER`."""
 
 
-async def probe_providers(settings: Settings) -> list[Probe]:
+async def probe_providers(settings: Settings) -> list[ProbeResult]:
     """Ask every provider that the gateway has a way to; in the order of the providers."""
     states = provider_states(settings)
     providers = Providers(settings)
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def asked(name: str) -> Probe:
+    async def asked(name: str) -> ProbeResult:
         if (why := _why_not(settings, name, states[name])) is not None:
-            return Probe(provider=name, outcome="skipped", text=why)
-        upstream = providers.lent(name)
+            return ProbeResult(provider=name, outcome="skipped", text=why)
+        upstream = providers.get_gateway_upstream(name)
         if upstream is None:
-            return Probe(provider=name, outcome="skipped", text="not asked: it is off")
+            return ProbeResult(provider=name, outcome="skipped", text="not asked: it is off")
         async with places:
-            return await _Question(settings, providers.rows[name], upstream).asked()
+            return await _Question(settings, providers.specs[name], upstream).asked()
 
     try:
         return list(await asyncio.gather(*(asked(name) for name in states)))
@@ -140,7 +140,7 @@ class _Question:
         self._names = {name: f"providers.{row.id}.{name}" for name in ("ca_file", "proxy")}
         self._names["base_url"] = settings_of_address(settings.providers, row.id)
 
-    async def asked(self) -> Probe:
+    async def asked(self) -> ProbeResult:
         """The outcome; a failure is one."""
         wire = _list_request(self._row)
         until = monotonic() + PATIENCE
@@ -197,14 +197,16 @@ class _Question:
         empty, other = await self._empty(wire, until)
         return (wire, answer) if self._is_absent(other) else (empty, other)
 
-    async def _without_list(self, wire: WireRequest, answer: _Answer, until: float) -> Probe:
+    async def _without_list(self, wire: WireRequest, answer: _Answer, until: float) -> ProbeResult:
         """The key was refused for the list: a restricted key may be good for requests alone."""
         empty, other = await self._empty(wire, until)
         if other.status not in _BAD_REQUEST or self._why_refused(other) is not None:
             return self._judged(wire, answer)
         return self._ok(empty, "reachable; the key may not list models", other.status)
 
-    async def _with_endpoint(self, found: Probe, wire: WireRequest, until: float) -> Probe:
+    async def _with_endpoint(
+        self, found: ProbeResult, wire: WireRequest, until: float
+    ) -> ProbeResult:
         """`found`, unless a server that lists models has not the endpoint: many have no Responses,
         and some have their list at a second place."""
         empty, other = await self._empty(wire, until)
@@ -236,7 +238,7 @@ class _Question:
                 raise
         return empty, await self._answer(empty, until)  # the kept connection had just ended
 
-    def _judged(self, wire: WireRequest, answer: _Answer) -> Probe:
+    def _judged(self, wire: WireRequest, answer: _Answer) -> ProbeResult:
         status = answer.status
         if status == _OK and wire.method == "GET":
             return self._listed(wire, answer)
@@ -275,7 +277,7 @@ class _Question:
             return f"it wants a key: set {key}"
         return f"the key was refused: check {key}"
 
-    def _listed(self, wire: WireRequest, answer: _Answer) -> Probe:
+    def _listed(self, wire: WireRequest, answer: _Answer) -> ProbeResult:
         base_url = self._names["base_url"]
         if answer.body is None:
             return self._failed(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
@@ -292,7 +294,7 @@ class _Question:
         text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
         if missing:
             text += f"; not listed: {', '.join(missing)}"
-        return Probe(
+        return ProbeResult(
             provider=self._row.id,
             outcome="ok",
             text=text,
@@ -312,13 +314,13 @@ class _Question:
                     names[model] = None
         return list(names)
 
-    def _ok(self, wire: WireRequest, text: str, status: int) -> Probe:
-        return Probe(
+    def _ok(self, wire: WireRequest, text: str, status: int) -> ProbeResult:
+        return ProbeResult(
             provider=self._row.id, outcome="ok", text=text, url=self._url(wire), status=status
         )
 
-    def _failed(self, wire: WireRequest, text: str, status: int | None = None) -> Probe:
-        return Probe(
+    def _failed(self, wire: WireRequest, text: str, status: int | None = None) -> ProbeResult:
+        return ProbeResult(
             provider=self._row.id, outcome="failed", text=text, url=self._url(wire), status=status
         )
 

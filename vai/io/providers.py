@@ -17,19 +17,19 @@ from vai.config.login import TERMS, GoogleLogin, login_file, read_login
 from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Provider, Settings
 from vai.exchange.ports import Upstream
-from vai.io.google.bearer import Bearer
+from vai.io.google.bearer import LoginTokens
 from vai.io.google.oauth import GOOGLE, Endpoints
 from vai.io.google.upstream import GoogleUpstream
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
-from vai.io.http.provider_keys import Presentation, ProviderKey, presentation_of
+from vai.io.http.provider_keys import Presentation, ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
 from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 from vai.types.provider import Capabilities, ProviderSpec
 
-__all__ = ["Providers", "rows_of"]
+__all__ = ["Providers", "build_specs"]
 
 
 _COMPATIBLE: Final = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
@@ -38,7 +38,7 @@ of them know. What OpenAI said later (`max_completion_tokens`, `safety_identifie
 by some, so that a limit would be lost, and refused by others."""
 
 
-def rows_of(settings: Settings) -> dict[str, ProviderSpec]:
+def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
     """The built-in rows as the settings change them, and the rows they add."""
     rows = dict(PROVIDER_SPECS)
     for provider, own in settings.providers.items():
@@ -91,54 +91,58 @@ class Providers:
     def __init__(
         self, settings: Settings, simulator: str | None = None, *, google: Endpoints = GOOGLE
     ) -> None:
-        rows = rows_of(settings)
-        self.rows: Mapping[str, ProviderSpec] = rows
-        self._ways: dict[str, _ProviderClient] = {}
+        rows = build_specs(settings)
+        self.specs: Mapping[str, ProviderSpec] = rows
+        self._clients: dict[str, _ProviderClient] = {}
         for provider, row in rows.items():
             own = settings.providers.get(provider, Provider())
             if provider == LOGGED_IN_TO:
                 login = read_login(login_file(own.credentials_file))
                 row = rows[provider] = msgspec.structs.replace(row, project=login.project)
-                self._ways[provider] = _LoginClient(row, own, login, google)
+                self._clients[provider] = _LoginClient(row, own, login, google)
             elif simulator is not None and own.api_key is None and own.base_url is None:
-                self._ways[provider] = _SimulatedClient(row, own, simulator)
+                self._clients[provider] = _SimulatedClient(row, own, simulator)
             else:
-                self._ways[provider] = _ProviderClient(row, own)
+                self._clients[provider] = _ProviderClient(row, own)
 
-    def upstream(self, provider: str, key: ProviderKey) -> Upstream:
+    def get_byok_upstream(self, provider: str, key: ProviderKey) -> Upstream:
         """The real provider, with a caller's own key."""
-        return self._ways[provider].real().bound(key)
+        return self._clients[provider].real_client().bind_key(key)
 
-    def lent(self, provider: str) -> Upstream | None:
+    def get_gateway_upstream(self, provider: str) -> Upstream | None:
         """The provider with the gateway's own key; the simulator; None when there is neither."""
-        return self._ways[provider].lent
+        return self._clients[provider].gateway_upstream
 
     def is_simulated(self, provider: str) -> bool:
         """Whether `lent` is the simulator."""
-        return self._ways[provider].simulated
+        return self._clients[provider].is_simulated
 
-    def states(self) -> dict[str, str]:
+    def list_states(self) -> dict[str, str]:
         """Provider -> ``configured``, ``simulated`` or ``byok`` (callers must bring a key)."""
         return {
-            provider: "simulated" if way.simulated else "configured" if way.lent else "byok"
-            for provider, way in self._ways.items()
+            provider: "simulated"
+            if way.is_simulated
+            else "configured"
+            if way.gateway_upstream
+            else "byok"
+            for provider, way in self._clients.items()
         }
 
     async def aclose(self) -> None:
         """Drop all connections."""
-        for way in self._ways.values():
+        for way in self._clients.values():
             await way.aclose()
 
 
 class _ProviderClient:
     """One provider's transport and endpoint."""
 
-    simulated = False
+    is_simulated = False
 
     def __init__(self, row: ProviderSpec, own: Provider) -> None:
         self._row = row
         self._headers = own.headers
-        self._endpoint = Endpoint.parse(row.base_url)
+        self._endpoint = Endpoint.from_base_url(row.base_url)
         self._transport: httpx.AsyncBaseTransport = build_transport(
             UpstreamSettings(
                 base_url=row.base_url,
@@ -148,20 +152,20 @@ class _ProviderClient:
                 max_connections=own.max_connections,
             )
         )
-        self.lent: Upstream | None = None
+        self.gateway_upstream: Upstream | None = None
         if own.api_key is not None:
-            self.lent = self.bound(ProviderKey(own.api_key))
+            self.gateway_upstream = self.bind_key(ProviderKey(own.api_key))
         elif own.base_url is not None:
             # A server of the operator's own (vLLM, Ollama) may want no key at all.
-            self.lent = self._upstream(None)
+            self.gateway_upstream = self._upstream(None)
 
-    def real(self) -> _ProviderClient:
+    def real_client(self) -> _ProviderClient:
         """Where a caller's own key goes."""
         return self
 
-    def bound(self, key: ProviderKey) -> Upstream:
+    def bind_key(self, key: ProviderKey) -> Upstream:
         credential = Credential(key.secret, self._endpoint.origin)
-        return self._upstream(credential, presentation_of(self._row, key))
+        return self._upstream(credential, choose_presentation(self._row, key))
 
     def _upstream(
         self, credential: Credential | None, shown: Presentation | None = None
@@ -188,8 +192,8 @@ class _LoginClient(_ProviderClient):
     ) -> None:
         super().__init__(row, own)
         log.warning("{}: {}", row.id, TERMS)
-        self._bearer = Bearer(login, own=own, endpoints=google)
-        self.lent = GoogleUpstream(self._transport, self._endpoint, self._bearer)
+        self._bearer = LoginTokens(login, own=own, endpoints=google)
+        self.gateway_upstream = GoogleUpstream(self._transport, self._endpoint, self._bearer)
 
     async def aclose(self) -> None:
         await self._bearer.aclose()

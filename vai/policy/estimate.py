@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.pictures import HEAD, picture_size
+from vai.codec.pictures import HEAD, read_picture_size
 from vai.types.base import to_wire
 from vai.types.blocks import (
     AudioBlock,
@@ -277,7 +277,7 @@ def _block(block: Block, kind: Kind, said: list[str]) -> int:
 
 def _picture(source: Source, kind: Kind) -> int:
     """By the makers' published rules."""
-    width, height = picture_size(_decoded(source, HEAD)) or _UNKNOWN_SIZE
+    width, height = read_picture_size(_decoded(source, HEAD)) or _UNKNOWN_SIZE
     if kind == "anthropic":
         scale = min(1.0, 1568 / max(width, height))
         return min(1600, math.ceil(width * height * scale * scale / 750))

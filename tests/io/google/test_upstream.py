@@ -16,12 +16,12 @@ from vai.config.schema import Provider
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
-from vai.io.google.bearer import Bearer
+from vai.io.google.bearer import LoginTokens
 from vai.io.google.store import write_login
 from vai.io.google.upstream import GoogleUpstream
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import UpstreamSettings, build_transport
-from vai.io.providers import Providers, rows_of
+from vai.io.providers import Providers, build_specs
 from vai.types.provider import WireRequest
 
 PATH = "/v1internal:generateContent"
@@ -32,11 +32,11 @@ WIRE = WireRequest("POST", PATH, (("content-type", "application/json"),), b"{}")
 async def way(google: Google) -> AsyncIterator[Callable[[float], GoogleUpstream]]:
     """An upstream whose token has that many seconds to live."""
     transport = build_transport(UpstreamSettings(base_url=""))
-    sources: list[Bearer] = []
+    sources: list[LoginTokens] = []
 
     def way(left: float) -> GoogleUpstream:
-        sources.append(Bearer(login(expiry=time.time() + left), endpoints=google.endpoints))
-        return GoogleUpstream(transport, Endpoint.parse(google.url), sources[-1])
+        sources.append(LoginTokens(login(expiry=time.time() + left), endpoints=google.endpoints))
+        return GoogleUpstream(transport, Endpoint.from_base_url(google.url), sources[-1])
 
     yield way
     for source in sources:
@@ -106,12 +106,12 @@ def settings(google: Google, file: Any, *, enabled: bool = True) -> Settings:
 async def test_the_provider_exists_once_it_is_enabled(google: Google, tmp_path: Any) -> None:
     file = tmp_path / "login.json"
     write_login(file, login(expiry=time.time() + 3000, project="heron-9"))
-    assert "gemini-oauth" not in rows_of(Settings())
-    assert "gemini-oauth" not in rows_of(settings(google, file, enabled=False))
+    assert "gemini-oauth" not in build_specs(Settings())
+    assert "gemini-oauth" not in build_specs(settings(google, file, enabled=False))
     providers = Providers(settings(google, file), google=google.endpoints)
-    assert providers.rows["gemini-oauth"].project == "heron-9"
+    assert providers.specs["gemini-oauth"].project == "heron-9"
     assert not providers.is_simulated("gemini-oauth")
-    lent = providers.lent("gemini-oauth")
+    lent = providers.get_gateway_upstream("gemini-oauth")
     assert lent is not None
     assert await send(lent) == 200
     assert presented(google) == [f"Bearer {access(0)}"]
@@ -126,7 +126,7 @@ async def test_a_login_that_has_been_revoked_is_told_as_the_operators_business(
     write_login(file, login())
     google.said["/token"] = [(400, {"error": "invalid_grant"})]
     providers = Providers(settings(google, file), google=google.endpoints)
-    lent = providers.lent("gemini-oauth")
+    lent = providers.get_gateway_upstream("gemini-oauth")
     assert lent is not None
     with pytest.raises(UpstreamFault) as failed:
         await send(lent)

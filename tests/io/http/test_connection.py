@@ -78,7 +78,7 @@ def test_a_body_without_length_ends_with_the_connection_and_says_so(run):
             reply = await send(transport, port)
             assert await whole(reply) == b"hello"
             assert reply.ended_by_close
-            await eventually(lambda: transport.stats().open == 0)
+            await eventually(lambda: transport.get_stats().open == 0)
 
     run(main())
 
@@ -94,12 +94,12 @@ def test_head_has_no_body_whatever_its_headers_say(run):
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
 
         async with serving(handler) as port, VaiTransport() as transport:
-            from vai.io.http.reply import exchange
+            from vai.io.http.reply import send_request
 
             for _ in range(3):
                 head = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
-                reply = await exchange(
-                    transport.pool(origin(port)), head, b"", bodiless=True,
+                reply = await send_request(
+                    transport.get_pool(origin(port)), head, b"", bodiless=True,
                     wait_until=soon(), connect_until=soon(), headers_until=soon(),
                 )  # fmt: skip
                 assert await reply.read(soon()) == b""
@@ -140,7 +140,7 @@ def test_truncation_at_every_offset_is_an_error(run, answer, kind):
                     assert cut == len(answer)
                 assert ended == expected
                 assert b"hello!".startswith(got)
-            await eventually(lambda: transport.stats().open == 0)
+            await eventually(lambda: transport.get_stats().open == 0)
 
     run(main())
 
@@ -175,7 +175,7 @@ def test_an_answer_that_is_none(run, name):
                 await whole(await send(transport, port))
             expected = "upstream_encoding" if "gzip" in name else "upstream_protocol"
             assert caught.value.code == expected
-            await eventually(lambda: transport.stats().open == 0)
+            await eventually(lambda: transport.get_stats().open == 0)
 
     run(main())
 
@@ -223,7 +223,7 @@ def test_bytes_behind_the_answer_never_answer_the_next_request(run, extra, toget
                 assert (reply.status, await whole(reply)) == (200, b"hello")
                 await asyncio.sleep(0.03)
                 assert len(accepted) == turn + 1
-                assert transport.stats().idle == 0
+                assert transport.get_stats().idle == 0
 
     run(main())
 
@@ -240,8 +240,8 @@ def test_an_idle_connection_that_ends_or_speaks_is_gone_at_once(run):
 
             async with serving(handler) as port, VaiTransport() as transport:
                 await whole(await send(transport, port))
-                assert transport.stats() == (1, 1, 0)
-                await eventually(lambda t=transport: t.stats() == (0, 0, 0))
+                assert transport.get_stats() == (1, 1, 0)
+                await eventually(lambda t=transport: t.get_stats() == (0, 0, 0))
 
     run(main())
 
@@ -288,7 +288,7 @@ def test_an_answer_before_the_request_is_through(run):
         async with serving(handler) as port, VaiTransport() as transport:
             reply = await send(transport, port, big)
             assert (reply.status, await whole(reply)) == (413, b"hello")
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())
 
@@ -319,7 +319,7 @@ def test_what_is_buffered_comes_in_one_read_without_waiting(run):
             await asyncio.sleep(0.1)
             assert await reply.read(0.0) == b"0123456789"
             assert await reply.read(0.0) == b""
-            assert transport.stats() == (1, 1, 0)
+            assert transport.get_stats() == (1, 1, 0)
 
     run(main())
 
@@ -360,7 +360,7 @@ def test_a_reader_that_does_not_read_stops_the_upstream(run):
             while piece := await reply.read(soon()):
                 got += len(piece)
             assert got == total
-            assert transport.stats() == (1, 1, 0)
+            assert transport.get_stats() == (1, 1, 0)
 
     run(main())
 
@@ -395,7 +395,7 @@ def test_each_timer_fires_at_its_own_time(run):
             reply.close()
             with pytest.raises(UpstreamFault):
                 await reply.read(soon())
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())
 

@@ -24,8 +24,8 @@ KEY = "sk-CANARY-0123456789"
 
 def test_the_two_styles():
     credential = Credential(Secret(KEY), HOME)
-    assert credential.header(HOME, "x-api-key") == ("x-api-key", KEY)
-    assert credential.header(HOME, "bearer") == ("Authorization", f"Bearer {KEY}")
+    assert credential.to_header(HOME, "x-api-key") == ("x-api-key", KEY)
+    assert credential.to_header(HOME, "bearer") == ("Authorization", f"Bearer {KEY}")
 
 
 @pytest.mark.parametrize("thing", [Secret(KEY), Credential(Secret(KEY), HOME)])
@@ -55,7 +55,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize("base", ELSEWHERE)
 def test_it_goes_nowhere_else(base):
     with pytest.raises(ValueError, match="another origin") as caught:
-        Credential(Secret(KEY), HOME).header(Endpoint.parse(base).origin, "bearer")
+        Credential(Secret(KEY), HOME).to_header(Endpoint.from_base_url(base).origin, "bearer")
     assert "CANARY" not in str(caught.value)
 
 
@@ -66,12 +66,12 @@ def test_no_spelling_of_a_base_url_leads_elsewhere(noise, joint):
         f"https://{noise}{joint}api.anthropic.com",
     ):
         try:
-            origin = Endpoint.parse(base).origin
+            origin = Endpoint.from_base_url(base).origin
         except ValueError:
             continue
         if origin.host != "api.anthropic.com":
             with pytest.raises(ValueError, match="another origin"):
-                Credential(Secret(KEY), HOME).header(origin, "bearer")
+                Credential(Secret(KEY), HOME).to_header(origin, "bearer")
 
 
 @pytest.mark.parametrize(

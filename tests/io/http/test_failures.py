@@ -13,12 +13,12 @@ from vai.io.http.failures import (
     FROM_HTTPX,
     MESSAGES,
     TO_HTTPX,
-    broken,
-    from_connect,
-    from_httpx,
-    timeout,
-    to_httpx,
-    unreachable,
+    broken_error,
+    error_from_connect,
+    fault_from_httpx,
+    httpx_from_fault,
+    timeout_error,
+    unreachable_error,
 )
 
 
@@ -32,7 +32,7 @@ def test_every_httpx_request_error_is_mapped():
     assert set(FROM_HTTPX.values()) <= set(MESSAGES)
     for kind in known:
         for headed in (False, True):
-            fault = from_httpx(kind("Bearer sk-SECRET"), headed=headed)
+            fault = fault_from_httpx(kind("Bearer sk-SECRET"), headed=headed)
             assert isinstance(fault, UpstreamFault)
             assert "SECRET" not in str(fault)
             assert fault.code in MESSAGES
@@ -41,8 +41,8 @@ def test_every_httpx_request_error_is_mapped():
 def test_every_code_has_a_message_and_an_httpx_exception():
     assert set(MESSAGES) == set(TO_HTTPX)
     for code in MESSAGES:
-        for make in (timeout, unreachable, broken):
-            error = to_httpx(make(code))
+        for make in (timeout_error, unreachable_error, broken_error):
+            error = httpx_from_fault(make(code))
             assert type(error) is TO_HTTPX[code]
             assert str(error) == MESSAGES[code]
 
@@ -59,4 +59,4 @@ def test_every_code_has_a_message_and_an_httpx_exception():
     ],
 )
 def test_connect_errors(error, code):
-    assert from_connect(error).code == code
+    assert error_from_connect(error).code == code

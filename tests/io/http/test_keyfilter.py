@@ -15,7 +15,7 @@ KEY = "sk-ant-api03-abcdefghijklmnop_sk-ant-"
 def fed(data: bytes, size: int, *keys: str) -> list[bytes]:
     one = KeyFilter(list(keys or (KEY,)))
     pieces = [one.feed(data[at : at + size]) for at in range(0, len(data), size)]
-    return [*pieces, one.end()]
+    return [*pieces, one.flush()]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 36, 37, 38, 1000])
@@ -58,5 +58,5 @@ def test_several_secrets_and_header_fields() -> None:
     other = "header-secret-0123456789"
     assert b"".join(fed(f"{KEY} {other}".encode(), 5, KEY, other)) == b"[redacted] [redacted]"
     one = KeyFilter([KEY, other])
-    assert one.clean({"a": f"x {KEY}", "b": "y"}) == {"a": "x [redacted]", "b": "y"}
+    assert one.redact_headers({"a": f"x {KEY}", "b": "y"}) == {"a": "x [redacted]", "b": "y"}
     assert KEY not in repr(one)

@@ -23,7 +23,7 @@ async def finished(transport, port):
 async def settled(transport, **wanted: int):
     """The pool's figures, once they are as wanted or half a second has passed."""
     for _ in range(50):
-        stats = transport.stats()
+        stats = transport.get_stats()
         if all(getattr(stats, name) == value for name, value in wanted.items()):
             break
         await asyncio.sleep(0.01)
@@ -36,7 +36,7 @@ async def test_a_late_end_keeps_the_connection():
         for _ in range(3):
             await finished(transport, port)
             assert (await settled(transport, idle=1)).idle == 1
-        assert transport.stats().open == 1
+        assert transport.get_stats().open == 1
         await transport.aclose()
 
 

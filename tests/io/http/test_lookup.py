@@ -36,7 +36,7 @@ def test_a_look_up_that_nothing_waits_for_any_more_leaves_no_error() -> None:
             asked.cancelled() or asked.exception()
         await asyncio.sleep(0.2)
         gc.collect()
-        assert pool.stats().open == 0
+        assert pool.get_stats().open == 0
         await pool.aclose()
 
     uvloop.run(main())

@@ -47,9 +47,9 @@ def test_both_endpoints_are_reached_at_the_address_of_either(run, moved, more):
                         "messages": [{"role": "user", "content": "hi"}],
                     }
                 )
-                wire = make_adapter(providers.rows[name], "x1", request=ask).request(ask)
-                brought = providers.upstream(name, ProviderKey(Secret(CALLERS)))
-                for upstream in (providers.lent(name), brought):
+                wire = make_adapter(providers.specs[name], "x1", request=ask).request(ask)
+                brought = providers.get_byok_upstream(name, ProviderKey(Secret(CALLERS)))
+                for upstream in (providers.get_gateway_upstream(name), brought):
                     until = soon()
                     reply = await upstream.send(wire, connect_until=until, headers_until=until)
                     await whole(reply)

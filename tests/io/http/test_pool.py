@@ -47,14 +47,14 @@ def test_last_in_first_out_and_the_idle_timeout(run):
             replies = [await send(transport, port) for _ in range(3)]
             for reply in replies:
                 await whole(reply)
-            assert transport.stats() == (3, 3, 0)
+            assert transport.get_stats() == (3, 3, 0)
             await whole(await send(transport, port))
             assert peers[3] == peers[2]
             await asyncio.sleep(0.12)
             await whole(await send(transport, port))  # keeps this one alive
             await asyncio.sleep(0.12)
-            assert transport.stats() == (1, 1, 0)
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            assert transport.get_stats() == (1, 1, 0)
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())
 
@@ -72,7 +72,7 @@ def test_waiters_are_served_in_order_and_expire(run):
 
             tasks = [asyncio.create_task(ask(number)) for number in range(5)]
             await asyncio.sleep(0.02)
-            assert transport.stats() == (1, 0, 5)
+            assert transport.get_stats() == (1, 0, 5)
             began = time.monotonic()
             with pytest.raises(UpstreamTimeout) as caught:
                 await upstream(transport, port).send(
@@ -83,7 +83,7 @@ def test_waiters_are_served_in_order_and_expire(run):
             await whole(held)
             await asyncio.gather(*tasks)
             assert order == [0, 1, 2, 3, 4]
-            assert transport.stats() == (1, 1, 0)
+            assert transport.get_stats() == (1, 1, 0)
 
     run(main())
 
@@ -98,7 +98,7 @@ def test_the_line_of_waiters_has_an_end(run):
             with pytest.raises(UpstreamTimeout) as caught:
                 await send(transport, port)
             assert caught.value.code == "pool_timeout"
-            assert transport.stats() == (1, 0, 2)
+            assert transport.get_stats() == (1, 0, 2)
             await whole(held)
             for task in tasks:
                 await whole(await task)
@@ -126,7 +126,7 @@ def test_a_cancelled_waiter_swallows_nothing(run, clean):
                 else:
                     held.close()
                     # The place is free when the socket is: that turn is the one to meet.
-                    while transport.stats().waiting == 2 and not waiting.done():
+                    while transport.get_stats().waiting == 2 and not waiting.done():
                         await asyncio.sleep(0)
                 if first == "grant":
                     waiting.cancel()
@@ -134,7 +134,7 @@ def test_a_cancelled_waiter_swallows_nothing(run, clean):
                 assert await whole(reply) == b"hello"
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
-                assert transport.stats() == (1, 1, 0)
+                assert transport.get_stats() == (1, 1, 0)
 
     run(main())
 
@@ -148,10 +148,10 @@ def test_failures_to_connect_have_their_codes_and_leave_nothing(run):
             async with VaiTransport() as transport:
                 for target, code in ((refused, "upstream_connect"), (nowhere, "upstream_dns")):
                     with pytest.raises(UpstreamUnreachable) as caught:
-                        await transport.pool(target).acquire(soon(), soon())
+                        await transport.get_pool(target).acquire(soon(), soon())
                     assert caught.value.code == code
                     assert caught.value.__context__ is None
-                    assert transport.stats() == (0, 0, 0)
+                    assert transport.get_stats() == (0, 0, 0)
 
     run(main())
 
@@ -191,7 +191,7 @@ def test_a_black_hole_runs_into_the_connect_timer(run):
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                assert transport.stats() == (0, 0, 0)
+                assert transport.get_stats() == (0, 0, 0)
                 await eventually(lambda: open_sockets() == files)
         finally:
             for sock in (listener, *fillers):
@@ -230,7 +230,7 @@ def test_a_cancelled_stream_is_over_at_the_upstream_within_100_ms(run):
                     await asyncio.sleep(0.003)
                 if ended:
                     delays.append(ended[-1] - cancelled)
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
             assert len(ended) > 150
             delays.sort()
             assert delays[int(len(delays) * 0.99)] < 0.1
@@ -252,7 +252,7 @@ def test_closing_ends_everything(run):
                 assert caught.value.code == "upstream_closed"
             for reply in replies:
                 reply.close()
-            assert transport.stats() == (0, 0, 0)
+            assert transport.get_stats() == (0, 0, 0)
 
     run(main())
 
@@ -295,24 +295,24 @@ async def churn(transport: VaiTransport, port: int, cancels: int) -> int:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_churn_of_cancellations_leaves_nothing_behind(run, tls, certificates):
     async def main():
-        from vai.io.http.tls import client_context
+        from vai.io.http.tls import get_tls_context
 
-        context = client_context(str(certificates.ca)) if tls else None
+        context = get_tls_context(str(certificates.ca)) if tls else None
         scheme = "https" if tls else "http"
         async with serving(slow_start, certificates.server if tls else None) as port:
             transport = VaiTransport(context, PoolLimits(max_connections=10))
-            pool = transport.pool(origin(port, scheme))
+            pool = transport.get_pool(origin(port, scheme))
             transport._pools[origin(port)] = pool
             tasks, files = len(asyncio.all_tasks()), open_sockets()
             count = await churn(transport, port, CANCELS if not tls else 1000)
             for _ in range(10):
                 assert await whole(await send(transport, port)) == b"hello"
-            await eventually(lambda: pool.stats().open == pool.stats().idle)
-            assert pool.stats().waiting == 0
-            assert pool.stats().open <= 10
+            await eventually(lambda: pool.get_stats().open == pool.get_stats().idle)
+            assert pool.get_stats().waiting == 0
+            assert pool.get_stats().open <= 10
             assert count >= (1000 if tls else CANCELS)
             await transport.aclose()
-            assert pool.stats() == (0, 0, 0)
+            assert pool.get_stats() == (0, 0, 0)
             # Client and server side of every connection, and a task of the server's each.
             await eventually(lambda: open_sockets() <= files, 3)
             await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 3)
@@ -323,7 +323,7 @@ def test_churn_of_cancellations_leaves_nothing_behind(run, tls, certificates):
 def test_a_connection_that_dies_on_its_way_to_a_user_is_not_used(run):
     async def main():
         async with serving(always(OK)) as port, limited(1) as transport:
-            pool = transport.pool(origin(port))
+            pool = transport.get_pool(origin(port))
             await whole(await send(transport, port))
             dead = next(iter(pool._idle))
             dead.eof_received()  # its loss is told in the loop's next turn
@@ -332,15 +332,15 @@ def test_a_connection_that_dies_on_its_way_to_a_user_is_not_used(run):
             held = await pool.acquire(soon(), soon())
             waiting = asyncio.create_task(pool.acquire(soon(), soon()))
             await asyncio.sleep(0)
-            held.begin(b"GET / HTTP/1.1\r\n\r\n", b"", bodiless=False)
+            held.start_exchange(b"GET / HTTP/1.1\r\n\r\n", b"", bodiless=False)
             while not held.complete:
-                await held.wait(soon())
+                await held.wait_for_change(soon())
             pool.release(held)  # granted, and dead before the waiter runs
             held.eof_received()
             fresh = await waiting
             assert fresh is not held
             assert not fresh.closed
             pool.release(fresh)
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())

@@ -17,7 +17,7 @@ from vai.config.login import GoogleLogin
 from vai.config.schema import Auth, Provider, TimerSettings
 from vai.io import probe as subject
 from vai.io.google.store import write_login
-from vai.io.probe import Probe, probe_providers
+from vai.io.probe import ProbeResult, probe_providers
 from vai.secret import Secret
 from vai.simulator.process import start
 
@@ -68,7 +68,7 @@ def mine(port: int, *, kind: str = "openai", key: Secret | None = KEY, **more: o
     return Provider(kind=kind, base_url=url, api_key=key, **more)
 
 
-async def probed(handler: Handler, **fields: object) -> Probe:
+async def probed(handler: Handler, **fields: object) -> ProbeResult:
     """What is told of one server of the operator's own."""
     async with serving(handler) as port:
         providers = {"mine": mine(port, **fields)}

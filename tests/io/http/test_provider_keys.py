@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.canary import PROVIDER_KEY
-from vai.io.http.provider_keys import ProviderKey, find_key, presentation_of
+from vai.io.http.provider_keys import ProviderKey, choose_presentation, find_key
 from vai.policy.headers import with_betas
 from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
@@ -32,14 +32,14 @@ def key(token, field=""):
     ],
 )
 def test_how_anthropic_is_shown_a_key(token, field, expected):
-    shown = presentation_of(PROVIDER_SPECS["anthropic"], key(token, field))
+    shown = choose_presentation(PROVIDER_SPECS["anthropic"], key(token, field))
     assert (shown.style, shown.betas) == expected
 
 
 @pytest.mark.parametrize("name", [name for name in PROVIDER_SPECS if name != "anthropic"])
 def test_others_are_shown_any_key_in_their_own_way(name):
     for token in (PLAN, PLAIN):
-        shown = presentation_of(PROVIDER_SPECS[name], key(token, "authorization"))
+        shown = choose_presentation(PROVIDER_SPECS[name], key(token, "authorization"))
         assert (shown.style, shown.betas) == (PROVIDER_SPECS[name].auth, ())
 
 

@@ -9,7 +9,7 @@ from vai.errors import UpstreamUnreachable
 from vai.io.http import tls
 from vai.io.http.head import Endpoint
 from vai.io.http.pool import PoolLimits
-from vai.io.http.tls import client_context
+from vai.io.http.tls import get_tls_context
 from vai.io.http.transport import VaiTransport
 from vai.io.http.upstream import HttpUpstream
 
@@ -24,11 +24,11 @@ def test_the_right_ca_opens_and_everything_else_is_refused(run, certificates):
         ca = str(certificates.ca)
         async with serving(always(OK), certificates.server, "0.0.0.0") as port:
             for context, host, opens in (
-                (client_context(ca), "127.0.0.1", True),
-                (client_context(ca), "localhost", True),
-                (client_context(ca), "127.0.0.2", False),  # not in the certificate
-                (client_context(), "127.0.0.1", False),  # not in the built-in store
-                (client_context(verify=False), "127.0.0.2", True),
+                (get_tls_context(ca), "127.0.0.1", True),
+                (get_tls_context(ca), "localhost", True),
+                (get_tls_context(ca), "127.0.0.2", False),  # not in the certificate
+                (get_tls_context(), "127.0.0.1", False),  # not in the built-in store
+                (get_tls_context(verify=False), "127.0.0.2", True),
             ):
                 async with VaiTransport(context) as transport:
                     if opens:
@@ -37,7 +37,7 @@ def test_the_right_ca_opens_and_everything_else_is_refused(run, certificates):
                     with pytest.raises(UpstreamUnreachable) as caught:
                         await ask(transport, port, host)
                     assert caught.value.code == "upstream_tls"
-                    assert transport.stats() == (0, 0, 0)
+                    assert transport.get_stats() == (0, 0, 0)
 
     run(main())
 
@@ -65,7 +65,7 @@ def test_the_second_connection_resumes_the_first_ones_session(run, certificates)
             await always(OK)(reader, writer)
 
         tls._context.cache_clear()
-        context = client_context(str(certificates.ca))
+        context = get_tls_context(str(certificates.ca))
         async with serving(handler, certificates.server) as port:
             for _ in range(3):
                 async with VaiTransport(context, PoolLimits(max_idle=0)) as transport:
@@ -76,7 +76,7 @@ def test_the_second_connection_resumes_the_first_ones_session(run, certificates)
 
 
 def test_contexts_are_shared(certificates):
-    assert client_context() is client_context(None, True)
-    assert client_context() is not client_context(str(certificates.ca))
+    assert get_tls_context() is get_tls_context(None, True)
+    assert get_tls_context() is not get_tls_context(str(certificates.ca))
     with pytest.raises(OSError, match="No such file"):
-        client_context("/no/such/file.pem")
+        get_tls_context("/no/such/file.pem")

@@ -103,7 +103,7 @@ def test_an_upload_waits_for_its_reader_and_ends_with_an_early_answer(run):
             assert given < 12_000_000
             answer = await http.post(f"http://127.0.0.1:{port}/early", content=pieces())
             assert answer.text == "hello"
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())
 
@@ -132,7 +132,7 @@ def test_its_timeouts_are_httpx_ones(run):
             await asyncio.wait([hold])
             with pytest.raises(httpx.ConnectTimeout):
                 await http.get(f"http://127.0.0.1:{listener.getsockname()[1]}")
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
         for sock in (listener, *fillers):
             sock.close()
 
@@ -173,13 +173,13 @@ def test_a_stream_that_is_left_ends_the_connection(run):
                 async for piece in answer.aiter_raw():
                     assert piece == b"x"
                     break
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
             request = http.build_request("GET", f"http://127.0.0.1:{port}/")
             answer = await transport.handle_async_request(request)
             assert isinstance(answer.stream, ResponseStream)
             assert await answer.stream.read(soon()) == b"x"
             answer.stream.close()
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())
 
@@ -190,7 +190,7 @@ def test_pools_of_forgotten_origins_are_dropped(run):
             from tests.io.http.scripted import origin
 
             for port in range(1, 500):
-                transport.pool(origin(port))
+                transport.get_pool(origin(port))
             assert len(transport._pools) <= 64
 
     run(main())
@@ -216,6 +216,6 @@ def test_a_connection_whose_upload_was_broken_off_is_not_reused(run):
         async with serving(handler) as port, client(transport) as http:
             answer = await http.post(f"http://127.0.0.1:{port}/", content=pieces())
             assert answer.text == "hello"
-            await eventually(lambda: transport.stats() == (0, 0, 0))
+            await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
     run(main())

@@ -98,7 +98,7 @@ def test_an_injected_header_never_leaves(run):
                 with pytest.raises(InvalidRequest):
                     await upstream.send(request, connect_until=soon(), headers_until=soon())
             assert log == []
-            assert transport.stats() == (0, 0, 0)
+            assert transport.get_stats() == (0, 0, 0)
 
     run(main())
 
@@ -147,8 +147,8 @@ def test_churn_through_the_port(run):
             for _ in range(1000):
                 reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
                 assert await whole(reply) == b"hello"
-            assert transport.stats() == (1, 1, 0)
+            assert transport.get_stats() == (1, 1, 0)
             assert len(log) == 1000
-            await eventually(lambda: transport.stats().idle == 1)
+            await eventually(lambda: transport.get_stats().idle == 1)
 
     run(main())

@@ -20,7 +20,7 @@ from vai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
 from vai.gateway.admission.byok import HEADER_PREFIX
 from vai.gateway.admission.principals import PrincipalRegistry
 from vai.io.http.provider_keys import (
-    OWN_FIELD,
+    GATEWAY_KEY_FIELD,
     PROVIDER_FIELDS,
     ProviderKey,
     bearer_token,
@@ -46,8 +46,12 @@ class ClientIdentity(msgspec.Struct, frozen=True):
 
 _DIGEST = 32
 """Bytes of a key's digest."""
-_PRESENTING = (OWN_FIELD, *PROVIDER_FIELDS)
-_SPELT = {"authorization": "Authorization", "x-api-key": "x-api-key", OWN_FIELD: "X-VAI-Key"}
+_PRESENTING = (GATEWAY_KEY_FIELD, *PROVIDER_FIELDS)
+_SPELT = {
+    "authorization": "Authorization",
+    "x-api-key": "x-api-key",
+    GATEWAY_KEY_FIELD: "X-VAI-Key",
+}
 _PLACEHOLDERS = ("'", '"', "$", "%", "<", "{")
 """What begins a key that was left in quotes, or a variable that no shell has replaced."""
 _ANONYMOUS = ClientIdentity("anonymous", "none")
@@ -82,7 +86,7 @@ class Keyring:
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
-        own = _value(presenting, OWN_FIELD)
+        own = _value(presenting, GATEWAY_KEY_FIELD)
         if self.mode == "passthrough" and own is None:
             return self._identify_payer(headers)
         presented = own or bearer_token(presenting) or _value(presenting, "x-api-key")
@@ -103,7 +107,7 @@ class Keyring:
             InvalidRequest: a value cannot be a key; its header is named.
         """
         if self.mode != "passthrough" and (
-            self.mode == "none" or _value(headers, OWN_FIELD) is None
+            self.mode == "none" or _value(headers, GATEWAY_KEY_FIELD) is None
         ):
             return ()
         return tuple(
@@ -191,8 +195,8 @@ def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:
 
 def _invalid_key(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
     """The key that was read is none of this gateway's. Its header is named, never the key."""
-    own = _value(headers, OWN_FIELD) is not None
-    field = OWN_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
+    own = _value(headers, GATEWAY_KEY_FIELD) is not None
+    field = GATEWAY_KEY_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
     what = "it is no key of this gateway"
     if key.startswith(_PLACEHOLDERS):
         what += "; expected it without quotes, and not the name of a variable that holds it"

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from vai.codec.routing_fields import RoutingFields, rewrite
+from vai.codec.routing_fields import RoutingFields, rewrite_body
 from vai.gateway.request.received import HeaderFields, ReceivedRequest
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
@@ -77,7 +77,7 @@ def _verbatim(
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
-    body = rewrite(request.body, envelope, model=route.model, drop="provider_keys")
+    body = rewrite_body(request.body, envelope, model=route.model, drop="provider_keys")
     wire = WireRequest("POST", count_target(route.row.path), tuple(headers), body)
     return CountRequest(wire, partial(from_answer, route.row.id, route.row.name))
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vai.codec import json as strict_json
-from vai.codec.events import encode
-from vai.codec.routing_fields import RoutingFields, rewrite
+from vai.codec.events import encode_events
+from vai.codec.routing_fields import RoutingFields, rewrite_body
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
@@ -113,7 +113,9 @@ def _verbatim(
 ) -> VerbatimMode:
     edited = route.dialect == "vai"
     most = terms.exceeded(envelope.max_tokens) if edited else None
-    body = rewrite(request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys")
+    body = rewrite_body(
+        request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys"
+    )
     headers = to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
@@ -164,7 +166,7 @@ def _translated(
     lane = TranslatedMode(
         adapter,
         ask,
-        events=partial(encode, cost=terms.cost),
+        events=partial(encode_events, cost=terms.cost),
         message=partial(_encode_message, cost=terms.cost),
         lent=lent,
     )

@@ -60,12 +60,12 @@ class BodyPreparer:
         """Read the envelope of a body.
 
         Raises:
-            InvalidRequest: see `vai.codec.routing_fields.read`, or it has too many values.
+            InvalidRequest: see `read_routing_fields`, or it has too many values.
             Overloaded: see `Helper.run`.
         """
         if len(body) > LARGE_BODY:
             return await self.helper.run(_opened, body, self._most)
-        envelope = envelopes.read(body, self._most)
+        envelope = envelopes.read_routing_fields(body, self._most)
         tokens = estimate.body_tokens(envelope.value, body)
         return ParsedBody(envelope, tokens, is_elsewhere=envelope.values > MANY_VALUES)
 
@@ -97,7 +97,7 @@ class BodyPreparer:
 
 
 def _opened(body: bytes, most_values: int) -> ParsedBody:
-    envelope = envelopes.read(body, most_values)
+    envelope = envelopes.read_routing_fields(body, most_values)
     tokens = estimate.body_tokens(envelope.value, body)
     return ParsedBody(msgspec.structs.replace(envelope, value={}), tokens, is_elsewhere=True)
 
@@ -109,4 +109,4 @@ def _worked(
     given: tuple[Any, ...],
     named: dict[str, Any],
 ) -> T:
-    return work(envelopes.read(body), ReceivedCopy(body, headers), *given, **named)
+    return work(envelopes.read_routing_fields(body), ReceivedCopy(body, headers), *given, **named)

@@ -51,7 +51,7 @@ def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     left_alone = {} if breakers is None else breakers.open()
     failing = service.health.troubles.failing
     found: dict[str, dict[str, Any]] = {}
-    for name, state in service.providers.states().items():
+    for name, state in service.providers.list_states().items():
         shown = found[name] = {"status": state}
         if (error := failing.get(name)) is not None:
             if state == "configured":

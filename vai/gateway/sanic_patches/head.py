@@ -85,7 +85,7 @@ class GuardedHttp(Http):
         if end < 0:
             self._refuse(431, "head_too_large", "The request head is too large")
         came = bytes(self.recv_buffer[:end])
-        head, verdict = head_rules.judge(came)
+        head, verdict = head_rules.normalize_head(came)
         if head is not came:
             self.recv_buffer[:end] = head
         if verdict is not None:

@@ -15,11 +15,11 @@ from typing import Final
 from vai.config.login import GoogleLogin
 from vai.config.schema import Provider
 from vai.errors import UpstreamFault
-from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp, client, refresh
+from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp, make_client, refresh_token
 from vai.io.log import log
 from vai.secret import Secret
 
-__all__ = ["Bearer"]
+__all__ = ["LoginTokens"]
 
 _AHEAD: Final = 300.0
 """Seconds before its end that a token is renewed."""
@@ -33,7 +33,7 @@ _TIMEOUT: Final = 15.0
 _PLAIN: Final = Provider()
 
 
-class Bearer:
+class LoginTokens:
     """The token of one login. Belongs to one event loop.
 
     Args:
@@ -61,7 +61,7 @@ class Bearer:
         self._not_before = 0.0
         self._made = 0.0
 
-    async def token(self) -> Secret:
+    async def get_token(self) -> Secret:
         """The token to send now.
 
         Raises:
@@ -77,7 +77,7 @@ class Bearer:
         await self._renewed()
         return self._token
 
-    async def another(self, refused: Secret) -> Secret:
+    async def replace_token(self, refused: Secret) -> Secret:
         """The token to send after `refused` was not accepted; itself if it has just been made.
 
         Raises:
@@ -115,8 +115,8 @@ class Bearer:
 
     async def _refresh(self) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT), client(_TIMEOUT, self._own) as http:
-                new = await refresh(http, self._endpoints, self._app, self._renewal)
+            async with asyncio.timeout(_TIMEOUT), make_client(_TIMEOUT, self._own) as http:
+                new = await refresh_token(http, self._endpoints, self._app, self._renewal)
         except (LoginFailed, TimeoutError) as error:
             failed = error if isinstance(error, LoginFailed) else None
             self._failed = failed or LoginFailed("Google did not answer in time")

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import httpx
 
-from vai.io.google.oauth import LoginFailed, post
+from vai.io.google.oauth import LoginFailed, fetch_object
 from vai.secret import Secret
 
-__all__ = ["PATIENCE", "POLL", "Account"]
+__all__ = ["PATIENCE", "POLL", "CodeAssistAccount"]
 
 POLL: Final = 5.0
 """Seconds between two looks at an enrolment."""
@@ -36,7 +36,7 @@ _PROJECT: Final = re.compile(r"(?!\d+$)[a-z0-9][a-z0-9.:-]{0,99}")
 _MAX_REASON: Final = 300
 
 
-class Account:
+class CodeAssistAccount:
     """A signed-in account at Code Assist."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Account:
         self._token = token
         self._poll = poll
 
-    async def project(self, wanted: str | None = None) -> str:
+    async def find_project(self, wanted: str | None = None) -> str:
         """The project to name in requests; enrols the account where it has no tier.
 
         Args:
@@ -95,10 +95,12 @@ class Account:
         headers = {"authorization": f"Bearer {self._token.reveal()}"}
         if body is None:
             url = f"{self._base}/v1internal/{what}"
-            status, said = await post(self._http, "GET", url, "Code Assist", headers=headers)
+            status, said = await fetch_object(
+                self._http, "GET", url, "Code Assist", headers=headers
+            )
         else:
             url = f"{self._base}/v1internal:{what}"
-            status, said = await post(
+            status, said = await fetch_object(
                 self._http, "POST", url, "Code Assist", headers=headers, json=body
             )
         if status != 200:

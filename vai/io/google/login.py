@@ -11,8 +11,8 @@ import httpx
 
 from vai.config.login import GoogleLogin
 from vai.config.schema import Provider
-from vai.io.google.codeassist import POLL, Account
-from vai.io.google.loopback import Loopback
+from vai.io.google.codeassist import POLL, CodeAssistAccount
+from vai.io.google.loopback import LoopbackPage
 from vai.io.google.oauth import (
     GOOGLE,
     SCOPES,
@@ -21,8 +21,8 @@ from vai.io.google.oauth import (
     OauthApp,
     Tokens,
     authorize_url,
-    client,
-    redeem,
+    make_client,
+    redeem_code,
 )
 
 __all__ = ["sign_in"]
@@ -57,13 +57,13 @@ async def sign_in(
     Raises:
         LoginFailed: there is no login; the text says why.
     """
-    async with client(_TIMEOUT, own) as http:
+    async with make_client(_TIMEOUT, own) as http:
         tokens = await _tokens(http, app, endpoints, show, port, patience)
         if tokens.refresh is None:
             raise LoginFailed("Google gave no refresh token: is the client of the desktop kind?")
         ends = time.time() + tokens.lifetime
-        account = Account(http, endpoints.code_assist, tokens.access, poll=poll)
-        found = await account.project(project)
+        account = CodeAssistAccount(http, endpoints.code_assist, tokens.access, poll=poll)
+        found = await account.find_project(project)
     return GoogleLogin(
         refresh_token=tokens.refresh,
         access_token=tokens.access,
@@ -84,13 +84,17 @@ async def _tokens(
     patience: float,
 ) -> Tokens:
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-    async with Loopback(state, port) as page:
-        show(authorize_url(endpoints, app, redirect=page.redirect, state=state, verifier=verifier))
-        code = await page.code(patience)
-        tokens = await redeem(
-            http, endpoints, app, code=code, redirect=page.redirect, verifier=verifier
+    async with LoopbackPage(state, port) as page:
+        show(
+            authorize_url(
+                endpoints, app, redirect=page.redirect_uri, state=state, verifier=verifier
+            )
+        )
+        code = await page.wait_for_code(patience)
+        tokens = await redeem_code(
+            http, endpoints, app, code=code, redirect=page.redirect_uri, verifier=verifier
         )
         if missing := set(SCOPES[:1]) - set(tokens.scopes or SCOPES):
             raise LoginFailed(f"The login does not include {', '.join(missing)}")
-        page.tell(went_well=True)
+        page.show_result(went_well=True)
     return tokens

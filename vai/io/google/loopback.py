@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from vai.io.google.oauth import LoginFailed
 
-__all__ = ["PATH", "Loopback"]
+__all__ = ["PATH", "LoopbackPage"]
 
 PATH: Final = "/oauth2callback"
 _MAX_VISITS: Final = 16
@@ -30,7 +30,7 @@ _FAILED: Final = "Signing in failed. The terminal says why."
 _OTHERS: Final = "This is not the login that was started. Nothing has been changed."
 
 
-class Loopback:
+class LoopbackPage:
     """Waits for the browser. Use it with `async with`; port 0 picks a free one."""
 
     def __init__(self, state: str, port: int = 0) -> None:
@@ -57,7 +57,7 @@ class Loopback:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.tell(went_well=False)
+        self.show_result(went_well=False)
         if self._code.done() and not self._code.cancelled():
             self._code.exception()  # seen, also where nobody waited for it
         if self._server is not None:
@@ -68,11 +68,11 @@ class Loopback:
                 visit.cancel()
 
     @property
-    def redirect(self) -> str:
+    def redirect_uri(self) -> str:
         """The address that the browser is sent back to."""
         return f"http://127.0.0.1:{self._port}{PATH}"
 
-    async def code(self, patience: float) -> str:
+    async def wait_for_code(self, patience: float) -> str:
         """The code that the browser brings; `patience` in seconds.
 
         Raises:
@@ -83,7 +83,7 @@ class Loopback:
         except TimeoutError:
             raise LoginFailed("Nobody signed in in time") from None
 
-    def tell(self, *, went_well: bool) -> None:
+    def show_result(self, *, went_well: bool) -> None:
         """What the page says to the one who brought the code."""
         if not self._verdict.done():
             self._verdict.set_result(went_well)

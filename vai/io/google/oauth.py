@@ -21,7 +21,7 @@ from vai import __version__
 from vai.config.login import LOGIN_COMMAND
 from vai.config.schema import Provider
 from vai.errors import InvalidRequest
-from vai.io.http.tls import client_context
+from vai.io.http.tls import get_tls_context
 from vai.secret import Secret
 
 __all__ = [
@@ -32,10 +32,10 @@ __all__ = [
     "OauthApp",
     "Tokens",
     "authorize_url",
-    "client",
-    "post",
-    "redeem",
-    "refresh",
+    "fetch_object",
+    "make_client",
+    "redeem_code",
+    "refresh_token",
 ]
 
 SCOPES: Final = (
@@ -90,13 +90,13 @@ class LoginFailed(Exception):
         self.final = final
 
 
-def client(timeout: float, own: Provider) -> httpx.AsyncClient:
+def make_client(timeout: float, own: Provider) -> httpx.AsyncClient:
     """A client for a few requests of a login: by the same way as the provider's own.
 
     `timeout` is seconds, for each phase of a request.
     """
     proxy = own.proxy.reveal() if own.proxy is not None else None
-    tls = client_context(own.ca_file, own.verify_tls)
+    tls = get_tls_context(own.ca_file, own.verify_tls)
     return httpx.AsyncClient(
         timeout=timeout,
         trust_env=False,
@@ -126,7 +126,7 @@ def authorize_url(
     return f"{endpoints.authorize}?{urlencode(query)}"
 
 
-async def redeem(
+async def redeem_code(
     http: httpx.AsyncClient,
     endpoints: Endpoints,
     app: OauthApp,
@@ -153,7 +153,7 @@ async def redeem(
     )
 
 
-async def refresh(
+async def refresh_token(
     http: httpx.AsyncClient, endpoints: Endpoints, app: OauthApp, token: Secret
 ) -> Tokens:
     """A new access token.
@@ -165,7 +165,7 @@ async def refresh(
     return await _tokens(http, endpoints, app, form)
 
 
-async def post(
+async def fetch_object(
     http: httpx.AsyncClient, method: str, url: str, what: str, **content: Any
 ) -> tuple[int, dict[str, Any]]:
     """Status and JSON object of one exchange with Google; `what` names it in errors.
@@ -201,7 +201,7 @@ async def _tokens(
 ) -> Tokens:
     what = "Getting a token"
     sent = {**form, "client_id": app.id, "client_secret": app.secret.reveal()}
-    status, said = await post(http, "POST", endpoints.token, what, data=sent)
+    status, said = await fetch_object(http, "POST", endpoints.token, what, data=sent)
     if status != 200:
         raise _refusal(what, status, said.get("error"))
     lifetime = said.get("expires_in")

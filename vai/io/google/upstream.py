@@ -11,7 +11,7 @@ import httpx
 from vai.errors import UpstreamTimeout
 from vai.exchange.ports import UpstreamResponse
 from vai.io.clock import monotonic
-from vai.io.google.bearer import Bearer
+from vai.io.google.bearer import LoginTokens
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import HttpUpstream
@@ -30,7 +30,7 @@ class GoogleUpstream:
     __slots__ = ("_bearer", "_bound", "_endpoint", "_token", "_transport")
 
     def __init__(
-        self, transport: httpx.AsyncBaseTransport, endpoint: Endpoint, bearer: Bearer
+        self, transport: httpx.AsyncBaseTransport, endpoint: Endpoint, bearer: LoginTokens
     ) -> None:
         self._transport = transport
         self._endpoint = endpoint
@@ -50,7 +50,7 @@ class GoogleUpstream:
         """
         # Renewing a login is no part of connecting: what it takes is not taken from that.
         to_connect = connect_until - monotonic()
-        token = await _within(headers_until, self._bearer.token())
+        token = await _within(headers_until, self._bearer.get_token())
         connect_until = min(monotonic() + to_connect, headers_until)
         reply = await self._with(token).send(
             request, connect_until=connect_until, headers_until=headers_until
@@ -58,7 +58,7 @@ class GoogleUpstream:
         if reply.status != _UNAUTHORIZED:
             return reply
         try:
-            another = await _within(headers_until, self._bearer.another(token))
+            another = await _within(headers_until, self._bearer.replace_token(token))
         except BaseException:
             reply.close()
             raise

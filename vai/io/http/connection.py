@@ -5,7 +5,7 @@ behind it. In every other case (cancelled, truncated, garbage, early answer whil
 was still being written, data out of turn) it is aborted, not closed politely: an abort frees
 both ends now, a close would wait for buffers that nobody reads.
 
-What is cheap here is cheap for every event of every stream: `take` hands out all that is
+What is cheap here is cheap for every event of every stream: `take_body` hands out all that is
 buffered without touching the loop; only when there is nothing does the reader wait, on a bare
 future, under one timer per connection that is re-armed when it fires and not on every wait.
 """
@@ -22,7 +22,7 @@ from typing import Final, cast
 import httptools
 
 from vai.errors import UpstreamFault, UpstreamTimeout
-from vai.io.http.failures import broken, timeout, unreachable
+from vai.io.http.failures import broken_error, timeout_error, unreachable_error
 
 __all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "UpstreamConnection"]
 
@@ -48,13 +48,14 @@ _TICK: Final = 0.001
 class UpstreamConnection(asyncio.Protocol):
     """The protocol of one connection.
 
-    One exchange at a time: `begin`, wait until `headed`, then `take` / `wait` until
-    `complete`. The attributes are read directly by the reply; they are not to be set.
+    One exchange at a time: `start_exchange`, wait until `head_received`, then `take_body` and
+    `wait_for_change` until `complete`. The attributes are read
+    directly by the response; they are not to be set.
 
     Attributes:
-        status: the status of the final answer, once `headed`.
+        status: the status of the final answer, once `head_received`.
         headers: its header fields in order, names in lower case.
-        headed: the final answer's head has arrived.
+        head_received: the final answer's head has arrived.
         complete: so has its last byte.
         ended_by_close: the body had no length; its end is where the connection ended, so
             a truncation cannot be told from completion at this layer.
@@ -87,7 +88,7 @@ class UpstreamConnection(asyncio.Protocol):
         "complete",
         "ended_by_close",
         "fault",
-        "headed",
+        "head_received",
         "headers",
         "status",
     )
@@ -113,7 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep = self._unsized = self._sent = False
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.headed = self.complete = self.ended_by_close = False
+        self.head_received = self.complete = self.ended_by_close = False
         self.fault: UpstreamFault | None = None
 
     # -- the connection's life ---------------------------------------------------------
@@ -127,11 +128,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self.closed:  # given up while connecting
             self._transport.abort()
 
-    def watch(self, on_lost: Callable[[UpstreamConnection], None]) -> None:
+    def set_lost_callback(self, on_lost: Callable[[UpstreamConnection], None]) -> None:
         """Call `on_lost` once, when the connection is of no more use."""
         self._on_lost = on_lost
 
-    def tls_session(self) -> ssl.SSLSession | None:
+    def get_tls_session(self) -> ssl.SSLSession | None:
         """The TLS session, told once: after the first exchange, when the ticket has come."""
         if self._used or self._transport is None:
             return None
@@ -158,14 +159,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._wake()
 
     def _end_of_input(self, error: Exception | None) -> None:
-        if self.headed and self._unsized and error is None:
+        if self.head_received and self._unsized and error is None:
             self.complete = self.ended_by_close = True
-        elif self.headed:
-            self.fault = broken("upstream_truncated")
+        elif self.head_received:
+            self.fault = broken_error("upstream_truncated")
         elif self._used and not self._head_size and not self._overhead:
-            self.fault = unreachable("upstream_stale")
+            self.fault = unreachable_error("upstream_stale")
         else:
-            self.fault = unreachable("upstream_reset")
+            self.fault = unreachable_error("upstream_reset")
 
     def eof_received(self) -> None:
         # Aborted here and not left to the loop's own close, which would first flush what
@@ -180,14 +181,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the request -------------------------------------------------------------------
 
-    def begin(self, head: bytes, body: bytes, *, bodiless: bool, sent: bool = True) -> None:
+    def start_exchange(
+        self, head: bytes, body: bytes, *, bodiless: bool, sent: bool = True
+    ) -> None:
         """Start an exchange: write the head, and the body as far as it is there.
 
         Args:
             head: request line and headers with their closing empty line.
             body: the whole body, or its beginning.
             bodiless: the answer has no body whatever its headers say (HEAD).
-            sent: False when more of the body follows through `write`.
+            sent: False when more of the body follows through `write_body`.
         """
         transport = cast("asyncio.Transport", self._transport)
         self._reset(bodiless=bodiless)
@@ -200,7 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             transport.writelines((head, body))
 
-    def write(self, data: bytes, *, last: bool = False) -> None:
+    def write_body(self, data: bytes, *, last: bool = False) -> None:
         """More of the request's body."""
         if data:
             cast("asyncio.Transport", self._transport).write(data)
@@ -213,13 +216,13 @@ class UpstreamConnection(asyncio.Protocol):
             UpstreamTimeout: the upstream read nothing until `until` (code ``write_timeout``).
         """
         late = False
-        while self._write_paused and not self.headed and not self.closed:
+        while self._write_paused and not self.head_received and not self.closed:
             try:
-                await self.wait(until)
+                await self.wait_for_change(until)
             except UpstreamTimeout:
                 late = True
             if late:  # raised out here, without the other as its context
-                raise timeout("write_timeout")
+                raise timeout_error("write_timeout")
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -249,7 +252,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._pause()
         if self._on_complete is not None:
             self._leftover(self._on_complete)
-        elif self.headed:
+        elif self.head_received:
             self._wake()
 
     def _leftover(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
@@ -269,7 +272,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The answer is not one: what came before stays readable, no more will come."""
         self._keep = False
         if self.fault is None and not self.complete:
-            self.fault = broken(code)
+            self.fault = broken_error(code)
         self._lose(None)
 
     def on_message_begin(self) -> None:
@@ -282,7 +285,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_size += len(name) + len(value) + 4
         if self._head_size > HEAD_LIMIT:
             self._refuse("upstream_protocol")
-        elif not self.headed:
+        elif not self.head_received:
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -297,8 +300,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.status = status
         self._judge_framing()
-        self.headed = self.fault is None
-        if self._bodiless and self.headed:
+        self.head_received = self.fault is None
+        if self._bodiless and self.head_received:
             # The parser cannot be told that no body follows a HEAD, so it is done with.
             self._finish(keep=parser.should_keep_alive())
             self._parser = None
@@ -325,7 +328,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._size += len(data)
 
     def on_message_complete(self) -> None:
-        if self.headed and not self.complete and self._parser is not None:
+        if self.head_received and not self.complete and self._parser is not None:
             self._finish(keep=self._parser.should_keep_alive())
 
     def _finish(self, *, keep: bool) -> None:
@@ -334,7 +337,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the reader --------------------------------------------------------------------
 
-    def take(self) -> bytes | None:
+    def take_body(self) -> bytes | None:
         """Everything buffered, ``b""`` at the end of the body, None when nothing is there yet.
 
         Raises:
@@ -353,7 +356,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._transport.resume_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def when_complete(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
+    def call_when_complete(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
         """The reader is done, the framing is not: call `on_complete` when it is.
 
         Meant for the last chunk of a stream whose last event has been read. If more than
@@ -363,7 +366,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._size = 0
         self._on_complete = on_complete
 
-    def wait(self, until: float) -> asyncio.Future[None]:
+    def wait_for_change(self, until: float) -> asyncio.Future[None]:
         """A future that is done when something has changed.
 
         Its exception is an `UpstreamTimeout` (code ``read_timeout``) when nothing has until
@@ -398,10 +401,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._arm(self._until)
             return
         self._waiter = None
-        waiter.set_exception(timeout("read_timeout"))
+        waiter.set_exception(timeout_error("read_timeout"))
 
     @property
-    def reusable(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether the exchange ended so that another can follow on this connection."""
         return (
             self.complete
@@ -413,7 +416,7 @@ class UpstreamConnection(asyncio.Protocol):
             and not self._transport.get_write_buffer_size()
         )
 
-    def rest(self) -> None:
+    def mark_idle(self) -> None:
         """Between exchanges: from now on any byte is one too many."""
         self._active = False
         self._used = True

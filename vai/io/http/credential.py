@@ -25,7 +25,7 @@ class Credential:
         self._secret = secret
         self._origin = origin
 
-    def header(self, origin: Origin, style: AuthStyle) -> tuple[str, str]:
+    def to_header(self, origin: Origin, style: AuthStyle) -> tuple[str, str]:
         """The header that presents the secret to `origin`.
 
         Raises:

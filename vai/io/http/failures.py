@@ -49,12 +49,12 @@ __all__ = [
     "FROM_HTTPX",
     "MESSAGES",
     "TO_HTTPX",
-    "broken",
-    "from_connect",
-    "from_httpx",
-    "timeout",
-    "to_httpx",
-    "unreachable",
+    "broken_error",
+    "error_from_connect",
+    "fault_from_httpx",
+    "httpx_from_fault",
+    "timeout_error",
+    "unreachable_error",
 ]
 
 MESSAGES: Final[dict[str, str]] = {
@@ -119,22 +119,22 @@ FROM_HTTPX: Final[dict[type[httpx.RequestError], str]] = {
 _warn_of_descriptors = RateLimitedWarning()
 
 
-def timeout(code: str) -> UpstreamTimeout:
+def timeout_error(code: str) -> UpstreamTimeout:
     """The deadline named by `code` passed."""
     return UpstreamTimeout(MESSAGES[code], code=code)
 
 
-def unreachable(code: str) -> UpstreamUnreachable:
+def unreachable_error(code: str) -> UpstreamUnreachable:
     """No answer could be had, for the reason named by `code`."""
     return UpstreamUnreachable(MESSAGES[code], code=code)
 
 
-def broken(code: str) -> UpstreamBroken:
+def broken_error(code: str) -> UpstreamBroken:
     """The answer is unusable, for the reason named by `code`."""
     return UpstreamBroken(MESSAGES[code], code=code)
 
 
-def from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
+def error_from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
     """What the resolver, the socket or TLS raised while connecting.
 
     `ssl.SSLError` is an OSError; a TCP timeout of the kernel is one as well.
@@ -144,19 +144,21 @@ def from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
         _warn_of_descriptors("upstreams cannot be connected to: no descriptor is left")
         return Overloaded(message, code="no_descriptors", retry_after=1)
     if isinstance(error, socket.gaierror):
-        return unreachable("upstream_dns")
+        return unreachable_error("upstream_dns")
     if isinstance(error, ssl.SSLError):
-        return unreachable("upstream_tls")
-    return unreachable("upstream_connect")
+        return unreachable_error("upstream_tls")
+    return unreachable_error("upstream_connect")
 
 
-def to_httpx(fault: UpstreamFault, request: httpx.Request | None = None) -> httpx.RequestError:
+def httpx_from_fault(
+    fault: UpstreamFault, request: httpx.Request | None = None
+) -> httpx.RequestError:
     """The httpx exception that stands for one of ours, with our own text."""
     kind = TO_HTTPX.get(fault.code or "", httpx.TransportError)
     return kind(fault.message, request=request)
 
 
-def from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFault:
+def fault_from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFault:
     """Our error for what a stock transport raised: the most specific class decides.
 
     Args:
@@ -165,9 +167,9 @@ def from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFault:
     """
     code = next(FROM_HTTPX[kind] for kind in type(error).__mro__ if kind in FROM_HTTPX)
     if code.endswith("_timeout"):
-        return timeout("headers_timeout" if code == "read_timeout" and not headed else code)
+        return timeout_error("headers_timeout" if code == "read_timeout" and not headed else code)
     if headed and code in ("upstream_reset", "upstream_protocol"):
-        return broken("upstream_truncated")
+        return broken_error("upstream_truncated")
     if code in ("upstream_protocol", "upstream_encoding"):
-        return broken(code)
-    return unreachable(code)
+        return broken_error(code)
+    return unreachable_error(code)

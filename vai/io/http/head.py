@@ -16,7 +16,13 @@ import httpx
 from vai.errors import InvalidRequest
 from vai.policy.headers import GATEWAY_FIELDS
 
-__all__ = ["Endpoint", "Origin", "forwarded_lines", "header_lines", "request_line"]
+__all__ = [
+    "Endpoint",
+    "Origin",
+    "encode_forwarded_headers",
+    "encode_headers",
+    "encode_request_line",
+]
 
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = r"(?:[\x21-\x7e][\x20-\x7e\t]*)?"
@@ -42,7 +48,7 @@ class Origin(NamedTuple):
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @classmethod
-    def of(cls, url: httpx.URL) -> Origin:
+    def from_url(cls, url: httpx.URL) -> Origin:
         """The origin of an absolute http(s) URL.
 
         Raises:
@@ -65,7 +71,7 @@ class Endpoint(NamedTuple):
     prefix: str
 
     @classmethod
-    def parse(cls, base_url: str) -> Endpoint:
+    def from_base_url(cls, base_url: str) -> Endpoint:
         """Parse a provider's base URL.
 
         Raises:
@@ -78,11 +84,11 @@ class Endpoint(NamedTuple):
             raise ValueError("the base URL is not a URL") from None
         if url.userinfo or url.query or url.fragment:
             raise ValueError("a base URL carries no user info, query or fragment")
-        return cls(Origin.of(url), url.raw_path.decode("ascii").rstrip("/"))
+        return cls(Origin.from_url(url), url.raw_path.decode("ascii").rstrip("/"))
 
 
 @lru_cache(maxsize=256)
-def request_line(method: str, target: str) -> str:
+def encode_request_line(method: str, target: str) -> str:
     """``METHOD /target HTTP/1.1`` with its line end.
 
     Raises:
@@ -93,7 +99,7 @@ def request_line(method: str, target: str) -> str:
     return f"{method} {target} HTTP/1.1\r\n"
 
 
-def header_lines(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
+def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
     """The header fields as lines of a head.
 
     One match over the joined text instead of one per field: a third of the cost. An injected
@@ -114,10 +120,10 @@ def header_lines(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def forwarded_lines(headers: tuple[tuple[str, str], ...]) -> str:
-    """`header_lines` of what a caller's request forwards. One client sends the same again and
+def encode_forwarded_headers(headers: tuple[tuple[str, str], ...]) -> str:
+    """`encode_headers` of what a caller's request forwards. One client sends the same again and
     again; its credentials are not among these, so keeping them keeps no secret."""
-    return header_lines(headers, forwarded=True)
+    return encode_headers(headers, forwarded=True)
 
 
 def _offence(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> InvalidRequest:

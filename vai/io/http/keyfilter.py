@@ -52,12 +52,12 @@ class KeyFilter:
             data, self._held = data[:-held], data[-held:]
         return data
 
-    def end(self) -> bytes:
+    def flush(self) -> bytes:
         """What was held back: the body is over, so it is no secret."""
         held, self._held = self._held, b""
         return held
 
-    def clean(self, fields: dict[str, str]) -> dict[str, str]:
+    def redact_headers(self, fields: dict[str, str]) -> dict[str, str]:
         """Header fields without the secrets."""
         for key in self._keys:
             text = key.decode()

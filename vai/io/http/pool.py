@@ -21,9 +21,9 @@ from typing import NamedTuple
 import msgspec
 
 from vai.io.http.connection import UpstreamConnection
-from vai.io.http.failures import from_connect, timeout, unreachable
+from vai.io.http.failures import error_from_connect, timeout_error, unreachable_error
 from vai.io.http.head import Origin
-from vai.io.http.tls import ClientContext
+from vai.io.http.tls import TlsContext
 from vai.policy.hosts import is_address
 
 __all__ = ["Pool", "PoolLimits", "PoolStats"]
@@ -58,7 +58,7 @@ class PoolStats(NamedTuple):
 class Pool:
     """The connections to one origin, on the running loop."""
 
-    def __init__(self, origin: Origin, tls: ClientContext | None, limits: PoolLimits) -> None:
+    def __init__(self, origin: Origin, tls: TlsContext | None, limits: PoolLimits) -> None:
         self._origin = origin
         self._is_address = is_address(origin.host)
         self._tls = tls
@@ -73,12 +73,12 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
-    def stats(self) -> PoolStats:
+    def get_stats(self) -> PoolStats:
         """How full the pool is."""
         return PoolStats(self._open, len(self._idle), len(self._waiters))
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing is open and nobody waits."""
         return not self._open and not self._waiters
 
@@ -93,7 +93,7 @@ class Pool:
         """
         while True:
             if self._closed:
-                raise unreachable("upstream_closed")
+                raise unreachable_error("upstream_closed")
             while self._idle:
                 connection = self._idle.popitem()[0]
                 if not connection.closed:
@@ -110,15 +110,15 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give a connection back: to the next waiter, to the idle ones, or to the bin."""
-        if self._closed or not connection.reusable:
+        if self._closed or not connection.is_reusable:
             connection.abort()
             return
         if self._tls is not None:
-            self._tls.remember(self._origin.host, connection.tls_session())
-        connection.rest()
+            self._tls.remember_session(self._origin.host, connection.get_tls_session())
+        connection.mark_idle()
         self._hand_over(connection)
 
-    def linger(self, connection: UpstreamConnection) -> None:
+    def release_when_complete(self, connection: UpstreamConnection) -> None:
         """Give back a connection whose reader knows that the answer is complete.
 
         The last chunk of an event stream often comes one packet behind the last event.
@@ -134,7 +134,7 @@ class Pool:
             timer.cancel()
             self.release(connection)
 
-        connection.when_complete(end)
+        connection.call_when_complete(end)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
         if connection.closed:
@@ -156,7 +156,7 @@ class Pool:
             self._sweeper.cancel()
             self._sweeper = None
         while (waiter := self._next_waiter()) is not None:
-            waiter.set_exception(unreachable("upstream_closed"))
+            waiter.set_exception(unreachable_error("upstream_closed"))
         for connection in tuple(self._all):
             connection.abort()
         if self._all:
@@ -168,7 +168,7 @@ class Pool:
     async def _queue(self, until: float) -> UpstreamConnection | None:
         """Wait in line: a connection, or None for a place to make one in."""
         if len(self._waiters) >= self._limits.max_waiting:
-            raise timeout("pool_timeout")
+            raise timeout_error("pool_timeout")
         waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
         self._waiters[waiter] = None
         timer = None
@@ -193,7 +193,7 @@ class Pool:
     def _expire(self, waiter: asyncio.Future[UpstreamConnection | None]) -> None:
         if not waiter.done():
             self._waiters.pop(waiter, None)
-            waiter.set_exception(timeout("pool_timeout"))
+            waiter.set_exception(timeout_error("pool_timeout"))
 
     def _next_waiter(self) -> asyncio.Future[UpstreamConnection | None] | None:
         while self._waiters:
@@ -225,7 +225,7 @@ class Pool:
         try:
             await self._open_socket(connection, until)
             if self._closed:
-                raise unreachable("upstream_closed")
+                raise unreachable_error("upstream_closed")
         except BaseException:
             # Freed here for good: were the transport to come up after all, it finds its
             # connection given up and is aborted without being counted.
@@ -233,7 +233,7 @@ class Pool:
             self._free_place()
             raise
         self._all.add(connection)
-        connection.watch(self._lost)
+        connection.set_lost_callback(self._lost)
         return connection
 
     async def _open_socket(self, connection: UpstreamConnection, until: float) -> None:
@@ -249,11 +249,11 @@ class Pool:
             failure = error
         # Raised out here, so that no foreign exception hangs on ours as its context.
         if deadline.expired():
-            raise timeout("connect_timeout")
+            raise timeout_error("connect_timeout")
         if failure is not None:
-            raise from_connect(failure)
+            raise error_from_connect(failure)
         if connection.closed:
-            raise unreachable("upstream_reset")
+            raise unreachable_error("upstream_reset")
 
     async def _addresses(self) -> list[str]:
         """The origin's addresses, in the resolver's order.

@@ -16,17 +16,17 @@ from vai.secret import Secret
 from vai.types.provider import AuthStyle, ProviderSpec
 
 __all__ = [
-    "OWN_FIELD",
+    "GATEWAY_KEY_FIELD",
     "PROVIDER_FIELDS",
     "Presentation",
     "ProviderKey",
     "bearer_token",
+    "choose_presentation",
     "find_key",
     "is_of_known_maker",
-    "presentation_of",
 ]
 
-OWN_FIELD: Final = "x-vai-key"
+GATEWAY_KEY_FIELD: Final = "x-vai-key"
 """The header of a gateway's key alone: beside it the others hold a provider's."""
 PROVIDER_FIELDS: Final = ("authorization", "x-api-key", "x-goog-api-key")
 """Where the providers' own clients put a key."""
@@ -72,7 +72,7 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 
 
 def find_key(
-    keys: Iterable[ProviderKey], row: ProviderSpec, *, requested: bool
+    keys: Iterable[ProviderKey], spec: ProviderSpec, *, requested: bool
 ) -> ProviderKey | None:
     """The key among `keys` that may be shown to the provider of `row`.
 
@@ -85,14 +85,14 @@ def find_key(
         makers = _makers_of(key.secret.reveal())
         if makers is None:
             unmarked[key.field] = key
-        elif row.id in makers:
+        elif spec.id in makers:
             return key
     if not requested:
         return None
-    own = "authorization" if row.auth == "bearer" else row.auth.lower()
-    if own in unmarked and row.kind != "code-assist":  # that one is the operator's login
+    own = "authorization" if spec.auth == "bearer" else spec.auth.lower()
+    if own in unmarked and spec.kind != "code-assist":  # that one is the operator's login
         return unmarked[own]
-    return unmarked.get("authorization") if row.kind == "anthropic" else None
+    return unmarked.get("authorization") if spec.kind == "anthropic" else None
 
 
 def is_of_known_maker(token: str) -> bool:
@@ -100,16 +100,16 @@ def is_of_known_maker(token: str) -> bool:
     return _makers_of(token) is not None
 
 
-def presentation_of(row: ProviderSpec, key: ProviderKey) -> Presentation:
+def choose_presentation(spec: ProviderSpec, key: ProviderKey) -> Presentation:
     """How the provider of `row` is shown `key`."""
     token = key.secret.reveal()
-    if row.kind != "anthropic" or row.auth not in ("x-api-key", "bearer"):
-        return Presentation(row.auth)
+    if spec.kind != "anthropic" or spec.auth not in ("x-api-key", "bearer"):
+        return Presentation(spec.auth)
     if token.startswith(_PLAN_TOKEN):
         return Presentation("bearer", (_PLAN_BETA,))
     if key.field == "authorization" and not token.startswith(_API_KEY):
         return Presentation("bearer")
-    return Presentation(row.auth)
+    return Presentation(spec.auth)
 
 
 def _makers_of(token: str) -> frozenset[str] | None:

@@ -11,14 +11,14 @@ from typing import final
 
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.io.http.connection import UpstreamConnection
-from vai.io.http.failures import broken, timeout
+from vai.io.http.failures import broken_error, timeout_error
 from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import Pool
 
-__all__ = ["HttpResponse", "await_head", "exchange", "joined"]
+__all__ = ["HttpResponse", "join_headers", "send_request", "wait_for_head"]
 
 
-def joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def join_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Header fields by lower-case name; repeated fields joined with ``, `` (RFC 9110 5.3)."""
     fields: dict[str, str] = {}
     for raw_name, raw_value in headers:
@@ -54,9 +54,9 @@ class HttpResponse:
         """Fields by lower-case name, repeated ones joined."""
         # Not a cached_property: that of Python 3.11 takes a lock.
         if self._headers is None:
-            self._headers = joined(self.raw_headers)
+            self._headers = join_headers(self.raw_headers)
             if self.key_filter is not None:
-                self.key_filter.clean(self._headers)
+                self.key_filter.redact_headers(self._headers)
         return self._headers
 
     async def read(self, until: float, /) -> bytes:
@@ -73,10 +73,10 @@ class HttpResponse:
         if connection is None:
             if self._ended:
                 return b""
-            raise broken("upstream_truncated")
+            raise broken_error("upstream_truncated")
         while True:
-            while (data := connection.take()) is None:
-                await connection.wait(until)
+            while (data := connection.take_body()) is None:
+                await connection.wait_for_change(until)
             if self.key_filter is not None:
                 data = self.key_filter.feed(data)
             if connection.complete:
@@ -86,13 +86,13 @@ class HttpResponse:
         self._ended = True
         self.ended_by_close = connection.ended_by_close
         self.close()
-        return data if self.key_filter is None else data + self.key_filter.end()
+        return data if self.key_filter is None else data + self.key_filter.flush()
 
     def finish(self) -> None:
         """Done with it, and the answer says that it is complete: keep the connection if so."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.linger(connection)
+            self._pool.release_when_complete(connection)
 
     def close(self) -> None:
         """Give the connection back if the answer is complete, else drop it now."""
@@ -101,7 +101,7 @@ class HttpResponse:
             self._pool.release(connection)
 
 
-async def exchange(
+async def send_request(
     pool: Pool,
     head: bytes,
     body: bytes,
@@ -125,9 +125,9 @@ async def exchange(
     """
     while True:
         connection = await pool.acquire(wait_until, connect_until)
-        connection.begin(head, body, bodiless=bodiless)
+        connection.start_exchange(head, body, bodiless=bodiless)
         try:
-            await await_head(connection, headers_until)
+            await wait_for_head(connection, headers_until)
         except UpstreamFault as fault:
             pool.release(connection)
             if not (idempotent and fault.code == "upstream_stale"):
@@ -139,7 +139,7 @@ async def exchange(
             return HttpResponse(pool, connection)
 
 
-async def await_head(connection: UpstreamConnection, until: float) -> None:
+async def wait_for_head(connection: UpstreamConnection, until: float) -> None:
     """Wait until the answer's head is there.
 
     Raises:
@@ -147,12 +147,12 @@ async def await_head(connection: UpstreamConnection, until: float) -> None:
         UpstreamUnreachable, UpstreamBroken: there will be none.
     """
     late = False
-    while not connection.headed:
+    while not connection.head_received:
         if connection.fault is not None:
             raise connection.fault
         try:
-            await connection.wait(until)
+            await connection.wait_for_change(until)
         except UpstreamTimeout:
-            late = not connection.headed
+            late = not connection.head_received
         if late:
-            raise timeout("headers_timeout")
+            raise timeout_error("headers_timeout")

@@ -16,11 +16,11 @@ from typing import cast, final
 import httpx
 
 from vai.errors import UpstreamFault
-from vai.io.http.failures import MESSAGES, broken, from_httpx, timeout
+from vai.io.http.failures import MESSAGES, broken_error, fault_from_httpx, timeout_error
 from vai.io.http.keyfilter import KeyFilter
-from vai.io.http.reply import joined
+from vai.io.http.reply import join_headers
 
-__all__ = ["HttpxResponse", "ProxyTransport", "send_stock"]
+__all__ = ["HttpxResponse", "ProxyTransport", "send_over_httpx"]
 
 
 class ProxyTransport(httpx.AsyncBaseTransport):
@@ -122,9 +122,9 @@ class HttpxResponse:
     def __init__(self, response: httpx.Response, key_filter: KeyFilter | None = None) -> None:
         self.status = response.status_code
         self.raw_headers = [(name.lower(), value) for name, value in response.headers.raw]
-        self.headers = joined(self.raw_headers)
+        self.headers = join_headers(self.raw_headers)
         self._key_filter = key_filter or KeyFilter([])
-        self._key_filter.clean(self.headers)
+        self._key_filter.redact_headers(self.headers)
         self._stream = cast("httpx.AsyncByteStream", response.stream)
         self._pieces = self._stream.__aiter__()
         self._reading: asyncio.Task[bytes] | None = None
@@ -134,16 +134,16 @@ class HttpxResponse:
     async def read(self, until: float, /) -> bytes:
         """The next piece of the body; errors as in `exchange.ports`."""
         if self._closed:
-            raise broken("upstream_truncated")
+            raise broken_error("upstream_truncated")
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._piece())
         try:
             async with asyncio.timeout_at(None if until == math.inf else until):
                 piece = await asyncio.shield(self._reading)
         except TimeoutError:
-            fault: UpstreamFault = timeout("read_timeout")
+            fault: UpstreamFault = timeout_error("read_timeout")
         except httpx.RequestError as error:
-            fault = from_httpx(error, headed=True)
+            fault = fault_from_httpx(error, headed=True)
             self.close()
         else:
             self._reading = None
@@ -158,7 +158,7 @@ class HttpxResponse:
         async for piece in self._pieces:
             if data := self._key_filter.feed(piece):
                 return data
-        return self._key_filter.end()
+        return self._key_filter.flush()
 
     def finish(self) -> None:
         """Drop the connection: behind a proxy each exchange has its own."""
@@ -184,7 +184,7 @@ def _take_failure(reading: asyncio.Task[bytes]) -> None:
         reading.exception()
 
 
-async def send_stock(
+async def send_over_httpx(
     transport: httpx.AsyncBaseTransport,
     request: httpx.Request,
     *,
@@ -203,10 +203,10 @@ async def send_stock(
             response = await transport.handle_async_request(request)
         if response.headers.get("content-encoding", "identity").lower() == "identity":
             return HttpxResponse(response, key_filter)
-        fault = broken("upstream_encoding")
+        fault = broken_error("upstream_encoding")
         HttpxResponse(response).close()
     except TimeoutError:
-        fault = timeout("headers_timeout")
+        fault = timeout_error("headers_timeout")
     except httpx.RequestError as error:
-        fault = from_httpx(error, headed=False)
+        fault = fault_from_httpx(error, headed=False)
     raise fault

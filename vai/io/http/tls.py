@@ -12,12 +12,12 @@ from functools import lru_cache
 
 import certifi
 
-__all__ = ["ClientContext", "client_context"]
+__all__ = ["TlsContext", "get_tls_context"]
 
 _SESSION_LIMIT = 256
 
 
-class ClientContext(ssl.SSLContext):
+class TlsContext(ssl.SSLContext):
     """A client context that resumes sessions.
 
     asyncio has no argument for a session, but every loop makes its TLS object through
@@ -41,7 +41,7 @@ class ClientContext(ssl.SSLContext):
             session = self._sessions.get(server_hostname)
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
-    def remember(self, host: str, session: ssl.SSLSession | None) -> None:
+    def remember_session(self, host: str, session: ssl.SSLSession | None) -> None:
         """Keep the newest session of `host` for its next connection.
 
         To be called after the first answer: TLS 1.3 sends its tickets behind the handshake.
@@ -53,7 +53,7 @@ class ClientContext(ssl.SSLContext):
         self._sessions[host] = session
 
 
-def client_context(ca_file: str | None = None, verify: bool = True) -> ClientContext:
+def get_tls_context(ca_file: str | None = None, verify: bool = True) -> TlsContext:
     """The shared context for these trust settings.
 
     Args:
@@ -67,8 +67,8 @@ def client_context(ca_file: str | None = None, verify: bool = True) -> ClientCon
 
 
 @lru_cache(maxsize=64)
-def _context(ca_file: str | None, verify: bool) -> ClientContext:
-    context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+def _context(ca_file: str | None, verify: bool) -> TlsContext:
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if verify:
         context.load_verify_locations(cafile=ca_file or certifi.where())

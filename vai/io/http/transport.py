@@ -19,11 +19,11 @@ import httpx
 
 from vai.errors import InvalidRequest, Overloaded, UpstreamFault
 from vai.io.clock import monotonic
-from vai.io.http.failures import to_httpx, unreachable
-from vai.io.http.head import Origin, header_lines, request_line
+from vai.io.http.failures import httpx_from_fault, unreachable_error
+from vai.io.http.head import Origin, encode_headers, encode_request_line
 from vai.io.http.pool import Pool, PoolLimits, PoolStats
-from vai.io.http.reply import HttpResponse, await_head, exchange
-from vai.io.http.tls import ClientContext, client_context
+from vai.io.http.reply import HttpResponse, send_request, wait_for_head
+from vai.io.http.tls import TlsContext, get_tls_context
 
 __all__ = ["ResponseStream", "VaiTransport"]
 
@@ -49,7 +49,7 @@ class ResponseStream(httpx.AsyncByteStream):
             while data := await reply.read(_after(self._read_timeout)):
                 yield data
         except UpstreamFault as fault:
-            failure = to_httpx(fault, self._request)
+            failure = httpx_from_fault(fault, self._request)
         else:
             return
         raise failure
@@ -67,18 +67,18 @@ class VaiTransport(httpx.AsyncBaseTransport):
         limits: bounds of the pool of each origin.
     """
 
-    def __init__(self, tls: ClientContext | None = None, limits: PoolLimits | None = None) -> None:
+    def __init__(self, tls: TlsContext | None = None, limits: PoolLimits | None = None) -> None:
         self._tls = tls
         self._limits = limits or PoolLimits()
         self._pools: dict[Origin, Pool] = {}
         self._closed = False
 
-    def stats(self) -> PoolStats:
+    def get_stats(self) -> PoolStats:
         """Connections over all origins."""
-        every = [pool.stats() for pool in self._pools.values()]
+        every = [pool.get_stats() for pool in self._pools.values()]
         return PoolStats(*(sum(column) for column in zip((0, 0, 0), *every, strict=True)))
 
-    def pool(self, origin: Origin) -> Pool:
+    def get_pool(self, origin: Origin) -> Pool:
         """The pool of `origin`. Not to be kept: an empty one may be replaced.
 
         Raises:
@@ -87,10 +87,10 @@ class VaiTransport(httpx.AsyncBaseTransport):
         pool = self._pools.get(origin)
         if pool is None:
             if self._closed:
-                raise unreachable("upstream_closed")
+                raise unreachable_error("upstream_closed")
             if len(self._pools) >= _POOL_LIMIT:
-                self._pools = {key: one for key, one in self._pools.items() if not one.empty}
-            tls = (self._tls or client_context()) if origin.scheme == "https" else None
+                self._pools = {key: one for key, one in self._pools.items() if not one.is_empty}
+            tls = (self._tls or get_tls_context()) if origin.scheme == "https" else None
             pool = self._pools[origin] = Pool(origin, tls, self._limits)
         return pool
 
@@ -103,9 +103,9 @@ class VaiTransport(httpx.AsyncBaseTransport):
         connect_until: float,
         headers_until: float,
     ) -> Awaitable[HttpResponse]:
-        """One exchange from a rendered head: the hot path. Errors as in `reply.exchange`."""
-        return exchange(
-            self.pool(origin),
+        """One exchange from a rendered head: the hot path. Errors as in `send_request`."""
+        return send_request(
+            self.get_pool(origin),
             head,
             body,
             wait_until=connect_until,
@@ -124,7 +124,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
         try:
             reply = await self._handle(request, limits)
         except UpstreamFault as fault:
-            failure = to_httpx(fault, request)
+            failure = httpx_from_fault(fault, request)
         except InvalidRequest as fault:
             failure = httpx.LocalProtocolError(fault.message, request=request)
         except Overloaded as fault:
@@ -142,17 +142,17 @@ class VaiTransport(httpx.AsyncBaseTransport):
         self, request: httpx.Request, limits: dict[str, float | None]
     ) -> HttpResponse:
         try:
-            origin = Origin.of(request.url)
+            origin = Origin.from_url(request.url)
         except ValueError:
-            raise unreachable("upstream_connect") from None
+            raise unreachable_error("upstream_connect") from None
         head = _head(request)
-        pool = self.pool(origin)
+        pool = self.get_pool(origin)
         wait_until, connect_until = _after(limits.get("pool")), _after(limits.get("connect"))
         if not isinstance(request.stream, httpx.ByteStream):
             return await _upload(
                 pool, head, request, limits, wait_until=wait_until, connect_until=connect_until
             )
-        return await exchange(
+        return await send_request(
             pool,
             head,
             request.content,
@@ -190,7 +190,7 @@ def _head(request: httpx.Request) -> bytes:
     ]
     fields.append(("Accept-Encoding", "identity"))
     target = request.url.raw_path.decode("ascii")
-    text = request_line(request.method, target) + header_lines(fields, forwarded=False)
+    text = encode_request_line(request.method, target) + encode_headers(fields, forwarded=False)
     return text.encode("ascii") + b"\r\n"
 
 
@@ -212,16 +212,16 @@ async def _upload(
     write_timeout = limits.get("write")
     connection = await pool.acquire(wait_until, connect_until)
     try:
-        connection.begin(head, b"", bodiless=request.method == "HEAD", sent=False)
+        connection.start_exchange(head, b"", bodiless=request.method == "HEAD", sent=False)
         async for piece in cast("httpx.AsyncByteStream", request.stream):
-            if connection.headed or connection.closed:
+            if connection.head_received or connection.closed:
                 break
             if piece:
-                connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                connection.write_body(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             await connection.drain(_after(write_timeout))
         else:
-            connection.write(b"0\r\n\r\n" if chunked else b"", last=True)
-        await await_head(connection, _after(limits.get("read")))
+            connection.write_body(b"0\r\n\r\n" if chunked else b"", last=True)
+        await wait_for_head(connection, _after(limits.get("read")))
     except BaseException:
         pool.release(connection)
         raise

@@ -18,11 +18,11 @@ import msgspec
 
 from vai.exchange.ports import UpstreamResponse
 from vai.io.http.credential import Credential
-from vai.io.http.head import Endpoint, forwarded_lines, header_lines, request_line
+from vai.io.http.head import Endpoint, encode_forwarded_headers, encode_headers, encode_request_line
 from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import PoolLimits
-from vai.io.http.stock import ProxyTransport, send_stock
-from vai.io.http.tls import client_context
+from vai.io.http.stock import ProxyTransport, send_over_httpx
+from vai.io.http.tls import get_tls_context
 from vai.io.http.transport import VaiTransport
 from vai.policy.headers import GATEWAY_FIELDS, with_betas
 from vai.secret import Secret
@@ -58,7 +58,7 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
         ValueError: `proxy` is not a URL of a proxy.
         OSError: `ca_file` cannot be read or holds no certificate.
     """
-    tls = client_context(settings.ca_file, settings.verify)
+    tls = get_tls_context(settings.ca_file, settings.verify)
     if settings.proxy is None:
         limits = PoolLimits(
             max_connections=settings.max_connections,
@@ -123,7 +123,7 @@ class HttpUpstream:
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
         self._secrets: list[str] = []
         if credential is not None:
-            fixed.append(credential.header(self._origin, auth))
+            fixed.append(credential.to_header(self._origin, auth))
             self._secrets.append(fixed[-1][1].removeprefix("Bearer "))
         for name, value in headers.items():
             if name.lower() == "anthropic-beta" and betas:
@@ -133,7 +133,7 @@ class HttpUpstream:
                 fixed.append((name, value.reveal()))
             if _HOLDS_SECRET.search(name):
                 self._secrets.append(value.reveal().rpartition(" ")[2])
-        self._fixed = header_lines(fixed, forwarded=False)
+        self._fixed = encode_headers(fixed, forwarded=False)
         self._betas = betas
         own_names = {name.lower() for name in (*headers, auth)}
         # Of what clients send, the names of the built-in ways are refused anywhere.
@@ -154,8 +154,8 @@ class HttpUpstream:
         if self._betas:
             listed = with_betas(request.headers, self._betas)
             request = msgspec.structs.replace(request, headers=listed)
-        line = request_line(request.method, self._prefix + request.target)
-        lines = forwarded_lines(request.headers)
+        line = encode_request_line(request.method, self._prefix + request.target)
+        lines = encode_forwarded_headers(request.headers)
         length = len(request.body)
         transport = self._transport
         if isinstance(transport, VaiTransport):
@@ -171,7 +171,7 @@ class HttpUpstream:
             if self._secrets:
                 reply.key_filter = KeyFilter(self._secrets)
             return reply
-        return await send_stock(
+        return await send_over_httpx(
             transport,
             self._as_httpx(request),
             connect_until=connect_until,

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.halves import mend_escapes
-from vai.codec.sse import SseDecoder, encode
+from vai.codec.halves import repair_escapes
+from vai.codec.sse import SseDecoder, encode_frame
 
 __all__ = [
     "FrameEvent",
@@ -135,7 +135,7 @@ def named(frame: bytes, kind: str) -> bytes:
     if frame.startswith(b"event: %b\n" % kind.encode()):
         return frame
     name, data = _lines_of(frame)
-    return frame if name == kind or "\n" in kind or "\r" in kind else encode(kind, data)
+    return frame if name == kind or "\n" in kind or "\r" in kind else encode_frame(kind, data)
 
 
 def error_words(frame: bytes) -> str:
@@ -189,7 +189,7 @@ def in_whole_characters(data: bytes) -> bytes:
 
 def mended(data: bytes) -> bytes:
     """`data`, with U+FFFD for what no parser takes: halves of characters, escaped or not."""
-    whole, rest = mend_escapes(data.decode("utf-8", "replace"))
+    whole, rest = repair_escapes(data.decode("utf-8", "replace"))
     return (whole + rest).encode()
 
 
@@ -203,6 +203,6 @@ def _mended_value(data: bytes) -> Any:
 def _lines_of(frame: bytes) -> tuple[str, bytes]:
     """The name and the data of a frame; empty data if it has none."""
     decoder = SseDecoder()
-    for name, data in decoder.feed(frame) + decoder.end():
+    for name, data in decoder.feed(frame) + decoder.flush():
         return name, data
     return "", b""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.halves import Halves
+from vai.codec.halves import SplitCharacters
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import read_straight, straight
 from vai.providers.anthropic.calls import ClaudeCalls
@@ -51,7 +51,7 @@ class AnthropicStreamDecoder:
         self._title = title
         self._calls = calls
         self._framing = framing
-        self._halves = Halves()
+        self._halves = SplitCharacters()
         self._out: list[Event] = []
 
     def take(self) -> list[Event]:
@@ -68,7 +68,7 @@ class AnthropicStreamDecoder:
                 self._read(self._framing.mark())
             return  # a proxy says in OpenAI's way that nothing follows
         try:
-            raw = self._halves.loads(data) if self._halves.waits else _decode(data)
+            raw = self._halves.loads(data) if self._halves.is_waiting else _decode(data)
         except (msgspec.DecodeError, ValueError, RecursionError):
             try:
                 raw = self._halves.loads(data)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.sse import encode, frames
+from vai.codec.sse import encode_frame, split_frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import straight
 from vai.providers.anthropic.calls import ClaudeCalls
@@ -105,7 +105,7 @@ class VerbatimStreamObserver:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
         data = in_whole_characters(data)
         if self._framing is not None:
-            found = (self._ordered(frame, self._framing) for frame in frames(data))
+            found = (self._ordered(frame, self._framing) for frame in split_frames(data))
             return self._feed_singly(b"".join(found))
         events = read_frames(data)
         if events is None or not self.started:
@@ -139,7 +139,7 @@ class VerbatimStreamObserver:
     def _feed_singly(self, data: bytes) -> bytes:
         self.has_news = True
         passed: list[bytes] = []
-        for frame in frames(data):
+        for frame in split_frames(data):
             try:
                 event = read_frame(frame)
                 if event is None:
@@ -189,7 +189,7 @@ class VerbatimStreamObserver:
             self.started = True
             if not _has_parts(value.get("message")):
                 value = straight(value)
-                frame = encode(kind, msgspec.json.encode(value))
+                frame = encode_frame(kind, msgspec.json.encode(value))
             self._count(value["message"].get("usage"))
         elif kind == "message_delta":
             self.usage = self.usage.ended(_parsed(value.get("usage")))
@@ -471,7 +471,7 @@ def _parsed(raw: Any) -> Usage | None:
 
 
 def _frames(events: list[dict[str, Any]]) -> bytes:
-    return b"".join(encode(event["type"], msgspec.json.encode(event)) for event in events)
+    return b"".join(encode_frame(event["type"], msgspec.json.encode(event)) for event in events)
 
 
 def _name(message: dict[str, Any], provider: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 from msgspec.structs import fields
 
-from vai.codec.halves import Halves
+from vai.codec.halves import SplitCharacters
 
 __all__ = ["Lenient", "fitted", "is_error"]
 
@@ -26,7 +26,7 @@ class Lenient:
     """Reads, one after the other, the texts of a stream that a strict decoder refused."""
 
     def __init__(self) -> None:
-        self._halves = Halves()
+        self._halves = SplitCharacters()
         self.waits = False
         """Whether the next text must be read here, because the last ended in half a character."""
 
@@ -36,7 +36,7 @@ class Lenient:
         A text that is JSON of another kind holds none. None: the text is damaged.
         """
         found = self._values(data)
-        self.waits = self._halves.waits
+        self.waits = self._halves.is_waiting
         if found is None:
             return None
         if len(found) == 1 and isinstance(found[0], list):

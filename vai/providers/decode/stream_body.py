@@ -81,7 +81,7 @@ class StreamBody:
             body = bytes(self._body).removeprefix(_BOM)
             lines = _objects(body) if b"}\n" in body.rstrip() else []
             return ([("message", line) for line in lines], None) if lines else ([], body)
-        return self._sse.end(), None
+        return self._sse.flush(), None
 
 
 def _objects(body: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.codec.halves import mend_escapes
+from vai.codec.halves import repair_escapes
 
 __all__ = ["ToolCall", "as_json", "decode_object", "object_of"]
 
@@ -106,7 +106,7 @@ class ToolCall:
         elif piece[:1] == "{" and self.complete() and self.repeats(piece):
             return ""
         if self._cut or "\\" in piece:
-            piece, self._cut = mend_escapes(self._cut + piece)
+            piece, self._cut = repair_escapes(self._cut + piece)
         if not piece:
             return ""
         self._pieces.append(piece)

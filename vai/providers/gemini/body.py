@@ -66,7 +66,7 @@ class BodyParser:
         """The last of them."""
         if self._plain is not None:
             return [bytes(self._plain)]
-        return [text for _, text in self._sse.end()]
+        return [text for _, text in self._sse.flush()]
 
     def _note_line(self, data: bytes) -> None:
         """Whether the line that `data` ends in has begun with anything yet."""
