@@ -36,7 +36,7 @@ bench: $(VENV)/.dev ## measure against the floor
 
 docs: $(VENV)/.dev ## write the pages that are made from the source
 	$(BIN)/python -m vai.config.reference docs/configuration.md
-	$(BIN)/python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json
+	$(BIN)/python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json README.md
 
 lock: ## resolve the dependencies anew (needs uv)
 	uv lock

@@ -24,6 +24,7 @@ from vai.cli.overview import try_it, url
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
 from vai.config.states import provider_states
+from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 from vai.simulator.process import start
 
@@ -240,13 +241,8 @@ def test_provider_states():
             "groq": Provider(base_url="http://h"),
         },
     )
-    assert provider_states(settings) == {
-        "anthropic": "off (no key)",
-        "openai": "off (no key)",
-        "oai-resp": "off (no key)",
+    assert provider_states(settings) == dict.fromkeys(PROVIDER_SPECS, "off (no key)") | {
         "groq": "real, without a key",
-        "cerebras": "off (no key)",
-        "gemini": "off (no key)",
         "gemini-oauth": "off",
         "mine": "real, without a key",
     }

@@ -15,7 +15,7 @@ from vai.config import ConfigError, Settings, load
 from vai.config.convert import parse_duration, setting_names
 from vai.config.fixed import FIXED, changes_without_effect
 from vai.config.load import defaults_file
-from vai.config.names import BUILT_IN
+from vai.config.names import KEY_VARIABLES
 from vai.config.reference import entries
 from vai.config.schema import SimulatorSettings
 from vai.config.sources import read_file
@@ -462,8 +462,9 @@ def test_openais_key_serves_both_of_its_endpoints(configure, text, keys):
 
 
 def test_built_in_providers_are_those_of_the_registry():
+    assert set(KEY_VARIABLES) == {*PROVIDER_SPECS, "cartesia"}
     for name, row in PROVIDER_SPECS.items():
-        assert row.env == BUILT_IN[name]
+        assert row.env == KEY_VARIABLES[name]
 
 
 def test_reading_leaves_nothing_behind(tmp_path):

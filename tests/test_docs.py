@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from vai.cli.commands import app
-from vai.cli.overview import SUGGESTED
-from vai.cli.pages import matrix, schema
+from vai.cli.pages import matrix, schema, with_providers
 from vai.config import load
 from vai.config.reference import page
 from vai.io.catalogue import installed
@@ -58,6 +57,12 @@ def test_each_page_is_in_the_index_once():
 
 def test_the_feature_matrix_is_made_from_the_code():
     assert (ROOT / "docs/FEATURE_MATRIX.md").read_text() == matrix(), "run make docs"
+
+
+def test_the_readme_names_the_built_in_providers():
+    text = (ROOT / "README.md").read_text()
+    assert text == with_providers(text), "run make docs"
+    assert all(spec.name in text for spec in PROVIDER_SPECS.values())
 
 
 def test_the_catalogues_schema_is_made_from_its_types():
@@ -113,7 +118,11 @@ NAMED_IN = {
         *(page for page in PAGES if page.name != "FEATURE_MATRIX.md"),
         *(ROOT / name for name in ("settings.toml", "config.example.toml", "demo.toml")),
     )
-} | {"vai/cli/overview.py": " ".join(f'"{name}/{model}"' for name, model in SUGGESTED.items())}
+} | {
+    "vai/providers/registry.py": " ".join(
+        f'"{name}/{spec.example_model}"' for name, spec in PROVIDER_SPECS.items()
+    )
+}
 """Where models are named for a reader to use. The feature matrix is the catalogue itself."""
 NAMED = sorted(
     {

@@ -18,6 +18,7 @@ import pytest
 from tests import canary
 from vai.config import ConfigError, load
 from vai.config.load import defaults_file
+from vai.config.names import KEY_VARIABLES
 from vai.config.problems import MOST_SHOWN, Problem
 from vai.config.sources import read_file
 from vai.config.syntax import parse
@@ -45,7 +46,7 @@ MISTAKES = {
     name: Mistake(
         row.get("file", ""),
         row.get("text", "").replace("<KEY>", KEY),
-        row["message"],
+        row["message"].replace("<BUILT IN>", ", ".join(KEY_VARIABLES)),
         {name: text.replace("<KEY>", KEY) for name, text in row.get("variables", {}).items()},
     )
     for name, row in TABLE.items()

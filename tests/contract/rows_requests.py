@@ -1,6 +1,7 @@
 """The rows: roles, blocks, tools, reasoning, structured output, sampling, caching, native tools.
 
-Each row is one line of meaning; the seven providers are its columns.
+Each row is one line of meaning; the providers are its columns. `CHAT` stands for all that speak
+Chat Completions.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.contract.table import PDF, PNG, USER, Row, drops, has, hides, lacks, on, refuses, says
+from vai.providers.registry import PROVIDER_SPECS
 
-CHAT = "openai groq cerebras"
+CHAT = " ".join(name for name, spec in PROVIDER_SPECS.items() if spec.kind == "openai")
 GOOGLE = "gemini gemini-oauth"
 FOREIGN = f"{CHAT} oai-resp {GOOGLE}"
 ALL = f"anthropic {FOREIGN}"

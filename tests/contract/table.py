@@ -17,14 +17,11 @@ from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
-MODELS = {
+MODELS = {name: spec.example_model for name, spec in PROVIDER_SPECS.items()} | {
     "anthropic": "claude-sonnet-4-5",
     "openai": "gpt-4o",
     "oai-resp": "gpt-5.6-sol",
     "gemini": "gemini-3.8-flash",
-    "gemini-oauth": "gemini-3.5-flash",
-    "groq": "openai/gpt-oss-120b",
-    "cerebras": "gpt-oss-120b",
 }
 """The model that stands for a provider where a row names no other."""
 

@@ -27,18 +27,16 @@ import orjson
 
 from tests.canary import register
 from vai.codec.sse import SseDecoder
+from vai.providers.registry import PROVIDER_SPECS, simulated_path
 
 ROOT = Path(__file__).parents[2]
 
 FACES = {
-    "anthropic": "/anthropic",
-    "openai": "/openai/v1",
-    "groq": "/groq/openai/v1",
-    "cerebras": "/cerebras/v1",
-    "oai-resp": "/oai-resp/v1",
-    "gemini": "/gemini/v1beta",
+    name: simulated_path(spec)
+    for name, spec in PROVIDER_SPECS.items()
+    if spec.kind != "code-assist"
 }
-"""Provider -> the path of its API at the simulator."""
+"""Provider -> the path of its API at the simulator, for those with a key."""
 
 
 class Answer(NamedTuple):

@@ -26,7 +26,7 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-MODELS = {
+MODELS = {name: (spec.example_model,) for name, spec in PROVIDER_SPECS.items()} | {
     "anthropic": ("claude-opus-4-8", "claude-sonnet-4-5", "claude-opus-5-5"),
     "openai": ("gpt-4o", "gpt-5.2", "gpt-6-luna"),
     "groq": ("openai/gpt-oss-120b", "qwen/qwen3.8-27b"),

@@ -31,7 +31,7 @@ def test_rows_are_sound():
         assert row.base_url.startswith("https://")
         assert not row.base_url.endswith("/")
         assert row.path.startswith("/") or row.kind in ("gemini", "code-assist")
-        assert row.env == ENV.get(name, (f"{name.upper()}_API_KEY",))
+        assert row.env == ENV.get(name, (f"{name.upper().replace('-', '_')}_API_KEY",))
         assert row.quirks <= QUIRKS
     assert PROVIDER_SPECS["anthropic"].bare_prefixes == ("claude-",)
 

@@ -50,14 +50,14 @@ OWN = {
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
     "openai/hosted": {"Wire", "_PLACES"},
     "translate/content_parts": {"Part"},
-    "registry": {"_OPENAI_HOST", "PROVIDER_SPECS"},
+    "registry": {"_IDS", "_OPENAI_HOST", "PROVIDER_SPECS", "SHARED_KEYS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/count": {"_members"},
     "responses/hosted": {"Wire", "_PLACE"},
     "responses/extensions": {"_NAMES"},
     "responses/parts": {"_FORM"},
     "responses/request": {"PATH"},
-    "translate/target": {"_ROWS", "_MISTRAL"},
+    "translate/target": {"_MISTRAL"},
 }  # fmt: skip
 
 

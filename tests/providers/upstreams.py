@@ -39,11 +39,9 @@ OWN_ROWS: dict[str, ProviderSpec] = {
     ),
 }
 """The built-in rows, and servers of an operator's own."""
-MODELS = {
+MODELS = {name: spec.example_model for name, spec in PROVIDER_SPECS.items()} | {
     "anthropic": "claude-opus-4-8",
     "openai": "gpt-4o",
-    "groq": "openai/gpt-oss-120b",
-    "cerebras": "gpt-oss-120b",
     "oai-resp": "gpt-5.5",
     "gemini": "gemini-2.5-flash",
     "gemini-oauth": "gemini-2.5-flash",

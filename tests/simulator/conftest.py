@@ -15,12 +15,11 @@ import pytest
 from google import genai
 from google.genai import types
 
+from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.simulator import Simulator
 
 CHAT_PATHS = {
-    "openai": "/openai/v1",
-    "groq": "/groq/openai/v1",
-    "cerebras": "/cerebras/v1",
+    name: simulated_path(spec) for name, spec in PROVIDER_SPECS.items() if spec.kind == "openai"
 }
 
 

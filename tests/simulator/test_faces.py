@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 
+from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.simulator.journal import Entry, Journal
 from vai.simulator.knobs import Knobs, parse
 from vai.simulator.tries import Tries
@@ -18,17 +19,13 @@ from vai.simulator.world import World
 
 USER = [{"role": "user", "content": "Hello there"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello there"}]}]
-FACES = ("anthropic", "openai", "groq", "cerebras", "oai-resp", "gemini", "gemini-oauth")
+FACES = tuple(PROVIDER_SPECS)
 SHORT = httpx.Timeout(10, read=0.1)
 KEYS = {"x-api-key": "k", "authorization": "Bearer k", "x-goog-api-key": "k"} | {
     "anthropic-version": "2023-06-01"
 }
 PATHS = {
-    "anthropic": "/anthropic/v1/messages",
-    "openai": "/openai/v1/chat/completions",
-    "groq": "/groq/openai/v1/chat/completions",
-    "cerebras": "/cerebras/v1/chat/completions",
-    "oai-resp": "/oai-resp/v1/responses",
+    name: simulated_path(spec) + spec.path for name, spec in PROVIDER_SPECS.items() if spec.path
 }
 ENDS = {
     "anthropic": "message_stop",

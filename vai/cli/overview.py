@@ -6,8 +6,6 @@ Invariants: pure, and no secret among its words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from vai.config import Settings
@@ -15,7 +13,7 @@ from vai.config.states import OFF, SIMULATED, provider_states
 from vai.io.providers import build_specs
 from vai.providers.registry import PROVIDER_SPECS
 
-__all__ = ["SUGGESTED", "base_urls", "overview", "try_it", "url"]
+__all__ = ["base_urls", "overview", "try_it", "url"]
 
 _AUTH = {
     "api_key": "callers present one of {keys}",
@@ -24,18 +22,6 @@ _AUTH = {
 }
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
 """A name that means itself in a shell and in JSON."""
-SUGGESTED: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "anthropic": "claude-haiku-4-5",
-        "openai": "gpt-5.4-mini",
-        "oai-resp": "gpt-5.4-mini",
-        "groq": "openai/gpt-oss-120b",
-        "cerebras": "gpt-oss-120b",
-        "gemini": "gemini-3.5-flash",
-        "gemini-oauth": "gemini-3.5-flash",
-    }
-)
-"""Provider -> a model of it for a first request, which the catalogue lists with its price."""
 
 
 def overview(settings: Settings) -> list[tuple[str, str]]:
@@ -103,7 +89,7 @@ def _model_to_try(settings: Settings) -> str | None:
 
     A server of the operator's own has a model when the settings describe one of its models.
     """
-    models = {name: f"{name}/{model}" for name, model in SUGGESTED.items()}
+    models = {name: f"{name}/{row.example_model}" for name, row in PROVIDER_SPECS.items()}
     for name in settings.models:
         models.setdefault(name.partition("/")[0], name)
     states = provider_states(settings)

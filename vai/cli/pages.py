@@ -1,14 +1,16 @@
-"""Files that are made from the code: the feature matrix and the catalogue's JSON Schema.
+"""Pages that are generated: the feature matrix, the catalogue's JSON Schema, README's providers.
 
 Invariants: a cell says what the registry or the catalogue says, in the same
 order; nothing is written by hand and nothing depends on the day.
 
-    python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json
+    python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json README.md
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +24,12 @@ from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import CatalogueFile, ModelCard
 from vai.types.provider import Capabilities, ProviderSpec
 
-__all__ = ["matrix", "schema"]
+__all__ = ["matrix", "schema", "with_providers"]
 
 _MARKS: Final = {True: "yes", False: "no", None: ""}
+
+_PROVIDERS: Final = re.compile(r"(<!-- providers[^>]*-->\n)[\s\S]*?(?=<!-- end -->)")
+"""The lines of README that name the built-in providers."""
 
 _HEAD: Final = """\
 # Feature matrix
@@ -63,6 +68,13 @@ def schema() -> bytes:
     wire: dict[str, Any] = msgspec.json.schema(CatalogueFile)
     wire["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return orjson.dumps(wire, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def with_providers(readme: str) -> str:
+    """README with the names of the built-in providers where its comments enclose them."""
+    *names, last = [spec.name for spec in PROVIDER_SPECS.values()]
+    text = textwrap.fill(f"Built in: {', '.join(names)} and {last}.", 100)
+    return _PROVIDERS.sub(lambda match: f"{match[1]}{text}\n", readme)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -125,3 +137,5 @@ def _number(count: int | None) -> str:
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text(matrix(), "utf-8")
     Path(sys.argv[2]).write_bytes(schema())
+    for name in sys.argv[3:]:
+        Path(name).write_text(with_providers(Path(name).read_text("utf-8")), "utf-8")

@@ -19,7 +19,7 @@ from vai import install_command
 from vai.config.convert import SettingsConverter
 from vai.config.installed import installed
 from vai.config.login import login_file, read_login
-from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import PAIR, joined
 from vai.config.problems import ConfigError, Problem
 from vai.config.rules import Finding, contradictions
@@ -38,8 +38,7 @@ __all__ = [
     "settings_from",
 ]
 
-_OPENAIS_KEY = "providers.openai.api_key"
-_THE_OTHERS_KEY = "providers.oai-resp.api_key"
+_OPENAIS_KEY, _THE_OTHERS_KEY = (f"providers.{name}.api_key" for name in PAIR)
 _PEM_PAIR = "expected a PEM chain, with its plain key in tls.key_file"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -171,7 +170,7 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
     mode = layer.get(("auth", "mode"))
     if mode is not None and mode.value == "passthrough":
         return  # callers bring their own keys; the server's must not be within reach
-    for provider, variables in BUILT_IN.items():
+    for provider, variables in KEY_VARIABLES.items():
         path = ("providers", provider, "api_key")
         if _is_set(layer, path) or _follows(layer, provider):
             continue

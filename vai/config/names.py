@@ -6,31 +6,28 @@ and nested ones (`auth: {mode: none}`) alike; what follows knows one name for ea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+from vai.providers.registry import PROVIDER_SPECS, provider_id
+
 __all__ = [
-    "BUILT_IN",
     "ELSEWHERE",
+    "KEY_VARIABLES",
     "LOGGED_IN_TO",
     "SPELLINGS",
     "canonical",
     "is_reserved",
-    "provider_id",
 ]
 
 Path = tuple[str, ...]
 
-BUILT_IN: Final[dict[str, tuple[str, ...]]] = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "openai": ("OPENAI_API_KEY",),
-    "oai-resp": ("OPENAI_API_KEY",),
-    "groq": ("GROQ_API_KEY",),
-    "cerebras": ("CEREBRAS_API_KEY",),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "gemini-oauth": (),
-    "cartesia": ("CARTESIA_API_KEY",),
-}
-"""Providers that need no `kind` and `base_url`, and where their keys are looked for."""
+KEY_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {row.id: row.env for row in PROVIDER_SPECS.values()} | {"cartesia": ("CARTESIA_API_KEY",)}
+)
+"""Built-in provider -> the variables that may hold its key, the first one that is set counts.
+Cartesia may have a key and is not served by this version."""
 
 LOGGED_IN_TO: Final = "gemini-oauth"
 """The provider whose credential is a login and no key. It exists once it has been enabled."""
@@ -116,14 +113,8 @@ def canonical(path: Path) -> Path:
         path = renamed
         seen.add(path)
     if path[0] == "providers" and len(path) > 1:
-        path = ("providers", provider_id(path[1]), *path[2:])
+        path = ("providers", provider_id(path[1].strip()), *path[2:])
     return path
-
-
-def provider_id(name: str) -> str:
-    """A provider's id: lower case, hyphens, and `gemini` for Google."""
-    plain = name.strip().lower().replace("_", "-")
-    return "gemini" if plain == "google" else plain
 
 
 def is_reserved(variable: str) -> bool:

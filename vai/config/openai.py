@@ -18,11 +18,13 @@ import msgspec
 
 from vai.config.addresses import is_same_host
 from vai.config.schema import Provider, Settings
-from vai.providers.registry import PROVIDER_SPECS, is_at_openai
+from vai.providers.registry import PROVIDER_SPECS, SHARED_KEYS, is_at_openai
 
 __all__ = ["PAIR", "joined", "region_left", "settings_of_address", "unplaced_key"]
 
-PAIR: Final = ("openai", "oai-resp")
+_FOLLOWER: Final = "oai-resp"
+PAIR: Final = (SHARED_KEYS[_FOLLOWER], _FOLLOWER)
+"""The two endpoints, the one whose key serves both first."""
 _REACHED_BY: Final = (
     "base_url",
     "auth",

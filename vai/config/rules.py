@@ -16,7 +16,7 @@ import httpx
 from vai.config.addresses import address_fault
 from vai.config.key_faults import key_fault
 from vai.config.login import LOGIN_COMMAND
-from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import unplaced_key
 from vai.config.schema import Provider, Settings
 from vai.policy.aliases import MAX_TARGETS, is_pattern, targets_of
@@ -127,8 +127,8 @@ def _providers(settings: Settings) -> Iterator[Finding]:
         path = ("providers", name)
         if not _PROVIDER_ID.fullmatch(name):
             yield path, "expected an id of letters, digits and hyphens"
-        if name not in BUILT_IN:
-            built_in = ", ".join(BUILT_IN)
+        if name not in KEY_VARIABLES:
+            built_in = ", ".join(KEY_VARIABLES)
             missing = [field for field in ("kind", "base_url") if getattr(provider, field) is None]
             why = f"as {name} is not built in ({built_in})"
             if len(missing) == 1:
@@ -258,7 +258,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _known_providers(settings: Settings) -> set[str]:
     """Those that are there, also where what they need is missing: that is said once."""
-    return {name for name in settings.providers if name not in BUILT_IN}.union(PROVIDER_SPECS)
+    return {name for name in settings.providers if name not in KEY_VARIABLES}.union(PROVIDER_SPECS)
 
 
 def _is_logged_in(settings: Settings) -> bool:

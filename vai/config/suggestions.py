@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple
 
-from vai.config.names import BUILT_IN, ELSEWHERE, SPELLINGS, canonical, provider_id
+from vai.config.names import ELSEWHERE, KEY_VARIABLES, SPELLINGS, canonical
+from vai.providers.registry import provider_id
 
 __all__ = ["Suggestion", "instead_of_a_value", "suggest"]
 
@@ -95,10 +96,10 @@ def _at_the_top(
 ) -> Suggestion | None:
     """What a name may stand for that has no table above it, as the one of a wrapper has none."""
     (name,) = path
-    for provider, variables in BUILT_IN.items():
+    for provider, variables in KEY_VARIABLES.items():
         if name.upper() in variables:
             return _near(("providers", provider, "api_key"), source)
-        if inside and provider_id(name) == provider:
+        if inside and provider_id(name.strip()) == provider:
             return _near(("providers", provider), source)
     if inside and all(one in known for one in inside):
         return _of_the_top(inside, path, source)

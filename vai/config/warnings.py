@@ -14,7 +14,7 @@ from typing import Final
 
 from vai.config.addresses import address_fault, is_exposed, is_own_host
 from vai.config.login import TERMS
-from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import joined, region_left
 from vai.config.rules import Finding
 from vai.config.schema import Provider, Settings
@@ -78,7 +78,7 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
         if fault is not None and not fault.is_certain:
             yield (*path, "base_url"), fault.text
         if name in PROVIDER_SPECS and _lacks_key(settings, name):
-            names = " or ".join((f"providers.{name}.api_key", *BUILT_IN[name]))
+            names = " or ".join((f"providers.{name}.api_key", *KEY_VARIABLES[name]))
             yield (*path, "base_url"), f"this host refuses requests without a key; set {names}"
         if is_exposed(provider.base_url) and _sends_secrets(settings, provider):
             yield (*path, "base_url"), "keys travel unencrypted to a public host; expected https://"
@@ -200,6 +200,6 @@ def _names_of(card: ModelCard) -> tuple[str, ...]:
 def _what_turns_on(provider: str) -> str:
     if provider == LOGGED_IN_TO:
         return f"set providers.{provider}.enabled"
-    names: Mapping[str, tuple[str, ...]] = BUILT_IN
+    names: Mapping[str, tuple[str, ...]] = KEY_VARIABLES
     variables = " or ".join(names.get(provider, ()))
     return f"it has no key (providers.{provider}.api_key{', ' if variables else ''}{variables})"

@@ -18,7 +18,7 @@ import msgspec
 
 from vai.config.addresses import address_fault, is_own_host
 from vai.config.login import LOGIN_COMMAND
-from vai.config.names import BUILT_IN, LOGGED_IN_TO
+from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import settings_of_address
 from vai.config.schema import Settings
 from vai.config.states import OFF, SIMULATED, provider_states
@@ -272,7 +272,7 @@ class _Question:
         if name == LOGGED_IN_TO:
             return f"the login was refused; run: {LOGIN_COMMAND}"
         own = self._settings.providers.get(name)
-        key = " or ".join((f"providers.{name}.api_key", *BUILT_IN.get(name, ())))
+        key = " or ".join((f"providers.{name}.api_key", *KEY_VARIABLES.get(name, ())))
         if own is None or own.api_key is None:
             return f"it wants a key: set {key}"
         return f"the key was refused: check {key}"

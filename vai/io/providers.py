@@ -25,7 +25,7 @@ from vai.io.http.head import Endpoint
 from vai.io.http.provider_keys import Presentation, ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
-from vai.providers.registry import PROVIDER_SPECS
+from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.secret import Secret
 from vai.types.provider import Capabilities, ProviderSpec
 
@@ -206,8 +206,7 @@ class _SimulatedClient(_ProviderClient):
     simulated = True
 
     def __init__(self, row: ProviderSpec, own: Provider, url: str) -> None:
-        path = httpx.URL(row.base_url).path.rstrip("/")
-        at_simulator = msgspec.structs.replace(row, base_url=f"{url}/{row.id}{path}")
+        at_simulator = msgspec.structs.replace(row, base_url=url + simulated_path(row))
         super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
         self._real = _ProviderClient(row, own)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,10 +19,13 @@ from vai.types.provider import Capabilities, Kind, ProviderSpec
 
 __all__ = [
     "PROVIDER_SPECS",
+    "SHARED_KEYS",
     "can_of",
     "is_at_openai",
     "other_endpoint",
+    "provider_id",
     "row_for_input",
+    "simulated_path",
 ]
 
 _ANTHROPIC = ProviderSpec(
@@ -32,6 +36,7 @@ _ANTHROPIC = ProviderSpec(
     path="/v1/messages",
     auth="x-api-key",
     env=("ANTHROPIC_API_KEY",),
+    example_model="claude-haiku-4-5",
     bare_prefixes=("claude-",),
     capabilities=Capabilities(
         images=True,
@@ -66,6 +71,7 @@ _OPENAI = ProviderSpec(
     path="/chat/completions",
     auth="bearer",
     env=("OPENAI_API_KEY",),
+    example_model="gpt-5.4-mini",
     capabilities=Capabilities(
         images=True,
         image_urls=True,
@@ -89,6 +95,8 @@ _OAI_RESP = ProviderSpec(
     path="/responses",
     auth="bearer",
     env=("OPENAI_API_KEY",),
+    shares_key_of="openai",
+    example_model="gpt-5.4-mini",
     capabilities=Capabilities(
         images=True,
         image_urls=True,
@@ -122,6 +130,7 @@ _GROQ = ProviderSpec(
     path="/chat/completions",
     auth="bearer",
     env=("GROQ_API_KEY",),
+    example_model="openai/gpt-oss-120b",
     capabilities=Capabilities(
         images=True,
         image_urls=True,
@@ -152,6 +161,7 @@ _CEREBRAS = ProviderSpec(
     path="/chat/completions",
     auth="bearer",
     env=("CEREBRAS_API_KEY",),
+    example_model="gpt-oss-120b",
     capabilities=Capabilities(images=True, thinking=True),
     quirks=frozenset({"no_nulls", "plain_system", "reasoning_text", "user"}),
 )
@@ -184,6 +194,8 @@ _GEMINI = ProviderSpec(
     path="",
     auth="x-goog-api-key",
     env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    other_names=("google",),
+    example_model="gemini-3.5-flash",
     capabilities=msgspec.structs.replace(_GEMINI_CAPABILITIES, image_urls=True),
 )
 """https://ai.google.dev/gemini-api/docs/file-input-methods (2026-11-28), types of google-genai
@@ -196,6 +208,7 @@ _GEMINI_OAUTH = ProviderSpec(
     base_url="https://cloudcode-pa.googleapis.com",
     path="",
     auth="bearer",
+    example_model="gemini-3.5-flash",
     capabilities=_GEMINI_CAPABILITIES,
 )
 """Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
@@ -209,7 +222,23 @@ PROVIDER_SPECS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
         for row in (_ANTHROPIC, _OPENAI, _OAI_RESP, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)
     }
 )
-"""Provider id -> row."""
+"""Provider id -> spec."""
+SHARED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {row.id: row.shares_key_of for row in PROVIDER_SPECS.values() if row.shares_key_of}
+)
+"""Provider -> the provider whose key serves it too, where it has none of its own."""
+_IDS: Final = {name: row.id for row in PROVIDER_SPECS.values() for name in row.other_names}
+
+
+def provider_id(name: str) -> str:
+    """A provider's id: lower case, with hyphens, `gemini` for `google`."""
+    plain = name.lower().replace("_", "-")
+    return _IDS.get(plain, plain)
+
+
+def simulated_path(row: ProviderSpec) -> str:
+    """Where the simulator serves a provider: `/groq/openai/v1`, what its paths are appended to."""
+    return f"/{row.id}{urlsplit(row.base_url).path.rstrip('/')}"
 
 
 def can_of(kind: Kind) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from vai.providers.registry import PROVIDER_SPECS
 from vai.simulator import tokens
 from vai.simulator.ask import Ask, Refused, Tool
 from vai.simulator.parts import (
@@ -34,15 +35,8 @@ from vai.simulator.schema import Hints, SchemaTooDeep, example
 
 __all__ = ["compose", "dictated", "portion", "signature_of"]
 
-_TITLES: Final = {
-    "anthropic": "Anthropic",
-    "openai": "OpenAI",
-    "oai-resp": "OpenAI",
-    "groq": "Groq",
-    "cerebras": "Cerebras",
-    "gemini": "Gemini",
-    "gemini-oauth": "Gemini",
-}
+_TITLES: Final = {"oai-resp": "OpenAI", "gemini": "Gemini", "gemini-oauth": "Gemini"}
+"""What a provider is called where that is not its name in the registry."""
 _REMARKS: Final = (
     "Nothing here left your machine, and nothing was charged.",
     "A real model would think longer about this, and cost more.",
@@ -159,7 +153,7 @@ def _text(ask: Ask) -> str:
 
 
 def _words(ask: Ask) -> str:
-    title = _TITLES.get(ask.provider, ask.provider)
+    title = _TITLES.get(ask.provider) or PROVIDER_SPECS[ask.provider].name
     said = [f"Hello! I am {ask.model.partition(';')[0]}, a simulated {title} model."]
     if ask.results:
         said.append(f"The tool answered {_quoted('; '.join(ask.results))}, so that is settled.")

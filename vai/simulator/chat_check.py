@@ -75,7 +75,7 @@ def read(body: Any, provider: str, knobs: Knobs) -> Ask:
         Refused: 400, worded as the provider words it.
     """
     for name in body:
-        if name not in _FIELDS[provider]:
+        if name not in _FIELDS.get(provider, _FIELDS["openai"]):
             raise _unknown(provider, name)
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise Refused(400, "you must provide a model parameter")

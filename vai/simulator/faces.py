@@ -15,8 +15,10 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.simulator.ask import Refused
 from vai.simulator.reply import Headers
+from vai.types.provider import Kind, ProviderSpec
 
 __all__ = [
     "FACES",
@@ -48,29 +50,37 @@ class Face(msgspec.Struct, frozen=True):
     """The header that carries the request's id; empty where there is none."""
 
 
+_DIALECTS: Final[Mapping[Kind, Dialect]] = {
+    "anthropic": "messages",
+    "openai": "chat",
+    "responses": "responses",
+    "gemini": "google",
+    "code-assist": "google",
+}
+_ENDPOINTS: Final[Mapping[Dialect, str]] = {
+    "messages": "/messages",
+    "chat": "/chat/completions",
+    "responses": "/responses",
+}
+
+
+def _face(spec: ProviderSpec) -> Face:
+    dialect, base = _DIALECTS[spec.kind], simulated_path(spec)
+    if spec.kind == "code-assist":
+        return Face(spec.id, dialect, f"{base}/v1internal", "", "")
+    if dialect == "google":
+        return Face(spec.id, dialect, f"{base}/models", f"{base}/models", "")
+    models = f"{base}{spec.path.removesuffix(_ENDPOINTS[dialect])}/models"
+    request_id = "request-id" if dialect == "messages" else "x-request-id"
+    return Face(spec.id, dialect, base + spec.path, models, request_id)
+
+
 FACES: Final = (
-    Face("anthropic", "messages", "/anthropic/v1/messages", "/anthropic/v1/models", "request-id"),
-    Face("openai", "chat", "/openai/v1/chat/completions", "/openai/v1/models", "x-request-id"),
+    *map(_face, PROVIDER_SPECS.values()),
     Face("openai", "responses", "/openai/v1/responses", "/openai/v1/models", "x-request-id"),
-    Face("oai-resp", "responses", "/oai-resp/v1/responses", "/oai-resp/v1/models", "x-request-id"),
-    Face(
-        "groq",
-        "chat",
-        "/groq/openai/v1/chat/completions",
-        "/groq/openai/v1/models",
-        "x-request-id",
-    ),
-    Face(
-        "cerebras",
-        "chat",
-        "/cerebras/v1/chat/completions",
-        "/cerebras/v1/models",
-        "x-request-id",
-    ),
-    Face("gemini", "google", "/gemini/v1beta/models", "/gemini/v1beta/models", ""),
     Face("gemini", "google", "/gemini/v1/models", "/gemini/v1/models", ""),
-    Face("gemini-oauth", "google", "/gemini-oauth/v1internal", "", ""),
 )
+"""Each provider at its own paths, then the second endpoint of OpenAI and version of Gemini."""
 _BY_PREFIX: Final = {face.name: face for face in reversed(FACES)}
 _ANSWERING: Final = {"generateContent": False, "streamGenerateContent": True}
 _COUNTING: Final = {"messages": "/count_tokens", "responses": "/input_tokens"}
@@ -105,7 +115,7 @@ def aim(target: str) -> Target:
             return Target(face=face, action="count", path=path)
         if path == face.models_path:
             return Target(face=face, action="models", path=path)
-    face = _BY_PREFIX.get(path.split("/", 2)[1] if "/" in path else "") or FACES[1]
+    face = _BY_PREFIX.get(path.split("/", 2)[1] if "/" in path else "") or _BY_PREFIX["openai"]
     return Target(face=face, action="aside", path=path)
 
 

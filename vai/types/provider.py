@@ -78,7 +78,10 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One provider: where it is, what it speaks, and how it differs from its kind.
 
     `kind` names the wire format, i.e. the adapter. A further OpenAI-compatible server
-    is a row and no code; `quirks` are the names its kind's adapter understands.
+    is a row and no code; `quirks` are the names its kind's adapter understands. `env` are the
+    variables that hold its key, `shares_key_of` is the provider whose key it takes where it has
+    none of its own, and `other_names` are ids that clients and settings may write for its own.
+    `example_model` is a model for a first request, which the catalogue lists with its price.
     `path` is empty where the model is part of it. `project` is the Google Cloud project
     that Code Assist asks for in the body. `narrowed` says that `capabilities` are an operator's
     word about this one server, and that requests are held against them. `described_as` is the
@@ -93,6 +96,9 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     auth: AuthStyle
     env: tuple[str, ...] = ()
+    shares_key_of: str = ""
+    other_names: tuple[str, ...] = ()
+    example_model: str = ""
     bare_prefixes: tuple[str, ...] = ()
     capabilities: Capabilities = Capabilities()
     quirks: frozenset[str] = frozenset()

@@ -11,15 +11,13 @@ from collections.abc import Iterable, Mapping
 
 from vai.errors import AuthenticationFailed, InvalidRequest
 from vai.io.http.provider_keys import PROVIDER_FIELDS, ProviderKey, find_key
+from vai.providers.registry import SHARED_KEYS, provider_id
 from vai.secret import Secret
 from vai.types.provider import ProviderSpec
 
 __all__ = ["HEADER_PREFIX", "add_presented", "brought", "choose", "header_name", "missing"]
 
 HEADER_PREFIX = "x-provider-key-"
-
-_ALSO_SERVED_BY = {"oai-resp": "openai"}
-"""Provider -> the provider whose key serves it too, where none was brought for itself."""
 
 
 def brought(
@@ -40,9 +38,10 @@ def brought(
                     f"{name}: expected this header once", param=name, code="header_repeated"
                 )
             seen.add(name)
-            _put(keys, _provider(name.removeprefix(HEADER_PREFIX)), value, name)
+            _put(keys, provider_id(name.removeprefix(HEADER_PREFIX)), value, name)
     for name, value in (body or {}).items():
-        _put(keys, _provider(name), value, f"provider_keys.{_provider(name)[:64]}")
+        provider = provider_id(name)
+        _put(keys, provider, value, f"provider_keys.{provider[:64]}")
     return keys
 
 
@@ -65,7 +64,7 @@ def add_presented(
 
 def choose(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
     """The brought key that serves `provider`."""
-    return keys.get(provider) or keys.get(_ALSO_SERVED_BY.get(provider, ""))
+    return keys.get(provider) or keys.get(SHARED_KEYS.get(provider, ""))
 
 
 def header_name(provider: str) -> str:
@@ -102,11 +101,6 @@ def _own_place(row: ProviderSpec) -> str | None:
     if row.auth == "bearer":
         return "Authorization: Bearer KEY"
     return f"{row.auth.lower()}: KEY" if row.auth.lower() in PROVIDER_FIELDS else None
-
-
-def _provider(name: str) -> str:
-    normal = name.lower().replace("_", "-")
-    return "gemini" if normal == "google" else normal
 
 
 def _put(keys: dict[str, ProviderKey], provider: str, value: str, place: str) -> None:

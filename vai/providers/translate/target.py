@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.openai_models import OpenaiTraits, traits
 from vai.providers.translate.schema import Inlining
@@ -28,13 +29,12 @@ QUIRKS: Final = frozenset(
 Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
 https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
 https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
-_ROWS: Final = frozenset({"openai", "oai-resp", "groq", "cerebras"})
 _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
 def is_own(row: ProviderSpec) -> bool:
     """Whether the server is one that only the settings describe."""
-    return row.id not in _ROWS
+    return row.id not in PROVIDER_SPECS
 
 
 class OpenaiTarget:
