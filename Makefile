@@ -7,11 +7,12 @@ UV := $(shell command -v uv 2>/dev/null)
 OLD_SDK := .venv-sdk-old
 CLIENTS := tests/clients
 NPM := $(shell command -v npm 2>/dev/null)
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help run test clients check bench docs lock catalogue-diff clean
+.PHONY: help run test fast clients check fmt bench docs lock catalogue-diff clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -20,8 +21,18 @@ help: ## show this list
 run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
 	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
 
-test: $(VENV)/.dev $(OLD_SDK)/.done clients ## run all tests
+# The pure tests run in parallel and measure coverage; the others start processes, listen on
+# ports and time what they do, so they run one after the other.
+test: $(VENV)/.dev $(OLD_SDK)/.done clients ## run all tests; ARGS="tests/io -k pool" runs some
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest -m pure $(PARALLEL) --cov=vai
+	$(BIN)/pytest -m "not pure"
+endif
+
+fast: $(VENV)/.dev ## run the pure tests without the exhaustive ones, in about a minute
+	$(BIN)/pytest -q -m "pure and not exhaustive" $(PARALLEL) $(ARGS)
 
 clients: $(CLIENTS)/node_modules/.done ## install the clients of npm that tests run (620 MB)
 
@@ -30,6 +41,10 @@ check: $(VENV)/.dev ## lint, formatting, types, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
 
 bench: $(VENV)/.dev ## measure against the floor
 	$(BIN)/python -m bench $(ARGS)

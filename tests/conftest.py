@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import pytest_sanic.utils as pytest_sanic
@@ -32,15 +33,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _REPEATS = 2
+_PURE = {"codec", "contract", "exchange", "policy", "providers", "simulator"}
+"""Folders of tests that may run beside each other: no processes, no times."""
+_NEEDS_THE_MACHINE = ("timing", "chaos", "e2e", "slow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests whose subject is wall-clock time two more tries, which the summary counts.
 
     On a shared machine any process may stand still for a fifth of a second. A defect fails
     every time; a neighbour's burst does not. All other tests have one try.
+
+    Mark the tests that may run in parallel `pure`.
     """
     for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in _PURE and not any(map(item.get_closest_marker, _NEEDS_THE_MACHINE)):
+            item.add_marker(pytest.mark.pure)
         if item.get_closest_marker("timing") or item.get_closest_marker("chaos"):
             item.add_marker(pytest.mark.flaky(reruns=_REPEATS, reruns_delay=1))
 

@@ -104,6 +104,7 @@ UPSTREAMS_OWN_END = re.compile(
 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "way", "reset"), CUTTABLE)
 async def test_cut_at_every_offset_is_one_end_and_one_settlement(
     name: str, way: str, reset: bool

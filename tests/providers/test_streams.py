@@ -65,6 +65,7 @@ def test_the_end_of_stream_needs_no_call_where_the_stream_says_it(path):
     assert adapter.done
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
 def test_every_single_cut_gives_the_same(path):
     data = path.read_bytes()
@@ -73,6 +74,7 @@ def test_every_single_cut_gives_the_same(path):
         assert outcome(path, [data[:at], data[at:]]) == whole, at
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
 def test_a_thousand_random_choppings_give_the_same(path):
     data = path.read_bytes()
@@ -103,6 +105,7 @@ def test_no_space_behind_the_colon_is_the_same(path):
     assert outcome(path, [other]) == outcome(path, [data])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
 def test_a_stream_cut_off_anywhere_is_complete_or_one_fault(path):
     data = path.read_bytes()

@@ -16,6 +16,8 @@ from google import genai
 
 from vai.simulator.process import SimulatorFailed, start
 
+pytestmark = pytest.mark.e2e
+
 
 def alive(pid: int) -> bool:
     try:
