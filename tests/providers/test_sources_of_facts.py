@@ -50,7 +50,7 @@ OWN = {
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
     "openai/hosted": {"Wire", "_PLACES"},
     "translate/content_parts": {"Part"},
-    "registry": {"_IDS", "_OPENAI_HOST", "PROVIDER_SPECS", "SHARED_KEYS"},
+    "registry": {"_IDS", "_OPENAI_HOST", "_SPECS", "PROVIDER_SPECS", "SHARED_KEYS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/count": {"_members"},
     "responses/hosted": {"Wire", "_PLACE"},

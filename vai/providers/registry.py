@@ -216,11 +216,17 @@ _GEMINI_OAUTH = ProviderSpec(
 _OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com\.?(?:[:/]|$)", re.IGNORECASE)
 """Also the regional ones: us.api.openai.com."""
 
+_SPECS: Final = (
+    _ANTHROPIC,
+    _OPENAI,
+    _OAI_RESP,
+    _GROQ,
+    _CEREBRAS,
+    _GEMINI,
+    _GEMINI_OAUTH,
+)
 PROVIDER_SPECS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
-    {
-        row.id: row
-        for row in (_ANTHROPIC, _OPENAI, _OAI_RESP, _GROQ, _CEREBRAS, _GEMINI, _GEMINI_OAUTH)
-    }
+    {spec.id: spec for spec in _SPECS}
 )
 """Provider id -> spec."""
 SHARED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
