@@ -20,7 +20,7 @@ from vai.providers.factory import make_adapter
 from vai.providers.gemini import models as googles
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import openai_models as models
-from vai.providers.translate.effort import EFFORTS, clamp
+from vai.providers.translate.options import EFFORTS, clamp
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.catalogue import ModelCard

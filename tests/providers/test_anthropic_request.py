@@ -9,7 +9,7 @@ from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import wrap_signature
 from vai.types import parse
 
 USER = {"role": "user", "content": "go"}
@@ -202,7 +202,7 @@ def test_ids_of_other_providers_are_made_legal_on_both_sides():
     assert made.replace("_", "").replace("-", "").isalnum()
 
 
-@pytest.mark.parametrize("sign", [None, "", signature.seal("groq", "chat"), "vai1.oai-resp.r.x"])
+@pytest.mark.parametrize("sign", [None, "", wrap_signature("groq", "chat"), "vai1.oai-resp.r.x"])
 def test_foreign_reasoning_is_left_out(sign):
     thinking = {
         "type": "thinking",

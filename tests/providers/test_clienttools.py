@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.providers.translate.client_tools import as_function, family
+from vai.providers.translate.tools import as_function, family
 from vai.types.request import Tool
 
 

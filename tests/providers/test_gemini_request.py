@@ -15,7 +15,7 @@ from vai.providers.gemini.conversation import UNSIGNED
 from vai.providers.gemini.count import to_count
 from vai.providers.gemini.models import traits
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import wrap_signature
 from vai.simulator import google_check
 from vai.simulator.knobs import Knobs
 from vai.types import parse
@@ -364,7 +364,7 @@ def test_results_and_calls_belong_together():
 
 
 def sealed(kind, payload="Sig-_=", provider="gemini"):
-    return signature.seal(provider, kind, payload)
+    return wrap_signature(provider, kind, payload)
 
 
 def test_signatures_go_back_where_they_came_from():

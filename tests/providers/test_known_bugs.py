@@ -14,8 +14,7 @@ from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.providers.decode.accumulate import accumulate
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate import signature
-from vai.providers.translate.reasoning import without_reasoning
+from vai.providers.translate.reasoning import without_reasoning, wrap_signature
 from vai.types import parse
 from vai.types.base import to_wire
 
@@ -348,7 +347,7 @@ def reasoning_goes_back_to_its_maker_unchanged():
 
 @bug(33)
 def foreign_reasoning_is_left_out_at_once():
-    thinking = {"type": "thinking", "thinking": "t", "signature": signature.seal("groq", "chat")}
+    thinking = {"type": "thinking", "thinking": "t", "signature": wrap_signature("groq", "chat")}
     history = [USER, {"role": "assistant", "content": [thinking, text("x")]}, USER]
     for provider in ("anthropic", "openai", "cerebras"):
         body = sent(*history, provider=provider)

@@ -9,10 +9,10 @@ from vai.providers.decode import stream_body as incoming
 from vai.providers.decode.stream_body import StreamBody
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate import signature
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.effort import clamp, effort_for
 from vai.providers.translate.openai_models import traits
+from vai.providers.translate.options import clamp, effort_for
+from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
 from vai.providers.translate.target import QUIRKS
 from vai.types import parse
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
@@ -115,15 +115,15 @@ def test_a_body_is_not_held_without_a_bound(monkeypatch):
 
 def test_whose_reasoning_it_is():
     def of(sign):
-        return signature.made_by(ThinkingBlock(thinking="t", signature=sign))
+        return origin_of(ThinkingBlock(thinking="t", signature=sign))
 
-    sealed = signature.seal("groq", "chat", "pay.load.")
+    sealed = wrap_signature("groq", "chat", "pay.load.")
     assert of(sealed) == "groq"
-    assert signature.payload(sealed) == "pay.load."
+    assert unwrap_signature(sealed) == "pay.load."
     assert of("Eq/==") == "anthropic"
-    assert signature.payload("Eq/==") is None
+    assert unwrap_signature("Eq/==") is None
     assert of("") is of(None) is None
-    assert signature.made_by(RedactedThinkingBlock(data=sealed)) == "groq"
+    assert origin_of(RedactedThinkingBlock(data=sealed)) == "groq"
 
 
 def test_findings_name_a_bounded_number_of_problems():

@@ -11,7 +11,7 @@ from tests.providers.oracle import check_responses
 from vai.errors import InvalidRequest
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import wrap_signature
 from vai.simulator import chat_check, messages_check, responses_check
 from vai.simulator.knobs import Knobs
 from vai.types import parse
@@ -68,7 +68,7 @@ def histories(provider):
     yield [*start, {"role": "user", "content": [{"type": "text", "text": "t"}, answer]}]
     start, answer = answered({"type": "text", "text": "z"})
     yield [*start, {"role": "user", "content": [{**answer, "content": [IMAGE], "is_error": True}]}]
-    sealed = signature.seal("groq" if provider == "anthropic" else provider, "chat")
+    sealed = wrap_signature("groq" if provider == "anthropic" else provider, "chat")
     start, answer = answered({"type": "thinking", "thinking": "h", "signature": sealed})
     yield [*start, {"role": "user", "content": [answer]}]
 

@@ -23,7 +23,7 @@ FOLDER = Path(vai.providers.__file__).parent
 SOURCE = re.compile(r"(?:https://\S+|\b[Oo]bserved\b|\b[Rr]ecorded\b)[\s\S]*?\(?20\d\d-\d\d-\d\d")
 MODULES = (
     "registry",
-    *(f"translate/{name}" for name in ("effort", "openai_models", "names", "content_parts")),
+    *(f"translate/{name}" for name in ("options", "openai_models", "names", "content_parts")),
     "translate/target",
     *(f"anthropic/{name}" for name in ("count", "models", "request", "schema", "tools")),
     *(f"gemini/{name}" for name in ("ending", "extensions", "faults", "hosted")),
@@ -47,6 +47,7 @@ OWN = {
     "gemini/models": {"_NAME", "_NEWEST"},
     "gemini/thinking": {"_BUDGETS"},
     "translate/openai_models": {"_GPT", "_O", "_LOW_TO_HIGH"},
+    "translate/options": {"_KEY_LENGTH", "_MAX_SEQUENCES", "_MAX_LENGTH"},
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
     "openai/hosted": {"Wire", "_PLACES"},
     "translate/content_parts": {"Part"},

@@ -13,10 +13,10 @@ from typing import Any, Final
 from vai.providers.anthropic.foreign import is_foreign_run, is_unsealed
 from vai.providers.anthropic.models import ClaudeTraits
 from vai.providers.decode.call_ids import sent
-from vai.providers.translate import signature
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.result_media import note_left_out
+from vai.providers.translate.reasoning import origin_of
 from vai.providers.translate.texts import AS_USER
+from vai.providers.translate.tool_results import note_left_out
 from vai.types.base import to_wire
 from vai.types.blocks import (
     AudioBlock,
@@ -116,8 +116,7 @@ def last_call_lacks_thinking(request: MessageRequest) -> bool:
 
 def _is_own_thinking(block: Block) -> bool:
     return (
-        isinstance(block, ThinkingBlock | RedactedThinkingBlock)
-        and signature.made_by(block) == "anthropic"
+        isinstance(block, ThinkingBlock | RedactedThinkingBlock) and origin_of(block) == "anthropic"
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import unwrap_signature
 
 __all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
 
@@ -83,4 +83,4 @@ def _is_foreign(block: dict[str, Any]) -> bool:
 
 
 def _is_envelope(value: Any) -> bool:
-    return isinstance(value, str) and signature.payload(value) is not None
+    return isinstance(value, str) and unwrap_signature(value) is not None

@@ -26,9 +26,8 @@ from vai.providers.translate.capability_override import (
     without_result_media,
 )
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.effort import EFFORTS, clamp, effort_for
-from vai.providers.translate.output import check_output
-from vai.providers.translate.tool_choice import check_needless
+from vai.providers.translate.options import EFFORTS, check_output, clamp, effort_for
+from vai.providers.translate.tools import check_needless
 from vai.types.base import to_wire
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from vai.providers.anthropic.schema import subset
-from vai.providers.translate.client_tools import family
-from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.diagnostics import Diagnostics, refuse_tool
+from vai.providers.translate.tools import family
 from vai.types.base import to_wire
 from vai.types.request import Tool
 

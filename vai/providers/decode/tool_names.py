@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
-from vai.providers.translate.client_tools import as_function
+from vai.providers.translate.tools import as_function
 from vai.types.request import Tool
 
 __all__ = ["ToolNames"]

@@ -21,9 +21,8 @@ from vai.providers.gemini.hosted import replayed
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import GeminiTarget
-from vai.providers.translate import signature
-from vai.providers.translate.refusals import refuse_block
-from vai.providers.translate.result_media import result_parts
+from vai.providers.translate.diagnostics import refuse_block
+from vai.providers.translate.reasoning import origin_of, unwrap_signature
 from vai.providers.translate.texts import AS_USER, is_foreign_tool, kind_of, tagged
 from vai.providers.translate.tool_results import (
     PendingCall,
@@ -31,6 +30,7 @@ from vai.providers.translate.tool_results import (
     answers,
     check_end,
     placed,
+    result_parts,
     runs,
     waits,
 )
@@ -150,11 +150,11 @@ def _sealed(
     block: ThinkingBlock | RedactedThinkingBlock, target: GeminiTarget
 ) -> tuple[str, str | None]:
     """The kind and the payload of the block's envelope; ("", None) if it is not Gemini's."""
-    if signature.made_by(block) != target.row.id:
+    if origin_of(block) != target.row.id:
         target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
         return "", None
     text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature or ""
-    return text.split(".", 3)[2], signature.payload(text)
+    return text.split(".", 3)[2], unwrap_signature(text)
 
 
 def _sign_text(found: list[Part], payload: str) -> None:

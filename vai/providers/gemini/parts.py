@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vai.providers.gemini.links import FILES, Unfetchable, data_url, is_googles, linked
 from vai.providers.gemini.target import GeminiTarget
-from vai.providers.translate.refusals import refuse_block, refuse_source
+from vai.providers.translate.diagnostics import refuse_block, refuse_source
 from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (
     AudioBlock,

@@ -14,11 +14,9 @@ from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import GeminiTarget
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
-from vai.providers.translate.client_tools import family
-from vai.providers.translate.members import check_members
-from vai.providers.translate.nested_members import check_nested
-from vai.providers.translate.output import check_output, modalities
-from vai.providers.translate.stop_sequences import check_stops
+from vai.providers.translate.members import check_members, check_nested
+from vai.providers.translate.options import check_output, check_stops, modalities
+from vai.providers.translate.tools import family
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 

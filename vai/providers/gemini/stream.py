@@ -27,7 +27,7 @@ from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
 from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
 from vai.providers.gemini.hosted import GoogleServerTools
 from vai.providers.gemini.usage import UsageTotals
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import wrap_signature
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
 __all__ = ["MAX_AWAITING", "MAX_CITED", "GeminiStreamDecoder"]
@@ -243,7 +243,7 @@ class GeminiStreamDecoder:
         self._end_text()
         if signed:
             self._thinking = False
-            self._emitter.thinking_sig(signature.seal(self._provider, FOLLOWING, signed))
+            self._emitter.thinking_sig(wrap_signature(self._provider, FOLLOWING, signed))
         else:
             self._sign()
 
@@ -251,7 +251,7 @@ class GeminiStreamDecoder:
         """The reasoning before this point is complete: mark whose it is."""
         if self._thinking:
             self._thinking = False
-            self._emitter.thinking_sig(signature.seal(self._provider, THOUGHT, signed))
+            self._emitter.thinking_sig(wrap_signature(self._provider, THOUGHT, signed))
 
     def _call(self, call: FunctionCall, signed: str) -> None:
         if not (call.id or call.name or call.args):
@@ -324,7 +324,7 @@ class GeminiStreamDecoder:
         for citation in cited or ():
             self._emitter.citation(citation)
         if self._text_signature:
-            sealed = signature.seal(self._provider, PRECEDING, self._text_signature)
+            sealed = wrap_signature(self._provider, PRECEDING, self._text_signature)
             self._text_signature = ""
             self._sign()
             self._emitter.redacted(sealed)

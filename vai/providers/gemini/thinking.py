@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.gemini.target import GeminiTarget
-from vai.providers.translate.effort import EFFORTS, asked, clamp, is_shown
+from vai.providers.translate.options import EFFORTS, asked, clamp, is_shown
 from vai.types.request import MessageRequest
 
 __all__ = ["thinking_config"]

@@ -11,11 +11,17 @@ from typing import Any, Final
 
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import GeminiTarget
-from vai.providers.translate.client_tools import as_function, family
-from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
-from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.diagnostics import refuse_tool
 from vai.providers.translate.texts import described
-from vai.providers.translate.tool_choice import check_needless
+from vai.providers.translate.tools import (
+    DEFERRED,
+    as_function,
+    check_needless,
+    family,
+    is_search,
+    searches,
+    unloaded_tools,
+)
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
 __all__ = ["plain_schema", "tells_of_searches_last", "tool_config", "tools"]

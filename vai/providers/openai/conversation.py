@@ -15,9 +15,8 @@ import msgspec
 from vai.providers.decode import call_ids as callids
 from vai.providers.openai.parts import Part, parts
 from vai.providers.openai.reasoning import Thought, put, thought_of
+from vai.providers.translate.diagnostics import refuse_block
 from vai.providers.translate.names import alias
-from vai.providers.translate.refusals import refuse_block
-from vai.providers.translate.result_media import result_parts
 from vai.providers.translate.target import OpenaiTarget, is_own
 from vai.providers.translate.texts import is_foreign_tool, kind_of
 from vai.providers.translate.tool_results import (
@@ -27,6 +26,7 @@ from vai.providers.translate.tool_results import (
     answers,
     check_end,
     placed,
+    result_parts,
     runs,
     waits,
 )

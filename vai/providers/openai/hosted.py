@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.translate.client_tools import family
-from vai.providers.translate.refusals import refuse_tool
+from vai.providers.translate.diagnostics import refuse_tool
 from vai.providers.translate.target import OpenaiTarget
+from vai.providers.translate.tools import family
 from vai.types.request import Tool
 
 __all__ = ["cites", "hosted"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.openai.details import opened
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
 from vai.providers.translate.target import is_own
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderSpec
@@ -52,20 +52,20 @@ _MEMBERS: Final = {
 def marks(row: ProviderSpec) -> dict[str, str]:
     """Form -> the envelope of reasoning that comes so; none where it cannot go back."""
     if "reasoning_text" in row.quirks:
-        return dict.fromkeys((*_MEMBERS, PARTS), signature.seal(row.id, "chat"))
+        return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(row.id, "chat"))
     if is_own(row):
-        return {form: signature.seal(row.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
+        return {form: wrap_signature(row.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
     return {}
 
 
 def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderSpec) -> Thought | None:
     """Reasoning that the server of `row` made itself."""
-    if signature.made_by(block) != row.id or not marks(row):
+    if origin_of(block) != row.id or not marks(row):
         return None
     envelope = (block.signature or "") if isinstance(block, ThinkingBlock) else block.data
     form = envelope.split(".", 3)[2]
     if form == DETAILS:
-        return form, signature.payload(envelope) or ""
+        return form, unwrap_signature(envelope) or ""
     if not isinstance(block, ThinkingBlock):
         return None
     return (form, block.thinking) if form in _MEMBERS or form == PARTS else None

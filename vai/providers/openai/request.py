@@ -12,18 +12,21 @@ from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
 from vai.providers.openai.tools import names, tool_choice, tools
-from vai.providers.translate.caching import cache_key
 from vai.providers.translate.capability_override import narrowed
-from vai.providers.translate.effort import asked as asked_effort
-from vai.providers.translate.effort import clamp, is_shown
-from vai.providers.translate.members import check_members
+from vai.providers.translate.members import check_members, check_nested
 from vai.providers.translate.names import alias, end_user
-from vai.providers.translate.nested_members import check_nested
-from vai.providers.translate.output import check_output, modalities
+from vai.providers.translate.options import asked as asked_effort
+from vai.providers.translate.options import (
+    cache_key,
+    check_output,
+    check_stops,
+    clamp,
+    is_shown,
+    modalities,
+)
 from vai.providers.translate.schema import NotStrict, rooted, strict
-from vai.providers.translate.stop_sequences import check_stops
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.tool_choice import check_needless
+from vai.providers.translate.tools import check_needless
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 

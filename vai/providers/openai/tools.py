@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from vai.providers.openai.hosted import hosted
-from vai.providers.translate.client_tools import ClientTool, as_function, family
-from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.translate.names import alias
 from vai.providers.translate.schema import NotStrict, object_schema, strict
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import described
+from vai.providers.translate.tools import (
+    DEFERRED,
+    ClientTool,
+    as_function,
+    family,
+    is_search,
+    searches,
+    unloaded_tools,
+)
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
 __all__ = ["names", "tool_choice", "tools"]

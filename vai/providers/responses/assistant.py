@@ -16,8 +16,8 @@ from vai.providers.decode.call_ids import sent
 from vai.providers.responses import kept
 from vai.providers.responses.tools import RequestTools
 from vai.providers.responses.traces import envelope_of
+from vai.providers.translate.diagnostics import refuse_block
 from vai.providers.translate.names import alias
-from vai.providers.translate.refusals import refuse_block
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import is_foreign_tool, kind_of
 from vai.providers.translate.tool_results import PendingCall, Placed, waits

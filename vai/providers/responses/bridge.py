@@ -13,10 +13,9 @@ import re
 from typing import Final
 
 from vai.providers.responses import extensions
-from vai.providers.translate.client_tools import as_function, family
-from vai.providers.translate.deferred_tools import is_search
-from vai.providers.translate.effort import asked, clamp
 from vai.providers.translate.openai_models import traits
+from vai.providers.translate.options import asked, clamp
+from vai.providers.translate.tools import as_function, family, is_search
 from vai.types.request import MessageRequest
 
 __all__ = ["needs_responses"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.providers.translate.client_tools import family
+from vai.providers.translate.diagnostics import refuse_tool
 from vai.providers.translate.names import alias
-from vai.providers.translate.refusals import refuse_tool
 from vai.providers.translate.target import OpenaiTarget
+from vai.providers.translate.tools import family
 from vai.types.request import Tool
 
 __all__ = ["enabled_tools", "hosted", "mcp_server"]

@@ -13,10 +13,16 @@ from vai.providers.decode.call_ids import sent
 from vai.providers.responses.assistant import CACHED, AssistantItems
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import RequestTools
-from vai.providers.translate.result_media import result_parts
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import is_foreign_tool, kind_of
-from vai.providers.translate.tool_results import PendingCall, answers, check_end, placed, runs
+from vai.providers.translate.tool_results import (
+    PendingCall,
+    answers,
+    check_end,
+    placed,
+    result_parts,
+    runs,
+)
 from vai.types.blocks import Block, TextBlock, ToolResultBlock
 from vai.types.request import InputMessage, MessageRequest
 

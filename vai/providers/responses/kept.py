@@ -2,7 +2,7 @@
 
 The server keeps nothing (``store: false``), so what it must see again goes out to the
 caller and comes back: reasoning with its encrypted content, and the traces of tools it
-ran. Each is one envelope (`vai.providers.translate.signature`) around the item as it came; an item
+ran. Each is one envelope (`vai.providers.translate.reasoning`) around the item as it came; an item
 is sent back as it was, or not at all.
 
 The phase of a message (comment or final answer) needs no envelope where its place tells
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.translate import signature
+from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
 from vai.types.blocks import RedactedThinkingBlock
 
 __all__ = ["MAX_ITEM", "TYPES", "opened", "phase_mark", "sealed"]
@@ -58,22 +58,22 @@ def sealed(provider: str, item: Item) -> str | None:
         name: value for name, value in item.items() if value is not None and name not in left_out
     }
     text = msgspec.json.encode(kept).decode()
-    return signature.seal(provider, _KIND, text) if len(text) <= MAX_ITEM else None
+    return wrap_signature(provider, _KIND, text) if len(text) <= MAX_ITEM else None
 
 
 def phase_mark(provider: str, phase: str) -> str:
     """The envelope that names the phase of the text before it."""
     mark = msgspec.json.encode({"type": "message", "phase": phase}).decode()
-    return signature.seal(provider, _KIND, mark)
+    return wrap_signature(provider, _KIND, mark)
 
 
 def opened(envelope: str, provider: str) -> Item | None:
     """The item in an envelope, or None if it is not one of `provider`."""
-    maker = signature.made_by(RedactedThinkingBlock(data=envelope))
+    maker = origin_of(RedactedThinkingBlock(data=envelope))
     if maker != provider and not {maker, provider} <= _MAKERS:
         return None
     try:
-        item = msgspec.json.decode(signature.payload(envelope) or "")
+        item = msgspec.json.decode(unwrap_signature(envelope) or "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # The caller holds the envelope and may have changed it: only these types come out.

@@ -11,16 +11,20 @@ from vai.providers.decode.text_filter import watched
 from vai.providers.responses import extensions
 from vai.providers.responses.items import conversation
 from vai.providers.responses.tools import RequestTools, tool_choice, tooling
-from vai.providers.translate.caching import cache_key
-from vai.providers.translate.effort import asked, clamp, is_shown
-from vai.providers.translate.members import check_members
+from vai.providers.translate.members import check_members, check_nested
 from vai.providers.translate.names import alias, end_user
-from vai.providers.translate.nested_members import check_nested
-from vai.providers.translate.output import check_output, modalities
+from vai.providers.translate.options import (
+    asked,
+    cache_key,
+    check_output,
+    check_stops,
+    clamp,
+    is_shown,
+    modalities,
+)
 from vai.providers.translate.schema import NotStrict, rooted, strict
-from vai.providers.translate.stop_sequences import check_stops
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.tool_choice import check_needless
+from vai.providers.translate.tools import check_needless
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 

@@ -7,12 +7,18 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
-from vai.providers.translate.client_tools import as_function, family
-from vai.providers.translate.deferred_tools import DEFERRED, is_search, searches, unloaded_tools
 from vai.providers.translate.names import alias
 from vai.providers.translate.schema import NotStrict, object_schema, strict
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import described
+from vai.providers.translate.tools import (
+    DEFERRED,
+    as_function,
+    family,
+    is_search,
+    searches,
+    unloaded_tools,
+)
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import MessageRequest, Tool, ToolChoice
 

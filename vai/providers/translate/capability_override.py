@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.result_media import MEDIA, note_left_out
 from vai.providers.translate.texts import document_text
-from vai.providers.translate.tool_results import Placed, placed
+from vai.providers.translate.tool_results import MEDIA, Placed, note_left_out, placed
 from vai.types.blocks import Block, DocumentBlock, ImageBlock, TextBlock, ToolResultBlock
 from vai.types.provider import Capabilities
 from vai.types.request import MessageRequest

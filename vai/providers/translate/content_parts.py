@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from vai.providers.translate.refusals import refuse_block, refuse_source
+from vai.providers.translate.diagnostics import refuse_block, refuse_source
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
 from vai.types.blocks import (

@@ -1,20 +1,28 @@
-"""What a translation could not carry over.
+"""What a translation could not carry over, and the sentences in which an adapter says so.
 
-Invariants: nothing is lost in silence. What changes the meaning of a request
-refuses it, and all such problems are named at once; what is only a hint is left out and
-listed. A caller chooses the names of members and their number, so each note takes the same
-time however many there are, and what is reported stays short: the first names, each of a
-bounded length, and the number of the others.
+Invariants:
+
+* Nothing is lost in silence. What changes the meaning of a request refuses it, and all such
+  problems are named at once; an optional parameter is left out and listed.
+* A client chooses the names of members and their number, so each note takes the same time however
+  many there are, and a report stays short: the first names, each of a bounded length, and the
+  number of the others.
+* A type that the Messages API does not know is a mistake of the request's, and the types that it
+  knows are listed; one of those is named as what this provider cannot take. A type that the
+  client chose freely is never repeated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
 from vai.errors import InvalidRequest
+from vai.providers.translate.texts import kind_of
+from vai.types.blocks import BLOCK_TYPES, OTHER_BLOCK_TYPES, SOURCE_TYPES, Block, Source
 
-__all__ = ["MAX_DROPPED", "Diagnostics"]
+__all__ = ["MAX_DROPPED", "Diagnostics", "refuse_block", "refuse_source", "refuse_tool"]
 
 MAX_DROPPED: Final = 32
 """Dropped members that are named at most; the others are counted."""
@@ -102,3 +110,52 @@ class Diagnostics:
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+_CONTENT: Final = "unsupported_content_block"
+_OF_DOCUMENTS: Final = ("text", "content")
+"""Types of sources that documents alone have."""
+_CALLERS: Final = ("custom", "bash", "text_editor", "memory")
+"""Types of tools that the caller runs, so that every provider has them."""
+
+
+def refuse_block(
+    block: Block, at: str, findings: Diagnostics, *, what: str = "cannot be sent to {}"
+) -> None:
+    """Refuse a block at `at`. `what` says what cannot be done with it, ``{}`` being the target."""
+    kind = kind_of(block)
+    if kind in BLOCK_TYPES or kind in OTHER_BLOCK_TYPES or kind.endswith("_tool_result"):
+        said = what.replace("{}", findings.target)
+        name = kind if len(kind) <= _MAX_TYPE and kind.isidentifier() else "hosted tool's result"
+        findings.refuse(at, f"a {name} block {said}", _CONTENT)
+    else:
+        known = ", ".join(BLOCK_TYPES)
+        findings.refuse(f"{at}.type", f"unknown block type; expected one of {known}", _CONTENT)
+
+
+_MAX_TYPE: Final = 64
+"""Characters of a block's type that is repeated."""
+
+
+def refuse_source(
+    source: Source, at: str, findings: Diagnostics, what: str, *, is_document: bool = False
+) -> None:
+    """Refuse the medium at `at` for its source; `what` says what its target takes."""
+    if source.type in SOURCE_TYPES:
+        findings.refuse(at, what.replace("{}", findings.target), _CONTENT)
+        return
+    known = [kind for kind in SOURCE_TYPES if is_document or kind not in _OF_DOCUMENTS]
+    words = f"unknown source type; expected one of {', '.join(known)}"
+    findings.refuse(f"{at}.source.type", words, _CONTENT)
+
+
+def refuse_tool(at: str, findings: Diagnostics, who: str, hosted: Iterable[str]) -> None:
+    """Refuse a tool of a type that the provider does not have.
+
+    Args:
+        who: the provider, or the model at it.
+        hosted: the types of tools that it runs itself.
+    """
+    known = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))
+    words = f"{who} has no tool of this type; expected one of {known}"
+    findings.refuse(at, words, "unsupported_tool_type")

@@ -1,18 +1,26 @@
-"""A request without the reasoning its history holds.
+"""Reasoning in the history of a request: who made it, and the request without it.
 
-Invariants: reasoning may always be left out. It is bound to its maker, its
-model and sometimes to every word before it; where a provider refuses it, the request
-works without. Everything that was said, called or answered stays.
+Invariants:
+
+* Reasoning may always be left out. It is bound to the provider that made it, its model and
+  sometimes to every word before it; where a provider refuses it, the request works without.
+  Everything that was said, called or answered stays.
+* A signature means something only to the provider that made it. Reasoning of a provider without
+  portable signatures carries a wrapper, ``vai1.<provider>.<kind>.<payload>``, so that its own
+  adapter can send it back and every other leaves it out. Anthropic's signatures travel without a
+  wrapper: histories stay usable at the real API.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
 from vai.types.blocks import Block, RedactedThinkingBlock, ThinkingBlock
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["without_reasoning"]
+__all__ = ["origin_of", "unwrap_signature", "without_reasoning", "wrap_signature"]
 
 
 def without_reasoning(request: MessageRequest) -> MessageRequest | None:
@@ -37,3 +45,31 @@ def _without(message: InputMessage) -> InputMessage | None:
 
 def _is_reasoning(block: Block) -> bool:
     return isinstance(block, ThinkingBlock | RedactedThinkingBlock)
+
+
+_MARK: Final = "vai1"
+
+
+def wrap_signature(provider: str, kind: str, payload: str = "") -> str:
+    """The envelope around an upstream's `payload`, which is kept untouched."""
+    return f"{_MARK}.{provider}.{kind}.{payload}"
+
+
+def unwrap_signature(signature: str) -> str | None:
+    """The payload that `wrap_signature` wrapped; None without a wrapper."""
+    parts = signature.split(".", 3)
+    return parts[3] if len(parts) == 4 and parts[0] == _MARK else None
+
+
+def origin_of(block: ThinkingBlock | RedactedThinkingBlock) -> str | None:
+    """The provider in the block's envelope.
+
+    A signature without an envelope is Anthropic's; no signature at all is nobody's.
+    """
+    text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
+    if not text:
+        return None
+    mark, _, rest = text.partition(".")
+    if mark == _MARK and "." in rest:
+        return rest.partition(".")[0]
+    return "anthropic"

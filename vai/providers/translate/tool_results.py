@@ -1,20 +1,47 @@
-"""Turns of a conversation, and the results in them, matched to the calls they answer.
+"""Turns of a conversation, the results of tools in them, and the media in those results.
 
-Invariants: every call is answered once, in the turn behind it. What is not so is
-refused at its own place: the call that nobody answered, the result that nobody asked for.
+Invariants:
+
+* Every call has one result, in the turn behind it. The request is refused at the path of a call
+  without a result, and at the path of a result without a call.
+* A tool's result belongs to a session that has to go on, and its next request would hold the same
+  block again. So a medium there that the target cannot take becomes a few words, and is named;
+  anywhere else in a request it refuses the request, because the question is about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.types.blocks import Block, ToolResultBlock, ToolUseBlock
+from vai.providers.translate.texts import kind_of
+from vai.types.blocks import (
+    AudioBlock,
+    Block,
+    DocumentBlock,
+    ImageBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    VideoBlock,
+)
+from vai.types.provider import ProviderSpec
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["PendingCall", "Placed", "Run", "answers", "check_end", "placed", "runs", "waits"]
+__all__ = [
+    "MEDIA",
+    "PendingCall",
+    "Placed",
+    "Run",
+    "answers",
+    "check_end",
+    "note_left_out",
+    "placed",
+    "result_parts",
+    "runs",
+    "waits",
+]
 
 Placed = tuple[str, Block]
 """A block and its JSON path."""
@@ -93,3 +120,55 @@ def check_end(request: MessageRequest, findings: Diagnostics) -> None:
     if request.messages[last].role == "assistant":
         what = f"{findings.target} cannot continue an assistant message; end with a user message"
         findings.refuse(f"messages[{last}]", what, "unsupported_prefill")
+
+
+MEDIA: Final = (ImageBlock, DocumentBlock, AudioBlock, VideoBlock)
+
+
+class _MediaTarget(Protocol):
+    """What a translation is aimed at, in any format."""
+
+    row: ProviderSpec
+    model: str
+    findings: Diagnostics
+
+
+A = TypeVar("A", bound=_MediaTarget)
+Part = dict[str, Any]
+
+
+def result_parts(
+    block: ToolResultBlock,
+    at: str,
+    target: A,
+    make: Callable[[Block, str, A], list[Part]],
+    words: Callable[[str], Part],
+) -> list[tuple[Block, list[Part]]]:
+    """Translate what is in a result: each of its blocks with its parts.
+
+    Args:
+        make: translates one block, and refuses it in the target's findings.
+        words: makes the part that is a text.
+    """
+    found: list[tuple[Block, list[Part]]] = []
+    for index, item in enumerate(block.blocks):
+        place = f"{at}.content[{index}]"
+        if not isinstance(item, MEDIA):
+            found.append((item, make(item, place, target)))
+            continue
+        notes, target.findings = target.findings, Diagnostics(target.findings.target)
+        parts = make(item, place, target)
+        trial, target.findings = target.findings, notes
+        if trial.refused:
+            parts = [words(note_left_out(item, notes, target.model))]
+        else:
+            notes.adopt(trial)
+        found.append((item, parts))
+    return found
+
+
+def note_left_out(item: Block, findings: Diagnostics, model: str) -> str:
+    """Name the medium that is left out, and return the words that take its place."""
+    kind = kind_of(item)
+    findings.drop(f"messages[*].content[*].content[*].{kind}")
+    return f"[{kind} left out: {model} at {findings.target} cannot take it]"

@@ -1,0 +1,153 @@
+"""Options of a request: its effort of reasoning, forms of output, caching and stop sequences.
+
+Invariants:
+
+* To reason a little is never turned into not to reason: only ``none`` is ``none``.
+* An answer in a form that the request did not name is no answer, so a form that the provider
+  does not have refuses the request. Speech is the exception where a voice is configured: then
+  VAI speaks the text itself.
+* VAI watches for stop sequences itself where a server takes none or fewer. It searches each piece
+  of an answer for each of them, and holds back what may be the beginning of one, so both their
+  number and their length cost time for every piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from vai.providers.translate.diagnostics import Diagnostics
+from vai.types.base import to_wire
+from vai.types.request import MessageRequest
+
+__all__ = [
+    "EFFORTS",
+    "asked",
+    "cache_key",
+    "check_output",
+    "check_stops",
+    "clamp",
+    "effort_for",
+    "is_shown",
+    "modalities",
+]
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All efforts, in ascending order.
+Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+
+
+def asked(request: MessageRequest) -> tuple[str | None, str]:
+    """The effort asked for, and the path of the member that asks for it."""
+    config = request.output_config
+    thinking = request.thinking
+    if thinking is not None and thinking.type in ("disabled", "between_tools"):
+        return "none", "thinking"
+    if config is not None and config.effort:
+        return config.effort, "output_config.effort"
+    if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
+        return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
+    return None, "thinking"
+
+
+def is_shown(request: MessageRequest, findings: Diagnostics) -> bool:
+    """Whether the caller asks to read the reasoning.
+
+    Other providers show it whole or not at all. A further form, such as ``updates`` of the
+    Messages API, is named as dropped: the client then reads the whole.
+    https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
+    """
+    thinking = request.thinking
+    if thinking is None or thinking.type not in ("enabled", "adaptive"):
+        return False
+    if thinking.display not in (None, "summarized", "omitted"):
+        findings.drop("thinking.display")
+    return thinking.display != "omitted"
+
+
+def effort_for(budget: int) -> str:
+    """The effort that a thinking budget in tokens stands for."""
+    for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
+        if budget < limit:
+            return effort
+    return "max"
+
+
+def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
+    """The nearest of `efforts`, rather less than more; None if `effort` is no effort.
+
+    To reason a little is never turned into not to reason: only ``none`` is ``none``.
+    """
+    if effort in efforts:
+        return effort
+    if effort not in EFFORTS or not efforts:
+        return None
+    kept = [name for name in efforts if name != "none"]
+    rank = EFFORTS.index(effort)
+    below = [name for name in kept if name in EFFORTS[:rank]]
+    return below[-1] if below else next(iter(kept), None)
+
+
+def modalities(request: MessageRequest) -> list[str]:
+    """The forms named in `output.modalities` that the provider itself must give."""
+    named = (request.output or {}).get("modalities")
+    if not isinstance(named, list):
+        return []
+    spoken = bool((request.voice or {}).get("output"))
+    return [str(item) for item in named if not (item == "audio" and spoken)]
+
+
+def check_output(request: MessageRequest, findings: Diagnostics, can: Collection[str]) -> None:
+    """Note what of `output` cannot be had; `can` is what there is beside text."""
+    missing = [item for item in modalities(request) if item not in ("text", *can)]
+    if missing:
+        findings.refuse(
+            "output.modalities",
+            f"{findings.target} answers with {' or '.join(['text', *sorted(can)])} only",
+            "unsupported_output_modality",
+        )
+    for name in request.output or {}:
+        if name != "modalities" and name not in can:
+            findings.drop(f"output.{name}")
+
+
+_KEY_LENGTH: Final = 32
+"""Characters of a cache key."""
+
+
+def cache_key(request: MessageRequest) -> str | None:
+    """A name for the beginning of `request`: its user, instructions and tools.
+
+    None where the caller has not asked for caching anywhere: a key gathers requests on
+    few servers, which is a disadvantage where nothing is shared.
+    """
+    if not _asks(request):
+        return None
+    user = (request.metadata or {}).get("user_id")
+    beginning = [user, to_wire(request.system), to_wire(request.tools)]
+    return hashlib.sha256(msgspec.json.encode(beginning)).hexdigest()[:_KEY_LENGTH]
+
+
+def _asks(request: MessageRequest) -> bool:
+    if request.cache_control:
+        return True
+    blocks = [*request.system] if isinstance(request.system, list) else []
+    for turn in request.messages:
+        if not isinstance(turn.content, str):
+            blocks += turn.content
+    marked = [*blocks, *(request.tools or ())]
+    return any(getattr(item, "cache_control", None) for item in marked)
+
+
+_MAX_SEQUENCES: Final = 64
+_MAX_LENGTH: Final = 256
+
+
+def check_stops(sequences: list[str], findings: Diagnostics) -> None:
+    """Note sequences that are too many or too long to be watched for."""
+    if len(sequences) > _MAX_SEQUENCES or any(len(one) > _MAX_LENGTH for one in sequences):
+        what = f"expected at most {_MAX_SEQUENCES} sequences of {_MAX_LENGTH} characters"
+        findings.refuse("stop_sequences", f"{what} for {findings.target}")

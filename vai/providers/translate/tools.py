@@ -1,0 +1,227 @@
+"""The tools of a request: which of them every provider has, what a choice says, what loads later.
+
+Invariants:
+
+* A tool that the client runs and one provider describes itself (bash, text editor, memory) keeps
+  its name and its members on every provider, so that one handler in the client's code serves
+  them all. A provider without such a tool gets an ordinary function with the same name and a
+  written-out schema.
+* A call that was demanded and cannot come is no answer, so a demand without tools refuses the
+  request. Any other choice says nothing where there is nothing to choose from.
+* In the Messages API a tool with `defer_loading` stays out of the model's context until a
+  `tool_reference` names it. Either a search tool that Anthropic runs finds it
+  (``tool_search_tool_bm25``), or one that the client runs, whose results hold the references
+  (https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool, 2026-11-27).
+  A tool that the conversation has loaded is sent like any other. The rest are left out where the
+  client searches, and sent like any other where the request counts on a search that the provider
+  does not have: nothing else could find them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from vai.providers.translate.diagnostics import Diagnostics
+from vai.types.blocks import Block, ToolResultBlock, ToolUseBlock, UnknownBlock
+from vai.types.request import MessageRequest, Tool, ToolChoice
+
+__all__ = [
+    "DEFERRED",
+    "ClientTool",
+    "as_function",
+    "check_needless",
+    "family",
+    "is_search",
+    "searches",
+    "unloaded_tools",
+]
+
+Schema = dict[str, Any]
+
+_VERSION: Final = re.compile(r"_\d{8}$")
+_FAMILIES: Final = {
+    "browser_search": "web_search",
+    "code_interpreter": "code_execution",
+    "computer_use": "computer",
+    "computer_use_preview": "computer",
+    "computer_toolset": "computer",
+    "web_search_preview": "web_search",
+}
+"""Other names of one tool -> the name it has here."""
+
+
+class ClientTool(NamedTuple):
+    """A function as any provider takes it; `schema` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    schema: Schema
+
+
+def family(kind: str | None) -> str:
+    """What a tool type is whatever its version: ``web_search_20260318`` is ``web_search``.
+
+    One of ``web_search``, ``web_fetch``, ``code_execution``, ``computer``, ``bash``,
+    ``text_editor``, ``memory``, ``file_search``, ``image_generation``, or the type itself
+    without its date.
+    """
+    plain = _VERSION.sub("", kind or "")
+    return _FAMILIES.get(plain, plain)
+
+
+def as_function(tool: Tool) -> ClientTool | None:
+    """The function that stands for `tool`; None if the caller does not run it.
+
+    `tool.name` wins over the usual name: the caller's handler goes by it.
+    """
+    made = _MAKERS.get(family(tool.type))
+    if made is None:
+        return None
+    found = _OLD_EDITOR if tool.type in _OLD_EDITORS else made
+    return found._replace(name=tool.name) if tool.name else found
+
+
+_STRING: Final[Schema] = {"type": "string"}
+_INTEGER: Final[Schema] = {"type": "integer"}
+_RANGE: Final[Schema] = {
+    "type": "array",
+    "items": _INTEGER,
+    "description": "First and last line to view, counted from 1; -1 is the end of the file.",
+}
+
+
+def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+_BASH: Final = ClientTool(
+    "bash",
+    "Run a command in a persistent shell; `restart` starts a new one.",
+    _object((), command=_STRING, restart={"type": "boolean"}),
+)
+_EDITOR: Final = ClientTool(
+    "str_replace_based_edit_tool",
+    "View, create and edit text files.",
+    _object(
+        ("command", "path"),
+        command=_one_of("view", "create", "str_replace", "insert"),
+        path=_STRING,
+        file_text=_STRING,
+        old_str=_STRING,
+        new_str=_STRING,
+        insert_line=_INTEGER,
+        insert_text=_STRING,
+        view_range=_RANGE,
+    ),
+)
+_OLD_EDITORS: Final = ("text_editor_20241022", "text_editor_20250124")
+_OLD_EDITOR: Final = ClientTool(
+    "str_replace_editor",
+    "View, create and edit text files; `undo_edit` takes the last edit back.",
+    _object(
+        ("command", "path"),
+        command=_one_of("view", "create", "str_replace", "insert", "undo_edit"),
+        path=_STRING,
+        file_text=_STRING,
+        old_str=_STRING,
+        new_str=_STRING,
+        insert_line=_INTEGER,
+        view_range=_RANGE,
+    ),
+)
+_MEMORY: Final = ClientTool(
+    "memory",
+    "Keep notes in files below /memories.",
+    _object(
+        ("command",),
+        command=_one_of("view", "create", "str_replace", "insert", "delete", "rename"),
+        path=_STRING,
+        file_text=_STRING,
+        old_str=_STRING,
+        new_str=_STRING,
+        insert_line=_INTEGER,
+        insert_text=_STRING,
+        old_path=_STRING,
+        new_path=_STRING,
+        view_range=_RANGE,
+    ),
+)
+_MAKERS: Final = {"bash": _BASH, "text_editor": _EDITOR, "memory": _MEMORY}
+
+
+def check_needless(choice: ToolChoice | None, findings: Diagnostics) -> None:
+    """Note a choice that is not sent because no tools are: servers refuse it."""
+    if choice is None:
+        return
+    if choice.type in ("any", "tool"):
+        findings.refuse(
+            "tool_choice", "expected tools beside it, or auto or none: there is none to choose"
+        )
+    else:
+        findings.drop("tool_choice")
+
+
+DEFERRED: Final = "tools[*].defer_loading"
+"""How it is named that tools were sent at once, or left out for now (`X-VAI-Dropped`)."""
+_SEARCH: Final = frozenset({"tool_search", "tool_search_tool_bm25", "tool_search_tool_regex"})
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+def is_search(tool: Tool) -> bool:
+    """Whether `tool` is a search for tools that the provider runs."""
+    return not tool.is_function and family(tool.type) in _SEARCH
+
+
+def searches(request: MessageRequest) -> bool:
+    """Whether the request counts on a search that the provider runs."""
+    return any(map(is_search, request.tools or ()))
+
+
+def unloaded_tools(request: MessageRequest) -> frozenset[str]:
+    """The names of the deferred tools that nothing in the conversation has loaded yet.
+
+    A tool that `tool_choice` names, and one that was called before, counts as loaded.
+    """
+    deferred = {
+        tool.name for tool in request.tools or () if tool.name and tool.extra.get("defer_loading")
+    }
+    if not deferred:  # nearly every request
+        return _NONE
+    for turn in request.messages:
+        if not isinstance(turn.content, str):
+            for block in turn.content:
+                deferred.difference_update(_loaded_by(block))
+    if request.tool_choice is not None and request.tool_choice.name:
+        deferred.discard(request.tool_choice.name)
+    return frozenset(deferred)
+
+
+def _loaded_by(block: Block) -> Iterator[str]:
+    if isinstance(block, ToolUseBlock):
+        yield block.name
+    elif isinstance(block, ToolResultBlock):
+        if not isinstance(block.content, str):
+            for inner in block.content or ():
+                yield from _loaded_by(inner)
+    elif isinstance(block, UnknownBlock):
+        yield from _referenced(block.raw)
+
+
+def _referenced(raw: dict[str, Any]) -> Iterator[str]:
+    """The tools that a reference names, or the result of a search that the provider ran."""
+    kind, content = raw.get("type"), raw.get("content")
+    references: Any = ()
+    if kind == "tool_reference":
+        references = (raw,)
+    elif kind == "tool_search_tool_result" and isinstance(content, dict):
+        references = content.get("tool_references")
+    for reference in references if isinstance(references, list | tuple) else ():
+        name = reference.get("tool_name") if isinstance(reference, dict) else None
+        if isinstance(name, str):
+            yield name
