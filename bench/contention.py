@@ -22,7 +22,7 @@ from vai.io.limits.layout import section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 __all__ = ["run"]
 
@@ -79,7 +79,7 @@ def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
         view = memoryview(mmap.mmap(file.fileno(), 0))
     limits = SharedLimits(LimitsSection(view), place, os.getpid())
     unlimited = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=1 << 20)
-    principals = (Principal(EVERYBODY, unlimited), Principal(f"user:{place}", unlimited))
+    principals = (Principal(GATEWAY, unlimited), Principal(f"user:{place}", unlimited))
     times: list[float] = []
     done = 0
     parent.send(None)
@@ -88,12 +88,12 @@ def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
     while time.monotonic() < begin + _SECONDS:
         start = time.perf_counter()
         try:
-            decision = limits.admit(principals, 1000, time.monotonic())
+            decision = limits.take_request(principals, 1000, time.monotonic())
         except LockUnavailable:
             continue
         if len(times) < _KEPT:
             times.append((time.perf_counter() - start) * 1e6)
-        limits.settle(decision.handle, 400, time.monotonic())
+        limits.settle_lease(decision.handle, 400, time.monotonic())
         done += 1
         if pause:
             time.sleep(pause)

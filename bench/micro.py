@@ -25,7 +25,7 @@ from vai.io.limits.layout import section_size
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.io.log import RequestLog
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 __all__ = ["STEPS", "Step", "run"]
 
@@ -72,30 +72,30 @@ def _limits() -> tuple[SharedLimits, tuple[Principal, ...]]:
     places = _REPEATS * _LOOPS + 1
     view = memoryview(mmap.mmap(-1, section_size(leases=places)))
     limits = LimitSet(requests=1 << 30, tokens=1 << 50, concurrency=places, sessions=places)
-    principals = (Principal(EVERYBODY, limits), Principal("user:alice", limits))
+    principals = (Principal(GATEWAY, limits), Principal("user:alice", limits))
     return SharedLimits(LimitsSection.prepare(view, leases=places), 0, 1), principals
 
 
 def _admission() -> Step:
     """A place under all limits of the gateway and of a user; the clock is read for it."""
     limits, principals = _limits()
-    return lambda: limits.admit(principals, 1000, monotonic())
+    return lambda: limits.take_request(principals, 1000, monotonic())
 
 
 def _settlement() -> Step:
     """The place given back and the tokens corrected."""
     limits, principals = _limits()
     now = monotonic()
-    held = [limits.admit(principals, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
-    return lambda: limits.settle(held.pop(), 400, monotonic())
+    held = [limits.take_request(principals, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
+    return lambda: limits.settle_lease(held.pop(), 400, monotonic())
 
 
 def _refusal() -> Step:
     """An attempt of a user whose minute is used up."""
     limits, (everybody, _) = _limits()
     principals = (everybody, Principal("user:bob", LimitSet(requests=1)))
-    limits.admit(principals, 1000, monotonic())
-    return lambda: limits.admit(principals, 1000, monotonic())
+    limits.take_request(principals, 1000, monotonic())
+    return lambda: limits.take_request(principals, 1000, monotonic())
 
 
 STEPS: dict[str, Callable[[], Step]] = {

@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 from tests import canary
 from vai.cli.commands import app
 from vai.cli.limits import Choice, show
-from vai.cli.limits_report import GATEWAY, Allowance, PrincipalReport, report
+from vai.cli.limits_report import GATEWAY_NAME, Allowance, PrincipalReport, report
 from vai.config import Secret, Settings
 from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock, ControlBlockError
 from vai.io.limits import duty
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, Principal
+from vai.policy.limits.sets import GATEWAY, Principal
 
 LONG = "ü" * 60
 SETTINGS = Settings(
@@ -58,9 +58,9 @@ def limits(board: ControlBlock) -> SharedLimits:
 
 
 def admit(limits: SharedLimits, *names: str, tokens: int = 10) -> int:
-    principals = tuple(Principal(name) for name in (EVERYBODY, *names))
-    decision = limits.admit(principals, tokens, monotonic())
-    assert decision.admitted
+    principals = tuple(Principal(name) for name in (GATEWAY, *names))
+    decision = limits.take_request(principals, tokens, monotonic())
+    assert decision.is_admitted
     return decision.handle
 
 
@@ -78,15 +78,15 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_use_is_shown_beside_what_is_allowed(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
-    limits.settle(admit(limits, "key:bob", tokens=3), 5, monotonic())
-    limits.settle(admit(limits, "address:2001:db8::/64"), 10, monotonic())
-    limits.acquire((Principal(EVERYBODY), Principal("user:gone")), monotonic())
+    limits.settle_lease(admit(limits, "key:bob", tokens=3), 5, monotonic())
+    limits.settle_lease(admit(limits, "address:2001:db8::/64"), 10, monotonic())
+    limits.take_session((Principal(GATEWAY), Principal("user:gone")), monotonic())
     told = report(board, Allowance(SETTINGS))
     assert (told.running, told.sessions) == (1, 1)
     assert (told.manager, told.store) == ("alive", "shared_memory")
     everybody = NONE | {"requests": 1000}
     assert told.principals == (
-        PrincipalReport(GATEWAY, 1, 1, 4, 25, everybody),
+        PrincipalReport(GATEWAY_NAME, 1, 1, 4, 25, everybody),
         PrincipalReport("user:alice", 1, 0, 1, 10, USERS),
         PrincipalReport("user:gone", 0, 1, 1, 0, None),
         PrincipalReport("address:2001:db8::/64", 0, 0, 1, 10, USERS),
@@ -108,7 +108,8 @@ def test_places_say_who_holds_them_and_since_when(
 ) -> None:
     admit(limits, "user:alice", tokens=64)
     (place,) = report(board, None).places
-    assert (place.kind, place.principals, place.tokens) == ("request", (GATEWAY, "user:alice"), 64)
+    assert (place.kind, place.tokens) == ("request", 64)
+    assert place.principals == (GATEWAY_NAME, "user:alice")
     assert (place.worker, place.pid) == (0, os.getpid())
     assert 0 <= place.age < 60
     row = board.taken()[0]

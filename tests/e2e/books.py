@@ -10,7 +10,7 @@ import time
 
 from vai.io.control_block import ControlBlock, directory
 from vai.io.limits import duty, upkeep
-from vai.policy.limits.sets import EVERYBODY
+from vai.policy.limits.sets import GATEWAY
 from vai.policy.limits.store import LimitsSnapshot, PrincipalUse
 
 __all__ = ["Books"]
@@ -27,7 +27,7 @@ class Books:
     def snapshot(self) -> LimitsSnapshot:
         return upkeep.snapshot(self.section, time.monotonic())
 
-    def use(self, name: str = EVERYBODY) -> PrincipalUse:
+    def use(self, name: str = GATEWAY) -> PrincipalUse:
         """What one principal uses; nothing where it was never let in."""
         known = {one.name: one for one in self.snapshot().principals}
         return known.get(name, PrincipalUse(name, 0, 0, 0, 0))

@@ -137,6 +137,6 @@ def test_a_place_is_given_back_and_charged_once(
 def test_nothing_is_left(ending: tuple[Gateway, Books]) -> None:
     _, books = ending
     until(books.at_rest)
-    assert not books.snapshot().held
+    assert not books.snapshot().leases
     until(lambda: books.board.totals == (0, 0))
     assert books.use().tokens == sum(books.use(f"key:{name}").tokens for name in CASES)

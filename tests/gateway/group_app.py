@@ -74,7 +74,7 @@ async def refused(request: Request, error: VaiError) -> HTTPResponse:
 
 @app.get("/")
 async def hello(request: Request) -> HTTPResponse:
-    with inflight.enter():
+    with inflight.start_exchange():
         return text(str(os.getpid()))
 
 
@@ -102,7 +102,7 @@ async def echo(request: Request) -> HTTPResponse:
 
 @app.get("/stream/<count:int>")
 async def stream(request: Request, count: int) -> None:
-    with inflight.enter() as slot:
+    with inflight.start_exchange() as slot:
         over = asyncio.Event()
         slot.on_expire(over.set)
         response = await request.respond(content_type="text/event-stream")

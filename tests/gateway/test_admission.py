@@ -15,7 +15,7 @@ from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 from vai.types.message import Usage
 
 NOTHING = Usage(input_tokens=0, output_tokens=0)
@@ -30,7 +30,7 @@ class Rig:
         self.inflight = InFlightExchanges()
         self.now = 100.0
         self.door = AdmissionController(self.inflight, self.store, lambda: self.now)
-        self.principals = (Principal(EVERYBODY), Principal("user:a", LimitSet(**limits)))
+        self.principals = (Principal(GATEWAY), Principal("user:a", LimitSet(**limits)))
         self.told: list[Decision] = []
 
     async def enter(self, tokens: int = 0):
@@ -39,7 +39,7 @@ class Rig:
     def used(self) -> tuple[int, int, int]:
         (use,) = [
             use
-            for use in asyncio.run(self.store.snapshot(self.now)).principals
+            for use in asyncio.run(self.store.read_snapshot(self.now)).principals
             if use.name == "user:a"
         ]
         return use.running, use.requests, use.tokens
@@ -82,12 +82,12 @@ def test_a_refusal_takes_nothing():
 
     asyncio.run(scenario())
     assert rig.inflight.count == 0
-    assert [decision.admitted for decision in rig.told] == [True, False]
+    assert [decision.is_admitted for decision in rig.told] == [True, False]
 
 
 def test_whose_limit_it_is_is_said():
     rig = Rig()
-    rig.principals = (Principal(EVERYBODY, LimitSet(concurrency=1)), Principal("user:a"))
+    rig.principals = (Principal(GATEWAY, LimitSet(concurrency=1)), Principal("user:a"))
 
     async def scenario():
         await rig.enter()
@@ -115,7 +115,7 @@ def test_more_callers_than_can_be_counted_is_no_fault_of_theirs():
     async def scenario():
         with pytest.raises(Overloaded) as caught:
             for number in range(500):
-                rig.principals = (Principal(EVERYBODY), Principal(f"address:{number}"))
+                rig.principals = (Principal(GATEWAY), Principal(f"address:{number}"))
                 await rig.enter()
         assert (caught.value.status, caught.value.code) == (503, "limits_full")
 

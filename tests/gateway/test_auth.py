@@ -154,11 +154,11 @@ def test_a_wrong_key_beside_named_providers_is_told_in_passthrough():
 )
 def test_a_missing_key_of_a_provider_names_where_it_is_read(provider, own, operator):
     name = byok.header_name(provider)
-    asked = byok.missing(PROVIDER_SPECS[provider], lends=False)
+    asked = byok.missing_key_error(PROVIDER_SPECS[provider], may_use_gateway_key=False)
     assert name in asked.message
     assert (own or name) in asked.message
     assert "operator" not in asked.message
-    lent = byok.missing(PROVIDER_SPECS[provider], lends=True)
+    lent = byok.missing_key_error(PROVIDER_SPECS[provider], may_use_gateway_key=True)
     assert operator in lent.message
     for error in (asked, lent):
         assert (error.status, error.code, error.param) == (401, "provider_key_missing", name)
@@ -166,5 +166,8 @@ def test_a_missing_key_of_a_provider_names_where_it_is_read(provider, own, opera
 
 def test_a_provider_of_the_settings_has_no_variable():
     row = msgspec.structs.replace(PROVIDER_SPECS["openai"], id="mine", auth="X-Key", env=())
-    assert "sets providers.mine.api_key" in byok.missing(row, lends=True).message
-    assert "`" not in byok.missing(row, lends=False).message
+    assert (
+        "sets providers.mine.api_key"
+        in byok.missing_key_error(row, may_use_gateway_key=True).message
+    )
+    assert "`" not in byok.missing_key_error(row, may_use_gateway_key=False).message

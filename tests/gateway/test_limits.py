@@ -17,13 +17,13 @@ from tests.e2e.books import Books
 from tests.gateway.group import ROOT, until
 from tests.gateway.served import OPEN, Served, ask, serve
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 from vai.simulator.process import start
 
 pytestmark = pytest.mark.e2e
 
 LIMIT = 3
-SESSIONS = (Principal(EVERYBODY), Principal("user:voice", LimitSet(sessions=2)))
+SESSIONS = (Principal(GATEWAY), Principal("user:voice", LimitSet(sessions=2)))
 BODY = {
     "model": "anthropic/claude-x;tokens=1",
     "max_tokens": 8,
@@ -57,7 +57,7 @@ def test_a_single_process_lets_in_exactly_so_many_and_tends_itself(
     # A session in the name of the only worker; nobody keeps it alive.
     [row] = books.board.taken()
     store = SharedLimits(books.section, row.index, row.claim)
-    assert store.acquire(SESSIONS, time.monotonic()).admitted
+    assert store.take_session(SESSIONS, time.monotonic()).is_admitted
     assert books.use("user:voice").sessions == 1
     until(lambda: books.use("user:voice").sessions == 0, 10)
 

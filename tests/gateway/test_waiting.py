@@ -14,7 +14,7 @@ from vai.io.limits.layout import section_size
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def store():
 
 def who(name: str, *, mine: int = 1, everybody: int = 0) -> tuple[Principal, ...]:
     return (
-        Principal(EVERYBODY, LimitSet(concurrency=everybody)),
+        Principal(GATEWAY, LimitSet(concurrency=everybody)),
         Principal(name, LimitSet(concurrency=mine)),
     )
 
@@ -35,31 +35,31 @@ class Rig:
 
     def __init__(self, store, longest: float = 5.0) -> None:
         self.store = store
-        self.queue = AdmissionQueue(store, time.monotonic, longest=longest)
+        self.queue = AdmissionQueue(store, time.monotonic, max_wait=longest)
         self.order: list[str] = []
 
     async def enter(self, name: str, label: str = "", **limits: int):
         decision = await self.queue.admit(who(name, **limits), 0)
-        if decision.admitted:
+        if decision.is_admitted:
             self.order.append(label or name)
         return decision
 
     def leave(self, decision) -> None:
         assert self.store.settle(decision.handle, 0, time.monotonic())
-        self.queue.freed()
+        self.queue.notify_freed()
 
     async def waits(self, count: int) -> None:
         async with asyncio.timeout(5):
-            while self.queue.count != count:
+            while self.queue.waiting_count != count:
                 await asyncio.sleep(0)
 
 
 def test_without_a_wait_a_refusal_comes_at_once(store):
     async def scenario():
         rig = Rig(store, longest=0)
-        assert (await rig.enter("a")).admitted
+        assert (await rig.enter("a")).is_admitted
         assert (await rig.enter("a")).refused == "concurrency"
-        assert rig.queue.count == 0
+        assert rig.queue.waiting_count == 0
 
     asyncio.run(scenario())
 
@@ -108,7 +108,7 @@ def test_a_full_principal_keeps_nobody_else_waiting(store):
         waiter = asyncio.create_task(rig.enter("a"))
         await rig.waits(1)
         async with asyncio.timeout(1):
-            assert (await rig.enter("b")).admitted
+            assert (await rig.enter("b")).is_admitted
         waiter.cancel()
 
     asyncio.run(scenario())
@@ -122,7 +122,7 @@ def test_a_place_of_another_worker_is_noticed(store):
         await rig.waits(1)
         assert store.settle(held.handle, 0, time.monotonic())  # nobody tells the queue
         async with asyncio.timeout(5):
-            assert (await waiter).admitted
+            assert (await waiter).is_admitted
 
     asyncio.run(scenario())
 
@@ -133,7 +133,7 @@ def test_a_wait_that_is_over_is_refused_with_what_refused(store):
         await rig.enter("a")
         decision = await rig.enter("a")
         assert (decision.refused, decision.principal) == ("concurrency", "a")
-        assert rig.queue.count == 0
+        assert rig.queue.waiting_count == 0
 
     asyncio.run(scenario())
 
@@ -158,7 +158,7 @@ def test_callers_that_leave_take_no_place_with_them(store):
             async with asyncio.timeout(5):  # whatever was given to nobody has come back
                 again = await rig.enter("a")
             rig.leave(again)
-        assert (await store.snapshot(time.monotonic())).held == ()
+        assert (await store.read_snapshot(time.monotonic())).leases == ()
 
     asyncio.run(scenario())
 

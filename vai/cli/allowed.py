@@ -71,7 +71,7 @@ def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
 def _rows(settings: Settings) -> Iterator[Allowed]:
     principals = PrincipalRegistry(settings)
     plain = ApiKey(key=Secret("none"))
-    everyone, user = principals.of_key(plain, "", "")
+    everyone, user = principals.principals_of_key(plain, "", "")
     yield Allowed("all callers together", everyone.limits)
     yield Allowed("each user" if settings.auth.api_keys else "each address", user.limits)
     keys = [
@@ -79,7 +79,7 @@ def _rows(settings: Settings) -> Iterator[Allowed]:
         for number, key in enumerate(settings.auth.api_keys)
     ]
     for tier in settings.limits.tiers:
-        of_tier = principals.of_key(ApiKey(key=plain.key, tier=tier), "", "")[-1]
+        of_tier = principals.principals_of_key(ApiKey(key=plain.key, tier=tier), "", "")[-1]
         names = tuple(name for name, key in keys if key.tier == tier)
         yield Allowed(f"tier {tier}", of_tier.limits, names)
     for name, key in keys:
@@ -89,4 +89,4 @@ def _rows(settings: Settings) -> Iterator[Allowed]:
             or key.concurrent_requests
             or key.concurrent_sessions
         ):
-            yield Allowed(f"key {name}", principals.of_key(key, "", "")[-1].limits)
+            yield Allowed(f"key {name}", principals.principals_of_key(key, "", "")[-1].limits)

@@ -24,12 +24,12 @@ from vai.io.limits import upkeep
 from vai.io.limits.duty import SECTION
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
 from vai.io.process import age
-from vai.policy.limits.sets import EVERYBODY, LimitSet
+from vai.policy.limits.sets import GATEWAY, LimitSet
 from vai.policy.limits.store import LeaseUse, PrincipalUse
 
-__all__ = ["GATEWAY", "Allowance", "LeaseReport", "LimitsReport", "PrincipalReport", "report"]
+__all__ = ["GATEWAY_NAME", "Allowance", "LeaseReport", "LimitsReport", "PrincipalReport", "report"]
 
-GATEWAY: Final = "gateway"
+GATEWAY_NAME: Final = "gateway"
 """What the principal that everybody counts for is called here; all others have a colon."""
 
 _NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
@@ -109,13 +109,13 @@ class Allowance:
         # The keyring says whom a key counts for, so that this is the gateway's own answer.
         presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
         known = [principal for key in presented for principal in keyring.identify(key).principals]
-        known += self._principals.of_address("")[:1]
+        known += self._principals.principals_of_address("")[:1]
         self._known = {_as_kept(principal.name): principal.limits for principal in known}
 
     def of(self, name: str) -> LimitSet | None:
         """The limits of a principal; None for one that these settings do not know."""
         if name.startswith(_ADDRESS):
-            return self._principals.of_address(name.removeprefix(_ADDRESS))[-1].limits
+            return self._principals.principals_of_address(name.removeprefix(_ADDRESS))[-1].limits
         return self._known.get(name)
 
 
@@ -132,8 +132,8 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
     now = monotonic()
     inside = sum(row.inflight for row in board.taken())
     found = upkeep.snapshot(section, now)
-    sessions = sum(held.kind == "session" for held in found.held)
-    running = len(found.held) - sessions
+    sessions = sum(held.kind == "session" for held in found.leases)
+    running = len(found.leases) - sessions
     by_claim = {row.claim: row for row in board.taken()}
     return LimitsReport(
         pid=board.owner.pid,
@@ -154,7 +154,7 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
         waiting=max(0, inside - running) if _counts_here(allowance) else None,
         principals=tuple(_principals(found.principals, allowance)),
         places=tuple(
-            _place(held, by_claim, now) for held in sorted(found.held, key=lambda one: one.since)
+            _place(held, by_claim, now) for held in sorted(found.leases, key=lambda one: one.since)
         ),
     )
 
@@ -179,11 +179,11 @@ def _principals(
     shown = [
         use
         for use in uses
-        if use.name == EVERYBODY or use.running or use.sessions or use.requests or use.tokens
+        if use.name == GATEWAY or use.running or use.sessions or use.requests or use.tokens
     ]
     return [
         PrincipalReport(
-            name=use.name or GATEWAY,
+            name=use.name or GATEWAY_NAME,
             running=use.running,
             sessions=use.sessions,
             requests=use.requests,
@@ -196,7 +196,7 @@ def _principals(
 
 def _by_use(use: PrincipalUse) -> tuple[object, ...]:
     held = use.running + use.sessions
-    return (use.name != EVERYBODY, -held, -use.requests, -use.tokens, use.name)
+    return (use.name != GATEWAY, -held, -use.requests, -use.tokens, use.name)
 
 
 def _wire(limits: LimitSet | None) -> dict[str, int] | None:
@@ -214,7 +214,7 @@ def _place(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float) -> Le
     row = by_claim.get(held.owner)
     return LeaseReport(
         kind=held.kind,
-        principals=tuple(name or GATEWAY for name in held.principals),
+        principals=tuple(name or GATEWAY_NAME for name in held.principals),
         tokens=held.tokens,
         age=round(max(0.0, now - held.since), 3),
         worker=None if row is None else max(0, row.number),

@@ -84,7 +84,7 @@ class GatewayService:
         self.inflight = inflight
         self.store = store
         self.admission = AdmissionController(
-            inflight, store, monotonic, longest_wait=settings.limits.max_queue_ms / 1000
+            inflight, store, monotonic, max_wait=settings.limits.max_queue_ms / 1000
         )
         self.requests = RequestLog()
         self.turns = TurnGate(asyncio.get_running_loop())
@@ -123,7 +123,9 @@ class GatewayService:
         """
         call.peer = self._proxies.caller(call.peer, headers.getall("x-forwarded-for", ()))
         call.identity = self.keyring.identify(headers)
-        call.principals = call.identity.principals or self._principals.of_address(call.peer)
+        call.principals = call.identity.principals or self._principals.principals_of_address(
+            call.peer
+        )
 
     def entry(self, call: RequestContext) -> AdmissionTicket:
         """The door that `call` comes in by."""
@@ -176,10 +178,10 @@ class GatewayService:
         Raises:
             InvalidRequest: a value cannot be a key.
         """
-        keys = byok.brought(headers.items(), in_body)
+        keys = byok.collect_keys(headers.items(), in_body)
         presented = self.keyring.provider_keys(headers)
         if presented:
-            byok.add_presented(keys, presented, [route.row for route in routes])
+            byok.add_presented_keys(keys, presented, [route.row for route in routes])
         return keys
 
     def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> UpstreamDestination:
@@ -189,16 +191,18 @@ class GatewayService:
             AuthenticationFailed: no key was brought, and the gateway has none to lend.
         """
         provider = route.row.id
-        own = byok.choose(provider, brought)
+        own = byok.choose_key(provider, brought)
         if own is not None:
             return UpstreamDestination(
                 self.providers.get_byok_upstream(provider, own), False, own_key=True
             )
         if self.keyring.mode == "passthrough":
-            raise byok.missing(route.row, lends=False, any_brought=bool(brought))
+            raise byok.missing_key_error(
+                route.row, may_use_gateway_key=False, has_any_key=bool(brought)
+            )
         lent = self.providers.get_gateway_upstream(provider)
         if lent is None:
-            raise byok.missing(route.row, lends=True)
+            raise byok.missing_key_error(route.row, may_use_gateway_key=True)
         return UpstreamDestination(lent, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:

@@ -39,15 +39,15 @@ from vai.io.limits.layout import (
 from vai.io.limits.leases import rows_of
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 from vai.policy.limits.window import SLOTS
 
 SUBJECTS, PLACES = 1, 24
 VICTIM, WITNESS = 11, 12
 TOP = LimitSet(requests=12, tokens=1000, concurrency=6, sessions=4)
-WHO = (Principal(EVERYBODY, TOP), Principal("user:a", TOP))
-SMOOTH = (Principal(EVERYBODY, TOP), Principal("user:s", TOP._replace(smooth=True)))
-NEW = (Principal(EVERYBODY, TOP), Principal("user:new", TOP), Principal("key:new", TOP))
+WHO = (Principal(GATEWAY, TOP), Principal("user:a", TOP))
+SMOOTH = (Principal(GATEWAY, TOP), Principal("user:s", TOP._replace(smooth=True)))
+NEW = (Principal(GATEWAY, TOP), Principal("user:new", TOP), Principal("key:new", TOP))
 
 
 class Words:
@@ -120,19 +120,19 @@ def audit(section: Layout) -> None:
 Act = Callable[[LimitsSection, SharedLimits, dict[str, int]], object]
 
 ACTS: dict[str, tuple[Act, float]] = {
-    "admit": (lambda _, limits, kept: limits.admit(WHO, 30, 100.0), 100.0),
-    "admit_later": (lambda _, limits, kept: limits.admit(WHO, 30, 131.0), 131.0),
-    "admit_smooth": (lambda _, limits, kept: limits.admit(SMOOTH, 30, 120.0), 120.0),
-    "admit_new": (lambda _, limits, kept: limits.admit(NEW, 30, 101.0), 101.0),
-    "admit_recycling": (lambda _, limits, kept: limits.admit(NEW, 30, 300.0), 300.0),
-    "refuse": (lambda _, limits, kept: limits.admit(WHO, 990, 106.0), 106.0),
-    "settle_refund": (lambda _, limits, kept: limits.settle(kept["one"], 5, 101.0), 101.0),
-    "settle_old": (lambda _, limits, kept: limits.settle(kept["one"], 5, 123.0), 123.0),
-    "settle_debt": (lambda _, limits, kept: limits.settle(kept["one"], 90, 123.0), 123.0),
-    "settle_smooth": (lambda _, limits, kept: limits.settle(kept["smooth"], 5, 102.0), 102.0),
-    "acquire": (lambda _, limits, kept: limits.acquire(WHO, 106.0), 106.0),
-    "heartbeat": (lambda _, limits, kept: limits.heartbeat(kept["live"], 106.0), 106.0),
-    "release": (lambda _, limits, kept: limits.release(kept["live"]), 100.0),
+    "admit": (lambda _, limits, kept: limits.take_request(WHO, 30, 100.0), 100.0),
+    "admit_later": (lambda _, limits, kept: limits.take_request(WHO, 30, 131.0), 131.0),
+    "admit_smooth": (lambda _, limits, kept: limits.take_request(SMOOTH, 30, 120.0), 120.0),
+    "admit_new": (lambda _, limits, kept: limits.take_request(NEW, 30, 101.0), 101.0),
+    "admit_recycling": (lambda _, limits, kept: limits.take_request(NEW, 30, 300.0), 300.0),
+    "refuse": (lambda _, limits, kept: limits.take_request(WHO, 990, 106.0), 106.0),
+    "settle_refund": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 101.0), 101.0),
+    "settle_old": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 123.0), 123.0),
+    "settle_debt": (lambda _, limits, kept: limits.settle_lease(kept["one"], 90, 123.0), 123.0),
+    "settle_smooth": (lambda _, limits, kept: limits.settle_lease(kept["smooth"], 5, 102.0), 102.0),
+    "acquire": (lambda _, limits, kept: limits.take_session(WHO, 106.0), 106.0),
+    "heartbeat": (lambda _, limits, kept: limits.touch_session(kept["live"], 106.0), 106.0),
+    "release": (lambda _, limits, kept: limits.release_lease(kept["live"]), 100.0),
     "expire": (lambda section, *_: upkeep.expire(section, 5000.0), 100.0),
     "reclaim": (lambda section, *_: upkeep.reclaim(section, VICTIM), 100.0),
     "repair": (lambda section, *_: (section.words.__setitem__(H_DIRTY, 1), section.enter()), 100.0),
@@ -155,21 +155,21 @@ class Scene:
         self.fragile.words = self.words  # type: ignore[assignment]
         self.victim = victim = SharedLimits(self.fragile, 0, VICTIM)
         self.kept = {
-            "one": victim.admit(WHO, 40, 100.0).handle,
-            "gone": victim.admit(WHO, 40, 100.0).handle,
-            "smooth": victim.admit(SMOOTH, 40, 100.0).handle,
-            "live": victim.acquire(WHO, 100.0).handle,
+            "one": victim.take_request(WHO, 40, 100.0).handle,
+            "gone": victim.take_request(WHO, 40, 100.0).handle,
+            "smooth": victim.take_request(SMOOTH, 40, 100.0).handle,
+            "live": victim.take_session(WHO, 100.0).handle,
         }
-        self.mine = self.witness.admit(WHO, 25, 100.0).handle
-        victim.settle(self.kept["gone"], 40, 100.0)
+        self.mine = self.witness.take_request(WHO, 25, 100.0).handle
+        victim.settle_lease(self.kept["gone"], 40, 100.0)
         audit(self.section)
 
     def fill(self) -> None:
         """Leave no row of the neighbourhood unused, so that a new one must be recycled."""
         for number in range(70):
-            found = self.witness.admit((Principal(f"user:{number}"),), 1, 100.0)
-            if found.admitted:
-                self.witness.settle(found.handle, 1, 100.0)
+            found = self.witness.take_request((Principal(f"user:{number}"),), 1, 100.0)
+            if found.is_admitted:
+                self.witness.settle_lease(found.handle, 1, 100.0)
 
     def kill(self, act: Act, step: int) -> bool:
         """Let a child act and end before its write number `step`; False: it came through."""
@@ -187,21 +187,21 @@ class Scene:
         section = self.section
         assert upkeep.reclaim(section, VICTIM) <= 4
         audit(section)
-        assert self.witness.heartbeat(self.mine, now), "what the living hold is theirs"
+        assert self.witness.touch_session(self.mine, now), "what the living hold is theirs"
         left = figures(section, now)
-        for name in (EVERYBODY, "user:a"):
+        for name in (GATEWAY, "user:a"):
             assert (left[name].running, left[name].sessions) == (1, 0)
             # The victim's settlement may have taken back what was reserved, and no more.
             assert left[name].tokens >= before[name].tokens - 40
             assert left[name].requests >= before[name].requests
         running = 1
-        while self.witness.admit(WHO, 1, now).admitted:
+        while self.witness.take_request(WHO, 1, now).is_admitted:
             running += 1
             audit(section)
         after = figures(section, now)
-        most = max(after[EVERYBODY].requests, after["user:a"].requests)
+        most = max(after[GATEWAY].requests, after["user:a"].requests)
         assert most <= TOP.requests
-        assert running == after[EVERYBODY].running <= TOP.concurrency
+        assert running == after[GATEWAY].running <= TOP.concurrency
         assert most == TOP.requests or running == TOP.concurrency, "what is allowed is admitted"
 
 

@@ -71,7 +71,7 @@ def inside(view: memoryview) -> dict[str, object]:
         upkeep.reclaim(limits.section, 2)
     except LockUnavailable:
         unavailable = 1
-    held = len(upkeep.snapshot(limits.section, 100.0).held)
+    held = len(upkeep.snapshot(limits.section, 100.0).leases)
     status = wake(pid)
     after = asyncio.run(store.admit(WHO, 10, 100.0))
     audit(limits.section)
@@ -83,7 +83,7 @@ def inside(view: memoryview) -> dict[str, object]:
         "unavailable": unavailable,
         "held_meanwhile": held,
         "status": status,
-        "after": after.admitted,
+        "after": after.is_admitted,
         "running": found.running,
         "tokens": found.tokens,
     }
@@ -101,9 +101,9 @@ def killed_inside(view: memoryview) -> bool:
     pid = child(hold)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    found = limits.admit((Principal("user:b", LimitSet(concurrency=1)),), 1, 100.0)
+    found = limits.take_request((Principal("user:b", LimitSet(concurrency=1)),), 1, 100.0)
     audit(limits.section)
-    return found.admitted
+    return found.is_admitted
 
 
 def outside(view: memoryview) -> dict[str, object]:
@@ -114,18 +114,18 @@ def outside(view: memoryview) -> dict[str, object]:
 
     def sleeper() -> None:
         mine = SharedLimits(LimitsSection(view), 0, 10)
-        taken = [mine.admit(who, 100, 100.0).handle for _ in range(2)]
-        live = mine.acquire(who, 100.0).handle
+        taken = [mine.take_request(who, 100, 100.0).handle for _ in range(2)]
+        live = mine.take_session(who, 100.0).handle
         stop()
-        report[0] = mine.settle(taken[0], 0, 101.0)
-        report[1] = mine.release(taken[1])
-        report[2] = mine.heartbeat(live, 101.0)
-        report[3] = mine.admit(who, 1, 101.0).admitted
+        report[0] = mine.settle_lease(taken[0], 0, 101.0)
+        report[1] = mine.release_lease(taken[1])
+        report[2] = mine.touch_session(live, 101.0)
+        report[3] = mine.take_request(who, 1, 101.0).is_admitted
         report[4] = 1
 
     pid = child(sleeper)
     freed = upkeep.reclaim(limits.section, 10)
-    taken = [limits.admit(who, 100, 100.0).admitted for _ in range(3)]
+    taken = [limits.take_request(who, 100, 100.0).is_admitted for _ in range(3)]
     status = wake(pid)
     found = {one.name: one for one in upkeep.snapshot(limits.section, 101.0).principals}["user:c"]
     audit(limits.section)

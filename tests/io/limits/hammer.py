@@ -26,7 +26,7 @@ from vai.io.limits.layout import Layout, section_size
 from vai.io.limits.mutex import RobustMutex
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 PROCESSES = 8
 SUBJECTS, PLACES = 64, 256
@@ -90,7 +90,7 @@ def until_refused(
     def work(limits: SharedLimits, place: int) -> None:
         told, refused = 0, 0
         while refused < 3:
-            if limits.admit(principals, 1, now).admitted:
+            if limits.take_request(principals, 1, now).is_admitted:
                 told += 1
             else:
                 refused += 1
@@ -123,7 +123,7 @@ def exact() -> dict[str, list[int]]:
 
 
 WHO = (
-    Principal(EVERYBODY, LimitSet(concurrency=7)),
+    Principal(GATEWAY, LimitSet(concurrency=7)),
     Principal("user:a", LimitSet(concurrency=5, tokens=10**9)),
 )
 
@@ -136,13 +136,13 @@ def churn(limits: SharedLimits, place: int) -> None:
         turn += 1
         new = Principal(f"ip:{random.randrange(300)}", LimitSet(requests=50), listed=False)
         now = NOW + turn / 50
-        found = limits.admit((*WHO, new) if turn % 2 else WHO, 50, now)
-        if found.admitted:
+        found = limits.take_request((*WHO, new) if turn % 2 else WHO, 50, now)
+        if found.is_admitted:
             held.append(found.handle)
             told[place] = len(held)
-        if held and (len(held) == 3 or not found.admitted or turn % 3 == 0):
+        if held and (len(held) == 3 or not found.is_admitted or turn % 3 == 0):
             told[place] = len(held) - 1
-            limits.settle(held.pop(), turn % 90, now)
+            limits.settle_lease(held.pop(), turn % 90, now)
 
 
 def look() -> int:
@@ -153,7 +153,7 @@ def look() -> int:
         copy = Layout(memoryview(bytes(section.words)))
     audit(copy)
     figures = {one.name: one for one in upkeep.snapshot(copy, NOW).principals}
-    running = figures[EVERYBODY].running
+    running = figures[GATEWAY].running
     assert told <= running <= 7, (told, running)
     assert figures["user:a"].running <= 5 if "user:a" in figures else True
     return running
@@ -182,7 +182,7 @@ def kills(deaths: int) -> dict[str, int]:
         GROUP.kill(pid)
     assert look() == 0
     last = SharedLimits(GROUP.section, 0, GROUP.claims + 1)
-    admitted = sum(last.admit(WHO[:1], 1, 10**6).admitted for _ in range(20))
+    admitted = sum(last.take_request(WHO[:1], 1, 10**6).is_admitted for _ in range(20))
     return {"deaths": deaths, "inside": GROUP.told[_INSIDE], "admitted_after": admitted}
 
 

@@ -41,7 +41,7 @@ async def fill(url: str, prefix: str, node: str) -> dict[str, int]:
             async def client() -> int:
                 passed = refused = 0
                 while refused < 3:
-                    if (await limits.admit(who, 1, 0.0)).admitted:  # noqa: B023
+                    if (await limits.admit(who, 1, 0.0)).is_admitted:  # noqa: B023
                         passed += 1
                     else:
                         refused += 1
@@ -60,7 +60,7 @@ async def hold(url: str, prefix: str, node: str) -> None:
     limits = FailoverLimits(local, remote, lambda _: None, lease=LEASE)
     await limits.open()
     passed = 0
-    while (await limits.admit((HELD,), 1, 0.0)).admitted:
+    while (await limits.admit((HELD,), 1, 0.0)).is_admitted:
         passed += 1
     sys.stdout.write(f"{passed}\n")
     sys.stdout.flush()

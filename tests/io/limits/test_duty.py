@@ -29,8 +29,9 @@ from vai.policy.limits.sets import LimitSet, Principal
 board = ControlBlock.open(Path(sys.argv[1]))
 row = board.claim(0)
 limits = SharedLimits(duty.open_section(board), row.index, row.claim)
+alice = Principal("user:alice", LimitSet(concurrency=3))
 for _ in range(3):
-    assert limits.admit((Principal("user:alice", LimitSet(concurrency=3)),), 1, 100.0).admitted
+    assert limits.take_request((alice,), 1, 100.0).is_admitted
 print(row.claim, flush=True)
 input()
 """
@@ -69,17 +70,17 @@ def test_the_places_of_a_killed_worker_are_free_before_its_row_is(board, section
     row = board.claim(1)
     mine = SharedLimits(section, row.index, row.claim)
     who = (user(concurrency=3),)
-    assert not mine.admit(who, 1, 100.0).admitted
+    assert not mine.take_request(who, 1, 100.0).is_admitted
     (left,) = [row for row in board.taken() if row.claim == dead]
     assert not is_alive(left.owner)
     duty.reclaim(board, left)
-    assert [mine.admit(who, 1, 100.0).admitted for _ in range(4)] == [True] * 3 + [False]
+    assert [mine.take_request(who, 1, 100.0).is_admitted for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead) -> None:
     row = board.claim(1)
     mine = SharedLimits(section, row.index, row.claim)
-    mine.acquire((user("user:live", sessions=1),), 100.0)
+    mine.take_session((user("user:live", sessions=1),), 100.0)
     (left,) = [row for row in board.taken() if row.claim == dead]
     totals = duty.tick(board, section, 0.0)
     assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"

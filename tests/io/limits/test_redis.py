@@ -17,7 +17,7 @@ from tests.io.limits.test_shared import memory
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
 
@@ -53,10 +53,10 @@ class Heard:
 
     def __init__(self, family: Family, limits: RedisLimits, claim: int) -> None:
         self.family, self.limits, self.claim = family, limits, claim
-        self.admit, self.acquire = limits.admit, limits.acquire
-        self.heartbeat, self.sessions = limits.heartbeat, limits.sessions
-        self.expire, self.reclaim = limits.expire, limits.reclaim
-        self.snapshot = limits.snapshot
+        self.admit, self.acquire_session = limits.admit, limits.acquire_session
+        self.record_heartbeat, self.list_sessions = limits.record_heartbeat, limits.list_sessions
+        self.expire_sessions, self.reclaim_leases = limits.expire_sessions, limits.reclaim_leases
+        self.read_snapshot = limits.read_snapshot
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         taker = self._taker(handle)
@@ -151,7 +151,7 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
         there = limits_at(running().url, uuid4().hex, own_time=False)
         people = [
             Principal(name, limits)
-            for name, limits in zip([EVERYBODY, ALICE, BOB], limits, strict=True)
+            for name, limits in zip([GATEWAY, ALICE, BOB], limits, strict=True)
         ]
         held: list[tuple[int, int]] = []
         now = start
@@ -163,15 +163,18 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
                 if what == "admit":
                     pair = [run(store.admit(principals, tokens, now)) for store in (here, there)]
                 else:
-                    pair = [run(store.acquire(principals, now)) for store in (here, there)]
+                    pair = [run(store.acquire_session(principals, now)) for store in (here, there)]
                 assert figures(pair[0]) == figures(pair[1]), (what, now)
-                if pair[0].admitted:
+                if pair[0].is_admitted:
                     held.append((pair[0].handle, pair[1].handle))
             elif what == "expire":
-                count = len(run(here.expire(now - 50)))
-                assert count == len(run(there.expire(now - 50)))
+                count = len(run(here.expire_sessions(now - 50)))
+                assert count == len(run(there.expire_sessions(now - 50)))
             elif what == "beat":
-                told = [run(s.heartbeat(h, now)) for s, h in zip((here, there), pick, strict=True)]
+                told = [
+                    run(s.record_heartbeat(h, now))
+                    for s, h in zip((here, there), pick, strict=True)
+                ]
                 assert told[0] == told[1]
             else:
                 used = () if what == "release" else (tokens, now)
@@ -180,13 +183,13 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
                 if tokens % 4 and held:  # else it is given back twice, in time
                     held.remove(pick)
                 assert (getattr(there, act)(pick[1], *used) and run(there.deliver())[0]) == told
-        assert uses(run(here.snapshot(now))) == uses(run(there.snapshot(now)))
+        assert uses(run(here.read_snapshot(now))) == uses(run(there.read_snapshot(now)))
         run(there.aclose())
 
 
 def figures(decision) -> list[object]:
     fields = [field for field in decision.__struct_fields__ if field != "handle"]
-    return [decision.admitted, *[getattr(decision, field) for field in fields]]
+    return [decision.is_admitted, *[getattr(decision, field) for field in fields]]
 
 
 def uses(snapshot) -> dict[str, tuple[int, ...]]:

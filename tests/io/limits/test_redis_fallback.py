@@ -83,7 +83,7 @@ class Load:
             found = await self.where.limits.admit(self.who, 10, NOW)
             assert found.refused in {"", "concurrency"}
             await asyncio.sleep(0.001)
-            if found.admitted:
+            if found.is_admitted:
                 assert self.where.limits.settle(found.handle, 5, NOW)
             self.turns += 1
 
@@ -104,21 +104,21 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             await at.reaches("redis")
             load = Load(at)
             early = await at.limits.admit((user("early", concurrency=1),), 100, NOW)
-            session = await at.limits.acquire((user("talk", sessions=1),), NOW)
+            session = await at.limits.acquire_session((user("talk", sessions=1),), NOW)
             await load.some_more()
             server.kill()
             await at.reaches("local")
             await load.some_more()
             between = await at.limits.admit((user("between", concurrency=1),), 1, NOW)
             assert not at.remote.holds(between.handle)
-            assert await at.limits.heartbeat(session.handle, NOW)
+            assert await at.limits.record_heartbeat(session.handle, NOW)
             assert server.start()
             await at.reaches("redis")
             await load.some_more()
             # What began before and goes on counts again, though the server forgot it.
             assert (await at.limits.admit((user("early", concurrency=1),), 1, NOW)).refused
-            assert (await at.limits.acquire((user("talk", sessions=1),), NOW)).refused
-            assert await at.limits.heartbeat(session.handle, NOW)
+            assert (await at.limits.acquire_session((user("talk", sessions=1),), NOW)).refused
+            assert await at.limits.record_heartbeat(session.handle, NOW)
             assert at.limits.settle(between.handle, 1, NOW)
             assert not at.limits.settle(between.handle, 1, NOW)
             assert at.limits.settle(early.handle, 40, NOW)
@@ -126,7 +126,7 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             await load.end()
             await at.remote.deliver()
             for store in (at.local, at.remote):
-                for one in (await store.snapshot(NOW)).principals:
+                for one in (await store.read_snapshot(NOW)).principals:
                     assert (one.running, one.sessions) == (0, 0), one
                     assert one.requests >= 0
                     assert one.tokens >= 0
@@ -157,7 +157,7 @@ def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
             # A place whose answer was lost is given back all the same.
             assert not at.remote._held
             deadline = asyncio.get_running_loop().time() + 30
-            while any(one.running for one in (await at.remote.snapshot(NOW)).principals):
+            while any(one.running for one in (await at.remote.read_snapshot(NOW)).principals):
                 assert asyncio.get_running_loop().time() < deadline
             assert "the Redis server did not answer in time" in {one.reason for one in at.told}
 
@@ -173,14 +173,14 @@ def test_it_begins_without_a_server_and_joins_when_there_is_one(server) -> None:
             assert at.limits.switches == 0
             assert at.told[0].number == 0
             found = await at.limits.admit((user(concurrency=1),), 1, NOW)
-            assert found.admitted
+            assert found.is_admitted
             assert server.start()
             await at.reaches("redis")
             assert at.limits.reason == ""
-            (held,) = (await at.limits.snapshot(NOW)).held
+            (held,) = (await at.limits.read_snapshot(NOW)).leases
             assert held.handle == found.handle
             assert at.limits.settle(found.handle, 1, NOW)
-            assert (await at.limits.snapshot(NOW)).held == ()
+            assert (await at.limits.read_snapshot(NOW)).leases == ()
 
     asyncio.run(use())
 
@@ -188,13 +188,13 @@ def test_it_begins_without_a_server_and_joins_when_there_is_one(server) -> None:
 def test_a_script_that_was_flushed_is_loaded_again() -> None:
     async def use() -> None:
         limits = limits_at(running().url)
-        assert (await limits.admit((user(concurrency=2),), 1, NOW)).admitted
+        assert (await limits.admit((user(concurrency=2),), 1, NOW)).is_admitted
         with redis.Redis.from_url(running().url) as client:
             client.script_flush()
         found = await asyncio.gather(
             *[limits.admit((user(concurrency=2),), 1, NOW) for _ in range(5)]
         )
-        assert sum(one.admitted for one in found) == 1
+        assert sum(one.is_admitted for one in found) == 1
         await limits.aclose()
 
     asyncio.run(use())
@@ -207,7 +207,7 @@ def test_a_wrong_password_is_told_without_a_word_of_it() -> None:
     async def use() -> None:
         async with door(url) as at:
             assert at.limits.state == "local"
-            assert (await at.limits.admit((user(),), 1, NOW)).admitted
+            assert (await at.limits.admit((user(),), 1, NOW)).is_admitted
             texts = [repr(at.told), at.limits.reason, repr(at.limits), repr(at.remote)]
             texts += [repr(vars(at.remote)), repr(vars(at.remote._line))]
             with pytest.raises(Exception) as caught:
@@ -241,7 +241,7 @@ def test_what_cannot_be_given_back_is_kept_and_bounded(server, monkeypatch) -> N
         remote = limits_at(server.url)
         who = (user(concurrency=100),)
         taken = [await remote.admit(who, 5, NOW) for _ in range(10)]
-        assert [one.admitted for one in taken] == [True] * 8 + [False] * 2
+        assert [one.is_admitted for one in taken] == [True] * 8 + [False] * 2
         assert taken[-1].refused == "capacity"
         server.stop()
         for one in taken[:8]:
@@ -251,8 +251,8 @@ def test_what_cannot_be_given_back_is_kept_and_bounded(server, monkeypatch) -> N
         assert len(remote._returned) == 8
         server.go_on()
         await remote.rejoin()
-        assert (await remote.snapshot(NOW)).held == ()
-        assert (await remote.admit(who, 5, NOW)).admitted
+        assert (await remote.read_snapshot(NOW)).leases == ()
+        assert (await remote.admit(who, 5, NOW)).is_admitted
         await remote.aclose()
 
     asyncio.run(use())
@@ -270,7 +270,7 @@ def test_calls_that_wait_are_bounded_and_end_in_time(server, monkeypatch) -> Non
                 found = await asyncio.gather(
                     *[at.limits.admit((user(concurrency=1000),), 1, NOW) for _ in range(60)]
                 )
-            assert all(one.admitted for one in found), "each from the local store"
+            assert all(one.is_admitted for one in found), "each from the local store"
             assert at.limits.switches == 2, "left once, not once for each"
             server.go_on()
             at.waits_for(5.0)
@@ -298,18 +298,18 @@ def test_sessions_are_listed_and_expired_wherever_they_are(server) -> None:
         async with door(server.url) as at:
             await at.reaches("redis")
             who = (user(ALICE, sessions=2),)
-            there = await at.limits.acquire(who, NOW)
+            there = await at.limits.acquire_session(who, NOW)
             server.kill()
             await at.reaches("local")
-            here = await at.limits.acquire(who, NOW)
-            assert [one.handle for one in await at.limits.sessions()] == [here.handle]
+            here = await at.limits.acquire_session(who, NOW)
+            assert [one.handle for one in await at.limits.list_sessions()] == [here.handle]
             assert server.start()
             await at.reaches("redis")
-            listed = {one.handle for one in await at.limits.sessions()}
+            listed = {one.handle for one in await at.limits.list_sessions()}
             assert listed == {here.handle, there.handle}
-            assert await at.limits.reclaim(1) == 2
-            assert not await at.limits.heartbeat(there.handle, NOW)
-            assert not await at.limits.heartbeat(here.handle, NOW)
+            assert await at.limits.reclaim_leases(1) == 2
+            assert not await at.limits.record_heartbeat(there.handle, NOW)
+            assert not await at.limits.record_heartbeat(here.handle, NOW)
 
     asyncio.run(use())
 
@@ -319,8 +319,8 @@ def test_a_prefix_of_its_own_is_a_count_of_its_own() -> None:
         prefixes = [uuid4().hex for _ in range(2)]
         stores: list[RedisLimits] = [limits_at(running().url, one) for one in prefixes]
         for store in stores:
-            assert (await store.admit((user(concurrency=1),), 1, NOW)).admitted
-            assert not (await store.admit((user(concurrency=1),), 1, NOW)).admitted
+            assert (await store.admit((user(concurrency=1),), 1, NOW)).is_admitted
+            assert not (await store.admit((user(concurrency=1),), 1, NOW)).is_admitted
         for store in stores:
             await store.aclose()
 

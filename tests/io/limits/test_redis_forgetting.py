@@ -44,19 +44,19 @@ def test_what_runs_is_known_again_after_the_next_renewal(server, command) -> Non
         one = limits_at(server.url, prefix, claim=1)
         other = limits_at(server.url, prefix, claim=2)
         taken = await one.admit(ONE, 5, NOW)
-        session = await one.acquire(ONE_SESSION, NOW)
+        session = await one.acquire_session(ONE_SESSION, NOW)
         assert (await other.admit(ONE, 5, NOW)).refused == "concurrency"
         assert server.say(command).startswith(b"+OK")
         await one.renew()
         assert (await other.admit(ONE, 5, NOW)).refused == "concurrency"
-        assert (await other.acquire(ONE_SESSION, NOW)).refused == "sessions"
+        assert (await other.acquire_session(ONE_SESSION, NOW)).refused == "sessions"
         # What it used is counted when it ends, and its place is free then.
         assert one.settle(taken.handle, 70, NOW)
         assert one.release(session.handle)
         assert await one.deliver() == [True, True]
-        (seen,) = (await other.snapshot(NOW)).principals
+        (seen,) = (await other.read_snapshot(NOW)).principals
         assert (seen.running, seen.sessions, seen.tokens) == (0, 0, 70)
-        assert (await other.admit(ONE, 5, NOW)).admitted
+        assert (await other.admit(ONE, 5, NOW)).is_admitted
         await one.aclose()
         await other.aclose()
 
@@ -67,11 +67,11 @@ def test_a_sign_of_life_makes_a_session_known_again(server) -> None:
     async def use() -> None:
         prefix = uuid4().hex
         one, other = limits_at(server.url, prefix, claim=1), limits_at(server.url, prefix, claim=2)
-        session = await one.acquire(ONE_SESSION, NOW)
+        session = await one.acquire_session(ONE_SESSION, NOW)
         server.say("FLUSHALL")
-        assert await one.heartbeat(session.handle, NOW)
-        assert (await other.acquire(ONE_SESSION, NOW)).refused == "sessions"
-        assert not await other.heartbeat(session.handle + 1, NOW)
+        assert await one.record_heartbeat(session.handle, NOW)
+        assert (await other.acquire_session(ONE_SESSION, NOW)).refused == "sessions"
+        assert not await other.record_heartbeat(session.handle + 1, NOW)
         await one.aclose()
         await other.aclose()
 
@@ -82,16 +82,18 @@ def test_what_was_ended_stays_ended(server) -> None:
     async def use() -> None:
         prefix = uuid4().hex
         one, other = limits_at(server.url, prefix, claim=1), limits_at(server.url, prefix, claim=2)
-        session = await one.acquire(ONE_SESSION, NOW)
-        assert await other.expire(asyncio.get_running_loop().time() + 1e6) == (session.handle,)
+        session = await one.acquire_session(ONE_SESSION, NOW)
+        assert await other.expire_sessions(asyncio.get_running_loop().time() + 1e6) == (
+            session.handle,
+        )
         await one.renew()
         assert not one.holds(session.handle)
         taken = await one.admit(ONE, 5, NOW)
-        assert await other.reclaim(1) == 1
+        assert await other.reclaim_leases(1) == 1
         await one.renew()
         assert not one.holds(taken.handle)
-        assert (await other.admit(ONE, 5, NOW)).admitted
-        assert (await other.acquire(ONE_SESSION, NOW)).admitted
+        assert (await other.admit(ONE, 5, NOW)).is_admitted
+        assert (await other.acquire_session(ONE_SESSION, NOW)).is_admitted
         await one.aclose()
         await other.aclose()
 
@@ -111,7 +113,7 @@ def test_workers_make_it_known_by_themselves(server) -> None:
         assert remote.holds(taken.handle)
         server.say("FLUSHALL")
         async with asyncio.timeout(20):
-            while not (await other.snapshot(NOW)).held:
+            while not (await other.read_snapshot(NOW)).leases:
                 await asyncio.sleep(0.02)
         assert (await other.admit(ONE, 5, NOW)).refused == "concurrency"
         assert limits.settle(taken.handle, 5, NOW)

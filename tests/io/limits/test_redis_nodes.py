@@ -64,18 +64,18 @@ async def _take_over(prefix: str, dying: subprocess.Popen[bytes]) -> None:
         while await _score(key, first) == before:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-    assert not (await heir.admit((HELD,), 1, 0.0)).admitted
+    assert not (await heir.admit((HELD,), 1, 0.0)).is_admitted
     dying.kill()
     dying.wait()
     passed, deadline = 0, time.monotonic() + 30
     while passed < 3:
         assert time.monotonic() < deadline
-        if (await heir.admit((HELD,), 1, 0.0)).admitted:
+        if (await heir.admit((HELD,), 1, 0.0)).is_admitted:
             passed += 1
         else:
             await asyncio.sleep(0.05)
-    assert not (await heir.admit((HELD,), 1, 0.0)).admitted
-    (used,) = (await heir.snapshot(0.0)).principals
+    assert not (await heir.admit((HELD,), 1, 0.0)).is_admitted
+    (used,) = (await heir.read_snapshot(0.0)).principals
     assert (used.running, used.requests) == (3, 6), "what the dead had charged stays charged"
     await heir.aclose()
 
@@ -96,12 +96,12 @@ def test_an_idle_principal_leaves_nothing_behind_that_does_not_vanish() -> None:
         limits = limits_at(running().url, prefix)
         who = (Principal("", LimitSet()), Principal(ALICE, LimitSet(requests=60, smooth=True)))
         taken = [await limits.admit(who, 10, 0.0) for _ in range(3)]
-        session = await limits.acquire(who, 0.0)
-        assert await limits.heartbeat(session.handle, 0.0)
+        session = await limits.acquire_session(who, 0.0)
+        assert await limits.record_heartbeat(session.handle, 0.0)
         limits.settle(taken[0].handle, 5, 0.0)
         limits.release(taken[1].handle)
         await limits.deliver()
-        await limits.reclaim(77)
+        await limits.reclaim_leases(77)
         await limits.aclose()
 
     asyncio.run(use())
@@ -120,17 +120,17 @@ def test_the_server_s_clock_counts_and_times_are_told_in_the_caller_s() -> None:
         limits = limits_at(running().url)
         who = (Principal(ALICE, LimitSet(requests=2)),)
         before = time.monotonic()
-        taken = await limits.acquire(who, -1e9)
-        assert (await limits.admit(who, 1, 1e9)).admitted
+        taken = await limits.acquire_session(who, -1e9)
+        assert (await limits.admit(who, 1, 1e9)).is_admitted
         refused = await limits.admit(who, 1, 1e12)
         assert refused.refused == "requests"
         assert 0 < refused.retry_after <= 65
-        (held,) = await limits.sessions()
+        (held,) = await limits.list_sessions()
         assert (held.handle, held.owner) == (taken.handle, 1)
         # The two clocks are read one after the other, and the server rounds.
         assert before - 1 <= held.since <= time.monotonic() + 1
-        assert await limits.expire(before - 5) == ()
-        assert await limits.expire(time.monotonic() + 5) == (taken.handle,)
+        assert await limits.expire_sessions(before - 5) == ()
+        assert await limits.expire_sessions(time.monotonic() + 5) == (taken.handle,)
         await limits.aclose()
 
     asyncio.run(use())
@@ -141,12 +141,12 @@ def test_of_another_node_no_claim_is_told_and_none_is_reclaimed() -> None:
         prefix = uuid4().hex
         mine, other = (limits_at(running().url, prefix, node=name) for name in "ab")
         taken = await other.admit((Principal(ALICE),), 1, 0.0)
-        assert [one.owner for one in (await mine.snapshot(0.0)).held] == [0]
-        assert await mine.reclaim(1) == 0
-        assert await mine.reclaim(0) == 0
+        assert [one.owner for one in (await mine.read_snapshot(0.0)).leases] == [0]
+        assert await mine.reclaim_leases(1) == 0
+        assert await mine.reclaim_leases(0) == 0
         assert other.settle(taken.handle, 1, 0.0)
         assert await other.deliver() in ([True], [])
-        assert (await mine.snapshot(0.0)).held == ()
+        assert (await mine.read_snapshot(0.0)).leases == ()
         await mine.aclose()
         await other.aclose()
 
@@ -165,10 +165,10 @@ def test_many_callers_at_once_share_the_line(count) -> None:
         found = await asyncio.gather(*[limits.admit(who, 1, 0.0) for _ in range(count)])
         await asyncio.gather(*leaving, return_exceptions=True)
         for one in found:
-            if one.admitted:
+            if one.is_admitted:
                 assert limits.settle(one.handle, 1, 0.0)
         await limits.renew()
-        (used,) = (await limits.snapshot(0.0)).principals
+        (used,) = (await limits.read_snapshot(0.0)).principals
         assert used.running == 0, "whoever left holds nothing"
         assert not limits._held
         await limits.aclose()

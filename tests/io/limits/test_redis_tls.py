@@ -78,7 +78,7 @@ def test_only_the_server_that_is_trusted_is_used(folder, trusted, host, reached)
         limits = RedisLimits(line, node="n", claim=1)
         try:
             if reached:
-                assert (await limits.admit((user(requests=1),), 1, 0.0)).admitted
+                assert (await limits.admit((user(requests=1),), 1, 0.0)).is_admitted
                 assert (await limits.admit((user(requests=1),), 1, 0.0)).refused == "requests"
             else:
                 with pytest.raises(RedisUnavailable) as caught:

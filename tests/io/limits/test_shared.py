@@ -23,7 +23,7 @@ from vai.io.limits.layout import (
 from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 from vai.policy.limits.store import LimitStore
 
 FULL = os.environ.get("VAI_CHAOS_FULL") == "1"
@@ -79,8 +79,8 @@ def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
     opened = ControlBlock.open(board.path)
     first = SharedLimits(LimitsSection(opened.section(3)), 0, 1)
     second = SharedLimits(LimitsSection(board.section(3)), 1, 2)
-    assert first.admit((user(concurrency=1),), 1, 0.0).admitted
-    assert not second.admit((user(concurrency=1),), 1, 0.0).admitted
+    assert first.take_request((user(concurrency=1),), 1, 0.0).is_admitted
+    assert not second.take_request((user(concurrency=1),), 1, 0.0).is_admitted
     opened.close()
     board.close()
 
@@ -97,11 +97,11 @@ def strangers(count: int, begin: int = 0) -> Iterator[Principal]:
 
 def test_strangers_leave_room_for_those_who_are_listed() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)  # a single bucket
-    found = [limits.admit((one,), 1, 0.0) for one in strangers(200)]
-    assert sum(one.admitted for one in found) == BUCKET - BUCKET // 4
-    assert {one.refused for one in found if not one.admitted} == {"capacity"}
-    listed = [limits.admit((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
-    assert sum(one.admitted for one in listed) == BUCKET // 4
+    found = [limits.take_request((one,), 1, 0.0) for one in strangers(200)]
+    assert sum(one.is_admitted for one in found) == BUCKET - BUCKET // 4
+    assert {one.refused for one in found if not one.is_admitted} == {"capacity"}
+    listed = [limits.take_request((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
+    assert sum(one.is_admitted for one in listed) == BUCKET // 4
     assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
 
 
@@ -112,19 +112,19 @@ def test_as_many_callers_as_promised_find_room(principals: int) -> None:
         section = memory(principals, 64)
         limits = SharedLimits(section, 0, 1)
         for one in strangers(principals):
-            found = limits.admit((one._replace(listed=is_listed),), 1, 0.0)
-            assert found.admitted, one
-            limits.settle(found.handle, 1, 0.0)
+            found = limits.take_request((one._replace(listed=is_listed),), 1, 0.0)
+            assert found.is_admitted, one
+            limits.settle_lease(found.handle, 1, 0.0)
         assert upkeep.callers(section, 0.0) == principals
         assert not upkeep.is_full(section, 0.0)
     limits = SharedLimits(section := memory(principals, 64), 0, 1)
     for one in strangers(2 * principals):
-        limits.settle(limits.admit((one,), 1, 0.0).handle, 1, 0.0)
+        limits.settle_lease(limits.take_request((one,), 1, 0.0).handle, 1, 0.0)
     assert upkeep.is_full(section, 0.0)
     for n in range(principals // 8):
-        found = limits.admit((user(f"user:{n}"),), 1, 0.0)
-        assert found.admitted, n
-        limits.settle(found.handle, 1, 0.0)
+        found = limits.take_request((user(f"user:{n}"),), 1, 0.0)
+        assert found.is_admitted, n
+        limits.settle_lease(found.handle, 1, 0.0)
 
 
 def test_the_wait_for_room_comes_true() -> None:
@@ -132,15 +132,15 @@ def test_the_wait_for_room_comes_true() -> None:
     limits = SharedLimits(section, 0, 1)
     now = 100.0
     for one in strangers(200):
-        limits.settle(limits.admit((one,), 1, now).handle, 1, now)
+        limits.settle_lease(limits.take_request((one,), 1, now).handle, 1, now)
         now += 0.1
     (late,) = strangers(1, 1000)
-    refused = limits.admit((late,), 1, now)
+    refused = limits.take_request((late,), 1, now)
     assert refused.refused == "capacity"
     assert 40 < refused.retry_after < 65
     assert upkeep.is_full(section, now)
-    assert not limits.admit((late,), 1, now + refused.retry_after - 0.1).admitted
-    assert limits.admit((late,), 1, now + refused.retry_after).admitted
+    assert not limits.take_request((late,), 1, now + refused.retry_after - 0.1).is_admitted
+    assert limits.take_request((late,), 1, now + refused.retry_after).is_admitted
     assert not upkeep.is_full(section, now + 2 * WINDOW)
 
 
@@ -149,9 +149,9 @@ def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
     section = memory(100_000, 64)
     limits = SharedLimits(section, 0, 1)
     running, *over = strangers(40)
-    limits.admit((running,), 1, 0.0)
+    limits.take_request((running,), 1, 0.0)
     for one in over:
-        limits.settle(limits.admit((one,), 1, 0.0).handle, 1, 0.0)
+        limits.settle_lease(limits.take_request((one,), 1, 0.0).handle, 1, 0.0)
     keys = 8 * (section.rows - section.keys)
     tracemalloc.start()
     assert upkeep.callers(section, 0.0) == 40
@@ -164,49 +164,52 @@ def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
 def test_the_gateway_itself_always_has_its_row() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)
     for n in range(BUCKET):
-        limits.admit((user(f"user:{n}"),), 1, 0.0)
-    assert limits.admit((Principal(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).admitted
-    assert limits.admit((Principal(EVERYBODY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
+        limits.take_request((user(f"user:{n}"),), 1, 0.0)
+    assert limits.take_request((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).is_admitted
+    assert (
+        limits.take_request((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).refused
+        == "requests"
+    )
 
 
 def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
     section = memory(1, 4096)
     limits = SharedLimits(section, 0, 1)
-    running = limits.admit((user(concurrency=1),), 1, 0.0)
-    session = limits.acquire((user("user:live", sessions=1),), 0.0)
+    running = limits.take_request((user(concurrency=1),), 1, 0.0)
+    session = limits.take_session((user("user:live", sessions=1),), 0.0)
     for turn in range(5):
         now = (turn + 1) * WINDOW
-        found = [limits.admit((one,), 1, now) for one in strangers(40, turn * 40)]
-        assert all(one.admitted for one in found)
+        found = [limits.take_request((one,), 1, now) for one in strangers(40, turn * 40)]
+        assert all(one.is_admitted for one in found)
         for one in found:
-            limits.settle(one.handle, 1, now)
-        again = [limits.admit((one,), 1, now) for one in strangers(40, turn * 40)]
+            limits.settle_lease(one.handle, 1, now)
+        again = [limits.take_request((one,), 1, now) for one in strangers(40, turn * 40)]
         assert {one.refused for one in again} == {"requests"}, "one principal, one row"
     names = [one.name for one in upkeep.snapshot(section, now).principals]
     assert len(names) == len(set(names))
-    assert limits.admit((user(concurrency=1),), 1, now).refused == "concurrency"
-    assert limits.acquire((user("user:live", sessions=1),), now).refused == "sessions"
-    assert limits.settle(running.handle, 1, now)
-    assert limits.release(session.handle)
+    assert limits.take_request((user(concurrency=1),), 1, now).refused == "concurrency"
+    assert limits.take_session((user("user:live", sessions=1),), now).refused == "sessions"
+    assert limits.settle_lease(running.handle, 1, now)
+    assert limits.release_lease(session.handle)
 
 
 def test_a_row_given_away_by_another_process_is_not_mistaken() -> None:
     section = memory(1, 4096)
     first, second = SharedLimits(section, 0, 1), SharedLimits(section, 1, 2)
-    gone = first.admit((user(requests=2),), 1, 0.0)
-    first.settle(gone.handle, 1, 0.0)
+    gone = first.take_request((user(requests=2),), 1, 0.0)
+    first.settle_lease(gone.handle, 1, 0.0)
     for one in range(BUCKET):
-        assert second.admit((user(f"user:{one}"),), 1, WINDOW).admitted
-    assert first.admit((user(requests=2),), 1, WINDOW).refused == "capacity"
+        assert second.take_request((user(f"user:{one}"),), 1, WINDOW).is_admitted
+    assert first.take_request((user(requests=2),), 1, WINDOW).refused == "capacity"
 
 
 def test_nobody_refused_takes_a_row() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
-    closed = Principal(EVERYBODY, LimitSet(concurrency=1))
-    assert limits.admit((closed,), 1, 0.0).admitted
+    closed = Principal(GATEWAY, LimitSet(concurrency=1))
+    assert limits.take_request((closed,), 1, 0.0).is_admitted
     for one in strangers(100):
-        assert not limits.admit((closed, one), 1, 0.0).admitted
+        assert not limits.take_request((closed, one), 1, 0.0).is_admitted
     assert len(upkeep.snapshot(section, 0.0).principals) == 1
 
 
@@ -214,26 +217,26 @@ def test_places_are_bounded_and_come_back() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     for _ in range(3):
-        taken = [limits.admit((user(),), 1, 0.0) for _ in range(PLACES + 3)]
-        assert [one.admitted for one in taken] == [True] * PLACES + [False] * 3
+        taken = [limits.take_request((user(),), 1, 0.0) for _ in range(PLACES + 3)]
+        assert [one.is_admitted for one in taken] == [True] * PLACES + [False] * 3
         assert taken[-1].refused == "capacity"
-        assert all(limits.release(one.handle) for one in taken[:PLACES])
+        assert all(limits.release_lease(one.handle) for one in taken[:PLACES])
     assert section.words[H_HIGH] == PLACES
 
 
 def test_generations_come_round_without_a_handle_of_zero() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
-    first = limits.admit((user(),), 1, 0.0).handle
-    limits.release(first)
+    first = limits.take_request((user(),), 1, 0.0).handle
+    limits.release_lease(first)
     section.words[section.leases + L_GENERATION] = leases.GENERATIONS - 2
     seen = set()
     for _ in range(4):
-        handle = limits.admit((user(),), 1, 0.0).handle
+        handle = limits.take_request((user(),), 1, 0.0).handle
         assert 0 < handle < 1 << 62
         seen.add(handle)
-        assert limits.release(handle)
-        assert not limits.release(handle)
+        assert limits.release_lease(handle)
+        assert not limits.release_lease(handle)
     assert len(seen) == 4
 
 
@@ -241,30 +244,32 @@ def test_a_long_name_is_shown_short_and_counted_whole() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     for tail in ("x", "y"):
-        assert limits.admit((user("ü" * 40 + tail, requests=1),), 1, 0.0).admitted
+        assert limits.take_request((user("ü" * 40 + tail, requests=1),), 1, 0.0).is_admitted
     shown = [one.name for one in upkeep.snapshot(section, 0.0).principals]
-    assert shown == [EVERYBODY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
+    assert shown == [GATEWAY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
 
 
 def test_what_is_remembered_in_the_process_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr("vai.io.limits.rows._REMEMBERED", 10)
     limits = SharedLimits(memory(), 0, 1)
     for one in strangers(60):
-        assert limits.admit((one,), 1, 0.0).admitted
+        assert limits.take_request((one,), 1, 0.0).is_admitted
     assert len(limits._rows.known) <= 10
     assert len(limits._rows._digests) <= 10
-    assert limits.admit((Principal(EVERYBODY),), 1, 0.0).admitted
+    assert limits.take_request((Principal(GATEWAY),), 1, 0.0).is_admitted
 
 
 def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     who = (user(concurrency=2, requests=3),)
-    limits.admit(who, 1, 0.0)
+    limits.take_request(who, 1, 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(leases, "take", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            limits.admit(who, 1, 0.0)
-    assert limits.admit(who, 1, 0.0).requests_remaining == 0, "the charge without a place stays"
+            limits.take_request(who, 1, 0.0)
+    assert limits.take_request(who, 1, 0.0).requests_remaining == 0, (
+        "the charge without a place stays"
+    )
     (_, alice) = upkeep.snapshot(section, 0.0).principals
     assert (alice.name, alice.running) == (ALICE, 2)

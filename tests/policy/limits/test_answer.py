@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from vai.errors import Overloaded, RateLimited
-from vai.policy.limits.answer import fields, refused
+from vai.policy.limits.answer import rate_limit_headers, refusal_error
 from vai.policy.limits.decision import Decision
 
 NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
@@ -15,7 +15,7 @@ NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
 
 def test_an_answer_tells_both_sets() -> None:
     decision = Decision(5, requests_limit=9, requests_remaining=4, requests_reset=12.0)
-    assert fields(decision, NOON) == {
+    assert rate_limit_headers(decision, NOON) == {
         "x-ratelimit-limit-requests": "9",
         "x-ratelimit-remaining-requests": "4",
         "x-ratelimit-reset-requests": "2026-01-02T12:00:13Z",
@@ -24,7 +24,7 @@ def test_an_answer_tells_both_sets() -> None:
 
 def test_a_refusal_tells_them_in_both_dialects() -> None:
     decision = Decision(0, "tokens", "", 0.0, 100, 99, 64.5, 5000, 4000, 10.0)
-    assert fields(decision, NOON) == {
+    assert rate_limit_headers(decision, NOON) == {
         "x-ratelimit-limit-requests": "100",
         "x-ratelimit-remaining-requests": "99",
         "x-ratelimit-reset-requests": "2026-01-02T12:01:05Z",
@@ -41,13 +41,13 @@ def test_a_refusal_tells_them_in_both_dialects() -> None:
 
 
 def test_a_limit_that_is_not_set_is_not_told() -> None:
-    assert fields(Decision(5), NOON) == {}
-    assert len(fields(Decision(5, tokens_limit=10), NOON)) == 3
+    assert rate_limit_headers(Decision(5), NOON) == {}
+    assert len(rate_limit_headers(Decision(5, tokens_limit=10), NOON)) == 3
 
 
 @pytest.mark.parametrize("limit", ["requests", "tokens", "concurrency", "sessions"])
 def test_a_refusal_says_which_limit_and_never_whose_name(limit) -> None:
-    error = refused(Decision(refused=limit, principal="user:alice", retry_after=2.3))
+    error = refusal_error(Decision(refused=limit, principal="user:alice", retry_after=2.3))
     assert isinstance(error, RateLimited)
     assert error.code == f"{limit}_limit"
     assert error.message.startswith("Your limit of ")
@@ -56,10 +56,10 @@ def test_a_refusal_says_which_limit_and_never_whose_name(limit) -> None:
 
 
 def test_the_gateways_own_limit_is_told_apart() -> None:
-    assert refused(Decision(refused="requests")).message.startswith("The gateway's limit")
+    assert refusal_error(Decision(refused="requests")).message.startswith("The gateway's limit")
 
 
 def test_no_room_to_count_is_not_the_callers_fault() -> None:
-    error = refused(Decision(refused="capacity", retry_after=1.0))
+    error = refusal_error(Decision(refused="capacity", retry_after=1.0))
     assert isinstance(error, Overloaded)
     assert error.status == 503

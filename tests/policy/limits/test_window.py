@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vai.policy.limits.smooth import MILLI, burst, drained, spaced_in
+from vai.policy.limits.smooth import MILLI, burst_level, drained_level, seconds_until_spaced
 from vai.policy.limits.window import (
-    SECONDS,
+    SLOT_SECONDS,
     SLOTS,
-    expired_places,
-    full_again_in,
-    room_in,
-    slot_of,
+    expired_slots,
+    seconds_until_reset,
+    seconds_until_room,
+    slot_at,
 )
 
 
@@ -23,14 +23,14 @@ class Window:
         self.limit, self.slots, self.last = limit, [0] * SLOTS, 0
 
     def move(self, now: float) -> None:
-        slot = slot_of(now)
-        for number in expired_places(self.last, slot):
+        slot = slot_at(now)
+        for number in expired_slots(self.last, slot):
             self.slots[number % SLOTS] = 0
         self.last = slot
 
     def wait(self, now: float, cost: int = 1) -> float:
         self.move(now)
-        return room_in(self.slots, self.last, now, cost=cost, limit=self.limit)
+        return seconds_until_room(self.slots, self.last, now, cost=cost, limit=self.limit)
 
     def charge(self, cost: int = 1) -> None:
         self.slots[self.last % SLOTS] += cost
@@ -62,9 +62,9 @@ def test_who_waits_as_told_is_admitted_and_not_a_slot_too_late(steps, limit, cos
         if not window.wait(now, charged):
             window.charge(min(charged, limit))
     wait = window.wait(now, cost)
-    assert wait <= SLOTS * SECONDS
+    assert wait <= SLOTS * SLOT_SECONDS
     if wait:
-        assert window.wait(now + wait - SECONDS / 2, cost) > 0 or wait < SECONDS / 2
+        assert window.wait(now + wait - SLOT_SECONDS / 2, cost) > 0 or wait < SLOT_SECONDS / 2
     assert not window.wait(now + wait + 1e-6, cost)
 
 
@@ -82,7 +82,7 @@ def test_a_window_that_slept_is_empty() -> None:
     window.charge(3)
     window.move(1e6)
     assert window.slots == [0] * SLOTS
-    assert full_again_in(window.slots, window.last, 1e6) == 0.0
+    assert seconds_until_reset(window.slots, window.last, 1e6) == 0.0
 
 
 def test_all_is_free_again_when_the_youngest_charge_has_gone() -> None:
@@ -90,7 +90,7 @@ def test_all_is_free_again_when_the_youngest_charge_has_gone() -> None:
     window.charge()
     window.move(12.0)
     window.charge()
-    assert full_again_in(window.slots, window.last, 12.0) == 10 + 65 - 12
+    assert seconds_until_reset(window.slots, window.last, 12.0) == 10 + 65 - 12
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -99,20 +99,20 @@ def test_smooth_lets_no_more_through_than_time_gave(limit, pauses) -> None:
     level = passed = elapsed = 0
     for pause in pauses:
         elapsed += pause
-        level = drained(level, pause, limit)
-        if not spaced_in(level, 1, limit):
+        level = drained_level(level, pause, limit)
+        if not seconds_until_spaced(level, 1, limit):
             level += MILLI
             passed += 1
-    assert passed <= burst(limit) / MILLI + elapsed * limit / 60_000 + 1
+    assert passed <= burst_level(limit) / MILLI + elapsed * limit / 60_000 + 1
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.integers(1, 5000), st.integers(0, 10**8), st.integers(1, 10**5))
 def test_the_smooth_wait_is_enough(limit, level, cost) -> None:
-    wait_ms = int(spaced_in(level, cost, limit) * 1000)
-    assert not spaced_in(drained(level, wait_ms, limit), cost, limit)
+    wait_ms = int(seconds_until_spaced(level, cost, limit) * 1000)
+    assert not seconds_until_spaced(drained_level(level, wait_ms, limit), cost, limit)
 
 
 def test_a_cost_beyond_the_burst_passes_an_empty_bucket_only() -> None:
-    assert not spaced_in(0, 10**6, 60)
-    assert spaced_in(1, 10**6, 60) > 0
+    assert not seconds_until_spaced(0, 10**6, 60)
+    assert seconds_until_spaced(1, 10**6, 60) > 0

@@ -46,13 +46,13 @@ class ClientIdentity(msgspec.Struct, frozen=True):
 
 _DIGEST = 32
 """Bytes of a key's digest."""
-_PRESENTING = (GATEWAY_KEY_FIELD, *PROVIDER_FIELDS)
-_SPELT = {
+_KEY_FIELDS = (GATEWAY_KEY_FIELD, *PROVIDER_FIELDS)
+_FIELD_SPELLING = {
     "authorization": "Authorization",
     "x-api-key": "x-api-key",
     GATEWAY_KEY_FIELD: "X-VAI-Key",
 }
-_PLACEHOLDERS = ("'", '"', "$", "%", "<", "{")
+_PLACEHOLDER_PREFIXES = ("'", '"', "$", "%", "<", "{")
 """What begins a key that was left in quotes, or a variable that no shell has replaced."""
 _ANONYMOUS = ClientIdentity("anonymous", "none")
 _PASSTHROUGH = ClientIdentity("passthrough", "none")
@@ -63,15 +63,15 @@ class Keyring:
 
     def __init__(self, settings: Settings, principals: PrincipalRegistry) -> None:
         self.mode = settings.auth.mode
-        self._pages = frozenset(settings.cors.allowed_origins)
+        self._allowed_origins = frozenset(settings.cors.allowed_origins)
         self._hosts = AllowedHosts(settings.auth.allowed_hosts)
         # Keyed anew in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
         keys = [
-            (self._digest(key.key.reveal()), _identity(key, number, principals))
+            (self._digest_key(key.key.reveal()), _identity_from_key(key, number, principals))
             for number, key in enumerate(settings.auth.api_keys, start=1)
         ]
-        self._known = {digest: (digest, identity) for digest, identity in keys}
+        self._identities = {digest: (digest, identity) for digest, identity in keys}
         self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
 
     def identify(self, headers: Mapping[str, str]) -> ClientIdentity:
@@ -82,19 +82,19 @@ class Keyring:
             InvalidRequest: a field that presents a key comes more than once.
             PermissionDenied: none is needed, and a web page of another origin asks.
         """
-        presenting = _presenting(headers)
+        fields = _presented_fields(headers)
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
-        own = _value(presenting, GATEWAY_KEY_FIELD)
-        if self.mode == "passthrough" and own is None:
+        gateway_key = _header_value(fields, GATEWAY_KEY_FIELD)
+        if self.mode == "passthrough" and gateway_key is None:
             return self._identify_payer(headers)
-        presented = own or bearer_token(presenting) or _value(presenting, "x-api-key")
+        presented = gateway_key or bearer_token(fields) or _header_value(fields, "x-api-key")
         if presented is None:
-            raise _missing_key(presenting)
-        identity = self._find(presented)
+            raise _missing_key_error(fields)
+        identity = self._find_identity(presented)
         if identity is None:
-            raise _invalid_key(presented, presenting)
+            raise _invalid_key_error(presented, fields)
         return identity
 
     def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
@@ -107,13 +107,13 @@ class Keyring:
             InvalidRequest: a value cannot be a key; its header is named.
         """
         if self.mode != "passthrough" and (
-            self.mode == "none" or _value(headers, GATEWAY_KEY_FIELD) is None
+            self.mode == "none" or _header_value(headers, GATEWAY_KEY_FIELD) is None
         ):
             return ()
         return tuple(
             ProviderKey(Secret(value, field), field)
             for field in PROVIDER_FIELDS
-            if (value := _provider_value(headers, field)) and self._find(value) is None
+            if (value := _provider_key(headers, field)) and self._find_identity(value) is None
         )
 
     def check_host(self, headers: Mapping[str, str]) -> None:
@@ -137,49 +137,53 @@ class Keyring:
             AuthenticationFailed: a key that is neither. A caller who names providers in headers
                 has its own key in the others, and a wrong one would go to a provider.
         """
-        presented = (bearer_token(headers), _value(headers, "x-api-key"))
+        presented = (bearer_token(headers), _header_value(headers, "x-api-key"))
         keys = [key for key in presented if key is not None]
         for key in keys:
-            identity = self._find(key)
+            identity = self._find_identity(key)
             if identity is not None:
                 return identity
         names_providers = any(name.lower().startswith(HEADER_PREFIX) for name in headers)
         if keys and names_providers and not any(map(is_of_known_maker, keys)):
-            raise _invalid_key(keys[0], headers)
+            raise _invalid_key_error(keys[0], headers)
         return _PASSTHROUGH
 
-    def _find(self, key: str) -> ClientIdentity | None:
+    def _find_identity(self, key: str) -> ClientIdentity | None:
         """Whose key this is. The same steps for known and unknown keys: a look-up that is
         followed by one comparison."""
-        digest = self._digest(key)
-        known, identity = self._known.get(digest, self._decoy)
-        return identity if hmac.compare_digest(known, digest) else None
+        digest = self._digest_key(key)
+        stored, identity = self._identities.get(digest, self._decoy)
+        return identity if hmac.compare_digest(stored, digest) else None
 
     def _refuse_foreign_page(self, origin: str | None) -> None:
         """Where no key is asked for, reaching the address is all that authority takes, and any
         page that a browser on this machine shows can do that: a form post needs no preflight,
         and a rebound name makes it same-origin. Browsers name the page's origin in each post.
         """
-        if origin is not None and origin not in self._pages and "*" not in self._pages:
+        if (
+            origin is not None
+            and origin not in self._allowed_origins
+            and "*" not in self._allowed_origins
+        ):
             raise PermissionDenied(
                 "Web pages of this origin may not call; see cors.allowed_origins",
                 param="origin",
                 code="origin_not_allowed",
             )
 
-    def _digest(self, key: str) -> bytes:
+    def _digest_key(self, key: str) -> bytes:
         # BLAKE2's keyed mode is a MAC by itself (RFC 7693); HMAC costs twice as much.
         text = key.encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._pepper, digest_size=_DIGEST).digest()
 
 
-def _identity(key: ApiKey, number: int, principals: PrincipalRegistry) -> ClientIdentity:
+def _identity_from_key(key: ApiKey, number: int, principals: PrincipalRegistry) -> ClientIdentity:
     name = key.name or f"key_{number}"
     user_id = key.user_id or name
-    return ClientIdentity(user_id, name, principals.of_key(key, user_id, name))
+    return ClientIdentity(user_id, name, principals.principals_of_key(key, user_id, name))
 
 
-def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:
+def _missing_key_error(headers: Mapping[str, str]) -> AuthenticationFailed:
     """No header presents a key that can be read."""
     what = "Missing API key"
     if headers.get("authorization"):
@@ -193,42 +197,48 @@ def _missing_key(headers: Mapping[str, str]) -> AuthenticationFailed:
     )
 
 
-def _invalid_key(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
+def _invalid_key_error(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
     """The key that was read is none of this gateway's. Its header is named, never the key."""
-    own = _value(headers, GATEWAY_KEY_FIELD) is not None
-    field = GATEWAY_KEY_FIELD if own else "authorization" if bearer_token(headers) else "x-api-key"
+    has_gateway_field = _header_value(headers, GATEWAY_KEY_FIELD) is not None
+    field = (
+        GATEWAY_KEY_FIELD
+        if has_gateway_field
+        else "authorization"
+        if bearer_token(headers)
+        else "x-api-key"
+    )
     what = "it is no key of this gateway"
-    if key.startswith(_PLACEHOLDERS):
+    if key.startswith(_PLACEHOLDER_PREFIXES):
         what += "; expected it without quotes, and not the name of a variable that holds it"
     if is_of_known_maker(key):
         what = "it has the form of a provider's key; expected one of this gateway"
-        if not own:
+        if not has_gateway_field:
             what += ", in X-VAI-Key where the provider's goes along"
-    return AuthenticationFailed(f"Invalid API key in {_SPELT[field]}: {what}", param=field)
+    return AuthenticationFailed(f"Invalid API key in {_FIELD_SPELLING[field]}: {what}", param=field)
 
 
-def _presenting(headers: Mapping[str, str]) -> dict[str, str]:
+def _presented_fields(headers: Mapping[str, str]) -> dict[str, str]:
     """The fields that present a key, from one pass over all: look-ups take far longer.
 
     Two parties on the way may each believe another of two keys (RFC 9110 section 5.3).
     """
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for field, value in headers.items():
         name = field.lower()
-        if name in _PRESENTING:
-            if name in found:
+        if name in _KEY_FIELDS:
+            if name in fields:
                 raise InvalidRequest(
                     f"{name}: expected this header once", param=name, code="header_repeated"
                 )
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
-def _provider_value(headers: Mapping[str, str], field: str) -> str | None:
-    return bearer_token(headers) if field == "authorization" else _value(headers, field)
+def _provider_key(headers: Mapping[str, str], field: str) -> str | None:
+    return bearer_token(headers) if field == "authorization" else _header_value(headers, field)
 
 
-def _value(headers: Mapping[str, str], field: str) -> str | None:
+def _header_value(headers: Mapping[str, str], field: str) -> str | None:
     """The bare key in `field`, None without one."""
     value = headers.get(field)
     return value.strip() or None if value else None

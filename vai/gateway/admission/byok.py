@@ -15,12 +15,19 @@ from vai.providers.registry import SHARED_KEYS, provider_id
 from vai.secret import Secret
 from vai.types.provider import ProviderSpec
 
-__all__ = ["HEADER_PREFIX", "add_presented", "brought", "choose", "header_name", "missing"]
+__all__ = [
+    "HEADER_PREFIX",
+    "add_presented_keys",
+    "choose_key",
+    "collect_keys",
+    "header_name",
+    "missing_key_error",
+]
 
 HEADER_PREFIX = "x-provider-key-"
 
 
-def brought(
+def collect_keys(
     headers: Iterable[tuple[str, str]], body: Mapping[str, str] | None
 ) -> dict[str, ProviderKey]:
     """Provider name -> key, for the keys in a request's headers and body.
@@ -38,15 +45,16 @@ def brought(
                     f"{name}: expected this header once", param=name, code="header_repeated"
                 )
             seen.add(name)
-            _put(keys, provider_id(name.removeprefix(HEADER_PREFIX)), value, name)
+            _add_key(keys, provider_id(name.removeprefix(HEADER_PREFIX)), value, name)
     for name, value in (body or {}).items():
-        provider = provider_id(name)
-        _put(keys, provider, value, f"provider_keys.{provider[:64]}")
+        _add_key(keys, provider_id(name), value, f"provider_keys.{provider_id(name)[:64]}")
     return keys
 
 
-def add_presented(
-    keys: dict[str, ProviderKey], presented: tuple[ProviderKey, ...], rows: Iterable[ProviderSpec]
+def add_presented_keys(
+    keys: dict[str, ProviderKey],
+    presented: tuple[ProviderKey, ...],
+    targets: Iterable[ProviderSpec],
 ) -> None:
     """Add to `keys` those that a request holds where the providers' own clients put them.
 
@@ -54,15 +62,15 @@ def add_presented(
         rows: the targets of the request, the one it names first.
     """
     requested = ""
-    for row in rows:
-        requested = requested or row.id
-        if choose(row.id, keys) is None:
-            key = find_key(presented, row, requested=row.id == requested)
+    for target in targets:
+        requested = requested or target.id
+        if choose_key(target.id, keys) is None:
+            key = find_key(presented, target, requested=target.id == requested)
             if key is not None:
-                keys[row.id] = key
+                keys[target.id] = key
 
 
-def choose(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
+def choose_key(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
     """The brought key that serves `provider`."""
     return keys.get(provider) or keys.get(SHARED_KEYS.get(provider, ""))
 
@@ -72,38 +80,43 @@ def header_name(provider: str) -> str:
     return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
 
 
-def missing(row: ProviderSpec, *, lends: bool, any_brought: bool = True) -> AuthenticationFailed:
+def missing_key_error(
+    spec: ProviderSpec, *, may_use_gateway_key: bool, has_any_key: bool = True
+) -> AuthenticationFailed:
     """There is no key for a provider that exists, or none for any where one is a must.
 
     Args:
         lends: whether the gateway's own keys may be used, so that its operator can set one.
     """
-    name = header_name(row.id)
-    what = f"No key for provider {row.id}" if any_brought else "Missing provider keys"
-    ways = [f"bring one in {name}"]
-    own = _own_place(row)
-    if lends and row.kind == "code-assist":
-        ways = ["the operator of this gateway logs in with `vai login gemini`"]
-    elif lends:
-        variable = f"{row.env[0]} or " if row.env else ""
-        ways.append(f"the operator of this gateway sets {variable}providers.{row.id}.api_key")
-    elif own is not None:
-        ways.append(f"where the provider's own clients put it, `{own}`")
+    name = header_name(spec.id)
+    what = f"No key for provider {spec.id}" if has_any_key else "Missing provider keys"
+    remedies = [f"bring one in {name}"]
+    native_header = _native_header(spec)
+    if may_use_gateway_key and spec.kind == "code-assist":
+        remedies = ["the operator of this gateway logs in with `vai login gemini`"]
+    elif may_use_gateway_key:
+        variable = f"{spec.env[0]} or " if spec.env else ""
+        remedies.append(f"the operator of this gateway sets {variable}providers.{spec.id}.api_key")
+    elif native_header is not None:
+        remedies.append(f"where the provider's own clients put it, `{native_header}`")
     return AuthenticationFailed(
-        f"{what}: {', or '.join(ways)}", param=name, code="provider_key_missing", provider=row.id
+        f"{what}: {', or '.join(remedies)}",
+        param=name,
+        code="provider_key_missing",
+        provider=spec.id,
     )
 
 
-def _own_place(row: ProviderSpec) -> str | None:
+def _native_header(spec: ProviderSpec) -> str | None:
     """Where clients of the provider put their key, if it is read from there."""
-    if row.kind == "code-assist":
+    if spec.kind == "code-assist":
         return None
-    if row.auth == "bearer":
+    if spec.auth == "bearer":
         return "Authorization: Bearer KEY"
-    return f"{row.auth.lower()}: KEY" if row.auth.lower() in PROVIDER_FIELDS else None
+    return f"{spec.auth.lower()}: KEY" if spec.auth.lower() in PROVIDER_FIELDS else None
 
 
-def _put(keys: dict[str, ProviderKey], provider: str, value: str, place: str) -> None:
+def _add_key(keys: dict[str, ProviderKey], provider: str, value: str, source: str) -> None:
     text = value.strip()
     if text and provider not in keys:  # headers are read first and win
-        keys[provider] = ProviderKey(Secret(text, place))
+        keys[provider] = ProviderKey(Secret(text, source))

@@ -14,13 +14,13 @@ from vai.errors import Overloaded
 from vai.exchange.ports import Clock
 from vai.gateway.admission.inflight import InFlightExchange, InFlightExchanges
 from vai.gateway.admission.queue import AdmissionQueue
-from vai.policy.limits.answer import refused
+from vai.policy.limits.answer import refusal_error
 from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LimitStore
 from vai.types.message import Usage
 
-__all__ = ["AdmissionController", "AdmissionTicket", "was_expired"]
+__all__ = ["AdmissionController", "AdmissionTicket", "drain_error"]
 
 _EXPIRED: Final = "the drain's grace has ended"
 
@@ -39,19 +39,17 @@ class AdmissionController:
         store: LimitStore | None,
         clock: Clock,
         *,
-        longest_wait: float = 0,
+        max_wait: float = 0,
     ) -> None:
         self._inflight = inflight
         self._store = store
         self._clock = clock
-        self._waiting = (
-            None if store is None else AdmissionQueue(store, clock, longest=longest_wait)
-        )
+        self._queue = None if store is None else AdmissionQueue(store, clock, max_wait=max_wait)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """Callers that wait for a place now."""
-        return self._waiting.count if self._waiting is not None else 0
+        return self._queue.waiting_count if self._queue is not None else 0
 
     def entry(
         self, principals: tuple[Principal, ...], told: Callable[[Decision], None]
@@ -68,29 +66,29 @@ class AdmissionController:
             RateLimited: a limit of one of the principals is reached.
             Overloaded: the worker drains, or nobody else can be counted.
         """
-        slot = self._inflight.enter()
+        slot = self._inflight.start_exchange()
         task = asyncio.current_task()
         if task is not None:
             slot.on_expire(lambda: task.cancel(_EXPIRED))
-        if self._waiting is None:
+        if self._queue is None:
             return _Lease(slot, None, None)
         try:
-            decision = await self._waiting.admit(principals, tokens)
+            decision = await self._queue.admit(principals, tokens)
         except BaseException:
-            slot.leave()
+            slot.end()
             raise
         told(decision)
-        if decision.admitted:
+        if decision.is_admitted:
             return _Lease(slot, self, decision)
-        slot.leave()
-        raise refused(decision, principals)
+        slot.end()
+        raise refusal_error(decision, principals)
 
     def settle(self, decision: Decision, used: int) -> None:
         """Give a place back, and charge what was used."""
-        if self._store is None or self._waiting is None:
+        if self._store is None or self._queue is None:
             raise RuntimeError("there is a decision only where there is a store")
         self._store.settle(decision.handle, used, self._clock())
-        self._waiting.freed()
+        self._queue.notify_freed()
 
 
 class AdmissionTicket:
@@ -124,19 +122,19 @@ class _Lease:
         self._decision = decision
 
     def settle(self, usage: Usage, /) -> None:
-        self._slot.leave()
+        self._slot.end()
         if self._keeper is not None and self._decision is not None:
-            self._keeper.settle(self._decision, _total(usage))
+            self._keeper.settle(self._decision, _total_tokens(usage))
 
 
-def was_expired(cancelled: asyncio.CancelledError) -> Overloaded | None:
+def drain_error(cancelled: asyncio.CancelledError) -> Overloaded | None:
     """What to tell a caller whose exchange was cancelled by the drain; None if it was not."""
     if cancelled.args != (_EXPIRED,):
         return None
     return Overloaded("The gateway is shutting down", code="draining", retry_after=1)
 
 
-def _total(usage: Usage) -> int:
+def _total_tokens(usage: Usage) -> int:
     """Everything that went in and came out. What a cache saved was read all the same."""
     return (
         (usage.input_tokens or 0)

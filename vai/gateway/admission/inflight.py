@@ -42,9 +42,9 @@ class InFlightExchange:
             if self._expire is not None:
                 self._expire()
 
-    def leave(self) -> None:
+    def end(self) -> None:
         """The exchange is over. A second call does nothing."""
-        self._inflight.leave(self)
+        self._inflight.end_exchange(self)
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class InFlightExchange:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.leave()
+        self.end()
 
 
 class InFlightExchanges:
@@ -71,18 +71,18 @@ class InFlightExchanges:
         self.retry_after = retry_after
         self.refusing = False
         self._slots: set[InFlightExchange] = set()
-        self._mirror: Callable[[int], None] = _nowhere
+        self._mirror: Callable[[int], None] = _publish_nowhere
 
     @property
     def count(self) -> int:
         return len(self._slots)
 
-    def mirror(self, write: Callable[[int], None]) -> None:
+    def publish_count_to(self, write: Callable[[int], None]) -> None:
         """Have every change of the count written somewhere others can see it."""
         self._mirror = write
         write(self.count)
 
-    def enter(self) -> InFlightExchange:
+    def start_exchange(self) -> InFlightExchange:
         """Begin an exchange. Raises Overloaded (`draining` or `worker_full`)."""
         if self.refusing:
             raise Overloaded(
@@ -97,19 +97,19 @@ class InFlightExchanges:
         self._mirror(len(self._slots))
         return slot
 
-    def leave(self, slot: InFlightExchange) -> None:
+    def end_exchange(self, slot: InFlightExchange) -> None:
         """End an exchange; what the end of the `with` block does."""
         self._slots.discard(slot)
         self._mirror(len(self._slots))
 
-    def expire(self) -> int:
+    def expire_all(self) -> int:
         """Tell all that still run that their time is over; returns how many there were."""
         slots = list(self._slots)
         for slot in slots:
             slot.expire()
         return len(slots)
 
-    async def empty(self, seconds: float) -> bool:
+    async def wait_until_empty(self, seconds: float) -> bool:
         """Wait until nothing runs, at most that long; says whether it came to that."""
         # Polled: this happens once in a worker's life, and an event would have to be kept
         # right by every exchange for it.
@@ -119,5 +119,5 @@ class InFlightExchanges:
         return not self._slots
 
 
-def _nowhere(count: int) -> None:
+def _publish_nowhere(count: int) -> None:
     """No board yet: the count stays in this process."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from vai.config.schema import ApiKey, LimitBudget, Settings
 from vai.policy.client_address import principal_address
-from vai.policy.limits.sets import EVERYBODY, LimitSet, Principal
+from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 __all__ = ["PrincipalRegistry"]
 
@@ -24,34 +24,36 @@ class PrincipalRegistry:
     def __init__(self, settings: Settings) -> None:
         limits = settings.limits
         smooth = limits.mode == "smooth"
-        self._everybody = Principal(EVERYBODY, _limits(limits.global_, smooth=smooth))
-        self._users = _limits(limits.per_user, smooth=smooth)
+        self._gateway = Principal(GATEWAY, _limit_set(limits.global_, smooth=smooth))
+        self._users = _limit_set(limits.per_user, smooth=smooth)
         self._tiers = {
-            name: self._users.replaced_by(_limits(tier, smooth=smooth))
+            name: self._users.overridden_by(_limit_set(tier, smooth=smooth))
             for name, tier in limits.tiers.items()
         }
-        self.of_address = lru_cache(_ADDRESSES_KNOWN)(self._of_address)
+        self.principals_of_address = lru_cache(_ADDRESSES_KNOWN)(
+            self._compute_principals_of_address
+        )
 
-    def of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Principal, ...]:
+    def principals_of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Principal, ...]:
         """The principals of a caller with this key."""
-        own = LimitSet(
+        key_limits = LimitSet(
             requests=key.rate_limit,
             tokens=key.tokens_per_minute,
             concurrency=key.concurrent_requests,
             sessions=key.concurrent_sessions,
         )
-        if not key.tier and not any(own[:4]):
-            return (self._everybody, Principal(f"user:{user_id}", self._users))
+        if not key.tier and not any(key_limits[:4]):
+            return (self._gateway, Principal(f"user:{user_id}", self._users))
         limits = self._tiers[key.tier] if key.tier else self._users
-        return (self._everybody, Principal(f"key:{key_name}", limits.replaced_by(own)))
+        return (self._gateway, Principal(f"key:{key_name}", limits.overridden_by(key_limits)))
 
-    def _of_address(self, address: str) -> tuple[Principal, ...]:
+    def _compute_principals_of_address(self, address: str) -> tuple[Principal, ...]:
         """The principals of a caller without a key."""
         name = f"address:{principal_address(address)}"
-        return (self._everybody, Principal(name, self._users, listed=False))
+        return (self._gateway, Principal(name, self._users, listed=False))
 
 
-def _limits(budget: LimitBudget, *, smooth: bool) -> LimitSet:
+def _limit_set(budget: LimitBudget, *, smooth: bool) -> LimitSet:
     return LimitSet(
         requests=budget.requests_per_minute,
         tokens=budget.tokens_per_minute,

@@ -16,24 +16,24 @@ from collections import deque
 
 from vai.exchange.ports import Clock
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, Principal
+from vai.policy.limits.sets import GATEWAY, Principal
 from vai.policy.limits.store import LimitStore
 
 __all__ = ["MAX_WAITING", "AdmissionQueue"]
 
 MAX_WAITING = 1024
 """Callers of one worker that may wait; more are refused at once."""
-_ASK_AGAIN = 0.01
+_RETRY_SECONDS = 0.01
 
 
 class _Waiter:
-    __slots__ = ("answer", "principals", "refusal", "tokens")
+    __slots__ = ("future", "principals", "refusal", "tokens")
 
     def __init__(self, principals: tuple[Principal, ...], tokens: int, refusal: Decision) -> None:
         self.principals = principals
         self.tokens = tokens
         self.refusal = refusal
-        self.answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
 
 
 class AdmissionQueue:
@@ -43,33 +43,33 @@ class AdmissionQueue:
         longest: seconds that a caller may wait; 0 refuses at once.
     """
 
-    def __init__(self, store: LimitStore, clock: Clock, *, longest: float) -> None:
+    def __init__(self, store: LimitStore, clock: Clock, *, max_wait: float) -> None:
         self._store = store
         self._clock = clock
-        self._longest = longest
-        self._lines: dict[str, deque[_Waiter]] = {}
+        self._max_wait = max_wait
+        self._queues: dict[str, deque[_Waiter]] = {}
         self._waiting = 0
         self._gateway_is_full = False
         self._freed = asyncio.Event()
         self._server: asyncio.Task[None] | None = None
 
     @property
-    def count(self) -> int:
+    def waiting_count(self) -> int:
         """Callers that wait now."""
         return self._waiting
 
-    def freed(self) -> None:
+    def notify_freed(self) -> None:
         """A place of this worker has become free."""
         if self._waiting:
             self._freed.set()
 
     async def admit(self, principals: tuple[Principal, ...], tokens: int) -> Decision:
         """The store's decision, after a wait if that is what it takes."""
-        overtakes = self._waiting and (self._gateway_is_full or principals[-1].name in self._lines)
+        overtakes = self._waiting and (self._gateway_is_full or principals[-1].name in self._queues)
         if overtakes and self._waiting < MAX_WAITING:
             return await self._wait(principals, tokens, Decision(refused="concurrency"))
         decision = await self._store.admit(principals, tokens, self._clock())
-        if decision.refused != "concurrency" or not self._longest or self._waiting >= MAX_WAITING:
+        if decision.refused != "concurrency" or not self._max_wait or self._waiting >= MAX_WAITING:
             return decision
         return await self._wait(principals, tokens, decision)
 
@@ -77,77 +77,77 @@ class AdmissionQueue:
         self, principals: tuple[Principal, ...], tokens: int, first: Decision
     ) -> Decision:
         waiter = _Waiter(principals, tokens, first)
-        self._lines.setdefault(principals[-1].name, deque()).append(waiter)
+        self._queues.setdefault(principals[-1].name, deque()).append(waiter)
         self._waiting += 1
         if self._server is None:
             self._server = asyncio.create_task(self._serve())
         try:
-            async with asyncio.timeout(self._longest):
-                return await asyncio.shield(waiter.answer)
+            async with asyncio.timeout(self._max_wait):
+                return await asyncio.shield(waiter.future)
         except TimeoutError:
             if _was_answered(waiter):
-                return waiter.answer.result()
+                return waiter.future.result()
             return waiter.refusal
         except asyncio.CancelledError:
             if _was_answered(waiter):
-                self._give_back(waiter.answer.result())
+                self._return_unused(waiter.future.result())
             raise
         finally:
             self._waiting -= 1
-            waiter.answer.cancel()
+            waiter.future.cancel()
 
     async def _serve(self) -> None:
         """Serve the lines until nobody waits."""
         try:
-            while self._lines:
+            while self._queues:
                 self._freed.clear()
-                if not await self._one_round():
+                if not await self._serve_round():
                     try:
-                        async with asyncio.timeout(_ASK_AGAIN):
+                        async with asyncio.timeout(_RETRY_SECONDS):
                             await self._freed.wait()
                     except TimeoutError:
                         pass
         finally:
             self._server = None
 
-    async def _one_round(self) -> bool:
+    async def _serve_round(self) -> bool:
         """One turn for each principal; whether anybody was served."""
         served = False
         self._gateway_is_full = False
-        for name in list(self._lines):
-            line = self._lines[name]
-            while line and line[0].answer.done():
-                line.popleft()
-            if not line:
-                del self._lines[name]
+        for name in list(self._queues):
+            queue = self._queues[name]
+            while queue and queue[0].future.done():
+                queue.popleft()
+            if not queue:
+                del self._queues[name]
                 continue
-            decision = await self._ask(line[0])
+            decision = await self._try_admit(queue[0])
             if decision.refused != "concurrency":
                 served = True
-                line.popleft()
+                queue.popleft()
                 # To the end of the round: the next turn is another principal's.
-                self._lines[name] = self._lines.pop(name)
-            elif decision.principal == EVERYBODY:
+                self._queues[name] = self._queues.pop(name)
+            elif decision.principal == GATEWAY:
                 self._gateway_is_full = True
                 break
         return served
 
-    async def _ask(self, waiter: _Waiter) -> Decision:
+    async def _try_admit(self, waiter: _Waiter) -> Decision:
         decision = await self._store.admit(waiter.principals, waiter.tokens, self._clock())
         if decision.refused == "concurrency":
             waiter.refusal = decision
-        elif waiter.answer.done():
-            self._give_back(decision)
+        elif waiter.future.done():
+            self._return_unused(decision)
         else:
-            waiter.answer.set_result(decision)
+            waiter.future.set_result(decision)
         return decision
 
-    def _give_back(self, decision: Decision) -> None:
+    def _return_unused(self, decision: Decision) -> None:
         """A place for somebody who is not there any more."""
-        if decision.admitted:
+        if decision.is_admitted:
             self._store.settle(decision.handle, 0, self._clock())
-            self.freed()
+            self.notify_freed()
 
 
 def _was_answered(waiter: _Waiter) -> bool:
-    return waiter.answer.done() and not waiter.answer.cancelled()
+    return waiter.future.done() and not waiter.future.cancelled()

@@ -60,9 +60,9 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: fl
         serving.stop_accepting()
         # A client that was accepted a moment ago has sent its request, or is about to.
         await asyncio.sleep(_FIRST_REQUEST)
-    if not await inflight.empty(deadline - time.monotonic()):
-        inflight.expire()
-        await inflight.empty(TELL_TIME)
+    if not await inflight.wait_until_empty(deadline - time.monotonic()):
+        inflight.expire_all()
+        await inflight.wait_until_empty(TELL_TIME)
     member.enter(State.STOPPED)
     if whole_group and not _others_accept(member):
         serving.refuse_connections()

@@ -86,7 +86,7 @@ class WorkerLimits:
         while True:
             await asyncio.sleep(_EVERY)
             with suppress(LockUnavailable):
-                self._local.catch_up()
+                self._local.settle_deferred()
 
 
 def _tell(switch: Failover) -> None:

@@ -140,7 +140,7 @@ def attach(
             app, board, server_number(name), beat=beat, hung_after=hung_after
         )
         app.ctx.membership = member
-        inflight.mirror(member.row.show_inflight)
+        inflight.publish_count_to(member.row.show_inflight)
         member.beat(asyncio.get_running_loop())
 
     async def serve(app: Sanic[Any, Any]) -> None:

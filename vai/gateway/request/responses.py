@@ -14,7 +14,7 @@ from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.request.call import RequestContext
 from vai.policy.cost import cost_text
 from vai.policy.headers import from_upstream
-from vai.policy.limits.answer import fields
+from vai.policy.limits.answer import rate_limit_headers
 from vai.types.message import Usage
 
 __all__ = ["GatewayResponse", "error_frame", "failure", "headers_for", "usage_headers"]
@@ -71,7 +71,7 @@ def headers_for(
     if call.simulated:
         headers["x-vai-simulated"] = "true"
     if call.limits is not None:
-        headers |= fields(call.limits, time.time())
+        headers |= rate_limit_headers(call.limits, time.time())
     _tell_attempts(headers, call)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
@@ -108,7 +108,7 @@ def failure(error: VaiError, call: RequestContext) -> HTTPResponse:
     if call.simulated:
         headers["x-vai-simulated"] = "true"
     if call.limits is not None:
-        headers |= fields(call.limits, time.time())
+        headers |= rate_limit_headers(call.limits, time.time())
     _tell_attempts(headers, call)
     body = dumps(error.to_wire(call.request_id))
     return GatewayResponse(body, error.status, headers, "application/json")

@@ -15,7 +15,7 @@ from sanic.response import HTTPResponse
 
 from vai.errors import UpstreamBroken
 from vai.exchange.count import TokenCount, ask
-from vai.gateway.admission.controller import was_expired
+from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.boundary import answered
 from vai.gateway.request.call import RequestContext
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
@@ -53,7 +53,7 @@ async def _serve(service: GatewayService, call: RequestContext, request: Request
     try:
         return await _count(service, call, request, opened, destination)
     except asyncio.CancelledError as cancelled:
-        expired = was_expired(cancelled)
+        expired = drain_error(cancelled)
         if expired is None:
             raise
         raise expired from None

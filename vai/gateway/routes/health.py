@@ -93,6 +93,6 @@ def _limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
         "max_callers": room.most,
         "running": running,
         "sessions": sessions,
-        "waiting": service.admission.waiting,
+        "waiting": service.admission.waiting_count,
         "manager": "alive" if is_tended(board) else "away",
     }

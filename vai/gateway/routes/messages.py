@@ -14,7 +14,7 @@ from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.exchange import Exchange, ResponseStart
-from vai.gateway.admission.controller import was_expired
+from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.boundary import answered
 from vai.gateway.request.call import RequestContext
 from vai.gateway.request.preparing import ParsedBody
@@ -45,7 +45,7 @@ async def _serve(
             return _whole(call, await exchange.open(), exchange)
         except asyncio.CancelledError as cancelled:
             # Within the exchange, which would take it for a caller who has left.
-            expired = was_expired(cancelled)
+            expired = drain_error(cancelled)
             if expired is None:
                 raise
             raise expired from None
@@ -162,7 +162,7 @@ async def _relay(
             service.note_failure(call, error)
         await events.send(error_frame(error, call))
     except asyncio.CancelledError as cancelled:
-        expired = was_expired(cancelled)
+        expired = drain_error(cancelled)
         if expired is None or not events.started:
             raise
         await events.send(error_frame(expired, call))

@@ -41,8 +41,8 @@ class LocalLimits:
     ) -> Decision:
         try:
             if self._later:
-                self.catch_up()
-            decision = self._limits.admit(principals, tokens, now)
+                self.settle_deferred()
+            decision = self._limits.take_request(principals, tokens, now)
             if decision.refused == "capacity":
                 self._warn(
                     "a request was refused because the limits have no room for one more caller "
@@ -53,36 +53,36 @@ class LocalLimits:
             return _UNAVAILABLE
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
-        return self._give_back(partial(self._limits.settle, handle, used, now))
+        return self._give_back(partial(self._limits.settle_lease, handle, used, now))
 
-    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         try:
-            return self._limits.acquire(principals, now)
+            return self._limits.take_session(principals, now)
         except LockUnavailable:
             return _UNAVAILABLE
 
-    async def heartbeat(self, handle: int, now: float, /) -> bool:
+    async def record_heartbeat(self, handle: int, now: float, /) -> bool:
         try:
-            return self._limits.heartbeat(handle, now)
+            return self._limits.touch_session(handle, now)
         except LockUnavailable:
             return True  # nothing says that it has lapsed; the next beat will tell
 
     def release(self, handle: int, /) -> bool:
-        return self._give_back(partial(self._limits.release, handle))
+        return self._give_back(partial(self._limits.release_lease, handle))
 
-    async def sessions(self) -> tuple[LeaseUse, ...]:
+    async def list_sessions(self) -> tuple[LeaseUse, ...]:
         return upkeep.sessions(self._limits.section)
 
-    async def expire(self, silent_since: float, /) -> tuple[int, ...]:
+    async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
         return upkeep.expire(self._limits.section, silent_since)
 
-    async def reclaim(self, owner: int, /) -> int:
+    async def reclaim_leases(self, owner: int, /) -> int:
         return upkeep.reclaim(self._limits.section, owner)
 
-    async def snapshot(self, now: float, /) -> LimitsSnapshot:
+    async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
         return upkeep.snapshot(self._limits.section, now)
 
-    def catch_up(self) -> None:
+    def settle_deferred(self) -> None:
         """Do what could not be done; also called by a timer, for a worker that falls idle.
 
         Raises LockUnavailable when it still cannot be done; nothing is lost then.
@@ -94,7 +94,7 @@ class LocalLimits:
     def _give_back(self, act: Callable[[], bool]) -> bool:
         try:
             if self._later:
-                self.catch_up()
+                self.settle_deferred()
             return act()
         except LockUnavailable:
             self._later.append(act)

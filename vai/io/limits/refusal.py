@@ -17,17 +17,17 @@ from vai.io.limits.layout import (
     SESSION,
 )
 from vai.io.limits.spacing import waits
-from vai.policy.limits.decision import Decision, Refused
+from vai.policy.limits.decision import Decision, RefusedLimit
 from vai.policy.limits.sets import Principal
-from vai.policy.limits.window import SLOTS, full_again_in, room_in
+from vai.policy.limits.window import SLOTS, seconds_until_reset, seconds_until_room
 
 __all__ = ["refusal"]
 
 _A_WHILE = 1.0
 """Seconds until another try makes sense where a place must be given back first."""
 
-_WINDOWS: tuple[Refused, Refused] = ("requests", "tokens")
-_UNKNOWN: Refused = "capacity"
+_WINDOWS: tuple[RefusedLimit, RefusedLimit] = ("requests", "tokens")
+_UNKNOWN: RefusedLimit = "capacity"
 _EMPTY = [0] * SLOTS
 _NO_WINDOW: tuple[int, int, list[int]] = (0, 0, [])
 
@@ -64,16 +64,18 @@ def refusal(
                 tightest[which] = (limit, left, slots)
             # A cost beyond the limit is an obstacle that a smaller reservation goes round.
             if cost and (left < cost or spaced[which]):
-                wait = max(spaced[which], room_in(slots, slot, now, cost=cost, limit=limit))
+                wait = max(
+                    spaced[which], seconds_until_room(slots, slot, now, cost=cost, limit=limit)
+                )
                 if wait > longest:
                     longest, refused, by = wait, _WINDOWS[which], name
-        held: Refused = "sessions" if kind == SESSION else "concurrency"
+        held: RefusedLimit = "sessions" if kind == SESSION else "concurrency"
         most = limits.sessions if kind == SESSION else limits.concurrency
         count = R_SESSIONS if kind == SESSION else R_RUNNING
         if most and base and words[base + count] >= most and longest < _A_WHILE:
             longest, refused, by = _A_WHILE, held, name
     figures = [
-        (limit, max(0, left), full_again_in(slots, slot, now) if limit else 0.0)
+        (limit, max(0, left), seconds_until_reset(slots, slot, now) if limit else 0.0)
         for limit, left, slots in tightest
     ]
     return Decision(0, refused, by, longest, *figures[0], *figures[1])

@@ -21,8 +21,8 @@ from vai.io.limits.layout import (
     Layout,
 )
 from vai.io.limits.repair import add_up
-from vai.policy.limits.sets import EVERYBODY
-from vai.policy.limits.window import SECONDS, SLOTS, expired_places
+from vai.policy.limits.sets import GATEWAY
+from vai.policy.limits.window import SLOT_SECONDS, SLOTS, expired_slots
 
 __all__ = ["CounterRows"]
 
@@ -40,7 +40,7 @@ class CounterRows:
     def __init__(self, section: Layout) -> None:
         self._section = section
         self._digests: dict[str, int] = {}
-        self.known: dict[str, tuple[int, int, int]] = {EVERYBODY: (section.keys, 1, section.rows)}
+        self.known: dict[str, tuple[int, int, int]] = {GATEWAY: (section.keys, 1, section.rows)}
         """Name to the position of its key, the key, and the position of its row. True only
         while that key stands there: another process may have given the row away."""
 
@@ -53,7 +53,7 @@ class CounterRows:
 
     def find(self, name: str) -> int:
         """The position of the principal's row; 0 if it has none."""
-        if name == EVERYBODY:
+        if name == GATEWAY:
             return self._section.rows
         key = self._key(name)
         words, keys = self._section.words, self._section.keys
@@ -87,7 +87,7 @@ class CounterRows:
     def advance(self, base: int, slot: int) -> None:
         """Move the windows of the row at `base` to `slot`: what is older than that is gone."""
         words = self._section.words
-        for number in expired_places(words[base + R_EPOCH], slot):
+        for number in expired_slots(words[base + R_EPOCH], slot):
             place = base + R_REQUEST_SLOTS + number % SLOTS
             words[place] = words[place + SLOTS] = 0
         add_up(words, base, slot)
@@ -102,7 +102,7 @@ class CounterRows:
         idle_at = min(
             sorted(self._idle_at(first, slot))[at] for first in self._buckets(self._key(name))
         )
-        return max(0.0, idle_at * SECONDS - now)
+        return max(0.0, idle_at * SLOT_SECONDS - now)
 
     def _row_for(self, key: int, slot: int, kept: int) -> int:
         """A row in the emptier bucket of a key, if that has more than `kept` to give; else 0."""
@@ -169,9 +169,9 @@ class CounterRows:
 
     def _remember(self, name: str, key: int, row: int) -> int:
         if len(self.known) >= _REMEMBERED:
-            everybody = self.known[EVERYBODY]
+            everybody = self.known[GATEWAY]
             self.known.clear()
-            self.known[EVERYBODY] = everybody
+            self.known[GATEWAY] = everybody
         section = self._section
         base = section.rows + row * ROW_WORDS
         self.known[name] = (section.keys + row, key, base)

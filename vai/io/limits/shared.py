@@ -36,8 +36,8 @@ from vai.io.limits.rows import CounterRows
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.spacing import raise_levels, refund, waits
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import Principal, reservation
-from vai.policy.limits.window import SECONDS, SLOTS
+from vai.policy.limits.sets import Principal, capped_reservation
+from vai.policy.limits.window import SLOT_SECONDS, SLOTS
 
 __all__ = ["SharedLimits"]
 
@@ -75,19 +75,19 @@ class SharedLimits:
 
     # -- taking ------------------------------------------------------------------------
 
-    def admit(self, principals: tuple[Principal, ...], tokens: int, now: float) -> Decision:
+    def take_request(self, principals: tuple[Principal, ...], tokens: int, now: float) -> Decision:
         """See `LimitStore.admit`. Raises LockUnavailable."""
         if not 0 <= tokens <= _MOST_TOKENS:
             tokens = min(max(tokens, 0), _MOST_TOKENS)
         decision = self._take(REQUEST, principals, tokens, now)
         if decision.refused == "tokens":
             # Looked at only now: hardly any estimate is larger than a whole minute's limit.
-            reserved = reservation(tokens, principals)
+            reserved = capped_reservation(tokens, principals)
             if reserved < tokens:
                 return self._take(REQUEST, principals, reserved, now)
         return decision
 
-    def acquire(self, principals: tuple[Principal, ...], now: float) -> Decision:
+    def take_session(self, principals: tuple[Principal, ...], now: float) -> Decision:
         """See `LimitStore.acquire`. Raises LockUnavailable."""
         return self._take(SESSION, principals, 0, now)
 
@@ -150,7 +150,7 @@ class SharedLimits:
         handle = self._charge(kind, rows, tokens, place, slot, now)
         if spaced:
             self._space(principals, rows, tokens, now)
-        reset = (slot + SLOTS) * SECONDS - now
+        reset = (slot + SLOTS) * SLOT_SECONDS - now
         return Decision(
             handle,
             "",
@@ -233,7 +233,7 @@ class SharedLimits:
     def _slot(self, now: float) -> int:
         """The slot of `now`, or a later one that somebody has seen already."""
         words = self._words
-        slot = int(now) // SECONDS
+        slot = int(now) // SLOT_SECONDS
         latest: int = words[H_LATEST]
         if slot > latest:
             words[H_LATEST] = slot
@@ -242,7 +242,7 @@ class SharedLimits:
 
     # -- giving back -------------------------------------------------------------------
 
-    def settle(self, handle: int, used: int, now: float) -> bool:
+    def settle_lease(self, handle: int, used: int, now: float) -> bool:
         """See `LimitStore.settle`. Raises LockUnavailable: then nothing was done."""
         section, words = self.section, self._words
         section.enter()
@@ -281,7 +281,7 @@ class SharedLimits:
                     words[base + R_PAST_TOKENS] += excess
             refund(words, base, -excess)
 
-    def release(self, handle: int) -> bool:
+    def release_lease(self, handle: int) -> bool:
         """See `LimitStore.release`. Raises LockUnavailable: then nothing was done."""
         with self.section.held():
             at = leases.find(self.section, handle)
@@ -289,7 +289,7 @@ class SharedLimits:
                 leases.free(self.section, at)
             return bool(at)
 
-    def heartbeat(self, handle: int, now: float) -> bool:
+    def touch_session(self, handle: int, now: float) -> bool:
         """See `LimitStore.heartbeat`. Raises LockUnavailable."""
         with self.section.held():
             at = leases.find(self.section, handle)

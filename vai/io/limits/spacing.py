@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vai.io.limits.layout import R_LEVEL_AT, R_REQUEST_LEVEL, R_TOKEN_LEVEL
 from vai.policy.limits.sets import LimitSet
-from vai.policy.limits.smooth import MILLI, drained, spaced_in
+from vai.policy.limits.smooth import MILLI, drained_level, seconds_until_spaced
 
 __all__ = ["raise_levels", "refund", "waits"]
 
@@ -15,8 +15,8 @@ def waits(
     """Seconds until a request and `tokens` may pass; 0.0 where they may now."""
     requests, allowance = _levels(words, base, limits, now_ms)
     return (
-        spaced_in(requests, 1, limits.requests) if limits.requests else 0.0,
-        spaced_in(allowance, tokens, limits.tokens) if limits.tokens and tokens else 0.0,
+        seconds_until_spaced(requests, 1, limits.requests) if limits.requests else 0.0,
+        seconds_until_spaced(allowance, tokens, limits.tokens) if limits.tokens and tokens else 0.0,
     )
 
 
@@ -38,6 +38,6 @@ def refund(words: memoryview, base: int, tokens: int) -> None:
 def _levels(words: memoryview, base: int, limits: LimitSet, now_ms: int) -> tuple[int, int]:
     elapsed = now_ms - words[base + R_LEVEL_AT]
     return (
-        drained(words[base + R_REQUEST_LEVEL], elapsed, limits.requests),
-        drained(words[base + R_TOKEN_LEVEL], elapsed, limits.tokens),
+        drained_level(words[base + R_REQUEST_LEVEL], elapsed, limits.requests),
+        drained_level(words[base + R_TOKEN_LEVEL], elapsed, limits.tokens),
     )

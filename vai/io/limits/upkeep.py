@@ -41,7 +41,7 @@ from vai.io.limits.layout import (
 )
 from vai.io.limits.section import LimitsSection
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
-from vai.policy.limits.window import SLOTS, slot_of
+from vai.policy.limits.window import SLOTS, slot_at
 
 __all__ = ["callers", "expire", "is_full", "owners", "reclaim", "sessions", "snapshot", "totals"]
 
@@ -116,7 +116,7 @@ def callers(section: Layout, now: float) -> int:
     Takes about 0.1 ms, and 10 us more for each bucket that has a row in use.
     """
     words = section.words
-    oldest = max(slot_of(now), words[H_LATEST]) - SLOTS
+    oldest = max(slot_at(now), words[H_LATEST]) - SLOTS
     return sum(
         1
         for base in _used_rows(section)
@@ -140,7 +140,7 @@ def _used_rows(section: Layout) -> Iterator[int]:
 def is_full(section: Layout, now: float) -> bool:
     """Whether a caller was refused within the last minute because there was no row for it."""
     refused = section.words[H_FULL]
-    return bool(refused) and slot_of(now) < refused - 1 + SLOTS
+    return bool(refused) and slot_at(now) < refused - 1 + SLOTS
 
 
 def sessions(section: Layout) -> tuple[LeaseUse, ...]:
@@ -151,7 +151,7 @@ def sessions(section: Layout) -> tuple[LeaseUse, ...]:
 def snapshot(section: Layout, now: float) -> LimitsSnapshot:
     """Everything, read without the mutex: each figure was true, not all at one moment."""
     copy = _copy(section)
-    return LimitsSnapshot(_principals(copy, max(slot_of(now), copy.words[H_LATEST])), _held(copy))
+    return LimitsSnapshot(_principals(copy, max(slot_at(now), copy.words[H_LATEST])), _held(copy))
 
 
 def _copy(section: Layout) -> Layout:
@@ -207,7 +207,7 @@ def _held(section: Layout) -> tuple[LeaseUse, ...]:
                 principals=tuple(reversed(names)),
                 tokens=words[at + L_TOKENS],
                 since=words[at + L_SINCE] / 1000,
-                beat=words[at + (L_BEAT if session else L_SINCE)] / 1000,
+                last_heartbeat=words[at + (L_BEAT if session else L_SINCE)] / 1000,
             )
         )
     return tuple(found)

@@ -12,9 +12,9 @@ from typing import Any
 
 from vai.errors import Overloaded, RateLimited, VaiError
 from vai.policy.limits.decision import Decision
-from vai.policy.limits.sets import EVERYBODY, Principal
+from vai.policy.limits.sets import GATEWAY, Principal
 
-__all__ = ["fields", "refused"]
+__all__ = ["rate_limit_headers", "refusal_error"]
 
 _WORDS = {
     "requests": ("requests per minute", "requests_per_minute"),
@@ -26,7 +26,7 @@ _WORDS = {
 _WINDOWED = ("requests", "tokens")
 
 
-def fields(decision: Decision, unix_now: float) -> dict[str, str]:
+def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
     """The header fields of the limits in force, by lower-case name; none where there is no limit.
 
     `unix_now` is the time of day in seconds, for the times at which a limit is free again.
@@ -34,31 +34,31 @@ def fields(decision: Decision, unix_now: float) -> dict[str, str]:
     says the same to the clients of that API, where VAI itself refuses; with other answers those
     names are the upstream's.
     """
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     # Up to the next second: who comes back then finds what was promised.
     soon = unix_now + 1
     if decision.requests_limit:
-        found["x-ratelimit-limit-requests"] = str(decision.requests_limit)
-        found["x-ratelimit-remaining-requests"] = str(decision.requests_remaining)
-        found["x-ratelimit-reset-requests"] = _stamp(int(soon + decision.requests_reset))
+        headers["x-ratelimit-limit-requests"] = str(decision.requests_limit)
+        headers["x-ratelimit-remaining-requests"] = str(decision.requests_remaining)
+        headers["x-ratelimit-reset-requests"] = _rfc3339_time(int(soon + decision.requests_reset))
     if decision.tokens_limit:
-        found["x-ratelimit-limit-tokens"] = str(decision.tokens_limit)
-        found["x-ratelimit-remaining-tokens"] = str(decision.tokens_remaining)
-        found["x-ratelimit-reset-tokens"] = _stamp(int(soon + decision.tokens_reset))
-    if not decision.admitted:
-        for name, value in tuple(found.items()):
+        headers["x-ratelimit-limit-tokens"] = str(decision.tokens_limit)
+        headers["x-ratelimit-remaining-tokens"] = str(decision.tokens_remaining)
+        headers["x-ratelimit-reset-tokens"] = _rfc3339_time(int(soon + decision.tokens_reset))
+    if not decision.is_admitted:
+        for name, value in tuple(headers.items()):
             _, _, what, unit = name.split("-")
-            found[f"anthropic-ratelimit-{unit}-{what}"] = value
-    return found
+            headers[f"anthropic-ratelimit-{unit}-{what}"] = value
+    return headers
 
 
 @lru_cache(256)
-def _stamp(seconds: int) -> str:
+def _rfc3339_time(seconds: int) -> str:
     """A time as RFC 3339 has it. Answers of one second share it: it is dear to make."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def refused(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiError:
+def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiError:
     """The error of a decision that admitted nothing, with `retry_after`.
 
     Args:
@@ -73,15 +73,15 @@ def refused(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiEr
             limit="gateway max_callers",
         )
     # What stands before the colon of a principal's name is its kind: user, key or address.
-    kind = decision.principal.partition(":")[0] if decision.principal != EVERYBODY else "gateway"
-    most = _most(decision, principals)
+    kind = decision.principal.partition(":")[0] if decision.principal != GATEWAY else "gateway"
+    most = _limit_value(decision, principals)
     details: dict[str, Any] = {"limit": setting, "of": kind}
     stated = ""
     if most:
         details["value"] = most
         windowed = decision.refused in _WINDOWED
         stated = f" ({most} within any 60 seconds)" if windowed else f" ({most})"
-    whose = "The gateway's" if decision.principal == EVERYBODY else "Your"
+    whose = "The gateway's" if decision.principal == GATEWAY else "Your"
     return RateLimited(
         f"{whose} limit of {words} is reached{stated}; retry after the stated time",
         code=f"{decision.refused}_limit",
@@ -91,7 +91,7 @@ def refused(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiEr
     )
 
 
-def _most(decision: Decision, principals: tuple[Principal, ...]) -> int:
+def _limit_value(decision: Decision, principals: tuple[Principal, ...]) -> int:
     """How much the limit that refused allows; 0 where it is not among the `principals`."""
     for principal in principals:
         if principal.name == decision.principal:

@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["NO_HANDLE", "Decision", "Refused"]
+__all__ = ["NO_HANDLE", "Decision", "RefusedLimit"]
 
 NO_HANDLE = 0
 
-Refused = Literal["", "requests", "tokens", "concurrency", "sessions", "capacity"]
+RefusedLimit = Literal["", "requests", "tokens", "concurrency", "sessions", "capacity"]
 """The limit that refused; ``capacity`` is none of the principal's but the store's own size."""
 
 
@@ -23,7 +23,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
     handle: int = NO_HANDLE
     """The place that was taken, to be given back once; NO_HANDLE when refused."""
-    refused: Refused = ""
+    refused: RefusedLimit = ""
     principal: str = ""
     """The name of the principal whose limit refused."""
     retry_after: float = 0.0
@@ -38,5 +38,5 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     tokens_reset: float = 0.0
 
     @property
-    def admitted(self) -> bool:
+    def is_admitted(self) -> bool:
         return self.handle != NO_HANDLE

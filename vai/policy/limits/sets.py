@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["EVERYBODY", "MAX_SUBJECTS", "UNLIMITED", "LimitSet", "Principal", "reservation"]
+__all__ = ["GATEWAY", "MAX_PRINCIPALS", "UNLIMITED", "LimitSet", "Principal", "capped_reservation"]
 
-EVERYBODY = ""
+GATEWAY = ""
 """The name of the principal that stands for the whole gateway."""
 
-MAX_SUBJECTS = 3
+MAX_PRINCIPALS = 3
 """Principals of one exchange: the gateway, the user, and a key with a budget of its own."""
 
 
@@ -34,7 +34,7 @@ class LimitSet(NamedTuple):
     smooth: bool = False
     """Space requests and tokens out, besides counting them: see `vai.policy.limits.smooth`."""
 
-    def replaced_by(self, other: LimitSet) -> LimitSet:
+    def overridden_by(self, other: LimitSet) -> LimitSet:
         """These limits with those that `other` sets in their place; what it leaves at 0 stays.
 
         A tier replaces the limits of all users, and a key's own those of its tier.
@@ -59,13 +59,13 @@ class Principal(NamedTuple):
     """
 
     name: str
-    """Unique over all kinds of principals; EVERYBODY is the gateway itself."""
+    """Unique over all kinds of principals; GATEWAY is the gateway itself."""
     limits: LimitSet = UNLIMITED
     listed: bool = True
     """Known by configuration. Others (socket addresses) never take the last free places."""
 
 
-def reservation(tokens: int, principals: tuple[Principal, ...]) -> int:
+def capped_reservation(tokens: int, principals: tuple[Principal, ...]) -> int:
     """The tokens that are charged when `tokens` are asked for.
 
     No more than the smallest limit: an estimate beyond it (a client that always asks for the

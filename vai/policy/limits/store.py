@@ -43,7 +43,7 @@ class LeaseUse(msgspec.Struct, frozen=True):
     tokens: int
     """Reserved for it."""
     since: float
-    beat: float
+    last_heartbeat: float
     """Last sign of life of a session; of a request the time it began."""
 
 
@@ -51,7 +51,7 @@ class LimitsSnapshot(msgspec.Struct, frozen=True):
     """Everything a store knows at one time, as far as it can be read without stopping it."""
 
     principals: tuple[PrincipalUse, ...]
-    held: tuple[LeaseUse, ...]
+    leases: tuple[LeaseUse, ...]
 
 
 class LimitStore(Protocol):
@@ -63,7 +63,7 @@ class LimitStore(Protocol):
         """Take a place for a request: one of each principal's requests and running ones, and
         `tokens` of its tokens (see `reservation`).
 
-        The principals are at most MAX_SUBJECTS, and no two of them have one name.
+        The principals are at most MAX_PRINCIPALS, and no two of them have one name.
         """
         ...
 
@@ -76,11 +76,11 @@ class LimitStore(Protocol):
         """
         ...
 
-    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         """Take a place for a live session. Its beginning counts as a request."""
         ...
 
-    async def heartbeat(self, handle: int, now: float, /) -> bool:
+    async def record_heartbeat(self, handle: int, now: float, /) -> bool:
         """Show that a session lives. False: it has lapsed, and must end."""
         ...
 
@@ -88,21 +88,21 @@ class LimitStore(Protocol):
         """Give a place back; what was charged stays. As `settle` in all else."""
         ...
 
-    async def sessions(self) -> tuple[LeaseUse, ...]:
+    async def list_sessions(self) -> tuple[LeaseUse, ...]:
         """The live sessions, of all workers."""
         ...
 
-    async def expire(self, silent_since: float, /) -> tuple[int, ...]:
+    async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
         """Free the sessions whose last sign of life is older; returns their handles."""
         ...
 
-    async def reclaim(self, owner: int, /) -> int:
+    async def reclaim_leases(self, owner: int, /) -> int:
         """Free all that a dead worker held (by its claim); returns how many places that were.
 
         What it had charged stays charged: nobody knows how much of it was used.
         """
         ...
 
-    async def snapshot(self, now: float, /) -> LimitsSnapshot:
+    async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
         """What is counted and held."""
         ...

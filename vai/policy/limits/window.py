@@ -12,18 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["SECONDS", "SLOTS", "expired_places", "full_again_in", "room_in", "slot_of"]
+__all__ = [
+    "SLOTS",
+    "SLOT_SECONDS",
+    "expired_slots",
+    "seconds_until_reset",
+    "seconds_until_room",
+    "slot_at",
+]
 
-SECONDS = 5
+SLOT_SECONDS = 5
 SLOTS = 13
 
 
-def slot_of(now: float) -> int:
+def slot_at(now: float) -> int:
     """The slot of a time in seconds (not negative)."""
-    return int(now) // SECONDS
+    return int(now) // SLOT_SECONDS
 
 
-def expired_places(last: int, slot: int) -> range:
+def expired_slots(last: int, slot: int) -> range:
     """The slot numbers whose places must be zeroed when a window last moved at `last` moves on.
 
     Taken modulo SLOTS they are places; there are at most SLOTS of them.
@@ -31,7 +38,9 @@ def expired_places(last: int, slot: int) -> range:
     return range(max(last, slot - SLOTS) + 1, slot + 1)
 
 
-def room_in(slots: Sequence[int], slot: int, now: float, *, cost: int, limit: int) -> float:
+def seconds_until_room(
+    slots: Sequence[int], slot: int, now: float, *, cost: int, limit: int
+) -> float:
     """Seconds until `cost` fits under `limit` if nothing else is charged; 0.0 if it does now.
 
     `slots` are the places of a window that has moved to `slot`. A cost beyond the limit is
@@ -43,13 +52,13 @@ def room_in(slots: Sequence[int], slot: int, now: float, *, cost: int, limit: in
     for number in range(slot - SLOTS + 1, slot + 1):
         excess -= slots[number % SLOTS]
         if excess <= 0:
-            return max(0.0, (number + SLOTS) * SECONDS - now)
-    return full_again_in(slots, slot, now)
+            return max(0.0, (number + SLOTS) * SLOT_SECONDS - now)
+    return seconds_until_reset(slots, slot, now)
 
 
-def full_again_in(slots: Sequence[int], slot: int, now: float) -> float:
+def seconds_until_reset(slots: Sequence[int], slot: int, now: float) -> float:
     """Seconds until everything that is charged now has left the window."""
     for number in range(slot, slot - SLOTS, -1):
         if slots[number % SLOTS]:
-            return max(0.0, (number + SLOTS) * SECONDS - now)
+            return max(0.0, (number + SLOTS) * SLOT_SECONDS - now)
     return 0.0

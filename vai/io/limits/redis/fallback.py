@@ -118,45 +118,47 @@ class FailoverLimits:
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         return self._holder(handle).settle(handle, used, now)
 
-    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         if self.state == "redis":
             try:
-                return await self._remote.acquire(principals, now)
+                return await self._remote.acquire_session(principals, now)
             except RedisUnavailable as away:
                 self._leave(away)
-        return await self._local.acquire(principals, now)
+        return await self._local.acquire_session(principals, now)
 
-    async def heartbeat(self, handle: int, now: float, /) -> bool:
+    async def record_heartbeat(self, handle: int, now: float, /) -> bool:
         if not self._remote.holds(handle):
-            return await self._local.heartbeat(handle, now)
+            return await self._local.record_heartbeat(handle, now)
         # Away, nothing says that it has lapsed: it is made known again when the server is back.
-        return await self._asked(lambda: self._remote.heartbeat(handle, now), otherwise=True)
+        return await self._asked(lambda: self._remote.record_heartbeat(handle, now), otherwise=True)
 
     def release(self, handle: int, /) -> bool:
         return self._holder(handle).release(handle)
 
-    async def sessions(self) -> tuple[LeaseUse, ...]:
+    async def list_sessions(self) -> tuple[LeaseUse, ...]:
         nobody: tuple[LeaseUse, ...] = ()
-        found = await self._asked(self._remote.sessions, otherwise=nobody)
-        return (*await self._local.sessions(), *found)
+        found = await self._asked(self._remote.list_sessions, otherwise=nobody)
+        return (*await self._local.list_sessions(), *found)
 
-    async def expire(self, silent_since: float, /) -> tuple[int, ...]:
+    async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
         nobody: tuple[int, ...] = ()
-        found = await self._asked(lambda: self._remote.expire(silent_since), otherwise=nobody)
-        return (*await self._local.expire(silent_since), *found)
+        found = await self._asked(
+            lambda: self._remote.expire_sessions(silent_since), otherwise=nobody
+        )
+        return (*await self._local.expire_sessions(silent_since), *found)
 
-    async def reclaim(self, owner: int, /) -> int:
+    async def reclaim_leases(self, owner: int, /) -> int:
         """See `LimitStore.reclaim`. What is held on a server that is away lapses there."""
-        found = await self._asked(lambda: self._remote.reclaim(owner), otherwise=0)
-        return found + await self._local.reclaim(owner)
+        found = await self._asked(lambda: self._remote.reclaim_leases(owner), otherwise=0)
+        return found + await self._local.reclaim_leases(owner)
 
-    async def snapshot(self, now: float, /) -> LimitsSnapshot:
+    async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.snapshot`: the figures of where is counted now, the places of both."""
-        local = await self._local.snapshot(now)
-        found = await self._asked(lambda: self._remote.snapshot(now), otherwise=None)
+        local = await self._local.read_snapshot(now)
+        found = await self._asked(lambda: self._remote.read_snapshot(now), otherwise=None)
         if found is None:
             return local
-        return LimitsSnapshot(found.principals, (*local.held, *found.held))
+        return LimitsSnapshot(found.principals, (*local.leases, *found.leases))
 
     # -- inside ------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ async def reclaim(settings: Redis, board: ControlBlock, claim: int) -> None:
     remote = _remote(settings, board, 0)
     try:
         with suppress(RedisUnavailable):
-            await remote.reclaim(claim)
+            await remote.reclaim_leases(claim)
     finally:
         await remote.aclose()
 

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from vai.io.limits.redis.line import RedisClient, RedisUnavailable
-from vai.policy.limits.decision import NO_HANDLE, Decision, Refused
+from vai.policy.limits.decision import NO_HANDLE, Decision, RefusedLimit
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 
@@ -40,7 +40,7 @@ _MOST_TOKENS: Final = 1 << 40
 """Of one exchange; no figure of a caller's may exceed what the server's numbers hold."""
 _FULL = Decision(refused="capacity", retry_after=1.0)
 
-_Figures = tuple[bool, Refused, str, float, int, int, float, int, int, float]
+_Figures = tuple[bool, RefusedLimit, str, float, int, int, float, int, int, float]
 _figures = msgspec.msgpack.Decoder(_Figures).decode
 _flag = msgspec.msgpack.Decoder(bool).decode
 _flags = msgspec.msgpack.Decoder(list[bool]).decode
@@ -106,7 +106,7 @@ class RedisLimits:
         """See `LimitStore.admit`. Raises Away."""
         return await self._take(_REQUEST, principals, _bounded(tokens), now)
 
-    async def acquire(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
+    async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         """See `LimitStore.acquire`. Raises Away."""
         return await self._take(_SESSION, principals, 0, now)
 
@@ -121,18 +121,18 @@ class RedisLimits:
         """See `LimitStore.release`. As `settle`."""
         return handle in self._held and self._give_back(handle, _STAYS, 0.0)
 
-    async def heartbeat(self, handle: int, now: float, /) -> bool:
+    async def record_heartbeat(self, handle: int, now: float, /) -> bool:
         """See `LimitStore.heartbeat`. Raises Away."""
         if _flag(await self._call("heartbeat", str(handle), clock=self._time(now))):
             return True
         await self._reassert([handle])
         return handle in self._held
 
-    async def sessions(self) -> tuple[LeaseUse, ...]:
+    async def list_sessions(self) -> tuple[LeaseUse, ...]:
         """See `LimitStore.sessions`. Raises Away. The owner of another node's is 0."""
         return tuple([one for one in await self._all_held() if one.kind == "session"])
 
-    async def expire(self, silent_since: float, /) -> tuple[int, ...]:
+    async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
         """See `LimitStore.expire`. Raises Away."""
         silent, clock = silent_since, None if self._own_time else 0.0
         if self._own_time:
@@ -145,11 +145,11 @@ class RedisLimits:
             self._held.pop(handle, None)
         return tuple(freed)
 
-    async def reclaim(self, owner: int, /) -> int:
+    async def reclaim_leases(self, owner: int, /) -> int:
         """See `LimitStore.reclaim`, for a worker of this node. Raises Away."""
         return _count(await self._call("reclaim", self._name_of(owner)))
 
-    async def snapshot(self, now: float, /) -> LimitsSnapshot:
+    async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.snapshot`. Raises Away."""
         uses: list[PrincipalUse] = []
         while page := _uses(await self._call("principals", len(uses), clock=self._time(now))):
@@ -233,7 +233,7 @@ class RedisLimits:
             self._return(handle, 0 if kind == _REQUEST else _STAYS, now)
             raise
         decision = _decision(handle, told)
-        if decision.admitted:
+        if decision.is_admitted:
             self._held[handle] = _Taken(kind, names, self._clock())
         return decision
 
@@ -322,7 +322,7 @@ def _held(place: _Place, claim: int, shift: float) -> LeaseUse:
         principals=names,
         tokens=tokens,
         since=since / 1000 + shift,
-        beat=(beat if kind == _SESSION else since) / 1000 + shift,
+        last_heartbeat=(beat if kind == _SESSION else since) / 1000 + shift,
     )
 
 
