@@ -19,7 +19,7 @@ from bench import contention
 from bench.suite import Figures
 from bench.wire import message_request
 from vai.codec import routing_fields as envelope
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.io.clock import monotonic
 from vai.io.limits.layout import section_size
 from vai.io.limits.section import LimitsSection
@@ -59,7 +59,7 @@ def _record() -> Step:
     call = RequestContext(cast("Any", request))
     call.status = 200
     lines = RequestLog(os.open(os.devnull, os.O_WRONLY))
-    return lambda: lines.write(call.log_line(0.012))
+    return lambda: lines.write(call.make_log_line(0.012))
 
 
 def _envelope() -> Step:

@@ -6,8 +6,13 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.gateway.request.call import RequestContext
-from vai.gateway.request.responses import GatewayResponse, error_frame, failure, headers_for
+from vai.gateway.request.context import RequestContext
+from vai.gateway.request.responses import (
+    GatewayResponse,
+    make_error_frame,
+    make_error_response,
+    make_headers,
+)
 from vai.policy.route import Route
 from vai.providers.registry import PROVIDER_SPECS
 
@@ -15,14 +20,14 @@ from vai.providers.registry import PROVIDER_SPECS
 def call(model: str = "gpt-5") -> RequestContext:
     """A call whose request has been routed."""
     made = RequestContext.__new__(RequestContext)
-    made.request_id, made.simulated, made.status = "req_1", False, 0
-    made.attempts, made.passed_over, made.limits = 1, [], None
+    made.request_id, made.is_simulated, made.status = "req_1", False, 0
+    made.attempts, made.skipped_models, made.limits = 1, [], None
     made.route = Route(PROVIDER_SPECS["openai"], model, f"openai/{model}", "vai")
     return made
 
 
 def test_what_a_caller_wrote_does_not_make_the_head_long() -> None:
-    headers = headers_for(call("m" * 100_000), None, ["metadata." + "n" * 100_000] * 9)
+    headers = make_headers(call("m" * 100_000), None, ["metadata." + "n" * 100_000] * 9)
     assert headers["x-model"].startswith("openai/mmm")
     assert headers["x-vai-dropped"].startswith("metadata.nnn")
     assert sum(map(len, headers.values())) < 4096
@@ -30,14 +35,17 @@ def test_what_a_caller_wrote_does_not_make_the_head_long() -> None:
 
 @pytest.mark.parametrize("fault", [UpstreamTimeout("late"), UpstreamUnreachable("gone")])
 def test_a_fault_of_the_way_to_a_provider_names_it(fault: UpstreamFault) -> None:
-    for body in (failure(fault, call()).body, error_frame(fault, call()).split(b"data: ")[1]):
+    for body in (
+        make_error_response(fault, call()).body,
+        make_error_frame(fault, call()).split(b"data: ")[1],
+    ):
         assert body is not None
         assert orjson.loads(body)["error"]["provider"] == "openai"
 
 
 def test_a_stream_that_fails_has_been_answered_with_200() -> None:
     pinged = call()
-    error_frame(UpstreamTimeout("late"), pinged)
+    make_error_frame(UpstreamTimeout("late"), pinged)
     assert pinged.error is not None
     assert (pinged.status, pinged.error.type) == (200, "timeout_error")
 

@@ -53,34 +53,34 @@ async def test_bytes_are_counted_until_the_request_is_over() -> None:
     freed: list[int] = []
     bodies = RequestBodies(Bounds(600_000, 1_000_000), freed.append)
     first, second, third = _asked(600_000), _asked(600_000), _asked(300_000)
-    assert len(await bodies.receive(*first)) == 600_000
+    assert len(await bodies.receive_body(*first)) == 600_000
     with pytest.raises(Overloaded) as refusal:
-        await bodies.receive(*second)
+        await bodies.receive_body(*second)
     assert (refusal.value.code, refusal.value.status) == ("worker_full", 503)
-    bodies.release(*second)
-    await bodies.receive(*third)
+    bodies.release_body(*second)
+    await bodies.receive_body(*third)
     assert bodies.held == 900_000
     for _ in range(2):  # a second time changes nothing
-        bodies.release(*first)
+        bodies.release_body(*first)
     assert bodies.held == 300_000
     assert freed == [600_000]
     assert first[1].body == b""
-    await bodies.receive(*second)
+    await bodies.receive_body(*second)
 
 
 async def test_a_large_body_is_let_in_alone_and_small_ones_beside_it() -> None:
     bodies = RequestBodies(Bounds(2_000_000, 1_000_000), lambda _: None)
     large = _asked(2_000_000)
-    await bodies.receive(*large)
+    await bodies.receive_body(*large)
     small = [_asked(50_000) for _ in range(5)]
     for asked in small:
-        await bodies.receive(*asked)
+        await bodies.receive_body(*asked)
     with pytest.raises(Overloaded):
-        await bodies.receive(*_asked(50_000))
+        await bodies.receive_body(*_asked(50_000))
     with pytest.raises(Overloaded):
-        await bodies.receive(*_asked(100_000))
+        await bodies.receive_body(*_asked(100_000))
     for asked in (large, *small):
-        bodies.release(*asked)
+        bodies.release_body(*asked)
     assert bodies.held == bodies.held_small == 0
 
 
@@ -89,15 +89,15 @@ async def test_small_objects_count_for_what_they_take() -> None:
     bodies = RequestBodies(Bounds(4_000_000, 4_000_000), freed.append)
     dense, other = _asked(80_000, b'{"a":1},'), _asked(80_000, b'{"a":1},')
     plain = _asked(3_000_000)
-    await bodies.receive(*dense)
+    await bodies.receive_body(*dense)
     assert bodies.held == 80_000 + 10_000 * 300
-    bodies.release(*dense)
-    await bodies.receive(*plain)
+    bodies.release_body(*dense)
+    await bodies.receive_body(*plain)
     with pytest.raises(Overloaded):
-        await bodies.receive(*other)
-    bodies.release(*other)
+        await bodies.receive_body(*other)
+    bodies.release_body(*other)
     assert bodies.held == 3_000_000
-    bodies.release(*plain)
+    bodies.release_body(*plain)
     assert bodies.held == 0
     assert sum(freed) == 80_000 + 10_000 * 300 + 80_000 + 3_000_000
 
@@ -106,16 +106,16 @@ async def test_objects_that_fit_into_no_worker_are_not_parsed() -> None:
     bodies = RequestBodies(Bounds(4_000_000, 2_000_000), lambda _: None)
     asked = _asked(800_000, b'{"a":1},')
     with pytest.raises(InvalidRequest) as refusal:
-        await bodies.receive(*asked)
+        await bodies.receive_body(*asked)
     assert (refusal.value.status, refusal.value.type) == (413, "request_too_large")
-    bodies.release(*asked)
+    bodies.release_body(*asked)
     assert bodies.held == 0
 
 
 async def test_a_body_above_the_largest_is_never_read() -> None:
     bodies = RequestBodies(Bounds(1000, 1_000_000), lambda _: None)
     with pytest.raises(InvalidRequest) as refusal:
-        await bodies.receive(*_asked(1001))
+        await bodies.receive_body(*_asked(1001))
     assert (refusal.value.status, refusal.value.type) == (413, "request_too_large")
     assert bodies.held == 0
 

@@ -55,11 +55,11 @@ MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
 
 
 async def _lane(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
-    opened = await preparer.open(asked.body)
-    route = resolve(opened.envelope.model, PROVIDER_SPECS, {})
+    opened = await preparer.parse_body(asked.body)
+    route = resolve(opened.fields.model, PROVIDER_SPECS, {})
     work = mended_lane if named.pop("mended", False) else choose_lane
     settings = Settings(**named)
-    return opened, await preparer.run(work, opened, asked, route, "x1", settings, lent=False)
+    return opened, await preparer.run_work(work, opened, asked, route, "x1", settings, lent=False)
 
 
 @pytest.mark.parametrize("filler", [LARGE, MANY], ids=["large", "many"])
@@ -72,14 +72,14 @@ def test_a_lane_from_elsewhere_is_the_lane_from_here(
             for mended in (False, True):
                 asked = request(model, filler, stream=True)
                 opened, there = await _lane(preparer, asked, mended=mended)
-                assert opened.is_elsewhere
+                assert opened.needs_helper
                 with monkeypatch.context() as patch:
                     patch.setattr("vai.gateway.request.preparing.LARGE_BODY", 1 << 30)
                     patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
                     here_opened, here = await _lane(preparer, asked, mended=mended)
-                assert not here_opened.is_elsewhere
-                assert opened.tokens == here_opened.tokens
-                assert opened.envelope.members == here_opened.envelope.members
+                assert not here_opened.needs_helper
+                assert opened.estimated_tokens == here_opened.estimated_tokens
+                assert opened.fields.members == here_opened.fields.members
                 if here is None:
                     assert there is None
                     continue
@@ -97,21 +97,21 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
         preparer = BodyPreparer(1_000_000)
         for model in MODELS:
             asked = request(model, MANY)
-            opened = await preparer.open(asked.body)
+            opened = await preparer.parse_body(asked.body)
             route = resolve(model, PROVIDER_SPECS, {})
             there = [
-                await preparer.run(make_question, opened, asked, route, route.row, "x1"),
-                await preparer.run(estimate_all, opened, asked, route),
-                await preparer.run(estimate_tools, opened, asked, route),
+                await preparer.run_work(make_question, opened, asked, route, route.row, "x1"),
+                await preparer.run_work(estimate_all, opened, asked, route),
+                await preparer.run_work(estimate_tools, opened, asked, route),
             ]
             with monkeypatch.context() as patch:
                 patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
-                opened = await preparer.open(asked.body)
-                question, passed_on = await preparer.run(
+                opened = await preparer.parse_body(asked.body)
+                question, passed_on = await preparer.run_work(
                     make_question, opened, asked, route, route.row, "x1"
                 )
-                assert there[1] == await preparer.run(estimate_all, opened, asked, route)
-                assert there[2] == await preparer.run(estimate_tools, opened, asked, route)
+                assert there[1] == await preparer.run_work(estimate_all, opened, asked, route)
+                assert there[2] == await preparer.run_work(estimate_tools, opened, asked, route)
             other, other_passed_on = there[0]
             assert passed_on == other_passed_on
             assert (question and question.wire) == (other and other.wire)
@@ -124,7 +124,7 @@ def test_small_bodies_need_no_other_process() -> None:
     async def main() -> None:
         preparer = BodyPreparer(1_000)
         opened, lane = await _lane(preparer, request("openai/gpt-4o", "hi"))
-        assert not opened.is_elsewhere
+        assert not opened.needs_helper
         assert lane.request().body
         assert preparer.helper.pid is None
         await preparer.aclose()
@@ -141,10 +141,10 @@ def test_the_number_of_values_is_bounded_to_the_letter(size: int) -> None:
             said = {"model": "m", "text": "x,[{" * size, "many": [[], *[1] * count]}
             body = orjson.dumps(said)
             if count == 95:
-                assert (await preparer.open(body)).envelope.values == 100
+                assert (await preparer.parse_body(body)).fields.values == 100
             else:
                 with pytest.raises(InvalidRequest, match="at most 100") as caught:
-                    await preparer.open(body)
+                    await preparer.parse_body(body)
                 assert caught.value.code == "too_many_values"
         await preparer.aclose()
 
@@ -157,7 +157,7 @@ def test_far_too_many_values_are_refused_before_they_are_made(value: bytes) -> N
         preparer = BodyPreparer(10_000)
         body = b'{"model":"m","many":[' + value * 40_000 + b"1]}"
         with pytest.raises(InvalidRequest, match="at most 10000"):
-            await preparer.open(body)
+            await preparer.parse_body(body)
         await preparer.aclose()
 
     uvloop.run(main())

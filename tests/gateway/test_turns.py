@@ -11,8 +11,8 @@ from vai.gateway.request.turns import TurnGate
 
 
 async def _work(gate: TurnGate, number: int, order: list[int], seconds: float) -> None:
-    if not gate.is_open():
-        await gate.wait()
+    if not gate.try_start():
+        await gate.wait_for_turn()
     order.append(number)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -45,9 +45,9 @@ def test_a_turn_starts_few_requests_in_the_order_of_their_arrival() -> None:
 def test_a_few_requests_do_not_wait() -> None:
     async def main() -> None:
         gate = TurnGate(asyncio.get_running_loop(), 8)
-        assert [gate.is_open() for _ in range(9)] == [True] * 8 + [False]
+        assert [gate.try_start() for _ in range(9)] == [True] * 8 + [False]
         await asyncio.sleep(0)
-        assert gate.is_open()
+        assert gate.try_start()
 
     asyncio.run(main())
 

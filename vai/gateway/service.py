@@ -25,7 +25,7 @@ from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.admission.principals import PrincipalRegistry
 from vai.gateway.alerts import ProviderAlerts
 from vai.gateway.request.bodies import RequestBodies, body_bounds
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.preparing import BodyPreparer
 from vai.gateway.request.turns import TurnGate
@@ -52,12 +52,12 @@ __all__ = ["GatewayService", "UpstreamDestination"]
 class UpstreamDestination(msgspec.Struct, frozen=True):
     """The way to an upstream for one exchange.
 
-    `simulated` says that it is not the real one, `own_key` that the caller brought the key.
+    `is_simulated`: the simulator answers; `is_byok`: the client sent the key.
     """
 
     upstream: Upstream
-    simulated: bool
-    own_key: bool = False
+    is_simulated: bool
+    is_byok: bool = False
 
 
 class GatewayService:
@@ -73,7 +73,7 @@ class GatewayService:
     ) -> None:
         self.settings = settings
         # Without a secret in them, they can travel to the helper.
-        self.plain_settings = msgspec.structs.replace(
+        self.settings_without_secrets = msgspec.structs.replace(
             settings, auth=Auth(), limits=LimitSettings(), providers={}
         )
         self.preparer = BodyPreparer(settings.max_request_values)
@@ -86,8 +86,8 @@ class GatewayService:
         self.admission = AdmissionController(
             inflight, store, monotonic, max_wait=settings.limits.max_queue_ms / 1000
         )
-        self.requests = RequestLog()
-        self.turns = TurnGate(asyncio.get_running_loop())
+        self.request_log = RequestLog()
+        self.turn_gate = TurnGate(asyncio.get_running_loop())
         bounds = body_bounds(
             settings.max_request_body_bytes,
             settings.max_held_request_bytes,
@@ -104,7 +104,7 @@ class GatewayService:
         if self.keyring.mode == "passthrough":  # what is configured is not lent then
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
-        self.health = _health(settings, troubles)
+        self.health = _make_provider_health(settings, troubles)
         self.alerts = ProviderAlerts(settings, self.health.troubles, monotonic)
         self.timers = Timers(
             connect=settings.timers.connect,
@@ -115,32 +115,34 @@ class GatewayService:
             total=settings.timers.total,
         )
 
-    def identify(self, call: RequestContext, headers: Header) -> None:
+    def identify_client(self, context: RequestContext, headers: Header) -> None:
         """Find out who calls, and whom that counts for.
 
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
         """
-        call.peer = self._proxies.caller(call.peer, headers.getall("x-forwarded-for", ()))
-        call.identity = self.keyring.identify(headers)
-        call.principals = call.identity.principals or self._principals.principals_of_address(
-            call.peer
+        context.client_address = self._proxies.caller(
+            context.client_address, headers.getall("x-forwarded-for", ())
+        )
+        context.identity = self.keyring.identify(headers)
+        context.principals = context.identity.principals or self._principals.principals_of_address(
+            context.client_address
         )
 
-    def entry(self, call: RequestContext) -> AdmissionTicket:
-        """The door that `call` comes in by."""
-        return self.admission.entry(call.principals, call.limited)
+    def make_ticket(self, context: RequestContext) -> AdmissionTicket:
+        """The door that `context` comes in by."""
+        return self.admission.entry(context.principals, context.record_limits)
 
-    def route(self, requested: str) -> Route:
+    def find_route(self, requested: str) -> Route:
         """Where a model name leads.
 
         Raises:
             InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve`.
         """
-        return self.routes(requested)[0]
+        return self.find_routes(requested)[0]
 
-    def routes(self, requested: str) -> tuple[Route, ...]:
-        """Where a model name leads, and where else while that fails. Errors as in `route`."""
+    def find_routes(self, requested: str) -> tuple[Route, ...]:
+        """Where a model name leads, and where else while that fails. Errors as in `find_route`."""
         aliased = self._aliased.get(requested)
         if aliased is not None:
             return aliased
@@ -158,16 +160,20 @@ class GatewayService:
         matched = (one.prefix for one in self._patterns if requested.startswith(one.prefix))
         return f"{next(matched, '')}*"
 
-    def note_failure(self, call: RequestContext, error: VaiError, target: str = "") -> None:
-        """Take note of a failure of the provider that `call` asks, at the path `target`."""
-        if isinstance(error, UpstreamFault) and call.route is not None and not call.simulated:
-            self.alerts.failed(call.route.row, error, target, own_key=call.own_key)
+    def note_failure(self, context: RequestContext, error: VaiError, target: str = "") -> None:
+        """Take note of a failure of the provider that `context` asks, at the path `target`."""
+        if (
+            isinstance(error, UpstreamFault)
+            and context.route is not None
+            and not context.is_simulated
+        ):
+            self.alerts.failed(context.route.row, error, target, own_key=context.is_byok)
 
-    def terms(self, route: Route, *, streamed: bool) -> ModelTerms:
+    def find_terms(self, route: Route, *, streamed: bool) -> ModelTerms:
         """What holds for a request along `route` today."""
         return self._pricing.terms(route.row.id, route.model, streamed=streamed, day=today())
 
-    def brought(
+    def collect_byok_keys(
         self,
         headers: Mapping[str, str],
         in_body: Mapping[str, str] | None,
@@ -184,7 +190,9 @@ class GatewayService:
             byok.add_presented_keys(keys, presented, [route.row for route in routes])
         return keys
 
-    def destination(self, route: Route, brought: Mapping[str, ProviderKey]) -> UpstreamDestination:
+    def choose_destination(
+        self, route: Route, brought: Mapping[str, ProviderKey]
+    ) -> UpstreamDestination:
         """The upstream of `route`, bound to the key that goes first.
 
         Raises:
@@ -194,7 +202,7 @@ class GatewayService:
         own = byok.choose_key(provider, brought)
         if own is not None:
             return UpstreamDestination(
-                self.providers.get_byok_upstream(provider, own), False, own_key=True
+                self.providers.get_byok_upstream(provider, own), False, is_byok=True
             )
         if self.keyring.mode == "passthrough":
             raise byok.missing_key_error(
@@ -207,12 +215,12 @@ class GatewayService:
 
     async def aclose(self) -> None:
         """Nothing runs any more: write what waits and drop the connections."""
-        self.requests.flush()
+        self.request_log.flush()
         await self.preparer.aclose()
         await self.providers.aclose()
 
 
-def _health(settings: Settings, troubles: ProviderErrors | None) -> ProviderHealth:
+def _make_provider_health(settings: Settings, troubles: ProviderErrors | None) -> ProviderHealth:
     """What this worker will learn of its providers, and what it makes of it."""
     retries, breaker = settings.retries, settings.breaker
     return ProviderHealth(

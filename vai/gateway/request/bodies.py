@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 from sanic import Request
 
 from vai.errors import InvalidRequest, Overloaded
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.gateway.sanic_patches.body import ReceivingHttp
 
 __all__ = ["Bounds", "RequestBodies", "body_bounds", "too_large"]
@@ -48,8 +48,8 @@ class RequestBodies:
         self.held = 0
         self.held_small = 0
 
-    async def receive(self, call: RequestContext, request: Request) -> bytes:
-        """Read the body of `request` into it; `release` must follow on every way out.
+    async def receive_body(self, context: RequestContext, request: Request) -> bytes:
+        """Read the body of `request` into it; `release_body` must follow on every way out.
 
         Raises:
             InvalidRequest: 413 it is too large, 415 it is compressed, 408 it came too slowly.
@@ -68,15 +68,15 @@ class RequestBodies:
         if size > self._largest:
             raise too_large(self._largest)
         self._take(size)
-        call.held_bytes = size
+        context.held_bytes = size
         request.body = body = await http.receive_body()
         if size > _SMALL:
-            self._add(call, body.count(b"{") * _PER_OBJECT)
+            self._add(context, body.count(b"{") * _PER_OBJECT)
         return body
 
-    def release(self, call: RequestContext, request: Request) -> None:
+    def release_body(self, context: RequestContext, request: Request) -> None:
         """The request is over: let go of its body."""
-        size, call.held_bytes = call.held_bytes, 0
+        size, context.held_bytes = context.held_bytes, 0
         if size:
             request.body = b""
             if size <= _SMALL:
@@ -85,19 +85,19 @@ class RequestBodies:
                 self.held -= size
             self._freed(size)
 
-    def _add(self, call: RequestContext, size: int) -> None:
+    def _add(self, context: RequestContext, size: int) -> None:
         """Count what a body takes beyond its bytes; refuse that as a larger body."""
-        if call.held_bytes + size > max(self._largest, self._most):
+        if context.held_bytes + size > max(self._largest, self._most):
             raise InvalidRequest(
                 "Request body too large: parsed it takes more memory than this worker has for "
                 "requests; expected fewer JSON objects",
                 status=413,
                 type="request_too_large",
             )
-        if self.held > call.held_bytes and self.held + size > self._most:
+        if self.held > context.held_bytes and self.held + size > self._most:
             raise _full()
         self.held += size
-        call.held_bytes += size
+        context.held_bytes += size
 
     def _take(self, size: int) -> None:
         """Count a body; small ones by themselves, so that a few large ones refuse none of them."""

@@ -13,43 +13,43 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, VaiError
-from vai.gateway.request.call import RequestContext
-from vai.gateway.request.responses import failure
+from vai.gateway.request.context import RequestContext
+from vai.gateway.request.responses import make_error_response
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.log import log
 
-__all__ = ["Handler", "answered"]
+__all__ = ["Handler", "answer_request"]
 
 Handler = Callable[[GatewayService, RequestContext, Request], Awaitable[HTTPResponse | None]]
 
 
-async def answered(request: Request, handler: Handler) -> HTTPResponse | None:
+async def answer_request(request: Request, handler: Handler) -> HTTPResponse | None:
     """The answer of `handler`, or that of its failure; None when it has been streamed."""
     service: GatewayService = request.app.ctx.service
-    call = RequestContext(request)
+    context = RequestContext(request)
     began = monotonic()
     try:
-        if not service.turns.is_open():
-            await service.turns.wait()
-        return await handler(service, call, request)
+        if not service.turn_gate.try_start():
+            await service.turn_gate.wait_for_turn()
+        return await handler(service, context, request)
     except VaiError as error:
-        return failure(error, call)
+        return make_error_response(error, context)
     except asyncio.CancelledError:
-        call.status = 499
+        context.status = 499
         raise
     except Exception as error:  # noqa: BLE001  the boundary of one request
-        log.opt(exception=error).error("request {} failed", call.request_id)
-        if call.stream and call.status == 200:  # it has been told inside of the stream
+        log.opt(exception=error).error("request {} failed", context.request_id)
+        if context.stream and context.status == 200:  # it has been told inside of the stream
             return None
-        return failure(InternalError(), call)
+        return make_error_response(InternalError(), context)
     finally:
-        service.bodies.release(call, request)
-        _write_line(service, call, monotonic() - began)
+        service.bodies.release_body(context, request)
+        _write_line(service, context, monotonic() - began)
 
 
-def _write_line(service: GatewayService, call: RequestContext, duration: float) -> None:
+def _write_line(service: GatewayService, context: RequestContext, duration: float) -> None:
     try:
-        service.requests.write(call.log_line(duration))
+        service.request_log.write(context.make_log_line(duration))
     except Exception as error:  # noqa: BLE001  the answer stands, whatever its line failed of
-        log.opt(exception=error).error("no line for request {}", call.request_id)
+        log.opt(exception=error).error("no line for request {}", context.request_id)

@@ -18,7 +18,7 @@ import msgspec
 
 from vai.codec import routing_fields as envelopes
 from vai.codec.routing_fields import RoutingFields
-from vai.gateway.request.received import ReceivedCopy, ReceivedRequest
+from vai.gateway.request.received import ReceivedRequest, RequestCopy
 from vai.io.helper import Helper
 from vai.policy import estimate
 from vai.policy.headers import to_upstream
@@ -40,9 +40,9 @@ class ParsedBody(msgspec.Struct, frozen=True):
     `tokens` are those of the body, estimated.
     """
 
-    envelope: RoutingFields
-    tokens: int
-    is_elsewhere: bool
+    fields: RoutingFields
+    estimated_tokens: int
+    needs_helper: bool
 
 
 class BodyPreparer:
@@ -56,7 +56,7 @@ class BodyPreparer:
         self._most = most_values
         self.helper = Helper()
 
-    async def open(self, body: bytes) -> ParsedBody:
+    async def parse_body(self, body: bytes) -> ParsedBody:
         """Read the envelope of a body.
 
         Raises:
@@ -64,12 +64,12 @@ class BodyPreparer:
             Overloaded: see `Helper.run`.
         """
         if len(body) > LARGE_BODY:
-            return await self.helper.run(_opened, body, self._most)
+            return await self.helper.run(_parse_in_helper, body, self._most)
         envelope = envelopes.read_routing_fields(body, self._most)
         tokens = estimate.body_tokens(envelope.value, body)
-        return ParsedBody(envelope, tokens, is_elsewhere=envelope.values > MANY_VALUES)
+        return ParsedBody(envelope, tokens, needs_helper=envelope.values > MANY_VALUES)
 
-    async def run(
+    async def run_work(
         self,
         work: Callable[Concatenate[RoutingFields, ReceivedRequest, P], T],
         opened: ParsedBody,
@@ -83,10 +83,10 @@ class BodyPreparer:
             VaiError: `work` raised it.
             Overloaded: see `Helper.run`.
         """
-        if not opened.is_elsewhere:
-            return work(opened.envelope, request, *given, **named)
+        if not opened.needs_helper:
+            return work(opened.fields, request, *given, **named)
         headers = to_upstream(request.headers.items())  # without the caller's keys
-        return await self.helper.run(_worked, work, request.body, headers, given, named)
+        return await self.helper.run(_run_in_helper, work, request.body, headers, given, named)
 
     async def aclose(self) -> None:
         """End the helper."""
@@ -96,17 +96,17 @@ class BodyPreparer:
 # -- in the helper -------------------------------------------------------------------------
 
 
-def _opened(body: bytes, most_values: int) -> ParsedBody:
+def _parse_in_helper(body: bytes, most_values: int) -> ParsedBody:
     envelope = envelopes.read_routing_fields(body, most_values)
     tokens = estimate.body_tokens(envelope.value, body)
-    return ParsedBody(msgspec.structs.replace(envelope, value={}), tokens, is_elsewhere=True)
+    return ParsedBody(msgspec.structs.replace(envelope, value={}), tokens, needs_helper=True)
 
 
-def _worked(
+def _run_in_helper(
     work: Callable[..., T],
     body: bytes,
     headers: list[tuple[str, str]],
     given: tuple[Any, ...],
     named: dict[str, Any],
 ) -> T:
-    return work(envelopes.read_routing_fields(body), ReceivedCopy(body, headers), *given, **named)
+    return work(envelopes.read_routing_fields(body), RequestCopy(body, headers), *given, **named)

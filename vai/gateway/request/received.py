@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-__all__ = ["HeaderFields", "ReceivedCopy", "ReceivedRequest"]
+__all__ = ["HeaderFields", "ReceivedRequest", "RequestCopy"]
 
 
 class HeaderFields(Protocol):
@@ -43,7 +43,7 @@ class ReceivedRequest(Protocol):
         ...
 
 
-class ReceivedCopy:
+class RequestCopy:
     """The same, with nothing of the connection it came on."""
 
     def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:

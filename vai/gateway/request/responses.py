@@ -11,13 +11,19 @@ from sanic.response import HTTPResponse
 
 from vai.codec.json import dumps
 from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.policy.cost import cost_text
 from vai.policy.headers import from_upstream
 from vai.policy.limits.answer import rate_limit_headers
 from vai.types.message import Usage
 
-__all__ = ["GatewayResponse", "error_frame", "failure", "headers_for", "usage_headers"]
+__all__ = [
+    "GatewayResponse",
+    "make_error_frame",
+    "make_error_response",
+    "make_headers",
+    "make_usage_headers",
+]
 
 _MAX_VALUE = 1024
 """Characters of a value that a caller chose. Clients refuse a head that is longer than theirs
@@ -53,8 +59,8 @@ class GatewayResponse(HTTPResponse):
         )
 
 
-def headers_for(
-    call: RequestContext,
+def make_headers(
+    context: RequestContext,
     upstream: Mapping[str, str] | None = None,
     dropped: list[str] | None = None,
 ) -> dict[str, str]:
@@ -64,21 +70,21 @@ def headers_for(
     translated one has none. `dropped` are the request fields the target could not take.
     """
     headers = dict(from_upstream(upstream)) if upstream is not None else {}
-    headers["x-request-id"] = call.request_id
-    headers.setdefault("request-id", call.request_id)
-    if call.route is not None:
-        headers["x-model"] = call.route.name[:_MAX_VALUE]
-    if call.simulated:
+    headers["x-request-id"] = context.request_id
+    headers.setdefault("request-id", context.request_id)
+    if context.route is not None:
+        headers["x-model"] = context.route.name[:_MAX_VALUE]
+    if context.is_simulated:
         headers["x-vai-simulated"] = "true"
-    if call.limits is not None:
-        headers |= rate_limit_headers(call.limits, time.time())
-    _tell_attempts(headers, call)
+    if context.limits is not None:
+        headers |= rate_limit_headers(context.limits, time.time())
+    _tell_attempts(headers, context)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
     return headers
 
 
-def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
+def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
     """Counters, time and cost of a JSON answer. `duration` in seconds."""
     headers = {"x-duration-ms": str(round(duration * 1000))}
     if usd is not None:
@@ -92,11 +98,11 @@ def usage_headers(usage: Usage, duration: float, usd: float | None = None) -> di
     return headers
 
 
-def failure(error: VaiError, call: RequestContext) -> HTTPResponse:
+def make_error_response(error: VaiError, context: RequestContext) -> HTTPResponse:
     """`error` as the answer to a request of which no byte has been answered."""
-    call.status, call.error = error.status, error
-    _name_provider(error, call)
-    headers = {"x-request-id": call.request_id, "request-id": call.request_id}
+    context.status, context.error = error.status, error
+    _name_provider(error, context)
+    headers = {"x-request-id": context.request_id, "request-id": context.request_id}
     if error.retry_after:
         headers["retry-after"] = str(math.ceil(error.retry_after))
     if error.should_retry is not None:
@@ -105,32 +111,32 @@ def failure(error: VaiError, call: RequestContext) -> HTTPResponse:
         headers["x-vai-upstream-id"] = error.upstream_request_id
     if isinstance(error, AuthenticationFailed):  # RFC 9110 section 11.6.1
         headers["www-authenticate"] = "Bearer"
-    if call.simulated:
+    if context.is_simulated:
         headers["x-vai-simulated"] = "true"
-    if call.limits is not None:
-        headers |= rate_limit_headers(call.limits, time.time())
-    _tell_attempts(headers, call)
-    body = dumps(error.to_wire(call.request_id))
+    if context.limits is not None:
+        headers |= rate_limit_headers(context.limits, time.time())
+    _tell_attempts(headers, context)
+    body = dumps(error.to_wire(context.request_id))
     return GatewayResponse(body, error.status, headers, "application/json")
 
 
-def _tell_attempts(headers: dict[str, str], call: RequestContext) -> None:
+def _tell_attempts(headers: dict[str, str], context: RequestContext) -> None:
     """Whoever repeats what fails should know what has been repeated already."""
-    if call.attempts > 1:
-        headers["x-vai-attempts"] = str(call.attempts)
-    if call.passed_over:
-        headers["x-vai-fallback-from"] = ",".join(call.passed_over)[:_MAX_VALUE]
+    if context.attempts > 1:
+        headers["x-vai-attempts"] = str(context.attempts)
+    if context.skipped_models:
+        headers["x-vai-fallback-from"] = ",".join(context.skipped_models)[:_MAX_VALUE]
 
 
-def error_frame(error: VaiError, call: RequestContext) -> bytes:
+def make_error_frame(error: VaiError, context: RequestContext) -> bytes:
     """`error` as the last frame of a stream that has begun."""
     # A ping may have sent the head before there was an answer to take a status from.
-    call.status, call.error = 200, error
-    _name_provider(error, call)
-    return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(call.request_id))
+    context.status, context.error = 200, error
+    _name_provider(error, context)
+    return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(context.request_id))
 
 
-def _name_provider(error: VaiError, call: RequestContext) -> None:
+def _name_provider(error: VaiError, context: RequestContext) -> None:
     """The way to a provider fails below where its name is known."""
-    if isinstance(error, UpstreamFault) and error.provider is None and call.route is not None:
-        error.provider = call.route.row.id
+    if isinstance(error, UpstreamFault) and error.provider is None and context.route is not None:
+        error.provider = context.route.row.id

@@ -20,9 +20,9 @@ from sanic.response import HTTPResponse
 
 from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, VaiError
 from vai.gateway.request.bodies import too_large
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.endpoints import not_allowed, not_found
-from vai.gateway.request.responses import failure
+from vai.gateway.request.responses import make_error_response
 from vai.io.log import log
 
 __all__ = ["install"]
@@ -40,7 +40,7 @@ class _Handler(ErrorHandler):
         error = _translate(request, exception)
         if isinstance(error, InternalError):
             log.opt(exception=exception).error("request failed outside of its handler")
-        response = failure(error, RequestContext(request))
+        response = make_error_response(error, RequestContext(request))
         if isinstance(exception, MethodNotAllowed) and error.status == 405:
             response.headers["allow"] = ", ".join(sorted(exception.allowed_methods or ()))
         return response

@@ -22,7 +22,7 @@ from vai.errors import (
 )
 from vai.exchange.attempts import Attempt, Persistence
 from vai.exchange.mode import ExchangeMode
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.modes import choose_lane, mended_lane
 from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.service import GatewayService
@@ -46,7 +46,7 @@ class TargetPlan(Persistence[bytes]):
     def __init__(
         self,
         service: GatewayService,
-        call: RequestContext,
+        context: RequestContext,
         request: Request,
         routes: tuple[Route, ...],
         brought: Mapping[str, ProviderKey],
@@ -54,13 +54,13 @@ class TargetPlan(Persistence[bytes]):
     ) -> None:
         super().__init__(service.health)
         self._service = service
-        self._call = call
+        self._context = context
         self._request = request
         self._brought = brought
         self._opened: ParsedBody | None = opened
         self._first = routes[0]
         self._routes = routes if len(routes) == 1 else self._rested_first(routes)
-        self._requested = opened.envelope.model
+        self._requested = opened.fields.model
         self._turned_to = 0
         self._objection: VaiError | None = None
         self._threadless: ThreadUnsupported | None = None
@@ -79,32 +79,32 @@ class TargetPlan(Persistence[bytes]):
 
     async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.RetryPlan`."""
-        call = self._call
-        call.failed_with(fault)
+        context = self._context
+        context.record_failed_attempt(fault)
         target = self._lane.request().target if self._lane is not None else ""
-        self._service.note_failure(call, fault, target)
-        if call.route is self._first:
-            self._missed_for, self._is_missed_by_callers = fault, call.own_key
+        self._service.note_failure(context, fault, target)
+        if context.route is self._first:
+            self._missed_for, self._is_missed_by_callers = fault, context.is_byok
         attempt = await super().next(fault, remaining)
         self._opened = None
         if attempt is not None:
-            self._call.attempts += 1
+            self._context.attempts += 1
         return attempt
 
     async def again(self, *, mended: bool) -> Attempt[bytes] | None:
         """See `Persistence`."""
-        service, call, route = self._service, self._call, self._routes[self._turned_to - 1]
-        destination = service.destination(route, self._brought)
+        service, context, route = self._service, self._context, self._routes[self._turned_to - 1]
+        destination = service.choose_destination(route, self._brought)
         try:
-            lane = await service.preparer.run(
+            lane = await service.preparer.run_work(
                 mended_lane if mended else choose_lane,
                 await self._open(),
                 self._request,
                 route,
-                call.exchange_id,
-                service.plain_settings,
-                lent=not destination.own_key,
-                terms=call.terms,
+                context.exchange_id,
+                service.settings_without_secrets,
+                lent=not destination.is_byok,
+                terms=context.terms,
             )
         except InvalidRequest:  # the provider knows a block that VAI does not, and said no
             return None
@@ -115,7 +115,7 @@ class TargetPlan(Persistence[bytes]):
         """See `vai.exchange.attempts.RetryPlan`."""
         super().close(answered=answered)
         self._lane = None
-        route = self._call.route
+        route = self._context.route
         if not answered or route is None:
             return
         if len(self._routes) > 1 or route.row.id in self._service.health.troubles.failing:
@@ -123,19 +123,19 @@ class TargetPlan(Persistence[bytes]):
 
     def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
         """See `Persistence`."""
-        if not self._call.simulated:
+        if not self._context.is_simulated:
             self._service.alerts.left_alone(self._target, fault, seconds)
 
     def taken_back(self) -> None:
         """See `Persistence`."""
-        if not self._call.simulated:
+        if not self._context.is_simulated:
             self._service.alerts.taken_back(self._target)
 
     def _note_answer(self, route: Route) -> None:
         """Take note that `route` answered, and of the first target when it was another one."""
         service = self._service
         troubles = service.health.troubles
-        troubles.answered(route.row.id, own_key=self._call.own_key)
+        troubles.answered(route.row.id, own_key=self._context.is_byok)
         if len(self._routes) == 1:
             return
         if route is self._first:
@@ -160,12 +160,12 @@ class TargetPlan(Persistence[bytes]):
     async def _open(self) -> ParsedBody:
         """The body's envelope, read anew unless a step before this one has just read it."""
         if self._opened is None:
-            self._opened = await self._service.preparer.open(self._request.body)
+            self._opened = await self._service.preparer.parse_body(self._request.body)
         return self._opened
 
     async def _turn(self) -> Attempt[bytes] | None:
         """An attempt at the next target that can be asked at all."""
-        call = self._call
+        context = self._context
         while self._turned_to < len(self._routes):
             route = self._routes[self._turned_to]
             self._turned_to += 1
@@ -178,10 +178,10 @@ class TargetPlan(Persistence[bytes]):
                     self._miss_first(objection)
                 if isinstance(objection, ThreadUnsupported):
                     self._threadless = objection
-                call.route = call.route or route
+                context.route = context.route or route
                 continue
-            call.route = route
-            call.passed_over = [passed.name for passed in self._routes[: self._turned_to - 1]]
+            context.route = route
+            context.skipped_models = [passed.name for passed in self._routes[: self._turned_to - 1]]
             return attempt
         return None
 
@@ -194,26 +194,26 @@ class TargetPlan(Persistence[bytes]):
         )
 
     async def _at(self, route: Route) -> Attempt[bytes]:
-        service, call = self._service, self._call
-        destination = service.destination(route, self._brought)
+        service, context = self._service, self._context
+        destination = service.choose_destination(route, self._brought)
         target = _target(route)
-        if not destination.own_key:
+        if not destination.is_byok:
             self._ask_breaker(target)
         opened = await self._open()
-        terms = service.terms(route, streamed=opened.envelope.stream)
-        lane = await service.preparer.run(
+        terms = service.find_terms(route, streamed=opened.fields.stream)
+        lane = await service.preparer.run_work(
             choose_lane,
             opened,
             self._request,
             route,
-            call.exchange_id,
-            service.plain_settings,
-            lent=not destination.own_key,
+            context.exchange_id,
+            service.settings_without_secrets,
+            lent=not destination.is_byok,
             terms=terms,
         )
-        self.enter(target, own_key=destination.own_key)
-        call.simulated, call.terms = destination.simulated, terms
-        call.own_key, self._lane = destination.own_key, lane
+        self.enter(target, own_key=destination.is_byok)
+        context.is_simulated, context.terms = destination.is_simulated, terms
+        context.is_byok, self._lane = destination.is_byok, lane
         return Attempt(lane, destination.upstream)
 
     def _ask_breaker(self, target: Target) -> None:

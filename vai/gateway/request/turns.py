@@ -30,8 +30,8 @@ class TurnGate:
         self._started = 0
         self._waiting: deque[Future[None]] = deque()
 
-    def is_open(self) -> bool:
-        """Start a request in this turn if there is room; else `wait` for it."""
+    def try_start(self) -> bool:
+        """Start a request in this turn if there is room; else `wait_for_turn`."""
         if self._started >= self._per_turn or self._waiting:
             return False
         if not self._started:
@@ -39,7 +39,7 @@ class TurnGate:
         self._started += 1
         return True
 
-    async def wait(self) -> None:
+    async def wait_for_turn(self) -> None:
         """Wait for the turn that starts this request."""
         future = self._loop.create_future()
         self._waiting.append(future)

@@ -16,11 +16,11 @@ from sanic.response import HTTPResponse
 from vai.errors import UpstreamBroken
 from vai.exchange.count import TokenCount, ask
 from vai.gateway.admission.controller import drain_error
-from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.boundary import answer_request
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
 from vai.gateway.request.preparing import ParsedBody
-from vai.gateway.request.responses import GatewayResponse, headers_for
+from vai.gateway.request.responses import GatewayResponse, make_headers
 from vai.gateway.service import GatewayService, UpstreamDestination
 from vai.io.clock import monotonic
 from vai.policy.error_attribution import UPSTREAM_AUTH, of_lent_key
@@ -37,21 +37,23 @@ _NOTHING = Usage(input_tokens=0, output_tokens=0)
 
 async def count_tokens(request: Request) -> HTTPResponse | None:
     """Answer one request."""
-    return await answered(request, _serve)
+    return await answer_request(request, _serve)
 
 
-async def _serve(service: GatewayService, call: RequestContext, request: Request) -> HTTPResponse:
-    service.identify(call, request.headers)
-    await service.bodies.receive(call, request)
-    opened = await service.preparer.open(request.body)
-    envelope = opened.envelope
-    call.route = service.route(envelope.model)
-    brought = service.brought(request.headers, envelope.provider_keys, (call.route,))
-    destination = service.destination(call.route, brought)
-    call.simulated, call.own_key = destination.simulated, destination.own_key
-    lease = await service.entry(call).admit(0)
+async def _serve(
+    service: GatewayService, context: RequestContext, request: Request
+) -> HTTPResponse:
+    service.identify_client(context, request.headers)
+    await service.bodies.receive_body(context, request)
+    opened = await service.preparer.parse_body(request.body)
+    envelope = opened.fields
+    context.route = service.find_route(envelope.model)
+    brought = service.collect_byok_keys(request.headers, envelope.provider_keys, (context.route,))
+    destination = service.choose_destination(context.route, brought)
+    context.is_simulated, context.is_byok = destination.is_simulated, destination.is_byok
+    lease = await service.make_ticket(context).admit(0)
     try:
-        return await _count(service, call, request, opened, destination)
+        return await _count(service, context, request, opened, destination)
     except asyncio.CancelledError as cancelled:
         expired = drain_error(cancelled)
         if expired is None:
@@ -63,33 +65,33 @@ async def _serve(service: GatewayService, call: RequestContext, request: Request
 
 async def _count(
     service: GatewayService,
-    call: RequestContext,
+    context: RequestContext,
     request: Request,
     opened: ParsedBody,
     way: UpstreamDestination,
 ) -> HTTPResponse:
-    route, run = _routed(call), service.preparer.run
-    row = row_for_input(route.row, service.terms(route, streamed=False).input)
-    asked, is_verbatim = await run(make_question, opened, request, route, row, call.exchange_id)
+    route, run = _routed(context), service.preparer.run_work
+    row = row_for_input(route.row, service.find_terms(route, streamed=False).input)
+    asked, is_verbatim = await run(make_question, opened, request, route, row, context.exchange_id)
     if asked is not None:
         told = await ask(asked.wire, way.upstream, timers=service.timers, clock=monotonic)
         if told is not None and told.status >= 400:
             fault = asked.error(told.status, told.headers, told.body)
-            if not way.own_key:
+            if not way.is_byok:
                 fault = of_lent_key(fault)
-            service.note_failure(call, fault, asked.wire.target)
+            service.note_failure(context, fault, asked.wire.target)
             if not is_verbatim or fault.code == UPSTREAM_AUTH or not is_passed_on(told.body, fault):
                 raise fault
-            call.error = fault
-            return _passed_on(call, told)
+            context.error = fault
+            return _passed_on(context, told)
         tokens = _count_of(asked, told)
         if tokens is not None and told is not None:
             if is_verbatim:
-                return _passed_on(call, told)
+                return _passed_on(context, told)
             if not asked.whole:
                 tokens += await run(estimate_tools, opened, request, route)
-            return _answer(call, tokens, exact=asked.whole)
-    return _answer(call, await run(estimate_all, opened, request, route), exact=False)
+            return _answer(context, tokens, exact=asked.whole)
+    return _answer(context, await run(estimate_all, opened, request, route), exact=False)
 
 
 def _count_of(asked: CountRequest, told: TokenCount | None) -> int | None:
@@ -102,25 +104,25 @@ def _count_of(asked: CountRequest, told: TokenCount | None) -> int | None:
         return None
 
 
-def _passed_on(call: RequestContext, told: TokenCount) -> HTTPResponse:
+def _passed_on(context: RequestContext, told: TokenCount) -> HTTPResponse:
     """The provider's own answer, not a byte of it changed."""
-    headers = headers_for(call, told.headers)
+    headers = make_headers(context, told.headers)
     if told.status < 400:
         headers["x-vai-tokens"] = "exact"
-    call.status = told.status
+    context.status = told.status
     kind = "application/json"
     if told.status >= 400:  # an error page before the provider is no JSON
         kind = told.headers.get("content-type", kind)
     return GatewayResponse(told.body, told.status, headers, kind)
 
 
-def _routed(call: RequestContext) -> Route:
-    if call.route is None:
+def _routed(context: RequestContext) -> Route:
+    if context.route is None:
         raise RuntimeError("a request is counted after it has been routed")
-    return call.route
+    return context.route
 
 
-def _answer(call: RequestContext, tokens: int, *, exact: bool) -> HTTPResponse:
-    call.status = 200
-    headers = headers_for(call) | {"x-vai-tokens": "exact" if exact else "estimated"}
+def _answer(context: RequestContext, tokens: int, *, exact: bool) -> HTTPResponse:
+    context.status = 200
+    headers = make_headers(context) | {"x-vai-tokens": "exact" if exact else "estimated"}
     return GatewayResponse(orjson.dumps({"input_tokens": tokens}), 200, headers, "application/json")

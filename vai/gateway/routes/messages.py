@@ -15,10 +15,15 @@ from sanic.response import HTTPResponse
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.exchange import Exchange, ResponseStart
 from vai.gateway.admission.controller import drain_error
-from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.boundary import answer_request
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.preparing import ParsedBody
-from vai.gateway.request.responses import GatewayResponse, error_frame, headers_for, usage_headers
+from vai.gateway.request.responses import (
+    GatewayResponse,
+    make_error_frame,
+    make_headers,
+    make_usage_headers,
+)
 from vai.gateway.request.stream import EventStream
 from vai.gateway.request.targets import TargetPlan
 from vai.gateway.service import GatewayService
@@ -29,20 +34,20 @@ __all__ = ["create_message"]
 
 async def create_message(request: Request) -> HTTPResponse | None:
     """Answer one request; a streamed answer has been written when this returns."""
-    return await answered(request, _serve)
+    return await answer_request(request, _serve)
 
 
 async def _serve(
-    service: GatewayService, call: RequestContext, request: Request
+    service: GatewayService, context: RequestContext, request: Request
 ) -> HTTPResponse | None:
-    service.identify(call, request.headers)
-    await service.bodies.receive(call, request)
-    exchange = await _prepare(service, call, request)
+    service.identify_client(context, request.headers)
+    await service.bodies.receive_body(context, request)
+    exchange = await _prepare(service, context, request)
     with exchange:
         try:
-            if call.stream:
-                return await _stream(service, call, request, exchange)
-            return _whole(call, await exchange.open(), exchange)
+            if context.stream:
+                return await _stream(service, context, request, exchange)
+            return _whole(context, await exchange.open(), exchange)
         except asyncio.CancelledError as cancelled:
             # Within the exchange, which would take it for a caller who has left.
             expired = drain_error(cancelled)
@@ -52,62 +57,62 @@ async def _serve(
 
 
 async def _prepare(
-    service: GatewayService, call: RequestContext, request: Request
+    service: GatewayService, context: RequestContext, request: Request
 ) -> Exchange[bytes]:
     """Everything that can be decided before anyone is asked.
 
     A function of its own so that the parsed body does not live as long as the stream.
     """
-    opened = await service.preparer.open(request.body)
-    envelope = opened.envelope
-    call.stream = envelope.stream
+    opened = await service.preparer.parse_body(request.body)
+    envelope = opened.fields
+    context.stream = envelope.stream
     if envelope.stream and request.version == "1.0":
         # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
         raise InvalidRequest("stream: expected a client that speaks HTTP/1.1", param="stream")
-    routes = service.routes(envelope.model)
-    brought = service.brought(request.headers, envelope.provider_keys, routes)
-    targets = TargetPlan(service, call, request, routes, brought, opened)
+    routes = service.find_routes(envelope.model)
+    brought = service.collect_byok_keys(request.headers, envelope.provider_keys, routes)
+    targets = TargetPlan(service, context, request, routes, brought, opened)
     first = await targets.first()
     return Exchange(
         first.lane,
         first.upstream,
-        service.entry(call),
-        reserve=_reserve(service, call, opened),
+        service.make_ticket(context),
+        reserve=_reserve(service, context, opened),
         timers=service.timers,
         clock=monotonic,
-        settled=call.settled,
+        settled=context.record_settlement,
         plan=targets,
     )
 
 
-def _reserve(service: GatewayService, call: RequestContext, opened: ParsedBody) -> int:
+def _reserve(service: GatewayService, context: RequestContext, opened: ParsedBody) -> int:
     """The tokens that this exchange may use: what goes in, and the most that can come out."""
     if service.store is None:
         return 0
-    most = opened.envelope.max_tokens or service.settings.defaults.max_tokens
-    capped = call.terms.exceeded(most)
-    return opened.tokens + (most if capped is None else capped)
+    most = opened.fields.max_tokens or service.settings.defaults.max_tokens
+    capped = context.terms.exceeded(most)
+    return opened.estimated_tokens + (most if capped is None else capped)
 
 
 def _whole(
-    call: RequestContext, answer: ResponseStart[bytes], exchange: Exchange[bytes]
+    context: RequestContext, answer: ResponseStart[bytes], exchange: Exchange[bytes]
 ) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
     lane = exchange.lane
-    call.status, call.error = answer.status, answer.fault
-    headers = headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
-    headers |= usage_headers(lane.usage, exchange.elapsed, call.terms.cost(lane.usage))
+    context.status, context.error = answer.status, answer.fault
+    headers = make_headers(context, answer.headers if lane.verbatim else None, lane.dropped)
+    headers |= make_usage_headers(lane.usage, exchange.elapsed, context.terms.cost(lane.usage))
     kind = "application/json"
     if lane.verbatim and answer.status >= 400:  # an error page before the provider is no JSON
         kind = answer.headers.get("content-type", kind)
     return GatewayResponse(answer.first, answer.status, headers, kind)
 
 
-def _unstreamed(call: RequestContext, answer: ResponseStart[bytes]) -> UpstreamFault:
+def _unstreamed(context: RequestContext, answer: ResponseStart[bytes]) -> UpstreamFault:
     """Why there is no stream, for a caller who has already been promised one."""
-    if call.route is None:
+    if context.route is None:
         raise RuntimeError("an exchange runs after its request has been routed")
-    row = call.route.row
+    row = context.route.row
     return answer.fault or UpstreamBroken(
         "The provider answered with JSON where a stream was asked for",
         provider=row.id,
@@ -117,22 +122,22 @@ def _unstreamed(call: RequestContext, answer: ResponseStart[bytes]) -> UpstreamF
 
 async def _stream(
     service: GatewayService,
-    call: RequestContext,
+    context: RequestContext,
     request: Request,
     exchange: Exchange[bytes],
 ) -> HTTPResponse | None:
     timers = service.settings.timers
     events = EventStream(
-        request, headers_for(call), ping=timers.ping, stall=timers.write_stall, clock=monotonic
+        request, make_headers(context), ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
-        return await _relay(service, call, exchange, events)
+        return await _relay(service, context, exchange, events)
     finally:
         events.close()
 
 
 async def _relay(
-    service: GatewayService, call: RequestContext, exchange: Exchange[bytes], events: EventStream
+    service: GatewayService, context: RequestContext, exchange: Exchange[bytes], events: EventStream
 ) -> HTTPResponse | None:
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
     has_begun = False
@@ -140,12 +145,12 @@ async def _relay(
         answer = await exchange.open()
         if not answer.streaming:
             if events.started:
-                raise exchange.reject(_unstreamed(call, answer))
-            return _whole(call, answer, exchange)
-        call.status = 200
+                raise exchange.reject(_unstreamed(context, answer))
+            return _whole(context, answer, exchange)
+        context.status = 200
         lane = exchange.lane
         events.add_headers(
-            headers_for(call, answer.headers if lane.verbatim else None, lane.dropped)
+            make_headers(context, answer.headers if lane.verbatim else None, lane.dropped)
         )
         batch: bytes | None = answer.first
         has_begun = True
@@ -153,22 +158,22 @@ async def _relay(
             await events.send(batch)
             batch = await exchange.read()
         if lane.failure is not None:  # the provider's own frame has told the caller
-            call.error = lane.failure
-            service.note_failure(call, lane.failure)
+            context.error = lane.failure
+            service.note_failure(context, lane.failure)
     except VaiError as error:
         if not events.started:
             raise
         if has_begun:  # what failed before that, the plan has noted
-            service.note_failure(call, error)
-        await events.send(error_frame(error, call))
+            service.note_failure(context, error)
+        await events.send(make_error_frame(error, context))
     except asyncio.CancelledError as cancelled:
         expired = drain_error(cancelled)
         if expired is None or not events.started:
             raise
-        await events.send(error_frame(expired, call))
+        await events.send(make_error_frame(expired, context))
     except Exception:
         if events.started:  # a defect of ours; a stream that just ended would look like one cut
-            await events.send(error_frame(InternalError(), call))
+            await events.send(make_error_frame(InternalError(), context))
             await events.finish()
         raise
     await events.finish()

@@ -15,8 +15,8 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InvalidRequest
-from vai.gateway.request.boundary import answered
-from vai.gateway.request.call import RequestContext
+from vai.gateway.request.boundary import answer_request
+from vai.gateway.request.context import RequestContext
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.responses import GatewayResponse
 from vai.gateway.service import GatewayService
@@ -51,21 +51,21 @@ async def _answer(
     request: Request, render: Callable[[ModelPages, str], bytes]
 ) -> HTTPResponse | None:
     async def serve(
-        service: GatewayService, call: RequestContext, request: Request
+        service: GatewayService, context: RequestContext, request: Request
     ) -> HTTPResponse:
         service.keyring.check_host(request.headers)
-        service.identify(call, request.headers)
+        service.identify_client(context, request.headers)
         body = render(service.models, _form(request))
-        call.status = 200
+        context.status = 200
         headers = {
-            "x-request-id": call.request_id,
-            "request-id": call.request_id,
+            "x-request-id": context.request_id,
+            "request-id": context.request_id,
             "cache-control": "private, max-age=300",
             "vary": "anthropic-version, authorization, x-api-key, x-vai-key",
         }
         return GatewayResponse(body, 200, headers, "application/json")
 
-    return await answered(request, serve)
+    return await answer_request(request, serve)
 
 
 def _parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:

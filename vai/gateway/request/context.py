@@ -26,33 +26,36 @@ makes them."""
 class RequestContext:
     """What becomes known of a request while it is served.
 
-    `request_id` is the caller's own where it is safe to repeat, else a new one;
-    `error` is the failure that the caller received, if any, VAI's own or in the provider's words;
-    `attempts` are those made, `failures` what became of those that failed, `passed_over` the
-    targets of an alias that others were turned to for.
-    `held_bytes` are those of its body, while the worker counts them.
-    `own_key` says that the provider is asked with a key of the caller's.
-    `exchange_id` is always new, and what the ids of a translated answer derive from.
+    Attributes:
+        request_id: the client's own where it is safe to repeat, else a new one.
+        exchange_id: always new; the ids of a translated response derive from it.
+        error: the failure that the client received, if any, VAI's or in the provider's words.
+        attempts: how many were made.
+        failed_attempts: how each of those that failed ended.
+        skipped_models: the targets of an alias that were passed over for a later one.
+        held_bytes: the size of the body, while the worker counts it.
+        is_byok: the client sent the key that the provider gets.
+        is_simulated: the simulator answers in the provider's stead.
     """
 
     __slots__ = (
         "attempts",
+        "client_address",
         "error",
         "exchange_id",
-        "failures",
+        "failed_attempts",
         "held_bytes",
         "identity",
+        "is_byok",
+        "is_simulated",
         "limits",
         "method",
-        "own_key",
-        "passed_over",
         "path",
-        "peer",
         "principals",
         "request_id",
         "route",
         "settlement",
-        "simulated",
+        "skipped_models",
         "status",
         "stream",
         "terms",
@@ -64,37 +67,37 @@ class RequestContext:
         self.request_id = safe_request_id(request.headers.get("x-request-id")) or ours
         self.method: str = request.method
         self.path: str = request.path
-        self.peer: str = request.ip
+        self.client_address: str = request.ip
         self.held_bytes = 0
         self.identity: ClientIdentity | None = None
         self.principals: tuple[Principal, ...] = ()
         self.limits: Decision | None = None
         self.route: Route | None = None
         self.stream = False
-        self.simulated = False
+        self.is_simulated = False
         self.status = 0
         self.error: VaiError | None = None
-        self.own_key = False
+        self.is_byok = False
         self.settlement: Settlement | None = None
         self.attempts = 1
-        self.failures: list[dict[str, str | int | None]] = []
-        self.passed_over: list[str] = []
+        self.failed_attempts: list[dict[str, str | int | None]] = []
+        self.skipped_models: list[str] = []
         self.terms: ModelTerms = UNKNOWN
 
-    def limited(self, decision: Decision) -> None:
+    def record_limits(self, decision: Decision) -> None:
         """Take note of what the limits decided."""
         self.limits = decision
 
-    def settled(self, settlement: Settlement) -> None:
+    def record_settlement(self, settlement: Settlement) -> None:
         """Take note of how the exchange ended."""
         self.settlement = settlement
 
-    def failed_with(self, fault: VaiError) -> None:
+    def record_failed_attempt(self, fault: VaiError) -> None:
         """Take note of an attempt that failed before the caller had a byte."""
         model = self.route.name[:256] if self.route is not None else None
-        self.failures.append({"model": model, **_facts(fault)})
+        self.failed_attempts.append({"model": model, **_describe_error(fault)})
 
-    def log_line(self, duration: float) -> dict[str, Any]:
+    def make_log_line(self, duration: float) -> dict[str, Any]:
         """The request's line in the log, names and figures only. `duration` is seconds."""
         line: dict[str, Any] = {
             "event": "request_complete",
@@ -105,28 +108,30 @@ class RequestContext:
             "stream": self.stream,
             "duration_ms": round(duration * 1000, 1),
             "user_id": self.identity.user_id if self.identity else None,
-            "ip": self.peer,
+            "ip": self.client_address,
         }
         if self.route is not None:
             line["provider"] = self.route.row.id
             line["model"] = self.route.name[:256]
         if self.error is not None:
-            line |= {name: fact for name, fact in _facts(self.error).items() if fact is not None}
+            line |= {
+                name: fact for name, fact in _describe_error(self.error).items() if fact is not None
+            }
         if self.attempts > 1:
             line["attempts"] = self.attempts
-            line["failed_attempts"] = self.failures
+            line["failed_attempts"] = self.failed_attempts
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
             is_known = not self.settlement.estimated
             usd = self.terms.cost(self.settlement.usage) if is_known else None
             if usd is not None:
                 line["cost_usd"] = usd
-        if self.simulated:
+        if self.is_simulated:
             line["simulated"] = True
         return line
 
 
-def _facts(error: VaiError) -> dict[str, str | int | None]:
+def _describe_error(error: VaiError) -> dict[str, str | int | None]:
     code = error.code
     if code is not None and not _CODE.fullmatch(code):
         code = None
