@@ -157,27 +157,27 @@ def agree(said: bool | None, told: bool) -> bool:
 @pytest.mark.parametrize("card", cards("anthropic"), ids=by_name)
 def test_claudes_adapter_agrees(card):
     traits, features = claude_models.traits(card.id), card.features
-    assert agree(features.sampling, traits.samples)
+    assert agree(features.sampling, traits.accepts_sampling)
     assert agree(features.forced_tool, traits.forced_tool)
     assert agree(features.prefill, traits.prefill)
-    assert agree(features.thinking.always_on, not traits.can_rest)
+    assert agree(features.thinking.always_on, not traits.thinking_can_be_disabled)
     if features.thinking.types is not None:
-        assert ("adaptive" in features.thinking.types) is traits.adapts
-        assert ("enabled" in features.thinking.types) is traits.budgets
+        assert ("adaptive" in features.thinking.types) is traits.accepts_adaptive_thinking
+        assert ("enabled" in features.thinking.types) is traits.accepts_thinking_budget
     if features.thinking.efforts is not None:
         assert traits.efforts
 
 
 @pytest.mark.parametrize("card", cards("openai", "oai-resp", "groq", "cerebras"), ids=by_name)
 def test_the_chat_adapters_agree(card):
-    traits, features = chat_models.traits(card.provider, card.id), card.features
-    assert agree(features.sampling, traits.samples)
-    assert agree(features.stop, traits.stop)
+    traits, features = chat_models.traits_of_model(card.provider, card.id), card.features
+    assert agree(features.sampling, traits.accepts_sampling)
+    assert agree(features.stop, traits.accepts_stop)
     if features.thinking.efforts is not None:
         assert features.thinking.efforts == traits.efforts
     if features.thinking.default == "off":
-        assert traits.idle_by_default
-    assert agree(features.cache.explicit, traits.breakpoints)
+        assert traits.reasoning_off_by_default
+    assert agree(features.cache.explicit, traits.cache_breakpoints)
 
 
 @pytest.mark.parametrize("card", cards("gemini", "gemini-oauth"), ids=by_name)

@@ -20,7 +20,7 @@ from vai.providers.factory import make_adapter
 from vai.providers.gemini import models as googles
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import openai_models as models
-from vai.providers.translate.options import EFFORTS, clamp
+from vai.providers.translate.options import EFFORTS, clamp_effort
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.catalogue import ModelCard
@@ -98,7 +98,10 @@ def bodies(provider: str, model: str, fields: dict[str, Any], *, custom: bool):
 
 def is_refused(row, request) -> bool:
     """Whether the request demands of a Claude what it cannot do, which is told at once."""
-    if row.kind != "anthropic" or claudes.traits(row.facts_of(request.model)[1]).can_rest:
+    if (
+        row.kind != "anthropic"
+        or claudes.traits(row.facts_of(request.model)[1]).thinking_can_be_disabled
+    ):
         return False
     asked = (request.extensions or {}).get("anthropic", {}).get("thinking")
     types = {getattr(request.thinking, "type", None), asked and asked["type"]}
@@ -139,7 +142,7 @@ def known_efforts(provider: str, card: ModelCard) -> tuple[str, ...] | None:
         return card.features.thinking.efforts
     if provider in ("gemini", "gemini-oauth"):
         return googles.traits(card.id).levels
-    return None if provider == "anthropic" else models.traits(provider, card.id).efforts
+    return None if provider == "anthropic" else models.traits_of_model(provider, card.id).efforts
 
 
 @pytest.mark.parametrize("custom", [False, True], ids=["built in", "price_as"])
@@ -193,15 +196,15 @@ def test_a_model_that_can_rest_is_switched_off_when_it_is_asked_to(provider, car
 def test_the_tables_of_the_adapters_say_what_the_catalogue_says(provider, card):
     thinking = card.features.thinking
     if provider in ("openai", "oai-resp", "groq", "cerebras") and thinking.efforts is not None:
-        assert models.traits(provider, card.id).efforts == thinking.efforts
+        assert models.traits_of_model(provider, card.id).efforts == thinking.efforts
     if provider in ("gemini", "gemini-oauth") and thinking.efforts:
         assert googles.traits(card.id).levels == thinking.efforts
     if provider == "anthropic" and thinking.efforts:
         assert claudes.traits(card.id).efforts == thinking.efforts
     if provider == "anthropic" and thinking.always_on is not None:
-        assert claudes.traits(card.id).can_rest is not thinking.always_on
+        assert claudes.traits(card.id).thinking_can_be_disabled is not thinking.always_on
     if provider not in ("anthropic", "gemini", "gemini-oauth") and thinking.always_on is not None:
-        assert models.traits(provider, card.id).always_reasons is thinking.always_on
+        assert models.traits_of_model(provider, card.id).always_reasons is thinking.always_on
 
 
 @pytest.mark.parametrize(
@@ -220,7 +223,7 @@ def test_the_tables_of_the_adapters_say_what_the_catalogue_says(provider, card):
     ],
 )
 def test_a_model_that_may_not_know_none_is_not_told_it(model, efforts):
-    assert models.traits("openai", model).efforts == efforts
+    assert models.traits_of_model("openai", model).efforts == efforts
     for way in ("disabled", "adaptive", "absent"):
         for body in bodies("openai", model, WAYS[way], custom=False):
             assert not is_off(body)
@@ -281,4 +284,4 @@ def test_a_claude_is_told_an_effort_that_it_knows(model, effort, sent, dropped):
     ],
 )
 def test_a_little_reasoning_is_never_none(effort, efforts, nearest):
-    assert clamp(effort, efforts) == nearest
+    assert clamp_effort(effort, efforts) == nearest

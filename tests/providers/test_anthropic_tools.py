@@ -77,8 +77,8 @@ def test_settings_reach_the_tool_or_are_named():
 
 
 def schema(value):
-    findings = Diagnostics("Anthropic")
-    return subset(value, "s", findings), findings.dropped
+    diagnostics = Diagnostics("Anthropic")
+    return subset(value, "s", diagnostics), diagnostics.dropped_paths
 
 
 def test_what_cannot_be_enforced_is_said_in_words():
@@ -142,10 +142,10 @@ def test_a_schema_without_end_is_refused():
     deep = {"type": "string"}
     for _ in range(80):
         deep = {"type": "array", "items": deep}
-    findings = Diagnostics("Anthropic")
-    subset(deep, "s", findings)
+    diagnostics = Diagnostics("Anthropic")
+    subset(deep, "s", diagnostics)
     with pytest.raises(InvalidRequest, match="levels"):
-        findings.check()
+        diagnostics.raise_if_refused()
 
 
 def test_a_strict_tool_gets_the_same_subset_and_any_other_its_own_schema():

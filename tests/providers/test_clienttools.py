@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.providers.translate.tools import as_function, family
+from vai.providers.translate.tools import to_client_tool, tool_family
 from vai.types.request import Tool
 
 
@@ -23,12 +23,12 @@ from vai.types.request import Tool
     ],
 )
 def test_a_version_does_not_change_what_a_tool_is(kind, expected):
-    assert family(kind) == expected
+    assert tool_family(kind) == expected
 
 
 @pytest.mark.parametrize("kind", ["bash", "bash_20250124", "text_editor_20250728", "memory"])
 def test_a_tool_the_caller_runs_is_a_described_function(kind):
-    found = as_function(Tool(type=kind))
+    found = to_client_tool(Tool(type=kind))
     assert found is not None
     assert found.name
     assert found.description
@@ -37,13 +37,13 @@ def test_a_tool_the_caller_runs_is_a_described_function(kind):
 
 
 def test_the_callers_name_for_a_tool_wins():
-    found = as_function(Tool(type="bash_20250124", name="shell"))
+    found = to_client_tool(Tool(type="bash_20250124", name="shell"))
     assert found is not None
     assert found.name == "shell"
 
 
 def test_the_older_editor_keeps_its_own_name_and_commands():
-    found = as_function(Tool(type="text_editor_20250124"))
+    found = to_client_tool(Tool(type="text_editor_20250124"))
     assert found is not None
     assert found.name == "str_replace_editor"
     assert "undo_edit" in found.schema["properties"]["command"]["enum"]
@@ -51,4 +51,4 @@ def test_the_older_editor_keeps_its_own_name_and_commands():
 
 @pytest.mark.parametrize("kind", [None, "custom", "web_search", "computer_use", "nonsense"])
 def test_other_tools_are_no_such_function(kind):
-    assert as_function(Tool(type=kind, name="x")) is None
+    assert to_client_tool(Tool(type=kind, name="x")) is None

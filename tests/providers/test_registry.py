@@ -10,8 +10,8 @@ from vai.providers.decode.stream_body import StreamBody
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.openai_models import traits
-from vai.providers.translate.options import clamp, effort_for
+from vai.providers.translate.openai_models import traits_of_model
+from vai.providers.translate.options import clamp_effort, effort_for_budget
 from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
 from vai.providers.translate.target import QUIRKS
 from vai.types import parse
@@ -126,13 +126,13 @@ def test_whose_reasoning_it_is():
     assert origin_of(RedactedThinkingBlock(data=sealed)) == "groq"
 
 
-def test_findings_name_a_bounded_number_of_problems():
-    findings = Diagnostics("X")
-    findings.check()
+def test_diagnostics_name_a_bounded_number_of_problems():
+    diagnostics = Diagnostics("X")
+    diagnostics.raise_if_refused()
     for index in range(100):
-        findings.refuse(f"messages[{index}]", "no", "c")
+        diagnostics.note_refused(f"messages[{index}]", "no", "c")
     with pytest.raises(InvalidRequest) as caught:
-        findings.check()
+        diagnostics.raise_if_refused()
     assert caught.value.param == "messages[0]"
     assert "and 80 more" in caught.value.message
 
@@ -149,11 +149,11 @@ def test_findings_name_a_bounded_number_of_problems():
     ],
 )
 def test_the_nearest_effort(effort, efforts, found):
-    assert clamp(effort, efforts) == found
+    assert clamp_effort(effort, efforts) == found
 
 
 def test_budgets_have_efforts():
-    assert [effort_for(n) for n in (1024, 2048, 8192, 24576, 65536)] == [
+    assert [effort_for_budget(n) for n in (1024, 2048, 8192, 24576, 65536)] == [
         "low",
         "medium",
         "high",
@@ -178,6 +178,6 @@ def test_budgets_have_efforts():
     ],
 )
 def test_models_are_told_by_their_names(model, efforts, stop):
-    found = traits("openai", model)
+    found = traits_of_model("openai", model)
     assert len(found.efforts) == efforts
-    assert found.stop is stop
+    assert found.accepts_stop is stop

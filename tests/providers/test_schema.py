@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.providers.translate.schema import Inlining, NotStrict, strict
+from vai.providers.translate.schema import InliningBudget, NotStrict, to_strict_schema
 
 STRING = {"type": "string"}
 
@@ -77,7 +77,7 @@ def closed(properties):
     ],
 )
 def test_the_strict_form(schema, expected):
-    assert strict(schema, Inlining()) == expected
+    assert to_strict_schema(schema, InliningBudget()) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_strict_form(schema, expected):
 )
 def test_no_strict_form(schema):
     with pytest.raises(NotStrict):
-        strict(schema, Inlining())
+        to_strict_schema(schema, InliningBudget())
 
 
 def test_a_schema_that_unfolds_without_end_is_given_up():
@@ -120,10 +120,15 @@ def test_a_schema_that_unfolds_without_end_is_given_up():
     }
     defs["d12"] = STRING
     with pytest.raises(NotStrict):
-        strict({**obj({"a": {"$ref": "#/$defs/d0", "title": "x"}}), "$defs": defs}, Inlining())
+        to_strict_schema(
+            {**obj({"a": {"$ref": "#/$defs/d0", "title": "x"}}), "$defs": defs}, InliningBudget()
+        )
 
 
 def test_a_format_that_is_no_name_is_left_out():
     assert (
-        "format" not in strict(obj({"a": {**STRING, "format": {}}}), Inlining())["properties"]["a"]
+        "format"
+        not in to_strict_schema(obj({"a": {**STRING, "format": {}}}), InliningBudget())[
+            "properties"
+        ]["a"]
     )

@@ -42,7 +42,7 @@ _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
 def messages(
-    request: MessageRequest, traits: ClaudeTraits, findings: Diagnostics, provider: str
+    request: MessageRequest, traits: ClaudeTraits, diagnostics: Diagnostics, provider: str
 ) -> list[Wire]:
     """The messages."""
     found: list[Wire] = []
@@ -52,12 +52,12 @@ def messages(
         if isinstance(turn.content, str):
             content = _texts(turn.content)
         else:
-            content = blocks(turn.content, f"{at}.content", findings, turn.role)
+            content = blocks(turn.content, f"{at}.content", diagnostics, turn.role)
             _set_ids(content, provider)
         if turn.role == "system" and not traits.system_turns:
             folded += [_as_user(block) for block in content]
-            findings.drop(AS_USER)
-            _note_lost(turn, findings)
+            diagnostics.note_dropped(AS_USER)
+            _note_lost(turn, diagnostics)
             continue
         if turn.role == "user":
             # The API wants results first in the turn behind the calls.
@@ -69,24 +69,26 @@ def messages(
             shown: Any = content[0]["text"] if plain else content
             found.append({"role": turn.role, "content": shown, **turn.extra})
         else:
-            _note_lost(turn, findings)
+            _note_lost(turn, diagnostics)
     if folded:
         found.append({"role": "user", "content": folded})
-    _check_end(found, traits, findings)
+    _check_end(found, traits, diagnostics)
     return found
 
 
-def _note_lost(turn: InputMessage, findings: Diagnostics) -> None:
+def _note_lost(turn: InputMessage, diagnostics: Diagnostics) -> None:
     """Name the members of a turn that is not sent as one."""
     for name in turn.extra:
-        findings.drop(f"messages[*].{name}")
+        diagnostics.note_dropped(f"messages[*].{name}")
 
 
-def blocks(content: list[Block], at: str, findings: Diagnostics, role: str = "user") -> list[Wire]:
+def blocks(
+    content: list[Block], at: str, diagnostics: Diagnostics, role: str = "user"
+) -> list[Wire]:
     """Blocks in Anthropic's form, without those it would refuse for being empty."""
     found = []
     for index, block in enumerate(content):
-        wire = _block(block, f"{at}[{index}]", findings, role)
+        wire = _block(block, f"{at}[{index}]", diagnostics, role)
         if wire is not None:
             found.append(wire)
     return found
@@ -120,25 +122,25 @@ def _is_own_thinking(block: Block) -> bool:
     )
 
 
-def _block(block: Block, at: str, findings: Diagnostics, role: str) -> Wire | None:
+def _block(block: Block, at: str, diagnostics: Diagnostics, role: str) -> Wire | None:
     if isinstance(block, TextBlock) and not block.text:
         return None
     if isinstance(block, AudioBlock | VideoBlock):
-        return _words(block, at, findings, in_result=role == _RESULT)
+        return _words(block, at, diagnostics, in_result=role == _RESULT)
     if isinstance(block, ImageBlock) and role == "assistant":
         what = "an image cannot be sent to Anthropic as the assistant's"
-        findings.refuse(at, what, "unsupported_content_block")
+        diagnostics.note_refused(at, what, "unsupported_content_block")
         return None
     if isinstance(block, ThinkingBlock | RedactedThinkingBlock) and not _is_own_thinking(block):
         kind = "thinking" if isinstance(block, ThinkingBlock) else "redacted_thinking"
-        findings.drop(f"messages[*].content[*].{kind}")
+        diagnostics.note_dropped(f"messages[*].content[*].{kind}")
         return None
     wire: Wire = to_wire(block)
     if is_foreign_run(wire):
-        findings.drop(f"messages[*].content[*].{wire['type']}")
+        diagnostics.note_dropped(f"messages[*].content[*].{wire['type']}")
         return None
     if isinstance(block, TextBlock) and block.citations:
-        _cite(wire, block.citations, findings)
+        _cite(wire, block.citations, diagnostics)
     elif isinstance(block, ThinkingBlock):
         wire.pop("summary", None)
     elif isinstance(block, DocumentBlock):
@@ -146,55 +148,55 @@ def _block(block: Block, at: str, findings: Diagnostics, role: str) -> Wire | No
         if name:
             wire.setdefault("title", name)
     elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-        wire["content"] = blocks(block.content, f"{at}.content", findings, _RESULT)
+        wire["content"] = blocks(block.content, f"{at}.content", diagnostics, _RESULT)
     return wire
 
 
 def _words(
-    block: AudioBlock | VideoBlock, at: str, findings: Diagnostics, *, in_result: bool
+    block: AudioBlock | VideoBlock, at: str, diagnostics: Diagnostics, *, in_result: bool
 ) -> Wire | None:
     """What was spoken, where it is known: text is all that can be sent of it."""
     if isinstance(block, AudioBlock) and block.transcript:
-        findings.drop("messages[*].content[*].audio")
+        diagnostics.note_dropped("messages[*].content[*].audio")
         return {"type": "text", "text": block.transcript}
     if in_result:
-        return {"type": "text", "text": note_left_out(block, findings, "the model")}
+        return {"type": "text", "text": note_left_out(block, diagnostics, "the model")}
     kind = "audio" if isinstance(block, AudioBlock) else "video"
-    findings.refuse(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
+    diagnostics.note_refused(at, f"{kind} cannot be sent to Anthropic", "unsupported_content_block")
     return None
 
 
-def _cite(wire: Wire, citations: list[dict[str, Any]], findings: Diagnostics) -> None:
+def _cite(wire: Wire, citations: list[dict[str, Any]], diagnostics: Diagnostics) -> None:
     """Keep the sources that Anthropic can read: it seals those it has searched for."""
     own = [citation for citation in citations if not is_unsealed(citation)]
     if len(own) < len(citations):
-        findings.drop("messages[*].content[*].citations")
+        diagnostics.note_dropped("messages[*].content[*].citations")
         wire["citations"] = own
         if not own:
             del wire["citations"]
 
 
-def _check_end(found: list[Wire], traits: ClaudeTraits, findings: Diagnostics) -> None:
+def _check_end(found: list[Wire], traits: ClaudeTraits, diagnostics: Diagnostics) -> None:
     """An assistant message at the end is one to be continued."""
     if not found or found[-1]["role"] != "assistant":
         return
     if not traits.prefill:
-        findings.refuse(
+        diagnostics.note_refused(
             "messages",
             "this model cannot continue an assistant message; end with a user message",
             "unsupported_prefill",
         )
     else:
-        _strip_end(found, findings)
+        _strip_end(found, diagnostics)
 
 
-def _strip_end(found: list[Wire], findings: Diagnostics) -> None:
+def _strip_end(found: list[Wire], diagnostics: Diagnostics) -> None:
     """Take trailing blanks off the text to be continued: the API refuses them."""
     last = found[-1]
     content = last["content"]
     text = content if isinstance(content, str) else content[-1].get("text")
     if isinstance(text, str) and text[-1:].isspace():
-        findings.drop(f"messages[{len(found) - 1}].content")
+        diagnostics.note_dropped(f"messages[{len(found) - 1}].content")
     if isinstance(content, str):
         last["content"] = content.rstrip()
     elif content[-1].get("type") == "text":

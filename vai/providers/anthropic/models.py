@@ -1,4 +1,4 @@
-"""What a Claude model accepts, told from its name. Unknown names get everything.
+"""What a Claude model accepts, derived from its name. Unknown names get everything.
 
 Each rule names the day on which it was last seen to hold: in Anthropic's documentation
 (https://platform.claude.com/docs/en/about-claude/models/overview), or in recorded responses.
@@ -15,18 +15,18 @@ __all__ = ["ClaudeTraits", "traits"]
 
 
 class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """One model's ways.
+    """What one model accepts.
 
     Attributes:
-        samples: whether temperature, top_p and top_k are accepted. Migration notes of anthropic
-            2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
-        budgets: whether thinking can be given a budget in tokens.
+        accepts_sampling: whether temperature, top_p and top_k are accepted. Migration notes of
+            anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
+        accepts_thinking_budget: whether thinking can be given a budget in tokens.
             https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
-        adapts: whether thinking can be adaptive.
+        accepts_adaptive_thinking: whether thinking can be adaptive.
             https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
         efforts: the efforts that can be named, ascending.
             https://platform.claude.com/docs/en/build-with-claude/effort (2026-11-28)
-        can_rest: whether thinking can be disabled. litellm 1.110.2,
+        thinking_can_be_disabled: whether thinking can be disabled. litellm 1.110.2,
             https://github.com/BerriAI/litellm (2026-11-28).
         forced_tool: whether a tool can be forced. litellm 1.109.1,
             https://github.com/BerriAI/litellm (2026-11-12).
@@ -34,19 +34,20 @@ class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
             claude-opus-4-8 (2026-11-27).
         prefill: whether the last message may be the assistant's. Types of anthropic 2.12.0,
             https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
-        tools: the generation of Anthropic's own tools it takes, 0 being what all take. Types of
-            anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
+        tool_generation: the generation of Anthropic's own tools it takes, 0 being what all take.
+            Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python
+            (2026-11-20).
     """
 
-    samples: bool = True
-    budgets: bool = True
-    adapts: bool = True
+    accepts_sampling: bool = True
+    accepts_thinking_budget: bool = True
+    accepts_adaptive_thinking: bool = True
     efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
-    can_rest: bool = True
+    thinking_can_be_disabled: bool = True
     forced_tool: bool = True
     system_turns: bool = True
     prefill: bool = True
-    tools: int = 0
+    tool_generation: int = 0
 
 
 class _Since(NamedTuple):
@@ -80,20 +81,24 @@ def traits(model: str) -> ClaudeTraits:
     """The traits of `model`."""
     found = _NAME.match(model)
     if found is None:
-        return _OLD if _OLD_NAME.match(model) else ClaudeTraits(can_rest=not _RESTLESS.match(model))
+        return (
+            _OLD
+            if _OLD_NAME.match(model)
+            else ClaudeTraits(thinking_can_be_disabled=not _RESTLESS.match(model))
+        )
     family, version = found[1], (int(found[2]), int(found[3] or 0))
     newest = (family, version) == ("opus", (5, 5))
     restless = newest or family in ("fable", "mythos")
     return ClaudeTraits(
-        samples=version < (4, 7),
-        budgets=version < (4, 7),
-        adapts=version >= (4, 6),
+        accepts_sampling=version < (4, 7),
+        accepts_thinking_budget=version < (4, 7),
+        accepts_adaptive_thinking=version >= (4, 6),
         efforts=_efforts(family, version),
-        can_rest=not restless,
+        thinking_can_be_disabled=not restless,
         forced_tool=version < (5, 1) or family == "haiku",
         system_turns=SYSTEM_TURNS.holds(family, version),
         prefill=version < (4, 6),
-        tools=sum(version >= since for since in ((4, 6), (5, 0), (5, 1))),
+        tool_generation=sum(version >= since for since in ((4, 6), (5, 0), (5, 1))),
     )
 
 
@@ -106,4 +111,4 @@ def _efforts(family: str, version: tuple[int, int]) -> tuple[str, ...]:
     return known[:3] if version < (4, 6) else tuple(word for word in known if word != "xhigh")
 
 
-_OLD = ClaudeTraits(adapts=False, efforts=(), system_turns=False)
+_OLD = ClaudeTraits(accepts_adaptive_thinking=False, efforts=(), system_turns=False)

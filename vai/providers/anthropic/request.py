@@ -22,12 +22,12 @@ from vai.providers.anthropic.schema import subset
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
 from vai.providers.translate.capability_override import (
     check_content,
-    narrowed,
     without_result_media,
+    without_unsupported_options,
 )
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.options import EFFORTS, check_output, clamp, effort_for
-from vai.providers.translate.tools import check_needless
+from vai.providers.translate.options import EFFORTS, check_output, clamp_effort, effort_for_budget
+from vai.providers.translate.tools import check_unused_choice
 from vai.types.base import to_wire
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
@@ -42,7 +42,7 @@ MIN_BUDGET: Final = 1024
 """Tokens that thinking must at least be given.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _BUDGETS: Final = {"low": 2047, "medium": 8191, "high": 24575, "xhigh": 65535, "max": 65535}
-"""Effort -> the largest budget that it stands for; the inverse of `effort_for`."""
+"""Effort -> the largest budget that it stands for; the inverse of `effort_for_budget`."""
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _MAX_BETAS: Final = 32
@@ -80,37 +80,37 @@ def translate(
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    findings = Diagnostics(row.name)
+    diagnostics = Diagnostics(row.name)
     if row.narrowed:
-        request = narrowed(request, row.capabilities, findings)
-        request = without_result_media(request, row.capabilities, findings)
-        check_content(request, row.capabilities, findings)
+        request = without_unsupported_options(request, row.capabilities, diagnostics)
+        request = without_result_media(request, row.capabilities, diagnostics)
+        check_content(request, row.capabilities, diagnostics)
     ways = traits(row.facts_of(request.model)[1])
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)
     if request.voice:
-        findings.drop("voice")
-    body["messages"] = messages(request, ways, findings, row.id)
+        diagnostics.note_dropped("voice")
+    body["messages"] = messages(request, ways, diagnostics, row.id)
     if isinstance(request.system, list):
-        body["system"] = blocks(request.system, "system", findings)
+        body["system"] = blocks(request.system, "system", diagnostics)
     if not body.get("system"):
         body.pop("system", None)
-    betas = _tools(request, body, ways, findings)
-    betas += _extensions(request, body, findings)
-    _thinking(request, body, ways, findings)
-    _output(request, body, findings)
-    _sampling(body, ways, findings)
-    _service(body, findings)
-    findings.check()
+    betas = _tools(request, body, ways, diagnostics)
+    betas += _extensions(request, body, diagnostics)
+    _thinking(request, body, ways, diagnostics)
+    _output(request, body, diagnostics)
+    _sampling(body, ways, diagnostics)
+    _service(body, diagnostics)
+    diagnostics.raise_if_refused()
     version = headers.get("anthropic-version") or DEFAULT_VERSION
     if version != DEFAULT_VERSION and any(name in body for name in _SAMPLING):
         # Newer versions of the API refuse sampling members, whatever the model.
         version = DEFAULT_VERSION
-        findings.drop("anthropic-version")
+        diagnostics.note_dropped("anthropic-version")
     sent = _headers(request, headers, betas, version)
     wire = WireRequest("POST", row.path, sent, msgspec.json.encode(body), request.stream)
-    return wire, findings.dropped
+    return wire, diagnostics.dropped_paths
 
 
 def _headers(
@@ -129,34 +129,36 @@ def _headers(
 
 
 def _tools(
-    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics
+    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics
 ) -> list[str]:
     """Set the tools; gives the betas they need."""
     found = [
-        tool_to_wire(tool, f"tools[{index}]", ways.tools, findings)
+        tool_to_wire(tool, f"tools[{index}]", ways.tool_generation, diagnostics)
         for index, tool in enumerate(request.tools or ())
     ]
     if not found:
         body.pop("tools", None)
         body.pop("tool_choice", None)
-        check_needless(request.tool_choice, findings)
+        check_unused_choice(request.tool_choice, diagnostics)
         return []
     body["tools"] = found
     choice = request.tool_choice
     if choice is not None and choice.type in ("any", "tool") and not ways.forced_tool:
-        findings.refuse(
+        diagnostics.note_refused(
             "tool_choice", "this model cannot be made to use a tool; expected auto or none"
         )
     return [beta for beta in map(beta_of, found) if beta is not None]
 
 
-def _extensions(request: MessageRequest, body: dict[str, Any], findings: Diagnostics) -> list[str]:
+def _extensions(
+    request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics
+) -> list[str]:
     """Lift `extensions.anthropic` into the body; gives the betas named there."""
     given = (request.extensions or {}).get("anthropic")
     if given is None:
         return []
     if not isinstance(given, dict):
-        findings.refuse("extensions.anthropic", "expected an object")
+        diagnostics.note_refused("extensions.anthropic", "expected an object")
         return []
     betas: list[str] = []
     for name, value in given.items():
@@ -164,11 +166,11 @@ def _extensions(request: MessageRequest, body: dict[str, Any], findings: Diagnos
             named = [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
             betas += named[:_MAX_BETAS]
             if len(betas) < len(value):
-                findings.drop("extensions.anthropic.betas")
+                diagnostics.note_dropped("extensions.anthropic.betas")
         elif name in _EXTENSIONS and value is not None and name not in body:
             body[name] = value
         else:  # also where the request says it itself, which wins
-            findings.drop(f"extensions.anthropic.{name}")
+            diagnostics.note_dropped(f"extensions.anthropic.{name}")
     return betas
 
 
@@ -178,40 +180,42 @@ def _is_token(beta: str) -> bool:
 
 
 def _thinking(
-    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics
+    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics
 ) -> None:
     wire = body.get("thinking")
     config = body.get("output_config") or {}
     effort = config.get("effort")
     if effort in EFFORTS and effort not in ways.efforts:
         # A word that none of these models knows is newer than this table, and goes along.
-        known = clamp(effort, ways.efforts)
+        known = clamp_effort(effort, ways.efforts)
         rest = {k: v for k, v in config.items() if k != "effort"}
         body["output_config"] = rest if known is None else {**rest, "effort": known}
-        findings.drop("output_config.effort")
+        diagnostics.note_dropped("output_config.effort")
     elif effort is not None and not ways.efforts:
         body["output_config"] = {k: v for k, v in config.items() if k != "effort"}
-        findings.drop("output_config.effort")
+        diagnostics.note_dropped("output_config.effort")
     if not isinstance(wire, dict):
         body["max_tokens"] = _limit(request, 0)
         return
-    if wire.get("type") == "adaptive" and not ways.adapts:
-        wire = _budgeted(request, body, wire, str(effort or "medium"), findings)
+    if wire.get("type") == "adaptive" and not ways.accepts_adaptive_thinking:
+        wire = _budgeted(request, body, wire, str(effort or "medium"), diagnostics)
     budget = wire.get("budget_tokens")
-    if wire.get("type") == "disabled" and not ways.can_rest:
-        findings.refuse("thinking", "this model always thinks; expected adaptive, or no thinking")
-    elif wire.get("type") == "enabled" and not ways.budgets:
+    if wire.get("type") == "disabled" and not ways.thinking_can_be_disabled:
+        diagnostics.note_refused(
+            "thinking", "this model always thinks; expected adaptive, or no thinking"
+        )
+    elif wire.get("type") == "enabled" and not ways.accepts_thinking_budget:
         rest = {name: value for name, value in wire.items() if name != "budget_tokens"}
         body["thinking"] = rest | {"type": "adaptive"}
-        findings.drop("thinking.type" if budget is None else "thinking.budget_tokens")
+        diagnostics.note_dropped("thinking.type" if budget is None else "thinking.budget_tokens")
         if isinstance(budget, int):
             config = dict(body.get("output_config") or {})
-            config.setdefault("effort", effort_for(budget))
+            config.setdefault("effort", effort_for_budget(budget))
             body["output_config"] = config
         budget = None
     elif wire.get("type") == "enabled" and _cannot_start(request):
         body.pop("thinking")
-        findings.drop("thinking")
+        diagnostics.note_dropped("thinking")
         budget = None
     body["max_tokens"] = _limit(request, budget if isinstance(budget, int) else 0)
 
@@ -221,7 +225,7 @@ def _budgeted(
     body: dict[str, Any],
     wire: dict[str, Any],
     effort: str,
-    findings: Diagnostics,
+    diagnostics: Diagnostics,
 ) -> dict[str, Any]:
     """Adaptive thinking for a model that has to be told how much."""
     budget = _BUDGETS.get(effort, _BUDGETS["medium"])
@@ -229,10 +233,10 @@ def _budgeted(
         budget = min(budget, request.max_tokens - 1)
     if budget < MIN_BUDGET:
         body.pop("thinking")
-        findings.drop("thinking")
+        diagnostics.note_dropped("thinking")
         return {}
     body["thinking"] = {**wire, "type": "enabled", "budget_tokens": budget}
-    findings.drop("thinking.type")
+    diagnostics.note_dropped("thinking.type")
     return dict(body["thinking"])
 
 
@@ -246,19 +250,19 @@ def _limit(request: MessageRequest, budget: int) -> int:
     return DEFAULT_MAX_TOKENS + budget if request.max_tokens is None else request.max_tokens
 
 
-def _output(request: MessageRequest, body: dict[str, Any], findings: Diagnostics) -> None:
+def _output(request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics) -> None:
     form = request.output_format
     if form is not None:
         if form.name:  # it is Chat Completions', and unknown here
-            findings.drop("output_config.format.name")
-        schema = subset(form.schema, "output_config.format.schema", findings)
+            diagnostics.note_dropped("output_config.format.name")
+        schema = subset(form.schema, "output_config.format.schema", diagnostics)
         body["output_config"]["format"] = {"type": form.type, "schema": schema, **form.extra}
     if not body.get("output_config", True):
         del body["output_config"]
-    check_output(request, findings, frozenset())
+    check_output(request, diagnostics, frozenset())
 
 
-def _sampling(body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics) -> None:
+def _sampling(body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics) -> None:
     thinks = isinstance(body.get("thinking"), dict) and body["thinking"].get("type") != "disabled"
     for name in _SAMPLING:
         value = body.get(name)
@@ -266,22 +270,22 @@ def _sampling(body: dict[str, Any], ways: ClaudeTraits, findings: Diagnostics) -
             continue
         # Thinking bears neither; a top_p of 0.95 and more is the exception.
         bearable = name == "top_p" and value >= 0.95
-        if not ways.samples or (thinks and not bearable):
+        if not ways.accepts_sampling or (thinks and not bearable):
             del body[name]
-            findings.drop(name)
+            diagnostics.note_dropped(name)
     if body.get("temperature", 0) > 1:
-        findings.refuse("temperature", "expected a number from 0 to 1 for Anthropic")
+        diagnostics.note_refused("temperature", "expected a number from 0 to 1 for Anthropic")
 
 
-def _service(body: dict[str, Any], findings: Diagnostics) -> None:
+def _service(body: dict[str, Any], diagnostics: Diagnostics) -> None:
     if body.get("service_tier") not in (None, *_TIERS):
         del body["service_tier"]
-        findings.drop("service_tier")
+        diagnostics.note_dropped("service_tier")
     if not isinstance(body.get("metadata"), dict):
         return
     for name in list(body["metadata"]):
         if name != "user_id":
             del body["metadata"][name]
-            findings.drop(f"metadata.{name}")
+            diagnostics.note_dropped(f"metadata.{name}")
     if not body["metadata"]:
         del body["metadata"]

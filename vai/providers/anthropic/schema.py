@@ -27,19 +27,19 @@ https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _SILENT: Final = frozenset({"$id", "$schema", "description"})
 
 
-def subset(schema: Schema, at: str, findings: Diagnostics) -> Schema:
+def subset(schema: Schema, at: str, diagnostics: Diagnostics) -> Schema:
     """`schema` in keywords that are enforced. `at` is its path in the request."""
-    return _Subset(at, findings).convert(schema, 0)
+    return _Subset(at, diagnostics).convert(schema, 0)
 
 
 class _Subset:
-    def __init__(self, at: str, findings: Diagnostics) -> None:
+    def __init__(self, at: str, diagnostics: Diagnostics) -> None:
         self._at = at
-        self._findings = findings
+        self._diagnostics = diagnostics
 
     def convert(self, schema: Any, depth: int) -> Schema:
         if depth > _MAX_DEPTH:
-            self._findings.refuse(self._at, f"expected at most {_MAX_DEPTH} levels")
+            self._diagnostics.note_refused(self._at, f"expected at most {_MAX_DEPTH} levels")
             return {}
         if not isinstance(schema, dict):
             # "true" allows everything, as {} does; "false" has no form here.
@@ -51,7 +51,7 @@ class _Subset:
                 notes[name] = value
         if found.get("type") == "object" or "properties" in found:
             if schema.get("additionalProperties", False) is not False:
-                self._findings.drop(f"{self._at}[additionalProperties]")
+                self._diagnostics.note_dropped(f"{self._at}[additionalProperties]")
             notes.pop("additionalProperties", None)
             found["additionalProperties"] = False
         words = [str(schema["description"])] if schema.get("description") else []

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from vai.providers.anthropic.schema import subset
 from vai.providers.translate.diagnostics import Diagnostics, refuse_tool
-from vai.providers.translate.tools import family
+from vai.providers.translate.tools import tool_family
 from vai.types.base import to_wire
 from vai.types.request import Tool
 
@@ -76,18 +76,18 @@ _BETAS: Final = {
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
-def tool_to_wire(tool: Tool, at: str, generation: int, findings: Diagnostics) -> dict[str, Any]:
+def tool_to_wire(tool: Tool, at: str, generation: int, diagnostics: Diagnostics) -> dict[str, Any]:
     """The tool as Anthropic takes it. A type of Anthropic's own keeps its version."""
     if tool.is_function:
-        return _function(tool, at, findings)
-    kind = family(tool.type)
+        return _function(tool, at, diagnostics)
+    kind = tool_family(tool.type)
     native = _NATIVE.get(kind)
     if native is None:
         if kind in _ELSEWHERE:
-            refuse_tool(at, findings, "Anthropic", _NATIVE)
+            refuse_tool(at, diagnostics, "Anthropic", _NATIVE)
         wire = to_wire(tool)
         if wire.pop("config", None):
-            findings.drop(f"{at}.config")
+            diagnostics.note_dropped(f"{at}.config")
         return dict(wire)
     dated = (tool.type or "")[-8:].isdecimal()
     version = tool.type if dated and tool.type else native.newest(generation)
@@ -103,7 +103,7 @@ def tool_to_wire(tool: Tool, at: str, generation: int, findings: Diagnostics) ->
         if name in native.members:
             wire[name] = _located(value) if name == "user_location" else value
         else:
-            findings.drop(f"{at}.config.{name}")
+            diagnostics.note_dropped(f"{at}.config.{name}")
     if tool.cache_control:
         wire["cache_control"] = tool.cache_control
     return wire
@@ -114,17 +114,17 @@ def beta_of(wire: dict[str, Any]) -> str | None:
     return _BETAS.get(str(wire.get("type")))
 
 
-def _function(tool: Tool, at: str, findings: Diagnostics) -> dict[str, Any]:
+def _function(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
     wire: dict[str, Any] = to_wire(tool)
     if wire.pop("config", None):
-        findings.drop(f"{at}.config")
+        diagnostics.note_dropped(f"{at}.config")
     if wire.get("type") == "function":
         wire["type"] = "custom"
     wire.setdefault("input_schema", {"type": "object", "properties": {}})
     if tool.strict:
-        wire["input_schema"] = subset(wire["input_schema"], f"{at}.input_schema", findings)
+        wire["input_schema"] = subset(wire["input_schema"], f"{at}.input_schema", diagnostics)
     if not tool.name:
-        findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        diagnostics.note_refused(f"{at}.name", "this field is required", "missing_required_field")
     return wire
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
-from vai.providers.translate.tools import as_function
+from vai.providers.translate.tools import to_client_tool
 from vai.types.request import Tool
 
 __all__ = ["ToolNames"]
@@ -81,7 +81,7 @@ class ToolNames:
 def _name(tool: Tool) -> str | None:
     if tool.name:
         return tool.name
-    described = as_function(tool)
+    described = to_client_tool(tool)
     return described.name if described is not None else None
 
 

@@ -23,16 +23,16 @@ from vai.providers.gemini.parts import Part, parts
 from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.diagnostics import refuse_block
 from vai.providers.translate.reasoning import origin_of, unwrap_signature
-from vai.providers.translate.texts import AS_USER, is_foreign_tool, kind_of, tagged
+from vai.providers.translate.texts import AS_USER, is_server_tool_block, kind_of, wrap_in_tag
 from vai.providers.translate.tool_results import (
     PendingCall,
-    Run,
-    answers,
-    check_end,
-    placed,
-    result_parts,
-    runs,
-    waits,
+    TurnGroup,
+    add_pending_call,
+    blocks_with_paths,
+    check_last_turn,
+    group_turns,
+    match_results,
+    translate_result,
 )
 from vai.types.blocks import (
     Block,
@@ -72,7 +72,7 @@ def instructions(request: MessageRequest, target: GeminiTarget) -> Content | Non
         if isinstance(block, TextBlock):
             found += parts(block, f"system[{index}]", target)
             if block.cache_control:
-                target.findings.drop("system[*].cache_control")
+                target.diagnostics.note_dropped("system[*].cache_control")
         else:
             _not_text(f"system[{index}]", target)
     return {"parts": found} if found else None
@@ -82,13 +82,13 @@ def contents(request: MessageRequest, target: GeminiTarget) -> list[Content]:
     """All turns, alternating, the user's first and last."""
     found: list[Content] = []
     calls: dict[str, PendingCall] = {}
-    for is_assistant, run in runs(request):
+    for is_assistant, run in group_turns(request):
         if is_assistant:
             _add(found, "model", _answered(run, calls, target))
         else:
             _add(found, "user", _responses(run, calls, target) + _said(run, target))
             calls = {}
-    check_end(request, target.findings)
+    check_last_turn(request, target.diagnostics)
     if not found or found[0]["role"] != "user":
         found.insert(0, {"role": "user", "parts": [_BLANK]})
     if found[-1]["role"] != "user":
@@ -108,11 +108,11 @@ def _add(found: list[Content], role: str, added: list[Part]) -> None:
         found.append({"role": role, "parts": added})
 
 
-def _answered(run: Run, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
+def _answered(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
     """What the model said; its calls are noted in `calls`, with their names."""
     found: list[Part] = []
     signed: str | None = None
-    for at, block in chain.from_iterable(starmap(placed, run)):
+    for at, block in chain.from_iterable(starmap(blocks_with_paths, run)):
         _note_cache(block, target)
         if isinstance(block, ThinkingBlock | RedactedThinkingBlock):
             kind, payload = _sealed(block, target)
@@ -125,19 +125,19 @@ def _answered(run: Run, calls: dict[str, PendingCall], target: GeminiTarget) -> 
             name = alias(block.name)
             call = {"id": sent(block.id, target.row.id), "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]
-            waits(calls, block, at, target.findings, name)
+            add_pending_call(calls, block, at, target.diagnostics, name)
         elif isinstance(block, TextBlock | ImageBlock):
             if isinstance(block, TextBlock) and block.citations:
-                target.findings.drop("messages[*].content[*].citations")
+                target.diagnostics.note_dropped("messages[*].content[*].citations")
             added = parts(block, at, target)
         elif (part := replayed(block, target.row.id)) is not None:
             added = [part]
-        elif is_foreign_tool(block):
-            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif is_server_tool_block(block):
+            target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
             signed = None
             continue
         else:
-            refuse_block(block, at, target.findings, what="cannot be the assistant's at {}")
+            refuse_block(block, at, target.diagnostics, what="cannot be the assistant's at {}")
             continue
         if signed and added:
             added[0]["thoughtSignature"] = signed
@@ -151,7 +151,7 @@ def _sealed(
 ) -> tuple[str, str | None]:
     """The kind and the payload of the block's envelope; ("", None) if it is not Gemini's."""
     if origin_of(block) != target.row.id:
-        target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return "", None
     text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature or ""
     return text.split(".", 3)[2], unwrap_signature(text)
@@ -164,11 +164,11 @@ def _sign_text(found: list[Part], payload: str) -> None:
         found.append({"text": "", "thoughtSignature": payload})
 
 
-def _responses(run: Run, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
+def _responses(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
     """The function responses of a run of turns, in the order of the calls."""
     answered = [
         _response(block, calls[block.tool_use_id].note, at, target)
-        for at, block in answers(run, calls, target.findings)
+        for at, block in match_results(run, calls, target.diagnostics)
     ]
     responses = [found[0] for found in answered]
     return responses + [part for found in answered for part in found[1:]]
@@ -179,7 +179,7 @@ def _response(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) 
     texts: list[str] = []
     media: list[Part] = []
     attached: list[Part] = []
-    for item, made in result_parts(block, at, target, parts, _text):
+    for item, made in translate_result(block, at, target, parts, _text):
         _note_cache(item, target)
         for part in made:
             if "text" in part:
@@ -212,22 +212,22 @@ def _value(said: str) -> Any:
     return msgspec.Raw(said.encode())
 
 
-def _said(run: Run, target: GeminiTarget) -> list[Part]:
+def _said(run: TurnGroup, target: GeminiTarget) -> list[Part]:
     """All of a run of turns that is no tool's result. Instructions are marked as such."""
     found: list[Part] = []
     for at, turn in run:
-        for place, block in placed(at, turn):
+        for place, block in blocks_with_paths(at, turn):
             if isinstance(block, ToolResultBlock):
                 continue
             _note_cache(block, target)
             if turn.role == "system":
-                target.findings.drop(AS_USER)
+                target.diagnostics.note_dropped(AS_USER)
                 if not isinstance(block, TextBlock):
                     _not_text(place, target)
                 elif block.text:
-                    found.append({"text": tagged("system", block.text)})
-            elif is_foreign_tool(block):
-                target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+                    found.append({"text": wrap_in_tag("system", block.text)})
+            elif is_server_tool_block(block):
+                target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
             else:
                 found += parts(block, place, target)
     return found
@@ -246,11 +246,11 @@ def _mark_unsigned(found: list[Content]) -> None:
 
 
 def _not_text(at: str, target: GeminiTarget) -> None:
-    target.findings.refuse(
+    target.diagnostics.note_refused(
         at, "expected a text block: instructions must be text", "unsupported_content_block"
     )
 
 
 def _note_cache(block: Block, target: GeminiTarget) -> None:
     if getattr(block, "cache_control", None):
-        target.findings.drop(_CACHED)
+        target.diagnostics.note_dropped(_CACHED)

@@ -60,11 +60,11 @@ def apply(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -
     if given is None:
         return
     if not isinstance(given, dict):
-        target.findings.refuse(f"extensions.{name}", "expected an object")
+        target.diagnostics.note_refused(f"extensions.{name}", "expected an object")
         return
     for member, value in given.items():
         if value is not None and not _place(_camel(member), value, body, target):
-            target.findings.drop(f"extensions.{name}.{member}")
+            target.diagnostics.note_dropped(f"extensions.{name}.{member}")
 
 
 def _place(member: str, value: Any, body: dict[str, Any], target: GeminiTarget) -> bool:

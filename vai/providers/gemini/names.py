@@ -14,7 +14,7 @@ _LEGAL = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 
 def alias(name: str) -> str:
     """A tool's name, changed only if Gemini would refuse it."""
-    return name if _LEGAL.fullmatch(name) else names.alias(f"_{name}")
+    return name if _LEGAL.fullmatch(name) else names.legal_tool_name(f"_{name}")
 
 
 def aliases(tools: list[Tool] | None) -> dict[str, str]:

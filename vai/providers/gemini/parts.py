@@ -13,7 +13,12 @@ from typing import Any, Final
 from vai.providers.gemini.links import FILES, Unfetchable, data_url, is_googles, linked
 from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.diagnostics import refuse_block, refuse_source
-from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
+from vai.providers.translate.texts import (
+    document_text,
+    search_result_text,
+    tool_reference_text,
+    wrap_in_tag,
+)
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -48,10 +53,10 @@ def parts(block: Block, at: str, target: GeminiTarget) -> list[Part]:
     if isinstance(block, DocumentBlock):
         return _document(block, at, target)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
-        return [{"text": search_result(block.raw)}]
+        return [{"text": search_result_text(block.raw)}]
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
-        return [{"text": tool_reference(block.raw)}]
-    refuse_block(block, at, target.findings)
+        return [{"text": tool_reference_text(block.raw)}]
+    refuse_block(block, at, target.diagnostics)
     return []
 
 
@@ -69,7 +74,7 @@ def _media(
     if source.type == "file" and source.file_id:
         return _filed(source.file_id, source.media_type, at, target)
     expected = f"{_ARTICLES[what]} {what} for {{}} must be base64, a file or a URL"
-    refuse_source(source, at, target.findings, expected, is_document=what == "document")
+    refuse_source(source, at, target.diagnostics, expected, is_document=what == "document")
     return []
 
 
@@ -97,12 +102,12 @@ def _filed(file_id: str, kind: str | None, at: str, target: GeminiTarget) -> lis
 def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]:
     source, title = block.source, block.title or block.filename
     if (block.citations or {}).get("enabled"):
-        target.findings.drop("messages[*].content[*].citations")
+        target.diagnostics.note_dropped("messages[*].content[*].citations")
     text = document_text(source)
     if text is not None:
         if block.context:
             text = f"{block.context}\n\n{text}"
-        return [{"text": tagged("document", text, title)}]
+        return [{"text": wrap_in_tag("document", text, title)}]
     if source.type == "content":
         return _flattened(source.content, at, target, title)
     if not target.row.capabilities.documents:
@@ -110,17 +115,17 @@ def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]
         return _refused(at, target, what)
     found = _media(source, "document", at, target, default="application/pdf")
     about = "\n".join(line for line in (title, block.context) if line)
-    return [*found, {"text": tagged("about_document", about)}] if found and about else found
+    return [*found, {"text": wrap_in_tag("about_document", about)}] if found and about else found
 
 
 def _flattened(content: Any, at: str, target: GeminiTarget, title: str | None) -> list[Part]:
     if isinstance(content, str):
-        return [{"text": tagged("document", content, title)}]
+        return [{"text": wrap_in_tag("document", content, title)}]
     found: list[Part] = []
     for index, item in enumerate(content if isinstance(content, list) else []):
         place = f"{at}.source.content[{index}]"
         if isinstance(item, dict) and isinstance(item.get("text"), str):
-            found.append({"text": tagged("document", item["text"], title)})
+            found.append({"text": wrap_in_tag("document", item["text"], title)})
         elif isinstance(item, dict) and isinstance(item.get("source"), dict):
             given = item["source"]
             names = ("media_type", "data", "url", "file_id")
@@ -137,5 +142,7 @@ def _flattened(content: Any, at: str, target: GeminiTarget, title: str | None) -
 
 
 def _refused(at: str, target: GeminiTarget, what: str) -> list[Part]:
-    target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
+    target.diagnostics.note_refused(
+        at, what.replace("{}", target.row.name), "unsupported_content_block"
+    )
     return []

@@ -14,9 +14,9 @@ from vai.providers.gemini.names import aliases
 from vai.providers.gemini.target import GeminiTarget
 from vai.providers.gemini.thinking import thinking_config
 from vai.providers.gemini.tools import plain_schema, tells_of_searches_last, tool_config, tools
-from vai.providers.translate.members import check_members, check_nested
-from vai.providers.translate.options import check_output, check_stops, modalities
-from vai.providers.translate.tools import family
+from vai.providers.translate.members import check_members, check_nested_members
+from vai.providers.translate.options import check_output, check_stop_sequences, requested_modalities
+from vai.providers.translate.tools import tool_family
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
@@ -72,16 +72,18 @@ def translate(request: MessageRequest, row: ProviderSpec, exchange_id: str) -> G
     _output(request, generation, target)
     _modalities(request, generation, target)
     _service(request, body, target)
-    check_members(request, target.findings)
-    check_nested(request, target.findings)
+    check_members(request, target.diagnostics)
+    check_nested_members(request, target.diagnostics)
     body["generationConfig"] = generation
     extensions.apply(request, body, target)
     if not generation:
         del body["generationConfig"]
-    target.findings.check()
+    target.diagnostics.raise_if_refused()
     wire = _wire(request, body, target, exchange_id)
     grounds = tells_of_searches_last(sent, config)
-    return GeminiRequest(wire, aliases(request.tools), text, target.findings.dropped, grounds)
+    return GeminiRequest(
+        wire, aliases(request.tools), text, target.diagnostics.dropped_paths, grounds
+    )
 
 
 def _wire(
@@ -112,7 +114,7 @@ def _sampling(
 ) -> TextFilter | None:
     """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
     if request.max_tokens == 0:
-        target.findings.refuse("max_tokens", f"expected at least 1 for {target.row.name}")
+        target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.row.name}")
     elif request.max_tokens is not None:
         generation["maxOutputTokens"] = request.max_tokens
     for name, wire in (("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK")):
@@ -120,10 +122,10 @@ def _sampling(
         if value is not None and target.traits.samples:
             generation[wire] = value
         elif value is not None:
-            target.findings.drop(name)
+            target.diagnostics.note_dropped(name)
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
     if len(sequences) > _MAX_STOPS:
-        check_stops(sequences, target.findings)
+        check_stop_sequences(sequences, target.diagnostics)
         return StopAt(sequences)
     if sequences:
         generation["stopSequences"] = sequences
@@ -136,27 +138,27 @@ def _output(request: MessageRequest, generation: dict[str, Any], target: GeminiT
         return
     if request.tools and not target.traits.mixes:
         what = f"{target.model} takes either tools or a JSON Schema"
-        target.findings.refuse("output_config.format", what, "unsupported_output_format")
+        target.diagnostics.note_refused("output_config.format", what, "unsupported_output_format")
     if form.name:
-        target.findings.drop("output_config.format.name")
+        target.diagnostics.note_dropped("output_config.format.name")
     generation["responseMimeType"] = "application/json"
     generation["responseJsonSchema"] = plain_schema(form.schema)
 
 
 def _modalities(request: MessageRequest, generation: dict[str, Any], target: GeminiTarget) -> None:
     """Pictures in the answer: asked for as a modality, or by the tool of that name."""
-    check_output(request, target.findings, ("image",) if target.traits.draws else ())
+    check_output(request, target.diagnostics, ("image",) if target.traits.draws else ())
     drawn = [
         f"tools[{index}]"
         for index, tool in enumerate(request.tools or ())
-        if family(tool.type) == "image_generation"
+        if tool_family(tool.type) == "image_generation"
     ]
     if not target.traits.draws:
         for at in drawn:
             what = f"{target.model} does not answer with images"
-            target.findings.refuse(at, what, "unsupported_output_modality")
+            target.diagnostics.note_refused(at, what, "unsupported_output_modality")
         return
-    if not drawn and "image" not in modalities(request):
+    if not drawn and "image" not in requested_modalities(request):
         return
     generation["responseModalities"] = ["TEXT", "IMAGE"]
     image = (request.output or {}).get("image")
@@ -164,7 +166,7 @@ def _modalities(request: MessageRequest, generation: dict[str, Any], target: Gem
     if size in _SIZES:
         generation["imageConfig"] = {"imageSize": size}
     elif size is not None:
-        target.findings.drop("output.image.size")
+        target.diagnostics.note_dropped("output.image.size")
 
 
 def _service(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -> None:
@@ -172,9 +174,9 @@ def _service(request: MessageRequest, body: dict[str, Any], target: GeminiTarget
     if tier is not None and not target.assists:
         body["serviceTier"] = tier
     elif request.service_tier is not None:
-        target.findings.drop("service_tier")
+        target.diagnostics.note_dropped("service_tier")
     for name, value in (request.metadata or {}).items():
         if value is not None:
-            target.findings.drop(f"metadata.{name}")
+            target.diagnostics.note_dropped(f"metadata.{name}")
     if request.cache_control:
-        target.findings.drop("cache_control")
+        target.diagnostics.note_dropped("cache_control")

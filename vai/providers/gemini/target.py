@@ -16,7 +16,7 @@ class GeminiTarget:
         self.row = row
         self.model = model.removeprefix("models/")
         self.traits: GeminiTraits = traits(self.model)
-        self.findings = Diagnostics(row.name)
+        self.diagnostics = Diagnostics(row.name)
 
     @property
     def assists(self) -> bool:

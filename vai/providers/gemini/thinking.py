@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.gemini.target import GeminiTarget
-from vai.providers.translate.options import EFFORTS, asked, clamp, is_shown
+from vai.providers.translate.options import EFFORTS, clamp_effort, requested_effort, shows_reasoning
 from vai.types.request import MessageRequest
 
 __all__ = ["thinking_config"]
@@ -22,24 +22,24 @@ def thinking_config(request: MessageRequest, target: GeminiTarget) -> dict[str, 
     """`thinkingConfig`; empty where the caller says nothing or the model does not think."""
     traits = target.traits
     thinking = request.thinking
-    effort, path = asked(request)
+    effort, path = requested_effort(request)
     if not traits.levels and traits.budget is None:
         if effort not in (None, "none"):
-            target.findings.drop(path)
+            target.diagnostics.note_dropped(path)
         elif thinking is not None and thinking.type in ("enabled", "adaptive"):
-            target.findings.drop("thinking")
+            target.diagnostics.note_dropped("thinking")
         return {}
     config: dict[str, Any] = {}
     if thinking is not None and thinking.type in ("enabled", "adaptive"):
-        config["includeThoughts"] = is_shown(request, target.findings)
+        config["includeThoughts"] = shows_reasoning(request, target.diagnostics)
     if effort is None:
         return config
     if traits.levels:
-        level = clamp(effort, traits.levels)
+        level = clamp_effort(effort, traits.levels)
         if level is not None:
             config["thinkingLevel"] = level.upper()
         if level != effort:
-            target.findings.drop(path)
+            target.diagnostics.note_dropped(path)
     else:
         config |= _budget(request, effort, path, target)
     return config
@@ -52,14 +52,14 @@ def _budget(
     if effort == "none":
         if target.traits.can_rest:
             return {"thinkingBudget": 0}
-        target.findings.drop(path)
+        target.diagnostics.note_dropped(path)
         return {"thinkingBudget": least}
     if effort not in EFFORTS:
-        target.findings.drop(path)
+        target.diagnostics.note_dropped(path)
         return {}
     wanted = _BUDGETS.get(effort, most)
     if path == "thinking.budget_tokens" and request.thinking is not None:
         wanted = request.thinking.budget_tokens or wanted
         if not least <= wanted <= most:
-            target.findings.drop(path)
+            target.diagnostics.note_dropped(path)
     return {"thinkingBudget": min(max(wanted, least), most)}

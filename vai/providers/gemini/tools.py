@@ -12,15 +12,15 @@ from typing import Any, Final
 from vai.providers.gemini.names import alias
 from vai.providers.gemini.target import GeminiTarget
 from vai.providers.translate.diagnostics import refuse_tool
-from vai.providers.translate.texts import described
+from vai.providers.translate.texts import describe_tool
 from vai.providers.translate.tools import (
     DEFERRED,
-    as_function,
-    check_needless,
-    family,
-    is_search,
-    searches,
+    check_unused_choice,
+    is_tool_search,
+    to_client_tool,
+    tool_family,
     unloaded_tools,
+    uses_tool_search,
 )
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
@@ -38,24 +38,24 @@ def tools(request: MessageRequest, target: GeminiTarget) -> list[Wire]:
     """The functions as one tool, then those that Google runs, one each."""
     functions: list[Wire] = []
     hosted: list[Wire] = []
-    unloaded = frozenset() if searches(request) else unloaded_tools(request)
+    unloaded = frozenset() if uses_tool_search(request) else unloaded_tools(request)
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
         if tool.extra.get("defer_loading"):
-            target.findings.drop(DEFERRED)
+            target.diagnostics.note_dropped(DEFERRED)
         if tool.cache_control:
-            target.findings.drop("tools[*].cache_control")
+            target.diagnostics.note_dropped("tools[*].cache_control")
         if tool.name in unloaded:
             continue
-        if is_search(tool):  # what it would find has been sent
-            target.findings.drop(at)
+        if is_tool_search(tool):  # what it would find has been sent
+            target.diagnostics.note_dropped(at)
         elif tool.is_function:
             functions += _function(tool, at, target)
-        elif (known := as_function(tool)) is not None:
+        elif (known := to_client_tool(tool)) is not None:
             _leave_out({**tool.extra, **(tool.config or {})}, at, target)
             declared = {"name": alias(known.name), "description": known.description}
             functions.append({**declared, "parametersJsonSchema": known.schema})
-        elif family(tool.type) == "image_generation":  # a modality of the answer, not a tool
+        elif tool_family(tool.type) == "image_generation":  # a modality of the answer, not a tool
             _leave_out({**tool.extra, **(tool.config or {})}, at, target)
         else:
             hosted += _hosted(tool, at, target)
@@ -65,7 +65,7 @@ def tools(request: MessageRequest, target: GeminiTarget) -> list[Wire]:
     run_there = [tool for tool in hosted if "computerUse" not in tool]
     if functions and run_there and not target.traits.mixes:
         what = f"{target.model} takes either functions or tools that Google runs, not both"
-        target.findings.refuse("tools", what, "unsupported_tool_type")
+        target.diagnostics.note_refused("tools", what, "unsupported_tool_type")
     return ([{"functionDeclarations": functions}] if functions else []) + hosted
 
 
@@ -74,7 +74,7 @@ def tool_config(request: MessageRequest, sent: list[Wire], target: GeminiTarget)
     choice = request.tool_choice
     if not sent:
         if choice is not None and not (choice.type == "none" and request.tools):
-            check_needless(choice, target.findings)
+            check_unused_choice(choice, target.diagnostics)
         return {}
     names = [item["name"] for tool in sent for item in tool.get("functionDeclarations", ())]
     calling = _calling(choice, names, target)
@@ -105,37 +105,41 @@ def _calling(choice: ToolChoice | None, names: list[str], target: GeminiTarget) 
     if choice is None:
         return {}
     if choice.disable_parallel_tool_use:
-        target.findings.drop("tool_choice.disable_parallel_tool_use")
+        target.diagnostics.note_dropped("tool_choice.disable_parallel_tool_use")
     calling: Wire = {"mode": _MODES[choice.type]}
     if choice.type == "tool":
         if alias(choice.name or "") not in names:
-            target.findings.refuse("tool_choice.name", "expected the name of one of the functions")
+            target.diagnostics.note_refused(
+                "tool_choice.name", "expected the name of one of the functions"
+            )
         calling["allowedFunctionNames"] = [alias(choice.name or "")]
     elif choice.type == "any" and not names:
         what = f"{target.row.name} cannot be made to use a tool that it runs itself"
-        target.findings.refuse("tool_choice", what)
+        target.diagnostics.note_refused("tool_choice", what)
     return calling
 
 
 def _function(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
     if not tool.name:
-        target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        target.diagnostics.note_refused(
+            f"{at}.name", "this field is required", "missing_required_field"
+        )
         return []
-    function: Wire = {"name": alias(tool.name), "description": described(tool) or tool.name}
+    function: Wire = {"name": alias(tool.name), "description": describe_tool(tool) or tool.name}
     schema = plain_schema(tool.input_schema or {})
     if schema:
         function["parametersJsonSchema"] = schema
     for name, value in tool.extra.items():
         if value and name not in _READ:
-            target.findings.drop(f"tools[*].{name}")
+            target.diagnostics.note_dropped(f"tools[*].{name}")
     if tool.config:
-        target.findings.drop("tools[*].config")
+        target.diagnostics.note_dropped("tools[*].config")
     return [function]
 
 
 def _hosted(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
     settings = {**tool.extra, **(tool.config or {})}
-    kind = family(tool.type)
+    kind = tool_family(tool.type)
     if kind == "web_search":
         return [{"googleSearch": _search(settings, at, target)}]
     if kind == "web_fetch":
@@ -150,7 +154,7 @@ def _hosted(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
         return [{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]
     if kind == "file_search":
         return _file_search(settings, at, target)
-    refuse_tool(at, target.findings, target.row.name, target.row.capabilities.native_tools)
+    refuse_tool(at, target.diagnostics, target.row.name, target.row.capabilities.native_tools)
     return []
 
 
@@ -168,7 +172,9 @@ def _search(settings: Wire, at: str, target: GeminiTarget) -> Wire:
 def _file_search(settings: Wire, at: str, target: GeminiTarget) -> list[Wire]:
     stores = settings.get("file_search_store_names") or settings.get("vector_store_ids")
     if not isinstance(stores, list) or not stores:
-        target.findings.refuse(f"{at}.config.vector_store_ids", "expected the stores to search")
+        target.diagnostics.note_refused(
+            f"{at}.config.vector_store_ids", "expected the stores to search"
+        )
         return []
     search: Wire = {"fileSearchStoreNames": stores}
     rest = dict(settings)
@@ -187,10 +193,10 @@ def _no_domains(settings: Wire, at: str, target: GeminiTarget) -> None:
     for name in ("allowed_domains", "blocked_domains"):
         if settings.get(name):
             what = f"{target.row.name} cannot restrict this tool to domains"
-            target.findings.refuse(f"{at}.{name}", what, "unsupported_tool_option")
+            target.diagnostics.note_refused(f"{at}.{name}", what, "unsupported_tool_option")
 
 
 def _leave_out(settings: Wire, at: str, target: GeminiTarget) -> None:
     for name, value in settings.items():
         if value is not None and name not in ("allowed_domains", "blocked_domains"):
-            target.findings.drop(f"{at}.{name}")
+            target.diagnostics.note_dropped(f"{at}.{name}")

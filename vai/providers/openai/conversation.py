@@ -16,19 +16,19 @@ from vai.providers.decode import call_ids as callids
 from vai.providers.openai.parts import Part, parts
 from vai.providers.openai.reasoning import Thought, put, thought_of
 from vai.providers.translate.diagnostics import refuse_block
-from vai.providers.translate.names import alias
-from vai.providers.translate.target import OpenaiTarget, is_own
-from vai.providers.translate.texts import is_foreign_tool, kind_of
+from vai.providers.translate.names import legal_tool_name
+from vai.providers.translate.target import OpenaiTarget, is_custom_server
+from vai.providers.translate.texts import is_server_tool_block, kind_of
 from vai.providers.translate.tool_results import (
+    BlockAtPath,
     PendingCall,
-    Placed,
-    Run,
-    answers,
-    check_end,
-    placed,
-    result_parts,
-    runs,
-    waits,
+    TurnGroup,
+    add_pending_call,
+    blocks_with_paths,
+    check_last_turn,
+    group_turns,
+    match_results,
+    translate_result,
 )
 from vai.types.blocks import (
     AudioBlock,
@@ -55,24 +55,24 @@ def messages(request: MessageRequest, target: OpenaiTarget) -> list[Wire]:
     """All messages, instructions first."""
     found = _instructions(request.system, target)
     calls: dict[str, PendingCall] = {}
-    for is_assistant, run in runs(request):
+    for is_assistant, run in group_turns(request):
         if is_assistant:
             for blocks in _merged(run):
                 found += _assistant(blocks, calls, target)
         else:
-            for at, block in answers(run, calls, target.findings):
+            for at, block in match_results(run, calls, target.diagnostics):
                 found.append(_answer(block, at, target))
             calls = {}
             for at, turn in run:
                 found += _said(turn, at, target)
-    check_end(request, target.findings)
+    check_last_turn(request, target.diagnostics)
     return found
 
 
 def _instructions(system: str | list[Block] | None, target: OpenaiTarget) -> list[Wire]:
     if not system:
         return []
-    role = target.traits.instructs
+    role = target.traits.instruction_role
     if isinstance(system, str):
         return [{"role": role, "content": system}]
     found: list[Part] = []
@@ -81,25 +81,25 @@ def _instructions(system: str | list[Block] | None, target: OpenaiTarget) -> lis
         if isinstance(block, TextBlock):
             found += _marked(parts(block, at, target), block, target, "system[*].cache_control")
         else:
-            target.findings.refuse(
+            target.diagnostics.note_refused(
                 at, "expected a text block: instructions must be text", "unsupported_content_block"
             )
-    return _message(role, found, plain=target.is_so("plain_system"))
+    return _message(role, found, plain=target.has_quirk("plain_system"))
 
 
-def _merged(run: Run) -> list[list[Placed]]:
+def _merged(run: TurnGroup) -> list[list[BlockAtPath]]:
     """One list of blocks per message to send: turns with calls are one turn.
 
     An assistant message between calls and their results is refused by the server.
     """
-    turns = [placed(at, turn) for at, turn in run]
+    turns = [blocks_with_paths(at, turn) for at, turn in run]
     if any(isinstance(block, ToolUseBlock) for turn in turns for _, block in turn):
         return [[block for turn in turns for block in turn]]
     return turns
 
 
 def _assistant(
-    blocks: list[Placed], waiting: dict[str, PendingCall], target: OpenaiTarget
+    blocks: list[BlockAtPath], waiting: dict[str, PendingCall], target: OpenaiTarget
 ) -> list[Wire]:
     """The message; its calls are added to `waiting`."""
     texts: list[str] = []
@@ -117,22 +117,22 @@ def _assistant(
             continue
         apart = True
         if isinstance(block, ToolUseBlock):
-            waits(waiting, block, at, target.findings)
+            add_pending_call(waiting, block, at, target.diagnostics)
             calls.append(_call(block, target))
             _note_cache(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
             thoughts += _thoughts(block, target)
-        elif isinstance(block, ImageBlock) and is_own(target.row):
+        elif isinstance(block, ImageBlock) and is_custom_server(target.row):
             images += parts(block, at, target)
-        elif is_foreign_tool(block):
-            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif is_server_tool_block(block):
+            target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         else:
             what = "cannot be sent to {} as the assistant's"
-            refuse_block(block, at, target.findings, what=what)
+            refuse_block(block, at, target.diagnostics, what=what)
     message: Wire = {"role": "assistant"}
     if texts:
         message["content"] = "".join(texts)
-    elif calls and not target.is_so("no_nulls"):
+    elif calls and not target.has_quirk("no_nulls"):
         message["content"] = None
     if calls:
         message["tool_calls"] = calls
@@ -140,19 +140,19 @@ def _assistant(
         message["images"] = images
     is_sent = bool(texts or calls or images)
     if thoughts and not (is_sent and put(message, thoughts, target.row)):
-        target.findings.drop("messages[*].content[*].thinking")
+        target.diagnostics.note_dropped("messages[*].content[*].thinking")
     return [message] if is_sent else []
 
 
 def _words(block: Block, target: OpenaiTarget) -> str | None:
     """The words of a block that has any; "" is none of them."""
     if isinstance(block, AudioBlock) and block.transcript:
-        target.findings.drop("messages[*].content[*].audio")
+        target.diagnostics.note_dropped("messages[*].content[*].audio")
         return block.transcript
     if not isinstance(block, TextBlock):
         return None
     if block.citations:
-        target.findings.drop("messages[*].content[*].citations")
+        target.diagnostics.note_dropped("messages[*].content[*].citations")
     _note_cache(block, target)
     return block.text
 
@@ -162,21 +162,21 @@ def _call(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
         "id": _id(block.id, target),
         "type": "function",
         "function": {
-            "name": alias(block.name),
+            "name": legal_tool_name(block.name),
             "arguments": msgspec.json.encode(block.input).decode(),
         },
     }
 
 
 def _id(id: str, target: OpenaiTarget) -> str:
-    return callids.sent(id, target.row.id, _MAX_ID, short=target.short_ids)
+    return callids.sent(id, target.row.id, _MAX_ID, short=target.needs_short_ids)
 
 
 def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget) -> list[Thought]:
     """The reasoning to send back: only to whom it came from."""
     found = thought_of(block, target.row)
     if found is None:
-        target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return []
     return [found]
 
@@ -189,7 +189,7 @@ def _answer(block: ToolResultBlock, at: str, target: OpenaiTarget) -> Wire:
         if part["type"] == "text":
             texts.append(part["text"])
             native.append(part)
-        elif target.can.tool_result_images and part["type"] == "image_url":
+        elif target.capabilities.tool_result_images and part["type"] == "image_url":
             native.append(part)
         else:
             count += 1
@@ -210,21 +210,23 @@ def _said(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
     if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
         return [{"role": "user", "content": turn.content}] if turn.content else []
     found: list[Part] = []
-    for place, block in placed(at, turn):
+    for place, block in blocks_with_paths(at, turn):
         if isinstance(block, ToolResultBlock):
             found += _attached(block, place, target)
         elif turn.role == "system" and not isinstance(block, TextBlock):
-            target.findings.refuse(
+            target.diagnostics.note_refused(
                 place,
                 "expected a text block: instructions must be text",
                 "unsupported_content_block",
             )
-        elif is_foreign_tool(block):
-            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif is_server_tool_block(block):
+            target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         else:
             found += _marked(parts(block, place, target), block, target, _CACHED)
     if turn.role == "system":
-        return _message(target.traits.instructs, found, plain=target.is_so("plain_system"))
+        return _message(
+            target.traits.instruction_role, found, plain=target.has_quirk("plain_system")
+        )
     return _message("user", found)
 
 
@@ -234,7 +236,7 @@ def _attached(block: ToolResultBlock, at: str, target: OpenaiTarget) -> list[Par
         part
         for part in _result_parts(block, at, target, silent=True)
         if part["type"] != "text"
-        and not (target.can.tool_result_images and part["type"] == "image_url")
+        and not (target.capabilities.tool_result_images and part["type"] == "image_url")
     ]
     if not found:
         return []
@@ -249,7 +251,7 @@ def _result_parts(
     # the second time what is wrong with them has been noted.
     aim = OpenaiTarget(target.row, target.model) if silent else target
     found: list[Part] = []
-    for item, made in result_parts(block, at, aim, parts, _text):
+    for item, made in translate_result(block, at, aim, parts, _text):
         found += made
         _note_cache(item, aim)
     return found
@@ -274,15 +276,15 @@ def _marked(found: list[Part], block: Block, target: OpenaiTarget, path: str) ->
     """The parts, the last of them with the block's cache breakpoint."""
     if not getattr(block, "cache_control", None):
         return found
-    if not (found and target.traits.breakpoints):
-        target.findings.drop(path)
+    if not (found and target.traits.cache_breakpoints):
+        target.diagnostics.note_dropped(path)
         return found
     if "ttl" in (getattr(block, "cache_control", None) or {}):
-        target.findings.drop(f"{path}.ttl")
+        target.diagnostics.note_dropped(f"{path}.ttl")
     mark = {"mode": "explicit", "ttl": "30m"}
     return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": mark}]
 
 
 def _note_cache(block: Block, target: OpenaiTarget) -> None:
     if getattr(block, "cache_control", None):
-        target.findings.drop(_CACHED)
+        target.diagnostics.note_dropped(_CACHED)

@@ -74,12 +74,12 @@ def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -
     if given is None:
         return
     if not isinstance(given, dict):
-        target.findings.refuse(f"extensions.{provider}", "expected an object")
+        target.diagnostics.note_refused(f"extensions.{provider}", "expected an object")
         return
     can = allowed(provider)
     for name, value in given.items():
         if target.traits.always_reasons and _switches_off(name, value):
-            target.findings.drop(f"extensions.{provider}.{name}")
+            target.diagnostics.note_dropped(f"extensions.{provider}.{name}")
         elif name == "reasoning" and isinstance(value, dict) and "effort" in value:
             body["reasoning_effort"] = value["effort"]
         elif name == "audio":
@@ -87,7 +87,7 @@ def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -
         elif name in can and value is not None:
             body[name] = value
         else:
-            target.findings.drop(f"extensions.{provider}.{name}")
+            target.diagnostics.note_dropped(f"extensions.{provider}.{name}")
     if "reasoning_format" in given:
         # The two say the same, and together they are refused.
         body.pop("include_reasoning", None)

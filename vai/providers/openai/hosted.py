@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from vai.providers.translate.diagnostics import refuse_tool
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.tools import family
+from vai.providers.translate.tools import tool_family
 from vai.types.request import Tool
 
 __all__ = ["cites", "hosted"]
@@ -24,8 +24,8 @@ _PLACES: Final = ("city", "country", "region", "timezone")
 
 def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]:
     """Entries of `tools`, and members of the body, that stand for `tool`."""
-    kind = family(tool.type)
-    if kind in target.can.native_tools:
+    kind = tool_family(tool.type)
+    if kind in target.capabilities.native_tools:
         if target.row.id == "groq" and "gpt-oss" in target.model:
             _settings(tool, at, target, {})
             return [{"type": _GROQ[kind]}], {}
@@ -37,9 +37,9 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]
     has_some = any(word in target.model for word in ("gpt-oss", "compound", "search"))
     refuse_tool(
         at,
-        target.findings,
+        target.diagnostics,
         f"{target.model} at {target.row.name}",
-        target.can.native_tools if has_some else (),
+        target.capabilities.native_tools if has_some else (),
     )
     return [], {}
 
@@ -63,13 +63,13 @@ def _settings(tool: Tool, at: str, target: OpenaiTarget, names: dict[str, str]) 
             if name in names:
                 found[names[name]] = value
             else:
-                target.findings.drop(f"{at}.{member}{name}")
+                target.diagnostics.note_dropped(f"{at}.{member}{name}")
     return found
 
 
 def _compound(tool: Tool, at: str, target: OpenaiTarget) -> Wire:
     names = {"allowed_domains": "include_domains", "blocked_domains": "exclude_domains"}
-    found = _settings(tool, at, target, names if family(tool.type) == "web_search" else {})
+    found = _settings(tool, at, target, names if tool_family(tool.type) == "web_search" else {})
     return {"search_settings": found} if found else {}
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from vai.providers.openai.details import opened
 from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
-from vai.providers.translate.target import is_own
+from vai.providers.translate.target import is_custom_server
 from vai.types.blocks import RedactedThinkingBlock, ThinkingBlock
 from vai.types.provider import ProviderSpec
 
@@ -53,7 +53,7 @@ def marks(row: ProviderSpec) -> dict[str, str]:
     """Form -> the envelope of reasoning that comes so; none where it cannot go back."""
     if "reasoning_text" in row.quirks:
         return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(row.id, "chat"))
-    if is_own(row):
+    if is_custom_server(row):
         return {form: wrap_signature(row.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
     return {}
 

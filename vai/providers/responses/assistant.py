@@ -17,10 +17,10 @@ from vai.providers.responses import kept
 from vai.providers.responses.tools import RequestTools
 from vai.providers.responses.traces import envelope_of
 from vai.providers.translate.diagnostics import refuse_block
-from vai.providers.translate.names import alias
+from vai.providers.translate.names import legal_tool_name
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.texts import is_foreign_tool, kind_of
-from vai.providers.translate.tool_results import PendingCall, Placed, waits
+from vai.providers.translate.texts import is_server_tool_block, kind_of
+from vai.providers.translate.tool_results import BlockAtPath, PendingCall, add_pending_call
 from vai.types.blocks import (
     Block,
     ImageBlock,
@@ -55,7 +55,7 @@ class AssistantItems:
         self._joins = False
         self._drew = False
 
-    def turn(self, placed: list[Placed]) -> None:
+    def turn(self, placed: list[BlockAtPath]) -> None:
         """The next turn of the run."""
         self._joins = False
         for _, block in placed:
@@ -65,11 +65,11 @@ class AssistantItems:
                 self._kept[call] = item
         for at, block in placed:
             if getattr(block, "cache_control", None):
-                self._target.findings.drop(CACHED)
+                self._target.diagnostics.note_dropped(CACHED)
             if isinstance(block, TextBlock):
                 self._drew = False
                 if block.citations:
-                    self._target.findings.drop("messages[*].content[*].citations")
+                    self._target.diagnostics.note_dropped("messages[*].content[*].citations")
                 self._text(block.text)
                 continue
             self._joins = False
@@ -82,18 +82,18 @@ class AssistantItems:
                 self._reasoning(block)
             elif isinstance(block, ImageBlock):
                 self._image(block, at)
-            elif is_foreign_tool(block):
+            elif is_server_tool_block(block):
                 self._foreign(block)
             else:
                 what = "cannot be sent to {} as the assistant's"
-                refuse_block(block, at, self._target.findings, what=what)
+                refuse_block(block, at, self._target.diagnostics, what=what)
 
     def finished(self) -> list[Wire]:
         """All items of the run."""
         self._release()
         for item, pieces in self._texts:
             item["content"] = "".join(pieces)
-        if self._target.traits.phases:
+        if self._target.traits.labels_commentary:
             phase = "final_answer"
             for item in reversed(self._found):
                 if item.get("role") == "assistant":
@@ -124,18 +124,18 @@ class AssistantItems:
             item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
             item["actions"] = block.input["actions"]
         elif kind == "custom_tool_call":
-            item |= {"name": alias(block.name), "input": block.input["input"]}
+            item |= {"name": legal_tool_name(block.name), "input": block.input["input"]}
         else:
             arguments = msgspec.json.encode(block.input).decode()
-            item |= {"name": alias(block.name), "arguments": arguments}
-        waits(self.calls, block, at, self._target.findings, kind)
+            item |= {"name": legal_tool_name(block.name), "arguments": arguments}
+        add_pending_call(self.calls, block, at, self._target.diagnostics, kind)
         self._found.append(item)
 
     def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
         envelope = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
         item = kept.opened(envelope or "", self._target.row.id)
         if item is None:
-            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+            self._target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         elif item["type"] != "message":
             self._found.append(item)
         elif self._found and self._found[-1].get("role") == "assistant":
@@ -146,7 +146,7 @@ class AssistantItems:
         data = block.source.data
         if block.source.type != "base64" or not data:
             what = "an image of the assistant must be base64"
-            self._target.findings.refuse(at, what, "unsupported_content_block")
+            self._target.diagnostics.note_refused(at, what, "unsupported_content_block")
             return
         call = {"type": "image_generation_call", "id": f"ig_{_digest(data)}"}
         self._found.append({**call, "status": "completed", "result": data})
@@ -159,7 +159,7 @@ class AssistantItems:
             self._drew = item["type"] == "code_interpreter_call"
             self._found.append(item)
         elif _id(block) not in self._kept:
-            self._target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+            self._target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
             self._release()
 
     def _release(self) -> None:

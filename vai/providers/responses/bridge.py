@@ -13,9 +13,9 @@ import re
 from typing import Final
 
 from vai.providers.responses import extensions
-from vai.providers.translate.openai_models import traits
-from vai.providers.translate.options import asked, clamp
-from vai.providers.translate.tools import as_function, family, is_search
+from vai.providers.translate.openai_models import traits_of_model
+from vai.providers.translate.options import clamp_effort, requested_effort
+from vai.providers.translate.tools import is_tool_search, to_client_tool, tool_family
 from vai.types.request import MessageRequest
 
 __all__ = ["needs_responses"]
@@ -44,23 +44,23 @@ def needs_responses(request: MessageRequest, model: str) -> bool:
         return True
     if _CHAT_ALONE.search(model) is None and _has_server_tool(request):
         return True
-    ways = traits("openai", model)
-    if not ways.quiet_tools:
+    ways = traits_of_model("openai", model)
+    if not ways.tools_forbid_reasoning:
         return False
-    if not any(tool.is_function or as_function(tool) for tool in request.tools or ()):
+    if not any(tool.is_function or to_client_tool(tool) for tool in request.tools or ()):
         return False
-    effort = extensions.effort(request) or asked(request)[0]
+    effort = extensions.effort(request) or requested_effort(request)[0]
     if effort is not None:
-        return clamp(effort, ways.efforts) != "none"
+        return clamp_effort(effort, ways.efforts) != "none"
     thinking = request.thinking
     wanted = thinking is not None and thinking.type in ("enabled", "adaptive")
-    return wanted or not ways.idle_by_default
+    return wanted or not ways.reasoning_off_by_default
 
 
 def _has_server_tool(request: MessageRequest) -> bool:
     if request.extra.get("mcp_servers"):
         return True
     return any(
-        not tool.is_function and (family(tool.type) in _SERVER_TOOLS or is_search(tool))
+        not tool.is_function and (tool_family(tool.type) in _SERVER_TOOLS or is_tool_search(tool))
         for tool in request.tools or ()
     )

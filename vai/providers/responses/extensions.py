@@ -64,13 +64,13 @@ def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -
     """Put the extension's members into `body`; they win over derived ones."""
     key, own = given(request)
     if not isinstance(own, dict):
-        target.findings.refuse(f"extensions.{key}", "expected an object")
+        target.diagnostics.note_refused(f"extensions.{key}", "expected an object")
         return
     for name, value in own.items():
         if value is None:
             continue
         if target.traits.always_reasons and _switches_off(name, value):
-            target.findings.drop(f"extensions.{key}.{name}")
+            target.diagnostics.note_dropped(f"extensions.{key}.{name}")
         elif name == "reasoning_effort":
             body["reasoning"] = body.get("reasoning", {}) | {"effort": value}
         elif name in _MERGED and isinstance(value, dict):
@@ -84,7 +84,7 @@ def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -
         elif name in _ALLOWED:
             body[name] = value
         else:
-            target.findings.drop(f"extensions.{key}.{name}")
+            target.diagnostics.note_dropped(f"extensions.{key}.{name}")
 
 
 def _switches_off(name: str, value: Any) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from vai.providers.translate.diagnostics import refuse_tool
-from vai.providers.translate.names import alias
+from vai.providers.translate.names import legal_tool_name
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.tools import family
+from vai.providers.translate.tools import tool_family
 from vai.types.request import Tool
 
 __all__ = ["enabled_tools", "hosted", "mcp_server"]
@@ -46,9 +46,9 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget, include: list[str]) -> lis
         "computer": _computer,
         "file_search": _file_search,
         "image_generation": _image_generation,
-    }.get(family(tool.type))
+    }.get(tool_family(tool.type))
     if maker is None:
-        refuse_tool(at, target.findings, target.row.name, target.can.native_tools)
+        refuse_tool(at, target.diagnostics, target.row.name, target.capabilities.native_tools)
         return []
     settings = _Settings(tool, at, target)
     entry = maker(settings, include)
@@ -77,14 +77,14 @@ class _Settings:
     def leave_out_the_rest(self) -> None:
         for place, value in self._values.items():
             if value is not None:
-                self.target.findings.drop(f"{self.at}.{place}")
+                self.target.diagnostics.note_dropped(f"{self.at}.{place}")
 
 
 def _web_search(settings: _Settings, include: list[str]) -> Wire:
     entry: Wire = {"type": "web_search"}
     if settings.take("blocked_domains"):
         what = f"{settings.target.row.name} can only be told where to search, not where not to"
-        settings.target.findings.refuse(f"{settings.at}.blocked_domains", what)
+        settings.target.diagnostics.note_refused(f"{settings.at}.blocked_domains", what)
     domains = settings.take("allowed_domains")
     if isinstance(domains, list) and domains:
         entry["filters"] = {"allowed_domains": domains}
@@ -122,7 +122,7 @@ def _computer(settings: _Settings, include: list[str]) -> Wire:
 def _file_search(settings: _Settings, include: list[str]) -> Wire:
     stores = settings.take("vector_store_ids")
     if not isinstance(stores, list) or not stores:
-        settings.target.findings.refuse(
+        settings.target.diagnostics.note_refused(
             f"{settings.at}.vector_store_ids", "expected the ids of vector stores"
         )
     entry: Wire = {"type": "file_search", "vector_store_ids": stores}
@@ -148,7 +148,7 @@ def enabled_tools(tools: list[Tool] | None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for tool in tools or ():
         server = tool.extra.get("mcp_server_name")
-        if isinstance(server, str) and family(tool.type) == "mcp_toolset":
+        if isinstance(server, str) and tool_family(tool.type) == "mcp_toolset":
             named = _enabled(tool)
             if named:
                 found[server] = named
@@ -167,15 +167,15 @@ def mcp_server(
     name = server.get("name") if isinstance(server, dict) else None
     url = server.get("url") if isinstance(server, dict) else None
     if not (isinstance(name, str) and name and isinstance(url, str) and url):
-        target.findings.refuse(at, "expected a server with a name and a url")
+        target.diagnostics.note_refused(at, "expected a server with a name and a url")
         return []
     chosen = server.get("tool_configuration")
     chosen = chosen if isinstance(chosen, dict) else {}
     for member in server.keys() - _SERVER:
-        target.findings.drop(f"mcp_servers[*].{member}")
+        target.diagnostics.note_dropped(f"mcp_servers[*].{member}")
     for member in chosen.keys() - _CHOICE:
-        target.findings.drop(f"mcp_servers[*].tool_configuration.{member}")
-    label = alias(name)
+        target.diagnostics.note_dropped(f"mcp_servers[*].tool_configuration.{member}")
+    label = legal_tool_name(name)
     if label != name:
         names[label] = name
     # Approval would end the answer with a question that no Messages client can answer.

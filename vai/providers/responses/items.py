@@ -14,14 +14,14 @@ from vai.providers.responses.assistant import CACHED, AssistantItems
 from vai.providers.responses.parts import Part, marked, parts
 from vai.providers.responses.tools import RequestTools
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.texts import is_foreign_tool, kind_of
+from vai.providers.translate.texts import is_server_tool_block, kind_of
 from vai.providers.translate.tool_results import (
     PendingCall,
-    answers,
-    check_end,
-    placed,
-    result_parts,
-    runs,
+    blocks_with_paths,
+    check_last_turn,
+    group_turns,
+    match_results,
+    translate_result,
 )
 from vai.types.blocks import Block, TextBlock, ToolResultBlock
 from vai.types.request import InputMessage, MessageRequest
@@ -44,21 +44,21 @@ def conversation(
     """
     instructions, found = _instructions(request.system, target)
     calls: dict[str, PendingCall] = {}
-    for is_assistant, run in runs(request):
+    for is_assistant, run in group_turns(request):
         if is_assistant:
             said = AssistantItems(target, tooling)
             for at, turn in run:
-                said.turn(placed(at, turn))
+                said.turn(blocks_with_paths(at, turn))
             found += said.finished()
             calls = said.calls
         else:
-            for at, block in answers(run, calls, target.findings, chained=chained):
+            for at, block in match_results(run, calls, target.diagnostics, chained=chained):
                 call = calls.get(block.tool_use_id)
                 found.append(_output(block, at, call.note if call else "function_call", target))
             calls = {}
             for at, turn in run:
                 found += _said(turn, at, target)
-    check_end(request, target.findings)
+    check_last_turn(request, target.diagnostics)
     return instructions, found
 
 
@@ -76,7 +76,7 @@ def _instructions(
         if isinstance(block, TextBlock):
             found += marked(parts(block, at, target), block, "system[*].cache_control", target)
         else:
-            target.findings.refuse(
+            target.diagnostics.note_refused(
                 at, "expected a text block: instructions must be text", "unsupported_content_block"
             )
     if any("prompt_cache_breakpoint" in part for part in found):
@@ -87,7 +87,7 @@ def _instructions(
 def _output(block: ToolResultBlock, at: str, kind: str, target: OpenaiTarget) -> Wire:
     found = [
         part
-        for item, made in result_parts(block, at, target, parts, _text)
+        for item, made in translate_result(block, at, target, parts, _text)
         for part in marked(made, item, CACHED, target)
     ]
     found = marked(found, block, CACHED, target)
@@ -112,24 +112,24 @@ def _screenshot(found: list[Part], at: str, target: OpenaiTarget) -> Wire:
         if part["type"] == "input_image":
             shown: Wire = {"type": "computer_screenshot"}
             return shown | {name: part[name] for name in _PICTURE if name in part}
-    target.findings.refuse(f"{at}.content", "the computer's result must hold a screenshot")
+    target.diagnostics.note_refused(f"{at}.content", "the computer's result must hold a screenshot")
     return {}
 
 
 def _said(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
     found: list[Part] = []
-    for place, block in placed(at, turn):
+    for place, block in blocks_with_paths(at, turn):
         if isinstance(block, ToolResultBlock):
             continue
         if turn.role == "system" and not isinstance(block, TextBlock):
-            target.findings.refuse(
+            target.diagnostics.note_refused(
                 place,
                 "expected a text block: instructions must be text",
                 "unsupported_content_block",
             )
-        elif is_foreign_tool(block):
-            target.findings.drop(f"messages[*].content[*].{kind_of(block)}")
+        elif is_server_tool_block(block):
+            target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         else:
             found += marked(parts(block, place, target), block, CACHED, target)
     return _message("developer" if turn.role == "system" else "user", found)

@@ -20,14 +20,14 @@ _BREAKPOINT: Final = {"mode": "explicit", "ttl": "30m"}
 class _Responses:
     text_type = "input_text"
 
-    def image(self, source: Source, url: str | None) -> Part | None:
+    def make_image(self, source: Source, url: str | None) -> Part | None:
         if url:
             return {"type": "input_image", "image_url": url, "detail": "auto"}
         if source.type == "file" and (source.file_id or "").startswith("file-"):
             return {"type": "input_image", "file_id": source.file_id, "detail": "auto"}
         return None
 
-    def file(self, source: Source, name: str | None) -> Part | None:
+    def make_file(self, source: Source, name: str | None) -> Part | None:
         if source.type == "base64" and source.media_type == "application/pdf" and source.data:
             data = f"data:application/pdf;base64,{source.data}"
             return {"type": "input_file", "filename": name or "document.pdf", "file_data": data}
@@ -37,7 +37,7 @@ class _Responses:
             return {"type": "input_file", "file_id": source.file_id}
         return None
 
-    def audio(self, data: str, form: str) -> Part | None:
+    def make_audio(self, data: str, form: str) -> Part | None:
         return None
 
 
@@ -46,16 +46,16 @@ _FORM: Final = _Responses()
 
 def parts(block: Block, at: str, target: OpenaiTarget) -> list[Part]:
     """The parts for a block of a user's turn or of a tool's result."""
-    return blocks.parts(block, at, target, _FORM)
+    return blocks.parts_from_block(block, at, target, _FORM)
 
 
 def marked(found: list[Part], block: Block, path: str, target: OpenaiTarget) -> list[Part]:
     """The parts, the last of them with the block's cache breakpoint."""
     if not getattr(block, "cache_control", None):
         return found
-    if not (found and target.traits.breakpoints):
-        target.findings.drop(path)
+    if not (found and target.traits.cache_breakpoints):
+        target.diagnostics.note_dropped(path)
         return found
     if "ttl" in (getattr(block, "cache_control", None) or {}):
-        target.findings.drop(f"{path}.ttl")
+        target.diagnostics.note_dropped(f"{path}.ttl")
     return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": dict(_BREAKPOINT)}]

@@ -11,20 +11,20 @@ from vai.providers.decode.text_filter import watched
 from vai.providers.responses import extensions
 from vai.providers.responses.items import conversation
 from vai.providers.responses.tools import RequestTools, tool_choice, tooling
-from vai.providers.translate.members import check_members, check_nested
-from vai.providers.translate.names import alias, end_user
+from vai.providers.translate.members import check_members, check_nested_members
+from vai.providers.translate.names import anonymous_user_id, legal_tool_name
 from vai.providers.translate.options import (
-    asked,
     cache_key,
     check_output,
-    check_stops,
-    clamp,
-    is_shown,
-    modalities,
+    check_stop_sequences,
+    clamp_effort,
+    requested_effort,
+    requested_modalities,
+    shows_reasoning,
 )
-from vai.providers.translate.schema import NotStrict, rooted, strict
+from vai.providers.translate.schema import NotStrict, to_strict_schema, with_object_root
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.tools import check_needless
+from vai.providers.translate.tools import check_unused_choice
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
@@ -68,28 +68,28 @@ def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
     wrapped = _output(request, body, target)
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
     # The server knows no stop sequences: they are watched for here.
-    check_stops(stops, target.findings)
+    check_stop_sequences(stops, target.diagnostics)
     text = watched(stops, wrapped=wrapped)
     _sampling(request, body, target)
     _service(request, body, target)
     _check_rest(request, body, target)
-    check_nested(request, target.findings)
+    check_nested_members(request, target.diagnostics)
     extensions.apply(request, body, target)
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_obfuscation": False}
-    target.findings.check()
+    target.diagnostics.raise_if_refused()
     accept = "text/event-stream" if request.stream else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", PATH, headers, msgspec.json.encode(body), request.stream)
-    return TranslatedRequest(wire, made.names, text, target.findings.dropped)
+    return TranslatedRequest(wire, made.names, text, target.diagnostics.dropped_paths)
 
 
 def _tools(
     request: MessageRequest, body: dict[str, Any], made: RequestTools, target: OpenaiTarget
 ) -> None:
     sent = list(made.sent)
-    if "image" in modalities(request) and not any(
+    if "image" in requested_modalities(request) and not any(
         tool.get("type") == "image_generation" for tool in sent
     ):
         asked_size = (request.output or {}).get("image")
@@ -97,7 +97,7 @@ def _tools(
         sent.append({"type": "image_generation"} | ({"size": size} if size else {}))
     choice = request.tool_choice
     if not sent:
-        check_needless(choice, target.findings)
+        check_unused_choice(choice, target.diagnostics)
         return
     body["tools"] = sent
     if choice is None:
@@ -111,26 +111,26 @@ def _tools(
 
 def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     traits = target.traits
-    effort, path = asked(request)
+    effort, path = requested_effort(request)
     thinking = request.thinking
     shows = thinking is not None and thinking.type in ("enabled", "adaptive")
     if not traits.efforts:
         if shows:
-            target.findings.drop("thinking")
+            target.diagnostics.note_dropped("thinking")
         if request.output_config is not None and request.output_config.effort:
-            target.findings.drop("output_config.effort")
+            target.diagnostics.note_dropped("output_config.effort")
         return
-    if effort is None and shows and traits.idle_by_default:
+    if effort is None and shows and traits.reasoning_off_by_default:
         # Left to itself it would not think at all, and thinking was asked for.
         effort = "medium"
     reasoning: dict[str, Any] = {}
     if effort is not None:
-        known = clamp(effort, traits.efforts)
+        known = clamp_effort(effort, traits.efforts)
         if known is not None:
             reasoning["effort"] = known
         if known != effort:
-            target.findings.drop(path)
-    if is_shown(request, target.findings):
+            target.diagnostics.note_dropped(path)
+    if shows_reasoning(request, target.diagnostics):
         reasoning["summary"] = "auto"
     if reasoning:
         body["reasoning"] = reasoning
@@ -141,74 +141,77 @@ def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
     form = request.output_format
     if form is None:
         return False
-    schema, wrapped = rooted(form.schema)
-    described: dict[str, Any] = {"type": "json_schema", "name": alias(form.name or "response")}
+    schema, wrapped = with_object_root(form.schema)
+    described: dict[str, Any] = {
+        "type": "json_schema",
+        "name": legal_tool_name(form.name or "response"),
+    }
     try:
-        described |= {"schema": strict(schema, target.inlining), "strict": True}
+        described |= {"schema": to_strict_schema(schema, target.inlining), "strict": True}
     except NotStrict:
         described |= {"schema": schema, "strict": False}
-        target.findings.drop("output_config.format.schema[strict]")
+        target.diagnostics.note_dropped("output_config.format.schema[strict]")
     body["text"] = {"format": described}
     return wrapped
 
 
 def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.max_tokens == 0:
-        if target.traits.breakpoints:
+        if target.traits.cache_breakpoints:
             body["prompt_cache_options"] = {"prewarm": True}
         else:
-            target.findings.refuse("max_tokens", f"expected at least 1 for {target.model}")
+            target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.model}")
     elif request.max_tokens is not None:
         body["max_output_tokens"] = max(request.max_tokens, _MIN_TOKENS)
         if request.max_tokens < _MIN_TOKENS:
-            target.findings.drop("max_tokens")
+            target.diagnostics.note_dropped("max_tokens")
     traits = target.traits
-    idle = "none" if traits.idle_by_default else None
+    idle = "none" if traits.reasoning_off_by_default else None
     effort = extensions.effort(request) or body.get("reasoning", {}).get("effort", idle)
     for name in ("temperature", "top_p"):
         value = getattr(request, name)
         if value is not None and (
-            traits.samples or (effort == "none" and not traits.always_reasons)
+            traits.accepts_sampling or (effort == "none" and not traits.always_reasons)
         ):
             body[name] = value
         elif value is not None:
-            target.findings.drop(name)
+            target.diagnostics.note_dropped(name)
     if request.top_k is not None:
-        target.findings.drop("top_k")
+        target.diagnostics.note_dropped("top_k")
 
 
 def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.service_tier is not None:
         tier = _TIERS.get(request.service_tier)
         if tier is None:
-            target.findings.drop("service_tier")
+            target.diagnostics.note_dropped("service_tier")
         else:
             body["service_tier"] = tier
     if request.extra.get("speed") == "fast":
         if "service_tier" in body:
-            target.findings.drop("service_tier")
+            target.diagnostics.note_dropped("service_tier")
         body["service_tier"] = "fast"
     labels: dict[str, str] = {}
     for name, value in (request.metadata or {}).items():
         if name == "user_id" and isinstance(value, str) and value:
-            body["safety_identifier"] = end_user(value)
+            body["safety_identifier"] = anonymous_user_id(value)
         elif isinstance(value, str) and len(labels) < _MAX_PAIRS and _fits(name, value):
             labels[name] = value
         elif value is not None:
-            target.findings.drop(f"metadata.{name}")
+            target.diagnostics.note_dropped(f"metadata.{name}")
     if labels:
         body["metadata"] = labels
     key = cache_key(request)
     if key is not None:
         body["prompt_cache_key"] = key
     if request.cache_control:
-        if target.traits.breakpoints:
+        if target.traits.cache_breakpoints:
             options = body.get("prompt_cache_options", {})
             body["prompt_cache_options"] = {"mode": "implicit"} | options
             if "ttl" in request.cache_control:
-                target.findings.drop("cache_control.ttl")
+                target.diagnostics.note_dropped("cache_control.ttl")
         else:
-            target.findings.drop("cache_control")
+            target.diagnostics.note_dropped("cache_control")
 
 
 def _fits(name: str, value: str) -> bool:
@@ -217,6 +220,6 @@ def _fits(name: str, value: str) -> bool:
 
 def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Members without an equivalent here."""
-    check_output(request, target.findings, ("image",))
+    check_output(request, target.diagnostics, ("image",))
     taken = {"mcp_servers", "speed"} if request.extra.get("speed") == "fast" else {"mcp_servers"}
-    check_members(request, target.findings, frozenset(taken))
+    check_members(request, target.diagnostics, frozenset(taken))

@@ -7,17 +7,17 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
-from vai.providers.translate.names import alias
-from vai.providers.translate.schema import NotStrict, object_schema, strict
+from vai.providers.translate.names import legal_tool_name
+from vai.providers.translate.schema import NotStrict, object_schema, to_strict_schema
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.texts import described
+from vai.providers.translate.texts import describe_tool
 from vai.providers.translate.tools import (
     DEFERRED,
-    as_function,
-    family,
-    is_search,
-    searches,
+    is_tool_search,
+    to_client_tool,
+    tool_family,
     unloaded_tools,
+    uses_tool_search,
 )
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import MessageRequest, Tool, ToolChoice
@@ -57,7 +57,7 @@ class RequestTools(msgspec.Struct, frozen=True):
 
     def kind(self, block: ToolUseBlock) -> str:
         """The type of the item that a call of the past is."""
-        if alias(block.name) in self.free and isinstance(block.input.get("input"), str):
+        if legal_tool_name(block.name) in self.free and isinstance(block.input.get("input"), str):
             return "custom_tool_call"
         if self.computer and block.name == "computer" and _is_actions(block.input.get("actions")):
             return "computer_call"
@@ -69,15 +69,15 @@ def tooling(request: MessageRequest, target: OpenaiTarget) -> RequestTools:
     made = RequestTools([], [], {}, set())
     allowed = enabled_tools(request.tools)
     unloaded = unloaded_tools(request)
-    finds = searches(request)
+    finds = uses_tool_search(request)
     for index, tool in enumerate(request.tools or ()):
         at = f"tools[{index}]"
-        if tool.name and alias(tool.name) != tool.name:
-            made.names[alias(tool.name)] = tool.name
+        if tool.name and legal_tool_name(tool.name) != tool.name:
+            made.names[legal_tool_name(tool.name)] = tool.name
         if tool.cache_control:
-            target.findings.drop("tools[*].cache_control")
+            target.diagnostics.note_dropped("tools[*].cache_control")
         if tool.name in unloaded and not finds:
-            target.findings.drop(DEFERRED)
+            target.diagnostics.note_dropped(DEFERRED)
         elif tool.is_function:
             made.sent.append(_function(tool, at, target, made, later=tool.name in unloaded))
         else:
@@ -95,15 +95,18 @@ def tool_choice(
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     name = choice.name or ""
-    if alias(name) in made.free:
-        return {"type": "custom", "name": alias(name)}
-    if any(tool.get("type") == "function" and tool["name"] == alias(name) for tool in made.sent):
-        return {"type": "function", "name": alias(name)}
+    if legal_tool_name(name) in made.free:
+        return {"type": "custom", "name": legal_tool_name(name)}
+    if any(
+        tool.get("type") == "function" and tool["name"] == legal_tool_name(name)
+        for tool in made.sent
+    ):
+        return {"type": "function", "name": legal_tool_name(name)}
     for tool in request.tools or ():
-        kind = _CHOSEN.get(family(tool.type))
-        if kind and not tool.is_function and name in (tool.name, tool.type, family(tool.type)):
+        kind = _CHOSEN.get(tool_family(tool.type))
+        if kind and not tool.is_function and name in (tool.name, tool.type, tool_family(tool.type)):
             return {"type": kind}
-    target.findings.refuse("tool_choice.name", "expected the name of one of the tools")
+    target.diagnostics.note_refused("tool_choice.name", "expected the name of one of the tools")
     return None
 
 
@@ -112,47 +115,53 @@ def _function(
 ) -> Wire:
     """A function; `later` says that the server's own search is to find it."""
     if not tool.name:
-        target.findings.refuse(f"{at}.name", "this field is required", "missing_required_field")
+        target.diagnostics.note_refused(
+            f"{at}.name", "this field is required", "missing_required_field"
+        )
         return {}
     for name, value in tool.extra.items():
         if value and name not in _SAID:
-            target.findings.drop(f"tools[*].{name}")
+            target.diagnostics.note_dropped(f"tools[*].{name}")
     if tool.config:
-        target.findings.drop("tools[*].config")
-    entry: Wire = {"type": "function", "name": alias(tool.name)}
-    description = described(tool)
+        target.diagnostics.note_dropped("tools[*].config")
+    entry: Wire = {"type": "function", "name": legal_tool_name(tool.name)}
+    description = describe_tool(tool)
     if description:
         entry["description"] = description
     if later:
         entry["defer_loading"] = True
     elif tool.extra.get("defer_loading"):
-        target.findings.drop(DEFERRED)
+        target.diagnostics.note_dropped(DEFERRED)
     if isinstance(tool.extra.get("format"), dict) and tool.input_schema is None:
-        made.free.add(alias(tool.name))
+        made.free.add(legal_tool_name(tool.name))
         return entry | {"type": "custom", "format": tool.extra["format"]}
     schema, is_strict = object_schema(tool.input_schema), False
     if tool.strict:
         try:
-            schema, is_strict = strict(schema, target.inlining), True
+            schema, is_strict = to_strict_schema(schema, target.inlining), True
         except NotStrict:
-            target.findings.drop(f"{at}.strict")
+            target.diagnostics.note_dropped(f"{at}.strict")
     # Said in any case: where it is missing, the server takes it for true.
     return entry | {"parameters": schema, "strict": is_strict}
 
 
 def _described(tool: Tool, at: str, target: OpenaiTarget, made: RequestTools) -> list[Wire]:
     """A tool that its type describes."""
-    known = as_function(tool)
+    known = to_client_tool(tool)
     if known is not None:
         for member in (*tool.extra, *(f"config.{name}" for name in tool.config or {})):
-            target.findings.drop(f"{at}.{member}")
-        entry = {"type": "function", "name": alias(known.name), "description": known.description}
+            target.diagnostics.note_dropped(f"{at}.{member}")
+        entry = {
+            "type": "function",
+            "name": legal_tool_name(known.name),
+            "description": known.description,
+        }
         return [entry | {"parameters": known.schema, "strict": False}]
-    if is_search(tool):
+    if is_tool_search(tool):
         for name in tool.extra:
-            target.findings.drop(f"{at}.{name}")
+            target.diagnostics.note_dropped(f"{at}.{name}")
         return [{"type": "tool_search"}]
-    if family(tool.type) == "mcp_toolset":
+    if tool_family(tool.type) == "mcp_toolset":
         return []  # says which tools of a server of `mcp_servers` there are
     return hosted(tool, at, target, made.include)
 

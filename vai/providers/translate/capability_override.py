@@ -1,8 +1,7 @@
-"""A request for a server that its operator says can do less than its kind.
+"""A request for a server whose settings declare fewer capabilities than its wire format has.
 
-Invariants: it is the operator's word against the format's, and the operator's
-counts. What the server cannot do is treated as everywhere: hints are left out and named, what
-changes the meaning of a request refuses it.
+Invariants: the settings win over the format. What the server cannot do is treated as everywhere:
+optional parameters are left out and named, what changes the meaning of a request refuses it.
 """
 
 from __future__ import annotations
@@ -13,40 +12,51 @@ import msgspec
 
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.texts import document_text
-from vai.providers.translate.tool_results import MEDIA, Placed, note_left_out, placed
+from vai.providers.translate.tool_results import (
+    MEDIA,
+    BlockAtPath,
+    blocks_with_paths,
+    note_left_out,
+)
 from vai.types.blocks import Block, DocumentBlock, ImageBlock, TextBlock, ToolResultBlock
 from vai.types.provider import Capabilities
 from vai.types.request import MessageRequest
 
-__all__ = ["check_content", "narrowed", "without_result_media"]
+__all__ = ["check_content", "without_result_media", "without_unsupported_options"]
 
 
-def narrowed(request: MessageRequest, can: Capabilities, findings: Diagnostics) -> MessageRequest:
-    """The request without the hints that the server cannot take; a forced tool is refused."""
+def without_unsupported_options(
+    request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
+) -> MessageRequest:
+    """The request without the options that the server cannot take; a forced tool is refused."""
     changes: dict[str, Any] = {}
     for name in ("thinking", "top_k"):
-        if getattr(request, name) is not None and not getattr(can, name):
+        if getattr(request, name) is not None and not getattr(capabilities, name):
             changes[name] = None
-            findings.drop(name)
+            diagnostics.note_dropped(name)
     choice = request.tool_choice
-    if choice is not None and choice.type in ("any", "tool") and not can.forced_tool:
-        findings.refuse(
-            "tool_choice", f"expected auto or none: {findings.target} cannot be made to use a tool"
+    if choice is not None and choice.type in ("any", "tool") and not capabilities.forced_tool:
+        diagnostics.note_refused(
+            "tool_choice",
+            f"expected auto or none: {diagnostics.target} cannot be made to use a tool",
         )
-    if choice is not None and choice.disable_parallel_tool_use and not can.parallel_tools:
+    if choice is not None and choice.disable_parallel_tool_use and not capabilities.parallel_tools:
         changes["tool_choice"] = msgspec.structs.replace(choice, disable_parallel_tool_use=None)
-        findings.drop("tool_choice.disable_parallel_tool_use")
+        diagnostics.note_dropped("tool_choice.disable_parallel_tool_use")
     return msgspec.structs.replace(request, **changes) if changes else request
 
 
 def without_result_media(
-    request: MessageRequest, can: Capabilities, findings: Diagnostics
+    request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
 ) -> MessageRequest:
     """The request with words in place of what results of tools hold and the server cannot take."""
 
-    def in_words(block: Block) -> Block:
+    def replace_media(block: Block) -> Block:
         if isinstance(block, ToolResultBlock) and not isinstance(block.content, str):
-            content = [_or_words(item, request.model, can, findings) for item in block.blocks]
+            content = [
+                _replace_unsupported_medium(item, request.model, capabilities, diagnostics)
+                for item in block.blocks
+            ]
             if any(new is not old for new, old in zip(content, block.blocks, strict=True)):
                 return msgspec.structs.replace(block, content=content)
         return block
@@ -54,56 +64,74 @@ def without_result_media(
     turns = [
         turn
         if isinstance(turn.content, str)
-        else msgspec.structs.replace(turn, content=list(map(in_words, turn.content)))
+        else msgspec.structs.replace(turn, content=list(map(replace_media, turn.content)))
         for turn in request.messages
     ]
     return msgspec.structs.replace(request, messages=turns)
 
 
-def _or_words(item: Block, model: str, can: Capabilities, findings: Diagnostics) -> Block:
+def _replace_unsupported_medium(
+    item: Block, model: str, capabilities: Capabilities, diagnostics: Diagnostics
+) -> Block:
     if isinstance(item, ImageBlock):
-        taken = can.images and can.tool_result_images
-        taken = taken and (item.source.type != "url" or can.image_urls)
+        taken = capabilities.images and capabilities.tool_result_images
+        taken = taken and (item.source.type != "url" or capabilities.image_urls)
     elif isinstance(item, DocumentBlock):
-        taken = can.documents or not _is_no_text(item)
+        taken = capabilities.documents or not _is_binary_document(item)
     else:
         taken = not isinstance(item, MEDIA)
-    return item if taken else TextBlock(text=note_left_out(item, findings, model))
+    return item if taken else TextBlock(text=note_left_out(item, diagnostics, model))
 
 
-def check_content(request: MessageRequest, can: Capabilities, findings: Diagnostics) -> None:
+def check_content(
+    request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
+) -> None:
     """Note the blocks, tools and forms that the server cannot take."""
     for index, turn in enumerate(request.messages):
-        for one in placed(f"messages[{index}]", turn):
-            _check_block(one, can, findings)
-    if request.tools and not can.tools:
-        findings.refuse("tools", f"{findings.target} takes no tools", "unsupported_tool_type")
+        for block_at_path in blocks_with_paths(f"messages[{index}]", turn):
+            _check_block(block_at_path, capabilities, diagnostics)
+    if request.tools and not capabilities.tools:
+        diagnostics.note_refused(
+            "tools", f"{diagnostics.target} takes no tools", "unsupported_tool_type"
+        )
     form = request.output_format
     if form is not None and not (
-        can.structured_output_with_tools if request.tools else can.structured_output
+        capabilities.structured_output_with_tools
+        if request.tools
+        else capabilities.structured_output
     ):
-        what = f"{findings.target} cannot answer by a JSON Schema"
-        what += " beside tools" if can.structured_output else ""
-        findings.refuse("output_config.format", what, "unsupported_output_format")
-    if request.messages[-1].role == "assistant" and not can.prefill:
-        what = f"{findings.target} cannot continue an assistant message; end with a user message"
-        findings.refuse(f"messages[{len(request.messages) - 1}]", what, "unsupported_prefill")
+        what = f"{diagnostics.target} cannot answer by a JSON Schema"
+        what += " beside tools" if capabilities.structured_output else ""
+        diagnostics.note_refused("output_config.format", what, "unsupported_output_format")
+    if request.messages[-1].role == "assistant" and not capabilities.prefill:
+        what = f"{diagnostics.target} cannot continue an assistant message; end with a user message"
+        diagnostics.note_refused(
+            f"messages[{len(request.messages) - 1}]", what, "unsupported_prefill"
+        )
 
 
-def _check_block(one: Placed, can: Capabilities, findings: Diagnostics) -> None:
-    at, block = one
+def _check_block(
+    block_at_path: BlockAtPath, capabilities: Capabilities, diagnostics: Diagnostics
+) -> None:
+    at, block = block_at_path
     what = ""
     if isinstance(block, ToolResultBlock):
         return  # what is in it has been looked at
-    if isinstance(block, ImageBlock) and not can.images:
-        what = f"images cannot be sent to {findings.target}"
-    elif isinstance(block, ImageBlock) and block.source.type == "url" and not can.image_urls:
-        what = f"images for {findings.target} must be base64"
-    elif isinstance(block, DocumentBlock) and not can.documents and _is_no_text(block):
-        what = f"documents other than text cannot be sent to {findings.target}"
+    if isinstance(block, ImageBlock) and not capabilities.images:
+        what = f"images cannot be sent to {diagnostics.target}"
+    elif (
+        isinstance(block, ImageBlock) and block.source.type == "url" and not capabilities.image_urls
+    ):
+        what = f"images for {diagnostics.target} must be base64"
+    elif (
+        isinstance(block, DocumentBlock)
+        and not capabilities.documents
+        and _is_binary_document(block)
+    ):
+        what = f"documents other than text cannot be sent to {diagnostics.target}"
     if what:
-        findings.refuse(at, what, "unsupported_content_block")
+        diagnostics.note_refused(at, what, "unsupported_content_block")
 
 
-def _is_no_text(block: DocumentBlock) -> bool:
+def _is_binary_document(block: DocumentBlock) -> bool:
     return block.source.type != "content" and document_text(block.source) is None

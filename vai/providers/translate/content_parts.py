@@ -11,7 +11,12 @@ from typing import Any, Final, Protocol
 
 from vai.providers.translate.diagnostics import refuse_block, refuse_source
 from vai.providers.translate.target import OpenaiTarget
-from vai.providers.translate.texts import document_text, search_result, tagged, tool_reference
+from vai.providers.translate.texts import (
+    document_text,
+    search_result_text,
+    tool_reference_text,
+    wrap_in_tag,
+)
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -23,7 +28,7 @@ from vai.types.blocks import (
     VideoBlock,
 )
 
-__all__ = ["Part", "PartFormat", "parts"]
+__all__ = ["Part", "PartFormat", "parts_from_block"]
 
 Part = dict[str, Any]
 
@@ -42,120 +47,126 @@ class PartFormat(Protocol):
 
     text_type: str
 
-    def image(self, source: Source, url: str | None) -> Part | None:
+    def make_image(self, source: Source, url: str | None) -> Part | None:
         """An image at a URL (also a ``data:`` one), or in the server's own store."""
         ...
 
-    def file(self, source: Source, name: str | None) -> Part | None:
+    def make_file(self, source: Source, name: str | None) -> Part | None:
         """A document that is no text."""
         ...
 
-    def audio(self, data: str, form: str) -> Part | None:
+    def make_audio(self, data: str, form: str) -> Part | None:
         """Sound: base64, ``wav`` or ``mp3``."""
         ...
 
 
-def parts(block: Block, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
+def parts_from_block(block: Block, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     """The parts for a block of a user's turn or of a tool's result."""
     if isinstance(block, TextBlock):
-        return [_text(block.text, form)] if block.text else []
+        return [_text_part(block.text, form)] if block.text else []
     if isinstance(block, ImageBlock):
-        return _image(block.source, at, target, form)
+        return _image_parts(block.source, at, target, form)
     if isinstance(block, DocumentBlock):
-        return _document(block, at, target, form)
+        return _document_parts(block, at, target, form)
     if isinstance(block, AudioBlock):
-        return _audio(block, at, target, form)
+        return _audio_parts(block, at, target, form)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
-        return [_text(search_result(block.raw), form)]
+        return [_text_part(search_result_text(block.raw), form)]
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
-        return [_text(tool_reference(block.raw), form)]
+        return [_text_part(tool_reference_text(block.raw), form)]
     if isinstance(block, VideoBlock):
-        return _refused(at, target, "video cannot be sent to {}")
-    refuse_block(block, at, target.findings)
+        return _refuse_part(at, target, "video cannot be sent to {}")
+    refuse_block(block, at, target.diagnostics)
     return []
 
 
-def _text(text: str, form: PartFormat) -> Part:
+def _text_part(text: str, form: PartFormat) -> Part:
     return {"type": form.text_type, "text": text}
 
 
-def _image(source: Source, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
-    if not target.can.images:
-        return _refused(at, target, f"images cannot be sent to {target.model} at {{}}")
+def _image_parts(source: Source, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
+    if not target.capabilities.images:
+        return _refuse_part(at, target, f"images cannot be sent to {target.model} at {{}}")
     url = None
     if source.type == "base64" and source.data:
         url = f"data:{source.media_type or 'image/png'};base64,{source.data}"
     elif source.type == "url" and source.url:
         url = source.url
-        if not target.can.image_urls and not url.startswith("data:"):
-            return _refused(at, target, "images for {} must be base64")
-    part = form.image(source, url)
+        if not target.capabilities.image_urls and not url.startswith("data:"):
+            return _refuse_part(at, target, "images for {} must be base64")
+    part = form.make_image(source, url)
     if part is None:
-        refuse_source(source, at, target.findings, "an image for {} must be base64 or a URL")
+        refuse_source(source, at, target.diagnostics, "an image for {} must be base64 or a URL")
     return [part] if part else []
 
 
-def _audio(block: AudioBlock, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
+def _audio_parts(block: AudioBlock, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
     source = block.source
-    if not target.can.audio:
+    if not target.capabilities.audio:
         if not block.transcript:
-            return _refused(at, target, "audio cannot be sent to {}")
-        target.findings.drop("messages[*].content[*].audio")
-        return [_text(block.transcript, form)]
+            return _refuse_part(at, target, "audio cannot be sent to {}")
+        target.diagnostics.note_dropped("messages[*].content[*].audio")
+        return [_text_part(block.transcript, form)]
     kind = _AUDIO.get((source.media_type or "").partition(";")[0])
     part = None
     if source.type == "base64" and kind is not None and source.data:
-        part = form.audio(source.data, kind)
+        part = form.make_audio(source.data, kind)
     if part is None:
-        refuse_source(source, at, target.findings, "audio for {} must be base64 wav or mp3")
+        refuse_source(source, at, target.diagnostics, "audio for {} must be base64 wav or mp3")
     return [part] if part else []
 
 
-def _document(block: DocumentBlock, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
+def _document_parts(
+    block: DocumentBlock, at: str, target: OpenaiTarget, form: PartFormat
+) -> list[Part]:
     source, title = block.source, block.title or block.filename
     if (block.citations or {}).get("enabled"):
-        target.findings.drop("messages[*].content[*].citations")
+        target.diagnostics.note_dropped("messages[*].content[*].citations")
     text = document_text(source)
     if text is not None:
         if block.context:
             text = f"{block.context}\n\n{text}"
-        return [_text(tagged("document", text, title), form)]
+        return [_text_part(wrap_in_tag("document", text, title), form)]
     if source.type == "content":
-        return _flattened(source.content, at, target, title, form)
-    if not target.can.documents:
+        return _nested_parts(source.content, at, target, title, form)
+    if not target.capabilities.documents:
         what = f"documents other than text cannot be sent to {target.model} at {{}}"
-        return _refused(at, target, what)
-    part = form.file(source, title)
+        return _refuse_part(at, target, what)
+    part = form.make_file(source, title)
     if part is None:
         what = "a document for {} must be text or a PDF"
-        refuse_source(source, at, target.findings, what, is_document=True)
+        refuse_source(source, at, target.diagnostics, what, is_document=True)
         return []
-    return [part, _text(block.context, form)] if block.context else [part]
+    return [part, _text_part(block.context, form)] if block.context else [part]
 
 
-def _flattened(
+def _nested_parts(
     content: Any, at: str, target: OpenaiTarget, title: str | None, form: PartFormat
 ) -> list[Part]:
     if isinstance(content, str):
-        return [_text(tagged("document", content, title), form)]
-    found: list[Part] = []
+        return [_text_part(wrap_in_tag("document", content, title), form)]
+    parts: list[Part] = []
     for index, item in enumerate(content if isinstance(content, list) else []):
-        place = f"{at}.source.content[{index}]"
+        path = f"{at}.source.content[{index}]"
         if isinstance(item, dict) and isinstance(item.get("text"), str):
-            found.append(_text(tagged("document", item["text"], title), form))
+            parts.append(_text_part(wrap_in_tag("document", item["text"], title), form))
         elif isinstance(item, dict) and isinstance(item.get("source"), dict):
             source = item["source"]
-            known = {name: source.get(name) for name in ("media_type", "data", "url")}
-            found += _image(Source(type=str(source.get("type")), **known), place, target, form)
+            members = {name: source.get(name) for name in ("media_type", "data", "url")}
+            parts += _image_parts(
+                Source(type=str(source.get("type")), **members), path, target, form
+            )
         else:
-            found += _refused(
-                place,
+            parts += _refuse_part(
+                path,
                 target,
                 "expected text or images; other content of a document cannot be sent to {}",
             )
-    return found
+    return parts
 
 
-def _refused(at: str, target: OpenaiTarget, what: str) -> list[Part]:
-    target.findings.refuse(at, what.replace("{}", target.row.name), "unsupported_content_block")
+def _refuse_part(at: str, target: OpenaiTarget, what: str) -> list[Part]:
+    target.diagnostics.note_refused(
+        at, what.replace("{}", target.row.name), "unsupported_content_block"
+    )
     return []

@@ -26,11 +26,11 @@ __all__ = ["MAX_DROPPED", "Diagnostics", "refuse_block", "refuse_source", "refus
 
 MAX_DROPPED: Final = 32
 """Dropped members that are named at most; the others are counted."""
-_MAX_TOLD: Final = 900
+_MAX_HEADER_CHARACTERS: Final = 900
 """Characters of these names together: they travel in one header field."""
 _MAX_COUNTED: Final = 10_000
 """Distinct dropped members that are counted exactly."""
-_MAX_SHOWN: Final = 20
+_MAX_PROBLEMS: Final = 20
 """Problems that are named; the others are counted."""
 _MAX_NAME: Final = 128
 """Characters of a path."""
@@ -39,7 +39,7 @@ _MAX_SENTENCE: Final = 512
 
 
 class Diagnostics:
-    """Collects the problems and the dropped hints of one request.
+    """Collects the problems and the dropped parameters of one request.
 
     Args:
         target: what the request is translated for, as a human would name it.
@@ -52,49 +52,50 @@ class Diagnostics:
         self._refused = 0
 
     @property
-    def refused(self) -> bool:
+    def has_refusals(self) -> bool:
         """Whether there are problems."""
         return self._refused > 0
 
-    def adopt(self, other: Diagnostics) -> None:
-        """Take over the hints that `other` has noted."""
+    def merge_dropped(self, other: Diagnostics) -> None:
+        """Take over the dropped paths of `other`."""
         for path in other._dropped:
-            self.drop(path)
+            self.note_dropped(path)
 
     @property
-    def dropped(self) -> list[str]:
+    def dropped_paths(self) -> list[str]:
         """The paths of what was left out, in the order of the notes.
 
         `MAX_DROPPED` are named; an entry of the form ``and 7 more`` stands for the others.
         """
-        told: list[str] = []
-        left = _MAX_TOLD
+        names: list[str] = []
+        left = _MAX_HEADER_CHARACTERS
         for name in islice(self._dropped, MAX_DROPPED):
-            shown = _short(name, _MAX_NAME)
+            shown = _shorten_text(name, _MAX_NAME)
             left -= len(shown)
             if left < 0:
                 break
-            told.append(shown)
-        more = len(self._dropped) - len(told)
+            names.append(shown)
+        more = len(self._dropped) - len(names)
         if more:
             at_least = "+" if len(self._dropped) >= _MAX_COUNTED else ""
-            told.append(f"and {more}{at_least} more")
-        return told
+            names.append(f"and {more}{at_least} more")
+        return names
 
-    def drop(self, path: str) -> None:
-        """The hint at `path` is left out. ``[*]`` stands for every index."""
+    def note_dropped(self, path: str) -> None:
+        """Note the optional parameter at `path` as left out. ``[*]`` stands for every index."""
         if len(self._dropped) < _MAX_COUNTED:
             self._dropped[path] = None
 
-    def refuse(self, path: str, what: str, code: str | None = None) -> None:
-        """What is at `path` cannot be left out. `what` says what was expected."""
+    def note_refused(self, path: str, what: str, code: str | None = None) -> None:
+        """Refuse the request for what is at `path`. `what` says what was expected."""
         self._refused += 1
-        if len(self._problems) < _MAX_SHOWN:
-            problem = _short(path, _MAX_NAME), _short(what, _MAX_SENTENCE), code
+        if len(self._problems) < _MAX_PROBLEMS:
+            problem = _shorten_text(path, _MAX_NAME), _shorten_text(what, _MAX_SENTENCE), code
             self._problems.append(problem)
 
-    def check(self) -> None:
-        """
+    def raise_if_refused(self) -> None:
+        """Refuse the request if a problem was noted.
+
         Raises:
             InvalidRequest: there are problems. The first ones are named; `param` and `code`
                 are those of the first.
@@ -108,7 +109,7 @@ class Diagnostics:
         raise InvalidRequest("; ".join(shown), param=first, code=code)
 
 
-def _short(text: str, limit: int) -> str:
+def _shorten_text(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
@@ -116,21 +117,23 @@ _CONTENT: Final = "unsupported_content_block"
 _OF_DOCUMENTS: Final = ("text", "content")
 """Types of sources that documents alone have."""
 _CALLERS: Final = ("custom", "bash", "text_editor", "memory")
-"""Types of tools that the caller runs, so that every provider has them."""
+"""Types of tools that the client runs, so that every provider has them."""
 
 
 def refuse_block(
-    block: Block, at: str, findings: Diagnostics, *, what: str = "cannot be sent to {}"
+    block: Block, at: str, diagnostics: Diagnostics, *, what: str = "cannot be sent to {}"
 ) -> None:
     """Refuse a block at `at`. `what` says what cannot be done with it, ``{}`` being the target."""
     kind = kind_of(block)
     if kind in BLOCK_TYPES or kind in OTHER_BLOCK_TYPES or kind.endswith("_tool_result"):
-        said = what.replace("{}", findings.target)
+        reason = what.replace("{}", diagnostics.target)
         name = kind if len(kind) <= _MAX_TYPE and kind.isidentifier() else "hosted tool's result"
-        findings.refuse(at, f"a {name} block {said}", _CONTENT)
+        diagnostics.note_refused(at, f"a {name} block {reason}", _CONTENT)
     else:
-        known = ", ".join(BLOCK_TYPES)
-        findings.refuse(f"{at}.type", f"unknown block type; expected one of {known}", _CONTENT)
+        block_types = ", ".join(BLOCK_TYPES)
+        diagnostics.note_refused(
+            f"{at}.type", f"unknown block type; expected one of {block_types}", _CONTENT
+        )
 
 
 _MAX_TYPE: Final = 64
@@ -138,24 +141,26 @@ _MAX_TYPE: Final = 64
 
 
 def refuse_source(
-    source: Source, at: str, findings: Diagnostics, what: str, *, is_document: bool = False
+    source: Source, at: str, diagnostics: Diagnostics, what: str, *, is_document: bool = False
 ) -> None:
     """Refuse the medium at `at` for its source; `what` says what its target takes."""
     if source.type in SOURCE_TYPES:
-        findings.refuse(at, what.replace("{}", findings.target), _CONTENT)
+        diagnostics.note_refused(at, what.replace("{}", diagnostics.target), _CONTENT)
         return
-    known = [kind for kind in SOURCE_TYPES if is_document or kind not in _OF_DOCUMENTS]
-    words = f"unknown source type; expected one of {', '.join(known)}"
-    findings.refuse(f"{at}.source.type", words, _CONTENT)
+    source_types = [kind for kind in SOURCE_TYPES if is_document or kind not in _OF_DOCUMENTS]
+    words = f"unknown source type; expected one of {', '.join(source_types)}"
+    diagnostics.note_refused(f"{at}.source.type", words, _CONTENT)
 
 
-def refuse_tool(at: str, findings: Diagnostics, who: str, hosted: Iterable[str]) -> None:
+def refuse_tool(
+    at: str, diagnostics: Diagnostics, provider_name: str, hosted: Iterable[str]
+) -> None:
     """Refuse a tool of a type that the provider does not have.
 
     Args:
         who: the provider, or the model at it.
         hosted: the types of tools that it runs itself.
     """
-    known = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))
-    words = f"{who} has no tool of this type; expected one of {known}"
-    findings.refuse(at, words, "unsupported_tool_type")
+    tool_types = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))
+    words = f"{provider_name} has no tool of this type; expected one of {tool_types}"
+    diagnostics.note_refused(at, words, "unsupported_tool_type")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.texts import is_foreign_tool
+from vai.providers.translate.texts import is_server_tool_block
 from vai.types.base import OpenStruct
 from vai.types.blocks import (
     Block,
@@ -29,11 +29,11 @@ from vai.types.blocks import (
 )
 from vai.types.request import MessageRequest
 
-__all__ = ["check_members", "check_nested"]
+__all__ = ["check_members", "check_nested_members"]
 
 
 def check_members(
-    request: MessageRequest, findings: Diagnostics, taken: frozenset[str] = frozenset()
+    request: MessageRequest, diagnostics: Diagnostics, supported: frozenset[str] = frozenset()
 ) -> None:
     """Note what becomes of each member that has no field in `request`.
 
@@ -41,33 +41,33 @@ def check_members(
         taken: the members that the target takes.
     """
     for name, value in request.extra.items():
-        if value is None or name in taken or (name == "speed" and value == "standard"):
+        if value is None or name in supported or (name == "speed" and value == "standard"):
             continue
-        rule = _REFUSED.get(name)
+        rule = _REFUSED_MEMBERS.get(name)
         if rule is not None and rule[0](value):
             _, what, code = rule
-            findings.refuse(name, what.format(findings.target), code)
+            diagnostics.note_refused(name, what.format(diagnostics.target), code)
         elif value or name != "mcp_servers":
-            findings.drop(name)
+            diagnostics.note_dropped(name)
 
 
 def _has_skills(container: Any) -> bool:
     return isinstance(container, dict) and bool(container.get("skills"))
 
 
-def _bills_another(policy: Any) -> bool:
+def _bills_another_organization(policy: Any) -> bool:
     return not (isinstance(policy, dict) and policy.get("bill_to") in (None, "self"))
 
 
-_REFUSED: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
+_REFUSED_MEMBERS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
     "billing_policy": (
-        _bills_another,
+        _bills_another_organization,
         "{} cannot bill another organization; expected bill_to: self",
         "unsupported_field",
     ),
     # The response would have to be a compaction block, which later requests begin with.
     "compaction": (bool, "{} makes no compaction blocks", "unsupported_field"),
-    # The id alone is a hint: the files of an earlier response are missed, not promised.
+    # The id alone is optional: the files of an earlier response are missed, not promised.
     "container": (_has_skills, "{} has no skills", "unsupported_tool_type"),
     **dict.fromkeys(
         ("conversation", "previous_message_id", "previous_response_id"),
@@ -79,59 +79,61 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
 
 
 _BLOCK: Final = "messages[*].content[*]"
-_READ: Final = frozenset({"type", "source", "title", "content", "tool_name", "cache_control"})
+_READ_MEMBERS: Final = frozenset(
+    {"type", "source", "title", "content", "tool_name", "cache_control"}
+)
 """Members of search results and tool references that become words, or are named as cache marks."""
 
 
-def check_nested(request: MessageRequest, findings: Diagnostics) -> None:
+def check_nested_members(request: MessageRequest, diagnostics: Diagnostics) -> None:
     """Note the members below the request's own that no other format has a place for."""
     for turn in request.messages:
         if turn.extra:
-            _name(turn, "messages[*]", findings)
+            _note_members(turn, "messages[*]", diagnostics)
         if not isinstance(turn.content, str):
             for block in turn.content:
-                _check_block(block, _BLOCK, findings)
+                _check_block(block, _BLOCK, diagnostics)
     if not isinstance(request.system, str):
         for block in request.system or ():
-            _check_block(block, "system[*]", findings)
-    _name(request.tool_choice, "tool_choice", findings)
-    _name(request.thinking, "thinking", findings)
-    _name(request.output_config, "output_config", findings)
-    _name(request.output_format, "output_config.format", findings)
+            _check_block(block, "system[*]", diagnostics)
+    _note_members(request.tool_choice, "tool_choice", diagnostics)
+    _note_members(request.thinking, "thinking", diagnostics)
+    _note_members(request.output_config, "output_config", diagnostics)
+    _note_members(request.output_format, "output_config.format", diagnostics)
     if request.voice:
         # This version speaks nothing itself.
-        findings.drop("voice")
+        diagnostics.note_dropped("voice")
 
 
-def _check_block(block: Block, at: str, findings: Diagnostics) -> None:
+def _check_block(block: Block, at: str, diagnostics: Diagnostics) -> None:
     if isinstance(block, UnknownBlock):
-        if not is_foreign_tool(block):
-            _check_raw(block.raw, at, findings)
+        if not is_server_tool_block(block):
+            _check_raw(block.raw, at, diagnostics)
         return
-    if isinstance(block, ThinkingBlock | RedactedThinkingBlock) or is_foreign_tool(block):
+    if isinstance(block, ThinkingBlock | RedactedThinkingBlock) or is_server_tool_block(block):
         return
     if block.extra:
-        _name(block, at, findings)
+        _note_members(block, at, diagnostics)
     if isinstance(block, TextBlock):
         if block.citations:
-            findings.drop(f"{at}.citations")
+            diagnostics.note_dropped(f"{at}.citations")
     elif isinstance(block, ToolResultBlock):
         for inner in block.blocks:
-            _check_block(inner, f"{at}.content[*]", findings)
+            _check_block(inner, f"{at}.content[*]", diagnostics)
     elif (source := getattr(block, "source", None)) is not None and source.extra:
-        _name(source, f"{at}.source", findings)
+        _note_members(source, f"{at}.source", diagnostics)
 
 
-def _check_raw(raw: dict[str, Any], at: str, findings: Diagnostics) -> None:
+def _check_raw(raw: dict[str, Any], at: str, diagnostics: Diagnostics) -> None:
     for name, value in raw.items():
-        if value is not None and name not in _READ:
-            findings.drop(f"{at}.{name}")
+        if value is not None and name not in _READ_MEMBERS:
+            diagnostics.note_dropped(f"{at}.{name}")
     if raw.get("cache_control"):
-        findings.drop(f"{at}.cache_control")
+        diagnostics.note_dropped(f"{at}.cache_control")
 
 
-def _name(value: OpenStruct | None, at: str, findings: Diagnostics) -> None:
+def _note_members(value: OpenStruct | None, at: str, diagnostics: Diagnostics) -> None:
     if value is not None:
         for name, member in value.extra.items():
             if member is not None:
-                findings.drop(f"{at}.{name}")
+                diagnostics.note_dropped(f"{at}.{name}")

@@ -1,8 +1,8 @@
 """Names in the form the server accepts.
 
-They are pure functions of what the caller chose, so a conversation keeps its bytes from
-turn to turn. A name is brought back by the table that the request leaves behind. Ids of
-calls: `vai.providers.decode.call_ids`.
+They are pure functions of what the client chose, so a conversation keeps its bytes from turn to
+turn. The table that the request leaves behind restores a name.
+Ids of calls: `vai.providers.decode.call_ids`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-__all__ = ["MAX_NAME", "alias", "end_user"]
+__all__ = ["MAX_NAME", "anonymous_user_id", "legal_tool_name"]
 
 MAX_NAME: Final = 64
 """https://github.com/openai/openai-openapi (2026-08-21)."""
@@ -20,19 +20,19 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
 _DIGITS: Final = 8
 
 
-def alias(name: str) -> str:
+def legal_tool_name(name: str) -> str:
     """A tool's name, changed only if the server would refuse it."""
-    return name if _LEGAL.fullmatch(name) else _hashed(name)
+    return name if _LEGAL.fullmatch(name) else _hash_name(name)
 
 
-def end_user(user_id: str) -> str:
-    """An id that names nobody: what may be an address or a name is sent as its digest."""
+def anonymous_user_id(user_id: str) -> str:
+    """An id that identifies no person: what may be an address or a name is sent as its digest."""
     if _LEGAL.fullmatch(user_id):
         return user_id
     return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME]
 
 
-def _hashed(text: str) -> str:
+def _hash_name(text: str) -> str:
     # "surrogatepass": a lone surrogate in a name must not be what fails here.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     return f"{_ILLEGAL.sub('_', text)[: MAX_NAME - _DIGITS - 1]}_{digest}"

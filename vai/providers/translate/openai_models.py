@@ -1,8 +1,7 @@
-"""What a model of OpenAI, Groq or Cerebras accepts, told from its name.
+"""What a model of OpenAI, Groq or Cerebras accepts, derived from its name.
 
-Names are all there is: none of these servers says it in a form that could be asked. A
-name that is not recognised gets the plain traits of its provider, and the upstream has
-the last word.
+Names are all there is: none of these servers reports it in a form that VAI could request. A name
+that is not recognised gets the plain traits of its provider, and the provider decides.
 """
 
 from __future__ import annotations
@@ -12,63 +11,62 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["OpenaiTraits", "traits"]
+__all__ = ["OpenaiTraits", "traits_of_model"]
 
 
 class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """One model's ways.
+    """What one model accepts.
 
     Attributes:
         efforts: the efforts it knows, ascending; none at all where it does not reason. Without
-            ``none`` among them it always reasons.
-            https://platform.openai.com/docs/guides/reasoning (2026-11-28),
-            https://console.groq.com/docs/reasoning (2026-11-28),
+            ``none`` among them it always reasons. https://platform.openai.com/docs/guides/reasoning
+            (2026-11-28), https://console.groq.com/docs/reasoning (2026-11-28),
             https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-28); the newer
             models: litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
-        instructs: role of the instructions. Types of openai 3.54.0,
+        instruction_role: role of the instructions. Types of openai 3.54.0,
             https://github.com/openai/openai-python (2026-11-17).
-        stop: whether stop sequences are accepted. Types of openai 3.54.0 ("not supported with
-            latest reasoning models"), https://github.com/openai/openai-python (2026-11-17).
-        samples: whether temperature and top_p are accepted while it reasons. litellm 1.109.1,
-            https://github.com/BerriAI/litellm (2026-11-12).
-        idle_by_default: whether it does not reason unless asked.
-            https://platform.openai.com/docs/guides/reasoning (2026-11-28),
-            litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
-        quiet_tools: whether Chat Completions takes function tools only while it does not reason.
-            Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
-        breakpoints: whether a prompt cache breakpoint can be set.
+        accepts_stop: whether stop sequences are accepted. Types of openai 3.54.0 ("not supported
+            with latest reasoning models"), https://github.com/openai/openai-python (2026-11-17).
+        accepts_sampling: whether temperature and top_p are accepted while it reasons. litellm
+            1.109.1, https://github.com/BerriAI/litellm (2026-11-12).
+        reasoning_off_by_default: whether it reasons only where the request demands it.
+            https://platform.openai.com/docs/guides/reasoning (2026-11-28), litellm 1.110.2,
+            https://github.com/BerriAI/litellm (2026-11-28).
+        tools_forbid_reasoning: whether Chat Completions takes function tools only while it does not
+            reason. Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
+        cache_breakpoints: whether a prompt cache breakpoint can be set.
             https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)
-        phases: whether it tells its comments from its answers, and wants to be told so again.
+        labels_commentary: whether it labels comments apart from answers, and takes the labels back.
             Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17).
-        hides: how reasoning is shown or hidden: no way, ``format`` or ``include``.
-            https://console.groq.com/docs/reasoning (2026-11-28),
+        reasoning_visibility_param: what shows or hides reasoning: empty (nothing), ``format`` or
+            ``include``. https://console.groq.com/docs/reasoning (2026-11-28),
             https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-28)
     """
 
     efforts: tuple[str, ...] = ()
-    instructs: str = "system"
-    stop: bool = True
-    samples: bool = True
-    idle_by_default: bool = False
-    quiet_tools: bool = False
-    breakpoints: bool = False
-    phases: bool = False
-    hides: str = ""
+    instruction_role: str = "system"
+    accepts_stop: bool = True
+    accepts_sampling: bool = True
+    reasoning_off_by_default: bool = False
+    tools_forbid_reasoning: bool = False
+    cache_breakpoints: bool = False
+    labels_commentary: bool = False
+    reasoning_visibility_param: str = ""
 
     @property
     def always_reasons(self) -> bool:
-        """Whether it cannot be asked not to reason."""
+        """Whether its reasoning cannot be disabled."""
         return bool(self.efforts) and "none" not in self.efforts
 
 
-def traits(provider: str, model: str) -> OpenaiTraits:
+def traits_of_model(provider: str, model: str) -> OpenaiTraits:
     """The traits of `model` at `provider`."""
     if provider in ("openai", "oai-resp"):
-        return _openai(model)
+        return _openai_traits(model)
     if provider == "groq":
-        return _groq(model)
+        return _groq_traits(model)
     if provider == "cerebras":
-        return _cerebras(model)
+        return _cerebras_traits(model)
     return OpenaiTraits()
 
 
@@ -76,33 +74,36 @@ _GPT = re.compile(r"gpt-(\d{1,3})(?:\.(\d{1,3}))?(?![\d.])(?!o)-?(\w*)")
 _O = re.compile(r"o\d\b")
 
 
-def _openai(model: str) -> OpenaiTraits:
+def _openai_traits(model: str) -> OpenaiTraits:
     if _O.match(model):
         return OpenaiTraits(
-            efforts=("low", "medium", "high"), instructs="developer", stop=False, samples=False
+            efforts=("low", "medium", "high"),
+            instruction_role="developer",
+            accepts_stop=False,
+            accepts_sampling=False,
         )
-    found = _GPT.match(model)
-    if not found or int(found[1]) < 5:
+    match = _GPT.match(model)
+    if not match or int(match[1]) < 5:
         return OpenaiTraits()
-    version = (int(found[1]), int(found[2] or 0))
-    if found[3] == "chat":  # the models of ChatGPT choose for themselves
-        return OpenaiTraits(instructs="developer")
-    efforts = _gpt_efforts(version, found[3])
+    version = (int(match[1]), int(match[2] or 0))
+    if match[3] == "chat":  # the models of ChatGPT choose for themselves
+        return OpenaiTraits(instruction_role="developer")
+    efforts = _gpt_efforts(version, match[3])
     return OpenaiTraits(
         efforts=efforts,
-        instructs="developer",
-        stop=False,
-        samples=False,
-        idle_by_default=version in ((5, 1), (5, 2), (5, 4)) and "none" in efforts,
-        quiet_tools=version >= (5, 4),
-        breakpoints=version >= (5, 6),
-        phases=version >= (5, 3),
+        instruction_role="developer",
+        accepts_stop=False,
+        accepts_sampling=False,
+        reasoning_off_by_default=version in ((5, 1), (5, 2), (5, 4)) and "none" in efforts,
+        tools_forbid_reasoning=version >= (5, 4),
+        cache_breakpoints=version >= (5, 6),
+        labels_commentary=version >= (5, 3),
     )
 
 
 _LOW_TO_HIGH: Final = ("low", "medium", "high")
-_RESTING: Final = (((6, 0), "sol"), ((6, 0), "luna"), ((6, 1), "terra"))
-"""Models from 6.0 on that can be asked not to reason; a newer one is not taken to be able to.
+_REASONING_OPTIONAL: Final = (((6, 0), "sol"), ((6, 0), "luna"), ((6, 1), "terra"))
+"""Models from 6.0 on whose reasoning can be disabled; newer ones are taken to always reason.
 litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 
 
@@ -117,23 +118,27 @@ def _gpt_efforts(version: tuple[int, int], family: str) -> tuple[str, ...]:
         return ("none", *_LOW_TO_HIGH)
     if version < (6, 0):
         return ("none", *_LOW_TO_HIGH, "xhigh")
-    rests = ("none",) if (version, family) in _RESTING else ()
-    return (*rests, *_LOW_TO_HIGH, "xhigh", "max")
+    none_effort = ("none",) if (version, family) in _REASONING_OPTIONAL else ()
+    return (*none_effort, *_LOW_TO_HIGH, "xhigh", "max")
 
 
-def _groq(model: str) -> OpenaiTraits:
+def _groq_traits(model: str) -> OpenaiTraits:
     if "gpt-oss" in model:
-        return OpenaiTraits(efforts=("low", "medium", "high"), hides="include")
+        return OpenaiTraits(efforts=("low", "medium", "high"), reasoning_visibility_param="include")
     if "qwen3.8" in model:
-        return OpenaiTraits(efforts=("none", "low", "medium", "high"), hides="format")
+        return OpenaiTraits(
+            efforts=("none", "low", "medium", "high"), reasoning_visibility_param="format"
+        )
     if "qwen3" in model:
-        return OpenaiTraits(efforts=("none", "default"), hides="format")
+        return OpenaiTraits(efforts=("none", "default"), reasoning_visibility_param="format")
     return OpenaiTraits()
 
 
-def _cerebras(model: str) -> OpenaiTraits:
+def _cerebras_traits(model: str) -> OpenaiTraits:
     if "gpt-oss" in model:
-        return OpenaiTraits(efforts=("low", "medium", "high"), hides="format")
+        return OpenaiTraits(efforts=("low", "medium", "high"), reasoning_visibility_param="format")
     if re.search(r"qwen-?3|glm", model):
-        return OpenaiTraits(efforts=("none", "low", "medium", "high"), hides="format")
+        return OpenaiTraits(
+            efforts=("none", "low", "medium", "high"), reasoning_visibility_param="format"
+        )
     return OpenaiTraits()

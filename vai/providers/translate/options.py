@@ -25,14 +25,14 @@ from vai.types.request import MessageRequest
 
 __all__ = [
     "EFFORTS",
-    "asked",
     "cache_key",
     "check_output",
-    "check_stops",
-    "clamp",
-    "effort_for",
-    "is_shown",
-    "modalities",
+    "check_stop_sequences",
+    "clamp_effort",
+    "effort_for_budget",
+    "requested_effort",
+    "requested_modalities",
+    "shows_reasoning",
 ]
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -40,8 +40,8 @@ EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def asked(request: MessageRequest) -> tuple[str | None, str]:
-    """The effort asked for, and the path of the member that asks for it."""
+def requested_effort(request: MessageRequest) -> tuple[str | None, str]:
+    """The effort that the request names, and the path of the member that names it."""
     config = request.output_config
     thinking = request.thinking
     if thinking is not None and thinking.type in ("disabled", "between_tools"):
@@ -49,26 +49,26 @@ def asked(request: MessageRequest) -> tuple[str | None, str]:
     if config is not None and config.effort:
         return config.effort, "output_config.effort"
     if thinking is not None and thinking.type == "enabled" and thinking.budget_tokens:
-        return effort_for(thinking.budget_tokens), "thinking.budget_tokens"
+        return effort_for_budget(thinking.budget_tokens), "thinking.budget_tokens"
     return None, "thinking"
 
 
-def is_shown(request: MessageRequest, findings: Diagnostics) -> bool:
-    """Whether the caller asks to read the reasoning.
+def shows_reasoning(request: MessageRequest, diagnostics: Diagnostics) -> bool:
+    """Whether the client wants to read the reasoning.
 
-    Other providers show it whole or not at all. A further form, such as ``updates`` of the
-    Messages API, is named as dropped: the client then reads the whole.
+    Other providers show all of it or nothing. A further form, such as ``updates`` of the
+    Messages API, is named as dropped: the client then reads all of it.
     https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
     """
     thinking = request.thinking
     if thinking is None or thinking.type not in ("enabled", "adaptive"):
         return False
     if thinking.display not in (None, "summarized", "omitted"):
-        findings.drop("thinking.display")
+        diagnostics.note_dropped("thinking.display")
     return thinking.display != "omitted"
 
 
-def effort_for(budget: int) -> str:
+def effort_for_budget(budget: int) -> str:
     """The effort that a thinking budget in tokens stands for."""
     for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
         if budget < limit:
@@ -76,7 +76,7 @@ def effort_for(budget: int) -> str:
     return "max"
 
 
-def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
+def clamp_effort(effort: str, efforts: tuple[str, ...]) -> str | None:
     """The nearest of `efforts`, rather less than more; None if `effort` is no effort.
 
     To reason a little is never turned into not to reason: only ``none`` is ``none``.
@@ -85,13 +85,13 @@ def clamp(effort: str, efforts: tuple[str, ...]) -> str | None:
         return effort
     if effort not in EFFORTS or not efforts:
         return None
-    kept = [name for name in efforts if name != "none"]
+    reasoning_efforts = [name for name in efforts if name != "none"]
     rank = EFFORTS.index(effort)
-    below = [name for name in kept if name in EFFORTS[:rank]]
-    return below[-1] if below else next(iter(kept), None)
+    below = [name for name in reasoning_efforts if name in EFFORTS[:rank]]
+    return below[-1] if below else next(iter(reasoning_efforts), None)
 
 
-def modalities(request: MessageRequest) -> list[str]:
+def requested_modalities(request: MessageRequest) -> list[str]:
     """The forms named in `output.modalities` that the provider itself must give."""
     named = (request.output or {}).get("modalities")
     if not isinstance(named, list):
@@ -100,18 +100,20 @@ def modalities(request: MessageRequest) -> list[str]:
     return [str(item) for item in named if not (item == "audio" and spoken)]
 
 
-def check_output(request: MessageRequest, findings: Diagnostics, can: Collection[str]) -> None:
+def check_output(
+    request: MessageRequest, diagnostics: Diagnostics, supported: Collection[str]
+) -> None:
     """Note what of `output` cannot be had; `can` is what there is beside text."""
-    missing = [item for item in modalities(request) if item not in ("text", *can)]
+    missing = [item for item in requested_modalities(request) if item not in ("text", *supported)]
     if missing:
-        findings.refuse(
+        diagnostics.note_refused(
             "output.modalities",
-            f"{findings.target} answers with {' or '.join(['text', *sorted(can)])} only",
+            f"{diagnostics.target} answers with {' or '.join(['text', *sorted(supported)])} only",
             "unsupported_output_modality",
         )
     for name in request.output or {}:
-        if name != "modalities" and name not in can:
-            findings.drop(f"output.{name}")
+        if name != "modalities" and name not in supported:
+            diagnostics.note_dropped(f"output.{name}")
 
 
 _KEY_LENGTH: Final = 32
@@ -121,17 +123,17 @@ _KEY_LENGTH: Final = 32
 def cache_key(request: MessageRequest) -> str | None:
     """A name for the beginning of `request`: its user, instructions and tools.
 
-    None where the caller has not asked for caching anywhere: a key gathers requests on
+    None where the request has no cache mark at all: a key gathers requests on
     few servers, which is a disadvantage where nothing is shared.
     """
-    if not _asks(request):
+    if not _requests_caching(request):
         return None
     user = (request.metadata or {}).get("user_id")
     beginning = [user, to_wire(request.system), to_wire(request.tools)]
     return hashlib.sha256(msgspec.json.encode(beginning)).hexdigest()[:_KEY_LENGTH]
 
 
-def _asks(request: MessageRequest) -> bool:
+def _requests_caching(request: MessageRequest) -> bool:
     if request.cache_control:
         return True
     blocks = [*request.system] if isinstance(request.system, list) else []
@@ -146,8 +148,8 @@ _MAX_SEQUENCES: Final = 64
 _MAX_LENGTH: Final = 256
 
 
-def check_stops(sequences: list[str], findings: Diagnostics) -> None:
+def check_stop_sequences(sequences: list[str], diagnostics: Diagnostics) -> None:
     """Note sequences that are too many or too long to be watched for."""
     if len(sequences) > _MAX_SEQUENCES or any(len(one) > _MAX_LENGTH for one in sequences):
         what = f"expected at most {_MAX_SEQUENCES} sequences of {_MAX_LENGTH} characters"
-        findings.refuse("stop_sequences", f"{what} for {findings.target}")
+        diagnostics.note_refused("stop_sequences", f"{what} for {diagnostics.target}")

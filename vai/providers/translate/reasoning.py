@@ -29,47 +29,47 @@ def without_reasoning(request: MessageRequest) -> MessageRequest | None:
     A message that was nothing but reasoning goes too: an empty one is refused
     everywhere. Where that would leave no message at all, the answer is None.
     """
-    messages = [_without(message) for message in request.messages]
+    messages = [_drop_reasoning(message) for message in request.messages]
     if all(after is before for after, before in zip(messages, request.messages, strict=True)):
         return None
-    kept = [message for message in messages if message is not None]
-    return msgspec.structs.replace(request, messages=kept) if kept else None
+    remaining = [message for message in messages if message is not None]
+    return msgspec.structs.replace(request, messages=remaining) if remaining else None
 
 
-def _without(message: InputMessage) -> InputMessage | None:
+def _drop_reasoning(message: InputMessage) -> InputMessage | None:
     if isinstance(message.content, str) or not any(map(_is_reasoning, message.content)):
         return message
-    said = [block for block in message.content if not _is_reasoning(block)]
-    return msgspec.structs.replace(message, content=said) if said else None
+    remaining = [block for block in message.content if not _is_reasoning(block)]
+    return msgspec.structs.replace(message, content=remaining) if remaining else None
 
 
 def _is_reasoning(block: Block) -> bool:
     return isinstance(block, ThinkingBlock | RedactedThinkingBlock)
 
 
-_MARK: Final = "vai1"
+_WRAPPER_MARK: Final = "vai1"
 
 
 def wrap_signature(provider: str, kind: str, payload: str = "") -> str:
-    """The envelope around an upstream's `payload`, which is kept untouched."""
-    return f"{_MARK}.{provider}.{kind}.{payload}"
+    """The wrapper around a provider's `payload`, which stays as it came."""
+    return f"{_WRAPPER_MARK}.{provider}.{kind}.{payload}"
 
 
 def unwrap_signature(signature: str) -> str | None:
     """The payload that `wrap_signature` wrapped; None without a wrapper."""
     parts = signature.split(".", 3)
-    return parts[3] if len(parts) == 4 and parts[0] == _MARK else None
+    return parts[3] if len(parts) == 4 and parts[0] == _WRAPPER_MARK else None
 
 
 def origin_of(block: ThinkingBlock | RedactedThinkingBlock) -> str | None:
-    """The provider in the block's envelope.
+    """The provider in the block's wrapper.
 
-    A signature without an envelope is Anthropic's; no signature at all is nobody's.
+    A signature without a wrapper is Anthropic's; a block without a signature has no origin.
     """
     text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
     if not text:
         return None
     mark, _, rest = text.partition(".")
-    if mark == _MARK and "." in rest:
+    if mark == _WRAPPER_MARK and "." in rest:
         return rest.partition(".")[0]
     return "anthropic"

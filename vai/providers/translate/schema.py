@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vai.providers.decode.text_filter import WRAPPER
 
-__all__ = ["Inlining", "NotStrict", "object_schema", "rooted", "strict"]
+__all__ = ["InliningBudget", "NotStrict", "object_schema", "to_strict_schema", "with_object_root"]
 
 Schema = dict[str, Any]
 
@@ -22,7 +22,7 @@ _MAX_MEMBERS: Final = 50_000
 """Members of all nodes together: a node is copied up to `_MAX_DEPTH` times."""
 _MAX_INLINED: Final = 20_000
 """Values that references of all schemas of one request may repeat."""
-_BEYOND: Final = frozenset(
+_UNSUPPORTED: Final = frozenset(
     {
         "not",
         "if",
@@ -50,7 +50,7 @@ class NotStrict(Exception):
     """The schema has no strict form; the text says why."""
 
 
-class Inlining:
+class InliningBudget:
     """How much references may still repeat in one request.
 
     A reference of a few characters can stand for a schema of any size, and schemas can refer
@@ -60,7 +60,7 @@ class Inlining:
     def __init__(self) -> None:
         self._left = _MAX_INLINED
 
-    def charge(self, schema: Schema) -> None:
+    def charge_copy(self, schema: Schema) -> None:
         """Account for one more copy of `schema`.
 
         Raises:
@@ -82,32 +82,32 @@ class Inlining:
 
 def object_schema(schema: Schema | None) -> Schema:
     """A tool's schema as servers expect it: an object that names its properties."""
-    found = {
+    members = {
         name: value for name, value in (schema or {}).items() if name not in ("$schema", "$id")
     }
-    if not found:
+    if not members:
         return {"type": "object", "properties": {}}
-    if found.get("type") == "object" and "properties" not in found:
-        found["properties"] = {}
-    return found
+    if members.get("type") == "object" and "properties" not in members:
+        members["properties"] = {}
+    return members
 
 
-def rooted(schema: Schema) -> tuple[Schema, bool]:
+def with_object_root(schema: Schema) -> tuple[Schema, bool]:
     """The schema with an object at its root, and whether one had to be put there."""
-    found = object_schema(schema)
-    if found.get("type") == "object":
-        return found, False
-    moved = {name: found.pop(name) for name in ("$defs", "definitions") if name in found}
+    inner = object_schema(schema)
+    if inner.get("type") == "object":
+        return inner, False
+    moved = {name: inner.pop(name) for name in ("$defs", "definitions") if name in inner}
     root = {
         "type": "object",
-        "properties": {WRAPPER: found},
+        "properties": {WRAPPER: inner},
         "required": [WRAPPER],
         "additionalProperties": False,
     }
     return root | moved, True
 
 
-def strict(schema: Schema, inlining: Inlining) -> Schema:
+def to_strict_schema(schema: Schema, inlining: InliningBudget) -> Schema:
     """The strict form of `schema`, whose root must be an object.
 
     Args:
@@ -119,131 +119,141 @@ def strict(schema: Schema, inlining: Inlining) -> Schema:
     root = _without_labels(schema)
     if root.get("type") != "object" or "anyOf" in root:
         raise NotStrict("the root must be a plain object")
-    return _Strictness(root, inlining).convert(root, 0)
+    return _StrictConversion(root, inlining).convert_schema(root, 0)
 
 
 def _without_labels(schema: Schema) -> Schema:
     return {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
 
 
-class _Strictness:
+class _StrictConversion:
     """One conversion; local references are looked up in `root`."""
 
-    def __init__(self, root: Schema, inlining: Inlining) -> None:
+    def __init__(self, root: Schema, inlining: InliningBudget) -> None:
         self._root = root
         self._inlining = inlining
         self._nodes = 0
         self._members = 0
 
-    def convert(self, schema: Any, depth: int) -> Schema:
+    def convert_schema(self, schema: Any, depth: int) -> Schema:
         self._nodes += 1
         if depth > _MAX_DEPTH or self._nodes > _MAX_NODES:
             raise NotStrict("it is too large or refers to itself without end")
         if not isinstance(schema, dict):
             raise NotStrict("a schema of true or false allows anything")
-        schema = self._inlined(schema)
-        self._count(schema)
-        beyond = _BEYOND & schema.keys()
+        schema = self._inline_references(schema)
+        self._count_members(schema)
+        beyond = _UNSUPPORTED & schema.keys()
         if beyond:
             raise NotStrict(f"it uses {min(beyond)}")
-        found = {name: value for name, value in schema.items() if self._is_kept(name, value)}
+        converted = {
+            name: value for name, value in schema.items() if self._is_supported(name, value)
+        }
         for name in ("$defs", "definitions"):
-            if isinstance(found.get(name), dict):
-                found[name] = {k: self.convert(v, depth + 1) for k, v in found[name].items()}
-        if "oneOf" in found:
-            if "anyOf" in found:
+            if isinstance(converted.get(name), dict):
+                converted[name] = {
+                    k: self.convert_schema(v, depth + 1) for k, v in converted[name].items()
+                }
+        if "oneOf" in converted:
+            if "anyOf" in converted:
                 raise NotStrict("it uses oneOf and anyOf together")
-            found["anyOf"] = found.pop("oneOf")
-        if "anyOf" in found:
-            found["anyOf"] = [self.convert(item, depth + 1) for item in _list(found["anyOf"])]
-        if "items" in found:
-            found["items"] = self.convert(found["items"], depth + 1)
-        if "object" in _types(found) or "properties" in found:
-            self._close_object(found, depth)
-        elif not found.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
+            converted["anyOf"] = converted.pop("oneOf")
+        if "anyOf" in converted:
+            converted["anyOf"] = [
+                self.convert_schema(item, depth + 1) for item in _require_list(converted["anyOf"])
+            ]
+        if "items" in converted:
+            converted["items"] = self.convert_schema(converted["items"], depth + 1)
+        if "object" in _schema_types(converted) or "properties" in converted:
+            self._close_object(converted, depth)
+        elif not converted.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
             raise NotStrict("a schema without a type allows anything")
-        elif "array" in _types(found) and "items" not in found:
+        elif "array" in _schema_types(converted) and "items" not in converted:
             raise NotStrict("an array without items allows anything")
-        return found
+        return converted
 
-    def _count(self, schema: Schema) -> None:
+    def _count_members(self, schema: Schema) -> None:
         self._members += len(schema)
         if self._members > _MAX_MEMBERS:
             raise NotStrict("it is too large")
 
-    def _inlined(self, schema: Schema) -> Schema:
+    def _inline_references(self, schema: Schema) -> Schema:
         """Without `allOf` of one, and without siblings beside `$ref`."""
         for _ in range(_MAX_DEPTH):
             if "allOf" in schema:
-                parts = _list(schema["allOf"])
+                parts = _require_list(schema["allOf"])
                 if len(parts) != 1 or not isinstance(parts[0], dict):
                     raise NotStrict("it uses allOf")
                 inner = parts[0]
             elif "$ref" in schema and len(schema) > 1:
-                inner = self._resolved(schema["$ref"])
-                self._inlining.charge(inner)
+                inner = self._resolve_reference(schema["$ref"])
+                self._inlining.charge_copy(inner)
             else:
                 return schema
-            self._count(inner)
-            self._count(schema)
-            own = {name: value for name, value in schema.items() if name not in ("allOf", "$ref")}
-            schema = {**inner, **own}
+            self._count_members(inner)
+            self._count_members(schema)
+            siblings = {
+                name: value for name, value in schema.items() if name not in ("allOf", "$ref")
+            }
+            schema = {**inner, **siblings}
         raise NotStrict("it refers to itself without end")
 
-    def _resolved(self, reference: Any) -> Schema:
-        found: Any = self._root
+    def _resolve_reference(self, reference: Any) -> Schema:
+        value: Any = self._root
         if not isinstance(reference, str) or not reference.startswith("#/"):
             raise NotStrict("it refers to another document")
         for step in reference[2:].split("/"):
-            found = (
-                found.get(step.replace("~1", "/").replace("~0", "~"))
-                if isinstance(found, dict)
+            value = (
+                value.get(step.replace("~1", "/").replace("~0", "~"))
+                if isinstance(value, dict)
                 else None
             )
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             raise NotStrict("a reference leads nowhere")
-        return found
+        return value
 
     @staticmethod
-    def _is_kept(name: str, value: Any) -> bool:
+    def _is_supported(name: str, value: Any) -> bool:
         # A default has no meaning where every property is required.
         if name == "format":
             return isinstance(value, str) and value in _FORMATS
         return name != "default"
 
-    def _close_object(self, found: Schema, depth: int) -> None:
-        if found.get("additionalProperties", False) is not False:
+    def _close_object(self, schema: Schema, depth: int) -> None:
+        if schema.get("additionalProperties", False) is not False:
             raise NotStrict("an object allows properties that are not listed")
-        properties = found.get("properties")
+        properties = schema.get("properties")
         if not properties or not isinstance(properties, dict):
             raise NotStrict("an object lists no properties")
-        required = {item for item in _list(found.get("required") or []) if isinstance(item, str)}
-        found["properties"] = {
-            name: converted if name in required else _nullable(converted)
-            for name, value in properties.items()
-            if (converted := self.convert(value, depth + 1)) is not None
+        required = {
+            item for item in _require_list(schema.get("required") or []) if isinstance(item, str)
         }
-        found["required"] = list(properties)
-        found["additionalProperties"] = False
+        schema["properties"] = {
+            name: converted if name in required else _make_nullable(converted)
+            for name, value in properties.items()
+            if (converted := self.convert_schema(value, depth + 1)) is not None
+        }
+        schema["required"] = list(properties)
+        schema["additionalProperties"] = False
 
 
-def _list(value: Any) -> list[Any]:
+def _require_list(value: Any) -> list[Any]:
     """`value`, which is a list in every schema that is one."""
     if not isinstance(value, list):
         raise NotStrict("a keyword that takes a list has something else")
     return value
 
 
-def _types(schema: Schema) -> tuple[Any, ...]:
+def _schema_types(schema: Schema) -> tuple[Any, ...]:
     kind = schema.get("type")
     return tuple(kind) if isinstance(kind, list) else (kind,)
 
 
-def _nullable(schema: Schema) -> Schema:
-    if "null" in _types(schema) or _NULL in schema.get("anyOf", ()):
+def _make_nullable(schema: Schema) -> Schema:
+    if "null" in _schema_types(schema) or _NULL in schema.get("anyOf", ()):
         return schema
     if "anyOf" in schema:
         return {**schema, "anyOf": [*schema["anyOf"], dict(_NULL)]}
     if "type" in schema and not schema.keys() & {"enum", "const", "$ref"}:
-        return {**schema, "type": [*_types(schema), "null"]}
+        return {**schema, "type": [*_schema_types(schema), "null"]}
     return {"anyOf": [schema, dict(_NULL)]}

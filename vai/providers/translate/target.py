@@ -7,11 +7,11 @@ from typing import Final
 
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.diagnostics import Diagnostics
-from vai.providers.translate.openai_models import OpenaiTraits, traits
-from vai.providers.translate.schema import Inlining
+from vai.providers.translate.openai_models import OpenaiTraits, traits_of_model
+from vai.providers.translate.schema import InliningBudget
 from vai.types.provider import Capabilities, ProviderSpec
 
-__all__ = ["QUIRKS", "OpenaiTarget", "is_own"]
+__all__ = ["QUIRKS", "OpenaiTarget", "is_custom_server"]
 
 QUIRKS: Final = frozenset(
     {
@@ -32,37 +32,37 @@ https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
 _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
-def is_own(row: ProviderSpec) -> bool:
+def is_custom_server(row: ProviderSpec) -> bool:
     """Whether the server is one that only the settings describe."""
     return row.id not in PROVIDER_SPECS
 
 
 class OpenaiTarget:
-    """One server and model, and what was found while translating for it."""
+    """One server and model, and the diagnostics of the translation for it."""
 
     def __init__(self, row: ProviderSpec, model: str) -> None:
         self.row = row
         self.model = model
-        self.traits: OpenaiTraits = traits(*row.facts_of(model))
-        self.findings = Diagnostics(row.name)
-        self.inlining = Inlining()
+        self.traits: OpenaiTraits = traits_of_model(*row.facts_of(model))
+        self.diagnostics = Diagnostics(row.name)
+        self.inlining = InliningBudget()
 
     @property
-    def short_ids(self) -> bool:
+    def needs_short_ids(self) -> bool:
         """Whether ids of calls must be nine letters and digits.
 
         Mistral's API and servers that run its models with its tokenizer refuse others (seen
         2026-11).
         """
-        return is_own(self.row) and bool(
+        return is_custom_server(self.row) and bool(
             _MISTRAL.search(f"{self.row.base_url} {self.model}".lower())
         )
 
     @property
-    def can(self) -> Capabilities:
+    def capabilities(self) -> Capabilities:
         """What the server's wire format can carry."""
         return self.row.capabilities
 
-    def is_so(self, quirk: str) -> bool:
+    def has_quirk(self, quirk: str) -> bool:
         """Whether the server has this quirk."""
         return quirk in self.row.quirks

@@ -13,17 +13,17 @@ from vai.types.request import Tool
 
 __all__ = [
     "AS_USER",
-    "described",
+    "describe_tool",
     "document_text",
-    "is_foreign_tool",
+    "is_server_tool_block",
     "kind_of",
-    "search_result",
-    "tagged",
-    "tool_reference",
+    "search_result_text",
+    "tool_reference_text",
+    "wrap_in_tag",
 ]
 
 AS_USER: Final = "messages[*].role"
-"""How it is named that instructions among the turns are sent as the user's words, marked."""
+"""The path noted where instructions among the turns are sent as the user's words, marked."""
 _TEXTS: Final = ("text/", "application/json", "application/xml")
 
 
@@ -34,15 +34,15 @@ def kind_of(block: Block) -> str:
     return str(block.__struct_config__.tag)
 
 
-def is_foreign_tool(block: Block) -> bool:
-    """Whether it is a trace of a tool that another provider ran itself."""
+def is_server_tool_block(block: Block) -> bool:
+    """Whether it is a call, or a result, of a tool that another provider ran itself."""
     kind = kind_of(block)
     return kind in ("server_tool_use", "mcp_tool_use") or (
         kind.endswith("_tool_result") and kind != "tool_result"
     )
 
 
-def tagged(name: str, text: str, title: str | None = None) -> str:
+def wrap_in_tag(name: str, text: str, title: str | None = None) -> str:
     """A text inside an element, so that the model sees where it begins and ends."""
     attribute = f' title="{title}"' if title else ""
     return f"<{name}{attribute}>\n{text}\n</{name}>"
@@ -60,12 +60,12 @@ def document_text(source: Source) -> str | None:
     return None
 
 
-def tool_reference(raw: dict[str, Any]) -> str:
-    """What a search of the client's has found: a tool that is among the request's now."""
+def tool_reference_text(raw: dict[str, Any]) -> str:
+    """What a search that the client runs has loaded: a tool that the request holds now."""
     return f"[The tool {raw.get('tool_name') or ''} is loaded and can be called.]"
 
 
-def search_result(raw: dict[str, Any]) -> str:
+def search_result_text(raw: dict[str, Any]) -> str:
     """A search result in words."""
     content = raw.get("content")
     texts = [
@@ -76,10 +76,10 @@ def search_result(raw: dict[str, Any]) -> str:
     source = str(raw.get("source") or "")
     text = "\n".join([source, *texts] if source else texts)
     title = raw.get("title")
-    return tagged("search_result", text, title if isinstance(title, str) else None)
+    return wrap_in_tag("search_result", text, title if isinstance(title, str) else None)
 
 
-def described(tool: Tool) -> str:
+def describe_tool(tool: Tool) -> str:
     """A tool's description, with its examples of input where it has some."""
     examples = tool.extra.get("input_examples")
     if not isinstance(examples, list) or not examples:

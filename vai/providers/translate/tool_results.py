@@ -31,58 +31,64 @@ from vai.types.request import InputMessage, MessageRequest
 
 __all__ = [
     "MEDIA",
+    "BlockAtPath",
     "PendingCall",
-    "Placed",
-    "Run",
-    "answers",
-    "check_end",
+    "TurnGroup",
+    "add_pending_call",
+    "blocks_with_paths",
+    "check_last_turn",
+    "group_turns",
+    "match_results",
     "note_left_out",
-    "placed",
-    "result_parts",
-    "runs",
-    "waits",
+    "translate_result",
 ]
 
-Placed = tuple[str, Block]
+BlockAtPath = tuple[str, Block]
 """A block and its JSON path."""
-Run = list[tuple[str, InputMessage]]
+TurnGroup = list[tuple[str, InputMessage]]
 """Neighbouring turns of one side, each with its JSON path."""
 
 
 class PendingCall(NamedTuple):
-    """A call that wants an answer: its JSON path, and what its format must know of it again."""
+    """A call without its result yet: its JSON path, and what its format needs of it again."""
 
     at: str
     note: str = ""
 
 
-def runs(request: MessageRequest) -> Iterator[tuple[bool, Run]]:
+def group_turns(request: MessageRequest) -> Iterator[tuple[bool, TurnGroup]]:
     """The turns, those of the assistant (True) and those to it by turns."""
     turns = enumerate(request.messages)
     for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
         yield is_assistant, [(f"messages[{index}]", turn) for index, turn in group]
 
 
-def placed(at: str, turn: InputMessage) -> list[Placed]:
+def blocks_with_paths(at: str, turn: InputMessage) -> list[BlockAtPath]:
     """The blocks of a turn."""
     return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
 
 
-def waits(
+def add_pending_call(
     calls: dict[str, PendingCall],
     block: ToolUseBlock,
     at: str,
-    findings: Diagnostics,
+    diagnostics: Diagnostics,
     note: str = "",
 ) -> None:
     """Add to `calls` (by id) one that the next turn must answer."""
     if block.id in calls:
-        findings.refuse(f"{at}.id", "expected an id that no other tool_use of this turn has")
+        diagnostics.note_refused(
+            f"{at}.id", "expected an id that no other tool_use of this turn has"
+        )
     calls[block.id] = PendingCall(at, note)
 
 
-def answers(
-    run: Run, calls: Mapping[str, PendingCall], findings: Diagnostics, *, chained: bool = False
+def match_results(
+    turns: TurnGroup,
+    calls: Mapping[str, PendingCall],
+    diagnostics: Diagnostics,
+    *,
+    chained: bool = False,
 ) -> list[tuple[str, ToolResultBlock]]:
     """The results of a run, each with its path, in the order of the calls.
 
@@ -90,36 +96,38 @@ def answers(
         chained: the server holds earlier turns, so that there may be results for calls that
             are not among these; they come last.
     """
-    given: dict[str, tuple[str, ToolResultBlock]] = {}
-    for at, turn in run:
+    results: dict[str, tuple[str, ToolResultBlock]] = {}
+    for at, turn in turns:
         if isinstance(turn.content, str):
             continue
-        for place, block in placed(at, turn):
+        for path, block in blocks_with_paths(at, turn):
             if not isinstance(block, ToolResultBlock):
                 continue
             if block.tool_use_id not in calls and not chained:
                 what = "expected the id of a tool_use of the turn before"
-            elif block.tool_use_id in given:
+            elif block.tool_use_id in results:
                 what = "expected one tool_result for each tool_use; this one is answered"
             else:
-                given[block.tool_use_id] = (place, block)
+                results[block.tool_use_id] = (path, block)
                 continue
-            findings.refuse(f"{place}.tool_use_id", what)
-    for known, call in calls.items():
-        if known not in given:
-            findings.refuse(call.at, "expected a tool_result for this call in the turn after it")
-    if not given:  # nearly every turn of nearly all
+            diagnostics.note_refused(f"{path}.tool_use_id", what)
+    for call_id, call in calls.items():
+        if call_id not in results:
+            diagnostics.note_refused(
+                call.at, "expected a tool_result for this call in the turn after it"
+            )
+    if not results:  # nearly every turn of nearly all
         return []
-    order = [*calls, *(known for known in given if known not in calls)]
-    return [given[known] for known in order if known in given]
+    order = [*calls, *(known for known in results if known not in calls)]
+    return [results[known] for known in order if known in results]
 
 
-def check_end(request: MessageRequest, findings: Diagnostics) -> None:
-    """An assistant message at the end is one to be continued, which only Anthropic can."""
+def check_last_turn(request: MessageRequest, diagnostics: Diagnostics) -> None:
+    """Refuse an assistant message at the end: only Anthropic can continue one."""
     last = len(request.messages) - 1
     if request.messages[last].role == "assistant":
-        what = f"{findings.target} cannot continue an assistant message; end with a user message"
-        findings.refuse(f"messages[{last}]", what, "unsupported_prefill")
+        what = f"{diagnostics.target} cannot continue an assistant message; end with a user message"
+        diagnostics.note_refused(f"messages[{last}]", what, "unsupported_prefill")
 
 
 MEDIA: Final = (ImageBlock, DocumentBlock, AudioBlock, VideoBlock)
@@ -130,45 +138,45 @@ class _MediaTarget(Protocol):
 
     row: ProviderSpec
     model: str
-    findings: Diagnostics
+    diagnostics: Diagnostics
 
 
 A = TypeVar("A", bound=_MediaTarget)
 Part = dict[str, Any]
 
 
-def result_parts(
+def translate_result(
     block: ToolResultBlock,
     at: str,
     target: A,
     make: Callable[[Block, str, A], list[Part]],
-    words: Callable[[str], Part],
+    make_text: Callable[[str], Part],
 ) -> list[tuple[Block, list[Part]]]:
     """Translate what is in a result: each of its blocks with its parts.
 
     Args:
-        make: translates one block, and refuses it in the target's findings.
+        make: translates one block, and refuses it in the target's diagnostics.
         words: makes the part that is a text.
     """
-    found: list[tuple[Block, list[Part]]] = []
+    translated: list[tuple[Block, list[Part]]] = []
     for index, item in enumerate(block.blocks):
-        place = f"{at}.content[{index}]"
+        path = f"{at}.content[{index}]"
         if not isinstance(item, MEDIA):
-            found.append((item, make(item, place, target)))
+            translated.append((item, make(item, path, target)))
             continue
-        notes, target.findings = target.findings, Diagnostics(target.findings.target)
-        parts = make(item, place, target)
-        trial, target.findings = target.findings, notes
-        if trial.refused:
-            parts = [words(note_left_out(item, notes, target.model))]
+        notes, target.diagnostics = target.diagnostics, Diagnostics(target.diagnostics.target)
+        parts = make(item, path, target)
+        trial, target.diagnostics = target.diagnostics, notes
+        if trial.has_refusals:
+            parts = [make_text(note_left_out(item, notes, target.model))]
         else:
-            notes.adopt(trial)
-        found.append((item, parts))
-    return found
+            notes.merge_dropped(trial)
+        translated.append((item, parts))
+    return translated
 
 
-def note_left_out(item: Block, findings: Diagnostics, model: str) -> str:
+def note_left_out(item: Block, diagnostics: Diagnostics, model: str) -> str:
     """Name the medium that is left out, and return the words that take its place."""
     kind = kind_of(item)
-    findings.drop(f"messages[*].content[*].content[*].{kind}")
-    return f"[{kind} left out: {model} at {findings.target} cannot take it]"
+    diagnostics.note_dropped(f"messages[*].content[*].content[*].{kind}")
+    return f"[{kind} left out: {model} at {diagnostics.target} cannot take it]"

@@ -30,12 +30,12 @@ from vai.types.request import MessageRequest, Tool, ToolChoice
 __all__ = [
     "DEFERRED",
     "ClientTool",
-    "as_function",
-    "check_needless",
-    "family",
-    "is_search",
-    "searches",
+    "check_unused_choice",
+    "is_tool_search",
+    "to_client_tool",
+    "tool_family",
     "unloaded_tools",
+    "uses_tool_search",
 ]
 
 Schema = dict[str, Any]
@@ -60,7 +60,7 @@ class ClientTool(NamedTuple):
     schema: Schema
 
 
-def family(kind: str | None) -> str:
+def tool_family(kind: str | None) -> str:
     """What a tool type is whatever its version: ``web_search_20260318`` is ``web_search``.
 
     One of ``web_search``, ``web_fetch``, ``code_execution``, ``computer``, ``bash``,
@@ -71,16 +71,16 @@ def family(kind: str | None) -> str:
     return _FAMILIES.get(plain, plain)
 
 
-def as_function(tool: Tool) -> ClientTool | None:
-    """The function that stands for `tool`; None if the caller does not run it.
+def to_client_tool(tool: Tool) -> ClientTool | None:
+    """The function that stands for `tool`; None if the client does not run it.
 
-    `tool.name` wins over the usual name: the caller's handler goes by it.
+    `tool.name` wins over the usual name: the client's handler goes by it.
     """
-    made = _MAKERS.get(family(tool.type))
-    if made is None:
+    client_tool = _CLIENT_TOOLS.get(tool_family(tool.type))
+    if client_tool is None:
         return None
-    found = _OLD_EDITOR if tool.type in _OLD_EDITORS else made
-    return found._replace(name=tool.name) if tool.name else found
+    versioned = _OLD_EDITOR if tool.type in _OLD_EDITORS else client_tool
+    return versioned._replace(name=tool.name) if tool.name else versioned
 
 
 _STRING: Final[Schema] = {"type": "string"}
@@ -92,25 +92,25 @@ _RANGE: Final[Schema] = {
 }
 
 
-def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
+def _object_schema(required: tuple[str, ...], **properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def _one_of(*values: str) -> Schema:
+def _enum_schema(*values: str) -> Schema:
     return {"type": "string", "enum": list(values)}
 
 
 _BASH: Final = ClientTool(
     "bash",
     "Run a command in a persistent shell; `restart` starts a new one.",
-    _object((), command=_STRING, restart={"type": "boolean"}),
+    _object_schema((), command=_STRING, restart={"type": "boolean"}),
 )
 _EDITOR: Final = ClientTool(
     "str_replace_based_edit_tool",
     "View, create and edit text files.",
-    _object(
+    _object_schema(
         ("command", "path"),
-        command=_one_of("view", "create", "str_replace", "insert"),
+        command=_enum_schema("view", "create", "str_replace", "insert"),
         path=_STRING,
         file_text=_STRING,
         old_str=_STRING,
@@ -124,9 +124,9 @@ _OLD_EDITORS: Final = ("text_editor_20241022", "text_editor_20250124")
 _OLD_EDITOR: Final = ClientTool(
     "str_replace_editor",
     "View, create and edit text files; `undo_edit` takes the last edit back.",
-    _object(
+    _object_schema(
         ("command", "path"),
-        command=_one_of("view", "create", "str_replace", "insert", "undo_edit"),
+        command=_enum_schema("view", "create", "str_replace", "insert", "undo_edit"),
         path=_STRING,
         file_text=_STRING,
         old_str=_STRING,
@@ -138,9 +138,9 @@ _OLD_EDITOR: Final = ClientTool(
 _MEMORY: Final = ClientTool(
     "memory",
     "Keep notes in files below /memories.",
-    _object(
+    _object_schema(
         ("command",),
-        command=_one_of("view", "create", "str_replace", "insert", "delete", "rename"),
+        command=_enum_schema("view", "create", "str_replace", "insert", "delete", "rename"),
         path=_STRING,
         file_text=_STRING,
         old_str=_STRING,
@@ -152,19 +152,19 @@ _MEMORY: Final = ClientTool(
         view_range=_RANGE,
     ),
 )
-_MAKERS: Final = {"bash": _BASH, "text_editor": _EDITOR, "memory": _MEMORY}
+_CLIENT_TOOLS: Final = {"bash": _BASH, "text_editor": _EDITOR, "memory": _MEMORY}
 
 
-def check_needless(choice: ToolChoice | None, findings: Diagnostics) -> None:
+def check_unused_choice(choice: ToolChoice | None, diagnostics: Diagnostics) -> None:
     """Note a choice that is not sent because no tools are: servers refuse it."""
     if choice is None:
         return
     if choice.type in ("any", "tool"):
-        findings.refuse(
+        diagnostics.note_refused(
             "tool_choice", "expected tools beside it, or auto or none: there is none to choose"
         )
     else:
-        findings.drop("tool_choice")
+        diagnostics.note_dropped("tool_choice")
 
 
 DEFERRED: Final = "tools[*].defer_loading"
@@ -173,14 +173,14 @@ _SEARCH: Final = frozenset({"tool_search", "tool_search_tool_bm25", "tool_search
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-def is_search(tool: Tool) -> bool:
+def is_tool_search(tool: Tool) -> bool:
     """Whether `tool` is a search for tools that the provider runs."""
-    return not tool.is_function and family(tool.type) in _SEARCH
+    return not tool.is_function and tool_family(tool.type) in _SEARCH
 
 
-def searches(request: MessageRequest) -> bool:
+def uses_tool_search(request: MessageRequest) -> bool:
     """Whether the request counts on a search that the provider runs."""
-    return any(map(is_search, request.tools or ()))
+    return any(map(is_tool_search, request.tools or ()))
 
 
 def unloaded_tools(request: MessageRequest) -> frozenset[str]:
@@ -196,24 +196,24 @@ def unloaded_tools(request: MessageRequest) -> frozenset[str]:
     for turn in request.messages:
         if not isinstance(turn.content, str):
             for block in turn.content:
-                deferred.difference_update(_loaded_by(block))
+                deferred.difference_update(_tools_loaded_by(block))
     if request.tool_choice is not None and request.tool_choice.name:
         deferred.discard(request.tool_choice.name)
     return frozenset(deferred)
 
 
-def _loaded_by(block: Block) -> Iterator[str]:
+def _tools_loaded_by(block: Block) -> Iterator[str]:
     if isinstance(block, ToolUseBlock):
         yield block.name
     elif isinstance(block, ToolResultBlock):
         if not isinstance(block.content, str):
             for inner in block.content or ():
-                yield from _loaded_by(inner)
+                yield from _tools_loaded_by(inner)
     elif isinstance(block, UnknownBlock):
-        yield from _referenced(block.raw)
+        yield from _referenced_tools(block.raw)
 
 
-def _referenced(raw: dict[str, Any]) -> Iterator[str]:
+def _referenced_tools(raw: dict[str, Any]) -> Iterator[str]:
     """The tools that a reference names, or the result of a search that the provider ran."""
     kind, content = raw.get("type"), raw.get("content")
     references: Any = ()
