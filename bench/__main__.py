@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         if arguments.profile:
-            profile.run(console, options, arguments.profile, arguments.lane)
+            profile.run(console, options, arguments.profile, arguments.mode)
             return 0
         with _standing(options, console) as suite:
             _run(suite, set(arguments.only), console)
@@ -87,7 +87,7 @@ def _standing(options: Options, console: Console) -> Iterator[Suite]:
         except WayError as failure:
             console.print(f"the gateway is left out: {failure} (see {options.log})")
         else:
-            others += [vai, vai.lane("vai-translated", "openai/")]
+            others += [vai, vai.mode("vai-translated", "openai/")]
         yield Suite(options, direct, others, console.print)
 
 
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strict", action="store_true", help="exit 1 when a budget is missed")
     parser.add_argument("--single-process", action="store_true", help="gateway without a manager")
     parser.add_argument("--profile", choices=list(LOADS), metavar="LOAD", help="py-spy one load")
-    parser.add_argument("--lane", choices=["verbatim", "translated", "floor"], default="verbatim")
+    parser.add_argument("--mode", choices=["verbatim", "translated", "floor"], default="verbatim")
     parser.epilog = "names: " + ", ".join(names)
     return parser
 

@@ -96,7 +96,7 @@ def through_upstream(port: int, transport: httpx.AsyncBaseTransport) -> Way:
     async def way(path: str) -> int:
         request = WireRequest("POST", path, HEADERS, BODY)
         until = time.monotonic() + 60
-        reply = await upstream.send(request, connect_until=until, headers_until=until)
+        reply = await upstream.send_request(request, connect_deadline=until, headers_deadline=until)
         reads = 0
         while await reply.read(time.monotonic() + 60):
             reads += 1

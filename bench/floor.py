@@ -38,7 +38,9 @@ def create_app(upstream_port: int) -> Sanic:  # type: ignore[type-arg]
     @app.post("/<path:path>")
     async def forward(request: Request, path: str) -> HTTPResponse | None:
         wire = WireRequest("POST", request.path, _HEADERS, request.body)
-        reply = await upstream.send(wire, connect_until=math.inf, headers_until=math.inf)
+        reply = await upstream.send_request(
+            wire, connect_deadline=math.inf, headers_deadline=math.inf
+        )
         try:
             kind = reply.headers["content-type"]
             if not kind.startswith("text/event-stream"):

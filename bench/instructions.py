@@ -76,7 +76,7 @@ def _standing(way: str, upstream: int, under: list[str]) -> Iterator[Way]:
             yield floor
         return
     with ways.gateway(upstream, cores, single_process=True, under=under) as gateway:
-        yield gateway if way == "verbatim" else gateway.lane("vai-translated", "openai/")
+        yield gateway if way == "verbatim" else gateway.mode("vai-translated", "openai/")
 
 
 def _instrument(pid: int, switch: str) -> None:

@@ -63,7 +63,7 @@ def _record() -> Step:
 
 
 def _envelope() -> Step:
-    """What the gateway reads of a small request before it chooses a lane."""
+    """What the gateway reads of a small request before it chooses a mode."""
     body = message_request("anthropic/mock", stream=True, max_tokens=100)
     return lambda: envelope.read_routing_fields(body)
 

@@ -30,22 +30,22 @@ _FRAME = 0.95
 """What is on the stack in more than this share of the samples is the frame of it all."""
 
 
-def run(console: Console, options: Options, load: str, lane: str) -> None:
+def run(console: Console, options: Options, load: str, mode: str) -> None:
     """Profile one worker under `load`; the samples are written beside the results."""
-    out = Path(__file__).resolve().parent / "results" / f"profile-{load}-{lane}.txt"
+    out = Path(__file__).resolve().parent / "results" / f"profile-{load}-{mode}.txt"
     with ways.mock({LOAD_CORE}) as direct:
-        if lane == "floor":
+        if mode == "floor":
             standing = ways.floor(direct.port, {GATEWAY_CORE})
         else:
             standing = ways.gateway(
                 direct.port, {GATEWAY_CORE}, single_process=True, log=options.log
             )
         with standing as way:
-            if lane == "translated":
-                way = way.lane("vai-translated", "openai/")
+            if mode == "translated":
+                way = way.mode("vai-translated", "openai/")
             _record(Suite(options, direct, [way], console.print), way, load, out)
     for title, counts in zip(("self", "with callees"), shares(out.read_text()), strict=True):
-        console.print(_table(f"{load}, {lane}: {title}", counts))
+        console.print(_table(f"{load}, {mode}: {title}", counts))
     console.print(f"written to {out}")
 
 

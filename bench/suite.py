@@ -57,7 +57,7 @@ class Suite:
 
     @property
     def gateways(self) -> list[Way]:
-        """The lanes of the gateway; empty where it does not serve."""
+        """The modes of the gateway; empty where it does not serve."""
         return [way for way in self.others if way.name.startswith("vai")]
 
     def measure(

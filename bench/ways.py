@@ -81,13 +81,13 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     root: int = 0
     """0: nothing stands between the load and the mock."""
     prefix: str = ""
-    """Of the model's name; it chooses the lane in the gateway."""
+    """Of the model's name; it chooses the mode in the gateway."""
     headers: dict[str, str] = {}
     ready: float = 0.0
     """Seconds from the start of the process to its first answer."""
 
-    def lane(self, name: str, prefix: str) -> Way:
-        """The same process with another lane chosen."""
+    def mode(self, name: str, prefix: str) -> Way:
+        """The same process with another mode chosen."""
         return msgspec.structs.replace(self, name=name, prefix=prefix)
 
 

@@ -95,7 +95,7 @@ class DirectClient:
             VaiError: whatever went wrong.
         """
         with self._exchange(request, stream=False) as exchange:
-            answer = (await exchange.open()).first
+            answer = (await exchange.start()).first_batch
         if not isinstance(answer, Message):
             raise UpstreamBroken("The provider streamed an answer that was not asked for")
         return answer
@@ -107,11 +107,11 @@ class DirectClient:
             VaiError: whatever went wrong, after the events that came before it.
         """
         with self._exchange(request, stream=True) as exchange:
-            batch: list[Event] | Message | None = (await exchange.open()).first
+            batch: list[Event] | Message | None = (await exchange.start()).first_batch
             while isinstance(batch, list):
                 for event in batch:
                     yield event
-                batch = await exchange.read()
+                batch = await exchange.read_batch()
 
     def _exchange(
         self, request: Mapping[str, Any], *, stream: bool
@@ -141,13 +141,13 @@ class DirectClient:
         )
         plan = _SingleTargetRetries(self._health, upstream, route, ask, f"direct{self._exchanges}")
         return Exchange(
-            plan.lane(ask),
+            plan.mode(ask),
             upstream,
             UnlimitedAdmission(),
-            reserve=0,
+            reserved_tokens=0,
             timers=self._timers,
             clock=monotonic,
-            settled=_nobody_asks,
+            on_settled=_nobody_asks,
             plan=plan,
         )
 
@@ -171,14 +171,14 @@ class _SingleTargetRetries(Persistence[list[Event] | Message]):
         # The caller's own key, and nobody else's either: its limits are waited for as well.
         self.enter((route.row.id, route.model), own_key=False)
 
-    def lane(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
-        """A fresh lane: adapters serve one attempt."""
+    def mode(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
+        """A fresh mode: adapters serve one attempt."""
         adapter = make_adapter(self._row, self._name, request=ask)
         return TranslatedMode(adapter, ask, events=_same, message=_same)
 
     async def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
         ask = without_reasoning(self._ask) if mended else self._ask
-        return None if ask is None else Attempt(self.lane(ask), self._upstream)
+        return None if ask is None else Attempt(self.mode(ask), self._upstream)
 
     async def move(self) -> None:
         """There is nowhere else."""

@@ -101,7 +101,7 @@ def test_an_error_answer_is_counted_and_told(suite: Suite) -> None:
 
 
 def test_a_busy_generator_voids_a_measurement(suite: Suite, direct: Way) -> None:
-    other = direct.lane("other", "")
+    other = direct.mode("other", "")
     suite.measure("flooded", other, shape="closed", model="mock-json", concurrency=32)
     assert "flooded.other" in suite.void
 

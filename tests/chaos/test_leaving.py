@@ -33,11 +33,11 @@ from tests.chaos.rig import settings as settings_for
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900 if FULL else 120)]
 
 TRIES = 280 if FULL else 28
-"""For each phase, form and lane; 22 of them."""
+"""For each phase, form and mode; 22 of them."""
 PROMPTLY, SURELY = 0.1, 1.0  # seconds: for 99 of 100, for all
 TOGETHER = 28
 
-LANES = {"verbatim": "claude-", "translated": "openai/"}
+MODES = {"verbatim": "claude-", "translated": "openai/"}
 NARROW = {"verbatim": "narrow/", "translated": "narrow-chat/"}
 DEAF = {"verbatim": "deaf/", "translated": "deaf-chat/"}
 
@@ -168,28 +168,28 @@ WITHHELD = {
 }
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("phase", "stream"), WITHHELD)
-def test_the_upstream_works_for_nobody(scene: Scene, phase: str, stream: bool, lane: str) -> None:
+def test_the_upstream_works_for_nobody(scene: Scene, phase: str, stream: bool, mode: str) -> None:
     needle = b"content_block_delta" if stream and phase == "middle" else b""
     knobs = WITHHELD[phase, stream]
-    tally = _leave_while(scene, LANES[lane], knobs, stream=stream, needle=needle)
-    _judge(scene, f"{phase} {lane} {'SSE' if stream else 'JSON'}", tally, ("client_left",))
+    tally = _leave_while(scene, MODES[mode], knobs, stream=stream, needle=needle)
+    _judge(scene, f"{phase} {mode} {'SSE' if stream else 'JSON'}", tally, ("client_left",))
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_the_last_frame_is_waited_for(scene: Scene, lane: str) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_frame_is_waited_for(scene: Scene, mode: str) -> None:
     """All content has come, and the caller leaves before the frame that ends the answer."""
     # The simulator writes its last frames in one piece, so the cut between them is found in
     # the bytes of a whole answer of the same length.
-    prefix = LANES[lane]
-    at = _offset_of_the_end(scene, lane)
+    prefix = MODES[mode]
+    at = _offset_of_the_end(scene, mode)
     needle = b'"text_delta"'
     tally = _leave_while(scene, prefix, f";tokens=3;stall_at={at}", stream=True, needle=needle)
-    _judge(scene, f"tail {lane} SSE", tally, ("client_left",))
+    _judge(scene, f"tail {mode} SSE", tally, ("client_left",))
 
 
-def _offset_of_the_end(scene: Scene, lane: str) -> int:
+def _offset_of_the_end(scene: Scene, mode: str) -> int:
     import http.client
 
     import orjson
@@ -197,7 +197,7 @@ def _offset_of_the_end(scene: Scene, lane: str) -> int:
     path = {"verbatim": "/anthropic/v1/messages", "translated": "/openai/v1/chat/completions"}
     port = int(scene.simulator.url.rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    name = "claude-try-10" if lane == "verbatim" else "try-10"
+    name = "claude-try-10" if mode == "verbatim" else "try-10"
     said = {
         "model": f"{name};tokens=3",
         "max_tokens": 100,
@@ -205,18 +205,18 @@ def _offset_of_the_end(scene: Scene, lane: str) -> int:
         "messages": [{"role": "user", "content": "Hello"}],
     }
     fields = {"x-api-key": "a", "authorization": "Bearer a", "anthropic-version": "2023-06-01"}
-    connection.request("POST", path[lane], orjson.dumps(said), fields)
+    connection.request("POST", path[mode], orjson.dumps(said), fields)
     raw = connection.getresponse().read()
     connection.close()
-    last = b"event: message_stop" if lane == "verbatim" else b"data: [DONE]"
+    last = b"event: message_stop" if mode == "verbatim" else b"data: [DONE]"
     assert last in raw
     # Chunk framing puts more bytes in front of it than are counted here; never fewer.
     return raw.index(last) - 20
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_leaving_at_the_last_byte(scene: Scene, stream: bool, lane: str) -> None:
+def test_leaving_at_the_last_byte(scene: Scene, stream: bool, mode: str) -> None:
     """The answer is complete or nearly so: either outcome is right, one line is."""
     ids: list[str] = []
 
@@ -224,14 +224,14 @@ def test_leaving_at_the_last_byte(scene: Scene, stream: bool, lane: str) -> None
         needle = b"message_stop" if stream else b"HTTP/1.1 200"
         for _ in range(TRIES):
             request_id = _new_id()
-            sent = request(LANES[lane] + "x;tokens=5", stream=stream, request_id=request_id)
+            sent = request(MODES[mode] + "x;tokens=5", stream=stream, request_id=request_id)
             caller = await call(scene.group.port, sent)
             await caller.until(needle)
             caller.leave("reset")
             ids.append(request_id)
 
     uvloop.run(rounds())
-    _judge(scene, f"end {lane}", Tally(ids, [0.0] * len(ids)), ("client_left", "completed"))
+    _judge(scene, f"end {mode}", Tally(ids, [0.0] * len(ids)), ("client_left", "completed"))
 
 
 async def _leave_one_by_one(scene: Scene, model: str, *, stream: bool) -> Tally:
@@ -264,21 +264,21 @@ async def _settled(probe: Callable[[], bool], seconds: float) -> None:
         await asyncio.sleep(0.0005)
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_whoever_connects_for_nobody_stops(scene: Scene, stream: bool, lane: str) -> None:
+def test_whoever_connects_for_nobody_stops(scene: Scene, stream: bool, mode: str) -> None:
     group = scene.group
-    tally = uvloop.run(_leave_one_by_one(scene, DEAF[lane] + "x", stream=stream))
-    _judge(scene, f"connecting {lane}", tally, ("client_left",))
+    tally = uvloop.run(_leave_one_by_one(scene, DEAF[mode] + "x", stream=stream))
+    _judge(scene, f"connecting {mode}", tally, ("client_left",))
     until(lambda: not group.upstream_sockets(scene.deaf), SURELY)
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 def test_whoever_queues_for_a_connection_leaves_the_queue(
-    scene: Scene, stream: bool, lane: str
+    scene: Scene, stream: bool, mode: str
 ) -> None:
-    group, prefix = scene.group, NARROW[lane]
+    group, prefix = scene.group, NARROW[mode]
     after = scene.simulator.last
 
     async def occupy() -> list[Caller]:
@@ -298,7 +298,7 @@ def test_whoever_queues_for_a_connection_leaves_the_queue(
             for caller in busy:
                 caller.leave()
 
-    _judge(scene, f"queued {lane}", uvloop.run(run()), ("client_left",))
+    _judge(scene, f"queued {mode}", uvloop.run(run()), ("client_left",))
     assert {entry["model"] for entry in scene.simulator.journal(after=after)} == {"busy;ttft=100"}
     _all_get_through(group, prefix)
 

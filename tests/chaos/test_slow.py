@@ -179,10 +179,10 @@ HELD = 1.25 * 2**20
 """Bytes of memory for one deaf reader: a mebibyte, and what an allocator does not give back."""
 
 
-def _long_answer(lane: str, size: int) -> list[str]:
+def _long_answer(mode: str, size: int) -> list[str]:
     """An event stream of about `size` bytes, in pieces of 32 KiB."""
     text = "x" * 1000
-    if lane == "verbatim":
+    if mode == "verbatim":
         usage = {"input_tokens": 1, "output_tokens": 1}
         message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m"}
         message |= {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
@@ -212,15 +212,15 @@ def _chunk(delta: dict[str, Any], finish: str | None = None) -> str:
     return f"data: {orjson.dumps(said | {'choices': [choice]}).decode()}\n\n"
 
 
-LANES = {"verbatim": "claude-", "translated": "openai/"}
+MODES = {"verbatim": "claude-", "translated": "openai/"}
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_reader_that_stops_costs_little_and_is_cut(
-    simulator: Simulated, tmp_path: Path, lane: str
+    simulator: Simulated, tmp_path: Path, mode: str
 ) -> None:
-    model = LANES[lane] + "deaf"
-    simulator.script(model.removeprefix("openai/"), _long_answer(lane, 6 * 2**20))
+    model = MODES[mode] + "deaf"
+    simulator.script(model.removeprefix("openai/"), _long_answer(mode, 6 * 2**20))
     said = settings(simulator, timers={"write_stall": STALL})
     with serving(said, tmp_path / "group") as group:
         small = request("claude-x;tokens=3", stream=True, max_tokens=100)
@@ -265,14 +265,14 @@ def test_a_reader_that_stops_costs_little_and_is_cut(
         assert not log_defects(group.log())
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_reader_that_stops_before_the_end_is_cut_too(
-    simulator: Simulated, tmp_path: Path, lane: str
+    simulator: Simulated, tmp_path: Path, mode: str
 ) -> None:
     """All has come from the upstream and waits in this process: no reason to wait for ever."""
-    model = LANES[lane] + "last"
+    model = MODES[mode] + "last"
     # More than a write buffer, so that the last chunk waits; less than all buffers together.
-    simulator.script(model.removeprefix("openai/"), _long_answer(lane, 300_000))
+    simulator.script(model.removeprefix("openai/"), _long_answer(mode, 300_000))
     said = settings(simulator, timers={"write_stall": STALL}, keep_alive=2)
     with serving(said, tmp_path / "group") as group:
 
@@ -289,7 +289,7 @@ def test_a_reader_that_stops_before_the_end_is_cut_too(
                 await asyncio.sleep(0.1)
                 held = sum(len(group.callers_of(pid)) for pid in group.workers())
                 assert time.monotonic() - began < 9, (held, group.inflight())
-            print(f"{lane}: all closed after {time.monotonic() - began:.1f} s")
+            print(f"{mode}: all closed after {time.monotonic() - began:.1f} s")
             for caller in callers:
                 caller.leave()
 

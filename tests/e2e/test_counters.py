@@ -84,7 +84,7 @@ def _gemini(odd: str, *, stream: bool) -> str:
     return f"data: {whole}\n\n" if stream else whole
 
 
-LANES = {
+MODES = {
     "claude-{}": _messages,
     "anthropic/claude-{}": _messages,
     "openai/{}": _chat,
@@ -95,11 +95,11 @@ LANES = {
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 def test_an_odd_counter_costs_no_answer(
-    gateway: Gateway, simulator: Simulated, lane: str, stream: bool, odd: str
+    gateway: Gateway, simulator: Simulated, mode: str, stream: bool, odd: str
 ) -> None:
-    answer = _answer(gateway, simulator, lane, LANES[lane](odd, stream=stream), stream=stream)
+    answer = _answer(gateway, simulator, mode, MODES[mode](odd, stream=stream), stream=stream)
     assert answer.status == 200, answer.body
     assert b"Hello" in answer.body
     if stream:
@@ -133,10 +133,10 @@ def test_a_huge_number_in_an_error_is_delivered(gateway: Gateway, simulator: Sim
 
 
 def _answer(
-    gateway: Gateway, simulator: Simulated, lane: str, body: str, *, stream: bool, status: int = 200
+    gateway: Gateway, simulator: Simulated, mode: str, body: str, *, stream: bool, status: int = 200
 ) -> Any:
     name = f"odd-{next(_numbers)}"
-    model = lane.format(name)
+    model = mode.format(name)
     kind = "text/event-stream" if stream else "application/json"
     simulator.script(
         model.partition("/")[2] or model, headers={"content-type": kind}, body=body, status=status

@@ -175,9 +175,9 @@ def test_nobody_is_served_with_anothers_key(gateway, simulator):
     """Many callers at once, over the same few upstream connections."""
 
     def call(number: int) -> int:
-        lane = ("claude-", "openai/", "anthropic/")[number % 3]
-        provider = "openai" if lane == "openai/" else "anthropic"
-        said = ask(f"{lane}mixed-{number}", stream=number % 2 == 0)
+        mode = ("claude-", "openai/", "anthropic/")[number % 3]
+        provider = "openai" if mode == "openai/" else "anthropic"
+        said = ask(f"{mode}mixed-{number}", stream=number % 2 == 0)
         own = (f"x-provider-key-{provider}", f"{OWN}-{number}")
         return post(gateway, said, ("x-api-key", KEY), own).status
 
@@ -188,9 +188,9 @@ def test_nobody_is_served_with_anothers_key(gateway, simulator):
 
 
 def test_a_key_that_the_provider_refuses(gateway):
-    for lane, provider in (("claude-x", "anthropic"), ("openai/x", "openai"), ("groq/x", "groq")):
+    for mode, provider in (("claude-x", "anthropic"), ("openai/x", "openai"), ("groq/x", "groq")):
         own = (f"x-provider-key-{provider}", OWN + "-invalid")
-        answer = post(gateway, ask(lane), ("x-api-key", KEY), own)
+        answer = post(gateway, ask(mode), ("x-api-key", KEY), own)
         assert answer.status == 401
         assert answer.error["type"] == "authentication_error"
         assert OWN.encode() not in answer.body

@@ -25,7 +25,7 @@ QUICK = 0.05
 """Seconds within which others are answered meanwhile."""
 COPYING = 0.1
 """The same, while five processes of one machine copy 32 MiB each."""
-LANES = [
+MODES = [
     "claude-x",
     "anthropic/claude-x",
     "openai/x",
@@ -104,11 +104,11 @@ def _ask(gateway: Gateway, path: str, raw: bytes) -> Answer:
 
 @pytest.mark.timing
 @pytest.mark.parametrize("kind", CONTENTS)
-@pytest.mark.parametrize("lane", ["claude-x", "openai/x"])
+@pytest.mark.parametrize("mode", ["claude-x", "openai/x"])
 def test_others_are_answered_while_the_largest_bodies_are_worked_on(
-    roomy: Gateway, lane: str, kind: str
+    roomy: Gateway, mode: str, kind: str
 ) -> None:
-    raw = body(lane, CONTENTS[kind]())
+    raw = body(mode, CONTENTS[kind]())
     assert len(raw) <= LARGEST
     with Watch(roomy.port) as watch:
         answer = _ask(roomy, "/v1/messages", raw)
@@ -118,16 +118,16 @@ def test_others_are_answered_while_the_largest_bodies_are_worked_on(
 
 @pytest.mark.timing
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 def test_others_are_answered_while_many_members_are_worked_on(
-    roomy: Gateway, lane: str, path: str
+    roomy: Gateway, mode: str, path: str
 ) -> None:
     """Each body held a loop for seconds."""
     members = {f"k{number}": number for number in range(100_000)}
     bodies = [
-        body(lane, "go", metadata=members),
-        body(lane, "go", tools=[{"name": "f", "input_schema": {"type": "object"}, **members}]),
-        body(lane, "go", extensions={"openai": members, "gemini": members}),
+        body(mode, "go", metadata=members),
+        body(mode, "go", tools=[{"name": "f", "input_schema": {"type": "object"}, **members}]),
+        body(mode, "go", extensions={"openai": members, "gemini": members}),
     ]
     with Watch(roomy.port) as watch:
         for raw in bodies:
@@ -135,10 +135,10 @@ def test_others_are_answered_while_many_members_are_worked_on(
     assert watch.longest < QUICK
 
 
-@pytest.mark.parametrize("lane", ["openai/x", "oai-resp/gpt-5.5", "gemini/gemini-3.5-flash"])
-def test_what_is_dropped_of_many_members_fits_into_a_header(roomy: Gateway, lane: str) -> None:
+@pytest.mark.parametrize("mode", ["openai/x", "oai-resp/gpt-5.5", "gemini/gemini-3.5-flash"])
+def test_what_is_dropped_of_many_members_fits_into_a_header(roomy: Gateway, mode: str) -> None:
     members = {f"k{number}": number for number in range(100_000)}
-    answer = _ask(roomy, "/v1/messages", body(lane, "go", metadata=members))
+    answer = _ask(roomy, "/v1/messages", body(mode, "go", metadata=members))
     assert answer.status == 200
     told = answer.header("x-vai-dropped")
     assert told is not None
@@ -147,9 +147,9 @@ def test_what_is_dropped_of_many_members_fits_into_a_header(roomy: Gateway, lane
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("lane", LANES)
-def test_a_body_of_too_many_values_is_refused(roomy: Gateway, lane: str, path: str) -> None:
-    for raw in (body(lane, "go", metadata={"a": [0] * 250_000}), body(lane, [[]] * 3_000_000)):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_body_of_too_many_values_is_refused(roomy: Gateway, mode: str, path: str) -> None:
+    for raw in (body(mode, "go", metadata={"a": [0] * 250_000}), body(mode, [[]] * 3_000_000)):
         answer = _ask(roomy, path, raw)
         assert answer.status == 400
         assert answer.error["code"] == "too_many_values"

@@ -17,7 +17,7 @@ from tests.providers.validator import check_stream
 
 pytestmark = pytest.mark.e2e
 
-LANES = ["claude-", "anthropic/edited-", "openai/translated-"]
+MODES = ["claude-", "anthropic/edited-", "openai/translated-"]
 OWN = {f"x-provider-key-{provider}": PROVIDER_KEY for provider in FACES}
 SIGNATURE = {
     "type": "error",
@@ -91,9 +91,9 @@ def logged(gateway: Gateway, request_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("what", ["503", "429"])
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("lane", LANES)
-def test_a_failure_that_passes_is_not_seen(sturdy, simulator, lane, stream, what):
-    model = f"{lane}pass-{stream};fail=1x{what};retry_after=0"
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failure_that_passes_is_not_seen(sturdy, simulator, mode, stream, what):
+    model = f"{mode}pass-{stream};fail=1x{what};retry_after=0"
     answer = sturdy.post(ask(model, stream=stream))
     assert answer.status == 200
     assert answer.header("x-vai-attempts") == "2"
@@ -106,9 +106,9 @@ def test_a_failure_that_passes_is_not_seen(sturdy, simulator, lane, stream, what
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("lane", LANES)
-def test_a_failure_that_stays_is_told_after_the_last_try(sturdy, simulator, lane, stream):
-    model = f"{lane}stay-{stream};status=503;retry_after=0"
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failure_that_stays_is_told_after_the_last_try(sturdy, simulator, mode, stream):
+    model = f"{mode}stay-{stream};status=503;retry_after=0"
     answer = sturdy.post(ask(model, stream=stream))
     assert answer.status == 503
     assert answer.header("x-vai-attempts") == "2"
@@ -118,9 +118,9 @@ def test_a_failure_that_stays_is_told_after_the_last_try(sturdy, simulator, lane
 
 
 @pytest.mark.parametrize("knob", ["error_at=2", "cut=1200", "rst=1200"])
-@pytest.mark.parametrize("lane", LANES)
-def test_nothing_is_repeated_after_the_first_byte(sturdy, simulator, lane, knob):
-    model = f"{lane}sim;tokens=50;tps=200;{knob}"
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_repeated_after_the_first_byte(sturdy, simulator, mode, knob):
+    model = f"{mode}sim;tokens=50;tps=200;{knob}"
     answer = sturdy.post(ask(model, stream=True))
     found = check_stream(events(answer.body), complete=False)
     assert [event["type"] for event in found].count("message_start") == 1
@@ -129,28 +129,28 @@ def test_nothing_is_repeated_after_the_first_byte(sturdy, simulator, lane, knob)
     logged(sturdy, answer.header("x-request-id"))
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_what_may_have_been_worked_on_is_asked_once(sturdy, simulator, lane):
-    model = f"{lane}once;html"
+@pytest.mark.parametrize("mode", MODES)
+def test_what_may_have_been_worked_on_is_asked_once(sturdy, simulator, mode):
+    model = f"{mode}once;html"
     assert sturdy.post(ask(model)).status == 502
     assert len(simulator.journal(upstream_name(model))) == 1
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_long_wait_is_told_and_not_waited_for(sturdy, simulator, lane):
-    model = f"{lane}wait;status=429;retry_after=60"
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_wait_is_told_and_not_waited_for(sturdy, simulator, mode):
+    model = f"{mode}wait;status=429;retry_after=60"
     answer = sturdy.post(ask(model))
     assert (answer.status, answer.header("retry-after")) == (429, "60")
     assert answer.header("x-vai-attempts") is None
     assert len(simulator.journal(upstream_name(model))) == 1
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_limits_of_a_callers_own_key_are_told_at_once(sturdy, simulator, lane):
-    model = f"{lane}own;status=429;retry_after=0"
+@pytest.mark.parametrize("mode", MODES)
+def test_limits_of_a_callers_own_key_are_told_at_once(sturdy, simulator, mode):
+    model = f"{mode}own;status=429;retry_after=0"
     assert sturdy.post(ask(model), OWN).status == 429
     assert len(simulator.journal(upstream_name(model))) == 1
-    model = f"{lane}own;fail=1x500"
+    model = f"{mode}own;fail=1x500"
     assert sturdy.post(ask(model), OWN).status == 200
     assert len(simulator.journal(upstream_name(model))) == 2
 
@@ -377,9 +377,9 @@ def test_strictly_nothing_is_left_out(guarded, simulator):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("lane", LANES)
-def test_a_refused_key_is_told_to_whom_it_belongs(sturdy, lane, stream):
-    model = f"{lane}key;status=401"
+@pytest.mark.parametrize("mode", MODES)
+def test_a_refused_key_is_told_to_whom_it_belongs(sturdy, mode, stream):
+    model = f"{mode}key;status=401"
     lent = sturdy.post(ask(model, stream=stream))
     assert lent.status == 502
     assert (lent.error["type"], lent.error["code"]) == ("api_error", "upstream_auth")

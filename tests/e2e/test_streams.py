@@ -13,7 +13,7 @@ from tests.providers.validator import check_stream
 
 pytestmark = pytest.mark.e2e
 
-LANES = ["claude-", "anthropic/", "openai/"]
+MODES = ["claude-", "anthropic/", "openai/"]
 PING = b": ping\n\n"
 TWO_LENGTHS = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}"
 SPACE = 0.12
@@ -49,9 +49,9 @@ def one_error(body: bytes) -> dict:
 # --- heads -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_the_head_of_a_stream(gateway, lane):
-    answer = gateway.post(ask(f"{lane}sim", stream=True))
+@pytest.mark.parametrize("mode", MODES)
+def test_the_head_of_a_stream(gateway, mode):
+    answer = gateway.post(ask(f"{mode}sim", stream=True))
     assert answer.status == 200
     assert answer.header("content-type") == "text/event-stream; charset=utf-8"
     assert answer.header("cache-control") == "no-cache"
@@ -64,10 +64,10 @@ def test_the_head_of_a_stream(gateway, lane):
 # --- pings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_late_first_byte_is_announced_by_pings(pinging, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_late_first_byte_is_announced_by_pings(pinging, mode):
     """Known bug 46: silence is no end."""
-    status, head, pieces = watched(pinging, f"{lane}sim;ttft=1")
+    status, head, pieces = watched(pinging, f"{mode}sim;ttft=1")
     assert status == 200
     assert head == pytest.approx(0.3, abs=SPACE)
     pings = [at for at, piece in pieces if piece == PING]
@@ -77,9 +77,9 @@ def test_a_late_first_byte_is_announced_by_pings(pinging, lane):
     assert whole.startswith(PING * 3 + b"event: message_start\n")
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_quick_stream_has_no_pings(pinging, lane):
-    answer = pinging.post(ask(f"{lane}sim;tps=40;tokens=20", stream=True))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_quick_stream_has_no_pings(pinging, mode):
+    answer = pinging.post(ask(f"{mode}sim;tps=40;tokens=20", stream=True))
     assert PING not in answer.body
 
 
@@ -111,40 +111,40 @@ def test_a_ping_never_stands_in_a_frame(pinging, simulator):
 # --- failures after an early 200 ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, "rate_limit_error"), (500, "api_error"), (400, None)]
 )
-def test_an_error_after_an_early_200_is_an_event(pinging, lane, status, kind):
-    answer = pinging.post(ask(f"{lane}sim;status={status};ttft=0.5", stream=True))
+def test_an_error_after_an_early_200_is_an_event(pinging, mode, status, kind):
+    answer = pinging.post(ask(f"{mode}sim;status={status};ttft=0.5", stream=True))
     assert answer.status == 200
     assert answer.header("content-type").startswith("text/event-stream")
     assert answer.body.startswith(PING)
     assert one_error(answer.body)["type"] == (kind or "invalid_request_error")
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_an_error_page_after_an_early_200(pinging, lane):
-    answer = pinging.post(ask(f"{lane}sim;status=503;html;ttft=0.5", stream=True))
+@pytest.mark.parametrize("mode", MODES)
+def test_an_error_page_after_an_early_200(pinging, mode):
+    answer = pinging.post(ask(f"{mode}sim;status=503;html;ttft=0.5", stream=True))
     assert answer.status == 200
     assert one_error(answer.body)
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_json_answer_after_an_early_200(pinging, simulator, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_json_answer_after_an_early_200(pinging, simulator, mode):
     """The caller wants events and has been promised them; JSON among them is garbage."""
-    model = f"{lane}unstreamed-{lane[:3]}"
+    model = f"{mode}unstreamed-{mode[:3]}"
     chat = {"id": "c", "object": "chat.completion", "model": "m", "created": 1, "choices": []}
-    body = orjson.dumps(chat if lane == "openai/" else {"type": "message", "content": []}).decode()
+    body = orjson.dumps(chat if mode == "openai/" else {"type": "message", "content": []}).decode()
     simulator.script(upstream_name(model), body=body, head_delay=0.5)
     answer = pinging.post(ask(model, stream=True))
     assert answer.status == 200
     assert one_error(answer.body)
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_timer_after_an_early_200(pinging, lane):
-    answer = pinging.post(ask(f"{lane}sim;stall_at=-1", stream=True))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_timer_after_an_early_200(pinging, mode):
+    answer = pinging.post(ask(f"{mode}sim;stall_at=-1", stream=True))
     assert answer.status == 200
     assert answer.body.startswith(PING * 3)
     assert one_error(answer.body)["code"] == "headers_timeout"
@@ -155,10 +155,10 @@ def test_a_timer_after_an_early_200(pinging, lane):
 
 @pytest.mark.parametrize("how", ["cut", "rst"])
 @pytest.mark.parametrize("framing", ["chunked", "close"])
-@pytest.mark.parametrize("lane", LANES)
-def test_an_upstream_that_breaks_off(gateway, lane, framing, how):
+@pytest.mark.parametrize("mode", MODES)
+def test_an_upstream_that_breaks_off(gateway, mode, framing, how):
     for at in (700, 1111, 1500, 1801):
-        model = f"{lane}sim;{how}={at};framing={framing};tps=2000"
+        model = f"{mode}sim;{how}={at};framing={framing};tps=2000"
         answer = gateway.post(ask(model, stream=True))
         if answer.status == 502:  # nothing that counts had come
             assert answer.error["type"] == "provider_error"
@@ -171,17 +171,17 @@ def test_an_upstream_that_breaks_off(gateway, lane, framing, how):
 
 @pytest.mark.parametrize("how", ["cut", "rst"])
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("lane", LANES)
-def test_an_upstream_that_breaks_off_before_its_head(gateway, lane, stream, how):
-    answer = gateway.post(ask(f"{lane}sim;{how}=-1", stream=stream))
+@pytest.mark.parametrize("mode", MODES)
+def test_an_upstream_that_breaks_off_before_its_head(gateway, mode, stream, how):
+    answer = gateway.post(ask(f"{mode}sim;{how}=-1", stream=stream))
     assert answer.status == 502
     assert answer.error["code"] == "upstream_reset"
 
 
 @pytest.mark.parametrize("how", ["cut", "rst"])
-@pytest.mark.parametrize("lane", LANES)
-def test_a_json_answer_that_breaks_off(gateway, lane, how):
-    answer = gateway.post(ask(f"{lane}sim;{how}=100"))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_json_answer_that_breaks_off(gateway, mode, how):
+    answer = gateway.post(ask(f"{mode}sim;{how}=100"))
     assert answer.status == 502
     assert answer.error["code"].startswith("upstream_")
 
@@ -195,23 +195,23 @@ def test_a_json_answer_that_breaks_off(gateway, lane, how):
         ("chunk", True),
     ],
 )
-@pytest.mark.parametrize("lane", ["anthropic/", "openai/"])
-def test_a_malformed_answer_is_the_providers_fault(gateway, lane, stream, what):
-    answer = gateway.post(ask(f"{lane}sim;malformed={what}", stream=stream))
+@pytest.mark.parametrize("mode", ["anthropic/", "openai/"])
+def test_a_malformed_answer_is_the_providers_fault(gateway, mode, stream, what):
+    answer = gateway.post(ask(f"{mode}sim;malformed={what}", stream=stream))
     if answer.status != 200:
         assert answer.status == 502, answer.body
         assert answer.error["type"] in ("api_error", "provider_error")
-    elif lane == "openai/" or what in ("chunk", "head"):
+    elif mode == "openai/" or what in ("chunk", "head"):
         one_error(answer.body)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
 @pytest.mark.parametrize(
-    ("lane", "what"), [("anthropic/", "type"), ("openai/", "type"), ("openai/", "utf8")]
+    ("mode", "what"), [("anthropic/", "type"), ("openai/", "type"), ("openai/", "utf8")]
 )
-def test_a_wrong_byte_or_label_is_no_damage(gateway, lane, stream, what):
+def test_a_wrong_byte_or_label_is_no_damage(gateway, mode, stream, what):
     """A byte that is no UTF-8 is a replacement character; an odd label says nothing."""
-    answer = gateway.post(ask(f"{lane}sim;malformed={what}", "Hello", stream=stream))
+    answer = gateway.post(ask(f"{mode}sim;malformed={what}", "Hello", stream=stream))
     assert answer.status == 200, answer.body
     answer.body.decode()
     if stream:
@@ -222,8 +222,8 @@ def test_a_wrong_byte_or_label_is_no_damage(gateway, lane, stream, what):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize("lane", LANES)
-def test_an_answer_that_is_none(gateway, simulator, lane, stream):
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_is_none(gateway, simulator, mode, stream):
     """A success with nothing in it, or of another kind, is a failure of the provider's."""
     plain = {"headers": {"content-type": "text/plain"}}
     events_only = {"headers": {"content-type": "text/event-stream"}}
@@ -242,7 +242,7 @@ def test_an_answer_that_is_none(gateway, simulator, lane, stream):
             },
         ]
     ):
-        model = f"{lane}none-{lane[:3]}-{stream}-{number}"
+        model = f"{mode}none-{mode[:3]}-{stream}-{number}"
         simulator.script(upstream_name(model), **said)
         answer = gateway.post(ask(model, stream=stream))
         assert answer.status == 502, (said, answer)
@@ -262,31 +262,31 @@ def test_a_page_is_called_a_page(gateway, simulator, prefix, stream):
 
 
 def test_answers_nobody_asked_to_be_compressed(gateway):
-    for lane in LANES:
+    for mode in MODES:
         for stream in (False, True):
-            answer = gateway.post(ask(f"{lane}sim;gzip", stream=stream))
-            assert answer.status == 502, lane
+            answer = gateway.post(ask(f"{mode}sim;gzip", stream=stream))
+            assert answer.status == 502, mode
             assert answer.error["code"] == "upstream_encoding"
 
 
 def test_redirects_are_not_followed(gateway, simulator):
     before = simulator.last
-    for lane in LANES:
-        answer = gateway.post(ask(f"{lane}sim;status=307"))
+    for mode in MODES:
+        answer = gateway.post(ask(f"{mode}sim;status=307"))
         assert answer.status == 502
         assert answer.header("location") is None
-    assert simulator.last == before + len(LANES)
+    assert simulator.last == before + len(MODES)
 
 
 def test_interim_answers_are_passed_over(gateway):
-    for lane in LANES:
-        check_stream(events(gateway.post(ask(f"{lane}sim;early=103", stream=True)).body))
+    for mode in MODES:
+        check_stream(events(gateway.post(ask(f"{mode}sim;early=103", stream=True)).body))
 
 
 def test_a_stream_in_drops(gateway):
-    for lane in LANES:
-        whole = gateway.post(ask(f"{lane}sim;chunk=4", stream=True))
-        drops = gateway.post(ask(f"{lane}sim;chunk=4;drip=7", stream=True))
+    for mode in MODES:
+        whole = gateway.post(ask(f"{mode}sim;chunk=4", stream=True))
+        drops = gateway.post(ask(f"{mode}sim;chunk=4;drip=7", stream=True))
         texts = [
             [event.get("delta") for event in check_stream(events(answer.body))]
             for answer in (whole, drops)
@@ -308,7 +308,7 @@ def left(simulator: Simulated, model: str) -> dict:
     return entry
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("phase", "knobs", "stream"),
     [
@@ -318,8 +318,8 @@ def left(simulator: Simulated, model: str) -> dict:
         ("json", "ttft=5", False),
     ],
 )
-def test_a_caller_that_leaves_stops_the_upstream(gateway, simulator, lane, phase, knobs, stream):
-    model = f"{lane}leaves-{phase}-{lane[:3]};{knobs}"
+def test_a_caller_that_leaves_stops_the_upstream(gateway, simulator, mode, phase, knobs, stream):
+    model = f"{mode}leaves-{phase}-{mode[:3]};{knobs}"
     body = orjson.dumps(ask(model, stream=stream, max_tokens=500))
     head = (
         f"POST /v1/messages HTTP/1.1\r\nHost: t\r\nx-api-key: {gateway.key}\r\n"
@@ -335,9 +335,9 @@ def test_a_caller_that_leaves_stops_the_upstream(gateway, simulator, lane, phase
     assert entry["client_closed"] - at < 0.1 + SPACE
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_caller_that_does_not_read_is_cut_off(pinging, simulator, lane):
-    model = f"{lane}unread-{lane[:3]};tokens=200000"
+@pytest.mark.parametrize("mode", MODES)
+def test_a_caller_that_does_not_read_is_cut_off(pinging, simulator, mode):
+    model = f"{mode}unread-{mode[:3]};tokens=200000"
     body = orjson.dumps(ask(model, stream=True, max_tokens=300_000))
     head = (
         "POST /v1/messages HTTP/1.1\r\nHost: t\r\n"

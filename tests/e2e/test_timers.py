@@ -14,7 +14,7 @@ from tests.providers.validator import check_stream
 
 pytestmark = pytest.mark.e2e
 
-LANES = ["claude-", "anthropic/", "openai/"]
+MODES = ["claude-", "anthropic/", "openai/"]
 
 
 def near(setting: float) -> object:
@@ -22,9 +22,9 @@ def near(setting: float) -> object:
     return pytest.approx(setting, rel=0.1, abs=0.12)
 
 
-def on_all_lanes(gateway: Gateway, knobs: str, **more: object) -> list[tuple[float, object]]:
-    """The same request on every lane, all at once: the waits are the test's time."""
-    return at_once(lambda lane: timed_post(gateway, lane + knobs, **more), LANES)
+def on_all_modes(gateway: Gateway, knobs: str, **more: object) -> list[tuple[float, object]]:
+    """The same request on every mode, all at once: the waits are the test's time."""
+    return at_once(lambda mode: timed_post(gateway, mode + knobs, **more), MODES)
 
 
 def timed_post(gateway: Gateway, model: str, **more: object) -> tuple[float, object]:
@@ -71,21 +71,21 @@ def test_a_connection_that_is_not_free(timed):
 
 @pytest.mark.timing
 def test_headers(timed):
-    for took, answer in on_all_lanes(timed, "sim;stall_at=-1", stream=True):
+    for took, answer in on_all_modes(timed, "sim;stall_at=-1", stream=True):
         refused(answer, "headers_timeout")
         assert took == near(TIMERS["headers"])
 
 
 @pytest.mark.timing
 def test_first_token(timed):
-    for took, answer in on_all_lanes(timed, "sim;stall_at=0", stream=True):
+    for took, answer in on_all_modes(timed, "sim;stall_at=0", stream=True):
         refused(answer, "first_token_timeout")
         assert took == near(TIMERS["first_token"])
 
 
 @pytest.mark.timing
 def test_first_token_after_a_start_without_content(timed):
-    for took, answer in on_all_lanes(timed, "sim;head=0;ttft=5", stream=True):
+    for took, answer in on_all_modes(timed, "sim;head=0;ttft=5", stream=True):
         if answer.status == 504:  # a Chat stream begins with nothing worth an event
             refused(answer, "first_token_timeout")
         else:
@@ -95,7 +95,7 @@ def test_first_token_after_a_start_without_content(timed):
 
 @pytest.mark.timing
 def test_between_chunks(timed):
-    for took, answer in on_all_lanes(timed, "sim;stall_at=2000", stream=True):
+    for took, answer in on_all_modes(timed, "sim;stall_at=2000", stream=True):
         found = broken_off(answer, "inter_chunk_timeout")
         assert any(event["type"] == "content_block_delta" for event in found)
         assert took == near(TIMERS["inter_chunk"])
@@ -104,21 +104,21 @@ def test_between_chunks(timed):
 @pytest.mark.timing
 def test_the_whole_of_a_stream(timed):
     said = {"stream": True, "max_tokens": 500}
-    for took, answer in on_all_lanes(timed, "sim;tps=10;tokens=100", **said):
+    for took, answer in on_all_modes(timed, "sim;tps=10;tokens=100", **said):
         broken_off(answer, "total_timeout")
         assert took == near(TIMERS["total"])
 
 
 @pytest.mark.timing
 def test_the_whole_of_a_json_answer(timed):
-    for took, answer in on_all_lanes(timed, "sim;ttft=5"):
+    for took, answer in on_all_modes(timed, "sim;ttft=5"):
         refused(answer, "total_timeout")
         assert took == near(TIMERS["total"])
 
 
 @pytest.mark.timing
 def test_a_json_answer_that_stops_half_way(timed):
-    for took, answer in on_all_lanes(timed, "sim;stall_at=50"):
+    for took, answer in on_all_modes(timed, "sim;stall_at=50"):
         refused(answer, "total_timeout")
         assert took == near(TIMERS["total"])
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from tests.exchange.doors import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
+from tests.exchange.rig import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
 from vai.codec.events import encode_events
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
@@ -44,20 +44,28 @@ def error_event(kind: str) -> Said:
     return Said([b"event: error\ndata: %b\n\n" % error])
 
 
-def pure(*, lent: bool = True) -> ExchangeMode[bytes]:
+def pure(*, uses_gateway_key: bool = True) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), True)
-    return VerbatimMode(wire, PROVIDER_SPECS["anthropic"], streaming=True, edited=False, lent=lent)
+    return VerbatimMode(
+        wire,
+        PROVIDER_SPECS["anthropic"],
+        streaming=True,
+        edited=False,
+        uses_gateway_key=uses_gateway_key,
+    )
 
 
 def translated(provider: str) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": True})
-    return TranslatedMode(adapter, ask, events=encode_events, message=lambda _: b"", lent=True)
+    return TranslatedMode(
+        adapter, ask, events=encode_events, message=lambda _: b"", uses_gateway_key=True
+    )
 
 
 class Target(NamedTuple):
     name: tuple[str, str]
-    lane: Callable[[], ExchangeMode[bytes]]
+    mode: Callable[[], ExchangeMode[bytes]]
     upstream: Upstream
     own_key: bool = False
     mended: Callable[[], ExchangeMode[bytes]] | None = None
@@ -79,7 +87,7 @@ class Listed(Persistence[bytes]):
 
     def _made(self, *, mended: bool) -> Attempt[bytes] | None:
         target = self.targets[self.at]
-        make = target.mended if mended else target.lane
+        make = target.mended if mended else target.mode
         return None if make is None else Attempt(make(), target.upstream)
 
     async def move(self) -> Attempt[bytes] | None:
@@ -93,8 +101,10 @@ class Listed(Persistence[bytes]):
         self.enter(target.name, own_key=target.own_key)
         return self._made(mended=False)
 
-    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
-        attempt = await super().next(fault, remaining)
+    async def next_attempt(
+        self, fault: UpstreamFault, remaining: float, /
+    ) -> Attempt[bytes] | None:
+        attempt = await super().next_attempt(fault, remaining)
         if attempt is not None:
             self.delays.append(attempt.delay)
         return attempt
@@ -117,14 +127,14 @@ class World:
         )
 
     def target(
-        self, *said: Any, lane: Callable[[], ExchangeMode[bytes]] = pure, **more: Any
+        self, *said: Any, mode: Callable[[], ExchangeMode[bytes]] = pure, **more: Any
     ) -> Target:
         model = more.pop("model", "m")
-        return Target(("anthropic", model), lane, Upstream(self.clock, list(said)), **more)
+        return Target(("anthropic", model), mode, Upstream(self.clock, list(said)), **more)
 
     def rig(self, *targets: Target) -> tuple[Rig, Listed]:
         plan = Listed(self.health, list(targets))
-        rig = Rig(targets[0].lane(), [], plan=plan, clock=self.clock)
+        rig = Rig(targets[0].mode(), [], plan=plan, clock=self.clock)
         rig.exchange._upstream = targets[0].upstream
         return rig, plan
 
@@ -137,10 +147,10 @@ def assert_all_given_back(*targets: Target) -> None:
 
 
 @pytest.mark.parametrize("failure", [BUSY, GONE, STALE, error_event("overloaded_error")])
-@pytest.mark.parametrize("lane", [pure, lambda: translated("anthropic")])
-async def test_what_passes_by_itself_is_repeated(failure: Any, lane: Any) -> None:
+@pytest.mark.parametrize("mode", [pure, lambda: translated("anthropic")])
+async def test_what_passes_by_itself_is_repeated(failure: Any, mode: Any) -> None:
     world = World()
-    target = world.target(failure, failure, GOOD["anthropic"], lane=lane)
+    target = world.target(failure, failure, GOOD["anthropic"], mode=mode)
     rig, plan = world.rig(target)
     sent = b"".join(await rig.run())
     assert sent.count(b'"message_start"') == 1
@@ -179,13 +189,13 @@ async def test_a_kept_connection_that_ends_late_had_the_request_on_it() -> None:
     world = World()
     target = world.target(STALE, GOOD["anthropic"])
     rig, _ = world.rig(target)
-    send = target.upstream.send
+    send = target.upstream.send_request
 
     async def late(*args: Any, **until: Any) -> Any:
         world.clock.now += 2.5
         return await send(*args, **until)
 
-    target.upstream.send = late  # type: ignore[method-assign]
+    target.upstream.send_request = late  # type: ignore[method-assign]
     with pytest.raises(UpstreamUnreachable) as caught:
         await rig.run()
     assert caught.value.code == "upstream_reset"
@@ -199,7 +209,7 @@ async def test_after_the_last_attempt_the_caller_has_the_upstreams_own_bytes() -
     assert await rig.run() == [b" {} \n"]
     assert rig.assert_settled_once().outcome == "rejected"
     world = World()
-    mapped = world.target(GONE, GONE, BUSY, lane=lambda: translated("anthropic"), model="n")
+    mapped = world.target(GONE, GONE, BUSY, mode=lambda: translated("anthropic"), model="n")
     rig, _ = world.rig(mapped)
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()
@@ -217,11 +227,11 @@ async def test_an_error_event_is_an_error_status_when_nothing_is_left_to_try() -
     assert rig.assert_settled_once().outcome == "upstream_failed"
 
 
-async def test_targets_are_turned_to_in_order_each_with_its_own_lane() -> None:
+async def test_targets_are_turned_to_in_order_each_with_its_own_mode() -> None:
     world = World(max_attempts=1)
     first = world.target(BUSY)
     second = world.target(SILENT, model="n")
-    third = world.target(GOOD["openai"], lane=lambda: translated("openai"), model="o")
+    third = world.target(GOOD["openai"], mode=lambda: translated("openai"), model="o")
     rig, plan = world.rig(first, second, third)
     sent = b"".join(await rig.run())
     assert b'"model":"openai/' in sent
@@ -324,7 +334,7 @@ async def test_a_mended_request_stays_mended_when_it_is_repeated() -> None:
     )
     made: list[str] = []
 
-    def lane(kind: str) -> ExchangeMode[bytes]:
+    def mode(kind: str) -> ExchangeMode[bytes]:
         made.append(kind)
         return pure()
 
@@ -332,8 +342,8 @@ async def test_a_mended_request_stays_mended_when_it_is_repeated() -> None:
         Said([words], status=400, headers=JSON),
         BUSY,
         GOOD["anthropic"],
-        lane=lambda: lane("whole"),
-        mended=lambda: lane("mended"),
+        mode=lambda: mode("whole"),
+        mended=lambda: mode("mended"),
     )
     rig, _ = world.rig(target)
     made.clear()
@@ -403,7 +413,9 @@ async def test_what_callers_own_keys_meet_with_counts_against_nobody(status: int
     world = World(max_attempts=1)
     for _ in range(1000):
         said = Said([b"{}"], status=status, headers=JSON)
-        rig, _ = world.rig(world.target(said, own_key=True, lane=lambda: pure(lent=False)))
+        rig, _ = world.rig(
+            world.target(said, own_key=True, mode=lambda: pure(uses_gateway_key=False))
+        )
         await rig.run()
     assert world.health.breaker(("anthropic", "m")) is None
 
@@ -432,10 +444,10 @@ async def test_nothing_is_tried_again_once_the_caller_has_had_something() -> Non
         rig, _ = world.rig(target)
         handed = []
         with contextlib.suppress(UpstreamFault), rig.exchange as exchange:
-            answer = await exchange.open()
+            answer = await exchange.start()
             asked = len(target.upstream.sent)
-            handed.append(answer.first)
-            while (batch := await exchange.read()) is not None:
+            handed.append(answer.first_batch)
+            while (batch := await exchange.read_batch()) is not None:
                 handed.append(batch)
         if handed:
             assert len(target.upstream.sent) == asked
@@ -444,11 +456,11 @@ async def test_nothing_is_tried_again_once_the_caller_has_had_something() -> Non
         assert_all_given_back(target)
 
 
-async def test_a_lent_keys_refusal_is_no_401_in_any_lane() -> None:
+async def test_a_lent_keys_refusal_is_no_401_in_any_mode() -> None:
     world = World()
     refused = Said([b'{"error":{"message":"wrong key sk-abc"}}'], status=401, headers=JSON)
-    for lane in (pure, lambda: translated("anthropic"), lambda: translated("openai")):
-        rig, _ = world.rig(world.target(refused, lane=lane))
+    for mode in (pure, lambda: translated("anthropic"), lambda: translated("openai")):
+        rig, _ = world.rig(world.target(refused, mode=mode))
         with pytest.raises(UpstreamRejected) as caught:
             await rig.run()
         assert (caught.value.status, caught.value.code) == (502, "upstream_auth")
@@ -464,6 +476,6 @@ async def test_a_streams_head_is_what_the_caller_gets_only_of_the_attempt_that_a
     )
     rig, _ = world.rig(target)
     with rig.exchange as exchange:
-        answer = await exchange.open()
+        answer = await exchange.start()
         assert answer.headers["request-id"] == "two"
-        assert exchange.lane.started
+        assert exchange.mode.has_content

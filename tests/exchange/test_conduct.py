@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Rig
+from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Rig
 from vai.codec.events import encode_events
 from vai.errors import (
     InvalidRequest,
@@ -58,7 +58,7 @@ def through_first_delta(data: bytes) -> bytes:
     return data[: data.index(b"\n\n", data.index(b"event: content_block_delta")) + 2]
 
 
-LANES = {
+MODES = {
     "translated": (lambda: translated("openai"), "openai-parallel.sse"),
     "reasoning": (lambda: translated("groq"), "groq-reasoning-call.sse"),
     "adapted": (lambda: translated("anthropic"), "anthropic-tools.sse"),
@@ -67,15 +67,15 @@ LANES = {
 }
 
 
-@pytest.mark.parametrize("name", LANES)
+@pytest.mark.parametrize("name", MODES)
 async def test_a_stream_is_relayed_and_settled(name: str) -> None:
-    make, stream = LANES[name]
+    make, stream = MODES[name]
     rig = Rig(make(), [fixture(stream)])
     batches = await rig.run()
     assert b"".join(batches).rstrip().endswith(b'{"type":"message_stop"}')
     settlement = rig.assert_settled_once()
     assert settlement.outcome == "completed"
-    assert not settlement.estimated
+    assert not settlement.is_estimated
     assert settlement.usage.output_tokens is not None
     assert settlement.stop_reason in ("end_turn", "tool_use")
     assert settlement.first_token is not None
@@ -113,7 +113,7 @@ async def test_cut_at_every_offset_is_one_end_and_one_settlement(
     else exactly one fault; always one settlement."""
     data = fixture(name)
 
-    def lane() -> ExchangeMode[bytes]:
+    def mode() -> ExchangeMode[bytes]:
         if way == "adapter":
             return translated(
                 max((row for row in PROVIDER_SPECS if name.startswith(f"{row}-")), key=len)
@@ -121,7 +121,7 @@ async def test_cut_at_every_offset_is_one_end_and_one_settlement(
         return verbatim(edited=way == "edited")
 
     async def outcome(piece: bytes) -> tuple[bytes | None, Rig]:
-        one = Rig(lane(), [part for part in (piece, CUT if reset else b"") if part])
+        one = Rig(mode(), [part for part in (piece, CUT if reset else b"") if part])
         try:
             return b"".join(await one.run()), one
         except UpstreamFault:
@@ -152,9 +152,9 @@ async def test_frames_that_were_cut_are_never_passed_on() -> None:
     rig = Rig(verbatim(), [data[:offset]])
     got = []
     with pytest.raises(UpstreamBroken), rig.exchange as exchange:
-        answer = await exchange.open()
-        got.append(answer.first)
-        await exchange.read()
+        answer = await exchange.start()
+        got.append(answer.first_batch)
+        await exchange.read_batch()
     assert b"".join(got).endswith(b"\n\n")
     assert data.startswith(b"".join(got))
 
@@ -194,7 +194,7 @@ async def test_a_json_answer_may_think_until_total() -> None:
     assert caught.value.code == "total_timeout"
 
 
-async def test_a_rejection_is_mapped_in_one_lane_and_passed_on_in_the_other() -> None:
+async def test_a_rejection_is_mapped_in_one_mode_and_passed_on_in_the_other() -> None:
     body = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
     passed = Rig(verbatim(), [body], status=529, headers=JSON)
     assert await passed.run() == [body]
@@ -252,7 +252,7 @@ async def test_usage_that_never_came_is_estimated_not_zero() -> None:
     rig = Rig(translated("openai"), [b"\n\n".join(lines)])
     await rig.run()
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert settlement.usage.input_tokens
     assert settlement.usage.output_tokens
 
@@ -271,7 +271,7 @@ async def test_the_count_a_stream_begins_with_is_not_what_it_used(make, ending) 
     with pytest.raises((asyncio.CancelledError, UpstreamBroken)):
         await task
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert (settlement.usage.output_tokens or 0) >= 50
 
 
@@ -322,12 +322,12 @@ async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
 async def test_a_defect_of_ours_is_settled_too() -> None:
     rig = Rig(verbatim(), [fixture("anthropic-text.sse")])
     with pytest.raises(ZeroDivisionError), rig.exchange as exchange:
-        await exchange.open()
+        await exchange.start()
         raise ZeroDivisionError
     assert rig.assert_settled_once().outcome == "failed"
 
 
-async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() -> None:
+async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_mode() -> None:
     data = fixture("anthropic-fault-error.sse")
     rig = Rig(verbatim(), [data])
     sent = b"".join(await rig.run())
@@ -337,14 +337,14 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_lane() 
 
 async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
     ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
-    lane = TranslatedMode(
+    mode = TranslatedMode(
         make_adapter(PROVIDER_SPECS["openai"], "x"),
         ask,
         events=encode_events,
         message=lambda _: b"",
     )
     chunk = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
-    rig = Rig(lane, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
+    rig = Rig(mode, [chunk % b"one ST", chunk % b"OP two", chunk % b"three"])
     sent = b"".join(await rig.run())
     assert b"two" not in sent
     assert b'"stop_reason":"stop_sequence"' in sent
@@ -355,10 +355,10 @@ async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
 async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
     ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
-    lane = TranslatedMode(
+    mode = TranslatedMode(
         make_adapter(PROVIDER_SPECS["groq"], "x"), ask, events=encode_events, message=lambda _: b""
     )
-    rig = Rig(lane, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
+    rig = Rig(mode, [fixture("groq-reasoning.json")], headers=JSON, timers=TIMERS)
     sent = b"".join(await rig.run())
     assert rig.upstream.deadlines[1] == 1020
     assert sent.startswith(b"event: message_start")
@@ -369,9 +369,9 @@ async def test_a_failure_told_inside_the_block_is_settled_as_one() -> None:
     data = fixture("anthropic-text.sse")
     rig = Rig(verbatim(), [through_first_delta(data), CUT])
     with rig.exchange as exchange:
-        await exchange.open()
+        await exchange.start()
         with pytest.raises(UpstreamBroken):
-            await exchange.read()
+            await exchange.read_batch()
     assert rig.assert_settled_once().outcome == "upstream_failed"
     assert rig.upstream.reply.kept is False
 
@@ -380,5 +380,5 @@ async def test_an_exchange_that_its_owner_ends_is_no_caller_who_left() -> None:
     data = fixture("anthropic-text.sse")
     rig = Rig(verbatim(), [through_first_delta(data), FOREVER])
     with rig.exchange as exchange:
-        await exchange.open()
+        await exchange.start()
     assert rig.assert_settled_once().outcome == "refused"

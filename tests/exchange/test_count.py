@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.exchange.doors import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
+from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
 from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, ask
 from vai.exchange.ports import Timers

@@ -1,4 +1,4 @@
-"""What is no message is no answer: the verbatim lane judges what it passes."""
+"""What is no message is no answer: the verbatim mode judges what it passes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.exchange.doors import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
+from tests.exchange.rig import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
 from tests.exchange.test_attempts import ASK, GOOD, World
 from vai.codec.events import encode_events
 from vai.codec.sse import SseDecoder
@@ -37,17 +37,25 @@ OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error","message":"Ove
 ERROR = b"event: error\ndata: " + OVERLOADED + b"\n\n"
 
 
-def lane(*, stream: bool, edited: bool = False, lent: bool = False) -> ExchangeMode[bytes]:
+def mode(
+    *, stream: bool, edited: bool = False, uses_gateway_key: bool = False
+) -> ExchangeMode[bytes]:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
     return VerbatimMode(
-        wire, PROVIDER_SPECS["anthropic"], streaming=stream, edited=edited, lent=lent
+        wire,
+        PROVIDER_SPECS["anthropic"],
+        streaming=stream,
+        edited=edited,
+        uses_gateway_key=uses_gateway_key,
     )
 
 
 def translated(provider: str, *, stream: bool) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     ask = parse.request({**ASK, "stream": stream})
-    return TranslatedMode(adapter, ask, events=encode_events, message=lambda _: b"", lent=True)
+    return TranslatedMode(
+        adapter, ask, events=encode_events, message=lambda _: b"", uses_gateway_key=True
+    )
 
 
 def events(data: bytes) -> list[str]:
@@ -82,7 +90,7 @@ def events(data: bytes) -> list[str]:
     ],
 )
 async def test_what_is_no_message_is_no_200(body: bytes, stream: bool, edited: bool) -> None:
-    rig = Rig(lane(stream=stream, edited=edited), [body], headers=JSON)
+    rig = Rig(mode(stream=stream, edited=edited), [body], headers=JSON)
     with pytest.raises(UpstreamBroken) as caught:
         await rig.run()
     assert caught.value.status == 502
@@ -111,7 +119,7 @@ async def test_what_is_no_message_is_no_200(body: bytes, stream: bool, edited: b
 async def test_an_error_with_status_200_is_that_error(
     body: bytes, expected: tuple[str, int], stream: bool
 ) -> None:
-    for made in (lane(stream=stream), translated("anthropic", stream=stream)):
+    for made in (mode(stream=stream), translated("anthropic", stream=stream)):
         rig = Rig(made, [body], headers=JSON)
         with pytest.raises(UpstreamRejected) as caught:
             await rig.run()
@@ -129,7 +137,7 @@ async def test_an_error_with_status_200_is_that_error(
         b'{"error":"Busy","message":"The model is overloaded"}',
     ],
 )
-async def test_an_error_in_any_form_is_that_error_in_every_lane(
+async def test_an_error_in_any_form_is_that_error_in_every_mode(
     provider: str, error: bytes
 ) -> None:
     """In JSON, in a stream, and in JSON for a stream."""
@@ -140,9 +148,9 @@ async def test_an_error_in_any_form_is_that_error_in_every_lane(
         (True, b"event: error\n" + frame, SSE),
         (True, error, JSON),
     ):
-        lanes = [translated(provider, stream=stream)]
-        lanes += [lane(stream=stream)] if provider == "anthropic" else []
-        for made in lanes:
+        modes = [translated(provider, stream=stream)]
+        modes += [mode(stream=stream)] if provider == "anthropic" else []
+        for made in modes:
             with pytest.raises(UpstreamRejected) as caught:
                 await Rig(made, [script], headers=headers).run()
             assert caught.value.type == "overloaded_error"
@@ -156,7 +164,9 @@ async def test_the_gateways_refused_key_is_not_the_callers(provider: str, stream
     error = b'{"type":"error","error":{"code":401,"message":"bad key sk-1","type":"%b"}}'
     error %= b"authentication_error"
     pure = provider == "verbatim"
-    made = lane(stream=stream, lent=True) if pure else translated(provider, stream=stream)
+    made = (
+        mode(stream=stream, uses_gateway_key=True) if pure else translated(provider, stream=stream)
+    )
     script = [b"data: " + error + b"\n\n"] if stream else [error]
     with pytest.raises(UpstreamRejected) as caught:
         await Rig(made, script, headers=SSE if stream else JSON).run()
@@ -165,7 +175,7 @@ async def test_the_gateways_refused_key_is_not_the_callers(provider: str, stream
 
 
 async def test_a_named_error_in_plain_words_is_one() -> None:
-    rig = Rig(lane(stream=True), [START, b"event: error\ndata: Overloaded\n\n"])
+    rig = Rig(mode(stream=True), [START, b"event: error\ndata: Overloaded\n\n"])
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()
     assert caught.value.type == "overloaded_error"
@@ -179,7 +189,7 @@ async def test_official_clients_read_frames_without_names(edited: bool) -> None:
     for data in (bare, odd):
         for size in (37, 100_000):
             pieces = [data[at : at + size] for at in range(0, len(data), size)]
-            sent = b"".join(await Rig(lane(stream=True, edited=edited), pieces).run())
+            sent = b"".join(await Rig(mode(stream=True, edited=edited), pieces).run())
             assert events(sent) == events(TEXT)
             if not edited:
                 assert sent == TEXT
@@ -188,22 +198,22 @@ async def test_official_clients_read_frames_without_names(edited: bool) -> None:
 async def test_bytes_that_are_no_text_are_replaced() -> None:
     """The official clients decode strictly."""
     body = b'{"type":"message","content":[{"type":"text","text":"a\xff"}]}'
-    sent = (await Rig(lane(stream=False), [body], headers=JSON).run())[0]
+    sent = (await Rig(mode(stream=False), [body], headers=JSON).run())[0]
     assert sent == body.replace(b"\xff", b"\xef\xbf\xbd")
     data = BEGUN + DELTA_OF % b"a\xff" + TEXT[len(BEGUN) :]
-    streamed = b"".join(await Rig(lane(stream=True), [data]).run())
+    streamed = b"".join(await Rig(mode(stream=True), [data]).run())
     assert streamed == data.replace(b"\xff", b"\xef\xbf\xbd")
 
 
 async def test_a_message_behind_a_mark_of_byte_order_is_one() -> None:
-    sent = await Rig(lane(stream=False), [b"\xef\xbb\xbf" + MESSAGE], headers=JSON).run()
+    sent = await Rig(mode(stream=False), [b"\xef\xbb\xbf" + MESSAGE], headers=JSON).run()
     assert sent == [MESSAGE]
 
 
 @pytest.mark.parametrize("message", [b"", b',"message":null', b',"message":{}'])
 async def test_a_stream_begins_with_a_message(message: bytes) -> None:
     start = b'event: message_start\ndata: {"type":"message_start"%b}\n\n' % message
-    sent = b"".join(await Rig(lane(stream=True), [start + TEXT[len(START) :]]).run())
+    sent = b"".join(await Rig(mode(stream=True), [start + TEXT[len(START) :]]).run())
     begun = orjson.loads(sent[sent.index(b"{") : sent.index(b"\n\n")])["message"]
     assert (begun["content"], begun["usage"], begun["role"]) == ([], {}, "assistant")
     assert sent.endswith(TEXT[len(START) :])
@@ -241,11 +251,11 @@ async def test_it_is_tried_again_and_counts_as_a_failure(said: Said, next_target
 @pytest.mark.parametrize("size", [1, 7, 64, 1000, 100_000])
 async def test_frames_are_whole_and_nothing_follows_a_broken_one(size: int) -> None:
     data = BEGUN + BROKEN + TEXT[len(BEGUN) :]
-    rig = Rig(lane(stream=True), [data[at : at + size] for at in range(0, len(data), size)])
+    rig = Rig(mode(stream=True), [data[at : at + size] for at in range(0, len(data), size)])
     sent = []
     with pytest.raises(UpstreamBroken), rig.exchange as exchange:
-        sent.append((await exchange.open()).first)
-        while (batch := await exchange.read()) is not None:
+        sent.append((await exchange.start()).first_batch)
+        while (batch := await exchange.read_batch()) is not None:
             sent.append(batch)
     assert b"".join(sent) == BEGUN
     assert rig.assert_settled_once().outcome == "upstream_failed"
@@ -272,7 +282,7 @@ async def test_frames_are_whole_and_nothing_follows_a_broken_one(size: int) -> N
 async def test_what_is_no_event_ends_the_stream(frame: bytes) -> None:
     for script in ([BEGUN + frame + TEXT[len(BEGUN) :]], [BEGUN, frame, TEXT[len(BEGUN) :]]):
         with pytest.raises(UpstreamBroken):
-            await Rig(lane(stream=True), script).run()
+            await Rig(mode(stream=True), script).run()
 
 
 @pytest.mark.parametrize(
@@ -290,13 +300,13 @@ async def test_what_is_no_event_ends_the_stream(frame: bytes) -> None:
 )
 async def test_what_readers_understand_keeps_its_bytes(frame: bytes) -> None:
     data = BEGUN + frame + TEXT[len(BEGUN) :]
-    rig = Rig(lane(stream=True), [data])
+    rig = Rig(mode(stream=True), [data])
     assert b"".join(await rig.run()) == data
     assert rig.assert_settled_once().outcome == "completed"
 
 
 async def test_the_end_of_the_stream_ends_its_last_frame() -> None:
-    rig = Rig(lane(stream=True), [TEXT.rstrip(b"\n")])
+    rig = Rig(mode(stream=True), [TEXT.rstrip(b"\n")])
     assert b"".join(await rig.run()) == TEXT.rstrip(b"\n") + b"\n\n"
     assert rig.assert_settled_once().outcome == "completed"
 
@@ -304,7 +314,7 @@ async def test_the_end_of_the_stream_ends_its_last_frame() -> None:
 @pytest.mark.parametrize("edited", [False, True])
 async def test_a_message_for_a_stream_is_streamed(edited: bool) -> None:
     pieces = [MESSAGE[at : at + 50] for at in range(0, len(MESSAGE), 50)]
-    rig = Rig(lane(stream=True, edited=edited), pieces, headers=JSON)
+    rig = Rig(mode(stream=True, edited=edited), pieces, headers=JSON)
     sent = b"".join(await rig.run())
     assert events(sent)[0] == "message_start"
     assert events(sent)[-2:] == ["message_delta", "message_stop"]
@@ -318,7 +328,7 @@ async def test_a_message_for_a_stream_is_streamed(edited: bool) -> None:
 @pytest.mark.parametrize("edited", [False, True])
 async def test_a_message_with_half_a_character_is_a_message(edited: bool) -> None:
     body = b'{"type":"message","model":"m","content":[{"type":"text","text":"\\ud83d"}],"usage":{}}'
-    sent = (await Rig(lane(stream=False, edited=edited), [body], headers=JSON).run())[0]
+    sent = (await Rig(mode(stream=False, edited=edited), [body], headers=JSON).run())[0]
     if edited:
         assert orjson.loads(sent)["content"][0]["text"] == "\N{REPLACEMENT CHARACTER}"
     else:
@@ -326,14 +336,14 @@ async def test_a_message_with_half_a_character_is_a_message(edited: bool) -> Non
 
 
 async def test_an_error_after_content_is_passed_on_in_the_providers_words() -> None:
-    rig = Rig(lane(stream=True), [BEGUN, ERROR, TEXT[len(BEGUN) :]])
+    rig = Rig(mode(stream=True), [BEGUN, ERROR, TEXT[len(BEGUN) :]])
     assert b"".join(await rig.run()) == BEGUN + ERROR
     assert rig.assert_settled_once().outcome == "upstream_failed"
 
 
 async def test_an_error_in_other_words_is_told_in_those_that_clients_know() -> None:
     error = b'data: {"error":{"message":"the server is overloaded","type":"server_error"}}\n\n'
-    rig = Rig(lane(stream=True), [BEGUN, error])
+    rig = Rig(mode(stream=True), [BEGUN, error])
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()
     assert caught.value.type == "overloaded_error"
@@ -347,11 +357,11 @@ HOLDING = Timers(preamble=15, first_token=100, total=300)
 )
 async def test_the_beginning_waits_for_content(first: bytes) -> None:
     clock = Clock()
-    rig = Rig(lane(stream=True), [first, 9.0, TEXT[len(first) :]], timers=HOLDING, clock=clock)
+    rig = Rig(mode(stream=True), [first, 9.0, TEXT[len(first) :]], timers=HOLDING, clock=clock)
     with rig.exchange as exchange:
-        assert (await exchange.open()).first.startswith(first)
+        assert (await exchange.start()).first_batch.startswith(first)
         assert clock.now == pytest.approx(1009)
-        while await exchange.read() is not None:
+        while await exchange.read_batch() is not None:
             pass
     assert rig.assert_settled_once().outcome == "completed"
 
@@ -359,17 +369,17 @@ async def test_the_beginning_waits_for_content(first: bytes) -> None:
 async def test_the_beginning_waits_no_longer_than_it_may() -> None:
     clock = Clock()
     script = [START, SILENCE, 20.0, TEXT[len(START) :]]
-    rig = Rig(lane(stream=True), script, timers=HOLDING, clock=clock)
+    rig = Rig(mode(stream=True), script, timers=HOLDING, clock=clock)
     with rig.exchange as exchange:
-        assert (await exchange.open()).first == START
+        assert (await exchange.start()).first_batch == START
         assert clock.now == pytest.approx(1015)
         sent = START
-        while (batch := await exchange.read()) is not None:
+        while (batch := await exchange.read_batch()) is not None:
             sent += batch
     assert sent == TEXT
-    late = Rig(lane(stream=True), [SILENCE, START, ERROR], timers=HOLDING)
+    late = Rig(mode(stream=True), [SILENCE, START, ERROR], timers=HOLDING)
     with late.exchange as exchange:
-        assert (await exchange.open()).first == START
+        assert (await exchange.start()).first_batch == START
 
 
 async def test_content_behind_a_released_beginning_is_noticed() -> None:
@@ -377,22 +387,22 @@ async def test_content_behind_a_released_beginning_is_noticed() -> None:
     clock = Clock()
     delta = TEXT[len(OPENED) : len(BEGUN)]
     script = [OPENED, SILENCE, delta, 60.0, delta, 60.0, delta, TEXT[len(BEGUN) :]]
-    rig = Rig(lane(stream=True), script, timers=HOLDING, clock=clock)
+    rig = Rig(mode(stream=True), script, timers=HOLDING, clock=clock)
     with rig.exchange as exchange:
-        await exchange.open()
-        assert not exchange.lane.started
-        await exchange.read()
-        assert exchange.lane.started
-        while await exchange.read() is not None:
+        await exchange.start()
+        assert not exchange.mode.has_content
+        await exchange.read_batch()
+        assert exchange.mode.has_content
+        while await exchange.read_batch() is not None:
             pass
     assert rig.assert_settled_once().first_token == pytest.approx(15)
 
 
 async def test_a_beginning_that_never_ends_is_not_held_for_ever() -> None:
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
-    rig = Rig(lane(stream=True), [START, *[ping] * 10_000, CUT], headers=SSE)
+    rig = Rig(mode(stream=True), [START, *[ping] * 10_000, CUT], headers=SSE)
     with pytest.raises(UpstreamFault), rig.exchange as exchange:
-        first = (await exchange.open()).first
+        first = (await exchange.start()).first_batch
         assert len(START) < len(first) < 100_000
-        while await exchange.read() is not None:
+        while await exchange.read_batch() is not None:
             pass

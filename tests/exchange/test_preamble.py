@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.exchange.doors import Rig, Said
+from tests.exchange.rig import Rig, Said
 from tests.exchange.test_attempts import World, pure, translated
 from vai.errors import UpstreamRejected
 from vai.exchange.mode import ExchangeMode
@@ -87,14 +87,14 @@ CASES: dict[str, tuple[Any, str, bytes, bytes]] = {
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("cut", ["events", "bytes", "one read"])
 async def test_it_is_tried_again_and_the_answer_begins_once(name: str, cut: str) -> None:
-    lane, good, preamble, error = CASES[name]
+    mode, good, preamble, error = CASES[name]
     script: dict[str, list[Any]] = {
         "events": [preamble, 2.0, error],
         "bytes": [bytes([byte]) for byte in preamble + error],
         "one read": [preamble + error],
     }
     world = World()
-    target = world.target(Said(script[cut]), whole(good), lane=lane)
+    target = world.target(Said(script[cut]), whole(good), mode=mode)
     rig, _ = world.rig(target)
     sent = b"".join(await rig.run())
     assert len(target.upstream.sent) == 2
@@ -106,8 +106,8 @@ async def test_it_is_tried_again_and_the_answer_begins_once(name: str, cut: str)
 
 @pytest.mark.parametrize("name", CASES)
 async def test_without_another_try_it_has_its_own_status(name: str) -> None:
-    lane, _, preamble, error = CASES[name]
-    made: ExchangeMode[bytes] = lane()
+    mode, _, preamble, error = CASES[name]
+    made: ExchangeMode[bytes] = mode()
     rig = Rig(made, [preamble, 2.0, error])
     with pytest.raises(UpstreamRejected) as caught:
         await rig.run()

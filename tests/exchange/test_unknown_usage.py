@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.exchange.doors import FOREVER, JSON, Rig
+from tests.exchange.rig import FOREVER, JSON, Rig
 from tests.providers.test_verbatim import parsed
 from vai.codec.events import encode_events
 from vai.exchange.mode import ExchangeMode
@@ -26,7 +26,7 @@ from vai.types.render import message_to_wire
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
 ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello there"}]}
-LANES = ["verbatim", "edited", "anthropic", "openai", "groq", "cerebras", "oai-resp", "gemini"]
+MODES = ["verbatim", "edited", "anthropic", "openai", "groq", "cerebras", "oai-resp", "gemini"]
 MEMBERS = ("usage", "usageMetadata", "x_groq")
 
 
@@ -35,7 +35,7 @@ def cost(usage: Usage) -> float | None:
     return None if None in (usage.input_tokens, usage.output_tokens) else 0.25
 
 
-def lane(name: str, *, stream: bool) -> ExchangeMode[bytes]:
+def mode(name: str, *, stream: bool) -> ExchangeMode[bytes]:
     if name in ("verbatim", "edited"):
         wire = WireRequest("POST", "/v1/messages", (), orjson.dumps(ASK), stream)
         edited = name == "edited"
@@ -76,25 +76,25 @@ def uncounted_stream(name: str) -> bytes:
     return b"\n\n".join(frames)
 
 
-@pytest.mark.parametrize("name", LANES)
+@pytest.mark.parametrize("name", MODES)
 async def test_a_json_answer_tells_no_counter_that_the_provider_has_not_told(name: str) -> None:
     body = (STREAMS / f"{format_of(name)}-text.json").read_bytes()
     said = without_usage(orjson.loads(body))
     if format_of(name) == "anthropic":
         said["usage"] = {}
-    rig = Rig(lane(name, stream=False), [orjson.dumps(said)], headers=JSON)
+    rig = Rig(mode(name, stream=False), [orjson.dumps(said)], headers=JSON)
     (sent,) = await rig.run()
     assert orjson.loads(sent)["usage"] == {}
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert settlement.usage.input_tokens
     assert settlement.usage.output_tokens
     assert rig.admission.charged == [settlement.usage]
 
 
-@pytest.mark.parametrize("name", LANES)
+@pytest.mark.parametrize("name", MODES)
 async def test_a_stream_tells_numbers_where_clients_need_them_and_says_so(name: str) -> None:
-    rig = Rig(lane(name, stream=True), [uncounted_stream(name)])
+    rig = Rig(mode(name, stream=True), [uncounted_stream(name)])
     events = parsed(b"".join(await rig.run()))
     (end,) = [
         event["usage"] for event in events if event["type"] == "message_delta" and "usage" in event
@@ -106,7 +106,7 @@ async def test_a_stream_tells_numbers_where_clients_need_them_and_says_so(name: 
         assert end["output_tokens"] > 0
         assert not {"total_tokens", "cost_usd", "input_tokens"} & end.keys()
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert settlement.usage.input_tokens
     assert settlement.usage.output_tokens
     start = events[0]["message"]["usage"]
@@ -114,23 +114,23 @@ async def test_a_stream_tells_numbers_where_clients_need_them_and_says_so(name: 
         assert start["input_tokens"] == 1234
 
 
-@pytest.mark.parametrize("name", LANES)
+@pytest.mark.parametrize("name", MODES)
 async def test_what_is_counted_is_told_without_a_mark(name: str) -> None:
-    rig = Rig(lane(name, stream=True), [(STREAMS / f"{format_of(name)}-text.sse").read_bytes()])
+    rig = Rig(mode(name, stream=True), [(STREAMS / f"{format_of(name)}-text.sse").read_bytes()])
     sent = b"".join(await rig.run())
     assert b'"estimated"' not in sent
-    assert not rig.assert_settled_once().estimated
+    assert not rig.assert_settled_once().is_estimated
 
 
 @pytest.mark.parametrize("missing", ["input_tokens", "output_tokens"])
 async def test_one_counter_alone_makes_an_estimate_of_the_other(missing: str) -> None:
     said = orjson.loads((STREAMS / "anthropic-text.json").read_bytes())
     del said["usage"][missing]
-    rig = Rig(lane("edited", stream=False), [orjson.dumps(said)], headers=JSON)
+    rig = Rig(mode("edited", stream=False), [orjson.dumps(said)], headers=JSON)
     usage = orjson.loads((await rig.run())[0])["usage"]
     assert not {missing, "total_tokens", "cost_usd"} & usage.keys()
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert getattr(settlement.usage, missing) is not None
 
 
@@ -151,7 +151,7 @@ async def test_an_aborted_stream_is_estimated_from_its_text(
     }
     frame = b"event: content_block_delta\ndata: " + orjson.dumps(delta) + b"\n\n"
     opened = data[: data.index(b"event: content_block_delta")]
-    rig = Rig(lane(name, stream=True), [opened, *[frame] * 20, frame * 80, FOREVER])
+    rig = Rig(mode(name, stream=True), [opened, *[frame] * 20, frame * 80, FOREVER])
     task = asyncio.create_task(rig.run())
     for _ in range(100):
         await asyncio.sleep(0)
@@ -159,5 +159,5 @@ async def test_an_aborted_stream_is_estimated_from_its_text(
     with pytest.raises(asyncio.CancelledError):
         await task
     settlement = rig.assert_settled_once()
-    assert settlement.estimated
+    assert settlement.is_estimated
     assert settlement.usage.output_tokens == pytest.approx(text_tokens(piece * 100), abs=1)

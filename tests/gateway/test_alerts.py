@@ -8,7 +8,7 @@ from tests.canary import PROMPT, PROVIDER_KEY
 from vai.config.schema import Provider, Settings
 from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.gateway.alerts import ProviderAlerts
-from vai.policy.error_attribution import of_lent_key
+from vai.policy.error_attribution import hide_gateway_key_error
 from vai.policy.provider_errors import FallbackRun, ProviderErrors
 from vai.providers.decode.upstream_errors import from_answer
 from vai.providers.registry import PROVIDER_SPECS
@@ -38,7 +38,7 @@ class Rig:
 
 
 def _refused(status: int) -> UpstreamFault:
-    return of_lent_key(from_answer("openai", "OpenAI", status, {}, ECHO))
+    return hide_gateway_key_error(from_answer("openai", "OpenAI", status, {}, ECHO))
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 429, 500, 503, 529])

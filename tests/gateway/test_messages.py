@@ -15,12 +15,12 @@ class Exchange:
     """Answers with one batch, and breaks."""
 
     def __init__(self) -> None:
-        self.lane = Lane()
+        self.mode = FakeMode()
 
-    async def open(self) -> ResponseStart[bytes]:
+    async def start(self) -> ResponseStart[bytes]:
         return ResponseStart(200, {}, True, b"data: 1\n\n")
 
-    async def read(self) -> bytes:
+    async def read_batch(self) -> bytes:
         raise RuntimeError("a defect")
 
 
@@ -45,11 +45,11 @@ class Events:
         self.finished = True
 
 
-class Lane:
-    """A translated lane that dropped nothing."""
+class FakeMode:
+    """A translated mode that dropped nothing."""
 
-    verbatim = False
-    dropped = ()
+    is_verbatim = False
+    dropped_fields = ()
 
 
 async def test_a_defect_in_the_middle_of_a_stream_is_its_last_event() -> None:

@@ -13,7 +13,7 @@ from sanic.compat import Header
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.request.modes import choose_lane, mended_lane
+from vai.gateway.request.modes import choose_mode, mode_without_reasoning
 from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
 from vai.policy.route import resolve
 from vai.providers.registry import PROVIDER_SPECS
@@ -54,16 +54,18 @@ LARGE = "x" * LARGE_BODY
 MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
 
 
-async def _lane(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
+async def _mode(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
     opened = await preparer.parse_body(asked.body)
     route = resolve(opened.fields.model, PROVIDER_SPECS, {})
-    work = mended_lane if named.pop("mended", False) else choose_lane
+    work = mode_without_reasoning if named.pop("mended", False) else choose_mode
     settings = Settings(**named)
-    return opened, await preparer.run_work(work, opened, asked, route, "x1", settings, lent=False)
+    return opened, await preparer.run_work(
+        work, opened, asked, route, "x1", settings, uses_gateway_key=False
+    )
 
 
 @pytest.mark.parametrize("filler", [LARGE, MANY], ids=["large", "many"])
-def test_a_lane_from_elsewhere_is_the_lane_from_here(
+def test_a_mode_from_elsewhere_is_the_mode_from_here(
     monkeypatch: pytest.MonkeyPatch, filler: Any
 ) -> None:
     async def main() -> None:
@@ -71,22 +73,25 @@ def test_a_lane_from_elsewhere_is_the_lane_from_here(
         for model in MODELS:
             for mended in (False, True):
                 asked = request(model, filler, stream=True)
-                opened, there = await _lane(preparer, asked, mended=mended)
+                opened, there = await _mode(preparer, asked, mended=mended)
                 assert opened.needs_helper
                 with monkeypatch.context() as patch:
                     patch.setattr("vai.gateway.request.preparing.LARGE_BODY", 1 << 30)
                     patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
-                    here_opened, here = await _lane(preparer, asked, mended=mended)
+                    here_opened, here = await _mode(preparer, asked, mended=mended)
                 assert not here_opened.needs_helper
                 assert opened.estimated_tokens == here_opened.estimated_tokens
                 assert opened.fields.members == here_opened.fields.members
                 if here is None:
                     assert there is None
                     continue
-                assert there.request() == here.request()
-                assert (there.dropped, there.streaming) == (here.dropped, here.streaming)
+                assert there.upstream_request == here.upstream_request
+                assert (there.dropped_fields, there.is_streaming) == (
+                    here.dropped_fields,
+                    here.is_streaming,
+                )
                 event = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
-                assert there.feed(event) == here.feed(event)
+                assert there.feed_stream(event) == here.feed_stream(event)
         await preparer.aclose()
 
     uvloop.run(main())
@@ -123,9 +128,9 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
 def test_small_bodies_need_no_other_process() -> None:
     async def main() -> None:
         preparer = BodyPreparer(1_000)
-        opened, lane = await _lane(preparer, request("openai/gpt-4o", "hi"))
+        opened, mode = await _mode(preparer, request("openai/gpt-4o", "hi"))
         assert not opened.needs_helper
-        assert lane.request().body
+        assert mode.upstream_request.body
         assert preparer.helper.pid is None
         await preparer.aclose()
 

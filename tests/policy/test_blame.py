@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.error_attribution import UPSTREAM_AUTH, is_outage, may_move, of_lent_key
+from vai.policy.error_attribution import (
+    UPSTREAM_AUTH,
+    hide_gateway_key_error,
+    is_outage,
+    may_fall_back,
+)
 from vai.providers.decode.upstream_errors import from_answer
 
 
@@ -15,7 +20,7 @@ def answered(status: int, body: bytes = b"{}") -> UpstreamFault:
 
 def test_a_lent_key_that_is_refused_is_the_gateways_affair() -> None:
     body = b'{"error":{"type":"authentication_error","message":"Incorrect key: sk-secret123"}}'
-    told = of_lent_key(answered(401, body))
+    told = hide_gateway_key_error(answered(401, body))
     assert (told.status, told.type, told.code) == (502, "api_error", UPSTREAM_AUTH)
     assert "sk-secret123" not in str(told.to_wire())
     assert told.provider == "p"
@@ -25,7 +30,7 @@ def test_a_lent_key_that_is_refused_is_the_gateways_affair() -> None:
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 429, 500, 529])
 def test_all_else_is_told_as_it_is(status: int) -> None:
     fault = answered(status)
-    assert of_lent_key(fault) is fault
+    assert hide_gateway_key_error(fault) is fault
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_all_else_is_told_as_it_is(status: int) -> None:
         (answered(500), True, True),
         (answered(529), True, True),
         (answered(401), True, False),
-        (of_lent_key(answered(401)), True, True),
+        (hide_gateway_key_error(answered(401)), True, True),
         (UpstreamTimeout("", code="headers_timeout"), True, True),
         (UpstreamUnreachable("", code="upstream_reset"), True, True),
         (UpstreamBroken("", code="upstream_content_type"), True, True),
@@ -50,8 +55,8 @@ def test_all_else_is_told_as_it_is(status: int) -> None:
 def test_only_what_is_not_the_callers_mistake_moves_on(
     fault: UpstreamFault, lent: bool, own: bool
 ) -> None:
-    assert may_move(fault, own_key=False) is lent
-    assert may_move(fault, own_key=True) is own
+    assert may_fall_back(fault, own_key=False) is lent
+    assert may_fall_back(fault, own_key=True) is own
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_only_what_is_not_the_callers_mistake_moves_on(
         *((answered(status), False) for status in (400, 401, 402, 403, 404, 409, 413, 422, 429)),
         *((answered(status), True) for status in (408, 498, 500, 502, 503, 504, 529)),
         (answered(418), False),
-        (of_lent_key(answered(401)), False),
+        (hide_gateway_key_error(answered(401)), False),
         (UpstreamTimeout("", code="connect_timeout"), True),
         (UpstreamTimeout("", code="total_timeout"), True),
         (UpstreamUnreachable("", code="upstream_connect"), True),

@@ -287,8 +287,8 @@ def test_a_header_has_plain_digits(usd, text):
 
 def test_limits():
     terms = ModelTerms(max_output=100)
-    assert [terms.exceeded(n) for n in (None, 100, 101)] == [None, None, 100]
-    assert UNKNOWN.exceeded(10**9) is None
+    assert [terms.max_output_cap(n) for n in (None, 100, 101)] == [None, None, 100]
+    assert UNKNOWN.max_output_cap(10**9) is None
     argon = MaxOutput(stream=65_536, whole=32_768)
     assert (argon.of(streamed=True), argon.of(streamed=False)) == (65_536, 32_768)
     assert MaxOutput(stream=1, whole=1, continued=9).of(streamed=False) == 9

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_passing, wait_before
+from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_retryable, wait_before
 from vai.providers.decode.upstream_errors import from_answer
 
 RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
@@ -41,15 +41,15 @@ def answered(status: int, body: bytes = b"{}", **headers: str) -> UpstreamFault:
     ],
 )
 def test_which_answers_are_worth_another_try(status: int, lent: bool, own: bool) -> None:
-    assert is_passing(answered(status), own_key=False) is lent
-    assert is_passing(answered(status), own_key=True) is own
+    assert is_retryable(answered(status), own_key=False) is lent
+    assert is_retryable(answered(status), own_key=True) is own
 
 
 def test_the_upstream_may_say_so_itself() -> None:
-    assert not is_passing(answered(503, x_should_retry="false"), own_key=False)
-    assert is_passing(answered(400, x_should_retry="true"), own_key=False)
+    assert not is_retryable(answered(503, x_should_retry="false"), own_key=False)
+    assert is_retryable(answered(400, x_should_retry="true"), own_key=False)
     quota = b'{"error":{"code":"insufficient_quota","message":"m"}}'
-    assert not is_passing(answered(429, quota), own_key=False)
+    assert not is_retryable(answered(429, quota), own_key=False)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_upstream_may_say_so_itself() -> None:
 def test_what_may_have_been_worked_on_is_not_repeated(
     fault: UpstreamFault, passing: bool, own: bool
 ) -> None:
-    assert is_passing(fault, own_key=own) is passing
+    assert is_retryable(fault, own_key=own) is passing
 
 
 def test_waits_double_up_to_the_longest_and_are_drawn_from_zero() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.error_attribution import of_lent_key
+from vai.policy.error_attribution import hide_gateway_key_error
 from vai.policy.provider_errors import ProviderErrors, own_code, trouble_of
 from vai.providers.decode.upstream_errors import from_answer
 
@@ -27,7 +27,7 @@ def answered(status: int, body: bytes = b'{"error":{"message":"m","code":"theirs
         (UpstreamUnreachable("", code="upstream_proxy"), "way", "way"),
         (UpstreamTimeout("", code="connect_timeout"), "way", "way"),
         (answered(401), "key", ""),
-        (of_lent_key(answered(401)), "key", "key"),
+        (hide_gateway_key_error(answered(401)), "key", "key"),
         (answered(402), "key", ""),
         (answered(403), "key", ""),
         (answered(429), "limit", ""),
@@ -49,14 +49,14 @@ def test_whose_trouble_it_is(fault: UpstreamFault, lent: str, own: str) -> None:
 
 def test_a_providers_own_code_is_not_taken_for_vais() -> None:
     assert own_code(answered(500)) is None
-    assert own_code(of_lent_key(answered(401))) == "upstream_auth"
+    assert own_code(hide_gateway_key_error(answered(401))) == "upstream_auth"
     assert own_code(answered(404, b"")) == "upstream_address"
     assert own_code(UpstreamTimeout("", code="headers_timeout")) == "headers_timeout"
 
 
 def test_an_error_is_kept_until_a_success_that_speaks_of_it() -> None:
     troubles = ProviderErrors()
-    troubles.failed("p", of_lent_key(answered(401)), "key", 5.0)
+    troubles.failed("p", hide_gateway_key_error(answered(401)), "key", 5.0)
     kept = troubles.failing["p"]
     assert (kept.type, kept.status, kept.upstream_status, kept.at) == ("api_error", 502, 401, 5.0)
     troubles.answered("p", own_key=True)

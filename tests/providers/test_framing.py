@@ -1,4 +1,4 @@
-"""Servers that speak the Messages API nearly right: clients get its order, in both lanes."""
+"""Servers that speak the Messages API nearly right: clients get its order, in both modes."""
 
 from __future__ import annotations
 
@@ -143,14 +143,14 @@ def passing(*, stream: bool) -> VerbatimMode:
 
 
 def passed(data: bytes, step: int) -> Wire:
-    """What a client of the verbatim lane collects."""
-    lane, found = passing(stream=True), b""
+    """What a client of the verbatim mode collects."""
+    mode, found = passing(stream=True), b""
     for at in range(0, len(data), step):
-        if not lane.done:
-            found += lane.feed(data[at : at + step]) or b""
-    if not lane.done:
-        found += lane.end() or b""
-    assert lane.fault is None
+        if not mode.is_complete:
+            found += mode.feed_stream(data[at : at + step]) or b""
+    if not mode.is_complete:
+        found += mode.end_stream() or b""
+    assert mode.stream_error is None
     events = [orjson.loads(line[5:]) for line in found.splitlines() if line.startswith(b"data:")]
     check_stream(events)
     wire: Wire = message_to_wire(accumulate(parse.event(event) for event in events))
@@ -172,7 +172,7 @@ def test_a_stream_has_the_order_of_the_api(name, step):
 def test_a_stream_for_json_is_read_alike(name):
     events, expected = STREAMS[name]
     adapter, _ = ask("own-messages", tools=TOOLS)
-    whole = orjson.loads(passing(stream=False).whole(written(events)))
+    whole = orjson.loads(passing(stream=False).decode_json_body(written(events)))
     for wire in (whole, told(adapter, written(events), stream=False)):
         assert shown(check_message(wire)) == expected
 
@@ -182,7 +182,7 @@ def test_ids_in_a_stream_for_json_are_shown_once(given):
     data = written([BEGIN, *call(0, given), *call(1, given, '{"x":2}'), ends("tool_use"), STOP])
     adapter, _ = ask("own-messages", tools=TOOLS)
     expected = [block["id"] for block in told(adapter, data, stream=False)["content"]]
-    found = orjson.loads(passing(stream=False).whole(data))["content"]
+    found = orjson.loads(passing(stream=False).decode_json_body(data))["content"]
     assert [block["id"] for block in found] == expected
 
 
@@ -201,7 +201,7 @@ def test_a_whole_answer_has_an_end_that_fits(content, reason):
     adapter, _ = ask("own-messages", tools=TOOLS)
     is_call = content[0]["type"] == "tool_use"
     for wire in (
-        orjson.loads(passing(stream=False).whole(body)),
+        orjson.loads(passing(stream=False).decode_json_body(body)),
         told(adapter, body, stream=False),
     ):
         check_message(wire)

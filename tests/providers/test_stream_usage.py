@@ -1,4 +1,4 @@
-"""What the official SDK takes for the usage of a streamed answer, on every provider and lane.
+"""What the official SDK takes for the usage of a streamed answer, on every provider and mode.
 
 The SDK keeps what it does not know of `message_start.usage` and overwrites what it knows with
 the totals of `message_delta`: so nothing may be told at the start that is not told at the end.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from vai.codec.json import dumps
-from vai.types.catalogue import Coster
+from vai.types.catalogue import CostFunction
 from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
 from vai.types.render import event_to_wire
 
@@ -18,7 +18,7 @@ __all__ = ["encode_events"]
 _encode_into = msgspec.json.Encoder().encode_into
 
 
-def encode_events(events: list[Event], cost: Coster | None = None) -> bytes:
+def encode_events(events: list[Event], cost: CostFunction | None = None) -> bytes:
     """The frames of `events`, to be sent in one write; the last usage with what it costs."""
     frames = bytearray()
     for event in events:

@@ -20,9 +20,9 @@ from vai.errors import UpstreamFault, UpstreamRejected
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Clock, Upstream
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
-from vai.policy.error_attribution import is_outage, may_move
+from vai.policy.error_attribution import is_outage, may_fall_back
 from vai.policy.provider_errors import ProviderErrors
-from vai.policy.retry import RetryBudget, RetryRules, is_passing, wait_before
+from vai.policy.retry import RetryBudget, RetryRules, is_retryable, wait_before
 from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
 __all__ = ["Attempt", "Persistence", "ProviderHealth", "RetryPlan"]
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Attempt(msgspec.Struct, Generic[T], frozen=True):
     """One more way to an answer, to be gone after `delay` seconds."""
 
-    lane: ExchangeMode[T]
+    mode: ExchangeMode[T]
     upstream: Upstream
     delay: float = 0.0
 
@@ -41,7 +41,7 @@ class Attempt(msgspec.Struct, Generic[T], frozen=True):
 class RetryPlan(Protocol[T]):
     """The further attempts of one exchange."""
 
-    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
+    async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """What to try after `fault`; None when the caller is to be told of it.
 
         `remaining` is how many seconds the exchange has left; no delay reaches them.
@@ -136,7 +136,7 @@ class Persistence(ABC, Generic[T]):
         breaker = None if own_key else health.breaker(target)
         self._is_probe = breaker is not None and breaker.enter(now)
 
-    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
+    async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """See `RetryPlan`."""
         now = self._health.clock()
         self._note(fault, now)
@@ -152,7 +152,7 @@ class Persistence(ABC, Generic[T]):
             self._repeats += 1
             attempt = await self.again(mended=self._is_mended)
             return None if attempt is None else replace(attempt, delay=delay)
-        return await self.move() if may_move(fault, own_key=self._own_key) else None
+        return await self.move() if may_fall_back(fault, own_key=self._own_key) else None
 
     def close(self, *, answered: bool) -> None:
         """See `RetryPlan`."""
@@ -170,7 +170,7 @@ class Persistence(ABC, Generic[T]):
         health, rules = self._health, self._health.retries
         if rules is None or self._repeats + 1 >= rules.max_attempts:
             return None
-        if not is_passing(fault, own_key=self._own_key):
+        if not is_retryable(fault, own_key=self._own_key):
             return None
         delay = wait_before(self._repeats + 1, fault, rules, chance=health.chance())
         if delay is None or delay >= remaining:

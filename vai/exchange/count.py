@@ -44,8 +44,8 @@ async def ask(
     now = clock()
     until = now + min(PATIENCE, timers.total)
     try:
-        reply = await upstream.send(
-            wire, connect_until=min(now + timers.connect, until), headers_until=until
+        reply = await upstream.send_request(
+            wire, connect_deadline=min(now + timers.connect, until), headers_deadline=until
         )
         told = await _read(reply, until)
     except UpstreamFault:

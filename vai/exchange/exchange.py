@@ -6,17 +6,17 @@ and the exchange is settled exactly once. Everything that must happen on the way
 happens in `__exit__`, which cannot be cancelled because it never waits.
 
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
-each attempt has a lane and an upstream of its own, and the reply of the one before is given
+each attempt has a mode and an upstream of its own, and the reply of the one before is given
 back first. With that batch the attempt is the only one, so the first batch comes with the first
 content, or when `TimerSettings.preamble` is over. An answer may also go on in a
-further request to the same upstream (`ExchangeMode.following`), under the same timers.
+further request to the same upstream (`ExchangeMode.continuation`), under the same timers.
 
-    with Exchange(lane, doors, ...) as exchange:
-        answer = await exchange.open()
-        batch = answer.first
+    with Exchange(mode, upstream, admission, ...) as exchange:
+        start = await exchange.start()
+        batch = start.first_batch
         while batch is not None:
             ...                         # hand it to the caller
-            batch = await exchange.read()
+            batch = await exchange.read_batch()
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class ResponseStart(msgspec.Struct, Generic[T]):
 
     status: int
     headers: Mapping[str, str]
-    streaming: bool
-    first: T
-    fault: UpstreamFault | None = None
+    is_streaming: bool
+    first_batch: T
+    rejection: UpstreamFault | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
     outcome: Outcome
     usage: Usage
-    estimated: bool
+    is_estimated: bool
     stop_reason: str | None
     duration: float
     first_token: float | None
@@ -90,28 +90,28 @@ class Settlement(msgspec.Struct, frozen=True):
 class Exchange(Generic[T]):
     """One exchange. Use as a context manager; `open` first, then `read` until None.
 
-    `lane` is that of the running attempt. Without a plan there is only one.
+    `mode` is that of the running attempt. Without a plan there is only one.
     """
 
     def __init__(
         self,
-        lane: ExchangeMode[T],
+        mode: ExchangeMode[T],
         upstream: Upstream,
         admission: Admission,
         *,
-        reserve: int,
+        reserved_tokens: int,
         timers: Timers,
         clock: Clock,
-        settled: Callable[[Settlement], None],
+        on_settled: Callable[[Settlement], None],
         plan: RetryPlan[T] | None = None,
     ) -> None:
-        self.lane = lane
+        self.mode = mode
         self._upstream = upstream
         self._admission = admission
-        self._reserve = reserve
+        self._reserved_tokens = reserved_tokens
         self._timers = timers
         self._clock = clock
-        self._settled = settled
+        self._on_settled = on_settled
         self._plan = plan
         self._began = clock()
         self._total_at = self._began + timers.total
@@ -119,12 +119,12 @@ class Exchange(Generic[T]):
         self._first_token_at = self._total_at
         self._first_token: float | None = None
         self._lease: Lease | None = None
-        self._reply: UpstreamResponse | None = None
-        self._holds = False
-        self._was_asked = False
+        self._response: UpstreamResponse | None = None
+        self._is_holding = False
+        self._was_sent = False
         self._was_accepted = False
         self._was_rejected = False
-        self._was_answered = False
+        self._was_completed = False
         self._has_failed = False
         self._body_ended = False
 
@@ -137,32 +137,32 @@ class Exchange(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._give_up_plan(answered=False)
-        if self._reply is not None:
-            if error is None and self._was_answered and not self.lane.ended_early:
-                self._reply.finish()
+        self._end_plan(answered=False)
+        if self._response is not None:
+            if error is None and self._was_completed and not self.mode.ended_early:
+                self._response.release_connection()
             else:
-                self._reply.close()
-        usage, estimated = self._used()
+                self._response.close()
+        usage, estimated = self._settled_usage()
         if self._lease is not None:
             self._lease.settle(usage)
-        self._settled(
+        self._on_settled(
             Settlement(
-                outcome=self._outcome(error),
+                outcome=self._classify_outcome(error),
                 usage=usage,
-                estimated=estimated,
-                stop_reason=self.lane.stop_reason,
-                duration=self.elapsed,
+                is_estimated=estimated,
+                stop_reason=self.mode.stop_reason,
+                duration=self.elapsed_seconds,
                 first_token=self._first_token,
             )
         )
 
     @property
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Seconds since the exchange began."""
         return self._clock() - self._began
 
-    async def open(self) -> ResponseStart[T]:
+    async def start(self) -> ResponseStart[T]:
         """Start the exchange and wait for the first batch of its answer.
 
         Until this returns, nothing needs to have been sent to the caller, so a failure
@@ -171,53 +171,53 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
-        self._lease = await self._admission.admit(self._reserve)
+        self._lease = await self._admission.admit(self._reserved_tokens)
         while True:
             try:
-                answer = await self._attempt()
-                if answer.fault is None or not await self._tries_again(answer.fault):
-                    self._give_up_plan(answered=answer.fault is None)
+                answer = await self._start_attempt()
+                if answer.rejection is None or not await self._start_next_attempt(answer.rejection):
+                    self._end_plan(answered=answer.rejection is None)
                     return answer
             except UpstreamFault as fault:
-                self._tell_status(fault)
-                if not await self._tries_again(fault):
+                self._record_status(fault)
+                if not await self._start_next_attempt(fault):
                     self._has_failed = True
                     raise
 
-    def _tell_status(self, fault: UpstreamFault) -> None:
+    def _record_status(self, fault: UpstreamFault) -> None:
         """Note with what status the upstream answered that has failed."""
-        if fault.upstream_status is None and self._reply is not None:
-            fault.upstream_status = self._reply.status
+        if fault.upstream_status is None and self._response is not None:
+            fault.upstream_status = self._response.status
 
-    def reject(self, fault: UpstreamFault) -> UpstreamFault:
+    def mark_failed(self, fault: UpstreamFault) -> UpstreamFault:
         """The answer came and is of no use to this caller: settle it as a failure."""
         self._has_failed = True
         return fault
 
-    async def _attempt(self) -> ResponseStart[T]:
+    async def _start_attempt(self) -> ResponseStart[T]:
         """What the upstream of the running attempt answers, up to the first batch."""
-        lane = self.lane
-        reply = self._reply = await self._send(lane.request())
+        mode = self.mode
+        reply = self._response = await self._send_request(mode.upstream_request)
         status, headers = reply.status, reply.headers
         if status >= 400:
             self._was_rejected = True
-            body = await self._body(reply, MAX_ERROR_BODY, cut=True)
-            fault = lane.rejection(status, headers, body)
-            return ResponseStart(status, headers, False, lane.rejected(fault, body), fault)
+            body = await self._read_body(reply, MAX_ERROR_BODY, cut=True)
+            fault = mode.parse_rejection(status, headers, body)
+            return ResponseStart(status, headers, False, mode.forward_rejection(fault, body), fault)
         self._was_accepted = True
-        if self._is_stream(reply):
+        if self._is_streamed(reply):
             now = self._clock()
             self._first_token_at = now + self._timers.first_token
-            self._holds = now < self._held_until
-            if not self._holds:
-                self._release()
-            first = await self.read()
+            self._is_holding = now < self._held_until
+            if not self._is_holding:
+                self._release_held()
+            first = await self.read_batch()
             if first is None:
                 raise UpstreamBroken("The provider closed the stream before any event")
             return ResponseStart(status, headers, True, first)
-        return ResponseStart(status, headers, False, await self._whole(reply))
+        return ResponseStart(status, headers, False, await self._read_json_response(reply))
 
-    def _is_stream(self, reply: UpstreamResponse) -> bool:
+    def _is_streamed(self, reply: UpstreamResponse) -> bool:
         """Whether the body is to be read as it comes.
 
         Raises:
@@ -227,65 +227,65 @@ class Exchange(Generic[T]):
             # Following one would send a credential where the settings did not say.
             raise UpstreamBroken(_REDIRECTED, code="upstream_redirect")
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not self.lane.reads(kind):
+        if not self.mode.accepts_media_type(kind):
             raise no_answer()
-        return self.lane.streaming
+        return self.mode.is_streaming
 
-    async def _whole(self, reply: UpstreamResponse) -> T:
+    async def _read_json_response(self, reply: UpstreamResponse) -> T:
         """A JSON answer, with all that follows it."""
         while True:
-            body = await self._body(reply, MAX_BODY)
+            body = await self._read_body(reply, MAX_BODY)
             if not body:
                 raise UpstreamBroken("The provider's answer is empty", code="upstream_empty")
-            whole = self.lane.whole(body)
+            whole = self.mode.decode_json_body(body)
             if whole is not None:
-                self._was_answered = True
+                self._was_completed = True
                 return whole
-            reply = await self._follow(reply)
+            reply = await self._send_continuation(reply)
 
-    async def _follow(self, reply: UpstreamResponse) -> UpstreamResponse:
+    async def _send_continuation(self, reply: UpstreamResponse) -> UpstreamResponse:
         """The upstream's answer to the request that continues the one in `reply`.
 
         It fails as a part of an answer that has begun: nothing is tried again.
         """
-        request = self.lane.following
+        request = self.mode.continuation
         if request is None:
             raise UpstreamBroken(_CUT, code="upstream_truncated")
-        reply.finish()
-        self._reply = None
+        reply.release_connection()
+        self._response = None
         self._body_ended = False
-        reply = self._reply = await self._send(request)
+        reply = self._response = await self._send_request(request)
         if reply.status >= 400:
-            body = await self._body(reply, MAX_ERROR_BODY, cut=True)
-            raise self.lane.rejection(reply.status, reply.headers, body)
-        if self._is_stream(reply) != self.lane.streaming:
+            body = await self._read_body(reply, MAX_ERROR_BODY, cut=True)
+            raise self.mode.parse_rejection(reply.status, reply.headers, body)
+        if self._is_streamed(reply) != self.mode.is_streaming:
             raise UpstreamBroken(_CUT, code="upstream_content_type")
         return reply
 
-    async def _tries_again(self, fault: UpstreamFault) -> bool:
+    async def _start_next_attempt(self, fault: UpstreamFault) -> bool:
         """Turn to what the plan has after `fault`, if it has anything, and wait for its time."""
         if self._plan is None:
             return False
-        attempt = await self._plan.next(fault, self._total_at - self._clock())
+        attempt = await self._plan.next_attempt(fault, self._total_at - self._clock())
         if attempt is None:
             return False
-        if self._reply is not None:
-            self._reply.close()
-            self._reply = None
-        self._was_asked = self._was_accepted = self._was_rejected = False
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._was_sent = self._was_accepted = self._was_rejected = False
         self._has_failed = self._body_ended = False
-        self.lane, self._upstream = attempt.lane, attempt.upstream
+        self.mode, self._upstream = attempt.mode, attempt.upstream
         if attempt.delay > 0:
             await asyncio.sleep(attempt.delay)
         return True
 
-    def _give_up_plan(self, *, answered: bool) -> None:
+    def _end_plan(self, *, answered: bool) -> None:
         """No attempt follows. What the plan holds for one does not live as long as a stream."""
         plan, self._plan = self._plan, None
         if plan is not None:
             plan.close(answered=answered)
 
-    async def read(self) -> T | None:
+    async def read_batch(self) -> T | None:
         """The next batch of a streamed answer, None when it is complete.
 
         All that one read of the upstream brought is one batch; nothing waits for more.
@@ -293,83 +293,83 @@ class Exchange(Generic[T]):
         Raises:
             UpstreamFault: the stream failed; what came before has been returned.
         """
-        lane, reply = self.lane, self._reply
+        mode, reply = self.mode, self._response
         if reply is None:
             raise RuntimeError("an exchange is read after it has been opened")
         try:
             while True:
-                if lane.fault is not None:
-                    raise lane.fault
-                if lane.done:
-                    self._was_answered = True
-                    if lane.failure is not None:
-                        self._tell_status(lane.failure)
+                if mode.stream_error is not None:
+                    raise mode.stream_error
+                if mode.is_complete:
+                    self._was_completed = True
+                    if mode.forwarded_error is not None:
+                        self._record_status(mode.forwarded_error)
                     return None
                 if self._body_ended:
-                    reply = await self._follow(reply)
-                limit, late = self._limit()
-                if self._holds and self._held_until < limit:
+                    reply = await self._send_continuation(reply)
+                limit, late = self._next_deadline()
+                if self._is_holding and self._held_until < limit:
                     limit, late = self._held_until, "preamble"
                 try:
                     data = await reply.read(limit)
                 except UpstreamTimeout as exc:
                     if late != "preamble":
                         raise UpstreamTimeout(_WAITED[late], code=late) from exc
-                    batch = self._release()
+                    batch = self._release_held()
                     if batch is not None:
                         return batch
                     continue
                 self._body_ended = not data
-                batch = lane.feed(data) if data else lane.end()
-                if self._first_token is None and lane.started:
-                    self._first_token = self.elapsed
-                    self._holds = False
+                batch = mode.feed_stream(data) if data else mode.end_stream()
+                if self._first_token is None and mode.has_content:
+                    self._first_token = self.elapsed_seconds
+                    self._is_holding = False
                 if batch is not None:
                     return batch
         except UpstreamFault as fault:
-            self._tell_status(fault)
+            self._record_status(fault)
             self._has_failed = True
             raise
 
-    def _release(self) -> T | None:
+    def _release_held(self) -> T | None:
         """The beginning of the stream, whose content is late."""
-        self._holds = False
-        return self.lane.release()
+        self._is_holding = False
+        return self.mode.release_held()
 
-    async def _send(self, request: WireRequest) -> UpstreamResponse:
+    async def _send_request(self, request: WireRequest) -> UpstreamResponse:
         """The upstream's answer as soon as its headers are there."""
         timers, total_at = self._timers, self._total_at
         now = self._clock()
         # A JSON answer begins when it is complete, so only `total` says how long is too long.
-        headers_until = min(now + timers.headers, total_at) if request.streams else total_at
-        connect_until = min(now + timers.connect, total_at)
-        self._was_asked = True
+        headers_deadline = min(now + timers.headers, total_at) if request.streams else total_at
+        connect_deadline = min(now + timers.connect, total_at)
+        self._was_sent = True
         try:
-            return await self._upstream.send(
-                request, connect_until=connect_until, headers_until=headers_until
+            return await self._upstream.send_request(
+                request, connect_deadline=connect_deadline, headers_deadline=headers_deadline
             )
         except UpstreamTimeout as exc:
-            self._was_asked = exc.code == "headers_timeout"
+            self._was_sent = exc.code == "headers_timeout"
             # Which limit ran out, not what the clock reads now: timers fire a moment early.
-            limit = headers_until if exc.code == "headers_timeout" else connect_until
+            limit = headers_deadline if exc.code == "headers_timeout" else connect_deadline
             if limit < total_at:
                 raise
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
         except UpstreamUnreachable as exc:
-            self._was_asked = False
+            self._was_sent = False
             if exc.code != "upstream_stale" or self._clock() - now <= _ROUND_TRIP:
                 raise
             raise UpstreamUnreachable(_RESET, code="upstream_reset") from exc
 
-    def _limit(self) -> tuple[float, str]:
+    def _next_deadline(self) -> tuple[float, str]:
         """Until when the next piece has to come in this phase, and the code if it does not."""
-        if self.lane.started:
+        if self.mode.has_content:
             limit, late = self._clock() + self._timers.inter_chunk, "inter_chunk_timeout"
         else:
             limit, late = self._first_token_at, "first_token_timeout"
         return (limit, late) if limit <= self._total_at else (self._total_at, "total_timeout")
 
-    async def _body(self, reply: UpstreamResponse, limit: int, *, cut: bool = False) -> bytes:
+    async def _read_body(self, reply: UpstreamResponse, limit: int, *, cut: bool = False) -> bytes:
         """The body of an answer that is not streamed, at most `limit` bytes of it."""
         pieces: list[bytes] = []
         size = 0
@@ -385,33 +385,33 @@ class Exchange(Generic[T]):
             raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _used(self) -> tuple[Usage, bool]:
+    def _settled_usage(self) -> tuple[Usage, bool]:
         """The usage to settle with, and whether it is a guess. Unknown is never zero."""
-        lane = self.lane
-        usage = lane.usage
+        mode = self.mode
+        usage = mode.usage
         # A provider that was asked reads, whether or not anybody waits for its answer.
-        if self._was_rejected or not (self._was_asked or self._was_accepted):
+        if self._was_rejected or not (self._was_sent or self._was_accepted):
             return usage, False
         # Counters run while the answer does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
-        running = not self._was_answered and lane.stop_reason is None
+        running = not self._was_completed and mode.stop_reason is None
         is_told = usage.input_tokens is not None and usage.output_tokens is not None
         if is_told and not running:
             return usage, False
-        guess = lane.estimate()
+        guess = mode.estimate_usage()
         told = msgspec.structs.replace(
             usage, output_tokens=max(usage.output_tokens or 0, guess.output_tokens or 0)
         )
         return guess.merged(told), True
 
-    def _outcome(self, error: BaseException | None) -> Outcome:
+    def _classify_outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
             if self._was_rejected:
                 return "rejected"
             # Whoever has told the caller of a fault leaves the block without an error.
-            if self.lane.failure is not None or self._has_failed:
+            if self.mode.forwarded_error is not None or self._has_failed:
                 return "upstream_failed"
-            return "completed" if self._was_answered else "refused"
+            return "completed" if self._was_completed else "refused"
         if isinstance(error, UpstreamFault):
             return "rejected" if self._was_rejected else "upstream_failed"
         if isinstance(error, VaiError):

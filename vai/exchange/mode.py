@@ -1,6 +1,6 @@
-"""What the conductor knows of a lane: how an exchange's bytes are read.
+"""What the conductor knows of a mode: how an exchange's bytes are read.
 
-Invariants: a lane is pure and built for one attempt. It says what to send, takes
+Invariants: a mode is pure and built for one attempt. It says what to send, takes
 what comes, and knows when the answer is complete; when to send and how long to wait is the
 conductor's.
 """
@@ -33,17 +33,17 @@ class ExchangeMode(Protocol[T_co]):
     """Verbatim or translated; its batches are what the caller is handed."""
 
     @property
-    def verbatim(self) -> bool:
+    def is_verbatim(self) -> bool:
         """Whether the upstream's own words, headers included, go back to the caller."""
         ...
 
     @property
-    def dropped(self) -> list[str]:
+    def dropped_fields(self) -> list[str]:
         """JSON paths of request fields that the target could not take."""
         ...
 
     @property
-    def streaming(self) -> bool:
+    def is_streaming(self) -> bool:
         """Whether the caller asked for a stream."""
         ...
 
@@ -58,13 +58,13 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     @property
-    def started(self) -> bool:
+    def has_content(self) -> bool:
         """Whether content has come: a first delta, a block that opens with some, or the end of an
         answer without any. Until then `feed` and `end` hold the beginning back."""
         ...
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is complete."""
         ...
 
@@ -74,38 +74,41 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     @property
-    def failure(self) -> UpstreamFault | None:
+    def forwarded_error(self) -> UpstreamFault | None:
         """The error the upstream ended its answer with, once that has been passed on as it was."""
         ...
 
     @property
-    def fault(self) -> UpstreamFault | None:
+    def stream_error(self) -> UpstreamFault | None:
         """Why the stream failed, once it has, and the caller must still be told."""
         ...
 
     @property
-    def following(self) -> WireRequest | None:
+    def continuation(self) -> WireRequest | None:
         """A further request that continues the answer, once a body has ended without its end."""
         ...
 
-    def request(self) -> WireRequest:
+    @property
+    def upstream_request(self) -> WireRequest:
         """The upstream request."""
         ...
 
-    def reads(self, media_type: str) -> bool:
+    def accepts_media_type(self, media_type: str) -> bool:
         """Whether an answer may be a body of this media type, as far as the header tells."""
         ...
 
-    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+    def parse_rejection(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> UpstreamFault:
         """What an answer with an error status means."""
         ...
 
-    def rejected(self, fault: UpstreamFault, body: bytes) -> T_co:
+    def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T_co:
         """A rejection as the caller gets it: the upstream's own words, where the caller's
         clients know them, or `fault`, raised."""
         ...
 
-    def whole(self, body: bytes) -> T_co | None:
+    def decode_json_body(self, body: bytes) -> T_co | None:
         """A JSON answer, complete; None when it goes on (`following`).
 
         Raises:
@@ -113,18 +116,18 @@ class ExchangeMode(Protocol[T_co]):
         """
         ...
 
-    def feed(self, data: bytes) -> T_co | None:
+    def feed_stream(self, data: bytes) -> T_co | None:
         """More of a streamed answer: what the caller can have now."""
         ...
 
-    def end(self) -> T_co | None:
+    def end_stream(self) -> T_co | None:
         """The upstream closed the stream."""
         ...
 
-    def release(self) -> T_co | None:
+    def release_held(self) -> T_co | None:
         """The beginning that was held back, None where nothing was; nothing is from now on."""
         ...
 
-    def estimate(self) -> Usage:
+    def estimate_usage(self) -> Usage:
         """What was probably used, from what went through; for counters that never came."""
         ...

@@ -52,7 +52,7 @@ class UpstreamResponse(Protocol):
         """Lower-case names; repeated fields joined with ``, ``."""
         ...
 
-    async def read(self, until: float, /) -> bytes:
+    async def read(self, deadline: float, /) -> bytes:
         """The next piece of the body as it came off the wire, ``b""`` at its end.
 
         Raises:
@@ -61,7 +61,7 @@ class UpstreamResponse(Protocol):
         """
         ...
 
-    def finish(self) -> None:
+    def release_connection(self) -> None:
         """Done with it: its content says that it is complete. The connection may be kept."""
         ...
 
@@ -73,12 +73,12 @@ class UpstreamResponse(Protocol):
 class Upstream(Protocol):
     """The way to one provider, bound to its credential."""
 
-    async def send(
-        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    async def send_request(
+        self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
         """Send the request and wait for the answer's headers.
 
-        `connect_until` bounds the wait for a connection, `headers_until` that for the
+        `connect_deadline` bounds the wait for a connection, `headers_deadline` that for the
         headers; both are readings of the clock.
 
         Raises:

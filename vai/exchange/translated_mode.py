@@ -1,4 +1,4 @@
-"""The translated lane: canonical types through a provider's adapter.
+"""The translated mode: canonical types through a provider's adapter.
 
 What the caller gets is up to two functions, so that the gateway has bytes and an
 in-process caller has the events themselves.
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from vai.errors import UpstreamFault
 from vai.exchange.mode import is_page
 from vai.policy import estimate
-from vai.policy.error_attribution import of_lent_key
+from vai.policy.error_attribution import hide_gateway_key_error
 from vai.providers.adapter import Adapter
 from vai.types.blocks import Block, TextBlock, ThinkingBlock
 from vai.types.events import (
@@ -40,13 +40,13 @@ _MAX_HELD: Final = 256
 
 
 class TranslatedMode(Generic[T]):
-    """A lane whose target has a protocol of its own.
+    """A mode whose target has a protocol of its own.
 
-    `lent` says that the upstream is spoken to with the gateway's own key.
+    `uses_gateway_key` says that the upstream is spoken to with the gateway's own key.
     """
 
-    verbatim = False
-    failure = None
+    is_verbatim = False
+    forwarded_error = None
 
     def __init__(
         self,
@@ -55,17 +55,17 @@ class TranslatedMode(Generic[T]):
         *,
         events: Callable[[list[Event]], T],
         message: Callable[[Message], T],
-        lent: bool = False,
+        uses_gateway_key: bool = False,
     ) -> None:
         self._adapter = adapter
         self._events = events
         self._message = message
-        self._wire = adapter.request(ask)
+        self.upstream_request = adapter.request(ask)
         self._meter = estimate.TextMeter()
         self._held: list[Event] | None = []
-        self._lent = lent
-        self.streaming = ask.stream
-        self.started = False
+        self._uses_gateway_key = uses_gateway_key
+        self.is_streaming = ask.stream
+        self.has_content = False
         self.stop_reason: str | None = None
 
     @property
@@ -73,7 +73,7 @@ class TranslatedMode(Generic[T]):
         return self._adapter.usage
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         return self._adapter.done
 
     @property
@@ -81,38 +81,39 @@ class TranslatedMode(Generic[T]):
         return self._adapter.ended_early
 
     @property
-    def fault(self) -> UpstreamFault | None:
+    def stream_error(self) -> UpstreamFault | None:
         fault = self._adapter.fault
-        return of_lent_key(fault) if fault is not None and self._lent else fault
+        return (
+            hide_gateway_key_error(fault) if fault is not None and self._uses_gateway_key else fault
+        )
 
     @property
-    def following(self) -> WireRequest | None:
+    def continuation(self) -> WireRequest | None:
         return self._adapter.following
 
     @property
-    def dropped(self) -> list[str]:
+    def dropped_fields(self) -> list[str]:
         """JSON paths of optional request fields that the target cannot express."""
         return self._adapter.dropped
 
-    def request(self) -> WireRequest:
-        return self._wire
-
-    def reads(self, media_type: str) -> bool:
+    def accepts_media_type(self, media_type: str) -> bool:
         # The body says what it is: JSON for a stream, a stream for JSON, under any label.
         return not is_page(media_type)
 
-    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+    def parse_rejection(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> UpstreamFault:
         fault = self._adapter.error(status, headers, body)
-        return of_lent_key(fault) if self._lent else fault
+        return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
-    def rejected(self, fault: UpstreamFault, body: bytes) -> T:
+    def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T:
         raise fault
 
-    def whole(self, body: bytes) -> T | None:
+    def decode_json_body(self, body: bytes) -> T | None:
         try:
             message = self._adapter.message(body)
         except UpstreamFault as fault:
-            raise of_lent_key(fault) if self._lent else fault from None
+            raise hide_gateway_key_error(fault) if self._uses_gateway_key else fault from None
         if message is None:
             return None
         self.stop_reason = message.stop_reason
@@ -121,18 +122,18 @@ class TranslatedMode(Generic[T]):
                 self._meter.add(said)
         return self._message(message)
 
-    def feed(self, data: bytes) -> T | None:
+    def feed_stream(self, data: bytes) -> T | None:
         return self._passed(self._adapter.feed(data))
 
-    def end(self) -> T | None:
+    def end_stream(self) -> T | None:
         return self._passed(self._adapter.end())
 
-    def release(self) -> T | None:
+    def release_held(self) -> T | None:
         held, self._held = self._held, None
         return self._events(held) if held else None
 
-    def estimate(self) -> Usage:
-        read = estimate.input_tokens(len(self._wire.body))
+    def estimate_usage(self) -> Usage:
+        read = estimate.input_tokens(len(self.upstream_request.body))
         return Usage(input_tokens=read, output_tokens=self._meter.tokens)
 
     def _estimated(self, end: MessageDelta) -> MessageDelta:
@@ -146,18 +147,18 @@ class TranslatedMode(Generic[T]):
             return None
         for index, event in enumerate(events):
             if type(event) is ContentBlockDelta:
-                self.started = self.started or not _is_blank(event.delta)
+                self.has_content = self.has_content or not _is_blank(event.delta)
                 self._meter.add(_generated(event.delta))
             elif type(event) is ContentBlockStart:
-                self.started = self.started or not _is_empty(event.content_block)
+                self.has_content = self.has_content or not _is_empty(event.content_block)
             elif type(event) is MessageDelta:
-                self.started = self.started or event.delta.stop_reason is not None
+                self.has_content = self.has_content or event.delta.stop_reason is not None
                 self.stop_reason = event.delta.stop_reason
                 if event.usage is None or event.usage.output_tokens is None:
                     events[index] = self._estimated(event)
         if self._held is not None:
             events = self._held + events
-            if not self.started and len(events) < _MAX_HELD:
+            if not self.has_content and len(events) < _MAX_HELD:
                 self._held = events
                 return None
             self._held = None

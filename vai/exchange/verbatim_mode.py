@@ -1,4 +1,4 @@
-"""The verbatim lane: the target speaks the caller's protocol, so its bytes are the answer.
+"""The verbatim mode: the target speaks the caller's protocol, so its bytes are the answer.
 
 Frames are judged and sniffed for usage and for the end of the stream, never rebuilt. Only
 complete frames are passed on: when the upstream breaks off in the middle of one, or sends what
@@ -20,7 +20,7 @@ from vai.codec.sse import MAX_FRAME, FrameSplitter
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.exchange.mode import is_page
 from vai.policy import estimate
-from vai.policy.error_attribution import UPSTREAM_AUTH, of_lent_key
+from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
 from vai.providers.anthropic.bent import read_straight
 from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.frames import decode_object, is_event
@@ -34,7 +34,7 @@ from vai.providers.anthropic.verbatim import (
 from vai.providers.decode.accumulate import replay
 from vai.providers.decode.stream_body import no_answer
 from vai.providers.decode.upstream_errors import from_answer
-from vai.types.catalogue import Coster
+from vai.types.catalogue import CostFunction
 from vai.types.message import Usage
 from vai.types.provider import ProviderSpec, WireRequest
 
@@ -48,15 +48,15 @@ _MAX_HELD: Final = 64 << 10
 
 
 class VerbatimMode:
-    """A lane that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
+    """A mode that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
 
-    `lent` says that the upstream is spoken to with the gateway's own key; `cost` is
+    `uses_gateway_key` says that the upstream is spoken to with the gateway's own key; `cost` is
     told in answers that are edited.
     """
 
-    verbatim = True
+    is_verbatim = True
     ended_early = False
-    following = None
+    continuation = None
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class VerbatimMode:
         *,
         streaming: bool,
         edited: bool,
-        lent: bool = False,
-        cost: Coster | None = None,
+        uses_gateway_key: bool = False,
+        cost: CostFunction | None = None,
         calls: ClaudeCalls | None = None,
     ) -> None:
-        self._wire = wire
+        self.upstream_request = wire
         self._row = row
         self._edited = edited
-        self._lent = lent
+        self._uses_gateway_key = uses_gateway_key
         self._splitter = FrameSplitter()
         self._cost = cost
         # The sniffer refers to the meter alone, and by what can be pickled: through `self` it
@@ -92,30 +92,29 @@ class VerbatimMode:
         self._body = bytearray()
         self.usage = Usage()
         self.stop_reason: str | None = None
-        self.streaming = streaming
-        self.started = self.done = False
-        self.dropped: list[str] = []
-        self.fault: UpstreamFault | None = None
-        self.failure: UpstreamFault | None = None
+        self.is_streaming = streaming
+        self.has_content = self.is_complete = False
+        self.dropped_fields: list[str] = []
+        self.stream_error: UpstreamFault | None = None
+        self.forwarded_error: UpstreamFault | None = None
 
-    def request(self) -> WireRequest:
-        return self._wire
-
-    def reads(self, media_type: str) -> bool:
+    def accepts_media_type(self, media_type: str) -> bool:
         # The body says what it is: JSON for a stream, a stream for JSON, under any label.
         return not is_page(media_type)
 
-    def rejection(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamFault:
+    def parse_rejection(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> UpstreamFault:
         fault = from_answer(self._row.id, self._row.name, status, headers, body)
-        return of_lent_key(fault) if self._lent else fault
+        return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
-    def rejected(self, fault: UpstreamFault, body: bytes) -> bytes:
+    def forward_rejection(self, fault: UpstreamFault, body: bytes) -> bytes:
         # In the upstream's words a refused key of the gateway would be the caller's.
         if fault.code == UPSTREAM_AUTH or not is_passed_on(body, fault):
             raise fault
         return body
 
-    def whole(self, body: bytes) -> bytes:
+    def decode_json_body(self, body: bytes) -> bytes:
         calls = self._calls
         try:
             if body.lstrip(_BLANKS)[:1] != b"{":
@@ -124,25 +123,25 @@ class VerbatimMode:
                 body.removeprefix(_BOM), self._row, self._cost, edited=self._edited, calls=calls
             )
         except UpstreamFault as fault:
-            raise of_lent_key(fault) if self._lent else fault from None
+            raise hide_gateway_key_error(fault) if self._uses_gateway_key else fault from None
         self._take(report)
         if report.usage.output_tokens is None:
             self._weigh(body)
         return body
 
-    def feed(self, data: bytes) -> bytes | None:
+    def feed_stream(self, data: bytes) -> bytes | None:
         if self._is_json is not False and self._collects(data):
             return None
         frames = self._splitter.feed(data)
         if not frames:
-            self.fault = self._splitter.fault
+            self.stream_error = self._splitter.fault
             return None
         sniffer = self._sniffer
         passed = sniffer.feed(frames)
         # Nearly every read brings a delta of a stream that has begun, and nothing else to note.
         return passed if self._held is None and not sniffer.has_news else self._passed(passed)
 
-    def end(self) -> bytes | None:
+    def end_stream(self) -> bytes | None:
         if self._is_json:
             return self._replayed(bytes(self._body).lstrip(_BLANKS))
         rest = self._splitter.get_rest()
@@ -150,20 +149,20 @@ class VerbatimMode:
         last = self._sniffer.feed(rest + b"\n\n") if is_event(rest) else b""
         last += self._sniffer.end()
         passed = self._passed(last) if last else None
-        if not (self.done or self.fault or self.failure):
-            self.fault = UpstreamBroken(
+        if not (self.is_complete or self.stream_error or self.forwarded_error):
+            self.stream_error = UpstreamBroken(
                 "The provider closed the stream before the end of its answer",
                 code="upstream_truncated",
             )
         return passed
 
-    def release(self) -> bytes | None:
+    def release_held(self) -> bytes | None:
         held, self._held = self._held, None
         return held or None
 
-    def estimate(self) -> Usage:
+    def estimate_usage(self) -> Usage:
         return Usage(
-            input_tokens=estimate.input_tokens(len(self._wire.body)),
+            input_tokens=estimate.input_tokens(len(self.upstream_request.body)),
             output_tokens=self._meter.tokens,
         )
 
@@ -172,13 +171,13 @@ class VerbatimMode:
         sniffer = self._sniffer
         sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
-        self.started = sniffer.has_content
-        self.done = sniffer.done
+        self.has_content = sniffer.has_content
+        self.is_complete = sniffer.done
         if sniffer.fault is not None:
             frames += self._told(sniffer.fault)
         if self._held is not None:
             frames = self._held + frames
-            if not self.started and len(frames) < _MAX_HELD:
+            if not self.has_content and len(frames) < _MAX_HELD:
                 self._held = frames
                 return None
             self._held = None
@@ -187,16 +186,16 @@ class VerbatimMode:
     def _told(self, fault: UpstreamFault) -> bytes:
         """How the client gets `fault`, which ends the stream: by the upstream's own frame, which is
         returned, where the answer has begun and clients know the wording."""
-        if self._lent:
-            fault = of_lent_key(fault)
+        if self._uses_gateway_key:
+            fault = hide_gateway_key_error(fault)
         words = self._sniffer.last_words
-        is_held = self._held is not None and not self.started
+        is_held = self._held is not None and not self.has_content
         if is_held or not words or fault.code == UPSTREAM_AUTH:
-            self.fault = fault
+            self.stream_error = fault
             return b""
-        self.failure = fault
+        self.forwarded_error = fault
         # The error frame ends the stream: nothing may follow it.
-        self.done = True
+        self.is_complete = True
         return words
 
     def _collects(self, data: bytes) -> bool:
@@ -204,14 +203,16 @@ class VerbatimMode:
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
             if head[:1] == b"<":
-                self.fault = no_answer()
+                self.stream_error = no_answer()
                 return True
         if not self._is_json:
             return False
         self._body += data
         if len(self._body) > MAX_FRAME:
             self._body.clear()
-            self.fault = UpstreamBroken("The provider's answer is too large", code="too_large")
+            self.stream_error = UpstreamBroken(
+                "The provider's answer is too large", code="too_large"
+            )
         return True
 
     def _replayed(self, body: bytes) -> bytes | None:
@@ -220,23 +221,23 @@ class VerbatimMode:
             body, report = read_message(body, self._row, edited=self._edited, calls=self._calls)
             message = read_straight(decode_object(body))
         except UpstreamFault as fault:
-            self.fault = of_lent_key(fault) if self._lent else fault
+            self.stream_error = hide_gateway_key_error(fault) if self._uses_gateway_key else fault
             return None
         except (ValueError, InvalidRequest):
-            self.fault = UpstreamBroken(
+            self.stream_error = UpstreamBroken(
                 "The answer is unusable: it is not the JSON that was expected",
                 code="upstream_malformed",
             )
             return None
         if message.stop_reason is None:  # a stream has to tell why it ended
-            self.fault = UpstreamBroken(
+            self.stream_error = UpstreamBroken(
                 "The answer is unusable: it does not say why it ended", code="upstream_malformed"
             )
             return None
         self._take(report)
         if report.usage.output_tokens is None:
             self._weigh(body)
-        self.started = self.done = True
+        self.has_content = self.is_complete = True
         return encode_events(replay(message), self._cost if self._edited else None)
 
     def _weigh(self, body: bytes) -> None:

@@ -171,8 +171,8 @@ class _Question:
         return self._is_elsewhere() and (row.kind == "responses" or is_unusual)
 
     async def _answer(self, wire: WireRequest, until: float) -> _Answer:
-        reply = await self._upstream.send(
-            wire, connect_until=min(monotonic() + self._connect, until), headers_until=until
+        reply = await self._upstream.send_request(
+            wire, connect_deadline=min(monotonic() + self._connect, until), headers_deadline=until
         )
         pieces: list[bytes] = []
         size = 0

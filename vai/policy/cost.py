@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.policy.catalogue import Catalogue
-from vai.types.catalogue import Coster, Modality, ModelCard, Price
+from vai.types.catalogue import CostFunction, Modality, ModelCard, Price
 from vai.types.message import Usage
 
 __all__ = ["UNKNOWN", "ModelTerms", "Pricing", "Rates", "cost", "cost_text", "price_on", "rates_on"]
@@ -201,10 +201,10 @@ class ModelTerms(msgspec.Struct, frozen=True):
     """
 
     max_output: int | None = None
-    cost: Coster = partial(cost, None)
+    cost: CostFunction = partial(cost, None)
     input: tuple[Modality, ...] | None = None
 
-    def exceeded(self, asked: int | None) -> int | None:
+    def max_output_cap(self, asked: int | None) -> int | None:
         """The limit of an answer, if more than that was asked for."""
         most = self.max_output
         return most if asked is not None and most is not None and asked > most else None

@@ -11,7 +11,7 @@ from typing import Final
 
 from vai.errors import UpstreamFault, UpstreamRejected
 
-__all__ = ["UPSTREAM_AUTH", "is_outage", "may_move", "of_lent_key"]
+__all__ = ["UPSTREAM_AUTH", "hide_gateway_key_error", "is_outage", "may_fall_back"]
 
 UPSTREAM_AUTH: Final = "upstream_auth"
 """The code of a failure that the gateway's own key met with."""
@@ -24,7 +24,7 @@ _CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
 """What only the caller can mend."""
 
 
-def of_lent_key(fault: UpstreamFault) -> UpstreamFault:
+def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
     """`fault` as it is told to a caller who spoke with the gateway's key.
 
     A refused key becomes a 502 without the upstream's words, which may quote the key.
@@ -43,7 +43,7 @@ def of_lent_key(fault: UpstreamFault) -> UpstreamFault:
     )
 
 
-def may_move(fault: UpstreamFault, *, own_key: bool) -> bool:
+def may_fall_back(fault: UpstreamFault, *, own_key: bool) -> bool:
     """Whether another target may answer what this one failed at.
 
     A model that is not there is the settings' mistake, because they name the targets.

@@ -17,7 +17,7 @@ import msgspec
 from vai.errors import UpstreamFault, UpstreamRejected
 from vai.policy.recent_counter import RecentCounter
 
-__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_passing", "wait_before"]
+__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "wait_before"]
 
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""
@@ -51,7 +51,7 @@ class RetryRules(msgspec.Struct, frozen=True, kw_only=True):
     budget: float = 0.1
 
 
-def is_passing(fault: UpstreamFault, *, own_key: bool) -> bool:
+def is_retryable(fault: UpstreamFault, *, own_key: bool) -> bool:
     """Whether the same request may well succeed at the same target.
 
     With a caller's own key its limits are the caller's to keep, so a 429 is told at once.

@@ -18,7 +18,7 @@ __all__ = [
     "Cache",
     "CatalogueFile",
     "Charges",
-    "Coster",
+    "CostFunction",
     "Effort",
     "Features",
     "MaxOutput",
@@ -29,7 +29,7 @@ __all__ = [
     "Reasoning",
 ]
 
-Coster = Callable[[Usage], float | None]
+CostFunction = Callable[[Usage], float | None]
 """USD of a usage, None where it is not known."""
 
 Modality = Literal["text", "image", "document", "audio", "video"]

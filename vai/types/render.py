@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vai.types.base import to_wire
-from vai.types.catalogue import Coster
+from vai.types.catalogue import CostFunction
 from vai.types.events import Event, MessageDelta, MessageStart
 from vai.types.message import Message, Usage
 
@@ -29,7 +29,7 @@ _OWN = frozenset({*_VAI_NAMES.values(), "total_tokens", "audio_tokens", "cost_us
 """Members of a usage object that the Messages API does not have."""
 
 
-def own_counters(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
+def own_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
     """What VAI adds to a usage object: `total_tokens` (input + output), the cache's counters
     under VAI's names, and `cost_usd` where there is a `cost` that knows it.
     """
@@ -55,7 +55,7 @@ def without_own_counters(wire: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wire.items() if name not in _OWN}
 
 
-def usage_to_wire(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
+def usage_to_wire(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
     """The counters that are known, the API's and VAI's own (`own_counters`)."""
     wire: dict[str, Any] = {}
     for name in ("input_tokens", "output_tokens", *_VAI_NAMES):
@@ -67,7 +67,7 @@ def usage_to_wire(usage: Usage, cost: Coster | None = None) -> dict[str, Any]:
     return wire | own_counters(usage, cost) | usage.extra
 
 
-def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, Any]:
+def message_to_wire(message: Message, cost: CostFunction | None = None) -> dict[str, Any]:
     """A complete answer."""
     wire: dict[str, Any] = to_wire(message)
     wire["usage"] = usage_to_wire(message.usage, cost)
@@ -75,7 +75,7 @@ def message_to_wire(message: Message, cost: Coster | None = None) -> dict[str, A
     return wire
 
 
-def event_to_wire(event: Event, cost: Coster | None = None) -> dict[str, Any]:
+def event_to_wire(event: Event, cost: CostFunction | None = None) -> dict[str, Any]:
     """One event of a stream. Both totals of `message_delta` are always written.
 
     Only `message_delta` carries what VAI adds to the usage (see `without_own_counters`).

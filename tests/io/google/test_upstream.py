@@ -46,7 +46,9 @@ async def way(google: Google) -> AsyncIterator[Callable[[float], GoogleUpstream]
 
 async def send(upstream: Upstream, seconds: float = 20) -> int:
     now = monotonic()
-    reply = await upstream.send(WIRE, connect_until=now + 5, headers_until=now + seconds)
+    reply = await upstream.send_request(
+        WIRE, connect_deadline=now + 5, headers_deadline=now + seconds
+    )
     while await reply.read(now + 20):
         pass
     reply.close()

@@ -103,8 +103,8 @@ def upstream(transport: VaiTransport, port: int, prefix: str = "") -> HttpUpstre
 async def send(
     transport: VaiTransport, port: int, request: WireRequest = POST, within: float = 3.0
 ):
-    return await upstream(transport, port).send(
-        request, connect_until=soon(within), headers_until=soon(within)
+    return await upstream(transport, port).send_request(
+        request, connect_deadline=soon(within), headers_deadline=soon(within)
     )
 
 

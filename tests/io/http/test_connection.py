@@ -100,7 +100,7 @@ def test_head_has_no_body_whatever_its_headers_say(run):
                 head = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
                 reply = await send_request(
                     transport.get_pool(origin(port)), head, b"", bodiless=True,
-                    wait_until=soon(), connect_until=soon(), headers_until=soon(),
+                    wait_until=soon(), connect_deadline=soon(), headers_deadline=soon(),
                 )  # fmt: skip
                 assert await reply.read(soon()) == b""
             assert len(accepted) == 1
@@ -378,8 +378,8 @@ def test_each_timer_fires_at_its_own_time(run):
             for setting in (0.15, 0.4):
                 began = time.monotonic()
                 with pytest.raises(UpstreamTimeout) as caught:
-                    await upstream(transport, port).send(
-                        POST, connect_until=soon(), headers_until=began + setting
+                    await upstream(transport, port).send_request(
+                        POST, connect_deadline=soon(), headers_deadline=began + setting
                     )
                 assert caught.value.code == "headers_timeout"
                 assert setting <= time.monotonic() - began + 0.002 <= setting * 1.1 + 0.01
@@ -454,8 +454,8 @@ def test_a_deadline_armed_for_an_earlier_wait_does_not_end_a_later_one(run):
 
         async with serving(handler) as port, VaiTransport() as transport:
             began = time.monotonic()
-            reply = await upstream(transport, port).send(
-                POST, connect_until=soon(), headers_until=began + 0.12
+            reply = await upstream(transport, port).send_request(
+                POST, connect_deadline=soon(), headers_deadline=began + 0.12
             )
             assert await reply.read(began + 0.12) == b"hel"
             assert await reply.read(began + 0.12) == b"l"

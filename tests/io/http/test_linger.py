@@ -16,7 +16,7 @@ END = b"0\r\n\r\n"
 async def finished(transport, port):
     reply = await send(transport, port)
     assert await reply.read(soon()) == b"last\n"
-    reply.finish()
+    reply.release_connection()
     reply.close()  # a late close must not hurt
 
 

@@ -51,7 +51,9 @@ def test_both_endpoints_are_reached_at_the_address_of_either(run, moved, more):
                 brought = providers.get_byok_upstream(name, ProviderKey(Secret(CALLERS)))
                 for upstream in (providers.get_gateway_upstream(name), brought):
                     until = soon()
-                    reply = await upstream.send(wire, connect_until=until, headers_until=until)
+                    reply = await upstream.send_request(
+                        wire, connect_deadline=until, headers_deadline=until
+                    )
                     await whole(reply)
             await providers.aclose()
 

@@ -75,8 +75,8 @@ def test_waiters_are_served_in_order_and_expire(run):
             assert transport.get_stats() == (1, 0, 5)
             began = time.monotonic()
             with pytest.raises(UpstreamTimeout) as caught:
-                await upstream(transport, port).send(
-                    POST, connect_until=began + 0.2, headers_until=soon()
+                await upstream(transport, port).send_request(
+                    POST, connect_deadline=began + 0.2, headers_deadline=soon()
                 )
             assert caught.value.code == "pool_timeout"
             assert 0.198 <= time.monotonic() - began <= 0.23
@@ -181,8 +181,8 @@ def test_a_black_hole_runs_into_the_connect_timer(run):
                 for setting in (0.2, 0.5):
                     began = time.monotonic()
                     with pytest.raises(UpstreamTimeout) as caught:
-                        await upstream(transport, listener.getsockname()[1]).send(
-                            POST, connect_until=began + setting, headers_until=soon()
+                        await upstream(transport, listener.getsockname()[1]).send_request(
+                            POST, connect_deadline=began + setting, headers_deadline=soon()
                         )
                     assert caught.value.code == "connect_timeout"
                     assert setting <= time.monotonic() - began + 0.002 <= setting * 1.1 + 0.01

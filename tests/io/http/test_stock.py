@@ -82,7 +82,9 @@ def test_through_a_proxy(run, certificates, scheme):
             transport = through(gate, certificates)
             upstream = HttpUpstream(transport, Endpoint(origin(port, scheme), ""))
             for _ in range(2):
-                reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+                reply = await upstream.send_request(
+                    POST, connect_deadline=soon(), headers_deadline=soon()
+                )
                 assert reply.status == 200
                 assert reply.headers["content-length"] == "5"
                 assert await whole(reply) == b"hello"
@@ -93,7 +95,7 @@ def test_through_a_proxy(run, certificates, scheme):
             assert log[0].startswith(b"CONNECT" if scheme == "https" else b"POST http://")
             nowhere = HttpUpstream(transport, Endpoint(origin(1, "https"), ""))
             with pytest.raises(UpstreamUnreachable) as caught:
-                await nowhere.send(POST, connect_until=soon(), headers_until=soon())
+                await nowhere.send_request(POST, connect_deadline=soon(), headers_deadline=soon())
             assert caught.value.code == "upstream_proxy"
             assert caught.value.__context__ is None
             await transport.aclose()
@@ -115,20 +117,24 @@ def test_its_timers_and_truncation(run, certificates):
             upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
             began = time.monotonic()
             with pytest.raises(UpstreamTimeout) as caught:
-                await upstream.send(POST, connect_until=soon(), headers_until=began + 0.2)
+                await upstream.send_request(
+                    POST, connect_deadline=soon(), headers_deadline=began + 0.2
+                )
             assert caught.value.code == "headers_timeout"
             assert 0.19 <= time.monotonic() - began <= 0.23
             body = HttpUpstream(transport, Endpoint(origin(port), "/body"))
-            reply = await body.send(POST, connect_until=soon(), headers_until=soon())
+            reply = await body.send_request(POST, connect_deadline=soon(), headers_deadline=soon())
             assert await reply.read(soon()) == b"hel"
             with pytest.raises(UpstreamTimeout) as caught:
                 await reply.read(soon(0.1))
             assert caught.value.code == "read_timeout"
             reply.close()
             body = HttpUpstream(transport, Endpoint(origin(port), "/body/cut"))
-            reply = await body.send(POST, connect_until=soon(), headers_until=soon())
+            reply = await body.send_request(POST, connect_deadline=soon(), headers_deadline=soon())
             with pytest.raises(UpstreamTimeout) as caught:  # the one place is taken
-                await upstream.send(POST, connect_until=soon(0.1), headers_until=soon())
+                await upstream.send_request(
+                    POST, connect_deadline=soon(0.1), headers_deadline=soon()
+                )
             assert caught.value.code == "pool_timeout"
             with pytest.raises(UpstreamBroken) as broken:
                 await whole(reply)
@@ -149,7 +155,9 @@ def test_a_read_that_came_too_late_may_be_repeated(run, certificates):
         async with serving(handler) as port, serving(proxy([])) as gate:
             transport = through(gate, certificates, limit=1)
             upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
-            reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+            reply = await upstream.send_request(
+                POST, connect_deadline=soon(), headers_deadline=soon()
+            )
             assert await reply.read(soon()) == b"hel"
             for _ in range(2):
                 with pytest.raises(UpstreamTimeout):
@@ -187,7 +195,9 @@ def test_a_key_that_comes_back_goes_no_further(run, certificates, proxied, cut):
             transport = through(gate, certificates) if proxied else direct
             at = Endpoint(origin(port), "")
             upstream = HttpUpstream(transport, at, Credential(Secret(key), at.origin))
-            reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+            reply = await upstream.send_request(
+                POST, connect_deadline=soon(), headers_deadline=soon()
+            )
             assert await whole(reply) == b'{"error":"wrong key [redacted]","param":"[redacted]"}'
             assert reply.headers["x-echo"] == "[redacted]"
             await transport.aclose()
@@ -206,7 +216,9 @@ def test_churn_of_cancellations_leaves_nothing_behind(run, certificates, scheme)
             sockets, tasks = open_sockets(), len(asyncio.all_tasks())
 
             async def request():
-                reply = await upstream.send(POST, connect_until=soon(20), headers_until=soon(20))
+                reply = await upstream.send_request(
+                    POST, connect_deadline=soon(20), headers_deadline=soon(20)
+                )
                 try:
                     await whole(reply)
                 finally:

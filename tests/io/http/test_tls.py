@@ -16,7 +16,9 @@ from vai.io.http.upstream import HttpUpstream
 
 async def ask(transport, port, host="127.0.0.1"):
     upstream = HttpUpstream(transport, Endpoint(origin(port, "https", host), ""))
-    return await whole(await upstream.send(POST, connect_until=soon(), headers_until=soon()))
+    return await whole(
+        await upstream.send_request(POST, connect_deadline=soon(), headers_deadline=soon())
+    )
 
 
 def test_the_right_ca_opens_and_everything_else_is_refused(run, certificates):

@@ -46,13 +46,17 @@ def test_what_stands_on_the_wire(run, stock):
                 upstream = HttpUpstream(
                     transport, Endpoint(home, "/base"), Credential(KEY, home), style
                 )
-                reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+                reply = await upstream.send_request(
+                    POST, connect_deadline=soon(), headers_deadline=soon()
+                )
                 assert (reply.status, reply.headers) == (200, {"content-length": "5"})
                 assert await whole(reply) == b"hello"
                 assert await reply.read(soon()) == b""
                 reply.close()
             get = WireRequest("GET", "/v1/models", (), b"")
-            await whole(await upstream.send(get, connect_until=soon(), headers_until=soon()))
+            await whole(
+                await upstream.send_request(get, connect_deadline=soon(), headers_deadline=soon())
+            )
         heads = [head.lower().split(b"\r\n") for head, _ in log]
         assert heads[0][0] == b"post /base/v1/messages http/1.1"
         assert log[0][1] == b"{}"
@@ -80,7 +84,9 @@ def test_a_redirect_is_an_answer_and_a_cookie_is_forgotten(run):
         async with serving(recording(log, answer)) as port, VaiTransport() as transport:
             upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
             for _ in range(2):
-                reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+                reply = await upstream.send_request(
+                    POST, connect_deadline=soon(), headers_deadline=soon()
+                )
                 assert (reply.status, await whole(reply)) == (307, b"hello")
             assert len(log) == 2
             assert b"cookie" not in log[1][0].lower()
@@ -96,7 +102,9 @@ def test_an_injected_header_never_leaves(run):
             for value in ("a\r\nX-Evil: 1", "a\x00", "a\n", "é"):
                 request = WireRequest("POST", "/", (("x-extra", value),), b"")
                 with pytest.raises(InvalidRequest):
-                    await upstream.send(request, connect_until=soon(), headers_until=soon())
+                    await upstream.send_request(
+                        request, connect_deadline=soon(), headers_deadline=soon()
+                    )
             assert log == []
             assert transport.get_stats() == (0, 0, 0)
 
@@ -113,7 +121,11 @@ def test_a_bomb_is_not_unpacked(run, stock):
             upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             with pytest.raises(UpstreamBroken) as caught:
-                await whole(await upstream.send(POST, connect_until=soon(), headers_until=soon()))
+                await whole(
+                    await upstream.send_request(
+                        POST, connect_deadline=soon(), headers_deadline=soon()
+                    )
+                )
             assert caught.value.code == "upstream_encoding"
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10
             await asyncio.sleep(0.01)
@@ -145,7 +157,9 @@ def test_churn_through_the_port(run):
         async with serving(recording(log)) as port, VaiTransport() as transport:
             upstream = HttpUpstream(transport, Endpoint(origin(port), ""))
             for _ in range(1000):
-                reply = await upstream.send(POST, connect_until=soon(), headers_until=soon())
+                reply = await upstream.send_request(
+                    POST, connect_deadline=soon(), headers_deadline=soon()
+                )
                 assert await whole(reply) == b"hello"
             assert transport.get_stats() == (1, 1, 0)
             assert len(log) == 1000

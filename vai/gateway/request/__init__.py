@@ -1,1 +1,1 @@
-"""One request: its body, its targets and lanes, its response and its errors."""
+"""One request: its body, its targets and modes, its response and its errors."""

@@ -122,7 +122,7 @@ class RequestContext:
             line["failed_attempts"] = self.failed_attempts
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
-            is_known = not self.settlement.estimated
+            is_known = not self.settlement.is_estimated
             usd = self.terms.cost(self.settlement.usage) if is_known else None
             if usd is not None:
                 line["cost_usd"] = usd
@@ -153,7 +153,7 @@ def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:
     line["output_tokens"] = usage.output_tokens
     if usage.input_tokens is not None and usage.output_tokens is not None:
         line["total_tokens"] = usage.input_tokens + usage.output_tokens
-    if settlement.estimated:
+    if settlement.is_estimated:
         line["usage_estimated"] = True
     if settlement.first_token is not None:
         line["first_token_ms"] = round(settlement.first_token * 1000, 1)

@@ -1,4 +1,4 @@
-"""Which lane an exchange takes.
+"""Which mode an exchange takes.
 
 Verbatim where the target speaks the caller's protocol and VAI has nothing to add;
 translated where it speaks another one, or where the request says something that only
@@ -30,7 +30,7 @@ from vai.providers.factory import make_adapter
 from vai.providers.registry import row_for_input
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
-from vai.types.catalogue import Coster
+from vai.types.catalogue import CostFunction
 from vai.types.message import Message
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # the helper process has no need of the reader of settings
     from vai.config import Settings
     from vai.config.schema import Defaults
 
-__all__ = ["choose_lane", "mended_lane"]
+__all__ = ["choose_mode", "mode_without_reasoning"]
 
 _API_VERSION = ("anthropic-version", "2023-06-01")
 _REASONING = "messages[*].content[thinking]"
@@ -51,55 +51,71 @@ _MAX_LISTED = 1000
 """Characters of the names of what cannot be taken; names of members can be long."""
 
 
-def choose_lane(
+def choose_mode(
     envelope: RoutingFields,
     request: ReceivedRequest,
     route: Route,
     exchange_id: str,
     settings: Settings,
     *,
-    lent: bool = True,
+    uses_gateway_key: bool = True,
     terms: ModelTerms = UNKNOWN,
 ) -> ExchangeMode[bytes]:
-    """The lane for this request. `lent` says that the gateway's own key goes with it, `terms`
+    """The mode for this request. `uses_gateway_key`: the gateway sends its own key; `terms` is
     what is known of the model.
 
     Raises:
         InvalidRequest: the request cannot be read, or cannot be said to the provider.
     """
     if _can_pass(route, envelope, request):
-        return _verbatim(route, envelope, request, exchange_id, lent=lent, terms=terms)
+        return _verbatim(
+            route, envelope, request, exchange_id, uses_gateway_key=uses_gateway_key, terms=terms
+        )
     ask = _said(route, envelope, settings)
     return _translated(
-        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+        route,
+        ask,
+        request,
+        exchange_id,
+        settings,
+        envelope.size,
+        uses_gateway_key=uses_gateway_key,
+        terms=terms,
     )
 
 
-def mended_lane(
+def mode_without_reasoning(
     envelope: RoutingFields,
     request: ReceivedRequest,
     route: Route,
     exchange_id: str,
     settings: Settings,
     *,
-    lent: bool = True,
+    uses_gateway_key: bool = True,
     terms: ModelTerms = UNKNOWN,
 ) -> ExchangeMode[bytes] | None:
-    """A lane for the same request without the reasoning in its history, which was refused.
+    """A mode for the same request without the reasoning in its history, which was refused.
 
     None where there is none, where not a byte may be changed (the upstream's own dialect),
-    and where nothing may be left out (`strict`). Errors as in `choose_lane`.
+    and where nothing may be left out (`strict`). Errors as in `choose_mode`.
     """
     if route.dialect == "upstream" or settings.strict:
         return None
     ask = without_reasoning(_said(route, envelope, settings))
     if ask is None:
         return None
-    lane = _translated(
-        route, ask, request, exchange_id, settings, envelope.size, lent=lent, terms=terms
+    mode = _translated(
+        route,
+        ask,
+        request,
+        exchange_id,
+        settings,
+        envelope.size,
+        uses_gateway_key=uses_gateway_key,
+        terms=terms,
     )
-    lane.dropped.insert(0, _REASONING)
-    return lane
+    mode.dropped_fields.insert(0, _REASONING)
+    return mode
 
 
 def _verbatim(
@@ -108,11 +124,11 @@ def _verbatim(
     request: ReceivedRequest,
     exchange_id: str,
     *,
-    lent: bool,
+    uses_gateway_key: bool,
     terms: ModelTerms,
 ) -> VerbatimMode:
     edited = route.dialect == "vai"
-    most = terms.exceeded(envelope.max_tokens) if edited else None
+    most = terms.max_output_cap(envelope.max_tokens) if edited else None
     body = rewrite_body(
         request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys"
     )
@@ -121,18 +137,18 @@ def _verbatim(
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
-    lane = VerbatimMode(
+    mode = VerbatimMode(
         wire,
         route.row,
         streaming=envelope.stream,
         edited=edited,
-        lent=lent,
+        uses_gateway_key=uses_gateway_key,
         cost=terms.cost,
         calls=_calls(route, envelope, exchange_id),
     )
     if most is not None:
-        lane.dropped.insert(0, "max_tokens")
-    return lane
+        mode.dropped_fields.insert(0, "max_tokens")
+    return mode
 
 
 def _calls(route: Route, envelope: RoutingFields, exchange_id: str) -> ClaudeCalls | None:
@@ -150,10 +166,10 @@ def _translated(
     settings: Settings,
     size: int,
     *,
-    lent: bool,
+    uses_gateway_key: bool,
     terms: ModelTerms,
 ) -> TranslatedMode[bytes]:
-    most = terms.exceeded(ask.max_tokens)
+    most = terms.max_output_cap(ask.max_tokens)
     if most is not None:
         ask = msgspec.structs.replace(ask, max_tokens=most)
     adapter = make_adapter(
@@ -163,23 +179,23 @@ def _translated(
         headers=_joined(to_upstream(request.headers.items())),
         request=ask,
     )
-    lane = TranslatedMode(
+    mode = TranslatedMode(
         adapter,
         ask,
         events=partial(encode_events, cost=terms.cost),
         message=partial(_encode_message, cost=terms.cost),
-        lent=lent,
+        uses_gateway_key=uses_gateway_key,
     )
     if most is not None:
-        lane.dropped.insert(0, "max_tokens")
-    if settings.strict and lane.dropped:
-        listed = ", ".join(lane.dropped)
+        mode.dropped_fields.insert(0, "max_tokens")
+    if settings.strict and mode.dropped_fields:
+        listed = ", ".join(mode.dropped_fields)
         raise InvalidRequest(
             f"{route.row.name} cannot take: {listed[:_MAX_LISTED]}",
-            param=lane.dropped[0],
+            param=mode.dropped_fields[0],
             code="unsupported_fields",
         )
-    return lane
+    return mode
 
 
 def _said(route: Route, envelope: RoutingFields, settings: Settings) -> MessageRequest:
@@ -238,5 +254,5 @@ def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> Messa
     return msgspec.structs.replace(ask, **changes)
 
 
-def _encode_message(message: Message, cost: Coster) -> bytes:
+def _encode_message(message: Message, cost: CostFunction) -> bytes:
     return strict_json.dumps(message_to_wire(message, cost))

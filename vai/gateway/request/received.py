@@ -1,4 +1,4 @@
-"""What is read of a request to choose its lane: its body and its header fields.
+"""What is read of a request to choose its mode: its body and its header fields.
 
 Sanic's request has both; so has the copy that travels to another process.
 """

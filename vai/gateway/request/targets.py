@@ -1,6 +1,6 @@
 """The targets of one request: the models that may answer it, one after the other.
 
-Invariants: a target is turned to with all that belongs to it, its key, its lane,
+Invariants: a target is turned to with all that belongs to it, its key, its mode,
 its breaker, or it is passed over. The body is read anew for each further attempt: what was
 parsed of it would else have to live until the first byte, for a case that seldom comes.
 """
@@ -23,7 +23,7 @@ from vai.errors import (
 from vai.exchange.attempts import Attempt, Persistence
 from vai.exchange.mode import ExchangeMode
 from vai.gateway.request.context import RequestContext
-from vai.gateway.request.modes import choose_lane, mended_lane
+from vai.gateway.request.modes import choose_mode, mode_without_reasoning
 from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.service import GatewayService
 from vai.io.http.provider_keys import ProviderKey
@@ -41,7 +41,7 @@ class TargetPlan(Persistence[bytes]):
     # Set by the few requests whose first target fails.
     _missed_for: VaiError | None = None
     _is_missed_by_callers = False
-    _lane: ExchangeMode[bytes] | None = None
+    _mode: ExchangeMode[bytes] | None = None
 
     def __init__(
         self,
@@ -77,15 +77,17 @@ class TargetPlan(Persistence[bytes]):
             raise self._objection or RuntimeError("a request has at least one route")
         return attempt
 
-    async def next(self, fault: UpstreamFault, remaining: float, /) -> Attempt[bytes] | None:
+    async def next_attempt(
+        self, fault: UpstreamFault, remaining: float, /
+    ) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.RetryPlan`."""
         context = self._context
         context.record_failed_attempt(fault)
-        target = self._lane.request().target if self._lane is not None else ""
+        target = self._mode.upstream_request.target if self._mode is not None else ""
         self._service.note_failure(context, fault, target)
         if context.route is self._first:
             self._missed_for, self._is_missed_by_callers = fault, context.is_byok
-        attempt = await super().next(fault, remaining)
+        attempt = await super().next_attempt(fault, remaining)
         self._opened = None
         if attempt is not None:
             self._context.attempts += 1
@@ -96,25 +98,25 @@ class TargetPlan(Persistence[bytes]):
         service, context, route = self._service, self._context, self._routes[self._turned_to - 1]
         destination = service.choose_destination(route, self._brought)
         try:
-            lane = await service.preparer.run_work(
-                mended_lane if mended else choose_lane,
+            mode = await service.preparer.run_work(
+                mode_without_reasoning if mended else choose_mode,
                 await self._open(),
                 self._request,
                 route,
                 context.exchange_id,
                 service.settings_without_secrets,
-                lent=not destination.is_byok,
+                uses_gateway_key=not destination.is_byok,
                 terms=context.terms,
             )
         except InvalidRequest:  # the provider knows a block that VAI does not, and said no
             return None
-        self._lane = lane
-        return None if lane is None else Attempt(lane, destination.upstream)
+        self._mode = mode
+        return None if mode is None else Attempt(mode, destination.upstream)
 
     def close(self, *, answered: bool) -> None:
         """See `vai.exchange.attempts.RetryPlan`."""
         super().close(answered=answered)
-        self._lane = None
+        self._mode = None
         route = self._context.route
         if not answered or route is None:
             return
@@ -201,20 +203,20 @@ class TargetPlan(Persistence[bytes]):
             self._ask_breaker(target)
         opened = await self._open()
         terms = service.find_terms(route, streamed=opened.fields.stream)
-        lane = await service.preparer.run_work(
-            choose_lane,
+        mode = await service.preparer.run_work(
+            choose_mode,
             opened,
             self._request,
             route,
             context.exchange_id,
             service.settings_without_secrets,
-            lent=not destination.is_byok,
+            uses_gateway_key=not destination.is_byok,
             terms=terms,
         )
         self.enter(target, own_key=destination.is_byok)
         context.is_simulated, context.terms = destination.is_simulated, terms
-        context.is_byok, self._lane = destination.is_byok, lane
-        return Attempt(lane, destination.upstream)
+        context.is_byok, self._mode = destination.is_byok, mode
+        return Attempt(mode, destination.upstream)
 
     def _ask_breaker(self, target: Target) -> None:
         health = self._service.health

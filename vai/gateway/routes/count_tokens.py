@@ -23,7 +23,7 @@ from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.request.responses import GatewayResponse, make_headers
 from vai.gateway.service import GatewayService, UpstreamDestination
 from vai.io.clock import monotonic
-from vai.policy.error_attribution import UPSTREAM_AUTH, of_lent_key
+from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
 from vai.policy.route import Route
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.counting import CountRequest
@@ -78,7 +78,7 @@ async def _count(
         if told is not None and told.status >= 400:
             fault = asked.error(told.status, told.headers, told.body)
             if not way.is_byok:
-                fault = of_lent_key(fault)
+                fault = hide_gateway_key_error(fault)
             service.note_failure(context, fault, asked.wire.target)
             if not is_verbatim or fault.code == UPSTREAM_AUTH or not is_passed_on(told.body, fault):
                 raise fault

@@ -1,6 +1,6 @@
 """``POST /v1/messages``.
 
-identity -> body -> envelope -> route -> destination -> lane -> exchange -> answer -> log line.
+identity -> body -> envelope -> route -> destination -> mode -> exchange -> answer -> log line.
 What fails before the first byte is answered with its own status; what fails after it is
 an ``error`` event, and then the stream ends.
 """
@@ -47,7 +47,7 @@ async def _serve(
         try:
             if context.stream:
                 return await _stream(service, context, request, exchange)
-            return _whole(context, await exchange.open(), exchange)
+            return _whole(context, await exchange.start(), exchange)
         except asyncio.CancelledError as cancelled:
             # Within the exchange, which would take it for a caller who has left.
             expired = drain_error(cancelled)
@@ -74,13 +74,13 @@ async def _prepare(
     targets = TargetPlan(service, context, request, routes, brought, opened)
     first = await targets.first()
     return Exchange(
-        first.lane,
+        first.mode,
         first.upstream,
         service.make_ticket(context),
-        reserve=_reserve(service, context, opened),
+        reserved_tokens=_reserve(service, context, opened),
         timers=service.timers,
         clock=monotonic,
-        settled=context.record_settlement,
+        on_settled=context.record_settlement,
         plan=targets,
     )
 
@@ -90,7 +90,7 @@ def _reserve(service: GatewayService, context: RequestContext, opened: ParsedBod
     if service.store is None:
         return 0
     most = opened.fields.max_tokens or service.settings.defaults.max_tokens
-    capped = context.terms.exceeded(most)
+    capped = context.terms.max_output_cap(most)
     return opened.estimated_tokens + (most if capped is None else capped)
 
 
@@ -98,14 +98,18 @@ def _whole(
     context: RequestContext, answer: ResponseStart[bytes], exchange: Exchange[bytes]
 ) -> HTTPResponse:
     """A JSON answer, or an upstream's own error passed on."""
-    lane = exchange.lane
-    context.status, context.error = answer.status, answer.fault
-    headers = make_headers(context, answer.headers if lane.verbatim else None, lane.dropped)
-    headers |= make_usage_headers(lane.usage, exchange.elapsed, context.terms.cost(lane.usage))
+    mode = exchange.mode
+    context.status, context.error = answer.status, answer.rejection
+    headers = make_headers(
+        context, answer.headers if mode.is_verbatim else None, mode.dropped_fields
+    )
+    headers |= make_usage_headers(
+        mode.usage, exchange.elapsed_seconds, context.terms.cost(mode.usage)
+    )
     kind = "application/json"
-    if lane.verbatim and answer.status >= 400:  # an error page before the provider is no JSON
+    if mode.is_verbatim and answer.status >= 400:  # an error page before the provider is no JSON
         kind = answer.headers.get("content-type", kind)
-    return GatewayResponse(answer.first, answer.status, headers, kind)
+    return GatewayResponse(answer.first_batch, answer.status, headers, kind)
 
 
 def _unstreamed(context: RequestContext, answer: ResponseStart[bytes]) -> UpstreamFault:
@@ -113,7 +117,7 @@ def _unstreamed(context: RequestContext, answer: ResponseStart[bytes]) -> Upstre
     if context.route is None:
         raise RuntimeError("an exchange runs after its request has been routed")
     row = context.route.row
-    return answer.fault or UpstreamBroken(
+    return answer.rejection or UpstreamBroken(
         "The provider answered with JSON where a stream was asked for",
         provider=row.id,
         code="upstream_content_type",
@@ -142,24 +146,24 @@ async def _relay(
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
     has_begun = False
     try:
-        answer = await exchange.open()
-        if not answer.streaming:
+        answer = await exchange.start()
+        if not answer.is_streaming:
             if events.started:
-                raise exchange.reject(_unstreamed(context, answer))
+                raise exchange.mark_failed(_unstreamed(context, answer))
             return _whole(context, answer, exchange)
         context.status = 200
-        lane = exchange.lane
+        mode = exchange.mode
         events.add_headers(
-            make_headers(context, answer.headers if lane.verbatim else None, lane.dropped)
+            make_headers(context, answer.headers if mode.is_verbatim else None, mode.dropped_fields)
         )
-        batch: bytes | None = answer.first
+        batch: bytes | None = answer.first_batch
         has_begun = True
         while batch is not None:
             await events.send(batch)
-            batch = await exchange.read()
-        if lane.failure is not None:  # the provider's own frame has told the caller
-            context.error = lane.failure
-            service.note_failure(context, lane.failure)
+            batch = await exchange.read_batch()
+        if mode.forwarded_error is not None:  # the provider's own frame has told the caller
+            context.error = mode.forwarded_error
+            service.note_failure(context, mode.forwarded_error)
     except VaiError as error:
         if not events.started:
             raise

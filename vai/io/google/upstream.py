@@ -38,8 +38,8 @@ class GoogleUpstream:
         self._token: Secret | None = None
         self._bound: HttpUpstream | None = None
 
-    async def send(
-        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    async def send_request(
+        self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
         """Send the request and wait for the answer's head.
 
@@ -49,25 +49,25 @@ class GoogleUpstream:
             UpstreamFault: there is no token, or as `HttpUpstream.send`.
         """
         # Renewing a login is no part of connecting: what it takes is not taken from that.
-        to_connect = connect_until - monotonic()
-        token = await _within(headers_until, self._bearer.get_token())
-        connect_until = min(monotonic() + to_connect, headers_until)
-        reply = await self._with(token).send(
-            request, connect_until=connect_until, headers_until=headers_until
+        to_connect = connect_deadline - monotonic()
+        token = await _within(headers_deadline, self._bearer.get_token())
+        connect_deadline = min(monotonic() + to_connect, headers_deadline)
+        reply = await self._with(token).send_request(
+            request, connect_deadline=connect_deadline, headers_deadline=headers_deadline
         )
         if reply.status != _UNAUTHORIZED:
             return reply
         try:
-            another = await _within(headers_until, self._bearer.replace_token(token))
+            another = await _within(headers_deadline, self._bearer.replace_token(token))
         except BaseException:
             reply.close()
             raise
         if another is token:
             return reply
         reply.close()
-        connect_until = min(monotonic() + to_connect, headers_until)
-        return await self._with(another).send(
-            request, connect_until=connect_until, headers_until=headers_until
+        connect_deadline = min(monotonic() + to_connect, headers_deadline)
+        return await self._with(another).send_request(
+            request, connect_deadline=connect_deadline, headers_deadline=headers_deadline
         )
 
     def _with(self, token: Secret) -> HttpUpstream:

@@ -82,7 +82,7 @@ class Pool:
         """Whether nothing is open and nobody waits."""
         return not self._open and not self._waiters
 
-    async def acquire(self, wait_until: float, connect_until: float) -> UpstreamConnection:
+    async def acquire(self, wait_until: float, connect_deadline: float) -> UpstreamConnection:
         """A connection for one exchange: idle, new, or the next that is given back.
 
         The caller owes `release` on every way out.
@@ -100,10 +100,10 @@ class Pool:
                     return connection
             if self._open < self._limits.max_connections:
                 self._open += 1
-                return await self._connect(connect_until)
+                return await self._connect(connect_deadline)
             granted = await self._queue(wait_until)
             if granted is None:
-                return await self._connect(connect_until)
+                return await self._connect(connect_deadline)
             if not granted.closed:
                 return granted
             # It died between being handed over and now; its place is free again.

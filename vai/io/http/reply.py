@@ -88,7 +88,7 @@ class HttpResponse:
         self.close()
         return data if self.key_filter is None else data + self.key_filter.flush()
 
-    def finish(self) -> None:
+    def release_connection(self) -> None:
         """Done with it, and the answer says that it is complete: keep the connection if so."""
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -109,8 +109,8 @@ async def send_request(
     bodiless: bool = False,
     idempotent: bool = False,
     wait_until: float,
-    connect_until: float,
-    headers_until: float,
+    connect_deadline: float,
+    headers_deadline: float,
 ) -> HttpResponse:
     """Send a request over a connection of `pool` and wait for the answer's head.
 
@@ -124,10 +124,10 @@ async def send_request(
         UpstreamBroken: the answer's head is malformed or announces an unusable body.
     """
     while True:
-        connection = await pool.acquire(wait_until, connect_until)
+        connection = await pool.acquire(wait_until, connect_deadline)
         connection.start_exchange(head, body, bodiless=bodiless)
         try:
-            await wait_for_head(connection, headers_until)
+            await wait_for_head(connection, headers_deadline)
         except UpstreamFault as fault:
             pool.release(connection)
             if not (idempotent and fault.code == "upstream_stale"):

@@ -160,7 +160,7 @@ class HttpxResponse:
                 return data
         return self._key_filter.flush()
 
-    def finish(self) -> None:
+    def release_connection(self) -> None:
         """Drop the connection: behind a proxy each exchange has its own."""
         self.close()
 
@@ -188,16 +188,16 @@ async def send_over_httpx(
     transport: httpx.AsyncBaseTransport,
     request: httpx.Request,
     *,
-    connect_until: float,
-    headers_until: float,
+    connect_deadline: float,
+    headers_deadline: float,
     key_filter: KeyFilter | None = None,
 ) -> HttpxResponse:
     """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send`."""
     loop = asyncio.get_running_loop()
-    connect = None if connect_until == math.inf else max(connect_until - loop.time(), 0.001)
+    connect = None if connect_deadline == math.inf else max(connect_deadline - loop.time(), 0.001)
     request.extensions["timeout"] = {"connect": connect, "pool": connect}
     fault: UpstreamFault
-    deadline = asyncio.timeout_at(None if headers_until == math.inf else headers_until)
+    deadline = asyncio.timeout_at(None if headers_deadline == math.inf else headers_deadline)
     try:
         async with deadline:
             response = await transport.handle_async_request(request)

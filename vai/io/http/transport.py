@@ -100,17 +100,17 @@ class VaiTransport(httpx.AsyncBaseTransport):
         head: bytes,
         body: bytes,
         *,
-        connect_until: float,
-        headers_until: float,
+        connect_deadline: float,
+        headers_deadline: float,
     ) -> Awaitable[HttpResponse]:
         """One exchange from a rendered head: the hot path. Errors as in `send_request`."""
         return send_request(
             self.get_pool(origin),
             head,
             body,
-            wait_until=connect_until,
-            connect_until=connect_until,
-            headers_until=headers_until,
+            wait_until=connect_deadline,
+            connect_deadline=connect_deadline,
+            headers_deadline=headers_deadline,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -147,10 +147,15 @@ class VaiTransport(httpx.AsyncBaseTransport):
             raise unreachable_error("upstream_connect") from None
         head = _head(request)
         pool = self.get_pool(origin)
-        wait_until, connect_until = _after(limits.get("pool")), _after(limits.get("connect"))
+        wait_until, connect_deadline = _after(limits.get("pool")), _after(limits.get("connect"))
         if not isinstance(request.stream, httpx.ByteStream):
             return await _upload(
-                pool, head, request, limits, wait_until=wait_until, connect_until=connect_until
+                pool,
+                head,
+                request,
+                limits,
+                wait_until=wait_until,
+                connect_deadline=connect_deadline,
             )
         return await send_request(
             pool,
@@ -159,8 +164,8 @@ class VaiTransport(httpx.AsyncBaseTransport):
             bodiless=request.method == "HEAD",
             idempotent=request.method in _IDEMPOTENT,
             wait_until=wait_until,
-            connect_until=connect_until,
-            headers_until=_after(limits.get("read")),
+            connect_deadline=connect_deadline,
+            headers_deadline=_after(limits.get("read")),
         )
 
     async def aclose(self) -> None:
@@ -201,7 +206,7 @@ async def _upload(
     limits: dict[str, float | None],
     *,
     wait_until: float,
-    connect_until: float,
+    connect_deadline: float,
 ) -> HttpResponse:
     """Send a body that comes in pieces, no faster than the upstream reads it.
 
@@ -210,7 +215,7 @@ async def _upload(
     """
     chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"
     write_timeout = limits.get("write")
-    connection = await pool.acquire(wait_until, connect_until)
+    connection = await pool.acquire(wait_until, connect_deadline)
     try:
         connection.start_exchange(head, b"", bodiless=request.method == "HEAD", sent=False)
         async for piece in cast("httpx.AsyncByteStream", request.stream):

@@ -139,8 +139,8 @@ class HttpUpstream:
         # Of what clients send, the names of the built-in ways are refused anywhere.
         self._own_names = own_names - {"bearer", *GATEWAY_FIELDS}
 
-    async def send(
-        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    async def send_request(
+        self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
         """Send the request and wait for the answer's head.
 
@@ -165,8 +165,8 @@ class HttpUpstream:
                 self._origin,
                 head,
                 request.body,
-                connect_until=connect_until,
-                headers_until=headers_until,
+                connect_deadline=connect_deadline,
+                headers_deadline=headers_deadline,
             )
             if self._secrets:
                 reply.key_filter = KeyFilter(self._secrets)
@@ -174,8 +174,8 @@ class HttpUpstream:
         return await send_over_httpx(
             transport,
             self._as_httpx(request),
-            connect_until=connect_until,
-            headers_until=headers_until,
+            connect_deadline=connect_deadline,
+            headers_deadline=headers_deadline,
             key_filter=KeyFilter(self._secrets),
         )
 

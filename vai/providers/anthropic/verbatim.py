@@ -37,7 +37,7 @@ from vai.providers.decode.lenient import is_error
 from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS
 from vai.types import parse
-from vai.types.catalogue import Coster
+from vai.types.catalogue import CostFunction
 from vai.types.message import Usage
 from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire, own_counters, usage_to_wire, without_own_counters
@@ -78,7 +78,7 @@ class VerbatimStreamObserver:
     def __init__(
         self,
         row: ProviderSpec,
-        cost: Coster | None = None,
+        cost: CostFunction | None = None,
         *,
         edited: bool,
         generated: Callable[[str], None],
@@ -320,7 +320,7 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def read_message(
     body: bytes,
     row: ProviderSpec,
-    cost: Coster | None = None,
+    cost: CostFunction | None = None,
     *,
     edited: bool,
     calls: ClaudeCalls | None = None,

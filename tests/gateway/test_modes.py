@@ -1,4 +1,4 @@
-"""Which lane a request takes, and what goes up with it."""
+"""Which mode a request takes, and what goes up with it."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from vai.codec import routing_fields as envelopes
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
-from vai.gateway.request.modes import choose_lane
+from vai.gateway.request.modes import choose_mode
 from vai.policy.route import resolve
 from vai.providers.registry import PROVIDER_SPECS
 
 SCHEMA = {"type": "object", "properties": {}}
 
 
-def lane(
+def mode(
     model: str, *headers: tuple[str, str], strict: bool = False, **members: Any
 ) -> ExchangeMode[bytes]:
-    """The lane of a request with these members and header fields."""
+    """The mode of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read_routing_fields(request.body)
-    return choose_lane(
+    return choose_mode(
         envelope, request, resolve(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
     )
 
 
 def test_strictly_nothing_is_left_out_and_all_of_it_is_named() -> None:
     said = {"top_k": 3, "max_tokens": 9, "metadata": {"user_id": "u", "team": "t"}}
-    dropped = lane("openai/gpt-4o", **said).dropped
+    dropped = mode("openai/gpt-4o", **said).dropped_fields
     assert "top_k" in dropped
     with pytest.raises(InvalidRequest) as caught:
-        lane("openai/gpt-4o", strict=True, **said)
+        mode("openai/gpt-4o", strict=True, **said)
     assert caught.value.code == "unsupported_fields"
     assert all(name in caught.value.message for name in dropped)
-    assert lane("openai/gpt-4o", strict=True, max_tokens=9).dropped == []
-    assert lane("anthropic/claude-x", strict=True, **said).verbatim
+    assert mode("openai/gpt-4o", strict=True, max_tokens=9).dropped_fields == []
+    assert mode("anthropic/claude-x", strict=True, **said).is_verbatim
 
 
-def test_every_beta_of_a_repeated_header_counts_in_both_lanes() -> None:
+def test_every_beta_of_a_repeated_header_counts_in_both_modes() -> None:
     betas = (("anthropic-beta", "one"), ("anthropic-beta", "two"))
-    for made in (lane("anthropic/claude-x", *betas), lane("claude-x", *betas)):
-        sent = [value for name, value in made.request().headers if name == "anthropic-beta"]
+    for made in (mode("anthropic/claude-x", *betas), mode("claude-x", *betas)):
+        sent = [value for name, value in made.upstream_request.headers if name == "anthropic-beta"]
         assert [beta.strip() for value in sent for beta in value.split(",")] == ["one", "two"]
 
 
 def test_anthropics_own_output_format_stays_in_the_pure_dialect() -> None:
     theirs = {"type": "json_schema", "schema": SCHEMA}
     ours = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}
-    assert lane("claude-x", output_format=theirs, max_tokens=9).verbatim
-    assert not lane("claude-x", output_format=ours, max_tokens=9).verbatim
-    assert not lane("anthropic/claude-x", output_format=theirs, max_tokens=9).verbatim
-    assert not lane("claude-x", output_format=theirs, voice={}, max_tokens=9).verbatim
+    assert mode("claude-x", output_format=theirs, max_tokens=9).is_verbatim
+    assert not mode("claude-x", output_format=ours, max_tokens=9).is_verbatim
+    assert not mode("anthropic/claude-x", output_format=theirs, max_tokens=9).is_verbatim
+    assert not mode("claude-x", output_format=theirs, voice={}, max_tokens=9).is_verbatim
 
 
 def test_a_request_that_needs_openais_other_endpoint_goes_there() -> None:
     tool = {"name": "t", "input_schema": SCHEMA}
-    chat = lane("openai/gpt-4o", max_tokens=9, tools=[tool]).request()
+    chat = mode("openai/gpt-4o", max_tokens=9, tools=[tool]).upstream_request
     assert chat.target == "/chat/completions"
-    other = lane("openai/gpt-5.6", max_tokens=9, tools=[tool]).request()
+    other = mode("openai/gpt-5.6", max_tokens=9, tools=[tool]).upstream_request
     assert other.target == "/responses"
 
 
@@ -86,10 +86,10 @@ OLD = ("anthropic-version", "2023-06-01")
     ],
 )
 def test_what_the_upstream_would_refuse_is_said_otherwise(headers, members, verbatim) -> None:
-    found = lane("anthropic/claude-sonnet-4-5", *headers, **{"max_tokens": 9, **members})
-    assert found.verbatim is verbatim
+    found = mode("anthropic/claude-sonnet-4-5", *headers, **{"max_tokens": 9, **members})
+    assert found.is_verbatim is verbatim
     if not verbatim and "temperature" in members:
-        assert OLD in found.request().headers
+        assert OLD in found.upstream_request.headers
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_what_others_left_in_a_history_does_not_reach_anthropic(block) -> None:
         {"role": "user", "content": "go on"},
     ]
     for model in ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5"):
-        found = lane(model, max_tokens=9, messages=turns)
-        body = found.request().body
+        found = mode(model, max_tokens=9, messages=turns)
+        body = found.upstream_request.body
         assert b"kept" in body
         for mark in (b"vai1.", b"srvtoolu_gemini", b"ws_68ab", b"encrypted_index", b"cited_text"):
             assert mark not in body
-        assert found.dropped
+        assert found.dropped_fields
 
 
 STRINGS = (
@@ -189,11 +189,11 @@ def test_words_that_look_like_traces_of_others_are_words(value) -> None:
     ]
     tools = [{"name": value, "description": value, "input_schema": {"type": "object"}}]
     asked = {"messages": turns, "tools": tools, "temperature": 0.5, "max_tokens": 9}
-    found = lane("claude-sonnet-4-5", **asked)
-    assert found.verbatim
-    body = orjson.loads(found.request().body)
+    found = mode("claude-sonnet-4-5", **asked)
+    assert found.is_verbatim
+    body = orjson.loads(found.upstream_request.body)
     assert {name: body[name] for name in asked} == asked
-    assert not found.dropped
+    assert not found.dropped_fields
 
 
 @pytest.mark.parametrize(
@@ -206,6 +206,6 @@ def test_runs_of_others_are_told_by_their_ids(id) -> None:
         {"role": "assistant", "content": [use, {"type": "text", "text": "kept"}]},
         {"role": "user", "content": "go on"},
     ]
-    found = lane("claude-sonnet-4-5", max_tokens=9, messages=turns)
-    assert not found.verbatim
-    assert id.encode() not in found.request().body
+    found = mode("claude-sonnet-4-5", max_tokens=9, messages=turns)
+    assert not found.is_verbatim
+    assert id.encode() not in found.upstream_request.body

@@ -60,7 +60,7 @@ class Reply:
             return await self.read(until)
         return step
 
-    def finish(self) -> None:
+    def release_connection(self) -> None:
         self.closed += 1
         self.kept = True
 
@@ -93,13 +93,13 @@ class Upstream:
             return self.replies[-1]
         return Reply(self._clock, 200, {}, [])
 
-    async def send(
-        self, request: WireRequest, /, *, connect_until: float, headers_until: float
+    async def send_request(
+        self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> Reply:
         self.sent.append(request)
-        self.deadlines = (connect_until, headers_until)
+        self.deadlines = (connect_deadline, headers_deadline)
         await asyncio.sleep(0)
-        if self._clock.now > headers_until:
+        if self._clock.now > headers_deadline:
             raise UpstreamTimeout("too late", code="headers_timeout")
         said = self._said.pop(0)
         if isinstance(said, UpstreamFault):
@@ -127,7 +127,7 @@ class Rig:
 
     def __init__(
         self,
-        lane: ExchangeMode,
+        mode: ExchangeMode,
         script: list,
         *,
         status: int = 200,
@@ -142,13 +142,13 @@ class Rig:
         self.admission = Admission()
         self.settlements: list[Settlement] = []
         self.exchange = Exchange(
-            lane,
+            mode,
             self.upstream,
             self.admission,
-            reserve=100,
+            reserved_tokens=100,
             timers=timers or Timers(),
             clock=self.clock,
-            settled=self.settlements.append,
+            on_settled=self.settlements.append,
             plan=plan,
         )
 
@@ -156,10 +156,10 @@ class Rig:
         """All batches; whatever is raised comes out."""
         batches = []
         with self.exchange as exchange:
-            answer = await exchange.open()
-            batches.append(answer.first)
-            if answer.streaming:
-                while (batch := await exchange.read()) is not None:
+            answer = await exchange.start()
+            batches.append(answer.first_batch)
+            if answer.is_streaming:
+                while (batch := await exchange.read_batch()) is not None:
                     batches.append(batch)
         return batches
 
