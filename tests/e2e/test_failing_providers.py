@@ -359,7 +359,7 @@ def test_a_breaker_tells_when_it_opens_and_when_it_closes(
     assert "status 500" in opened
     refused = seen.post(ask("broken/m"))
     assert _line(seen, refused)["code"] == "breaker_open"
-    assert _state(seen, "broken")["models_left_alone"] == 1
+    assert _state(seen, "broken")["open_breakers"] == 1
     upstream.rules["broken"] = Said(200, _answer("broken"))
     until(lambda: seen.post(ask("broken/m")).status == 200, 10)
     assert _lines(seen, "broken: ")[1:] == ["broken: model m answers again"]

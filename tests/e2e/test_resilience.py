@@ -305,7 +305,7 @@ def test_a_model_that_keeps_failing_is_left_alone_and_then_probed(guarded, simul
         health = client.ask("GET", "/health").json["providers"]["openai"]
         last = health.pop("last_error")
         assert (last["type"], last["status"], last["upstream_status"]) == ("api_error", 500, 500)
-        assert health == {"status": "failing", "models_left_alone": 1}
+        assert health == {"status": "failing", "open_breakers": 1}
         assert guarded.post(ask("openai/another")).status == 200
         until(lambda: post().status == 200, 20)
         assert len(simulator.journal("flaky")) == 4

@@ -58,7 +58,7 @@ def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
                 shown["status"] = "failing"
             shown["last_error"] = _shown(error, service.health.clock())
         if name in left_alone:
-            shown["models_left_alone"] = left_alone[name]
+            shown["open_breakers"] = left_alone[name]
     return found
 
 
