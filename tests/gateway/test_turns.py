@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vai.gateway.request.turns import TurnGate
+from vai.gateway.service import TurnGate
 
 
 async def _work(gate: TurnGate, number: int, order: list[int], seconds: float) -> None:

@@ -30,7 +30,7 @@ from vai.gateway.process import (
 from vai.gateway.process.reload import SettingsOrigin
 from vai.gateway.process.tls import cert_loader
 from vai.gateway.request import cors
-from vai.gateway.request import sanic_errors as failures
+from vai.gateway.request.errors import install_error_handler
 from vai.gateway.routes.count_tokens import count_tokens
 from vai.gateway.routes.health import health, ready, root
 from vai.gateway.routes.messages import create_message
@@ -101,7 +101,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     _add_routes(app)
     _add_model_routes(app)
     cors.attach(app, settings.cors.allowed_origins)
-    failures.install(app)
+    install_error_handler(app)
     drain.attach(app, inflight, grace=settings.drain_grace)
     return app
 

@@ -7,6 +7,7 @@ while it serves.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from random import random
 
@@ -28,7 +29,6 @@ from vai.gateway.request.bodies import RequestBodies, body_bounds
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.preparing import BodyPreparer
-from vai.gateway.request.turns import TurnGate
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.http.provider_keys import ProviderKey
@@ -46,7 +46,9 @@ from vai.policy.regions import regions
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve
 
-__all__ = ["GatewayService", "UpstreamDestination"]
+__all__ = ["GatewayService", "TurnGate", "UpstreamDestination"]
+
+_STARTED_PER_TURN = 8
 
 
 class UpstreamDestination(msgspec.Struct, frozen=True):
@@ -218,6 +220,52 @@ class GatewayService:
         self.request_log.flush()
         await self.preparer.aclose()
         await self.providers.aclose()
+
+
+class TurnGate:
+    """Starts the requests of one loop, a few in each turn, so that no turn is long.
+
+    A turn serves all that is ready: with hundreds of busy connections that is a tenth of a second
+    and more, in which no stream is relayed, no connection accepted and no probe answered. The
+    gate starts the rest in the next turns, in the order of their arrival. The same work is done
+    as soon, and what waits for the end of a turn waits less.
+
+    Args:
+        loop: the loop whose turns count.
+        per_turn: requests that one turn starts.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, per_turn: int = _STARTED_PER_TURN) -> None:
+        self._loop = loop
+        self._per_turn = per_turn
+        self._started = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def try_start(self) -> bool:
+        """Start a request in this turn if there is room; else `wait_for_turn`."""
+        if self._started >= self._per_turn or self._waiting:
+            return False
+        if not self._started:
+            self._loop.call_soon(self._next_turn)
+        self._started += 1
+        return True
+
+    async def wait_for_turn(self) -> None:
+        """Wait for the turn that starts this request."""
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        await future
+
+    def _next_turn(self) -> None:
+        self._started = 0
+        waiting = self._waiting
+        while waiting and self._started < self._per_turn:
+            future = waiting.popleft()
+            if not future.done():  # its client has left
+                future.set_result(None)
+                self._started += 1
+        if self._started:
+            self._loop.call_soon(self._next_turn)
 
 
 def _make_provider_health(settings: Settings, troubles: ProviderErrors | None) -> ProviderHealth:

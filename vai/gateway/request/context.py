@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Final
 
@@ -10,14 +11,14 @@ from sanic import Request
 from vai.errors import VaiError
 from vai.exchange.exchange import Settlement
 from vai.gateway.admission.auth import ClientIdentity
-from vai.gateway.request.request_id import new_request_id, safe_request_id
 from vai.policy.cost import UNKNOWN, ModelTerms
 from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.route import Route
 
-__all__ = ["RequestContext"]
+__all__ = ["RequestContext", "new_request_id"]
 
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Codes as they are written to the log. Those of providers may be anything else, as a server
 makes them."""
@@ -64,7 +65,7 @@ class RequestContext:
     def __init__(self, request: Request) -> None:
         ours = new_request_id()
         self.exchange_id = ours.removeprefix("req_")
-        self.request_id = safe_request_id(request.headers.get("x-request-id")) or ours
+        self.request_id = _safe_request_id(request.headers.get("x-request-id")) or ours
         self.method: str = request.method
         self.path: str = request.path
         self.client_address: str = request.ip
@@ -129,6 +130,16 @@ class RequestContext:
         if self.is_simulated:
             line["simulated"] = True
         return line
+
+
+def new_request_id() -> str:
+    """A unique id: ``req_`` and 20 hexadecimal digits."""
+    return "req_" + os.urandom(10).hex()
+
+
+def _safe_request_id(sent: str | None) -> str | None:
+    """The client's own id of its request, None where it is not safe to repeat."""
+    return sent if sent is not None and _SAFE_ID.fullmatch(sent) else None
 
 
 def _describe_error(error: VaiError) -> dict[str, str | int | None]:

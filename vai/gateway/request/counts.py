@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from vai.codec.routing_fields import RoutingFields, rewrite_body
-from vai.gateway.request.received import HeaderFields, ReceivedRequest
+from vai.gateway.request.preparing import HeaderFields, ReceivedRequest
 from vai.policy.estimate import request_tokens
 from vai.policy.headers import to_upstream
 from vai.policy.route import Route

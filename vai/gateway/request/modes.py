@@ -19,7 +19,7 @@ from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
-from vai.gateway.request.received import ReceivedRequest
+from vai.gateway.request.preparing import ReceivedRequest
 from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, ModelTerms
 from vai.policy.headers import to_upstream

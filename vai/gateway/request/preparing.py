@@ -11,19 +11,26 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from vai.codec import routing_fields as envelopes
 from vai.codec.routing_fields import RoutingFields
-from vai.gateway.request.received import ReceivedRequest, RequestCopy
 from vai.io.helper import Helper
 from vai.policy import estimate
 from vai.policy.headers import to_upstream
 
-__all__ = ["LARGE_BODY", "MANY_VALUES", "BodyPreparer", "ParsedBody"]
+__all__ = [
+    "LARGE_BODY",
+    "MANY_VALUES",
+    "BodyPreparer",
+    "HeaderFields",
+    "ParsedBody",
+    "ReceivedRequest",
+    "RequestCopy",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +39,63 @@ LARGE_BODY: Final = 512 * 1024
 """Bytes. Reading and writing as many takes up to 10 ms (measured: text of escapes)."""
 MANY_VALUES: Final = 3000
 """Values of a body whose translation takes up to 30 ms (measured: small blocks)."""
+
+
+class HeaderFields(Protocol):
+    """Header fields by their name, in any case; a name may come more than once."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """The first value of a field."""
+        ...
+
+    def getall(self, name: str, /) -> list[str]:
+        """All values of a field that is there."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """All fields in their order."""
+        ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+
+class ReceivedRequest(Protocol):
+    """A request whose body has been received."""
+
+    @property
+    def body(self) -> bytes:
+        """As it came."""
+        ...
+
+    @property
+    def headers(self) -> HeaderFields:
+        """All of its header fields."""
+        ...
+
+
+class RequestCopy:
+    """The body and the header fields of a received request, to be sent to the helper."""
+
+    def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
+        self.body = body
+        self.headers: HeaderFields = _FieldList(headers)
+
+
+class _FieldList:
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self._fields = [(name.lower(), value) for name, value in fields]
+
+    def get(self, name: str, default: str, /) -> str:
+        return next((value for field, value in self._fields if field == name.lower()), default)
+
+    def getall(self, name: str, /) -> list[str]:
+        return [value for field, value in self._fields if field == name.lower()]
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self._fields
+
+    def __contains__(self, name: object, /) -> bool:
+        return isinstance(name, str) and any(field == name.lower() for field, _ in self._fields)
 
 
 class ParsedBody(msgspec.Struct, frozen=True):

@@ -16,9 +16,9 @@ from sanic.response import HTTPResponse
 from vai.errors import UpstreamBroken
 from vai.exchange.count import TokenCount, ask
 from vai.gateway.admission.controller import drain_error
-from vai.gateway.request.boundary import answer_request
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
+from vai.gateway.request.errors import answer_request
 from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.request.responses import GatewayResponse, make_headers
 from vai.gateway.service import GatewayService, UpstreamDestination

@@ -15,8 +15,8 @@ from sanic.response import HTTPResponse
 from vai.errors import InternalError, InvalidRequest, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.exchange import Exchange, ResponseStart
 from vai.gateway.admission.controller import drain_error
-from vai.gateway.request.boundary import answer_request
 from vai.gateway.request.context import RequestContext
+from vai.gateway.request.errors import answer_request
 from vai.gateway.request.preparing import ParsedBody
 from vai.gateway.request.responses import (
     GatewayResponse,

@@ -15,8 +15,8 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InvalidRequest
-from vai.gateway.request.boundary import answer_request
 from vai.gateway.request.context import RequestContext
+from vai.gateway.request.errors import answer_request
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.responses import GatewayResponse
 from vai.gateway.service import GatewayService

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import orjson
 
 from vai.errors import ErrorType
-from vai.gateway.request.request_id import new_request_id
+from vai.gateway.request.context import new_request_id
 
 __all__ = ["refusal"]
 
