@@ -97,7 +97,9 @@ class DirectClient:
         with self._exchange(request, stream=False) as exchange:
             answer = (await exchange.start()).first_batch
         if not isinstance(answer, Message):
-            raise UpstreamBroken("The provider streamed an answer that was not asked for")
+            raise UpstreamBroken(
+                "The provider streamed a response that the request did not ask for"
+            )
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[Event]:

@@ -27,9 +27,10 @@ The types and statuses are those of the Messages API where it has one; `provider
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 __all__ = [
+    "UPSTREAM_SENTENCES",
     "AuthenticationFailed",
     "ClientFault",
     "ClientLeft",
@@ -63,6 +64,44 @@ ErrorType = Literal[
     "overloaded_error",
     "provider_error",
 ]
+
+_UNUSABLE: Final = "The provider's response is unusable"
+UPSTREAM_SENTENCES: Final = {
+    "connect_timeout": "The provider accepted no connection in time",
+    "pool_timeout": "No connection to the provider became free in time",
+    "write_timeout": "The provider stopped reading the request",
+    "headers_timeout": "The provider did not begin its response in time",
+    "first_token_timeout": "The provider sent no content in time",
+    "inter_chunk_timeout": "The provider stopped sending in the middle of its response",
+    "read_timeout": "The provider stopped sending in the middle of its response",
+    "total_timeout": "The provider did not complete its response in the total time allowed",
+    "upstream_dns": "The provider's host name could not be resolved",
+    "upstream_connect": "The provider's server could not be connected to",
+    "upstream_tls": "The TLS handshake with the provider failed",
+    "upstream_reset": "The provider closed the connection before it answered",
+    "upstream_stale": "The provider closed a kept-alive connection before it answered",
+    "upstream_closed": "The connections to the provider have been shut down",
+    "upstream_proxy": "The proxy on the way to the provider failed",
+    "upstream_auth": "The provider refused the gateway's own key",
+    "upstream_redirect": "The provider answered with a redirect, which is not followed:"
+    " the gateway's address for this provider seems wrong",
+    "upstream_content_type": "The provider answered with something that is neither JSON nor an"
+    " event stream: the gateway's address for this provider may be wrong",
+    "upstream_protocol": "The provider's response is not valid HTTP/1.1",
+    "upstream_encoding": "The provider's response has a content coding that was not asked for",
+    "upstream_empty": "The provider's response is empty",
+    "upstream_truncated": "The provider ended its response before it was complete",
+    "upstream_malformed": _UNUSABLE,
+    "upstream_invalid_tool_call": _UNUSABLE,
+    "upstream_invalid_tool_input": _UNUSABLE,
+    "upstream_no_content": _UNUSABLE,
+    "upstream_failed": _UNUSABLE,
+    "upstream_too_large": _UNUSABLE,
+    "upstream_broken": _UNUSABLE,
+    "too_large": "The provider's response is too large",
+}
+"""Code -> the one sentence that clients get for it, whichever layer notices the event. A failure of
+the connection or of the response begins with the provider, so that logs can be grouped by it."""
 
 
 class VaiError(Exception):
@@ -226,6 +265,13 @@ class UpstreamFault(VaiError):
 
     type: ErrorType = "provider_error"
     status = 502
+
+    @classmethod
+    def from_code(cls, code: str, detail: str = "", *, provider: str | None = None) -> Self:
+        """The error with the sentence of `code` in `UPSTREAM_SENTENCES`, and `detail` behind it."""
+        sentence = UPSTREAM_SENTENCES[code]
+        message = f"{sentence}: {detail}" if detail else sentence
+        return cls(message, code=code, provider=provider)
 
 
 class UpstreamRejected(UpstreamFault):

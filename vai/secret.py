@@ -40,7 +40,7 @@ class Secret:
     def __init__(self, value: str, name: str = "credential") -> None:
         if len(value) > SECRET_LIMIT or not _ALPHABET.fullmatch(value):
             raise InvalidRequest(
-                f"{name} must be 1 to {SECRET_LIMIT} printable ASCII characters",
+                f"{name}: expected 1 to {SECRET_LIMIT} printable ASCII characters",
                 param=name,
                 code="invalid_credential",
             )

@@ -276,7 +276,7 @@ _BACKSLASH = ord("\\")
 
 def _too_many(most: int) -> InvalidRequest:
     return InvalidRequest(
-        f"The body has too many values: expected at most {most} strings, numbers, objects and "
+        f"body: too many values; expected at most {most} strings, numbers, objects and "
         "arrays in all",
         code="too_many_values",
     )

@@ -84,13 +84,13 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
     value, members, values = json.load_members(body, most_values)
     model = value.get("model")
     if type(model) is not str or not model:
-        raise _refusal("model", "must be a non-empty string")
+        raise _refusal("model", "a non-empty string")
     if len(model) > MAX_MODEL:
-        raise _refusal("model", f"must have at most {MAX_MODEL} characters")
+        raise _refusal("model", f"at most {MAX_MODEL} characters")
     vai_fields = tuple([name for name in VAI_FIELDS if name in value])
     return RoutingFields(
         model=model,
-        stream=_optional(value, "stream", bool, "a boolean") or False,
+        stream=_optional(value, "stream", bool, "true or false") or False,
         max_tokens=_max_tokens(value),
         provider_keys=_provider_keys(value) if "provider_keys" in value else None,
         vai_fields=vai_fields,
@@ -162,13 +162,13 @@ def _optional(value: dict[str, Any], name: str, kind: type[T], words: str) -> T 
     # An exact match: True is an int to isinstance.
     if found is None or type(found) is kind:
         return found
-    raise _refusal(name, f"must be {words}")
+    raise _refusal(name, words)
 
 
 def _max_tokens(value: dict[str, Any]) -> int | None:
     found = _optional(value, "max_tokens", int, "an integer")
     if found is not None and found < 0:  # 0 is legal: it warms the provider's cache
-        raise _refusal("max_tokens", "must be at least 0")
+        raise _refusal("max_tokens", "at least 0")
     return found
 
 
@@ -183,12 +183,12 @@ def _provider_keys(value: dict[str, Any]) -> dict[str, str] | None:
     if found is None:
         return None
     if type(found) is not dict or len(found) > MAX_PROVIDER_KEYS:
-        raise _refusal("provider_keys", f"must be an object of at most {MAX_PROVIDER_KEYS} keys")
+        raise _refusal("provider_keys", f"an object of at most {MAX_PROVIDER_KEYS} keys")
     for key in found.values():
         if type(key) is not str or not _KEY.fullmatch(key):
-            raise _refusal("provider_keys", "must map names to printable ASCII without blanks")
+            raise _refusal("provider_keys", "keys of printable ASCII without blanks")
     return found
 
 
 def _refusal(name: str, rule: str) -> InvalidRequest:
-    return InvalidRequest(f"{name} {rule}", param=name)
+    return InvalidRequest(f"{name}: expected {rule}", param=name)

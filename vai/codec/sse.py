@@ -123,7 +123,11 @@ class SseDecoder:
 
     def _break(self) -> None:
         self._tail.clear()
-        self.fault = UpstreamBroken(f"The provider sent an event of more than {self._limit} bytes")
+        self.fault = _too_long(self._limit)
+
+
+def _too_long(limit: int) -> UpstreamBroken:
+    return UpstreamBroken(f"The provider sent an event of more than {limit} bytes")
 
 
 def _decode_frame(frame: bytes, events: list[tuple[str, bytes]]) -> None:
@@ -173,9 +177,7 @@ class FrameSplitter:
         whole = bytes(tail[:cut])
         del tail[:cut]
         if len(tail) > self._limit:
-            self.fault = UpstreamBroken(
-                f"The provider sent an event of more than {self._limit} bytes"
-            )
+            self.fault = _too_long(self._limit)
         return whole
 
     def get_rest(self) -> bytes:

@@ -213,7 +213,7 @@ class Exchange(Generic[T]):
                 self._release_held()
             first = await self.read_batch()
             if first is None:
-                raise UpstreamBroken("The provider closed the stream before any event")
+                raise UpstreamBroken("The provider ended its response before any event")
             return ResponseStart(status, headers, True, first)
         return ResponseStart(status, headers, False, await self._read_json_response(reply))
 
@@ -225,7 +225,7 @@ class Exchange(Generic[T]):
         """
         if reply.status >= 300:
             # Following one would send a credential where the settings did not say.
-            raise UpstreamBroken(_REDIRECTED, code="upstream_redirect")
+            raise UpstreamBroken.from_code("upstream_redirect")
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.mode.accepts_media_type(kind):
             raise no_answer()
@@ -236,7 +236,7 @@ class Exchange(Generic[T]):
         while True:
             body = await self._read_body(reply, MAX_BODY)
             if not body:
-                raise UpstreamBroken("The provider's answer is empty", code="upstream_empty")
+                raise UpstreamBroken.from_code("upstream_empty")
             whole = self.mode.decode_json_body(body)
             if whole is not None:
                 self._was_completed = True
@@ -250,7 +250,7 @@ class Exchange(Generic[T]):
         """
         request = self.mode.continuation
         if request is None:
-            raise UpstreamBroken(_CUT, code="upstream_truncated")
+            raise UpstreamBroken.from_code("upstream_truncated")
         reply.release_connection()
         self._response = None
         self._body_ended = False
@@ -259,7 +259,7 @@ class Exchange(Generic[T]):
             body = await self._read_body(reply, MAX_ERROR_BODY, cut=True)
             raise self.mode.parse_rejection(reply.status, reply.headers, body)
         if self._is_streamed(reply) != self.mode.is_streaming:
-            raise UpstreamBroken(_CUT, code="upstream_content_type")
+            raise UpstreamBroken.from_code("upstream_content_type")
         return reply
 
     async def _start_next_attempt(self, fault: UpstreamFault) -> bool:
@@ -314,7 +314,7 @@ class Exchange(Generic[T]):
                     data = await reply.read(limit)
                 except UpstreamTimeout as exc:
                     if late != "preamble":
-                        raise UpstreamTimeout(_WAITED[late], code=late) from exc
+                        raise UpstreamTimeout.from_code(late) from exc
                     batch = self._release_held()
                     if batch is not None:
                         return batch
@@ -354,12 +354,12 @@ class Exchange(Generic[T]):
             limit = headers_deadline if exc.code == "headers_timeout" else connect_deadline
             if limit < total_at:
                 raise
-            raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
+            raise UpstreamTimeout.from_code("total_timeout") from exc
         except UpstreamUnreachable as exc:
             self._was_sent = False
             if exc.code != "upstream_stale" or self._clock() - now <= _ROUND_TRIP:
                 raise
-            raise UpstreamUnreachable(_RESET, code="upstream_reset") from exc
+            raise UpstreamUnreachable.from_code("upstream_reset") from exc
 
     def _next_deadline(self) -> tuple[float, str]:
         """Until when the next piece has to come in this phase, and the code if it does not."""
@@ -380,9 +380,9 @@ class Exchange(Generic[T]):
                 if size > limit:
                     if cut:
                         break
-                    raise UpstreamBroken("The provider's answer is too large", code="too_large")
+                    raise UpstreamBroken.from_code("too_large")
         except UpstreamTimeout as exc:
-            raise UpstreamTimeout(_WAITED["total_timeout"], code="total_timeout") from exc
+            raise UpstreamTimeout.from_code("total_timeout") from exc
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _settled_usage(self) -> tuple[Usage, bool]:
@@ -419,16 +419,3 @@ class Exchange(Generic[T]):
         if isinstance(error, asyncio.CancelledError):
             return "client_left"
         return "failed"
-
-
-_RESET = "The provider closed the connection before it answered"
-_REDIRECTED = (
-    "The provider answered with a redirect, which is not followed:"
-    " the gateway's address for this provider seems wrong"
-)
-_CUT = "The provider closed the stream before the end of its answer"
-_WAITED = {
-    "first_token_timeout": "The provider sent no content in time",
-    "inter_chunk_timeout": "The provider stopped sending in the middle of its answer",
-    "total_timeout": "The exchange took longer than allowed",
-}

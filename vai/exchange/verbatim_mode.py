@@ -150,10 +150,7 @@ class VerbatimMode:
         last += self._sniffer.end()
         passed = self._passed(last) if last else None
         if not (self.is_complete or self.stream_error or self.forwarded_error):
-            self.stream_error = UpstreamBroken(
-                "The provider closed the stream before the end of its answer",
-                code="upstream_truncated",
-            )
+            self.stream_error = UpstreamBroken.from_code("upstream_truncated")
         return passed
 
     def release_held(self) -> bytes | None:
@@ -224,14 +221,13 @@ class VerbatimMode:
             self.stream_error = hide_gateway_key_error(fault) if self._uses_gateway_key else fault
             return None
         except (ValueError, InvalidRequest):
-            self.stream_error = UpstreamBroken(
-                "The answer is unusable: it is not the JSON that was expected",
-                code="upstream_malformed",
+            self.stream_error = UpstreamBroken.from_code(
+                "upstream_malformed", "it is not the JSON that was expected"
             )
             return None
         if message.stop_reason is None:  # a stream has to tell why it ended
-            self.stream_error = UpstreamBroken(
-                "The answer is unusable: it does not say why it ended", code="upstream_malformed"
+            self.stream_error = UpstreamBroken.from_code(
+                "upstream_malformed", "it does not say why it ended"
             )
             return None
         self._take(report)

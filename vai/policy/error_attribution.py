@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vai.errors import UpstreamFault, UpstreamRejected
+from vai.errors import UPSTREAM_SENTENCES, UpstreamFault, UpstreamRejected
 
 __all__ = ["UPSTREAM_AUTH", "hide_gateway_key_error", "is_outage", "may_fall_back"]
 
@@ -32,7 +32,7 @@ def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
     if fault.type != "authentication_error":
         return fault
     return UpstreamRejected(
-        "The provider refused the gateway's own key",
+        UPSTREAM_SENTENCES[UPSTREAM_AUTH],
         type="api_error",
         status=502,
         code=UPSTREAM_AUTH,

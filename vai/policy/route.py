@@ -62,7 +62,7 @@ def resolve(
     row = rows.get(provider)
     if row is None:
         raise NotFound(
-            f"model: this gateway has no such provider; it has {', '.join(sorted(rows))}",
+            f"model: no such provider; expected one of {', '.join(sorted(rows))}",
             param="model",
         )
     return _route(row, model, bare=bare)

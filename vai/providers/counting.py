@@ -52,7 +52,7 @@ class CountRequest(msgspec.Struct, frozen=True):
             value = None
         found = value.get(self.member) if isinstance(value, dict) else None
         if type(found) is not int or found < 0:
-            raise UpstreamBroken("The provider's answer is no count of tokens")
+            raise UpstreamBroken("The provider's response is no count of tokens")
         return found
 
 

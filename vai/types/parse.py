@@ -315,8 +315,8 @@ def _violation(cls: type[OpenStruct], at: str, text: str) -> InvalidRequest:
     if missing:
         known = _known_values(cls, missing["name"])
         return InvalidRequest(
-            f"{_join(path, missing['name'])}: this field is required"
-            + (f"; expected one of {', '.join(known)}" if known else ""),
+            f"{_join(path, missing['name'])}: this field is required; expected "
+            + (f"one of {', '.join(known)}" if known else "a value"),
             param=_join(path, missing["name"]),
             code="missing_required_field",
         )

@@ -8,10 +8,9 @@ import ssl
 import httpx
 import pytest
 
-from vai.errors import UpstreamFault
+from vai.errors import UPSTREAM_SENTENCES, UpstreamFault
 from vai.io.http.failures import (
     FROM_HTTPX,
-    MESSAGES,
     TO_HTTPX,
     broken_error,
     error_from_connect,
@@ -29,22 +28,22 @@ def descendants(kind: type) -> set[type]:
 def test_every_httpx_request_error_is_mapped():
     known = {kind for kind in descendants(httpx.RequestError) if kind.__module__ == "httpx"}
     assert known == set(FROM_HTTPX)
-    assert set(FROM_HTTPX.values()) <= set(MESSAGES)
+    assert set(FROM_HTTPX.values()) <= set(UPSTREAM_SENTENCES)
     for kind in known:
         for headed in (False, True):
             fault = fault_from_httpx(kind("Bearer sk-SECRET"), headed=headed)
             assert isinstance(fault, UpstreamFault)
             assert "SECRET" not in str(fault)
-            assert fault.code in MESSAGES
+            assert fault.code in UPSTREAM_SENTENCES
 
 
 def test_every_code_has_a_message_and_an_httpx_exception():
-    assert set(MESSAGES) == set(TO_HTTPX)
-    for code in MESSAGES:
+    assert set(TO_HTTPX) <= set(UPSTREAM_SENTENCES)
+    for code in TO_HTTPX:
         for make in (timeout_error, unreachable_error, broken_error):
             error = httpx_from_fault(make(code))
             assert type(error) is TO_HTTPX[code]
-            assert str(error) == MESSAGES[code]
+            assert str(error) == UPSTREAM_SENTENCES[code]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class RequestBodies:
         """Count what a body takes beyond its bytes; refuse that as a larger body."""
         if context.held_bytes + size > max(self._largest, self._most):
             raise InvalidRequest(
-                "Request body too large: parsed it takes more memory than this worker has for "
+                "body: too large; parsed it takes more memory than this worker has for "
                 "requests; expected fewer JSON objects",
                 status=413,
                 type="request_too_large",
@@ -122,7 +122,7 @@ def _full() -> Overloaded:
 def too_large(largest: int) -> InvalidRequest:
     """The refusal of a body of more than `largest` bytes."""
     return InvalidRequest(
-        f"Request body too large: expected at most {largest} bytes",
+        f"body: too large; expected at most {largest} bytes",
         status=413,
         type="request_too_large",
     )

@@ -118,7 +118,7 @@ def _unstreamed(context: RequestContext, answer: ResponseStart[bytes]) -> Upstre
         raise RuntimeError("an exchange runs after its request has been routed")
     row = context.route.row
     return answer.rejection or UpstreamBroken(
-        "The provider answered with JSON where a stream was asked for",
+        "The provider answered with JSON where the request asked for a stream",
         provider=row.id,
         code="upstream_content_type",
     )

@@ -81,7 +81,7 @@ def _parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
                 raise InvalidRequest(f"{name}: expected this parameter once", param=name)
             found[name] = values[0]
         elif near := get_close_matches(name[:_MAX_NAME].lower(), _PARAMETERS, 1, _NEAR):
-            raise InvalidRequest(f"No such parameter; did you mean {near[0]}?", param=near[0])
+            raise InvalidRequest(f"{near[0]}: expected this name, not a similar one", param=near[0])
     return found
 
 

@@ -2,7 +2,8 @@
 
 Two seams: what sockets, TLS and the resolver raise becomes an error of `vai.errors`, and at
 the httpx seam those become httpx's exceptions (and a stock transport's become ours). No text
-of a foreign exception is ever taken over: h11 and httpx quote header values and URLs.
+of a foreign exception is ever taken over: h11 and httpx quote header values and URLs. The
+sentences stand in `vai.errors`.
 
 Stable codes:
 
@@ -47,7 +48,6 @@ from vai.io.warn import RateLimitedWarning
 
 __all__ = [
     "FROM_HTTPX",
-    "MESSAGES",
     "TO_HTTPX",
     "broken_error",
     "error_from_connect",
@@ -56,24 +56,6 @@ __all__ = [
     "timeout_error",
     "unreachable_error",
 ]
-
-MESSAGES: Final[dict[str, str]] = {
-    "connect_timeout": "The upstream could not be connected to in time",
-    "pool_timeout": "No connection to the upstream became free in time",
-    "write_timeout": "The upstream stopped reading the request",
-    "headers_timeout": "The upstream did not begin its answer in time",
-    "read_timeout": "The upstream fell silent in the middle of its answer",
-    "upstream_dns": "The upstream's host name could not be resolved",
-    "upstream_connect": "The upstream could not be connected to",
-    "upstream_tls": "The TLS handshake with the upstream failed",
-    "upstream_reset": "The upstream closed the connection before it answered",
-    "upstream_stale": "The upstream closed a kept-alive connection before it answered",
-    "upstream_closed": "The upstream transport is closed",
-    "upstream_proxy": "The proxy on the way to the upstream failed",
-    "upstream_truncated": "The upstream's answer ended early",
-    "upstream_protocol": "The upstream's answer is not valid HTTP/1.1",
-    "upstream_encoding": "The upstream's answer has a content coding that was not asked for",
-}
 
 TO_HTTPX: Final[dict[str, type[httpx.RequestError]]] = {
     "connect_timeout": httpx.ConnectTimeout,
@@ -121,17 +103,17 @@ _warn_of_descriptors = RateLimitedWarning()
 
 def timeout_error(code: str) -> UpstreamTimeout:
     """The deadline named by `code` passed."""
-    return UpstreamTimeout(MESSAGES[code], code=code)
+    return UpstreamTimeout.from_code(code)
 
 
 def unreachable_error(code: str) -> UpstreamUnreachable:
     """No answer could be had, for the reason named by `code`."""
-    return UpstreamUnreachable(MESSAGES[code], code=code)
+    return UpstreamUnreachable.from_code(code)
 
 
 def broken_error(code: str) -> UpstreamBroken:
     """The answer is unusable, for the reason named by `code`."""
-    return UpstreamBroken(MESSAGES[code], code=code)
+    return UpstreamBroken.from_code(code)
 
 
 def error_from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:

@@ -133,6 +133,8 @@ def _offence(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> Inval
         line = f"{name}: {value}\r\n"
         if not rule.fullmatch(line) or line.count("\n") != 1:
             return InvalidRequest(
-                f"Header {name.lower()} cannot be forwarded", param=name, code="invalid_header"
+                f"{name.lower()}: expected a header of printable ASCII that may be forwarded",
+                param=name,
+                code="invalid_header",
             )
     return InvalidRequest("A header cannot be forwarded", code="invalid_header")

@@ -15,8 +15,8 @@ from typing import cast, final
 
 import httpx
 
-from vai.errors import UpstreamFault
-from vai.io.http.failures import MESSAGES, broken_error, fault_from_httpx, timeout_error
+from vai.errors import UPSTREAM_SENTENCES, UpstreamFault
+from vai.io.http.failures import broken_error, fault_from_httpx, timeout_error
 from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.reply import join_headers
 
@@ -64,7 +64,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
         except TimeoutError:
             pass  # raised below, without this one as its context
         if deadline.expired():
-            raise httpx.PoolTimeout(MESSAGES["pool_timeout"], request=request)
+            raise httpx.PoolTimeout(UPSTREAM_SENTENCES["pool_timeout"], request=request)
 
     def discard(self, inner: httpx.AsyncHTTPTransport) -> None:
         """Close `inner` in a task of its own, which nobody's cancellation reaches."""

@@ -172,7 +172,7 @@ class AnthropicStreamDecoder:
         if self._framing is not None and self.fault is None:
             self._read(self._framing.end())
         if not self.done:
-            self._break("the upstream closed the stream before finishing", "truncated")
+            self._break("", "truncated")
 
     def fail(self, fault: UpstreamFault) -> None:
         """The stream ends here, incomplete."""
@@ -186,9 +186,7 @@ class AnthropicStreamDecoder:
         self.fail(self._broken(what, code))
 
     def _broken(self, what: str, code: str) -> UpstreamBroken:
-        return UpstreamBroken(
-            f"The answer is unusable: {what}", provider=self._provider, code=f"upstream_{code}"
-        )
+        return UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
 
 
 def _may_be_error(raw: dict[str, Any]) -> bool:

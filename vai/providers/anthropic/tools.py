@@ -124,7 +124,9 @@ def _function(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
     if tool.strict:
         wire["input_schema"] = subset(wire["input_schema"], f"{at}.input_schema", diagnostics)
     if not tool.name:
-        diagnostics.note_refused(f"{at}.name", "this field is required", "missing_required_field")
+        diagnostics.note_refused(
+            f"{at}.name", "this field is required; expected a value", "missing_required_field"
+        )
     return wire
 
 

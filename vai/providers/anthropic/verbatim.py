@@ -444,9 +444,7 @@ def _no_message(body: bytes, row: ProviderSpec) -> UpstreamFault:
 
 
 def _broken(what: str, provider: str) -> UpstreamBroken:
-    return UpstreamBroken(
-        f"The answer is unusable: {what}", provider=provider, code="upstream_malformed"
-    )
+    return UpstreamBroken.from_code("upstream_malformed", what, provider=provider)
 
 
 def _said(body: bytes) -> tuple[_Said | None, bytes]:

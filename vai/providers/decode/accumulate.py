@@ -139,7 +139,7 @@ class Accumulator:
                 a JSON object although the answer was not cut off.
         """
         if self._shell is None or self._end is None or not self._stopped:
-            raise _broken("the stream ended before the message was complete", "truncated")
+            raise _broken("", "truncated")
         cut = self._end.stop_reason not in ("end_turn", "tool_use")
         blocks = [self._blocks[index].finished(cut=cut) for index in sorted(self._blocks)]
         return msgspec.structs.replace(
@@ -234,4 +234,4 @@ def _json(value: Any) -> str:
 
 
 def _broken(what: str, code: str) -> UpstreamBroken:
-    return UpstreamBroken(f"The answer is unusable: {what}", code=f"upstream_{code}")
+    return UpstreamBroken.from_code(f"upstream_{code}", what)

@@ -219,13 +219,7 @@ class BlockWriter(ABC):
         self._open = CLOSED
 
     def _break(self, what: str, code: str) -> None:
-        self.fail(
-            UpstreamBroken(
-                f"The answer is unusable: {what}",
-                provider=self._provider,
-                code=f"upstream_{code}",
-            )
-        )
+        self.fail(UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider))
 
 
 def size_of(value: Any) -> int:

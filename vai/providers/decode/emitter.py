@@ -235,7 +235,7 @@ class Emitter(BlockWriter):
         if self.done or self.fault:
             return
         if self._finish is None:
-            self._break("the upstream closed the stream before finishing", "truncated")
+            self._break("", "truncated")
             return
         self.begin()
         # Only a model that ended by itself has completed its calls.

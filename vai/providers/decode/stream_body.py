@@ -24,11 +24,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 def no_answer() -> UpstreamBroken:
     """The fault of a body that is a page, or of another kind that holds no answer."""
-    return UpstreamBroken(
-        "The provider answered with something that is neither JSON nor an event stream:"
-        " the gateway's address for this provider may be wrong",
-        code="upstream_content_type",
-    )
+    return UpstreamBroken.from_code("upstream_content_type")
 
 
 class StreamBody:
@@ -71,7 +67,7 @@ class StreamBody:
         if len(self._body) > MAX_BODY:
             self._body.clear()
             self._broken = UpstreamBroken(
-                f"The provider sent an answer of more than {MAX_BODY} bytes"
+                f"The provider sent a response of more than {MAX_BODY} bytes"
             )
         return []
 

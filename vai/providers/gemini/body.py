@@ -81,5 +81,5 @@ class BodyParser:
         if len(self._plain) > MAX_PLAIN:
             self._plain.clear()
             self._broken = UpstreamBroken(
-                f"The provider sent an answer of more than {MAX_PLAIN} bytes"
+                f"The provider sent a response of more than {MAX_PLAIN} bytes"
             )

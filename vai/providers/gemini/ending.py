@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
+from vai.errors import UPSTREAM_SENTENCES, UpstreamBroken, UpstreamFault, UpstreamRejected
 
 __all__ = ["CONTINUATION", "REASONS", "SPOILT", "refusal", "unfinished"]
 
@@ -68,7 +68,7 @@ def unfinished(reason: str, message: str | None, provider: str) -> UpstreamFault
     if what is None:
         return None
     return UpstreamBroken(
-        f"The answer is unusable: {what}",
+        f"{UPSTREAM_SENTENCES['upstream_malformed']}: {what}",
         type="api_error",
         code=reason.lower(),
         provider=provider,

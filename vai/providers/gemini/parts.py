@@ -73,7 +73,7 @@ def _media(
         return _linked(source.url, source.media_type, what, at, target)
     if source.type == "file" and source.file_id:
         return _filed(source.file_id, source.media_type, at, target)
-    expected = f"{_ARTICLES[what]} {what} for {{}} must be base64, a file or a URL"
+    expected = f"expected {_ARTICLES[what]} {what} as base64, a file or a URL for {{}}"
     refuse_source(source, at, target.diagnostics, expected, is_document=what == "document")
     return []
 
@@ -95,7 +95,7 @@ def _linked(url: str, kind: str | None, what: str, at: str, target: GeminiTarget
 def _filed(file_id: str, kind: str | None, at: str, target: GeminiTarget) -> list[Part]:
     uri = FILES + file_id if _FILE_ID.fullmatch(file_id) else file_id
     if uri is file_id and not is_googles(uri):
-        return _refused(at, target, "a file for {} must be named files/...")
+        return _refused(at, target, "expected a file named files/... for {}")
     return [{"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}]
 
 

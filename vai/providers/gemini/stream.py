@@ -366,11 +366,7 @@ class GeminiStreamDecoder:
 
     def _break(self, what: str, code: str) -> None:
         self._emitter.fail(
-            UpstreamBroken(
-                f"The answer is unusable: {what}",
-                provider=self._provider,
-                code=f"upstream_{code}",
-            )
+            UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
         )
 
 

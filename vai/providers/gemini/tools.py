@@ -122,7 +122,7 @@ def _calling(choice: ToolChoice | None, names: list[str], target: GeminiTarget) 
 def _function(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
     if not tool.name:
         target.diagnostics.note_refused(
-            f"{at}.name", "this field is required", "missing_required_field"
+            f"{at}.name", "this field is required; expected a value", "missing_required_field"
         )
         return []
     function: Wire = {"name": alias(tool.name), "description": describe_tool(tool) or tool.name}

@@ -82,7 +82,7 @@ def tool_choice(
 def _function(tool: Tool, at: str, target: OpenaiTarget) -> Wire:
     if not tool.name:
         target.diagnostics.note_refused(
-            f"{at}.name", "this field is required", "missing_required_field"
+            f"{at}.name", "this field is required; expected a value", "missing_required_field"
         )
         return {}
     function: Wire = {"name": legal_tool_name(tool.name)}

@@ -145,7 +145,7 @@ class AssistantItems:
         """An image the model made: in this format a call of its own tool."""
         data = block.source.data
         if block.source.type != "base64" or not data:
-            what = "an image of the assistant must be base64"
+            what = "expected an image of the assistant as base64"
             self._target.diagnostics.note_refused(at, what, "unsupported_content_block")
             return
         call = {"type": "image_generation_call", "id": f"ig_{_digest(data)}"}

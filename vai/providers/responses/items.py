@@ -112,7 +112,9 @@ def _screenshot(found: list[Part], at: str, target: OpenaiTarget) -> Wire:
         if part["type"] == "input_image":
             shown: Wire = {"type": "computer_screenshot"}
             return shown | {name: part[name] for name in _PICTURE if name in part}
-    target.diagnostics.note_refused(f"{at}.content", "the computer's result must hold a screenshot")
+    target.diagnostics.note_refused(
+        f"{at}.content", "expected a screenshot in the computer's result"
+    )
     return {}
 
 

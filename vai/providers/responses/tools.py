@@ -116,7 +116,7 @@ def _function(
     """A function; `later` says that the server's own search is to find it."""
     if not tool.name:
         target.diagnostics.note_refused(
-            f"{at}.name", "this field is required", "missing_required_field"
+            f"{at}.name", "this field is required; expected a value", "missing_required_field"
         )
         return {}
     for name, value in tool.extra.items():

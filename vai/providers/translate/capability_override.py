@@ -122,7 +122,7 @@ def _check_block(
     elif (
         isinstance(block, ImageBlock) and block.source.type == "url" and not capabilities.image_urls
     ):
-        what = f"images for {diagnostics.target} must be base64"
+        what = f"expected images as base64 for {diagnostics.target}"
     elif (
         isinstance(block, DocumentBlock)
         and not capabilities.documents

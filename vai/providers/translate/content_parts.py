@@ -93,10 +93,10 @@ def _image_parts(source: Source, at: str, target: OpenaiTarget, form: PartFormat
     elif source.type == "url" and source.url:
         url = source.url
         if not target.capabilities.image_urls and not url.startswith("data:"):
-            return _refuse_part(at, target, "images for {} must be base64")
+            return _refuse_part(at, target, "expected images as base64 for {}")
     part = form.make_image(source, url)
     if part is None:
-        refuse_source(source, at, target.diagnostics, "an image for {} must be base64 or a URL")
+        refuse_source(source, at, target.diagnostics, "expected an image as base64 or a URL for {}")
     return [part] if part else []
 
 
@@ -112,7 +112,7 @@ def _audio_parts(block: AudioBlock, at: str, target: OpenaiTarget, form: PartFor
     if source.type == "base64" and kind is not None and source.data:
         part = form.make_audio(source.data, kind)
     if part is None:
-        refuse_source(source, at, target.diagnostics, "audio for {} must be base64 wav or mp3")
+        refuse_source(source, at, target.diagnostics, "expected audio as base64 wav or mp3 for {}")
     return [part] if part else []
 
 
@@ -134,7 +134,7 @@ def _document_parts(
         return _refuse_part(at, target, what)
     part = form.make_file(source, title)
     if part is None:
-        what = "a document for {} must be text or a PDF"
+        what = "expected a document of text or a PDF for {}"
         refuse_source(source, at, target.diagnostics, what, is_document=True)
         return []
     return [part, _text_part(block.context, form)] if block.context else [part]
