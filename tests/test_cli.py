@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from tests import canary
 from vai import __version__, install_command
+from vai.cli.check import try_it, url
 from vai.cli.commands import app
-from vai.cli.overview import try_it, url
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
 from vai.config.states import provider_states

@@ -8,24 +8,38 @@ asked failed, or, with ``--strict``, there is a warning. 0: neither.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 import typer
 
-from vai.cli.allowed import limits_in_force, limits_in_words
-from vai.cli.overview import base_urls, overview, try_it, url
 from vai.config import ConfigError, Settings
 from vai.config.addresses import address_fault
 from vai.config.load import load_with_warnings
 from vai.config.problems import Problem
-from vai.config.states import provider_states
+from vai.config.schema import ApiKey
+from vai.config.states import OFF, SIMULATED, provider_states
+from vai.gateway.admission.principals import PrincipalRegistry
 from vai.io.clock import today
 from vai.io.probe import ProbeResult, probe_providers
 from vai.io.providers import build_specs
+from vai.policy.limits.sets import LimitSet
+from vai.providers.registry import PROVIDER_SPECS
+from vai.secret import Secret
 
-__all__ = ["check", "show_start"]
+__all__ = [
+    "Allowed",
+    "base_urls",
+    "check",
+    "limits_in_force",
+    "limits_in_words",
+    "overview",
+    "show_start",
+    "try_it",
+    "url",
+]
 
 _UNUSABLE = 2
 _DOUBTFUL = 1
@@ -132,3 +146,167 @@ def _as_json(settings: Settings, probes: Sequence[ProbeResult] | None) -> dict[s
         names = ProbeResult.__struct_fields__
         shown["probes"] = [{name: getattr(one, name) for name in names} for one in probes]
     return shown
+
+
+_MOST_NAMES: Final = 8
+_UNITS: Final = (
+    ("requests", "requests/min"),
+    ("tokens", "tokens/min"),
+    ("concurrency", "at once"),
+    ("sessions", "live sessions"),
+)
+
+
+class Allowed(NamedTuple):
+    """What one sort of caller may use."""
+
+    whom: str
+    limits: LimitSet
+    keys: tuple[str, ...] = ()
+    """The names of the keys that have these limits; only of a tier."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; 0 means no limit."""
+        shown: dict[str, Any] = {"whom": self.whom, **self.limits._asdict()}
+        return {**shown, "keys": list(self.keys)} if self.whom.startswith("tier ") else shown
+
+    def __str__(self) -> str:
+        numbers = [
+            f"{getattr(self.limits, name):,} {unit}"
+            for name, unit in _UNITS
+            if getattr(self.limits, name)
+        ]
+        text = f"{self.whom}: {', '.join(numbers) or 'no limit'}"
+        if not self.whom.startswith("tier "):
+            return text
+        more = len(self.keys) - _MOST_NAMES
+        names = ", ".join(self.keys[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        return f"{text} (keys: {names or 'none'})"
+
+
+def limits_in_force(settings: Settings) -> list[Allowed]:
+    """The limits of all callers together, of each user, of the tiers, of single keys.
+
+    The gateway's own rules say what a tier or a key is allowed (`PrincipalRegistry`).
+    """
+    return list(_rows(settings)) if settings.limits.enabled else []
+
+
+def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
+    """The same as rows of (principal, text)."""
+    rows = limits_in_force(settings)
+    if not rows:
+        return [("limits", "off: nothing is limited")]
+    limits = settings.limits
+    where = "Redis" if limits.store == "redis" else "the workers of this gateway"
+    return [("limits", f"{limits.mode}, counted over {where}"), *(("limits", str(r)) for r in rows)]
+
+
+def _rows(settings: Settings) -> Iterator[Allowed]:
+    principals = PrincipalRegistry(settings)
+    plain = ApiKey(key=Secret("none"))
+    everyone, user = principals.principals_of_key(plain, "", "")
+    yield Allowed("all callers together", everyone.limits)
+    yield Allowed("each user" if settings.auth.api_keys else "each address", user.limits)
+    keys = [
+        (key.name or f"auth.api_keys[{number}]", key)
+        for number, key in enumerate(settings.auth.api_keys)
+    ]
+    for tier in settings.limits.tiers:
+        of_tier = principals.principals_of_key(ApiKey(key=plain.key, tier=tier), "", "")[-1]
+        names = tuple(name for name, key in keys if key.tier == tier)
+        yield Allowed(f"tier {tier}", of_tier.limits, names)
+    for name, key in keys:
+        if (
+            key.rate_limit
+            or key.tokens_per_minute
+            or key.concurrent_requests
+            or key.concurrent_sessions
+        ):
+            yield Allowed(f"key {name}", principals.principals_of_key(key, "", "")[-1].limits)
+
+
+_AUTH = {
+    "api_key": "callers present one of {keys}",
+    "passthrough": "callers bring their own provider keys",
+    "none": "everybody may call",
+}
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
+"""A name that means itself in a shell and in JSON."""
+
+
+def overview(settings: Settings) -> list[tuple[str, str]]:
+    """Rows of (principal, state)."""
+    keys = len(settings.auth.api_keys)
+    auth = _AUTH[settings.auth.mode].format(keys="1 key" if keys == 1 else f"{keys} keys")
+    rows = [("address", url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
+    urls = base_urls(settings)
+    rows += [
+        (f"provider {name}", _at(state, urls[name]))
+        for name, state in provider_states(settings).items()
+    ]
+    rows += [
+        (f"alias {name}", ", else ".join(targets)) for name, targets in settings.aliases.items()
+    ]
+    return rows
+
+
+def _at(state: str, base_url: str) -> str:
+    """How a provider is served, and where requests to it go."""
+    if state == OFF:
+        return state
+    if state == SIMULATED or state.startswith(OFF):
+        return f"{state}; callers' own keys go to {base_url}"
+    return f"{state}, {base_url}"
+
+
+def base_urls(settings: Settings) -> dict[str, str]:
+    """Where each provider is, by id, those that are off among them."""
+    return {name: row.base_url for name, row in {**PROVIDER_SPECS, **build_specs(settings)}.items()}
+
+
+def url(settings: Settings) -> str:
+    """The address as a client on this machine writes it."""
+    scheme = "https" if settings.tls.enabled else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def try_it(settings: Settings) -> list[str]:
+    """Three lines for a shell, or none where a key would have to stand in them.
+
+    They name a model of a provider that is real, where there is one.
+    """
+    if settings.auth.mode != "none":
+        return []
+    model = _model_to_try(settings)
+    lines = [f"curl {url(settings)}/health"]
+    if model is None:
+        return lines
+    for option, stream in (("", ""), ("-N ", ', "stream": true')):
+        body = (
+            f'{{"model": "{model}", "max_tokens": 64{stream}, '
+            '"messages": [{"role": "user", "content": "Hello"}]}'
+        )
+        lines.append(
+            f"curl {option}{url(settings)}/v1/messages -H 'content-type: application/json' "
+            f"-d '{body}'"
+        )
+    return lines
+
+
+def _model_to_try(settings: Settings) -> str | None:
+    """A model that the gateway serves: of a real provider first, then of a simulated one.
+
+    A server of the operator's own has a model when the settings describe one of its models.
+    """
+    models = {name: f"{name}/{row.example_model}" for name, row in PROVIDER_SPECS.items()}
+    for name in settings.models:
+        models.setdefault(name.partition("/")[0], name)
+    states = provider_states(settings)
+    for state in ("real", "simulated"):
+        for provider, is_served in states.items():
+            model = models.get(provider, "")
+            if is_served.startswith(state) and _PLAIN_NAME.fullmatch(model):
+                return model
+    return None

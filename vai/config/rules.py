@@ -14,7 +14,6 @@ from typing import Final
 import httpx
 
 from vai.config.addresses import address_fault
-from vai.config.key_faults import key_fault
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import unplaced_key
@@ -24,7 +23,7 @@ from vai.policy.headers import GATEWAY_FIELDS
 from vai.providers.registry import PROVIDER_SPECS, can_of
 from vai.types.provider import Kind
 
-__all__ = ["Finding", "contradictions"]
+__all__ = ["Finding", "contradictions", "key_fault"]
 
 Finding = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, ...]]
 """A setting, what is wrong with it, and another setting that this depends on."""
@@ -293,3 +292,29 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
                 yield path, f"{provider} is off; turn it on with providers.{provider}.enabled"
             elif model.count("*") > (1 if is_pattern(alias) else 0):
                 yield path, "expected at most one *, and that only behind an alias with one"
+
+
+_FAULTS: Final = (
+    (
+        re.compile(r"(['\"]).*\1", re.DOTALL),
+        "expected no quotes around the key; files of variables keep those that are written there",
+    ),
+    (re.compile(r"bearer\s.*", re.IGNORECASE), "expected the key alone, without Bearer before it"),
+    (
+        re.compile(r"\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\$\([^)]*\)"),
+        "expected the key, or ${NAME} in place of which the variable NAME is put",
+    ),
+    (
+        re.compile(r"file:.*|(?:~|\.\.?)/.*|/(?:run|etc|var|home|root|secrets)/.*", re.IGNORECASE),
+        "expected the key, or ${file:/path/of/the/file} in place of which that file's text is put",
+    ),
+)
+
+
+def key_fault(key: str) -> str | None:
+    """Why `key` cannot be one, never quoting it; None where it may be.
+
+    Only what no key can be is a fault: a key that a server makes up may hold every visible
+    character.
+    """
+    return next((text for pattern, text in _FAULTS if pattern.fullmatch(key)), None)
