@@ -16,7 +16,7 @@ from vai.config.convert import parse_duration, setting_names
 from vai.config.fixed import FIXED, changes_without_effect
 from vai.config.load import defaults_file
 from vai.config.names import KEY_VARIABLES
-from vai.config.reference import entries
+from vai.config.reference import list_entries
 from vai.config.schema import SimulatorSettings
 from vai.config.sources import read_file
 from vai.providers.registry import PROVIDER_SPECS
@@ -73,7 +73,7 @@ def test_the_older_name_of_the_sessions_limit(configure):
 
 
 def test_every_setting_stands_in_the_defaults_file_with_a_comment():
-    listed = list(entries(defaults_file().read_text()))
+    listed = list(list_entries(defaults_file().read_text()))
     names = {entry.name for entry in listed}
     named = {
         setting.replace("api_keys.*", "api_keys.alice")
@@ -102,7 +102,7 @@ def test_the_examples_in_the_defaults_file_are_valid(configure, tmp_path):
     made += ["-keyout", "key_file", "-out", "cert_file"]
     subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
     shutil.copy(tmp_path / "cert_file", tmp_path / "ca_file")
-    shown = {entry.name: entry.value for entry in entries(defaults_file().read_text())}
+    shown = {entry.name: entry.value for entry in list_entries(defaults_file().read_text())}
     for name in shown:
         if name.rpartition(".")[2] in ("cert_file", "key_file", "ca_file"):
             shown[name] = json.dumps(str(tmp_path / name.rpartition(".")[2]))
@@ -481,7 +481,7 @@ def test_a_broken_mode_says_nothing_about_keys(configure):
 
 
 def test_the_settings_that_a_reload_cannot_change_say_so():
-    listed = entries(defaults_file().read_text())
+    listed = list_entries(defaults_file().read_text())
     assert {entry.name for entry in listed if "needs a restart" in entry.text} == set(FIXED)
 
 

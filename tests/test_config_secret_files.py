@@ -141,7 +141,7 @@ def test_a_worker_that_replaces_another_gets_what_was_read_first(environ, tmp_pa
     (tmp_path / "openai").write_text("sk-another\n")
     with pytest.raises(ConfigError, match="there is no file"):
         broken.settings(variables)
-    assert key_of(SettingsSnapshot(variables).settings(variables)) == "sk-another"
+    assert key_of(SettingsSnapshot(variables).build_settings(variables)) == "sk-another"
 
 
 def test_a_setting_that_a_later_source_replaces_reads_no_file(environ):

@@ -16,8 +16,8 @@ from vai.config import ConfigError, load
 from vai.config.load import load_with_warnings
 from vai.config.openai import PAIR
 from vai.config.schema import Auth, Model, Provider, Settings
-from vai.config.warnings import SOON, warnings
-from vai.io.catalogue import installed
+from vai.config.warnings import SOON, find_warnings
+from vai.io.catalogue import installed_catalogue
 from vai.io.providers import build_specs
 from vai.policy.catalogue import Catalogue
 from vai.secret import Secret
@@ -81,7 +81,7 @@ def aliased(target: str | tuple[str, ...], alias: str = "x", **fields) -> list[s
     settings = load(environ)
     targets = (target,) if isinstance(target, str) else target
     changed = {**_plain(settings), "aliases": {alias: targets}}
-    return [text for path, text in warnings(Settings(**changed), CARDS, TODAY)]
+    return [text for path, text in find_warnings(Settings(**changed), CARDS, TODAY)]
 
 
 def _plain(settings: Settings) -> dict[str, object]:
@@ -169,7 +169,7 @@ def test_models_and_prices_of_what_is_retired(tmp_path):
     )
     settings = load({"VAI_CONFIG": str(file)})
     ended = Catalogue([card("gpt-5.4", retires_at=date(2026, 1, 1))])
-    found = dict(warnings(settings, ended, TODAY))
+    found = dict(find_warnings(settings, ended, TODAY))
     assert found == {
         ("models", "openai/gpt-5.4"): "retired on 2026-01-01",
         ("providers", "mine", "price_as"): "retired on 2026-01-01",
@@ -363,7 +363,7 @@ def test_no_example_is_doubted(tmp_path, text):
 
 
 def test_the_catalogue_of_the_package_is_the_one_that_is_asked(warned):
-    ending = [one for one in installed().cards if one.retires_at is not None]
+    ending = [one for one in installed_catalogue().cards if one.retires_at is not None]
     assert ending, "without such a model nothing is proven"
     one = ending[0]
     found = warned(f"[aliases]\nx = '{one.full_id}'\n", VAI_SIMULATE="true")
@@ -382,7 +382,7 @@ def test_many_aliases_and_models_are_looked_at_in_linear_time():
             aliases={f"a{n}": (name, "groq/x") for n, name in enumerate(names)},
         )
         began = time.process_time()
-        assert len(list(warnings(settings, CARDS, TODAY))) == count
+        assert len(list(find_warnings(settings, CARDS, TODAY))) == count
         return time.process_time() - began
 
     least = min(cost(150) for _ in range(3))

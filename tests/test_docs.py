@@ -12,8 +12,8 @@ import pytest
 from vai.cli.commands import app
 from vai.cli.pages import matrix, schema, with_providers
 from vai.config import load
-from vai.config.reference import page
-from vai.io.catalogue import installed
+from vai.config.reference import settings_page
+from vai.io.catalogue import installed_catalogue
 from vai.policy.cost import price_on
 from vai.providers.factory import make_adapter
 from vai.providers.openai.extensions import allowed
@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 
 
 def test_the_settings_page_is_made_from_the_settings_file():
-    expected = page((ROOT / "settings.toml").read_text())
+    expected = settings_page((ROOT / "settings.toml").read_text())
     assert (ROOT / "docs/configuration.md").read_text() == expected, "run make docs"
 
 
@@ -147,7 +147,7 @@ def test_every_page_is_searched_for_models():
 
 @pytest.mark.parametrize(("place", "provider", "model"), NAMED)
 def test_a_model_that_is_named_is_served_and_priced(place, provider, model):
-    card = installed().find(provider, model)
+    card = installed_catalogue().find(provider, model)
     assert card is not None, "not in the catalogue"
     assert card.retires_at is None, "its provider has said when it retires"
     price = price_on(card, datetime.now(UTC).date())

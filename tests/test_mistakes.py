@@ -21,7 +21,7 @@ from vai.config.load import defaults_file
 from vai.config.names import KEY_VARIABLES
 from vai.config.problems import MOST_SHOWN, Problem
 from vai.config.sources import read_file
-from vai.config.syntax import parse
+from vai.config.syntax import parse_settings_file
 
 KEY = canary.KEY
 NONE = '[auth]\nmode = "none"\n'
@@ -194,7 +194,7 @@ def test_an_entry_of_a_list_has_its_own_line(form):
 def test_each_name_of_a_file_is_found_in_its_line():
     text = defaults_file().read_text("utf-8")
     lines = text.splitlines()
-    tree = parse(text, ".toml")
+    tree = parse_settings_file(text, ".toml")
     paths = list(_paths(tree.values))
     assert len(paths) > 60
     for path in paths:

@@ -9,7 +9,7 @@ import pytest
 
 from vai.errors import InvalidRequest
 from vai.gateway.request.model_pages import ModelPages
-from vai.io.catalogue import installed
+from vai.io.catalogue import installed_catalogue
 from vai.policy.model_listing import Listing
 from vai.providers.registry import PROVIDER_SPECS
 
@@ -17,7 +17,7 @@ DAY = date(2026, 11, 30)
 
 
 def test_a_page_is_rendered_once_a_day():
-    pages = ModelPages(Listing(installed(), PROVIDER_SPECS, {}, {}))
+    pages = ModelPages(Listing(installed_catalogue(), PROVIDER_SPECS, {}, {}))
     first = pages.page("vai", DAY, {})
     assert pages.page("vai", DAY, {}) is first
     later = pages.page("vai", date(2026, 12, 1), {})
@@ -39,7 +39,7 @@ def test_a_page_is_rendered_once_a_day():
     ],
 )
 def test_a_filter_that_cannot_be_lists_what_can(form, name, value, said):
-    pages = ModelPages(Listing(installed(), PROVIDER_SPECS, {}, {}))
+    pages = ModelPages(Listing(installed_catalogue(), PROVIDER_SPECS, {}, {}))
     with pytest.raises(InvalidRequest) as caught:
         pages.page(form, DAY, {name: value})
     assert (caught.value.status, caught.value.param) == (400, name)

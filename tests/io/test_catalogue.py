@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from vai.config import ConfigError, Settings, load
-from vai.io.catalogue import FILE, catalogue_from_settings, installed
+from vai.io.catalogue import FILE, catalogue_from_settings, installed_catalogue
 from vai.policy.capabilities import CAPABILITIES, capabilities
 from vai.policy.cost import price_on, rates_on
 from vai.providers.anthropic import models as claude_models
@@ -23,7 +23,7 @@ FILED = msgspec.json.decode(FILE.read_bytes(), type=CatalogueFile).models
 
 
 def cards(*providers: str) -> list[ModelCard]:
-    return [card for card in installed().cards if card.provider in providers]
+    return [card for card in installed_catalogue().cards if card.provider in providers]
 
 
 def by_name(card: ModelCard) -> str:
@@ -35,11 +35,13 @@ def by_name(card: ModelCard) -> str:
 
 def test_each_model_is_listed_once():
     names = [
-        (card.provider, name) for card in installed().cards for name in (card.id, *card.aliases)
+        (card.provider, name)
+        for card in installed_catalogue().cards
+        for name in (card.id, *card.aliases)
     ]
     assert len(set(names)) == len(names)
     filed = sum(1 + len(card.also) for card in FILED)
-    assert len(installed().cards) == filed > 80
+    assert len(installed_catalogue().cards) == filed > 80
 
 
 @pytest.mark.parametrize("card", FILED, ids=by_name)
@@ -81,7 +83,7 @@ def test_prices_of_a_day_are_one_and_rise_with_the_prompt(card):
 
 def test_the_price_steps_that_are_known():
     def inputs(name: str, day: date = DAY) -> dict[int, str | None]:
-        card = installed().find(*name.split("/", 1))
+        card = installed_catalogue().find(*name.split("/", 1))
         assert card is not None
         return {p.over_input_tokens: p.input for p in card.prices if p.holds(day)}
 
@@ -105,12 +107,12 @@ def test_the_price_steps_that_are_known():
     ],
 )
 def test_the_window_is_of_prompt_and_answer_together(name, window, prompt):
-    card = installed().find(*name.split("/", 1))
+    card = installed_catalogue().find(*name.split("/", 1))
     assert (card.context_window, card.longest_prompt) == (window, prompt)
 
 
 def test_what_is_gone_and_what_retires():
-    known = installed()
+    known = installed_catalogue()
     for name in ("gemma-4-31b", "zai-glm-4.7"):
         assert known.find("cerebras", name) is None
     for name in ("gemini-2.5-pro", "gemini-2.5-flash"):
@@ -125,7 +127,7 @@ def test_a_login_costs_nothing_whichever_model_it_is():
 
 
 def test_snapshots_and_aliases_are_their_model():
-    known = installed()
+    known = installed_catalogue()
     haiku = known.find("anthropic", "claude-haiku-4-5")
     assert haiku is not None
     for name in (
@@ -205,7 +207,7 @@ def configure(tmp_path: Path):
 
 
 def test_without_settings_it_is_the_installed_one(configure):
-    assert catalogue_from_settings(configure("")) is installed()
+    assert catalogue_from_settings(configure("")) is installed_catalogue()
 
 
 def test_settings_change_a_card_field_by_field(configure):
@@ -221,7 +223,10 @@ def test_settings_change_a_card_field_by_field(configure):
             """
         )
     )
-    before, card = installed().find("openai", "gpt-6.1-sol"), known.find("openai", "gpt-6.1-sol")
+    before, card = (
+        installed_catalogue().find("openai", "gpt-6.1-sol"),
+        known.find("openai", "gpt-6.1-sol"),
+    )
     assert before is not None
     assert card is not None
     assert (card.name, card.max_output.stream) == ("House Sol", 1000)
@@ -231,7 +236,7 @@ def test_settings_change_a_card_field_by_field(configure):
     assert len(card.prices) == 1
     assert card.context_window == before.context_window
     assert card.features == before.features
-    assert known.find("openai", "gpt-6-sol") == installed().find("openai", "gpt-6-sol")
+    assert known.find("openai", "gpt-6-sol") == installed_catalogue().find("openai", "gpt-6-sol")
 
 
 def test_settings_add_a_model(configure):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vai.io.catalogue import installed
+from vai.io.catalogue import installed_catalogue
 from vai.policy.catalogue import Catalogue
 from vai.policy.cost import UNKNOWN, ModelTerms, Pricing, cost, cost_text, price_on, rates_on
 from vai.types.catalogue import Charges, MaxOutput, ModelCard, Price
@@ -21,7 +21,9 @@ CLOSE = Decimal("1e-12")
 
 
 def usd(provider: str, model: str, usage: Usage, day: date = DAY) -> float | None:
-    return Pricing(installed()).terms(provider, model, streamed=False, day=day).cost(usage)
+    return (
+        Pricing(installed_catalogue()).terms(provider, model, streamed=False, day=day).cost(usage)
+    )
 
 
 def used(fresh: int | None, made: int | None, read: int = 0, written: int = 0, **extra: Any):
@@ -78,7 +80,7 @@ def test_a_price_changes_with_the_day():
     usage = used(1_000_000, 1_000_000)
     assert usd("gemini", "gemini-4-argon", usage, date(2026, 11, 30)) == 12.0
     assert usd("gemini", "gemini-4-argon", usage, date(2026, 12, 1)) == 24.0
-    pricing = Pricing(installed())
+    pricing = Pricing(installed_catalogue())
     days = [date(2026, 11, 30), date(2026, 12, 1), date(2026, 11, 30)]
     found = [
         pricing.terms("gemini", "gemini-4-argon", streamed=False, day=day).cost(usage)
@@ -113,7 +115,7 @@ REGIONAL = {"openai": "regional", "oai-resp": "regional", "mine": "regional"}
 
 
 def regional_usd(provider: str, model: str, usage: Usage) -> float | None:
-    pricing = Pricing(installed(), REGIONAL)
+    pricing = Pricing(installed_catalogue(), REGIONAL)
     return pricing.terms(provider, model, streamed=False, day=DAY).cost(usage)
 
 
@@ -146,7 +148,9 @@ def test_a_region_without_a_factor_makes_the_cost_unknown():
 
 def test_the_same_model_has_a_price_in_and_out_of_a_region():
     """Two providers may have one card, as with `price_as`."""
-    known = Catalogue(installed().cards, {"far": installed().find("openai", "gpt-6-sol")})
+    known = Catalogue(
+        installed_catalogue().cards, {"far": installed_catalogue().find("openai", "gpt-6-sol")}
+    )
     pricing = Pricing(known, {"far": "regional"})
     usage = used(1_000_000, 0)
     assert pricing.terms("openai", "gpt-6-sol", streamed=False, day=DAY).cost(usage) == 4.0

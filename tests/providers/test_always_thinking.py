@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.io.catalogue import installed
+from vai.io.catalogue import installed_catalogue
 from vai.providers.anthropic import models as claudes
 from vai.providers.counting import question
 from vai.providers.factory import make_adapter
@@ -60,7 +60,7 @@ OFF_BY_EXTENSION: dict[str, dict[str, Any]] = {
     "gemini level": {"thinking_config": {"thinking_level": "none"}},
     "gemini flat level": {"thinkingLevel": "NONE"},
 }
-CARDS = [(card.provider, card) for card in installed().cards]
+CARDS = [(card.provider, card) for card in installed_catalogue().cards]
 IDS = [f"{provider}/{card.id}" for provider, card in CARDS]
 
 

@@ -17,7 +17,7 @@ from tools.catalogue_diff.listed import Listed, PriceList
 from tools.catalogue_diff.ours import listed
 from tools.catalogue_diff.report import report
 from tools.catalogue_diff.wheels import OTHER_SHAPE, Wheel, download, newest
-from vai.config.installed import installed
+from vai.config.installed import installed_catalogue
 
 __all__ = ["main", "read_lists"]
 
@@ -59,7 +59,7 @@ def main(folder: Path = FOLDER) -> int:
     failure = download((genai_prices.PACKAGE, litellm.PACKAGE), folder, seconds=_SECONDS)
     if failure:
         _say(f"the newest price lists cannot be downloaded: {failure}")
-    ours = listed(installed().cards)
+    ours = listed(installed_catalogue().cards)
     lists = read_lists(folder, ours, today)
     if not lists:
         _say("no price list to compare with; is PyPI reachable?")

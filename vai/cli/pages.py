@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from vai.io.catalogue import installed
+from vai.io.catalogue import installed_catalogue
 from vai.policy.capabilities import CAPABILITIES, capabilities
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import CatalogueFile, ModelCard
@@ -57,7 +57,7 @@ def matrix() -> str:
     """The whole page, Markdown."""
     lines = [_HEAD + "\n".join(_providers(list(PROVIDER_SPECS.values()))), _MODELS]
     for row in PROVIDER_SPECS.values():
-        cards = [card for card in installed().cards if card.provider == row.id]
+        cards = [card for card in installed_catalogue().cards if card.provider == row.id]
         if cards:
             lines += [f"### {row.name}", "", *_models(cards), ""]
     return "\n".join(lines).rstrip() + "\n"

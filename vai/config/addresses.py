@@ -22,7 +22,7 @@ from vai.policy.hosts import is_address, is_local_name
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.provider import Kind, ProviderSpec
 
-__all__ = ["AddressFault", "address_fault", "is_exposed", "is_own_host", "is_same_host"]
+__all__ = ["AddressFault", "address_fault", "is_exposed", "is_provider_host", "is_same_host"]
 
 _VERSION: Final = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta|rc|internal)\d*)?")
 _VERSIONS: Final[dict[Kind, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
@@ -93,7 +93,7 @@ def address_fault(kind: Kind, base_url: str) -> AddressFault | None:
     Args:
         base_url: an http(s) URL that httpx can parse.
     """
-    return next(_faults(kind, httpx.URL(base_url)), None)
+    return next(_find_faults(kind, httpx.URL(base_url)), None)
 
 
 def is_exposed(base_url: str) -> bool:
@@ -101,59 +101,59 @@ def is_exposed(base_url: str) -> bool:
     url = httpx.URL(base_url)
     if url.scheme != "http":
         return False
-    host = _host(url).partition("%")[0]
+    host = _host_of(url).partition("%")[0]
     if is_address(host):
         return ip_address(host).is_global
     return not (is_local_name(host) or host.endswith(_PRIVATE))
 
 
-def is_own_host(row: ProviderSpec, base_url: str) -> bool:
+def is_provider_host(row: ProviderSpec, base_url: str) -> bool:
     """Whether `base_url` is at the host of a built-in provider, or at a regional one below it."""
-    return _is_own(row, _host(httpx.URL(base_url)))
+    return _is_host_of(row, _host_of(httpx.URL(base_url)))
 
 
-def _is_own(row: ProviderSpec, host: str) -> bool:
-    own = _HOMES[row.id][0]
-    return host == own or host.endswith(f".{own}")
+def _is_host_of(row: ProviderSpec, host: str) -> bool:
+    home = _HOSTS[row.id][0]
+    return host == home or host.endswith(f".{home}")
 
 
 def is_same_host(base_url: str, other: str) -> bool:
     """Whether two base URLs lead to the same host."""
-    return _host(httpx.URL(base_url)) == _host(httpx.URL(other))
+    return _host_of(httpx.URL(base_url)) == _host_of(httpx.URL(other))
 
 
-def _host(url: httpx.URL) -> str:
+def _host_of(url: httpx.URL) -> str:
     """The host as it is resolved, in lower case, without brackets and the dot of the root."""
     # URL.host would turn a name back from its IDNA form, and raise where it has none.
     return url.raw_host.decode("ascii").strip("[]").rstrip(".")
 
 
-def _faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
+def _find_faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
     path = url.path.rstrip("/")
     segments = path.split("/")[1:]
     appends = f"VAI appends {_APPENDED[kind]}"
-    host = _host(url)
-    yield from _faults_of_known_host(kind, host, path)
+    host = _host_of(url)
+    yield from _find_host_faults(kind, host, path)
     if _ENDPOINT.search(path):
         yield AddressFault(
             True, f"expected the base URL without the path of an endpoint; {appends}"
         )
     if _PART_OF_ENDPOINT.search(path):
         yield AddressFault(False, f"the path ends like that of an endpoint; {appends}")
-    yield from _version_faults(kind, host, segments[_GATEWAYS_VERSION.get(host, 0) :])
+    yield from _find_version_faults(kind, host, segments[_GATEWAYS_VERSION.get(host, 0) :])
     if "" in segments:
         yield AddressFault(False, "the path has two slashes in a row")
 
 
-def _faults_of_known_host(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
+def _find_host_faults(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
     """A path that a built-in provider's host does not have for this kind."""
     appends = f"VAI appends {_APPENDED[kind]}"
-    rows = [row for row in PROVIDER_SPECS.values() if _is_own(row, host)]
-    own = next((row for row in rows if row.kind == kind), None)
-    if own is not None and path not in _paths_of(own):
-        paths = " or ".join(_paths_of(own)) or "no path"
+    rows = [row for row in PROVIDER_SPECS.values() if _is_host_of(row, host)]
+    same_kind = next((row for row in rows if row.kind == kind), None)
+    if same_kind is not None and path not in _paths_of(same_kind):
+        paths = " or ".join(_paths_of(same_kind)) or "no path"
         yield AddressFault(True, f"expected {paths} after the name of this host; {appends}")
-    if own is not None or not rows:
+    if same_kind is not None or not rows:
         return
     other = rows[0]
     expected = _COMPATIBLE.get((kind, other.id))
@@ -165,7 +165,7 @@ def _faults_of_known_host(kind: Kind, host: str, path: str) -> Iterator[AddressF
         )
 
 
-def _version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[AddressFault]:
+def _find_version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[AddressFault]:
     appends = f"VAI appends {_APPENDED[kind]}"
     versions = [bool(_VERSION.fullmatch(segment)) for segment in segments]
     if kind in ("anthropic", "code-assist"):
@@ -192,11 +192,11 @@ def _is_unversioned(kind: Kind, host: str, segments: list[str]) -> bool:
 
 
 def _paths_of(row: ProviderSpec) -> tuple[str, ...]:
-    return _VERSIONS.get(row.kind, (_HOMES[row.id][1],))
+    return _VERSIONS.get(row.kind, (_HOSTS[row.id][1],))
 
 
-_HOMES: Final = {
-    row.id: (_host(url), url.path.rstrip("/"))
+_HOSTS: Final = {
+    row.id: (_host_of(url), url.path.rstrip("/"))
     for row in PROVIDER_SPECS.values()
     for url in (httpx.URL(row.base_url),)
 }

@@ -15,11 +15,11 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from vai.config.names import canonical
+from vai.config.names import canonical_path
 from vai.config.problems import Problem
 from vai.config.schema import DURATION, Settings, SettingsSection
 from vai.config.sources import DEFAULTS, Layer, Leaf, Unresolved
-from vai.config.suggestions import instead_of_a_value, suggest
+from vai.config.suggestions import suggest_setting, table_hint
 from vai.errors import InvalidRequest
 from vai.secret import Secret
 
@@ -116,7 +116,7 @@ class SettingsConverter:
         key = _dotted(path)
         if leaf is not None:
             # In the file's own spelling of the setting.
-            setting = _dotted(canonical(tuple(leaf.key.split("."))))
+            setting = _dotted(canonical_path(tuple(leaf.key.split("."))))
             key = leaf.key if key == setting else key
         return Problem(key, where, text)
 
@@ -196,7 +196,7 @@ class SettingsConverter:
         source = leaf.source if leaf else ""
         if path and source == "toml" and _is_list_of_tables(raw):
             return f"write [{_dotted(path)}] in single brackets"
-        return instead_of_a_value(path, _known(), source, next(iter(needed), None))
+        return table_hint(path, _known(), source, next(iter(needed), None))
 
     def _unknown(
         self, name: str, raw: Any, fields: Mapping[str, Any], above: Path, empty: list[str]
@@ -206,7 +206,7 @@ class SettingsConverter:
         below = list(raw) if isinstance(raw, Mapping) else []
         if len(below) == 1 and len(path) == 1 and below[0] in _known():
             path, below, fields = (*path, *below), [], {}
-        text, meant = suggest(path, fields, _known(), leaf.source if leaf else "", below)
+        text, meant = suggest_setting(path, fields, _known(), leaf.source if leaf else "", below)
         what = "no such table of settings" if below else "no such setting"
         if empty:
             # In YAML it stands in one of these when it is indented.
@@ -218,7 +218,7 @@ class SettingsConverter:
     def _table(self, inner: Any, raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
             leaf, _ = self._origin(path)
-            hint = instead_of_a_value(path, _known(), leaf.source if leaf else "")
+            hint = table_hint(path, _known(), leaf.source if leaf else "")
             self.problem(path, f"expected a table by name; {hint}")
             return _INVALID
         built = {name: self._value(inner, item, (*path, name)) for name, item in raw.items()}
@@ -269,7 +269,7 @@ class SettingsConverter:
         if below is None:
             return ""
         whole = tuple(below.key.split("."))
-        hint = suggest(whole, (), _known(), below.source).text
+        hint = suggest_setting(whole, (), _known(), below.source).text
         return hint if len(whole) > len(path) and "needs quotes" in hint else ""
 
     def _list_words(self, inner: Any, path: Path) -> str:

@@ -13,14 +13,14 @@ import msgspec
 from vai.policy.catalogue import Catalogue, cards_of
 from vai.types.catalogue import CatalogueFile
 
-__all__ = ["FILE", "installed"]
+__all__ = ["FILE", "installed_catalogue"]
 
 FILE = Path(__file__).parents[1] / "catalogue" / "models.json"
 """The data file of the package."""
 
 
 @cache
-def installed() -> Catalogue:
+def installed_catalogue() -> Catalogue:
     """Return the catalogue of the package.
 
     Raises:

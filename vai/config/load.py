@@ -17,16 +17,16 @@ from pathlib import Path
 
 from vai import install_command
 from vai.config.convert import SettingsConverter
-from vai.config.installed import installed
+from vai.config.installed import installed_catalogue
 from vai.config.login import login_file, read_login
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
-from vai.config.openai import PAIR, joined
+from vai.config.openai import PAIR, join_endpoints
 from vai.config.problems import ConfigError, Problem
-from vai.config.rules import Finding, contradictions
+from vai.config.rules import SettingFault, find_contradictions
 from vai.config.schema import Provider, Settings
 from vai.config.secret_files import SecretFiles
 from vai.config.sources import DEFAULTS, Layer, Leaf, expand, merge, read_environment, read_file
-from vai.config.warnings import warnings
+from vai.config.warnings import find_warnings
 
 __all__ = [
     "defaults_file",
@@ -74,8 +74,8 @@ def load_with_warnings(
     problems: list[Problem] = []
     layer = merged_layer(read_layers(environ, problems), environ)
     walk, written = _checked(layer, environ, problems)
-    found = warnings(written, installed(), today)
-    return joined(written), [walk.located(path, text) for path, text, *_ in found]
+    found = find_warnings(written, installed_catalogue(), today)
+    return join_endpoints(written), [walk.located(path, text) for path, text, *_ in found]
 
 
 def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
@@ -107,7 +107,7 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
     Raises:
         ConfigError: with every problem there is.
     """
-    return joined(_checked(layer, environ, problems)[1])
+    return join_endpoints(_checked(layer, environ, problems)[1])
 
 
 def _checked(
@@ -119,7 +119,7 @@ def _checked(
     walk = SettingsConverter(layer, is_partial=bool(problems))
     settings = walk.settings()
     if not problems:
-        for path, text, *others in (*contradictions(settings), *_unusable_files(settings)):
+        for path, text, *others in (*find_contradictions(settings), *_unusable_files(settings)):
             walk.contradiction(path, text, *others)
     if problems := [*problems, *_once(walk.problems)]:
         raise ConfigError(problems)
@@ -217,7 +217,7 @@ def _once(problems: list[Problem]) -> list[Problem]:
     ]
 
 
-def _unusable_files(settings: Settings) -> Iterator[Finding]:
+def _unusable_files(settings: Settings) -> Iterator[SettingFault]:
     tls = settings.tls
     absent = [
         (("tls", name), "no such file; expected the path of a PEM file")
@@ -248,7 +248,10 @@ def _unusable_files(settings: Settings) -> Iterator[Finding]:
         except ValueError as error:
             yield ("providers", LOGGED_IN_TO, "enabled"), str(error)
     for provider, row in settings.providers.items():
-        if row.price_as is not None and installed().find(*row.price_as.split("/", 1)) is None:
+        if (
+            row.price_as is not None
+            and installed_catalogue().find(*row.price_as.split("/", 1)) is None
+        ):
             yield ("providers", provider, "price_as"), "no such model in the catalogue: vai models"
         path = ("providers", provider, "ca_file")
         if row.ca_file and not Path(row.ca_file).is_file():

@@ -13,11 +13,11 @@ from typing import Final
 from vai.providers.registry import PROVIDER_SPECS, provider_id
 
 __all__ = [
-    "ELSEWHERE",
+    "FOREIGN_NAMES",
     "KEY_VARIABLES",
     "LOGGED_IN_TO",
     "SPELLINGS",
-    "canonical",
+    "canonical_path",
     "is_reserved",
 ]
 
@@ -64,7 +64,7 @@ SPELLINGS: Final[dict[str, str]] = {
     "shutdown_timeout": "drain_grace",
 }
 
-ELSEWHERE: Final[dict[str, str]] = {
+FOREIGN_NAMES: Final[dict[str, str]] = {
     "api_base": "base_url",
     "bind": "host",
     "endpoint": "base_url",
@@ -106,10 +106,10 @@ _RESERVED: Final = frozenset(
 _RESERVED_PREFIXES: Final = ("VAI_TEST_", "VAI_BENCH_")
 
 
-def canonical(path: Path) -> Path:
+def canonical_path(path: Path) -> Path:
     """The one name of the setting that `path` spells."""
     seen = {path}
-    while (renamed := _respell(path)) not in seen:
+    while (renamed := _replace_spelling(path)) not in seen:
         path = renamed
         seen.add(path)
     if path[0] == "providers" and len(path) > 1:
@@ -122,7 +122,7 @@ def is_reserved(variable: str) -> bool:
     return variable in _RESERVED or variable.startswith(_RESERVED_PREFIXES)
 
 
-def _respell(path: Path) -> Path:
+def _replace_spelling(path: Path) -> Path:
     for spelling, name in SPELLINGS.items():
         pattern = spelling.split(".")
         if len(path) < len(pattern) or not all(

@@ -20,7 +20,13 @@ from vai.config.addresses import is_same_host
 from vai.config.schema import Provider, Settings
 from vai.providers.registry import PROVIDER_SPECS, SHARED_KEYS, is_at_openai
 
-__all__ = ["PAIR", "joined", "region_left", "settings_of_address", "unplaced_key"]
+__all__ = [
+    "PAIR",
+    "endpoint_outside_region",
+    "endpoint_with_unplaced_key",
+    "join_endpoints",
+    "settings_of_address",
+]
 
 _FOLLOWER: Final = "oai-resp"
 PAIR: Final = (SHARED_KEYS[_FOLLOWER], _FOLLOWER)
@@ -45,9 +51,9 @@ class _Move(NamedTuple):
     base_url: str
 
 
-def joined(settings: Settings) -> Settings:
+def join_endpoints(settings: Settings) -> Settings:
     """The settings with both endpoints at one address, if one of them was moved."""
-    move = _move(settings)
+    move = _find_move(settings)
     if move is None:
         return settings
     leader = settings.providers[move.leader]
@@ -73,9 +79,9 @@ def settings_of_address(providers: Mapping[str, Provider], provider: str) -> str
     return " or ".join(f"providers.{name}.base_url" for name in names)
 
 
-def unplaced_key(settings: Settings) -> str | None:
+def endpoint_with_unplaced_key(settings: Settings) -> str | None:
     """The endpoint that has a key or headers of its own and would follow to another's server."""
-    move = _move(settings)
+    move = _find_move(settings)
     if move is None or is_at_openai(move.base_url):
         return None
     leader = settings.providers[move.leader]
@@ -85,7 +91,7 @@ def unplaced_key(settings: Settings) -> str | None:
     return move.follower if own_key or own_headers else None
 
 
-def region_left(settings: Settings) -> str | None:
+def endpoint_outside_region(settings: Settings) -> str | None:
     """The endpoint that was put outside the region of OpenAI that the other one is in."""
     urls = {
         name: settings.providers.get(name, _PLAIN).base_url or PROVIDER_SPECS[name].base_url
@@ -100,7 +106,7 @@ def region_left(settings: Settings) -> str | None:
     return None
 
 
-def _move(settings: Settings) -> _Move | None:
+def _find_move(settings: Settings) -> _Move | None:
     for leader, follower in _both_ways():
         base_url = settings.providers.get(leader, _PLAIN).base_url
         if base_url and not settings.providers.get(follower, _PLAIN).base_url:

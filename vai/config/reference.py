@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from vai.config.load import defaults_file
 
-__all__ = ["Entry", "Table", "entries", "page", "tables"]
+__all__ = ["SettingEntry", "SettingTable", "list_entries", "read_tables", "settings_page"]
 
 _TABLE: Final = re.compile(r"\[([\w.]+)\]")
 _SETTING: Final = re.compile(r'(# )?((?:[a-z]|"[^"]+"\.)[\w.-]*) = (.+)')
@@ -46,7 +46,7 @@ Flat names (`auth_mode`, `api_keys`, `provider_keys.openai`, `rate_limit.user_re
 """
 
 
-class Entry(NamedTuple):
+class SettingEntry(NamedTuple):
     """One setting: its dotted name, its default or example, and its sentence."""
 
     name: str
@@ -55,34 +55,34 @@ class Entry(NamedTuple):
     text: str
 
 
-class Table(NamedTuple):
+class SettingTable(NamedTuple):
     """The settings below one header of the file, and the comment above that header."""
 
     name: str
     """Dotted; empty for the settings above the first header."""
     text: str
-    entries: list[Entry]
+    entries: list[SettingEntry]
 
 
-def entries(toml: str) -> Iterator[Entry]:
+def list_entries(toml: str) -> Iterator[SettingEntry]:
     """The settings in the order of the file."""
-    for table in tables(toml):
+    for table in read_tables(toml):
         yield from table.entries
 
 
-def tables(toml: str) -> Iterator[Table]:
+def read_tables(toml: str) -> Iterator[SettingTable]:
     """The tables in the order of the file. The comment right above a setting or header is its
     text; a blank line separates it from what it does not belong to."""
-    table, comment = Table("", "", []), list[str]()
+    table, comment = SettingTable("", "", []), list[str]()
     for line in toml.splitlines():
-        if found := _TABLE.fullmatch(line):
+        if match := _TABLE.fullmatch(line):
             yield table
-            table = Table(found.group(1), " ".join(comment), [])
+            table = SettingTable(match.group(1), " ".join(comment), [])
             comment.clear()
-        elif found := _SETTING.fullmatch(line):
-            example, name, value = found.groups()
+        elif match := _SETTING.fullmatch(line):
+            example, name, value = match.groups()
             name = f"{table.name}.{name}" if table.name else name
-            table.entries.append(Entry(name, value, example is not None, " ".join(comment)))
+            table.entries.append(SettingEntry(name, value, example is not None, " ".join(comment)))
             comment.clear()
         elif line.startswith("#"):
             comment.append(line.removeprefix("#").strip())
@@ -91,11 +91,11 @@ def tables(toml: str) -> Iterator[Table]:
     yield table
 
 
-def page(toml: str) -> str:
+def settings_page(toml: str) -> str:
     """The whole page, Markdown."""
     lines = [_HEAD]
     headings = set[str]()
-    for table in tables(toml):
+    for table in read_tables(toml):
         section, _, below = (table.name or "Server").partition(".")
         if section not in headings:
             headings.add(section)
@@ -106,14 +106,14 @@ def page(toml: str) -> str:
             lines += [table.text, ""]
         if table.entries:
             lines += ["| Setting | Default | |", "| --- | --- | --- |"]
-            lines += [*map(_row, table.entries), ""]
+            lines += [*map(_format_entry, table.entries), ""]
     return "\n".join(lines)
 
 
-def _row(entry: Entry) -> str:
+def _format_entry(entry: SettingEntry) -> str:
     default = f"(e.g. `{entry.value}`)" if entry.is_example else f"`{entry.value}`"
     return f"| `{entry.name}` | {default} | {entry.text} |"
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(defaults_file().read_text("utf-8")), "utf-8")
+    Path(sys.argv[1]).write_text(settings_page(defaults_file().read_text("utf-8")), "utf-8")

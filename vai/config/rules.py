@@ -16,16 +16,16 @@ import httpx
 from vai.config.addresses import address_fault
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
-from vai.config.openai import unplaced_key
+from vai.config.openai import endpoint_with_unplaced_key
 from vai.config.schema import Provider, Settings
 from vai.policy.aliases import MAX_TARGETS, is_pattern, targets_of
 from vai.policy.headers import GATEWAY_FIELDS
 from vai.providers.registry import PROVIDER_SPECS, can_of
 from vai.types.provider import Kind
 
-__all__ = ["Finding", "contradictions", "key_fault"]
+__all__ = ["SettingFault", "find_contradictions", "key_fault"]
 
-Finding = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, ...]]
+SettingFault = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, ...]]
 """A setting, what is wrong with it, and another setting that this depends on."""
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
@@ -40,24 +40,24 @@ _HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?!
 _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
-def contradictions(settings: Settings) -> Iterator[Finding]:
+def find_contradictions(settings: Settings) -> Iterator[SettingFault]:
     """Everything about `settings` that cannot be served."""
-    yield from _host(settings.host)
-    yield from _tls(settings)
-    yield from _api_keys(settings)
-    yield from _limits(settings)
-    yield from _providers(settings)
-    yield from _aliases(settings)
-    yield from _models(settings)
+    yield from _check_host(settings.host)
+    yield from _check_tls(settings)
+    yield from _check_api_keys(settings)
+    yield from _check_limits(settings)
+    yield from _check_providers(settings)
+    yield from _check_aliases(settings)
+    yield from _check_models(settings)
     if settings.manager.hung_after <= 2 * settings.manager.heartbeat:
         yield ("manager", "hung_after"), "expected more than two heartbeats"
     for number, origin in enumerate(settings.cors.allowed_origins):
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            text = f'expected "*" or scheme://host[:port]{_of_several(origin)}'
+            text = f'expected "*" or scheme://host[:port]{_list_hint(origin)}'
             yield ("cors", f"allowed_origins[{number}]"), text
 
 
-def _host(host: str) -> Iterator[Finding]:
+def _check_host(host: str) -> Iterator[SettingFault]:
     try:
         ip_address(host)
     except ValueError:
@@ -66,7 +66,7 @@ def _host(host: str) -> Iterator[Finding]:
             yield ("host",), text
 
 
-def _tls(settings: Settings) -> Iterator[Finding]:
+def _check_tls(settings: Settings) -> Iterator[SettingFault]:
     tls = settings.tls
     for have, need, missing in (
         (tls.cert_file, "key_file", tls.key_file is None),
@@ -77,7 +77,7 @@ def _tls(settings: Settings) -> Iterator[Finding]:
             yield ("tls", need), "HTTPS needs tls.cert_file and tls.key_file; set both"
 
 
-def _api_keys(settings: Settings) -> Iterator[Finding]:
+def _check_api_keys(settings: Settings) -> Iterator[SettingFault]:
     auth = settings.auth
     if auth.mode == "api_key" and not auth.api_keys:
         # About the section: it says nothing of the keys while the mode itself is broken.
@@ -98,7 +98,7 @@ def _api_keys(settings: Settings) -> Iterator[Finding]:
             yield ("auth", name, "key"), f"the same key as that of {holder}; expected another"
 
 
-def _limits(settings: Settings) -> Iterator[Finding]:
+def _check_limits(settings: Settings) -> Iterator[SettingFault]:
     limits = settings.limits
     for number, entry in enumerate(settings.auth.api_keys):
         if entry.tier and entry.tier not in limits.tiers:
@@ -112,16 +112,16 @@ def _limits(settings: Settings) -> Iterator[Finding]:
         try:
             ip_network(network, strict=False)
         except ValueError:
-            text = f"expected an address or a network{_of_several(network)}"
+            text = f"expected an address or a network{_list_hint(network)}"
             yield (f"trusted_proxies[{number}]",), text
 
 
-def _of_several(text: str) -> str:
+def _list_hint(text: str) -> str:
     """What to do about several values that are written as one text."""
     return '; write several as a list, ["...", "..."]' if "," in text else ""
 
 
-def _providers(settings: Settings) -> Iterator[Finding]:
+def _check_providers(settings: Settings) -> Iterator[SettingFault]:
     for name, provider in settings.providers.items():
         path = ("providers", name)
         if not _PROVIDER_ID.fullmatch(name):
@@ -136,7 +136,7 @@ def _providers(settings: Settings) -> Iterator[Finding]:
                 yield path, f"needs kind and base_url, {why}"
         if provider.api_key is not None and (fault := key_fault(provider.api_key.reveal())):
             yield (*path, "api_key"), fault
-        yield from _login(settings, name)
+        yield from _check_login(settings, name)
         if name in PROVIDER_SPECS and provider.kind not in (None, PROVIDER_SPECS[name].kind):
             yield (*path, "kind"), f"{name} is built in; a server of another kind needs another id"
         if provider.api_version is not None and (name != "gemini" or provider.base_url is not None):
@@ -147,20 +147,20 @@ def _providers(settings: Settings) -> Iterator[Finding]:
             elif httpx.URL(provider.base_url).userinfo:
                 yield (*path, "base_url"), "expected no user name or password in the URL"
             else:
-                yield from _unanswered(name, provider.base_url, provider.kind)
+                yield from _check_base_url(name, provider.base_url, provider.kind)
         if provider.capabilities is not None:
-            yield from _capabilities(name, provider)
-        yield from _addressed(name, provider)
+            yield from _check_capabilities(name, provider)
+        yield from _check_headers(name, provider)
         if provider.proxy is not None:
             proxy = provider.proxy.reveal()
             if not _PROXY.fullmatch(proxy):
                 yield (*path, "proxy"), "expected an http or https URL without a path"
             elif fault := _address_fault(proxy):
                 yield (*path, "proxy"), fault
-    yield from _unplaced(settings)
+    yield from _check_endpoint_pair(settings)
 
 
-def _unanswered(name: str, base_url: str, own_kind: Kind | None) -> Iterator[Finding]:
+def _check_base_url(name: str, base_url: str, own_kind: Kind | None) -> Iterator[SettingFault]:
     """An address at which every request would be answered with a 404."""
     kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else own_kind
     fault = address_fault(kind, base_url) if kind is not None else None
@@ -168,9 +168,9 @@ def _unanswered(name: str, base_url: str, own_kind: Kind | None) -> Iterator[Fin
         yield ("providers", name, "base_url"), fault.text
 
 
-def _unplaced(settings: Settings) -> Iterator[Finding]:
+def _check_endpoint_pair(settings: Settings) -> Iterator[SettingFault]:
     """A key that would follow to a server which only the other endpoint was moved to."""
-    if (name := unplaced_key(settings)) is not None:
+    if (name := endpoint_with_unplaced_key(settings)) is not None:
         other = "openai" if name != "openai" else "oai-resp"
         why = f"required, as {other} is moved and {name} has a key or headers of its own"
         yield (
@@ -179,17 +179,17 @@ def _unplaced(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _capabilities(name: str, provider: Provider) -> Iterator[Finding]:
+def _check_capabilities(name: str, provider: Provider) -> Iterator[SettingFault]:
     path = ("providers", name, "capabilities")
     if name in PROVIDER_SPECS or provider.kind is None:
         yield path, "only for a server of your own"
         return
-    known = can_of(provider.kind)
-    if not known.issuperset(provider.capabilities or ()):
-        yield path, f"expected some of {', '.join(sorted(known))}"
+    capabilities = can_of(provider.kind)
+    if not capabilities.issuperset(provider.capabilities or ()):
+        yield path, f"expected some of {', '.join(sorted(capabilities))}"
 
 
-def _addressed(name: str, provider: Provider) -> Iterator[Finding]:
+def _check_headers(name: str, provider: Provider) -> Iterator[SettingFault]:
     """How a server wants to be spoken to, and whose models it serves."""
     path = ("providers", name)
     if provider.price_as is not None and name in PROVIDER_SPECS:
@@ -211,7 +211,7 @@ def _addressed(name: str, provider: Provider) -> Iterator[Finding]:
         seen.add(plain)
 
 
-def _login(settings: Settings, name: str) -> Iterator[Finding]:
+def _check_login(settings: Settings, name: str) -> Iterator[SettingFault]:
     """A provider is logged in to, or it has a key."""
     provider, path = settings.providers[name], ("providers", name)
     if name != LOGGED_IN_TO:
@@ -240,17 +240,17 @@ def _address_fault(url: str) -> str | None:
     return None if port is None or 0 < port < 65536 else "expected a port from 1 to 65535"
 
 
-def _models(settings: Settings) -> Iterator[Finding]:
-    known = _known_providers(settings)
-    for name, own in settings.models.items():
+def _check_models(settings: Settings) -> Iterator[SettingFault]:
+    providers = _known_providers(settings)
+    for name, model_settings in settings.models.items():
         path = ("models", name)
         provider, _, model = name.partition("/")
         if not model:
             yield path, "expected provider/model"
-        elif provider not in known:
+        elif provider not in providers:
             yield path, "no such provider", ("providers",)
-        for field in own.price.__struct_fields__:
-            value = getattr(own.price, field)
+        for field in model_settings.price.__struct_fields__:
+            value = getattr(model_settings.price, field)
             if value is not None and round(value, 6) != value:
                 yield (*path, "price", field), "expected at most six decimals"
 
@@ -264,14 +264,14 @@ def _is_logged_in(settings: Settings) -> bool:
     return settings.providers.get(LOGGED_IN_TO, Provider()).enabled
 
 
-def _no_such_provider(known: Iterable[str]) -> str:
-    names = sorted(known)
+def _no_such_provider(providers: Iterable[str]) -> str:
+    names = sorted(providers)
     others = f" and {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""
     return f"no such provider; expected one of {', '.join(names[:_MOST_NAMED])}{others}"
 
 
-def _aliases(settings: Settings) -> Iterator[Finding]:
-    known = _known_providers(settings)
+def _check_aliases(settings: Settings) -> Iterator[SettingFault]:
+    providers = _known_providers(settings)
     for alias in settings.aliases:
         path = ("aliases", alias)
         targets = targets_of(alias, settings.aliases)
@@ -285,9 +285,9 @@ def _aliases(settings: Settings) -> Iterator[Finding]:
         for target in targets:
             provider, _, model = target.partition("/")
             if not model or "," in target:
-                yield path, f"expected provider/model{_of_several(target)}"
-            elif provider not in known:
-                yield path, _no_such_provider(known), ("providers",)
+                yield path, f"expected provider/model{_list_hint(target)}"
+            elif provider not in providers:
+                yield path, _no_such_provider(providers), ("providers",)
             elif provider == LOGGED_IN_TO and not _is_logged_in(settings):
                 yield path, f"{provider} is off; turn it on with providers.{provider}.enabled"
             elif model.count("*") > (1 if is_pattern(alias) else 0):

@@ -45,10 +45,10 @@ class SettingsSnapshot:
         self._layers = read_layers(environ, problems)
         self._problems = tuple(problems)
         self._secrets = SecretFiles()
-        self._files = dict(_read_named(merged_layer(self._layers, environ, self._secrets)))
+        self._files = dict(_read_named_files(merged_layer(self._layers, environ, self._secrets)))
         self._open: list[int] = []
 
-    def settings(self, environ: Mapping[str, str] | None = None) -> Settings:
+    def build_settings(self, environ: Mapping[str, str] | None = None) -> Settings:
         """Check and freeze the settings.
 
         The files they name are in memory: their paths lead to descriptors of this process,
@@ -84,11 +84,11 @@ class SettingsSnapshot:
         return f"Snapshot({len(self._layers)} sources, {len(self._files)} files)"
 
 
-def _read_named(layer: Layer) -> Iterator[tuple[tuple[str, ...], bytes]]:
+def _read_named_files(layer: Layer) -> Iterator[tuple[tuple[str, ...], bytes]]:
     """The files that settings name and that can be read, by the names of the settings."""
     if not hasattr(os, "memfd_create"):
         return  # files are read where they lie on systems without it
-    for path, value in _named(layer):
+    for path, value in _file_settings(layer):
         try:
             with value.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
@@ -98,7 +98,7 @@ def _read_named(layer: Layer) -> Iterator[tuple[tuple[str, ...], bytes]]:
             yield path, content
 
 
-def _named(layer: Layer) -> Iterator[tuple[tuple[str, ...], Path]]:
+def _file_settings(layer: Layer) -> Iterator[tuple[tuple[str, ...], Path]]:
     for path, leaf in layer.items():
         if path[-1] in _NAMES_A_FILE and isinstance(leaf.value, str) and leaf.value:
             yield path, Path(leaf.value)

@@ -16,11 +16,11 @@ from typing import Any, Final, NamedTuple
 
 from dynaconf.utils.parse_conf import parse_conf_data
 
-from vai.config.names import canonical, is_reserved
-from vai.config.places import Lines
+from vai.config.line_numbers import Lines
+from vai.config.names import canonical_path, is_reserved
 from vai.config.problems import Problem
 from vai.config.secret_files import FILE_REFERENCE, SecretFiles
-from vai.config.syntax import SyntaxFault, parse
+from vai.config.syntax import SyntaxFault, parse_settings_file
 
 __all__ = [
     "DEFAULTS",
@@ -77,7 +77,7 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
     """
     suffix = path.suffix.lower()
     try:
-        tree = parse(_text_of(path), suffix)
+        tree = parse_settings_file(_text_of(path), suffix)
     except OSError as error:
         problems.append(Problem("", str(path), f"cannot be read ({_reason(error)}"))
         return {}
@@ -239,7 +239,7 @@ def _leaves(tree: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterable[tu
 
 def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
     """Enter a leaf under its one name. Of two spellings in one source the nested one wins."""
-    path = canonical(written)
+    path = canonical_path(written)
     other = layer.get(path)
     if other is None or other.key.count(".") <= leaf.key.count("."):
         layer[path] = leaf

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final, NamedTuple
 
-from vai.config.names import ELSEWHERE, KEY_VARIABLES, SPELLINGS, canonical
+from vai.config.names import FOREIGN_NAMES, KEY_VARIABLES, SPELLINGS, canonical_path
 from vai.providers.registry import provider_id
 
-__all__ = ["Suggestion", "instead_of_a_value", "suggest"]
+__all__ = ["Suggestion", "suggest_setting", "table_hint"]
 
 Path = tuple[str, ...]
 
@@ -28,7 +28,7 @@ _HELD_IN_FILES: Final = frozenset({"api_key", "client_secret", "key", "proxy", "
 """Settings that other programs let stand in a file that a setting named `..._file` names."""
 _SETTINGS_FILE: Final = frozenset({"config_file", "config_path", "settings", "settings_file"})
 """What the variable VAI_CONFIG, which is no setting, is called elsewhere."""
-_OWN_NAMES: Final = {
+_USER_NAMES: Final = {
     "tiers": "<name>",
     "api_keys": "<name>",
     "aliases": "<alias>",
@@ -41,11 +41,15 @@ class Suggestion(NamedTuple):
     """A sentence for the person who wrote an unknown name, and the settings it may stand for."""
 
     text: str
-    meant: tuple[Path, ...] = ()
+    settings: tuple[Path, ...] = ()
 
 
-def suggest(
-    path: Path, names: Iterable[str], known: tuple[str, ...], source: str, below: Iterable[str] = ()
+def suggest_setting(
+    path: Path,
+    names: Iterable[str],
+    all_names: tuple[str, ...],
+    source: str,
+    below: Iterable[str] = (),
 ) -> Suggestion:
     """Say what `path` may stand for.
 
@@ -57,54 +61,56 @@ def suggest(
         below: the names inside, where it is a table.
     """
     inside, names = list(below), list(names)
-    if len(path) == 1 and (found := _at_the_top(path, inside, known, source)):
-        return found
+    if len(path) == 1 and (suggestion := _suggest_top_level(path, inside, all_names, source)):
+        return suggestion
     if source == "toml" and path[0] in ("aliases", "models") and path[-1][:1].isdigit():
         quoted = f'{path[0]}."{".".join(path[1:])}"'
         return Suggestion(f"; in TOML a name with dots needs quotes: {quoted}")
-    if source == "variable" and (meant := _by_underscores(path, known)):
-        return _near(meant, source)
+    if source == "variable" and (setting := _by_underscores(path, all_names)):
+        return _suggest_near(setting, source)
     name = path[-1]
     if inside and path[-2:-1] and path[-2].endswith("]"):
         listed = ".".join(path[:-1]).rpartition("[")[0]
         return Suggestion(f"; write it as an entry of {listed}, like the one before it")
-    if inside and name in _tables_below_the_top(known) and name not in names:
+    if inside and name in _nested_tables(all_names) and name not in names:
         # A table of exactly this name goes before a near one.
-        return _elsewhere(path, known, source) or Suggestion("")
+        return _suggest_table(path, all_names, source) or Suggestion("")
     if near := difflib.get_close_matches(name, names, 1, _VERY_NEAR):
-        return _near((*path[:-1], *near), source)
+        return _suggest_near((*path[:-1], *near), source)
     if name.endswith(_FILE) and name.removesuffix(_FILE) in _HELD_IN_FILES.intersection(names):
         held = (*path[:-1], name.removesuffix(_FILE))
-        text = f"; write ${{file:/path/of/the/file}} as {_spelled(held, source)}"
+        text = f"; write ${{file:/path/of/the/file}} as {_spell_setting(held, source)}"
         return Suggestion(text, (held,))
-    if name in ELSEWHERE:
-        return _called_here(ELSEWHERE[name], path, names, known, source)
+    if name in FOREIGN_NAMES:
+        return _suggest_vai_name(FOREIGN_NAMES[name], path, names, all_names, source)
     parts_of_it = [one for one in names if f"_{name}_" in f"_{one}_"]
     if len(parts_of_it) == 1:
-        return _near((*path[:-1], *parts_of_it), source)
-    if belongs := _elsewhere(path, known, source):
+        return _suggest_near((*path[:-1], *parts_of_it), source)
+    if belongs := _suggest_table(path, all_names, source):
         return belongs
     if near := difflib.get_close_matches(name, names, 1, _NEAR):
-        return _near((*path[:-1], *near), source)
-    if near := difflib.get_close_matches(".".join(path), [*_plain(known), *SPELLINGS], 1, _NEAR):
-        return _near(tuple(near[0].split(".")), source)
+        return _suggest_near((*path[:-1], *near), source)
+    if near := difflib.get_close_matches(
+        ".".join(path), [*_fixed_names(all_names), *SPELLINGS], 1, _NEAR
+    ):
+        return _suggest_near(tuple(near[0].split(".")), source)
     return Suggestion("; docs/configuration.md lists all settings")
 
 
-def _at_the_top(
-    path: Path, inside: list[str], known: tuple[str, ...], source: str
+def _suggest_top_level(
+    path: Path, inside: list[str], all_names: tuple[str, ...], source: str
 ) -> Suggestion | None:
     """What a name may stand for that has no table above it, as the one of a wrapper has none."""
     (name,) = path
     for provider, variables in KEY_VARIABLES.items():
         if name.upper() in variables:
-            return _near(("providers", provider, "api_key"), source)
+            return _suggest_near(("providers", provider, "api_key"), source)
         if inside and provider_id(name.strip()) == provider:
-            return _near(("providers", provider), source)
-    if inside and all(one in known for one in inside):
-        return _of_the_top(inside, path, source)
-    tables = _tables_of_the_top(known)
-    if inside and all(one in known or one in tables for one in inside):
+            return _suggest_near(("providers", provider), source)
+    if inside and all(one in all_names for one in inside):
+        return _suggest_move_to_top(inside, path, source)
+    tables = _top_level_tables(all_names)
+    if inside and all(one in all_names or one in tables for one in inside):
         text = f"; what stands in it belongs at the top: write it without {name}"
         return Suggestion(text, tuple((one,) for one in inside))
     if source == "variable" and name in _SETTINGS_FILE:
@@ -114,44 +120,48 @@ def _at_the_top(
     return None
 
 
-def _called_here(
-    dotted: str, path: Path, names: list[str], known: tuple[str, ...], source: str
+def _suggest_vai_name(
+    dotted: str, path: Path, names: list[str], all_names: tuple[str, ...], source: str
 ) -> Suggestion:
     """VAI's setting for one of other gateways; one that stands in many tables is that of `path`."""
-    meant = _split(dotted)
-    if len(meant) == 1 and meant[0] in names:
-        meant = (*path[:-1], *meant)
-    elif len(meant) == 1 and not _is_of_the_top(meant[0], known):
-        tables = _all_tables(known)[meant[0]]
-        shown = _listed([_spelled((*_split(table), *meant), source) for table in tables])
+    setting = _split_name(dotted)
+    if len(setting) == 1 and setting[0] in names:
+        setting = (*path[:-1], *setting)
+    elif len(setting) == 1 and not _is_top_level(setting[0], all_names):
+        tables = _all_tables(all_names)[setting[0]]
+        shown = _join_names(
+            [_spell_setting((*_split_name(table), *setting), source) for table in tables]
+        )
         return Suggestion(f"; VAI's setting for it is {shown}")
-    return Suggestion(f"; VAI's setting for it is {_spelled(meant, source)}", (meant,))
+    return Suggestion(f"; VAI's setting for it is {_spell_setting(setting, source)}", (setting,))
 
 
-def _is_of_the_top(name: str, known: tuple[str, ...]) -> bool:
-    return name in known or name in _tables_of_the_top(known)
+def _is_top_level(name: str, all_names: tuple[str, ...]) -> bool:
+    return name in all_names or name in _top_level_tables(all_names)
 
 
-def _elsewhere(path: Path, known: tuple[str, ...], source: str) -> Suggestion | None:
+def _suggest_table(path: Path, all_names: tuple[str, ...], source: str) -> Suggestion | None:
     """Where a setting of this name belongs; None where no setting has it."""
     *above, name = path
     name = name.replace("-", "_")  # as a provider's id it has hyphens
-    if above and name in known:
-        return _of_the_top([name], tuple(above), source)
-    if above and name in _tables_of_the_top(known):
+    if above and name in all_names:
+        return _suggest_move_to_top([name], tuple(above), source)
+    if above and name in _top_level_tables(all_names):
         return Suggestion(f"; {name} is a table of its own, at the top", ((name,),))
-    tables = _all_tables(known).get(name)
+    tables = _all_tables(all_names).get(name)
     if tables is None:
         return None
     meant = tuple((*table.split("."), name) for table in tables)
     shown = meant[:_MOST_TABLES]
     if source == "variable":
-        return Suggestion(f"; did you mean {_listed([_spelled(m, source) for m in shown])}?", meant)
-    return Suggestion(f"; {name} belongs in {_listed(tables[:_MOST_TABLES])}", meant)
+        return Suggestion(
+            f"; did you mean {_join_names([_spell_setting(m, source) for m in shown])}?", meant
+        )
+    return Suggestion(f"; {name} belongs in {_join_names(tables[:_MOST_TABLES])}", meant)
 
 
-def instead_of_a_value(
-    path: Path, known: tuple[str, ...], source: str, needed: str | None = None
+def table_hint(
+    path: Path, all_names: tuple[str, ...], source: str, needed: str | None = None
 ) -> str:
     """What to write where a value stands and a table of settings is expected.
 
@@ -160,18 +170,18 @@ def instead_of_a_value(
         needed: the setting without which the table is none, and which the value is likely to be.
     """
     if needed not in (None, path[-1]):
-        return f"write it as {_spelled((*path, needed), source)}"
-    below = [parts for parts in map(_split, known) if _is_below(parts, path)]
+        return f"write it as {_spell_setting((*path, needed), source)}"
+    below = [parts for parts in map(_split_name, all_names) if _is_below(parts, path)]
     is_named = any(parts[len(path) - 1] == path[-1] for parts in below)
-    if not is_named and (belongs := _elsewhere(path, known, source)):
+    if not is_named and (belongs := _suggest_table(path, all_names, source)):
         return belongs.text.removeprefix("; ")
     if not below:
         return "docs/configuration.md lists all settings"
-    inside = (*path, *_with_own_names(below[0])[len(path) :])
-    return f"set what stands in it, like {_spelled(inside, source)}"
+    inside = (*path, *_with_user_names(below[0])[len(path) :])
+    return f"set what stands in it, like {_spell_setting(inside, source)}"
 
 
-def _split(dotted: str) -> Path:
+def _split_name(dotted: str) -> Path:
     return tuple(dotted.split("."))
 
 
@@ -181,19 +191,19 @@ def _is_below(setting: Path, table: Path) -> bool:
     )
 
 
-def _with_own_names(parts: Path) -> Path:
+def _with_user_names(parts: Path) -> Path:
     """The names of a setting, with what the user chooses in angle brackets."""
     pairs = zip(("", *parts), parts, strict=False)
-    return tuple(_OWN_NAMES.get(before, "<id>") if part == "*" else part for before, part in pairs)
+    return tuple(_USER_NAMES.get(before, "<id>") if part == "*" else part for before, part in pairs)
 
 
-def _near(path: Path, source: str) -> Suggestion:
-    meant = canonical(path)
-    return Suggestion(f"; did you mean {_spelled(meant, source)}?", (meant,))
+def _suggest_near(path: Path, source: str) -> Suggestion:
+    meant = canonical_path(path)
+    return Suggestion(f"; did you mean {_spell_setting(meant, source)}?", (meant,))
 
 
-def _of_the_top(names: list[str], table: Path, source: str) -> Suggestion:
-    listed = " and ".join(_spelled((name,), source) for name in names[:_MOST_TABLES])
+def _suggest_move_to_top(names: list[str], table: Path, source: str) -> Suggestion:
+    listed = " and ".join(_spell_setting((name,), source) for name in names[:_MOST_TABLES])
     one = len(names) == 1
     what = f"{listed} is a top-level setting" if one else f"{listed} are top-level settings"
     dotted = ".".join(table)
@@ -206,11 +216,11 @@ def _of_the_top(names: list[str], table: Path, source: str) -> Suggestion:
     return Suggestion(f"; {what}{how}", tuple((name,) for name in names))
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _spelled(path: Path, source: str) -> str:
+def _spell_setting(path: Path, source: str) -> str:
     # A place in a list has no variable of its own.
     if source == "variable" and not any(name.endswith("]") for name in path):
         return "VAI_" + "__".join(path).upper().replace("<", "").replace(">", "")
@@ -218,11 +228,11 @@ def _spelled(path: Path, source: str) -> str:
 
 
 @cache
-def _all_tables(known: tuple[str, ...]) -> dict[str, list[str]]:
+def _all_tables(all_names: tuple[str, ...]) -> dict[str, list[str]]:
     tables: dict[str, list[str]] = {}
-    for dotted in known:
-        parts = _split(dotted)
-        shown = _with_own_names(parts)
+    for dotted in all_names:
+        parts = _split_name(dotted)
+        shown = _with_user_names(parts)
         for end in range(1, len(parts)):
             above = ".".join(shown[:end])
             if parts[end] != "*" and above not in tables.setdefault(parts[end], []):
@@ -231,34 +241,34 @@ def _all_tables(known: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 @cache
-def _tables_of_the_top(known: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(dotted.partition(".")[0] for dotted in known if "." in dotted)
+def _top_level_tables(all_names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(dotted.partition(".")[0] for dotted in all_names if "." in dotted)
 
 
 @cache
-def _tables_below_the_top(known: tuple[str, ...]) -> frozenset[str]:
+def _nested_tables(all_names: tuple[str, ...]) -> frozenset[str]:
     """The names of tables that stand in another one."""
-    parts = (name for dotted in known for name in _split(dotted)[1:-1])
+    parts = (name for dotted in all_names for name in _split_name(dotted)[1:-1])
     return frozenset(parts) - {"*"}
 
 
 @cache
-def _plain(known: tuple[str, ...]) -> tuple[str, ...]:
+def _fixed_names(known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dotted for dotted in known if "*" not in dotted)
 
 
-def _by_underscores(path: Path, known: tuple[str, ...]) -> Path | None:
+def _by_underscores(path: Path, all_names: tuple[str, ...]) -> Path | None:
     """The setting of a variable that is written with one underscore between its names."""
     flat = "_".join(path)
-    for pattern, dotted in _patterns(known):
-        if found := pattern.fullmatch(flat):
-            own = iter(found.groups())
-            return tuple(next(own) if part == "*" else part for part in dotted.split("."))
+    for pattern, dotted in _name_patterns(all_names):
+        if match := pattern.fullmatch(flat):
+            user_names = iter(match.groups())
+            return tuple(next(user_names) if part == "*" else part for part in dotted.split("."))
     return None
 
 
 @cache
-def _patterns(known: tuple[str, ...]) -> list[tuple[re.Pattern[str], str]]:
+def _name_patterns(known: tuple[str, ...]) -> list[tuple[re.Pattern[str], str]]:
     return [
         (re.compile("([a-z0-9-]+)".join(map(re.escape, d.replace(".", "_").split("*")))), d)
         for d in known

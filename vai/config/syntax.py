@@ -17,13 +17,20 @@ from typing import Any, Final, NamedTuple
 from dynaconf.vendor.ruamel import yaml
 
 from vai.codec.lookalikes import describe_lookalike, describe_odd_character
-from vai.config.places import Lines, scan
+from vai.config.line_numbers import Lines, find_lines
 
-__all__ = ["SyntaxFault", "Tree", "json_reason", "parse", "toml_reason", "yaml_reason"]
+__all__ = [
+    "SyntaxFault",
+    "Tree",
+    "json_reason",
+    "parse_settings_file",
+    "toml_reason",
+    "yaml_reason",
+]
 
 _MOST_VALUES: Final = 250_000
 _MOST_LEVELS: Final = 32
-_TOML_PLACE: Final = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_TOML_POSITION: Final = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _TOO_DEEP: Final = f"expected at most {_MOST_LEVELS} levels of tables and lists"
 _TOO_MANY: Final = f"expected at most {_MOST_VALUES} values, with those that aliases repeat"
 _TWICE: Final = "a name is written twice in this table; keep one of them"
@@ -50,24 +57,24 @@ class SyntaxFault(Exception):
         self.reason, self.line, self.column = reason, line, column
 
 
-def parse(text: str, suffix: str) -> Tree:
+def parse_settings_file(text: str, suffix: str) -> Tree:
     """Read `text` as the format of `suffix`, `.toml`, `.yaml`, `.yml` or `.json`.
 
     Raises:
         SyntaxFault: it is not of this format, or out of bounds.
     """
-    read = {".toml": _toml, ".json": _json}.get(suffix, _yaml)
+    parse_format = {".toml": _parse_toml, ".json": _parse_json}.get(suffix, _parse_yaml)
     text = text.replace("\r\n", "\n")
     try:
-        tree = read(text)
+        tree = parse_format(text)
     except RecursionError:
         raise SyntaxFault(_TOO_DEEP) from None
     if half := _HALF_A_CHARACTER.search(text):
-        _prove_characters(tree.values, text.count("\n", 0, half.start()) + 1)
+        _check_characters(tree.values, text.count("\n", 0, half.start()) + 1)
     return tree
 
 
-def _prove_characters(values: dict[Any, Any], line: int) -> None:
+def _check_characters(values: dict[Any, Any], line: int) -> None:
     """Refuse half of a surrogate pair, which no text that is sent or shown may hold."""
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()
@@ -75,22 +82,22 @@ def _prove_characters(values: dict[Any, Any], line: int) -> None:
         raise SyntaxFault(_HALF, line) from None
 
 
-def _toml(text: str) -> Tree:
+def _parse_toml(text: str) -> Tree:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = str(error)
-        found = _TOML_PLACE.search(message)
-        line, column = (int(found[1]), int(found[2])) if found and found[1] else _end_of(text)
+        match = _TOML_POSITION.search(message)
+        line, column = (int(match[1]), int(match[2])) if match and match[1] else _end_of(text)
         reason = toml_reason(message, _rest_of_line(text, line, column))
         raise SyntaxFault(reason, line, column) from None
     except ValueError:  # a number of thousands of digits
         raise SyntaxFault("expected numbers of at most 4300 digits") from None
-    _bound(values)
-    return Tree(values, scan(text, "="))
+    _check_size(values)
+    return Tree(values, find_lines(text, "="))
 
 
-def _json(text: str) -> Tree:
+def _parse_json(text: str) -> Tree:
     if not text.strip():
         return Tree({}, {})
     try:
@@ -101,14 +108,14 @@ def _json(text: str) -> Tree:
         raise SyntaxFault(reason, error.lineno, error.colno) from None
     except _Duplicate:
         twice: list[tuple[int, int]] = []
-        scan(text, ":", twice)
+        find_lines(text, ":", twice)
         raise SyntaxFault(_TWICE, *(twice[0] if twice else ())) from None
     except ValueError:
         raise SyntaxFault("expected numbers of at most 4300 digits") from None
     if not isinstance(values, dict):
         raise SyntaxFault(_NO_TABLE, 1, 1)
-    _bound(values)
-    return Tree(values, scan(text, ":"))
+    _check_size(values)
+    return Tree(values, find_lines(text, ":"))
 
 
 class _Duplicate(Exception):
@@ -146,7 +153,7 @@ class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
         return bool(super().add_indent(column))
 
 
-def _yaml(text: str) -> Tree:
+def _parse_yaml(text: str) -> Tree:
     try:
         loader = _YamlLoader(text)
         with warnings.catch_warnings():
@@ -156,10 +163,10 @@ def _yaml(text: str) -> Tree:
         if root is None:
             return Tree({}, {})
         if isinstance(root, yaml.nodes.ScalarNode):
-            raise SyntaxFault(yaml_reason("could not find expected ':'", ""), _line(root), 1)
+            raise SyntaxFault(yaml_reason("could not find expected ':'", ""), _line_of(root), 1)
         if not isinstance(root, yaml.nodes.MappingNode):
             raise SyntaxFault(_NO_TABLE, root.start_mark.line + 1, root.start_mark.column + 1)
-        _weigh(root, {}, 0)
+        _count_values(root, {}, 0)
         lines: Lines = {}
         _note_lines(root, (), lines)
         values = loader._constructor.construct_document(root)  # noqa: SLF001
@@ -176,28 +183,28 @@ def _yaml(text: str) -> Tree:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise SyntaxFault(reason, line, column) from None
     except ValueError:  # !!int abc
-        raise SyntaxFault("expected no tag before this value", _line(loader.latest)) from None
+        raise SyntaxFault("expected no tag before this value", _line_of(loader.latest)) from None
     return Tree(values, lines)
 
 
-def _weigh(node: Any, weights: dict[int, int], level: int) -> int:
+def _count_values(node: Any, weights: dict[int, int], level: int) -> int:
     """How many values a node stands for, with all that its aliases repeat."""
-    known = weights.get(id(node))
-    if known is not None:
-        if known == 0:  # it is being weighed: it holds itself
-            raise SyntaxFault("an alias (*name) stands inside its own anchor", _line(node))
-        return known
+    counted = weights.get(id(node))
+    if counted is not None:
+        if counted == 0:  # it is being weighed: it holds itself
+            raise SyntaxFault("an alias (*name) stands inside its own anchor", _line_of(node))
+        return counted
     if level > _MOST_LEVELS:
-        raise SyntaxFault(_TOO_DEEP, _line(node))
+        raise SyntaxFault(_TOO_DEEP, _line_of(node))
     weights[id(node)] = 0
-    weight = 1 + sum(_weigh(item, weights, level + 1) for item in _below(node))
+    weight = 1 + sum(_count_values(item, weights, level + 1) for item in _child_nodes(node))
     if weight > _MOST_VALUES:
-        raise SyntaxFault(_TOO_MANY, _line(node))
+        raise SyntaxFault(_TOO_MANY, _line_of(node))
     weights[id(node)] = weight
     return weight
 
 
-def _below(node: Any) -> Iterator[Any]:
+def _child_nodes(node: Any) -> Iterator[Any]:
     if isinstance(node.value, list):
         for item in node.value:
             if isinstance(item, tuple):
@@ -217,19 +224,19 @@ def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
             key, value = item
             name = _name_of(key)
             if name in seen:
-                raise SyntaxFault(_TWICE, _line(key), key.start_mark.column + 1)
+                raise SyntaxFault(_TWICE, _line_of(key), key.start_mark.column + 1)
             seen.add(name)
-            lines[(*path, name)] = _line(key)
+            lines[(*path, name)] = _line_of(key)
         else:
             name, value = f"[{number}]", item
-            lines[(*path, name)] = _line(item)
+            lines[(*path, name)] = _line_of(item)
         _note_lines(value, (*path, name), lines)
 
 
 def _name_of(key: Any) -> str:
     """The name that a key is, as it is written: `no`, `5.40` and `~` are names like others."""
     if not isinstance(key, yaml.nodes.ScalarNode):
-        raise SyntaxFault(_NAME, _line(key), key.start_mark.column + 1)
+        raise SyntaxFault(_NAME, _line_of(key), key.start_mark.column + 1)
     _take_as_written(key)
     if key.tag != f"{_YAML_TAG}merge":
         key.tag = f"{_YAML_TAG}str"
@@ -246,14 +253,14 @@ def _take_as_written(scalar: Any) -> None:
     column = scalar.start_mark.column + 1
     for at in {0, len(text) - 1, *(found.end() for found in _BEHIND_COLON.finditer(text))}:
         if reason := describe_odd_character(text[at]):
-            raise SyntaxFault(reason, _line(scalar), column + at)
+            raise SyntaxFault(reason, _line_of(scalar), column + at)
 
 
-def _line(node: Any) -> int:
+def _line_of(node: Any) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _bound(values: dict[Any, Any]) -> None:
+def _check_size(values: dict[Any, Any]) -> None:
     """Refuse a tree that is too deep or too large to be settings."""
     level: list[Any] = [values]
     count = 0
@@ -390,7 +397,7 @@ def toml_reason(message: str, rest: str) -> str:
             if pattern.match(rest):
                 return reason
         return "expected a value; text needs quotes"
-    reason = _first(_TOML, message) or "expected a line like name = value, or [table]"
+    reason = _first_reason(_TOML, message) or "expected a line like name = value, or [table]"
     if message.startswith("Expected '='") and rest.lstrip()[:1] == ":":
         return "expected '=' after a key, not ':'"
     return reason
@@ -412,15 +419,15 @@ def json_reason(message: str, before: str, rest: str) -> str:
         return "expected no comma before a closing bracket"
     if not rest and message.startswith("Expecting"):
         return "expected a closing bracket: the file ends before it"
-    return _first(_JSON, message) or "expected JSON"
+    return _first_reason(_JSON, message) or "expected JSON"
 
 
 def yaml_reason(problem: str | None, context: str | None) -> str:
     """Why YAML's parser stopped."""
     if (problem or "").startswith("found unexpected end") and "quoted" in (context or ""):
         return _OPEN_QUOTE
-    return _first(_YAML, problem or "") or "expected a line like name: value"
+    return _first_reason(_YAML, problem or "") or "expected a line like name: value"
 
 
-def _first(reasons: Reasons, message: str) -> str | None:
+def _first_reason(reasons: Reasons, message: str) -> str | None:
     return next((reason for start, reason in reasons if message.startswith(start)), None)

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Final
 
-from vai.config.addresses import address_fault, is_exposed, is_own_host
+from vai.config.addresses import address_fault, is_exposed, is_provider_host
 from vai.config.login import TERMS
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
-from vai.config.openai import joined, region_left
-from vai.config.rules import Finding
+from vai.config.openai import endpoint_outside_region, join_endpoints
+from vai.config.rules import SettingFault
 from vai.config.schema import Provider, Settings
 from vai.config.states import OFF, provider_states
 from vai.policy.aliases import is_pattern
@@ -25,7 +25,7 @@ from vai.policy.hosts import is_loopback
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import ModelCard
 
-__all__ = ["SOON", "warnings"]
+__all__ = ["SOON", "find_warnings"]
 
 SOON: Final = 60
 """Days before the end of a model from which it is warned of."""
@@ -39,7 +39,7 @@ _OWN_MODELS: Final = {"openai": "ft:", "oai-resp": "ft:", "gemini": "tunedModels
 _NO_MATCH: Final = "no model of the catalogue has such a name"
 
 
-def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[Finding]:
+def find_warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[SettingFault]:
     """Everything about `settings` that will hardly do what it was meant to do.
 
     Args:
@@ -49,24 +49,24 @@ def warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[
     """
     if settings.auth.mode == "none" and not is_loopback(settings.host):
         yield ("host",), "without auth, and reachable from other machines"
-    yield from _https(settings)
-    yield from _addresses(settings)
-    effective = joined(settings)
-    if (left := region_left(effective)) is not None:
+    yield from _https_warnings(settings)
+    yield from _address_warnings(settings)
+    effective = join_endpoints(settings)
+    if (left := endpoint_outside_region(effective)) is not None:
         other = "openai" if left != "openai" else "oai-resp"
         path = ("providers", left, "base_url")
         yield path, f"{other} is in a region of OpenAI's, and requests to {left} leave it"
-    models = _Models(effective, catalogue, today)
-    yield from _aliases(effective, models)
-    yield from _described(effective, models)
+    models = _ModelFacts(effective, catalogue, today)
+    yield from _alias_warnings(effective, models)
+    yield from _model_warnings(effective, models)
 
 
-def _https(settings: Settings) -> Iterator[Finding]:
+def _https_warnings(settings: Settings) -> Iterator[SettingFault]:
     if settings.tls.cert_file and not settings.tls.enabled:
         yield ("tls", "cert_file"), "HTTPS is off all the same; turn it on with tls.enabled"
 
 
-def _addresses(settings: Settings) -> Iterator[Finding]:
+def _address_warnings(settings: Settings) -> Iterator[SettingFault]:
     for name, provider in settings.providers.items():
         path = ("providers", name)
         if name == LOGGED_IN_TO and provider.enabled:
@@ -86,38 +86,42 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
 
 def _lacks_key(settings: Settings, name: str) -> bool:
     """Whether a built-in provider is left at its own host and no key is set for it."""
-    provider = joined(settings).providers[name]
-    is_home = provider.base_url is not None and is_own_host(PROVIDER_SPECS[name], provider.base_url)
+    provider = join_endpoints(settings).providers[name]
+    is_home = provider.base_url is not None and is_provider_host(
+        PROVIDER_SPECS[name], provider.base_url
+    )
     may_be_brought = settings.auth.mode == "passthrough" or name == LOGGED_IN_TO
     return is_home and provider.api_key is None and not may_be_brought
 
 
 def _sends_secrets(settings: Settings, provider: Provider) -> bool:
-    callers_own = settings.auth.mode == "passthrough"
-    return callers_own or provider.api_key is not None or bool(provider.headers)
+    is_passthrough = settings.auth.mode == "passthrough"
+    return is_passthrough or provider.api_key is not None or bool(provider.headers)
 
 
-def _aliases(settings: Settings, models: _Models) -> Iterator[Finding]:
+def _alias_warnings(settings: Settings, models: _ModelFacts) -> Iterator[SettingFault]:
     for alias, targets in settings.aliases.items():
         # An alias behind this one is warned of by its own name.
-        own = [target for target in targets if target not in settings.aliases]
-        doubts = [models.doubt_of(target, is_pattern=is_pattern(alias)) for target in own]
+        direct_targets = [target for target in targets if target not in settings.aliases]
+        doubts = [
+            models.target_warning(target, is_pattern=is_pattern(alias)) for target in direct_targets
+        ]
         for doubt in dict.fromkeys(doubts):  # a provider that is off is named once
             if doubt is not None:
                 yield ("aliases", alias), doubt
 
 
-def _described(settings: Settings, models: _Models) -> Iterator[Finding]:
+def _model_warnings(settings: Settings, models: _ModelFacts) -> Iterator[SettingFault]:
     """Models that the settings speak of without leading requests to them."""
     for name, own in settings.providers.items():
-        if own.price_as is not None and (end := models.end_of(own.price_as)):
+        if own.price_as is not None and (end := models.retirement_of(own.price_as)):
             yield ("providers", name, "price_as"), end
     for target in settings.models:
-        if doubt := models.why_off(target) or models.end_of(target):
+        if doubt := models.off_reason(target) or models.retirement_of(target):
             yield ("models", target), doubt
 
 
-class _Models:
+class _ModelFacts:
     """What is known of the models that settings name, on one day."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, today: date) -> None:
@@ -130,17 +134,20 @@ class _Models:
             name
             for name, own in settings.providers.items()
             if name not in PROVIDER_SPECS
-            or (own.base_url is not None and not is_own_host(PROVIDER_SPECS[name], own.base_url))
+            or (
+                own.base_url is not None
+                and not is_provider_host(PROVIDER_SPECS[name], own.base_url)
+            )
         }
         self._names: dict[str, list[str]] = {}
-        known = [(card.provider, name) for card in catalogue.cards for name in _names_of(card)]
+        listed = [(card.provider, name) for card in catalogue.cards for name in _names_of(card)]
         described = [(name.partition("/")[0], name.partition("/")[2]) for name in settings.models]
-        for provider, name in known + described:
+        for provider, name in listed + described:
             self._names.setdefault(provider, []).append(name)
 
-    def doubt_of(self, target: str, *, is_pattern: bool) -> str | None:
+    def target_warning(self, target: str, *, is_pattern: bool) -> str | None:
         """Why requests for the target of an alias will fail; None if nothing says so."""
-        if off := self.why_off(target):
+        if off := self.off_reason(target):
             return off
         provider, _, model = target.partition("/")
         if provider in self._silent or model.startswith(_OWN_MODELS.get(provider, "/")):
@@ -149,24 +156,24 @@ class _Models:
             return None if self._has_match(provider, model) else f"{target}: {_NO_MATCH}"
         if self._catalogue.find(provider, model) is None:
             return None if target in self._described else f"{target}: {_UNKNOWN}"
-        end = self.end_of(target)
+        end = self.retirement_of(target)
         return None if end is None else f"{target}: {end}"
 
-    def why_off(self, target: str) -> str | None:
+    def off_reason(self, target: str) -> str | None:
         """That the provider of a model is off, and what turns it on."""
         provider = target.partition("/")[0]
         if not self._states.get(provider, "").startswith(OFF):
             return None
-        return f"{provider} is off: {_what_turns_on(provider)}"
+        return f"{provider} is off: {_turn_on_hint(provider)}"
 
-    def end_of(self, target: str) -> str | None:
+    def retirement_of(self, target: str) -> str | None:
         """That a model is retired or soon will be, and what else there is."""
         provider, _, model = target.partition("/")
         card = self._catalogue.find(provider, model)
         last = None if card is None else card.retires_at
         if card is None or last is None or (last - self._today).days > SOON:
             return None
-        successor = self._successor(card)
+        successor = self._find_successor(card)
         instead = "" if successor is None else f"; of its family there is {successor.full_id}"
         days = (last - self._today).days
         if days < 0:
@@ -174,7 +181,7 @@ class _Models:
         when = "today" if days == 0 else "in 1 day" if days == 1 else f"in {days} days"
         return f"retires on {last}, {when}{instead}"
 
-    def _successor(self, card: ModelCard) -> ModelCard | None:
+    def _find_successor(self, card: ModelCard) -> ModelCard | None:
         """The newest of its family that has no end yet, as far as release days are known."""
         if card.family is None:
             return None
@@ -197,7 +204,7 @@ def _names_of(card: ModelCard) -> tuple[str, ...]:
     return (card.id, *card.aliases)
 
 
-def _what_turns_on(provider: str) -> str:
+def _turn_on_hint(provider: str) -> str:
     if provider == LOGGED_IN_TO:
         return f"set providers.{provider}.enabled"
     names: Mapping[str, tuple[str, ...]] = KEY_VARIABLES

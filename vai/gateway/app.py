@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     snapshot = None
     if settings is None:
         snapshot = handover.received() or SettingsSnapshot()
-        settings = snapshot.settings()
+        settings = snapshot.build_settings()
     log.configure(settings.observability.logging.level, settings.observability.logging.format)
     app: Sanic[Any, Any] = Sanic(
         "vai",

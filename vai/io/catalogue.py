@@ -11,18 +11,18 @@ from typing import Any
 
 import msgspec
 
-from vai.config.installed import FILE, installed
+from vai.config.installed import FILE, installed_catalogue
 from vai.config.schema import Model, ModelPrice, Settings
 from vai.policy.capabilities import with_capabilities
 from vai.policy.catalogue import Catalogue
 from vai.types.catalogue import MaxOutput, ModelCard, Price
 
-__all__ = ["FILE", "catalogue_from_settings", "installed"]
+__all__ = ["FILE", "catalogue_from_settings", "installed_catalogue"]
 
 
 def catalogue_from_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
-    known = installed()
+    known = installed_catalogue()
     described = {
         provider: known.find(*own.price_as.split("/", 1))
         for provider, own in settings.providers.items()

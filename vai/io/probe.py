@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import httpx
 import msgspec
 
-from vai.config.addresses import address_fault, is_own_host
+from vai.config.addresses import address_fault, is_provider_host
 from vai.config.login import LOGIN_COMMAND
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import settings_of_address
@@ -161,7 +161,9 @@ class _Question:
     def _is_elsewhere(self) -> bool:
         """Whether only the endpoint itself tells if it is there: at another's server."""
         row = self._row
-        at_home = row.id in PROVIDER_SPECS and is_own_host(PROVIDER_SPECS[row.id], row.base_url)
+        at_home = row.id in PROVIDER_SPECS and is_provider_host(
+            PROVIDER_SPECS[row.id], row.base_url
+        )
         return bool(row.path) and not at_home
 
     def _is_doubted(self) -> bool:

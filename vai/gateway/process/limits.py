@@ -119,7 +119,7 @@ def reclaim_everywhere(board: ControlBlock, row: WorkerSlot) -> None:
     except ConfigError:
         if (snapshot := handover.received()) is None:
             return  # what is held there lapses
-        settings = snapshot.settings()
+        settings = snapshot.build_settings()
     asyncio.run(reclaim(settings.limits.redis, board, row.claim))
 
 

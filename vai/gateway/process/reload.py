@@ -108,7 +108,7 @@ class Reloads:
         if self._current is not None and self._current.snapshot is not None:
             snapshot = SettingsSnapshot()
             try:
-                self._renewed = SettingsOrigin(snapshot.settings(), snapshot)
+                self._renewed = SettingsOrigin(snapshot.build_settings(), snapshot)
             except ConfigError as error:
                 # Said once here: each new worker would find out by itself, and say so.
                 self._end_without_change("refused", str(error))

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["Lines", "scan"]
+__all__ = ["Lines", "find_lines"]
 
 Path = tuple[str, ...]
 Lines = dict[Path, int]
@@ -42,7 +42,7 @@ class _Frame:
     """Line and column of the last name."""
 
 
-def scan(text: str, separator: str, twice: list[tuple[int, int]] | None = None) -> Lines:
+def find_lines(text: str, separator: str, twice: list[tuple[int, int]] | None = None) -> Lines:
     """Find the line of each name.
 
     Args:
@@ -53,7 +53,7 @@ def scan(text: str, separator: str, twice: list[tuple[int, int]] | None = None) 
     scanner = _Scanner(separator, twice if twice is not None else [])
     line, began = 1, 0
     for piece in _TOKEN.finditer(text):
-        scanner.take(piece.lastgroup or "", piece[0], (line, piece.start() - began + 1))
+        scanner.read_piece(piece.lastgroup or "", piece[0], (line, piece.start() - began + 1))
         if newlines := piece[0].count("\n"):
             line += newlines
             began = piece.start() + piece[0].rindex("\n") + 1
@@ -72,7 +72,7 @@ class _Scanner:
         self._counts: dict[Path, int] = {}
         """How many tables each list of tables has so far."""
 
-    def take(self, kind: str, piece: str, at: tuple[int, int]) -> None:
+    def read_piece(self, kind: str, piece: str, at: tuple[int, int]) -> None:
         """Go on with the next piece of the text, at a line and column."""
         line, _ = at
         frame = self._frames[-1]
@@ -82,35 +82,35 @@ class _Scanner:
             if len(self._frames) == 1 and not self._header:
                 frame.in_value, frame.names = False, []
         elif self._header:
-            self._in_header(kind, piece, line)
+            self._read_header(kind, piece, line)
         elif frame.is_list or frame.in_value:
-            self._in_value(frame, piece, line)
+            self._read_value(frame, piece, line)
         elif piece == "[" and self._separator == "=" and len(self._frames) == 1:
             self._header, frame.names = "[", []
         elif piece == "{" and self._separator == ":":
             self._frames.append(_Frame(frame.path))  # the whole text of a JSON file
         elif piece == "}":
-            self._close()
+            self._close_frame()
         elif piece == self._separator:
             frame.in_value = True
-            self._note(frame)
+            self._note_name(frame)
         elif kind != "mark":
-            frame.names.append(_plain(piece))
+            frame.names.append(_unquote(piece))
             frame.at = at
 
-    def _in_header(self, kind: str, piece: str, line: int) -> None:
+    def _read_header(self, kind: str, piece: str, line: int) -> None:
         frame = self._frames[0]
         if kind in ("text", "word"):
-            frame.names.append(_plain(piece))
+            frame.names.append(_unquote(piece))
         elif piece == "[":
             self._header = "[["
         elif piece == "]" and self._header == "[[":
             self._header = "[[]"
         elif piece == "]":
-            frame.path = self._opened(frame.names, line, is_entry=self._header == "[[]")
+            frame.path = self._open_header(frame.names, line, is_entry=self._header == "[[]")
             self._header, frame.names = "", []
 
-    def _opened(self, names: list[str], line: int, *, is_entry: bool) -> Path:
+    def _open_header(self, names: list[str], line: int, *, is_entry: bool) -> Path:
         """The path of a table's header, with the entries of lists that it goes through."""
         path: Path = ()
         for number, name in enumerate(names):
@@ -123,17 +123,17 @@ class _Scanner:
                 self.lines.setdefault(path, line)
         return path
 
-    def _in_value(self, frame: _Frame, piece: str, line: int) -> None:
+    def _read_value(self, frame: _Frame, piece: str, line: int) -> None:
         path = frame.path
         if piece == "]":
-            self._close()
+            self._close_frame()
             return
         if piece == "," and frame.is_list:
             frame.index += 1
         elif piece == ",":
             frame.in_value, frame.names = False, []
         elif piece == "}":
-            self._close()
+            self._close_frame()
         elif frame.is_list:
             path = (*path, f"[{frame.index}]")
             self.lines.setdefault(path, line)
@@ -142,18 +142,18 @@ class _Scanner:
         if piece in ("{", "["):
             self._frames.append(_Frame(path, is_list=piece == "["))
 
-    def _note(self, frame: _Frame) -> None:
+    def _note_name(self, frame: _Frame) -> None:
         if (*frame.path, *frame.names) in self.lines:
             self._twice.append(frame.at)
         for end in range(1, len(frame.names) + 1):
             self.lines.setdefault((*frame.path, *frame.names[:end]), frame.at[0])
 
-    def _close(self) -> None:
+    def _close_frame(self) -> None:
         if len(self._frames) > 1:
             self._frames.pop()
 
 
-def _plain(piece: str) -> str:
+def _unquote(piece: str) -> str:
     if piece[:1] not in ("'", '"'):
         return piece
     return _ESCAPE.sub(r"\1", piece[1:-1])
