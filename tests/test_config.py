@@ -13,7 +13,7 @@ import pytest
 from tests import canary
 from vai.config import ConfigError, Settings, load
 from vai.config.convert import parse_duration, setting_names
-from vai.config.fixed import FIXED, changes_without_effect
+from vai.config.fixed import FIXED_SETTINGS, changes_without_effect
 from vai.config.load import defaults_file
 from vai.config.names import KEY_VARIABLES
 from vai.config.reference import list_entries
@@ -482,7 +482,9 @@ def test_a_broken_mode_says_nothing_about_keys(configure):
 
 def test_the_settings_that_a_reload_cannot_change_say_so():
     listed = list_entries(defaults_file().read_text())
-    assert {entry.name for entry in listed if "needs a restart" in entry.text} == set(FIXED)
+    assert {entry.name for entry in listed if "needs a restart" in entry.text} == set(
+        FIXED_SETTINGS
+    )
 
 
 def test_what_a_reload_cannot_change_is_named_once_with_what_stays():

@@ -136,11 +136,11 @@ def test_a_worker_that_replaces_another_gets_what_was_read_first(environ, tmp_pa
     assert KEY not in repr(snapshot) + repr(vars(snapshot))
     (tmp_path / "openai").unlink()
     handed_over = pickle.loads(pickle.dumps(snapshot))
-    assert key_of(handed_over.settings(variables)) == KEY
+    assert key_of(handed_over.build_settings(variables)) == KEY
     broken = pickle.loads(pickle.dumps(SettingsSnapshot(variables)))
     (tmp_path / "openai").write_text("sk-another\n")
     with pytest.raises(ConfigError, match="there is no file"):
-        broken.settings(variables)
+        broken.build_settings(variables)
     assert key_of(SettingsSnapshot(variables).build_settings(variables)) == "sk-another"
 
 

@@ -26,7 +26,7 @@ import pytest
 from tests.gateway.group import ROOT, free_port, until
 from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
-from vai.config.fixed import FIXED
+from vai.config.fixed import FIXED_SETTINGS
 from vai.io.control_block import ControlBlock, directory
 from vai.simulator.process import start
 
@@ -239,7 +239,7 @@ def test_what_stays_is_said_and_true(gateway: Gateway) -> None:
     assert said.endswith(": a change needs a restart\n")
     (line,) = gateway.new_lines()
     assert line.startswith("vai: reloaded: 2 new workers serve (")
-    for name in FIXED:
+    for name in FIXED_SETTINGS:
         assert f"{name} stays " in said, name
         assert f"{name} stays " in line, name
     with pytest.raises(ConnectionRefusedError):

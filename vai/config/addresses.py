@@ -26,7 +26,7 @@ __all__ = ["AddressFault", "address_fault", "is_exposed", "is_provider_host", "i
 
 _VERSION: Final = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta|rc|internal)\d*)?")
 _VERSIONS: Final[dict[Kind, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
-"""The paths of a kind's own hosts, where there is more than that of its row
+"""The paths of a kind's own hosts, where there is more than that of its spec
 (https://ai.google.dev/gemini-api/docs/api-versions, 2026-11-28)."""
 _UNVERSIONED: Final = frozenset(
     {
@@ -55,7 +55,7 @@ _FORMAT_OWNERS: Final = frozenset({"anthropic", "openai", "gemini", "gemini-oaut
 """Built-in providers whose hosts speak their own kinds and those of `_COMPATIBLE`; what else the
 others imitate is not known."""
 _APPENDED: Final[dict[Kind, str]] = {
-    **{row.kind: row.path for row in PROVIDER_SPECS.values()},
+    **{spec.kind: spec.path for spec in PROVIDER_SPECS.values()},
     "gemini": "/models/MODEL:generateContent",
     "code-assist": "/v1internal:generateContent",
 }
@@ -107,13 +107,13 @@ def is_exposed(base_url: str) -> bool:
     return not (is_local_name(host) or host.endswith(_PRIVATE))
 
 
-def is_provider_host(row: ProviderSpec, base_url: str) -> bool:
+def is_provider_host(spec: ProviderSpec, base_url: str) -> bool:
     """Whether `base_url` is at the host of a built-in provider, or at a regional one below it."""
-    return _is_host_of(row, _host_of(httpx.URL(base_url)))
+    return _is_host_of(spec, _host_of(httpx.URL(base_url)))
 
 
-def _is_host_of(row: ProviderSpec, host: str) -> bool:
-    home = _HOSTS[row.id][0]
+def _is_host_of(spec: ProviderSpec, host: str) -> bool:
+    home = _HOSTS[spec.id][0]
     return host == home or host.endswith(f".{home}")
 
 
@@ -142,14 +142,14 @@ def _find_faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
         yield AddressFault(False, f"the path ends like that of an endpoint; {appends}")
     yield from _find_version_faults(kind, host, segments[_GATEWAYS_VERSION.get(host, 0) :])
     if "" in segments:
-        yield AddressFault(False, "the path has two slashes in a row")
+        yield AddressFault(False, "the path has two slashes in a spec")
 
 
 def _find_host_faults(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
     """A path that a built-in provider's host does not have for this kind."""
     appends = f"VAI appends {_APPENDED[kind]}"
-    rows = [row for row in PROVIDER_SPECS.values() if _is_host_of(row, host)]
-    same_kind = next((row for row in rows if row.kind == kind), None)
+    rows = [spec for spec in PROVIDER_SPECS.values() if _is_host_of(spec, host)]
+    same_kind = next((spec for spec in rows if spec.kind == kind), None)
     if same_kind is not None and path not in _paths_of(same_kind):
         paths = " or ".join(_paths_of(same_kind)) or "no path"
         yield AddressFault(True, f"expected {paths} after the name of this host; {appends}")
@@ -175,7 +175,7 @@ def _find_version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator
         return
     for (one, two), both in zip(pairwise(segments), pairwise(versions), strict=True):
         if all(both) and (one == two or kind == "gemini"):
-            yield AddressFault(True, "expected one version, there are two in a row")
+            yield AddressFault(True, "expected one version, there are two in a spec")
     if not any(versions) and not _is_unversioned(kind, host, segments):
         version = "/v1beta" if kind == "gemini" else "/v1"
         yield AddressFault(
@@ -191,13 +191,13 @@ def _is_unversioned(kind: Kind, host: str, segments: list[str]) -> bool:
     return is_at_gateway or host in _UNVERSIONED or segments[-1:] == [_UNVERSIONED_END]
 
 
-def _paths_of(row: ProviderSpec) -> tuple[str, ...]:
-    return _VERSIONS.get(row.kind, (_HOSTS[row.id][1],))
+def _paths_of(spec: ProviderSpec) -> tuple[str, ...]:
+    return _VERSIONS.get(spec.kind, (_HOSTS[spec.id][1],))
 
 
 _HOSTS: Final = {
-    row.id: (_host_of(url), url.path.rstrip("/"))
-    for row in PROVIDER_SPECS.values()
-    for url in (httpx.URL(row.base_url),)
+    spec.id: (_host_of(url), url.path.rstrip("/"))
+    for spec in PROVIDER_SPECS.values()
+    for url in (httpx.URL(spec.base_url),)
 }
 """Built-in provider -> the host and the path of its own base URL."""

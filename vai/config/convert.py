@@ -18,7 +18,7 @@ import msgspec
 from vai.config.names import canonical_path
 from vai.config.problems import Problem
 from vai.config.schema import DURATION, Settings, SettingsSection
-from vai.config.sources import DEFAULTS, Layer, Leaf, Unresolved
+from vai.config.sources import DEFAULTS, Layer, SettingValue, UnresolvedReference
 from vai.config.suggestions import suggest_setting, table_hint
 from vai.errors import InvalidRequest
 from vai.secret import Secret
@@ -52,12 +52,12 @@ def parse_duration(text: str) -> float:
 def setting_names(kind: type[SettingsSection] = Settings, above: str = "") -> list[str]:
     """The dotted name of every setting; `*` stands for a name the user chooses."""
     names: list[str] = []
-    for name, hint in _fields(kind).items():
-        inner, tail = _item(hint), f"{above}{name}"
+    for name, hint in _field_hints(kind).items():
+        inner, tail = _item_type(hint), f"{above}{name}"
         if isinstance(inner, type) and issubclass(inner, SettingsSection):
             names += setting_names(inner, f"{tail}." if inner is hint else f"{tail}.*.")
         else:
-            names.append(tail if _table(hint) is None else f"{tail}.*")
+            names.append(tail if _dict_origin(hint) is None else f"{tail}.*")
     return names
 
 
@@ -71,160 +71,164 @@ class SettingsConverter:
     def __init__(self, layer: Layer, *, is_partial: bool = False) -> None:
         self.problems: list[Problem] = []
         self._is_partial = is_partial
-        self._leaves: Layer = {}
+        self._values: Layer = {}
         self._first_below: Layer = {}
         """A leaf below each table: the first that the user sets, or one of the defaults."""
-        self._written: dict[Path, Path] = {}
+        self._written_at: dict[Path, Path] = {}
         """Where an entry of a finished list was written: by name, or behind broken ones."""
         self._broken: set[Path] = set()
         self._above_broken: set[Path] = set()
         for path, leaf in layer.items():
-            self._leaves[path] = leaf
+            self._values[path] = leaf
             for end in range(1, len(path)):
                 if self._first_below.setdefault(path[:end], leaf).where == DEFAULTS:
                     self._first_below[path[:end]] = leaf
 
-    def settings(self) -> Settings:
+    def convert_settings(self) -> Settings:
         """The settings, with defaults in place of what was wrong."""
-        built = self._section(Settings, _tree(self._leaves), ())
+        built = self._convert_section(Settings, _build_tree(self._values), ())
         return built if isinstance(built, Settings) else Settings()
 
-    def contradiction(self, path: Path, text: str, *others: Path) -> None:
+    def add_contradiction(self, path: Path, text: str, *others: Path) -> None:
         """Note a finding about the finished settings, unless it may follow from a problem.
 
         Args:
             others: further settings that the finding is about.
         """
         for end in range(1, len(path) + 1):
-            if path[:end] in self._written:
-                path = (*self._written[path[:end]], *path[end:])
+            if path[:end] in self._written_at:
+                path = (*self._written_at[path[:end]], *path[end:])
                 break
-        lineage = _lineage(path)
+        lineage = _path_lineage(path)
         if lineage[-1] in self._above_broken or not self._broken.isdisjoint(lineage):
             return
-        if all(self._broken.isdisjoint(_lineage(other)) for other in others):
-            self.problem(path, text)
+        if all(self._broken.isdisjoint(_path_lineage(other)) for other in others):
+            self.add_problem(path, text)
 
-    def problem(self, path: Path, text: str) -> None:
+    def add_problem(self, path: Path, text: str) -> None:
         """Note what is wrong with the setting at `path`."""
-        self._doubt(path)
-        self.problems.append(self.located(path, text))
+        self._mark_broken(path)
+        self.problems.append(self.locate_problem(path, text))
 
-    def located(self, path: Path, text: str) -> Problem:
+    def locate_problem(self, path: Path, text: str) -> Problem:
         """What is to be said of the setting at `path`, with its name and place as written."""
-        leaf, where = self._origin(path)
-        key = _dotted(path)
+        leaf, where = self._find_origin(path)
+        key = _dotted_name(path)
         if leaf is not None:
             # In the file's own spelling of the setting.
-            setting = _dotted(canonical_path(tuple(leaf.key.split("."))))
+            setting = _dotted_name(canonical_path(tuple(leaf.key.split("."))))
             key = leaf.key if key == setting else key
         return Problem(key, where, text)
 
-    def _doubt(self, path: Path) -> None:
+    def _mark_broken(self, path: Path) -> None:
         """Have no finding about `path`, what is below it or what is above it."""
-        lineage = _lineage(path)
+        lineage = _path_lineage(path)
         self._broken.add(lineage[-1])
         self._above_broken.update(lineage[:-1])
 
-    def _origin(self, path: Path) -> tuple[Leaf | None, str]:
+    def _find_origin(self, path: Path) -> tuple[SettingValue | None, str]:
         """The leaf at, above or below `path`, and where that place is."""
         for end in range(len(path), 0, -1):
-            for name in (path[:end], (*path[: end - 1], _plain(path[:end])[-1])):
-                if leaf := self._leaves.get(name):
-                    return leaf, _inside(leaf, _dotted(path)[len(_dotted(name)) :])
+            for name in (path[:end], (*path[: end - 1], _without_indexes(path[:end])[-1])):
+                if leaf := self._values.get(name):
+                    return leaf, _entry_position(
+                        leaf, _dotted_name(path)[len(_dotted_name(name)) :]
+                    )
         if below := self._first_below.get(path):
             return below, below.where
         # What is missing: where the table is that it belongs in.
-        for table in reversed(_lineage(path)[1:-1]):
+        for table in reversed(_path_lineage(path)[1:-1]):
             near = self._first_below.get(table)
             if near is not None and near.where != DEFAULTS:
                 return None, near.where
         return None, ""
 
-    def _value(self, hint: Any, raw: Any, path: Path) -> Any:
-        if isinstance(raw, Unresolved):
+    def _convert_any(self, hint: Any, raw: Any, path: Path) -> Any:
+        if isinstance(raw, UnresolvedReference):
             for fault in raw.faults:
-                self.problem(path, fault)
+                self.add_problem(path, fault)
             return _INVALID
         if _is_empty_table(hint, raw) and path in self._broken:
             return _INVALID
-        inner = _item(hint)
+        inner = _item_type(hint)
         if inner is not hint and get_origin(hint) in (Union, types.UnionType):
             # An empty text is how a variable says "not set".
-            return None if raw in (None, "") else self._value(inner, raw, path)
+            return None if raw in (None, "") else self._convert_any(inner, raw, path)
         if isinstance(hint, type) and issubclass(hint, SettingsSection):
-            return self._section(hint, raw, path)
+            return self._convert_section(hint, raw, path)
         if get_origin(hint) is dict:
-            return self._table(inner, raw, path)
+            return self._convert_table(inner, raw, path)
         if get_origin(hint) is tuple:
-            return self._array(inner, raw, path)
-        return self._leaf(hint, raw, path)
+            return self._convert_array(inner, raw, path)
+        return self._convert_single(hint, raw, path)
 
-    def _section(self, kind: type[SettingsSection], raw: Any, path: Path) -> Any:
+    def _convert_section(self, kind: type[SettingsSection], raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
             needed = [field.name for field in _fields_of(kind) if field.required]
-            self.problem(
+            self.add_problem(
                 path, f"expected a table of settings; {self._table_hint(raw, path, needed)}"
             )
             return _INVALID if needed else kind()
-        fields = _fields(kind)
+        fields = _field_hints(kind)
         empty = [name for name, hint in fields.items() if _is_empty_table(hint, raw.get(name, ""))]
         for name in raw:
             if name not in fields:
-                self._unknown(name, raw[name], fields, path, empty)
-        known = {
-            attribute: self._value(fields[name], raw[name], (*path, name))
-            for attribute, name in _encoded(kind)
+                self._report_unknown(name, raw[name], fields, path, empty)
+        values = {
+            attribute: self._convert_any(fields[name], raw[name], (*path, name))
+            for attribute, name in _encoded_names(kind)
             if name in raw
         }
         fields_of = _fields_of(kind)
         for field in fields_of:
-            if field.required and field.name not in known:
-                known[field.name] = _INVALID
+            if field.required and field.name not in values:
+                values[field.name] = _INVALID
                 # A name that stands for it is noted already.
                 if not self._is_partial and (*path, field.name) not in self._broken:
-                    self.problem((*path, field.name), "required; set it beside the others")
-        if any(field.required and known[field.name] is _INVALID for field in fields_of):
+                    self.add_problem((*path, field.name), "required; set it beside the others")
+        if any(field.required and values[field.name] is _INVALID for field in fields_of):
             return _INVALID
-        return kind(**{name: value for name, value in known.items() if value is not _INVALID})
+        return kind(**{name: value for name, value in values.items() if value is not _INVALID})
 
     def _table_hint(self, raw: Any, path: Path, needed: list[str]) -> str:
         """What to do about a value where a table is expected."""
         if raw is None:
             return "write its settings below it, or leave it out"
-        leaf, _ = self._origin(path)
+        leaf, _ = self._find_origin(path)
         source = leaf.source if leaf else ""
         if path and source == "toml" and _is_list_of_tables(raw):
-            return f"write [{_dotted(path)}] in single brackets"
-        return table_hint(path, _known(), source, next(iter(needed), None))
+            return f"write [{_dotted_name(path)}] in single brackets"
+        return table_hint(path, _all_setting_names(), source, next(iter(needed), None))
 
-    def _unknown(
+    def _report_unknown(
         self, name: str, raw: Any, fields: Mapping[str, Any], above: Path, empty: list[str]
     ) -> None:
         path = (*above, name)
-        leaf, _ = self._origin(path)
+        leaf, _ = self._find_origin(path)
         below = list(raw) if isinstance(raw, Mapping) else []
-        if len(below) == 1 and len(path) == 1 and below[0] in _known():
+        if len(below) == 1 and len(path) == 1 and below[0] in _all_setting_names():
             path, below, fields = (*path, *below), [], {}
-        text, meant = suggest_setting(path, fields, _known(), leaf.source if leaf else "", below)
+        text, settings = suggest_setting(
+            path, fields, _all_setting_names(), leaf.source if leaf else "", below
+        )
         what = "no such table of settings" if below else "no such setting"
         if empty:
             # In YAML it stands in one of these when it is indented.
             text = f"; indent it below {' or '.join(empty)} if it belongs there{text}"
-        self.problem(path, f"{what}{text}")
-        for setting in (*meant, *((*above, table) for table in empty)):
-            self._doubt(setting)
+        self.add_problem(path, f"{what}{text}")
+        for setting in (*settings, *((*above, table) for table in empty)):
+            self._mark_broken(setting)
 
-    def _table(self, inner: Any, raw: Any, path: Path) -> Any:
+    def _convert_table(self, inner: Any, raw: Any, path: Path) -> Any:
         if not isinstance(raw, Mapping):
-            leaf, _ = self._origin(path)
-            hint = table_hint(path, _known(), leaf.source if leaf else "")
-            self.problem(path, f"expected a table by name; {hint}")
+            leaf, _ = self._find_origin(path)
+            hint = table_hint(path, _all_setting_names(), leaf.source if leaf else "")
+            self.add_problem(path, f"expected a table by name; {hint}")
             return _INVALID
-        built = {name: self._value(inner, item, (*path, name)) for name, item in raw.items()}
+        built = {name: self._convert_any(inner, item, (*path, name)) for name, item in raw.items()}
         return {name: item for name, item in built.items() if item is not _INVALID}
 
-    def _array(self, inner: Any, raw: Any, path: Path) -> Any:
+    def _convert_array(self, inner: Any, raw: Any, path: Path) -> Any:
         if (
             isinstance(raw, Mapping)
             and isinstance(inner, type)
@@ -247,19 +251,21 @@ class SettingsConverter:
         else:
             hint = self._quotes_hint(path) if isinstance(raw, Mapping) else ""
             hint = hint or ("; this one is empty" if raw is None else "")
-            self.problem(path, f"expected {self._list_words(inner, path)}{hint}")
+            self.add_problem(path, f"expected {self._list_words(inner, path)}{hint}")
             return _INVALID
         if isinstance(inner, type) and issubclass(inner, SettingsSection):
             # Entries that are no tables are one mistake.
-            wrong = [item for item in items if not isinstance(item[1], (Mapping, Unresolved))]
-            items = [item for item in items if isinstance(item[1], (Mapping, Unresolved))] + wrong[
-                :1
+            wrong = [
+                item for item in items if not isinstance(item[1], (Mapping, UnresolvedReference))
             ]
+            items = [
+                item for item in items if isinstance(item[1], (Mapping, UnresolvedReference))
+            ] + wrong[:1]
         built: list[Any] = []
         for at, item in items:
-            value = self._value(inner, item, at)
+            value = self._convert_any(inner, item, at)
             if value is not _INVALID:
-                self._written[(*path[:-1], f"{path[-1]}[{len(built)}]")] = at
+                self._written_at[(*path[:-1], f"{path[-1]}[{len(built)}]")] = at
                 built.append(value)
         return tuple(built)
 
@@ -268,22 +274,22 @@ class SettingsConverter:
         below = self._first_below.get(path)
         if below is None:
             return ""
-        whole = tuple(below.key.split("."))
-        hint = suggest_setting(whole, (), _known(), below.source).text
-        return hint if len(whole) > len(path) and "needs quotes" in hint else ""
+        names = tuple(below.key.split("."))
+        hint = suggest_setting(names, (), _all_setting_names(), below.source).text
+        return hint if len(names) > len(path) and "needs quotes" in hint else ""
 
     def _list_words(self, inner: Any, path: Path) -> str:
         if str in (inner, *get_args(inner)):
             return 'a text or a list of texts, ["..."]'
-        leaf, _ = self._origin(path)
+        leaf, _ = self._find_origin(path)
         if leaf is not None and leaf.source == "variable":
             return f"a list of tables; set VAI_{'__'.join(path).upper()}__ALICE__KEY for one entry"
         return "a list of tables, or a table of them by name"
 
-    def _leaf(self, hint: Any, raw: Any, path: Path) -> Any:
-        leaf = self._leaves.get(path)
+    def _convert_single(self, hint: Any, raw: Any, path: Path) -> Any:
+        leaf = self._values.get(path)
         text = leaf.text if leaf else None
-        meta = _meta(hint)
+        meta = _meta_of(hint)
         base = get_args(hint)[0] if meta else hint
         if base in (str, Secret) and text is not None:
             raw = text
@@ -300,7 +306,9 @@ class SettingsConverter:
                 return msgspec.convert(raw, hint, strict=text is None)
             except (msgspec.ValidationError, ValueError):
                 pass
-        self.problem(path, f"expected {_expected(base, meta)}{_hint(base, raw, text)}")
+        self.add_problem(
+            path, f"expected {_describe_expected(base, meta)}{_value_hint(base, raw, text)}"
+        )
         return _INVALID
 
 
@@ -319,11 +327,11 @@ def _is_list_of_tables(raw: Any) -> bool:
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def _all_setting_names() -> tuple[str, ...]:
     return tuple(setting_names())
 
 
-def _tree(leaves: Layer) -> dict[str, Any]:
+def _build_tree(leaves: Layer) -> dict[str, Any]:
     root: dict[str, Any] = {}
     for path, leaf in leaves.items():
         table = root
@@ -337,17 +345,17 @@ _fields_of = cache(msgspec.structs.fields)
 
 
 @cache
-def _encoded(kind: type[SettingsSection]) -> list[tuple[str, str]]:
+def _encoded_names(kind: type[SettingsSection]) -> list[tuple[str, str]]:
     return [(field.name, field.encode_name) for field in msgspec.structs.fields(kind)]
 
 
 @cache
-def _fields(kind: type[SettingsSection]) -> dict[str, Any]:
+def _field_hints(kind: type[SettingsSection]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
-    return {name: hints[attribute] for attribute, name in _encoded(kind)}
+    return {name: hints[attribute] for attribute, name in _encoded_names(kind)}
 
 
-def _item(hint: Any) -> Any:
+def _item_type(hint: Any) -> Any:
     """What a hint is made of: the T of `T | None`, `dict[str, T]` and `tuple[T, ...]`."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
@@ -357,15 +365,15 @@ def _item(hint: Any) -> Any:
     return arguments[0] if get_origin(hint) is tuple else hint
 
 
-def _table(hint: Any) -> Any:
+def _dict_origin(hint: Any) -> Any:
     return get_origin(hint) if get_origin(hint) is dict else None
 
 
-def _meta(hint: Any) -> msgspec.Meta | None:
+def _meta_of(hint: Any) -> msgspec.Meta | None:
     return next((item for item in get_args(hint) if isinstance(item, msgspec.Meta)), None)
 
 
-def _expected(base: Any, meta: msgspec.Meta | None) -> str:
+def _describe_expected(base: Any, meta: msgspec.Meta | None) -> str:
     if get_origin(base) is Literal:
         return f"one of {', '.join(get_args(base))}"
     if meta and meta.extra and "expected" in meta.extra:
@@ -376,10 +384,10 @@ def _expected(base: Any, meta: msgspec.Meta | None) -> str:
     word = words.get(base, "a text that is not empty")
     if meta and meta.extra == DURATION:
         word = 'seconds or a duration like "1m30s"'
-    return word + _bounds(meta)
+    return word + _describe_bounds(meta)
 
 
-def _bounds(meta: msgspec.Meta | None) -> str:
+def _describe_bounds(meta: msgspec.Meta | None) -> str:
     if meta is None:
         return ""
     if meta.ge is not None and meta.le is not None:
@@ -389,7 +397,7 @@ def _bounds(meta: msgspec.Meta | None) -> str:
     return f", more than {meta.gt} and at most {meta.le}" if meta.gt is not None else ""
 
 
-def _hint(base: Any, raw: Any, text: str | None) -> str:
+def _value_hint(base: Any, raw: Any, text: str | None) -> str:
     """What to do about a value of another type; `text` is that of a variable."""
     if isinstance(raw, str):
         if (
@@ -413,7 +421,7 @@ def _hint(base: Any, raw: Any, text: str | None) -> str:
     return ""
 
 
-def _lineage(path: Path) -> list[Path]:
+def _path_lineage(path: Path) -> list[Path]:
     """All that is above a path, and the path: a list is above its entries."""
     lineage: list[Path] = [()]
     for end, name in enumerate(path):
@@ -424,17 +432,17 @@ def _lineage(path: Path) -> list[Path]:
     return lineage
 
 
-def _inside(leaf: Leaf, steps: str) -> str:
+def _entry_position(leaf: SettingValue, steps: str) -> str:
     """Where an entry of a list stands, or the nearest around it that is known."""
-    while steps and steps not in leaf.inside:
+    while steps and steps not in leaf.entries:
         steps = steps[: max(steps.rfind("."), steps.rfind("["), 0)]
-    return leaf.inside.get(steps, leaf.where)
+    return leaf.entries.get(steps, leaf.where)
 
 
-def _plain(path: Path) -> Path:
+def _without_indexes(path: Path) -> Path:
     """A path without places in lists."""
     return tuple(name.partition("[")[0] for name in path)
 
 
-def _dotted(path: Path) -> str:
+def _dotted_name(path: Path) -> str:
     return ".".join(path)

@@ -13,29 +13,29 @@ from typing import Final
 
 from vai.config.schema import Settings
 
-__all__ = ["FIXED", "changes_without_effect"]
+__all__ = ["FIXED_SETTINGS", "changes_without_effect"]
 
 Condition = Callable[[Settings, Settings], bool]
 
 
-def _always(start: Settings, new: Settings) -> bool:
+def _is_always_fixed(start: Settings, new: Settings) -> bool:
     """Whatever else is set."""
     return True
 
 
-def _simulator_runs(start: Settings, new: Settings) -> bool:
+def _is_simulator_running(start: Settings, new: Settings) -> bool:
     """The simulator that the first process started answers on."""
     return start.simulate and new.simulate
 
 
-FIXED: Final[Mapping[str, Condition]] = MappingProxyType(
+FIXED_SETTINGS: Final[Mapping[str, Condition]] = MappingProxyType(
     {
-        "host": _always,
-        "port": _always,
-        "workers": _always,
-        "limits.max_callers": _always,
-        "simulator.first_token": _simulator_runs,
-        "simulator.tokens_per_second": _simulator_runs,
+        "host": _is_always_fixed,
+        "port": _is_always_fixed,
+        "workers": _is_always_fixed,
+        "limits.max_callers": _is_always_fixed,
+        "simulator.first_token": _is_simulator_running,
+        "simulator.tokens_per_second": _is_simulator_running,
     }
 )
 """Setting -> when a reload cannot change it, given the settings of the start and the new ones."""
@@ -50,7 +50,7 @@ def changes_without_effect(start: Settings, new: Settings) -> str:
     """
     stays = [
         f"{name} stays {value}"
-        for name, is_fixed in FIXED.items()
+        for name, is_fixed in FIXED_SETTINGS.items()
         if (value := attrgetter(name)(start)) != attrgetter(name)(new) and is_fixed(start, new)
     ]
     return f"{', '.join(stays)}: a change needs a restart" if stays else ""

@@ -25,7 +25,15 @@ from vai.config.problems import ConfigError, Problem
 from vai.config.rules import SettingFault, find_contradictions
 from vai.config.schema import Provider, Settings
 from vai.config.secret_files import SecretFiles
-from vai.config.sources import DEFAULTS, Layer, Leaf, expand, merge, read_environment, read_file
+from vai.config.sources import (
+    DEFAULTS,
+    Layer,
+    SettingValue,
+    expand_references,
+    merge_layers,
+    read_environment,
+    read_file,
+)
 from vai.config.warnings import find_warnings
 
 __all__ = [
@@ -38,7 +46,7 @@ __all__ = [
     "settings_from",
 ]
 
-_OPENAIS_KEY, _THE_OTHERS_KEY = (f"providers.{name}.api_key" for name in PAIR)
+_OPENAI_KEY, _OAI_RESP_KEY = (f"providers.{name}.api_key" for name in PAIR)
 _PEM_PAIR = "expected a PEM chain, with its plain key in tls.key_file"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -73,16 +81,18 @@ def load_with_warnings(
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
     layer = merged_layer(read_layers(environ, problems), environ)
-    walk, written = _checked(layer, environ, problems)
-    found = find_warnings(written, installed_catalogue(), today)
-    return join_endpoints(written), [walk.located(path, text) for path, text, *_ in found]
+    converter, written = _check_layer(layer, environ, problems)
+    warnings = find_warnings(written, installed_catalogue(), today)
+    return join_endpoints(written), [
+        converter.locate_problem(path, text) for path, text, *_ in warnings
+    ]
 
 
 def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
     """The files' settings, one layer for each file, later ones win. Adds to `problems`."""
     return [
         read_file(defaults_file(), problems, shown=DEFAULTS),
-        *(read_file(path, problems) for path in _files(environ)),
+        *(read_file(path, problems) for path in _settings_files(environ)),
     ]
 
 
@@ -94,8 +104,8 @@ def merged_layer(
     Args:
         secrets: the files that were read already; None reads those that are referred to.
     """
-    merged = merge([*layers, read_environment(environ)])
-    return expand(merged, environ, secrets or SecretFiles())
+    merged = merge_layers([*layers, read_environment(environ)])
+    return expand_references(merged, environ, secrets or SecretFiles())
 
 
 def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Settings:
@@ -107,23 +117,26 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
     Raises:
         ConfigError: with every problem there is.
     """
-    return join_endpoints(_checked(layer, environ, problems)[1])
+    return join_endpoints(_check_layer(layer, environ, problems)[1])
 
 
-def _checked(
+def _check_layer(
     layer: Layer, environ: Mapping[str, str], problems: list[Problem]
 ) -> tuple[SettingsConverter, Settings]:
     """The settings as they were written, and the walk that knows where."""
     _fill_provider_keys(layer, environ)
     # What an unreadable file would have said is neither missing nor contradicted.
-    walk = SettingsConverter(layer, is_partial=bool(problems))
-    settings = walk.settings()
+    converter = SettingsConverter(layer, is_partial=bool(problems))
+    settings = converter.convert_settings()
     if not problems:
-        for path, text, *others in (*find_contradictions(settings), *_unusable_files(settings)):
-            walk.contradiction(path, text, *others)
-    if problems := [*problems, *_once(walk.problems)]:
+        for path, text, *others in (
+            *find_contradictions(settings),
+            *_find_unusable_files(settings),
+        ):
+            converter.add_contradiction(path, text, *others)
+    if problems := [*problems, *_without_shared_key_problems(converter.problems)]:
         raise ConfigError(problems)
-    return walk, settings
+    return converter, settings
 
 
 def load_provider(
@@ -142,11 +155,11 @@ def load_provider(
         environ = {**environ, "VAI_CONFIG": str(config)}
     problems: list[Problem] = []
     layer = merged_layer(read_layers(environ, problems), environ)
-    walk = SettingsConverter(
+    converter = SettingsConverter(
         {path: leaf for path, leaf in layer.items() if path[:2] == ("providers", provider)}
     )
-    settings = walk.settings()
-    if problems := [*problems, *walk.problems]:
+    settings = converter.convert_settings()
+    if problems := [*problems, *converter.problems]:
         raise ConfigError(problems)
     return settings.providers.get(provider, Provider())
 
@@ -157,7 +170,7 @@ def defaults_file() -> Path:
     return installed if installed.exists() else _PACKAGE.parent / "settings.toml"
 
 
-def _files(environ: Mapping[str, str]) -> Iterator[Path]:
+def _settings_files(environ: Mapping[str, str]) -> Iterator[Path]:
     named = environ.get("VAI_CONFIG")
     if named:
         yield Path(named)
@@ -172,14 +185,14 @@ def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
         return  # callers bring their own keys; the server's must not be within reach
     for provider, variables in KEY_VARIABLES.items():
         path = ("providers", provider, "api_key")
-        if _is_set(layer, path) or _follows(layer, provider):
+        if _is_set(layer, path) or _follows_openai_pair(layer, provider):
             continue
         for variable in variables:
             if key := environ.get(variable, "").strip():
                 where = f"environment variable {variable}"
-                layer[path] = Leaf(key, ".".join(path), where)
+                layer[path] = SettingValue(key, ".".join(path), where)
                 break
-    _share_openais_key(layer)
+    _share_openai_key(layer)
 
 
 def _is_set(layer: Layer, path: tuple[str, ...]) -> bool:
@@ -190,7 +203,7 @@ def _is_moved(layer: Layer, provider: str) -> bool:
     return _is_set(layer, ("providers", provider, "base_url"))
 
 
-def _follows(layer: Layer, provider: str) -> bool:
+def _follows_openai_pair(layer: Layer, provider: str) -> bool:
     """Whether a provider goes where the other one of OpenAI's was moved to, and with its key."""
     return (
         provider in PAIR
@@ -199,25 +212,25 @@ def _follows(layer: Layer, provider: str) -> bool:
     )
 
 
-def _share_openais_key(layer: Layer) -> None:
+def _share_openai_key(layer: Layer) -> None:
     """OpenAI's two endpoints take one key; a key for another server stays where it is."""
-    other, own = (("providers", name, "api_key") for name in PAIR)
+    other, oai_resp = (("providers", name, "api_key") for name in PAIR)
     moved = any(_is_moved(layer, name) for name in PAIR)
-    if _is_set(layer, other) and not moved and not _is_set(layer, own):
-        layer[own] = layer[other]
+    if _is_set(layer, other) and not moved and not _is_set(layer, oai_resp):
+        layer[oai_resp] = layer[other]
 
 
-def _once(problems: list[Problem]) -> list[Problem]:
+def _without_shared_key_problems(problems: list[Problem]) -> list[Problem]:
     """The problems without those of a key that both of OpenAI's endpoints take."""
-    shared = {(problem.where, problem.text) for problem in problems if problem.key == _OPENAIS_KEY}
+    shared = {(problem.where, problem.text) for problem in problems if problem.key == _OPENAI_KEY}
     return [
         problem
         for problem in problems
-        if problem.key != _THE_OTHERS_KEY or (problem.where, problem.text) not in shared
+        if problem.key != _OAI_RESP_KEY or (problem.where, problem.text) not in shared
     ]
 
 
-def _unusable_files(settings: Settings) -> Iterator[SettingFault]:
+def _find_unusable_files(settings: Settings) -> Iterator[SettingFault]:
     tls = settings.tls
     absent = [
         (("tls", name), "no such file; expected the path of a PEM file")
@@ -247,17 +260,17 @@ def _unusable_files(settings: Settings) -> Iterator[SettingFault]:
             read_login(login_file(login.credentials_file))
         except ValueError as error:
             yield ("providers", LOGGED_IN_TO, "enabled"), str(error)
-    for provider, row in settings.providers.items():
+    for provider, server in settings.providers.items():
         if (
-            row.price_as is not None
-            and installed_catalogue().find(*row.price_as.split("/", 1)) is None
+            server.price_as is not None
+            and installed_catalogue().find(*server.price_as.split("/", 1)) is None
         ):
             yield ("providers", provider, "price_as"), "no such model in the catalogue: vai models"
         path = ("providers", provider, "ca_file")
-        if row.ca_file and not Path(row.ca_file).is_file():
+        if server.ca_file and not Path(server.ca_file).is_file():
             yield path, "no such file; expected the path of a PEM file"
-        elif row.ca_file:
+        elif server.ca_file:
             try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(row.ca_file)
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(server.ca_file)
             except OSError:
                 yield path, "expected certificates in PEM"

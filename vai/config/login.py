@@ -66,13 +66,13 @@ def read_login(path: Path) -> GoogleLogin:
         raise ValueError(f"{path}: {error.strerror}") from None
     broken = f"{path} holds no login; run: {LOGIN_COMMAND}"
     try:
-        return msgspec.json.decode(text, type=GoogleLogin, dec_hook=_secret)
+        return msgspec.json.decode(text, type=GoogleLogin, dec_hook=_decode_secret)
     except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest):
         pass  # raised below: the originals may quote the file
     raise ValueError(broken)
 
 
-def _secret(kind: type, value: Any) -> Secret:
+def _decode_secret(kind: type, value: Any) -> Secret:
     if kind is not Secret or not isinstance(value, str):
         raise ValueError("expected text")  # msgspec makes a ValidationError of it
     return Secret(value, "login")

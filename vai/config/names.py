@@ -1,6 +1,6 @@
 """Other spellings of the settings, and variables that look like settings but are none.
 
-Invariants: every spelling is a row. VAI reads flat files (`auth_mode: none`)
+Invariants: every spelling is a spec. VAI reads flat files (`auth_mode: none`)
 and nested ones (`auth: {mode: none}`) alike; what follows knows one name for each setting.
 """
 
@@ -24,7 +24,7 @@ __all__ = [
 Path = tuple[str, ...]
 
 KEY_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {row.id: row.env for row in PROVIDER_SPECS.values()} | {"cartesia": ("CARTESIA_API_KEY",)}
+    {spec.id: spec.env for spec in PROVIDER_SPECS.values()} | {"cartesia": ("CARTESIA_API_KEY",)}
 )
 """Built-in provider -> the variables that may hold its key, the first one that is set counts.
 Cartesia may have a key and is not served by this version."""

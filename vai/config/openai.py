@@ -97,11 +97,11 @@ def endpoint_outside_region(settings: Settings) -> str | None:
         name: settings.providers.get(name, _PLAIN).base_url or PROVIDER_SPECS[name].base_url
         for name in PAIR
     }
-    for own, other in _both_ways():
-        is_regional = is_at_openai(urls[own]) and not is_same_host(
-            urls[own], PROVIDER_SPECS[own].base_url
+    for endpoint, other in _both_ways():
+        is_regional = is_at_openai(urls[endpoint]) and not is_same_host(
+            urls[endpoint], PROVIDER_SPECS[endpoint].base_url
         )
-        if is_regional and not is_same_host(urls[own], urls[other]):
+        if is_regional and not is_same_host(urls[endpoint], urls[other]):
             return other
     return None
 

@@ -26,8 +26,8 @@ class Problem(NamedTuple):
     """What was expected."""
 
     def __str__(self) -> str:
-        place = f" ({self.where})" if self.where and self.key else self.where
-        return f"{self.key}{place}: {self.text}"
+        position = f" ({self.where})" if self.where and self.key else self.where
+        return f"{self.key}{position}: {self.text}"
 
 
 class ConfigError(Exception):

@@ -33,18 +33,18 @@ class SecretFiles:
         self._texts: dict[str, str] = {}
         self._faults: dict[str, str] = {}
 
-    def text_of(self, found: re.Match[str], environ: Mapping[str, str]) -> str:
+    def read_reference(self, match: re.Match[str], environ: Mapping[str, str]) -> str:
         """Return what the file of a match of `FILE_REFERENCE` holds, without its line end.
 
         Raises:
             ValueError: the reference or the file cannot be used. The sentence says why.
         """
-        if not found["end"]:
+        if not match["end"]:
             raise ValueError("expected ${file:/path/of/the/file}, with the closing brace")
-        written = found["file"]
+        written = match["file"]
         if written not in self._texts and written not in self._faults:
             try:
-                self._texts[written] = _read(written, _expanded(written, environ))
+                self._texts[written] = _read_secret(written, _expand_path(written, environ))
             except ValueError as error:
                 self._faults[written] = str(error)
         if written in self._faults:
@@ -55,7 +55,7 @@ class SecretFiles:
         return f"SecretFiles({len(self._texts)} files)"
 
 
-def _expanded(written: str, environ: Mapping[str, str]) -> str:
+def _expand_path(written: str, environ: Mapping[str, str]) -> str:
     """The path with the values of its variables.
 
     Raises:
@@ -70,7 +70,7 @@ def _expanded(written: str, environ: Mapping[str, str]) -> str:
     return path
 
 
-def _read(written: str, path: str) -> str:
+def _read_secret(written: str, path: str) -> str:
     """The text of the file at `path`.
 
     Args:
@@ -80,7 +80,7 @@ def _read(written: str, path: str) -> str:
     Raises:
         ValueError: it cannot be read, or is no single line of text.
     """
-    content = _content(written, path)
+    content = _read_content(written, path)
     if len(content) > SECRET_LIMIT + _LINE_END:
         raise ValueError(f"the file {written} has more than {SECRET_LIMIT} bytes; {_ALONE}")
     try:
@@ -94,7 +94,7 @@ def _read(written: str, path: str) -> str:
     return text
 
 
-def _content(written: str, path: str) -> bytes:
+def _read_content(written: str, path: str) -> bytes:
     """At most a little more than what is allowed of a regular file.
 
     Raises:

@@ -21,7 +21,7 @@ from vai.config.names import LOGGED_IN_TO
 from vai.config.problems import Problem
 from vai.config.schema import Settings
 from vai.config.secret_files import SecretFiles
-from vai.config.sources import Layer, Leaf
+from vai.config.sources import Layer, SettingValue
 
 __all__ = ["SettingsSnapshot"]
 
@@ -61,7 +61,7 @@ class SettingsSnapshot:
         problems = list(self._problems)
         layer = merged_layer(self._layers, environ, self._secrets)
         for path, content in self._files.items():
-            leaf = layer.get(path, Leaf("", ".".join(path), ""))
+            leaf = layer.get(path, SettingValue("", ".".join(path), ""))
             layer[path] = leaf._replace(value=self._in_memory(content), text=None)
         return settings_from(layer, environ, problems)
 

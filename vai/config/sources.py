@@ -25,10 +25,10 @@ from vai.config.syntax import SyntaxFault, parse_settings_file
 __all__ = [
     "DEFAULTS",
     "Layer",
-    "Leaf",
-    "Unresolved",
-    "expand",
-    "merge",
+    "SettingValue",
+    "UnresolvedReference",
+    "expand_references",
+    "merge_layers",
     "read_environment",
     "read_file",
 ]
@@ -42,7 +42,7 @@ _REFERENCE: Final = re.compile(
 )
 
 
-class Leaf(NamedTuple):
+class SettingValue(NamedTuple):
     """A value that is no table, and its origin."""
 
     value: Any
@@ -51,19 +51,19 @@ class Leaf(NamedTuple):
     where: str
     text: str | None = None
     """The unparsed value of a variable; a setting of type text wants it as it stands."""
-    inside: Mapping[str, str] = {}
+    entries: Mapping[str, str] = {}
     """Where the entries of a list stand, by their steps: `[0].key`."""
     source: str = "variable"
     """`toml`, `yaml`, `json`, or `variable`."""
 
 
-class Unresolved(NamedTuple):
+class UnresolvedReference(NamedTuple):
     """Stands for a text whose references lead nowhere."""
 
     faults: tuple[str, ...]
 
 
-Layer = dict[tuple[str, ...], Leaf]
+Layer = dict[tuple[str, ...], SettingValue]
 
 DEFAULTS: Final = "the defaults"
 """Where settings stand that only the package sets."""
@@ -77,29 +77,33 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
     """
     suffix = path.suffix.lower()
     try:
-        tree = parse_settings_file(_text_of(path), suffix)
+        tree = parse_settings_file(_read_text(path), suffix)
     except OSError as error:
-        problems.append(Problem("", str(path), f"cannot be read ({_reason(error)}"))
+        problems.append(Problem("", str(path), f"cannot be read ({_read_error_reason(error)}"))
         return {}
     except SyntaxFault as fault:
-        place = f", line {fault.line}" if fault.line else ""
+        line = f", line {fault.line}" if fault.line else ""
         column = f", column {fault.column}" if fault.column else ""
         text = f"not valid {suffix[1:].upper()}: {fault.reason}"
-        problems.append(Problem("", f"{path}{place}{column}", text))
+        problems.append(Problem("", f"{path}{line}{column}", text))
         return {}
     except _NoSettings as fault:
         problems.append(Problem("", str(path), str(fault)))
         return {}
-    places = _Places(path, tree.lines)
+    positions = _FilePositions(path, tree.lines)
     layer: Layer = {}
-    for written, value in _leaves(tree.values):
-        names = _names(written)
-        where, inside = places.of(names)
-        _put(layer, names, Leaf(value, ".".join(names), shown or where, None, inside, suffix[1:]))
+    for written, value in _flatten_tree(tree.values):
+        names = _split_names(written)
+        position, entries = positions.position_of(names)
+        _put_value(
+            layer,
+            names,
+            SettingValue(value, ".".join(names), shown or position, None, entries, suffix[1:]),
+        )
     return layer
 
 
-def _reason(error: OSError) -> str:
+def _read_error_reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file); expected the path of a file in VAI_CONFIG or --config"
     if isinstance(error, PermissionError):
@@ -111,7 +115,7 @@ class _NoSettings(Exception):
     """A file holds no text in a format that VAI reads."""
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """The text of a file of settings.
 
     Raises:
@@ -143,16 +147,18 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
         if not upper.startswith(_PREFIX) or is_reserved(upper):
             continue
         text = environ[variable]
-        value = _value_of(text)
+        value = _parse_variable(text)
         root = tuple(upper[len(_PREFIX) :].lower().split("__"))
         where = f"environment variable {variable}"
-        for below, leaf in _leaves(value) if isinstance(value, dict) else [((), value)]:
+        for below, leaf in _flatten_tree(value) if isinstance(value, dict) else [((), value)]:
             path = root + below
-            _put(layer, path, Leaf(leaf, ".".join(path), where, None if below else text))
+            _put_value(
+                layer, path, SettingValue(leaf, ".".join(path), where, None if below else text)
+            )
     return layer
 
 
-def _value_of(text: str) -> Any:
+def _parse_variable(text: str) -> Any:
     """The value that a variable holds: JSON behind `@json`, else as in TOML, else the text.
 
     dynaconf has more casts (`@int`, `@format`, ...). They are text here: they quote the text
@@ -170,7 +176,7 @@ def _value_of(text: str) -> Any:
     return parse_conf_data(text, tomlfy=True, box_settings={})
 
 
-def merge(layers: Iterable[Layer]) -> Layer:
+def merge_layers(layers: Iterable[Layer]) -> Layer:
     """One layer in which later ones win; lists are replaced as a whole."""
     merged: Layer = {}
     below: dict[tuple[str, ...], dict[tuple[str, ...], None]] = {}
@@ -185,31 +191,31 @@ def merge(layers: Iterable[Layer]) -> Layer:
     return merged
 
 
-def expand(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
+def expand_references(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
     """Put the environment in place of `${NAME}` and `${NAME:-default}`, the content of a file in
     place of `${file:/path}`, and `Unresolved` in place of text where that cannot be done."""
     expanded: Layer = {}
     for path, leaf in layer.items():
-        value = _expand(leaf.value, environ, files)
+        value = _expand_value(leaf.value, environ, files)
         text = value if isinstance(value, str) and value != leaf.value else leaf.text
         expanded[path] = leaf._replace(value=value, text=text)
     return expanded
 
 
-def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles) -> Any:
+def _expand_value(value: Any, environ: Mapping[str, str], files: SecretFiles) -> Any:
     if isinstance(value, list):
-        return [_expand(item, environ, files) for item in value]
+        return [_expand_value(item, environ, files) for item in value]
     if isinstance(value, dict):
-        return {key: _expand(item, environ, files) for key, item in value.items()}
+        return {key: _expand_value(item, environ, files) for key, item in value.items()}
     if not isinstance(value, str):
         return value
     faults: set[str] = set()
 
-    def replace(found: re.Match[str]) -> str:
-        name, default = found["name"], found["default"]
+    def replace_reference(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
         if name is None:
             try:
-                return files.text_of(found, environ)
+                return files.read_reference(match, environ)
             except ValueError as error:
                 faults.add(str(error))
                 return ""
@@ -224,20 +230,22 @@ def _expand(value: Any, environ: Mapping[str, str], files: SecretFiles) -> Any:
             return ""
         return text
 
-    expanded = _REFERENCE.sub(replace, value)
-    return Unresolved(tuple(sorted(faults))) if faults else expanded
+    expanded = _REFERENCE.sub(replace_reference, value)
+    return UnresolvedReference(tuple(sorted(faults))) if faults else expanded
 
 
-def _leaves(tree: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterable[tuple[Any, Any]]:
+def _flatten_tree(
+    tree: Mapping[Any, Any], above: tuple[str, ...] = ()
+) -> Iterable[tuple[Any, Any]]:
     for name, value in tree.items():
         path = (*above, str(name))
         if isinstance(value, dict):
-            yield from _leaves(value, path)
+            yield from _flatten_tree(value, path)
         else:
             yield path, value
 
 
-def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
+def _put_value(layer: Layer, written: tuple[str, ...], leaf: SettingValue) -> None:
     """Enter a leaf under its one name. Of two spellings in one source the nested one wins."""
     path = canonical_path(written)
     other = layer.get(path)
@@ -245,13 +253,13 @@ def _put(layer: Layer, written: tuple[str, ...], leaf: Leaf) -> None:
         layer[path] = leaf
 
 
-def _names(written: Iterable[str]) -> tuple[str, ...]:
+def _split_names(written: Iterable[str]) -> tuple[str, ...]:
     """The path of a setting; a file may write its first names with dots between them."""
     first, *rest = written
     return (*re.split(r"\.|__", first.lower()), *rest)
 
 
-class _Places:
+class _FilePositions:
     """Where the settings of a file stand, and the entries of its lists."""
 
     def __init__(self, path: Path, lines: Lines) -> None:
@@ -259,19 +267,21 @@ class _Places:
         self._lines: Lines = {}
         self._inside: dict[tuple[str, ...], dict[str, str]] = {}
         for written, line in lines.items():
-            names = _names(written)
+            names = _split_names(written)
             self._lines.setdefault(names, line)
             entry = next((n for n, name in enumerate(names) if name.startswith("[")), None)
             if entry is not None:
                 steps = ".".join(names[entry:]).replace(".[", "[")
-                self._inside.setdefault(names[:entry], {}).setdefault(steps, self._where(line))
+                self._inside.setdefault(names[:entry], {}).setdefault(
+                    steps, self._format_position(line)
+                )
 
-    def of(self, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    def position_of(self, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
         """Where a setting stands, and its entries by their steps, `[0].key`."""
         # A name that a YAML anchor brings stands elsewhere: its table is the best there is.
         ends = range(len(names), 0, -1)
         line = next((self._lines[names[:end]] for end in ends if names[:end] in self._lines), 0)
-        return self._where(line), self._inside.get(names, {})
+        return self._format_position(line), self._inside.get(names, {})
 
-    def _where(self, line: int) -> str:
+    def _format_position(self, line: int) -> str:
         return f"{self._path}, line {line}" if line else self._path

@@ -21,18 +21,20 @@ SIMULATED: Final = "simulated"
 def provider_states(settings: Settings) -> dict[str, str]:
     """How each provider is served, by id."""
     states: dict[str, str] = {}
-    own = [
-        name for name, row in settings.providers.items() if row.kind and name not in PROVIDER_SPECS
+    servers = [
+        name
+        for name, server in settings.providers.items()
+        if server.kind and name not in PROVIDER_SPECS
     ]
-    for name in (*PROVIDER_SPECS, *own):
-        row = settings.providers.get(name)
+    for name in (*PROVIDER_SPECS, *servers):
+        server = settings.providers.get(name)
         if name == LOGGED_IN_TO:
-            states[name] = "real, with your login" if row and row.enabled else OFF
+            states[name] = "real, with your login" if server and server.enabled else OFF
         elif settings.auth.mode == "passthrough":
             states[name] = "real, with the caller's key"
-        elif row is not None and row.api_key is not None:
+        elif server is not None and server.api_key is not None:
             states[name] = "real"
-        elif row is not None and row.base_url is not None:
+        elif server is not None and server.base_url is not None:
             states[name] = "real, without a key"
         elif settings.simulate:
             states[name] = SIMULATED

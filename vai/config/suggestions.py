@@ -151,13 +151,13 @@ def _suggest_table(path: Path, all_names: tuple[str, ...], source: str) -> Sugge
     tables = _all_tables(all_names).get(name)
     if tables is None:
         return None
-    meant = tuple((*table.split("."), name) for table in tables)
-    shown = meant[:_MOST_TABLES]
+    settings = tuple((*table.split("."), name) for table in tables)
+    shown = settings[:_MOST_TABLES]
     if source == "variable":
         return Suggestion(
-            f"; did you mean {_join_names([_spell_setting(m, source) for m in shown])}?", meant
+            f"; did you mean {_join_names([_spell_setting(m, source) for m in shown])}?", settings
         )
-    return Suggestion(f"; {name} belongs in {_join_names(tables[:_MOST_TABLES])}", meant)
+    return Suggestion(f"; {name} belongs in {_join_names(tables[:_MOST_TABLES])}", settings)
 
 
 def table_hint(
@@ -198,8 +198,8 @@ def _with_user_names(parts: Path) -> Path:
 
 
 def _suggest_near(path: Path, source: str) -> Suggestion:
-    meant = canonical_path(path)
-    return Suggestion(f"; did you mean {_spell_setting(meant, source)}?", (meant,))
+    setting = canonical_path(path)
+    return Suggestion(f"; did you mean {_spell_setting(setting, source)}?", (setting,))
 
 
 def _suggest_move_to_top(names: list[str], table: Path, source: str) -> Suggestion:
@@ -253,8 +253,8 @@ def _nested_tables(all_names: tuple[str, ...]) -> frozenset[str]:
 
 
 @cache
-def _fixed_names(known: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dotted for dotted in known if "*" not in dotted)
+def _fixed_names(all_names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dotted for dotted in all_names if "*" not in dotted)
 
 
 def _by_underscores(path: Path, all_names: tuple[str, ...]) -> Path | None:
@@ -268,9 +268,9 @@ def _by_underscores(path: Path, all_names: tuple[str, ...]) -> Path | None:
 
 
 @cache
-def _name_patterns(known: tuple[str, ...]) -> list[tuple[re.Pattern[str], str]]:
+def _name_patterns(all_names: tuple[str, ...]) -> list[tuple[re.Pattern[str], str]]:
     return [
         (re.compile("([a-z0-9-]+)".join(map(re.escape, d.replace(".", "_").split("*")))), d)
-        for d in known
+        for d in all_names
         if "." in d
     ]

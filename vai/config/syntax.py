@@ -251,7 +251,7 @@ def _take_as_written(scalar: Any) -> None:
     if scalar.style is not None or text.isascii():
         return
     column = scalar.start_mark.column + 1
-    for at in {0, len(text) - 1, *(found.end() for found in _BEHIND_COLON.finditer(text))}:
+    for at in {0, len(text) - 1, *(match.end() for match in _BEHIND_COLON.finditer(text))}:
         if reason := describe_odd_character(text[at]):
             raise SyntaxFault(reason, _line_of(scalar), column + at)
 

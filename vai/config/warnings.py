@@ -113,8 +113,8 @@ def _alias_warnings(settings: Settings, models: _ModelFacts) -> Iterator[Setting
 
 def _model_warnings(settings: Settings, models: _ModelFacts) -> Iterator[SettingFault]:
     """Models that the settings speak of without leading requests to them."""
-    for name, own in settings.providers.items():
-        if own.price_as is not None and (end := models.retirement_of(own.price_as)):
+    for name, server in settings.providers.items():
+        if server.price_as is not None and (end := models.retirement_of(server.price_as)):
             yield ("providers", name, "price_as"), end
     for target in settings.models:
         if doubt := models.off_reason(target) or models.retirement_of(target):
@@ -132,11 +132,11 @@ class _ModelFacts:
         self._silent = {
             # What a server of the operator's own serves is not known.
             name
-            for name, own in settings.providers.items()
+            for name, server in settings.providers.items()
             if name not in PROVIDER_SPECS
             or (
-                own.base_url is not None
-                and not is_provider_host(PROVIDER_SPECS[name], own.base_url)
+                server.base_url is not None
+                and not is_provider_host(PROVIDER_SPECS[name], server.base_url)
             )
         }
         self._names: dict[str, list[str]] = {}
