@@ -199,7 +199,7 @@ def test_documented_extensions_are_passed_on(provider):
     }
     if "audio" in given:
         body["output"] = {"modalities": ["audio"]}
-    ask = parse.request(body)
+    ask = parse.parse_request(body)
     adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=ask)
     adapter.request(ask)
     assert [path for path in adapter.dropped if path.startswith("extensions.")] == []

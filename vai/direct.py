@@ -118,7 +118,7 @@ class DirectClient:
     def _exchange(
         self, request: Mapping[str, Any], *, stream: bool
     ) -> Exchange[list[Event] | Message]:
-        ask = parse.request({**request, "stream": stream})
+        ask = parse.parse_request({**request, "stream": stream})
         provider = ask.model.partition("/")[0]
         if provider in PROVIDER_SPECS and provider not in self._rows:
             raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")

@@ -55,7 +55,7 @@ class Row(NamedTuple):
 def send(provider: str, model: str, fields: dict[str, Any]) -> Sent | InvalidRequest:
     """What the adapter of `provider` makes of a request."""
     adapter = make_adapter(PROVIDER_SPECS[provider], "01CONTRACT")
-    ask = parse.request({"messages": [USER], "max_tokens": 1000, **fields, "model": model})
+    ask = parse.parse_request({"messages": [USER], "max_tokens": 1000, **fields, "model": model})
     try:
         wire = adapter.request(ask)
     except InvalidRequest as refusal:

@@ -57,7 +57,7 @@ def pure(*, uses_gateway_key: bool = True) -> ExchangeMode[bytes]:
 
 def translated(provider: str) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
-    ask = parse.request({**ASK, "stream": True})
+    ask = parse.parse_request({**ASK, "stream": True})
     return TranslatedMode(
         adapter, ask, events=encode_events, message=lambda _: b"", uses_gateway_key=True
     )

@@ -35,7 +35,7 @@ ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "
 
 
 def translated(provider: str, *, stream: bool = True) -> TranslatedMode[bytes]:
-    ask = parse.request({**ASK, "stream": stream})
+    ask = parse.parse_request({**ASK, "stream": stream})
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
     return TranslatedMode(
         adapter,
@@ -294,7 +294,7 @@ async def test_a_caller_who_leaves_at_any_await_is_settled_once(steps: int) -> N
 
 
 async def test_a_request_that_cannot_be_said_reaches_nobody() -> None:
-    ask = parse.request(
+    ask = parse.parse_request(
         {
             **ASK,
             "messages": [
@@ -336,7 +336,9 @@ async def test_an_upstream_error_event_is_passed_on_once_in_the_verbatim_mode() 
 
 
 async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
-    ask = parse.request({**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]})
+    ask = parse.parse_request(
+        {**ASK, "model": "gpt-5.4", "stream": True, "stop_sequences": ["STOP"]}
+    )
     mode = TranslatedMode(
         make_adapter(PROVIDER_SPECS["openai"], "x"),
         ask,
@@ -354,7 +356,7 @@ async def test_an_emulated_stop_sequence_stops_the_upstream_at_once() -> None:
 
 async def test_a_schema_that_cannot_be_streamed_may_take_its_time() -> None:
     schema = {"type": "json_schema", "schema": {"type": "object", "properties": {}}}
-    ask = parse.request({**ASK, "stream": True, "output_config": {"format": schema}})
+    ask = parse.parse_request({**ASK, "stream": True, "output_config": {"format": schema}})
     mode = TranslatedMode(
         make_adapter(PROVIDER_SPECS["groq"], "x"), ask, events=encode_events, message=lambda _: b""
     )

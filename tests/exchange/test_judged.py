@@ -52,7 +52,7 @@ def mode(
 
 def translated(provider: str, *, stream: bool) -> ExchangeMode[bytes]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
-    ask = parse.request({**ASK, "stream": stream})
+    ask = parse.parse_request({**ASK, "stream": stream})
     return TranslatedMode(
         adapter, ask, events=encode_events, message=lambda _: b"", uses_gateway_key=True
     )

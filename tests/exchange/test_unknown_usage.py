@@ -42,7 +42,7 @@ def mode(name: str, *, stream: bool) -> ExchangeMode[bytes]:
         return VerbatimMode(
             wire, PROVIDER_SPECS["anthropic"], streaming=stream, edited=edited, cost=cost
         )
-    ask = parse.request({**ASK, "stream": stream})
+    ask = parse.parse_request({**ASK, "stream": stream})
     return TranslatedMode(
         make_adapter(PROVIDER_SPECS[name], "x1", input_estimate=1234, request=ask),
         ask,

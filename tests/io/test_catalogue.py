@@ -65,7 +65,7 @@ def test_rows_say_where_they_come_from_and_make_sense(card):
 @pytest.mark.parametrize("card", FILED, ids=by_name)
 def test_prices_of_a_day_are_one_and_rise_with_the_prompt(card):
     for day in (DAY, date(2026, 12, 1)):
-        held = [price for price in card.prices if price.holds(day)]
+        held = [price for price in card.prices if price.applies_on(day)]
         steps = [price.over_input_tokens for price in held]
         assert len(set(steps)) == len(steps)
         if not held:
@@ -85,7 +85,7 @@ def test_the_price_steps_that_are_known():
     def inputs(name: str, day: date = DAY) -> dict[int, str | None]:
         card = installed_catalogue().find(*name.split("/", 1))
         assert card is not None
-        return {p.over_input_tokens: p.input for p in card.prices if p.holds(day)}
+        return {p.over_input_tokens: p.input for p in card.prices if p.applies_on(day)}
 
     assert inputs("gemini/gemini-4-argon") == {0: "2"}
     assert inputs("gemini/gemini-4-argon", date(2026, 12, 1)) == {0: "4"}

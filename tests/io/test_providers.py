@@ -18,7 +18,7 @@ MINE = Provider(kind="openai", base_url="http://10.0.0.5:8000/v1")
 
 def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
     row = build_specs(Settings(providers={"mine": MINE}))["mine"]
-    ask = parse.request(
+    ask = parse.parse_request(
         {
             "model": "llama",
             "max_tokens": 7,
@@ -61,8 +61,11 @@ def test_a_server_of_ones_own_can_what_its_operator_says() -> None:
         structured_output_with_tools=False,
         stop_sequences=False,
     )
-    assert row.narrowed
+    assert row.has_capability_override
     untold = build_specs(Settings(providers={"mine": MINE}))["mine"]
-    assert (untold.capabilities, untold.narrowed) == (PROVIDER_SPECS["openai"].capabilities, False)
+    assert (untold.capabilities, untold.has_capability_override) == (
+        PROVIDER_SPECS["openai"].capabilities,
+        False,
+    )
     nothing = msgspec.structs.replace(MINE, capabilities=())
     assert not build_specs(Settings(providers={"mine": nothing}))["mine"].capabilities.tools

@@ -293,6 +293,6 @@ def test_limits():
     terms = ModelTerms(max_output=100)
     assert [terms.max_output_cap(n) for n in (None, 100, 101)] == [None, None, 100]
     assert UNKNOWN.max_output_cap(10**9) is None
-    argon = MaxOutput(stream=65_536, whole=32_768)
-    assert (argon.of(streamed=True), argon.of(streamed=False)) == (65_536, 32_768)
-    assert MaxOutput(stream=1, whole=1, continued=9).of(streamed=False) == 9
+    argon = MaxOutput(stream=65_536, unstreamed=32_768)
+    assert (argon.limit_for(streamed=True), argon.limit_for(streamed=False)) == (65_536, 32_768)
+    assert MaxOutput(stream=1, unstreamed=1, continued=9).limit_for(streamed=False) == 9

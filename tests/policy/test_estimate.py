@@ -11,12 +11,12 @@ import pytest
 from tests.codec.test_pictures import PNG
 from vai.policy.estimate import body_tokens, input_tokens, request_tokens, text_tokens
 from vai.types import parse
-from vai.types.provider import Kind
+from vai.types.provider import WireFormat
 
 
-def tokens(kind: Kind = "openai", **said: Any) -> int:
+def tokens(kind: WireFormat = "openai", **said: Any) -> int:
     said.setdefault("messages", [{"role": "user", "content": "Hello"}])
-    return request_tokens(parse.request({"model": "m", **said}), kind)
+    return request_tokens(parse.parse_request({"model": "m", **said}), kind)
 
 
 def turn(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def test_every_turn_has_its_marks() -> None:
     # 640 x 480: by area; two tiles of 512 by one; one tile of 768.
     [("anthropic", 410), ("openai", 85 + 170 * 2), ("gemini", 258)],
 )
-def test_a_picture_weighs_by_its_pixels(kind: Kind, expected: int) -> None:
+def test_a_picture_weighs_by_its_pixels(kind: WireFormat, expected: int) -> None:
     bare = tokens(kind, messages=turn())
     assert tokens(kind, messages=turn(picture(PNG))) - bare == expected
     # Not by its bytes: they are what compression left.
@@ -98,7 +98,7 @@ def test_a_picture_weighs_by_its_pixels(kind: Kind, expected: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["anthropic", "openai", "gemini", "code-assist", "responses"])
-def test_a_picture_of_no_known_size_weighs_like_a_usual_one(kind: Kind) -> None:
+def test_a_picture_of_no_known_size_weighs_like_a_usual_one(kind: WireFormat) -> None:
     bare = tokens(kind, messages=turn())
     linked = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
     for block in (linked, picture(b"not a picture")):

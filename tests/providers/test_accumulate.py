@@ -18,7 +18,7 @@ from vai.types.events import (
 )
 from vai.types.message import Usage
 
-MESSAGE = parse.message(
+MESSAGE = parse.parse_message(
     {
         "id": "m",
         "type": "message",
@@ -60,7 +60,7 @@ def test_a_delta_of_no_block_is_a_fault():
 
 
 def test_pieces_of_sound_are_joined_as_bytes():
-    shell = parse.block({"type": "audio", "source": {"type": "base64", "data": ""}})
+    shell = parse.parse_block({"type": "audio", "source": {"type": "base64", "data": ""}})
     deltas = [AudioDelta(data="aA=="), TranscriptDelta(text="h"), AudioDelta(data="aQ==")]
     events = replay(msgspec.structs.replace(MESSAGE, content=[]))
     events[1:1] = [
@@ -77,4 +77,4 @@ def test_pieces_of_sound_are_joined_as_bytes():
 
 def test_later_counters_replace_earlier_ones_and_unknown_replaces_nothing():
     first = Usage(input_tokens=5, output_tokens=1)
-    assert first.merged(Usage(output_tokens=9)) == Usage(input_tokens=5, output_tokens=9)
+    assert first.merged_with(Usage(output_tokens=9)) == Usage(input_tokens=5, output_tokens=9)

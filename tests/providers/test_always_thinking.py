@@ -81,7 +81,7 @@ def bodies(provider: str, model: str, fields: dict[str, Any], *, custom: bool):
     row, name = row_of(provider, model, custom)
     for stream, tools in ((False, {}), (True, TOOLS)):
         said = {"model": name, "max_tokens": 200_000, "messages": HISTORY, "stream": stream}
-        asked = parse.request({**said, **tools, **fields})
+        asked = parse.parse_request({**said, **tools, **fields})
         for request in (asked, without_reasoning(asked)):
             assert request is not None
             adapter = make_adapter(row, "01", request=request)
@@ -100,7 +100,7 @@ def is_refused(row, request) -> bool:
     """Whether the request demands of a Claude what it cannot do, which is told at once."""
     if (
         row.kind != "anthropic"
-        or claudes.traits(row.facts_of(request.model)[1]).thinking_can_be_disabled
+        or claudes.traits(row.find_catalogue_key(request.model)[1]).thinking_can_be_disabled
     ):
         return False
     asked = (request.extensions or {}).get("anthropic", {}).get("thinking")
@@ -242,7 +242,7 @@ def test_newer_flash_models_know_no_minimal_level(model):
     "model", ["gpt-5.5-pro", "o3-pro", "gpt-5.3-codex", "o4-mini-deep-research"]
 )
 def test_a_model_that_only_responses_has_is_asked_for_there(model):
-    asked = parse.request({"model": model, "max_tokens": 99, "messages": [USER]})
+    asked = parse.parse_request({"model": model, "max_tokens": 99, "messages": [USER]})
     assert (
         make_adapter(PROVIDER_SPECS["openai"], "01", request=asked).request(asked).target
         == "/responses"
@@ -265,7 +265,7 @@ def test_a_model_that_only_responses_has_is_asked_for_there(model):
 def test_a_claude_is_told_an_effort_that_it_knows(model, effort, sent, dropped):
     said = {"model": model, "max_tokens": 99, "messages": [USER]}
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01")
-    wire = adapter.request(parse.request({**said, "output_config": {"effort": effort}}))
+    wire = adapter.request(parse.parse_request({**said, "output_config": {"effort": effort}}))
     assert orjson.loads(wire.body).get("output_config", {}).get("effort") == sent
     assert adapter.dropped == dropped
 

@@ -16,7 +16,7 @@ USER = {"role": "user", "content": "go"}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 SCHEMA = {"type": "object", "properties": {"x": {"type": "null"}}, "required": ["x"]}
 FORM = {"format": {"type": "json_schema", "schema": SCHEMA}}
-NOTHING = {name: False for name in Capabilities.__struct_fields__ if name != "native_tools"}
+NOTHING = {name: False for name in Capabilities.__struct_fields__ if name != "server_tools"}
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
 LINK = {"type": "image", "source": {"type": "url", "url": "https://a/b.png"}}
 PDF = {
@@ -32,10 +32,10 @@ def sent(kind, can, **fields):
         PROVIDER_SPECS[kind],
         id="mine",
         capabilities=msgspec.convert(flags, Capabilities),
-        narrowed=True,
+        has_capability_override=True,
     )
     adapter = make_adapter(row, "01TEST")
-    ask = parse.request({"model": "m", "max_tokens": 99, "messages": [USER], **fields})
+    ask = parse.parse_request({"model": "m", "max_tokens": 99, "messages": [USER], **fields})
     return orjson.loads(adapter.request(ask).body), adapter.dropped
 
 

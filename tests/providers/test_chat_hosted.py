@@ -25,7 +25,7 @@ SEARCHING = "gpt-4o-search-preview"
 def adapter_for(provider="openai", model="gpt-4o", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     fields = {"model": model, "max_tokens": 99, "messages": [USER], **fields}
-    body = orjson.loads(adapter.request(parse.request(fields)).body)
+    body = orjson.loads(adapter.request(parse.parse_request(fields)).body)
     if provider == "openai":
         check_chat(body)
     return adapter, body

@@ -33,7 +33,7 @@ def sent(provider="openai", *, judge=None, **fields):
     fields.setdefault("model", "gpt-4o")
     fields.setdefault("messages", [USER])
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    wire = adapter.request(parse.request(fields))
+    wire = adapter.request(parse.parse_request(fields))
     body = orjson.loads(wire.body)
     if judge is not False and provider == "openai":
         check_chat(body)
@@ -240,7 +240,7 @@ def test_a_broken_history_is_refused(messages, param):
 def test_long_and_odd_names_come_back_as_they_were():
     name = "mcp.server/" + "x" * 80
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
-    request = parse.request(
+    request = parse.parse_request(
         {
             "model": "gpt-4o",
             "messages": [USER, assistant(call("i" * 90, name)), user(result("i" * 90))],
@@ -414,7 +414,7 @@ def test_a_schema_without_strict_form_is_sent_as_it_is():
 def test_an_array_is_wrapped_and_unwrapped():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "integer"}}}
-    request = parse.request({"model": "gpt-4o", "messages": [USER], "output_format": form})
+    request = parse.parse_request({"model": "gpt-4o", "messages": [USER], "output_format": form})
     body = orjson.loads(adapter.request(request).body)
     check_chat(body)
     assert list(body["response_format"]["json_schema"]["schema"]["properties"]) == ["value"]
@@ -497,9 +497,9 @@ def test_equal_turns_give_equal_bytes_whatever_follows():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "A")
     other = make_adapter(PROVIDER_SPECS["openai"], "B")
     fields = {"model": "gpt-4o", "system": "s", "tools": [TOOL]}
-    short = adapter.request(parse.request({**fields, "messages": start})).body
+    short = adapter.request(parse.parse_request({**fields, "messages": start})).body
     more = [*start, assistant(text("y")), USER]
-    long = other.request(parse.request({**fields, "messages": more})).body
+    long = other.request(parse.parse_request({**fields, "messages": more})).body
     head = short[: short.index(b'],"tools"')]
     assert long.startswith(head)
 

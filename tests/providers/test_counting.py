@@ -39,7 +39,9 @@ def asked(row: ProviderSpec, **more: Any) -> CountRequest | None:
         "stop_sequences": ["X"],
         "metadata": {"user_id": "u"},
     }
-    return question(row, parse.request(said | more), "x1", {"anthropic-version": "2023-06-01"})
+    return question(
+        row, parse.parse_request(said | more), "x1", {"anthropic-version": "2023-06-01"}
+    )
 
 
 def body(row: ProviderSpec, **more: Any) -> tuple[str, dict[str, Any]]:

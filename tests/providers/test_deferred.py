@@ -55,7 +55,7 @@ def found_there(name: str) -> list[dict]:
 
 def sent(provider: str, messages: list[dict], tools: list[dict], **more: object):
     body = {"model": MODELS[provider], "max_tokens": 99, "messages": messages, "tools": tools}
-    request = parse.request(body | more)
+    request = parse.parse_request(body | more)
     adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=request)
     wire = msgspec.json.decode(adapter.request(request).body)
     return wire.get("request", wire), adapter.dropped
@@ -134,7 +134,7 @@ def test_openais_own_search_finds_what_is_not_loaded_yet(provider):
 def test_anthropic_is_sent_references_as_they_are():
     turns = found("weather")
     body = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": turns}
-    request = parse.request(body | {"tools": [SEARCH, *LATER]})
+    request = parse.parse_request(body | {"tools": [SEARCH, *LATER]})
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "x", request=request)
     wire = msgspec.json.decode(adapter.request(request).body)
     assert wire["messages"][2]["content"][0]["content"] == turns[2]["content"][0]["content"]

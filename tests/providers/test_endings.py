@@ -259,7 +259,7 @@ def test_gemini_says_the_same_without_streaming(name):
 def requested(**fields):
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     asked = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}]}
-    adapter.request(parse.request({**asked, "stream": True, **fields}))
+    adapter.request(parse.parse_request({**asked, "stream": True, **fields}))
     return adapter
 
 

@@ -70,7 +70,7 @@ def test_a_capability_is_what_the_adapter_does(row, flag):
 @pytest.mark.parametrize("row", PROVIDER_SPECS)
 def test_a_provider_has_the_tools_that_it_says_it_has(row):
     found = {tool for tool, name in HOSTED.items() if outcomes(row, name) & {"sent", "named"}}
-    assert found == PROVIDER_SPECS[row].capabilities.native_tools & set(HOSTED)
+    assert found == PROVIDER_SPECS[row].capabilities.server_tools & set(HOSTED)
 
 
 @pytest.mark.parametrize("row", PROVIDER_SPECS)

@@ -153,7 +153,7 @@ def passed(data: bytes, step: int) -> Wire:
     assert mode.stream_error is None
     events = [orjson.loads(line[5:]) for line in found.splitlines() if line.startswith(b"data:")]
     check_stream(events)
-    wire: Wire = message_to_wire(accumulate(parse.event(event) for event in events))
+    wire: Wire = message_to_wire(accumulate(parse.parse_event(event) for event in events))
     return wire
 
 

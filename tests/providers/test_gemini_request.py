@@ -55,7 +55,7 @@ def text(said, **more):
 def ask(*messages, model=NEW, provider="gemini", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": model, "messages": list(messages) or [USER], **fields}
-    return adapter, adapter.request(parse.request(given))
+    return adapter, adapter.request(parse.parse_request(given))
 
 
 def sent(*messages, provider="gemini", **fields):

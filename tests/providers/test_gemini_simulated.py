@@ -54,7 +54,7 @@ async def exchange(http, provider, fields):
     """Lead one exchange to its end: the message in wire form, or the fault."""
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     said = {"messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 900, **fields}
-    ask = parse.request(said)
+    ask = parse.parse_request(said)
     wire = adapter.request(ask)
     key = "authorization" if provider == "gemini-oauth" else "x-goog-api-key"
     value = "Bearer ya29.k" if provider == "gemini-oauth" else "k"

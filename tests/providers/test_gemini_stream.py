@@ -55,7 +55,7 @@ def sse(*chunks):
 def asked(provider="gemini", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}], **fields}
-    return adapter, adapter.request(parse.request(given))
+    return adapter, adapter.request(parse.parse_request(given))
 
 
 def read(*chunks, provider="gemini"):

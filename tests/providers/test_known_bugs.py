@@ -90,7 +90,7 @@ def blocks(answer):
 
 def sent(*messages, provider="openai", model="gpt-4o", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    request = parse.request(
+    request = parse.parse_request(
         {"model": model, "max_tokens": 99, "messages": list(messages), **fields}
     )
     body = orjson.loads(adapter.request(request).body)
@@ -356,7 +356,9 @@ def foreign_reasoning_is_left_out_at_once():
     # Where a provider refuses what is its own, the second try differs from the first.
     own = {**thinking, "signature": "Eq=="}
     history[1] = {"role": "assistant", "content": [own, text("x")]}
-    request = parse.request({"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": history})
+    request = parse.parse_request(
+        {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": history}
+    )
     again = without_reasoning(request)
     first, second = (
         make_adapter(PROVIDER_SPECS["anthropic"], "01TEST").request(asked).body

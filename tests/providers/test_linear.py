@@ -48,7 +48,7 @@ NARROWED = ProviderSpec(
     base_url="http://mine.test",
     path="/v1/messages",
     auth="bearer",
-    narrowed=True,
+    has_capability_override=True,
 )
 COMPATIBLE = ProviderSpec(
     id="other",
@@ -283,7 +283,7 @@ def _translate(provider: str, body: bytes) -> None:
     raw = orjson.loads(body)
     body_tokens(raw, body)
     try:
-        said = parse.request(raw)
+        said = parse.parse_request(raw)
     except InvalidRequest:
         return
     said = msgspec.structs.replace(said, model=MODELS_HERE[provider])
@@ -327,7 +327,7 @@ def test_eight_times_the_members_take_eight_times_as_long(provider: str, place: 
 def test_a_refusal_of_many_places_is_short(provider: str) -> None:
     row = ROWS_HERE[provider]
     tools = [{"type": f"{'t' * 500}{number}"} for number in range(2000)]
-    said = parse.request({"model": "m", "max_tokens": 50, "messages": [USER], "tools": tools})
+    said = parse.parse_request({"model": "m", "max_tokens": 50, "messages": [USER], "tools": tools})
     if row.kind == "anthropic":
         make_adapter(row, "01TEST", request=said).request(said)  # a tool of a newer version
         return
@@ -339,7 +339,7 @@ def test_a_refusal_of_many_places_is_short(provider: str) -> None:
 @pytest.mark.parametrize("provider", ROWS_HERE)
 def test_what_was_dropped_is_told_in_few_words(provider: str) -> None:
     row, said = ROWS_HERE[provider], {"metadata": {"n" * 100 + str(k): 1 for k in range(5000)}}
-    ask = parse.request({"model": "m", "max_tokens": 5000, "messages": [USER], **said})
+    ask = parse.parse_request({"model": "m", "max_tokens": 5000, "messages": [USER], **said})
     adapter = make_adapter(row, "01TEST", request=ask)
     adapter.request(ask)
     told = ",".join(adapter.dropped)

@@ -103,7 +103,7 @@ def test_a_request_is_translated_or_refused(target, body):
     try:
         if isinstance(body, dict):
             body = {**body, "model": model}
-        wire = adapter.request(parse.request(body))
+        wire = adapter.request(parse.parse_request(body))
     except InvalidRequest:
         return
     orjson.loads(wire.body)
@@ -191,10 +191,10 @@ def test_there_are_no_more_tools_than_a_catalogue_has() -> None:
     """Of 60,000 the names alone held the loop of the worker that they were sent to."""
     tools = [{"name": f"t{number}", "input_schema": {}} for number in range(parse.MAX_TOOLS + 1)]
     said = {"model": "m", "max_tokens": 5, "messages": [USER], "tools": tools}
-    for refused in (lambda: parse.request(said), lambda: calls_for(said, "custom", "x1")):
+    for refused in (lambda: parse.parse_request(said), lambda: calls_for(said, "custom", "x1")):
         with pytest.raises(InvalidRequest, match="tools: expected at most 10000") as caught:
             refused()
         assert caught.value.param == "tools"
     said["tools"] = tools[1:]
-    assert len(parse.request(said).tools or ()) == parse.MAX_TOOLS
+    assert len(parse.parse_request(said).tools or ()) == parse.MAX_TOOLS
     calls_for(said, "custom", "x1")

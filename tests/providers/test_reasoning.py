@@ -18,7 +18,7 @@ CALL = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
 
 
 def request(*messages):
-    return parse.request({"model": "m", "messages": list(messages), "max_tokens": 9})
+    return parse.parse_request({"model": "m", "messages": list(messages), "max_tokens": 9})
 
 
 def assistant(*content):

@@ -47,7 +47,7 @@ def test_a_further_server_is_a_row():
         quirks=frozenset({"max_tokens"}),
     )
     adapter = make_adapter(row, "01TEST")
-    request = parse.request(
+    request = parse.parse_request(
         {"model": "a/b:c", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
     )
     assert b'"max_tokens":5' in adapter.request(request).body
@@ -58,7 +58,7 @@ def test_a_further_server_is_a_row():
 def test_a_model_the_server_does_not_name_is_the_one_asked_for():
     adapter = make_adapter(PROVIDER_SPECS["groq"], "01TEST")
     message = {"role": "user", "content": "x"}
-    adapter.request(parse.request({"model": "a/b", "messages": [message]}))
+    adapter.request(parse.parse_request({"model": "a/b", "messages": [message]}))
     assert adapter.message(b'{"choices":[{"message":{"content":"y"}}]}').model == "groq/a/b"
 
 

@@ -20,7 +20,7 @@ OFF = {"thinking": {"type": "disabled"}}
 
 def ask(model, **fields):
     message = {"role": "user", "content": "go"}
-    return parse.request({"model": model, "messages": [message], "tools": [TOOL], **fields})
+    return parse.parse_request({"model": model, "messages": [message], "tools": [TOOL], **fields})
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ USER = {"role": "user", "content": "go"}
 def adapter(**asked):
     made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     if asked:
-        made.request(parse.request({"model": "gpt-5.6-sol", "messages": [USER], **asked}))
+        made.request(parse.parse_request({"model": "gpt-5.6-sol", "messages": [USER], **asked}))
     return made
 
 
@@ -160,7 +160,7 @@ def test_what_was_said_can_be_sent_back():
     turn = {"role": "assistant", "content": blocks(answer(*items))}
     ask = {"model": "gpt-5.6-sol", "messages": [USER, turn, USER]}
     made = adapter()
-    body = orjson.loads(made.request(parse.request(ask)).body)
+    body = orjson.loads(made.request(parse.parse_request(ask)).body)
     check_responses(body)
     assert made.dropped == []
     del reasoning["status"]
@@ -249,7 +249,7 @@ def test_ids_that_change_on_the_way_do_not_matter():
 def test_names_come_back_as_the_caller_wrote_them():
     made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     ask = {"model": "m", "messages": [USER], "tools": [{"name": "a.b"}]}
-    alias = orjson.loads(made.request(parse.request(ask)).body)["tools"][0]["name"]
+    alias = orjson.loads(made.request(parse.parse_request(ask)).body)["tools"][0]["name"]
     call = {"type": "function_call", "call_id": "c", "name": alias, "arguments": "{}"}
     body = {"status": "completed", "output": [call]}
     assert made.message(orjson.dumps(body)).content[0].name == "a.b"
@@ -436,7 +436,7 @@ def test_what_the_servers_tools_did_goes_back_in_one_piece():
     turn = {"role": "assistant", "content": whole(code, mcp, files, image, message("So."))}
     ask = {"model": "gpt-5.6-sol", "messages": [USER, turn, USER]}
     made = adapter()
-    body = orjson.loads(made.request(parse.request(ask)).body)
+    body = orjson.loads(made.request(parse.parse_request(ask)).body)
     check_responses(body)
     assert made.dropped == []
     assert body["input"][1:4] == [code, mcp, files]

@@ -71,7 +71,7 @@ def test_endless_blanks_are_not_held():
 def test_a_stop_sequence_ends_the_stream_at_once():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     adapter.request(
-        parse.request(
+        parse.parse_request(
             {
                 "model": "gpt-5.5",
                 "messages": [{"role": "user", "content": "x"}],

@@ -14,7 +14,7 @@ EVERY = [(provider, model) for provider, models in MODELS.items() for model in m
 
 def sent(provider: str, model: str, display: str) -> tuple[bytes, list[str]]:
     """The body for the provider, and what was dropped."""
-    request = parse.request(
+    request = parse.parse_request(
         {
             "model": model,
             "max_tokens": 9000,

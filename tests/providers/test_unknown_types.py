@@ -23,7 +23,7 @@ EVERYWHERE = [(row, MODELS[row][-1]) for row in PROVIDER_SPECS]
 def refusal(provider: str, model: str, **fields) -> InvalidRequest:
     asked = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
     with pytest.raises(InvalidRequest) as caught:
-        make_adapter(PROVIDER_SPECS[provider], "01").request(parse.request(asked))
+        make_adapter(PROVIDER_SPECS[provider], "01").request(parse.parse_request(asked))
     assert ODD not in caught.value.message
     assert caught.value.status == 400
     return caught.value
@@ -109,7 +109,7 @@ def test_an_unknown_tool_lists_those_there_are(provider, model):
     assert (error.param, error.code) == ("tools[0]", "unsupported_tool_type")
     assert "has no tool of this type; expected one of custom, bash, text_edit" in error.message
     if provider in ("gemini", "gemini-oauth", "oai-resp"):
-        for kind in PROVIDER_SPECS[provider].capabilities.native_tools - {"image_generation"}:
+        for kind in PROVIDER_SPECS[provider].capabilities.server_tools - {"image_generation"}:
             assert kind in error.message
 
 
@@ -122,7 +122,7 @@ def test_a_tool_that_only_others_run_lists_anthropics():
 def test_a_type_anthropic_may_know_is_anthropics_to_judge():
     for fields in (turn({"type": ODD}), {"tools": [{"type": ODD, "name": "x"}]}):
         asked = {"model": "claude-opus-4-8", "max_tokens": 9, "messages": [USER], **fields}
-        wire = make_adapter(PROVIDER_SPECS["anthropic"], "01").request(parse.request(asked))
+        wire = make_adapter(PROVIDER_SPECS["anthropic"], "01").request(parse.parse_request(asked))
         assert ODD.encode() in wire.body
 
 
@@ -131,7 +131,7 @@ def test_a_cache_breakpoint_without_a_type_is_read_as_the_only_one():
         {"cache_control": {}},
         {"system": [{"type": "text", "text": "x", "cache_control": None}]},
     ):
-        parse.request({"model": "m", "messages": [USER], **fields})  # fmt: skip
+        parse.parse_request({"model": "m", "messages": [USER], **fields})  # fmt: skip
 
 
 CALL = {"type": "tool_use", "id": "a", "name": "f", "input": {}}

@@ -72,7 +72,7 @@ def ask(provider: str, turns: list[dict[str, Any]] | None = None, **fields: Any)
     """An adapter that has been asked, and the body that it sends."""
     row = OWN_ROWS[provider]
     adapter = make_adapter(row, "01TEST", input_estimate=3)
-    request = parse.request(
+    request = parse.parse_request(
         {
             "model": MODELS[provider],
             "max_tokens": 99,

@@ -43,7 +43,7 @@ CARD = card(
     aliases=("gpt-9-best",),
     context_window=400,
     max_input=272,
-    max_output=MaxOutput(stream=128, whole=64),
+    max_output=MaxOutput(stream=128, unstreamed=64),
     prices=(
         Price(until=date(2026, 11, 30), input="1.0", output="4", cache_read="0.10"),
         Price(since=date(2026, 12, 1), input="2", output="8"),

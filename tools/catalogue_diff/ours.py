@@ -45,14 +45,14 @@ def _spans(card: ModelCard) -> dict[date, Steps]:
                 if (value := getattr(price, name)) is not None
             }
             for price in card.prices
-            if price.holds(day)
+            if price.applies_on(day)
         }
         for day in days
     }
 
 
 def _facts(card: ModelCard) -> dict[str, tuple[str, ...]]:
-    limits = (card.max_output.stream, card.max_output.whole, card.max_output.continued)
+    limits = (card.max_output.stream, card.max_output.unstreamed, card.max_output.continued)
     facts = {
         # A list means the one or the other, and does not say which.
         "window": _numbers(card.context_window, card.max_input),

@@ -115,7 +115,7 @@ def _models(cards: list[ModelCard]) -> list[str]:
 def _model(card: ModelCard, shown: list[str]) -> list[str]:
     known = capabilities(card)
     cells = [f"`{card.id}`", _number(card.context_window)]
-    cells += [_number(card.longest_prompt), _number(card.max_output.of(streamed=True))]
+    cells += [_number(card.longest_prompt), _number(card.max_output.limit_for(streamed=True))]
     cells += [_MARKS[known.get(name)] for name in shown]
     cells.append(_thinking(card))
     cells += [_MARKS[getattr(card.features, name)] for name in _FEATURES]

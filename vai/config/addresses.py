@@ -20,12 +20,12 @@ import httpx
 
 from vai.policy.hosts import is_address, is_local_name
 from vai.providers.registry import PROVIDER_SPECS
-from vai.types.provider import Kind, ProviderSpec
+from vai.types.provider import WireFormat, ProviderSpec
 
 __all__ = ["AddressFault", "address_fault", "is_exposed", "is_provider_host", "is_same_host"]
 
 _VERSION: Final = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta|rc|internal)\d*)?")
-_VERSIONS: Final[dict[Kind, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
+_VERSIONS: Final[dict[WireFormat, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
 """The paths of a kind's own hosts, where there is more than that of its spec
 (https://ai.google.dev/gemini-api/docs/api-versions, 2026-11-28)."""
 _UNVERSIONED: Final = frozenset(
@@ -44,7 +44,7 @@ _UNVERSIONED_END: Final = "serving-endpoints"
 _GATEWAYS_VERSION: Final = {"gateway.ai.cloudflare.com": 1}
 """Hosts -> how many segments in front are a version of their own API and of no provider's
 (https://developers.cloudflare.com/ai-gateway/usage/providers/google-ai-studio/, 2026-11-28)."""
-_COMPATIBLE: Final[dict[tuple[Kind, str], str]] = {
+_COMPATIBLE: Final[dict[tuple[WireFormat, str], str]] = {
     ("openai", "anthropic"): "/v1",
     ("openai", "gemini"): "/v1beta/openai",
 }
@@ -54,7 +54,7 @@ https://ai.google.dev/gemini-api/docs/openai, 2026-11-28)."""
 _FORMAT_OWNERS: Final = frozenset({"anthropic", "openai", "gemini", "gemini-oauth"})
 """Built-in providers whose hosts speak their own kinds and those of `_COMPATIBLE`; what else the
 others imitate is not known."""
-_APPENDED: Final[dict[Kind, str]] = {
+_APPENDED: Final[dict[WireFormat, str]] = {
     **{spec.kind: spec.path for spec in PROVIDER_SPECS.values()},
     "gemini": "/models/MODEL:generateContent",
     "code-assist": "/v1internal:generateContent",
@@ -87,7 +87,7 @@ class AddressFault(NamedTuple):
     text: str
 
 
-def address_fault(kind: Kind, base_url: str) -> AddressFault | None:
+def address_fault(kind: WireFormat, base_url: str) -> AddressFault | None:
     """The first thing wrong with `base_url` for a provider of this kind, None if nothing is.
 
     Args:
@@ -128,7 +128,7 @@ def _host_of(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii").strip("[]").rstrip(".")
 
 
-def _find_faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
+def _find_faults(kind: WireFormat, url: httpx.URL) -> Iterator[AddressFault]:
     path = url.path.rstrip("/")
     segments = path.split("/")[1:]
     appends = f"VAI appends {_APPENDED[kind]}"
@@ -142,10 +142,10 @@ def _find_faults(kind: Kind, url: httpx.URL) -> Iterator[AddressFault]:
         yield AddressFault(False, f"the path ends like that of an endpoint; {appends}")
     yield from _find_version_faults(kind, host, segments[_GATEWAYS_VERSION.get(host, 0) :])
     if "" in segments:
-        yield AddressFault(False, "the path has two slashes in a spec")
+        yield AddressFault(False, "the path has two slashes in a row")
 
 
-def _find_host_faults(kind: Kind, host: str, path: str) -> Iterator[AddressFault]:
+def _find_host_faults(kind: WireFormat, host: str, path: str) -> Iterator[AddressFault]:
     """A path that a built-in provider's host does not have for this kind."""
     appends = f"VAI appends {_APPENDED[kind]}"
     rows = [spec for spec in PROVIDER_SPECS.values() if _is_host_of(spec, host)]
@@ -165,7 +165,7 @@ def _find_host_faults(kind: Kind, host: str, path: str) -> Iterator[AddressFault
         )
 
 
-def _find_version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator[AddressFault]:
+def _find_version_faults(kind: WireFormat, host: str, segments: list[str]) -> Iterator[AddressFault]:
     appends = f"VAI appends {_APPENDED[kind]}"
     versions = [bool(_VERSION.fullmatch(segment)) for segment in segments]
     if kind in ("anthropic", "code-assist"):
@@ -183,7 +183,7 @@ def _find_version_faults(kind: Kind, host: str, segments: list[str]) -> Iterator
         )
 
 
-def _is_unversioned(kind: Kind, host: str, segments: list[str]) -> bool:
+def _is_unversioned(kind: WireFormat, host: str, segments: list[str]) -> bool:
     """Whether the paths of a server have no version, or one that its gateway puts in."""
     if kind == "gemini":
         return False

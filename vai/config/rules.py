@@ -21,7 +21,7 @@ from vai.config.schema import Provider, Settings
 from vai.policy.aliases import MAX_TARGETS, is_pattern, targets_of
 from vai.policy.headers import GATEWAY_FIELDS
 from vai.providers.registry import PROVIDER_SPECS, can_of
-from vai.types.provider import Kind
+from vai.types.provider import WireFormat
 
 __all__ = ["SettingFault", "find_contradictions", "key_fault"]
 
@@ -160,7 +160,7 @@ def _check_providers(settings: Settings) -> Iterator[SettingFault]:
     yield from _check_endpoint_pair(settings)
 
 
-def _check_base_url(name: str, base_url: str, own_kind: Kind | None) -> Iterator[SettingFault]:
+def _check_base_url(name: str, base_url: str, own_kind: WireFormat | None) -> Iterator[SettingFault]:
     """An address at which every request would be answered with a 404."""
     kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else own_kind
     fault = address_fault(kind, base_url) if kind is not None else None

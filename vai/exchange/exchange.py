@@ -402,7 +402,7 @@ class Exchange(Generic[T]):
         told = msgspec.structs.replace(
             usage, output_tokens=max(usage.output_tokens or 0, guess.output_tokens or 0)
         )
-        return guess.merged(told), True
+        return guess.merged_with(told), True
 
     def _classify_outcome(self, error: BaseException | None) -> Outcome:
         if error is None:

@@ -73,9 +73,9 @@ def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
 
 def _narrowed(row: ProviderSpec, names: Collection[str]) -> ProviderSpec:
     """The row with exactly these capabilities, and no tools of its own."""
-    fields = [name for name in Capabilities.__struct_fields__ if name != "native_tools"]
+    fields = [name for name in Capabilities.__struct_fields__ if name != "server_tools"]
     can = msgspec.convert({name: name in names for name in fields}, Capabilities)
-    return msgspec.structs.replace(row, capabilities=can, narrowed=True)
+    return msgspec.structs.replace(row, capabilities=can, has_capability_override=True)
 
 
 class Providers:

@@ -66,7 +66,7 @@ class Rates(msgspec.Struct, frozen=True):
 
 def price_on(card: ModelCard, day: date) -> Price | None:
     """The price of ordinary prompts on that day, None where it is not known."""
-    return next((p for p in card.prices if not p.over_input_tokens and p.holds(day)), None)
+    return next((p for p in card.prices if not p.over_input_tokens and p.applies_on(day)), None)
 
 
 def rates_on(card: ModelCard, day: date, region: str | None = None) -> Rates | None:
@@ -77,7 +77,7 @@ def rates_on(card: ModelCard, day: date, region: str | None = None) -> Rates | N
     regional = _ONE if region is None else factors.get(region)
     if regional is None:
         return None
-    held = [price for price in card.prices if price.holds(day)]
+    held = [price for price in card.prices if price.applies_on(day)]
     held.sort(key=lambda price: -price.over_input_tokens)
     return Rates(
         tuple(
@@ -235,7 +235,9 @@ class Pricing:
         if card is None:
             return UNKNOWN
         rates = self._rates_of(card, day, self._regions.get(provider))
-        return ModelTerms(card.max_output.of(streamed=streamed), partial(cost, rates), card.input)
+        return ModelTerms(
+            card.max_output.limit_for(streamed=streamed), partial(cost, rates), card.input
+        )
 
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:
         if day != self._day:

@@ -42,7 +42,7 @@ from vai.types.blocks import (
     ToolUseBlock,
     VideoBlock,
 )
-from vai.types.provider import Kind
+from vai.types.provider import WireFormat
 from vai.types.request import MessageRequest
 
 __all__ = [
@@ -86,7 +86,7 @@ _CODES: Final = bytes.maketrans(
 )
 _PER_CODE: Final = tuple((bytes([code]), weight) for code, (weight, _) in enumerate(_WEIGHTS, 1))
 
-_SCALE: Final[dict[Kind, float]] = {"anthropic": 1.15}
+_SCALE: Final[dict[WireFormat, float]] = {"anthropic": 1.15}
 """Of text, against o200k. Claude's newer vocabularies are not public; its last public one has
 1.01 (English), 1.07 (Python), 1.08 (JSON) and 1.27 (German) times as many."""
 _PER_REQUEST: Final = 3
@@ -94,7 +94,7 @@ _PER_MESSAGE: Final = 4
 """Marks of role and end: three or four in the published chat templates."""
 _PER_CALL: Final = 8
 _PER_TOOL: Final = 12
-_TOOLS_PREAMBLE: Final[dict[Kind, int]] = {"anthropic": 346}
+_TOOLS_PREAMBLE: Final[dict[WireFormat, int]] = {"anthropic": 346}
 """Anthropic's documented system prompt for tools."""
 
 _UNKNOWN_SIZE: Final = (1024, 1024)
@@ -215,7 +215,7 @@ class TextMeter:
         self._size = 0
 
 
-def request_tokens(ask: MessageRequest, kind: Kind) -> int:
+def request_tokens(ask: MessageRequest, kind: WireFormat) -> int:
     """Input tokens of a request to a provider of this kind. Linear in the request's length."""
     said: list[str] = []  # all text is counted together: many short strings are dear
     other = _PER_REQUEST + _PER_MESSAGE * len(ask.messages)
@@ -250,7 +250,7 @@ def _weigh(text: str) -> float:
     return total + _PUNCTUATION * plain
 
 
-def _block(block: Block, kind: Kind, said: list[str]) -> int:
+def _block(block: Block, kind: WireFormat, said: list[str]) -> int:
     """Tokens of a block beyond its text, which is put to `said`."""
     if type(block) is TextBlock:
         said.append(block.text)
@@ -275,7 +275,7 @@ def _block(block: Block, kind: Kind, said: list[str]) -> int:
     return _PER_CALL
 
 
-def _picture(source: Source, kind: Kind) -> int:
+def _picture(source: Source, kind: WireFormat) -> int:
     """By the makers' published rules."""
     width, height = read_picture_size(_decoded(source, HEAD)) or _UNKNOWN_SIZE
     if kind == "anthropic":

@@ -206,8 +206,8 @@ class Listing:
             "family": card.family,
             "context_window": card.context_window,
             "max_input_tokens": card.longest_prompt,
-            "max_output_tokens": card.max_output.of(streamed=True),
-            "native_tools": card.features.native_tools,
+            "max_output_tokens": card.max_output.limit_for(streamed=True),
+            "native_tools": card.features.server_tools,
             "pricing": pricing or None,
             "released": card.released,
             "deprecated_at": card.deprecated_at,
@@ -257,7 +257,7 @@ def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
         "retires_at": _optional(card.retires_at),
         "line": card.family if card.family in _LINES else None,
         "max_input_tokens": card.longest_prompt,
-        "max_tokens": card.max_output.of(streamed=True),
+        "max_tokens": card.max_output.limit_for(streamed=True),
         "capabilities": None,
     }
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from vai.types.provider import Capabilities, Kind, ProviderSpec
+from vai.types.provider import Capabilities, ProviderSpec, WireFormat
 
 __all__ = [
     "PROVIDER_SPECS",
@@ -42,7 +42,7 @@ _ANTHROPIC = ProviderSpec(
         images=True,
         image_urls=True,
         documents=True,
-        native_tools=frozenset(
+        server_tools=frozenset(
             {
                 "bash",
                 "code_execution",
@@ -77,7 +77,7 @@ _OPENAI = ProviderSpec(
         image_urls=True,
         audio=True,
         documents=True,
-        native_tools=frozenset({"web_search"}),
+        server_tools=frozenset({"web_search"}),
         citations=True,
         cache_control=True,
         thinking=True,
@@ -101,7 +101,7 @@ _OAI_RESP = ProviderSpec(
         images=True,
         image_urls=True,
         documents=True,
-        native_tools=frozenset(
+        server_tools=frozenset(
             {
                 "code_execution",
                 "computer",
@@ -134,7 +134,7 @@ _GROQ = ProviderSpec(
     capabilities=Capabilities(
         images=True,
         image_urls=True,
-        native_tools=frozenset({"code_execution", "web_search"}),
+        server_tools=frozenset({"code_execution", "web_search"}),
         tool_result_images=True,
         structured_output_with_tools=False,
         citations=True,
@@ -173,7 +173,7 @@ _GEMINI_CAPABILITIES = Capabilities(
     audio=True,
     video=True,
     documents=True,
-    native_tools=frozenset(
+    server_tools=frozenset(
         {"code_execution", "computer", "file_search", "image_generation", "web_fetch", "web_search"}
     ),
     parallel_tools=False,
@@ -247,13 +247,13 @@ def simulated_path(row: ProviderSpec) -> str:
     return f"/{row.id}{urlsplit(row.base_url).path.rstrip('/')}"
 
 
-def can_of(kind: Kind) -> frozenset[str]:
-    """The names of all capabilities that servers of this kind may have; no native tools."""
+def can_of(kind: WireFormat) -> frozenset[str]:
+    """The names of all capabilities that servers of this kind may have; no server tools."""
     cans = [row.capabilities for row in PROVIDER_SPECS.values() if row.kind == kind]
     return frozenset(
         name
         for name in Capabilities.__struct_fields__
-        if name != "native_tools" and any(getattr(can, name) for can in cans)
+        if name != "server_tools" and any(getattr(can, name) for can in cans)
     )
 
 

@@ -18,7 +18,7 @@ import msgspec
 from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.simulator.ask import Refused
 from vai.simulator.reply import Headers
-from vai.types.provider import Kind, ProviderSpec
+from vai.types.provider import ProviderSpec, WireFormat
 
 __all__ = [
     "FACES",
@@ -50,7 +50,7 @@ class Face(msgspec.Struct, frozen=True):
     """The header that carries the request's id; empty where there is none."""
 
 
-_DIALECTS: Final[Mapping[Kind, Dialect]] = {
+_DIALECTS: Final[Mapping[WireFormat, Dialect]] = {
     "anthropic": "messages",
     "openai": "chat",
     "responses": "responses",

@@ -1,8 +1,8 @@
 """The ground all wire objects stand on.
 
-The law of this package: a wire object is an immutable value, it has the names of the
-Messages API, and what VAI does not know survives. Members without a field of their
-own are kept in `extra`; objects of an unknown type are kept whole in `raw`.
+Invariants: a wire object is an immutable value, it has the names of the
+Messages API, and what VAI does not know survives. Members without a field
+stay in `extra`; an object of an unknown type stays complete in `raw`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["OpenStruct", "Unknown", "build", "to_wire"]
+__all__ = ["OpenStruct", "Unknown", "build_struct", "to_wire"]
 
 T = TypeVar("T", bound="OpenStruct")
 
 
 class OpenStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A JSON object whose unknown members are kept in `extra`, in their order."""
+    """A JSON object whose unknown members are stay in `extra`, in their order."""
 
     extra: dict[str, Any] = {}
 
 
 class Unknown(OpenStruct, frozen=True, kw_only=True):
-    """A JSON object of a type that VAI does not know, kept as it came."""
+    """A JSON object of a type that VAI does not know, unchanged."""
 
     raw: dict[str, Any]
 
 
-def build(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
-    """Make `cls` from a JSON object: checks the fields, keeps unknown members.
+def build_struct(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
+    """Make `cls` from a JSON object: checks the fields and keeps unknown members.
 
     `parsed` holds the fields whose wire objects the caller has already built.
 
@@ -37,31 +37,31 @@ def build(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
         msgspec.ValidationError: a field is missing or of a wrong type; the text ends
             with the path below this object.
     """
-    names = _NAMES.get(cls) or _names(cls)
+    names = _JSON_NAMES.get(cls) or _json_names(cls)
     tag = cls.__struct_config__.tag
     if raw.keys() <= names and (tag is None or raw.get("type") == tag):
         return msgspec.convert({**raw, **parsed} if parsed else raw, cls)
-    known: dict[str, Any] = {"extra": {}}
+    members: dict[str, Any] = {"extra": {}}
     for name, value in raw.items():
         if name in names:
-            known[name] = value
+            members[name] = value
         else:
-            known["extra"][name] = value
-    known.update(parsed)
+            members["extra"][name] = value
+    members.update(parsed)
     if tag is not None:
-        known["type"] = tag
-    return msgspec.convert(known, cls)
+        members["type"] = tag
+    return msgspec.convert(members, cls)
 
 
-_NAMES: dict[type, frozenset[str]] = {}
+_JSON_NAMES: dict[type, frozenset[str]] = {}
 
 
-def _names(cls: type[OpenStruct]) -> frozenset[str]:
-    """The JSON names that `cls` has a place for."""
+def _json_names(cls: type[OpenStruct]) -> frozenset[str]:
+    """The JSON names of the fields of `cls`."""
     names = set(cls.__struct_fields__) - {"extra"}
     if cls.__struct_config__.tag is not None:
         names.add("type")
-    return _NAMES.setdefault(cls, frozenset(names))
+    return _JSON_NAMES.setdefault(cls, frozenset(names))
 
 
 def to_wire(value: Any) -> Any:
@@ -69,7 +69,7 @@ def to_wire(value: Any) -> Any:
     if isinstance(value, Unknown):
         return value.raw
     if isinstance(value, OpenStruct):
-        tag, fields = _PLANS.get(type(value)) or _plan(type(value))
+        tag, fields = _FIELD_PLANS.get(type(value)) or _field_plan(type(value))
         wire: dict[str, Any] = {} if tag is None else {"type": tag}
         for name, default in fields:
             field = getattr(value, name)
@@ -83,15 +83,15 @@ def to_wire(value: Any) -> Any:
     return value
 
 
-_Plan = tuple[Any, tuple[tuple[str, Any], ...]]
+_FieldPlan = tuple[Any, tuple[tuple[str, Any], ...]]
 
-_PLANS: dict[type, _Plan] = {}
+_FIELD_PLANS: dict[type, _FieldPlan] = {}
 
 _ALWAYS = object()
 """Stands for the default of a field that has none: no value is equal to it."""
 
 
-def _plan(cls: type[OpenStruct]) -> _Plan:
+def _field_plan(cls: type[OpenStruct]) -> _FieldPlan:
     """The tag of `cls`, and the name and the default of each of its fields."""
     fields = []
     for field in msgspec.structs.fields(cls):
@@ -102,4 +102,4 @@ def _plan(cls: type[OpenStruct]) -> _Plan:
             default = field.default_factory()
         if field.name != "extra":
             fields.append((field.name, default))
-    return _PLANS.setdefault(cls, (cls.__struct_config__.tag, tuple(fields)))
+    return _FIELD_PLANS.setdefault(cls, (cls.__struct_config__.tag, tuple(fields)))

@@ -1,7 +1,7 @@
 """Content blocks: what messages are made of, in both directions.
 
 Audio and video are VAI's own; all others are the Messages API's. Media is never
-decoded here: base64 stays text until something must hear or see it.
+decoded here: base64 stays text until a translation needs its bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OTHER_BLOCK_TYPES: Final = frozenset(
         *("container_upload", "mcp_tool_use", "server_tool_use", "tool_reference"),
     }
 )
-"""Further ones of the Messages API, which come back from an answer or belong to Anthropic's own
+"""Further ones of the Messages API, which come back from a response or belong to Anthropic's own
 services; those that end with ``_tool_result`` are left out here.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 SOURCE_TYPES: Final = ("base64", "url", "file", "text", "content")
@@ -74,8 +74,8 @@ class TextBlock(OpenStruct, frozen=True, kw_only=True, tag="text"):
 class ImageBlock(OpenStruct, frozen=True, kw_only=True, tag="image"):
     """An image: png, jpeg, gif or webp.
 
-    In an answer, where it is always base64 and whole, it is a VAI extension: a picture
-    that was asked for, or that a tool of the provider's drew.
+    In a response, where it is always complete base64, it is a VAI extension: a picture that
+    the request asked for, or that a server tool drew.
     """
 
     source: Source
@@ -83,11 +83,11 @@ class ImageBlock(OpenStruct, frozen=True, kw_only=True, tag="image"):
 
 
 class AudioBlock(OpenStruct, frozen=True, kw_only=True, tag="audio"):
-    """Sound, with its transcript where one is known. VAI extension.
+    """Sound, with its transcript where there is one. VAI extension.
 
-    In a request: what is to be heard. In an answer: what the model said aloud; its words
-    are the `transcript`, and a stream opens it with both empty (see `AudioDelta`). In a
-    history it is sent as these words wherever sound cannot be sent.
+    In a request: input for the model. In a response: the model's speech; its words are the
+    `transcript`, and a stream opens it with both empty (see `AudioDelta`). In a history it
+    is sent as these words wherever sound cannot be sent.
     """
 
     source: Source
@@ -114,7 +114,7 @@ class DocumentBlock(OpenStruct, frozen=True, kw_only=True, tag="document"):
 
 
 class ToolUseBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_use"):
-    """The model asks for a tool; `input` is always an object."""
+    """The model calls a tool; `input` is always an object."""
 
     id: str
     name: str
@@ -145,18 +145,18 @@ class ServerToolUseBlock(OpenStruct, frozen=True, kw_only=True, tag="server_tool
 
 
 class WebSearchToolResultBlock(OpenStruct, frozen=True, kw_only=True, tag="web_search_tool_result"):
-    """What a provider's own search found, or its error object."""
+    """The results of a provider's search, or its error object."""
 
     tool_use_id: str
     content: Any
 
 
 class UnknownBlock(Unknown, frozen=True, kw_only=True, tag="?"):
-    """A block of a type VAI does not know, kept whole."""
+    """A block of a type VAI does not know, unchanged."""
 
 
 class ToolResultBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_result"):
-    """What a tool answered: a string, or blocks (text, image, document)."""
+    """What a tool returned: a string, or blocks (text, image, document)."""
 
     tool_use_id: str
     content: str | list[Block] | None = None

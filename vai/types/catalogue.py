@@ -1,6 +1,6 @@
 """What is known of a model: its limits, what it can do, what it costs.
 
-Invariants: a fact that nobody has stated is None, never a guess. Prices are
+Invariants: a fact without a source is None, never a guess. Prices are
 US dollars per million tokens as decimal text, because a binary float is none of them.
 """
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CostFunction = Callable[[Usage], float | None]
-"""USD of a usage, None where it is not known."""
+"""USD of a usage, None where the price is unknown."""
 
 Modality = Literal["text", "image", "document", "audio", "video"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -49,28 +49,29 @@ class _Fact(
     """A table of facts; a misspelt one is refused."""
 
 
-class MaxOutput(_Fact, frozen=True, kw_only=True):
-    """Tokens of one answer at most: streamed, as one JSON body, and with all continuations.
+class MaxOutput(_Fact, frozen=True, kw_only=True, rename={"unstreamed": "whole"}):
+    """Tokens of one response at most: streamed, as one JSON body, and with all continuations.
 
-    `whole` and `continued` are None where they are not known to differ from `stream`.
+    `unstreamed` (in JSON `whole`) and `continued` are None unless they differ from `stream`.
     """
 
     stream: Tokens | None = None
-    whole: Tokens | None = None
+    unstreamed: Tokens | None = None
     continued: Tokens | None = None
 
-    def of(self, *, streamed: bool) -> int | None:
+    def limit_for(self, *, streamed: bool) -> int | None:
         """The limit of one request, None where it is not known."""
         if self.continued is not None:
             return self.continued
-        return self.stream if streamed or self.whole is None else self.whole
+        return self.stream if streamed or self.unstreamed is None else self.unstreamed
 
 
 class Reasoning(_Fact, frozen=True, kw_only=True):
     """How the model thinks. No `types` at all: it does not.
 
     `types` are those of the `thinking` field that the model takes as they are, `efforts` the
-    words it knows, `default` what it does when it is not told (an effort, ``on`` or ``off``).
+    words it knows, `default` what it does without a request's word
+    (an effort, ``on`` or ``off``).
     """
 
     types: tuple[Literal["adaptive", "enabled", "disabled", "level"], ...] | None = None
@@ -87,7 +88,7 @@ class Cache(_Fact, frozen=True, kw_only=True):
     ttls: tuple[str, ...] | None = None
 
 
-class Features(_Fact, frozen=True, kw_only=True):
+class Features(_Fact, frozen=True, kw_only=True, rename={"server_tools": "native_tools"}):
     """What the model can do.
 
     `sampling`: temperature and top_p are accepted while it thinks. `forced_tool`: a tool can
@@ -105,7 +106,7 @@ class Features(_Fact, frozen=True, kw_only=True):
     citations: bool | None = None
     thinking: Reasoning = Reasoning()
     cache: Cache = Cache()
-    native_tools: tuple[str, ...] | None = None
+    server_tools: tuple[str, ...] | None = None
 
 
 class Price(_Fact, frozen=True, kw_only=True, rename={"since": "from"}):
@@ -125,7 +126,7 @@ class Price(_Fact, frozen=True, kw_only=True, rename={"since": "from"}):
     cache_write: Money | None = None
     cache_write_1h: Money | None = None
 
-    def holds(self, day: date) -> bool:
+    def applies_on(self, day: date) -> bool:
         """Whether this is a price of that day."""
         return (self.since is None or self.since <= day) and (
             self.until is None or day <= self.until
@@ -146,7 +147,7 @@ class Charges(_Fact, frozen=True, kw_only=True):
 
 
 class Provenance(_Fact, frozen=True, kw_only=True):
-    """Where facts come from. `about` lists them; None: all that nobody else is named for."""
+    """Where facts come from. `about` lists them; None: all that no other source is named for."""
 
     source: Name
     retrieved: date
@@ -157,8 +158,8 @@ class Provenance(_Fact, frozen=True, kw_only=True):
 class ModelCard(_Fact, frozen=True, kw_only=True):
     """One model at one provider. `also`: providers that serve it under the same facts.
 
-    `context_window` is tokens of prompt and answer together, `max_input` those of the prompt alone
-    where the provider limits it separately. `charges` are added to those of the provider.
+    `context_window` is tokens of prompt and response together, `max_input` those of the prompt
+    alone where the provider limits it separately. `charges` are added to those of the provider.
     """
 
     provider: Name
@@ -188,8 +189,8 @@ class ModelCard(_Fact, frozen=True, kw_only=True):
     @property
     def longest_prompt(self) -> int | None:
         """Tokens of the longest prompt that can be answered, None where no limit is known."""
-        known = [limit for limit in (self.max_input, self.context_window) if limit is not None]
-        return min(known, default=None)
+        limits = [limit for limit in (self.max_input, self.context_window) if limit is not None]
+        return min(limits, default=None)
 
 
 class CatalogueFile(_Fact, frozen=True, kw_only=True, rename={"schema_": "$schema"}):

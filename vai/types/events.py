@@ -1,4 +1,4 @@
-"""The events of a streamed answer.
+"""The events of a streamed response.
 
 Order: message_start, then per block content_block_start, deltas and content_block_stop
 with contiguous indexes from 0, then message_delta and message_stop. A ping may come
@@ -56,7 +56,7 @@ class ThinkingDelta(OpenStruct, frozen=True, kw_only=True, tag="thinking_delta")
 
 
 class SignatureDelta(OpenStruct, frozen=True, kw_only=True, tag="signature_delta"):
-    """The whole signature of the open thinking block, sent once, before its stop."""
+    """The complete signature of the open thinking block, sent once, before its stop."""
 
     signature: str
 
@@ -83,7 +83,7 @@ class TranscriptDelta(OpenStruct, frozen=True, kw_only=True, tag="transcript_del
 
 
 class UnknownDelta(Unknown, frozen=True, kw_only=True, tag="?"):
-    """A delta of a type VAI does not know, kept whole."""
+    """A delta of a type VAI does not know, unchanged."""
 
 
 Delta = (
@@ -125,7 +125,7 @@ class ContentBlockStop(OpenStruct, frozen=True, kw_only=True, tag="content_block
 
 
 class MessageDeltaBody(OpenStruct, frozen=True, kw_only=True):
-    """Why the answer ended."""
+    """Why the response ended."""
 
     stop_reason: str | None
     stop_sequence: str | None
@@ -133,7 +133,7 @@ class MessageDeltaBody(OpenStruct, frozen=True, kw_only=True):
 
 
 class MessageDelta(OpenStruct, frozen=True, kw_only=True, tag="message_delta"):
-    """The end of the answer, with the running totals of its usage."""
+    """The end of the response, with the running totals of its usage."""
 
     delta: MessageDeltaBody
     usage: Usage | None = None
@@ -154,7 +154,7 @@ class ErrorEvent(OpenStruct, frozen=True, kw_only=True, tag="error"):
 
 
 class UnknownEvent(Unknown, frozen=True, kw_only=True, tag="?"):
-    """An event of a type VAI does not know, kept whole."""
+    """An event of a type VAI does not know, unchanged."""
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""The answer: a message and what it used."""
+"""The response: a message and its usage."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import msgspec
 from vai.types.base import OpenStruct
 from vai.types.blocks import Block
 
-__all__ = ["MAX_COUNT", "Message", "Usage", "counted"]
+__all__ = ["MAX_COUNT", "Message", "Usage", "parse_counter"]
 
 MAX_COUNT: Final = 1_000_000_000
-"""Counters beyond this are no counts: no answer is a thousandth as long."""
+"""Counters beyond this are no counts: no response is a thousandth as long."""
 
 
-def counted(value: Any) -> int | None:
-    """A counter as an upstream tells it; None for whatever cannot be one.
+def parse_counter(value: Any) -> int | None:
+    """A counter as an upstream reports it; None for any value that cannot be one.
 
     Some servers quote their numbers, and some write them as floats.
     """
     if type(value) is int:
         return value if 0 <= value <= MAX_COUNT else None
     if type(value) is float and value.is_integer():
-        return counted(int(value))
+        return parse_counter(int(value))
     if type(value) is str and len(value) <= _DIGITS and value.isascii() and value.isdecimal():
-        return counted(int(value))
+        return parse_counter(int(value))
     return None
 
 
@@ -37,7 +37,7 @@ class Usage(OpenStruct, frozen=True, kw_only=True):
 
     The counters are disjoint: `input_tokens` excludes what was read from or written to
     a prompt cache; `thinking_tokens` is the part of `output_tokens` spent on reasoning.
-    None means the provider has not said: unknown is never zero.
+    None means that the provider did not report it: unknown is never zero.
     """
 
     input_tokens: int | None = None
@@ -46,40 +46,40 @@ class Usage(OpenStruct, frozen=True, kw_only=True):
     cache_creation_input_tokens: int | None = None
     thinking_tokens: int | None = None
 
-    def merged(self, later: Usage) -> Usage:
+    def merged_with(self, later: Usage) -> Usage:
         """These counters, replaced by those that `later` knows. Both are running totals."""
-        # Spelt out: every stream and every answer comes through here, some of them thrice.
+        # Spelt out: every stream and every response comes through here, some of them thrice.
         return Usage(
-            input_tokens=_newer(self.input_tokens, later.input_tokens),
-            output_tokens=_newer(self.output_tokens, later.output_tokens),
-            cache_read_input_tokens=_newer(
+            input_tokens=_latest_counter(self.input_tokens, later.input_tokens),
+            output_tokens=_latest_counter(self.output_tokens, later.output_tokens),
+            cache_read_input_tokens=_latest_counter(
                 self.cache_read_input_tokens, later.cache_read_input_tokens
             ),
-            cache_creation_input_tokens=_newer(
+            cache_creation_input_tokens=_latest_counter(
                 self.cache_creation_input_tokens, later.cache_creation_input_tokens
             ),
-            thinking_tokens=_newer(self.thinking_tokens, later.thinking_tokens),
+            thinking_tokens=_latest_counter(self.thinking_tokens, later.thinking_tokens),
             extra={**self.extra, **later.extra},
         )
 
-    def ended(self, last: Usage | None) -> Usage:
-        """The totals of a stream whose `message_delta` told `last`.
+    def with_final_usage(self, last: Usage | None) -> Usage:
+        """The totals of a stream whose `message_delta` reported `last`.
 
-        The output that `message_start` tells is that of its beginning. Where the end tells
-        none, how much it was is unknown.
+        `message_start` reports the output of the beginning only. Where the end reports none,
+        the output is unknown.
         """
-        totals = self if last is None else self.merged(last)
+        totals = self if last is None else self.merged_with(last)
         if last is None or last.output_tokens is None:
             return msgspec.structs.replace(totals, output_tokens=None)
         return totals
 
 
-def _newer(known: int | None, later: int | None) -> int | None:
-    return known if later is None else later
+def _latest_counter(earlier: int | None, later: int | None) -> int | None:
+    return earlier if later is None else later
 
 
 class Message(OpenStruct, frozen=True, kw_only=True, tag="message"):
-    """A complete answer. `model` is ``provider/`` and the upstream's resolved model id."""
+    """A complete response. `model` is ``provider/`` and the upstream's resolved model id."""
 
     id: str
     role: Literal["assistant"]

@@ -1,4 +1,4 @@
-"""JSON values -> wire objects, with the path of whatever is wrong.
+"""JSON values -> wire objects, with the path of each mistake.
 
 Invariants: a value that does not fit raises `InvalidRequest` whose `param`
 is the JSON path and whose message says what was expected; the offending value is never
@@ -15,10 +15,10 @@ import msgspec
 
 from vai.errors import InvalidRequest, ThreadUnsupported
 from vai.types import blocks, events
-from vai.types.base import OpenStruct, build
+from vai.types.base import OpenStruct, build_struct
 from vai.types.blocks import Block, Source
 from vai.types.events import Delta, Event
-from vai.types.message import Message, Usage, counted
+from vai.types.message import Message, Usage, parse_counter
 from vai.types.request import (
     InputMessage,
     MessageRequest,
@@ -29,7 +29,15 @@ from vai.types.request import (
     ToolChoice,
 )
 
-__all__ = ["MAX_TOOLS", "block", "check_tools", "event", "message", "request", "usage"]
+__all__ = [
+    "MAX_TOOLS",
+    "check_tools",
+    "parse_block",
+    "parse_event",
+    "parse_message",
+    "parse_request",
+    "parse_usage",
+]
 
 MAX_TOOLS = 10_000
 """Tools of one request, those that are loaded later included. Their names go from process to
@@ -63,41 +71,41 @@ _DELTAS: dict[str, type[OpenStruct]] = {
 }
 
 
-def request(raw: Any) -> MessageRequest:
-    """A request body. `provider_keys` must have been taken out before.
+def parse_request(raw: Any) -> MessageRequest:
+    """A request body. The gateway has removed `provider_keys` before.
 
     Raises:
-        ThreadUnsupported: it has a `thread`. A request is read where it is translated, and
+        ThreadUnsupported: it has a `thread`. A request is parsed where it is translated, and
             none of the formats it is translated to keeps a conversation as a thread does.
         InvalidRequest: something in it is not as the API has it; see this module.
     """
-    body = _object(raw, "")
+    body = _require_object(raw, "")
     if body.get("thread") is not None:
         raise ThreadUnsupported
     if "provider_keys" in body:
         body = {name: value for name, value in body.items() if name != "provider_keys"}
     if not body.get("model"):
         raise InvalidRequest("model: expected a non-empty string", param="model")
-    parsed: dict[str, Any] = {"messages": _messages(body.get("messages"))}
-    parsed["output_config"] = _output_config(body)
+    parsed: dict[str, Any] = {"messages": _parse_messages(body.get("messages"))}
+    parsed["output_config"] = _parse_output_config(body)
     if "output_format" in body:
         body = {name: value for name, value in body.items() if name != "output_format"}
     if body.get("system") is not None:
-        parsed["system"] = _content(body["system"], "system")
+        parsed["system"] = _parse_content(body["system"], "system")
     if body.get("tools") is not None:
         check_tools(body["tools"])
-        parsed["tools"] = _each(body["tools"], "tools", _tool)
+        parsed["tools"] = _parse_array(body["tools"], "tools", _parse_tool)
     for name, cls in (("tool_choice", ToolChoice), ("thinking", Thinking)):
         if body.get(name) is not None:
-            parsed[name] = _make(cls, body[name], name)
-    found = _make(MessageRequest, body, "", **parsed)
-    _check_mark(body, "")
-    _check_ranges(found)
-    return found
+            parsed[name] = _make_struct(cls, body[name], name)
+    request = _make_struct(MessageRequest, body, "", **parsed)
+    _check_cache_control(body, "")
+    _check_ranges(request)
+    return request
 
 
 def check_tools(raw: Any) -> None:
-    """Bound the number of tools, whose names are kept to read the answer by.
+    """Bound the number of tools, whose names VAI remembers to read the response by.
 
     Raises:
         InvalidRequest: there are more than `MAX_TOOLS`.
@@ -106,135 +114,139 @@ def check_tools(raw: Any) -> None:
         raise InvalidRequest(f"tools: expected at most {MAX_TOOLS}", param="tools")
 
 
-def block(raw: Any, at: str = "") -> Block:
+def parse_block(raw: Any, at: str = "") -> Block:
     """One content block; `at` is its JSON path."""
-    item = _object(raw, at)
+    item = _require_object(raw, at)
     kind = item.get("type")
     if not isinstance(kind, str):
-        raise _expected(f"{at}.type", f"one of {', '.join(blocks.BLOCK_TYPES)}")
+        raise _expected_error(f"{at}.type", f"one of {', '.join(blocks.BLOCK_TYPES)}")
     plain = _PLAIN.get(kind)
     if plain is not None:
-        return _make(plain, item, at)  # type: ignore[return-value]
+        return _make_struct(plain, item, at)  # type: ignore[return-value]
     with_source = _WITH_SOURCE.get(kind)
     if with_source is not None:
-        source = _make(Source, item.get("source"), f"{at}.source")
-        return _make(with_source, item, at, source=source)  # type: ignore[return-value]
+        source = _make_struct(Source, item.get("source"), f"{at}.source")
+        return _make_struct(with_source, item, at, source=source)  # type: ignore[return-value]
     if kind == "tool_result":
         if item.get("content") is None:
-            return _make(blocks.ToolResultBlock, item, at)
-        content = _content(item["content"], f"{at}.content")
-        return _make(blocks.ToolResultBlock, item, at, content=content)
+            return _make_struct(blocks.ToolResultBlock, item, at)
+        content = _parse_content(item["content"], f"{at}.content")
+        return _make_struct(blocks.ToolResultBlock, item, at, content=content)
     return blocks.UnknownBlock(raw=item)
 
 
-def usage(raw: Any, at: str = "usage") -> Usage:
+def parse_usage(raw: Any, at: str = "usage") -> Usage:
     """Usage as the Messages API reports it; a counter that cannot be one is unknown."""
-    item = _object(raw, at)
+    item = _require_object(raw, at)
     details = item.get("output_tokens_details")
-    known = {name: counted(item[name]) for name in _COUNTERS if name in item}
+    counters = {name: parse_counter(item[name]) for name in _COUNTERS if name in item}
     if isinstance(details, dict) and "thinking_tokens" in details:
-        known["thinking_tokens"] = counted(details["thinking_tokens"])
-    return _make(Usage, item, at, **known)
+        counters["thinking_tokens"] = parse_counter(details["thinking_tokens"])
+    return _make_struct(Usage, item, at, **counters)
 
 
 _COUNTERS = tuple(name for name in Usage.__struct_fields__ if name != "extra")
 
 
-def message(raw: Any) -> Message:
-    """A complete answer."""
-    item = _object(raw, "")
-    content = _each(item.get("content"), "content", block)
-    return _make(Message, item, "", content=content, usage=usage(item.get("usage")))
+def parse_message(raw: Any) -> Message:
+    """A complete response."""
+    item = _require_object(raw, "")
+    content = _parse_array(item.get("content"), "content", parse_block)
+    return _make_struct(Message, item, "", content=content, usage=parse_usage(item.get("usage")))
 
 
-def event(raw: Any) -> Event:
+def parse_event(raw: Any) -> Event:
     """One event of a stream."""
-    item = _object(raw, "")
+    item = _require_object(raw, "")
     kind = item.get("type")
     if kind == "content_block_delta":
-        return _make(events.ContentBlockDelta, item, "", delta=_delta(item.get("delta")))
+        return _make_struct(
+            events.ContentBlockDelta, item, "", delta=_parse_delta(item.get("delta"))
+        )
     if kind == "content_block_start":
-        opened = block(item.get("content_block"), "content_block")
-        return _make(events.ContentBlockStart, item, "", content_block=opened)
+        opened = parse_block(item.get("content_block"), "content_block")
+        return _make_struct(events.ContentBlockStart, item, "", content_block=opened)
     if kind == "content_block_stop":
-        return _make(events.ContentBlockStop, item, "")
+        return _make_struct(events.ContentBlockStop, item, "")
     if kind == "message_start":
-        return _make(events.MessageStart, item, "", message=message(item.get("message")))
+        return _make_struct(
+            events.MessageStart, item, "", message=parse_message(item.get("message"))
+        )
     if kind == "message_delta":
-        return _message_delta(item)
+        return _parse_message_delta(item)
     if kind == "message_stop":
-        return _make(events.MessageStop, item, "")
+        return _make_struct(events.MessageStop, item, "")
     if kind == "ping":
-        return _make(events.Ping, item, "")
+        return _make_struct(events.Ping, item, "")
     if kind == "error":
-        return _make(events.ErrorEvent, item, "")
+        return _make_struct(events.ErrorEvent, item, "")
     return events.UnknownEvent(raw=item)
 
 
-def _message_delta(item: dict[str, Any]) -> events.MessageDelta:
-    end = _object(item.get("delta"), "delta")
-    body = _make(
+def _parse_message_delta(item: dict[str, Any]) -> events.MessageDelta:
+    end = _require_object(item.get("delta"), "delta")
+    body = _make_struct(
         events.MessageDeltaBody, {"stop_reason": None, "stop_sequence": None, **end}, "delta"
     )
     # A message_delta without usage exists in the wild; the running totals then stand.
-    counted = usage(item["usage"]) if item.get("usage") is not None else None
-    return _make(events.MessageDelta, item, "", delta=body, usage=counted)
+    totals = parse_usage(item["usage"]) if item.get("usage") is not None else None
+    return _make_struct(events.MessageDelta, item, "", delta=body, usage=totals)
 
 
-def _delta(raw: Any) -> Delta:
-    item = _object(raw, "delta")
+def _parse_delta(raw: Any) -> Delta:
+    item = _require_object(raw, "delta")
     kind = item.get("type")
     cls = _DELTAS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return events.UnknownDelta(raw=item)
-    return _make(cls, item, "delta")  # type: ignore[return-value]
+    return _make_struct(cls, item, "delta")  # type: ignore[return-value]
 
 
-def _messages(raw: Any) -> list[InputMessage]:
-    def turn(item: Any, at: str) -> InputMessage:
-        fields = _object(item, at)
-        content = _content(fields.get("content"), f"{at}.content")
-        return _make(InputMessage, fields, at, content=content)
+def _parse_messages(raw: Any) -> list[InputMessage]:
+    def parse_turn(item: Any, at: str) -> InputMessage:
+        fields = _require_object(item, at)
+        content = _parse_content(fields.get("content"), f"{at}.content")
+        return _make_struct(InputMessage, fields, at, content=content)
 
-    found = _each(raw, "messages", turn)
-    if not found:
-        raise _expected("messages", "at least one message")
-    return found
+    messages = _parse_array(raw, "messages", parse_turn)
+    if not messages:
+        raise _expected_error("messages", "at least one message")
+    return messages
 
 
-def _content(raw: Any, at: str) -> str | list[Block]:
+def _parse_content(raw: Any, at: str) -> str | list[Block]:
     if isinstance(raw, str):
         return raw
     if not isinstance(raw, list):
-        raise _expected(at, "a string or an array of content blocks")
-    found = [block(item, f"{at}[{index}]") for index, item in enumerate(raw)]
+        raise _expected_error(at, "a string or an array of content blocks")
+    content = [parse_block(item, f"{at}[{index}]") for index, item in enumerate(raw)]
     for index, item in enumerate(raw):
         if "cache_control" in item:
-            _check_mark(item, f"{at}[{index}]")
-    return found
+            _check_cache_control(item, f"{at}[{index}]")
+    return content
 
 
-def _check_mark(raw: dict[str, Any], at: str) -> None:
-    """Refuse a cache breakpoint of an unknown type: what it asks for is not known."""
+def _check_cache_control(raw: dict[str, Any], at: str) -> None:
+    """Refuse a cache breakpoint of an unknown type: its meaning is not known."""
     mark = raw.get("cache_control")
     if isinstance(mark, dict) and mark.get("type", "ephemeral") != "ephemeral":
-        raise _expected(f"{at}.cache_control.type", "ephemeral")
+        raise _expected_error(f"{at}.cache_control.type", "ephemeral")
 
 
-def _tool(raw: Any, at: str) -> Tool:
-    tool = _make(Tool, raw, at)
+def _parse_tool(raw: Any, at: str) -> Tool:
+    tool = _make_struct(Tool, raw, at)
     if tool.cache_control is not None:
-        _check_mark(raw, at)
+        _check_cache_control(raw, at)
     return tool
 
 
-def _output_config(body: dict[str, Any]) -> OutputConfig | None:
-    """`output_config`, with VAI's documented `output_format` read as its `format`."""
+def _parse_output_config(body: dict[str, Any]) -> OutputConfig | None:
+    """`output_config`, with VAI's documented `output_format` as its `format`."""
     config = body.get("output_config")
     legacy = body.get("output_format")
     if config is None and legacy is None:
         return None
-    fields = _object(config if config is not None else {}, "output_config")
+    fields = _require_object(config if config is not None else {}, "output_config")
     form = fields.get("format")
     if legacy is not None and form is not None:
         raise InvalidRequest(
@@ -242,15 +254,17 @@ def _output_config(body: dict[str, Any]) -> OutputConfig | None:
             param="output_format",
         )
     if legacy is not None:
-        return _make(OutputConfig, fields, "output_config", format=_output_format(legacy))
+        return _make_struct(
+            OutputConfig, fields, "output_config", format=_parse_output_format(legacy)
+        )
     if form is not None:
-        parsed = _output_format(form, "output_config.format")
-        return _make(OutputConfig, fields, "output_config", format=parsed)
-    return _make(OutputConfig, fields, "output_config")
+        parsed = _parse_output_format(form, "output_config.format")
+        return _make_struct(OutputConfig, fields, "output_config", format=parsed)
+    return _make_struct(OutputConfig, fields, "output_config")
 
 
-def _output_format(raw: Any, at: str = "output_format") -> OutputFormat:
-    fields = dict(_object(raw, at))
+def _parse_output_format(raw: Any, at: str = "output_format") -> OutputFormat:
+    fields = dict(_require_object(raw, at))
     # The schema has three spellings: `schema` (Messages API), `json_schema` (VAI's own
     # documents) and `json_schema.schema` (Chat Completions).
     nested = fields.pop("json_schema", None)
@@ -259,41 +273,41 @@ def _output_format(raw: Any, at: str = "output_format") -> OutputFormat:
         fields["schema"] = inner if isinstance(inner, dict) else nested
         if isinstance(inner, dict) and isinstance(nested.get("name"), str):
             fields.setdefault("name", nested["name"])
-    return _make(OutputFormat, fields, at)
+    return _make_struct(OutputFormat, fields, at)
 
 
-def _check_ranges(found: MessageRequest) -> None:
-    if found.max_tokens is not None and found.max_tokens < 0:
-        raise _expected("max_tokens", "an integer of at least 0")
+def _check_ranges(request: MessageRequest) -> None:
+    if request.max_tokens is not None and request.max_tokens < 0:
+        raise _expected_error("max_tokens", "an integer of at least 0")
     for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1)):
-        value = getattr(found, name)
+        value = getattr(request, name)
         if value is not None and not low <= value <= high:
-            raise _expected(name, f"a number from {low} to {high}")
-    choice = found.tool_choice
+            raise _expected_error(name, f"a number from {low} to {high}")
+    choice = request.tool_choice
     if choice is not None and choice.type == "tool" and not choice.name:
-        raise _expected("tool_choice.name", "the name of a tool")
+        raise _expected_error("tool_choice.name", "the name of a tool")
 
 
-def _each(raw: Any, at: str, parse: Callable[[Any, str], T]) -> list[T]:
+def _parse_array(raw: Any, at: str, parse: Callable[[Any, str], T]) -> list[T]:
     if not isinstance(raw, list):
-        raise _expected(at, "an array")
+        raise _expected_error(at, "an array")
     return [parse(item, f"{at}[{index}]") for index, item in enumerate(raw)]
 
 
-def _object(raw: Any, at: str) -> dict[str, Any]:
+def _require_object(raw: Any, at: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise _expected(at or "body", "an object")
+        raise _expected_error(at or "body", "an object")
     return raw
 
 
-def _make(cls: type[O], raw: Any, at: str, **parsed: Any) -> O:
+def _make_struct(cls: type[O], raw: Any, at: str, **parsed: Any) -> O:
     try:
-        return build(cls, _object(raw, at), **parsed)
+        return build_struct(cls, _require_object(raw, at), **parsed)
     except msgspec.ValidationError as exc:
-        raise _violation(cls, at, str(exc)) from None
+        raise _error_from_violation(cls, at, str(exc)) from None
 
 
-_TYPES = {
+_JSON_TYPES = {
     "str": "a string",
     "int": "an integer",
     "float": "a number",
@@ -302,35 +316,34 @@ _TYPES = {
     "object": "an object",
     "null": "null",
 }
-_AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>\w+)`")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<wanted>[\w |]+)`")
 
 
-def _violation(cls: type[OpenStruct], at: str, text: str) -> InvalidRequest:
-    """The converter's complaint as an error of ours: path, and what was expected."""
-    place = _AT.search(text)
-    path = at + (place["path"] if place else "")
+def _error_from_violation(cls: type[OpenStruct], at: str, text: str) -> InvalidRequest:
+    """The converter's complaint as an `InvalidRequest`: path, and what was expected."""
+    match = _PATH.search(text)
+    path = at + (match["path"] if match else "")
     missing = _MISSING.search(text)
     if missing:
-        known = _known_values(cls, missing["name"])
+        values = _allowed_values(cls, missing["name"])
         return InvalidRequest(
-            f"{_join(path, missing['name'])}: this field is required; expected "
-            + (f"one of {', '.join(known)}" if known else "a value"),
-            param=_join(path, missing["name"]),
+            f"{_join_path(path, missing['name'])}: this field is required; expected "
+            + (f"one of {', '.join(values)}" if values else "a value"),
             code="missing_required_field",
         )
-    known = _known_values(cls, place["path"].lstrip(".")) if place else ()
-    if known:
-        return _expected(path, f"one of {', '.join(known)}")
+    values = _allowed_values(cls, match["path"].lstrip(".")) if match else ()
+    if values:
+        return _expected_error(path, f"one of {', '.join(values)}")
     wanted = _WRONG_TYPE.match(text)
     if wanted:
-        names = [_TYPES.get(name, name) for name in wanted["wanted"].split(" | ")]
-        return _expected(path, " or ".join(name for name in names if name != "null"))
-    return _expected(path, "one of the documented values")
+        names = [_JSON_TYPES.get(name, name) for name in wanted["wanted"].split(" | ")]
+        return _expected_error(path, " or ".join(name for name in names if name != "null"))
+    return _expected_error(path, "one of the documented values")
 
 
-def _known_values(cls: type[OpenStruct], name: str) -> tuple[str, ...]:
+def _allowed_values(cls: type[OpenStruct], name: str) -> tuple[str, ...]:
     """The words that a field can hold, where there are only a few."""
     if cls is Source and name == "type":
         return blocks.SOURCE_TYPES
@@ -338,10 +351,10 @@ def _known_values(cls: type[OpenStruct], name: str) -> tuple[str, ...]:
     return get_args(hints[name]) if get_origin(hints.get(name)) is Literal else ()
 
 
-def _join(path: str, name: str) -> str:
+def _join_path(path: str, name: str) -> str:
     return f"{path.lstrip('.')}.{name}".lstrip(".")
 
 
-def _expected(path: str, what: str) -> InvalidRequest:
+def _expected_error(path: str, what: str) -> InvalidRequest:
     param = path.lstrip(".")
     return InvalidRequest(f"{param}: expected {what}", param=param)

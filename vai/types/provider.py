@@ -1,4 +1,4 @@
-"""What VAI knows of a provider before it speaks to it, and what it sends."""
+"""What VAI knows of a provider before the first request, and what it sends."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["AuthStyle", "Capabilities", "Kind", "ProviderSpec", "WireRequest"]
+__all__ = ["AuthStyle", "Capabilities", "ProviderSpec", "WireFormat", "WireRequest"]
 
 AuthStyle = str
 """How the I/O ring presents the credential: ``bearer`` for ``Authorization: Bearer K``, else the
 name of the header that holds the bare key, such as ``x-api-key``."""
 
-Kind = Literal["anthropic", "openai", "responses", "gemini", "code-assist"]
+WireFormat = Literal["anthropic", "openai", "responses", "gemini", "code-assist"]
 """A wire format: Messages, Chat Completions, Responses, generateContent, Code Assist."""
 
 
@@ -21,8 +21,8 @@ class WireRequest(msgspec.Struct, frozen=True):
 
     `target` is the path below the provider's base URL, `headers` are complete but for
     Host, Content-Length, Accept-Encoding and the credential, which the I/O ring adds.
-    `streams` says that the answer is asked for as an event stream, so that its headers
-    come before it is complete.
+    `streams`: the request asks for an event stream, so that the response's headers come before
+    the response is complete.
     """
 
     method: str
@@ -38,18 +38,18 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         image_urls: images may be named by URL instead of being sent.
         documents: PDF documents; text ones can be sent to every provider.
-        native_tools: tools the provider runs or describes itself, without version:
+        server_tools: tools the provider runs or describes itself, without version:
             ``web_search``, ``code_execution``, ``bash``, ...
         parallel_tools: parallel calls can be switched off.
         forced_tool: the model can be made to call a tool.
         tool_result_images: a tool's result may hold images.
         structured_output_with_tools: a JSON Schema and tools go together.
-        citations: the answer can name the sources of its text.
+        citations: the response can name the sources of its text.
         cache_control: a cache breakpoint can be set on a content block.
         stop_sequences: the server ends at them; elsewhere VAI watches for them.
         prefill: an assistant message at the end is continued.
-        audio_output: the answer can be spoken.
-        image_output: the answer can hold images that were asked for.
+        audio_output: the response can be spoken.
+        image_output: the response can hold images that the request asked for.
     """
 
     images: bool = False
@@ -58,7 +58,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     video: bool = False
     documents: bool = False
     tools: bool = True
-    native_tools: frozenset[str] = frozenset()
+    server_tools: frozenset[str] = frozenset()
     parallel_tools: bool = True
     forced_tool: bool = True
     tool_result_images: bool = False
@@ -78,20 +78,20 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One provider: where it is, what it speaks, and how it differs from its kind.
 
     `kind` names the wire format, i.e. the adapter. A further OpenAI-compatible server
-    is a row and no code; `quirks` are the names its kind's adapter understands. `env` are the
+    is a spec and no code; `quirks` are the names its kind's adapter understands. `env` are the
     variables that hold its key, `shares_key_of` is the provider whose key it takes where it has
     none of its own, and `other_names` are ids that clients and settings may write for its own.
     `example_model` is a model for a first request, which the catalogue lists with its price.
     `path` is empty where the model is part of it. `project` is the Google Cloud project
-    that Code Assist asks for in the body. `narrowed` says that `capabilities` are an operator's
-    word about this one server, and that requests are held against them. `described_as` is the
-    ``provider/model`` whose prices and abilities all models of this server have, "" where each
-    model has its own.
+    that Code Assist reads from the body. `has_capability_override`: the settings
+    state `capabilities` for this server, and requests are checked against them. `described_as`
+    is the ``provider/model`` whose prices and abilities all models of this server have, "" where
+    each model has its own.
     """
 
     id: str
     name: str
-    kind: Kind
+    kind: WireFormat
     base_url: str
     path: str
     auth: AuthStyle
@@ -103,10 +103,10 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: Capabilities = Capabilities()
     quirks: frozenset[str] = frozenset()
     project: str = ""
-    narrowed: bool = False
+    has_capability_override: bool = False
     described_as: str = ""
 
-    def facts_of(self, model: str) -> tuple[str, str]:
+    def find_catalogue_key(self, model: str) -> tuple[str, str]:
         """The provider and the model whose facts hold for `model` of this server."""
         if not self.described_as:
             return self.id, model

@@ -1,7 +1,7 @@
 """Wire objects -> JSON values, with usage under both of its names.
 
 Clients of the Messages API read `cache_read_input_tokens`; VAI's own contract says
-`cache_read_tokens`. Both are written, so that either kind of client is served.
+`cache_read_tokens`. VAI writes both, so that either kind of client finds its own.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from vai.types.message import Message, Usage
 __all__ = [
     "event_to_wire",
     "message_to_wire",
-    "own_counters",
     "usage_to_wire",
-    "without_own_counters",
+    "vai_counters",
+    "without_vai_counters",
 ]
 
 _VAI_NAMES = {
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_creation_input_tokens": "cache_write_tokens",
 }
-_OWN = frozenset({*_VAI_NAMES.values(), "total_tokens", "audio_tokens", "cost_usd"})
+_VAI_MEMBERS = frozenset({*_VAI_NAMES.values(), "total_tokens", "audio_tokens", "cost_usd"})
 """Members of a usage object that the Messages API does not have."""
 
 
-def own_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
+def vai_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
     """What VAI adds to a usage object: `total_tokens` (input + output), the cache's counters
     under VAI's names, and `cost_usd` where there is a `cost` that knows it.
     """
@@ -46,17 +46,17 @@ def own_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, An
     return wire
 
 
-def without_own_counters(wire: dict[str, Any]) -> dict[str, Any]:
+def without_vai_counters(wire: dict[str, Any]) -> dict[str, Any]:
     """A usage object without what VAI adds to one, for a `message_start`.
 
     Clients keep a member of `message_start.usage` that they do not know, and overwrite only
-    those they know with the totals of `message_delta`: a total told there would stay for good.
+    those they know with the totals of `message_delta`: a total there would stay for good.
     """
-    return {name: value for name, value in wire.items() if name not in _OWN}
+    return {name: value for name, value in wire.items() if name not in _VAI_MEMBERS}
 
 
 def usage_to_wire(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
-    """The counters that are known, the API's and VAI's own (`own_counters`)."""
+    """The counters that are known, the API's and VAI's own (`vai_counters`)."""
     wire: dict[str, Any] = {}
     for name in ("input_tokens", "output_tokens", *_VAI_NAMES):
         value = getattr(usage, name)
@@ -64,29 +64,29 @@ def usage_to_wire(usage: Usage, cost: CostFunction | None = None) -> dict[str, A
             wire[name] = value
     if usage.thinking_tokens is not None:
         wire["output_tokens_details"] = {"thinking_tokens": usage.thinking_tokens}
-    return wire | own_counters(usage, cost) | usage.extra
+    return wire | vai_counters(usage, cost) | usage.extra
 
 
 def message_to_wire(message: Message, cost: CostFunction | None = None) -> dict[str, Any]:
-    """A complete answer."""
+    """A complete response."""
     wire: dict[str, Any] = to_wire(message)
     wire["usage"] = usage_to_wire(message.usage, cost)
-    wire.setdefault("stop_sequence", None)  # the API always tells it
+    wire.setdefault("stop_sequence", None)  # the API always sends it
     return wire
 
 
 def event_to_wire(event: Event, cost: CostFunction | None = None) -> dict[str, Any]:
     """One event of a stream. Both totals of `message_delta` are always written.
 
-    Only `message_delta` carries what VAI adds to the usage (see `without_own_counters`).
+    Only `message_delta` carries what VAI adds to the usage (see `without_vai_counters`).
 
     Strict clients refuse a `message_delta` without `output_tokens` and a `message_start`
-    without both counters, so a counter nobody reported is written as 0 there.
+    without both counters, so an unreported counter is written as 0 there.
     """
     wire: dict[str, Any] = to_wire(event)
     if isinstance(event, MessageStart):
         wire["message"] = message_to_wire(event.message)
-        counters = without_own_counters(wire["message"]["usage"])
+        counters = without_vai_counters(wire["message"]["usage"])
         wire["message"]["usage"] = counters
         counters.setdefault("input_tokens", 0)
         counters.setdefault("output_tokens", 0)

@@ -1,8 +1,8 @@
 """The request of ``POST /v1/messages``, as VAI understands it.
 
 A request names its model as ``provider/model``; by the time it is one of these values
-the provider has been decided and `model` is what the provider calls it. Provider keys
-are never part of it: they are taken from the body before it is read as a request.
+the route has chosen the provider and `model` is what the provider calls it. Provider keys
+are never part of it: the gateway removes them from the body before it parses a request.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class InputMessage(OpenStruct, frozen=True, kw_only=True):
 class Tool(OpenStruct, frozen=True, kw_only=True):
     """A tool the model may use.
 
-    No `type`, ``custom`` or ``function``: the caller runs it and `input_schema`
-    describes it, a JSON Schema kept as it came. Any other `type` is a provider's own tool.
+    No `type`, ``custom`` or ``function``: the client runs it and `input_schema`
+    describes it, an unchanged JSON Schema. Any other `type` is a provider's own tool.
     """
 
     name: str | None = None
@@ -54,7 +54,7 @@ class Tool(OpenStruct, frozen=True, kw_only=True):
 
     @property
     def is_function(self) -> bool:
-        """Whether the caller runs it."""
+        """Whether the client runs it."""
         return self.type in (None, "custom", "function")
 
 
@@ -67,7 +67,7 @@ class ToolChoice(OpenStruct, frozen=True, kw_only=True):
 
 
 class Thinking(OpenStruct, frozen=True, kw_only=True):
-    """How the model may reason before it answers."""
+    """How the model may reason before it responds."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
@@ -76,7 +76,7 @@ class Thinking(OpenStruct, frozen=True, kw_only=True):
 
 
 class OutputFormat(OpenStruct, frozen=True, kw_only=True):
-    """The JSON Schema that the answer must satisfy."""
+    """The JSON Schema that the response must satisfy."""
 
     type: Literal["json_schema"]
     schema: dict[str, Any]
@@ -84,14 +84,14 @@ class OutputFormat(OpenStruct, frozen=True, kw_only=True):
 
 
 class OutputConfig(OpenStruct, frozen=True, kw_only=True):
-    """Effort and form of the answer."""
+    """Effort and form of the response."""
 
     effort: str | None = None
     format: OutputFormat | None = None
 
 
 class MessageRequest(OpenStruct, frozen=True, kw_only=True):
-    """A validated request. Optional fields are None when the caller left them out."""
+    """A validated request. Optional fields are None when the client left them out."""
 
     model: str
     messages: list[InputMessage]
@@ -115,5 +115,5 @@ class MessageRequest(OpenStruct, frozen=True, kw_only=True):
 
     @property
     def output_format(self) -> OutputFormat | None:
-        """The JSON Schema asked for, if any."""
+        """The JSON Schema that the response must satisfy, if any."""
         return self.output_config.format if self.output_config else None

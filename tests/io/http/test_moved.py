@@ -40,7 +40,7 @@ def test_both_endpoints_are_reached_at_the_address_of_either(run, moved, more):
             }
             providers = Providers(load(environ | more), "http://127.0.0.1:1")
             for name in PAIR:
-                ask = parse.request(
+                ask = parse.parse_request(
                     {
                         "model": "gpt-5.4",
                         "max_tokens": 50,

@@ -83,7 +83,7 @@ def _verbatim(
 
 
 def _parsed(route: Route, envelope: RoutingFields) -> MessageRequest:
-    return msgspec.structs.replace(parse.request(envelope.value), model=route.model)
+    return msgspec.structs.replace(parse.parse_request(envelope.value), model=route.model)
 
 
 def _anthropic_headers(headers: HeaderFields) -> dict[str, str]:

@@ -199,7 +199,7 @@ def _translated(
 
 
 def _said(route: Route, envelope: RoutingFields, settings: Settings) -> MessageRequest:
-    return _with_defaults(parse.request(envelope.value), route.model, settings.defaults)
+    return _with_defaults(parse.parse_request(envelope.value), route.model, settings.defaults)
 
 
 def _can_pass(route: Route, envelope: RoutingFields, request: ReceivedRequest) -> bool:
@@ -207,7 +207,7 @@ def _can_pass(route: Route, envelope: RoutingFields, request: ReceivedRequest) -
     if envelope.value.get("thread") is not None and route.row.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
         return False
-    if route.row.kind != "anthropic" or route.row.narrowed:
+    if route.row.kind != "anthropic" or route.row.has_capability_override:
         return False
     value, body = envelope.value, request.body
     if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.row.id):

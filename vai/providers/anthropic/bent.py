@@ -34,11 +34,11 @@ def read_straight(raw: Any) -> Message:
         InvalidRequest: it is no message.
     """
     try:
-        return parse.message(raw)
+        return parse.parse_message(raw)
     except InvalidRequest:
         if not isinstance(raw, dict) or raw.get("type") != "message" or not _is_content(raw):
             raise
-        return parse.message(straight(raw))
+        return parse.parse_message(straight(raw))
 
 
 def straight(raw: Any) -> Any:

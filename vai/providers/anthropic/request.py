@@ -81,11 +81,11 @@ def translate(
         InvalidRequest: something that matters cannot be expressed.
     """
     diagnostics = Diagnostics(row.name)
-    if row.narrowed:
+    if row.has_capability_override:
         request = without_unsupported_options(request, row.capabilities, diagnostics)
         request = without_result_media(request, row.capabilities, diagnostics)
         check_content(request, row.capabilities, diagnostics)
-    ways = traits(row.facts_of(request.model)[1])
+    ways = traits(row.find_catalogue_key(request.model)[1])
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)

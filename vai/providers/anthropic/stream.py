@@ -97,11 +97,11 @@ class AnthropicStreamDecoder:
 
     def _take_in(self, event: Event) -> None:
         if isinstance(event, MessageStart):
-            self.usage = self.usage.merged(event.message.usage)
+            self.usage = self.usage.merged_with(event.message.usage)
             message = msgspec.structs.replace(event.message, model=self._named(event.message))
             event = msgspec.structs.replace(event, message=message)
         elif isinstance(event, MessageDelta):
-            self.usage = self.usage.ended(event.usage)
+            self.usage = self.usage.with_final_usage(event.usage)
             event = msgspec.structs.replace(event, usage=self.usage)
         elif isinstance(event, MessageStop):
             self.done = True
@@ -115,10 +115,10 @@ class AnthropicStreamDecoder:
         """The event that `raw` is; None if it is none, also when it is read with patience."""
         raw = self._mended(raw)
         try:
-            return parse.event(raw)
+            return parse.parse_event(raw)
         except InvalidRequest:
             try:
-                return parse.event(straight(raw))
+                return parse.parse_event(straight(raw))
             except InvalidRequest:
                 return None
 
@@ -143,7 +143,7 @@ class AnthropicStreamDecoder:
             found = read_straight(raw)
         except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
             raise self._broken("it is not the JSON that was expected", "malformed") from None
-        self.usage = self.usage.merged(found.usage)
+        self.usage = self.usage.merged_with(found.usage)
         return msgspec.structs.replace(found, model=self._named(found))
 
     def _reject(self, raw: dict[str, Any], body: bytes) -> None:

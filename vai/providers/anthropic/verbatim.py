@@ -40,7 +40,7 @@ from vai.types import parse
 from vai.types.catalogue import CostFunction
 from vai.types.message import Usage
 from vai.types.provider import ProviderSpec
-from vai.types.render import message_to_wire, own_counters, usage_to_wire, without_own_counters
+from vai.types.render import message_to_wire, usage_to_wire, vai_counters, without_vai_counters
 
 __all__ = ["VerbatimReport", "VerbatimStreamObserver", "gathered", "is_passed_on", "read_message"]
 
@@ -192,7 +192,7 @@ class VerbatimStreamObserver:
                 frame = encode_frame(kind, msgspec.json.encode(value))
             self._count(value["message"].get("usage"))
         elif kind == "message_delta":
-            self.usage = self.usage.ended(_parsed(value.get("usage")))
+            self.usage = self.usage.with_final_usage(_parsed(value.get("usage")))
             end = value.get("delta")
             if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
                 self.has_content = True
@@ -260,7 +260,7 @@ class VerbatimStreamObserver:
     def _count(self, raw: Any) -> None:
         found = _parsed(raw)
         if found is not None:
-            self.usage = self.usage.merged(found)
+            self.usage = self.usage.merged_with(found)
 
     def _edit(self, value: dict[str, Any]) -> bytes | None:
         """The frame in VAI's dialect, None for one that is the same there."""
@@ -271,7 +271,7 @@ class VerbatimStreamObserver:
                 return None
             _name(message, self._row.id)
             if isinstance(message.get("usage"), dict):
-                message["usage"] = without_own_counters(message["usage"])
+                message["usage"] = without_vai_counters(message["usage"])
         elif kind != "message_delta":
             return None
         else:
@@ -281,7 +281,7 @@ class VerbatimStreamObserver:
             if self.usage.output_tokens is None:
                 # It exists in the wild, and strict clients fail on it.
                 told |= self._estimate()
-            value["usage"] = told | own_counters(self.usage, self._cost)
+            value["usage"] = told | vai_counters(self.usage, self._cost)
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 
@@ -347,7 +347,7 @@ def read_message(
     if edited and isinstance(said.model, str):
         members["model"] = f"{row.id}/{said.model}"
     if edited and isinstance(said.usage, dict):
-        members["usage"] = said.usage | own_counters(report.usage, cost)
+        members["usage"] = said.usage | vai_counters(report.usage, cost)
     return msgspec.json.encode(members), report
 
 
@@ -387,7 +387,7 @@ def gathered(body: bytes, row: ProviderSpec, calls: ClaudeCalls | None) -> bytes
     message = accumulate(reader.take())
     told = msgspec.structs.replace(message, model=message.model.removeprefix(f"{row.id}/"))
     wire = message_to_wire(told)
-    return msgspec.json.encode({**wire, "usage": without_own_counters(wire["usage"])})
+    return msgspec.json.encode({**wire, "usage": without_vai_counters(wire["usage"])})
 
 
 def is_passed_on(body: bytes, fault: UpstreamFault) -> bool:
@@ -463,7 +463,7 @@ def _parsed(raw: Any) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     try:
-        return parse.usage(raw)
+        return parse.parse_usage(raw)
     except InvalidRequest:
         return None
 

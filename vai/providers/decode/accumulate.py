@@ -127,7 +127,7 @@ class Accumulator:
         elif isinstance(event, MessageDelta):
             self._end = event.delta
             if event.usage is not None:
-                self._usage = self._usage.merged(event.usage)
+                self._usage = self._usage.merged_with(event.usage)
         elif isinstance(event, MessageStop):
             self._stopped = True
 

@@ -110,7 +110,7 @@ class Emitter(BlockWriter):
         self._started = True
         if model:
             self._model = f"{self._provider}/{model}"
-        known = Usage(input_tokens=self._estimate, output_tokens=0).merged(self.usage)
+        known = Usage(input_tokens=self._estimate, output_tokens=0).merged_with(self.usage)
         shell = Message(
             id=self._id,
             role="assistant",
@@ -217,7 +217,7 @@ class Emitter(BlockWriter):
 
     def report(self, usage: Usage) -> None:
         """Running totals, as far as the upstream names them."""
-        self.usage = self.usage.merged(usage)
+        self.usage = self.usage.merged_with(usage)
 
     def finish(
         self,

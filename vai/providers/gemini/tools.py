@@ -154,7 +154,7 @@ def _hosted(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
         return [{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]
     if kind == "file_search":
         return _file_search(settings, at, target)
-    refuse_tool(at, target.diagnostics, target.row.name, target.row.capabilities.native_tools)
+    refuse_tool(at, target.diagnostics, target.row.name, target.row.capabilities.server_tools)
     return []
 
 

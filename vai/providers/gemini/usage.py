@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from vai.providers.gemini.chunk import GeminiUsage
-from vai.types.message import Usage, counted
+from vai.types.message import Usage, parse_counter
 
 __all__ = ["UsageTotals"]
 
@@ -57,12 +57,17 @@ class UsageTotals:
 
 def _usage(wire: GeminiUsage) -> Usage:
     """Disjoint counters of one body."""
-    cached = counted(wire.cached_content_token_count)
+    cached = parse_counter(wire.cached_content_token_count)
     fresh = _joined_count(
-        counted(wire.prompt_token_count), counted(wire.tool_use_prompt_token_count), operator.add
+        parse_counter(wire.prompt_token_count),
+        parse_counter(wire.tool_use_prompt_token_count),
+        operator.add,
     )
-    thought, spoken = counted(wire.thoughts_token_count), counted(wire.candidates_token_count)
-    total = counted(wire.total_token_count)
+    thought, spoken = (
+        parse_counter(wire.thoughts_token_count),
+        parse_counter(wire.candidates_token_count),
+    )
+    total = parse_counter(wire.total_token_count)
     if spoken is None and total is not None and fresh is not None:
         # Zeros are left out, and some answers leave out more than that.
         spoken = max(total - fresh - (thought or 0), 0)

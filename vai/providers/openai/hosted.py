@@ -25,7 +25,7 @@ _PLACES: Final = ("city", "country", "region", "timezone")
 def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]:
     """Entries of `tools`, and members of the body, that stand for `tool`."""
     kind = tool_family(tool.type)
-    if kind in target.capabilities.native_tools:
+    if kind in target.capabilities.server_tools:
         if target.row.id == "groq" and "gpt-oss" in target.model:
             _settings(tool, at, target, {})
             return [{"type": _GROQ[kind]}], {}
@@ -39,7 +39,7 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]
         at,
         target.diagnostics,
         f"{target.model} at {target.row.name}",
-        target.capabilities.native_tools if has_some else (),
+        target.capabilities.server_tools if has_some else (),
     )
     return [], {}
 

@@ -48,7 +48,7 @@ def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
         InvalidRequest: something that matters cannot be expressed.
     """
     target = OpenaiTarget(row, request.model)
-    if row.narrowed:
+    if row.has_capability_override:
         request = without_unsupported_options(request, target.capabilities, target.diagnostics)
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
     _tools(request, body, target)

@@ -26,7 +26,7 @@ from vai.providers.openai.details import ReasoningDetails, text_of
 from vai.providers.openai.endings import FAILED, meaning
 from vai.providers.openai.reasoning import BOTH, CONTENT, DETAILS, PARTS, REASONING
 from vai.providers.openai.runs import GroqToolRuns, citation
-from vai.types.message import Usage, counted
+from vai.types.message import Usage, parse_counter
 
 __all__ = ["SOUNDS", "ChatStreamDecoder"]
 
@@ -441,22 +441,22 @@ def _usage(wire: ChatUsage, tier: str | None = None) -> Usage:
     A tier and audio are told where they make the answer cost something else.
     """
     details = wire.prompt_tokens_details
-    cached = counted(details.cached_tokens) if details is not None else None
-    written = counted(details.cache_write_tokens) if details is not None else None
-    fresh = counted(wire.prompt_tokens)
+    cached = parse_counter(details.cached_tokens) if details is not None else None
+    written = parse_counter(details.cache_write_tokens) if details is not None else None
+    fresh = parse_counter(wire.prompt_tokens)
     if fresh is not None:
         fresh = max(fresh - (cached or 0) - (written or 0), 0)
     spent = wire.completion_tokens_details
     extra: dict[str, Any] = {} if tier in _LISTED else {"service_tier": tier}
-    heard = counted(details.audio_tokens) if details is not None else None
-    spoken = counted(spent.audio_tokens) if spent is not None else None
+    heard = parse_counter(details.audio_tokens) if details is not None else None
+    spoken = parse_counter(spent.audio_tokens) if spent is not None else None
     if heard or spoken:
         extra["audio_tokens"] = (heard or 0) + (spoken or 0)
     return Usage(
         input_tokens=fresh,
-        output_tokens=counted(wire.completion_tokens),
+        output_tokens=parse_counter(wire.completion_tokens),
         cache_read_input_tokens=cached,
         cache_creation_input_tokens=written,
-        thinking_tokens=counted(spent.reasoning_tokens) if spent is not None else None,
+        thinking_tokens=parse_counter(spent.reasoning_tokens) if spent is not None else None,
         extra=extra,
     )

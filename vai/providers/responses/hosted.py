@@ -48,7 +48,7 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget, include: list[str]) -> lis
         "image_generation": _image_generation,
     }.get(tool_family(tool.type))
     if maker is None:
-        refuse_tool(at, target.diagnostics, target.row.name, target.capabilities.native_tools)
+        refuse_tool(at, target.diagnostics, target.row.name, target.capabilities.server_tools)
         return []
     settings = _Settings(tool, at, target)
     entry = maker(settings, include)

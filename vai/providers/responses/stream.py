@@ -32,7 +32,7 @@ from vai.providers.responses.thoughts import ReasoningItems
 from vai.providers.responses.toolcalls import CALLS, ToolCalls
 from vai.providers.responses.traces import traces
 from vai.types.blocks import ServerToolUseBlock
-from vai.types.message import Usage, counted
+from vai.types.message import Usage, parse_counter
 
 __all__ = ["ResponsesStreamDecoder"]
 
@@ -382,24 +382,24 @@ class ResponsesStreamDecoder:
 def _searches(tool_usage: Any, seen: int) -> int:
     """Searches that are paid for: as the server counts them, else those that were seen."""
     searches = tool_usage.get("web_search") if isinstance(tool_usage, dict) else None
-    told = counted(searches.get("num_requests")) if isinstance(searches, dict) else None
+    told = parse_counter(searches.get("num_requests")) if isinstance(searches, dict) else None
     return seen if told is None else told
 
 
 def _usage(wire: ResponsesUsage, extra: dict[str, Any]) -> Usage:
     """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
     details = wire.input_tokens_details
-    cached = counted(details.cached_tokens) if details is not None else None
-    written = counted(details.cache_write_tokens) if details is not None else None
-    fresh = counted(wire.input_tokens)
+    cached = parse_counter(details.cached_tokens) if details is not None else None
+    written = parse_counter(details.cache_write_tokens) if details is not None else None
+    fresh = parse_counter(wire.input_tokens)
     if fresh is not None:
         fresh = max(fresh - (cached or 0) - (written or 0), 0)
     spent = wire.output_tokens_details
     return Usage(
         input_tokens=fresh,
-        output_tokens=counted(wire.output_tokens),
+        output_tokens=parse_counter(wire.output_tokens),
         cache_read_input_tokens=cached,
         cache_creation_input_tokens=written,
-        thinking_tokens=counted(spent.reasoning_tokens) if spent is not None else None,
+        thinking_tokens=parse_counter(spent.reasoning_tokens) if spent is not None else None,
         extra=extra,
     )

@@ -43,7 +43,7 @@ class OpenaiTarget:
     def __init__(self, row: ProviderSpec, model: str) -> None:
         self.row = row
         self.model = model
-        self.traits: OpenaiTraits = traits_of_model(*row.facts_of(model))
+        self.traits: OpenaiTraits = traits_of_model(*row.find_catalogue_key(model))
         self.diagnostics = Diagnostics(row.name)
         self.inlining = InliningBudget()
 
