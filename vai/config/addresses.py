@@ -20,7 +20,7 @@ import httpx
 
 from vai.policy.hosts import is_address, is_local_name
 from vai.providers.registry import PROVIDER_SPECS
-from vai.types.provider import WireFormat, ProviderSpec
+from vai.types.provider import ProviderSpec, WireFormat
 
 __all__ = ["AddressFault", "address_fault", "is_exposed", "is_provider_host", "is_same_host"]
 
@@ -165,7 +165,9 @@ def _find_host_faults(kind: WireFormat, host: str, path: str) -> Iterator[Addres
         )
 
 
-def _find_version_faults(kind: WireFormat, host: str, segments: list[str]) -> Iterator[AddressFault]:
+def _find_version_faults(
+    kind: WireFormat, host: str, segments: list[str]
+) -> Iterator[AddressFault]:
     appends = f"VAI appends {_APPENDED[kind]}"
     versions = [bool(_VERSION.fullmatch(segment)) for segment in segments]
     if kind in ("anthropic", "code-assist"):
@@ -175,7 +177,7 @@ def _find_version_faults(kind: WireFormat, host: str, segments: list[str]) -> It
         return
     for (one, two), both in zip(pairwise(segments), pairwise(versions), strict=True):
         if all(both) and (one == two or kind == "gemini"):
-            yield AddressFault(True, "expected one version, there are two in a spec")
+            yield AddressFault(True, "expected one version, there are two in a row")
     if not any(versions) and not _is_unversioned(kind, host, segments):
         version = "/v1beta" if kind == "gemini" else "/v1"
         yield AddressFault(

@@ -160,7 +160,9 @@ def _check_providers(settings: Settings) -> Iterator[SettingFault]:
     yield from _check_endpoint_pair(settings)
 
 
-def _check_base_url(name: str, base_url: str, own_kind: WireFormat | None) -> Iterator[SettingFault]:
+def _check_base_url(
+    name: str, base_url: str, own_kind: WireFormat | None
+) -> Iterator[SettingFault]:
     """An address at which every request would be answered with a 404."""
     kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else own_kind
     fault = address_fault(kind, base_url) if kind is not None else None

@@ -331,6 +331,7 @@ def _error_from_violation(cls: type[OpenStruct], at: str, text: str) -> InvalidR
         return InvalidRequest(
             f"{_join_path(path, missing['name'])}: this field is required; expected "
             + (f"one of {', '.join(values)}" if values else "a value"),
+            param=_join_path(path, missing["name"]),
             code="missing_required_field",
         )
     values = _allowed_values(cls, match["path"].lstrip(".")) if match else ()
