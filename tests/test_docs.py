@@ -147,7 +147,7 @@ def test_every_page_is_searched_for_models():
 
 @pytest.mark.parametrize(("place", "provider", "model"), NAMED)
 def test_a_model_that_is_named_is_served_and_priced(place, provider, model):
-    card = installed_catalogue().find(provider, model)
+    card = installed_catalogue().find_card(provider, model)
     assert card is not None, "not in the catalogue"
     assert card.retires_at is None, "its provider has said when it retires"
     price = price_on(card, datetime.now(UTC).date())

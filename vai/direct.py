@@ -25,7 +25,7 @@ from vai.io.http.head import Endpoint
 from vai.io.http.provider_keys import ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
-from vai.policy.route import Route, resolve
+from vai.policy.route import Route, resolve_route
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import without_reasoning
@@ -69,7 +69,7 @@ class DirectClient:
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
         # No breaker: one caller alone has nobody to protect from what it learns itself.
-        self._health = ProviderHealth(retries, None, clock=monotonic, chance=random)
+        self._health = ProviderHealth(retries, None, clock=monotonic, random_jitter=random)
         self._transport = build_transport(UpstreamSettings(base_url=""))
         self._exchanges = 0
 
@@ -122,7 +122,7 @@ class DirectClient:
         provider = ask.model.partition("/")[0]
         if provider in PROVIDER_SPECS and provider not in self._rows:
             raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
-        route = resolve(ask.model, self._rows, {})
+        route = resolve_route(ask.model, self._rows, {})
         key = self._keys.get(route.row.id)
         if key is None:
             raise AuthenticationFailed(

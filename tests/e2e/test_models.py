@@ -207,7 +207,7 @@ def test_a_bare_name_of_the_catalogue_finds_its_provider(gateway):
 
 def dollars(model: str, usage: dict[str, int]) -> Decimal:
     """The cost by hand, of models whose price has no steps in reach."""
-    card = installed_catalogue().find(*model.split("/", 1))
+    card = installed_catalogue().find_card(*model.split("/", 1))
     assert card is not None
     price = card.prices[0]
     pairs = [

@@ -123,7 +123,7 @@ class World:
             RetryRules(**{"max_attempts": 3} | retries),
             BreakerRules(failures=5, open_for=5.0) if breaker else None,
             clock=self.clock,
-            chance=lambda: chance,
+            random_jitter=lambda: chance,
         )
 
     def target(
@@ -245,7 +245,7 @@ async def test_attempts_are_bounded_whatever_fails_and_how() -> None:
     for _ in range(200):
         world = World(max_attempts=3, budget=1.0, breaker=False)
         for _ in range(1000):
-            world.health.budget("anthropic", own_key=False).asked(world.clock())
+            world.health.retry_budget("anthropic", is_byok=False).record_request(world.clock())
         targets = [
             world.target(
                 *[chance.choice([BUSY, GONE, STALE, SILENT]) for _ in range(9)], model=f"m{number}"
@@ -276,9 +276,9 @@ async def test_a_target_that_asks_for_a_long_wait_is_left_for_the_next() -> None
     rig, plan = world.rig(first, second)
     await rig.run()
     assert plan.at == 1
-    breaker = world.health.breaker(first.name)
+    breaker = world.health.find_breaker(first.name)
     assert breaker is not None
-    assert breaker.is_cooling(world.clock())
+    assert breaker.is_paused(world.clock())
     assert not breaker.is_open
 
 
@@ -369,13 +369,13 @@ async def test_a_target_that_keeps_failing_is_left_alone_and_then_probed() -> No
     for _ in range(5):
         rig, _ = world.rig(world.target(BUSY))
         await rig.run()
-    breaker = world.health.breaker(("anthropic", "m"))
+    breaker = world.health.find_breaker(("anthropic", "m"))
     assert breaker is not None
-    assert breaker.wait(world.clock()) == 5.0
+    assert breaker.seconds_until_retry(world.clock()) == 5.0
     world.clock.now += 5
-    assert breaker.wait(world.clock()) == 0
+    assert breaker.seconds_until_retry(world.clock()) == 0
     rig, _ = world.rig(world.target(GOOD["anthropic"]))
-    assert breaker.wait(world.clock()) > 0, "one probe at a time"
+    assert breaker.seconds_until_retry(world.clock()) > 0, "one probe at a time"
     await rig.run()
     assert not breaker.is_open
 
@@ -385,7 +385,7 @@ async def test_no_repeat_goes_to_a_target_that_has_just_been_given_up() -> None:
     target = world.target(*[BUSY] * 9)
     rig, _ = world.rig(target)
     for _ in range(20):
-        world.health.budget("anthropic", own_key=False).asked(world.clock())
+        world.health.retry_budget("anthropic", is_byok=False).record_request(world.clock())
     await rig.run()
     assert len(target.upstream.sent) == 5
 
@@ -402,10 +402,10 @@ async def test_a_probe_whose_caller_leaves_makes_room_for_the_next() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    breaker = world.health.breaker(("anthropic", "m"))
+    breaker = world.health.find_breaker(("anthropic", "m"))
     assert breaker is not None
     assert breaker.is_open
-    assert breaker.wait(world.clock()) == 0
+    assert breaker.seconds_until_retry(world.clock()) == 0
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
@@ -417,7 +417,7 @@ async def test_what_callers_own_keys_meet_with_counts_against_nobody(status: int
             world.target(said, own_key=True, mode=lambda: pure(uses_gateway_key=False))
         )
         await rig.run()
-    assert world.health.breaker(("anthropic", "m")) is None
+    assert world.health.find_breaker(("anthropic", "m")) is None
 
 
 async def test_callers_own_keys_have_a_budget_of_their_own() -> None:

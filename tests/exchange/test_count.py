@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
-from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, ask
+from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, send_count_request
 from vai.exchange.ports import Timers
 from vai.types.provider import WireRequest
 
@@ -21,7 +21,7 @@ async def asked(
 ) -> tuple[TokenCount | None, Upstream]:
     clock = Clock()
     upstream = Upstream(clock, [Said(status=status, headers=headers, script=list(script))])
-    return await ask(WIRE, upstream, timers=Timers(), clock=clock), upstream
+    return await send_count_request(WIRE, upstream, timers=Timers(), clock=clock), upstream
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 413, 429])
@@ -48,7 +48,7 @@ async def test_a_broken_silent_or_endless_answer_is_none(step: object) -> None:
 async def test_a_provider_that_cannot_be_reached_is_none() -> None:
     clock = Clock()
     nowhere = Upstream(clock, [UpstreamUnreachable("no connection")])
-    assert await ask(WIRE, nowhere, timers=Timers(), clock=clock) is None
+    assert await send_count_request(WIRE, nowhere, timers=Timers(), clock=clock) is None
 
 
 async def test_it_is_not_waited_for_longer_than_a_count_is_worth() -> None:
@@ -61,7 +61,7 @@ async def test_it_is_not_waited_for_longer_than_a_count_is_worth() -> None:
 async def test_a_caller_who_leaves_takes_the_connection_along() -> None:
     clock = Clock()
     upstream = Upstream(clock, [Said(status=200, headers=JSON, script=[b"{", FOREVER])])
-    task = asyncio.ensure_future(ask(WIRE, upstream, timers=Timers(), clock=clock))
+    task = asyncio.ensure_future(send_count_request(WIRE, upstream, timers=Timers(), clock=clock))
     for _ in range(5):
         await asyncio.sleep(0)
     task.cancel()

@@ -244,7 +244,7 @@ async def test_it_is_tried_again_and_counts_as_a_failure(said: Said, next_target
     assert sent == GOOD["anthropic"].script[0]
     assert rig.assert_settled_once().outcome == "completed"
     if next_target:
-        breaker = world.health.breaker(targets[0].name)
+        breaker = world.health.find_breaker(targets[0].name)
         assert breaker is not None
 
 

@@ -47,7 +47,7 @@ def test_no_word_of_a_providers_is_repeated(caplog: pytest.LogCaptureFixture, st
     rig.failed(_refused(status))
     rig.alerts.left_alone(("openai", "m"), _refused(status), 5.0)
     rig.alerts.fell_back("smart", "openai/m", FallbackRun(90.0, 7), _refused(status))
-    for text in (*rig.lines, repr(rig.troubles.failing)):
+    for text in (*rig.lines, repr(rig.troubles.last_errors)):
         assert "CANARY" not in text
     assert f"status {status}" in rig.lines[-1]
 
@@ -114,7 +114,7 @@ def test_an_own_404_that_names_no_model_is_a_line_and_no_failure(
     (line,) = rig.lines
     assert f"POST {PROVIDER_SPECS['groq'].base_url}/chat/completions was answered" in line
     assert line.endswith("the address may be wrong; see providers.groq.base_url")
-    assert rig.troubles.failing == {}
+    assert rig.troubles.last_errors == {}
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 413, 429, 500, 529])
@@ -125,7 +125,7 @@ def test_what_callers_and_their_keys_meet_with_is_no_trouble(
     rig.failed(from_answer("openai", "OpenAI", status, {}, ECHO), own_key=True)
     rig.failed(from_answer("openai", "OpenAI", 400, {}, ECHO))
     assert rig.lines == []
-    assert rig.troubles.failing == {}
+    assert rig.troubles.last_errors == {}
 
 
 def test_the_name_of_a_model_begins_no_line(caplog: pytest.LogCaptureFixture) -> None:

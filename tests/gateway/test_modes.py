@@ -14,7 +14,7 @@ from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
 from vai.gateway.request.modes import choose_mode
-from vai.policy.route import resolve
+from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
 
 SCHEMA = {"type": "object", "properties": {}}
@@ -28,7 +28,7 @@ def mode(
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read_routing_fields(request.body)
     return choose_mode(
-        envelope, request, resolve(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
+        envelope, request, resolve_route(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
     )
 
 

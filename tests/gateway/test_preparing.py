@@ -15,7 +15,7 @@ from vai.errors import InvalidRequest
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
 from vai.gateway.request.modes import choose_mode, mode_without_reasoning
 from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
-from vai.policy.route import resolve
+from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
 
 MODELS = [
@@ -56,7 +56,7 @@ MANY = [{"type": "text", "text": "x"}] * MANY_VALUES
 
 async def _mode(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
     opened = await preparer.parse_body(asked.body)
-    route = resolve(opened.fields.model, PROVIDER_SPECS, {})
+    route = resolve_route(opened.fields.model, PROVIDER_SPECS, {})
     work = mode_without_reasoning if named.pop("mended", False) else choose_mode
     settings = Settings(**named)
     return opened, await preparer.run_work(
@@ -103,7 +103,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
         for model in MODELS:
             asked = request(model, MANY)
             opened = await preparer.parse_body(asked.body)
-            route = resolve(model, PROVIDER_SPECS, {})
+            route = resolve_route(model, PROVIDER_SPECS, {})
             there = [
                 await preparer.run_work(make_question, opened, asked, route, route.row, "x1"),
                 await preparer.run_work(estimate_all, opened, asked, route),

@@ -11,7 +11,7 @@ import pytest
 
 from vai.config import ConfigError, Settings, load
 from vai.io.catalogue import FILE, catalogue_from_settings, installed_catalogue
-from vai.policy.capabilities import CAPABILITIES, capabilities
+from vai.policy.capabilities import CAPABILITIES, known_capabilities
 from vai.policy.cost import price_on, rates_on
 from vai.providers.anthropic import models as claude_models
 from vai.providers.gemini import models as gemini_models
@@ -83,7 +83,7 @@ def test_prices_of_a_day_are_one_and_rise_with_the_prompt(card):
 
 def test_the_price_steps_that_are_known():
     def inputs(name: str, day: date = DAY) -> dict[int, str | None]:
-        card = installed_catalogue().find(*name.split("/", 1))
+        card = installed_catalogue().find_card(*name.split("/", 1))
         assert card is not None
         return {p.over_input_tokens: p.input for p in card.prices if p.applies_on(day)}
 
@@ -107,18 +107,18 @@ def test_the_price_steps_that_are_known():
     ],
 )
 def test_the_window_is_of_prompt_and_answer_together(name, window, prompt):
-    card = installed_catalogue().find(*name.split("/", 1))
+    card = installed_catalogue().find_card(*name.split("/", 1))
     assert (card.context_window, card.longest_prompt) == (window, prompt)
 
 
 def test_what_is_gone_and_what_retires():
     known = installed_catalogue()
     for name in ("gemma-4-31b", "zai-glm-4.7"):
-        assert known.find("cerebras", name) is None
+        assert known.find_card("cerebras", name) is None
     for name in ("gemini-2.5-pro", "gemini-2.5-flash"):
-        assert known.find("gemini", name).retires_at == date(2026, 12, 1)
+        assert known.find_card("gemini", name).retires_at == date(2026, 12, 1)
         # Google states nothing about the service behind a login.
-        assert known.find("gemini-oauth", name).retires_at is None
+        assert known.find_card("gemini-oauth", name).retires_at is None
 
 
 def test_a_login_costs_nothing_whichever_model_it_is():
@@ -128,18 +128,18 @@ def test_a_login_costs_nothing_whichever_model_it_is():
 
 def test_snapshots_and_aliases_are_their_model():
     known = installed_catalogue()
-    haiku = known.find("anthropic", "claude-haiku-4-5")
+    haiku = known.find_card("anthropic", "claude-haiku-4-5")
     assert haiku is not None
     for name in (
         "claude-haiku-4-5-20251001",
         "claude-haiku-4-5-latest",
         "claude-haiku-4-5-20301231",
     ):
-        assert known.find("anthropic", name) is haiku
-    assert known.find("openai", "gpt-4o-2024-08-06") is known.find("openai", "gpt-4o")
+        assert known.find_card("anthropic", name) is haiku
+    assert known.find_card("openai", "gpt-4o-2024-08-06") is known.find_card("openai", "gpt-4o")
     for name in ("claude-haiku-4-5-2025", "claude-haiku-4", "claude-haiku-4-5-x-20251001", ""):
-        assert known.find("anthropic", name) is None
-    assert known.find("groq", "claude-haiku-4-5") is None
+        assert known.find_card("anthropic", name) is None
+    assert known.find_card("groq", "claude-haiku-4-5") is None
 
 
 def test_the_data_is_beside_the_code_that_is_shipped():
@@ -224,8 +224,8 @@ def test_settings_change_a_card_field_by_field(configure):
         )
     )
     before, card = (
-        installed_catalogue().find("openai", "gpt-6.1-sol"),
-        known.find("openai", "gpt-6.1-sol"),
+        installed_catalogue().find_card("openai", "gpt-6.1-sol"),
+        known.find_card("openai", "gpt-6.1-sol"),
     )
     assert before is not None
     assert card is not None
@@ -236,7 +236,7 @@ def test_settings_change_a_card_field_by_field(configure):
     assert len(card.prices) == 1
     assert card.context_window == before.context_window
     assert card.features == before.features
-    assert known.find("openai", "gpt-6-sol") == installed_catalogue().find("openai", "gpt-6-sol")
+    assert known.find_card("openai", "gpt-6-sol") == installed_catalogue().find_card("openai", "gpt-6-sol")
 
 
 def test_settings_add_a_model(configure):
@@ -252,38 +252,38 @@ def test_settings_add_a_model(configure):
             """
         )
     )
-    card = known.find("mine", "org/llama-70b")
+    card = known.find_card("mine", "org/llama-70b")
     assert card is not None
     assert card.context_window == 131_072
     assert card.max_output.stream is None
     assert rates_on(card, DAY) is None
-    there = {name for name, known in capabilities(card).items() if known}
+    there = {name for name, known in known_capabilities(card).items() if known}
     assert there == {"text", "tools", "tool_streaming", "vision"}
-    assert set(capabilities(card)) == set(CAPABILITIES)
-    assert known.homes("org/llama-70b") == ("mine",)
+    assert set(known_capabilities(card)) == set(CAPABILITIES)
+    assert known.providers_of_name("org/llama-70b") == ("mine",)
 
 
 def test_settings_limit_the_prompt_apart(configure):
     text = '[models."openai/gpt-4o"]\nmax_input = 100000\n[models."openai/gpt-6-sol"]\n'
     known = catalogue_from_settings(configure(text + "context_window = 200000"))
-    assert known.find("openai", "gpt-4o").longest_prompt == 100_000
-    assert known.find("openai", "gpt-4o").context_window == 128_000
-    assert known.find("openai", "gpt-6-sol").longest_prompt == 200_000
+    assert known.find_card("openai", "gpt-4o").longest_prompt == 100_000
+    assert known.find_card("openai", "gpt-4o").context_window == 128_000
+    assert known.find_card("openai", "gpt-6-sol").longest_prompt == 200_000
 
 
 def test_a_price_of_the_settings_is_the_one_at_the_host_of_the_settings(configure):
     known = catalogue_from_settings(
         configure('[models."openai/mine"]\nprice = {input = 1, output = 1}')
     )
-    assert rates_on(known.find("openai", "mine"), DAY, "regional").regional == 1000
+    assert rates_on(known.find_card("openai", "mine"), DAY, "regional").regional == 1000
 
 
 def test_a_snapshot_can_be_spoken_of_alone(configure):
     known = catalogue_from_settings(
         configure('[models."openai/gpt-4o-2024-08-06"]\nmax_output = 5')
     )
-    assert known.find("openai", "gpt-4o-2024-08-06").max_output.stream == 5
-    assert known.find("openai", "gpt-4o").max_output.stream == 16_384
+    assert known.find_card("openai", "gpt-4o-2024-08-06").max_output.stream == 5
+    assert known.find_card("openai", "gpt-4o").max_output.stream == 16_384
 
 
 @pytest.mark.parametrize(

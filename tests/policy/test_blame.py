@@ -55,8 +55,8 @@ def test_all_else_is_told_as_it_is(status: int) -> None:
 def test_only_what_is_not_the_callers_mistake_moves_on(
     fault: UpstreamFault, lent: bool, own: bool
 ) -> None:
-    assert may_fall_back(fault, own_key=False) is lent
-    assert may_fall_back(fault, own_key=True) is own
+    assert may_fall_back(fault, is_byok=False) is lent
+    assert may_fall_back(fault, is_byok=True) is own
 
 
 @pytest.mark.parametrize(

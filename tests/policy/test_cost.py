@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from vai.io.catalogue import installed_catalogue
 from vai.policy.catalogue import Catalogue
-from vai.policy.cost import UNKNOWN, ModelTerms, Pricing, cost, cost_text, price_on, rates_on
+from vai.policy.cost import (
+    UNKNOWN,
+    ModelTerms,
+    Pricing,
+    compute_cost,
+    format_cost,
+    price_on,
+    rates_on,
+)
 from vai.types.catalogue import Charges, MaxOutput, ModelCard, Price
 from vai.types.message import Usage
 
@@ -22,7 +30,7 @@ CLOSE = Decimal("1e-12")
 
 def usd(provider: str, model: str, usage: Usage, day: date = DAY) -> float | None:
     return (
-        Pricing(installed_catalogue()).terms(provider, model, streamed=False, day=day).cost(usage)
+        Pricing(installed_catalogue()).find_terms(provider, model, streamed=False, day=day).cost(usage)
     )
 
 
@@ -83,7 +91,7 @@ def test_a_price_changes_with_the_day():
     pricing = Pricing(installed_catalogue())
     days = [date(2026, 11, 30), date(2026, 12, 1), date(2026, 11, 30)]
     found = [
-        pricing.terms("gemini", "gemini-4-argon", streamed=False, day=day).cost(usage)
+        pricing.find_terms("gemini", "gemini-4-argon", streamed=False, day=day).cost(usage)
         for day in days
     ]
     assert found == [12.0, 24.0, 12.0]
@@ -116,7 +124,7 @@ REGIONAL = {"openai": "regional", "oai-resp": "regional", "mine": "regional"}
 
 def regional_usd(provider: str, model: str, usage: Usage) -> float | None:
     pricing = Pricing(installed_catalogue(), REGIONAL)
-    return pricing.terms(provider, model, streamed=False, day=DAY).cost(usage)
+    return pricing.find_terms(provider, model, streamed=False, day=DAY).cost(usage)
 
 
 @pytest.mark.parametrize(
@@ -142,19 +150,19 @@ def test_the_region_goes_with_tiers_and_leaves_tools_alone():
 def test_a_region_without_a_factor_makes_the_cost_unknown():
     card = ModelCard(provider="mine", id="m", prices=(Price(input="1", output="1"),))
     pricing = Pricing(Catalogue([card]), REGIONAL)
-    assert pricing.terms("mine", "m", streamed=False, day=DAY).cost(used(1, 1)) is None
+    assert pricing.find_terms("mine", "m", streamed=False, day=DAY).cost(used(1, 1)) is None
     assert rates_on(card, DAY) is not None
 
 
 def test_the_same_model_has_a_price_in_and_out_of_a_region():
     """Two providers may have one card, as with `price_as`."""
     known = Catalogue(
-        installed_catalogue().cards, {"far": installed_catalogue().find("openai", "gpt-6-sol")}
+        installed_catalogue().cards, {"far": installed_catalogue().find_card("openai", "gpt-6-sol")}
     )
     pricing = Pricing(known, {"far": "regional"})
     usage = used(1_000_000, 0)
-    assert pricing.terms("openai", "gpt-6-sol", streamed=False, day=DAY).cost(usage) == 4.0
-    assert pricing.terms("far", "any", streamed=False, day=DAY).cost(usage) == 4.4
+    assert pricing.find_terms("openai", "gpt-6-sol", streamed=False, day=DAY).cost(usage) == 4.0
+    assert pricing.find_terms("far", "any", streamed=False, day=DAY).cost(usage) == 4.4
 
 
 @pytest.mark.parametrize(
@@ -245,7 +253,7 @@ def test_sums_are_those_of_decimals(prices, tokens):
     texts = [format(price, "f") for price in prices]
     price = Price(input=texts[0], output=texts[1], cache_read=texts[2], cache_write=texts[3])
     rates = rates_on(ModelCard(provider="p", id="m", prices=(price,)), DAY)
-    found = cost(rates, used(*tokens))
+    found = compute_cost(rates, used(*tokens))
     exact = sum((a * b for a, b in zip(prices, tokens, strict=True)), Decimal(0)) / 1_000_000
     # A float has 53 bits: beyond about 4500 USD its own grain is coarser than 1e-12.
     assert found == float(exact)
@@ -260,18 +268,18 @@ def test_factors_of_odd_size_stay_exact():
         prices=(Price(input="0.000001", output="0.1"),),
         charges=Charges(factors={"odd": "1.001"}),
     )
-    found = cost(rates_on(card, DAY), used(3, 7, service_tier="odd"))
+    found = compute_cost(rates_on(card, DAY), used(3, 7, service_tier="odd"))
     exact = (Decimal(3) * Decimal("0.000001") + Decimal("0.7")) * Decimal("1.001") / 1_000_000
     assert found == float(exact)
 
 
 def test_the_rates_of_a_day_are_worked_out_once():
     pricing = Pricing(Catalogue([ModelCard(provider="p", id="m", prices=(Price(input="1"),))]))
-    first = pricing.terms("p", "m", streamed=False, day=DAY).cost
-    again = pricing.terms("p", "m", streamed=False, day=DAY).cost
+    first = pricing.find_terms("p", "m", streamed=False, day=DAY).cost
+    again = pricing.find_terms("p", "m", streamed=False, day=DAY).cost
     assert first.args[0] is again.args[0]
     for number in range(50):
-        pricing.terms("p", f"unknown-{number}", streamed=False, day=DAY)
+        pricing.find_terms("p", f"unknown-{number}", streamed=False, day=DAY)
     assert len(pricing._rates) == 1
 
 
@@ -286,7 +294,7 @@ def test_a_day_without_a_price():
     [(0.0, "0.0"), (4e-07, "0.0000004"), (1.5, "1.5"), (12.0, "12.0"), (1e-12, "0.000000000001")],
 )
 def test_a_header_has_plain_digits(usd, text):
-    assert cost_text(usd) == text
+    assert format_cost(usd) == text
 
 
 def test_limits():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vai.policy.headers import from_upstream, to_upstream
+from vai.policy.headers import headers_from_upstream, headers_to_upstream
 
 
 def test_features_of_tomorrow_pass_and_private_fields_do_not() -> None:
-    passed = to_upstream(
+    passed = headers_to_upstream(
         [
             ("anthropic-version", "2023-06-01"),
             ("anthropic-beta", "a,b"),
@@ -58,7 +58,7 @@ def test_what_comes_back() -> None:
         "access-control-allow-origin": "*",
         "x-request-id": "theirs",
     }
-    assert dict(from_upstream(headers)).keys() == {
+    assert dict(headers_from_upstream(headers)).keys() == {
         "request-id",
         "anthropic-ratelimit-requests-limit",
         "retry-after",

@@ -40,15 +40,15 @@ FOREIGN = [
 
 @pytest.mark.parametrize("host", LOCAL)
 def test_addresses_and_local_names_are_let_in(host: str) -> None:
-    assert AllowedHosts(()).has(host)
+    assert AllowedHosts(()).allows_host(host)
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 def test_names_of_the_public_dns_are_not_unless_they_are_configured(host: str) -> None:
-    assert not AllowedHosts(()).has(host)
-    assert not AllowedHosts(("other.example",)).has(host)
-    assert AllowedHosts((host.partition(":")[0].upper(),)).has(host)
-    assert AllowedHosts(("*",)).has(host)
+    assert not AllowedHosts(()).allows_host(host)
+    assert not AllowedHosts(("other.example",)).allows_host(host)
+    assert AllowedHosts((host.partition(":")[0].upper(),)).allows_host(host)
+    assert AllowedHosts(("*",)).allows_host(host)
 
 
 def test_addresses() -> None:

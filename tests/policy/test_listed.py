@@ -28,7 +28,7 @@ from vai.policy.model_list import ModelList, lists_deployments
     ],
 )
 def test_what_a_list_has(listed, model, has):
-    assert ModelList({listed, "unrelated"}).has(model) is has
+    assert ModelList({listed, "unrelated"}).has_model(model) is has
 
 
 @pytest.mark.parametrize(

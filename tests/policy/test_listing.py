@@ -73,9 +73,9 @@ def test_the_longest_prompt_is_told_beside_the_window(window, most, longest):
     """In VAI's form, in Anthropic's, and with neither limit known."""
     card = ModelCard(provider="groq", id="m", context_window=window, max_input=most)
     listing = Listing(Catalogue([card]), ROWS_USED, {}, {})
-    wire = listing.one("groq/m", "vai", DAY)
+    wire = listing.describe_model("groq/m", "vai", DAY)
     assert (wire.get("context_window"), wire.get("max_input_tokens")) == (window, longest)
-    assert listing.one("groq/m", "anthropic", DAY)["max_input_tokens"] == longest
+    assert listing.describe_model("groq/m", "anthropic", DAY)["max_input_tokens"] == longest
 
 
 def test_prices_are_those_of_the_day(listing):

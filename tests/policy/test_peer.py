@@ -41,11 +41,11 @@ from vai.policy.client_address import TrustedProxies, principal_address
 def test_only_a_trusted_proxy_is_believed(peer, said, caller):
     trusted = TrustedProxies(["10.0.0.0/8", "fd00::1"])
     lines = [said] if isinstance(said, str) else said
-    assert trusted.caller(peer, lines) == caller
+    assert trusted.find_client(peer, lines) == caller
 
 
 def test_without_proxies_nobody_is_believed():
-    assert TrustedProxies([]).caller("127.0.0.1", ["1.1.1.1"]) == "127.0.0.1"
+    assert TrustedProxies([]).find_client("127.0.0.1", ["1.1.1.1"]) == "127.0.0.1"
 
 
 def test_addresses_of_one_subscriber_are_one_subject():

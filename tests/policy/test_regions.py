@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from vai.policy.regions import regions
+from vai.policy.regions import regions_of_hosts
 from vai.providers.registry import PROVIDER_SPECS
 
 
@@ -24,8 +24,8 @@ from vai.providers.registry import PROVIDER_SPECS
 )
 def test_the_host_tells_the_region(url, found):
     row = msgspec.structs.replace(PROVIDER_SPECS["openai"], base_url=url)
-    assert regions([row]) == found
+    assert regions_of_hosts([row]) == found
 
 
 def test_no_provider_is_regional_unless_it_is_configured_so():
-    assert regions(PROVIDER_SPECS.values()) == {}
+    assert regions_of_hosts(PROVIDER_SPECS.values()) == {}

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
-from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_retryable, wait_before
+from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_retryable, retry_delay
 from vai.providers.decode.upstream_errors import from_answer
 
 RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
@@ -41,15 +41,15 @@ def answered(status: int, body: bytes = b"{}", **headers: str) -> UpstreamFault:
     ],
 )
 def test_which_answers_are_worth_another_try(status: int, lent: bool, own: bool) -> None:
-    assert is_retryable(answered(status), own_key=False) is lent
-    assert is_retryable(answered(status), own_key=True) is own
+    assert is_retryable(answered(status), is_byok=False) is lent
+    assert is_retryable(answered(status), is_byok=True) is own
 
 
 def test_the_upstream_may_say_so_itself() -> None:
-    assert not is_retryable(answered(503, x_should_retry="false"), own_key=False)
-    assert is_retryable(answered(400, x_should_retry="true"), own_key=False)
+    assert not is_retryable(answered(503, x_should_retry="false"), is_byok=False)
+    assert is_retryable(answered(400, x_should_retry="true"), is_byok=False)
     quota = b'{"error":{"code":"insufficient_quota","message":"m"}}'
-    assert not is_retryable(answered(429, quota), own_key=False)
+    assert not is_retryable(answered(429, quota), is_byok=False)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_the_upstream_may_say_so_itself() -> None:
 def test_what_may_have_been_worked_on_is_not_repeated(
     fault: UpstreamFault, passing: bool, own: bool
 ) -> None:
-    assert is_retryable(fault, own_key=own) is passing
+    assert is_retryable(fault, is_byok=own) is passing
 
 
 def test_waits_double_up_to_the_longest_and_are_drawn_from_zero() -> None:
     fault = answered(503)
-    assert [wait_before(n, fault, RULES, chance=1.0) for n in (1, 2, 3, 4, 5, 10)] == [
+    assert [retry_delay(n, fault, RULES, jitter=1.0) for n in (1, 2, 3, 4, 5, 10)] == [
         0.5, 1.0, 2.0, 4.0, 4.0, 4.0,
     ]  # fmt: skip
-    assert wait_before(3, fault, RULES, chance=0.0) == 0.0
-    drawn = [wait_before(1, fault, RULES, chance=random.Random(n).random()) for n in range(50)]
+    assert retry_delay(3, fault, RULES, jitter=0.0) == 0.0
+    drawn = [retry_delay(1, fault, RULES, jitter=random.Random(n).random()) for n in range(50)]
     assert len(set(drawn)) == 50
 
 
@@ -102,19 +102,19 @@ def test_waits_double_up_to_the_longest_and_are_drawn_from_zero() -> None:
 )
 def test_a_wait_that_is_asked_for_is_kept_or_not_begun(stated: str, wait: float | None) -> None:
     fault = answered(429, retry_after=stated, date="Sun, 22 Nov 2026 10:00:00 GMT")
-    assert wait_before(1, fault, RULES, chance=0.5) == wait
+    assert retry_delay(1, fault, RULES, jitter=0.5) == wait
 
 
 def test_a_dead_connection_costs_no_wait() -> None:
     stale = UpstreamUnreachable("", code="upstream_stale")
-    assert wait_before(1, stale, RULES, chance=1.0) == 0.0
+    assert retry_delay(1, stale, RULES, jitter=1.0) == 0.0
 
 
 def test_repeats_are_a_share_of_the_requests() -> None:
     budget, fault, now, granted = RetryBudget(0.1, 0.0), answered(503), 0.0, 0
     for _ in range(5000):
         now += 0.002
-        budget.asked(now)
+        budget.record_request(now)
         granted += budget.grants(fault, now)
     assert granted <= 500 + FLOOR
     assert granted >= 450
@@ -122,7 +122,7 @@ def test_repeats_are_a_share_of_the_requests() -> None:
 
 def test_a_quiet_provider_may_be_repeated_at_all() -> None:
     budget, fault = RetryBudget(0.1, 0.0), answered(503)
-    budget.asked(1.0)
+    budget.record_request(1.0)
     assert [budget.grants(fault, 1.0) for _ in range(5)] == [True, True, True, False, False]
     assert budget.grants(fault, 40.0)
 

@@ -6,7 +6,7 @@ import pytest
 
 from vai.errors import InvalidRequest, NotFound
 from vai.policy.catalogue import Catalogue
-from vai.policy.route import resolve
+from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import ModelCard
 
@@ -27,7 +27,7 @@ ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5", "
     ],
 )
 def test_routes(name: str, provider: str, model: str, dialect: str) -> None:
-    route = resolve(name, PROVIDER_SPECS, ALIASES)
+    route = resolve_route(name, PROVIDER_SPECS, ALIASES)
     assert (route.row.id, route.model, route.dialect) == (provider, model, dialect)
     assert route.name == f"{provider}/{model}"
 
@@ -35,14 +35,14 @@ def test_routes(name: str, provider: str, model: str, dialect: str) -> None:
 @pytest.mark.parametrize("name", ["invalid", "/model", "anthropic/", "/", "gpt-4o"])
 def test_what_is_no_model_name(name: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        resolve(name, PROVIDER_SPECS, ALIASES)
+        resolve_route(name, PROVIDER_SPECS, ALIASES)
     assert caught.value.param == "model"
 
 
 @pytest.mark.parametrize("name", ["nobody/x", "Anthropic/claude", " anthropic/x"])
 def test_an_unknown_provider_is_not_found(name: str) -> None:
     with pytest.raises(NotFound) as caught:
-        resolve(name, PROVIDER_SPECS, ALIASES)
+        resolve_route(name, PROVIDER_SPECS, ALIASES)
     assert caught.value.param == "model"
     assert "nobody" not in caught.value.message
 
@@ -57,18 +57,18 @@ def test_a_bare_name_of_the_catalogue_finds_its_provider() -> None:
         ]
     )
     for name in ("gpt-6-sol", "sol"):
-        route = resolve(name, PROVIDER_SPECS, ALIASES, known)
+        route = resolve_route(name, PROVIDER_SPECS, ALIASES, known)
         assert (route.row.id, route.model, route.dialect) == ("openai", name, "vai")
-    assert resolve("mythos", PROVIDER_SPECS, ALIASES, known).dialect == "upstream"
-    assert resolve("claude-new", PROVIDER_SPECS, ALIASES, known).row.id == "anthropic"
+    assert resolve_route("mythos", PROVIDER_SPECS, ALIASES, known).dialect == "upstream"
+    assert resolve_route("claude-new", PROVIDER_SPECS, ALIASES, known).row.id == "anthropic"
     for name in ("unserved", "gpt-7-sol"):
         with pytest.raises(InvalidRequest):
-            resolve(name, PROVIDER_SPECS, ALIASES, known)
+            resolve_route(name, PROVIDER_SPECS, ALIASES, known)
 
 
 def test_an_ambiguous_name_is_told_with_its_candidates() -> None:
     known = Catalogue([ModelCard(provider=name, id="oss") for name in ("groq", "cerebras")])
     with pytest.raises(InvalidRequest) as caught:
-        resolve("oss", PROVIDER_SPECS, ALIASES, known)
+        resolve_route("oss", PROVIDER_SPECS, ALIASES, known)
     assert "groq/oss or cerebras/oss" in caught.value.message
     assert caught.value.status == 400

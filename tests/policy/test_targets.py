@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vai.errors import InvalidRequest
-from vai.policy.aliases import alias_patterns, aliased_routes, matched_routes, targets_of
+from vai.policy.aliases import alias_patterns, aliased_routes, expand_alias, matched_routes
 from vai.providers.registry import PROVIDER_SPECS
 
 ALIASES = {
@@ -18,13 +18,13 @@ ALIASES = {
 
 
 def test_an_alias_of_aliases_is_all_their_targets_once() -> None:
-    assert targets_of("fast", ALIASES) == ("groq/llama",)
-    assert targets_of("best", ALIASES) == ("anthropic/claude-x", "openai/gpt", "groq/llama")
+    assert expand_alias("fast", ALIASES) == ("groq/llama",)
+    assert expand_alias("best", ALIASES) == ("anthropic/claude-x", "openai/gpt", "groq/llama")
 
 
 def test_a_circle_is_found() -> None:
-    assert targets_of("loop", ALIASES) is None
-    assert targets_of("pool", ALIASES) is None
+    assert expand_alias("loop", ALIASES) is None
+    assert expand_alias("pool", ALIASES) is None
 
 
 def test_each_target_has_the_dialect_of_a_bare_name() -> None:

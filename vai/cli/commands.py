@@ -318,7 +318,7 @@ def show_models(
     aliased = aliased_routes(settings.aliases, rows, known)
     first = {alias: routes[0].name for alias, routes in aliased.items()}
     listing = Listing(known, rows, provider_states(settings), first)
-    found = listing.vai(today(), provider=provider, capability=capability)
+    found = listing.list_vai(today(), provider=provider, capability=capability)
     if as_json:
         chosen = {name: found[name] for name in ("providers", "aliases")}
         print(orjson.dumps(chosen, option=orjson.OPT_INDENT_2).decode())  # noqa: T201

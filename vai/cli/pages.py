@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from vai.io.catalogue import installed_catalogue
-from vai.policy.capabilities import CAPABILITIES, capabilities
+from vai.policy.capabilities import CAPABILITIES, known_capabilities
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import CatalogueFile, ModelCard
 from vai.types.provider import Capabilities, ProviderSpec
@@ -113,7 +113,7 @@ def _models(cards: list[ModelCard]) -> list[str]:
 
 
 def _model(card: ModelCard, shown: list[str]) -> list[str]:
-    known = capabilities(card)
+    known = known_capabilities(card)
     cells = [f"`{card.id}`", _number(card.context_window)]
     cells += [_number(card.longest_prompt), _number(card.max_output.limit_for(streamed=True))]
     cells += [_MARKS[known.get(name)] for name in shown]

@@ -263,7 +263,7 @@ def _find_unusable_files(settings: Settings) -> Iterator[SettingFault]:
     for provider, server in settings.providers.items():
         if (
             server.price_as is not None
-            and installed_catalogue().find(*server.price_as.split("/", 1)) is None
+            and installed_catalogue().find_card(*server.price_as.split("/", 1)) is None
         ):
             yield ("providers", provider, "price_as"), "no such model in the catalogue: vai models"
         path = ("providers", provider, "ca_file")

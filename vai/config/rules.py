@@ -18,7 +18,7 @@ from vai.config.login import LOGIN_COMMAND
 from vai.config.names import KEY_VARIABLES, LOGGED_IN_TO
 from vai.config.openai import endpoint_with_unplaced_key
 from vai.config.schema import Provider, Settings
-from vai.policy.aliases import MAX_TARGETS, is_pattern, targets_of
+from vai.policy.aliases import MAX_TARGETS, expand_alias, is_pattern
 from vai.policy.headers import GATEWAY_FIELDS
 from vai.providers.registry import PROVIDER_SPECS, can_of
 from vai.types.provider import WireFormat
@@ -276,7 +276,7 @@ def _check_aliases(settings: Settings) -> Iterator[SettingFault]:
     providers = _known_providers(settings)
     for alias in settings.aliases:
         path = ("aliases", alias)
-        targets = targets_of(alias, settings.aliases)
+        targets = expand_alias(alias, settings.aliases)
         if targets is None:
             yield path, "an alias of itself"
             continue

@@ -154,7 +154,7 @@ class _ModelFacts:
             return None
         if is_pattern and "*" in model:
             return None if self._has_match(provider, model) else f"{target}: {_NO_MATCH}"
-        if self._catalogue.find(provider, model) is None:
+        if self._catalogue.find_card(provider, model) is None:
             return None if target in self._described else f"{target}: {_UNKNOWN}"
         end = self.retirement_of(target)
         return None if end is None else f"{target}: {end}"
@@ -169,7 +169,7 @@ class _ModelFacts:
     def retirement_of(self, target: str) -> str | None:
         """That a model is retired or soon will be, and what else there is."""
         provider, _, model = target.partition("/")
-        card = self._catalogue.find(provider, model)
+        card = self._catalogue.find_card(provider, model)
         last = None if card is None else card.retires_at
         if card is None or last is None or (last - self._today).days > SOON:
             return None

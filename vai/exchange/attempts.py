@@ -22,7 +22,7 @@ from vai.exchange.ports import Clock, Upstream
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
 from vai.policy.error_attribution import is_outage, may_fall_back
 from vai.policy.provider_errors import ProviderErrors
-from vai.policy.retry import RetryBudget, RetryRules, is_retryable, wait_before
+from vai.policy.retry import RetryBudget, RetryRules, is_retryable, retry_delay
 from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
 __all__ = ["Attempt", "Persistence", "ProviderHealth", "RetryPlan"]
@@ -67,28 +67,28 @@ class ProviderHealth:
         breaker: BreakerRules | None,
         *,
         clock: Clock,
-        chance: Callable[[], float],
-        troubles: ProviderErrors | None = None,
+        random_jitter: Callable[[], float],
+        provider_errors: ProviderErrors | None = None,
     ) -> None:
-        self.retries = retries
+        self.retry_rules = retries
         self.breakers = None if breaker is None else Breakers(breaker)
-        self.troubles = ProviderErrors() if troubles is None else troubles
+        self.provider_errors = ProviderErrors() if provider_errors is None else provider_errors
         self.clock = clock
-        self.chance = chance
+        self.random_jitter = random_jitter
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
 
-    def budget(self, provider: str, *, own_key: bool) -> RetryBudget:
+    def retry_budget(self, provider: str, *, is_byok: bool) -> RetryBudget:
         """The budget for repeats. Provider ids are those of the settings, so they are few."""
-        key = (provider, own_key)
+        key = (provider, is_byok)
         budget = self._budgets.get(key)
         if budget is None:
-            share = 0.0 if self.retries is None else self.retries.budget
+            share = 0.0 if self.retry_rules is None else self.retry_rules.budget
             budget = self._budgets[key] = RetryBudget(share, self.clock())
         return budget
 
-    def breaker(self, target: Target) -> Breaker | None:
+    def find_breaker(self, target: Target) -> Breaker | None:
         """The breaker of a target that failed lately."""
-        return self.breakers.of(target) if self.breakers else None
+        return self.breakers.find_breaker(target) if self.breakers else None
 
 
 class Persistence(ABC, Generic[T]):
@@ -131,10 +131,10 @@ class Persistence(ABC, Generic[T]):
         self._repeats = 0
         health = self._health
         now = health.clock()
-        if health.retries is not None:
-            health.budget(target[0], own_key=own_key).asked(now)
-        breaker = None if own_key else health.breaker(target)
-        self._is_probe = breaker is not None and breaker.enter(now)
+        if health.retry_rules is not None:
+            health.retry_budget(target[0], is_byok=own_key).record_request(now)
+        breaker = None if own_key else health.find_breaker(target)
+        self._is_probe = breaker is not None and breaker.begin_attempt(now)
 
     async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
         """See `RetryPlan`."""
@@ -152,33 +152,33 @@ class Persistence(ABC, Generic[T]):
             self._repeats += 1
             attempt = await self.again(mended=self._is_mended)
             return None if attempt is None else replace(attempt, delay=delay)
-        return await self.move() if may_fall_back(fault, own_key=self._own_key) else None
+        return await self.move() if may_fall_back(fault, is_byok=self._own_key) else None
 
     def close(self, *, answered: bool) -> None:
         """See `RetryPlan`."""
-        breaker = None if self._own_key else self._health.breaker(self._target)
+        breaker = None if self._own_key else self._health.find_breaker(self._target)
         if breaker is None:
             return
         now = self._health.clock()
         if answered:
             self._is_well(breaker, now)
         elif self._is_probe:
-            breaker.gave_up(now)
+            breaker.abandon_probe(now)
 
     def _delay(self, fault: UpstreamFault, now: float, remaining: float) -> float | None:
         """Seconds to wait for a repeat at the present target; None for no repeat."""
-        health, rules = self._health, self._health.retries
+        health, rules = self._health, self._health.retry_rules
         if rules is None or self._repeats + 1 >= rules.max_attempts:
             return None
-        if not is_retryable(fault, own_key=self._own_key):
+        if not is_retryable(fault, is_byok=self._own_key):
             return None
-        delay = wait_before(self._repeats + 1, fault, rules, chance=health.chance())
+        delay = retry_delay(self._repeats + 1, fault, rules, jitter=health.random_jitter())
         if delay is None or delay >= remaining:
             return None
-        breaker = None if self._own_key else health.breaker(self._target)
-        if breaker is not None and breaker.wait(now + delay) > 0:
+        breaker = None if self._own_key else health.find_breaker(self._target)
+        if breaker is not None and breaker.seconds_until_retry(now + delay) > 0:
             return None
-        budget = health.budget(self._target[0], own_key=self._own_key)
+        budget = health.retry_budget(self._target[0], is_byok=self._own_key)
         return delay if budget.grants(fault, now) else None
 
     def _note(self, fault: UpstreamFault, now: float) -> None:
@@ -187,20 +187,20 @@ class Persistence(ABC, Generic[T]):
         if breakers is None or self._own_key:
             return
         if is_outage(fault):
-            breaker = breakers.remember(self._target, now)
-            if breaker.failed(now, probe=self._is_probe):
-                self.left_alone(fault, breaker.wait(now))
+            breaker = breakers.ensure_breaker(self._target, now)
+            if breaker.record_failure(now, probe=self._is_probe):
+                self.left_alone(fault, breaker.seconds_until_retry(now))
             self._is_probe = False
         elif fault.type == "rate_limit_error" and fault.retry_after:
-            breakers.remember(self._target, now).cool(now, fault.retry_after)
+            breakers.ensure_breaker(self._target, now).record_pause(now, fault.retry_after)
         if self._is_probe and isinstance(fault, UpstreamRejected) and not is_outage(fault):
-            self._is_well(breakers.remember(self._target, now), now)
+            self._is_well(breakers.ensure_breaker(self._target, now), now)
 
     def _is_well(self, breaker: Breaker, now: float) -> None:
         was_open = breaker.is_open
-        is_forgotten = breaker.succeeded(now, probe=self._is_probe)
+        is_forgotten = breaker.record_success(now, probe=self._is_probe)
         self._is_probe = False
         if was_open and not breaker.is_open:
             self.taken_back()
         if is_forgotten and self._health.breakers is not None:
-            self._health.breakers.forget(self._target)
+            self._health.breakers.remove_breaker(self._target)

@@ -17,7 +17,7 @@ from vai.errors import UpstreamFault
 from vai.exchange.ports import Clock, Timers, Upstream, UpstreamResponse
 from vai.types.provider import WireRequest
 
-__all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "ask"]
+__all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "send_count_request"]
 
 PATIENCE: Final = 10.0
 """Seconds for the whole question. A context meter that comes later is of no use."""
@@ -33,7 +33,7 @@ class TokenCount(msgspec.Struct, frozen=True):
     body: bytes
 
 
-async def ask(
+async def send_count_request(
     wire: WireRequest, upstream: Upstream, *, timers: Timers, clock: Clock
 ) -> TokenCount | None:
     """The provider's answer; None where an estimate has to stand in for it.
@@ -47,13 +47,13 @@ async def ask(
         reply = await upstream.send_request(
             wire, connect_deadline=min(now + timers.connect, until), headers_deadline=until
         )
-        told = await _read(reply, until)
+        told = await _read_response(reply, until)
     except UpstreamFault:
         return None
-    return None if told is None or _is_absent(told.status) else told
+    return None if told is None or _has_no_counter(told.status) else told
 
 
-async def _read(reply: UpstreamResponse, until: float) -> TokenCount | None:
+async def _read_response(reply: UpstreamResponse, until: float) -> TokenCount | None:
     pieces: list[bytes] = []
     size = 0
     try:
@@ -67,7 +67,7 @@ async def _read(reply: UpstreamResponse, until: float) -> TokenCount | None:
         reply.close()  # read to its end it may be kept, else it is dropped
 
 
-def _is_absent(status: int) -> bool:
+def _has_no_counter(status: int) -> bool:
     """Whether the status says that there is no counter here, or none that works now."""
     # A redirect is never followed: it would carry a key where the settings did not say.
     return status in (404, 405) or status >= 500 or 300 <= status < 400

@@ -51,7 +51,7 @@ class TranslatedMode(Generic[T]):
     def __init__(
         self,
         adapter: Adapter,
-        ask: MessageRequest,
+        request: MessageRequest,
         *,
         events: Callable[[list[Event]], T],
         message: Callable[[Message], T],
@@ -60,11 +60,11 @@ class TranslatedMode(Generic[T]):
         self._adapter = adapter
         self._events = events
         self._message = message
-        self.upstream_request = adapter.request(ask)
+        self.upstream_request = adapter.request(request)
         self._meter = estimate.TextMeter()
         self._held: list[Event] | None = []
         self._uses_gateway_key = uses_gateway_key
-        self.is_streaming = ask.stream
+        self.is_streaming = request.stream
         self.has_content = False
         self.stop_reason: str | None = None
 
@@ -119,14 +119,14 @@ class TranslatedMode(Generic[T]):
         self.stop_reason = message.stop_reason
         if self.usage.output_tokens is None:
             for said in estimate.generated_texts(message.content):
-                self._meter.add(said)
+                self._meter.add_text(said)
         return self._message(message)
 
     def feed_stream(self, data: bytes) -> T | None:
-        return self._passed(self._adapter.feed(data))
+        return self._release_events(self._adapter.feed(data))
 
     def end_stream(self) -> T | None:
-        return self._passed(self._adapter.end())
+        return self._release_events(self._adapter.end())
 
     def release_held(self) -> T | None:
         held, self._held = self._held, None
@@ -136,26 +136,26 @@ class TranslatedMode(Generic[T]):
         read = estimate.input_tokens(len(self.upstream_request.body))
         return Usage(input_tokens=read, output_tokens=self._meter.tokens)
 
-    def _estimated(self, end: MessageDelta) -> MessageDelta:
+    def _with_estimated_usage(self, end: MessageDelta) -> MessageDelta:
         """The end of a stream whose output the provider did not count. Clients need a number."""
         usage = end.usage or Usage()
-        told = estimate.told_output(self._meter.tokens)
+        told = estimate.estimated_usage_members(self._meter.tokens)
         return replace(end, usage=replace(usage, extra={**usage.extra, **told}))
 
-    def _passed(self, events: list[Event]) -> T | None:
+    def _release_events(self, events: list[Event]) -> T | None:
         if not events:
             return None
         for index, event in enumerate(events):
             if type(event) is ContentBlockDelta:
                 self.has_content = self.has_content or not _is_blank(event.delta)
-                self._meter.add(_generated(event.delta))
+                self._meter.add_text(_generated_text(event.delta))
             elif type(event) is ContentBlockStart:
                 self.has_content = self.has_content or not _is_empty(event.content_block)
             elif type(event) is MessageDelta:
                 self.has_content = self.has_content or event.delta.stop_reason is not None
                 self.stop_reason = event.delta.stop_reason
                 if event.usage is None or event.usage.output_tokens is None:
-                    events[index] = self._estimated(event)
+                    events[index] = self._with_estimated_usage(event)
         if self._held is not None:
             events = self._held + events
             if not self.has_content and len(events) < _MAX_HELD:
@@ -175,10 +175,10 @@ def _is_empty(block: Block) -> bool:
 def _is_blank(delta: Delta) -> bool:
     """Whether the delta is a piece of content of no length."""
     kind = type(delta)
-    return kind in (TextDelta, ThinkingDelta, InputJsonDelta) and not _generated(delta)
+    return kind in (TextDelta, ThinkingDelta, InputJsonDelta) and not _generated_text(delta)
 
 
-def _generated(delta: Delta) -> str:
+def _generated_text(delta: Delta) -> str:
     """What the model generated for this delta."""
     if type(delta) is TextDelta:
         return delta.text

@@ -61,7 +61,7 @@ class VerbatimMode:
     def __init__(
         self,
         wire: WireRequest,
-        row: ProviderSpec,
+        spec: ProviderSpec,
         *,
         streaming: bool,
         edited: bool,
@@ -70,7 +70,7 @@ class VerbatimMode:
         calls: ClaudeCalls | None = None,
     ) -> None:
         self.upstream_request = wire
-        self._row = row
+        self._spec = spec
         self._edited = edited
         self._uses_gateway_key = uses_gateway_key
         self._splitter = FrameSplitter()
@@ -79,13 +79,13 @@ class VerbatimMode:
         # would keep the body until the collector comes.
         meter = self._meter = estimate.TextMeter()
         self._calls = calls
-        self._sniffer = VerbatimStreamObserver(
-            row,
+        self._observer = VerbatimStreamObserver(
+            spec,
             cost,
             edited=edited,
-            generated=meter.add,
+            generated=meter.add_text,
             calls=calls,
-            estimate=partial(_estimated, meter),
+            estimate=partial(_estimated_members, meter),
         )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
@@ -105,7 +105,7 @@ class VerbatimMode:
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        fault = from_answer(self._row.id, self._row.name, status, headers, body)
+        fault = from_answer(self._spec.id, self._spec.name, status, headers, body)
         return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> bytes:
@@ -118,37 +118,39 @@ class VerbatimMode:
         calls = self._calls
         try:
             if body.lstrip(_BLANKS)[:1] != b"{":
-                body, calls = gathered(body, self._row, calls), None
+                body, calls = gathered(body, self._spec, calls), None
             body, report = read_message(
-                body.removeprefix(_BOM), self._row, self._cost, edited=self._edited, calls=calls
+                body.removeprefix(_BOM), self._spec, self._cost, edited=self._edited, calls=calls
             )
         except UpstreamFault as fault:
             raise hide_gateway_key_error(fault) if self._uses_gateway_key else fault from None
-        self._take(report)
+        self._take_report(report)
         if report.usage.output_tokens is None:
-            self._weigh(body)
+            self._estimate_output(body)
         return body
 
     def feed_stream(self, data: bytes) -> bytes | None:
-        if self._is_json is not False and self._collects(data):
+        if self._is_json is not False and self._collect_json(data):
             return None
         frames = self._splitter.feed(data)
         if not frames:
             self.stream_error = self._splitter.fault
             return None
-        sniffer = self._sniffer
+        sniffer = self._observer
         passed = sniffer.feed(frames)
         # Nearly every read brings a delta of a stream that has begun, and nothing else to note.
-        return passed if self._held is None and not sniffer.has_news else self._passed(passed)
+        return (
+            passed if self._held is None and not sniffer.has_news else self._release_frames(passed)
+        )
 
     def end_stream(self) -> bytes | None:
         if self._is_json:
-            return self._replayed(bytes(self._body).lstrip(_BLANKS))
+            return self._replay_json(bytes(self._body).lstrip(_BLANKS))
         rest = self._splitter.get_rest()
         # The end of the stream ends the last line, and with it the last frame.
-        last = self._sniffer.feed(rest + b"\n\n") if is_event(rest) else b""
-        last += self._sniffer.end()
-        passed = self._passed(last) if last else None
+        last = self._observer.feed(rest + b"\n\n") if is_event(rest) else b""
+        last += self._observer.end()
+        passed = self._release_frames(last) if last else None
         if not (self.is_complete or self.stream_error or self.forwarded_error):
             self.stream_error = UpstreamBroken.from_code("upstream_truncated")
         return passed
@@ -163,15 +165,15 @@ class VerbatimMode:
             output_tokens=self._meter.tokens,
         )
 
-    def _passed(self, frames: bytes) -> bytes | None:
+    def _release_frames(self, frames: bytes) -> bytes | None:
         """The frames that the caller gets now, given those that the sniffer lets pass."""
-        sniffer = self._sniffer
+        sniffer = self._observer
         sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
         self.has_content = sniffer.has_content
         self.is_complete = sniffer.done
         if sniffer.fault is not None:
-            frames += self._told(sniffer.fault)
+            frames += self._end_with_error(sniffer.fault)
         if self._held is not None:
             frames = self._held + frames
             if not self.has_content and len(frames) < _MAX_HELD:
@@ -180,12 +182,12 @@ class VerbatimMode:
             self._held = None
         return frames or None
 
-    def _told(self, fault: UpstreamFault) -> bytes:
+    def _end_with_error(self, fault: UpstreamFault) -> bytes:
         """How the client gets `fault`, which ends the stream: by the upstream's own frame, which is
         returned, where the answer has begun and clients know the wording."""
         if self._uses_gateway_key:
             fault = hide_gateway_key_error(fault)
-        words = self._sniffer.last_words
+        words = self._observer.last_words
         is_held = self._held is not None and not self.has_content
         if is_held or not words or fault.code == UPSTREAM_AUTH:
             self.stream_error = fault
@@ -195,7 +197,7 @@ class VerbatimMode:
         self.is_complete = True
         return words
 
-    def _collects(self, data: bytes) -> bool:
+    def _collect_json(self, data: bytes) -> bool:
         """Whether `data` belongs to a JSON answer, which is read when it is complete."""
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
@@ -212,10 +214,10 @@ class VerbatimMode:
             )
         return True
 
-    def _replayed(self, body: bytes) -> bytes | None:
+    def _replay_json(self, body: bytes) -> bytes | None:
         """A JSON answer as the stream that it could have been."""
         try:
-            body, report = read_message(body, self._row, edited=self._edited, calls=self._calls)
+            body, report = read_message(body, self._spec, edited=self._edited, calls=self._calls)
             message = read_straight(decode_object(body))
         except UpstreamFault as fault:
             self.stream_error = hide_gateway_key_error(fault) if self._uses_gateway_key else fault
@@ -230,22 +232,22 @@ class VerbatimMode:
                 "upstream_malformed", "it does not say why it ended"
             )
             return None
-        self._take(report)
+        self._take_report(report)
         if report.usage.output_tokens is None:
-            self._weigh(body)
+            self._estimate_output(body)
         self.has_content = self.is_complete = True
         return encode_events(replay(message), self._cost if self._edited else None)
 
-    def _weigh(self, body: bytes) -> None:
+    def _estimate_output(self, body: bytes) -> None:
         """Estimate the output of an answer whose server did not count it."""
         with suppress(ValueError, InvalidRequest):  # odd blocks: the answer passes all the same
             for said in estimate.generated_texts(read_straight(decode_object(body)).content):
-                self._meter.add(said)
+                self._meter.add_text(said)
 
-    def _take(self, report: VerbatimReport) -> None:
+    def _take_report(self, report: VerbatimReport) -> None:
         self.usage, self.stop_reason = report.usage, report.stop_reason
 
 
-def _estimated(meter: estimate.TextMeter) -> dict[str, Any]:
+def _estimated_members(meter: estimate.TextMeter) -> dict[str, Any]:
     """Members of the usage for the text so far."""
-    return estimate.told_output(meter.tokens)
+    return estimate.estimated_usage_members(meter.tokens)

@@ -17,7 +17,7 @@ from vai.exchange.ports import Clock
 from vai.io.warn import RateLimitedWarnings
 from vai.policy.breaker import Target
 from vai.policy.error_attribution import UPSTREAM_AUTH
-from vai.policy.provider_errors import FallbackRun, ProviderErrors, own_code, trouble_of
+from vai.policy.provider_errors import FallbackRun, ProviderErrors, classify_trouble, gateway_code
 from vai.providers.decode.wrong_address import names_nothing
 from vai.types.provider import ProviderSpec
 
@@ -41,12 +41,12 @@ class ProviderAlerts:
         self, row: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
     ) -> None:
         """An attempt at the provider of `row` failed, which was asked for `target` (a path)."""
-        trouble = trouble_of(fault, own_key=own_key)
+        trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
             if names_nothing(fault):
                 self._suspect(row, fault, target)
             return
-        self._troubles.failed(row.id, fault, trouble, self._clock())
+        self._troubles.record_failure(row.id, fault, trouble, self._clock())
         if trouble == "address":
             self._warn(
                 (trouble, row.id, fault.code, fault.upstream_status),
@@ -165,7 +165,7 @@ def _printable(name: str) -> str:
 def _facts(fault: VaiError) -> str:
     """The type, the code and the status of an error, as far as they are VAI's own words."""
     facts: list[str] = [fault.type]
-    code = own_code(fault) if isinstance(fault, UpstreamFault) else fault.code
+    code = gateway_code(fault) if isinstance(fault, UpstreamFault) else fault.code
     if code is not None:
         facts.append(f"code {code}")
     if fault.upstream_status is not None:

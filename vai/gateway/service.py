@@ -42,9 +42,9 @@ from vai.policy.cost import ModelTerms, Pricing
 from vai.policy.limits.store import LimitStore
 from vai.policy.model_listing import Listing
 from vai.policy.provider_errors import ProviderErrors
-from vai.policy.regions import regions
+from vai.policy.regions import regions_of_hosts
 from vai.policy.retry import RetryRules
-from vai.policy.route import Route, resolve
+from vai.policy.route import Route, resolve_route
 
 __all__ = ["GatewayService", "TurnGate", "UpstreamDestination"]
 
@@ -98,7 +98,7 @@ class GatewayService:
         )
         self.bodies = RequestBodies(bounds, Trimmer().freed)
         self.catalogue = catalogue.catalogue_from_settings(settings)
-        self._pricing = Pricing(self.catalogue, regions(providers.specs.values()))
+        self._pricing = Pricing(self.catalogue, regions_of_hosts(providers.specs.values()))
         self._aliased = aliased_routes(settings.aliases, providers.specs, self.catalogue)
         self._patterns = alias_patterns(settings.aliases)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
@@ -107,7 +107,7 @@ class GatewayService:
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
         self.health = _make_provider_health(settings, troubles)
-        self.alerts = ProviderAlerts(settings, self.health.troubles, monotonic)
+        self.alerts = ProviderAlerts(settings, self.health.provider_errors, monotonic)
         self.timers = Timers(
             connect=settings.timers.connect,
             headers=settings.timers.headers,
@@ -123,7 +123,7 @@ class GatewayService:
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
         """
-        context.client_address = self._proxies.caller(
+        context.client_address = self._proxies.find_client(
             context.client_address, headers.getall("x-forwarded-for", ())
         )
         context.identity = self.keyring.identify(headers)
@@ -153,7 +153,7 @@ class GatewayService:
             matched := matched_routes(requested, self._patterns, rows, self.catalogue)
         ):
             return matched
-        return (resolve(requested, rows, {}, self.catalogue),)
+        return (resolve_route(requested, rows, {}, self.catalogue),)
 
     def alias_of(self, requested: str) -> str:
         """The alias, as the settings name it, that leads to the routes of a name."""
@@ -173,7 +173,7 @@ class GatewayService:
 
     def find_terms(self, route: Route, *, streamed: bool) -> ModelTerms:
         """What holds for a request along `route` today."""
-        return self._pricing.terms(route.row.id, route.model, streamed=streamed, day=today())
+        return self._pricing.find_terms(route.row.id, route.model, streamed=streamed, day=today())
 
     def collect_byok_keys(
         self,
@@ -286,6 +286,6 @@ def _make_provider_health(settings: Settings, troubles: ProviderErrors | None) -
         if breaker.enabled
         else None,
         clock=monotonic,
-        chance=random,
-        troubles=troubles,
+        random_jitter=random,
+        provider_errors=troubles,
     )

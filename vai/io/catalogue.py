@@ -24,7 +24,7 @@ def catalogue_from_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
     known = installed_catalogue()
     described = {
-        provider: known.find(*own.price_as.split("/", 1))
+        provider: known.find_card(*own.price_as.split("/", 1))
         for provider, own in settings.providers.items()
         if own.price_as is not None
     }
@@ -35,7 +35,7 @@ def catalogue_from_settings(settings: Settings) -> Catalogue:
     cards = {card.full_id: card for card in known.cards}
     for name, own in settings.models.items():
         provider, _, model = name.partition("/")
-        card = known.find(provider, model)
+        card = known.find_card(provider, model)
         if card is None:
             card = ModelCard(provider=provider, id=model)
         # A snapshot or another name that is spoken of gets a card of its own.

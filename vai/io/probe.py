@@ -291,7 +291,7 @@ class _Question:
         missing: tuple[str, ...] = ()
         if models and is_whole and lists_deployments(httpx.URL(self._row.base_url).host):
             known = ModelList(models)
-            missing = tuple(name for name in self._aliased() if not known.has(name))
+            missing = tuple(name for name in self._aliased() if not known.has_model(name))
         count = len(models)
         text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
         if missing:

@@ -28,7 +28,7 @@ class RateLimitedWarnings:
 
     def __call__(self, subject: Hashable, text: str, *values: object) -> None:
         """Log `text` about `subject`, with `values` in its ``%s``, unless it was done just now."""
-        left_out = self._notices.due(subject, monotonic())
+        left_out = self._notices.admit_line(subject, monotonic())
         if left_out is None:
             return
         if left_out:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from vai.policy.catalogue import EMPTY, Catalogue
-from vai.policy.route import Route, resolve
+from vai.policy.route import Route, resolve_route
 from vai.types.provider import ProviderSpec
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "Aliases",
     "alias_patterns",
     "aliased_routes",
+    "expand_alias",
     "is_pattern",
     "matched_routes",
-    "targets_of",
 ]
 
 Aliases = Mapping[str, tuple[str, ...]]
@@ -48,7 +48,7 @@ def is_pattern(alias: str) -> bool:
 def alias_patterns(aliases: Aliases) -> tuple[AliasPattern, ...]:
     """The patterns among `aliases`, the one that says most of a name first."""
     patterns = [
-        AliasPattern(alias.removesuffix(_WILD), targets_of(alias, aliases) or ())
+        AliasPattern(alias.removesuffix(_WILD), expand_alias(alias, aliases) or ())
         for alias in aliases
         if is_pattern(alias)
     ]
@@ -69,23 +69,25 @@ def matched_routes(
     for prefix, targets in patterns:
         if requested.startswith(prefix):
             names = [target.replace(_WILD, requested[len(prefix) :]) for target in targets]
-            return tuple(resolve(requested, rows, {requested: name}, catalogue) for name in names)
+            return tuple(
+                resolve_route(requested, rows, {requested: name}, catalogue) for name in names
+            )
     return ()
 
 
-def targets_of(alias: str, aliases: Aliases) -> tuple[str, ...] | None:
+def expand_alias(alias: str, aliases: Aliases) -> tuple[str, ...] | None:
     """The targets of `alias`; None when it stands, at whatever remove, for itself."""
-    return _targets(alias, aliases, ())
+    return _expand_below(alias, aliases, ())
 
 
-def _targets(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[str, ...] | None:
+def _expand_below(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[str, ...] | None:
     if name not in aliases:
         return (name,)
     if name in above:
         return None
     found: dict[str, None] = {}
     for behind in aliases[name]:
-        targets = _targets(behind, aliases, (*above, name))
+        targets = _expand_below(behind, aliases, (*above, name))
         if targets is None:
             return None
         found |= dict.fromkeys(targets)
@@ -98,8 +100,8 @@ def aliased_routes(
     """Alias -> its routes, patterns left out. The targets must have passed the settings' rules."""
     return {
         alias: tuple(
-            resolve(alias, rows, {alias: target}, catalogue)
-            for target in targets_of(alias, aliases) or ()
+            resolve_route(alias, rows, {alias: target}, catalogue)
+            for target in expand_alias(alias, aliases) or ()
         )
         for alias in aliases
         if not is_pattern(alias)

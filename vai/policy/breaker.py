@@ -27,7 +27,7 @@ Target = tuple[str, str]
 _SPAN: Final = 10.0
 _MANY: Final = 20
 _MOST: Final = 0.5
-_LONGEST_COOLING: Final = 60.0
+_LONGEST_PAUSE: Final = 60.0
 
 
 class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,45 +42,47 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One target that failed lately. Times are readings of one clock, in seconds."""
 
-    __slots__ = ("_cool_until", "_open_until", "_row", "_rules", "_tally", "_trips")
+    __slots__ = ("_counter", "_failures_in_row", "_open_until", "_paused_until", "_rules", "_trips")
 
     def __init__(self, rules: BreakerRules, now: float) -> None:
         self._rules = rules
-        self._tally = RecentCounter(_SPAN, now)
-        self._row = 0
+        self._counter = RecentCounter(_SPAN, now)
+        self._failures_in_row = 0
         self._trips = 0
         self._open_until = 0.0
-        self._cool_until = now
+        self._paused_until = now
 
     @property
     def is_open(self) -> bool:
         """Whether the target is left alone, but for probes."""
         return self._trips > 0
 
-    def wait(self, now: float) -> float:
+    def seconds_until_retry(self, now: float) -> float:
         """Seconds until it is worth asking again; 0 for now."""
         return max(self._open_until - now, 0.0)
 
-    def is_cooling(self, now: float) -> bool:
+    def is_paused(self, now: float) -> bool:
         """Whether the target has asked to be left alone for a while."""
-        return now < self._cool_until
+        return now < self._paused_until
 
-    def enter(self, now: float) -> bool:
+    def begin_attempt(self, now: float) -> bool:
         """An exchange goes there, as `wait` allows; whether it is the probe."""
         if self.is_open:
             self._open_until = now + self._rules.open_for
         return self.is_open
 
-    def failed(self, now: float, *, probe: bool) -> bool:
+    def record_failure(self, now: float, *, probe: bool) -> bool:
         """An outage; returns whether the target is left alone for it. What comes late, from
         exchanges begun before it opened, adds nothing."""
         if self.is_open and not probe:
             return False
-        self._row += 1
-        self._tally.add(now)
-        self._tally.mark(now)
-        total, bad = self._tally.counts(now)
-        is_too_much = self._row >= self._rules.failures or (total >= _MANY and bad > total * _MOST)
+        self._failures_in_row += 1
+        self._counter.count_event(now)
+        self._counter.count_marked(now)
+        total, bad = self._counter.recent_counts(now)
+        is_too_much = self._failures_in_row >= self._rules.failures or (
+            total >= _MANY and bad > total * _MOST
+        )
         if not probe and not is_too_much:
             return False
         self._trips += 1
@@ -88,22 +90,22 @@ class Breaker:
         self._open_until = now + min(lasts, self._rules.max_open)
         return True
 
-    def succeeded(self, now: float, *, probe: bool) -> bool:
+    def record_success(self, now: float, *, probe: bool) -> bool:
         """The target works, whatever it said; returns whether there is nothing left to remember."""
         if self.is_open and not probe:
             return False
-        self._row = self._trips = 0
+        self._failures_in_row = self._trips = 0
         self._open_until = now
         if probe:
-            self._tally = RecentCounter(_SPAN, now)
-        self._tally.add(now)
-        return not self._tally.counts(now)[1] and not self.is_cooling(now)
+            self._counter = RecentCounter(_SPAN, now)
+        self._counter.count_event(now)
+        return not self._counter.recent_counts(now)[1] and not self.is_paused(now)
 
-    def cool(self, now: float, seconds: float) -> None:
+    def record_pause(self, now: float, seconds: float) -> None:
         """The target asked for a pause. It steers exchanges with a choice, and stops none."""
-        self._cool_until = now + min(seconds, _LONGEST_COOLING)
+        self._paused_until = now + min(seconds, _LONGEST_PAUSE)
 
-    def gave_up(self, now: float) -> None:
+    def abandon_probe(self, now: float) -> None:
         """The probe ended without a word on the target's health; another may go."""
         self._open_until = now
 
@@ -114,31 +116,31 @@ class Breakers:
     def __init__(self, rules: BreakerRules, room: int = 1024) -> None:
         self._rules = rules
         self._room = room
-        self._known: dict[Target, Breaker] = {}
+        self._breakers: dict[Target, Breaker] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._breakers)
 
-    def of(self, target: Target) -> Breaker | None:
+    def find_breaker(self, target: Target) -> Breaker | None:
         """The breaker of a target that failed lately, else None."""
-        return self._known.get(target)
+        return self._breakers.get(target)
 
-    def remember(self, target: Target, now: float) -> Breaker:
+    def ensure_breaker(self, target: Target, now: float) -> Breaker:
         """The breaker of a target that fails now."""
-        breaker = self._known.pop(target, None) or Breaker(self._rules, now)
-        while len(self._known) >= self._room:
-            del self._known[next(iter(self._known))]
-        self._known[target] = breaker
+        breaker = self._breakers.pop(target, None) or Breaker(self._rules, now)
+        while len(self._breakers) >= self._room:
+            del self._breakers[next(iter(self._breakers))]
+        self._breakers[target] = breaker
         return breaker
 
-    def forget(self, target: Target) -> None:
+    def remove_breaker(self, target: Target) -> None:
         """The target is well again."""
-        self._known.pop(target, None)
+        self._breakers.pop(target, None)
 
-    def open(self) -> dict[str, int]:
+    def count_open(self) -> dict[str, int]:
         """Provider -> how many of its models are left alone."""
-        found: dict[str, int] = {}
-        for (provider, _), breaker in self._known.items():
+        counts: dict[str, int] = {}
+        for (provider, _), breaker in self._breakers.items():
             if breaker.is_open:
-                found[provider] = found.get(provider, 0) + 1
-        return found
+                counts[provider] = counts.get(provider, 0) + 1
+        return counts

@@ -14,7 +14,7 @@ import msgspec
 
 from vai.types.catalogue import Modality, ModelCard
 
-__all__ = ["CAPABILITIES", "capabilities", "with_capabilities"]
+__all__ = ["CAPABILITIES", "known_capabilities", "with_capabilities"]
 
 _INPUTS: Final[Mapping[str, Modality]] = MappingProxyType(
     {"vision": "image", "documents": "document", "audio_input": "audio", "video": "video"}
@@ -34,7 +34,7 @@ CAPABILITIES: Final = (
 """Every capability, by which models can be asked for."""
 
 
-def capabilities(card: ModelCard) -> dict[str, bool]:
+def known_capabilities(card: ModelCard) -> dict[str, bool]:
     """The capabilities that are known to be there, or known to be absent."""
     said: dict[str, bool] = {}
     for table, there in ((_OUTPUTS, card.output), (_INPUTS, card.input)):

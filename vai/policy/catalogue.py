@@ -49,7 +49,7 @@ class Catalogue:
             if not self._is_guest(provider, name):
                 self._homes[name] = (*self._homes.get(name, ()), provider)
 
-    def find(self, provider: str, model: str) -> ModelCard | None:
+    def find_card(self, provider: str, model: str) -> ModelCard | None:
         """The card of `model`, of the model it is a snapshot or a copy of, or None."""
         card = self._cards.get((provider, model))
         if card is not None:
@@ -57,7 +57,7 @@ class Catalogue:
         card = self._cards.get((provider, without_snapshot(model)))
         return card or self._described.get(provider)
 
-    def homes(self, model: str) -> tuple[str, ...]:
+    def providers_of_name(self, model: str) -> tuple[str, ...]:
         """The providers that a bare name may mean.
 
         A provider that serves another one's model under the same facts (`also`) is none of
@@ -83,7 +83,7 @@ def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
     """A card for each model and each provider that serves it, with all its charges."""
     for card in file.models:
         common = file.charges.get(card.provider, Charges())
-        host = msgspec.structs.replace(card, charges=_added(common, card.charges))
+        host = msgspec.structs.replace(card, charges=_combine_charges(common, card.charges))
         yield msgspec.structs.replace(host, prices=(_NOTHING,)) if common.free else host
         for provider in card.also:
             guest = msgspec.structs.replace(card, provider=provider, also=())
@@ -97,11 +97,13 @@ def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
                     retires_at=None,
                 )
             else:
-                guest = msgspec.structs.replace(guest, charges=_added(common, card.charges))
+                guest = msgspec.structs.replace(
+                    guest, charges=_combine_charges(common, card.charges)
+                )
             yield guest
 
 
-def _added(common: Charges, own: Charges) -> Charges:
+def _combine_charges(common: Charges, own: Charges) -> Charges:
     return Charges(
         factors={**common.factors, **own.factors},
         server_tools={**common.server_tools, **own.server_tools},

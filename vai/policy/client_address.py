@@ -33,28 +33,28 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = [ip_network(network, strict=False) for network in networks]
 
-    def caller(self, peer: str, forwarded_for: Sequence[str]) -> str:
+    def find_client(self, peer: str, forwarded_for: Sequence[str]) -> str:
         """The caller's address: `peer` itself unless it is trusted and says another.
 
         Args:
             peer: the address that the connection comes from.
             forwarded_for: the lines of X-Forwarded-For, in their order.
         """
-        if not self._networks or not forwarded_for or not self._trusts(peer):
+        if not self._networks or not forwarded_for or not self._is_trusted(peer):
             return peer
         hops = ",".join(forwarded_for).rsplit(",", _MAX_HOPS)[-_MAX_HOPS:]
         caller = peer
         for hop in reversed(hops):
-            address = _parse(hop)
+            address = _parse_address(hop)
             if address is None:
                 break  # whoever wrote that is the last one known
             caller = str(address)
-            if not self._trusts(caller):
+            if not self._is_trusted(caller):
                 break
         return caller
 
-    def _trusts(self, address: str) -> bool:
-        parsed = _parse(address)
+    def _is_trusted(self, address: str) -> bool:
+        parsed = _parse_address(address)
         return parsed is not None and any(
             parsed in network for network in self._networks if network.version == parsed.version
         )
@@ -65,7 +65,7 @@ def principal_address(address: str) -> str:
 
     A /64 is what one subscriber gets (RFC 6177), with more addresses in it than any table holds.
     """
-    parsed = _parse(address)
+    parsed = _parse_address(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, 64), strict=False))
     return str(parsed) if parsed is not None else address
@@ -75,7 +75,7 @@ def principal_address(address: str) -> str:
 _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\]]*)\](?::[0-9]{1,5})?")
 
 
-def _parse(address: str) -> IPv4Address | IPv6Address | None:
+def _parse_address(address: str) -> IPv4Address | IPv6Address | None:
     """An address, without zone and port; an IPv4 address that came in IPv6 clothes as IPv4."""
     text = address.strip()
     match = _WITH_PORT.fullmatch(text)

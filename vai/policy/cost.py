@@ -24,7 +24,16 @@ from vai.policy.catalogue import Catalogue
 from vai.types.catalogue import CostFunction, Modality, ModelCard, Price
 from vai.types.message import Usage
 
-__all__ = ["UNKNOWN", "ModelTerms", "Pricing", "Rates", "cost", "cost_text", "price_on", "rates_on"]
+__all__ = [
+    "UNKNOWN",
+    "ModelTerms",
+    "Pricing",
+    "Rates",
+    "compute_cost",
+    "format_cost",
+    "price_on",
+    "rates_on",
+]
 
 _PICO: Final = 10**12
 _RATE: Final = 10**6
@@ -83,11 +92,11 @@ def rates_on(card: ModelCard, day: date, region: str | None = None) -> Rates | N
         tuple(
             _Step(
                 price.over_input_tokens,
-                _rate(price.input),
-                _rate(price.output),
-                _rate(price.cache_read),
-                _rate(price.cache_write),
-                _rate(price.cache_write_1h),
+                _parse_rate(price.input),
+                _parse_rate(price.output),
+                _parse_rate(price.cache_read),
+                _parse_rate(price.cache_write),
+                _parse_rate(price.cache_write_1h),
             )
             for price in held
         ),
@@ -101,11 +110,11 @@ def rates_on(card: ModelCard, day: date, region: str | None = None) -> Rates | N
     )
 
 
-def _rate(text: str | None) -> int | None:
+def _parse_rate(text: str | None) -> int | None:
     return None if text is None else int(Decimal(text) * _RATE)
 
 
-def cost(rates: Rates | None, usage: Usage) -> float | None:
+def compute_cost(rates: Rates | None, usage: Usage) -> float | None:
     """USD of `usage`, None where something about it is not known.
 
     The counters of `usage` are disjoint. A cache counter that is None is no gap: what it
@@ -140,8 +149,10 @@ def cost(rates: Rates | None, usage: Usage) -> float | None:
             total += tokens * rate
     if rates.regional != _ONE:
         total *= rates.regional
-        return _charged(rates, extra, total, _PICO * _ONE) if extra else total / (_PICO * _ONE)
-    return _charged(rates, extra, total, _PICO) if extra else total / _PICO
+        return (
+            _apply_factors(rates, extra, total, _PICO * _ONE) if extra else total / (_PICO * _ONE)
+        )
+    return _apply_factors(rates, extra, total, _PICO) if extra else total / _PICO
 
 
 def _long_lived(extra: Mapping[str, Any], written: int) -> int:
@@ -151,7 +162,7 @@ def _long_lived(extra: Mapping[str, Any], written: int) -> int:
     return min(max(found, 0), written) if type(found) is int else 0
 
 
-def _charged(rates: Rates, extra: Mapping[str, Any], total: int, scale: int) -> float | None:
+def _apply_factors(rates: Rates, extra: Mapping[str, Any], total: int, scale: int) -> float | None:
     """`total` with the factors of the request, and its server tools; in USD.
 
     Args:
@@ -187,7 +198,7 @@ def _charged(rates: Rates, extra: Mapping[str, Any], total: int, scale: int) -> 
     return total / scale
 
 
-def cost_text(usd: float) -> str:
+def format_cost(usd: float) -> str:
     """A cost as plain decimal digits, for a header."""
     text = f"{usd:.12f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
@@ -201,13 +212,13 @@ class ModelTerms(msgspec.Struct, frozen=True):
     """
 
     max_output: int | None = None
-    cost: CostFunction = partial(cost, None)
+    cost: CostFunction = partial(compute_cost, None)
     input: tuple[Modality, ...] | None = None
 
-    def max_output_cap(self, asked: int | None) -> int | None:
+    def max_output_cap(self, max_tokens: int | None) -> int | None:
         """The limit of an answer, if more than that was asked for."""
         most = self.max_output
-        return most if asked is not None and most is not None and asked > most else None
+        return most if max_tokens is not None and most is not None and max_tokens > most else None
 
 
 UNKNOWN: Final = ModelTerms()
@@ -229,14 +240,14 @@ class Pricing:
         self._day = date.min
         self._rates: dict[tuple[str, str, str | None], Rates | None] = {}
 
-    def terms(self, provider: str, model: str, *, streamed: bool, day: date) -> ModelTerms:
+    def find_terms(self, provider: str, model: str, *, streamed: bool, day: date) -> ModelTerms:
         """What holds for a request to `model` on `day`."""
-        card = self._catalogue.find(provider, model)
+        card = self._catalogue.find_card(provider, model)
         if card is None:
             return UNKNOWN
         rates = self._rates_of(card, day, self._regions.get(provider))
         return ModelTerms(
-            card.max_output.limit_for(streamed=streamed), partial(cost, rates), card.input
+            card.max_output.limit_for(streamed=streamed), partial(compute_cost, rates), card.input
         )
 
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:

@@ -43,7 +43,7 @@ def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
     )
 
 
-def may_fall_back(fault: UpstreamFault, *, own_key: bool) -> bool:
+def may_fall_back(fault: UpstreamFault, *, is_byok: bool) -> bool:
     """Whether another target may answer what this one failed at.
 
     A model that is not there is the settings' mistake, because they name the targets.
@@ -51,7 +51,7 @@ def may_fall_back(fault: UpstreamFault, *, own_key: bool) -> bool:
     if not isinstance(fault, UpstreamRejected):
         return True
     if fault.type in _ACCOUNT:
-        return not own_key
+        return not is_byok
     return fault.type not in _CALLERS
 
 

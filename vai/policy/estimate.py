@@ -48,11 +48,11 @@ from vai.types.request import MessageRequest
 __all__ = [
     "TextMeter",
     "body_tokens",
+    "estimated_usage_members",
     "generated_texts",
     "input_tokens",
     "request_tokens",
     "text_tokens",
-    "told_output",
 ]
 
 BYTES_PER_TOKEN = 4
@@ -163,7 +163,7 @@ def _blocks_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     yield from (item for item in inner if isinstance(item, dict))
 
 
-def told_output(tokens: int) -> dict[str, Any]:
+def estimated_usage_members(tokens: int) -> dict[str, Any]:
     """Members of the usage in a `message_delta` whose output the provider has not counted.
 
     Strict clients refuse one without `output_tokens`, so the number is an estimate and says so.
@@ -180,7 +180,7 @@ def generated_texts(content: Iterable[Block]) -> Iterator[str]:
         elif isinstance(block, ThinkingBlock):
             yield block.thinking
         elif isinstance(block, ToolUseBlock):
-            yield _json(block.input)
+            yield _json_text(block.input)
 
 
 class TextMeter:
@@ -196,21 +196,21 @@ class TextMeter:
         self._size = 0
         self._weighed = 0.0
 
-    def add(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         """More of the text."""
         self._pieces.append(text)
         self._size += len(text) + 1  # the pieces are bounded with their characters
         if self._size > _WEIGHED_AT_ONCE:
-            self._weigh()
+            self._weigh_pieces()
 
     @property
     def tokens(self) -> int:
         """Tokens of the text so far; a text that is not empty has at least one."""
-        self._weigh()
+        self._weigh_pieces()
         return math.ceil(self._weighed)
 
-    def _weigh(self) -> None:
-        self._weighed += _weigh("".join(self._pieces))
+    def _weigh_pieces(self) -> None:
+        self._weighed += _weigh_text("".join(self._pieces))
         self._pieces.clear()
         self._size = 0
 
@@ -222,24 +222,24 @@ def request_tokens(ask: MessageRequest, kind: WireFormat) -> int:
     if isinstance(ask.system, str):
         said.append(ask.system)
     elif ask.system:
-        other += sum(_block(block, kind, said) for block in ask.system)
+        other += sum(_block_tokens(block, kind, said) for block in ask.system)
     for message in ask.messages:
-        other += sum(_block(block, kind, said) for block in message.blocks)
+        other += sum(_block_tokens(block, kind, said) for block in message.blocks)
     if ask.tools:
         other += _TOOLS_PREAMBLE.get(kind, 0) + _PER_TOOL * len(ask.tools)
         for tool in ask.tools:
-            said += (tool.name or "", tool.description or "", _json(tool.input_schema or {}))
+            said += (tool.name or "", tool.description or "", _json_text(tool.input_schema or {}))
     if ask.output_format is not None:
-        said.append(_json(ask.output_format.schema))
-    return max(1, other + round(_SCALE.get(kind, 1.0) * _weigh("".join(said))))
+        said.append(_json_text(ask.output_format.schema))
+    return max(1, other + round(_SCALE.get(kind, 1.0) * _weigh_text("".join(said))))
 
 
 def text_tokens(text: str) -> int:
     """Tokens of a text."""
-    return round(_weigh(text))
+    return round(_weigh_text(text))
 
 
-def _weigh(text: str) -> float:
+def _weigh_text(text: str) -> float:
     starts = text.encode("utf-8", "replace").translate(None, _CONTINUATION)
     codes = starts.translate(_CODES)
     total, plain = 0.0, len(codes)
@@ -250,7 +250,7 @@ def _weigh(text: str) -> float:
     return total + _PUNCTUATION * plain
 
 
-def _block(block: Block, kind: WireFormat, said: list[str]) -> int:
+def _block_tokens(block: Block, kind: WireFormat, said: list[str]) -> int:
     """Tokens of a block beyond its text, which is put to `said`."""
     if type(block) is TextBlock:
         said.append(block.text)
@@ -261,23 +261,23 @@ def _block(block: Block, kind: WireFormat, said: list[str]) -> int:
     if type(block) is RedactedThinkingBlock:
         return 0
     if type(block) is ToolResultBlock:
-        return _PER_CALL + sum(_block(inner, kind, said) for inner in block.blocks)
+        return _PER_CALL + sum(_block_tokens(inner, kind, said) for inner in block.blocks)
     if type(block) is ImageBlock:
-        return _picture(block.source, kind)
+        return _image_tokens(block.source, kind)
     if type(block) is DocumentBlock:
         said += (block.title or "", block.context or "")
-        return _document(block.source, said)
+        return _document_tokens(block.source, said)
     if type(block) is AudioBlock:
-        return 1 + _bytes_of(block.source) // _SOUND
+        return 1 + _source_bytes(block.source) // _SOUND
     if type(block) is VideoBlock:
-        return 1 + _bytes_of(block.source) // _FILM
-    said.append(_json(to_wire(block)))
+        return 1 + _source_bytes(block.source) // _FILM
+    said.append(_json_text(to_wire(block)))
     return _PER_CALL
 
 
-def _picture(source: Source, kind: WireFormat) -> int:
+def _image_tokens(source: Source, kind: WireFormat) -> int:
     """By the makers' published rules."""
-    width, height = read_picture_size(_decoded(source, HEAD)) or _UNKNOWN_SIZE
+    width, height = read_picture_size(_decode_source(source, HEAD)) or _UNKNOWN_SIZE
     if kind == "anthropic":
         scale = min(1.0, 1568 / max(width, height))
         return min(1600, math.ceil(width * height * scale * scale / 750))
@@ -289,14 +289,14 @@ def _picture(source: Source, kind: WireFormat) -> int:
     return 85 + 170 * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
 
 
-def _document(source: Source, said: list[str]) -> int:
+def _document_tokens(source: Source, said: list[str]) -> int:
     if source.type == "text":
         said.append(source.data or "")
         return 0
     if source.type == "content":
-        said.append(_json(source.content))
+        said.append(_json_text(source.content))
         return 0
-    data = _decoded(source)
+    data = _decode_source(source)
     if not data:
         return _UNSEEN_PAGES * _PAGE
     # Pages inside of compressed object streams cannot be seen; then their weight tells.
@@ -304,11 +304,11 @@ def _document(source: Source, said: list[str]) -> int:
     return pages * _PAGE
 
 
-def _bytes_of(source: Source) -> int:
+def _source_bytes(source: Source) -> int:
     return len(source.data or "") * 3 // 4
 
 
-def _decoded(source: Source, limit: int | None = None) -> bytes:
+def _decode_source(source: Source, limit: int | None = None) -> bytes:
     """The medium's bytes, `limit` of them at least; none where they are not in the request."""
     if source.type != "base64" or not source.data:
         return b""
@@ -319,5 +319,5 @@ def _decoded(source: Source, limit: int | None = None) -> bytes:
         return b""
 
 
-def _json(value: Any) -> str:
+def _json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()

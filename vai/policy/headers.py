@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["GATEWAY_FIELDS", "from_upstream", "to_upstream", "with_betas"]
+__all__ = ["GATEWAY_FIELDS", "headers_from_upstream", "headers_to_upstream", "with_betas"]
 
 GATEWAY_FIELDS: Final = (
     "host",
@@ -47,7 +47,7 @@ _RETURNED_PREFIX = "anthropic-"
 _RETURNED = frozenset({"cf-ray", "request-id", "retry-after", "retry-after-ms", "x-should-retry"})
 
 
-def to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def headers_to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The fields of a caller's request that go on to a same-protocol upstream."""
     return [
         (name, value)
@@ -70,7 +70,7 @@ def with_betas(
     return (*others, ("anthropic-beta", ",".join(dict.fromkeys([*listed, *betas]))))
 
 
-def from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """The fields of an upstream's answer that go back to the caller. Names are lower case.
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).

@@ -29,15 +29,15 @@ class AllowedHosts:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(name.lower().rstrip(".") for name in names)
 
-    def has(self, host: str) -> bool:
+    def allows_host(self, host: str) -> bool:
         """Whether a `Host` field, with or without a port, names this server."""
-        name = _name(host)
+        name = _host_name(host)
         if name in self._names or "*" in self._names:
             return True
         return is_local_name(name) or is_address(name)
 
 
-def _name(host: str) -> str:
+def _host_name(host: str) -> str:
     """The name in a `Host` field, in lower case."""
     host = host.strip().lower()
     if host.startswith("["):

@@ -31,7 +31,7 @@ class ModelList:
         # LiteLLM lists its patterns: openai/*.
         self._prefixes = tuple(name.partition("*")[0] for name in names if "*" in name)
 
-    def has(self, model: str) -> bool:
+    def has_model(self, model: str) -> bool:
         """Whether the server takes `model`, as far as its list tells."""
         if model in self._names or model in self._others:
             return True

@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from vai.errors import InvalidRequest, NotFound
-from vai.policy.capabilities import CAPABILITIES, capabilities
+from vai.policy.capabilities import CAPABILITIES, known_capabilities
 from vai.policy.catalogue import Catalogue
 from vai.policy.cost import price_on
-from vai.policy.route import resolve
+from vai.policy.route import resolve_route
 from vai.types.catalogue import ModelCard
 from vai.types.provider import ProviderSpec
 
@@ -60,9 +60,9 @@ class Listing:
         self._states = states
         self._aliases = aliases
         self._cards = [card for card in catalogue.cards if card.provider in rows]
-        self._nicknames = {name: self._routed(name) for name in aliases}
+        self._nicknames = {name: self._routed_card(name) for name in aliases}
 
-    def vai(
+    def list_vai(
         self, day: date, *, provider: str | None = None, capability: str | None = None
     ) -> dict[str, Any]:
         """VAI's own form, prices as of `day`. Both filters must hold.
@@ -70,7 +70,7 @@ class Listing:
         Raises:
             InvalidRequest: there is no such provider or capability.
         """
-        chosen, nicknames = self._chosen(provider, capability)
+        chosen, nicknames = self._select_cards(provider, capability)
         listed = {name for name in self._rows if provider in (None, name)}
         if capability is not None:
             listed &= {card.provider for card in chosen}
@@ -80,7 +80,9 @@ class Listing:
                 "name": row.name,
                 "status": self._states.get(row.id, "byok"),
                 "capabilities": msgspec.to_builtins(row.capabilities, order="deterministic"),
-                "models": [self._full(card, day) for card in chosen if card.provider == row.id],
+                "models": [
+                    self._describe_card(card, day) for card in chosen if card.provider == row.id
+                ],
             }
             for row in self._rows.values()
             if row.id in listed
@@ -92,7 +94,7 @@ class Listing:
             "voice": {"stt": [], "tts": []},
         }
 
-    def _chosen(
+    def _select_cards(
         self, provider: str | None, capability: str | None
     ) -> tuple[list[ModelCard], dict[str, ModelCard]]:
         """The models and aliases for which both filters hold. Raises as `check_filters`."""
@@ -101,7 +103,7 @@ class Listing:
             card
             for card in self._cards
             if provider in (None, card.provider)
-            and (capability is None or capabilities(card).get(capability, False))
+            and (capability is None or known_capabilities(card).get(capability, False))
         ]
         if provider is None and capability is None:
             return chosen, self._nicknames
@@ -120,13 +122,13 @@ class Listing:
             if value is not None and value not in known:
                 raise InvalidRequest(f"{name}: expected one of {', '.join(known)}", param=name)
 
-    def openai(
+    def list_openai(
         self, *, provider: str | None = None, capability: str | None = None
     ) -> dict[str, Any]:
         """OpenAI's list. Filters as for `vai`."""
-        return _openai_list(*self._chosen(provider, capability))
+        return _openai_list(*self._select_cards(provider, capability))
 
-    def anthropic(
+    def list_anthropic(
         self,
         day: date,
         *,
@@ -143,14 +145,14 @@ class Listing:
         """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"limit: expected 1 to {MAX_PAGE}", param="limit")
-        chosen, nicknames = self._chosen(provider, capability)
-        items = [_anthropic(card, self._short(card), day) for card in chosen]
-        items += [_anthropic(card, name, day) for name, card in nicknames.items()]
+        chosen, nicknames = self._select_cards(provider, capability)
+        items = [_anthropic_entry(card, self._short_name(card), day) for card in chosen]
+        items += [_anthropic_entry(card, name, day) for name, card in nicknames.items()]
         start, end = 0, len(items)
         if after_id is not None:
-            start = _place(items, after_id, "after_id") + 1
+            start = _position_of(items, after_id, "after_id") + 1
         if before_id is not None:
-            end = _place(items, before_id, "before_id")
+            end = _position_of(items, before_id, "before_id")
         backwards = before_id is not None and after_id is None
         page = items[max(start, end - limit) : end] if backwards else items[start:end][:limit]
         more = max(end - start, 0) > len(page)
@@ -161,14 +163,14 @@ class Listing:
             "last_id": page[-1]["id"] if page else None,
         }
 
-    def one(self, name: str, form: str, day: date) -> dict[str, Any]:
+    def describe_model(self, name: str, form: str, day: date) -> dict[str, Any]:
         """One model, by any name that a request may carry. `form` as in the query.
 
         Raises:
             NotFound: the catalogue does not list it; the provider may have it all the same.
         """
         try:
-            card = self._nicknames.get(name) or self._routed(name)
+            card = self._nicknames.get(name) or self._routed_card(name)
         except InvalidRequest as error:
             raise NotFound(error.message, param="model") from None
         if card not in self._cards and name not in self._nicknames:
@@ -177,25 +179,25 @@ class Listing:
                 param="model",
             )
         if form == "anthropic":
-            return _anthropic(card, name, day)
-        wire = _openai(card, name)
-        return wire if form == "openai" else self._full(card, day) | wire
+            return _anthropic_entry(card, name, day)
+        wire = _openai_entry(card, name)
+        return wire if form == "openai" else self._describe_card(card, day) | wire
 
-    def _routed(self, name: str) -> ModelCard:
+    def _routed_card(self, name: str) -> ModelCard:
         """The card of what `name` leads to; one without facts for a model that is not listed."""
-        route = resolve(name, self._rows, self._aliases, self._catalogue)
-        card = self._catalogue.find(route.row.id, route.model)
+        route = resolve_route(name, self._rows, self._aliases, self._catalogue)
+        card = self._catalogue.find_card(route.row.id, route.model)
         if card is not None and card.provider == route.row.id:
             return card
         facts = ModelCard(provider=route.row.id, id=route.model) if card is None else card
         return msgspec.structs.replace(facts, provider=route.row.id, id=route.model, name=None)
 
-    def _short(self, card: ModelCard) -> str:
+    def _short_name(self, card: ModelCard) -> str:
         """Clients of Anthropic's own API look for its own names."""
         prefixes = self._rows[card.provider].bare_prefixes
         return card.id if prefixes and card.id.startswith(prefixes) else card.full_id
 
-    def _full(self, card: ModelCard, day: date) -> dict[str, Any]:
+    def _describe_card(self, card: ModelCard, day: date) -> dict[str, Any]:
         price = price_on(card, day)
         pricing = {
             wire: float(value)
@@ -220,28 +222,28 @@ class Listing:
             "full_id": card.full_id,
             "provider": card.provider,
             "status": self._states.get(card.provider, "byok"),
-            "capabilities": capabilities(card),
+            "capabilities": known_capabilities(card),
         }
         return wire | {name: value for name, value in known.items() if value is not None}
 
 
 def _openai_list(cards: Iterable[ModelCard], nicknames: Mapping[str, ModelCard]) -> dict[str, Any]:
-    data = [_openai(card, card.full_id) for card in cards]
-    data += [_openai(card, name) for name, card in nicknames.items()]
+    data = [_openai_entry(card, card.full_id) for card in cards]
+    data += [_openai_entry(card, name) for name, card in nicknames.items()]
     return {"object": "list", "data": data}
 
 
-def _openai(card: ModelCard, name: str) -> dict[str, Any]:
+def _openai_entry(card: ModelCard, name: str) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "id": name,
         "object": "model",
-        "created": int(_instant(card.released).timestamp()),
+        "created": int(_midnight_utc(card.released).timestamp()),
         "owned_by": card.provider,
     }
     return wire if card.retires_at is None else wire | {"shutdown_date": str(card.retires_at)}
 
 
-def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
+def _anthropic_entry(card: ModelCard, name: str, day: date) -> dict[str, Any]:
     lifecycle = "active"
     if card.deprecated_at is not None or card.retires_at is not None:
         lifecycle = "deprecated"
@@ -251,10 +253,10 @@ def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
         "type": "model",
         "id": name,
         "display_name": card.name or card.id,
-        "created_at": _instant(card.released),
+        "created_at": _midnight_utc(card.released),
         "lifecycle": lifecycle,
-        "deprecated_at": _optional(card.deprecated_at),
-        "retires_at": _optional(card.retires_at),
+        "deprecated_at": _optional_midnight(card.deprecated_at),
+        "retires_at": _optional_midnight(card.retires_at),
         "line": card.family if card.family in _LINES else None,
         "max_input_tokens": card.longest_prompt,
         "max_tokens": card.max_output.limit_for(streamed=True),
@@ -262,15 +264,15 @@ def _anthropic(card: ModelCard, name: str, day: date) -> dict[str, Any]:
     }
 
 
-def _instant(day: date | None) -> datetime:
+def _midnight_utc(day: date | None) -> datetime:
     return datetime.combine(day or date(1970, 1, 1), time(), UTC)
 
 
-def _optional(day: date | None) -> datetime | None:
-    return None if day is None else _instant(day)
+def _optional_midnight(day: date | None) -> datetime | None:
+    return None if day is None else _midnight_utc(day)
 
 
-def _place(items: Sequence[Mapping[str, Any]], id: str, name: str) -> int:
+def _position_of(items: Sequence[Mapping[str, Any]], id: str, name: str) -> int:
     for number, item in enumerate(items):
         if item["id"] == id:
             return number

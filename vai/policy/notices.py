@@ -31,12 +31,12 @@ class NoticeLimiter:
     def __len__(self) -> int:
         return len(self._known)
 
-    def due(self, subject: Hashable, now: float) -> int | None:
+    def admit_line(self, subject: Hashable, now: float) -> int | None:
         """How many lines of `subject` were left out since its last one, when it may have one now;
         None when this one is left out too."""
         line = self._known.pop(subject, None)
         if line is None:
-            self._forget(now)
+            self._make_room(now)
             line = _Line(now) if len(self._known) < self._room else self._others
         if line is not self._others:
             self._known[subject] = line  # at the end
@@ -47,7 +47,7 @@ class NoticeLimiter:
         line.due = now + self._every
         return left_out
 
-    def _forget(self, now: float) -> None:
+    def _make_room(self, now: float) -> None:
         """Drop subjects whose time is over, those that came up least lately first, while there is
         no room."""
         known = self._known

@@ -21,8 +21,8 @@ __all__ = [
     "LastError",
     "ProviderErrors",
     "Trouble",
-    "own_code",
-    "trouble_of",
+    "classify_trouble",
+    "gateway_code",
 ]
 
 Trouble = Literal["", "address", "way", "key", "limit", "outage"]
@@ -44,7 +44,7 @@ _A_WHILE: Final = 60.0
 _MOST_MISSED: Final = 256
 
 
-def trouble_of(fault: UpstreamFault, *, own_key: bool) -> Trouble:
+def classify_trouble(fault: UpstreamFault, *, is_byok: bool) -> Trouble:
     """What `fault` tells of the provider or of the settings.
 
     Args:
@@ -55,7 +55,7 @@ def trouble_of(fault: UpstreamFault, *, own_key: bool) -> Trouble:
         return "address"
     if fault.code in _WAY and not isinstance(fault, UpstreamRejected):
         return "way"
-    if own_key:
+    if is_byok:
         return ""
     if fault.code == UPSTREAM_AUTH or fault.type in _ACCOUNT:
         return "key"
@@ -64,7 +64,7 @@ def trouble_of(fault: UpstreamFault, *, own_key: bool) -> Trouble:
     return "outage" if is_outage(fault) else ""
 
 
-def own_code(fault: UpstreamFault) -> str | None:
+def gateway_code(fault: UpstreamFault) -> str | None:
     """The code of `fault` if VAI gave it."""
     return None if isinstance(fault, UpstreamRejected) and fault.code not in _OWN else fault.code
 
@@ -97,39 +97,41 @@ class ProviderErrors:
     __slots__ = ("failing", "missed")
 
     def __init__(self, failing: MutableMapping[str, LastError] | None = None) -> None:
-        self.failing: MutableMapping[str, LastError] = {} if failing is None else failing
-        self.missed: dict[str, FallbackRun] = {}
+        self.last_errors: MutableMapping[str, LastError] = {} if failing is None else failing
+        self.fallback_runs: dict[str, FallbackRun] = {}
 
-    def failed(self, provider: str, fault: UpstreamFault, trouble: Trouble, now: float) -> None:
+    def record_failure(
+        self, provider: str, fault: UpstreamFault, trouble: Trouble, now: float
+    ) -> None:
         """Keep `fault` as the provider's last error."""
-        self.failing[provider] = LastError(
-            trouble, fault.type, fault.status, own_code(fault), fault.upstream_status, now
+        self.last_errors[provider] = LastError(
+            trouble, fault.type, fault.status, gateway_code(fault), fault.upstream_status, now
         )
 
-    def answered(self, provider: str, *, own_key: bool) -> None:
+    def record_response(self, provider: str, *, is_byok: bool) -> None:
         """The provider answered a request; with a caller's own key that says nothing of the
         gateway's."""
-        last = self.failing.get(provider)
-        if last is not None and (not own_key or last.trouble in ("address", "way")):
-            self.failing.pop(provider, None)
+        last = self.last_errors.get(provider)
+        if last is not None and (not is_byok or last.trouble in ("address", "way")):
+            self.last_errors.pop(provider, None)
 
-    def fell_back(self, name: str, now: float) -> FallbackRun | None:
+    def record_fallback(self, name: str, now: float) -> FallbackRun | None:
         """A request went to another target than the first one, which is called `name`.
 
         Returns:
             What there is to tell, once that has been so several times in a row.
         """
-        missed = self.missed.get(name)
+        missed = self.fallback_runs.get(name)
         if missed is None:
-            if len(self.missed) >= _MOST_MISSED:
-                del self.missed[next(iter(self.missed))]
-            missed = self.missed[name] = FallbackRun(now)
+            if len(self.fallback_runs) >= _MOST_MISSED:
+                del self.fallback_runs[next(iter(self.fallback_runs))]
+            missed = self.fallback_runs[name] = FallbackRun(now)
         missed.requests += 1
         if missed.requests >= _IN_A_ROW:
             return missed
         lasts = now - missed.since >= _A_WHILE
         return missed if lasts and missed.requests >= _AT_LEAST else None
 
-    def reached(self, name: str) -> None:
+    def clear_fallbacks(self, name: str) -> None:
         """The first target `name` answered."""
-        self.missed.pop(name, None)
+        self.fallback_runs.pop(name, None)

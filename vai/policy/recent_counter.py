@@ -22,26 +22,26 @@ class RecentCounter:
         self._marked = 0
         self._before = (0, 0)
 
-    def add(self, now: float) -> None:
+    def count_event(self, now: float) -> None:
         """One more."""
         if now - self._began >= self._span:
-            self._turn(now)
+            self._rotate_buckets(now)
         self._all += 1
 
-    def mark(self, now: float) -> None:
+    def count_marked(self, now: float) -> None:
         """One of them is of the kind."""
         if now - self._began >= self._span:
-            self._turn(now)
+            self._rotate_buckets(now)
         self._marked += 1
 
-    def counts(self, now: float) -> tuple[float, float]:
+    def recent_counts(self, now: float) -> tuple[float, float]:
         """How many there were, and how many of the kind."""
         if now - self._began >= self._span:
-            self._turn(now)
+            self._rotate_buckets(now)
         fading = 1 - (now - self._began) / self._span
         return self._all + self._before[0] * fading, self._marked + self._before[1] * fading
 
-    def _turn(self, now: float) -> None:
+    def _rotate_buckets(self, now: float) -> None:
         recent = now - self._began < 2 * self._span
         self._before = (self._all, self._marked) if recent else (0, 0)
         self._began = self._began + self._span if recent else now

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from vai.types.provider import ProviderSpec
 
-__all__ = ["regions"]
+__all__ = ["regions_of_hosts"]
 
 _REGIONAL: Final[Mapping[str, str]] = MappingProxyType({".api.openai.com": "regional"})
 """End of a host's name -> the factor of the catalogue that its requests pay.
@@ -23,7 +23,7 @@ OpenAI: https://developers.openai.com/api/docs/guides/data-residency (2026-11-28
 """
 
 
-def regions(rows: Iterable[ProviderSpec]) -> dict[str, str]:
+def regions_of_hosts(rows: Iterable[ProviderSpec]) -> dict[str, str]:
     """Return provider -> the factor that its host implies, for those whose host implies one."""
     found: dict[str, str] = {}
     for row in rows:

@@ -17,7 +17,7 @@ import msgspec
 from vai.errors import UpstreamFault, UpstreamRejected
 from vai.policy.recent_counter import RecentCounter
 
-__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "wait_before"]
+__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "retry_delay"]
 
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""
@@ -51,22 +51,22 @@ class RetryRules(msgspec.Struct, frozen=True, kw_only=True):
     budget: float = 0.1
 
 
-def is_retryable(fault: UpstreamFault, *, own_key: bool) -> bool:
+def is_retryable(fault: UpstreamFault, *, is_byok: bool) -> bool:
     """Whether the same request may well succeed at the same target.
 
     With a caller's own key its limits are the caller's to keep, so a 429 is told at once.
     """
     if not isinstance(fault, UpstreamRejected):
         return fault.code in _UNSENT or fault.code == _STALE
-    if own_key and fault.status < 500:
+    if is_byok and fault.status < 500:
         return False
     if fault.should_retry is not None:
         return fault.should_retry
     return fault.type in _PASSING or fault.status == _CONFLICT
 
 
-def wait_before(
-    repeat: int, fault: UpstreamFault, rules: RetryRules, *, chance: float
+def retry_delay(
+    repeat: int, fault: UpstreamFault, rules: RetryRules, *, jitter: float
 ) -> float | None:
     """Seconds to wait before the `repeat`-th repeat (from 1); None when it would be too long.
 
@@ -76,7 +76,7 @@ def wait_before(
     if fault.code == _STALE:
         return 0.0
     longest: float = min(rules.max_delay, rules.base_delay * 2.0 ** (repeat - 1))
-    wait = longest * chance
+    wait = longest * jitter
     if fault.retry_after is None:
         return wait
     return None if fault.retry_after > rules.max_delay else max(wait, fault.retry_after)
@@ -85,22 +85,22 @@ def wait_before(
 class RetryBudget:
     """How many repeats one provider may be given, for one process."""
 
-    __slots__ = ("_share", "_tally")
+    __slots__ = ("_counter", "_share")
 
     def __init__(self, share: float, now: float) -> None:
         self._share = share
-        self._tally = RecentCounter(WINDOW, now)
+        self._counter = RecentCounter(WINDOW, now)
 
-    def asked(self, now: float) -> None:
+    def record_request(self, now: float) -> None:
         """A request went to the provider that is no repeat."""
-        self._tally.add(now)
+        self._counter.count_event(now)
 
     def grants(self, fault: UpstreamFault, now: float) -> bool:
         """Whether one more repeat is within the budget; if so, it is taken."""
         if fault.code == _STALE:  # nobody has worked on it
             return True
-        asked, repeated = self._tally.counts(now)
+        asked, repeated = self._counter.recent_counts(now)
         if repeated + 1 > max(FLOOR, self._share * asked):
             return False
-        self._tally.mark(now)
+        self._counter.count_marked(now)
         return True

@@ -17,7 +17,7 @@ from vai.errors import InvalidRequest, NotFound
 from vai.policy.catalogue import EMPTY, Catalogue
 from vai.types.provider import ProviderSpec
 
-__all__ = ["Route", "resolve"]
+__all__ = ["Route", "resolve_route"]
 
 _FORM = "model: expected provider/model-name, e.g. openai/gpt-5.4"
 
@@ -35,7 +35,7 @@ class Route(msgspec.Struct, frozen=True):
     dialect: Literal["vai", "upstream"]
 
 
-def resolve(
+def resolve_route(
     requested: str,
     rows: Mapping[str, ProviderSpec],
     aliases: Mapping[str, str],
@@ -56,7 +56,7 @@ def resolve(
         target = aliases[target]
     provider, slash, model = target.partition("/")
     if not slash:
-        return _bare(provider, rows, catalogue)
+        return _resolve_bare(provider, rows, catalogue)
     if not provider or not model:
         raise InvalidRequest(_FORM, param="model")
     row = rows.get(provider)
@@ -65,22 +65,22 @@ def resolve(
             f"model: no such provider; expected one of {', '.join(sorted(rows))}",
             param="model",
         )
-    return _route(row, model, bare=bare)
+    return _make_route(row, model, bare=bare)
 
 
-def _bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
+def _resolve_bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
     for row in rows.values():
         if model.startswith(row.bare_prefixes):
-            return _route(row, model, bare=True)
-    homes = [provider for provider in catalogue.homes(model) if provider in rows]
+            return _make_route(row, model, bare=True)
+    homes = [provider for provider in catalogue.providers_of_name(model) if provider in rows]
     if len(homes) > 1:
         names = " or ".join(f"{provider}/{model}" for provider in homes)
         raise InvalidRequest(f"model: several providers serve it; expected {names}", param="model")
     if homes:
-        return _route(rows[homes[0]], model, bare=True)
+        return _make_route(rows[homes[0]], model, bare=True)
     raise InvalidRequest(_FORM, param="model")
 
 
-def _route(row: ProviderSpec, model: str, *, bare: bool) -> Route:
+def _make_route(row: ProviderSpec, model: str, *, bare: bool) -> Route:
     pure = bare and row.kind == "anthropic"
     return Route(row, model, f"{row.id}/{model}", "upstream" if pure else "vai")

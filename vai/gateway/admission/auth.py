@@ -122,7 +122,7 @@ class Keyring:
         Raises:
             PermissionDenied: the name is that of another site.
         """
-        if self.mode == "none" and not self._hosts.has(headers.get("host", "")):
+        if self.mode == "none" and not self._hosts.allows_host(headers.get("host", "")):
             raise PermissionDenied(
                 "This server is not reached by this name; expected an address, a local name, or "
                 "one of auth.allowed_hosts",

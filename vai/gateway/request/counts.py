@@ -9,7 +9,7 @@ import msgspec
 from vai.codec.routing_fields import RoutingFields, rewrite_body
 from vai.gateway.request.preparing import HeaderFields, ReceivedRequest
 from vai.policy.estimate import request_tokens
-from vai.policy.headers import to_upstream
+from vai.policy.headers import headers_to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import has_odd_ids
 from vai.providers.anthropic.count import count_target, is_counted
@@ -73,7 +73,7 @@ def _verbatim(
         is_counted(envelope.members) and set(envelope.vai_fields) <= {"provider_keys"}
     ):
         return None
-    headers = to_upstream(request.headers.items())
+    headers = headers_to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))

@@ -28,7 +28,7 @@ class ModelPages:
         """
         filters = {name: query[name] for name in ("provider", "capability") if name in query}
         if form == "anthropic":
-            wire = self._listing.anthropic(
+            wire = self._listing.list_anthropic(
                 day,
                 **filters,
                 limit=_number(query.get("limit", "20")),
@@ -37,13 +37,13 @@ class ModelPages:
             )
             return orjson.dumps(wire)
         if filters and form == "openai":
-            return orjson.dumps(self._listing.openai(**filters))
+            return orjson.dumps(self._listing.list_openai(**filters))
         if filters:
-            return orjson.dumps(self._listing.vai(day, **filters))
+            return orjson.dumps(self._listing.list_vai(day, **filters))
         if day != self._day:
             self._day, self._kept = day, {}
         if form not in self._kept:
-            whole = self._listing.openai() if form == "openai" else self._listing.vai(day)
+            whole = self._listing.list_openai() if form == "openai" else self._listing.list_vai(day)
             self._kept[form] = orjson.dumps(whole)
         return self._kept[form]
 
@@ -53,7 +53,7 @@ class ModelPages:
         Raises:
             NotFound: it is not listed.
         """
-        return orjson.dumps(self._listing.one(name, form, day))
+        return orjson.dumps(self._listing.describe_model(name, form, day))
 
 
 def _number(text: str) -> int:

@@ -22,7 +22,7 @@ from vai.exchange.verbatim_mode import VerbatimMode
 from vai.gateway.request.preparing import ReceivedRequest
 from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, ModelTerms
-from vai.policy.headers import to_upstream
+from vai.policy.headers import headers_to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
@@ -132,7 +132,7 @@ def _verbatim(
     body = rewrite_body(
         request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys"
     )
-    headers = to_upstream(request.headers.items())
+    headers = headers_to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
@@ -176,7 +176,7 @@ def _translated(
         row_for_input(route.row, terms.input),
         exchange_id,
         input_estimate=estimate.input_tokens(size),
-        headers=_joined(to_upstream(request.headers.items())),
+        headers=_joined(headers_to_upstream(request.headers.items())),
         request=ask,
     )
     mode = TranslatedMode(

@@ -20,7 +20,7 @@ from vai.codec import routing_fields as envelopes
 from vai.codec.routing_fields import RoutingFields
 from vai.io.helper import Helper
 from vai.policy import estimate
-from vai.policy.headers import to_upstream
+from vai.policy.headers import headers_to_upstream
 
 __all__ = [
     "LARGE_BODY",
@@ -149,7 +149,7 @@ class BodyPreparer:
         """
         if not opened.needs_helper:
             return work(opened.fields, request, *given, **named)
-        headers = to_upstream(request.headers.items())  # without the caller's keys
+        headers = headers_to_upstream(request.headers.items())  # without the caller's keys
         return await self.helper.run(_run_in_helper, work, request.body, headers, given, named)
 
     async def aclose(self) -> None:

@@ -12,8 +12,8 @@ from sanic.response import HTTPResponse
 from vai.codec.json import dumps
 from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.request.context import RequestContext
-from vai.policy.cost import cost_text
-from vai.policy.headers import from_upstream
+from vai.policy.cost import format_cost
+from vai.policy.headers import headers_from_upstream
 from vai.policy.limits.answer import rate_limit_headers
 from vai.types.message import Usage
 
@@ -69,7 +69,7 @@ def make_headers(
     `upstream` are the fields of a verbatim answer, which go back to the caller; a
     translated one has none. `dropped` are the request fields the target could not take.
     """
-    headers = dict(from_upstream(upstream)) if upstream is not None else {}
+    headers = dict(headers_from_upstream(upstream)) if upstream is not None else {}
     headers["x-request-id"] = context.request_id
     headers.setdefault("request-id", context.request_id)
     if context.route is not None:
@@ -88,7 +88,7 @@ def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) 
     """Counters, time and cost of a JSON answer. `duration` in seconds."""
     headers = {"x-duration-ms": str(round(duration * 1000))}
     if usd is not None:
-        headers["x-cost-usd"] = cost_text(usd)
+        headers["x-cost-usd"] = format_cost(usd)
     if usage.input_tokens is not None:
         headers["x-input-tokens"] = str(usage.input_tokens)
     if usage.output_tokens is not None:

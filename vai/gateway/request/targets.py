@@ -120,7 +120,10 @@ class TargetPlan(Persistence[bytes]):
         route = self._context.route
         if not answered or route is None:
             return
-        if len(self._routes) > 1 or route.row.id in self._service.health.troubles.failing:
+        if (
+            len(self._routes) > 1
+            or route.row.id in self._service.health.provider_errors.last_errors
+        ):
             self._note_answer(route)
 
     def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
@@ -136,16 +139,16 @@ class TargetPlan(Persistence[bytes]):
     def _note_answer(self, route: Route) -> None:
         """Take note that `route` answered, and of the first target when it was another one."""
         service = self._service
-        troubles = service.health.troubles
-        troubles.answered(route.row.id, own_key=self._context.is_byok)
+        troubles = service.health.provider_errors
+        troubles.record_response(route.row.id, is_byok=self._context.is_byok)
         if len(self._routes) == 1:
             return
         if route is self._first:
-            if troubles.missed:
-                troubles.reached(service.alias_of(self._requested))
+            if troubles.fallback_runs:
+                troubles.clear_fallbacks(service.alias_of(self._requested))
         elif not self._is_missed_by_callers:
             alias = service.alias_of(self._requested)
-            missed = troubles.fell_back(alias, service.health.clock())
+            missed = troubles.record_fallback(alias, service.health.clock())
             if missed is not None:
                 service.alerts.fell_back(alias, self._first.name, missed, self._missed_for)
 
@@ -220,8 +223,8 @@ class TargetPlan(Persistence[bytes]):
 
     def _ask_breaker(self, target: Target) -> None:
         health = self._service.health
-        breaker = health.breaker(target)
-        if breaker is not None and (wait := breaker.wait(health.clock())) > 0:
+        breaker = health.find_breaker(target)
+        if breaker is not None and (wait := breaker.seconds_until_retry(health.clock())) > 0:
             raise Overloaded(
                 "The provider failed repeatedly and is left alone for a moment",
                 provider=target[0],
@@ -235,8 +238,8 @@ class TargetPlan(Persistence[bytes]):
         now = health.clock()
 
         def is_cooling(route: Route) -> bool:
-            breaker = health.breaker(_target(route))
-            return breaker is not None and breaker.is_cooling(now)
+            breaker = health.find_breaker(_target(route))
+            return breaker is not None and breaker.is_paused(now)
 
         return tuple(sorted(routes, key=is_cooling))
 

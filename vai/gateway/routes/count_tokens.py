@@ -14,7 +14,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import UpstreamBroken
-from vai.exchange.count import TokenCount, ask
+from vai.exchange.count import TokenCount, send_count_request
 from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
@@ -74,7 +74,9 @@ async def _count(
     row = row_for_input(route.row, service.find_terms(route, streamed=False).input)
     asked, is_verbatim = await run(make_question, opened, request, route, row, context.exchange_id)
     if asked is not None:
-        told = await ask(asked.wire, way.upstream, timers=service.timers, clock=monotonic)
+        told = await send_count_request(
+            asked.wire, way.upstream, timers=service.timers, clock=monotonic
+        )
         if told is not None and told.status >= 400:
             fault = asked.error(told.status, told.headers, told.body)
             if not way.is_byok:

@@ -48,8 +48,8 @@ def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
     a model that a caller chose, and nothing that a provider said."""
     breakers = service.health.breakers
-    left_alone = {} if breakers is None else breakers.open()
-    failing = service.health.troubles.failing
+    left_alone = {} if breakers is None else breakers.count_open()
+    failing = service.health.provider_errors.last_errors
     found: dict[str, dict[str, Any]] = {}
     for name, state in service.providers.list_states().items():
         shown = found[name] = {"status": state}
