@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import msgspec
 
-from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken
-from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
+from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken, UpstreamFault
+from vai.exchange.attempts import Attempt, ProviderHealth, TargetRetries
 from vai.exchange.exchange import Exchange, Settlement
 from vai.exchange.ports import Timers, Upstream
 from vai.exchange.translated_mode import TranslatedMode
@@ -28,7 +28,7 @@ from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve_route
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.translate.reasoning import without_reasoning
+from vai.providers.translate import reasoning
 from vai.secret import Secret
 from vai.types import parse
 from vai.types.events import Event
@@ -141,9 +141,9 @@ class DirectClient:
         upstream = HttpUpstream(
             self._transport, endpoint, credential, shown.style, betas=shown.betas
         )
-        plan = _SingleTargetRetries(self._health, upstream, route, ask, f"direct{self._exchanges}")
+        plan = _SingleTargetPlan(self._health, upstream, route, ask, f"direct{self._exchanges}")
         return Exchange(
-            plan.mode(ask),
+            plan.make_mode(ask),
             upstream,
             UnlimitedAdmission(),
             reserved_tokens=0,
@@ -154,8 +154,8 @@ class DirectClient:
         )
 
 
-class _SingleTargetRetries(Persistence[list[Event] | Message]):
-    """Repeats at the one target there is."""
+class _SingleTargetPlan:
+    """Retries at the one target there is."""
 
     def __init__(
         self,
@@ -165,25 +165,36 @@ class _SingleTargetRetries(Persistence[list[Event] | Message]):
         ask: MessageRequest,
         name: str,
     ) -> None:
-        super().__init__(health)
+        self._retries = TargetRetries(health)
         self._upstream = upstream
         self._row = route.row
         self._ask = ask
         self._name = name
         # The caller's own key, and nobody else's either: its limits are waited for as well.
-        self.enter((route.row.id, route.model), own_key=False)
+        self._retries.enter_target((route.row.id, route.model), is_byok=False)
 
-    def mode(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
+    def make_mode(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
         """A fresh mode: adapters serve one attempt."""
         adapter = make_adapter(self._row, self._name, request=ask)
         return TranslatedMode(adapter, ask, events=_same, message=_same)
 
-    async def again(self, *, mended: bool) -> Attempt[list[Event] | Message] | None:
-        ask = without_reasoning(self._ask) if mended else self._ask
-        return None if ask is None else Attempt(self.mode(ask), self._upstream)
+    async def next_attempt(
+        self, fault: UpstreamFault, remaining: float, /
+    ) -> Attempt[list[Event] | Message] | None:
+        self._retries.record_failure(fault)
+        return await self._retries.next_attempt(self, fault, remaining)
 
-    async def move(self) -> None:
-        """There is nowhere else."""
+    def close(self, *, answered: bool) -> None:
+        self._retries.close(answered=answered)
+
+    async def build_retry(
+        self, *, without_reasoning: bool
+    ) -> Attempt[list[Event] | Message] | None:
+        request = reasoning.without_reasoning(self._ask) if without_reasoning else self._ask
+        return None if request is None else Attempt(self.make_mode(request), self._upstream)
+
+    async def build_next_target(self) -> None:
+        """There is no other target."""
 
 
 def _same(value: list[Event] | Message) -> list[Event] | Message:

@@ -15,7 +15,7 @@ import pytest
 from tests.exchange.rig import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
 from vai.codec.events import encode_events
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
-from vai.exchange.attempts import Attempt, Persistence, ProviderHealth
+from vai.exchange.attempts import Attempt, ProviderHealth, TargetRetries
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
@@ -71,26 +71,26 @@ class Target(NamedTuple):
     mended: Callable[[], ExchangeMode[bytes]] | None = None
 
 
-class Listed(Persistence[bytes]):
+class Listed:
     """A plan over a list of targets."""
 
     def __init__(self, health: ProviderHealth, targets: list[Target]) -> None:
-        super().__init__(health)
+        self.retries = TargetRetries(health)
         self.targets = targets
         self.at = -1
         self.delays: list[float] = []
         self.closed = 0
         self._turn()
 
-    async def again(self, *, mended: bool) -> Attempt[bytes] | None:
-        return self._made(mended=mended)
+    async def build_retry(self, *, without_reasoning: bool) -> Attempt[bytes] | None:
+        return self._made(mended=without_reasoning)
 
     def _made(self, *, mended: bool) -> Attempt[bytes] | None:
         target = self.targets[self.at]
         make = target.mended if mended else target.mode
         return None if make is None else Attempt(make(), target.upstream)
 
-    async def move(self) -> Attempt[bytes] | None:
+    async def build_next_target(self) -> Attempt[bytes] | None:
         return self._turn()
 
     def _turn(self) -> Attempt[bytes] | None:
@@ -98,20 +98,21 @@ class Listed(Persistence[bytes]):
             return None
         self.at += 1
         target = self.targets[self.at]
-        self.enter(target.name, own_key=target.own_key)
+        self.retries.enter_target(target.name, is_byok=target.own_key)
         return self._made(mended=False)
 
     async def next_attempt(
         self, fault: UpstreamFault, remaining: float, /
     ) -> Attempt[bytes] | None:
-        attempt = await super().next_attempt(fault, remaining)
+        self.retries.record_failure(fault)
+        attempt = await self.retries.next_attempt(self, fault, remaining)
         if attempt is not None:
             self.delays.append(attempt.delay)
         return attempt
 
     def close(self, *, answered: bool) -> None:
         self.closed += 1
-        super().close(answered=answered)
+        self.retries.close(answered=answered)
 
 
 class World:

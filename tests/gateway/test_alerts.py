@@ -45,7 +45,7 @@ def _refused(status: int) -> UpstreamFault:
 def test_no_word_of_a_providers_is_repeated(caplog: pytest.LogCaptureFixture, status: int) -> None:
     rig = Rig(caplog, openai=Provider(api_key=Secret(PROVIDER_KEY)))
     rig.failed(_refused(status))
-    rig.alerts.left_alone(("openai", "m"), _refused(status), 5.0)
+    rig.alerts.breaker_opened(("openai", "m"), _refused(status), 5.0)
     rig.alerts.fell_back("smart", "openai/m", FallbackRun(90.0, 7), _refused(status))
     for text in (*rig.lines, repr(rig.troubles.last_errors)):
         assert "CANARY" not in text
@@ -69,7 +69,7 @@ def test_what_is_asked_by_many_names_is_a_bounded_number_of_lines(
 ) -> None:
     rig = Rig(caplog)
     for number in range(5_000):
-        rig.alerts.left_alone(("openai", f"m{number}"), _refused(500), 5.0)
+        rig.alerts.breaker_opened(("openai", f"m{number}"), _refused(500), 5.0)
     assert len(rig.lines) == 257
 
 
@@ -131,8 +131,8 @@ def test_what_callers_and_their_keys_meet_with_is_no_trouble(
 def test_the_name_of_a_model_begins_no_line(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(caplog)
     name = "m\n2026-01-01 ERROR\u2028forged"
-    rig.alerts.left_alone(("openai", name), _refused(500), 5.0)
-    rig.alerts.taken_back(("openai", name))
+    rig.alerts.breaker_opened(("openai", name), _refused(500), 5.0)
+    rig.alerts.breaker_closed(("openai", name))
     rig.alerts.fell_back("smart", f"openai/{name}", FallbackRun(0.0, 5), None)
     assert len(rig.lines) == 3
     assert all(line.isprintable() for line in rig.lines)

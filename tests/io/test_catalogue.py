@@ -236,7 +236,9 @@ def test_settings_change_a_card_field_by_field(configure):
     assert len(card.prices) == 1
     assert card.context_window == before.context_window
     assert card.features == before.features
-    assert known.find_card("openai", "gpt-6-sol") == installed_catalogue().find_card("openai", "gpt-6-sol")
+    assert known.find_card("openai", "gpt-6-sol") == installed_catalogue().find_card(
+        "openai", "gpt-6-sol"
+    )
 
 
 def test_settings_add_a_model(configure):

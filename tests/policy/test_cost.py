@@ -30,7 +30,9 @@ CLOSE = Decimal("1e-12")
 
 def usd(provider: str, model: str, usage: Usage, day: date = DAY) -> float | None:
     return (
-        Pricing(installed_catalogue()).find_terms(provider, model, streamed=False, day=day).cost(usage)
+        Pricing(installed_catalogue())
+        .find_terms(provider, model, streamed=False, day=day)
+        .cost(usage)
     )
 
 

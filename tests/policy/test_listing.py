@@ -48,7 +48,7 @@ def models(page: dict) -> dict[str, dict]:
 
 
 def test_only_what_is_served_is_listed_and_only_what_is_known_is_said(listing):
-    found = models(listing.vai(DAY))
+    found = models(listing.list_vai(DAY))
     assert set(found) == {"anthropic/claude-old", "groq/org/m"}
     old, other = found["anthropic/claude-old"], found["groq/org/m"]
     assert old["status"] == "byok"
@@ -80,48 +80,48 @@ def test_the_longest_prompt_is_told_beside_the_window(window, most, longest):
 
 def test_prices_are_those_of_the_day(listing):
     def pricing(day: date) -> dict[str, float]:
-        return models(listing.vai(day))["groq/org/m"]["pricing"]
+        return models(listing.list_vai(day))["groq/org/m"]["pricing"]
 
     assert pricing(date(2026, 11, 30)) == {"input_per_mtok": 1.0, "output_per_mtok": 2.0}
     assert pricing(date(2026, 12, 1)) == {"input_per_mtok": 3.0, "cache_read_per_mtok": 0.5}
 
 
 def test_aliases_follow_the_filters(listing):
-    assert listing.vai(DAY)["aliases"] == ALIASES
-    assert listing.vai(DAY, capability="tools")["aliases"] == {"quick": "groq/org/m"}
-    assert listing.vai(DAY, provider="anthropic")["aliases"] == {}
-    ids = [item["id"] for item in listing.openai()["data"]]
+    assert listing.list_vai(DAY)["aliases"] == ALIASES
+    assert listing.list_vai(DAY, capability="tools")["aliases"] == {"quick": "groq/org/m"}
+    assert listing.list_vai(DAY, provider="anthropic")["aliases"] == {}
+    ids = [item["id"] for item in listing.list_openai()["data"]]
     assert ids == ["anthropic/claude-old", "groq/org/m", "quick", "mystery"]
 
 
 def test_the_life_of_a_model(listing):
     def life(day: date) -> str:
-        return str(listing.one("claude-old", "anthropic", day)["lifecycle"])
+        return str(listing.describe_model("claude-old", "anthropic", day)["lifecycle"])
 
     assert life(date(2026, 11, 30)) == "deprecated"
     assert life(date(2026, 12, 1)) == "retired"
-    assert listing.one("quick", "anthropic", DAY)["lifecycle"] == "active"
+    assert listing.describe_model("quick", "anthropic", DAY)["lifecycle"] == "active"
 
 
 def test_one_model_by_any_of_its_names(listing):
     for name in ("groq/org/m", "quick"):
-        wire = listing.one(name, "vai", DAY)
+        wire = listing.describe_model(name, "vai", DAY)
         assert (wire["id"], wire["full_id"], wire["created"]) == (name, "groq/org/m", 1767312000)
-    assert listing.one("mystery", "vai", DAY)["full_id"] == "groq/not-listed"
+    assert listing.describe_model("mystery", "vai", DAY)["full_id"] == "groq/not-listed"
     for name in ("groq/not-listed", "cerebras/elsewhere", "org/m", "", "/", "x" * 1024):
         with pytest.raises(NotFound):
-            listing.one(name, "vai", DAY)
+            listing.describe_model(name, "vai", DAY)
 
 
 def test_a_list_without_an_end_is_turned_page_by_page(listing):
     ids = []
-    page = listing.anthropic(DAY, limit=1)
+    page = listing.list_anthropic(DAY, limit=1)
     while page["data"]:
         ids.append(page["first_id"])
         assert page["first_id"] == page["last_id"]
         assert page["has_more"] is (len(ids) < 4)
-        page = listing.anthropic(DAY, limit=1, after_id=page["last_id"])
+        page = listing.list_anthropic(DAY, limit=1, after_id=page["last_id"])
     assert ids == ["claude-old", "groq/org/m", "quick", "mystery"]
     assert (page["first_id"], page["last_id"], page["has_more"]) == (None, None, False)
-    between = listing.anthropic(DAY, after_id="claude-old", before_id="mystery")
+    between = listing.list_anthropic(DAY, after_id="claude-old", before_id="mystery")
     assert [item["id"] for item in between["data"]] == ["groq/org/m", "quick"]

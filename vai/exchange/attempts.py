@@ -1,15 +1,13 @@
-"""What an exchange does when an attempt fails before the caller has had anything.
+"""What an exchange does when an attempt fails before the client has received anything.
 
-Invariants: closing, waiting and sending are the conductor's; whether, where and
-after what wait something is tried again is the plan's. It is asked only while the caller has
-not been sent a byte of an answer, and every step it takes is bounded: repeats of one target
-by their number and by a budget, targets by their list, and a mended request by there being
-one kind of mending.
+Invariants: the exchange closes, waits and sends; the plan says whether, where and after what
+wait it tries again. The exchange asks the plan only while the client has not been sent a byte
+of a response, and every step of a plan is bounded: retries of one target by their number and
+by a budget, targets by their list, and the request without reasoning is made once.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -20,18 +18,36 @@ from vai.errors import UpstreamFault, UpstreamRejected
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Clock, Upstream
 from vai.policy.breaker import Breaker, BreakerRules, Breakers, Target
-from vai.policy.error_attribution import is_outage, may_fall_back
+from vai.policy.error_attribution import is_outage
 from vai.policy.provider_errors import ProviderErrors
-from vai.policy.retry import RetryBudget, RetryRules, is_retryable, retry_delay
+from vai.policy.retry import (
+    NextTarget,
+    Retry,
+    RetryBudget,
+    RetryDecision,
+    RetryRules,
+    RetryState,
+    WithoutReasoning,
+    decide,
+)
 from vai.providers.decode.upstream_errors import is_reasoning_rejection
 
-__all__ = ["Attempt", "Persistence", "ProviderHealth", "RetryPlan"]
+__all__ = [
+    "Attempt",
+    "AttemptBuilder",
+    "BreakerChange",
+    "BreakerClosed",
+    "BreakerOpened",
+    "ProviderHealth",
+    "RetryPlan",
+    "TargetRetries",
+]
 
 T = TypeVar("T")
 
 
 class Attempt(msgspec.Struct, Generic[T], frozen=True):
-    """One more way to an answer, to be gone after `delay` seconds."""
+    """One more upstream request, to be made after `delay` seconds."""
 
     mode: ExchangeMode[T]
     upstream: Upstream
@@ -42,7 +58,7 @@ class RetryPlan(Protocol[T]):
     """The further attempts of one exchange."""
 
     async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
-        """What to try after `fault`; None when the caller is to be told of it.
+        """What to try after `fault`; None when the client receives that error.
 
         `remaining` is how many seconds the exchange has left; no delay reaches them.
         """
@@ -53,12 +69,27 @@ class RetryPlan(Protocol[T]):
         ...
 
 
-class ProviderHealth:
-    """What one process knows of its providers: who fails, and how much has been repeated.
+class AttemptBuilder(Protocol[T]):
+    """Builds the attempts that `TargetRetries` decides on."""
 
-    Rules that are None switch their part off. `chance` gives random numbers from 0 to 1.
-    There is a budget for each provider and class of keys (the gateway's, callers' own), so
-    that callers with keys of their own cannot use up what the others have.
+    async def build_retry(self, *, without_reasoning: bool) -> Attempt[T] | None:
+        """A fresh attempt at the present target, with or without the history's reasoning.
+
+        None if the request cannot be made without it, or may not be.
+        """
+        ...
+
+    async def build_next_target(self) -> Attempt[T] | None:
+        """An attempt at the next target, which has been entered; None when there is none."""
+        ...
+
+
+class ProviderHealth:
+    """What one process knows of its providers: which fail, and how much has been retried.
+
+    Rules that are None switch their part off. `random_jitter` gives random numbers from 0 to 1.
+    There is a budget for each provider and class of keys (the gateway's, BYOK keys), so that
+    clients with keys of their own cannot use up what the others have.
     """
 
     def __init__(
@@ -78,7 +109,7 @@ class ProviderHealth:
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
 
     def retry_budget(self, provider: str, *, is_byok: bool) -> RetryBudget:
-        """The budget for repeats. Provider ids are those of the settings, so they are few."""
+        """The budget for retries. Provider ids are those of the settings, so they are few."""
         key = (provider, is_byok)
         budget = self._budgets.get(key)
         if budget is None:
@@ -91,116 +122,121 @@ class ProviderHealth:
         return self.breakers.find_breaker(target) if self.breakers else None
 
 
-class Persistence(ABC, Generic[T]):
-    """A plan that mends a request once, repeats it at its target, and then moves on.
+class BreakerOpened(msgspec.Struct, frozen=True):
+    """The present target's breaker has opened, for so many seconds."""
 
-    A subclass knows the targets: it says which one is turned to (`enter`), and builds what
-    an attempt needs. An exchange with a caller's own key neither looks at breakers nor
-    counts for them: what such a key meets with is its owner's affair.
+    seconds: float
+
+
+class BreakerClosed(msgspec.Struct, frozen=True):
+    """The present target's breaker has closed again."""
+
+
+BreakerChange = BreakerOpened | BreakerClosed
+
+
+class TargetRetries:
+    """Decides what follows a failed attempt: one request without reasoning, retries at the
+    present target, and then the next target.
+
+    A plan owns one, says which target it enters, and builds the attempts. A request with a BYOK
+    key neither looks at breakers nor counts for them: what such a key meets with is its owner's
+    affair.
     """
+
+    __slots__ = (
+        "_health", "_is_byok", "_is_probe", "_is_without_reasoning", "_retries", "target",
+    )  # fmt: skip
 
     def __init__(self, health: ProviderHealth) -> None:
         self._health = health
-        self._target: Target = ("", "")
-        self._own_key = False
+        self.target: Target = ("", "")
+        self._is_byok = False
         self._is_probe = False
-        self._is_mended = False
-        self._repeats = 0
+        self._is_without_reasoning = False
+        self._retries = 0
 
-    @abstractmethod
-    async def again(self, *, mended: bool) -> Attempt[T] | None:
-        """A fresh attempt at the present target; `mended`: without the history's reasoning.
-
-        None if the request cannot be mended, or may not be.
-        """
-
-    @abstractmethod
-    async def move(self) -> Attempt[T] | None:
-        """An attempt at the next target, having entered it; None when there is none."""
-
-    def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
-        """The present target failed with `fault` once too often: its breaker has opened, for so
-        long. For subclasses that have somewhere to tell it."""
-
-    def taken_back(self) -> None:
-        """The present target's breaker has closed again. As `left_alone`."""
-
-    def enter(self, target: Target, *, own_key: bool) -> None:
+    def enter_target(self, target: Target, *, is_byok: bool) -> None:
         """The attempts from here on are made at `target`."""
-        self._target, self._own_key = target, own_key
-        self._repeats = 0
+        self.target, self._is_byok = target, is_byok
+        self._retries = 0
         health = self._health
         now = health.clock()
         if health.retry_rules is not None:
-            health.retry_budget(target[0], is_byok=own_key).record_request(now)
-        breaker = None if own_key else health.find_breaker(target)
+            health.retry_budget(target[0], is_byok=is_byok).record_request(now)
+        breaker = None if is_byok else health.find_breaker(target)
         self._is_probe = breaker is not None and breaker.begin_attempt(now)
 
-    async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
-        """See `RetryPlan`."""
-        now = self._health.clock()
-        self._note(fault, now)
-        if remaining <= 0:
+    def record_failure(self, fault: UpstreamFault) -> BreakerChange | None:
+        """Count `fault` for the target's breaker, as far as the target is to blame."""
+        health = self._health
+        breakers, now = health.breakers, health.clock()
+        if breakers is None or self._is_byok:
             return None
-        if not self._is_mended and is_reasoning_rejection(fault):
-            self._is_mended = True
-            mended = await self.again(mended=True)
-            if mended is not None:
-                return mended
-        delay = self._delay(fault, now, remaining)
-        if delay is not None:
-            self._repeats += 1
-            attempt = await self.again(mended=self._is_mended)
-            return None if attempt is None else replace(attempt, delay=delay)
-        return await self.move() if may_fall_back(fault, is_byok=self._own_key) else None
+        if is_outage(fault):
+            breaker = breakers.ensure_breaker(self.target, now)
+            has_opened = breaker.record_failure(now, probe=self._is_probe)
+            self._is_probe = False
+            return BreakerOpened(breaker.seconds_until_retry(now)) if has_opened else None
+        if fault.type == "rate_limit_error" and fault.retry_after:
+            breakers.ensure_breaker(self.target, now).record_pause(now, fault.retry_after)
+        if self._is_probe and isinstance(fault, UpstreamRejected):
+            return self._record_success(breakers.ensure_breaker(self.target, now), now)
+        return None
 
-    def close(self, *, answered: bool) -> None:
-        """See `RetryPlan`."""
-        breaker = None if self._own_key else self._health.find_breaker(self._target)
+    async def next_attempt(
+        self, builder: AttemptBuilder[T], fault: UpstreamFault, remaining: float
+    ) -> Attempt[T] | None:
+        """See `RetryPlan.next_attempt`; `builder` makes the attempt."""
+        now = self._health.clock()
+        decision = self._decide(fault, remaining, now)
+        if isinstance(decision, WithoutReasoning):
+            self._is_without_reasoning = True
+            attempt = await builder.build_retry(without_reasoning=True)
+            if attempt is not None:
+                return attempt
+            decision = self._decide(fault, remaining, now)
+        if isinstance(decision, Retry):
+            self._retries += 1
+            self._budget().record_retry(fault, now)
+            attempt = await builder.build_retry(without_reasoning=self._is_without_reasoning)
+            return None if attempt is None else replace(attempt, delay=decision.delay)
+        return await builder.build_next_target() if isinstance(decision, NextTarget) else None
+
+    def close(self, *, answered: bool) -> BreakerChange | None:
+        """See `RetryPlan.close`."""
+        breaker = None if self._is_byok else self._health.find_breaker(self.target)
         if breaker is None:
-            return
+            return None
         now = self._health.clock()
         if answered:
-            self._is_well(breaker, now)
-        elif self._is_probe:
+            return self._record_success(breaker, now)
+        if self._is_probe:
             breaker.abandon_probe(now)
+        return None
 
-    def _delay(self, fault: UpstreamFault, now: float, remaining: float) -> float | None:
-        """Seconds to wait for a repeat at the present target; None for no repeat."""
-        health, rules = self._health, self._health.retry_rules
-        if rules is None or self._repeats + 1 >= rules.max_attempts:
-            return None
-        if not is_retryable(fault, is_byok=self._own_key):
-            return None
-        delay = retry_delay(self._repeats + 1, fault, rules, jitter=health.random_jitter())
-        if delay is None or delay >= remaining:
-            return None
-        breaker = None if self._own_key else health.find_breaker(self._target)
-        if breaker is not None and breaker.seconds_until_retry(now + delay) > 0:
-            return None
-        budget = health.retry_budget(self._target[0], is_byok=self._own_key)
-        return delay if budget.grants(fault, now) else None
+    def _decide(self, fault: UpstreamFault, remaining: float, now: float) -> RetryDecision:
+        health = self._health
+        breaker = None if self._is_byok else health.find_breaker(self.target)
+        state = RetryState(
+            rules=health.retry_rules,
+            retries=self._retries,
+            remaining=remaining,
+            is_byok=self._is_byok,
+            may_drop_reasoning=not self._is_without_reasoning and is_reasoning_rejection(fault),
+            breaker_open_until=0.0 if breaker is None else breaker.open_until,
+            is_within_budget=self._budget().allows_retry(fault, now),
+            jitter=health.random_jitter(),
+        )
+        return decide(fault, state, now)
 
-    def _note(self, fault: UpstreamFault, now: float) -> None:
-        """Hold `fault` against the target, as far as it is the target's."""
-        breakers = self._health.breakers
-        if breakers is None or self._own_key:
-            return
-        if is_outage(fault):
-            breaker = breakers.ensure_breaker(self._target, now)
-            if breaker.record_failure(now, probe=self._is_probe):
-                self.left_alone(fault, breaker.seconds_until_retry(now))
-            self._is_probe = False
-        elif fault.type == "rate_limit_error" and fault.retry_after:
-            breakers.ensure_breaker(self._target, now).record_pause(now, fault.retry_after)
-        if self._is_probe and isinstance(fault, UpstreamRejected) and not is_outage(fault):
-            self._is_well(breakers.ensure_breaker(self._target, now), now)
+    def _budget(self) -> RetryBudget:
+        return self._health.retry_budget(self.target[0], is_byok=self._is_byok)
 
-    def _is_well(self, breaker: Breaker, now: float) -> None:
+    def _record_success(self, breaker: Breaker, now: float) -> BreakerChange | None:
         was_open = breaker.is_open
         is_forgotten = breaker.record_success(now, probe=self._is_probe)
         self._is_probe = False
-        if was_open and not breaker.is_open:
-            self.taken_back()
         if is_forgotten and self._health.breakers is not None:
-            self._health.breakers.remove_breaker(self._target)
+            self._health.breakers.remove_breaker(self.target)
+        return BreakerClosed() if was_open and not breaker.is_open else None

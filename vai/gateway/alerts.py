@@ -85,7 +85,7 @@ class ProviderAlerts:
             settings_of_address(self._providers, row.id),
         )
 
-    def left_alone(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
+    def breaker_opened(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
         """The breaker of a model has opened."""
         self._warn(
             ("breaker", *target),
@@ -97,7 +97,7 @@ class ProviderAlerts:
             _facts(fault),
         )
 
-    def taken_back(self, target: Target) -> None:
+    def breaker_closed(self, target: Target) -> None:
         """The breaker of a model has closed."""
         subject = ("closed", *target)
         self._warn(subject, "%s: model %s answers again", target[0], _printable(target[1]))

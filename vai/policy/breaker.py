@@ -42,14 +42,14 @@ class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Breaker:
     """One target that failed lately. Times are readings of one clock, in seconds."""
 
-    __slots__ = ("_counter", "_failures_in_row", "_open_until", "_paused_until", "_rules", "_trips")
+    __slots__ = ("_counter", "_failures_in_row", "_paused_until", "_rules", "_trips", "open_until")
 
     def __init__(self, rules: BreakerRules, now: float) -> None:
         self._rules = rules
         self._counter = RecentCounter(_SPAN, now)
         self._failures_in_row = 0
         self._trips = 0
-        self._open_until = 0.0
+        self.open_until = 0.0
         self._paused_until = now
 
     @property
@@ -59,7 +59,7 @@ class Breaker:
 
     def seconds_until_retry(self, now: float) -> float:
         """Seconds until it is worth asking again; 0 for now."""
-        return max(self._open_until - now, 0.0)
+        return max(self.open_until - now, 0.0)
 
     def is_paused(self, now: float) -> bool:
         """Whether the target has asked to be left alone for a while."""
@@ -68,7 +68,7 @@ class Breaker:
     def begin_attempt(self, now: float) -> bool:
         """An exchange goes there, as `wait` allows; whether it is the probe."""
         if self.is_open:
-            self._open_until = now + self._rules.open_for
+            self.open_until = now + self._rules.open_for
         return self.is_open
 
     def record_failure(self, now: float, *, probe: bool) -> bool:
@@ -87,7 +87,7 @@ class Breaker:
             return False
         self._trips += 1
         lasts = self._rules.open_for * 2 ** min(self._trips - 1, 30)
-        self._open_until = now + min(lasts, self._rules.max_open)
+        self.open_until = now + min(lasts, self._rules.max_open)
         return True
 
     def record_success(self, now: float, *, probe: bool) -> bool:
@@ -95,7 +95,7 @@ class Breaker:
         if self.is_open and not probe:
             return False
         self._failures_in_row = self._trips = 0
-        self._open_until = now
+        self.open_until = now
         if probe:
             self._counter = RecentCounter(_SPAN, now)
         self._counter.count_event(now)
@@ -107,7 +107,7 @@ class Breaker:
 
     def abandon_probe(self, now: float) -> None:
         """The probe ended without a word on the target's health; another may go."""
-        self._open_until = now
+        self.open_until = now
 
 
 class Breakers:

@@ -94,7 +94,7 @@ class ProviderErrors:
         failing: where the last errors are kept, by provider; in this object alone if None.
     """
 
-    __slots__ = ("failing", "missed")
+    __slots__ = ("fallback_runs", "last_errors")
 
     def __init__(self, failing: MutableMapping[str, LastError] | None = None) -> None:
         self.last_errors: MutableMapping[str, LastError] = {} if failing is None else failing

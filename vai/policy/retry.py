@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault, UpstreamRejected
+from vai.policy.error_attribution import may_fall_back
 from vai.policy.recent_counter import RecentCounter
 
 __all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "retry_delay"]
@@ -49,6 +50,71 @@ class RetryRules(msgspec.Struct, frozen=True, kw_only=True):
     base_delay: float = 0.25
     max_delay: float = 5.0
     budget: float = 0.1
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The same request to the same target, after `delay` seconds."""
+
+    delay: float
+
+
+class WithoutReasoning(msgspec.Struct, frozen=True):
+    """The request without its history's reasoning to the same target, at once."""
+
+
+class NextTarget(msgspec.Struct, frozen=True):
+    """The request to the next target, if there is one."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """No further attempt: the client receives the error."""
+
+
+RetryDecision = Retry | WithoutReasoning | NextTarget | Stop
+
+
+class RetryState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision is made from, beside the error and the time.
+
+    `rules` are None where nothing is retried. `retries` counts those of the present target;
+    `remaining` are the seconds that the exchange has left. `may_drop_reasoning` says that the
+    provider refused the history's reasoning, and that the request still has it.
+    `breaker_open_until` is a reading of the clock, `jitter` a random number from 0 to 1.
+    """
+
+    rules: RetryRules | None
+    remaining: float
+    retries: int = 0
+    is_byok: bool = False
+    may_drop_reasoning: bool = False
+    breaker_open_until: float = 0.0
+    is_within_budget: bool = True
+    jitter: float = 0.0
+
+
+def decide(error: UpstreamFault, state: RetryState, now: float) -> RetryDecision:
+    """What an exchange does after `error`, which no byte of a response has preceded."""
+    if state.remaining <= 0:
+        return Stop()
+    if state.may_drop_reasoning:
+        return WithoutReasoning()
+    delay = _delay_if_retried(error, state, now)
+    if delay is not None:
+        return Retry(delay)
+    return NextTarget() if may_fall_back(error, is_byok=state.is_byok) else Stop()
+
+
+def _delay_if_retried(error: UpstreamFault, state: RetryState, now: float) -> float | None:
+    """Seconds to wait for a retry at the present target; None for no retry."""
+    rules = state.rules
+    if rules is None or state.retries + 1 >= rules.max_attempts:
+        return None
+    if not state.is_within_budget or not is_retryable(error, is_byok=state.is_byok):
+        return None
+    delay = retry_delay(state.retries + 1, error, rules, jitter=state.jitter)
+    if delay is None or delay >= state.remaining or state.breaker_open_until > now + delay:
+        return None
+    return delay
 
 
 def is_retryable(fault: UpstreamFault, *, is_byok: bool) -> bool:
@@ -95,12 +161,14 @@ class RetryBudget:
         """A request went to the provider that is no repeat."""
         self._counter.count_event(now)
 
-    def grants(self, fault: UpstreamFault, now: float) -> bool:
-        """Whether one more repeat is within the budget; if so, it is taken."""
-        if fault.code == _STALE:  # nobody has worked on it
+    def allows_retry(self, fault: UpstreamFault, now: float) -> bool:
+        """Whether one more retry is within the budget."""
+        if fault.code == _STALE:  # no server has worked on it
             return True
-        asked, repeated = self._counter.recent_counts(now)
-        if repeated + 1 > max(FLOOR, self._share * asked):
-            return False
-        self._counter.count_marked(now)
-        return True
+        requests, retries = self._counter.recent_counts(now)
+        return retries + 1 <= max(FLOOR, self._share * requests)
+
+    def record_retry(self, fault: UpstreamFault, now: float) -> None:
+        """A retry after `fault` is made."""
+        if fault.code != _STALE:
+            self._counter.count_marked(now)

@@ -20,7 +20,12 @@ from vai.errors import (
     UpstreamFault,
     VaiError,
 )
-from vai.exchange.attempts import Attempt, Persistence
+from vai.exchange.attempts import (
+    Attempt,
+    BreakerChange,
+    BreakerOpened,
+    TargetRetries,
+)
 from vai.exchange.mode import ExchangeMode
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.modes import choose_mode, mode_without_reasoning
@@ -35,12 +40,12 @@ __all__ = ["TargetPlan"]
 _MAX_NAME: Final = 256
 
 
-class TargetPlan(Persistence[bytes]):
+class TargetPlan:
     """A request's plan. `first` gives its first attempt; the conductor asks for the rest."""
 
     # Set by the few requests whose first target fails.
-    _missed_for: VaiError | None = None
-    _is_missed_by_callers = False
+    _first_error: VaiError | None = None
+    _is_first_clients_fault = False
     _mode: ExchangeMode[bytes] | None = None
 
     def __init__(
@@ -49,32 +54,32 @@ class TargetPlan(Persistence[bytes]):
         context: RequestContext,
         request: Request,
         routes: tuple[Route, ...],
-        brought: Mapping[str, ProviderKey],
+        byok_keys: Mapping[str, ProviderKey],
         opened: ParsedBody,
     ) -> None:
-        super().__init__(service.health)
+        self._retries = TargetRetries(service.health)
         self._service = service
         self._context = context
         self._request = request
-        self._brought = brought
-        self._opened: ParsedBody | None = opened
+        self._byok_keys = byok_keys
+        self._body: ParsedBody | None = opened
         self._first = routes[0]
-        self._routes = routes if len(routes) == 1 else self._rested_first(routes)
+        self._routes = routes if len(routes) == 1 else self._paused_last(routes)
         self._requested = opened.fields.model
-        self._turned_to = 0
-        self._objection: VaiError | None = None
-        self._threadless: ThreadUnsupported | None = None
+        self._next_index = 0
+        self._first_skip: VaiError | None = None
+        self._thread_error: ThreadUnsupported | None = None
 
-    async def first(self) -> Attempt[bytes]:
+    async def build_first(self) -> Attempt[bytes]:
         """The first attempt.
 
         Raises:
             VaiError: no target can be turned to; it says why not to the first of them.
         """
-        attempt = await self._turn()
-        self._opened = None
+        attempt = await self._enter_next()
+        self._body = None
         if attempt is None:
-            raise self._objection or RuntimeError("a request has at least one route")
+            raise self._first_skip or RuntimeError("a request has at least one route")
         return attempt
 
     async def next_attempt(
@@ -86,21 +91,22 @@ class TargetPlan(Persistence[bytes]):
         target = self._mode.upstream_request.target if self._mode is not None else ""
         self._service.note_failure(context, fault, target)
         if context.route is self._first:
-            self._missed_for, self._is_missed_by_callers = fault, context.is_byok
-        attempt = await super().next_attempt(fault, remaining)
-        self._opened = None
+            self._first_error, self._is_first_clients_fault = fault, context.is_byok
+        self._report_breaker(self._retries.record_failure(fault), fault)
+        attempt = await self._retries.next_attempt(self, fault, remaining)
+        self._body = None
         if attempt is not None:
             self._context.attempts += 1
         return attempt
 
-    async def again(self, *, mended: bool) -> Attempt[bytes] | None:
-        """See `Persistence`."""
-        service, context, route = self._service, self._context, self._routes[self._turned_to - 1]
-        destination = service.choose_destination(route, self._brought)
+    async def build_retry(self, *, without_reasoning: bool) -> Attempt[bytes] | None:
+        """See `vai.exchange.attempts.AttemptBuilder`."""
+        service, context, route = self._service, self._context, self._routes[self._next_index - 1]
+        destination = service.choose_destination(route, self._byok_keys)
         try:
             mode = await service.preparer.run_work(
-                mode_without_reasoning if mended else choose_mode,
-                await self._open(),
+                mode_without_reasoning if without_reasoning else choose_mode,
+                await self._read_body(),
                 self._request,
                 route,
                 context.exchange_id,
@@ -115,7 +121,7 @@ class TargetPlan(Persistence[bytes]):
 
     def close(self, *, answered: bool) -> None:
         """See `vai.exchange.attempts.RetryPlan`."""
-        super().close(answered=answered)
+        self._report_breaker(self._retries.close(answered=answered), None)
         self._mode = None
         route = self._context.route
         if not answered or route is None:
@@ -124,19 +130,19 @@ class TargetPlan(Persistence[bytes]):
             len(self._routes) > 1
             or route.row.id in self._service.health.provider_errors.last_errors
         ):
-            self._note_answer(route)
+            self._record_response(route)
 
-    def left_alone(self, fault: UpstreamFault, seconds: float) -> None:
-        """See `Persistence`."""
-        if not self._context.is_simulated:
-            self._service.alerts.left_alone(self._target, fault, seconds)
+    def _report_breaker(self, change: BreakerChange | None, fault: UpstreamFault | None) -> None:
+        """Write what the present target's breaker did, if it did anything."""
+        if change is None or self._context.is_simulated:
+            return
+        alerts, target = self._service.alerts, self._retries.target
+        if not isinstance(change, BreakerOpened):
+            alerts.breaker_closed(target)
+        elif fault is not None:
+            alerts.breaker_opened(target, fault, change.seconds)
 
-    def taken_back(self) -> None:
-        """See `Persistence`."""
-        if not self._context.is_simulated:
-            self._service.alerts.taken_back(self._target)
-
-    def _note_answer(self, route: Route) -> None:
+    def _record_response(self, route: Route) -> None:
         """Take note that `route` answered, and of the first target when it was another one."""
         service = self._service
         troubles = service.health.provider_errors
@@ -146,65 +152,67 @@ class TargetPlan(Persistence[bytes]):
         if route is self._first:
             if troubles.fallback_runs:
                 troubles.clear_fallbacks(service.alias_of(self._requested))
-        elif not self._is_missed_by_callers:
+        elif not self._is_first_clients_fault:
             alias = service.alias_of(self._requested)
             missed = troubles.record_fallback(alias, service.health.clock())
             if missed is not None:
-                service.alerts.fell_back(alias, self._first.name, missed, self._missed_for)
+                service.alerts.fell_back(alias, self._first.name, missed, self._first_error)
 
-    async def move(self) -> Attempt[bytes] | None:
-        """See `Persistence`."""
+    async def build_next_target(self) -> Attempt[bytes] | None:
+        """See `vai.exchange.attempts.AttemptBuilder`."""
         attempt = None
-        if self._turned_to < len(self._routes):
-            attempt = await self._turn()
-        if attempt is None and self._threadless is not None:
+        if self._next_index < len(self._routes):
+            attempt = await self._enter_next()
+        if attempt is None and self._thread_error is not None:
             # A target that was passed over serves this client once it goes on without a thread.
-            raise self._threadless
+            raise self._thread_error
         return attempt
 
-    async def _open(self) -> ParsedBody:
+    async def _read_body(self) -> ParsedBody:
         """The body's envelope, read anew unless a step before this one has just read it."""
-        if self._opened is None:
-            self._opened = await self._service.preparer.parse_body(self._request.body)
-        return self._opened
+        if self._body is None:
+            self._body = await self._service.preparer.parse_body(self._request.body)
+        return self._body
 
-    async def _turn(self) -> Attempt[bytes] | None:
+    async def _enter_next(self) -> Attempt[bytes] | None:
         """An attempt at the next target that can be asked at all."""
         context = self._context
-        while self._turned_to < len(self._routes):
-            route = self._routes[self._turned_to]
-            self._turned_to += 1
+        while self._next_index < len(self._routes):
+            route = self._routes[self._next_index]
+            self._next_index += 1
             try:
-                attempt = await self._at(route)
-            except (AuthenticationFailed, InvalidRequest, Overloaded) as objection:
-                if self._objection is None:
-                    self._objection = objection
+                attempt = await self._build_first_at(route)
+            except (AuthenticationFailed, InvalidRequest, Overloaded) as error:
+                if self._first_skip is None:
+                    self._first_skip = error
                 if route is self._first:
-                    self._miss_first(objection)
-                if isinstance(objection, ThreadUnsupported):
-                    self._threadless = objection
+                    self._skip_first(error)
+                if isinstance(error, ThreadUnsupported):
+                    self._thread_error = error
                 context.route = context.route or route
                 continue
             context.route = route
-            context.skipped_models = [passed.name for passed in self._routes[: self._turned_to - 1]]
+            context.skipped_models = [
+                passed.name for passed in self._routes[: self._next_index - 1]
+            ]
             return attempt
         return None
 
-    def _miss_first(self, objection: VaiError) -> None:
+    def _skip_first(self, error: VaiError) -> None:
         """The first target is passed over. What a request cannot be said for, and a key that its
         caller did not bring beside others, is for the caller to mend."""
-        self._missed_for = objection
-        self._is_missed_by_callers = isinstance(objection, InvalidRequest) or (
-            isinstance(objection, AuthenticationFailed) and bool(self._brought)
+        self._first_error = error
+        self._is_first_clients_fault = isinstance(error, InvalidRequest) or (
+            isinstance(error, AuthenticationFailed) and bool(self._byok_keys)
         )
 
-    async def _at(self, route: Route) -> Attempt[bytes]:
+    async def _build_first_at(self, route: Route) -> Attempt[bytes]:
         service, context = self._service, self._context
-        destination = service.choose_destination(route, self._brought)
+        destination = service.choose_destination(route, self._byok_keys)
         target = _target(route)
         if not destination.is_byok:
-            self._ask_breaker(target)
-        opened = await self._open()
+            self._check_breaker(target)
+        opened = await self._read_body()
         terms = service.find_terms(route, streamed=opened.fields.stream)
         mode = await service.preparer.run_work(
             choose_mode,
@@ -216,12 +224,12 @@ class TargetPlan(Persistence[bytes]):
             uses_gateway_key=not destination.is_byok,
             terms=terms,
         )
-        self.enter(target, own_key=destination.is_byok)
+        self._retries.enter_target(target, is_byok=destination.is_byok)
         context.is_simulated, context.terms = destination.is_simulated, terms
         context.is_byok, self._mode = destination.is_byok, mode
         return Attempt(mode, destination.upstream)
 
-    def _ask_breaker(self, target: Target) -> None:
+    def _check_breaker(self, target: Target) -> None:
         health = self._service.health
         breaker = health.find_breaker(target)
         if breaker is not None and (wait := breaker.seconds_until_retry(health.clock())) > 0:
@@ -232,7 +240,7 @@ class TargetPlan(Persistence[bytes]):
                 retry_after=wait,
             )
 
-    def _rested_first(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    def _paused_last(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """Targets that asked for a pause (429) go last; the order is kept otherwise."""
         health = self._service.health
         now = health.clock()

@@ -72,7 +72,7 @@ async def _prepare(
     routes = service.find_routes(envelope.model)
     brought = service.collect_byok_keys(request.headers, envelope.provider_keys, routes)
     targets = TargetPlan(service, context, request, routes, brought, opened)
-    first = await targets.first()
+    first = await targets.build_first()
     return Exchange(
         first.mode,
         first.upstream,
