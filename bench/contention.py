@@ -88,7 +88,7 @@ def _work(path: Path, place: int, pause: float, parent: Connection) -> None:
     while time.monotonic() < begin + _SECONDS:
         start = time.perf_counter()
         try:
-            decision = limits.take_request(principals, 1000, time.monotonic())
+            decision = limits.take_lease(principals, 1000, time.monotonic())
         except LockUnavailable:
             continue
         if len(times) < _KEPT:

@@ -79,14 +79,14 @@ def _limits() -> tuple[SharedLimits, tuple[Principal, ...]]:
 def _admission() -> Step:
     """A place under all limits of the gateway and of a user; the clock is read for it."""
     limits, principals = _limits()
-    return lambda: limits.take_request(principals, 1000, monotonic())
+    return lambda: limits.take_lease(principals, 1000, monotonic())
 
 
 def _settlement() -> Step:
     """The place given back and the tokens corrected."""
     limits, principals = _limits()
     now = monotonic()
-    held = [limits.take_request(principals, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
+    held = [limits.take_lease(principals, 1000, now).handle for _ in range(_REPEATS * _LOOPS)]
     return lambda: limits.settle_lease(held.pop(), 400, monotonic())
 
 
@@ -94,8 +94,8 @@ def _refusal() -> Step:
     """An attempt of a user whose minute is used up."""
     limits, (everybody, _) = _limits()
     principals = (everybody, Principal("user:bob", LimitSet(requests=1)))
-    limits.take_request(principals, 1000, monotonic())
-    return lambda: limits.take_request(principals, 1000, monotonic())
+    limits.take_lease(principals, 1000, monotonic())
+    return lambda: limits.take_lease(principals, 1000, monotonic())
 
 
 STEPS: dict[str, Callable[[], Step]] = {

@@ -18,7 +18,8 @@ from vai.config import Secret, Settings
 from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock, ControlBlockError
-from vai.io.limits import duty
+from vai.io.limits import maintenance
+from vai.io.limits.layout import SESSION
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, Principal
 
@@ -44,8 +45,8 @@ USERS = NONE | {"running": 9, "requests": 100, "tokens": 5000}
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[ControlBlock]:
-    board = ControlBlock.create(tmp_path / "limits.board", sections=duty.sections())
-    duty.prepare(board)
+    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.sections())
+    maintenance.prepare(board)
     yield board
     board.close()
 
@@ -54,12 +55,12 @@ def board(tmp_path: Path) -> Iterator[ControlBlock]:
 def limits(board: ControlBlock) -> SharedLimits:
     """A worker's way to the limits. It is the only process, so it is the gateway too."""
     row = board.claim()
-    return SharedLimits(duty.open_section(board), row.index, row.claim)
+    return SharedLimits(maintenance.open_section(board), row.index, row.claim)
 
 
 def admit(limits: SharedLimits, *names: str, tokens: int = 10) -> int:
     principals = tuple(Principal(name) for name in (GATEWAY, *names))
-    decision = limits.take_request(principals, tokens, monotonic())
+    decision = limits.take_lease(principals, tokens, monotonic())
     assert decision.is_admitted
     return decision.handle
 
@@ -80,7 +81,7 @@ def test_use_is_shown_beside_what_is_allowed(board: ControlBlock, limits: Shared
     admit(limits, "user:alice")
     limits.settle_lease(admit(limits, "key:bob", tokens=3), 5, monotonic())
     limits.settle_lease(admit(limits, "address:2001:db8::/64"), 10, monotonic())
-    limits.take_session((Principal(GATEWAY), Principal("user:gone")), monotonic())
+    limits.take_lease((Principal(GATEWAY), Principal("user:gone")), 0, monotonic(), SESSION)
     told = report(board, Allowance(SETTINGS))
     assert (told.running, told.sessions) == (1, 1)
     assert (told.manager, told.store) == ("alive", "shared_memory")
@@ -178,7 +179,7 @@ def test_a_board_without_limits_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(ControlBlockError, match="no section"):
         report(bare, None)
     bare.close()
-    foreign = ControlBlock.create(tmp_path / "foreign.board", sections=duty.sections())
+    foreign = ControlBlock.create(tmp_path / "foreign.board", sections=maintenance.sections())
     with pytest.raises(ControlBlockError, match="not a section of limits"):
         report(foreign, None)
     foreign.close()

@@ -9,7 +9,7 @@ import os
 import time
 
 from vai.io.control_block import ControlBlock, directory
-from vai.io.limits import duty, upkeep
+from vai.io.limits import maintenance, snapshot
 from vai.policy.limits.sets import GATEWAY
 from vai.policy.limits.store import LimitsSnapshot, PrincipalUse
 
@@ -22,10 +22,10 @@ class Books:
     def __init__(self, pid: int) -> None:
         [path] = directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
         self.board = ControlBlock.open(path)
-        self.section = duty.open_section(self.board)
+        self.section = maintenance.open_section(self.board)
 
     def snapshot(self) -> LimitsSnapshot:
-        return upkeep.snapshot(self.section, time.monotonic())
+        return snapshot.snapshot(self.section, time.monotonic())
 
     def use(self, name: str = GATEWAY) -> PrincipalUse:
         """What one principal uses; nothing where it was never let in."""
@@ -35,7 +35,7 @@ class Books:
     @property
     def running(self) -> int:
         """Places that are held, by the leases themselves."""
-        return upkeep.totals(self.section)[0]
+        return snapshot.totals(self.section)[0]
 
     def at_rest(self) -> bool:
         """Whether nobody holds a place, by the leases and by the counts made from them."""

@@ -113,7 +113,7 @@ class Admission:
         self.running = 0
         self.charged: list[Usage] = []
 
-    async def admit(self, tokens: int, /) -> Admission:
+    async def __call__(self, tokens: int, /) -> Admission:
         self.running += 1
         return self
 

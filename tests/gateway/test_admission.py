@@ -11,7 +11,6 @@ from vai.errors import Overloaded, RateLimited
 from vai.gateway.admission.controller import AdmissionController
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.io.limits.layout import section_size
-from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.decision import Decision
@@ -26,7 +25,7 @@ class Rig:
 
     def __init__(self, **limits: int) -> None:
         view = memoryview(mmap.mmap(-1, section_size(64, 64)))
-        self.store = LocalLimits(SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1))
+        self.store = SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1)
         self.inflight = InFlightExchanges()
         self.now = 100.0
         self.door = AdmissionController(self.inflight, self.store, lambda: self.now)
@@ -34,7 +33,7 @@ class Rig:
         self.told: list[Decision] = []
 
     async def enter(self, tokens: int = 0):
-        return await self.door.entry(self.principals, self.told.append).admit(tokens)
+        return await self.door.admit(self.principals, self.told.append, tokens)
 
     def used(self) -> tuple[int, int, int]:
         (use,) = [
@@ -126,7 +125,7 @@ def test_without_a_store_everybody_comes_in():
     door = AdmissionController(InFlightExchanges(), None, lambda: 0.0)
 
     async def scenario():
-        lease = await door.entry((), pytest.fail).admit(10**9)
+        lease = await door.admit((), pytest.fail, 10**9)
         lease.settle(NOTHING)
 
     asyncio.run(scenario())

@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.books import Books
 from tests.gateway.group import ROOT, until
 from tests.gateway.served import OPEN, Served, ask, serve
+from vai.io.limits.layout import SESSION
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 from vai.simulator.process import start
@@ -57,7 +58,7 @@ def test_a_single_process_lets_in_exactly_so_many_and_tends_itself(
     # A session in the name of the only worker; nobody keeps it alive.
     [row] = books.board.taken()
     store = SharedLimits(books.section, row.index, row.claim)
-    assert store.take_session(SESSIONS, time.monotonic()).is_admitted
+    assert store.take_lease(SESSIONS, 0, time.monotonic(), SESSION).is_admitted
     assert books.use("user:voice").sessions == 1
     until(lambda: books.use("user:voice").sessions == 0, 10)
 
@@ -66,8 +67,8 @@ _HOLDER = """
 import os, signal, sys
 from pathlib import Path
 from vai.io.control_block import ControlBlock
-from vai.io.limits import duty
-section = duty.open_section(ControlBlock.open(Path(sys.argv[1])))
+from vai.io.limits import maintenance
+section = maintenance.open_section(ControlBlock.open(Path(sys.argv[1])))
 section.enter()
 print("held", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)

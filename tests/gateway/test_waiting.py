@@ -11,7 +11,6 @@ import pytest
 from vai.gateway.admission import queue as waiting
 from vai.gateway.admission.queue import AdmissionQueue
 from vai.io.limits.layout import section_size
-from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
@@ -20,7 +19,7 @@ from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 @pytest.fixture
 def store():
     view = memoryview(mmap.mmap(-1, section_size(64, 64)))
-    return LocalLimits(SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1))
+    return SharedLimits(LimitsSection.prepare(view, 64, 64), 0, 1)
 
 
 def who(name: str, *, mine: int = 1, everybody: int = 0) -> tuple[Principal, ...]:

@@ -20,9 +20,9 @@ from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock, ControlBlockError, WorkerSlot
 from vai.io.group_record import GroupState, read_state
 from vai.io.groups import is_tended
-from vai.io.limits import upkeep
-from vai.io.limits.duty import SECTION
+from vai.io.limits import snapshot
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
+from vai.io.limits.maintenance import SECTION
 from vai.io.process import age
 from vai.policy.limits.sets import GATEWAY, LimitSet
 from vai.policy.limits.store import LeaseUse, PrincipalUse
@@ -131,7 +131,7 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
         raise ControlBlockError(f"{board.path}: {error}") from None
     now = monotonic()
     inside = sum(row.inflight for row in board.taken())
-    found = upkeep.snapshot(section, now)
+    found = snapshot.snapshot(section, now)
     sessions = sum(held.kind == "session" for held in found.leases)
     running = len(found.leases) - sessions
     by_claim = {row.claim: row for row in board.taken()}
@@ -146,9 +146,9 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
         store=None if allowance is None else allowance.store,
         running=running,
         sessions=sessions,
-        callers=upkeep.callers(section, now),
+        callers=snapshot.callers(section, now),
         max_callers=section.principals,
-        full=upkeep.is_full(section, now),
+        full=snapshot.is_full(section, now),
         # No word of the board counts them. Who is inside and has no place waits for one, where
         # places are counted here at all.
         waiting=max(0, inside - running) if _counts_here(allowance) else None,

@@ -107,7 +107,7 @@ class Exchange(Generic[T]):
     ) -> None:
         self.mode = mode
         self._upstream = upstream
-        self._admission = admission
+        self._admit = admission
         self._reserved_tokens = reserved_tokens
         self._timers = timers
         self._clock = clock
@@ -171,7 +171,7 @@ class Exchange(Generic[T]):
         Raises:
             VaiError: whatever went wrong first.
         """
-        self._lease = await self._admission.admit(self._reserved_tokens)
+        self._lease = await self._admit(self._reserved_tokens)
         while True:
             try:
                 answer = await self._start_attempt()

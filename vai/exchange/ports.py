@@ -103,10 +103,10 @@ class Lease(Protocol):
 
 
 class Admission(Protocol):
-    """Decides who may start an exchange now."""
+    """Decides whether one exchange may start now."""
 
-    async def admit(self, tokens: int, /) -> Lease:
-        """Take a place and reserve `tokens`.
+    async def __call__(self, tokens: int, /) -> Lease:
+        """Take a lease and reserve `tokens`.
 
         Raises:
             RateLimited: a limit of the caller or of the whole gateway is reached.

@@ -10,7 +10,7 @@ __all__ = ["UnlimitedAdmission"]
 class UnlimitedAdmission:
     """Admits everything, charges nobody."""
 
-    async def admit(self, tokens: int, /) -> UnlimitedAdmission:
+    async def __call__(self, tokens: int, /) -> UnlimitedAdmission:
         """A place; there is always one."""
         return self
 

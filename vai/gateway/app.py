@@ -37,7 +37,7 @@ from vai.gateway.routes.messages import create_message
 from vai.gateway.routes.models import list_models, show_model
 from vai.gateway.service import GatewayService
 from vai.io import log
-from vai.io.limits import duty
+from vai.io.limits import maintenance
 from vai.io.providers import Providers
 from vai.io.shared_failures import SharedFailures
 from vai.policy.provider_errors import ProviderErrors
@@ -111,7 +111,7 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
     return {
         "hung_after": settings.manager.hung_after,
-        "reclaim": limits.reclaim_everywhere if is_shared else duty.reclaim,
+        "reclaim": limits.reclaim_everywhere if is_shared else maintenance.reclaim,
         "tend": limits.LimitsMaintenance(settings.limits.session_idle_timeout),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from random import random
 
 import msgspec
@@ -18,10 +19,10 @@ from vai.config import Settings
 from vai.config.schema import Auth, LimitSettings
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.attempts import ProviderHealth
-from vai.exchange.ports import Timers, Upstream
+from vai.exchange.ports import Admission, Timers, Upstream
 from vai.gateway.admission import byok
 from vai.gateway.admission.auth import Keyring
-from vai.gateway.admission.controller import AdmissionController, AdmissionTicket
+from vai.gateway.admission.controller import AdmissionController
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.admission.principals import PrincipalRegistry
 from vai.gateway.alerts import ProviderAlerts
@@ -131,9 +132,9 @@ class GatewayService:
             context.client_address
         )
 
-    def make_ticket(self, context: RequestContext) -> AdmissionTicket:
-        """The door that `context` comes in by."""
-        return self.admission.entry(context.principals, context.record_limits)
+    def admission_for(self, context: RequestContext) -> Admission:
+        """The admission of the exchange of `context`."""
+        return partial(self.admission.admit, context.principals, context.record_limits)
 
     def find_route(self, requested: str) -> Route:
         """Where a model name leads.

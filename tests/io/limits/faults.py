@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from vai.io.limits import upkeep
+from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import (
     H_DIRTY,
     H_FREE,
@@ -33,6 +33,7 @@ from vai.io.limits.layout import (
     R_SESSIONS,
     R_TOKEN_SLOTS,
     ROW_WORDS,
+    SESSION,
     Layout,
     section_size,
 )
@@ -120,27 +121,27 @@ def audit(section: Layout) -> None:
 Act = Callable[[LimitsSection, SharedLimits, dict[str, int]], object]
 
 ACTS: dict[str, tuple[Act, float]] = {
-    "admit": (lambda _, limits, kept: limits.take_request(WHO, 30, 100.0), 100.0),
-    "admit_later": (lambda _, limits, kept: limits.take_request(WHO, 30, 131.0), 131.0),
-    "admit_smooth": (lambda _, limits, kept: limits.take_request(SMOOTH, 30, 120.0), 120.0),
-    "admit_new": (lambda _, limits, kept: limits.take_request(NEW, 30, 101.0), 101.0),
-    "admit_recycling": (lambda _, limits, kept: limits.take_request(NEW, 30, 300.0), 300.0),
-    "refuse": (lambda _, limits, kept: limits.take_request(WHO, 990, 106.0), 106.0),
+    "admit": (lambda _, limits, kept: limits.take_lease(WHO, 30, 100.0), 100.0),
+    "admit_later": (lambda _, limits, kept: limits.take_lease(WHO, 30, 131.0), 131.0),
+    "admit_smooth": (lambda _, limits, kept: limits.take_lease(SMOOTH, 30, 120.0), 120.0),
+    "admit_new": (lambda _, limits, kept: limits.take_lease(NEW, 30, 101.0), 101.0),
+    "admit_recycling": (lambda _, limits, kept: limits.take_lease(NEW, 30, 300.0), 300.0),
+    "refuse": (lambda _, limits, kept: limits.take_lease(WHO, 990, 106.0), 106.0),
     "settle_refund": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 101.0), 101.0),
     "settle_old": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 123.0), 123.0),
     "settle_debt": (lambda _, limits, kept: limits.settle_lease(kept["one"], 90, 123.0), 123.0),
     "settle_smooth": (lambda _, limits, kept: limits.settle_lease(kept["smooth"], 5, 102.0), 102.0),
-    "acquire": (lambda _, limits, kept: limits.take_session(WHO, 106.0), 106.0),
+    "acquire": (lambda _, limits, kept: limits.take_lease(WHO, 0, 106.0, SESSION), 106.0),
     "heartbeat": (lambda _, limits, kept: limits.touch_session(kept["live"], 106.0), 106.0),
     "release": (lambda _, limits, kept: limits.release_lease(kept["live"]), 100.0),
-    "expire": (lambda section, *_: upkeep.expire(section, 5000.0), 100.0),
-    "reclaim": (lambda section, *_: upkeep.reclaim(section, VICTIM), 100.0),
+    "expire": (lambda section, *_: leases.expire(section, 5000.0), 100.0),
+    "reclaim": (lambda section, *_: leases.reclaim(section, VICTIM), 100.0),
     "repair": (lambda section, *_: (section.words.__setitem__(H_DIRTY, 1), section.enter()), 100.0),
 }
 
 
 def figures(section: LimitsSection, now: float) -> dict[str, Any]:
-    return {one.name: one for one in upkeep.snapshot(section, now).principals}
+    return {one.name: one for one in snapshot.snapshot(section, now).principals}
 
 
 class Scene:
@@ -155,19 +156,19 @@ class Scene:
         self.fragile.words = self.words  # type: ignore[assignment]
         self.victim = victim = SharedLimits(self.fragile, 0, VICTIM)
         self.kept = {
-            "one": victim.take_request(WHO, 40, 100.0).handle,
-            "gone": victim.take_request(WHO, 40, 100.0).handle,
-            "smooth": victim.take_request(SMOOTH, 40, 100.0).handle,
-            "live": victim.take_session(WHO, 100.0).handle,
+            "one": victim.take_lease(WHO, 40, 100.0).handle,
+            "gone": victim.take_lease(WHO, 40, 100.0).handle,
+            "smooth": victim.take_lease(SMOOTH, 40, 100.0).handle,
+            "live": victim.take_lease(WHO, 0, 100.0, SESSION).handle,
         }
-        self.mine = self.witness.take_request(WHO, 25, 100.0).handle
+        self.mine = self.witness.take_lease(WHO, 25, 100.0).handle
         victim.settle_lease(self.kept["gone"], 40, 100.0)
         audit(self.section)
 
     def fill(self) -> None:
         """Leave no row of the neighbourhood unused, so that a new one must be recycled."""
         for number in range(70):
-            found = self.witness.take_request((Principal(f"user:{number}"),), 1, 100.0)
+            found = self.witness.take_lease((Principal(f"user:{number}"),), 1, 100.0)
             if found.is_admitted:
                 self.witness.settle_lease(found.handle, 1, 100.0)
 
@@ -185,7 +186,7 @@ class Scene:
     def inspect(self, now: float, before: dict[str, Any]) -> None:
         """What any death must leave: nothing stuck, nothing lost, nothing given twice."""
         section = self.section
-        assert upkeep.reclaim(section, VICTIM) <= 4
+        assert leases.reclaim(section, VICTIM) <= 4
         audit(section)
         assert self.witness.touch_session(self.mine, now), "what the living hold is theirs"
         left = figures(section, now)
@@ -195,7 +196,7 @@ class Scene:
             assert left[name].tokens >= before[name].tokens - 40
             assert left[name].requests >= before[name].requests
         running = 1
-        while self.witness.take_request(WHO, 1, now).is_admitted:
+        while self.witness.take_lease(WHO, 1, now).is_admitted:
             running += 1
             audit(section)
         after = figures(section, now)

@@ -13,9 +13,8 @@ from collections.abc import Callable
 import orjson
 
 from tests.io.limits.faults import audit
-from vai.io.limits import upkeep
-from vai.io.limits.layout import section_size
-from vai.io.limits.local import LocalLimits
+from vai.io.limits import leases, snapshot
+from vai.io.limits.layout import SESSION, section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
@@ -50,8 +49,7 @@ def stop() -> None:
 
 def inside(view: memoryview) -> dict[str, object]:
     """The holder of the mutex is stopped: nobody hangs, nothing is lost."""
-    limits = SharedLimits(LimitsSection(view), 1, 2)
-    store = LocalLimits(limits)
+    limits = store = SharedLimits(LimitsSection(view), 1, 2)
     mine = asyncio.run(store.admit(WHO, 10, 100.0)).handle
 
     def hold() -> None:
@@ -68,14 +66,14 @@ def inside(view: memoryview) -> dict[str, object]:
     settled = store.settle(mine, 5, 100.0)
     unavailable = 0
     try:
-        upkeep.reclaim(limits.section, 2)
+        leases.reclaim(limits.section, 2)
     except LockUnavailable:
         unavailable = 1
-    held = len(upkeep.snapshot(limits.section, 100.0).leases)
+    held = len(snapshot.snapshot(limits.section, 100.0).leases)
     status = wake(pid)
     after = asyncio.run(store.admit(WHO, 10, 100.0))
     audit(limits.section)
-    found = upkeep.snapshot(limits.section, 100.0).principals[-1]
+    found = snapshot.snapshot(limits.section, 100.0).principals[-1]
     return {
         "refused": refused,
         "waits": waits,
@@ -101,7 +99,7 @@ def killed_inside(view: memoryview) -> bool:
     pid = child(hold)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    found = limits.take_request((Principal("user:b", LimitSet(concurrency=1)),), 1, 100.0)
+    found = limits.take_lease((Principal("user:b", LimitSet(concurrency=1)),), 1, 100.0)
     audit(limits.section)
     return found.is_admitted
 
@@ -114,20 +112,20 @@ def outside(view: memoryview) -> dict[str, object]:
 
     def sleeper() -> None:
         mine = SharedLimits(LimitsSection(view), 0, 10)
-        taken = [mine.take_request(who, 100, 100.0).handle for _ in range(2)]
-        live = mine.take_session(who, 100.0).handle
+        taken = [mine.take_lease(who, 100, 100.0).handle for _ in range(2)]
+        live = mine.take_lease(who, 0, 100.0, SESSION).handle
         stop()
         report[0] = mine.settle_lease(taken[0], 0, 101.0)
         report[1] = mine.release_lease(taken[1])
         report[2] = mine.touch_session(live, 101.0)
-        report[3] = mine.take_request(who, 1, 101.0).is_admitted
+        report[3] = mine.take_lease(who, 1, 101.0).is_admitted
         report[4] = 1
 
     pid = child(sleeper)
-    freed = upkeep.reclaim(limits.section, 10)
-    taken = [limits.take_request(who, 100, 100.0).is_admitted for _ in range(3)]
+    freed = leases.reclaim(limits.section, 10)
+    taken = [limits.take_lease(who, 100, 100.0).is_admitted for _ in range(3)]
     status = wake(pid)
-    found = {one.name: one for one in upkeep.snapshot(limits.section, 101.0).principals}["user:c"]
+    found = {one.name: one for one in snapshot.snapshot(limits.section, 101.0).principals}["user:c"]
     audit(limits.section)
     return {
         "freed": freed,

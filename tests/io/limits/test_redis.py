@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tests.io.limits.contract import ALICE, BOB, Contract, Machine
 from tests.io.limits.redis_server import limits_at, running
 from tests.io.limits.test_shared import memory
-from vai.io.limits.local import LocalLimits
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
@@ -147,7 +146,7 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
     """Every figure of every decision, whatever came before."""
     with asyncio.Runner() as runner:
         run = runner.run
-        here = LocalLimits(SharedLimits(memory(), 0, claim=5))
+        here = SharedLimits(memory(), 0, owner=5)
         there = limits_at(running().url, uuid4().hex, own_time=False)
         people = [
             Principal(name, limits)

@@ -14,9 +14,8 @@ from redis import exceptions
 from tests.io.limits.contract import ALICE, user
 from tests.io.limits.redis_server import Server, limits_at
 from tests.io.limits.test_shared import memory
-from vai.io.limits.local import LocalLimits
-from vai.io.limits.redis.fallback import Failover, FailoverLimits
-from vai.io.limits.redis.reasons import reason_of
+from vai.io.limits.redis.client import reason_of
+from vai.io.limits.redis.failover import Failover, FailoverLimits
 from vai.io.limits.shared import SharedLimits
 
 NOW = 1000.0
@@ -103,7 +102,7 @@ def test_what_was_ended_stays_ended(server) -> None:
 def test_workers_make_it_known_by_themselves(server) -> None:
     async def use() -> None:
         told: list[Failover] = []
-        local = LocalLimits(SharedLimits(memory(), 0, 1))
+        local = SharedLimits(memory(), 0, 1)
         prefix = uuid4().hex
         remote = limits_at(server.url, prefix, claim=1)
         limits = FailoverLimits(local, remote, told.append, lease=0.6, probe=(0.05, 0.1))
@@ -129,7 +128,7 @@ def test_an_eviction_policy_is_warned_of_once(server, policy) -> None:
         warned: list[str] = []
         server.say("CONFIG", "SET", "maxmemory-policy", policy)
         limits = FailoverLimits(
-            LocalLimits(SharedLimits(memory(), 0, 1)),
+            SharedLimits(memory(), 0, 1),
             limits_at(server.url),
             lambda _: None,
             evicting=warned.append,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.io.limits.contract import user
 from tests.io.limits.redis_server import running
-from vai.io.limits.redis.line import RedisClient, RedisUnavailable
+from vai.io.limits.redis.client import RedisClient, RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits
 
 

@@ -12,15 +12,15 @@ from hypothesis import settings
 
 from tests.io.limits.contract import ALICE, WINDOW, Contract, Machine, user
 from vai.io.control_block import ControlBlock
-from vai.io.limits import leases, upkeep
+from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import (
     BUCKET,
     DEFAULT_SUBJECTS,
     H_HIGH,
     L_GENERATION,
+    SESSION,
     section_size,
 )
-from vai.io.limits.local import LocalLimits
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
@@ -43,15 +43,15 @@ def section() -> LimitsSection:
 class TestShared(Contract):
     @pytest.fixture
     def store(self, section: LimitsSection) -> LimitStore:
-        return LocalLimits(SharedLimits(section, 0, claim=5))
+        return SharedLimits(section, 0, owner=5)
 
     @pytest.fixture
     def other(self, section: LimitsSection) -> LimitStore:
-        return LocalLimits(SharedLimits(section, 1, claim=6))
+        return SharedLimits(section, 1, owner=6)
 
     def owner_of(self, store: LimitStore) -> int:
-        assert isinstance(store, LocalLimits)
-        return store._limits._claim
+        assert isinstance(store, SharedLimits)
+        return store._owner
 
 
 class SharedMachine(Machine):
@@ -61,8 +61,7 @@ class SharedMachine(Machine):
 
     def another(self) -> tuple[int, LimitStore]:
         self.claims += 1
-        limits = SharedLimits(self.section, self.claims % 128, self.claims)
-        return self.claims, LocalLimits(limits)
+        return self.claims, SharedLimits(self.section, self.claims % 128, self.claims)
 
 
 SharedMachine.TestCase.settings = settings(
@@ -79,8 +78,8 @@ def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
     opened = ControlBlock.open(board.path)
     first = SharedLimits(LimitsSection(opened.section(3)), 0, 1)
     second = SharedLimits(LimitsSection(board.section(3)), 1, 2)
-    assert first.take_request((user(concurrency=1),), 1, 0.0).is_admitted
-    assert not second.take_request((user(concurrency=1),), 1, 0.0).is_admitted
+    assert first.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
+    assert not second.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
     opened.close()
     board.close()
 
@@ -97,10 +96,10 @@ def strangers(count: int, begin: int = 0) -> Iterator[Principal]:
 
 def test_strangers_leave_room_for_those_who_are_listed() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)  # a single bucket
-    found = [limits.take_request((one,), 1, 0.0) for one in strangers(200)]
+    found = [limits.take_lease((one,), 1, 0.0) for one in strangers(200)]
     assert sum(one.is_admitted for one in found) == BUCKET - BUCKET // 4
     assert {one.refused for one in found if not one.is_admitted} == {"capacity"}
-    listed = [limits.take_request((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
+    listed = [limits.take_lease((user(f"user:{n}", requests=1),), 1, 0.0) for n in range(20)]
     assert sum(one.is_admitted for one in listed) == BUCKET // 4
     assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
 
@@ -112,17 +111,17 @@ def test_as_many_callers_as_promised_find_room(principals: int) -> None:
         section = memory(principals, 64)
         limits = SharedLimits(section, 0, 1)
         for one in strangers(principals):
-            found = limits.take_request((one._replace(listed=is_listed),), 1, 0.0)
+            found = limits.take_lease((one._replace(listed=is_listed),), 1, 0.0)
             assert found.is_admitted, one
             limits.settle_lease(found.handle, 1, 0.0)
-        assert upkeep.callers(section, 0.0) == principals
-        assert not upkeep.is_full(section, 0.0)
+        assert snapshot.callers(section, 0.0) == principals
+        assert not snapshot.is_full(section, 0.0)
     limits = SharedLimits(section := memory(principals, 64), 0, 1)
     for one in strangers(2 * principals):
-        limits.settle_lease(limits.take_request((one,), 1, 0.0).handle, 1, 0.0)
-    assert upkeep.is_full(section, 0.0)
+        limits.settle_lease(limits.take_lease((one,), 1, 0.0).handle, 1, 0.0)
+    assert snapshot.is_full(section, 0.0)
     for n in range(principals // 8):
-        found = limits.take_request((user(f"user:{n}"),), 1, 0.0)
+        found = limits.take_lease((user(f"user:{n}"),), 1, 0.0)
         assert found.is_admitted, n
         limits.settle_lease(found.handle, 1, 0.0)
 
@@ -132,16 +131,16 @@ def test_the_wait_for_room_comes_true() -> None:
     limits = SharedLimits(section, 0, 1)
     now = 100.0
     for one in strangers(200):
-        limits.settle_lease(limits.take_request((one,), 1, now).handle, 1, now)
+        limits.settle_lease(limits.take_lease((one,), 1, now).handle, 1, now)
         now += 0.1
     (late,) = strangers(1, 1000)
-    refused = limits.take_request((late,), 1, now)
+    refused = limits.take_lease((late,), 1, now)
     assert refused.refused == "capacity"
     assert 40 < refused.retry_after < 65
-    assert upkeep.is_full(section, now)
-    assert not limits.take_request((late,), 1, now + refused.retry_after - 0.1).is_admitted
-    assert limits.take_request((late,), 1, now + refused.retry_after).is_admitted
-    assert not upkeep.is_full(section, now + 2 * WINDOW)
+    assert snapshot.is_full(section, now)
+    assert not limits.take_lease((late,), 1, now + refused.retry_after - 0.1).is_admitted
+    assert limits.take_lease((late,), 1, now + refused.retry_after).is_admitted
+    assert not snapshot.is_full(section, now + 2 * WINDOW)
 
 
 def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
@@ -149,46 +148,47 @@ def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
     section = memory(100_000, 64)
     limits = SharedLimits(section, 0, 1)
     running, *over = strangers(40)
-    limits.take_request((running,), 1, 0.0)
+    limits.take_lease((running,), 1, 0.0)
     for one in over:
-        limits.settle_lease(limits.take_request((one,), 1, 0.0).handle, 1, 0.0)
+        limits.settle_lease(limits.take_lease((one,), 1, 0.0).handle, 1, 0.0)
     keys = 8 * (section.rows - section.keys)
     tracemalloc.start()
-    assert upkeep.callers(section, 0.0) == 40
+    assert snapshot.callers(section, 0.0) == 40
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.2 * keys, "one copy of the keys, and no list of all rows"
-    assert upkeep.callers(section, 2 * WINDOW) == 1, "what runs counts, however long"
+    assert snapshot.callers(section, 2 * WINDOW) == 1, "what runs counts, however long"
 
 
 def test_the_gateway_itself_always_has_its_row() -> None:
     limits = SharedLimits(memory(1, 4096), 0, 1)
     for n in range(BUCKET):
-        limits.take_request((user(f"user:{n}"),), 1, 0.0)
-    assert limits.take_request((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).is_admitted
+        limits.take_lease((user(f"user:{n}"),), 1, 0.0)
+    assert limits.take_lease((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).is_admitted
     assert (
-        limits.take_request((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).refused
-        == "requests"
+        limits.take_lease((Principal(GATEWAY, LimitSet(requests=1)),), 1, 0.0).refused == "requests"
     )
 
 
 def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
     section = memory(1, 4096)
     limits = SharedLimits(section, 0, 1)
-    running = limits.take_request((user(concurrency=1),), 1, 0.0)
-    session = limits.take_session((user("user:live", sessions=1),), 0.0)
+    running = limits.take_lease((user(concurrency=1),), 1, 0.0)
+    session = limits.take_lease((user("user:live", sessions=1),), 0, 0.0, SESSION)
     for turn in range(5):
         now = (turn + 1) * WINDOW
-        found = [limits.take_request((one,), 1, now) for one in strangers(40, turn * 40)]
+        found = [limits.take_lease((one,), 1, now) for one in strangers(40, turn * 40)]
         assert all(one.is_admitted for one in found)
         for one in found:
             limits.settle_lease(one.handle, 1, now)
-        again = [limits.take_request((one,), 1, now) for one in strangers(40, turn * 40)]
+        again = [limits.take_lease((one,), 1, now) for one in strangers(40, turn * 40)]
         assert {one.refused for one in again} == {"requests"}, "one principal, one row"
-    names = [one.name for one in upkeep.snapshot(section, now).principals]
+    names = [one.name for one in snapshot.snapshot(section, now).principals]
     assert len(names) == len(set(names))
-    assert limits.take_request((user(concurrency=1),), 1, now).refused == "concurrency"
-    assert limits.take_session((user("user:live", sessions=1),), now).refused == "sessions"
+    assert limits.take_lease((user(concurrency=1),), 1, now).refused == "concurrency"
+    assert (
+        limits.take_lease((user("user:live", sessions=1),), 0, now, SESSION).refused == "sessions"
+    )
     assert limits.settle_lease(running.handle, 1, now)
     assert limits.release_lease(session.handle)
 
@@ -196,28 +196,28 @@ def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
 def test_a_row_given_away_by_another_process_is_not_mistaken() -> None:
     section = memory(1, 4096)
     first, second = SharedLimits(section, 0, 1), SharedLimits(section, 1, 2)
-    gone = first.take_request((user(requests=2),), 1, 0.0)
+    gone = first.take_lease((user(requests=2),), 1, 0.0)
     first.settle_lease(gone.handle, 1, 0.0)
     for one in range(BUCKET):
-        assert second.take_request((user(f"user:{one}"),), 1, WINDOW).is_admitted
-    assert first.take_request((user(requests=2),), 1, WINDOW).refused == "capacity"
+        assert second.take_lease((user(f"user:{one}"),), 1, WINDOW).is_admitted
+    assert first.take_lease((user(requests=2),), 1, WINDOW).refused == "capacity"
 
 
 def test_nobody_refused_takes_a_row() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     closed = Principal(GATEWAY, LimitSet(concurrency=1))
-    assert limits.take_request((closed,), 1, 0.0).is_admitted
+    assert limits.take_lease((closed,), 1, 0.0).is_admitted
     for one in strangers(100):
-        assert not limits.take_request((closed, one), 1, 0.0).is_admitted
-    assert len(upkeep.snapshot(section, 0.0).principals) == 1
+        assert not limits.take_lease((closed, one), 1, 0.0).is_admitted
+    assert len(snapshot.snapshot(section, 0.0).principals) == 1
 
 
 def test_places_are_bounded_and_come_back() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     for _ in range(3):
-        taken = [limits.take_request((user(),), 1, 0.0) for _ in range(PLACES + 3)]
+        taken = [limits.take_lease((user(),), 1, 0.0) for _ in range(PLACES + 3)]
         assert [one.is_admitted for one in taken] == [True] * PLACES + [False] * 3
         assert taken[-1].refused == "capacity"
         assert all(limits.release_lease(one.handle) for one in taken[:PLACES])
@@ -227,12 +227,12 @@ def test_places_are_bounded_and_come_back() -> None:
 def test_generations_come_round_without_a_handle_of_zero() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
-    first = limits.take_request((user(),), 1, 0.0).handle
+    first = limits.take_lease((user(),), 1, 0.0).handle
     limits.release_lease(first)
     section.words[section.leases + L_GENERATION] = leases.GENERATIONS - 2
     seen = set()
     for _ in range(4):
-        handle = limits.take_request((user(),), 1, 0.0).handle
+        handle = limits.take_lease((user(),), 1, 0.0).handle
         assert 0 < handle < 1 << 62
         seen.add(handle)
         assert limits.release_lease(handle)
@@ -244,8 +244,8 @@ def test_a_long_name_is_shown_short_and_counted_whole() -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     for tail in ("x", "y"):
-        assert limits.take_request((user("ü" * 40 + tail, requests=1),), 1, 0.0).is_admitted
-    shown = [one.name for one in upkeep.snapshot(section, 0.0).principals]
+        assert limits.take_lease((user("ü" * 40 + tail, requests=1),), 1, 0.0).is_admitted
+    shown = [one.name for one in snapshot.snapshot(section, 0.0).principals]
     assert shown == [GATEWAY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
 
 
@@ -253,23 +253,23 @@ def test_what_is_remembered_in_the_process_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr("vai.io.limits.rows._REMEMBERED", 10)
     limits = SharedLimits(memory(), 0, 1)
     for one in strangers(60):
-        assert limits.take_request((one,), 1, 0.0).is_admitted
+        assert limits.take_lease((one,), 1, 0.0).is_admitted
     assert len(limits._rows.known) <= 10
     assert len(limits._rows._digests) <= 10
-    assert limits.take_request((Principal(GATEWAY),), 1, 0.0).is_admitted
+    assert limits.take_lease((Principal(GATEWAY),), 1, 0.0).is_admitted
 
 
 def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:
     section = memory()
     limits = SharedLimits(section, 0, 1)
     who = (user(concurrency=2, requests=3),)
-    limits.take_request(who, 1, 0.0)
+    limits.take_lease(who, 1, 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(leases, "take", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            limits.take_request(who, 1, 0.0)
-    assert limits.take_request(who, 1, 0.0).requests_remaining == 0, (
+            limits.take_lease(who, 1, 0.0)
+    assert limits.take_lease(who, 1, 0.0).requests_remaining == 0, (
         "the charge without a place stays"
     )
-    (_, alice) = upkeep.snapshot(section, 0.0).principals
+    (_, alice) = snapshot.snapshot(section, 0.0).principals
     assert (alice.name, alice.running) == (ALICE, 2)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vai.policy.limits.smooth import MILLI, burst_level, drained_level, seconds_until_spaced
 from vai.policy.limits.window import (
+    MILLI,
     SLOT_SECONDS,
     SLOTS,
+    burst_level,
+    drained_level,
     expired_slots,
     seconds_until_reset,
     seconds_until_room,
+    seconds_until_spaced,
     slot_at,
 )
 

@@ -16,8 +16,7 @@ from vai.config.schema import LimitSettings
 from vai.gateway.process import handover
 from vai.io.control_block import ControlBlock, WorkerSlot
 from vai.io.group_record import SECTIONS
-from vai.io.limits import duty, upkeep
-from vai.io.limits.local import LocalLimits
+from vai.io.limits import maintenance, snapshot
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
@@ -28,7 +27,7 @@ from vai.policy.limits.store import LimitStore
 if TYPE_CHECKING:
     from sanic import Sanic
 
-    from vai.io.limits.redis.fallback import Failover, FailoverLimits
+    from vai.io.limits.redis.failover import Failover, FailoverLimits
 
 __all__ = ["LimitsMaintenance", "WorkerLimits", "make_board", "reclaim_everywhere", "tend_alone"]
 
@@ -39,9 +38,9 @@ _COUNT_EVERY = 2.5
 
 def make_board(most_callers: int) -> ControlBlock:
     """The board of a group or of a single process, with its limits ready for so many callers."""
-    sections = {**duty.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
+    sections = {**maintenance.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
     board = ControlBlock.create(sections=sections)
-    duty.prepare(board, most_callers)
+    maintenance.prepare(board, most_callers)
     return board
 
 
@@ -49,12 +48,12 @@ class WorkerLimits:
     """A worker's way to the limits, from its start to its end."""
 
     def __init__(self, settings: LimitSettings, board: ControlBlock, row: WorkerSlot) -> None:
-        self._local = LocalLimits(SharedLimits(duty.open_section(board), row.index, row.claim))
+        self._local = SharedLimits(maintenance.open_section(board), row.index, row.claim)
         self._remote: FailoverLimits | None = None
         self._keeping: asyncio.Task[None] | None = None
         if settings.store == "redis":
             # Here, because the client comes with an extra that others need not install.
-            from vai.io.limits.redis.opening import open_limits  # noqa: PLC0415
+            from vai.io.limits.redis.failover import open_limits  # noqa: PLC0415
 
             # All workers ask the same server; the first of them says what is wrong with it.
             evicting = _warn_of_eviction if row.index == 0 else _say_nothing
@@ -94,7 +93,11 @@ def _tell(switch: Failover) -> None:
     if switch.to == "redis":
         log.info("limits are counted on the Redis server")
     else:
-        log.warning("limits are counted on this machine alone: {}", switch.reason)
+        log.warning(
+            "Redis is unavailable: {}; until it is back, each machine counts the limits by itself,"
+            " and they may be exceeded across machines",
+            switch.reason,
+        )
 
 
 def _warn_of_eviction(policy: str) -> None:
@@ -111,9 +114,9 @@ def _say_nothing(policy: str) -> None:
 
 def reclaim_everywhere(board: ControlBlock, row: WorkerSlot) -> None:
     """Free what the dead owner of `row` held, on the server too; runs in the manager."""
-    from vai.io.limits.redis.opening import reclaim  # noqa: PLC0415 - see `WorkerLimits`
+    from vai.io.limits.redis.failover import reclaim  # noqa: PLC0415 - see `WorkerLimits`
 
-    duty.reclaim(board, row)
+    maintenance.reclaim(board, row)
     try:
         settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
@@ -138,13 +141,13 @@ class LimitsMaintenance:
     def __call__(self, board: ControlBlock) -> None:
         """Free what nobody holds any more, end silent sessions, publish the totals."""
         if self._section is None:
-            self._section = duty.open_section(board)
+            self._section = maintenance.open_section(board)
         now = time.monotonic()
-        totals = duty.tick(board, self._section, now - self._idle)
+        totals = maintenance.tick(board, self._section, now - self._idle)
         board.publish(totals.running, totals.sessions)
         if now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
-            board.publish_callers(upkeep.callers(self._section, now))
+            board.publish_callers(snapshot.callers(self._section, now))
 
 
 def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:

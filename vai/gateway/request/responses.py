@@ -14,7 +14,7 @@ from vai.errors import AuthenticationFailed, UpstreamFault, VaiError
 from vai.gateway.request.context import RequestContext
 from vai.policy.cost import format_cost
 from vai.policy.headers import headers_from_upstream
-from vai.policy.limits.answer import rate_limit_headers
+from vai.policy.limits.decision import rate_limit_headers
 from vai.types.message import Usage
 
 __all__ = [

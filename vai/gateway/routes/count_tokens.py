@@ -51,7 +51,7 @@ async def _serve(
     brought = service.collect_byok_keys(request.headers, envelope.provider_keys, (context.route,))
     destination = service.choose_destination(context.route, brought)
     context.is_simulated, context.is_byok = destination.is_simulated, destination.is_byok
-    lease = await service.make_ticket(context).admit(0)
+    lease = await service.admission_for(context)(0)
     try:
         return await _count(service, context, request, opened, destination)
     except asyncio.CancelledError as cancelled:

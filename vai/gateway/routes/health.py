@@ -12,7 +12,7 @@ from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock
 from vai.io.groups import is_tended
-from vai.io.limits import duty
+from vai.io.limits import maintenance
 from vai.policy.provider_errors import LastError
 
 __all__ = ["health", "ready", "root"]
@@ -81,7 +81,7 @@ def _limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
     # Only a store with a server behind it says where it counts now.
     place = getattr(service.store, "state", None)
     running, sessions = board.totals
-    room = duty.room(board, monotonic())
+    room = maintenance.room(board, monotonic())
     state = "local" if place == "local" else "ok"
     if place is None and room.is_full:
         state = "full"

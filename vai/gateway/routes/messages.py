@@ -76,7 +76,7 @@ async def _prepare(
     return Exchange(
         first.mode,
         first.upstream,
-        service.make_ticket(context),
+        service.admission_for(context),
         reserved_tokens=_reserve(service, context, opened),
         timers=service.timers,
         clock=monotonic,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from vai.io.limits.layout import (
     H_FREE,
     H_HIGH,
+    KEYS,
     L_BEAT,
     L_GENERATION,
     L_KIND,
@@ -19,6 +20,8 @@ from vai.io.limits.layout import (
     L_SLOT,
     L_TOKENS,
     LEASE_WORDS,
+    NOBODY,
+    OWNERS,
     R_RUNNING,
     R_SESSIONS,
     ROW_BITS,
@@ -27,8 +30,20 @@ from vai.io.limits.layout import (
     SESSION,
     Layout,
 )
+from vai.io.limits.section import LimitsSection
 
-__all__ = ["GENERATIONS", "find", "free", "handle_of", "next_place", "rows_of", "take"]
+__all__ = [
+    "GENERATIONS",
+    "expire",
+    "find",
+    "free",
+    "handle_of",
+    "next_place",
+    "read_column",
+    "reclaim",
+    "rows_of",
+    "take",
+]
 
 _PLACE_BITS = 20
 _PLACE_MASK = (1 << _PLACE_BITS) - 1
@@ -119,3 +134,54 @@ def rows_of(section: Layout, at: int) -> list[int]:
         found.append(section.rows + ((rows & ROW_MASK) - 1) * ROW_WORDS)
         rows >>= ROW_BITS
     return found
+
+
+def reclaim(section: LimitsSection, owner: int) -> int:
+    """Free all that the worker of that claim held, and let it take nothing more.
+
+    What it had charged stays charged. Returns how many places it held. Raises LockUnavailable.
+    """
+    if owner == NOBODY:
+        return 0
+    words = section.words
+    with section.held():
+        for place in range(OWNERS, KEYS):
+            if words[place] == owner:
+                words[place] = 0
+        held = [
+            section.leases + place * LEASE_WORDS
+            for place, holder in enumerate(read_column(section, L_OWNER))
+            if holder == owner
+        ]
+        for at in held:
+            free(section, at)
+    return len(held)
+
+
+def expire(section: LimitsSection, silent_since: float) -> tuple[int, ...]:
+    """Free the sessions whose last sign of life is older than that; their handles.
+
+    Raises LockUnavailable.
+    """
+    before = int(silent_since * 1000)
+    with section.held():
+        return tuple(
+            [
+                free(section, section.leases + place * LEASE_WORDS)
+                for place, (owner, kind, beat) in enumerate(
+                    zip(
+                        read_column(section, L_OWNER),
+                        read_column(section, L_KIND),
+                        read_column(section, L_BEAT),
+                        strict=True,
+                    )
+                )
+                if owner and kind == SESSION and beat < before
+            ]
+        )
+
+
+def read_column(section: Layout, word: int) -> list[int]:
+    end = section.leases + section.words[H_HIGH] * LEASE_WORDS
+    column: list[int] = section.words[section.leases + word : end : LEASE_WORDS].tolist()
+    return column

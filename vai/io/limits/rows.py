@@ -13,18 +13,28 @@ from vai.io.limits.layout import (
     H_FULL,
     KEPT,
     R_EPOCH,
+    R_LEVEL_AT,
     R_NAME,
+    R_REQUEST_LEVEL,
     R_REQUEST_SLOTS,
     R_RUNNING,
     R_SESSIONS,
+    R_TOKEN_LEVEL,
     ROW_WORDS,
     Layout,
 )
 from vai.io.limits.repair import add_up
-from vai.policy.limits.sets import GATEWAY
-from vai.policy.limits.window import SLOT_SECONDS, SLOTS, expired_slots
+from vai.policy.limits.sets import GATEWAY, LimitSet
+from vai.policy.limits.window import (
+    MILLI,
+    SLOT_SECONDS,
+    SLOTS,
+    drained_level,
+    expired_slots,
+    seconds_until_spaced,
+)
 
-__all__ = ["CounterRows"]
+__all__ = ["CounterRows", "raise_levels", "refund", "waits"]
 
 _REMEMBERED = 16384
 _PLENTY = 8
@@ -181,3 +191,37 @@ class CounterRows:
 def _bytes(name: str) -> bytes:
     # Whatever text it is: an error in here would be one inside the mutex.
     return name.encode(errors="surrogatepass")
+
+
+def waits(
+    words: memoryview, base: int, limits: LimitSet, tokens: int, now_ms: int
+) -> tuple[float, float]:
+    """Seconds until a request and `tokens` may pass; 0.0 where they may now."""
+    requests, allowance = _levels(words, base, limits, now_ms)
+    return (
+        seconds_until_spaced(requests, 1, limits.requests) if limits.requests else 0.0,
+        seconds_until_spaced(allowance, tokens, limits.tokens) if limits.tokens and tokens else 0.0,
+    )
+
+
+def raise_levels(words: memoryview, base: int, limits: LimitSet, tokens: int, now_ms: int) -> None:
+    """Charge one request and `tokens`."""
+    requests, allowance = _levels(words, base, limits, now_ms)
+    words[base + R_LEVEL_AT] = max(now_ms, words[base + R_LEVEL_AT])
+    words[base + R_REQUEST_LEVEL] = requests + MILLI if limits.requests else 0
+    words[base + R_TOKEN_LEVEL] = allowance + tokens * MILLI if limits.tokens else 0
+
+
+def refund(words: memoryview, base: int, tokens: int) -> None:
+    """Take `tokens` off the level (negative: put them on). An empty bucket stays empty."""
+    level = words[base + R_TOKEN_LEVEL]
+    if level:
+        words[base + R_TOKEN_LEVEL] = max(0, level - tokens * MILLI)
+
+
+def _levels(words: memoryview, base: int, limits: LimitSet, now_ms: int) -> tuple[int, int]:
+    elapsed = now_ms - words[base + R_LEVEL_AT]
+    return (
+        drained_level(words[base + R_REQUEST_LEVEL], elapsed, limits.requests),
+        drained_level(words[base + R_TOKEN_LEVEL], elapsed, limits.tokens),
+    )

@@ -1,16 +1,23 @@
-"""The limits of one box: admission, settlement and live sessions in shared memory.
+"""The limits of one machine: admission, settlement and live sessions in shared memory.
 
-The law: every decision looks at all that it depends on and writes all that follows from it
-while it holds the mutex, truth first and what is made from it after. A process that is
-killed in between leaves at most a charge without a place, and that leaves the window by
+Invariants: every decision looks at all that it depends on and writes all that follows from it
+while it holds the mutex, first the leases and slots, then what is derived from them. A process
+that is killed in between leaves at most a charge without a lease, and that leaves the window by
 itself: too little is admitted then for a minute, never too much.
+
+A settlement is never lost. While the mutex cannot be taken, because its holder is stopped,
+requests are refused and settlements are deferred; no more of them than there are leases.
 
 These calls are made on the thread of the loop only. They wait for nothing but the mutex.
 """
 
 from __future__ import annotations
 
-from vai.io.limits import leases
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import (
     H_DIRTY,
     H_LATEST,
@@ -31,73 +38,155 @@ from vai.io.limits.layout import (
     ROW_WORDS,
     SESSION,
 )
-from vai.io.limits.refusal import refusal
-from vai.io.limits.rows import CounterRows
+from vai.io.limits.mutex import LockUnavailable
+from vai.io.limits.rows import CounterRows, raise_levels, refund, waits
 from vai.io.limits.section import LimitsSection
-from vai.io.limits.spacing import raise_levels, refund, waits
-from vai.policy.limits.decision import Decision
+from vai.io.warn import RateLimitedWarning
+from vai.policy.limits.decision import Decision, RefusedLimit
 from vai.policy.limits.sets import Principal, capped_reservation
-from vai.policy.limits.window import SLOT_SECONDS, SLOTS
+from vai.policy.limits.store import LeaseUse, LimitsSnapshot
+from vai.policy.limits.window import SLOT_SECONDS, SLOTS, seconds_until_reset, seconds_until_room
 
 __all__ = ["SharedLimits"]
 
 _Row = tuple[int, int, int, int]
-"""Of one principal: the position of its row (0: it has none), its requests and tokens in the slot
-of now, and how many places it holds."""
+"""Of one principal: the offset of its row (0: it has none), its requests and tokens in the current
+slot, and how many leases it holds."""
 
 _MANY = 1 << 62
-_MOST_TOKENS = 1 << 40
-"""What is counted of one exchange at most: a caller may ask for any number, a word holds 63 bits
+_MAX_TOKENS = 1 << 40
+"""What is counted of one exchange at most: a client may ask for any number, a word holds 63 bits
 and a window many exchanges."""
-_FULL = Decision(refused="capacity", retry_after=1.0)
+_RETRY_SECONDS = 1.0
+"""When a refused request may be tried again where a lease must end first."""
+_FULL = Decision(refused="capacity", retry_after=_RETRY_SECONDS)
+
+_WINDOWS: tuple[RefusedLimit, RefusedLimit] = ("requests", "tokens")
+_UNKNOWN: RefusedLimit = "capacity"
+_EMPTY = [0] * SLOTS
+_NO_WINDOW: tuple[int, int, list[int]] = (0, 0, [])
 
 
 class SharedLimits:
-    """A worker's way to the limits.
+    """A `LimitStore` in shared memory, as one worker uses it.
 
     Args:
-        section: where they are.
-        place, claim: the worker's row on the board and its claim. From `reclaim` of that
-            claim on, this worker is given nothing any more.
+        section: the limits' section of the control block.
+        worker_index, owner: the index of the worker's slot in the control block, and the
+            generation of its claim. From `reclaim_leases` of that owner on, this worker gets
+            no lease.
     """
 
-    def __init__(self, section: LimitsSection, place: int, claim: int) -> None:
-        if claim <= NOBODY:
+    def __init__(self, section: LimitsSection, worker_index: int, owner: int) -> None:
+        if owner <= NOBODY:
             raise ValueError("claims begin at 1")
         self.section = section
         self._words = section.words
         self._first = section.rows
         self._rows = CounterRows(section)
-        self._owner_at = OWNERS + place
-        self._claim = claim
+        self._owner_at = OWNERS + worker_index
+        self._owner = owner
+        self._deferred: deque[Callable[[], bool]] = deque()
+        self._warn = RateLimitedWarning()
         with section.held():
-            section.words[self._owner_at] = claim
+            section.words[self._owner_at] = owner
 
-    # -- taking ------------------------------------------------------------------------
+    # -- the store: never raises LockUnavailable where a request would see it ------------
 
-    def take_request(self, principals: tuple[Principal, ...], tokens: int, now: float) -> Decision:
-        """See `LimitStore.admit`. Raises LockUnavailable."""
-        if not 0 <= tokens <= _MOST_TOKENS:
-            tokens = min(max(tokens, 0), _MOST_TOKENS)
-        decision = self._take(REQUEST, principals, tokens, now)
-        if decision.refused == "tokens":
-            # Looked at only now: hardly any estimate is larger than a whole minute's limit.
-            reserved = capped_reservation(tokens, principals)
-            if reserved < tokens:
-                return self._take(REQUEST, principals, reserved, now)
+    async def admit(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, /
+    ) -> Decision:
+        """See `LimitStore.admit`."""
+        try:
+            if self._deferred:
+                self.settle_deferred()
+            decision = self.take_lease(principals, tokens, now)
+        except LockUnavailable:
+            return _FULL
+        if decision.refused == "capacity":
+            self._warn(
+                "a request was refused because the limits have no room for one more caller "
+                "or running request; see limits.max_callers and `vai limits`"
+            )
         return decision
 
-    def take_session(self, principals: tuple[Principal, ...], now: float) -> Decision:
-        """See `LimitStore.acquire`. Raises LockUnavailable."""
-        return self._take(SESSION, principals, 0, now)
+    def settle(self, handle: int, used: int, now: float, /) -> bool:
+        """See `LimitStore.settle`."""
+        try:
+            if self._deferred:
+                self.settle_deferred()
+            return self.settle_lease(handle, used, now)
+        except LockUnavailable:
+            self._deferred.append(partial(self.settle_lease, handle, used, now))
+            return True
 
-    def _take(
-        self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
+    async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
+        """See `LimitStore.acquire_session`."""
+        try:
+            return self.take_lease(principals, 0, now, SESSION)
+        except LockUnavailable:
+            return _FULL
+
+    async def record_heartbeat(self, handle: int, now: float, /) -> bool:
+        """See `LimitStore.record_heartbeat`."""
+        try:
+            return self.touch_session(handle, now)
+        except LockUnavailable:
+            return True  # whether it has lapsed is unknown; the next heartbeat says
+
+    def release(self, handle: int, /) -> bool:
+        """See `LimitStore.release`."""
+        try:
+            if self._deferred:
+                self.settle_deferred()
+            return self.release_lease(handle)
+        except LockUnavailable:
+            self._deferred.append(partial(self.release_lease, handle))
+            return True
+
+    async def list_sessions(self) -> tuple[LeaseUse, ...]:
+        """See `LimitStore.list_sessions`."""
+        return snapshot.sessions(self.section)
+
+    async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
+        """See `LimitStore.expire_sessions`. Raises LockUnavailable."""
+        return leases.expire(self.section, silent_since)
+
+    async def reclaim_leases(self, owner: int, /) -> int:
+        """See `LimitStore.reclaim_leases`. Raises LockUnavailable."""
+        return leases.reclaim(self.section, owner)
+
+    async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
+        """See `LimitStore.read_snapshot`."""
+        return snapshot.snapshot(self.section, now)
+
+    def settle_deferred(self) -> None:
+        """Do what was deferred; also called by a timer, for a worker that falls idle.
+
+        Raises LockUnavailable when it still cannot be done; nothing is lost then.
+        """
+        while self._deferred:
+            self._deferred[0]()
+            self._deferred.popleft()
+
+    # -- taking a lease ------------------------------------------------------------------
+
+    def take_lease(
+        self, principals: tuple[Principal, ...], tokens: int, now: float, kind: int = REQUEST
     ) -> Decision:
+        """Take a lease of a `kind`, or say which limit refuses it. Raises LockUnavailable."""
+        if not 0 <= tokens <= _MAX_TOKENS:
+            tokens = min(max(tokens, 0), _MAX_TOKENS)
         section = self.section
         section.enter()
         try:
-            return self._decide(kind, principals, tokens, now)
+            decision = self._decide(kind, principals, tokens, now)
+            if decision.refused == "tokens":
+                # Computed only now: hardly any estimate is larger than a whole minute's limit.
+                reserved = capped_reservation(tokens, principals)
+                if reserved < tokens:
+                    return self._decide(kind, principals, reserved, now)
+            return decision
         except BaseException:
             self._words[H_DIRTY] = 1
             raise
@@ -111,8 +200,8 @@ class SharedLimits:
         # costs as much as three of its comparisons.
         words, known = self._words, self._rows.known
         slot = self._slot(now)
-        place = leases.next_place(self.section)
-        if place < 0 or words[self._owner_at] != self._claim:
+        lease_index = leases.next_place(self.section)
+        if lease_index < 0 or words[self._owner_at] != self._owner:
             return _FULL
         at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
         rows: list[_Row] = []
@@ -145,9 +234,9 @@ class SharedLimits:
             return self._refuse(kind, principals, tokens, slot, now)
         if spaced and self._too_soon(principals, rows, tokens, now):
             return self._refuse(kind, principals, tokens, slot, now)
-        if unseen and not self._claim_rows(principals, rows, slot):
+        if unseen and not self._add_rows(principals, rows, slot):
             return self._no_room(principals, rows, slot, now)
-        handle = self._charge(kind, rows, tokens, place, slot, now)
+        handle = self._charge(kind, rows, tokens, lease_index, slot, now)
         if spaced:
             self._space(principals, rows, tokens, now)
         reset = (slot + SLOTS) * SLOT_SECONDS - now
@@ -165,9 +254,9 @@ class SharedLimits:
         )
 
     def _charge(
-        self, kind: int, rows: list[_Row], tokens: int, place: int, slot: int, now: float
+        self, kind: int, rows: list[_Row], tokens: int, lease_index: int, slot: int, now: float
     ) -> int:
-        """Charge the windows, take the place, count it; its handle."""
+        """Charge the windows, take the lease_index, count it; its handle."""
         words, first = self._words, self._first
         at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
         packed = 0
@@ -177,7 +266,7 @@ class SharedLimits:
                 words[base + at + SLOTS] = reserved_now + tokens
             packed = packed << ROW_BITS | ((base - first) // ROW_WORDS + 1)
         handle = leases.take(
-            self.section, place, self._claim, kind, packed, tokens, slot, int(now * 1000)
+            self.section, lease_index, self._owner, kind, packed, tokens, slot, int(now * 1000)
         )
         for base, _, _, held in rows:
             words[base + count] = held + 1
@@ -200,7 +289,7 @@ class SharedLimits:
             if limits.smooth:
                 raise_levels(self._words, base, limits, tokens, int(now * 1000))
 
-    def _claim_rows(self, principals: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
+    def _add_rows(self, principals: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
         """Give those without a row one; False when there is none left."""
         for index, (name, _, listed) in enumerate(principals):
             if not rows[index][0]:
@@ -228,7 +317,9 @@ class SharedLimits:
         for base in bases:
             if base and self._words[base] != slot:
                 self._rows.advance(base, slot)
-        return refusal(self._words, kind, principals, bases, tokens=tokens, slot=slot, now=now)
+        return _refusal_decision(
+            self._words, kind, principals, bases, tokens=tokens, slot=slot, now=now
+        )
 
     def _slot(self, now: float) -> int:
         """The slot of `now`, or a later one that somebody has seen already."""
@@ -240,7 +331,7 @@ class SharedLimits:
             return slot
         return latest
 
-    # -- giving back -------------------------------------------------------------------
+    # -- ending a lease ------------------------------------------------------------------
 
     def settle_lease(self, handle: int, used: int, now: float) -> bool:
         """See `LimitStore.settle`. Raises LockUnavailable: then nothing was done."""
@@ -250,7 +341,7 @@ class SharedLimits:
             at = leases.find(section, handle)
             if not at or words[at + L_KIND] != REQUEST:
                 return False
-            excess = min(max(used, 0), _MOST_TOKENS) - words[at + L_TOKENS]
+            excess = min(max(used, 0), _MAX_TOKENS) - words[at + L_TOKENS]
             if excess:
                 self._correct(at, excess, self._slot(now))
             leases.free(section, at)
@@ -296,3 +387,52 @@ class SharedLimits:
             if at:
                 self._words[at + L_BEAT] = int(now * 1000)
             return bool(at)
+
+
+def _refusal_decision(
+    words: memoryview,
+    kind: int,
+    principals: tuple[Principal, ...],
+    bases: Sequence[int],
+    *,
+    tokens: int,
+    slot: int,
+    now: float,
+) -> Decision:
+    """The decision for an attempt that some limit refuses; `bases` as for `principals`, 0 for none.
+
+    The rows' windows have moved to `slot`. Under the mutex.
+    """
+    longest, refused, by = -1.0, _UNKNOWN, ""
+    tightest = [_NO_WINDOW, _NO_WINDOW]  # limit, what is left of it, slots
+    for (name, limits, _), base in zip(principals, bases, strict=True):
+        spaced = (0.0, 0.0)
+        if limits.smooth and base:
+            spaced = waits(words, base, limits, tokens, int(now * 1000))
+        for which, limit, first, cost in (
+            (0, limits.requests, R_REQUEST_SLOTS, 1),
+            (1, limits.tokens, R_TOKEN_SLOTS, tokens),
+        ):
+            if not limit:
+                continue
+            slots = words[base + first : base + first + SLOTS].tolist() if base else _EMPTY
+            left = limit - sum(slots)
+            if not tightest[which][0] or left < tightest[which][1]:
+                tightest[which] = (limit, left, slots)
+            # A cost beyond the limit is an obstacle that a smaller reservation goes round.
+            if cost and (left < cost or spaced[which]):
+                wait = max(
+                    spaced[which], seconds_until_room(slots, slot, now, cost=cost, limit=limit)
+                )
+                if wait > longest:
+                    longest, refused, by = wait, _WINDOWS[which], name
+        held: RefusedLimit = "sessions" if kind == SESSION else "concurrency"
+        most = limits.sessions if kind == SESSION else limits.concurrency
+        count = R_SESSIONS if kind == SESSION else R_RUNNING
+        if most and base and words[base + count] >= most and longest < _RETRY_SECONDS:
+            longest, refused, by = _RETRY_SECONDS, held, name
+    figures = [
+        (limit, max(0, left), seconds_until_reset(slots, slot, now) if limit else 0.0)
+        for limit, left, slots in tightest
+    ]
+    return Decision(0, refused, by, longest, *figures[0], *figures[1])

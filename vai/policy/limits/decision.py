@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["NO_HANDLE", "Decision", "RefusedLimit"]
+from vai.errors import Overloaded, RateLimited, VaiError
+from vai.policy.limits.sets import GATEWAY, Principal
+
+__all__ = ["NO_HANDLE", "Decision", "RefusedLimit", "rate_limit_headers", "refusal_error"]
 
 NO_HANDLE = 0
 
@@ -40,3 +45,87 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_admitted(self) -> bool:
         return self.handle != NO_HANDLE
+
+
+_WORDS = {
+    "requests": ("requests per minute", "requests_per_minute"),
+    "tokens": ("tokens per minute", "tokens_per_minute"),
+    "concurrency": ("requests that run at once", "concurrent_requests"),
+    "sessions": ("live sessions at once", "concurrent_sessions"),
+}
+"""The limits, for a human and as the settings call them."""
+_WINDOWED = ("requests", "tokens")
+
+
+def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
+    """The header fields of the limits in force, by lower-case name; none where there is no limit.
+
+    `unix_now` is the time of day in seconds, for the times at which a limit is free again.
+    The `X-RateLimit` set goes with every answer that was counted. The `anthropic-ratelimit` set
+    says the same to the clients of that API, where VAI itself refuses; with other answers those
+    names are the upstream's.
+    """
+    headers: dict[str, str] = {}
+    # Up to the next second: who comes back then finds what was promised.
+    soon = unix_now + 1
+    if decision.requests_limit:
+        headers["x-ratelimit-limit-requests"] = str(decision.requests_limit)
+        headers["x-ratelimit-remaining-requests"] = str(decision.requests_remaining)
+        headers["x-ratelimit-reset-requests"] = _rfc3339_time(int(soon + decision.requests_reset))
+    if decision.tokens_limit:
+        headers["x-ratelimit-limit-tokens"] = str(decision.tokens_limit)
+        headers["x-ratelimit-remaining-tokens"] = str(decision.tokens_remaining)
+        headers["x-ratelimit-reset-tokens"] = _rfc3339_time(int(soon + decision.tokens_reset))
+    if not decision.is_admitted:
+        for name, value in tuple(headers.items()):
+            _, _, what, unit = name.split("-")
+            headers[f"anthropic-ratelimit-{unit}-{what}"] = value
+    return headers
+
+
+@lru_cache(256)
+def _rfc3339_time(seconds: int) -> str:
+    """A time as RFC 3339 has it. Answers of one second share it: it is dear to make."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiError:
+    """The error of a decision that admitted nothing, with `retry_after`.
+
+    Args:
+        principals: those that the decision was asked for, with their limits.
+    """
+    words, setting = _WORDS.get(decision.refused, (None, None))
+    if words is None or setting is None:
+        return Overloaded(
+            "The gateway has no room to count one more caller; retry after the stated time",
+            code="limits_full",
+            retry_after=decision.retry_after,
+            limit="gateway max_callers",
+        )
+    # What stands before the colon of a principal's name is its kind: user, key or address.
+    kind = decision.principal.partition(":")[0] if decision.principal != GATEWAY else "gateway"
+    most = _limit_value(decision, principals)
+    details: dict[str, Any] = {"limit": setting, "of": kind}
+    stated = ""
+    if most:
+        details["value"] = most
+        windowed = decision.refused in _WINDOWED
+        stated = f" ({most} within any 60 seconds)" if windowed else f" ({most})"
+    whose = "The gateway's" if decision.principal == GATEWAY else "Your"
+    return RateLimited(
+        f"{whose} limit of {words} is reached{stated}; retry after the stated time",
+        code=f"{decision.refused}_limit",
+        retry_after=decision.retry_after,
+        details=details,
+        limit=f"{kind} {setting}",
+    )
+
+
+def _limit_value(decision: Decision, principals: tuple[Principal, ...]) -> int:
+    """How much the limit that refused allows; 0 where it is not among the `principals`."""
+    for principal in principals:
+        if principal.name == decision.principal:
+            most: int = getattr(principal.limits, decision.refused)
+            return most
+    return 0

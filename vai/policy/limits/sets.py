@@ -32,7 +32,7 @@ class LimitSet(NamedTuple):
     sessions: int = 0
     """Live sessions at once."""
     smooth: bool = False
-    """Space requests and tokens out, besides counting them: see `vai.policy.limits.smooth`."""
+    """Space requests and tokens out, besides counting them: see `vai.policy.limits.window`."""
 
     def overridden_by(self, other: LimitSet) -> LimitSet:
         """These limits with those that `other` sets in their place; what it leaves at 0 stays.

@@ -13,11 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "MILLI",
     "SLOTS",
     "SLOT_SECONDS",
+    "burst_level",
+    "drained_level",
     "expired_slots",
     "seconds_until_reset",
     "seconds_until_room",
+    "seconds_until_spaced",
     "slot_at",
 ]
 
@@ -62,3 +66,27 @@ def seconds_until_reset(slots: Sequence[int], slot: int, now: float) -> float:
         if slots[number % SLOTS]:
             return max(0.0, (number + SLOTS) * SLOT_SECONDS - now)
     return 0.0
+
+
+MILLI = 1000
+_BURST_SECONDS = 5
+
+
+def burst_level(limit: int) -> int:
+    """How high the level may get, in thousandths: five seconds' worth, one unit at least."""
+    return max(MILLI, limit * MILLI * _BURST_SECONDS // 60)
+
+
+def drained_level(level: int, elapsed_ms: int, limit: int) -> int:
+    """The level after `elapsed_ms` without a charge."""
+    return max(0, level - max(0, elapsed_ms) * limit // 60)
+
+
+def seconds_until_spaced(level: int, cost: int, limit: int) -> float:
+    """Seconds until `cost` passes at this level; 0.0 if it does now.
+
+    A cost beyond the burst passes when the bucket is empty, and delays what comes after it.
+    """
+    excess = level - max(0, burst_level(limit) - cost * MILLI)
+    # Whole milliseconds, and one more: both readings of the clock were rounded down.
+    return (excess * 60 // limit + 2) / 1000 if excess > 0 else 0.0

@@ -1,17 +1,17 @@
--- The limits of several machines: every operation on them, each one whole or not at all.
+-- The limits of several machines: every operation on them, each one atomic.
 --
--- The law: the arithmetic is that of vai.policy.limits, figure by figure; what is held lapses
--- unless its holder renews it, and what nobody uses vanishes by itself. Nothing has to be swept.
+-- Invariants: the arithmetic is that of vai.policy.limits, figure by figure; a lease lapses unless
+-- its holder renews it, and keys that are not used expire. Nothing has to be swept.
 --
---   {prefix}:slot       the latest slot of time anybody saw
+--   {prefix}:slot       the latest slot of time that any worker saw
 --   {prefix}:s:<name>   a principal's windows and levels
---   {prefix}:names      principals by when they are forgotten, for whoever wants to see them all
---   {prefix}:l:<handle> a place that is held
+--   {prefix}:names      principals by when they expire, to list them all
+--   {prefix}:l:<handle> a lease
 --   {prefix}:r:<name>   a principal's running requests, by when they lapse; {prefix}:v: its sessions
---   {prefix}:o:<owner>  what a worker holds, by when it lapses: the truth about it
---   {prefix}:owners     workers, by when the last of what they hold lapses
---   {prefix}:gone:<owner>  a worker that is given nothing any more
---   {prefix}:x:<handle>  a session that was ended here, for its holder to hear of it
+--   {prefix}:o:<owner>  the leases of a worker, by when they lapse: the source of truth
+--   {prefix}:owners     workers, by when the last of their leases lapses
+--   {prefix}:gone:<owner>  a worker that gets no lease any more
+--   {prefix}:x:<handle>  a session that was ended here, so that its holder learns of it
 --
 -- KEYS[1] is the tag all keys begin with. ARGV: the operation, its arguments, the clock of the
 -- caller where that counts in place of the server's (in tests), and milliseconds of a lease.
@@ -22,9 +22,9 @@ local EPOCH, REQUEST_LEVEL, TOKEN_LEVEL, LEVEL_AT, REQUESTS, TOKENS = 1, 2, 3, 4
 local WORDS = TOKENS + SLOTS - 1
 local KIND, OWNER, RESERVED, SLOT, SINCE, BEAT, NAMES = 1, 2, 3, 4, 5, 6, 7
 local REQUEST, SESSION = 1, 2
-local A_WHILE, MANY = 1, 2 ^ 52
-local ROW_KEPT, GRACE = 70000, 5000 -- ms: the span of a window; beyond a lease, for clocks' steps
-local GONE_KEPT, SLOT_KEPT = 3600, 3600 -- s
+local RETRY_SECONDS, MANY = 1, 2 ^ 52
+local ROW_TTL, GRACE = 70000, 5000 -- ms: the span of a window; added to a lease, for steps of clocks
+local GONE_TTL, SLOT_TTL = 3600, 3600 -- s
 local PAGE = 500
 
 local floor, max, min = math.floor, math.max, math.min
@@ -39,13 +39,13 @@ local function current_slot()
   local slot = floor(floor(now) / SECONDS)
   local latest = tonumber(call('GET', TAG .. ':slot'))
   if latest and latest >= slot then return latest end
-  call('SET', TAG .. ':slot', slot, 'EX', SLOT_KEPT)
+  call('SET', TAG .. ':slot', slot, 'EX', SLOT_TTL)
   return slot
 end
 
 -- Windows ---------------------------------------------------------------------------------
 
-local function row_of(name, slot)
+local function read_row(name, slot)
   local packed = call('GET', TAG .. ':s:' .. name)
   local row
   if packed then
@@ -62,47 +62,47 @@ local function row_of(name, slot)
   return row
 end
 
-local function remember(name)
-  call('ZADD', TAG .. ':names', clock_ms + ROW_KEPT, name)
-  call('PEXPIRE', TAG .. ':names', ROW_KEPT)
+local function list_name(name)
+  call('ZADD', TAG .. ':names', clock_ms + ROW_TTL, name)
+  call('PEXPIRE', TAG .. ':names', ROW_TTL)
 end
 
-local function keep_row(name, row)
-  call('SET', TAG .. ':s:' .. name, cmsgpack.pack(row), 'PX', ROW_KEPT)
-  remember(name)
+local function write_row(name, row)
+  call('SET', TAG .. ':s:' .. name, cmsgpack.pack(row), 'PX', ROW_TTL)
+  list_name(name)
 end
 
-local function total(row, first)
+local function window_sum(row, first)
   local sum = 0
   for word = first, first + SLOTS - 1 do sum = sum + row[word] end
   return sum
 end
 
-local function full_again_in(row, first, slot)
+local function seconds_until_reset(row, first, slot)
   for number = slot, slot - SLOTS + 1, -1 do
     if row[first + number % SLOTS] ~= 0 then return max(0, (number + SLOTS) * SECONDS - now) end
   end
   return 0
 end
 
-local function room_in(row, first, slot, cost, limit)
-  local excess = total(row, first) + min(cost, limit) - limit
+local function seconds_until_room(row, first, slot, cost, limit)
+  local excess = window_sum(row, first) + min(cost, limit) - limit
   if excess <= 0 then return 0 end
   for number = slot - SLOTS + 1, slot do
     excess = excess - row[first + number % SLOTS]
     if excess <= 0 then return max(0, (number + SLOTS) * SECONDS - now) end
   end
-  return full_again_in(row, first, slot)
+  return seconds_until_reset(row, first, slot)
 end
 
 -- Spacing ---------------------------------------------------------------------------------
 
-local function drained(row, level, limit)
+local function drained_level(row, level, limit)
   local elapsed = max(0, floor(now * 1000) - row[LEVEL_AT])
   return max(0, row[level] - floor(elapsed * limit / 60))
 end
 
-local function spaced_in(level, cost, limit)
+local function seconds_until_spaced(level, cost, limit)
   local burst = max(MILLI, floor(limit * MILLI * BURST_SECONDS / 60))
   local excess = level - max(0, burst - cost * MILLI)
   if excess <= 0 then return 0 end
@@ -112,62 +112,64 @@ end
 local function waits(row, principal, tokens)
   local requests, allowance = 0, 0
   if principal.requests > 0 then
-    requests = spaced_in(drained(row, REQUEST_LEVEL, principal.requests), 1, principal.requests)
+    local level = drained_level(row, REQUEST_LEVEL, principal.requests)
+    requests = seconds_until_spaced(level, 1, principal.requests)
   end
   if principal.tokens > 0 and tokens > 0 then
-    allowance = spaced_in(drained(row, TOKEN_LEVEL, principal.tokens), tokens, principal.tokens)
+    local level = drained_level(row, TOKEN_LEVEL, principal.tokens)
+    allowance = seconds_until_spaced(level, tokens, principal.tokens)
   end
   return requests, allowance
 end
 
 local function raise_levels(row, principal, tokens)
-  local requests = drained(row, REQUEST_LEVEL, principal.requests)
-  local allowance = drained(row, TOKEN_LEVEL, principal.tokens)
+  local requests = drained_level(row, REQUEST_LEVEL, principal.requests)
+  local allowance = drained_level(row, TOKEN_LEVEL, principal.tokens)
   row[LEVEL_AT] = max(floor(now * 1000), row[LEVEL_AT])
   row[REQUEST_LEVEL] = principal.requests > 0 and requests + MILLI or 0
   row[TOKEN_LEVEL] = principal.tokens > 0 and allowance + tokens * MILLI or 0
 end
 
--- Places ----------------------------------------------------------------------------------
+-- Leases ----------------------------------------------------------------------------------
 
-local function held_key(kind, name)
+local function holders_key(kind, name)
   return TAG .. (kind == SESSION and ':v:' or ':r:') .. name
 end
 
-local function held_now(kind, name)
-  local key = held_key(kind, name)
+local function count_held(kind, name)
+  local key = holders_key(kind, name)
   call('ZREMRANGEBYSCORE', key, '-inf', clock_ms)
   return call('ZCARD', key)
 end
 
-local function mark(key, member)
+local function add_expiring(key, member)
   call('ZADD', key, clock_ms + lease_ms, member)
   call('PEXPIRE', key, lease_ms + GRACE)
 end
 
-local function hold(handle, place)
-  call('SET', TAG .. ':l:' .. handle, cmsgpack.pack(place), 'PX', lease_ms + GRACE)
-  mark(TAG .. ':o:' .. place[OWNER], handle)
-  mark(TAG .. ':owners', place[OWNER])
-  for _, name in ipairs(place[NAMES]) do mark(held_key(place[KIND], name), handle) end
+local function write_lease(handle, lease)
+  call('SET', TAG .. ':l:' .. handle, cmsgpack.pack(lease), 'PX', lease_ms + GRACE)
+  add_expiring(TAG .. ':o:' .. lease[OWNER], handle)
+  add_expiring(TAG .. ':owners', lease[OWNER])
+  for _, name in ipairs(lease[NAMES]) do add_expiring(holders_key(lease[KIND], name), handle) end
 end
 
-local function find(handle)
+local function find_lease(handle)
   local packed = call('GET', TAG .. ':l:' .. handle)
   if not packed then return nil end
-  local place = cmsgpack.unpack(packed)
-  local lapses = tonumber(call('ZSCORE', TAG .. ':o:' .. place[OWNER], handle))
+  local lease = cmsgpack.unpack(packed)
+  local lapses = tonumber(call('ZSCORE', TAG .. ':o:' .. lease[OWNER], handle))
   if not lapses or lapses <= clock_ms then return nil end
-  return place
+  return lease
 end
 
-local function free(handle, place)
+local function free_lease(handle, lease)
   call('DEL', TAG .. ':l:' .. handle)
-  call('ZREM', TAG .. ':o:' .. place[OWNER], handle)
-  for _, name in ipairs(place[NAMES]) do call('ZREM', held_key(place[KIND], name), handle) end
+  call('ZREM', TAG .. ':o:' .. lease[OWNER], handle)
+  for _, name in ipairs(lease[NAMES]) do call('ZREM', holders_key(lease[KIND], name), handle) end
 end
 
-local function held_by(owner)
+local function leases_of(owner)
   return call('ZRANGEBYSCORE', TAG .. ':o:' .. owner, '(' .. clock_ms, '+inf')
 end
 
@@ -189,19 +191,20 @@ local function refusal(kind, principals, tokens, slot)
     }) do
       local limit, first, cost = window[2], window[3], window[4]
       if limit > 0 then
-        local left = limit - total(row, first)
+        local left = limit - window_sum(row, first)
         if tightest[which][1] == 0 or left < tightest[which][2] then
-          tightest[which] = {limit, left, full_again_in(row, first, slot)}
+          tightest[which] = {limit, left, seconds_until_reset(row, first, slot)}
         end
         if cost > 0 and (left < cost or spaced[which] > 0) then
-          local wait = max(spaced[which], room_in(row, first, slot, cost, limit))
+          local wait = max(spaced[which], seconds_until_room(row, first, slot, cost, limit))
           if wait > longest then longest, refused, by = wait, window[1], principal.name end
         end
       end
     end
     local most = kind == SESSION and principal.sessions or principal.concurrency
-    if most > 0 and principal.held >= most and longest < A_WHILE then
-      longest, refused, by = A_WHILE, kind == SESSION and 'sessions' or 'concurrency', principal.name
+    if most > 0 and principal.held >= most and longest < RETRY_SECONDS then
+      longest, by = RETRY_SECONDS, principal.name
+      refused = kind == SESSION and 'sessions' or 'concurrency'
     end
   end
   local requests, allowance = tightest[1], tightest[2]
@@ -212,13 +215,13 @@ local function refusal(kind, principals, tokens, slot)
 end
 
 local function charge(principals, tokens, slot)
-  local place = slot % SLOTS
+  local index = slot % SLOTS
   for _, principal in ipairs(principals) do
     local row = principal.row
-    row[REQUESTS + place] = row[REQUESTS + place] + 1
-    row[TOKENS + place] = row[TOKENS + place] + tokens
+    row[REQUESTS + index] = row[REQUESTS + index] + 1
+    row[TOKENS + index] = row[TOKENS + index] + tokens
     if principal.smooth then raise_levels(row, principal, tokens) end
-    keep_row(principal.name, row)
+    write_row(principal.name, row)
   end
 end
 
@@ -227,11 +230,13 @@ local function decide(kind, principals, tokens, slot)
   local blocked = false
   for _, principal in ipairs(principals) do
     local row = principal.row
-    if principal.requests > 0 and principal.requests - total(row, REQUESTS) < request_room then
-      request_limit, request_room = principal.requests, principal.requests - total(row, REQUESTS)
+    local room = principal.requests - window_sum(row, REQUESTS)
+    if principal.requests > 0 and room < request_room then
+      request_limit, request_room = principal.requests, room
     end
-    if principal.tokens > 0 and principal.tokens - total(row, TOKENS) < token_room then
-      token_limit, token_room = principal.tokens, principal.tokens - total(row, TOKENS)
+    room = principal.tokens - window_sum(row, TOKENS)
+    if principal.tokens > 0 and room < token_room then
+      token_limit, token_room = principal.tokens, room
     end
     local most = kind == SESSION and principal.sessions or principal.concurrency
     if most > 0 and principal.held >= most then blocked = true end
@@ -260,18 +265,18 @@ local function reservation(tokens, principals)
   return tokens
 end
 
--- Adds the excess of what was used to the window, or takes back what was reserved for nothing
--- from the slot it was charged to. A window that was lost meanwhile owes nothing back.
-local function correct(place, excess, slot)
-  local into = excess > 0 and slot or place[SLOT]
-  for _, name in ipairs(place[NAMES]) do
-    local row = row_of(name, slot)
+-- Charges the window with what was used beyond the reservation, or refunds the unused reservation
+-- to the slot that was charged. A window that was lost meanwhile refunds nothing.
+local function correct_charge(lease, excess, slot)
+  local into = excess > 0 and slot or lease[SLOT]
+  for _, name in ipairs(lease[NAMES]) do
+    local row = read_row(name, slot)
     if into > slot - SLOTS then
       local word = TOKENS + into % SLOTS
       row[word] = max(0, row[word] + excess)
     end
     if row[TOKEN_LEVEL] > 0 then row[TOKEN_LEVEL] = max(0, row[TOKEN_LEVEL] + excess * MILLI) end
-    keep_row(name, row)
+    write_row(name, row)
   end
 end
 
@@ -280,14 +285,14 @@ end
 local operations = {}
 
 -- handle, kind, owner, {name, requests, tokens, concurrency, sessions, smooth}..., tokens
-function operations.take(handle, kind, owner, asked, tokens)
+function operations.take(handle, kind, owner, limits, tokens)
   if is_gone(owner) then return {false, 'capacity', '', 1, 0, 0, 0, 0, 0, 0} end
   local slot, principals, names = current_slot(), {}, {}
-  for index, one in ipairs(asked) do
+  for index, one in ipairs(limits) do
     names[index] = one[1]
     principals[index] = {
       name = one[1], requests = one[2], tokens = one[3], concurrency = one[4], sessions = one[5],
-      smooth = one[6], row = row_of(one[1], slot), held = held_now(kind, one[1]),
+      smooth = one[6], row = read_row(one[1], slot), held = count_held(kind, one[1]),
     }
   end
   call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
@@ -299,7 +304,7 @@ function operations.take(handle, kind, owner, asked, tokens)
   if decision[1] then
     local now_ms = floor(now * 1000)
     call('ZREMRANGEBYSCORE', TAG .. ':o:' .. owner, '-inf', clock_ms)
-    hold(handle, {kind, owner, tokens, slot, now_ms, now_ms, names})
+    write_lease(handle, {kind, owner, tokens, slot, now_ms, now_ms, names})
   end
   return decision
 end
@@ -310,35 +315,35 @@ function operations.give_back(returned)
   for index, one in ipairs(returned) do
     local handle, used = one[1], one[2]
     now = one[3] or clock
-    local place = find(handle)
-    if place and used >= 0 and place[KIND] ~= REQUEST then place = nil end
-    if place then
-      if used >= 0 and used ~= place[RESERVED] then
-        correct(place, used - place[RESERVED], current_slot())
+    local lease = find_lease(handle)
+    if lease and used >= 0 and lease[KIND] ~= REQUEST then lease = nil end
+    if lease then
+      if used >= 0 and used ~= lease[RESERVED] then
+        correct_charge(lease, used - lease[RESERVED], current_slot())
       end
-      free(handle, place)
+      free_lease(handle, lease)
     end
-    done[index] = place ~= nil
+    done[index] = lease ~= nil
   end
   return done
 end
 
 function operations.heartbeat(handle)
-  local place = find(handle)
-  if not place then return false end
-  place[BEAT] = floor(now * 1000)
-  hold(handle, place)
+  local lease = find_lease(handle)
+  if not lease then return false end
+  lease[BEAT] = floor(now * 1000)
+  write_lease(handle, lease)
   return true
 end
 
--- Handles that are still held by whom renews them; those that are not come back.
+-- Renews the leases of these handles; returns the handles that are not held any more.
 function operations.renew(handles)
   local lapsed = {}
   for _, handle in ipairs(handles) do
-    local place = find(handle)
-    if place then
-      hold(handle, place)
-      for _, name in ipairs(place[NAMES]) do remember(name) end
+    local lease = find_lease(handle)
+    if lease then
+      write_lease(handle, lease)
+      for _, name in ipairs(lease[NAMES]) do list_name(name) end
     else
       lapsed[#lapsed + 1] = handle
     end
@@ -346,30 +351,30 @@ function operations.renew(handles)
   return lapsed
 end
 
--- {handle, kind, names, seconds since it began}...: what is held in truth and was forgotten here.
--- Nothing is reserved for it: what it uses is charged when it ends. The handles that stay ended
--- come back: sessions that were ended for their silence, and all of a worker that is gone.
-function operations.adopt(owner, places)
+-- {handle, kind, names, seconds since it began}...: leases that a worker holds and that were
+-- forgotten here. Nothing is reserved for them: what they use is charged when they end. Returns the
+-- handles that stay ended: sessions that expired in silence, and all of a worker that is gone.
+function operations.register(owner, leases)
   local slot, now_ms, ended = current_slot(), floor(now * 1000), {}
   local gone = is_gone(owner)
-  for _, one in ipairs(places) do
+  for _, one in ipairs(leases) do
     if gone or call('EXISTS', TAG .. ':x:' .. one[1]) == 1 then
       ended[#ended + 1] = one[1]
-    elseif not find(one[1]) then
-      hold(one[1], {one[2], owner, 0, slot, now_ms - floor(one[4] * 1000), now_ms, one[3]})
-      for _, name in ipairs(one[3]) do remember(name) end
+    elseif not find_lease(one[1]) then
+      write_lease(one[1], {one[2], owner, 0, slot, now_ms - floor(one[4] * 1000), now_ms, one[3]})
+      for _, name in ipairs(one[3]) do list_name(name) end
     end
   end
   return ended
 end
 
 function operations.reclaim(owner)
-  call('SET', TAG .. ':gone:' .. owner, 1, 'EX', GONE_KEPT)
+  call('SET', TAG .. ':gone:' .. owner, 1, 'EX', GONE_TTL)
   local count = 0
-  for _, handle in ipairs(held_by(owner)) do
-    local place = find(handle)
-    if place then
-      free(handle, place)
+  for _, handle in ipairs(leases_of(owner)) do
+    local lease = find_lease(handle)
+    if lease then
+      free_lease(handle, lease)
       count = count + 1
     end
   end
@@ -381,14 +386,14 @@ function operations.owners()
   return call('ZRANGE', TAG .. ':owners', 0, -1)
 end
 
--- What one worker holds, and the time now.
+-- The leases of one worker, and the time now.
 function operations.held(owner)
   local found = {}
-  for _, handle in ipairs(held_by(owner)) do
-    local place = find(handle)
-    if place then
+  for _, handle in ipairs(leases_of(owner)) do
+    local lease = find_lease(handle)
+    if lease then
       found[#found + 1] = {
-        handle, place[KIND], place[NAMES], place[RESERVED], place[SINCE], place[BEAT],
+        handle, lease[KIND], lease[NAMES], lease[RESERVED], lease[SINCE], lease[BEAT],
       }
     end
   end
@@ -400,10 +405,10 @@ end
 function operations.expire(owner, silent)
   local before, freed = floor(silent * 1000), {}
   if ARGV[3] == '' then before = floor((now - silent) * 1000) end
-  for _, handle in ipairs(held_by(owner)) do
-    local place = find(handle)
-    if place and place[KIND] == SESSION and place[BEAT] < before then
-      free(handle, place)
+  for _, handle in ipairs(leases_of(owner)) do
+    local lease = find_lease(handle)
+    if lease and lease[KIND] == SESSION and lease[BEAT] < before then
+      free_lease(handle, lease)
       call('SET', TAG .. ':x:' .. handle, 1, 'PX', 2 * lease_ms + GRACE)
       freed[#freed + 1] = handle
     end
@@ -416,10 +421,10 @@ function operations.principals(from)
   local slot, found = current_slot(), {}
   call('ZREMRANGEBYSCORE', TAG .. ':names', '-inf', clock_ms)
   for _, name in ipairs(call('ZRANGE', TAG .. ':names', from, from + PAGE - 1)) do
-    local row = row_of(name, slot)
+    local row = read_row(name, slot)
     found[#found + 1] = {
-      name, held_now(REQUEST, name), held_now(SESSION, name),
-      total(row, REQUESTS), total(row, TOKENS),
+      name, count_held(REQUEST, name), count_held(SESSION, name),
+      window_sum(row, REQUESTS), window_sum(row, TOKENS),
     }
   end
   return found
@@ -431,8 +436,8 @@ end
 
 -- What the server does when its memory is full; '' where it does not say.
 function operations.policy()
-  local told = redis.pcall('INFO', 'memory')
-  return type(told) == 'string' and string.match(told, 'maxmemory_policy:([%w-]+)') or ''
+  local info = redis.pcall('INFO', 'memory')
+  return type(info) == 'string' and string.match(info, 'maxmemory_policy:([%w-]+)') or ''
 end
 
 return cmsgpack.pack(operations[ARGV[1]](unpack(cmsgpack.unpack(ARGV[2]))))

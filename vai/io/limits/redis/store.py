@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from vai.io.limits.redis.line import RedisClient, RedisUnavailable
+from vai.io.limits.redis.client import RedisClient, RedisUnavailable
 from vai.policy.limits.decision import NO_HANDLE, Decision, RefusedLimit
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
@@ -213,7 +213,7 @@ class RedisLimits:
             if (taken := self._held.get(handle)) is not None
         ]
         if places:
-            for ended in _texts(await self._call("adopt", self._owner, places)):
+            for ended in _texts(await self._call("register", self._owner, places)):
                 self._held.pop(int(ended), None)
 
     async def _take(

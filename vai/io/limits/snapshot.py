@@ -13,9 +13,7 @@ from vai.io.limits import leases
 from vai.io.limits.layout import (
     BUCKET,
     H_FULL,
-    H_HIGH,
     H_LATEST,
-    KEYS,
     L_BEAT,
     L_GENERATION,
     L_KIND,
@@ -25,7 +23,6 @@ from vai.io.limits.layout import (
     L_TOKENS,
     LEASE_WORDS,
     NOBODY,
-    OWNERS,
     R_EPOCH,
     R_NAME,
     R_REQUEST_SLOTS,
@@ -39,72 +36,28 @@ from vai.io.limits.layout import (
     SESSION,
     Layout,
 )
-from vai.io.limits.section import LimitsSection
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 from vai.policy.limits.window import SLOTS, slot_at
 
-__all__ = ["callers", "expire", "is_full", "owners", "reclaim", "sessions", "snapshot", "totals"]
+__all__ = ["callers", "is_full", "owners", "sessions", "snapshot", "totals"]
 
 _KEY_BYTES: Final = 8
 _UNUSED: Final = bytes(BUCKET * _KEY_BYTES)
 """The keys of a bucket without a row in use."""
 
 
-def reclaim(section: LimitsSection, owner: int) -> int:
-    """Free all that the worker of that claim held, and let it take nothing more.
-
-    What it had charged stays charged. Returns how many places it held. Raises LockUnavailable.
-    """
-    if owner == NOBODY:
-        return 0
-    words = section.words
-    with section.held():
-        for place in range(OWNERS, KEYS):
-            if words[place] == owner:
-                words[place] = 0
-        held = [
-            section.leases + place * LEASE_WORDS
-            for place, holder in enumerate(_column(section, L_OWNER))
-            if holder == owner
-        ]
-        for at in held:
-            leases.free(section, at)
-    return len(held)
-
-
-def expire(section: LimitsSection, silent_since: float) -> tuple[int, ...]:
-    """Free the sessions whose last sign of life is older than that; their handles.
-
-    Raises LockUnavailable.
-    """
-    before = int(silent_since * 1000)
-    with section.held():
-        return tuple(
-            [
-                leases.free(section, section.leases + place * LEASE_WORDS)
-                for place, (owner, kind, beat) in enumerate(
-                    zip(
-                        _column(section, L_OWNER),
-                        _column(section, L_KIND),
-                        _column(section, L_BEAT),
-                        strict=True,
-                    )
-                )
-                if owner and kind == SESSION and beat < before
-            ]
-        )
-
-
 def owners(section: Layout) -> set[int]:
     """The claims that hold a place, read without the mutex."""
-    return set(_column(section, L_OWNER)) - {NOBODY}
+    return set(leases.read_column(section, L_OWNER)) - {NOBODY}
 
 
 def totals(section: Layout) -> tuple[int, int]:
     """How many requests and sessions there are on the box, read without the mutex."""
     held = Counter(
         kind
-        for owner, kind in zip(_column(section, L_OWNER), _column(section, L_KIND), strict=False)
+        for owner, kind in zip(
+            leases.read_column(section, L_OWNER), leases.read_column(section, L_KIND), strict=False
+        )
         if owner
     )
     return held[REQUEST], held[SESSION]
@@ -159,12 +112,6 @@ def _copy(section: Layout) -> Layout:
     return Layout(memoryview(bytes(section.words)))
 
 
-def _column(section: Layout, word: int) -> list[int]:
-    end = section.leases + section.words[H_HIGH] * LEASE_WORDS
-    column: list[int] = section.words[section.leases + word : end : LEASE_WORDS].tolist()
-    return column
-
-
 def _principals(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
     words = section.words
     found = []
@@ -189,7 +136,7 @@ def _principals(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
 def _held(section: Layout) -> tuple[LeaseUse, ...]:
     words = section.words
     found = []
-    for place, owner in enumerate(_column(section, L_OWNER)):
+    for place, owner in enumerate(leases.read_column(section, L_OWNER)):
         if not owner:
             continue
         at = section.leases + place * LEASE_WORDS

@@ -7,8 +7,7 @@ from datetime import datetime
 import pytest
 
 from vai.errors import Overloaded, RateLimited
-from vai.policy.limits.answer import rate_limit_headers, refusal_error
-from vai.policy.limits.decision import Decision
+from vai.policy.limits.decision import Decision, rate_limit_headers, refusal_error
 
 NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
 

@@ -14,9 +14,8 @@ from tests.canary import KEY
 from tests.io.limits.contract import ALICE, user
 from tests.io.limits.redis_server import Server, limits_at, running
 from tests.io.limits.test_shared import memory
-from vai.io.limits.local import LocalLimits
-from vai.io.limits.redis.fallback import Failover, FailoverLimits
-from vai.io.limits.redis.line import RedisClient
+from vai.io.limits.redis.client import RedisClient
+from vai.io.limits.redis.failover import Failover, FailoverLimits
 from vai.io.limits.redis.store import RedisLimits
 from vai.io.limits.shared import SharedLimits
 
@@ -31,7 +30,7 @@ class Door:
 
     def __init__(self, url: str) -> None:
         self.told: list[Failover] = []
-        self.local = LocalLimits(SharedLimits(memory(), 0, 1))
+        self.local = SharedLimits(memory(), 0, 1)
         self.remote = limits_at(url)
         self.limits = FailoverLimits(
             self.local, self.remote, self.told.append, lease=3.0, probe=(0.05, 0.1)
@@ -259,7 +258,7 @@ def test_what_cannot_be_given_back_is_kept_and_bounded(server, monkeypatch) -> N
 
 
 def test_calls_that_wait_are_bounded_and_end_in_time(server, monkeypatch) -> None:
-    monkeypatch.setattr("vai.io.limits.redis.line._MOST_WAITING", 20)
+    monkeypatch.setattr("vai.io.limits.redis.client._MOST_WAITING", 20)
 
     async def use() -> None:
         async with door(server.url) as at:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from vai.io.control_block import ControlBlock, WorkerSlot
-from vai.io.limits import upkeep
+from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import DEFAULT_LEASES, DEFAULT_SUBJECTS, Layout, section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
@@ -71,13 +71,13 @@ def open_section(board: ControlBlock) -> LimitsSection:
 def room(board: ControlBlock, now: float) -> PrincipalCapacity:
     """How much of the room for callers is in use. Raises as `open_section` does."""
     section = Layout(board.section(SECTION))
-    return PrincipalCapacity(board.callers, section.principals, upkeep.is_full(section, now))
+    return PrincipalCapacity(board.callers, section.principals, snapshot.is_full(section, now))
 
 
 def reclaim(board: ControlBlock, row: WorkerSlot) -> None:
     """Free what the dead owner of `row` held; before the row is free."""
     with suppress(LockUnavailable):  # somebody stands still inside; the next `tick` does it
-        upkeep.reclaim(open_section(board), row.claim)
+        leases.reclaim(open_section(board), row.claim)
 
 
 def tick(board: ControlBlock, section: LimitsSection, silent_since: float) -> ConcurrencyTotals:
@@ -88,14 +88,14 @@ def tick(board: ControlBlock, section: LimitsSection, silent_since: float) -> Co
     expired = 0
     with suppress(LockUnavailable):  # the next turn does it
         for owner in _orphans(board, section):
-            upkeep.reclaim(section, owner)
-        expired = len(upkeep.expire(section, silent_since))
-    running, sessions = upkeep.totals(section)
+            leases.reclaim(section, owner)
+        expired = len(leases.expire(section, silent_since))
+    running, sessions = snapshot.totals(section)
     return ConcurrencyTotals(running, sessions, expired)
 
 
 def _orphans(board: ControlBlock, section: LimitsSection) -> set[int]:
     """The claims that hold something and are on no row."""
     # In this order: a worker is on the board before it takes anything.
-    owners = upkeep.owners(section)
+    owners = snapshot.owners(section)
     return owners - {row.claim for row in board.taken()}

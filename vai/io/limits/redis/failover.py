@@ -14,17 +14,21 @@ back, so right after a change a limit may be filled once on each side.
 from __future__ import annotations
 
 import asyncio
+import platform
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple, TypeVar
 
-from vai.io.limits.redis.line import RedisUnavailable
+from vai.config.schema import Redis
+from vai.io.control_block import ControlBlock
+from vai.io.limits.redis.client import RedisClient, RedisUnavailable
 from vai.io.limits.redis.store import RedisLimits
 from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, LimitStore
 
-__all__ = ["Failover", "FailoverLimits", "Place"]
+__all__ = ["Failover", "FailoverLimits", "Place", "open_limits", "reclaim"]
 
 Place = Literal["redis", "local"]
 
@@ -223,3 +227,40 @@ class FailoverLimits:
         except TimeoutError:
             await self._asked(self._remote.renew, otherwise=None)
             await self._asked(self._look_at_policy, otherwise=None)
+
+
+def open_limits(
+    settings: Redis,
+    board: ControlBlock,
+    claim: int,
+    local: LimitStore,
+    told: Callable[[Failover], None],
+    evicting: Callable[[str], None],
+) -> FailoverLimits:
+    """A worker's way to the server, with `local` for when it is away."""
+    remote = _remote(settings, board, claim)
+    return FailoverLimits(local, remote, told, evicting=evicting, lease=settings.lease)
+
+
+async def reclaim(settings: Redis, board: ControlBlock, claim: int) -> None:
+    """Free what a dead worker of this node held. What cannot be now lapses with its lease."""
+    remote = _remote(settings, board, 0)
+    try:
+        with suppress(RedisUnavailable):
+            await remote.reclaim_leases(claim)
+    finally:
+        await remote.aclose()
+
+
+def _remote(settings: Redis, board: ControlBlock, claim: int) -> RedisLimits:
+    if settings.url is None:
+        raise ValueError("limits.redis.url: required")
+    line = RedisClient(
+        settings.url.reveal(),
+        ca_file=settings.ca_file,
+        prefix=settings.prefix,
+        timeout=settings.timeout,
+        lease=settings.lease,
+    )
+    # The board's name has the pid of main and a random part; machines add their own name.
+    return RedisLimits(line, node=f"{platform.node()}:{board.path.stem}", claim=claim)

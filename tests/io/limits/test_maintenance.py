@@ -13,7 +13,8 @@ import pytest
 
 from tests.io.limits.contract import user
 from vai.io.control_block import ControlBlock
-from vai.io.limits import duty, upkeep
+from vai.io.limits import leases, maintenance
+from vai.io.limits.layout import SESSION
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
@@ -23,15 +24,15 @@ HOLDER = """
 import sys
 from pathlib import Path
 from vai.io.control_block import ControlBlock
-from vai.io.limits import duty
+from vai.io.limits import leases, maintenance
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import LimitSet, Principal
 board = ControlBlock.open(Path(sys.argv[1]))
 row = board.claim(0)
-limits = SharedLimits(duty.open_section(board), row.index, row.claim)
+limits = SharedLimits(maintenance.open_section(board), row.index, row.claim)
 alice = Principal("user:alice", LimitSet(concurrency=3))
 for _ in range(3):
-    assert limits.take_request((alice,), 1, 100.0).is_admitted
+    assert limits.take_lease((alice,), 1, 100.0).is_admitted
 print(row.claim, flush=True)
 input()
 """
@@ -39,15 +40,15 @@ input()
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[ControlBlock]:
-    board = ControlBlock.create(tmp_path / "limits.board", sections=duty.sections())
-    duty.prepare(board)
+    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.sections())
+    maintenance.prepare(board)
     yield board
     board.close()
 
 
 @pytest.fixture
 def section(board: ControlBlock) -> LimitsSection:
-    return duty.open_section(board)
+    return maintenance.open_section(board)
 
 
 @pytest.fixture
@@ -70,25 +71,25 @@ def test_the_places_of_a_killed_worker_are_free_before_its_row_is(board, section
     row = board.claim(1)
     mine = SharedLimits(section, row.index, row.claim)
     who = (user(concurrency=3),)
-    assert not mine.take_request(who, 1, 100.0).is_admitted
+    assert not mine.take_lease(who, 1, 100.0).is_admitted
     (left,) = [row for row in board.taken() if row.claim == dead]
     assert not is_alive(left.owner)
-    duty.reclaim(board, left)
-    assert [mine.take_request(who, 1, 100.0).is_admitted for _ in range(4)] == [True] * 3 + [False]
+    maintenance.reclaim(board, left)
+    assert [mine.take_lease(who, 1, 100.0).is_admitted for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead) -> None:
     row = board.claim(1)
     mine = SharedLimits(section, row.index, row.claim)
-    mine.take_session((user("user:live", sessions=1),), 100.0)
+    mine.take_lease((user("user:live", sessions=1),), 0, 100.0, SESSION)
     (left,) = [row for row in board.taken() if row.claim == dead]
-    totals = duty.tick(board, section, 0.0)
+    totals = maintenance.tick(board, section, 0.0)
     assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"
     board.release(left, ProcessIdentity(*left.owner))
     for _ in range(2):
-        totals = duty.tick(board, section, 0.0)
+        totals = maintenance.tick(board, section, 0.0)
         assert (totals.running, totals.sessions, totals.expired) == (0, 1, 0)
-    totals = duty.tick(board, section, 200.0)
+    totals = maintenance.tick(board, section, 200.0)
     assert (totals.running, totals.sessions, totals.expired) == (0, 0, 1)
     assert board.release(row, myself())
 
@@ -100,8 +101,8 @@ def test_what_could_not_be_done_is_done_at_the_next_turn(board, section, dead, m
         raise LockUnavailable("the holder of the lock is stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(upkeep, "reclaim", unavailable)
-        duty.reclaim(board, left)
+        patch.setattr(leases, "reclaim", unavailable)
+        maintenance.reclaim(board, left)
         board.release(left, left.owner)
-        assert duty.tick(board, section, 0.0).running == 3
-    assert duty.tick(board, section, 0.0).running == 0
+        assert maintenance.tick(board, section, 0.0).running == 3
+    assert maintenance.tick(board, section, 0.0).running == 0

@@ -9,8 +9,10 @@ one trip and not for each; a connection that broke is not used again.
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from typing import Any, Final
 
@@ -19,24 +21,60 @@ import msgspec
 from vai import install_command
 
 try:
+    from redis import exceptions
     from redis.asyncio.connection import AbstractConnection, ConnectionPool
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import NoScriptError, RedisError, ResponseError
-
-    from vai.io.limits.redis.reasons import NO_ANSWER, reason_of
 except ImportError as missing:
     raise ImportError(
         f'limits.store = "redis" needs an extra: {install_command("redis")}'
     ) from missing
 
-__all__ = ["RedisClient", "RedisUnavailable"]
+__all__ = ["RedisClient", "RedisUnavailable", "reason_of"]
 
 _MOST_WAITING: Final = 4096
 _MOST_AT_ONCE: Final = 64
 _encode = msgspec.msgpack.Encoder().encode
 
 _Call = tuple[tuple[bytes | str, ...], "asyncio.Future[bytes]"]
+
+_NO_ANSWER: Final = "the Redis server did not answer in time"
+_BROKEN: Final = "the connection to the Redis server broke"
+_FULL: Final = "the Redis server's memory is full, and it takes no writes"
+_REPLICA: Final = "the Redis server is a replica, which takes no writes"
+_FORBIDDEN: Final = "the Redis server does not let this user run what limits need"
+_CROWDED: Final = "the Redis server has all the clients it may have"
+_CODES: Final = {
+    "OOM ": _FULL,
+    "READONLY ": _REPLICA,
+    "NOPERM ": _FORBIDDEN,
+    "ACL failure": _FORBIDDEN,
+    "max number of clients": _CROWDED,
+}
+"""What the server's own text holds -> reason: of an error inside the script there is no class."""
+_REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (TimeoutError, _NO_ANSWER),
+    (exceptions.TimeoutError, _NO_ANSWER),
+    (exceptions.NoPermissionError, _FORBIDDEN),
+    (exceptions.AuthenticationError, "the Redis server refused the user name or the password"),
+    (exceptions.BusyLoadingError, "the Redis server is still loading its data"),
+    (exceptions.ReadOnlyError, _REPLICA),
+    (exceptions.OutOfMemoryError, _FULL),
+    (exceptions.MaxConnectionsError, _CROWDED),
+    (exceptions.ClusterDownError, "the Redis cluster is down"),
+    (exceptions.MovedError, "the Redis server is part of a cluster, which is not supported"),
+    (exceptions.InvalidResponse, "what answered is no Redis server"),
+    (ssl.SSLCertVerificationError, "the Redis server's certificate is not trusted"),
+    (ssl.SSLError, "TLS with the Redis server failed"),
+    (socket.gaierror, "the name of the Redis server cannot be resolved"),
+    (ConnectionRefusedError, "nothing listens at the address of the Redis server"),
+    (FileNotFoundError, "the socket of the Redis server does not exist"),
+    (PermissionError, "the socket of the Redis server may not be opened"),
+    (exceptions.ResponseError, "the Redis server answered with an error"),
+    (exceptions.RedisError, _BROKEN),
+    (OSError, _BROKEN),
+)
+"""Error -> reason; the first match of an error or of what caused it counts."""
 
 
 class RedisUnavailable(Exception):
@@ -103,7 +141,7 @@ class RedisClient:
             async with asyncio.timeout(self._timeout):
                 return await answer
         except TimeoutError:
-            raise RedisUnavailable(NO_ANSWER) from None
+            raise RedisUnavailable(_NO_ANSWER) from None
 
     async def aclose(self) -> None:
         """Hang up. Calls that wait are answered with Away."""
@@ -127,7 +165,7 @@ class RedisClient:
                     async with asyncio.timeout(self._timeout):
                         await self._exchange(batch)
             broken = False
-        except (RedisError, OSError, TimeoutError) as error:
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
             reason = reason_of(error)
         finally:
             # What is half sent or half read belongs to no later call; also when cancelled.
@@ -165,9 +203,9 @@ class RedisClient:
         for one in batch:
             try:
                 told: Any = await connection.read_response()
-            except NoScriptError:
+            except exceptions.NoScriptError:
                 missing.append(one)
-            except ResponseError as error:
+            except exceptions.ResponseError as error:
                 _give_up([one], reason_of(error))
             else:
                 if not one[1].done():
@@ -202,3 +240,27 @@ def _give_up(calls: Iterable[_Call], reason: str) -> None:
     for _, answer in calls:
         if not answer.done():
             answer.set_exception(RedisUnavailable(reason))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason that stands for `error`."""
+    chain = list(_causes(error))
+    for one in chain:
+        if isinstance(one, exceptions.RedisError):
+            text = str(one)
+            if reason := next((_CODES[code] for code in _CODES if code in text), None):
+                return reason
+    for kind, reason in _REASONS:
+        if any(isinstance(one, kind) for one in chain):
+            return reason
+    return _BROKEN
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised for."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
