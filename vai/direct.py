@@ -16,7 +16,7 @@ import msgspec
 from vai.errors import AuthenticationFailed, NotFound, UpstreamBroken, UpstreamFault
 from vai.exchange.attempts import Attempt, ProviderHealth, TargetRetries
 from vai.exchange.exchange import Exchange, Settlement
-from vai.exchange.ports import Timers, Upstream
+from vai.exchange.ports import Upstream
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.unlimited import UnlimitedAdmission
 from vai.io.clock import monotonic
@@ -26,6 +26,7 @@ from vai.io.http.provider_keys import ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve_route
+from vai.policy.timers import Timers
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate import reasoning

@@ -14,7 +14,7 @@ from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout
 from vai.exchange.attempts import RetryPlan
 from vai.exchange.exchange import Exchange, Settlement
 from vai.exchange.mode import ExchangeMode
-from vai.exchange.ports import Timers
+from vai.policy.timers import Timers
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 

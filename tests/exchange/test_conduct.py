@@ -20,9 +20,9 @@ from vai.errors import (
     UpstreamTimeout,
 )
 from vai.exchange.mode import ExchangeMode
-from vai.exchange.ports import Timers
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
+from vai.policy.timers import Timers
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse

@@ -10,7 +10,7 @@ import pytest
 from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
 from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, send_count_request
-from vai.exchange.ports import Timers
+from vai.policy.timers import Timers
 from vai.types.provider import WireRequest
 
 WIRE = WireRequest("POST", "/count", (), b"{}")

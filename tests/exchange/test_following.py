@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, SSE, Rig, Said
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected, UpstreamTimeout
-from vai.exchange.ports import Timers
+from vai.policy.timers import Timers
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 

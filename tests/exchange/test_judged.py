@@ -13,9 +13,9 @@ from vai.codec.events import encode_events
 from vai.codec.sse import SseDecoder
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.exchange.mode import ExchangeMode
-from vai.exchange.ports import Timers
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode
+from vai.policy.timers import Timers
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
@@ -349,7 +349,7 @@ async def test_an_error_in_other_words_is_told_in_those_that_clients_know() -> N
     assert caught.value.type == "overloaded_error"
 
 
-HOLDING = Timers(preamble=15, first_token=100, total=300)
+HOLDING = Timers(ping=15, first_token=100, total=300)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ import msgspec
 
 from vai.config.names import canonical_path
 from vai.config.problems import Problem
-from vai.config.schema import DURATION, Settings, SettingsSection
+from vai.config.schema import Settings
 from vai.config.sources import DEFAULTS, Layer, SettingValue, UnresolvedReference
 from vai.config.suggestions import suggest_setting, table_hint
 from vai.errors import InvalidRequest
 from vai.secret import Secret
+from vai.types.settings import DURATION, SettingsSection
 
 __all__ = ["SettingsConverter", "parse_duration", "setting_names"]
 

@@ -11,14 +11,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from vai.policy.breaker import BreakerRules
 from vai.policy.capabilities import CAPABILITIES
+from vai.policy.retry import RetryRules
+from vai.policy.timers import Timers
 from vai.secret import Secret
+from vai.types.settings import DURATION, YEAR, Duration, SettingsSection
 
 __all__ = [
     "ApiKey",
     "Auth",
     "AuthMode",
-    "BreakerSettings",
     "Cors",
     "Defaults",
     "LimitBudget",
@@ -31,23 +34,14 @@ __all__ = [
     "Observability",
     "Provider",
     "Redis",
-    "Retries",
     "Settings",
     "SimulatorSettings",
-    "TimerSettings",
     "Tls",
     "Tracing",
 ]
 
 AuthMode = Literal["api_key", "passthrough", "none"]
 
-DURATION = {"unit": "seconds"}
-"""Marks a float that may be written as text with units, `"1h30m"`."""
-
-YEAR = 31_536_000
-"""The longest duration, so that no infinite one gets in."""
-
-Duration = Annotated[float, msgspec.Meta(gt=0, le=YEAR, extra=DURATION)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -80,10 +74,6 @@ Capability = Annotated[
         extra={"expected": f"some of {', '.join(CAPABILITIES)}"},
     ),
 ]
-
-
-class SettingsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of settings."""
 
 
 class Tls(SettingsSection, frozen=True, kw_only=True):
@@ -135,7 +125,7 @@ class Provider(SettingsSection, frozen=True, kw_only=True):
     kind: Literal["anthropic", "openai"] | None = None
     base_url: Url | None = None
     auth: AuthHeader | None = None
-    headers: dict[str, Secret] = {}
+    headers: dict[str, Secret] = msgspec.field(default_factory=dict)
     price_as: ModelName | None = None
     api_version: Literal["v1beta", "v1"] | None = None
     proxy: Secret | None = None
@@ -177,40 +167,6 @@ class Defaults(SettingsSection, frozen=True, kw_only=True):
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
 
 
-class TimerSettings(SettingsSection, frozen=True, kw_only=True):
-    """The waits of one exchange, each with its own error code."""
-
-    connect: Duration = 5.0
-    headers: Duration = 60.0
-    first_token: Duration = 120.0
-    inter_chunk: Duration = 60.0
-    total: Duration = 600.0
-    write_stall: Duration = 30.0
-    ping: Duration = 15.0
-
-
-class Retries(SettingsSection, frozen=True, kw_only=True):
-    """What is tried again at the same target before the caller has had a byte.
-
-    `max_attempts` counts the first try; `budget` is the share of a provider's requests.
-    """
-
-    enabled: bool = True
-    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
-    base_delay: Duration = 0.25
-    max_delay: Duration = 5.0
-    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
-
-
-class BreakerSettings(SettingsSection, frozen=True, kw_only=True):
-    """When a model that keeps failing is left alone, and for how long."""
-
-    enabled: bool = True
-    failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
-    open_for: Duration = 5.0
-    max_open: Duration = 60.0
-
-
 class LimitBudget(SettingsSection, frozen=True, kw_only=True):
     """What may be used within any minute, and at once. 0 means no limit."""
 
@@ -242,7 +198,7 @@ class LimitSettings(SettingsSection, frozen=True, kw_only=True, rename={"global_
     session_idle_timeout: Duration = 300.0
     global_: LimitBudget = LimitBudget(requests_per_minute=1_000_000, concurrent_sessions=1000)
     per_user: LimitBudget = LimitBudget(requests_per_minute=100_000)
-    tiers: dict[str, LimitBudget] = {}
+    tiers: dict[str, LimitBudget] = msgspec.field(default_factory=dict)
     redis: Redis = Redis()
 
 
@@ -314,13 +270,13 @@ class Settings(SettingsSection, frozen=True, kw_only=True):
     strict: bool = False
     tls: Tls = Tls()
     auth: Auth = Auth()
-    providers: dict[str, Provider] = {}
-    aliases: dict[str, tuple[Text, ...]] = {}
-    models: dict[str, Model] = {}
+    providers: dict[str, Provider] = msgspec.field(default_factory=dict)
+    aliases: dict[str, tuple[Text, ...]] = msgspec.field(default_factory=dict)
+    models: dict[str, Model] = msgspec.field(default_factory=dict)
     defaults: Defaults = Defaults()
-    timers: TimerSettings = TimerSettings()
-    retries: Retries = Retries()
-    breaker: BreakerSettings = BreakerSettings()
+    timers: Timers = Timers()
+    retries: RetryRules = RetryRules()
+    breaker: BreakerRules = BreakerRules()
     limits: LimitSettings = LimitSettings()
     observability: Observability = Observability()
     cors: Cors = Cors()

@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault
-from vai.exchange.ports import Clock, Timers, Upstream, UpstreamResponse
+from vai.exchange.ports import Clock, Upstream, UpstreamResponse
+from vai.policy.timers import Timers
 from vai.types.provider import WireRequest
 
 __all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "send_count_request"]

@@ -8,7 +8,7 @@ happens in `__exit__`, which cannot be cancelled because it never waits.
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
 each attempt has a mode and an upstream of its own, and the reply of the one before is given
 back first. With that batch the attempt is the only one, so the first batch comes with the first
-content, or when `TimerSettings.preamble` is over. An answer may also go on in a
+content, or when `Timers.ping` is over. An answer may also go on in a
 further request to the same upstream (`ExchangeMode.continuation`), under the same timers.
 
     with Exchange(mode, upstream, admission, ...) as exchange:
@@ -37,7 +37,8 @@ from vai.errors import (
 )
 from vai.exchange.attempts import RetryPlan
 from vai.exchange.mode import ExchangeMode
-from vai.exchange.ports import Admission, Clock, Lease, Timers, Upstream, UpstreamResponse
+from vai.exchange.ports import Admission, Clock, Lease, Upstream, UpstreamResponse
+from vai.policy.timers import Timers
 from vai.providers.decode.stream_body import no_answer
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
@@ -115,7 +116,7 @@ class Exchange(Generic[T]):
         self._plan = plan
         self._began = clock()
         self._total_at = self._began + timers.total
-        self._held_until = self._began + timers.preamble
+        self._held_until = self._began + timers.ping
         self._first_token_at = self._total_at
         self._first_token: float | None = None
         self._lease: Lease | None = None

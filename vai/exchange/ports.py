@@ -10,35 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-import msgspec
-
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
-__all__ = ["Admission", "Clock", "Lease", "Timers", "Upstream", "UpstreamResponse"]
-
-
-class Timers(msgspec.Struct, frozen=True, kw_only=True):
-    """The waits of one exchange, in seconds. Each has its own error code.
-
-    A provider's silence means different things in different phases, so no timer stands
-    for another (one idle timer for all of them cuts slow thinkers and spares dead ones).
-    """
-
-    connect: float = 5.0
-    """A free connection: waiting for one, TCP and TLS."""
-    headers: float = 60.0
-    """From the beginning of the exchange to the answer's status line, streamed requests.
-    A JSON answer starts when it is complete, so there `total` alone bounds it."""
-    preamble: float = 15.0
-    """From the beginning of the exchange, how long the beginning of a stream is held back while
-    it has no content. An error in that time is answered as if nothing had come."""
-    first_token: float = 120.0
-    """From the answer's status line to the first content."""
-    inter_chunk: float = 60.0
-    """Between two reads of a streamed body."""
-    total: float = 600.0
-    """The whole exchange."""
+__all__ = ["Admission", "Clock", "Lease", "Upstream", "UpstreamResponse"]
 
 
 class UpstreamResponse(Protocol):

@@ -19,7 +19,7 @@ from vai.config import Settings
 from vai.config.schema import Auth, LimitSettings
 from vai.errors import UpstreamFault, VaiError
 from vai.exchange.attempts import ProviderHealth
-from vai.exchange.ports import Admission, Timers, Upstream
+from vai.exchange.ports import Admission, Upstream
 from vai.gateway.admission import byok
 from vai.gateway.admission.auth import Keyring
 from vai.gateway.admission.controller import AdmissionController
@@ -37,14 +37,12 @@ from vai.io.log import RequestLog
 from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
 from vai.policy.aliases import alias_patterns, aliased_routes, matched_routes
-from vai.policy.breaker import BreakerRules
 from vai.policy.client_address import TrustedProxies
 from vai.policy.cost import ModelTerms, Pricing
 from vai.policy.limits.store import LimitStore
 from vai.policy.model_listing import Listing
 from vai.policy.provider_errors import ProviderErrors
 from vai.policy.regions import regions_of_hosts
-from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve_route
 
 __all__ = ["GatewayService", "TurnGate", "UpstreamDestination"]
@@ -109,14 +107,7 @@ class GatewayService:
         self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
         self.health = _make_provider_health(settings, troubles)
         self.alerts = ProviderAlerts(settings, self.health.provider_errors, monotonic)
-        self.timers = Timers(
-            connect=settings.timers.connect,
-            headers=settings.timers.headers,
-            preamble=settings.timers.ping,
-            first_token=settings.timers.first_token,
-            inter_chunk=settings.timers.inter_chunk,
-            total=settings.timers.total,
-        )
+        self.timers = settings.timers
 
     def identify_client(self, context: RequestContext, headers: Header) -> None:
         """Find out who calls, and whom that counts for.
@@ -273,19 +264,8 @@ def _make_provider_health(settings: Settings, troubles: ProviderErrors | None) -
     """What this worker will learn of its providers, and what it makes of it."""
     retries, breaker = settings.retries, settings.breaker
     return ProviderHealth(
-        RetryRules(
-            max_attempts=retries.max_attempts,
-            base_delay=retries.base_delay,
-            max_delay=retries.max_delay,
-            budget=retries.budget,
-        )
-        if retries.enabled
-        else None,
-        BreakerRules(
-            failures=breaker.failures, open_for=breaker.open_for, max_open=breaker.max_open
-        )
-        if breaker.enabled
-        else None,
+        retries if retries.enabled else None,
+        breaker if breaker.enabled else None,
         clock=monotonic,
         random_jitter=random,
         provider_errors=troubles,

@@ -13,11 +13,12 @@ at first, the next one may try, so that a probe that hangs does not hold everybo
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from vai.policy.recent_counter import RecentCounter
+from vai.types.settings import Duration, SettingsSection
 
 __all__ = ["Breaker", "BreakerRules", "Breakers", "Target"]
 
@@ -30,13 +31,14 @@ _MOST: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 
 
-class BreakerRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be set: `failures` in a row open a breaker, for `open_for` seconds at first
-    and twice as long after each probe that fails, up to `max_open`."""
+class BreakerRules(SettingsSection, frozen=True, kw_only=True):
+    """When requests to a model that keeps failing are stopped: `failures` in a row open a breaker,
+    for `open_for` at first and twice as long after each probe that fails, up to `max_open`."""
 
-    failures: int = 5
-    open_for: float = 5.0
-    max_open: float = 60.0
+    enabled: bool = True
+    failures: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+    open_for: Duration = 5.0
+    max_open: Duration = 60.0
 
 
 class Breaker:

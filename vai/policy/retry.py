@@ -10,13 +10,14 @@ failing under.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from vai.errors import UpstreamFault, UpstreamRejected
 from vai.policy.error_attribution import may_fall_back
 from vai.policy.recent_counter import RecentCounter
+from vai.types.settings import Duration, SettingsSection
 
 __all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "retry_delay"]
 
@@ -37,19 +38,20 @@ _PASSING: Final = frozenset(
 _CONFLICT: Final = 409
 
 
-class RetryRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be set.
+class RetryRules(SettingsSection, frozen=True, kw_only=True):
+    """What is tried again at the same target before the client has received a byte.
 
-    `max_attempts` counts the tries of one target, the first among them. A wait is drawn from
-    0 to `base_delay`, doubled for each try but at most `max_delay` (seconds); a provider that
-    asks for a longer one is not asked again. `budget` is the share of requests that may be
-    repeats.
+    `max_attempts` counts the attempts at one target, the first among them. A wait is drawn from
+    0 to `base_delay`, doubled for each attempt but at most `max_delay`; a provider that asks
+    for a longer one is not asked again. `budget` is the share of a provider's requests that may
+    be retries.
     """
 
-    max_attempts: int = 2
-    base_delay: float = 0.25
-    max_delay: float = 5.0
-    budget: float = 0.1
+    enabled: bool = True
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 2
+    base_delay: Duration = 0.25
+    max_delay: Duration = 5.0
+    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
 
 
 class Retry(msgspec.Struct, frozen=True):

@@ -14,10 +14,11 @@ from tests.e2e.rig import FACES, Simulated
 from tests.io.http.scripted import Handler, always, heard, reset, serving
 from vai.config import Settings
 from vai.config.login import GoogleLogin
-from vai.config.schema import Auth, Provider, TimerSettings
+from vai.config.schema import Auth, Provider
 from vai.io import probe as subject
 from vai.io.google.store import write_login
 from vai.io.probe import ProbeResult, probe_providers
+from vai.policy.timers import Timers
 from vai.secret import Secret
 from vai.simulator.process import start
 
@@ -205,9 +206,7 @@ def test_servers_that_are_not_there(run, certificates, unused_port):
                     plain, proxy=Secret(f"http://u:{PROVIDER_KEY}@127.0.0.1:{unused_port}")
                 ),
             }
-            found = await probe_providers(
-                settings(providers=providers, timers=TimerSettings(connect=2))
-            )
+            found = await probe_providers(settings(providers=providers, timers=Timers(connect=2)))
         return {one.provider: one for one in found if one.outcome != "skipped"}
 
     found = run(main())
