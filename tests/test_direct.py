@@ -83,7 +83,7 @@ def test_the_example_runs(python: Path) -> None:
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "groq", "cerebras"])
 async def test_json_and_stream_say_the_same(provider: str) -> None:
     from vai.direct import DirectClient
-    from vai.providers.decode.accumulate import accumulate
+    from vai.providers.decode.accumulate import message_from_events
     from vai.simulator import Simulator
 
     paths = {"openai": "/openai/v1", "groq": "/groq/openai/v1", "cerebras": "/cerebras/v1"}
@@ -93,7 +93,7 @@ async def test_json_and_stream_say_the_same(provider: str) -> None:
         async with DirectClient({provider: "sk-x"}, base_urls={provider: base}) as vai:
             whole = await vai.create(ask)
             events = [event async for event in vai.stream(ask)]
-    told = accumulate(events)
+    told = message_from_events(events)
     assert told.content == whole.content
     assert told.usage.output_tokens == whole.usage.output_tokens
     assert whole.model == f"{provider}/sim-1"

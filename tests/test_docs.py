@@ -201,7 +201,7 @@ def test_documented_extensions_are_passed_on(provider):
         body["output"] = {"modalities": ["audio"]}
     ask = parse.parse_request(body)
     adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=ask)
-    adapter.request(ask)
+    adapter.build_request(ask)
     assert [path for path in adapter.dropped if path.startswith("extensions.")] == []
     assert len(given) > 5
 

@@ -63,9 +63,9 @@ class DirectClient:
     ) -> None:
         moved = base_urls or {}
         self._rows = {
-            name: msgspec.structs.replace(row, base_url=moved.get(name, row.base_url))
-            for name, row in PROVIDER_SPECS.items()
-            if row.kind != _LOGGED_IN_TO
+            name: msgspec.structs.replace(spec, base_url=moved.get(name, spec.base_url))
+            for name, spec in PROVIDER_SPECS.items()
+            if spec.kind != _LOGGED_IN_TO
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
@@ -124,10 +124,10 @@ class DirectClient:
         if provider in PROVIDER_SPECS and provider not in self._rows:
             raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
         route = resolve_route(ask.model, self._rows, {})
-        key = self._keys.get(route.row.id)
+        key = self._keys.get(route.spec.id)
         if key is None:
             raise AuthenticationFailed(
-                f"No key for provider {route.row.id}: expected one under this name in `keys`",
+                f"No key for provider {route.spec.id}: expected one under this name in `keys`",
                 code="provider_key_missing",
             )
         ask = msgspec.structs.replace(
@@ -136,8 +136,8 @@ class DirectClient:
             max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
         )
         self._exchanges += 1
-        endpoint = Endpoint.from_base_url(route.row.base_url)
-        shown = choose_presentation(route.row, ProviderKey(key))
+        endpoint = Endpoint.from_base_url(route.spec.base_url)
+        shown = choose_presentation(route.spec, ProviderKey(key))
         credential = Credential(key, endpoint.origin)
         upstream = HttpUpstream(
             self._transport, endpoint, credential, shown.style, betas=shown.betas
@@ -168,15 +168,15 @@ class _SingleTargetPlan:
     ) -> None:
         self._retries = TargetRetries(health)
         self._upstream = upstream
-        self._row = route.row
+        self._spec = route.spec
         self._ask = ask
         self._name = name
         # The caller's own key, and nobody else's either: its limits are waited for as well.
-        self._retries.enter_target((route.row.id, route.model), is_byok=False)
+        self._retries.enter_target((route.spec.id, route.model), is_byok=False)
 
     def make_mode(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
         """A fresh mode: adapters serve one attempt."""
-        adapter = make_adapter(self._row, self._name, request=ask)
+        adapter = make_adapter(self._spec, self._name, request=ask)
         return TranslatedMode(adapter, ask, events=_same, message=_same)
 
     async def next_attempt(

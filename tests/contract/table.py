@@ -57,7 +57,7 @@ def send(provider: str, model: str, fields: dict[str, Any]) -> Sent | InvalidReq
     adapter = make_adapter(PROVIDER_SPECS[provider], "01CONTRACT")
     ask = parse.parse_request({"messages": [USER], "max_tokens": 1000, **fields, "model": model})
     try:
-        wire = adapter.request(ask)
+        wire = adapter.build_request(ask)
     except InvalidRequest as refusal:
         return refusal
     body = orjson.loads(wire.body)

@@ -20,7 +20,7 @@ from tests.contract.table import MODELS, USER
 from tests.providers.validator import check_events, check_message
 from vai.direct import DirectClient
 from vai.errors import VaiError
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.registry import PROVIDER_SPECS, simulated_path
 from vai.simulator.process import start
 from vai.types.message import Message
@@ -204,7 +204,7 @@ def asked(simulator: str, request: dict[str, Any]) -> tuple[Message, Message]:
             whole = await direct.create(request)
             events = [event async for event in direct.stream(request)]
         check_events(events)
-        return whole, accumulate(events)
+        return whole, message_from_events(events)
 
     return asyncio.run(both())
 

@@ -105,7 +105,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
             opened = await preparer.parse_body(asked.body)
             route = resolve_route(model, PROVIDER_SPECS, {})
             there = [
-                await preparer.run_work(make_question, opened, asked, route, route.row, "x1"),
+                await preparer.run_work(make_question, opened, asked, route, route.spec, "x1"),
                 await preparer.run_work(estimate_all, opened, asked, route),
                 await preparer.run_work(estimate_tools, opened, asked, route),
             ]
@@ -113,7 +113,7 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
                 patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
                 opened = await preparer.parse_body(asked.body)
                 question, passed_on = await preparer.run_work(
-                    make_question, opened, asked, route, route.row, "x1"
+                    make_question, opened, asked, route, route.spec, "x1"
                 )
                 assert there[1] == await preparer.run_work(estimate_all, opened, asked, route)
                 assert there[2] == await preparer.run_work(estimate_tools, opened, asked, route)

@@ -27,7 +27,7 @@ def test_a_server_of_ones_own_is_asked_in_words_every_server_knows() -> None:
             "messages": [{"role": "user", "content": "hi"}],
         }
     )
-    body = orjson.loads(make_adapter(row, "x1").request(ask).body)
+    body = orjson.loads(make_adapter(row, "x1").build_request(ask).body)
     assert (body["max_tokens"], body["user"]) == (7, "u1")
     assert body["messages"][0] == {"role": "system", "content": "be brief"}
     assert not {"max_completion_tokens", "safety_identifier"} & set(body)

@@ -28,7 +28,7 @@ ALIASES = {"fast": "groq/llama-3.3-70b", "smart": "anthropic/claude-sonnet-5", "
 )
 def test_routes(name: str, provider: str, model: str, dialect: str) -> None:
     route = resolve_route(name, PROVIDER_SPECS, ALIASES)
-    assert (route.row.id, route.model, route.dialect) == (provider, model, dialect)
+    assert (route.spec.id, route.model, route.dialect) == (provider, model, dialect)
     assert route.name == f"{provider}/{model}"
 
 
@@ -58,9 +58,9 @@ def test_a_bare_name_of_the_catalogue_finds_its_provider() -> None:
     )
     for name in ("gpt-6-sol", "sol"):
         route = resolve_route(name, PROVIDER_SPECS, ALIASES, known)
-        assert (route.row.id, route.model, route.dialect) == ("openai", name, "vai")
+        assert (route.spec.id, route.model, route.dialect) == ("openai", name, "vai")
     assert resolve_route("mythos", PROVIDER_SPECS, ALIASES, known).dialect == "upstream"
-    assert resolve_route("claude-new", PROVIDER_SPECS, ALIASES, known).row.id == "anthropic"
+    assert resolve_route("claude-new", PROVIDER_SPECS, ALIASES, known).spec.id == "anthropic"
     for name in ("unserved", "gpt-7-sol"):
         with pytest.raises(InvalidRequest):
             resolve_route(name, PROVIDER_SPECS, ALIASES, known)

@@ -77,7 +77,7 @@ def outcome(provider: str, model: str, case: Case) -> tuple[str, str]:
 def _sent(provider: str, model: str, fields: Mapping[str, Any]) -> tuple[Any, list[str]]:
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     fields = {"max_tokens": 5000, "messages": [USER], **fields}
-    wire = adapter.request(parse.parse_request({"model": model, **fields}))
+    wire = adapter.build_request(parse.parse_request({"model": model, **fields}))
     return (wire.target, wire.headers, wire.body, _filters(adapter)), adapter.dropped
 
 

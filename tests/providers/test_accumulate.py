@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from vai.errors import UpstreamBroken
-from vai.providers.decode.accumulate import accumulate, replay
+from vai.providers.decode.accumulate import events_from_message, message_from_events
 from vai.types import parse
 from vai.types.events import (
     AudioDelta,
@@ -43,36 +43,36 @@ MESSAGE = parse.parse_message(
 
 
 def test_there_and_back():
-    assert accumulate(replay(MESSAGE)) == MESSAGE
+    assert message_from_events(events_from_message(MESSAGE)) == MESSAGE
 
 
 @pytest.mark.parametrize("count", range(12))
 def test_an_unfinished_stream_is_no_message(count):
     with pytest.raises(UpstreamBroken):
-        accumulate(replay(MESSAGE)[:count])
+        message_from_events(events_from_message(MESSAGE)[:count])
 
 
 def test_a_delta_of_no_block_is_a_fault():
-    events = replay(MESSAGE)
+    events = events_from_message(MESSAGE)
     events.insert(1, ContentBlockDelta(index=7, delta=TextDelta(text="x")))
     with pytest.raises(UpstreamBroken):
-        accumulate(events)
+        message_from_events(events)
 
 
 def test_pieces_of_sound_are_joined_as_bytes():
     shell = parse.parse_block({"type": "audio", "source": {"type": "base64", "data": ""}})
     deltas = [AudioDelta(data="aA=="), TranscriptDelta(text="h"), AudioDelta(data="aQ==")]
-    events = replay(msgspec.structs.replace(MESSAGE, content=[]))
+    events = events_from_message(msgspec.structs.replace(MESSAGE, content=[]))
     events[1:1] = [
         ContentBlockStart(index=0, content_block=shell),
         *(ContentBlockDelta(index=0, delta=delta) for delta in deltas),
         ContentBlockStop(index=0),
     ]
-    (block,) = accumulate(events).content
+    (block,) = message_from_events(events).content
     assert (block.source.data, block.transcript) == ("aGk=", "h")
     events[2] = ContentBlockDelta(index=0, delta=AudioDelta(data="a"))
     with pytest.raises(UpstreamBroken):
-        accumulate(events)
+        message_from_events(events)
 
 
 def test_later_counters_replace_earlier_ones_and_unknown_replaces_nothing():

@@ -105,7 +105,7 @@ BARE = {
 @pytest.mark.parametrize("case", list(ELSEWHERE))
 def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case: str) -> None:
     status, body = ELSEWHERE[case]
-    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").error(status, {}, body)
+    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").parse_error(status, {}, body)
     assert (found.type, found.status, found.code) == ("provider_error", 502, UPSTREAM_ADDRESS)
     assert found.should_retry is False
     assert found.upstream_status == status
@@ -119,7 +119,7 @@ def test_an_answer_of_another_place_is_the_settings_mistake(provider: str, case:
 @pytest.mark.parametrize("case", [*OWN, *BARE])
 def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
     body = _json((OWN | BARE)[case])
-    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").error(404, {}, body)
+    found = make_adapter(PROVIDER_SPECS[provider], "01TEST").parse_error(404, {}, body)
     assert (found.type, found.status) == ("not_found_error", 404)
     assert found.upstream_status == 404
     assert is_passed_on(body, found)
@@ -129,7 +129,7 @@ def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
 def test_an_own_404_that_names_nothing_is_one_to_look_at(provider: str) -> None:
     def said(status: int, error: object) -> bool:
         adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-        return names_nothing(adapter.error(status, {}, _json(error)))
+        return names_nothing(adapter.parse_error(status, {}, _json(error)))
 
     assert all(said(404, error) for error in BARE.values())
     assert not any(said(404, error) for error in OWN.values())

@@ -87,9 +87,9 @@ def bodies(provider: str, model: str, fields: dict[str, Any], *, custom: bool):
             adapter = make_adapter(row, "01", request=request)
             if is_refused(row, request):
                 with pytest.raises(InvalidRequest, match="this model always thinks"):
-                    adapter.request(request)
+                    adapter.build_request(request)
             else:
-                yield orjson.loads(adapter.request(request).body)
+                yield orjson.loads(adapter.build_request(request).body)
         if not is_refused(row, asked):
             counted = question(row, asked, "01", {})
             if counted is not None:
@@ -244,7 +244,7 @@ def test_newer_flash_models_know_no_minimal_level(model):
 def test_a_model_that_only_responses_has_is_asked_for_there(model):
     asked = parse.parse_request({"model": model, "max_tokens": 99, "messages": [USER]})
     assert (
-        make_adapter(PROVIDER_SPECS["openai"], "01", request=asked).request(asked).target
+        make_adapter(PROVIDER_SPECS["openai"], "01", request=asked).build_request(asked).target
         == "/responses"
     )
 
@@ -265,7 +265,7 @@ def test_a_model_that_only_responses_has_is_asked_for_there(model):
 def test_a_claude_is_told_an_effort_that_it_knows(model, effort, sent, dropped):
     said = {"model": model, "max_tokens": 99, "messages": [USER]}
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01")
-    wire = adapter.request(parse.parse_request({**said, "output_config": {"effort": effort}}))
+    wire = adapter.build_request(parse.parse_request({**said, "output_config": {"effort": effort}}))
     assert orjson.loads(wire.body).get("output_config", {}).get("effort") == sent
     assert adapter.dropped == dropped
 

@@ -21,7 +21,7 @@ def sent(*, headers=None, judged=True, **fields):
     fields.setdefault("messages", [USER])
     fields.setdefault("max_tokens", 100)
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST", headers=headers or {})
-    wire = adapter.request(parse.parse_request(fields))
+    wire = adapter.build_request(parse.parse_request(fields))
     body = orjson.loads(wire.body)
     if judged:
         check_anthropic(body)

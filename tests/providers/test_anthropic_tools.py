@@ -21,7 +21,7 @@ OLD, MIDDLE, NEW = "claude-sonnet-4-5", "claude-opus-4-8", "claude-opus-5-5"
 def sent(model=OLD, headers=None, **fields):
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST", headers=headers or {})
     fields = {"max_tokens": 5000, "messages": [USER], **fields}
-    wire = adapter.request(parse.parse_request({"model": model, **fields}))
+    wire = adapter.build_request(parse.parse_request({"model": model, **fields}))
     body = orjson.loads(wire.body)
     check_anthropic(body)
     return body, dict(wire.headers), adapter.dropped
@@ -54,7 +54,7 @@ def test_a_screen_has_a_size_where_the_tool_asks_for_one():
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "01TEST")
     fields = {"type": "computer_use", "config": {"display_width": 800}}
     body = {"model": MIDDLE, "max_tokens": 9, "messages": [USER], "tools": [fields]}
-    wire = adapter.request(parse.parse_request(body))
+    wire = adapter.build_request(parse.parse_request(body))
     found = orjson.loads(wire.body)["tools"][0]
     assert (found["type"], found["display_width_px"]) == ("computer_20251124", 800)
     assert found["display_height_px"] == 768

@@ -36,7 +36,7 @@ def sent(kind, can, **fields):
     )
     adapter = make_adapter(row, "01TEST")
     ask = parse.parse_request({"model": "m", "max_tokens": 99, "messages": [USER], **fields})
-    return orjson.loads(adapter.request(ask).body), adapter.dropped
+    return orjson.loads(adapter.build_request(ask).body), adapter.dropped
 
 
 def holding(*blocks):

@@ -8,7 +8,7 @@ import pytest
 from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
 from vai.providers.factory import make_adapter
 from vai.providers.openai.runs import MAX_RUNS
@@ -25,7 +25,7 @@ SEARCHING = "gpt-4o-search-preview"
 def adapter_for(provider="openai", model="gpt-4o", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     fields = {"model": model, "max_tokens": 99, "messages": [USER], **fields}
-    body = orjson.loads(adapter.request(parse.parse_request(fields)).body)
+    body = orjson.loads(adapter.build_request(parse.parse_request(fields)).body)
     if provider == "openai":
         check_chat(body)
     return adapter, body
@@ -38,15 +38,15 @@ def chunk(delta, finish=None):
 def streamed(adapter, *deltas, finish="stop"):
     chunks = [chunk(delta) for delta in deltas] + [chunk({}, finish)]
     data = b"".join(b"data: %b\n\n" % orjson.dumps(item) for item in chunks)
-    events = adapter.feed(data + b"data: [DONE]\n\n")
+    events = adapter.feed_bytes(data + b"data: [DONE]\n\n")
     assert adapter.fault is None
     check_events(events)
-    return accumulate(events)
+    return message_from_events(events)
 
 
 def whole(adapter, message, finish="stop"):
     choice = {"index": 0, "message": message, "finish_reason": finish}
-    return adapter.message(orjson.dumps({"model": "m", "choices": [choice]}))
+    return adapter.parse_message(orjson.dumps({"model": "m", "choices": [choice]}))
 
 
 def content(answer):
@@ -333,11 +333,11 @@ def test_only_so_much_text_can_be_quoted():
     quotable = QuotableText()
     piece = "x" * (MAX_QUOTABLE // 2 + 1)
     for _ in range(5):
-        assert quotable.feed(piece) == piece
+        assert quotable.filter_text(piece) == piece
     assert len(quotable.text) < 2 * MAX_QUOTABLE
 
 
 def test_quotable_text_is_what_the_upstream_said_and_shown_is_what_the_caller_wants():
     quotable = QuotableText(StopAt(["END"]))
-    assert quotable.feed("a E") + quotable.feed("ND b") == "a "
-    assert (quotable.text, quotable.stopped, quotable.end()) == ("a END b", "END", "")
+    assert quotable.filter_text("a E") + quotable.filter_text("ND b") == "a "
+    assert (quotable.text, quotable.stop_sequence, quotable.flush_text()) == ("a END b", "END", "")

@@ -33,7 +33,7 @@ def sent(provider="openai", *, judge=None, **fields):
     fields.setdefault("model", "gpt-4o")
     fields.setdefault("messages", [USER])
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    wire = adapter.request(parse.parse_request(fields))
+    wire = adapter.build_request(parse.parse_request(fields))
     body = orjson.loads(wire.body)
     if judge is not False and provider == "openai":
         check_chat(body)
@@ -248,7 +248,7 @@ def test_long_and_odd_names_come_back_as_they_were():
             "tool_choice": {"type": "tool", "name": name},
         }
     )
-    body = orjson.loads(adapter.request(request).body)
+    body = orjson.loads(adapter.build_request(request).body)
     check_chat(body)
     alias = body["tools"][0]["function"]["name"]
     assert len(alias) <= 64
@@ -268,7 +268,7 @@ def test_long_and_odd_names_come_back_as_they_were():
             }
         ],
     }
-    assert adapter.message(orjson.dumps(answer)).content[0].name == name
+    assert adapter.parse_message(orjson.dumps(answer)).content[0].name == name
 
 
 @pytest.mark.parametrize(
@@ -415,11 +415,11 @@ def test_an_array_is_wrapped_and_unwrapped():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
     form = {"type": "json_schema", "schema": {"type": "array", "items": {"type": "integer"}}}
     request = parse.parse_request({"model": "gpt-4o", "messages": [USER], "output_format": form})
-    body = orjson.loads(adapter.request(request).body)
+    body = orjson.loads(adapter.build_request(request).body)
     check_chat(body)
     assert list(body["response_format"]["json_schema"]["schema"]["properties"]) == ["value"]
     answer = {"model": "m", "choices": [{"message": {"content": ' {"value": [1, {"a": 2}]} '}}]}
-    assert adapter.message(orjson.dumps(answer)).content[0].text == '[1, {"a": 2}]'
+    assert adapter.parse_message(orjson.dumps(answer)).content[0].text == '[1, {"a": 2}]'
 
 
 def test_groq_is_not_asked_to_stream_a_schema():
@@ -497,9 +497,9 @@ def test_equal_turns_give_equal_bytes_whatever_follows():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "A")
     other = make_adapter(PROVIDER_SPECS["openai"], "B")
     fields = {"model": "gpt-4o", "system": "s", "tools": [TOOL]}
-    short = adapter.request(parse.parse_request({**fields, "messages": start})).body
+    short = adapter.build_request(parse.parse_request({**fields, "messages": start})).body
     more = [*start, assistant(text("y")), USER]
-    long = other.request(parse.parse_request({**fields, "messages": more})).body
+    long = other.build_request(parse.parse_request({**fields, "messages": more})).body
     head = short[: short.index(b'],"tools"')]
     assert long.startswith(head)
 

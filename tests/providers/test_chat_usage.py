@@ -16,10 +16,10 @@ ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "
 
 def extra_of(usage: dict[str, Any], **members: Any) -> dict[str, Any]:
     adapter = make_adapter(PROVIDER_SPECS["openai"], "x1")
-    adapter.request(parse.parse_request(ASK))
+    adapter.build_request(parse.parse_request(ASK))
     said = {"message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop", "index": 0}
     counted = {"prompt_tokens": 9, "completion_tokens": 3, **usage}
-    answer = adapter.message(orjson.dumps({"choices": [said], "usage": counted, **members}))
+    answer = adapter.parse_message(orjson.dumps({"choices": [said], "usage": counted, **members}))
     assert answer is not None
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (9, 3)
     return answer.usage.extra

@@ -57,7 +57,7 @@ def sent(provider: str, messages: list[dict], tools: list[dict], **more: object)
     body = {"model": MODELS[provider], "max_tokens": 99, "messages": messages, "tools": tools}
     request = parse.parse_request(body | more)
     adapter = make_adapter(PROVIDER_SPECS[provider], "x", request=request)
-    wire = msgspec.json.decode(adapter.request(request).body)
+    wire = msgspec.json.decode(adapter.build_request(request).body)
     return wire.get("request", wire), adapter.dropped
 
 
@@ -136,7 +136,7 @@ def test_anthropic_is_sent_references_as_they_are():
     body = {"model": "claude-opus-5-5", "max_tokens": 9, "messages": turns}
     request = parse.parse_request(body | {"tools": [SEARCH, *LATER]})
     adapter = make_adapter(PROVIDER_SPECS["anthropic"], "x", request=request)
-    wire = msgspec.json.decode(adapter.request(request).body)
+    wire = msgspec.json.decode(adapter.build_request(request).body)
     assert wire["messages"][2]["content"][0]["content"] == turns[2]["content"][0]["content"]
     assert [tool.get("defer_loading") for tool in wire["tools"]] == [None, True, True, True]
     assert adapter.dropped == []

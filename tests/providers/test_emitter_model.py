@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tests.providers.validator import check_events
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.emitter import Emitter
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, WebSearchToolResultBlock
@@ -39,7 +39,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("text"), WORDS),
         st.tuples(st.just("thinking"), WORDS),
         st.tuples(st.just("signature"), st.sampled_from(["s1", "s2"])),
-        st.tuples(st.just("redacted"), st.just("r")),
+        st.tuples(st.just("redacted_thinking"), st.just("r")),
         st.tuples(st.just("end_text"), st.none()),
         st.tuples(st.just("citation"), st.sampled_from(["u1", "u2"])),
         st.tuples(st.just("audio"), st.tuples(st.sampled_from(["", "aA==", "aGk="]), WORDS)),
@@ -98,9 +98,9 @@ class Expected:
         if self.open == "thinking":
             self.blocks[-1]["signature"] = signature
         else:
-            self.redacted(signature)
+            self.redacted_thinking(signature)
 
-    def redacted(self, data: str) -> None:
+    def redacted_thinking(self, data: str) -> None:
         self.new("redacted_thinking", data=data)
         self.open = ""
 
@@ -159,29 +159,29 @@ def perform(emitter: Emitter, operations: list[tuple[str, Any]]) -> None:
     number = 0
     for kind, value in operations:
         if kind == "citation":
-            emitter.citation(cited(value))
+            emitter.add_citation(cited(value))
         elif kind == "signature":
-            emitter.thinking_sig(value)
+            emitter.add_signature(value)
         elif kind == "end_text":
             emitter.end_text()
         elif kind == "audio":
-            emitter.audio("audio/wav", *value)
+            emitter.add_audio("audio/wav", *value)
         elif kind == "call":
             given_input, at, delayed = value
             text = orjson.dumps(given_input).decode()
-            emitter.tool_open(number, f"id{number}", f"tool{number}")
-            emitter.tool_args(number, text[:at])
+            emitter.open_tool_call(number, f"id{number}", f"tool{number}")
+            emitter.add_arguments(number, text[:at])
             if delayed:
                 late.append((number, text[at:]))
             else:
-                emitter.tool_args(number, text[at:])
+                emitter.add_arguments(number, text[at:])
             number += 1
         else:
-            getattr(emitter, kind)(value)
+            getattr(emitter, f"add_{kind}")(value)
     for key, rest in late:
-        emitter.tool_args(key, rest)
-    emitter.finish("tool_use" if number else "end_turn")
-    emitter.eof()
+        emitter.add_arguments(key, rest)
+    emitter.set_stop_reason("tool_use" if number else "end_turn")
+    emitter.end_message()
 
 
 @settings(UNHURRIED, max_examples=400)
@@ -190,12 +190,12 @@ def test_any_operations_give_the_expected_message(operations):
     emitter = Emitter("msg_01TEST", "openai/m", "openai")
     perform(emitter, operations)
     assert emitter.fault is None
-    events = emitter.take()
+    events = emitter.take_events()
     expected = Expected()
     for kind, value in operations:
         getattr(expected, kind)(value)
     expected.end()
-    assert [to_wire(block) for block in accumulate(events).content] == expected.blocks
+    assert [to_wire(block) for block in message_from_events(events).content] == expected.blocks
     assert official(check_events(events)) == [
         block for block in expected.blocks if block["type"] not in ("audio", "image")
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.providers.validator import check_events, check_message
 from vai.providers.decode import emitter as module
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.emitter import Emitter
 from vai.providers.factory import make_adapter
 from vai.providers.gemini.stream import MAX_AWAITING
@@ -32,7 +32,7 @@ RESULT = (
 )
 PICTURE = ("block", ImageBlock(source=Source(type="base64", media_type="image/png", data="aGk=")))
 TEXT, MORE, BLANKS = ("text", "Yes."), ("text", "No."), ("text", " \n")
-THOUGHT, SEAL, REDACTED = ("thinking", "hm"), ("thinking_sig", "s1"), ("redacted", "r")
+THOUGHT, SEAL, REDACTED = ("thinking", "hm"), ("signature", "s1"), ("redacted_thinking", "r")
 RUN = [USE, RESULT]
 RUN_TYPES = ["server_tool_use", "code_execution_tool_result"]
 BEHIND = {
@@ -54,23 +54,23 @@ def emitter():
 def perform(made, operations):
     for name, value in operations:
         if name == "call":
-            made.tool_open(0, "c", "f")
-            made.tool_args(0, "{}")
+            made.open_tool_call(0, "c", "f")
+            made.add_arguments(0, "{}")
         elif name == "end_text":
             made.end_text()
         else:
-            getattr(made, name)(value)
+            getattr(made, f"add_{name}")(value)
 
 
 def ended(operations, reason="end_turn", sequence=None):
     """The blocks of the answer, in wire form."""
     made = emitter()
     perform(made, operations)
-    made.finish(reason, sequence=sequence)
-    made.eof()
-    events = made.take()
+    made.set_stop_reason(reason, sequence=sequence)
+    made.end_message()
+    events = made.take_events()
     check_events(events)
-    return [to_wire(block) for block in accumulate(events).content]
+    return [to_wire(block) for block in message_from_events(events).content]
 
 
 def types(blocks):
@@ -103,17 +103,17 @@ def test_what_came_between_stays_where_it_was(next_one):
 def test_reasoning_behind_a_call_is_not_held():
     made = emitter()
     perform(made, [TEXT, ("call", None)])
-    made.take()
-    made.thinking("hm")
-    assert made.take() != []
+    made.take_events()
+    made.add_thinking("hm")
+    assert made.take_events() != []
 
 
 def test_reasoning_before_the_text_is_not_held():
     made = emitter()
     for piece in ("a", "b"):
-        made.take()
-        made.thinking(piece)
-        assert made.take() != []
+        made.take_events()
+        made.add_thinking(piece)
+        assert made.take_events() != []
 
 
 @pytest.mark.parametrize("operations", [[THOUGHT], [REDACTED], RUN, [THOUGHT, SEAL, *RUN]])
@@ -125,10 +125,10 @@ def test_an_answer_without_text_ends_with_an_empty_text(operations):
 
 def test_an_empty_answer_stays_empty():
     made = emitter()
-    made.begin()
-    made.finish("end_turn")
-    made.eof()
-    assert accumulate(made.take()).content == []
+    made.start_message()
+    made.set_stop_reason("end_turn")
+    made.end_message()
+    assert message_from_events(made.take_events()).content == []
 
 
 def test_sources_that_come_behind_held_reasoning_are_the_texts():
@@ -231,11 +231,11 @@ def read_stream(provider, chunks):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     events = []
     for chunk in chunks:
-        events += adapter.feed(b"data: %b\n\n" % orjson.dumps(chunk))
-    events += adapter.end()
+        events += adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(chunk))
+    events += adapter.end_stream()
     assert adapter.fault is None
     check_events(events)
-    return message_to_wire(accumulate(events))
+    return message_to_wire(message_from_events(events))
 
 
 @pytest.mark.parametrize(("provider", "chunks"), STREAMS.values(), ids=STREAMS)
@@ -252,19 +252,19 @@ def test_gemini_says_the_same_without_streaming(name):
     whole = {**chunks[-1]["candidates"][0], "content": {"role": "model", "parts": parts}}
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     body = {"candidates": [whole], "modelVersion": "gemini-3.6-flash", "usageMetadata": COUNTED}
-    message = message_to_wire(adapter.message(orjson.dumps(body)))
+    message = message_to_wire(adapter.parse_message(orjson.dumps(body)))
     assert check_message(message) == read_stream(provider, chunks)
 
 
 def requested(**fields):
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     asked = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}]}
-    adapter.request(parse.parse_request({**asked, "stream": True, **fields}))
+    adapter.build_request(parse.parse_request({**asked, "stream": True, **fields}))
     return adapter
 
 
 def fed(adapter, chunks):
-    return [adapter.feed(b"data: %b\n\n" % orjson.dumps(chunk)) for chunk in chunks]
+    return [adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(chunk)) for chunk in chunks]
 
 
 def test_text_waits_for_nothing_where_nothing_was_to_be_searched():
@@ -279,9 +279,9 @@ def test_text_waits_for_its_sources_no_longer_than_it_may():
     chunks = gemini(*[long] * 5, G_TEXT, groundingMetadata=GROUNDING)
     batches = fed(adapter, chunks)
     assert [len(batch) > 1 for batch in batches[:5]] == [False] * 4 + [True]
-    events = [event for batch in batches for event in batch] + adapter.end()
+    events = [event for batch in batches for event in batch] + adapter.end_stream()
     check_events(events)
-    (text,) = message_to_wire(accumulate(events))["content"]
+    (text,) = message_to_wire(message_from_events(events))["content"]
     assert text["text"].endswith("Hello")
     assert [cited["url"] for cited in text["citations"]] == ["https://a.example"]
     assert adapter.usage.extra["server_tool_use"]["web_search_requests"] == 1
@@ -304,9 +304,9 @@ def types_started(events):
 def test_text_that_waits_is_not_lost_in_an_error():
     search = [{"type": "web_search_20250305", "name": "web_search"}]
     adapter = requested(tools=search)
-    events = adapter.feed(b"data: %b\n\n" % orjson.dumps(gemini(G_TEXT, G_TEXT)[0]))
+    events = adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(gemini(G_TEXT, G_TEXT)[0]))
     error = {"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}
-    events += adapter.feed(b"data: %b\n\n" % orjson.dumps(error))
+    events += adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(error))
     assert adapter.fault.type == "overloaded_error"
     assert types_started(events) == ["text"]
 
@@ -314,11 +314,11 @@ def test_text_that_waits_is_not_lost_in_an_error():
 def test_what_was_held_stays_before_what_follows_a_call_that_never_got_a_name():
     made = emitter()
     perform(made, [TEXT, THOUGHT, SEAL])
-    made.tool_open(0, "c", None)
+    made.open_tool_call(0, "c", None)
     perform(made, [("thinking", "later")])
-    made.finish("max_tokens")
-    made.eof()
-    found = [to_wire(block) for block in accumulate(made.take()).content]
+    made.set_stop_reason("max_tokens")
+    made.end_message()
+    found = [to_wire(block) for block in message_from_events(made.take_events()).content]
     assert [block.get("thinking") for block in found] == [None, "hm", "later"]
 
 

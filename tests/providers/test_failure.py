@@ -34,7 +34,7 @@ BY_STATUS = {
 
 def fault(status=400, body=b"", headers=None, provider="openai"):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    return adapter.error(status, headers or {}, body)
+    return adapter.parse_error(status, headers or {}, body)
 
 
 def of(error, status=400, **more):

@@ -13,7 +13,7 @@ from tests.providers.validator import check_message, check_stream
 from vai.exchange.verbatim_mode import VerbatimMode
 from vai.providers.anthropic.calls import calls_for
 from vai.providers.anthropic.framing import Framing
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.types import parse
 from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
@@ -153,7 +153,7 @@ def passed(data: bytes, step: int) -> Wire:
     assert mode.stream_error is None
     events = [orjson.loads(line[5:]) for line in found.splitlines() if line.startswith(b"data:")]
     check_stream(events)
-    wire: Wire = message_to_wire(accumulate(parse.parse_event(event) for event in events))
+    wire: Wire = message_to_wire(message_from_events(parse.parse_event(event) for event in events))
     return wire
 
 

@@ -65,13 +65,13 @@ def test_bent_answers(provider, seed):
         chunks = bend(dice, dice.choice(CHUNKS))
         adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         data = b"".join(b"data: %b\r\n\r\n" % orjson.dumps(item) for item in chunks)
-        events = adapter.feed(data) + adapter.end()
-        check_events(events, complete=adapter.done)
-        assert adapter.done is (adapter.fault is None)
-        endings.add(adapter.done)
+        events = adapter.feed_bytes(data) + adapter.end_stream()
+        check_events(events, complete=adapter.is_complete)
+        assert adapter.is_complete is (adapter.fault is None)
+        endings.add(adapter.is_complete)
         whole = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         try:
-            whole.message(orjson.dumps(chunks))
+            whole.parse_message(orjson.dumps(chunks))
         except UpstreamFault as fault:
             endings.add(fault.provider == provider)
     assert endings == {True, False}

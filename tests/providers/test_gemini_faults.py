@@ -16,7 +16,7 @@ RPC = "type.googleapis.com/google.rpc."
 def fault(error, status=429, *, wrap=False, provider="gemini", headers=None):
     whole = {"error": error}
     body = json.dumps([whole] if wrap else whole).encode()
-    return make_adapter(PROVIDER_SPECS[provider], "01TEST").error(status, headers or {}, body)
+    return make_adapter(PROVIDER_SPECS[provider], "01TEST").parse_error(status, headers or {}, body)
 
 
 def limited(*details, message="Slow down.", **more):
@@ -62,7 +62,9 @@ def test_statuses(status, name, expected, wrap):
     # The same inside a stream, where the HTTP status was 200.
     for code in (status, 13):
         adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
-        adapter.feed(b"data: %b\n\n" % json.dumps({"error": {**error, "code": code}}).encode())
+        adapter.feed_bytes(
+            b"data: %b\n\n" % json.dumps({"error": {**error, "code": code}}).encode()
+        )
         if code == status or name != "CANCELLED":
             assert (adapter.fault.type, adapter.fault.status) == expected
 
@@ -150,5 +152,5 @@ def test_no_key_and_no_project_is_told():
 
 @pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"[]", b'"x"', b'{"error":"plain"}'])
 def test_bodies_that_are_no_error_of_googles(body):
-    found = make_adapter(PROVIDER_SPECS["gemini"], "01TEST").error(503, {}, body)
+    found = make_adapter(PROVIDER_SPECS["gemini"], "01TEST").parse_error(503, {}, body)
     assert (found.type, found.status) == ("overloaded_error", 503)

@@ -23,7 +23,7 @@ from tests.providers.test_gemini_request import (
 )
 from tests.providers.test_gemini_request import assistant as said_by_model
 from tests.providers.test_gemini_stream import LOOK, answer, chunk, counts, fault, read, sse
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.gemini.conversation import UNSIGNED
 from vai.providers.registry import PROVIDER_SPECS
@@ -105,11 +105,11 @@ def a_cut_is_a_fault():
 def an_error_in_plain_lines():
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     error = {"error": {"code": 500, "message": "m", "status": "INTERNAL"}}
-    events = adapter.feed(
+    events = adapter.feed_bytes(
         sse(chunk({"text": "x"})) + orjson.dumps(error, option=orjson.OPT_INDENT_2)
     )
-    events += adapter.end()
-    assert not adapter.done
+    events += adapter.end_stream()
+    assert not adapter.is_complete
     assert (adapter.fault.type, adapter.fault.message) == ("api_error", "m")
 
 
@@ -130,7 +130,9 @@ def a_refused_prompt():
     refused = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": counts(5, 0)}
     for found in (
         answer(refused),
-        message_to_wire(make_adapter(PROVIDER_SPECS["gemini"], "x").message(orjson.dumps(refused))),
+        message_to_wire(
+            make_adapter(PROVIDER_SPECS["gemini"], "x").parse_message(orjson.dumps(refused))
+        ),
     ):
         assert (found["content"], found["stop_reason"]) == ([], "refusal")
         assert found["stop_details"]["explanation"] == "SAFETY"
@@ -161,8 +163,8 @@ def signatures_go_round_unchanged():
     ]
     plain = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
-    events = adapter.feed(sse(plain)) + adapter.end()
-    content = message_to_wire(accumulate(events))["content"]
+    events = adapter.feed_bytes(sse(plain)) + adapter.end_stream()
+    content = message_to_wire(message_from_events(events))["content"]
     answers = [result(id=block["id"]) for block in content if block["type"] == "tool_use"]
     _, wire = ask(USER, said_by_model(*content), user(*answers))
     found = orjson.loads(wire.body)["contents"][1]["parts"]
@@ -210,9 +212,9 @@ def a_very_long_line_in_small_pieces():
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     events = []
     for at in range(0, len(data), 4096):
-        events += adapter.feed(data[at : at + 4096])
-    events += adapter.end()
-    assert len(accumulate(events).content[0].text) == 1_000_000
+        events += adapter.feed_bytes(data[at : at + 4096])
+    events += adapter.end_stream()
+    assert len(message_from_events(events).content[0].text) == 1_000_000
 
 
 @bug(41)
@@ -233,15 +235,15 @@ def instructions_alone_get_a_user_turn():
 def an_error_page():
     page = b"<html>\n\n<body>Bad gateway</body></html>"
     adapter = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
-    assert adapter.error(502, {}, page).status == 502
-    assert adapter.feed(page) + adapter.end() == []
+    assert adapter.parse_error(502, {}, page).status == 502
+    assert adapter.feed_bytes(page) + adapter.end_stream() == []
     assert adapter.fault is not None
 
 
 @bug(45)
 def model_names_are_kept():
     adapter, _ = ask(model="x:thinking")
-    found = adapter.message(
+    found = adapter.parse_message(
         orjson.dumps(chunk({"text": "x"}, finish="STOP") | {"modelVersion": ""})
     )
     assert found.model == "gemini/x:thinking"
@@ -258,9 +260,9 @@ def a_limit_used_up_by_thinking():
 @bug(50)
 def one_id_for_the_stream():
     adapter, events = read(chunk({"text": "a"}), chunk({"text": "b"}, finish="STOP"))
-    assert accumulate(events).id == "msg_01TEST"
-    assert adapter.done
-    assert NEW in accumulate(events).model
+    assert message_from_events(events).id == "msg_01TEST"
+    assert adapter.is_complete
+    assert NEW in message_from_events(events).model
 
 
 @pytest.mark.parametrize("number", sorted(CHECKS))

@@ -55,7 +55,7 @@ def text(said, **more):
 def ask(*messages, model=NEW, provider="gemini", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": model, "messages": list(messages) or [USER], **fields}
-    return adapter, adapter.request(parse.parse_request(given))
+    return adapter, adapter.build_request(parse.parse_request(given))
 
 
 def sent(*messages, provider="gemini", **fields):
@@ -459,7 +459,7 @@ def test_foreign_names_are_changed_and_brought_back(name):
     assert alias != name
     assert body["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == [alias]
     answer = {"content": {"parts": [{"functionCall": {"name": alias}}]}, "finishReason": "STOP"}
-    message = adapter.message(orjson.dumps({"candidates": [answer]}))
+    message = adapter.parse_message(orjson.dumps({"candidates": [answer]}))
     assert message.content[0].name == name
     assert (
         sent(tools=[{**TOOL, "name": "a.b:c-d"}])["tools"][0]["functionDeclarations"][0]["name"]
@@ -602,8 +602,8 @@ def test_more_stop_sequences_than_gemini_takes_are_watched_for_here():
     answer = {"content": {"parts": [{"text": "so it EN"}]}}
     rest = {"content": {"parts": [{"text": "Ds"}]}, "finishReason": "MAX_TOKENS"}
     for candidate in (answer, rest):
-        adapter.feed(b"data: %b\n\n" % orjson.dumps({"candidates": [candidate]}))
-    assert adapter.done
+        adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps({"candidates": [candidate]}))
+    assert adapter.is_complete
     assert adapter.ended_early
 
 

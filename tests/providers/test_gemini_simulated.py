@@ -9,7 +9,7 @@ import pytest
 
 from tests.providers.validator import check_events
 from vai.errors import UpstreamFault
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.simulator import Simulator
@@ -55,7 +55,7 @@ async def exchange(http, provider, fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     said = {"messages": [{"role": "user", "content": "Hello there"}], "max_tokens": 900, **fields}
     ask = parse.parse_request(said)
-    wire = adapter.request(ask)
+    wire = adapter.build_request(ask)
     key = "authorization" if provider == "gemini-oauth" else "x-goog-api-key"
     value = "Bearer ya29.k" if provider == "gemini-oauth" else "k"
     events, message = [], None
@@ -63,21 +63,21 @@ async def exchange(http, provider, fields):
         given = dict(wire.headers) | {key: value}
         reply = await http.post(BASES[provider] + wire.target, content=wire.body, headers=given)
         if reply.status_code != 200:
-            return adapter.error(reply.status_code, reply.headers, reply.content)
+            return adapter.parse_error(reply.status_code, reply.headers, reply.content)
         if ask.stream:
             body = reply.content
             for at in range(0, len(body), 97):
-                events += adapter.feed(body[at : at + 97])
-            events += adapter.end()
+                events += adapter.feed_bytes(body[at : at + 97])
+            events += adapter.end_stream()
         else:
             try:
-                message = adapter.message(reply.content)
+                message = adapter.parse_message(reply.content)
             except UpstreamFault as fault:
                 return fault
-        wire = adapter.following
+        wire = adapter.next_request
     if ask.stream:
-        check_events(events, complete=adapter.done)
-        message = accumulate(events) if adapter.done else None
+        check_events(events, complete=adapter.is_complete)
+        message = message_from_events(events) if adapter.is_complete else None
     return adapter.fault or message_to_wire(message)
 
 

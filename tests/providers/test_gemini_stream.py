@@ -10,7 +10,7 @@ from tests.providers.test_streams import HERE
 from tests.providers.validator import check_events
 from vai.codec.sse import MAX_FRAME
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.emitter import MAX_CALLS
 from vai.providers.factory import make_adapter
 from vai.providers.gemini import adapter as adapters
@@ -55,20 +55,20 @@ def sse(*chunks):
 def asked(provider="gemini", **fields):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     given = {"model": "gemini-3.6-flash", "messages": [{"role": "user", "content": "go"}], **fields}
-    return adapter, adapter.request(parse.parse_request(given))
+    return adapter, adapter.build_request(parse.parse_request(given))
 
 
 def read(*chunks, provider="gemini"):
     adapter, _ = asked(provider)
-    events = adapter.feed(sse(*chunks)) + adapter.end()
-    check_events(events, complete=adapter.done)
+    events = adapter.feed_bytes(sse(*chunks)) + adapter.end_stream()
+    check_events(events, complete=adapter.is_complete)
     return adapter, events
 
 
 def answer(*chunks, **given):
     adapter, events = read(*chunks, **given)
     assert adapter.fault is None
-    return message_to_wire(accumulate(events))
+    return message_to_wire(message_from_events(events))
 
 
 def fault(*chunks):
@@ -77,7 +77,7 @@ def fault(*chunks):
     whole = make_adapter(PROVIDER_SPECS["gemini"], "01TEST")
     if len(chunks) == 1:
         with pytest.raises(UpstreamFault) as caught:
-            whole.message(orjson.dumps(chunks[0]))
+            whole.parse_message(orjson.dumps(chunks[0]))
         assert (caught.value.code, caught.value.status) == (
             adapter.fault.code,
             adapter.fault.status,
@@ -94,10 +94,10 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 def from_fixture(name, **fields):
     adapter, _ = asked(**fields)
-    events = adapter.feed((HERE / f"{name}.sse").read_bytes()) + adapter.end()
-    assert adapter.done
+    events = adapter.feed_bytes((HERE / f"{name}.sse").read_bytes()) + adapter.end_stream()
+    assert adapter.is_complete
     check_events(events)
-    return message_to_wire(accumulate(events))
+    return message_to_wire(message_from_events(events))
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.name)
@@ -151,8 +151,8 @@ def test_recited_works_are_cited():
 def test_what_is_kept_to_cite_from_is_bounded(monkeypatch):
     monkeypatch.setattr(stream, "MAX_CITED", 4)
     adapter, _ = asked()
-    adapter.feed(sse(*[chunk({"text": "abc"})] * 50))
-    assert sum(map(len, adapter._reader._said)) <= 6
+    adapter.feed_bytes(sse(*[chunk({"text": "abc"})] * 50))
+    assert sum(map(len, adapter._decoder._said)) <= 6
 
 
 def test_code_and_what_came_of_it():
@@ -308,7 +308,7 @@ def test_an_answer_without_an_end_is_a_fault():
 )
 def test_usage(wire, expected):
     adapter, _ = asked()
-    adapter.feed(sse({"usageMetadata": wire}))
+    adapter.feed_bytes(sse({"usageMetadata": wire}))
     found = adapter.usage
     assert (
         found.input_tokens,
@@ -331,76 +331,76 @@ def test_an_answer_goes_on_in_further_bodies():
     adapter, wire = asked(stream=True, system="s")
     events = []
     for body, token in ((FIRST, b"VG9rMQ=="), (SECOND, b"VG9rMg==")):
-        events += adapter.feed(sse(body)) + adapter.end()
-        assert not adapter.done
+        events += adapter.feed_bytes(sse(body)) + adapter.end_stream()
+        assert not adapter.is_complete
         assert adapter.fault is None
-        following = adapter.following
+        following = adapter.next_request
         assert following.target == wire.target
         assert following.streams
         assert following.body == wire.body[:-1] + b',"continuationToken":"%b"}' % token
-    events += adapter.feed(sse(LAST)) + adapter.end()
-    assert adapter.done
-    assert adapter.following is None
+    events += adapter.feed_bytes(sse(LAST)) + adapter.end_stream()
+    assert adapter.is_complete
+    assert adapter.next_request is None
     check_events(events)
-    whole = message_to_wire(accumulate(events))
+    whole = message_to_wire(message_from_events(events))
     assert [block.get("text") for block in whole["content"]] == ["one ", None, "two three"]
     assert whole["stop_reason"] == "tool_use"
     assert whole["usage"]["input_tokens"] == 18
     assert whole["usage"]["output_tokens"] == 60
 
     adapter, _ = asked(system="s")
-    assert adapter.message(orjson.dumps(FIRST)) is None
-    assert adapter.following is not None
-    assert adapter.message(orjson.dumps(SECOND)) is None
-    assert message_to_wire(adapter.message(orjson.dumps(LAST))) == whole
-    assert adapter.following is None
+    assert adapter.parse_message(orjson.dumps(FIRST)) is None
+    assert adapter.next_request is not None
+    assert adapter.parse_message(orjson.dumps(SECOND)) is None
+    assert message_to_wire(adapter.parse_message(orjson.dumps(LAST))) == whole
+    assert adapter.next_request is None
 
 
 def test_the_callers_limit_ends_it():
     adapter, _ = asked(stream=True, max_tokens=10)
-    events = adapter.feed(sse(FIRST)) + adapter.end()
-    assert adapter.following is None
-    assert message_to_wire(accumulate(events))["stop_reason"] == "max_tokens"
+    events = adapter.feed_bytes(sse(FIRST)) + adapter.end_stream()
+    assert adapter.next_request is None
+    assert message_to_wire(message_from_events(events))["stop_reason"] == "max_tokens"
     adapter, _ = asked(max_tokens=30)
-    assert adapter.message(orjson.dumps(FIRST)) is None
-    assert adapter.message(orjson.dumps(SECOND)).stop_reason == "max_tokens"
+    assert adapter.parse_message(orjson.dumps(FIRST)) is None
+    assert adapter.parse_message(orjson.dumps(SECOND)).stop_reason == "max_tokens"
 
 
 def test_hops_are_bounded(monkeypatch):
     monkeypatch.setattr(adapters, "MAX_HOPS", 3)
     adapter, _ = asked()
-    answers = [adapter.message(orjson.dumps(FIRST)) for _ in range(4)]
+    answers = [adapter.parse_message(orjson.dumps(FIRST)) for _ in range(4)]
     assert answers[:3] == [None] * 3
     assert answers[3].stop_reason == "max_tokens"
 
 
 def test_code_assist_cannot_be_asked_to_go_on():
     adapter, _ = asked("gemini-oauth")
-    assert adapter.message(orjson.dumps({"response": FIRST})).stop_reason == "max_tokens"
-    assert adapter.following is None
+    assert adapter.parse_message(orjson.dumps({"response": FIRST})).stop_reason == "max_tokens"
+    assert adapter.next_request is None
 
 
 def test_a_further_body_that_fails_is_the_answers_fault():
     adapter, _ = asked(stream=True)
-    adapter.feed(sse(FIRST))
-    adapter.end()
-    adapter.feed(sse(chunk({"text": "half"}, usage=counts(5, 3))))
-    assert adapter.end() == []
+    adapter.feed_bytes(sse(FIRST))
+    adapter.end_stream()
+    adapter.feed_bytes(sse(chunk({"text": "half"}, usage=counts(5, 3))))
+    assert adapter.end_stream() == []
     assert adapter.fault.code == "upstream_truncated"
-    assert adapter.following is None
+    assert adapter.next_request is None
     assert adapter.usage.output_tokens == 13
 
 
 def test_an_empty_further_body_is_a_fault():
     adapter, _ = asked(stream=True)
-    adapter.feed(sse(FIRST))
-    adapter.end()
-    adapter.end()
+    adapter.feed_bytes(sse(FIRST))
+    adapter.end_stream()
+    adapter.end_stream()
     assert adapter.fault.code == "upstream_truncated"
     adapter, _ = asked()
-    adapter.message(orjson.dumps(FIRST))
+    adapter.parse_message(orjson.dumps(FIRST))
     with pytest.raises(UpstreamBroken):
-        adapter.message(b"")
+        adapter.parse_message(b"")
 
 
 ERROR = {"error": {"code": 429, "message": "Slow down.", "status": "RESOURCE_EXHAUSTED"}}
@@ -422,8 +422,8 @@ def test_an_error_in_plain_lines_is_told(before, tail):
     for size in (1, 7, len(data)):
         adapter, _ = asked(stream=True)
         for at in range(0, len(data), size):
-            adapter.feed(data[at : at + size])
-        adapter.end()
+            adapter.feed_bytes(data[at : at + size])
+        adapter.end_stream()
         assert (adapter.fault.type, adapter.fault.status) == ("rate_limit_error", 429)
         assert adapter.fault.message == "Slow down."
 
@@ -433,10 +433,12 @@ def test_an_array_in_answer_to_a_stream_request_is_its_chunks():
     data = orjson.dumps(chunks, option=orjson.OPT_INDENT_2)
     for body in (data, b"\xef\xbb\xbf" + data, b"\n " + data):
         adapter, _ = asked(stream=True)
-        events = [event for byte in body for event in adapter.feed(bytes([byte]))] + adapter.end()
-        assert accumulate(events).content[0].text == "ab"
+        events = [
+            event for byte in body for event in adapter.feed_bytes(bytes([byte]))
+        ] + adapter.end_stream()
+        assert message_from_events(events).content[0].text == "ab"
         assert (
-            make_adapter(PROVIDER_SPECS["gemini"], "x").message(body.strip()).content[0].text
+            make_adapter(PROVIDER_SPECS["gemini"], "x").parse_message(body.strip()).content[0].text
             == "ab"
         )
 
@@ -445,10 +447,10 @@ def test_plain_json_is_not_held_without_a_bound(monkeypatch):
     monkeypatch.setattr(bodies, "MAX_PLAIN", 100)
     adapter, _ = asked(stream=True)
     for _ in range(30):
-        adapter.feed(b"{         ")
+        adapter.feed_bytes(b"{         ")
     assert isinstance(adapter.fault, UpstreamBroken)
     assert adapter.fault.provider == "gemini"
-    assert adapter.end() == []
+    assert adapter.end_stream() == []
 
 
 def test_a_line_is_not_held_without_a_bound():
@@ -460,20 +462,20 @@ def test_a_line_is_not_held_without_a_bound():
 def test_stop_sequences_end_it_here_but_not_inside_thoughts():
     many = ["1", "2", "3", "4", "5", "END"]
     adapter, _ = asked(stream=True, stop_sequences=many)
-    events = adapter.feed(
+    events = adapter.feed_bytes(
         sse(
             chunk({"text": "THE END", "thought": True}),
             chunk({"text": "so E"}),
             chunk({"text": "ND more"}, finish="STOP"),
         )
     )
-    assert adapter.done
+    assert adapter.is_complete
     assert adapter.ended_early
-    found = accumulate(events)
+    found = message_from_events(events)
     assert [getattr(b, "text", None) for b in found.content] == [None, "so "]
     assert (found.stop_reason, found.stop_sequence) == ("stop_sequence", "END")
     adapter, _ = asked(stop_sequences=many)
-    found = adapter.message(orjson.dumps(chunk({"text": "so E"}, LOOK, finish="STOP")))
+    found = adapter.parse_message(orjson.dumps(chunk({"text": "so E"}, LOOK, finish="STOP")))
     assert found.content[0].text == "so E"
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.providers.oracle import check_chat
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import without_reasoning, wrap_signature
@@ -62,14 +62,14 @@ def piece(index, id=None, name=None, arguments=None):
 def read(*chunks, provider="openai", end=b"data: [DONE]\n\n"):
     """The events of a stream, which must be complete."""
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    events = adapter.feed(sse(*chunks, end=end)) + adapter.end()
+    events = adapter.feed_bytes(sse(*chunks, end=end)) + adapter.end_stream()
     assert adapter.fault is None, adapter.fault
-    return check_events(events), accumulate(events), adapter
+    return check_events(events), message_from_events(events), adapter
 
 
 def fault_of(*chunks, provider="openai", end=b""):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-    events = adapter.feed(sse(*chunks, end=end)) + adapter.end()
+    events = adapter.feed_bytes(sse(*chunks, end=end)) + adapter.end_stream()
     check_events(events, complete=False)
     assert adapter.fault is not None
     return adapter.fault
@@ -78,7 +78,7 @@ def fault_of(*chunks, provider="openai", end=b""):
 def message(fields, provider="openai", finish="stop", **more):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     choice = {"index": 0, "message": fields, "finish_reason": finish}
-    return adapter.message(orjson.dumps({"model": "m", "choices": [choice], **more}))
+    return adapter.parse_message(orjson.dumps({"model": "m", "choices": [choice], **more}))
 
 
 def blocks(answer):
@@ -93,7 +93,7 @@ def sent(*messages, provider="openai", model="gpt-4o", **fields):
     request = parse.parse_request(
         {"model": model, "max_tokens": 99, "messages": list(messages), **fields}
     )
-    body = orjson.loads(adapter.request(request).body)
+    body = orjson.loads(adapter.build_request(request).body)
     if provider == "openai":
         check_chat(body)
     return body
@@ -361,7 +361,7 @@ def foreign_reasoning_is_left_out_at_once():
     )
     again = without_reasoning(request)
     first, second = (
-        make_adapter(PROVIDER_SPECS["anthropic"], "01TEST").request(asked).body
+        make_adapter(PROVIDER_SPECS["anthropic"], "01TEST").build_request(asked).body
         for asked in (request, again)
     )
     assert b"Eq==" in first
@@ -438,9 +438,9 @@ def a_very_long_line():
     events = [
         event
         for at in range(0, len(data), 65_537)
-        for event in adapter.feed(data[at : at + 65_537])
+        for event in adapter.feed_bytes(data[at : at + 65_537])
     ]
-    assert len(accumulate(events).content[0].text) == 2_500_000
+    assert len(message_from_events(events).content[0].text) == 2_500_000
 
 
 @bug(42)
@@ -453,13 +453,13 @@ def no_nulls_for_groq():
 @bug(44)
 def an_error_page():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
-    found = adapter.error(500, {}, b"<html>oops</html>")
+    found = adapter.parse_error(500, {}, b"<html>oops</html>")
     assert found.type == "api_error"
     page = b"<!DOCTYPE html>\n<html>oops</html>\n"
-    assert adapter.feed(page) + adapter.end() == []
+    assert adapter.feed_bytes(page) + adapter.end_stream() == []
     assert isinstance(adapter.fault, UpstreamFault)
     with pytest.raises(UpstreamBroken):
-        make_adapter(PROVIDER_SPECS["openai"], "01TEST").message(page)
+        make_adapter(PROVIDER_SPECS["openai"], "01TEST").parse_message(page)
 
 
 @bug(45)

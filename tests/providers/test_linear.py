@@ -288,7 +288,7 @@ def _translate(provider: str, body: bytes) -> None:
         return
     said = msgspec.structs.replace(said, model=MODELS_HERE[provider])
     for step in (
-        lambda: make_adapter(row, "01TEST", request=said).request(said),
+        lambda: make_adapter(row, "01TEST", request=said).build_request(said),
         lambda: question(row, said, "01TEST", {}),
         lambda: request_tokens(said, row.kind),
         lambda: without_reasoning(said),
@@ -329,10 +329,10 @@ def test_a_refusal_of_many_places_is_short(provider: str) -> None:
     tools = [{"type": f"{'t' * 500}{number}"} for number in range(2000)]
     said = parse.parse_request({"model": "m", "max_tokens": 50, "messages": [USER], "tools": tools})
     if row.kind == "anthropic":
-        make_adapter(row, "01TEST", request=said).request(said)  # a tool of a newer version
+        make_adapter(row, "01TEST", request=said).build_request(said)  # a tool of a newer version
         return
     with pytest.raises(InvalidRequest, match=r"and \d+ more") as refusal:
-        make_adapter(row, "01TEST", request=said).request(said)
+        make_adapter(row, "01TEST", request=said).build_request(said)
     assert len(refusal.value.message) < 20_000
 
 
@@ -341,7 +341,7 @@ def test_what_was_dropped_is_told_in_few_words(provider: str) -> None:
     row, said = ROWS_HERE[provider], {"metadata": {"n" * 100 + str(k): 1 for k in range(5000)}}
     ask = parse.parse_request({"model": "m", "max_tokens": 5000, "messages": [USER], **said})
     adapter = make_adapter(row, "01TEST", request=ask)
-    adapter.request(ask)
+    adapter.build_request(ask)
     told = ",".join(adapter.dropped)
     assert len(told) <= 1000
     assert adapter.dropped[-1].startswith("and ")

@@ -54,7 +54,7 @@ def outcome(provider, **members):
     adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
     said = {"model": MODELS[provider], "messages": USER, "max_tokens": 500, **members}
     try:
-        wire = adapter.request(parse.parse_request(said))
+        wire = adapter.build_request(parse.parse_request(said))
     except InvalidRequest as error:
         return "refused", error
     return ("named" if adapter.dropped else "sent"), (adapter.dropped, orjson.loads(wire.body))

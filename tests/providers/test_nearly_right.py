@@ -13,7 +13,7 @@ import pytest
 from tests.providers.test_streams import HERE, run
 from tests.providers.upstreams import OWN_ROWS, ask, body_of, stream_of, told
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.types.render import message_to_wire
 
 WEATHER = ("weather", {"city": "Oslo"})
@@ -71,7 +71,7 @@ def test_everything_is_delivered_once(name):
     path = HERE / f"{name}.sse"
     events, adapter = run(path, [path.read_bytes()])
     assert adapter.fault is None, adapter.fault
-    wire = message_to_wire(accumulate(events))
+    wire = message_to_wire(message_from_events(events))
     assert shown(wire) == EXPECTED[name]
     calls = any(isinstance(one, tuple) for one in EXPECTED[name])
     assert wire["stop_reason"] == ("tool_use" if calls else "end_turn")
@@ -191,7 +191,7 @@ def test_an_answer_that_was_cut_is_not_one_that_ended(meant, reason, stream):
     bodies[True] = b"data: %b\n\n" % whole(None, SAID, finish_reason=reason)
     if meant == "fault":
         with pytest.raises(UpstreamFault):
-            adapter.message(bodies[stream])
+            adapter.parse_message(bodies[stream])
         return
     wire = told(adapter, bodies[stream], stream=stream)
     assert (shown(wire), wire["stop_reason"]) == (["Hi"], meant)
@@ -201,7 +201,7 @@ def test_a_choice_that_failed_says_why():
     error = {"code": 429, "message": "The tokens of this minute are used up"}
     adapter, _ = ask("own")
     with pytest.raises(UpstreamFault, match="used up") as caught:
-        adapter.message(whole({"content": ""}, finish_reason="error", error=error))
+        adapter.parse_message(whole({"content": ""}, finish_reason="error", error=error))
     assert caught.value.type == "rate_limit_error"
 
 
@@ -214,7 +214,7 @@ def test_groqs_code_in_a_stream_is_an_overload():
         "x_groq": {"id": "r", "error": "over_capacity"},
     }
     adapter, _ = ask("groq", stream=True)
-    adapter.feed(b"data: %b\n\n" % orjson.dumps(chunk))
+    adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(chunk))
     assert adapter.fault is not None
     assert (adapter.fault.type, adapter.fault.status) == ("overloaded_error", 529)
 
@@ -249,11 +249,11 @@ def test_real_damage_is_an_error(provider, data, stream):
     adapter, _ = ask(provider, stream=stream)
     with pytest.raises(UpstreamFault) as caught:
         if stream:
-            adapter.feed(data)
-            adapter.end()
+            adapter.feed_bytes(data)
+            adapter.end_stream()
             assert adapter.fault is not None
             raise adapter.fault
-        adapter.message(data)
+        adapter.parse_message(data)
     if data.startswith(b"<") and provider != "gemini":
         assert isinstance(caught.value, UpstreamBroken)
         assert caught.value.code == "upstream_content_type"
@@ -292,8 +292,8 @@ def test_googles_answer_may_end_in_openais_way(provider):
     wire = told(adapter, data + b"data: [DONE]\n\n", stream=True)
     assert (shown(wire), wire["stop_reason"]) == (["Hi"], "end_turn")
     adapter, _ = ask(provider, stream=True)
-    adapter.feed(data)
-    adapter.end()
+    adapter.feed_bytes(data)
+    adapter.end_stream()
     assert adapter.fault is not None
 
 

@@ -103,7 +103,7 @@ def test_a_request_is_translated_or_refused(target, body):
     try:
         if isinstance(body, dict):
             body = {**body, "model": model}
-        wire = adapter.request(parse.parse_request(body))
+        wire = adapter.build_request(parse.parse_request(body))
     except InvalidRequest:
         return
     orjson.loads(wire.body)
@@ -134,12 +134,12 @@ READABLE = [row for row in PROVIDER_SPECS if CHUNKS[row]]
 def read(row: str, data: bytes) -> None:
     """The stream must be well formed, or well formed up to one fault."""
     adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
-    events = adapter.feed(data) + adapter.end()
-    if adapter.following is None:
-        assert (adapter.fault is None) is adapter.done
+    events = adapter.feed_bytes(data) + adapter.end_stream()
+    if adapter.next_request is None:
+        assert (adapter.fault is None) is adapter.is_complete
     # What Anthropic sends is forwarded, not framed: its order is Anthropic's.
     if PROVIDER_SPECS[row].kind != "anthropic":
-        check_events(events, complete=adapter.done)
+        check_events(events, complete=adapter.is_complete)
 
 
 @pytest.mark.parametrize("row", READABLE)
@@ -158,7 +158,7 @@ def test_a_whole_answer_that_is_odd_is_a_message_or_a_fault(row, data):
     value = data.draw(st.one_of(VALUES, mutated([item for found in CHUNKS[row] for item in found])))
     adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     try:
-        adapter.message(orjson.dumps(value))
+        adapter.parse_message(orjson.dumps(value))
     except UpstreamFault:
         return
 
@@ -182,7 +182,7 @@ def test_a_stream_with_flipped_bytes_ends_or_is_one_fault(row):
 def test_any_error_is_told(row, status, body):
     adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     data = body if isinstance(body, bytes) else orjson.dumps({"error": body})
-    fault = adapter.error(status, {}, data)
+    fault = adapter.parse_error(status, {}, data)
     assert fault.message
     orjson.dumps(fault.to_wire("req_1"))
 

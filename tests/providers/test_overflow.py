@@ -167,7 +167,9 @@ LONG = [
 
 
 def rejected(row: str, status: int, error: object) -> failure.UpstreamFault:
-    return make_adapter(PROVIDER_SPECS[row], "x").error(status, {}, json.dumps(error).encode())
+    return make_adapter(PROVIDER_SPECS[row], "x").parse_error(
+        status, {}, json.dumps(error).encode()
+    )
 
 
 @pytest.mark.parametrize("row", list(PROVIDER_SPECS))
@@ -361,7 +363,7 @@ def test_errors_of_fastapi_keep_their_words(detail: object, message: str) -> Non
 )
 def test_every_form_of_an_error_keeps_its_words(body: bytes) -> None:
     for row in PROVIDER_SPECS:
-        fault = make_adapter(PROVIDER_SPECS[row], "x").error(500, {}, body)
+        fault = make_adapter(PROVIDER_SPECS[row], "x").parse_error(500, {}, body)
         assert (fault.type, fault.message) == ("overloaded_error", "The model is overloaded")
 
 

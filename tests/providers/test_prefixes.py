@@ -59,7 +59,7 @@ def rounds(draw: Any) -> list[list[dict[str, Any]]]:
 def sent(row: str, model: str, turns: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
     body = {"model": model, "max_tokens": 99, "system": "s", "tools": TOOLS, "messages": turns}
-    sent = orjson.loads(adapter.request(parse.parse_request({**body, **fields})).body)
+    sent = orjson.loads(adapter.build_request(parse.parse_request({**body, **fields})).body)
     return sent.get("request", sent)
 
 

@@ -50,21 +50,21 @@ def test_a_further_server_is_a_row():
     request = parse.parse_request(
         {"model": "a/b:c", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}
     )
-    assert b'"max_tokens":5' in adapter.request(request).body
+    assert b'"max_tokens":5' in adapter.build_request(request).body
     answer = b'{"model":"a/b:c","choices":[{"message":{"content":"y"},"finish_reason":"stop"}]}'
-    assert adapter.message(answer).model == "local/a/b:c"
+    assert adapter.parse_message(answer).model == "local/a/b:c"
 
 
 def test_a_model_the_server_does_not_name_is_the_one_asked_for():
     adapter = make_adapter(PROVIDER_SPECS["groq"], "01TEST")
     message = {"role": "user", "content": "x"}
-    adapter.request(parse.parse_request({"model": "a/b", "messages": [message]}))
-    assert adapter.message(b'{"choices":[{"message":{"content":"y"}}]}').model == "groq/a/b"
+    adapter.build_request(parse.parse_request({"model": "a/b", "messages": [message]}))
+    assert adapter.parse_message(b'{"choices":[{"message":{"content":"y"}}]}').model == "groq/a/b"
 
 
 def test_the_estimate_reaches_the_first_event():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST", input_estimate=12)
-    (start, *_) = adapter.feed(b'data: {"choices":[{"delta":{"content":"y"}}]}\n\n')
+    (start, *_) = adapter.feed_bytes(b'data: {"choices":[{"delta":{"content":"y"}}]}\n\n')
     assert start.message.usage.input_tokens == 12
 
 
@@ -84,7 +84,7 @@ def test_the_estimate_reaches_the_first_event():
 @pytest.mark.parametrize("provider", list(PROVIDER_SPECS))
 def test_a_body_that_is_no_answer_is_a_fault(provider, body):
     with pytest.raises(UpstreamBroken) as caught:
-        make_adapter(PROVIDER_SPECS[provider], "01TEST").message(body)
+        make_adapter(PROVIDER_SPECS[provider], "01TEST").parse_message(body)
     assert caught.value.provider == provider
 
 
@@ -99,8 +99,8 @@ def test_what_stands_before_the_first_character_does_not_matter(before, size):
         data = before + body
         adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
         for at in range(0, len(data), size):
-            adapter.feed(data[at : at + size])
-        adapter.end()
+            adapter.feed_bytes(data[at : at + size])
+        adapter.end_stream()
         assert adapter.fault is None
 
 
@@ -108,9 +108,9 @@ def test_a_body_is_not_held_without_a_bound(monkeypatch):
     monkeypatch.setattr(incoming, "MAX_BODY", 100)
     body = StreamBody()
     for _ in range(20):
-        assert body.feed(b"{" * 10) == []
+        assert body.feed_bytes(b"{" * 10) == []
     assert body.fault is not None
-    assert body.end()[1] is None
+    assert body.end_body()[1] is None
 
 
 def test_whose_reasoning_it_is():

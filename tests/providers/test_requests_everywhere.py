@@ -92,7 +92,9 @@ def test_what_is_sent_is_accepted(provider, model):
         fields = {"model": model, "max_tokens": 9999, "messages": messages, **members}
         adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
         try:
-            wire = adapter.request(parse.parse_request({**fields, "tools": tools, "system": "s"}))
+            wire = adapter.build_request(
+                parse.parse_request({**fields, "tools": tools, "system": "s"})
+            )
         except InvalidRequest as refusal:
             refused.add(refusal.param)
             continue

@@ -86,11 +86,11 @@ def test_only_openais_own_server_has_the_other_endpoint(changes, bridged):
 def test_the_answer_is_the_providers_that_was_asked():
     request = ask("gpt-5.5")
     adapter = make_adapter(PROVIDER_SPECS["openai"], "x1", request=request)
-    wire = adapter.request(request)
+    wire = adapter.build_request(request)
     assert wire.target == "/responses"
     check_responses(orjson.loads(wire.body))
     item = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "g"}
     answer = {"model": "gpt-5.5", "status": "completed", "output": [item]}
-    message = adapter.message(orjson.dumps(answer))
+    message = adapter.parse_message(orjson.dumps(answer))
     assert message.model == "openai/gpt-5.5"
     assert message.content[0].data.startswith("vai1.openai.item.")

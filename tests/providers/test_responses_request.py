@@ -30,7 +30,9 @@ def sent(*messages, row="oai-resp", **fields):
     """The body, judged by the official types, and the paths of what was dropped."""
     fields.setdefault("model", "gpt-5.6-sol")
     adapter = make_adapter(PROVIDER_SPECS[row], "01TEST")
-    wire = adapter.request(parse.parse_request({"messages": list(messages) or [USER], **fields}))
+    wire = adapter.build_request(
+        parse.parse_request({"messages": list(messages) or [USER], **fields})
+    )
     assert (wire.method, wire.target) == ("POST", "/responses")
     body = orjson.loads(wire.body)
     check_responses(body)
@@ -521,12 +523,12 @@ def test_limits_and_sampling():
 def test_stop_sequences_are_watched_for_here():
     adapter = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     ask = {"model": "gpt-4o", "messages": [USER], "stop_sequences": ["END"]}
-    assert b"END" not in adapter.request(parse.parse_request(ask)).body
+    assert b"END" not in adapter.build_request(parse.parse_request(ask)).body
     at = {"item_id": "m", "output_index": 0, "content_index": 0}
     for piece in ("one E", "ND two"):
         event = {"type": "response.output_text.delta", "delta": piece, **at}
-        adapter.feed(b"data: %b\n\n" % orjson.dumps(event))
-    assert adapter.done
+        adapter.feed_bytes(b"data: %b\n\n" % orjson.dumps(event))
+    assert adapter.is_complete
     assert adapter.ended_early
 
 

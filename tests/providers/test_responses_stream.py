@@ -12,7 +12,7 @@ from openai.types.responses import ResponseError
 from tests.providers.oracle import check_responses, check_responses_answer
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken, UpstreamRejected
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.responses import kept, said
@@ -27,24 +27,26 @@ USER = {"role": "user", "content": "go"}
 def adapter(**asked):
     made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     if asked:
-        made.request(parse.parse_request({"model": "gpt-5.6-sol", "messages": [USER], **asked}))
+        made.build_request(
+            parse.parse_request({"model": "gpt-5.6-sol", "messages": [USER], **asked})
+        )
     return made
 
 
 def read(*events, **asked):
     """The message of a stream, which must be complete."""
     made = adapter(**asked)
-    found = made.feed(b"".join(b"data: %b\n\n" % orjson.dumps(event) for event in events))
-    found += made.end()
+    found = made.feed_bytes(b"".join(b"data: %b\n\n" % orjson.dumps(event) for event in events))
+    found += made.end_stream()
     assert made.fault is None, made.fault
     check_events(found)
-    return accumulate(found, made.usage)
+    return message_from_events(found, made.usage)
 
 
 def fault_of(*events):
     made = adapter()
-    found = made.feed(b"".join(b"data: %b\n\n" % orjson.dumps(event) for event in events))
-    found += made.end()
+    found = made.feed_bytes(b"".join(b"data: %b\n\n" % orjson.dumps(event) for event in events))
+    found += made.end_stream()
     check_events(found, complete=False)
     assert made.fault is not None
     return made.fault
@@ -70,7 +72,7 @@ def delta(text, index=0, part=0, kind="output_text"):
 def answer(*items, **more):
     """The message of an answer that was not streamed; a stream of it gives the same."""
     body = {"id": "resp_1", "status": "completed", "output": list(items), **more}
-    whole = adapter().message(orjson.dumps(body))
+    whole = adapter().parse_message(orjson.dumps(body))
     events = [done(index, item) for index, item in enumerate(items)]
     created = {"type": "response.created", "response": {"id": "resp_1"}}
     streamed = read(created, *events, completed(**more))
@@ -160,7 +162,7 @@ def test_what_was_said_can_be_sent_back():
     turn = {"role": "assistant", "content": blocks(answer(*items))}
     ask = {"model": "gpt-5.6-sol", "messages": [USER, turn, USER]}
     made = adapter()
-    body = orjson.loads(made.request(parse.parse_request(ask)).body)
+    body = orjson.loads(made.build_request(parse.parse_request(ask)).body)
     check_responses(body)
     assert made.dropped == []
     del reasoning["status"]
@@ -241,18 +243,18 @@ def test_ids_that_change_on_the_way_do_not_matter():
     count = iter(range(10_000))
     lines = [line.replace('"item_id":"', f'"item_id":"{next(count)}') for line in text.split("\n")]
     made, same = adapter(), adapter()
-    found = made.feed("\n".join(lines).encode())
-    assert found == same.feed(text.encode())
-    assert made.done
+    found = made.feed_bytes("\n".join(lines).encode())
+    assert found == same.feed_bytes(text.encode())
+    assert made.is_complete
 
 
 def test_names_come_back_as_the_caller_wrote_them():
     made = make_adapter(PROVIDER_SPECS["oai-resp"], "01TEST")
     ask = {"model": "m", "messages": [USER], "tools": [{"name": "a.b"}]}
-    alias = orjson.loads(made.request(parse.parse_request(ask)).body)["tools"][0]["name"]
+    alias = orjson.loads(made.build_request(parse.parse_request(ask)).body)["tools"][0]["name"]
     call = {"type": "function_call", "call_id": "c", "name": alias, "arguments": "{}"}
     body = {"status": "completed", "output": [call]}
-    assert made.message(orjson.dumps(body)).content[0].name == "a.b"
+    assert made.parse_message(orjson.dumps(body)).content[0].name == "a.b"
 
 
 @pytest.mark.parametrize("arguments", ['{"a":', "[1]", '{"a":1}{"a":2}'])
@@ -261,7 +263,7 @@ def test_broken_arguments_are_a_fault(arguments):
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": arguments}
     assert fault_of(done(0, call), completed()).code == "upstream_invalid_tool_input"
     with pytest.raises(UpstreamBroken):
-        adapter().message(orjson.dumps({"status": "completed", "output": [call]}))
+        adapter().parse_message(orjson.dumps({"status": "completed", "output": [call]}))
 
 
 def test_a_call_that_was_cut_off():
@@ -436,7 +438,7 @@ def test_what_the_servers_tools_did_goes_back_in_one_piece():
     turn = {"role": "assistant", "content": whole(code, mcp, files, image, message("So."))}
     ask = {"model": "gpt-5.6-sol", "messages": [USER, turn, USER]}
     made = adapter()
-    body = orjson.loads(made.request(parse.parse_request(ask)).body)
+    body = orjson.loads(made.build_request(parse.parse_request(ask)).body)
     check_responses(body)
     assert made.dropped == []
     assert body["input"][1:4] == [code, mcp, files]
@@ -447,7 +449,7 @@ def test_what_the_servers_tools_did_goes_back_in_one_piece():
 def whole(*items):
     """The blocks of an answer whose blocks no official type knows."""
     body = {"status": "completed", "output": list(items)}
-    return blocks(adapter().message(orjson.dumps(body)))
+    return blocks(adapter().parse_message(orjson.dumps(body)))
 
 
 def test_files_that_were_searched():
@@ -558,9 +560,9 @@ def test_failures():
     assert fault_of({"error": {"code": "insufficient_quota", "message": "m"}}).status == 402
     body = {"id": "r", "status": "failed", "error": {"code": "server_error"}, "output": []}
     with pytest.raises(UpstreamRejected):
-        adapter().message(orjson.dumps(body))
+        adapter().parse_message(orjson.dumps(body))
     with pytest.raises(UpstreamRejected):
-        adapter().message(b'{"error":{"message":"no","type":"server_error"}}')
+        adapter().parse_message(b'{"error":{"message":"no","type":"server_error"}}')
 
 
 def test_every_error_code_of_the_official_types_is_known():
@@ -574,7 +576,7 @@ def test_every_error_code_of_the_official_types_is_known():
 @pytest.mark.parametrize("status", ["in_progress", "queued"])
 def test_an_answer_that_is_not_ready_is_no_answer(status):
     with pytest.raises(UpstreamBroken):
-        adapter().message(orjson.dumps({"status": status, "output": []}))
+        adapter().parse_message(orjson.dumps({"status": status, "output": []}))
 
 
 def test_unknown_events_do_not_matter_whatever_is_in_them():

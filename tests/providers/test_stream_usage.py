@@ -105,6 +105,6 @@ def test_usage_in_every_chunk_is_told_once():
         b'"prompt_tokens_details":{"cached_tokens":2,"audio_tokens":1}}}\n\n' % (end, number)
         for number, end in enumerate((b"", b"", b',"finish_reason":"stop"'), 1)
     )
-    wire = decoded(codec.encode_events(adapter.feed(text) + adapter.end(), cost))
+    wire = decoded(codec.encode_events(adapter.feed_bytes(text) + adapter.end_stream(), cost))
     check_usage(wire)
     assert wire[-2]["usage"]["total_tokens"] == 8

@@ -10,7 +10,7 @@ import pytest
 from tests.providers.upstreams import OWN_ROWS
 from tests.providers.validator import check_events
 from vai.errors import UpstreamBroken
-from vai.providers.decode.accumulate import accumulate, replay
+from vai.providers.decode.accumulate import events_from_message, message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.render import event_to_wire, message_to_wire
@@ -32,8 +32,8 @@ def run(path, pieces):
     adapter = adapter_for(path)
     events = []
     for piece in pieces:
-        events += adapter.feed(piece)
-    events += adapter.end()
+        events += adapter.feed_bytes(piece)
+    events += adapter.end_stream()
     return events, adapter
 
 
@@ -48,10 +48,10 @@ def test_a_stream_is_well_formed_or_one_fault(path):
     events, adapter = run(path, [path.read_bytes()])
     failed = "-fault-" in path.stem
     check_events(events, complete=not failed)
-    assert adapter.done is not failed
+    assert adapter.is_complete is not failed
     assert (adapter.fault is not None) is failed
-    assert adapter.feed(path.read_bytes()) == []
-    assert adapter.end() == []
+    assert adapter.feed_bytes(path.read_bytes()) == []
+    assert adapter.end_stream() == []
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=NAMES)
@@ -61,8 +61,8 @@ def test_the_end_of_stream_needs_no_call_where_the_stream_says_it(path):
     if path.stem in ("openai-no-done", "openai-clone-usage-last"):
         return
     adapter = adapter_for(path)
-    adapter.feed(path.read_bytes())
-    assert adapter.done
+    adapter.feed_bytes(path.read_bytes())
+    assert adapter.is_complete
 
 
 @pytest.mark.exhaustive
@@ -112,9 +112,9 @@ def test_a_stream_cut_off_anywhere_is_complete_or_one_fault(path):
     whole, _, _ = outcome(path, [data])
     for at in range(len(data)):
         events, adapter = run(path, [data[:at]])
-        check_events(events, complete=adapter.done)
-        assert adapter.done is (adapter.fault is None), at
-        if adapter.done:
+        check_events(events, complete=adapter.is_complete)
+        assert adapter.is_complete is (adapter.fault is None), at
+        if adapter.is_complete:
             seen = [event_to_wire(event) for event in events]
             # Usage may have been in what was lost; nothing else may.
             assert [e for e in seen if e["type"] != "message_delta"] == [
@@ -125,14 +125,14 @@ def test_a_stream_cut_off_anywhere_is_complete_or_one_fault(path):
 @pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
 def test_a_stream_reads_to_the_message_that_is_answered_without_streaming(path):
     events, _ = run(path, [path.with_suffix(".sse").read_bytes()])
-    message = adapter_for(path).message(path.read_bytes())
-    assert message_to_wire(accumulate(events)) == message_to_wire(message)
+    message = adapter_for(path).parse_message(path.read_bytes())
+    assert message_to_wire(message_from_events(events)) == message_to_wire(message)
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
 def test_json_in_answer_to_a_stream_request_is_converted(path):
     data = path.read_bytes()
-    message = adapter_for(path).message(data)
+    message = adapter_for(path).parse_message(data)
     for pieces in (
         [data],
         [b" \n" + data[:1], data[1:]],
@@ -140,16 +140,16 @@ def test_json_in_answer_to_a_stream_request_is_converted(path):
     ):
         events, adapter = run(path, pieces)
         check_events(events)
-        assert adapter.done
-        assert message_to_wire(accumulate(events)) == message_to_wire(message)
+        assert adapter.is_complete
+        assert message_to_wire(message_from_events(events)) == message_to_wire(message)
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
 def test_a_replayed_message_accumulates_to_itself(path):
-    message = adapter_for(path).message(path.read_bytes())
-    events = replay(message)
+    message = adapter_for(path).parse_message(path.read_bytes())
+    events = events_from_message(message)
     check_events(events)
-    assert accumulate(events) == message
+    assert message_from_events(events) == message
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=[path.stem for path in WHOLE])
@@ -159,7 +159,7 @@ def test_json_cut_off_anywhere_is_a_fault(path):
         events, adapter = run(path, [data[:at]])
         assert events == []
         assert adapter.fault is not None
-        assert not adapter.done
+        assert not adapter.is_complete
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDER_SPECS))
@@ -173,6 +173,6 @@ def test_json_cut_off_anywhere_is_a_fault(path):
 )
 def test_rubbish_of_any_kind_is_a_fault_of_the_provider(provider, data):
     adapter = make_adapter(PROVIDER_SPECS[provider], "x1")
-    adapter.feed(b"data: %b\n\n" % data)
-    adapter.end()
+    adapter.feed_bytes(b"data: %b\n\n" % data)
+    adapter.end_stream()
     assert isinstance(adapter.fault, UpstreamBroken)

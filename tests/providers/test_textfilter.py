@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.providers.validator import check_events
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.text_filter import StopAt, Unwrap
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
@@ -16,7 +16,7 @@ from vai.types import parse
 
 
 def pass_through(passing, pieces):
-    return "".join(map(passing.feed, pieces)) + passing.end()
+    return "".join(map(passing.filter_text, pieces)) + passing.flush_text()
 
 
 def pieces_of(draw, text):
@@ -34,21 +34,21 @@ def test_stopping_does_not_depend_on_the_pieces(data, text, sequences):
     passing = StopAt(sequences)
     shown = pass_through(passing, pieces_of(data.draw, text))
     if not ends:
-        assert (shown, passing.stopped) == (text, None)
+        assert (shown, passing.stop_sequence) == (text, None)
     else:
-        assert passing.stopped in sequences
-        assert len(shown) + len(passing.stopped) == min(ends)
-        assert text.startswith(shown + passing.stopped)
+        assert passing.stop_sequence in sequences
+        assert len(shown) + len(passing.stop_sequence) == min(ends)
+        assert text.startswith(shown + passing.stop_sequence)
 
 
 def test_no_more_is_held_than_could_be_a_beginning():
     passing = StopAt(["STOP"])
-    assert passing.feed("abcST") == "abc"
-    assert passing.feed("xST") == "STx"
-    assert passing.feed("OP and more") == ""
-    assert passing.stopped == "STOP"
-    assert passing.feed("more") == ""
-    assert passing.end() == ""
+    assert passing.filter_text("abcST") == "abc"
+    assert passing.filter_text("xST") == "STx"
+    assert passing.filter_text("OP and more") == ""
+    assert passing.stop_sequence == "STOP"
+    assert passing.filter_text("more") == ""
+    assert passing.flush_text() == ""
 
 
 @given(st.data(), st.sampled_from(['[1,{"a":{}}]', '"x"', "3", "[]", '{"b":{"c":"}"}}']))
@@ -64,13 +64,13 @@ def test_what_is_not_wrapped_passes(data, text):
 
 def test_endless_blanks_are_not_held():
     passing = Unwrap()
-    passing.feed('{"value":[1]')
-    assert sum(len(passing.feed(" " * 1000)) for _ in range(10)) >= 8000
+    passing.filter_text('{"value":[1]')
+    assert sum(len(passing.filter_text(" " * 1000)) for _ in range(10)) >= 8000
 
 
 def test_a_stop_sequence_ends_the_stream_at_once():
     adapter = make_adapter(PROVIDER_SPECS["openai"], "01TEST")
-    adapter.request(
+    adapter.build_request(
         parse.parse_request(
             {
                 "model": "gpt-5.5",
@@ -81,10 +81,10 @@ def test_a_stop_sequence_ends_the_stream_at_once():
     )
     chunk = {"model": "m", "choices": [{"index": 0, "delta": {"content": "abcEND and more"}}]}
     frame = b"data: " + orjson.dumps(chunk) + b"\n\n"
-    events = adapter.feed(frame)
+    events = adapter.feed_bytes(frame)
     check_events(events)
-    assert adapter.done
-    assert adapter.feed(frame) == []
-    message = accumulate(events)
+    assert adapter.is_complete
+    assert adapter.feed_bytes(frame) == []
+    message = message_from_events(events)
     assert (message.content[0].text, message.stop_reason) == ("abc", "stop_sequence")
     assert message.stop_sequence == "END"

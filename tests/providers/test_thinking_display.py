@@ -23,7 +23,7 @@ def sent(provider: str, model: str, display: str) -> tuple[bytes, list[str]]:
         }
     )
     adapter = make_adapter(PROVIDER_SPECS[provider], model, request=request)
-    return adapter.request(request).body, list(adapter.dropped)
+    return adapter.build_request(request).body, list(adapter.dropped)
 
 
 @pytest.mark.parametrize("display", ["updates", "a-word-of-tomorrow"])

@@ -23,7 +23,7 @@ EVERYWHERE = [(row, MODELS[row][-1]) for row in PROVIDER_SPECS]
 def refusal(provider: str, model: str, **fields) -> InvalidRequest:
     asked = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
     with pytest.raises(InvalidRequest) as caught:
-        make_adapter(PROVIDER_SPECS[provider], "01").request(parse.parse_request(asked))
+        make_adapter(PROVIDER_SPECS[provider], "01").build_request(parse.parse_request(asked))
     assert ODD not in caught.value.message
     assert caught.value.status == 400
     return caught.value
@@ -122,7 +122,9 @@ def test_a_tool_that_only_others_run_lists_anthropics():
 def test_a_type_anthropic_may_know_is_anthropics_to_judge():
     for fields in (turn({"type": ODD}), {"tools": [{"type": ODD, "name": "x"}]}):
         asked = {"model": "claude-opus-4-8", "max_tokens": 9, "messages": [USER], **fields}
-        wire = make_adapter(PROVIDER_SPECS["anthropic"], "01").request(parse.parse_request(asked))
+        wire = make_adapter(PROVIDER_SPECS["anthropic"], "01").build_request(
+            parse.parse_request(asked)
+        )
         assert ODD.encode() in wire.body
 
 

@@ -39,15 +39,15 @@ def parsed(data):
 def test_it_sees_what_a_full_reader_sees(path):
     data = path.read_bytes()
     adapter = make_adapter(ROW, "01TEST")
-    adapter.feed(data)
-    adapter.end()
+    adapter.feed_bytes(data)
+    adapter.end_stream()
     for size in (1, 7, 100, len(data)):
         (sniffer, _), splitter = sniffer_of(), FrameSplitter()
         for at in range(0, len(data), size):
             sniffer.feed(splitter.feed(data[at : at + size]))
         assert sniffer.usage == adapter.usage
         assert sniffer.started
-        assert sniffer.done == adapter.done
+        assert sniffer.done == adapter.is_complete
         assert (sniffer.fault is not None) == ("fault-error" in path.stem)
 
 

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from tests.providers.validator import check_events
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
@@ -80,19 +80,19 @@ def ask(provider: str, turns: list[dict[str, Any]] | None = None, **fields: Any)
             **fields,
         }
     )
-    sent = orjson.loads(adapter.request(request).body)
+    sent = orjson.loads(adapter.build_request(request).body)
     return adapter, sent.get("request", sent) if row.kind == "code-assist" else sent
 
 
 def told(adapter: Any, data: bytes, *, stream: bool) -> dict[str, Any]:
     """The message that a client is given."""
     if not stream:
-        message = adapter.message(data)
+        message = adapter.parse_message(data)
     else:
-        events = adapter.feed(data) + adapter.end()
+        events = adapter.feed_bytes(data) + adapter.end_stream()
         assert adapter.fault is None, adapter.fault
         check_events(events)
-        message = accumulate(events)
+        message = message_from_events(events)
     wire: dict[str, Any] = message_to_wire(message)
     return wire
 

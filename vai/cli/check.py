@@ -79,8 +79,8 @@ def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeRe
     setting = warning.key.replace("_", "-")
     for one in probes:
         if one.outcome == "ok" and setting == f"providers.{one.provider}.base-url":
-            row = rows[one.provider]
-            fault = address_fault(row.kind, row.base_url)
+            spec = rows[one.provider]
+            fault = address_fault(spec.kind, spec.base_url)
             return fault is not None and warning.text == fault.text
     return False
 

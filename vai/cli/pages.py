@@ -56,10 +56,10 @@ while it thinks.
 def matrix() -> str:
     """The whole page, Markdown."""
     lines = [_HEAD + "\n".join(_providers(list(PROVIDER_SPECS.values()))), _MODELS]
-    for row in PROVIDER_SPECS.values():
-        cards = [card for card in installed_catalogue().cards if card.provider == row.id]
+    for spec in PROVIDER_SPECS.values():
+        cards = [card for card in installed_catalogue().cards if card.provider == spec.id]
         if cards:
-            lines += [f"### {row.name}", "", *_models(cards), ""]
+            lines += [f"### {spec.name}", "", *_models(cards), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -85,7 +85,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def _providers(rows: list[ProviderSpec]) -> list[str]:
     names = [field.name for field in msgspec.structs.fields(Capabilities)]
     return _table(
-        ["", *(row.id for row in rows)],
+        ["", *(spec.id for spec in rows)],
         [
             ["wire format", *(row.kind for row in rows)],
             *(

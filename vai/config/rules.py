@@ -20,7 +20,7 @@ from vai.config.openai import endpoint_with_unplaced_key
 from vai.config.schema import Provider, Settings
 from vai.policy.aliases import MAX_TARGETS, expand_alias, is_pattern
 from vai.policy.headers import GATEWAY_FIELDS
-from vai.providers.registry import PROVIDER_SPECS, can_of
+from vai.providers.registry import PROVIDER_SPECS, capabilities_of_kind
 from vai.types.provider import WireFormat
 
 __all__ = ["SettingFault", "find_contradictions", "key_fault"]
@@ -186,7 +186,7 @@ def _check_capabilities(name: str, provider: Provider) -> Iterator[SettingFault]
     if name in PROVIDER_SPECS or provider.kind is None:
         yield path, "only for a server of your own"
         return
-    capabilities = can_of(provider.kind)
+    capabilities = capabilities_of_kind(provider.kind)
     if not capabilities.issuperset(provider.capabilities or ()):
         yield path, f"expected some of {', '.join(sorted(capabilities))}"
 

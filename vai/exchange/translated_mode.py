@@ -60,7 +60,7 @@ class TranslatedMode(Generic[T]):
         self._adapter = adapter
         self._events = events
         self._message = message
-        self.upstream_request = adapter.request(request)
+        self.upstream_request = adapter.build_request(request)
         self._meter = estimate.TextMeter()
         self._held: list[Event] | None = []
         self._uses_gateway_key = uses_gateway_key
@@ -74,7 +74,7 @@ class TranslatedMode(Generic[T]):
 
     @property
     def is_complete(self) -> bool:
-        return self._adapter.done
+        return self._adapter.is_complete
 
     @property
     def ended_early(self) -> bool:
@@ -89,7 +89,7 @@ class TranslatedMode(Generic[T]):
 
     @property
     def continuation(self) -> WireRequest | None:
-        return self._adapter.following
+        return self._adapter.next_request
 
     @property
     def dropped_fields(self) -> list[str]:
@@ -103,7 +103,7 @@ class TranslatedMode(Generic[T]):
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        fault = self._adapter.error(status, headers, body)
+        fault = self._adapter.parse_error(status, headers, body)
         return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T:
@@ -111,7 +111,7 @@ class TranslatedMode(Generic[T]):
 
     def decode_json_body(self, body: bytes) -> T | None:
         try:
-            message = self._adapter.message(body)
+            message = self._adapter.parse_message(body)
         except UpstreamFault as fault:
             raise hide_gateway_key_error(fault) if self._uses_gateway_key else fault from None
         if message is None:
@@ -123,10 +123,10 @@ class TranslatedMode(Generic[T]):
         return self._message(message)
 
     def feed_stream(self, data: bytes) -> T | None:
-        return self._release_events(self._adapter.feed(data))
+        return self._release_events(self._adapter.feed_bytes(data))
 
     def end_stream(self) -> T | None:
-        return self._release_events(self._adapter.end())
+        return self._release_events(self._adapter.end_stream())
 
     def release_held(self) -> T | None:
         held, self._held = self._held, None

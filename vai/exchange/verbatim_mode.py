@@ -31,7 +31,7 @@ from vai.providers.anthropic.verbatim import (
     is_passed_on,
     read_message,
 )
-from vai.providers.decode.accumulate import replay
+from vai.providers.decode.accumulate import events_from_message
 from vai.providers.decode.stream_body import no_answer
 from vai.providers.decode.upstream_errors import from_answer
 from vai.types.catalogue import CostFunction
@@ -236,7 +236,7 @@ class VerbatimMode:
         if report.usage.output_tokens is None:
             self._estimate_output(body)
         self.has_content = self.is_complete = True
-        return encode_events(replay(message), self._cost if self._edited else None)
+        return encode_events(events_from_message(message), self._cost if self._edited else None)
 
     def _estimate_output(self, body: bytes) -> None:
         """Estimate the output of an answer whose server did not count it."""

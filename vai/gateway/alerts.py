@@ -38,51 +38,51 @@ class ProviderAlerts:
         self._warn = RateLimitedWarnings()
 
     def failed(
-        self, row: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
+        self, spec: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
     ) -> None:
-        """An attempt at the provider of `row` failed, which was asked for `target` (a path)."""
+        """An attempt at the provider of `spec` failed, which was asked for `target` (a path)."""
         trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
             if names_nothing(fault):
-                self._suspect(row, fault, target)
+                self._suspect(spec, fault, target)
             return
-        self._troubles.record_failure(row.id, fault, trouble, self._clock())
+        self._troubles.record_failure(spec.id, fault, trouble, self._clock())
         if trouble == "address":
             self._warn(
-                (trouble, row.id, fault.code, fault.upstream_status),
+                (trouble, spec.id, fault.code, fault.upstream_status),
                 "%s: POST %s was answered with %s: the address is probably wrong; see %s",
-                row.id,
-                _url(row, target),
+                spec.id,
+                _url(spec, target),
                 _answer_of(fault),
-                settings_of_address(self._providers, row.id),
+                settings_of_address(self._providers, spec.id),
             )
         elif trouble == "way":
             self._warn(
-                (trouble, row.id, fault.code),
+                (trouble, spec.id, fault.code),
                 "%s: %s cannot be reached (%s); see %s",
-                row.id,
-                _url(row, ""),
+                spec.id,
+                _url(spec, ""),
                 fault.code,
-                self._settings_of_way(row.id, fault.code),
+                self._settings_of_way(spec.id, fault.code),
             )
         elif trouble == "key":
             self._warn(
-                (trouble, row.id, fault.type, fault.upstream_status),
+                (trouble, spec.id, fault.type, fault.upstream_status),
                 "%s: the provider refused %s (%s); see %s",
-                row.id,
-                *self._key(row.id, fault),
+                spec.id,
+                *self._key(spec.id, fault),
             )
 
-    def _suspect(self, row: ProviderSpec, fault: UpstreamFault, target: str) -> None:
+    def _suspect(self, spec: ProviderSpec, fault: UpstreamFault, target: str) -> None:
         """The provider's own error does not say what it has not found."""
         self._warn(
-            ("address?", row.id),
+            ("address?", spec.id),
             "%s: POST %s was answered with status %s and an error that names no model:"
             " the address may be wrong; see %s",
-            row.id,
-            _url(row, target),
+            spec.id,
+            _url(spec, target),
             fault.upstream_status,
-            settings_of_address(self._providers, row.id),
+            settings_of_address(self._providers, spec.id),
         )
 
     def breaker_opened(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
@@ -143,9 +143,9 @@ class ProviderAlerts:
         return what, facts, setting
 
 
-def _url(row: ProviderSpec, target: str) -> str:
+def _url(spec: ProviderSpec, target: str) -> str:
     """The URL that was asked, without its query: settings refuse addresses with user info."""
-    return (row.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
+    return (spec.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
 
 
 def _answer_of(fault: UpstreamFault) -> str:

@@ -182,7 +182,7 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExc
             )
             await counting.open()
         store = None if counting is None else counting.store
-        urls = {row.id: row.base_url for row in providers.specs.values()}
+        urls = {spec.id: spec.base_url for spec in providers.specs.values()}
         troubles = ProviderErrors(SharedFailures(member.board, urls))
         app.ctx.service = GatewayService(settings, providers, inflight, store, troubles)
 

@@ -161,11 +161,11 @@ class GatewayService:
             and context.route is not None
             and not context.is_simulated
         ):
-            self.alerts.failed(context.route.row, error, target, own_key=context.is_byok)
+            self.alerts.failed(context.route.spec, error, target, own_key=context.is_byok)
 
     def find_terms(self, route: Route, *, streamed: bool) -> ModelTerms:
         """What holds for a request along `route` today."""
-        return self._pricing.find_terms(route.row.id, route.model, streamed=streamed, day=today())
+        return self._pricing.find_terms(route.spec.id, route.model, streamed=streamed, day=today())
 
     def collect_byok_keys(
         self,
@@ -181,7 +181,7 @@ class GatewayService:
         keys = byok.collect_keys(headers.items(), in_body)
         presented = self.keyring.provider_keys(headers)
         if presented:
-            byok.add_presented_keys(keys, presented, [route.row for route in routes])
+            byok.add_presented_keys(keys, presented, [route.spec for route in routes])
         return keys
 
     def choose_destination(
@@ -192,7 +192,7 @@ class GatewayService:
         Raises:
             AuthenticationFailed: no key was brought, and the gateway has none to lend.
         """
-        provider = route.row.id
+        provider = route.spec.id
         own = byok.choose_key(provider, brought)
         if own is not None:
             return UpstreamDestination(
@@ -200,11 +200,11 @@ class GatewayService:
             )
         if self.keyring.mode == "passthrough":
             raise byok.missing_key_error(
-                route.row, may_use_gateway_key=False, has_any_key=bool(brought)
+                route.spec, may_use_gateway_key=False, has_any_key=bool(brought)
             )
         lent = self.providers.get_gateway_upstream(provider)
         if lent is None:
-            raise byok.missing_key_error(route.row, may_use_gateway_key=True)
+            raise byok.missing_key_error(route.spec, may_use_gateway_key=True)
         return UpstreamDestination(lent, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:

@@ -132,23 +132,23 @@ def _why_not(settings: Settings, name: str, state: str) -> str | None:
 class _Question:
     """One provider, and what is asked of it."""
 
-    def __init__(self, settings: Settings, row: ProviderSpec, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, spec: ProviderSpec, upstream: Upstream) -> None:
         self._settings = settings
-        self._row = row
+        self._spec = spec
         self._upstream = upstream
         self._connect = settings.timers.connect
-        self._names = {name: f"providers.{row.id}.{name}" for name in ("ca_file", "proxy")}
-        self._names["base_url"] = settings_of_address(settings.providers, row.id)
+        self._names = {name: f"providers.{spec.id}.{name}" for name in ("ca_file", "proxy")}
+        self._names["base_url"] = settings_of_address(settings.providers, spec.id)
 
     async def asked(self) -> ProbeResult:
         """The outcome; a failure is one."""
-        wire = _list_request(self._row)
+        wire = _list_request(self._spec)
         until = monotonic() + PATIENCE
         try:
             answer = await self._answer(wire, until)
             if answer.status in _NOT_FOUND and self._is_elsewhere():
                 wire, answer = await self._endpoint_instead(wire, answer, until)
-            elif answer.status == _FORBIDDEN and self._row.path:
+            elif answer.status == _FORBIDDEN and self._spec.path:
                 return await self._without_list(wire, answer, until)
             found = self._judged(wire, answer)
             if found.models is not None and self._is_doubted():
@@ -160,17 +160,17 @@ class _Question:
 
     def _is_elsewhere(self) -> bool:
         """Whether only the endpoint itself tells if it is there: at another's server."""
-        row = self._row
-        at_home = row.id in PROVIDER_SPECS and is_provider_host(
-            PROVIDER_SPECS[row.id], row.base_url
+        spec = self._spec
+        at_home = spec.id in PROVIDER_SPECS and is_provider_host(
+            PROVIDER_SPECS[spec.id], spec.base_url
         )
-        return bool(row.path) and not at_home
+        return bool(spec.path) and not at_home
 
     def _is_doubted(self) -> bool:
         """Whether a list of models does not yet show that the endpoint is there."""
-        row = self._row
-        is_unusual = address_fault(row.kind, row.base_url) is not None
-        return self._is_elsewhere() and (row.kind == "responses" or is_unusual)
+        spec = self._spec
+        is_unusual = address_fault(spec.kind, spec.base_url) is not None
+        return self._is_elsewhere() and (spec.kind == "responses" or is_unusual)
 
     async def _answer(self, wire: WireRequest, until: float) -> _Answer:
         reply = await self._upstream.send_request(
@@ -228,11 +228,13 @@ class _Question:
         """An answer as the provider's error; None if it is too long to be one."""
         if answer.body is None:
             return None
-        return make_adapter(self._row, "probe").error(answer.status, answer.headers, answer.body)
+        return make_adapter(self._spec, "probe").parse_error(
+            answer.status, answer.headers, answer.body
+        )
 
     async def _empty(self, wire: WireRequest, until: float) -> tuple[WireRequest, _Answer]:
         """An empty request to the endpoint, and its answer."""
-        empty = WireRequest("POST", self._row.path, (*wire.headers, _JSON), b"{}")
+        empty = WireRequest("POST", self._spec.path, (*wire.headers, _JSON), b"{}")
         try:
             return empty, await self._answer(empty, until)
         except UpstreamFault as fault:
@@ -253,7 +255,7 @@ class _Question:
             text = f"there is nothing at this URL; check {self._names['base_url']}"
         elif status in _LIMITED:
             return self._ok(wire, "reachable, and at a limit or overloaded now", status)
-        elif self._row.kind == "code-assist" and status == _OK:
+        elif self._spec.kind == "code-assist" and status == _OK:
             return self._ok(wire, "logged in", status)
         elif wire.method == "POST" and (status == _OK or status in (*_BAD_REQUEST, *_NOT_FOUND)):
             return self._ok(wire, "reachable; it has no list of models", status)
@@ -270,7 +272,7 @@ class _Question:
             status = fault.status
         if status not in _REFUSED:
             return None
-        name = self._row.id
+        name = self._spec.id
         if name == LOGGED_IN_TO:
             return f"the login was refused; run: {LOGIN_COMMAND}"
         own = self._settings.providers.get(name)
@@ -289,7 +291,7 @@ class _Question:
         if models is None:
             return self._failed(wire, f"the answer is no list of models; check {base_url}", _OK)
         missing: tuple[str, ...] = ()
-        if models and is_whole and lists_deployments(httpx.URL(self._row.base_url).host):
+        if models and is_whole and lists_deployments(httpx.URL(self._spec.base_url).host):
             known = ModelList(models)
             missing = tuple(name for name in self._aliased() if not known.has_model(name))
         count = len(models)
@@ -297,7 +299,7 @@ class _Question:
         if missing:
             text += f"; not listed: {', '.join(missing)}"
         return ProbeResult(
-            provider=self._row.id,
+            provider=self._spec.id,
             outcome="ok",
             text=text,
             url=self._url(wire),
@@ -312,25 +314,25 @@ class _Question:
         for alias, targets in self._settings.aliases.items():
             for target in targets:
                 provider, _, model = target.partition("/")
-                if provider == self._row.id and not (is_pattern(alias) and "*" in model):
+                if provider == self._spec.id and not (is_pattern(alias) and "*" in model):
                     names[model] = None
         return list(names)
 
     def _ok(self, wire: WireRequest, text: str, status: int) -> ProbeResult:
         return ProbeResult(
-            provider=self._row.id, outcome="ok", text=text, url=self._url(wire), status=status
+            provider=self._spec.id, outcome="ok", text=text, url=self._url(wire), status=status
         )
 
     def _failed(self, wire: WireRequest, text: str, status: int | None = None) -> ProbeResult:
         return ProbeResult(
-            provider=self._row.id, outcome="failed", text=text, url=self._url(wire), status=status
+            provider=self._spec.id, outcome="failed", text=text, url=self._url(wire), status=status
         )
 
     def _url(self, wire: WireRequest) -> str:
-        return self._row.base_url.rstrip("/") + wire.target.partition("?")[0]
+        return self._spec.base_url.rstrip("/") + wire.target.partition("?")[0]
 
 
-def _list_request(row: ProviderSpec) -> WireRequest:
+def _list_request(spec: ProviderSpec) -> WireRequest:
     """How a provider of this kind is asked for its models.
 
     https://platform.claude.com/docs/en/api/models-list,
@@ -339,12 +341,12 @@ def _list_request(row: ProviderSpec) -> WireRequest:
     which tier the login has.
     """
     accept = ("accept", "application/json")
-    if row.kind == "anthropic":
+    if spec.kind == "anthropic":
         headers = (accept, ("anthropic-version", "2023-06-01"))
         return WireRequest("GET", "/v1/models?limit=1000", headers, b"")
-    if row.kind == "gemini":
+    if spec.kind == "gemini":
         return WireRequest("GET", "/models?pageSize=1000", (accept,), b"")
-    if row.kind == "code-assist":
+    if spec.kind == "code-assist":
         body = msgspec.json.encode({"metadata": {"pluginType": "GEMINI"}})
         headers = (accept, _JSON)
         return WireRequest("POST", "/v1internal:loadCodeAssist", headers, body)

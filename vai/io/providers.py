@@ -42,8 +42,8 @@ def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
     """The built-in rows as the settings change them, and the rows they add."""
     rows = dict(PROVIDER_SPECS)
     for provider, own in settings.providers.items():
-        row = rows.get(provider)
-        if row is None:
+        spec = rows.get(provider)
+        if spec is None:
             if own.kind is None or own.base_url is None:
                 continue  # a voice vendor, not an LLM provider
             like = next(
@@ -51,19 +51,19 @@ def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
                 for row in PROVIDER_SPECS.values()
                 if row.kind == own.kind and row.id == own.kind
             )
-            row = msgspec.structs.replace(
+            spec = msgspec.structs.replace(
                 like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )
             if own.capabilities is not None:
-                row = _narrowed(row, own.capabilities)
-        base_url = own.base_url or row.base_url
+                spec = _narrowed(spec, own.capabilities)
+        base_url = own.base_url or spec.base_url
         if own.api_version is not None:
             base_url = f"{base_url.rpartition('/')[0]}/{own.api_version}"
         rows[provider] = msgspec.structs.replace(
-            row,
-            name=own.name or row.name,
+            spec,
+            name=own.name or spec.name,
             base_url=base_url,
-            auth=row.auth if own.auth is None else own.auth.removeprefix("header:"),
+            auth=spec.auth if own.auth is None else own.auth.removeprefix("header:"),
             described_as=own.price_as or "",
         )
     if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
@@ -71,11 +71,11 @@ def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
     return rows
 
 
-def _narrowed(row: ProviderSpec, names: Collection[str]) -> ProviderSpec:
+def _narrowed(spec: ProviderSpec, names: Collection[str]) -> ProviderSpec:
     """The row with exactly these capabilities, and no tools of its own."""
     fields = [name for name in Capabilities.__struct_fields__ if name != "server_tools"]
     can = msgspec.convert({name: name in names for name in fields}, Capabilities)
-    return msgspec.structs.replace(row, capabilities=can, has_capability_override=True)
+    return msgspec.structs.replace(spec, capabilities=can, has_capability_override=True)
 
 
 class Providers:
@@ -94,16 +94,16 @@ class Providers:
         rows = build_specs(settings)
         self.specs: Mapping[str, ProviderSpec] = rows
         self._clients: dict[str, _ProviderClient] = {}
-        for provider, row in rows.items():
+        for provider, spec in rows.items():
             own = settings.providers.get(provider, Provider())
             if provider == LOGGED_IN_TO:
                 login = read_login(login_file(own.credentials_file))
-                row = rows[provider] = msgspec.structs.replace(row, project=login.project)
-                self._clients[provider] = _LoginClient(row, own, login, google)
+                spec = rows[provider] = msgspec.structs.replace(spec, project=login.project)
+                self._clients[provider] = _LoginClient(spec, own, login, google)
             elif simulator is not None and own.api_key is None and own.base_url is None:
-                self._clients[provider] = _SimulatedClient(row, own, simulator)
+                self._clients[provider] = _SimulatedClient(spec, own, simulator)
             else:
-                self._clients[provider] = _ProviderClient(row, own)
+                self._clients[provider] = _ProviderClient(spec, own)
 
     def get_byok_upstream(self, provider: str, key: ProviderKey) -> Upstream:
         """The real provider, with a caller's own key."""
@@ -139,13 +139,13 @@ class _ProviderClient:
 
     is_simulated = False
 
-    def __init__(self, row: ProviderSpec, own: Provider) -> None:
-        self._row = row
+    def __init__(self, spec: ProviderSpec, own: Provider) -> None:
+        self._spec = spec
         self._headers = own.headers
-        self._endpoint = Endpoint.from_base_url(row.base_url)
+        self._endpoint = Endpoint.from_base_url(spec.base_url)
         self._transport: httpx.AsyncBaseTransport = build_transport(
             UpstreamSettings(
-                base_url=row.base_url,
+                base_url=spec.base_url,
                 proxy=own.proxy,
                 ca_file=own.ca_file,
                 verify=own.verify_tls,
@@ -165,12 +165,12 @@ class _ProviderClient:
 
     def bind_key(self, key: ProviderKey) -> Upstream:
         credential = Credential(key.secret, self._endpoint.origin)
-        return self._upstream(credential, choose_presentation(self._row, key))
+        return self._upstream(credential, choose_presentation(self._spec, key))
 
     def _upstream(
         self, credential: Credential | None, shown: Presentation | None = None
     ) -> Upstream:
-        shown = shown or Presentation(self._row.auth)
+        shown = shown or Presentation(self._spec.auth)
         return HttpUpstream(
             self._transport,
             self._endpoint,
@@ -188,10 +188,10 @@ class _LoginClient(_ProviderClient):
     """A provider that is reached with the operator's login."""
 
     def __init__(
-        self, row: ProviderSpec, own: Provider, login: GoogleLogin, google: Endpoints
+        self, spec: ProviderSpec, own: Provider, login: GoogleLogin, google: Endpoints
     ) -> None:
-        super().__init__(row, own)
-        log.warning("{}: {}", row.id, TERMS)
+        super().__init__(spec, own)
+        log.warning("{}: {}", spec.id, TERMS)
         self._bearer = LoginTokens(login, own=own, endpoints=google)
         self.gateway_upstream = GoogleUpstream(self._transport, self._endpoint, self._bearer)
 
@@ -205,10 +205,10 @@ class _SimulatedClient(_ProviderClient):
 
     simulated = True
 
-    def __init__(self, row: ProviderSpec, own: Provider, url: str) -> None:
-        at_simulator = msgspec.structs.replace(row, base_url=url + simulated_path(row))
+    def __init__(self, spec: ProviderSpec, own: Provider, url: str) -> None:
+        at_simulator = msgspec.structs.replace(spec, base_url=url + simulated_path(spec))
         super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
-        self._real = _ProviderClient(row, own)
+        self._real = _ProviderClient(spec, own)
 
     def real(self) -> _ProviderClient:
         return self._real

@@ -76,16 +76,16 @@ class Listing:
             listed &= {card.provider for card in chosen}
         providers = [
             {
-                "id": row.id,
-                "name": row.name,
-                "status": self._states.get(row.id, "byok"),
-                "capabilities": msgspec.to_builtins(row.capabilities, order="deterministic"),
+                "id": spec.id,
+                "name": spec.name,
+                "status": self._states.get(spec.id, "byok"),
+                "capabilities": msgspec.to_builtins(spec.capabilities, order="deterministic"),
                 "models": [
-                    self._describe_card(card, day) for card in chosen if card.provider == row.id
+                    self._describe_card(card, day) for card in chosen if card.provider == spec.id
                 ],
             }
-            for row in self._rows.values()
-            if row.id in listed
+            for spec in self._rows.values()
+            if spec.id in listed
         ]
         return {
             **_openai_list(chosen, nicknames),
@@ -186,11 +186,11 @@ class Listing:
     def _routed_card(self, name: str) -> ModelCard:
         """The card of what `name` leads to; one without facts for a model that is not listed."""
         route = resolve_route(name, self._rows, self._aliases, self._catalogue)
-        card = self._catalogue.find_card(route.row.id, route.model)
-        if card is not None and card.provider == route.row.id:
+        card = self._catalogue.find_card(route.spec.id, route.model)
+        if card is not None and card.provider == route.spec.id:
             return card
-        facts = ModelCard(provider=route.row.id, id=route.model) if card is None else card
-        return msgspec.structs.replace(facts, provider=route.row.id, id=route.model, name=None)
+        facts = ModelCard(provider=route.spec.id, id=route.model) if card is None else card
+        return msgspec.structs.replace(facts, provider=route.spec.id, id=route.model, name=None)
 
     def _short_name(self, card: ModelCard) -> str:
         """Clients of Anthropic's own API look for its own names."""

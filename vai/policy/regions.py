@@ -26,9 +26,9 @@ OpenAI: https://developers.openai.com/api/docs/guides/data-residency (2026-11-28
 def regions_of_hosts(rows: Iterable[ProviderSpec]) -> dict[str, str]:
     """Return provider -> the factor that its host implies, for those whose host implies one."""
     found: dict[str, str] = {}
-    for row in rows:
-        host = (urlsplit(row.base_url).hostname or "").rstrip(".")
+    for spec in rows:
+        host = (urlsplit(spec.base_url).hostname or "").rstrip(".")
         for end, factor in _REGIONAL.items():
             if host.endswith(end):
-                found[row.id] = factor
+                found[spec.id] = factor
     return found

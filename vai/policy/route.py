@@ -29,7 +29,7 @@ class Route(msgspec.Struct, frozen=True):
     ``upstream`` when the answer must be the upstream's own bytes, else ``vai``.
     """
 
-    row: ProviderSpec
+    spec: ProviderSpec
     model: str
     name: str
     dialect: Literal["vai", "upstream"]
@@ -59,19 +59,19 @@ def resolve_route(
         return _resolve_bare(provider, rows, catalogue)
     if not provider or not model:
         raise InvalidRequest(_FORM, param="model")
-    row = rows.get(provider)
-    if row is None:
+    spec = rows.get(provider)
+    if spec is None:
         raise NotFound(
             f"model: no such provider; expected one of {', '.join(sorted(rows))}",
             param="model",
         )
-    return _make_route(row, model, bare=bare)
+    return _make_route(spec, model, bare=bare)
 
 
 def _resolve_bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
-    for row in rows.values():
-        if model.startswith(row.bare_prefixes):
-            return _make_route(row, model, bare=True)
+    for spec in rows.values():
+        if model.startswith(spec.bare_prefixes):
+            return _make_route(spec, model, bare=True)
     homes = [provider for provider in catalogue.providers_of_name(model) if provider in rows]
     if len(homes) > 1:
         names = " or ".join(f"{provider}/{model}" for provider in homes)
@@ -81,6 +81,6 @@ def _resolve_bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catal
     raise InvalidRequest(_FORM, param="model")
 
 
-def _make_route(row: ProviderSpec, model: str, *, bare: bool) -> Route:
-    pure = bare and row.kind == "anthropic"
-    return Route(row, model, f"{row.id}/{model}", "upstream" if pure else "vai")
+def _make_route(spec: ProviderSpec, model: str, *, bare: bool) -> Route:
+    pure = bare and spec.kind == "anthropic"
+    return Route(spec, model, f"{spec.id}/{model}", "upstream" if pure else "vai")

@@ -23,7 +23,7 @@ __all__ = ["Adapter", "AuthStyle", "Capabilities", "ProviderSpec", "WireRequest"
 class Adapter(Protocol):
     """Translate one exchange with one provider.
 
-    Failures of a stream are values, not exceptions: `feed` and `end` return what was
+    Failures of a stream are values, not exceptions: `feed_bytes` and `end_stream` return what was
     complete before the failure and set `fault`; after that they return nothing.
     """
 
@@ -41,7 +41,7 @@ class Adapter(Protocol):
         ...
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is complete: its closing events have been returned."""
         ...
 
@@ -51,15 +51,15 @@ class Adapter(Protocol):
         ...
 
     @property
-    def following(self) -> WireRequest | None:
+    def next_request(self) -> WireRequest | None:
         """A further request that continues this answer, once the last body has ended.
 
-        Set after `message` returned None, or after `end` returned without `done` and
+        Set after `parse_message` returned None, or after `end_stream` without `is_complete` and
         without `fault`; the conductor sends it and gives its answer to the same adapter.
         """
         ...
 
-    def request(self, request: MessageRequest, /) -> WireRequest:
+    def build_request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request.
 
         Raises:
@@ -67,25 +67,25 @@ class Adapter(Protocol):
         """
         ...
 
-    def message(self, body: bytes, /) -> Message | None:
-        """The answer of a request that was not streamed; None when it goes on (`following`).
+    def parse_message(self, body: bytes, /) -> Message | None:
+        """The answer of a request that was not streamed; None when it goes on (`next_request`).
 
         Raises:
             UpstreamFault: the body is an error, or not an answer.
         """
         ...
 
-    def feed(self, data: bytes, /) -> list[Event]:
+    def feed_bytes(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now.
 
         Any chop of the bytes gives the same events.
         """
         ...
 
-    def end(self) -> list[Event]:
+    def end_stream(self) -> list[Event]:
         """The upstream closed the body: the closing events, or a fault if it was cut."""
         ...
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
         ...

@@ -57,9 +57,9 @@ class CountRequest(msgspec.Struct, frozen=True):
 
 
 def question(
-    row: ProviderSpec, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
+    spec: ProviderSpec, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
 ) -> CountRequest | None:
-    """What to ask the provider of `row`; None where it has no counter.
+    """What to ask the provider of `spec`; None where it has no counter.
 
     Args:
         headers: the caller's ``anthropic-version`` and ``anthropic-beta``.
@@ -67,12 +67,12 @@ def question(
     Raises:
         InvalidRequest: the request cannot be said to this provider.
     """
-    counter = _counter(row)
+    counter = _counter(spec)
     if counter is None:
         return None
     ask = msgspec.structs.replace(ask, stream=False, max_tokens=_NEVER_SHORT)
     adapter = make_adapter(counter, exchange_id, headers=headers)
-    wire, error = adapter.request(ask), adapter.error
+    wire, error = adapter.build_request(ask), adapter.parse_error
     if counter.kind == "anthropic":
         return CountRequest(ask_anthropic(wire), error)
     if counter.kind == "responses":
@@ -83,8 +83,8 @@ def question(
     return CountRequest(contents, error, "totalTokens", whole=not ask.tools)
 
 
-def _counter(row: ProviderSpec) -> ProviderSpec | None:
+def _counter(spec: ProviderSpec) -> ProviderSpec | None:
     """The row to ask: OpenAI counts for Chat Completions in the words of Responses."""
-    if row.kind in ("anthropic", "gemini", "code-assist") or row.id == "oai-resp":
-        return row
-    return other_endpoint(row)
+    if spec.kind in ("anthropic", "gemini", "code-assist") or spec.id == "oai-resp":
+        return spec
+    return other_endpoint(spec)

@@ -19,7 +19,7 @@ __all__ = ["make_adapter"]
 
 
 def make_adapter(
-    row: ProviderSpec,
+    spec: ProviderSpec,
     exchange_id: str,
     *,
     input_estimate: int | None = None,
@@ -37,13 +37,13 @@ def make_adapter(
         request: what will be asked, if that is known: some requests to OpenAI need its
             other endpoint.
     """
-    if row.kind == "anthropic":
-        return AnthropicAdapter(row, exchange_id, headers=headers)
-    if row.kind in ("gemini", "code-assist"):
-        return GeminiAdapter(row, exchange_id, input_estimate=input_estimate)
-    if row.kind == "responses":
-        return ResponsesAdapter(row, exchange_id, input_estimate=input_estimate)
-    other = other_endpoint(row)
+    if spec.kind == "anthropic":
+        return AnthropicAdapter(spec, exchange_id, headers=headers)
+    if spec.kind in ("gemini", "code-assist"):
+        return GeminiAdapter(spec, exchange_id, input_estimate=input_estimate)
+    if spec.kind == "responses":
+        return ResponsesAdapter(spec, exchange_id, input_estimate=input_estimate)
+    other = other_endpoint(spec)
     if request is not None and other is not None and needs_responses(request, request.model):
         return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
-    return ChatAdapter(row, exchange_id, input_estimate=input_estimate)
+    return ChatAdapter(spec, exchange_id, input_estimate=input_estimate)

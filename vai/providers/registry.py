@@ -20,12 +20,12 @@ from vai.types.provider import Capabilities, ProviderSpec, WireFormat
 __all__ = [
     "PROVIDER_SPECS",
     "SHARED_KEYS",
-    "can_of",
+    "capabilities_of_kind",
     "is_at_openai",
     "other_endpoint",
     "provider_id",
-    "row_for_input",
     "simulated_path",
+    "spec_for_input",
 ]
 
 _ANTHROPIC = ProviderSpec(
@@ -242,14 +242,14 @@ def provider_id(name: str) -> str:
     return _IDS.get(plain, plain)
 
 
-def simulated_path(row: ProviderSpec) -> str:
+def simulated_path(spec: ProviderSpec) -> str:
     """Where the simulator serves a provider: `/groq/openai/v1`, what its paths are appended to."""
-    return f"/{row.id}{urlsplit(row.base_url).path.rstrip('/')}"
+    return f"/{spec.id}{urlsplit(spec.base_url).path.rstrip('/')}"
 
 
-def can_of(kind: WireFormat) -> frozenset[str]:
+def capabilities_of_kind(kind: WireFormat) -> frozenset[str]:
     """The names of all capabilities that servers of this kind may have; no server tools."""
-    cans = [row.capabilities for row in PROVIDER_SPECS.values() if row.kind == kind]
+    cans = [spec.capabilities for spec in PROVIDER_SPECS.values() if spec.kind == kind]
     return frozenset(
         name
         for name in Capabilities.__struct_fields__
@@ -257,21 +257,21 @@ def can_of(kind: WireFormat) -> frozenset[str]:
     )
 
 
-def row_for_input(row: ProviderSpec, modalities: Collection[str] | None) -> ProviderSpec:
+def spec_for_input(spec: ProviderSpec, modalities: Collection[str] | None) -> ProviderSpec:
     """The row without the pictures and documents that one of its models cannot be sent.
 
     Args:
         modalities: what the model can be sent (`ModelCard.input`), None where it is not known.
     """
     if modalities is None:
-        return row
-    can = row.capabilities
+        return spec
+    can = spec.capabilities
     images = can.images and "image" in modalities
     documents = can.documents and "document" in modalities
     if (images, documents) == (can.images, can.documents):
-        return row
+        return spec
     can = msgspec.structs.replace(can, images=images, documents=documents)
-    return msgspec.structs.replace(row, capabilities=can)
+    return msgspec.structs.replace(spec, capabilities=can)
 
 
 def is_at_openai(base_url: str) -> bool:
@@ -279,18 +279,18 @@ def is_at_openai(base_url: str) -> bool:
     return _OPENAI_HOST.match(base_url) is not None
 
 
-def other_endpoint(row: ProviderSpec) -> ProviderSpec | None:
+def other_endpoint(spec: ProviderSpec) -> ProviderSpec | None:
     """Responses at OpenAI's own server, in the words of a row of its Chat Completions.
 
     None for every other row: what merely imitates that server has no other endpoint.
     """
-    if row.id != _OPENAI.id or not is_at_openai(row.base_url):
+    if spec.id != _OPENAI.id or not is_at_openai(spec.base_url):
         return None
     can = msgspec.structs.replace(
         _OAI_RESP.capabilities,
-        images=row.capabilities.images,
-        documents=row.capabilities.documents,
+        images=spec.capabilities.images,
+        documents=spec.capabilities.documents,
     )
     return msgspec.structs.replace(
-        _OAI_RESP, id=row.id, name=row.name, base_url=row.base_url, capabilities=can
+        _OAI_RESP, id=spec.id, name=spec.name, base_url=spec.base_url, capabilities=can
     )

@@ -47,7 +47,7 @@ def test_both_endpoints_are_reached_at_the_address_of_either(run, moved, more):
                         "messages": [{"role": "user", "content": "hi"}],
                     }
                 )
-                wire = make_adapter(providers.specs[name], "x1", request=ask).request(ask)
+                wire = make_adapter(providers.specs[name], "x1", request=ask).build_request(ask)
                 brought = providers.get_byok_upstream(name, ProviderKey(Secret(CALLERS)))
                 for upstream in (providers.get_gateway_upstream(name), brought):
                     until = soon()

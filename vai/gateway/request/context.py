@@ -112,7 +112,7 @@ class RequestContext:
             "ip": self.client_address,
         }
         if self.route is not None:
-            line["provider"] = self.route.row.id
+            line["provider"] = self.route.spec.id
             line["model"] = self.route.name[:256]
         if self.error is not None:
             line |= {

@@ -29,7 +29,7 @@ def make_question(
     envelope: RoutingFields,
     request: ReceivedRequest,
     route: Route,
-    row: ProviderSpec,
+    spec: ProviderSpec,
     exchange_id: str,
 ) -> tuple[CountRequest | None, bool]:
     """What to ask the provider's counter, None where it has none; and whether these are the
@@ -45,17 +45,17 @@ def make_question(
     if asked is not None:
         return asked, True
     headers = _anthropic_headers(request.headers)
-    return question(row, _parsed(route, envelope), exchange_id, headers), False
+    return question(spec, _parsed(route, envelope), exchange_id, headers), False
 
 
 def estimate_all(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
     """The tokens of the whole request. Errors as in `make_question`."""
-    return request_tokens(_parsed(route, envelope), route.row.kind)
+    return request_tokens(_parsed(route, envelope), route.spec.kind)
 
 
 def estimate_tools(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
     """What tools weigh, for a counter that cannot be told of them. Errors as above."""
-    kind, said = route.row.kind, _parsed(route, envelope)
+    kind, said = route.spec.kind, _parsed(route, envelope)
     bare = msgspec.structs.replace(said, tools=None)
     return request_tokens(said, kind) - request_tokens(bare, kind)
 
@@ -64,10 +64,10 @@ def _verbatim(
     route: Route, envelope: RoutingFields, request: ReceivedRequest
 ) -> CountRequest | None:
     """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
-    if route.row.kind != "anthropic":
+    if route.spec.kind != "anthropic":
         return None
     value, sent = envelope.value, request.body
-    if has_foreign_blocks(value, sent) or has_odd_ids(value, sent, route.row.id):
+    if has_foreign_blocks(value, sent) or has_odd_ids(value, sent, route.spec.id):
         return None
     if route.dialect == "vai" and not (
         is_counted(envelope.members) and set(envelope.vai_fields) <= {"provider_keys"}
@@ -78,8 +78,8 @@ def _verbatim(
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
     body = rewrite_body(request.body, envelope, model=route.model, drop="provider_keys")
-    wire = WireRequest("POST", count_target(route.row.path), tuple(headers), body)
-    return CountRequest(wire, partial(from_answer, route.row.id, route.row.name))
+    wire = WireRequest("POST", count_target(route.spec.path), tuple(headers), body)
+    return CountRequest(wire, partial(from_answer, route.spec.id, route.spec.name))
 
 
 def _parsed(route: Route, envelope: RoutingFields) -> MessageRequest:

@@ -27,7 +27,7 @@ from vai.policy.route import Route
 from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.factory import make_adapter
-from vai.providers.registry import row_for_input
+from vai.providers.registry import spec_for_input
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.catalogue import CostFunction
@@ -136,10 +136,10 @@ def _verbatim(
     if not any(name == "anthropic-version" for name, _ in headers):
         headers.append(_API_VERSION)
     headers.append(("content-type", "application/json"))
-    wire = WireRequest("POST", route.row.path, tuple(headers), body, envelope.stream)
+    wire = WireRequest("POST", route.spec.path, tuple(headers), body, envelope.stream)
     mode = VerbatimMode(
         wire,
-        route.row,
+        route.spec,
         streaming=envelope.stream,
         edited=edited,
         uses_gateway_key=uses_gateway_key,
@@ -153,9 +153,9 @@ def _verbatim(
 
 def _calls(route: Route, envelope: RoutingFields, exchange_id: str) -> ClaudeCalls | None:
     """What brings calls into the API's form; Anthropic's own are in it."""
-    if route.row.id == "anthropic":
+    if route.spec.id == "anthropic":
         return None
-    return calls_for(envelope.value, route.row.id, exchange_id)
+    return calls_for(envelope.value, route.spec.id, exchange_id)
 
 
 def _translated(
@@ -173,7 +173,7 @@ def _translated(
     if most is not None:
         ask = msgspec.structs.replace(ask, max_tokens=most)
     adapter = make_adapter(
-        row_for_input(route.row, terms.input),
+        spec_for_input(route.spec, terms.input),
         exchange_id,
         input_estimate=estimate.input_tokens(size),
         headers=_joined(headers_to_upstream(request.headers.items())),
@@ -191,7 +191,7 @@ def _translated(
     if settings.strict and mode.dropped_fields:
         listed = ", ".join(mode.dropped_fields)
         raise InvalidRequest(
-            f"{route.row.name} cannot take: {listed[:_MAX_LISTED]}",
+            f"{route.spec.name} cannot take: {listed[:_MAX_LISTED]}",
             param=mode.dropped_fields[0],
             code="unsupported_fields",
         )
@@ -204,13 +204,13 @@ def _said(route: Route, envelope: RoutingFields, settings: Settings) -> MessageR
 
 def _can_pass(route: Route, envelope: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
-    if envelope.value.get("thread") is not None and route.row.id != "anthropic":
+    if envelope.value.get("thread") is not None and route.spec.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
         return False
-    if route.row.kind != "anthropic" or route.row.has_capability_override:
+    if route.spec.kind != "anthropic" or route.spec.has_capability_override:
         return False
     value, body = envelope.value, request.body
-    if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.row.id):
+    if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.spec.id):
         return False
     if any(
         name != "provider_keys"

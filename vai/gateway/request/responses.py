@@ -139,4 +139,4 @@ def make_error_frame(error: VaiError, context: RequestContext) -> bytes:
 def _name_provider(error: VaiError, context: RequestContext) -> None:
     """The way to a provider fails below where its name is known."""
     if isinstance(error, UpstreamFault) and error.provider is None and context.route is not None:
-        error.provider = context.route.row.id
+        error.provider = context.route.spec.id

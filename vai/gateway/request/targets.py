@@ -128,7 +128,7 @@ class TargetPlan:
             return
         if (
             len(self._routes) > 1
-            or route.row.id in self._service.health.provider_errors.last_errors
+            or route.spec.id in self._service.health.provider_errors.last_errors
         ):
             self._record_response(route)
 
@@ -146,7 +146,7 @@ class TargetPlan:
         """Take note that `route` answered, and of the first target when it was another one."""
         service = self._service
         troubles = service.health.provider_errors
-        troubles.record_response(route.row.id, is_byok=self._context.is_byok)
+        troubles.record_response(route.spec.id, is_byok=self._context.is_byok)
         if len(self._routes) == 1:
             return
         if route is self._first:
@@ -254,4 +254,4 @@ class TargetPlan:
 
 def _target(route: Route) -> Target:
     # What callers ask for can be as long as a body, and what fails is remembered.
-    return route.row.id, route.model[:_MAX_NAME]
+    return route.spec.id, route.model[:_MAX_NAME]

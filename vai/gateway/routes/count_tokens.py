@@ -27,7 +27,7 @@ from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
 from vai.policy.route import Route
 from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.counting import CountRequest
-from vai.providers.registry import row_for_input
+from vai.providers.registry import spec_for_input
 from vai.types.message import Usage
 
 __all__ = ["count_tokens"]
@@ -71,8 +71,8 @@ async def _count(
     way: UpstreamDestination,
 ) -> HTTPResponse:
     route, run = _routed(context), service.preparer.run_work
-    row = row_for_input(route.row, service.find_terms(route, streamed=False).input)
-    asked, is_verbatim = await run(make_question, opened, request, route, row, context.exchange_id)
+    spec = spec_for_input(route.spec, service.find_terms(route, streamed=False).input)
+    asked, is_verbatim = await run(make_question, opened, request, route, spec, context.exchange_id)
     if asked is not None:
         told = await send_count_request(
             asked.wire, way.upstream, timers=service.timers, clock=monotonic

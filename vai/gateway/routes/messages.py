@@ -116,10 +116,10 @@ def _unstreamed(context: RequestContext, answer: ResponseStart[bytes]) -> Upstre
     """Why there is no stream, for a caller who has already been promised one."""
     if context.route is None:
         raise RuntimeError("an exchange runs after its request has been routed")
-    row = context.route.row
+    spec = context.route.spec
     return answer.rejection or UpstreamBroken(
         "The provider answered with JSON where the request asked for a stream",
-        provider=row.id,
+        provider=spec.id,
         code="upstream_content_type",
     )
 

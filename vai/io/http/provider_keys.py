@@ -74,7 +74,7 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 def find_key(
     keys: Iterable[ProviderKey], spec: ProviderSpec, *, requested: bool
 ) -> ProviderKey | None:
-    """The key among `keys` that may be shown to the provider of `row`.
+    """The key among `keys` that may be shown to the provider of `spec`.
 
     Args:
         keys: those in the headers of providers' own clients.
@@ -101,7 +101,7 @@ def is_of_known_maker(token: str) -> bool:
 
 
 def choose_presentation(spec: ProviderSpec, key: ProviderKey) -> Presentation:
-    """How the provider of `row` is shown `key`."""
+    """How the provider of `spec` is shown `key`."""
     token = key.secret.reveal()
     if spec.kind != "anthropic" or spec.auth not in ("x-api-key", "bearer"):
         return Presentation(spec.auth)

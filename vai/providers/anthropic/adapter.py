@@ -10,7 +10,7 @@ from vai.providers.anthropic.framing import Framing
 from vai.providers.anthropic.request import translate
 from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.decode.accumulate import accumulate, replay
+from vai.providers.decode.accumulate import events_from_message, message_from_events
 from vai.providers.decode.call_ids import known
 from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.tool_names import ToolNames
@@ -30,19 +30,19 @@ class AnthropicAdapter:
         headers: the caller's; ``anthropic-version`` and ``anthropic-beta`` are sent on.
     """
 
-    def __init__(self, row: ProviderSpec, exchange_id: str, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, spec: ProviderSpec, exchange_id: str, *, headers: Mapping[str, str]) -> None:
         self.dropped: list[str] = []
-        self.following: WireRequest | None = None
-        self._row = row
+        self.next_request: WireRequest | None = None
+        self._spec = spec
         self._headers = headers
         self._exchange = exchange_id
-        self._reader = self._make_reader(ClaudeCalls(row.id, exchange_id))
-        self._incoming = StreamBody()
+        self._decoder = self._make_decoder(ClaudeCalls(spec.id, exchange_id))
+        self._body = StreamBody()
 
     @property
     def usage(self) -> Usage:
         """What Anthropic has reported so far."""
-        return self._reader.usage
+        return self._decoder.usage
 
     @property
     def ended_early(self) -> bool:
@@ -50,77 +50,77 @@ class AnthropicAdapter:
         return False
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the closing events have been returned."""
-        return self._reader.done
+        return self._decoder.is_complete
 
     @property
     def fault(self) -> UpstreamFault | None:
         """Why the stream failed, once it has."""
-        return self._reader.fault
+        return self._decoder.fault
 
-    def request(self, request: MessageRequest, /) -> WireRequest:
+    def build_request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request.
 
         Raises:
             InvalidRequest: something that matters cannot be expressed.
         """
-        wire, self.dropped = translate(request, self._row, self._headers)
+        wire, self.dropped = translate(request, self._spec, self._headers)
         names = ToolNames({}, request.tools or ())
         taken = known(request.messages)
-        self._reader = self._make_reader(ClaudeCalls(self._row.id, self._exchange, taken, names))
+        self._decoder = self._make_decoder(ClaudeCalls(self._spec.id, self._exchange, taken, names))
         return wire
 
-    def message(self, body: bytes, /) -> Message:
+    def parse_message(self, body: bytes, /) -> Message:
         """The answer of a request that was not streamed.
 
         Raises:
             UpstreamFault: the body is an error, or not an answer.
         """
         if body[:1] == b"{":
-            return self._reader.message(body)
-        events = self.feed(body) + self.end()
+            return self._decoder.parse_message(body)
+        events = self.feed_bytes(body) + self.end_stream()
         if self.fault is not None:
             raise self.fault
-        return accumulate(events)
+        return message_from_events(events)
 
-    def feed(self, data: bytes, /) -> list[Event]:
+    def feed_bytes(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""
-        if self.done or self.fault is not None:
+        if self.is_complete or self.fault is not None:
             return []
-        self._read(self._incoming.feed(data))
-        return self._reader.take()
+        self._read(self._body.feed_bytes(data))
+        return self._decoder.take_events()
 
-    def end(self) -> list[Event]:
+    def end_stream(self) -> list[Event]:
         """Anthropic closed the body: the closing events, or a fault if it was cut."""
-        if self.done or self.fault is not None:
+        if self.is_complete or self.fault is not None:
             return []
-        events, body = self._incoming.end()
+        events, body = self._body.end_body()
         self._read(events)
         if body is not None:
             self._whole(body)
-        self._reader.eof()
-        return self._reader.take()
+        self._decoder.end_stream()
+        return self._decoder.take_events()
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
-        return failure.from_answer(self._row.id, self._row.name, status, headers, body)
+        return failure.from_answer(self._spec.id, self._spec.name, status, headers, body)
 
-    def _make_reader(self, calls: ClaudeCalls) -> AnthropicStreamDecoder:
-        is_own = self._row.id == "anthropic"
+    def _make_decoder(self, calls: ClaudeCalls) -> AnthropicStreamDecoder:
+        is_own = self._spec.id == "anthropic"
         return AnthropicStreamDecoder(
-            self._row.id, self._row.name, calls, None if is_own else Framing()
+            self._spec.id, self._spec.name, calls, None if is_own else Framing()
         )
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
         for _, data in events:
-            self._reader.data(data)
-        if self._incoming.fault is not None:
-            self._incoming.fault.provider = self._row.id
-            self._reader.fail(self._incoming.fault)
+            self._decoder.read_event(data)
+        if self._body.fault is not None:
+            self._body.fault.provider = self._spec.id
+            self._decoder.fail(self._body.fault)
 
     def _whole(self, body: bytes) -> None:
         try:
-            self._reader.replay(replay(self._reader.message(body)))
+            self._decoder.replay_events(events_from_message(self._decoder.parse_message(body)))
         except UpstreamFault as fault:
-            self._reader.fail(fault)
+            self._decoder.fail(fault)

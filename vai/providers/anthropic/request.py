@@ -70,7 +70,7 @@ _EXTENSIONS: Final = frozenset(
 
 
 def translate(
-    request: MessageRequest, row: ProviderSpec, headers: Mapping[str, str]
+    request: MessageRequest, spec: ProviderSpec, headers: Mapping[str, str]
 ) -> tuple[WireRequest, list[str]]:
     """The upstream request, and the paths of hints that were left out.
 
@@ -80,18 +80,18 @@ def translate(
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    diagnostics = Diagnostics(row.name)
-    if row.has_capability_override:
-        request = without_unsupported_options(request, row.capabilities, diagnostics)
-        request = without_result_media(request, row.capabilities, diagnostics)
-        check_content(request, row.capabilities, diagnostics)
-    ways = traits(row.find_catalogue_key(request.model)[1])
+    diagnostics = Diagnostics(spec.name)
+    if spec.has_capability_override:
+        request = without_unsupported_options(request, spec.capabilities, diagnostics)
+        request = without_result_media(request, spec.capabilities, diagnostics)
+        check_content(request, spec.capabilities, diagnostics)
+    ways = traits(spec.find_catalogue_key(request.model)[1])
     body: dict[str, Any] = to_wire(request)
     for name in _OWN:
         body.pop(name, None)
     if request.voice:
         diagnostics.note_dropped("voice")
-    body["messages"] = messages(request, ways, diagnostics, row.id)
+    body["messages"] = messages(request, ways, diagnostics, spec.id)
     if isinstance(request.system, list):
         body["system"] = blocks(request.system, "system", diagnostics)
     if not body.get("system"):
@@ -109,7 +109,7 @@ def translate(
         version = DEFAULT_VERSION
         diagnostics.note_dropped("anthropic-version")
     sent = _headers(request, headers, betas, version)
-    wire = WireRequest("POST", row.path, sent, msgspec.json.encode(body), request.stream)
+    wire = WireRequest("POST", spec.path, sent, msgspec.json.encode(body), request.stream)
     return wire, diagnostics.dropped_paths
 
 

@@ -45,7 +45,7 @@ class AnthropicStreamDecoder:
         self, provider: str, title: str, calls: ClaudeCalls, framing: Framing | None = None
     ) -> None:
         self.usage = Usage()
-        self.done = False
+        self.is_complete = False
         self.fault: UpstreamFault | None = None
         self._provider = provider
         self._title = title
@@ -54,14 +54,14 @@ class AnthropicStreamDecoder:
         self._halves = SplitCharacters()
         self._out: list[Event] = []
 
-    def take(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """The events since the last call."""
         out, self._out = self._out, []
         return out
 
-    def data(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
-        if self.done or self.fault is not None or not data.strip():
+        if self.is_complete or self.fault is not None or not data.strip():
             return
         if data.strip() == _DONE:
             if self._framing is not None:
@@ -82,7 +82,7 @@ class AnthropicStreamDecoder:
     def _read(self, found: list[Any], data: bytes = b"") -> None:
         """The events in `data`, or some that the server has left out."""
         for raw in found:
-            if self.done or self.fault is not None:
+            if self.is_complete or self.fault is not None:
                 return
             event = self._event(raw)
             if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
@@ -91,7 +91,7 @@ class AnthropicStreamDecoder:
                     self.fail(told)
                     return
             if event is None:
-                self._break("a part of it is not the JSON that was expected", "malformed")
+                self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
             else:
                 self._take_in(event)
 
@@ -104,7 +104,7 @@ class AnthropicStreamDecoder:
             self.usage = self.usage.with_final_usage(event.usage)
             event = msgspec.structs.replace(event, usage=self.usage)
         elif isinstance(event, MessageStop):
-            self.done = True
+            self.is_complete = True
         elif isinstance(event, ErrorEvent):
             whole = {"error": event.error, **event.extra}
             self.fail(failure.from_event(self._provider, self._title, whole))
@@ -127,7 +127,7 @@ class AnthropicStreamDecoder:
             return raw
         return {**raw, "content_block": self._calls.mend(raw.get("content_block"))}
 
-    def message(self, body: bytes) -> Message:
+    def parse_message(self, body: bytes) -> Message:
         """A whole answer.
 
         Raises:
@@ -162,27 +162,27 @@ class AnthropicStreamDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._halves.loads(body)
 
-    def replay(self, events: list[Event]) -> None:
+    def replay_events(self, events: list[Event]) -> None:
         """The events of an answer that came whole."""
         self._out += events
-        self.done = True
+        self.is_complete = True
 
-    def eof(self) -> None:
+    def end_stream(self) -> None:
         """No more data follows."""
         if self._framing is not None and self.fault is None:
             self._read(self._framing.end())
-        if not self.done:
-            self._break("", "truncated")
+        if not self.is_complete:
+            self._fail_unusable("", "truncated")
 
     def fail(self, fault: UpstreamFault) -> None:
         """The stream ends here, incomplete."""
-        if not self.done and self.fault is None:
+        if not self.is_complete and self.fault is None:
             self.fault = fault
 
     def _named(self, message: Message) -> str:
         return f"{self._provider}/{message.model}"
 
-    def _break(self, what: str, code: str) -> None:
+    def _fail_unusable(self, what: str, code: str) -> None:
         self.fail(self._broken(what, code))
 
     def _broken(self, what: str, code: str) -> UpstreamBroken:

@@ -32,7 +32,7 @@ from vai.providers.anthropic.frames import (
 from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.lenient import is_error
 from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS
@@ -77,7 +77,7 @@ class VerbatimStreamObserver:
 
     def __init__(
         self,
-        row: ProviderSpec,
+        spec: ProviderSpec,
         cost: CostFunction | None = None,
         *,
         edited: bool,
@@ -93,7 +93,7 @@ class VerbatimStreamObserver:
         self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
         self.last_words = b""
-        self._row = row
+        self._spec = spec
         self._cost = cost
         self._edited = edited
         self._generated = generated
@@ -237,25 +237,25 @@ class VerbatimStreamObserver:
             self.has_content = self.has_news = block is None or not block.is_empty
 
     def _refused(self, frame: bytes, value: dict[str, Any]) -> None:
-        self.fault = failure.from_event(self._row.id, self._row.name, value)
+        self.fault = failure.from_event(self._spec.id, self._spec.name, value)
         if _has_form(value) and not _is_misworded(value, self.fault):
             self.last_words = frame
 
     def _odd(self, frame: bytes) -> None:
         """What is no event of the API ends the stream: as the error that it reports, if any."""
         value = object_of(frame)
-        told = failure.from_object(self._row.id, self._row.name, msgspec.json.encode(value))
-        self.fault = told or _broken("a part of it is no event", self._row.id)
+        told = failure.from_object(self._spec.id, self._spec.name, msgspec.json.encode(value))
+        self.fault = told or _broken("a part of it is no event", self._spec.id)
 
     def _misread(self, frame: bytes) -> None:
         words = error_words(frame)
         if words:
-            self.fault = failure.from_event(self._row.id, self._row.name, words)
+            self.fault = failure.from_event(self._spec.id, self._spec.name, words)
         else:
             self._break("a part of it is not the JSON that was expected")
 
     def _break(self, what: str) -> None:
-        self.fault = _broken(what, self._row.id)
+        self.fault = _broken(what, self._spec.id)
 
     def _count(self, raw: Any) -> None:
         found = _parsed(raw)
@@ -269,7 +269,7 @@ class VerbatimStreamObserver:
             message = value.get("message")
             if not isinstance(message, dict):
                 return None
-            _name(message, self._row.id)
+            _name(message, self._spec.id)
             if isinstance(message.get("usage"), dict):
                 message["usage"] = without_vai_counters(message["usage"])
         elif kind != "message_delta":
@@ -319,7 +319,7 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 def read_message(
     body: bytes,
-    row: ProviderSpec,
+    spec: ProviderSpec,
     cost: CostFunction | None = None,
     *,
     edited: bool,
@@ -336,7 +336,7 @@ def read_message(
     body = in_whole_characters(body)
     said, readable = _said(body)
     if said is None or said.type != "message" or said.content is None or is_error(said.error):
-        raise _no_message(body, row)
+        raise _no_message(body, spec)
     report = said.report()
     changes = _changes(said, readable, calls)
     if "stop_reason" in changes:
@@ -345,7 +345,7 @@ def read_message(
         return body, report
     members: dict[str, Any] = _decode_members(readable) | changes
     if edited and isinstance(said.model, str):
-        members["model"] = f"{row.id}/{said.model}"
+        members["model"] = f"{spec.id}/{said.model}"
     if edited and isinstance(said.usage, dict):
         members["usage"] = said.usage | vai_counters(report.usage, cost)
     return msgspec.json.encode(members), report
@@ -365,7 +365,7 @@ def _changes(said: _Said, body: bytes, calls: ClaudeCalls | None) -> dict[str, A
     return changes
 
 
-def gathered(body: bytes, row: ProviderSpec, calls: ClaudeCalls | None) -> bytes:
+def gathered(body: bytes, spec: ProviderSpec, calls: ClaudeCalls | None) -> bytes:
     """The JSON answer that an event stream tells, where JSON was asked for.
 
     `calls` are brought into the API's form already.
@@ -375,17 +375,17 @@ def gathered(body: bytes, row: ProviderSpec, calls: ClaudeCalls | None) -> bytes
     """
     incoming = StreamBody()
     framing = Framing() if calls is not None else None
-    reader = AnthropicStreamDecoder(row.id, row.name, calls or ClaudeCalls(row.id, ""), framing)
-    events = incoming.feed(body)
+    reader = AnthropicStreamDecoder(spec.id, spec.name, calls or ClaudeCalls(spec.id, ""), framing)
+    events = incoming.feed_bytes(body)
     if incoming.fault is not None:
         raise incoming.fault
-    for _, data in events + incoming.end()[0]:
-        reader.data(data)
-    reader.eof()
+    for _, data in events + incoming.end_body()[0]:
+        reader.read_event(data)
+    reader.end_stream()
     if reader.fault is not None:
         raise reader.fault
-    message = accumulate(reader.take())
-    told = msgspec.structs.replace(message, model=message.model.removeprefix(f"{row.id}/"))
+    message = message_from_events(reader.take_events())
+    told = msgspec.structs.replace(message, model=message.model.removeprefix(f"{spec.id}/"))
     wire = message_to_wire(told)
     return msgspec.json.encode({**wire, "usage": without_vai_counters(wire["usage"])})
 
@@ -432,15 +432,15 @@ def _has_parts(message: Any) -> bool:
     )
 
 
-def _no_message(body: bytes, row: ProviderSpec) -> UpstreamFault:
+def _no_message(body: bytes, spec: ProviderSpec) -> UpstreamFault:
     try:
         value = decode_object(body)
     except ValueError:
-        return _broken("it is not the JSON that was expected", row.id)
-    told = failure.from_object(row.id, row.name, msgspec.json.encode(value))
+        return _broken("it is not the JSON that was expected", spec.id)
+    told = failure.from_object(spec.id, spec.name, msgspec.json.encode(value))
     if told is None and (value.get("type") == "error" or value.get("error")):
-        told = failure.from_event(row.id, row.name, value)
-    return told or _broken("it is no message", row.id)
+        told = failure.from_event(spec.id, spec.name, value)
+    return told or _broken("it is no message", spec.id)
 
 
 def _broken(what: str, provider: str) -> UpstreamBroken:

@@ -42,10 +42,10 @@ from vai.types.events import (
 )
 from vai.types.message import Message, Usage
 
-__all__ = ["Accumulator", "accumulate", "replay"]
+__all__ = ["Accumulator", "events_from_message", "message_from_events"]
 
 
-class _Building:
+class _BlockBuilder:
     """A block whose deltas are still coming."""
 
     __slots__ = ("audio", "block", "citations", "json", "signature", "text")
@@ -58,7 +58,7 @@ class _Building:
         self.citations: list[dict[str, Any]] = []
         self.signature: str | None = None
 
-    def add(self, delta: Delta) -> None:
+    def add_delta(self, delta: Delta) -> None:
         if isinstance(delta, TextDelta):
             self.text.append(delta.text)
         elif isinstance(delta, ThinkingDelta):
@@ -74,7 +74,7 @@ class _Building:
         elif isinstance(delta, TranscriptDelta):
             self.text.append(delta.text)
 
-    def finished(self, *, cut: bool) -> Block:
+    def build_block(self, *, cut: bool) -> Block:
         """The whole block. A call that was cut off has the input ``{}``."""
         block = self.block
         if isinstance(block, TextBlock):
@@ -104,11 +104,11 @@ class Accumulator:
     def __init__(self) -> None:
         self._shell: Message | None = None
         self._usage = Usage()
-        self._blocks: dict[int, _Building] = {}
+        self._blocks: dict[int, _BlockBuilder] = {}
         self._end: MessageDeltaBody | None = None
         self._stopped = False
 
-    def add(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """The next event. Pings and unknown events say nothing about the message.
 
         Raises:
@@ -118,9 +118,9 @@ class Accumulator:
             building = self._blocks.get(event.index)
             if building is None:
                 raise _broken("a delta belongs to no block", "malformed")
-            building.add(event.delta)
+            building.add_delta(event.delta)
         elif isinstance(event, ContentBlockStart):
-            self._blocks[event.index] = _Building(event.content_block)
+            self._blocks[event.index] = _BlockBuilder(event.content_block)
         elif isinstance(event, MessageStart):
             self._shell = event.message
             self._usage = event.message.usage
@@ -131,7 +131,7 @@ class Accumulator:
         elif isinstance(event, MessageStop):
             self._stopped = True
 
-    def message(self) -> Message:
+    def build_message(self) -> Message:
         """The message.
 
         Raises:
@@ -141,7 +141,7 @@ class Accumulator:
         if self._shell is None or self._end is None or not self._stopped:
             raise _broken("", "truncated")
         cut = self._end.stop_reason not in ("end_turn", "tool_use")
-        blocks = [self._blocks[index].finished(cut=cut) for index in sorted(self._blocks)]
+        blocks = [self._blocks[index].build_block(cut=cut) for index in sorted(self._blocks)]
         return msgspec.structs.replace(
             self._shell,
             content=blocks,
@@ -152,30 +152,30 @@ class Accumulator:
         )
 
 
-def accumulate(events: Iterable[Event], usage: Usage | None = None) -> Message:
+def message_from_events(events: Iterable[Event], usage: Usage | None = None) -> Message:
     """The message that `events` describe.
 
     `usage` is what the upstream has reported; `message_start` tells estimates beside it, which
     a whole answer has no need of. Without it the usage is that of the events.
 
     Raises:
-        UpstreamBroken: see `Accumulator.message`.
+        UpstreamBroken: see `Accumulator.build_message`.
     """
     accumulator = Accumulator()
     for event in events:
-        accumulator.add(event)
-    message = accumulator.message()
+        accumulator.add_event(event)
+    message = accumulator.build_message()
     return message if usage is None else msgspec.structs.replace(message, usage=usage)
 
 
-def replay(message: Message) -> list[Event]:
+def events_from_message(message: Message) -> list[Event]:
     """The stream that a message could have been."""
     shell = msgspec.structs.replace(
         message, content=[], stop_reason=None, stop_sequence=None, stop_details=None
     )
     events: list[Event] = [MessageStart(message=shell)]
     for index, block in enumerate(message.content):
-        opened, deltas = _taken_apart(block)
+        opened, deltas = _opening_and_deltas(block)
         events.append(ContentBlockStart(index=index, content_block=opened))
         events.extend(ContentBlockDelta(index=index, delta=delta) for delta in deltas)
         events.append(ContentBlockStop(index=index))
@@ -189,7 +189,7 @@ def replay(message: Message) -> list[Event]:
     return events
 
 
-def _taken_apart(block: Block) -> tuple[Block, list[Delta]]:
+def _opening_and_deltas(block: Block) -> tuple[Block, list[Delta]]:
     """A block as it opens, and the deltas that complete it."""
     replace = msgspec.structs.replace
     deltas: list[Delta] = []

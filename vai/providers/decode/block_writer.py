@@ -41,7 +41,7 @@ from vai.types.events import (
     TranscriptDelta,
 )
 
-__all__ = ["AUDIO", "CLOSED", "PAUSED", "TEXT", "THINKING", "TOOL", "BlockWriter", "size_of"]
+__all__ = ["AUDIO", "CLOSED", "PAUSED", "TEXT", "THINKING", "TOOL", "BlockWriter", "buffered_size"]
 
 _MAX_HELD_BLANKS: Final = 64
 
@@ -56,7 +56,7 @@ class BlockWriter(ABC):
 
     def __init__(self, provider: str) -> None:
         self.fault: UpstreamFault | None = None
-        self.done = False
+        self.is_complete = False
         self._provider = provider
         self._out: list[Event] = []
         self._open = CLOSED
@@ -64,48 +64,48 @@ class BlockWriter(ABC):
         self._blanks = ""
         self._signature = ""
         self._held: list[tuple[str, Any]] = []
-        self._has_content = False
-        self._goes_on = False
+        self._has_final_content = False
+        self._call_came = False
 
     @abstractmethod
-    def _keep(self, count: int) -> None:
+    def _count_buffered(self, count: int) -> None:
         """Count `count` characters that are kept back; too many are a fault."""
 
-    def take(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """The events since the last call."""
         out, self._out = self._out, []
         return out
 
     def fail(self, fault: UpstreamFault) -> None:
         """The stream ends here, incomplete."""
-        if not (self.done or self.fault):
+        if not (self.is_complete or self.fault):
             self.fault = fault
             self._open = CLOSED
 
-    def _put(self, kind: str, value: Any) -> None:
+    def _write_piece(self, kind: str, value: Any) -> None:
         if kind == "text":
-            self._put_text(value)
+            self._write_text(value)
         elif kind == "thinking":
-            self._put_thinking(value)
+            self._write_thinking(value)
         elif kind == "signature":
-            self._put_signature(value)
+            self._write_signature(value)
         elif kind == "audio":
-            self._put_audio(*value)
+            self._write_audio(*value)
         elif kind == "citation":
-            self._put_citation(value)
+            self._write_citation(value)
         elif kind == "end":
             if self._open == TEXT:
-                self._close()
+                self._close_block()
         else:
-            self._put_block(value)
+            self._write_block(value)
 
-    def _put_text(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         # Blanks alone open no block: models put a line break between reasoning or text
         # and a call, and clients would show an empty paragraph. Bounded, because a model
         # gone wrong can stream blanks for minutes.
         if self._held:
             if text.isspace():
-                self._holds("text", text)
+                self._hold_back("text", text)
                 return
             self._release_held()
         text = self._blanks + text
@@ -116,66 +116,66 @@ class BlockWriter(ABC):
 
     def _emit_text(self, text: str) -> None:
         if self._open != TEXT:
-            self._start(TEXT, TextBlock(text=""))
-            self._has_content = True
+            self._open_block(TEXT, TextBlock(text=""))
+            self._has_final_content = True
         self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
 
-    def _put_thinking(self, text: str) -> None:
-        if self._holds("thinking", text):
+    def _write_thinking(self, text: str) -> None:
+        if self._hold_back("thinking", text):
             return
         if self._open != THINKING or self._signature:
-            self._start(THINKING, ThinkingBlock(thinking="", signature=""))
+            self._open_block(THINKING, ThinkingBlock(thinking="", signature=""))
         self._out.append(ContentBlockDelta(index=self._index, delta=ThinkingDelta(thinking=text)))
 
-    def _put_signature(self, signature: str) -> None:
+    def _write_signature(self, signature: str) -> None:
         if self._open == THINKING:
             self._signature = signature
-        elif not self._holds("signature", signature):
-            self._put_block(RedactedThinkingBlock(data=signature))
+        elif not self._hold_back("signature", signature):
+            self._write_block(RedactedThinkingBlock(data=signature))
 
-    def _put_audio(self, media_type: str, data: str, words: str) -> None:
+    def _write_audio(self, media_type: str, data: str, words: str) -> None:
         if self._open != AUDIO:
             self._release_held()
-            self._has_content = True
+            self._has_final_content = True
             source = Source(type="base64", media_type=media_type, data="")
-            self._start(AUDIO, AudioBlock(source=source, transcript=""))
+            self._open_block(AUDIO, AudioBlock(source=source, transcript=""))
         for delta in (words and TranscriptDelta(text=words), data and AudioDelta(data=data)):
             if delta:
                 self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
-    def _put_citation(self, citation: dict[str, Any]) -> None:
+    def _write_citation(self, citation: dict[str, Any]) -> None:
         if self._open in (TEXT, PAUSED):
             delta = CitationsDelta(citation=citation)
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
-    def _put_block(self, block: Block) -> None:
+    def _write_block(self, block: Block) -> None:
         if isinstance(block, _CONTENT):
             self._release_held()
-            self._has_content = True
-        elif self._holds("block", block):
+            self._has_final_content = True
+        elif self._hold_back("block", block):
             return
         if isinstance(block, ServerToolUseBlock):
             # Clients read the input of any call from its deltas, also of one that came whole.
-            self._start(CLOSED, msgspec.structs.replace(block, input={}))
+            self._open_block(CLOSED, msgspec.structs.replace(block, input={}))
             if block.input:
                 delta = InputJsonDelta(partial_json=msgspec.json.encode(block.input).decode())
                 self._out.append(ContentBlockDelta(index=self._index, delta=delta))
         else:
-            self._start(CLOSED, block)
+            self._open_block(CLOSED, block)
         self._out.append(ContentBlockStop(index=self._index))
 
-    def _holds(self, kind: str, value: Any) -> bool:
+    def _hold_back(self, kind: str, value: Any) -> bool:
         """Whether `value` is held: text or media came before it and no call did, so the
         answer may be at its end."""
-        if not self._has_content or self._goes_on:
+        if not self._has_final_content or self._call_came:
             return False
         self._held.append((kind, value))
         self._blanks = ""
-        self._keep(size_of(value))
+        self._count_buffered(buffered_size(value))
         if self._open == TEXT:
             self._open = PAUSED  # its sources may still follow
         elif self._open != PAUSED:
-            self._close()
+            self._close_block()
         return True
 
     def _release_held(self) -> None:
@@ -183,14 +183,14 @@ class BlockWriter(ABC):
         if not self._held:
             return
         held, self._held = self._held, []
-        self._has_content = False
+        self._has_final_content = False
         for kind, value in held:
-            self._put(kind, value)
+            self._write_piece(kind, value)
 
-    def _go_on(self) -> None:
+    def _note_call(self) -> None:
         """A call has come: the answer does not end by itself with what follows."""
         self._release_held()
-        self._goes_on = True
+        self._call_came = True
 
     def _end_content(self, spoken: bool) -> None:
         """No more content follows. `spoken` says that the answer ended by itself."""
@@ -198,17 +198,17 @@ class BlockWriter(ABC):
             self._release_held()
         if self._open == PAUSED:
             self._open = TEXT
-        if self._blanks or (spoken and not self._has_content and self._index >= 0):
+        if self._blanks or (spoken and not self._has_final_content and self._index >= 0):
             self._emit_text(self._blanks)
 
-    def _start(self, kind: int, block: Block) -> None:
-        self._close()
+    def _open_block(self, kind: int, block: Block) -> None:
+        self._close_block()
         self._blanks = ""
         self._index += 1
         self._open = kind
         self._out.append(ContentBlockStart(index=self._index, content_block=block))
 
-    def _close(self) -> None:
+    def _close_block(self) -> None:
         if self._open == CLOSED:
             return
         if self._signature:
@@ -218,11 +218,11 @@ class BlockWriter(ABC):
         self._out.append(ContentBlockStop(index=self._index))
         self._open = CLOSED
 
-    def _break(self, what: str, code: str) -> None:
+    def _fail_unusable(self, what: str, code: str) -> None:
         self.fail(UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider))
 
 
-def size_of(value: Any) -> int:
+def buffered_size(value: Any) -> int:
     """Characters that a value which is kept back holds in memory."""
     if isinstance(value, str):
         return len(value)

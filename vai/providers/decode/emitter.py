@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from vai.providers.decode.block_writer import TEXT, THINKING, TOOL, BlockWriter, size_of
+from vai.providers.decode.block_writer import TEXT, THINKING, TOOL, BlockWriter, buffered_size
 from vai.providers.decode.call_ids import CallIds
 from vai.providers.decode.tool_call import ToolCall, decode_object
 from vai.providers.decode.tool_names import ToolNames
@@ -80,32 +80,34 @@ class Emitter(BlockWriter):
         self._call: ToolCall | None = None
         self._calls: dict[int, ToolCall] = {}
         self._waiting: deque[ToolCall | tuple[str, Any]] = deque()
-        self._kept = 0
-        self._finish: MessageDeltaBody | None = None
+        self._buffered = 0
+        self._end_delta: MessageDeltaBody | None = None
 
     @property
-    def started(self) -> bool:
+    def has_started(self) -> bool:
         """Whether the answer has begun."""
         return self._started
 
     @property
-    def finished(self) -> bool:
+    def has_stop_reason(self) -> bool:
         """Whether the upstream has said why the answer ended."""
-        return self._finish is not None
+        return self._end_delta is not None
 
     @property
-    def saw_call(self) -> bool:
+    def has_tool_calls(self) -> bool:
         """Whether there is a call that the client has to run."""
         return bool(self._calls)
 
     @property
-    def said_something(self) -> bool:
+    def has_content(self) -> bool:
         """Whether any content has come."""
-        return self._index >= 0 or bool(self._blanks) or self.saw_call
+        return self._index >= 0 or bool(self._blanks) or self.has_tool_calls
 
-    def begin(self, model: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+    def start_message(
+        self, model: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
         """The answer has begun; `model` is what the upstream calls it."""
-        if self._started or self.done or self.fault:
+        if self._started or self.is_complete or self.fault:
             return
         self._started = True
         if model:
@@ -122,153 +124,155 @@ class Emitter(BlockWriter):
         )
         self._out.append(MessageStart(message=shell))
 
-    def text(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         """More of the answer's text."""
         if self._open == TEXT and text:
             self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
-        elif text and not self._deferred("text", text):
-            self._put_text(text)
+        elif text and not self._defer_if_blocked("text", text):
+            self._write_text(text)
 
     def end_text(self) -> None:
         """The text so far is complete; more text is a block of its own."""
-        self._say("end", "")
+        self._add_piece("end", "")
 
-    def thinking(self, text: str) -> None:
+    def add_thinking(self, text: str) -> None:
         """More of the reasoning."""
-        if text and (self._open == THINKING or not self._deferred("thinking", text)):
-            self._put_thinking(text)
+        if text and (self._open == THINKING or not self._defer_if_blocked("thinking", text)):
+            self._write_thinking(text)
 
-    def thinking_sig(self, signature: str) -> None:
+    def add_signature(self, signature: str) -> None:
         """The signature of the open reasoning; without open reasoning, a redacted block."""
-        if signature and (self._open == THINKING or not self._deferred("signature", signature)):
-            self._put_signature(signature)
+        if signature and (
+            self._open == THINKING or not self._defer_if_blocked("signature", signature)
+        ):
+            self._write_signature(signature)
 
-    def audio(self, media_type: str, data: str = "", words: str = "") -> None:
+    def add_audio(self, media_type: str, data: str = "", words: str = "") -> None:
         """More of what is spoken: sound as base64, and the words of it."""
         if data or words:
-            self._say("audio", (media_type, data, words))
+            self._add_piece("audio", (media_type, data, words))
 
-    def redacted(self, data: str) -> None:
+    def add_redacted_thinking(self, data: str) -> None:
         """Reasoning that only its maker can read."""
-        self.block(RedactedThinkingBlock(data=data))
+        self.add_block(RedactedThinkingBlock(data=data))
 
-    def block(self, block: Block) -> None:
+    def add_block(self, block: Block) -> None:
         """A block that came whole."""
-        self._say("block", block)
+        self._add_piece("block", block)
 
-    def citation(self, citation: dict[str, Any]) -> None:
+    def add_citation(self, citation: dict[str, Any]) -> None:
         """A source of the text just before it; without such text it is left out."""
-        self._say("citation", citation)
+        self._add_piece("citation", citation)
 
-    def tool_open(self, key: int, id: Any, name: str | None) -> None:
+    def open_tool_call(self, key: int, id: Any, name: str | None) -> None:
         """A new call, or the name or the id of one whose announcement was incomplete.
 
         Args:
             id: the server's, whatever it is.
             name: the server's name of the tool.
         """
-        if self.done or self.fault:
+        if self.is_complete or self.fault:
             return
-        self.begin()
+        self.start_message()
         call = self._calls.get(key)
         if call is None:
             if len(self._calls) >= MAX_CALLS:
-                self._break("more tool calls than can be held", "too_large")
+                self._fail_unusable("more tool calls than can be held", "too_large")
                 return
             call = self._calls[key] = ToolCall()
-            self._go_on()
+            self._note_call()
             self._waiting.append(call)
-        call.given = call.given or id
+        call.upstream_id = call.upstream_id or id
         call.name = call.name or name
-        self._advance()
+        self._release_ready()
 
-    def tool_args(self, key: int, piece: str) -> None:
+    def add_arguments(self, key: int, piece: str) -> None:
         """More of a call's arguments, as JSON text."""
-        if not piece or self.done or self.fault:
+        if not piece or self.is_complete or self.fault:
             return
         call = self._calls[key]
-        if call.closed:
-            if piece.strip() and not call.repeats(piece):
-                self._break("a tool call went on after its end", "invalid_tool_input")
+        if call.is_closed:
+            if piece.strip() and not call.is_repetition(piece):
+                self._fail_unusable("a tool call went on after its end", "invalid_tool_input")
             return
-        self._keep(len(piece))
-        piece = call.add(piece)
+        self._count_buffered(len(piece))
+        piece = call.add_piece(piece)
         if call is not self._call:
-            self._advance()
+            self._release_ready()
         elif not self.fault:
-            self._put_arguments(piece)
+            self._write_arguments(piece)
 
-    def tool_whole(self, key: int, arguments: str) -> None:
+    def complete_arguments(self, key: int, arguments: str) -> None:
         """All of a call's arguments, behind pieces of them: what those left out follows."""
-        if not (self.done or self.fault or self._calls[key].closed):
-            self.tool_args(key, self._calls[key].missing(arguments))
+        if not (self.is_complete or self.fault or self._calls[key].is_closed):
+            self.add_arguments(key, self._calls[key].missing_arguments(arguments))
 
-    def tool_is_complete(self, key: int) -> bool:
+    def has_complete_arguments(self, key: int) -> bool:
         """Whether the arguments of a call are a whole object already."""
         call = self._calls.get(key)  # not there once the answer is over
-        return call is not None and call.complete()
+        return call is not None and call.has_complete_arguments()
 
-    def tool_is_other(self, key: int, arguments: str) -> bool:
+    def is_another_call(self, key: int, arguments: str) -> bool:
         """Whether `arguments` are a whole object beside the one that the call has already."""
         call = self._calls.get(key)
-        if call is None or not call.complete() or decode_object(arguments) is None:
+        if call is None or not call.has_complete_arguments() or decode_object(arguments) is None:
             return False
-        return not call.repeats(arguments)
+        return not call.is_repetition(arguments)
 
-    def report(self, usage: Usage) -> None:
+    def report_usage(self, usage: Usage) -> None:
         """Running totals, as far as the upstream names them."""
         self.usage = self.usage.merged_with(usage)
 
-    def finish(
+    def set_stop_reason(
         self,
         reason: str,
         details: dict[str, Any] | None = None,
         sequence: str | None = None,
     ) -> None:
-        """Why the answer ended. Sent at `eof`: usage usually comes later."""
-        self._finish = MessageDeltaBody(
+        """Why the answer ended. Sent by `end_message`: usage usually comes later."""
+        self._end_delta = MessageDeltaBody(
             stop_reason=reason, stop_sequence=sequence, stop_details=details
         )
 
-    def eof(self) -> None:
+    def end_message(self) -> None:
         """The upstream has nothing more to say: the closing events, or a fault."""
-        if self.done or self.fault:
+        if self.is_complete or self.fault:
             return
-        if self._finish is None:
-            self._break("", "truncated")
+        if self._end_delta is None:
+            self._fail_unusable("", "truncated")
             return
-        self.begin()
+        self.start_message()
         # Only a model that ended by itself has completed its calls.
-        self._drain(cut=self._finish.stop_reason not in ("end_turn", "tool_use"))
+        self._release_all(cut=self._end_delta.stop_reason not in ("end_turn", "tool_use"))
         if self.fault:
             return
-        self._end_content(self._finish.stop_reason in _SPOKEN_ENDS)
-        self._close()
-        self._out.append(MessageDelta(delta=self._finish, usage=self.usage))
+        self._end_content(self._end_delta.stop_reason in _SPOKEN_ENDS)
+        self._close_block()
+        self._out.append(MessageDelta(delta=self._end_delta, usage=self.usage))
         self._out.append(MessageStop())
-        self.done = True
+        self.is_complete = True
 
-    def _say(self, kind: str, value: Any) -> None:
-        if not self._deferred(kind, value):
-            self._put(kind, value)
+    def _add_piece(self, kind: str, value: Any) -> None:
+        if not self._defer_if_blocked(kind, value):
+            self._write_piece(kind, value)
 
-    def _deferred(self, kind: str, value: Any) -> bool:
+    def _defer_if_blocked(self, kind: str, value: Any) -> bool:
         """Whether `value` has to wait behind a call (or the stream is over)."""
-        if self.done or self.fault:
+        if self.is_complete or self.fault:
             return True
-        self.begin()
+        self.start_message()
         if self._call is None and not self._waiting:
             return False
         self._waiting.append((kind, value))
-        self._keep(size_of(value))
-        self._advance()
+        self._count_buffered(buffered_size(value))
+        self._release_ready()
         return True
 
-    def _advance(self) -> None:
+    def _release_ready(self) -> None:
         """Close the open call if it is complete, and let follow what waited for it."""
         while self._waiting and not self.fault:
             if self._call is not None:
-                if not self._call.complete():
+                if not self._call.has_complete_arguments():
                     return
                 self._end_call(self._call)
             first = self._waiting[0]
@@ -276,7 +280,7 @@ class Emitter(BlockWriter):
                 return
             self._release_first()
 
-    def _drain(self, *, cut: bool) -> None:
+    def _release_all(self, *, cut: bool) -> None:
         """At the end of the answer: close the open call and send all that waited.
 
         `cut` says that the answer was cut off: then its calls may be incomplete.
@@ -284,16 +288,16 @@ class Emitter(BlockWriter):
         while not self.fault:
             call = self._call
             if call is not None:
-                if not (cut or call.valid()):
-                    self._break("a tool call's input is no object", "invalid_tool_input")
+                if not (cut or call.is_valid()):
+                    self._fail_unusable("a tool call's input is no object", "invalid_tool_input")
                     return
                 self._end_call(call)
             elif not self._waiting:
                 return
             else:
-                self._drain_first(cut=cut)
+                self._release_first_at_end(cut=cut)
 
-    def _drain_first(self, *, cut: bool) -> None:
+    def _release_first_at_end(self, *, cut: bool) -> None:
         first = self._waiting[0]
         if isinstance(first, ToolCall) and not first.name:
             if cut:
@@ -302,36 +306,36 @@ class Emitter(BlockWriter):
             # With one tool there is no doubt which one is meant.
             first.name = self._names.only
         if isinstance(first, ToolCall) and not first.name:
-            self._break("a tool call has no name", "invalid_tool_call")
+            self._fail_unusable("a tool call has no name", "invalid_tool_call")
         else:
             self._release_first()
 
     def _release_first(self) -> None:
         first = self._waiting.popleft()
         if isinstance(first, ToolCall):
-            self._open_call(first)
+            self._start_call(first)
         else:
-            self._put(*first)
+            self._write_piece(*first)
 
-    def _open_call(self, call: ToolCall) -> None:
-        shown, name = self._ids.show(call.given), self._names.caller(call.name or "")
-        self._start(TOOL, ToolUseBlock(id=shown, name=name, input={}))
+    def _start_call(self, call: ToolCall) -> None:
+        shown, name = self._ids.show(call.upstream_id), self._names.caller(call.name or "")
+        self._open_block(TOOL, ToolUseBlock(id=shown, name=name, input={}))
         self._has_content = False
         self._call = call
-        self._put_arguments(call.shown())
+        self._write_arguments(call.arguments_so_far())
 
-    def _put_arguments(self, text: str) -> None:
+    def _write_arguments(self, text: str) -> None:
         if text:
             delta = InputJsonDelta(partial_json=text)
             self._out.append(ContentBlockDelta(index=self._index, delta=delta))
 
     def _end_call(self, call: ToolCall) -> None:
-        self._put_arguments(call.rest())
+        self._write_arguments(call.unsent_arguments())
         call.close()
         self._call = None
-        self._close()
+        self._close_block()
 
-    def _keep(self, count: int) -> None:
-        self._kept += count
-        if self._kept > MAX_KEPT_CHARACTERS:
-            self._break("its tool calls are larger than can be held", "too_large")
+    def _count_buffered(self, count: int) -> None:
+        self._buffered += count
+        if self._buffered > MAX_KEPT_CHARACTERS:
+            self._fail_unusable("its tool calls are larger than can be held", "too_large")

@@ -16,7 +16,7 @@ import msgspec
 
 from vai.errors import UpstreamFault
 from vai.providers.decode import upstream_errors as failure
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.call_ids import CallIds, known
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.stream_body import StreamBody
@@ -54,23 +54,23 @@ class StreamDecoder(Protocol):
     """Reads one answer into an emitter."""
 
     @property
-    def stopped(self) -> bool:
+    def met_stop_sequence(self) -> bool:
         """Whether the caller's stop sequence ended the answer, and not the upstream."""
         ...
 
-    def data(self, data: bytes, /) -> None:
+    def read_event(self, data: bytes, /) -> None:
         """The data of one server-sent event."""
         ...
 
-    def whole(self, data: bytes, /) -> None:
+    def read_body(self, data: bytes, /) -> None:
         """A whole answer, read to its end."""
         ...
 
-    def mark(self) -> None:
+    def read_done_marker(self) -> None:
         """The server says that nothing follows."""
         ...
 
-    def eof(self) -> None:
+    def end_stream(self) -> None:
         """The answer is over."""
         ...
 
@@ -84,21 +84,21 @@ class ReadingAdapter(ABC):
     """
 
     def __init__(
-        self, row: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
+        self, spec: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
     ) -> None:
         self.dropped: list[str] = []
-        self.following: WireRequest | None = None
-        self._row = row
+        self.next_request: WireRequest | None = None
+        self._spec = spec
         self._id = f"msg_{exchange_id}"
         self._estimate = input_estimate
-        self._incoming = StreamBody()
+        self._body = StreamBody()
 
     @abstractmethod
     def _translate(self, request: MessageRequest) -> TranslatedRequest:
         """The request in the server's words."""
 
     @abstractmethod
-    def _make_reader(
+    def _make_decoder(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
     ) -> StreamDecoder:
         """The reader of its answer."""
@@ -111,19 +111,19 @@ class ReadingAdapter(ABC):
     @property
     def ended_early(self) -> bool:
         """Whether a stop sequence was met that the server does not know of."""
-        return self._reader.stopped
+        return self._decoder.met_stop_sequence
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the closing events have been returned."""
-        return self._emitter.done
+        return self._emitter.is_complete
 
     @property
     def fault(self) -> UpstreamFault | None:
         """Why the stream failed, once it has."""
         return self._emitter.fault
 
-    def request(self, request: MessageRequest, /) -> WireRequest:
+    def build_request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request. Call it before its answer is read.
 
         Raises:
@@ -136,49 +136,49 @@ class ReadingAdapter(ABC):
             known(request.messages),
             ToolNames(translation.names, request.tools or ()),
         )
-        self._reader = self._make_reader(self._emitter, translation.names, translation.text)
+        self._decoder = self._make_decoder(self._emitter, translation.names, translation.text)
         return translation.wire
 
-    def message(self, body: bytes, /) -> Message:
+    def parse_message(self, body: bytes, /) -> Message:
         """The answer of a request that was not streamed.
 
         Raises:
             UpstreamFault: the body is an error, or not an answer.
         """
         if body[:1] == b"{":
-            self._reader.whole(body)
-            events = self._emitter.take()
+            self._decoder.read_body(body)
+            events = self._emitter.take_events()
         else:
-            events = self.feed(body) + self.end()
+            events = self.feed_bytes(body) + self.end_stream()
         if self._emitter.fault is not None:
             raise self._emitter.fault
-        return accumulate(events, self._emitter.usage)
+        return message_from_events(events, self._emitter.usage)
 
-    def feed(self, data: bytes, /) -> list[Event]:
+    def feed_bytes(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""
         if self._over:
             return []
-        self._read(self._incoming.feed(data))
-        return self._emitter.take()
+        self._read(self._body.feed_bytes(data))
+        return self._emitter.take_events()
 
-    def end(self) -> list[Event]:
+    def end_stream(self) -> list[Event]:
         """The server closed the body: the closing events, or a fault if it was cut."""
         if self._over:
             return []
-        events, body = self._incoming.end()
+        events, body = self._body.end_body()
         self._read(events)
         if body is not None:
-            self._reader.whole(body)
-        self._reader.eof()
-        return self._emitter.take()
+            self._decoder.read_body(body)
+        self._decoder.end_stream()
+        return self._emitter.take_events()
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
-        return failure.from_answer(self._row.id, self._row.name, status, headers, body)
+        return failure.from_answer(self._spec.id, self._spec.name, status, headers, body)
 
     @property
     def _over(self) -> bool:
-        return self._emitter.done or self._emitter.fault is not None
+        return self._emitter.is_complete or self._emitter.fault is not None
 
     # An answer can be read without its request: then it is what is below, made when it is needed.
 
@@ -187,29 +187,29 @@ class ReadingAdapter(ABC):
         return self._emitter_of("unknown")
 
     @cached_property
-    def _reader(self) -> StreamDecoder:
-        return self._make_reader(self._emitter, {}, None)
+    def _decoder(self) -> StreamDecoder:
+        return self._make_decoder(self._emitter, {}, None)
 
     def _emitter_of(
         self, model: str, taken: Iterable[str] = (), names: ToolNames | None = None
     ) -> Emitter:
-        row = self._row
+        spec = self._spec
         return Emitter(
             self._id,
-            f"{row.id}/{model}",
-            row.id,
+            f"{spec.id}/{model}",
+            spec.id,
             self._estimate,
-            ids=CallIds(row.id, self._id.removeprefix("msg_"), taken),
+            ids=CallIds(spec.id, self._id.removeprefix("msg_"), taken),
             names=names,
         )
 
     def _read(self, events: list[tuple[str, bytes]]) -> None:
-        reader = self._reader
+        reader = self._decoder
         for _, data in events:
             if len(data) < _MAX_MARK and data.strip() == _END:
-                reader.mark()
+                reader.read_done_marker()
                 break
-            reader.data(data)
-        if self._incoming.fault is not None:
-            self._incoming.fault.provider = self._row.id
-            self._emitter.fail(self._incoming.fault)
+            reader.read_event(data)
+        if self._body.fault is not None:
+            self._body.fault.provider = self._spec.id
+            self._emitter.fail(self._body.fault)

@@ -14,16 +14,16 @@ class RepeatedText:
         self.length = 0
         self._last = ""
 
-    def add(self, piece: str) -> None:
+    def add_piece(self, piece: str) -> None:
         """One more piece."""
         self.length += len(piece)
         self._last = piece
 
-    def rest(self, whole: str) -> str:
+    def missing_text(self, whole: str) -> str:
         """What the pieces left out of the whole text; nothing if they are of another text."""
         before = whole[: self.length]
         return whole[self.length :] if before.endswith(self._last) else ""
 
-    def begins(self, whole: str) -> bool:
+    def is_continued_by(self, whole: str) -> bool:
         """Whether `whole` begins with all pieces."""
         return len(whole) >= self.length and whole[: self.length].endswith(self._last)

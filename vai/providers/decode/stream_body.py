@@ -44,7 +44,7 @@ class StreamBody:
         """Set when the body grows beyond what can be held."""
         return self._sse.fault or self._broken
 
-    def feed(self, data: bytes) -> list[tuple[str, bytes]]:
+    def feed_bytes(self, data: bytes) -> list[tuple[str, bytes]]:
         """The events that `data` completes; none while the body is JSON."""
         if self._streams:
             return self._sse.feed(data)
@@ -71,7 +71,7 @@ class StreamBody:
             )
         return []
 
-    def end(self) -> tuple[list[tuple[str, bytes]], bytes | None]:
+    def end_body(self) -> tuple[list[tuple[str, bytes]], bytes | None]:
         """The last events, and the whole body if it was JSON."""
         if self._streams is False and self._broken is None:
             body = bytes(self._body).removeprefix(_BOM)

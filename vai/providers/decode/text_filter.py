@@ -19,7 +19,7 @@ __all__ = [
     "TextFilter",
     "Unwrap",
     "UnwrapAndStop",
-    "watched",
+    "make_text_filter",
 ]
 
 MAX_QUOTABLE: Final = 4 << 20
@@ -33,15 +33,15 @@ class TextFilter(Protocol):
     """Text in, text out."""
 
     @property
-    def stopped(self) -> str | None:
+    def stop_sequence(self) -> str | None:
         """The stop sequence that was met; nothing comes out after it."""
         ...
 
-    def feed(self, text: str, /) -> str:
+    def filter_text(self, text: str, /) -> str:
         """What can be shown now."""
         ...
 
-    def end(self) -> str:
+    def flush_text(self) -> str:
         """What was held back and can be shown, as no more text follows."""
         ...
 
@@ -50,14 +50,14 @@ class StopAt:
     """Ends the text before the first of `sequences` (non-empty strings) to be complete."""
 
     def __init__(self, sequences: list[str]) -> None:
-        self.stopped: str | None = None
+        self.stop_sequence: str | None = None
         self._sequences = sequences
         self._longest = max(map(len, sequences))
         self._held = ""
 
-    def feed(self, text: str) -> str:
+    def filter_text(self, text: str) -> str:
         """The text up to where a sequence may have begun."""
-        if self.stopped is not None:
+        if self.stop_sequence is not None:
             return ""
         text = self._held + text
         met = [
@@ -66,14 +66,14 @@ class StopAt:
             if (at := text.find(sequence)) >= 0
         ]
         if met:
-            _, start, self.stopped = min(met)
+            _, start, self.stop_sequence = min(met)
             self._held = ""
             return text[:start]
         cut = self._safe_length(text)
         self._held = text[cut:]
         return text[:cut]
 
-    def end(self) -> str:
+    def flush_text(self) -> str:
         """The held text: no sequence came of it."""
         held, self._held = self._held, ""
         return held
@@ -98,9 +98,9 @@ class QuotableText:
         self._length = 0
 
     @property
-    def stopped(self) -> str | None:
+    def stop_sequence(self) -> str | None:
         """The stop sequence that was met, if one is watched for."""
-        return self._inner.stopped if self._inner is not None else None
+        return self._inner.stop_sequence if self._inner is not None else None
 
     @property
     def text(self) -> str:
@@ -108,16 +108,16 @@ class QuotableText:
         self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 
-    def feed(self, text: str) -> str:
+    def filter_text(self, text: str) -> str:
         """The text, as the inner filter lets it out."""
         if self._length < MAX_QUOTABLE:
             self._length += len(text)
             self._pieces.append(text)
-        return text if self._inner is None else self._inner.feed(text)
+        return text if self._inner is None else self._inner.filter_text(text)
 
-    def end(self) -> str:
+    def flush_text(self) -> str:
         """What the inner filter held back."""
-        return "" if self._inner is None else self._inner.end()
+        return "" if self._inner is None else self._inner.flush_text()
 
 
 class Unwrap:
@@ -131,12 +131,12 @@ class Unwrap:
     _TAIL = re.compile(r"[\s}]*\Z")
 
     def __init__(self) -> None:
-        self.stopped: str | None = None
+        self.stop_sequence: str | None = None
         self._held = ""
         self._wrapped: bool | None = None
         self._shown = False
 
-    def feed(self, text: str) -> str:
+    def filter_text(self, text: str) -> str:
         """The value's text, but for what may be the closing brace."""
         if self._wrapped is False:
             return text
@@ -155,7 +155,7 @@ class Unwrap:
         self._held = text[cut:]
         return text[:cut]
 
-    def end(self) -> str:
+    def flush_text(self) -> str:
         """The end of the value, without the brace that closed the object around it."""
         held, self._held = self._held, ""
         return held.rstrip().removesuffix("}").rstrip() if self._wrapped else held
@@ -186,20 +186,20 @@ class UnwrapAndStop:
         return other
 
     @property
-    def stopped(self) -> str | None:
+    def stop_sequence(self) -> str | None:
         """The stop sequence that was met."""
-        return self._stop.stopped
+        return self._stop.stop_sequence
 
-    def feed(self, text: str) -> str:
+    def filter_text(self, text: str) -> str:
         """The value's text up to where a sequence may have begun."""
-        return self._stop.feed(self._unwrap.feed(text))
+        return self._stop.filter_text(self._unwrap.filter_text(text))
 
-    def end(self) -> str:
+    def flush_text(self) -> str:
         """The end of the value; a sequence may still be met in it."""
-        return self._stop.feed(self._unwrap.end()) + self._stop.end()
+        return self._stop.filter_text(self._unwrap.flush_text()) + self._stop.flush_text()
 
 
-def watched(sequences: list[str], *, wrapped: bool) -> TextFilter | None:
+def make_text_filter(sequences: list[str], *, wrapped: bool) -> TextFilter | None:
     """What an answer passes through whose sequences the server does not watch for.
 
     Args:

@@ -65,7 +65,7 @@ class ToolCall:
     """A call whose arguments may still be incomplete.
 
     Attributes:
-        given: the server's id, as it came.
+        upstream_id: the server's id, as it came.
         name: the server's name of the tool.
     """
 
@@ -76,15 +76,15 @@ class ToolCall:
         "_pieces",
         "_said",
         "_trials",
-        "closed",
-        "given",
+        "is_closed",
         "name",
+        "upstream_id",
     )
 
     def __init__(self) -> None:
-        self.given: Any = None
+        self.upstream_id: Any = None
         self.name: str | None = None
-        self.closed = False
+        self.is_closed = False
         self._pieces: list[str] = []
         self._cut = ""
         self._is_wrapped = False
@@ -95,15 +95,15 @@ class ToolCall:
     @property
     def can_open(self) -> bool:
         """Whether all is known that the call begins with. The id may come after the name."""
-        return bool(self.name) and (bool(self.given) or bool(self._pieces))
+        return bool(self.name) and (bool(self.upstream_id) or bool(self._pieces))
 
-    def add(self, piece: str) -> str:
+    def add_piece(self, piece: str) -> str:
         """More arguments; gives what can be shown of them now."""
         if not self._pieces:
             # Blanks alone are not JSON.
             piece = piece.lstrip(" \t\r\n\ufeff")
             self._is_wrapped = piece[:1] != "{"
-        elif piece[:1] == "{" and self.complete() and self.repeats(piece):
+        elif piece[:1] == "{" and self.has_complete_arguments() and self.is_repetition(piece):
             return ""
         if self._cut or "\\" in piece:
             piece, self._cut = repair_escapes(self._cut + piece)
@@ -113,25 +113,25 @@ class ToolCall:
         self._complete = None
         return "" if self._is_wrapped else piece
 
-    def missing(self, whole: str) -> str:
+    def missing_arguments(self, whole: str) -> str:
         """What the pieces lack of all arguments; nothing if they are others."""
         known, whole = self._text(), whole.strip()
         return whole[len(known) :] if whole.startswith(known) else ""
 
-    def shown(self) -> str:
+    def arguments_so_far(self) -> str:
         """The arguments so far, as far as they can be shown."""
         return "" if self._is_wrapped else self._text()
 
-    def rest(self) -> str:
+    def unsent_arguments(self) -> str:
         """What is still to be shown of a call that is over."""
         found = self._object() if self._is_wrapped else None
         return msgspec.json.encode(found).decode() if found else ""
 
-    def valid(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether the arguments are a whole JSON object, or none at all."""
         return self._object() is not None
 
-    def complete(self) -> bool:
+    def has_complete_arguments(self) -> bool:
         """Whether the arguments can be taken as complete while more may come.
 
         False is no proof: none at all may be followed by some, and the number of trials
@@ -141,15 +141,15 @@ class ToolCall:
             self._complete = self._try()
         return self._complete
 
-    def repeats(self, arguments: str) -> bool:
+    def is_repetition(self, arguments: str) -> bool:
         """Whether `arguments` are those of the complete call, said once more."""
-        if self.closed:
+        if self.is_closed:
             return hash(arguments) == self._said
         return decode_object(arguments) == self._object()
 
     def close(self) -> None:
         """The call is over; its arguments are forgotten."""
-        self.closed = self._complete = True
+        self.is_closed = self._complete = True
         self._said = hash(self._text())
         self._pieces = []
 
@@ -166,4 +166,4 @@ class ToolCall:
         if self._is_wrapped or not self._pieces or not self._pieces[-1].rstrip().endswith("}"):
             return False
         self._trials += 1
-        return self._trials <= _MAX_TRIALS and self.valid()
+        return self._trials <= _MAX_TRIALS and self.is_valid()

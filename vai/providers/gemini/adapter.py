@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from vai.errors import UpstreamFault
-from vai.providers.decode.accumulate import accumulate
+from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.call_ids import CallIds, known
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.text_filter import TextFilter
@@ -37,11 +37,11 @@ class GeminiAdapter:
     """
 
     def __init__(
-        self, row: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
+        self, spec: ProviderSpec, exchange_id: str, *, input_estimate: int | None = None
     ) -> None:
         self.dropped: list[str] = []
-        self.following: WireRequest | None = None
-        self._row = row
+        self.next_request: WireRequest | None = None
+        self._spec = spec
         self._exchange = exchange_id
         self._estimate = input_estimate
         self._wire: WireRequest | None = None
@@ -53,31 +53,31 @@ class GeminiAdapter:
     @property
     def usage(self) -> Usage:
         """What the service has reported so far."""
-        self._reader.report()
+        self._decoder.report_usage()
         return self._emitter.usage
 
     @property
     def ended_early(self) -> bool:
         """Whether a stop sequence was met that the service does not know of."""
-        return self._reader.stopped
+        return self._decoder.met_stop_sequence
 
     @property
-    def done(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the closing events have been returned."""
-        return self._emitter.done
+        return self._emitter.is_complete
 
     @property
     def fault(self) -> UpstreamFault | None:
         """Why the stream failed, once it has."""
         return self._emitter.fault
 
-    def request(self, request: MessageRequest, /) -> WireRequest:
+    def build_request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request. Call it before its answer is read.
 
         Raises:
             InvalidRequest: something that matters cannot be expressed.
         """
-        translation = translate(request, self._row, self._exchange)
+        translation = translate(request, self._spec, self._exchange)
         self.dropped = translation.dropped
         self._wire = translation.wire
         self._limit = request.max_tokens
@@ -86,7 +86,7 @@ class GeminiAdapter:
         self._ready(request.model, names, text, taken, grounds=translation.grounds)
         return translation.wire
 
-    def message(self, body: bytes, /) -> Message | None:
+    def parse_message(self, body: bytes, /) -> Message | None:
         """The answer of a request that was not streamed; None when it goes on.
 
         Raises:
@@ -97,34 +97,34 @@ class GeminiAdapter:
         self._over_with_body()
         if self._emitter.fault is not None:
             raise self._emitter.fault
-        if self.following is not None:
+        if self.next_request is not None:
             return None
-        return accumulate(self._emitter.take(), self._emitter.usage)
+        return message_from_events(self._emitter.take_events(), self._emitter.usage)
 
-    def feed(self, data: bytes, /) -> list[Event]:
+    def feed_bytes(self, data: bytes, /) -> list[Event]:
         """More bytes of the streamed answer: the events that are complete now."""
         if self._over:
             return []
         self._resume()
         self._read(self._body.feed(data))
-        return self._emitter.take()
+        return self._emitter.take_events()
 
-    def end(self) -> list[Event]:
-        """The service closed the body: the closing events, a fault, or `following` is set."""
+    def end_stream(self) -> list[Event]:
+        """The service closed the body: the closing events, a fault, or `next_request` is set."""
         if self._over:
             return []
         self._resume()
         self._read(self._body.end())
         self._over_with_body()
-        return self._emitter.take()
+        return self._emitter.take_events()
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
-        return faults.from_answer(self._row.id, self._row.name, status, headers, body)
+        return faults.from_answer(self._spec.id, self._spec.name, status, headers, body)
 
     @property
     def _over(self) -> bool:
-        return self._emitter.done or self._emitter.fault is not None
+        return self._emitter.is_complete or self._emitter.fault is not None
 
     def _ready(
         self,
@@ -135,19 +135,19 @@ class GeminiAdapter:
         *,
         grounds: bool,
     ) -> None:
-        row = self._row
+        spec = self._spec
         self._emitter = Emitter(
             f"msg_{self._exchange}",
-            f"{row.id}/{model}",
-            row.id,
+            f"{spec.id}/{model}",
+            spec.id,
             self._estimate,
-            ids=CallIds(row.id, self._exchange, taken),
+            ids=CallIds(spec.id, self._exchange, taken),
             names=names,
         )
-        self._reader = GeminiStreamDecoder(
+        self._decoder = GeminiStreamDecoder(
             self._emitter,
-            row.id,
-            row.name,
+            spec.id,
+            spec.name,
             exchange_id=self._exchange,
             names=names,
             text=text,
@@ -156,29 +156,29 @@ class GeminiAdapter:
 
     def _read(self, texts: list[bytes]) -> None:
         for text in texts:
-            self._reader.data(text)
+            self._decoder.read_event(text)
         if self._body.fault is not None:
-            self._body.fault.provider = self._row.id
+            self._body.fault.provider = self._spec.id
             self._emitter.fail(self._body.fault)
 
     def _resume(self) -> None:
         """The first bytes of a further body have come."""
-        if self.following is not None:
-            self.following = None
+        if self.next_request is not None:
+            self.next_request = None
             self._body = BodyParser()
-            self._reader.resume()
+            self._decoder.start_next_body()
 
     def _over_with_body(self) -> None:
-        token = self._reader.token
-        if token is not None and self._reader.goes_on and self._may_ask_on():
+        token = self._decoder.token
+        if token is not None and self._decoder.goes_on and self._may_ask_on():
             self._hops += 1
-            self.following = self._continued(token)
-        self._reader.eof(goes_on=self.following is not None)
+            self.next_request = self._continued(token)
+        self._decoder.end_stream(goes_on=self.next_request is not None)
 
     def _may_ask_on(self) -> bool:
         # Code Assist has no member for the token.
-        known = self._wire is not None and self._row.kind == "gemini"
-        within = self._limit is None or self._reader.spent.output < self._limit
+        known = self._wire is not None and self._spec.kind == "gemini"
+        within = self._limit is None or self._decoder.spent.output < self._limit
         return known and within and self._hops < MAX_HOPS
 
     def _continued(self, token: str) -> WireRequest | None:

@@ -123,14 +123,14 @@ def _answered(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarge
             continue
         if isinstance(block, ToolUseBlock):
             name = alias(block.name)
-            call = {"id": sent(block.id, target.row.id), "name": name, "args": block.input}
+            call = {"id": sent(block.id, target.spec.id), "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]
             add_pending_call(calls, block, at, target.diagnostics, name)
         elif isinstance(block, TextBlock | ImageBlock):
             if isinstance(block, TextBlock) and block.citations:
                 target.diagnostics.note_dropped("messages[*].content[*].citations")
             added = parts(block, at, target)
-        elif (part := replayed(block, target.row.id)) is not None:
+        elif (part := replayed(block, target.spec.id)) is not None:
             added = [part]
         elif is_server_tool_block(block):
             target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
@@ -150,7 +150,7 @@ def _sealed(
     block: ThinkingBlock | RedactedThinkingBlock, target: GeminiTarget
 ) -> tuple[str, str | None]:
     """The kind and the payload of the block's envelope; ("", None) if it is not Gemini's."""
-    if origin_of(block) != target.row.id:
+    if origin_of(block) != target.spec.id:
         target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return "", None
     text = block.data if isinstance(block, RedactedThinkingBlock) else block.signature or ""
@@ -191,7 +191,7 @@ def _response(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) 
                 texts.append(f"[attachment {len(attached)} below]")
     _note_cache(block, target)
     said = "\n".join(texts)
-    response: Part = {"id": sent(block.tool_use_id, target.row.id), "name": name}
+    response: Part = {"id": sent(block.tool_use_id, target.spec.id), "name": name}
     response["response"] = {"error": said} if block.is_error else {"output": _value(said)}
     if media:
         response["parts"] = media

@@ -55,7 +55,7 @@ def apply(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -
     `body` must hold its `generationConfig`. Code Assist goes by its own name first.
     """
     all_given = request.extensions or {}
-    name = target.row.id if target.row.id in all_given else "gemini"
+    name = target.spec.id if target.spec.id in all_given else "gemini"
     given = all_given.get(name)
     if given is None:
         return

@@ -102,7 +102,7 @@ class GoogleServerTools:
         if used is None:
             return
         if name == "web_search":
-            self._emitter.block(WebSearchToolResultBlock(tool_use_id=used, content=[]))
+            self._emitter.add_block(WebSearchToolResultBlock(tool_use_id=used, content=[]))
         else:
             told = {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}
             self._result("web_fetch_tool_result", used, told)
@@ -117,7 +117,7 @@ class GoogleServerTools:
             given["queries"] = asked
         used = self._use("web_search", given)
         found = grounding.results(metadata)
-        self._emitter.block(WebSearchToolResultBlock(tool_use_id=used, content=found))
+        self._emitter.add_block(WebSearchToolResultBlock(tool_use_id=used, content=found))
         self._report(searched=max(len(asked), 1))
 
     def fetched(self, metadata: Wire) -> None:
@@ -134,7 +134,7 @@ class GoogleServerTools:
         """Emit a use; its id."""
         self._count += 1
         made = f"srvtoolu_{self._ids}_{self._count}"
-        self._emitter.block(ServerToolUseBlock(id=made, name=name, input=given))
+        self._emitter.add_block(ServerToolUseBlock(id=made, name=name, input=given))
         return made
 
     def _open_use(self, name: str, given: Wire, upstream: Any) -> None:
@@ -151,10 +151,10 @@ class GoogleServerTools:
 
     def _result(self, kind: str, used: str, content: Wire) -> None:
         raw = {"type": kind, "tool_use_id": used, "content": content}
-        self._emitter.block(UnknownBlock(raw=raw))
+        self._emitter.add_block(UnknownBlock(raw=raw))
 
     def _report(self, *, searched: int = 0, fetched: int = 0) -> None:
         self._searched += searched
         self._fetched += fetched
         counts = {"web_search_requests": self._searched, "web_fetch_requests": self._fetched}
-        self._emitter.report(Usage(extra={"server_tool_use": counts}))
+        self._emitter.report_usage(Usage(extra={"server_tool_use": counts}))

@@ -125,7 +125,7 @@ def linked(
 
 
 def _whom(target: GeminiTarget) -> str:
-    return target.row.name if target.assists else f"{target.model} at {target.row.name}"
+    return target.spec.name if target.assists else f"{target.model} at {target.spec.name}"
 
 
 def _example(kind: str) -> str:

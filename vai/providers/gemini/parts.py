@@ -42,7 +42,7 @@ def parts(block: Block, at: str, target: GeminiTarget) -> list[Part]:
     if isinstance(block, TextBlock):
         return [{"text": block.text}] if block.text else []
     if isinstance(block, ImageBlock):
-        if not target.row.capabilities.images:
+        if not target.spec.capabilities.images:
             what = f"images cannot be sent to {target.model} at {{}}"
             return _refused(at, target, what)
         return _media(block.source, "image", at, target, default="image/png")
@@ -110,7 +110,7 @@ def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]
         return [{"text": wrap_in_tag("document", text, title)}]
     if source.type == "content":
         return _flattened(source.content, at, target, title)
-    if not target.row.capabilities.documents:
+    if not target.spec.capabilities.documents:
         what = f"documents other than text cannot be sent to {target.model} at {{}}"
         return _refused(at, target, what)
     found = _media(source, "document", at, target, default="application/pdf")
@@ -143,6 +143,6 @@ def _flattened(content: Any, at: str, target: GeminiTarget, title: str | None) -
 
 def _refused(at: str, target: GeminiTarget, what: str) -> list[Part]:
     target.diagnostics.note_refused(
-        at, what.replace("{}", target.row.name), "unsupported_content_block"
+        at, what.replace("{}", target.spec.name), "unsupported_content_block"
     )
     return []

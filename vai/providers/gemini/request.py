@@ -47,13 +47,13 @@ class GeminiRequest(msgspec.Struct, frozen=True):
     grounds: bool
 
 
-def translate(request: MessageRequest, row: ProviderSpec, exchange_id: str) -> GeminiRequest:
-    """The request for the service of `row`.
+def translate(request: MessageRequest, spec: ProviderSpec, exchange_id: str) -> GeminiRequest:
+    """The request for the service of `spec`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = GeminiTarget(row, request.model)
+    target = GeminiTarget(spec, request.model)
     body: dict[str, Any] = {"contents": contents(request, target)}
     system = instructions(request, target)
     if system is not None:
@@ -95,7 +95,7 @@ def _wire(
         path = f"/v1internal:{method}"
         body = {
             "model": target.model,
-            "project": target.row.project,
+            "project": target.spec.project,
             "user_prompt_id": exchange_id,
             "request": body,
         }
@@ -114,7 +114,7 @@ def _sampling(
 ) -> TextFilter | None:
     """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
     if request.max_tokens == 0:
-        target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.row.name}")
+        target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.spec.name}")
     elif request.max_tokens is not None:
         generation["maxOutputTokens"] = request.max_tokens
     for name, wire in (("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK")):

@@ -94,14 +94,14 @@ class GeminiStreamDecoder:
         self._message: str | None = None
 
     @property
-    def stopped(self) -> bool:
+    def met_stop_sequence(self) -> bool:
         """Whether the caller's stop sequence ended the answer, and not the upstream."""
-        return self._filter is not None and self._filter.stopped is not None
+        return self._filter is not None and self._filter.stop_sequence is not None
 
-    def data(self, text: bytes) -> None:
+    def read_event(self, text: bytes) -> None:
         """One JSON text of the body."""
         if text.strip() == _DONE:
-            self._mark()
+            self.read_done_marker()
             return
         try:
             chunks = None if self._lenient.waits else decode(text)
@@ -110,48 +110,48 @@ class GeminiStreamDecoder:
         if chunks is None:
             chunks = self._lenient.read(text, GeminiChunk)
         if chunks is None and text.strip():
-            self._break("a part of it is not the JSON that was expected", "malformed")
+            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
         for chunk in chunks or ():
-            self._chunk(chunk)
+            self._read_chunk(chunk)
         if any(map(_is_odd, chunks or ())):
             told = failure.from_object(self._provider, self._title, text)
             if told is not None:
                 self._emitter.fail(told)
 
-    def _mark(self) -> None:
+    def read_done_marker(self) -> None:
         """A proxy says in OpenAI's way that nothing follows."""
         if self._reason is None and self._content:
             self._reason = "STOP"
 
-    def report(self) -> None:
+    def report_usage(self) -> None:
         """Tell the emitter what has been used so far."""
-        self._emitter.report(self.spent.total)
+        self._emitter.report_usage(self.spent.total)
 
-    def resume(self) -> None:
+    def start_next_body(self) -> None:
         """A further body follows, asked for with `token`."""
         self.token = self._reason = None
         self.spent.settle()
 
-    def eof(self, *, goes_on: bool = False) -> None:
+    def end_stream(self, *, goes_on: bool = False) -> None:
         """The body is over. `goes_on` says that a further one will be asked for."""
-        self.report()
+        self.report_usage()
         if goes_on:
             return
         self._show_awaiting()
-        if self._reason is not None and not self._emitter.finished:
+        if self._reason is not None and not self._emitter.has_stop_reason:
             self._end_text(self._citations())
             self._sign()
             self._grounded()
             self._finish(self._reason)
-        self._emitter.eof()
+        self._emitter.end_message()
 
     @property
     def goes_on(self) -> bool:
         """Whether the body that is over said that there is more."""
-        failed = self._emitter.done or self._emitter.fault is not None
+        failed = self._emitter.is_complete or self._emitter.fault is not None
         return self._reason == CONTINUATION and self.token is not None and not failed
 
-    def _chunk(self, chunk: GeminiChunk) -> None:
+    def _read_chunk(self, chunk: GeminiChunk) -> None:
         error = chunk.error
         chunk = chunk.response or chunk
         error = error or chunk.error
@@ -164,16 +164,16 @@ class GeminiStreamDecoder:
             if self._number is None:
                 self._number = number
             if number == self._number:
-                if not self._emitter.started:
-                    self.report()
-                    self._emitter.begin(model)
+                if not self._emitter.has_started:
+                    self.report_usage()
+                    self._emitter.start_message(model)
                 self._candidate(candidate)
         elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             feedback = chunk.prompt_feedback
-            self.report()
-            self._emitter.begin(model)
+            self.report_usage()
+            self._emitter.start_message(model)
             why = feedback.block_reason_message or feedback.block_reason or ""
-            self._emitter.finish("refusal", refusal(why))
+            self._emitter.set_stop_reason("refusal", refusal(why))
         if isinstance(error, dict) and is_error(error):
             self._show_awaiting()
             self._emitter.fail(faults.from_event(self._provider, self._title, error))
@@ -234,7 +234,7 @@ class GeminiStreamDecoder:
         if text:
             self._end_text()
             self._thinking = True
-            self._emitter.thinking(text)
+            self._emitter.add_thinking(text)
         if signed and self._thinking:
             self._sign(signed)
 
@@ -243,7 +243,7 @@ class GeminiStreamDecoder:
         self._end_text()
         if signed:
             self._thinking = False
-            self._emitter.thinking_sig(wrap_signature(self._provider, FOLLOWING, signed))
+            self._emitter.add_signature(wrap_signature(self._provider, FOLLOWING, signed))
         else:
             self._sign()
 
@@ -251,7 +251,7 @@ class GeminiStreamDecoder:
         """The reasoning before this point is complete: mark whose it is."""
         if self._thinking:
             self._thinking = False
-            self._emitter.thinking_sig(wrap_signature(self._provider, THOUGHT, signed))
+            self._emitter.add_signature(wrap_signature(self._provider, THOUGHT, signed))
 
     def _call(self, call: FunctionCall, signed: str) -> None:
         if not (call.id or call.name or call.args):
@@ -265,38 +265,38 @@ class GeminiStreamDecoder:
         self._before(signed)
         key, self._count = self._count, self._count + 1
         self._usable = self._usable or (name is not None and self._names.declares(name))
-        self._emitter.tool_open(key, call.id, name)
+        self._emitter.open_tool_call(key, call.id, name)
         # Empty arguments too: they say that the call is complete.
         if key < MAX_CALLS:
-            self._emitter.tool_args(key, arguments)
+            self._emitter.add_arguments(key, arguments)
 
     def _medium(self, blob: Blob) -> None:
         source = Source(type="base64", media_type=blob.mime_type, data=blob.data)
         if blob.mime_type.startswith("audio/"):
-            self._emitter.block(AudioBlock(source=source))
+            self._emitter.add_block(AudioBlock(source=source))
         else:
-            self._emitter.block(ImageBlock(source=source))
+            self._emitter.add_block(ImageBlock(source=source))
 
     def _text(self, text: str) -> None:
         if self._said_length < MAX_CITED:
             self._said.append(text)
             self._said_length += len(text)
         if self._filter is None:
-            self._show(text)
+            self._show_text(text)
             return
-        shown = self._filter.feed(text)
+        shown = self._filter.filter_text(text)
         if shown:
-            self._show(shown)
-        if self._filter.stopped is not None:
+            self._show_text(shown)
+        if self._filter.stop_sequence is not None:
             self._show_awaiting()
-            self.report()
-            self._emitter.finish("stop_sequence", sequence=self._filter.stopped)
-            self._emitter.eof()
+            self.report_usage()
+            self._emitter.set_stop_reason("stop_sequence", sequence=self._filter.stop_sequence)
+            self._emitter.end_message()
 
-    def _show(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         """Give text to the caller, behind the search that it was for where that is known."""
         if not self._awaits:
-            self._emitter.text(text)
+            self._emitter.add_text(text)
             return
         self._awaiting.append(text)
         self._awaiting_length += len(text)
@@ -309,7 +309,7 @@ class GeminiStreamDecoder:
             self._awaits = False
             text, self._awaiting = "".join(self._awaiting), []
             self._grounded()
-            self._emitter.text(text)
+            self._emitter.add_text(text)
 
     def _knows_sources(self) -> bool:
         found = grounding.results(self._grounding) if self._grounding is not None else ()
@@ -317,17 +317,17 @@ class GeminiStreamDecoder:
 
     def _end_text(self, cited: list[dict[str, Any]] | None = None) -> None:
         """The text before this point is complete: show what was held back, cite, sign."""
-        rest = self._filter.end() if self._filter is not None else ""
+        rest = self._filter.flush_text() if self._filter is not None else ""
         if rest:
-            self._show(rest)
+            self._show_text(rest)
         self._show_awaiting()
         for citation in cited or ():
-            self._emitter.citation(citation)
+            self._emitter.add_citation(citation)
         if self._text_signature:
             sealed = wrap_signature(self._provider, PRECEDING, self._text_signature)
             self._text_signature = ""
             self._sign()
-            self._emitter.redacted(sealed)
+            self._emitter.add_redacted_thinking(sealed)
 
     def _citations(self) -> list[dict[str, Any]]:
         if self._grounding is None and self._recited is None:
@@ -348,23 +348,25 @@ class GeminiStreamDecoder:
         fault = unfinished(reason, self._message, self._provider)
         if self._usable and reason in SPOILT:
             # What is reported is another call than the one that came.
-            self._emitter.finish("tool_use")
+            self._emitter.set_stop_reason("tool_use")
         elif fault is not None:
             self._emitter.fail(fault)
         elif reason == CONTINUATION:
             # What would follow was not asked for: the caller's limit, or VAI's, is reached.
-            self._emitter.finish("max_tokens")
+            self._emitter.set_stop_reason("max_tokens")
         elif reason in REASONS:
             meant = REASONS[reason]
             details = refusal(self._message or reason) if meant == "refusal" else None
-            self._emitter.finish(meant, details)
+            self._emitter.set_stop_reason(meant, details)
         elif reason == "STOP" or self._content:
             # The call may have come long before the end that says STOP.
-            self._emitter.finish("tool_use" if self._emitter.saw_call else "end_turn")
+            self._emitter.set_stop_reason(
+                "tool_use" if self._emitter.has_tool_calls else "end_turn"
+            )
         else:
-            self._break(f"it ended without content ({_shown(reason)})", "no_content")
+            self._fail_unusable(f"it ended without content ({_shown(reason)})", "no_content")
 
-    def _break(self, what: str, code: str) -> None:
+    def _fail_unusable(self, what: str, code: str) -> None:
         self._emitter.fail(
             UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
         )

@@ -12,13 +12,13 @@ __all__ = ["GeminiTarget"]
 class GeminiTarget:
     """One service and model, and what was found while translating for it."""
 
-    def __init__(self, row: ProviderSpec, model: str) -> None:
-        self.row = row
+    def __init__(self, spec: ProviderSpec, model: str) -> None:
+        self.spec = spec
         self.model = model.removeprefix("models/")
         self.traits: GeminiTraits = traits(self.model)
-        self.diagnostics = Diagnostics(row.name)
+        self.diagnostics = Diagnostics(spec.name)
 
     @property
     def assists(self) -> bool:
         """Whether it is Code Assist, which knows fewer members and a few of Vertex's."""
-        return self.row.kind == "code-assist"
+        return self.spec.kind == "code-assist"

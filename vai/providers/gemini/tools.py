@@ -114,7 +114,7 @@ def _calling(choice: ToolChoice | None, names: list[str], target: GeminiTarget) 
             )
         calling["allowedFunctionNames"] = [alias(choice.name or "")]
     elif choice.type == "any" and not names:
-        what = f"{target.row.name} cannot be made to use a tool that it runs itself"
+        what = f"{target.spec.name} cannot be made to use a tool that it runs itself"
         target.diagnostics.note_refused("tool_choice", what)
     return calling
 
@@ -154,7 +154,7 @@ def _hosted(tool: Tool, at: str, target: GeminiTarget) -> list[Wire]:
         return [{"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}]
     if kind == "file_search":
         return _file_search(settings, at, target)
-    refuse_tool(at, target.diagnostics, target.row.name, target.row.capabilities.server_tools)
+    refuse_tool(at, target.diagnostics, target.spec.name, target.spec.capabilities.server_tools)
     return []
 
 
@@ -192,7 +192,7 @@ def _file_search(settings: Wire, at: str, target: GeminiTarget) -> list[Wire]:
 def _no_domains(settings: Wire, at: str, target: GeminiTarget) -> None:
     for name in ("allowed_domains", "blocked_domains"):
         if settings.get(name):
-            what = f"{target.row.name} cannot restrict this tool to domains"
+            what = f"{target.spec.name} cannot restrict this tool to domains"
             target.diagnostics.note_refused(f"{at}.{name}", what, "unsupported_tool_option")
 
 

@@ -19,19 +19,19 @@ class ChatAdapter(ReadingAdapter):
     _sound = "wav"
 
     def _translate(self, request: MessageRequest) -> TranslatedRequest:
-        translation = translate(request, self._row)
+        translation = translate(request, self._spec)
         self._sound = translation.sound
         return translation
 
-    def _make_reader(
+    def _make_decoder(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
     ) -> ChatStreamDecoder:
-        row = self._row
+        spec = self._spec
         return ChatStreamDecoder(
             emitter,
-            row.id,
-            row.name,
+            spec.id,
+            spec.name,
             text=text,
-            marks=marks(row),
+            marks=marks(spec),
             sound=self._sound,
         )

@@ -61,7 +61,7 @@ class ChatCalls:
                 self._open(seen, call.id, function.name)
             else:
                 seen = self._add(call.id or None, function.name)
-            self._emitter.tool_whole(seen.key, as_json(function.arguments))
+            self._emitter.complete_arguments(seen.key, as_json(function.arguments))
 
     def _piece(self, index: int | None, id: Any, function: FunctionDelta) -> None:
         seen = self._last if index is None else self._by_index.get(index)
@@ -77,7 +77,7 @@ class ChatCalls:
         self._last = seen
         if text:
             seen.has_begun = True
-            self._emitter.tool_args(seen.key, text)
+            self._emitter.add_arguments(seen.key, text)
 
     def _add(self, id: Any, name: str | None) -> _Seen:
         seen = _Seen(len(self._order), id, name, self._chunk)
@@ -87,7 +87,7 @@ class ChatCalls:
 
     def _open(self, seen: _Seen, id: Any, name: str | None) -> None:
         seen.id, seen.name = seen.id or id, seen.name or name
-        self._emitter.tool_open(seen.key, id, name)
+        self._emitter.open_tool_call(seen.key, id, name)
 
     def _is_new(self, seen: _Seen, index: int | None, id: Any, name: str | None, text: str) -> bool:
         if id is not None and seen.id is not None and id != seen.id:
@@ -97,9 +97,9 @@ class ChatCalls:
         if name != seen.name or (index is None and seen.chunk == self._chunk):
             return True
         if id is None:
-            return self._emitter.tool_is_complete(seen.key)
+            return self._emitter.has_complete_arguments(seen.key)
         # With the same id on every piece, only a further object is a further call.
-        return text[:1] == "{" and self._emitter.tool_is_other(seen.key, text)
+        return text[:1] == "{" and self._emitter.is_another_call(seen.key, text)
 
     def _goes_on(self, seen: _Seen, name: str | None, text: str) -> bool:
         """Whether a piece with another id continues a call all the same.
@@ -108,7 +108,7 @@ class ChatCalls:
         """
         if not seen.name or (name and name != seen.name):
             return False
-        if self._emitter.tool_is_complete(seen.key):
+        if self._emitter.has_complete_arguments(seen.key):
             return False
         has_text = bool(text.strip())
         if name and has_text and object_of(text) is not None:

@@ -122,7 +122,7 @@ def _assistant(
             _note_cache(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
             thoughts += _thoughts(block, target)
-        elif isinstance(block, ImageBlock) and is_custom_server(target.row):
+        elif isinstance(block, ImageBlock) and is_custom_server(target.spec):
             images += parts(block, at, target)
         elif is_server_tool_block(block):
             target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
@@ -139,7 +139,7 @@ def _assistant(
     if images:
         message["images"] = images
     is_sent = bool(texts or calls or images)
-    if thoughts and not (is_sent and put(message, thoughts, target.row)):
+    if thoughts and not (is_sent and put(message, thoughts, target.spec)):
         target.diagnostics.note_dropped("messages[*].content[*].thinking")
     return [message] if is_sent else []
 
@@ -169,12 +169,12 @@ def _call(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
 
 
 def _id(id: str, target: OpenaiTarget) -> str:
-    return callids.sent(id, target.row.id, _MAX_ID, short=target.needs_short_ids)
+    return callids.sent(id, target.spec.id, _MAX_ID, short=target.needs_short_ids)
 
 
 def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget) -> list[Thought]:
     """The reasoning to send back: only to whom it came from."""
-    found = thought_of(block, target.row)
+    found = thought_of(block, target.spec)
     if found is None:
         target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return []
@@ -249,7 +249,7 @@ def _result_parts(
 ) -> list[Part]:
     # The parts are made twice, for the tool message and for the user message behind it;
     # the second time what is wrong with them has been noted.
-    aim = OpenaiTarget(target.row, target.model) if silent else target
+    aim = OpenaiTarget(target.spec, target.model) if silent else target
     found: list[Part] = []
     for item, made in translate_result(block, at, aim, parts, _text):
         found += made

@@ -69,7 +69,7 @@ def allowed(provider: str) -> frozenset[str]:
 
 def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Put the provider's extension members into `body`; they win over derived ones."""
-    provider = target.row.id
+    provider = target.spec.id
     given = (request.extensions or {}).get(provider)
     if given is None:
         return

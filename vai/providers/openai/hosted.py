@@ -26,19 +26,19 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget) -> tuple[list[Wire], Wire]
     """Entries of `tools`, and members of the body, that stand for `tool`."""
     kind = tool_family(tool.type)
     if kind in target.capabilities.server_tools:
-        if target.row.id == "groq" and "gpt-oss" in target.model:
+        if target.spec.id == "groq" and "gpt-oss" in target.model:
             _settings(tool, at, target, {})
             return [{"type": _GROQ[kind]}], {}
-        if target.row.id == "groq" and "compound" in target.model:
+        if target.spec.id == "groq" and "compound" in target.model:
             # These systems decide themselves what to run; domains can be set.
             return [], _compound(tool, at, target)
-        if target.row.id == "openai" and "search" in target.model:
+        if target.spec.id == "openai" and "search" in target.model:
             return [], {"web_search_options": _options(tool, at, target)}
     has_some = any(word in target.model for word in ("gpt-oss", "compound", "search"))
     refuse_tool(
         at,
         target.diagnostics,
-        f"{target.model} at {target.row.name}",
+        f"{target.model} at {target.spec.name}",
         target.capabilities.server_tools if has_some else (),
     )
     return [], {}

@@ -49,18 +49,18 @@ _MEMBERS: Final = {
 """Form -> the members of a message that have it. `chat` is that of Groq and Cerebras."""
 
 
-def marks(row: ProviderSpec) -> dict[str, str]:
+def marks(spec: ProviderSpec) -> dict[str, str]:
     """Form -> the envelope of reasoning that comes so; none where it cannot go back."""
-    if "reasoning_text" in row.quirks:
-        return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(row.id, "chat"))
-    if is_custom_server(row):
-        return {form: wrap_signature(row.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
+    if "reasoning_text" in spec.quirks:
+        return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(spec.id, "chat"))
+    if is_custom_server(spec):
+        return {form: wrap_signature(spec.id, form) for form in (*_MEMBERS, PARTS, DETAILS)}
     return {}
 
 
-def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderSpec) -> Thought | None:
-    """Reasoning that the server of `row` made itself."""
-    if origin_of(block) != row.id or not marks(row):
+def thought_of(block: ThinkingBlock | RedactedThinkingBlock, spec: ProviderSpec) -> Thought | None:
+    """Reasoning that the server of `spec` made itself."""
+    if origin_of(block) != spec.id or not marks(spec):
         return None
     envelope = (block.signature or "") if isinstance(block, ThinkingBlock) else block.data
     form = envelope.split(".", 3)[2]
@@ -71,7 +71,7 @@ def thought_of(block: ThinkingBlock | RedactedThinkingBlock, row: ProviderSpec) 
     return (form, block.thinking) if form in _MEMBERS or form == PARTS else None
 
 
-def put(message: Wire, thoughts: list[Thought], row: ProviderSpec) -> bool:
+def put(message: Wire, thoughts: list[Thought], spec: ProviderSpec) -> bool:
     """Add reasoning to an assistant's message as its maker takes it; whether all of it was."""
     parts = [text for form, text in thoughts if form == PARTS]
     if parts:
@@ -83,7 +83,7 @@ def put(message: Wire, thoughts: list[Thought], row: ProviderSpec) -> bool:
     if details:
         message["reasoning_details"] = details
     others = [thought for thought in thoughts if thought[0] not in (PARTS, DETAILS)]
-    if others and not ("tool_calls" in message or "reasoning_text" in row.quirks):
+    if others and not ("tool_calls" in message or "reasoning_text" in spec.quirks):
         return False
     for form in dict.fromkeys(form for form, _ in others):
         text = "\n\n".join(said for one, said in others if one == form)

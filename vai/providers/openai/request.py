@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.decode.reading import TranslatedRequest
-from vai.providers.decode.text_filter import QuotableText, TextFilter, watched
+from vai.providers.decode.text_filter import QuotableText, TextFilter, make_text_filter
 from vai.providers.openai import extensions
 from vai.providers.openai.conversation import messages
 from vai.providers.openai.hosted import cites
@@ -41,14 +41,14 @@ _STREAMED: Final = "pcm16"
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
-    """The request for the server of `row`.
+def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
+    """The request for the server of `spec`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = OpenaiTarget(row, request.model)
-    if row.has_capability_override:
+    target = OpenaiTarget(spec, request.model)
+    if spec.has_capability_override:
         request = without_unsupported_options(request, target.capabilities, target.diagnostics)
     body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
     _tools(request, body, target)
@@ -68,7 +68,7 @@ def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
     streams = body.get("stream") is True
     accept = "text/event-stream" if streams else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
-    wire = WireRequest("POST", row.path, headers, msgspec.json.encode(body), streams)
+    wire = WireRequest("POST", spec.path, headers, msgspec.json.encode(body), streams)
     sound = str(body.get("audio", {}).get("format", "wav"))
     return TranslatedRequest(wire, names(request), text, target.diagnostics.dropped_paths, sound)
 
@@ -141,13 +141,13 @@ def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
     if not target.capabilities.structured_output:
         target.diagnostics.note_refused(
             "output_config.format",
-            f"{target.row.name} cannot answer by a JSON Schema",
+            f"{target.spec.name} cannot answer by a JSON Schema",
             "unsupported_output_format",
         )
     elif "tools" in body and not target.capabilities.structured_output_with_tools:
         target.diagnostics.note_refused(
             "output_config.format",
-            f"{target.row.name} takes either tools or a JSON Schema",
+            f"{target.spec.name} takes either tools or a JSON Schema",
             "unsupported_output_format",
         )
     schema, wrapped = with_object_root(form.schema)
@@ -174,13 +174,13 @@ def _stops(
         body["stop"] = sequences
         sequences = []
     check_stop_sequences(sequences, target.diagnostics)
-    return watched(sequences, wrapped=wrapped)
+    return make_text_filter(sequences, wrapped=wrapped)
 
 
 def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     limit = "max_tokens" if target.has_quirk("max_tokens") else "max_completion_tokens"
     if request.max_tokens == 0:
-        target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.row.name}")
+        target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.spec.name}")
     elif request.max_tokens is not None:
         body[limit] = request.max_tokens
     traits = target.traits
@@ -216,7 +216,7 @@ def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
 
 
 def _cache(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
-    key = cache_key(request) if "prompt_cache_key" in extensions.allowed(target.row.id) else None
+    key = cache_key(request) if "prompt_cache_key" in extensions.allowed(target.spec.id) else None
     if key is not None:
         body["prompt_cache_key"] = key
     if request.cache_control:
@@ -232,11 +232,11 @@ def _speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
     """Ask for a spoken answer, where one is wanted and the model can speak."""
     can = ("audio",) if target.capabilities.audio_output and "audio" in target.model else ()
     check_output(request, target.diagnostics, can)
-    given = (request.extensions or {}).get(target.row.id)
+    given = (request.extensions or {}).get(target.spec.id)
     asked = given.get("audio") if isinstance(given, dict) else None
     if "audio" not in requested_modalities(request):
         if asked is not None:
-            target.diagnostics.note_dropped(f"extensions.{target.row.id}.audio")
+            target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio")
         return
     body["modalities"] = ["text", "audio"]
     body["audio"] = {"voice": _VOICE, "format": "wav"} | (asked if isinstance(asked, dict) else {})
@@ -244,7 +244,7 @@ def _speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
         # The one format of which the pieces can be heard before the last has come.
         body["audio"]["format"] = _STREAMED
         if isinstance(asked, dict) and "format" in asked:
-            target.diagnostics.note_dropped(f"extensions.{target.row.id}.audio.format")
+            target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio.format")
 
 
 def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:

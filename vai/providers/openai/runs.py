@@ -67,11 +67,11 @@ class GroqToolRuns:
         given = run.get("arguments")
         arguments = given if isinstance(given, dict) else decode_object(str(given or "")) or {}
         for block in _blocks(named, run, arguments):
-            self._emitter.block(block)
+            self._emitter.add_block(block)
         if not _is_code(run):
             self._searches += 1
             counted = {"web_search_requests": self._searches, "web_fetch_requests": 0}
-            self._emitter.report(Usage(extra={"server_tool_use": counted}))
+            self._emitter.report_usage(Usage(extra={"server_tool_use": counted}))
 
 
 def _is_code(run: Wire) -> bool:

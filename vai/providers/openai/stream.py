@@ -81,37 +81,37 @@ class ChatStreamDecoder:
         self._reason: str | None = None
 
     @property
-    def stopped(self) -> bool:
+    def met_stop_sequence(self) -> bool:
         """Whether the caller's stop sequence ended the answer, and not the upstream."""
-        return self._filter is not None and self._filter.stopped is not None
+        return self._filter is not None and self._filter.stop_sequence is not None
 
-    def data(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
         if self._lenient.waits:
-            self._leniently(data)
+            self._read_leniently(data)
             return
         try:
             chunk = decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._leniently(data)
+            self._read_leniently(data)
         else:
-            self.chunk(chunk, data)
+            self.read_chunk(chunk, data)
 
-    def _leniently(self, data: bytes) -> None:
+    def _read_leniently(self, data: bytes) -> None:
         chunks = self._lenient.read(data, ChatChunk)
         if chunks is None and data.strip():
-            self._break("a part of it is not the JSON that was expected", "malformed")
+            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
         for chunk in chunks or ():
-            self.chunk(chunk, data)
+            self.read_chunk(chunk, data)
 
-    def chunk(self, chunk: ChatChunk, data: bytes) -> None:
+    def read_chunk(self, chunk: ChatChunk, data: bytes) -> None:
         """One chunk, or a whole answer; `data` is its JSON."""
         if chunk.usage is not None:
-            self._emitter.report(_usage(chunk.usage, chunk.service_tier))
+            self._emitter.report_usage(_usage(chunk.usage, chunk.service_tier))
             self._counted = not chunk.choices
         groq = chunk.x_groq
         if groq is not None and groq.usage is not None:
-            self._emitter.report(_usage(groq.usage))
+            self._emitter.report_usage(_usage(groq.usage))
         error = chunk.error or (groq.error if groq is not None else None)
         if chunk.choices:
             choice = chunk.choices[0] if len(chunk.choices) == 1 else self._chosen(chunk.choices)
@@ -119,36 +119,36 @@ class ChatStreamDecoder:
             if self._number is None:
                 self._number = number
             if number == self._number:
-                self._emitter.begin(chunk.model)
+                self._emitter.start_message(chunk.model)
                 self._choice(choice)
             error = error or choice.error
         if error or chunk.choices is None:
             self._failed(chunk, error, data)
 
-    def whole(self, data: bytes) -> None:
+    def read_body(self, data: bytes) -> None:
         """A whole answer, read to its end."""
-        self.data(data)
-        if self._emitter.started and self._reason is None:
+        self.read_event(data)
+        if self._emitter.has_started and self._reason is None:
             # Nothing is missing from an object that is closed: it just does not say.
             self._reason = "stop"
-        self.eof()
+        self.end_stream()
 
-    def mark(self) -> None:
+    def read_done_marker(self) -> None:
         """The server says that nothing follows, also where it did not say why."""
-        if self._reason is None and self._emitter.said_something:
+        if self._reason is None and self._emitter.has_content:
             self._reason = "stop"
-        self.eof()
+        self.end_stream()
 
-    def eof(self) -> None:
+    def end_stream(self) -> None:
         """The answer is over."""
-        if self._reason is None and self._counted and self._emitter.said_something:
+        if self._reason is None and self._counted and self._emitter.has_content:
             self._reason = "stop"  # usage without a choice comes behind the last of it
-        if self._reason is not None and not self._emitter.finished:
+        if self._reason is not None and not self._emitter.has_stop_reason:
             self._flush()
             self._sign()
             self._runs.flush()
             self._finish(self._reason)
-        self._emitter.eof()
+        self._emitter.end_message()
 
     def _chosen(self, choices: list[ChatChoice]) -> ChatChoice:
         """The choice that is read: the first one of the answer."""
@@ -192,11 +192,11 @@ class ChatStreamDecoder:
         """
         if delta is not None and _says_something(delta):
             self._in_pieces = True
-            if not self._emitter.said_something:
+            if not self._emitter.has_content:
                 self._part(_merged(message, delta))
                 return
             self._part(delta)
-        if not self._emitter.said_something:
+        if not self._emitter.has_content:
             self._part(message)
         elif self._in_pieces or (ends and self._is_whole(message)):
             self._complete(message)
@@ -206,7 +206,7 @@ class ChatStreamDecoder:
     def _is_whole(self, message: Delta) -> bool:
         """Whether `message` begins with all that was said, where it was said in messages."""
         text = "".join(said for kind, said in spans(message.content) if kind == "text")
-        return self._said.length > 0 and self._said.begins(text)
+        return self._said.length > 0 and self._said.is_continued_by(text)
 
     def _part(self, message: Delta) -> None:
         self._before_text(message)
@@ -218,10 +218,10 @@ class ChatStreamDecoder:
         for kind, value in spans(message.content):
             said.setdefault(kind, []).append(value)
         reasoning = _reasoning(message) or "".join(said.get("thinking", ()))
-        rest = self._thought.rest(reasoning)
+        rest = self._thought.missing_text(reasoning)
         if rest:
             self._think(rest, _form(message) if _reasoning(message) else PARTS)
-        rest = self._said.rest("".join(said.get("text", ())))
+        rest = self._said.missing_text("".join(said.get("text", ())))
         if rest:
             self._sign()
             self._text(rest)
@@ -298,13 +298,13 @@ class ChatStreamDecoder:
 
     def _think(self, text: str, form: str) -> None:
         self._thinking, self._form = True, form
-        self._thought.add(text)
-        self._emitter.thinking(text)
+        self._thought.add_piece(text)
+        self._emitter.add_thinking(text)
 
     def _refuse(self, text: str) -> None:
         self._refused = True
         self._extras.add("refusal")
-        self._emitter.text(text)
+        self._emitter.add_text(text)
 
     def _image(self, item: Any) -> None:
         """A picture, which may come in a chunk and again in the whole answer."""
@@ -315,25 +315,25 @@ class ChatStreamDecoder:
         if known not in self._drawn:
             self._drawn.add(known)
             self._before_calls()
-            self._emitter.block(block)
+            self._emitter.add_block(block)
 
     def _text(self, text: str) -> None:
-        self._said.add(text)
+        self._said.add_piece(text)
         if self._filter is None:
-            self._emitter.text(text)
+            self._emitter.add_text(text)
             return
-        self._show(self._filter.feed(text), self._filter)
+        self._show_text(self._filter.filter_text(text), self._filter)
 
     def _flush(self) -> None:
         if self._filter is not None:
-            self._show(self._filter.end(), self._filter)
+            self._show_text(self._filter.flush_text(), self._filter)
 
-    def _show(self, text: str, passed: TextFilter) -> None:
+    def _show_text(self, text: str, passed: TextFilter) -> None:
         if text:
-            self._emitter.text(text)
-        if passed.stopped is not None:
-            self._emitter.finish("stop_sequence", sequence=passed.stopped)
-            self._emitter.eof()
+            self._emitter.add_text(text)
+        if passed.stop_sequence is not None:
+            self._emitter.set_stop_reason("stop_sequence", sequence=passed.stop_sequence)
+            self._emitter.end_message()
 
     def _sign(self) -> None:
         """The reasoning before this point is complete: mark whose it is."""
@@ -345,21 +345,21 @@ class ChatStreamDecoder:
                 details = self._details.take()
                 mark = mark and details and mark + details
             if mark:
-                self._emitter.thinking_sig(mark)
+                self._emitter.add_signature(mark)
 
     def _annotations(self, annotations: list[Any]) -> None:
         text = self._filter.text if isinstance(self._filter, QuotableText) else ""
         for item in annotations:
             found = citation(item, text)
             if found is not None:
-                self._emitter.citation(found)
+                self._emitter.add_citation(found)
 
     def _spoken(self, audio: Any, *, whole: bool) -> None:
         if not isinstance(audio, dict):
             return
         form = self._sound if whole else "pcm16"
         data, words = audio.get("data"), audio.get("transcript")
-        self._emitter.audio(
+        self._emitter.add_audio(
             SOUNDS.get(form, f"audio/{form}"),
             data if isinstance(data, str) else "",
             words if isinstance(words, str) else "",
@@ -368,18 +368,18 @@ class ChatStreamDecoder:
     def _finish(self, reason: str) -> None:
         meant = meaning(reason)
         if reason == "error":
-            self._break("the provider ended it with an error", "failed")
+            self._fail_unusable("the provider ended it with an error", "failed")
         elif meant == FAILED:
             told = {"code": reason, "message": f"The provider ended its answer with: {reason}"}
             self._emitter.fail(failure.from_event(self._provider, self._title, {"error": told}))
         elif self._refused or meant == "refusal":
-            self._emitter.finish("refusal", dict(_REFUSAL))
-        elif meant == "end_turn" and self._emitter.saw_call:
+            self._emitter.set_stop_reason("refusal", dict(_REFUSAL))
+        elif meant == "end_turn" and self._emitter.has_tool_calls:
             # Only what was emitted tells: servers say "stop" after calls, and "tool_calls"
             # without any.
-            self._emitter.finish("tool_use")
+            self._emitter.set_stop_reason("tool_use")
         else:
-            self._emitter.finish(meant)
+            self._emitter.set_stop_reason(meant)
 
     def _failed(self, chunk: ChatChunk, error: Any, data: bytes) -> None:
         if is_error(error) and isinstance(error, dict):
@@ -395,9 +395,9 @@ class ChatStreamDecoder:
             if told is not None:
                 self._emitter.fail(told)
             elif is_error(error):
-                self._break("the provider reports an error without a message", "failed")
+                self._fail_unusable("the provider reports an error without a message", "failed")
 
-    def _break(self, what: str, code: str) -> None:
+    def _fail_unusable(self, what: str, code: str) -> None:
         self._emitter.fail(
             UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
         )

@@ -48,7 +48,7 @@ def tools(request: MessageRequest, target: OpenaiTarget) -> tuple[list[Wire], Wi
             members |= asked
     if found and not target.capabilities.tools:
         target.diagnostics.note_refused(
-            "tools", f"{target.row.name} takes no tools", "unsupported_tool_type"
+            "tools", f"{target.spec.name} takes no tools", "unsupported_tool_type"
         )
     return found, members
 
@@ -72,7 +72,7 @@ def tool_choice(
         # A tool of the server's own has no name to choose it by, but may be the only one.
         if len(found) <= 1:
             return "required" if found else None
-        what = f"{target.row.name} cannot be made to use one of its own tools among others"
+        what = f"{target.spec.name} cannot be made to use one of its own tools among others"
         target.diagnostics.note_refused("tool_choice.name", what)
         return None
     target.diagnostics.note_refused("tool_choice.name", "expected the name of one of the tools")

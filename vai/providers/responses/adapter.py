@@ -16,9 +16,11 @@ class ResponsesAdapter(ReadingAdapter):
     """One exchange with a Responses server."""
 
     def _translate(self, request: MessageRequest) -> TranslatedRequest:
-        return translate(request, self._row)
+        return translate(request, self._spec)
 
-    def _make_reader(
+    def _make_decoder(
         self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
     ) -> ResponsesStreamDecoder:
-        return ResponsesStreamDecoder(emitter, self._row.id, self._row.name, names=names, text=text)
+        return ResponsesStreamDecoder(
+            emitter, self._spec.id, self._spec.name, names=names, text=text
+        )

@@ -60,7 +60,7 @@ class AssistantItems:
         self._joins = False
         for _, block in placed:
             call, envelope = envelope_of(block)
-            item = kept.opened(envelope, self._target.row.id)
+            item = kept.opened(envelope, self._target.spec.id)
             if item is not None:
                 self._kept[call] = item
         for at, block in placed:
@@ -118,7 +118,7 @@ class AssistantItems:
 
     def _call(self, block: ToolUseBlock, at: str) -> None:
         kind = self._tooling.kind(block)
-        item: Wire = {"type": kind, "call_id": sent(block.id, self._target.row.id)}
+        item: Wire = {"type": kind, "call_id": sent(block.id, self._target.spec.id)}
         if kind == "computer_call":
             item |= {"id": f"cu_{_digest(block.id)}", "status": "completed"}
             item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
@@ -133,7 +133,7 @@ class AssistantItems:
 
     def _reasoning(self, block: ThinkingBlock | RedactedThinkingBlock) -> None:
         envelope = block.data if isinstance(block, RedactedThinkingBlock) else block.signature
-        item = kept.opened(envelope or "", self._target.row.id)
+        item = kept.opened(envelope or "", self._target.spec.id)
         if item is None:
             self._target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         elif item["type"] != "message":

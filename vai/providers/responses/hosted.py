@@ -48,7 +48,7 @@ def hosted(tool: Tool, at: str, target: OpenaiTarget, include: list[str]) -> lis
         "image_generation": _image_generation,
     }.get(tool_family(tool.type))
     if maker is None:
-        refuse_tool(at, target.diagnostics, target.row.name, target.capabilities.server_tools)
+        refuse_tool(at, target.diagnostics, target.spec.name, target.capabilities.server_tools)
         return []
     settings = _Settings(tool, at, target)
     entry = maker(settings, include)
@@ -83,7 +83,7 @@ class _Settings:
 def _web_search(settings: _Settings, include: list[str]) -> Wire:
     entry: Wire = {"type": "web_search"}
     if settings.take("blocked_domains"):
-        what = f"{settings.target.row.name} can only be told where to search, not where not to"
+        what = f"{settings.target.spec.name} can only be told where to search, not where not to"
         settings.target.diagnostics.note_refused(f"{settings.at}.blocked_domains", what)
     domains = settings.take("allowed_domains")
     if isinstance(domains, list) and domains:

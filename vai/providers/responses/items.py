@@ -91,7 +91,7 @@ def _output(block: ToolResultBlock, at: str, kind: str, target: OpenaiTarget) ->
         for part in marked(made, item, CACHED, target)
     ]
     found = marked(found, block, CACHED, target)
-    item: Wire = {"type": f"{kind}_output", "call_id": sent(block.tool_use_id, target.row.id)}
+    item: Wire = {"type": f"{kind}_output", "call_id": sent(block.tool_use_id, target.spec.id)}
     if kind == "computer_call":
         item["output"] = _screenshot(found, at, target)
     elif all(part.keys() == {"type", "text"} for part in found):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.decode.reading import TranslatedRequest
-from vai.providers.decode.text_filter import watched
+from vai.providers.decode.text_filter import make_text_filter
 from vai.providers.responses import extensions
 from vai.providers.responses.items import conversation
 from vai.providers.responses.tools import RequestTools, tool_choice, tooling
@@ -45,13 +45,13 @@ _MAX_PAIRS: Final = 16
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
-    """The request for the server of `row`.
+def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
+    """The request for the server of `spec`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
-    target = OpenaiTarget(row, request.model)
+    target = OpenaiTarget(spec, request.model)
     made = tooling(request, target)
     _, own = extensions.given(request)
     chained = isinstance(own, dict) and bool(own.get("previous_response_id"))
@@ -69,7 +69,7 @@ def translate(request: MessageRequest, row: ProviderSpec) -> TranslatedRequest:
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
     # The server knows no stop sequences: they are watched for here.
     check_stop_sequences(stops, target.diagnostics)
-    text = watched(stops, wrapped=wrapped)
+    text = make_text_filter(stops, wrapped=wrapped)
     _sampling(request, body, target)
     _service(request, body, target)
     _check_rest(request, body, target)

@@ -45,7 +45,7 @@ class OutputText:
     @property
     def stopped(self) -> bool:
         """Whether the caller's stop sequence has been met."""
-        return self._filter is not None and self._filter.stopped is not None
+        return self._filter is not None and self._filter.stop_sequence is not None
 
     @property
     def index(self) -> int | None:
@@ -64,9 +64,9 @@ class OutputText:
             self._pieces.append(text)
         self._length += len(text)
         if self._filter is None:
-            self._emitter.text(text)
+            self._emitter.add_text(text)
             return
-        self._show(self._filter.feed(text), self._filter)
+        self._show(self._filter.filter_text(text), self._filter)
 
     def source(self, place: Place, annotation: Any) -> None:
         """A source of a part that is being written."""
@@ -93,21 +93,21 @@ class OutputText:
         for annotation in self._sources:
             citation = cited(annotation, text)
             if citation is not None:
-                self._emitter.citation(citation)
+                self._emitter.add_citation(citation)
         self._emitter.end_text()
         self._open, self._pieces, self._sources, self._length = None, [], [], 0
 
     def flush(self) -> None:
         """No more text follows for now: show what was held back."""
         if self._filter is not None:
-            self._show(self._filter.end(), self._filter)
+            self._show(self._filter.flush_text(), self._filter)
 
     def _show(self, text: str, passed: TextFilter) -> None:
         if text:
-            self._emitter.text(text)
-        if passed.stopped is not None:
-            self._emitter.finish("stop_sequence", sequence=passed.stopped)
-            self._emitter.eof()
+            self._emitter.add_text(text)
+        if passed.stop_sequence is not None:
+            self._emitter.set_stop_reason("stop_sequence", sequence=passed.stop_sequence)
+            self._emitter.end_message()
 
     def _start(self, place: Place) -> None:
         self.close()

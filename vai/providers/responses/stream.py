@@ -102,26 +102,26 @@ class ResponsesStreamDecoder:
         }
 
     @property
-    def stopped(self) -> bool:
+    def met_stop_sequence(self) -> bool:
         """Whether the caller's stop sequence ended the answer, and not the upstream."""
         return self._said.stopped
 
-    def data(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
         if self._lenient.waits:
-            self._leniently(data)
+            self._read_leniently(data)
             return
         try:
             event = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._leniently(data)
+            self._read_leniently(data)
         else:
             self._event(event, data)
 
-    def _leniently(self, data: bytes) -> None:
+    def _read_leniently(self, data: bytes) -> None:
         events = self._lenient.read(data, StreamEvent)
         if events is None and data.strip():
-            self._break("a part of it is not the JSON that was expected", "malformed")
+            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
         for event in events or ():
             self._event(event, data)
 
@@ -134,14 +134,14 @@ class ResponsesStreamDecoder:
         elif not event.type.startswith("response."):
             self._report(data)
 
-    def whole(self, data: bytes) -> None:
+    def read_body(self, data: bytes) -> None:
         """A whole answer, read to its end."""
         try:
             answer = decode_whole(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             found = self._lenient.read(data, End)
             if not found:
-                self._break("it is not the JSON that was expected", "malformed")
+                self._fail_unusable("it is not the JSON that was expected", "malformed")
                 return
             answer = found[0]
         if answer.output is not None or isinstance(answer.output_text, str):
@@ -150,18 +150,22 @@ class ResponsesStreamDecoder:
             self._end(answer, answer.status or "completed")
         else:
             self._report(data)
-        self.eof()
+        self.end_stream()
 
-    def mark(self) -> None:
+    def read_done_marker(self) -> None:
         """The server says that nothing follows, also where it did not say how it ended."""
         self._said.close()
-        if self._emitter.said_something and not self._emitter.finished and not self.stopped:
+        if (
+            self._emitter.has_content
+            and not self._emitter.has_stop_reason
+            and not self.met_stop_sequence
+        ):
             self._end(End(), "completed")
-        self.eof()
+        self.end_stream()
 
-    def eof(self) -> None:
+    def end_stream(self) -> None:
         """The answer is over."""
-        self._emitter.eof()
+        self._emitter.end_message()
 
     def _created(self, event: StreamEvent) -> None:
         if event.response is not None:
@@ -169,7 +173,7 @@ class ResponsesStreamDecoder:
 
     def _begin(self, answer: End) -> None:
         known = {"oai_resp": {"response_id": answer.id}} if answer.id else None
-        self._emitter.begin(answer.model, known)
+        self._emitter.start_message(answer.model, known)
 
     def _item_added(self, event: StreamEvent) -> None:
         if isinstance(event.item, dict):
@@ -184,7 +188,7 @@ class ResponsesStreamDecoder:
         elif kind == "reasoning":
             self._thoughts.start()
         elif kind == "message" and self._comment:
-            self._emitter.redacted(kept.phase_mark(self._provider, "commentary"))
+            self._emitter.add_redacted_thinking(kept.phase_mark(self._provider, "commentary"))
         self._comment = kind == "message" and item.get("phase") == "commentary"
 
     def _note(self, index: int, kind: str) -> None:
@@ -239,7 +243,7 @@ class ResponsesStreamDecoder:
         self._said.close()
         envelope = kept.sealed(self._provider, item)
         for block in traces(item, self._names, envelope):
-            self._emitter.block(block)
+            self._emitter.add_block(block)
             if isinstance(block, ServerToolUseBlock):
                 self._runs[block.name] = self._runs.get(block.name, 0) + 1
 
@@ -308,7 +312,7 @@ class ResponsesStreamDecoder:
         passed: Counter[str] = Counter()
         calls = 0
         for item in output if isinstance(output, list) else ():
-            if not isinstance(item, dict) or self.stopped:
+            if not isinstance(item, dict) or self.met_stop_sequence:
                 continue
             kind = str(item.get("type"))
             passed[kind] += 1
@@ -320,7 +324,7 @@ class ResponsesStreamDecoder:
                 self._calls.complete(calls, item)
             calls += kind in CALLS
         text = answer.output_text
-        if isinstance(text, str) and text and not self._emitter.said_something:
+        if isinstance(text, str) and text and not self._emitter.has_content:
             self._said.piece((self._latest + 1, 0), text)
 
     def _complete_message(self, item: dict[str, Any]) -> None:
@@ -337,16 +341,16 @@ class ResponsesStreamDecoder:
             self._emitter.fail(failure.from_event(self._provider, self._title, whole))
             return
         self._said.close()
-        if self.stopped:
+        if self.met_stop_sequence:
             return
         meant = "refusal" if self._refused else "end_turn"
         if status == "incomplete":
             details = answer.incomplete_details
             meant = _CUT.get((details and details.reason) or "", "max_tokens")
-        if self._emitter.saw_call and (status == "completed" or meant == "end_turn"):
+        if self._emitter.has_tool_calls and (status == "completed" or meant == "end_turn"):
             meant = "tool_use"
-        self._emitter.finish(meant, dict(_REFUSAL) if meant == "refusal" else None)
-        self._emitter.eof()
+        self._emitter.set_stop_reason(meant, dict(_REFUSAL) if meant == "refusal" else None)
+        self._emitter.end_message()
 
     def _count(self, answer: End) -> None:
         extra: dict[str, Any] = {}
@@ -357,7 +361,7 @@ class ResponsesStreamDecoder:
             extra["server_tool_use"] = counted
         if answer.service_tier not in _LISTED:
             extra["service_tier"] = answer.service_tier
-        self._emitter.report(_usage(answer.usage or ResponsesUsage(), extra))
+        self._emitter.report_usage(_usage(answer.usage or ResponsesUsage(), extra))
 
     def _report(self, data: bytes) -> None:
         """An object that is no part of an answer may report an error, in whatever form."""
@@ -369,11 +373,11 @@ class ResponsesStreamDecoder:
         try:
             whole = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._break("a part of it is not the JSON that was expected", "malformed")
+            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
         else:
             self._emitter.fail(failure.from_event(self._provider, self._title, whole))
 
-    def _break(self, what: str, code: str) -> None:
+    def _fail_unusable(self, what: str, code: str) -> None:
         self._emitter.fail(
             UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
         )

@@ -30,9 +30,9 @@ class ReasoningItems:
         if not text:
             return
         if self._paragraph not in (None, paragraph):
-            self._emitter.thinking("\n\n")
+            self._emitter.add_thinking("\n\n")
         self._paragraph = paragraph
-        self._emitter.thinking(text)
+        self._emitter.add_thinking(text)
 
     def done(self, item: dict[str, Any]) -> None:
         """The item is complete: only now its encrypted content is."""
@@ -44,7 +44,7 @@ class ReasoningItems:
                     self.piece((kind, index), text if isinstance(text, str) else "")
         sealed = kept.sealed(self._provider, item)
         if sealed is not None and self._paragraph is not None:
-            self._emitter.thinking_sig(sealed)
+            self._emitter.add_signature(sealed)
         elif sealed is not None:
-            self._emitter.redacted(sealed)
+            self._emitter.add_redacted_thinking(sealed)
         self._paragraph = None

@@ -39,12 +39,12 @@ class ToolCalls:
         """More of a function's arguments."""
         if index not in self._open:
             self.added(index, {})
-        self._emitter.tool_args(self._open[index], text)
+        self._emitter.add_arguments(self._open[index], text)
 
     def arguments(self, index: int, whole: Any) -> None:
         """All of a function's arguments."""
         if index in self._open:
-            self._emitter.tool_whole(self._open[index], as_json(whole))
+            self._emitter.complete_arguments(self._open[index], as_json(whole))
 
     def complete(self, number: int, item: Item) -> None:
         """A call by its number among all calls: done, unless it is already."""
@@ -70,7 +70,7 @@ class ToolCalls:
 
     def _announce(self, index: int, item: Item) -> None:
         name = "computer" if item.get("type") == "computer_call" else item.get("name")
-        self._emitter.tool_open(
+        self._emitter.open_tool_call(
             self._open[index],
             item.get("call_id") or item.get("id"),
             name if isinstance(name, str) and name else None,

@@ -167,6 +167,6 @@ def _nested_parts(
 
 def _refuse_part(at: str, target: OpenaiTarget, what: str) -> list[Part]:
     target.diagnostics.note_refused(
-        at, what.replace("{}", target.row.name), "unsupported_content_block"
+        at, what.replace("{}", target.spec.name), "unsupported_content_block"
     )
     return []

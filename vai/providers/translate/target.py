@@ -32,19 +32,19 @@ https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
 _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral|pixtral|voxtral")
 
 
-def is_custom_server(row: ProviderSpec) -> bool:
+def is_custom_server(spec: ProviderSpec) -> bool:
     """Whether the server is one that only the settings describe."""
-    return row.id not in PROVIDER_SPECS
+    return spec.id not in PROVIDER_SPECS
 
 
 class OpenaiTarget:
     """One server and model, and the diagnostics of the translation for it."""
 
-    def __init__(self, row: ProviderSpec, model: str) -> None:
-        self.row = row
+    def __init__(self, spec: ProviderSpec, model: str) -> None:
+        self.spec = spec
         self.model = model
-        self.traits: OpenaiTraits = traits_of_model(*row.find_catalogue_key(model))
-        self.diagnostics = Diagnostics(row.name)
+        self.traits: OpenaiTraits = traits_of_model(*spec.find_catalogue_key(model))
+        self.diagnostics = Diagnostics(spec.name)
         self.inlining = InliningBudget()
 
     @property
@@ -54,15 +54,15 @@ class OpenaiTarget:
         Mistral's API and servers that run its models with its tokenizer refuse others (seen
         2026-11).
         """
-        return is_custom_server(self.row) and bool(
-            _MISTRAL.search(f"{self.row.base_url} {self.model}".lower())
+        return is_custom_server(self.spec) and bool(
+            _MISTRAL.search(f"{self.spec.base_url} {self.model}".lower())
         )
 
     @property
     def capabilities(self) -> Capabilities:
         """What the server's wire format can carry."""
-        return self.row.capabilities
+        return self.spec.capabilities
 
     def has_quirk(self, quirk: str) -> bool:
         """Whether the server has this quirk."""
-        return quirk in self.row.quirks
+        return quirk in self.spec.quirks

@@ -136,7 +136,7 @@ MEDIA: Final = (ImageBlock, DocumentBlock, AudioBlock, VideoBlock)
 class _MediaTarget(Protocol):
     """What a translation is aimed at, in any format."""
 
-    row: ProviderSpec
+    spec: ProviderSpec
     model: str
     diagnostics: Diagnostics
 
