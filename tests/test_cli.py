@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tests import canary
 from vai import __version__, install_command
-from vai.cli.check import try_it, url
+from vai.cli.check import example_commands, gateway_url
 from vai.cli.commands import app
 from vai.config import Settings
 from vai.config.schema import Auth, Model, Provider, Tls
@@ -75,7 +75,7 @@ def test_check_shows_what_would_be_served_and_no_key(vai):
     assert done.returncode == 0
     rows = dict(line.split("  ", 1) for line in done.stdout.splitlines() if "  " in line)
     rows = {name: state.strip() for name, state in rows.items()}
-    assert rows["auth"] == "callers present one of 1 key"
+    assert rows["auth"] == "clients present one of 1 key"
     assert rows["provider openai"] == "real, https://api.openai.com/v1"
     assert rows["provider anthropic"].startswith("simulated; ")
     assert rows["alias fast"] == "groq/x"
@@ -257,7 +257,7 @@ def test_provider_states():
     ],
 )
 def test_the_address_is_one_a_client_can_use(host, tls, expected):
-    assert url(Settings(host=host, tls=tls)) == expected
+    assert gateway_url(Settings(host=host, tls=tls)) == expected
 
 
 @pytest.mark.e2e
@@ -330,7 +330,7 @@ def test_models_of_nobody(vai, words):
 def test_the_lines_to_try_name_a_real_provider_if_there_is_one(providers, models, simulate, named):
     auth = Auth(mode="none")
     settings = Settings(auth=auth, providers=providers, models=models, simulate=simulate)
-    lines = try_it(settings)
+    lines = example_commands(settings)
     assert len(lines) == (1 if named is None else 3)
     for line in lines[1:]:
         assert json.loads(line.split(" -d ")[1].strip("'"))["model"] == named

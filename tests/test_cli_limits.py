@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from tests import canary
 from vai.cli.commands import app
-from vai.cli.limits import Choice, show
-from vai.cli.limits_report import GATEWAY_NAME, Allowance, PrincipalReport, report
+from vai.cli.limits import LimitsSelection, show_limits
+from vai.cli.limits_report import GATEWAY_NAME, Allowance, PrincipalReport, build_report
 from vai.config import Secret, Settings
 from vai.config.schema import ApiKey, Auth, LimitBudget, LimitSettings
 from vai.io.clock import monotonic
@@ -82,7 +82,7 @@ def test_use_is_shown_beside_what_is_allowed(board: ControlBlock, limits: Shared
     limits.settle_lease(admit(limits, "key:bob", tokens=3), 5, monotonic())
     limits.settle_lease(admit(limits, "address:2001:db8::/64"), 10, monotonic())
     limits.take_lease((Principal(GATEWAY), Principal("user:gone")), 0, monotonic(), SESSION)
-    told = report(board, Allowance(SETTINGS))
+    told = build_report(board, Allowance(SETTINGS))
     assert (told.running, told.sessions) == (1, 1)
     assert (told.manager, told.store) == ("alive", "shared_memory")
     everybody = NONE | {"requests": 1000}
@@ -99,7 +99,7 @@ def test_a_name_that_is_longer_than_the_board_keeps_has_its_limits(
     board: ControlBlock, limits: SharedLimits
 ) -> None:
     admit(limits, f"user:{LONG}")
-    _, principal = report(board, Allowance(SETTINGS)).principals
+    _, principal = build_report(board, Allowance(SETTINGS)).principals
     assert f"user:{LONG}".startswith(principal.name)
     assert principal.limits == USERS
 
@@ -108,24 +108,24 @@ def test_places_say_who_holds_them_and_since_when(
     board: ControlBlock, limits: SharedLimits
 ) -> None:
     admit(limits, "user:alice", tokens=64)
-    (place,) = report(board, None).places
+    (place,) = build_report(board, None).leases
     assert (place.kind, place.tokens) == ("request", 64)
     assert place.principals == (GATEWAY_NAME, "user:alice")
     assert (place.worker, place.pid) == (0, os.getpid())
     assert 0 <= place.age < 60
     row = board.taken()[0]
     board.release(row, row.owner)
-    (place,) = report(board, None).places
+    (place,) = build_report(board, None).leases
     assert (place.worker, place.pid) == (None, None)
 
 
 def test_who_is_inside_without_a_place_waits(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
     board.taken()[0].show_inflight(4)
-    assert report(board, Allowance(SETTINGS)).waiting == 3
-    assert report(board, None).waiting is None, "nobody said that places are counted here"
+    assert build_report(board, Allowance(SETTINGS)).waiting == 3
+    assert build_report(board, None).waiting is None, "nobody said that places are counted here"
     off = Settings(auth=Auth(mode="none"), limits=LimitSettings(enabled=False))
-    assert report(board, Allowance(off)).waiting is None
+    assert build_report(board, Allowance(off)).waiting is None
 
 
 def test_a_lock_that_is_held_keeps_nobody_from_looking(
@@ -133,7 +133,7 @@ def test_a_lock_that_is_held_keeps_nobody_from_looking(
 ) -> None:
     admit(limits, "user:alice")
     with limits.section.held():
-        assert report(board, None).running == 1
+        assert build_report(board, None).running == 1
 
 
 def test_tables_are_cut_and_say_so(
@@ -141,17 +141,17 @@ def test_tables_are_cut_and_say_so(
 ) -> None:
     for number in range(5):
         admit(limits, f"user:[b]{number}")
-    show(Choice(board=board.path, rows=2), None, as_json=False)
+    show_limits(LimitsSelection(board=board.path, rows=2), None, as_json=False)
     text = capsys.readouterr().out
     assert f"gateway {os.getpid()}: 5 running, 0 sessions\n" in text
     assert "user:[b]0" in text, "names are no markup"
     assert "and 4 more" in text
     assert "and 3 more" in text
-    show(Choice(board=board.path, rows=2), None, as_json=True)
+    show_limits(LimitsSelection(board=board.path, rows=2), None, as_json=True)
     (wire,) = json.loads(capsys.readouterr().out)["gateways"]
     assert (len(wire["principals"]), wire["principals_left_out"]) == (2, 4)
     assert (len(wire["places"]), wire["places_left_out"]) == (2, 3)
-    show(Choice(board=board.path), None, as_json=True)
+    show_limits(LimitsSelection(board=board.path), None, as_json=True)
     (wire,) = json.loads(capsys.readouterr().out)["gateways"]
     assert (len(wire["principals"]), wire["places_left_out"]) == (6, 0)
 
@@ -160,7 +160,7 @@ def test_a_limit_is_written_behind_what_is_used(
     board: ControlBlock, limits: SharedLimits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     admit(limits, "user:alice", tokens=1234)
-    show(Choice(board=board.path), Allowance(SETTINGS), as_json=False)
+    show_limits(LimitsSelection(board=board.path), Allowance(SETTINGS), as_json=False)
     lines = capsys.readouterr().out.splitlines()
     (alice,) = [line for line in lines if line.startswith("user:alice")]
     cells = [cell for cell in alice.split("  ") if cell]
@@ -177,11 +177,11 @@ def test_a_limit_is_written_behind_what_is_used(
 def test_a_board_without_limits_is_told_of(tmp_path: Path) -> None:
     bare = ControlBlock.create(tmp_path / "bare.board")
     with pytest.raises(ControlBlockError, match="no section"):
-        report(bare, None)
+        build_report(bare, None)
     bare.close()
     foreign = ControlBlock.create(tmp_path / "foreign.board", sections=maintenance.sections())
     with pytest.raises(ControlBlockError, match="not a section of limits"):
-        report(foreign, None)
+        build_report(foreign, None)
     foreign.close()
 
 

@@ -59,7 +59,7 @@ def environ(folder: Path, **variables: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("words", "variables", "said"),
     [
-        ((), SECRET, "say --accept-terms"),
+        ((), SECRET, "give --accept-terms"),
         (("--accept-terms",), SECRET, "give --client-id"),
         (("--accept-terms", "--client-id=x"), {}, "no client secret"),
         (("--accept-terms", "--port=70000"), SECRET, "--port"),
@@ -180,7 +180,7 @@ def agree(google: Google, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sign_in(google: Google, own: Provider, **more: Any) -> None:
     known = {"project": None, "port": 0, "browser": True, "poll": 0.01}
-    command._run(APP, own, endpoints=google.endpoints, **{**known, **more})
+    command._run_login(APP, own, endpoints=google.endpoints, **{**known, **more})
 
 
 def test_a_login_is_kept_for_its_owner(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vai.cli.commands import app
-from vai.cli.pages import matrix, schema, with_providers
+from vai.cli.pages import catalogue_schema, feature_matrix, with_providers
 from vai.config import load
 from vai.config.reference import settings_page
 from vai.io.catalogue import installed_catalogue
@@ -56,7 +56,7 @@ def test_each_page_is_in_the_index_once():
 
 
 def test_the_feature_matrix_is_made_from_the_code():
-    assert (ROOT / "docs/FEATURE_MATRIX.md").read_text() == matrix(), "run make docs"
+    assert (ROOT / "docs/FEATURE_MATRIX.md").read_text() == feature_matrix(), "run make docs"
 
 
 def test_the_readme_names_the_built_in_providers():
@@ -66,7 +66,9 @@ def test_the_readme_names_the_built_in_providers():
 
 
 def test_the_catalogues_schema_is_made_from_its_types():
-    assert (ROOT / "vai/catalogue/models.schema.json").read_bytes() == schema(), "run make docs"
+    assert (ROOT / "vai/catalogue/models.schema.json").read_bytes() == catalogue_schema(), (
+        "run make docs"
+    )
 
 
 def anchors(target: Path, itself: Path) -> set[str]:

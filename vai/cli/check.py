@@ -1,4 +1,4 @@
-"""``vai check``: what the settings amount to, what is wrong or doubtful, who can be reached.
+"""``vai check``: what would be served, what is wrong or doubtful, which providers respond.
 
 Invariants: nothing secret is printed, and the same settings print the same lines in the same
 order on the same day. Exit code 2: the settings cannot be served with. 1: a provider that was
@@ -30,28 +30,28 @@ from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
 __all__ = [
-    "Allowed",
+    "PrincipalLimits",
     "base_urls",
-    "check",
+    "describe_limits",
+    "example_commands",
+    "gateway_url",
     "limits_in_force",
-    "limits_in_words",
-    "overview",
+    "overview_rows",
+    "run_check",
     "show_start",
-    "try_it",
-    "url",
 ]
 
 _UNUSABLE = 2
 _DOUBTFUL = 1
 
 
-def check(*, probe: bool, strict: bool, as_json: bool) -> int:
-    """Check the settings, write what was found, return the exit code."""
+def run_check(*, probe: bool, strict: bool, as_json: bool) -> int:
+    """Check the settings, write the result, return the exit code."""
     try:
         settings, warnings = load_with_warnings(today())
     except ConfigError as error:
         if as_json:
-            _write_json({"ok": False, "errors": _plain(error.problems), "warnings": []})
+            _write_json({"ok": False, "errors": _problems_to_json(error.problems), "warnings": []})
         else:
             typer.echo(f"vai: {error}", err=True)
         return _UNUSABLE
@@ -61,13 +61,13 @@ def check(*, probe: bool, strict: bool, as_json: bool) -> int:
     doubtful = strict and (bool(warnings) or any(one.missing for one in probes or ()))
     code = _DOUBTFUL if failed or doubtful else 0
     if as_json:
-        shown = {"ok": code == 0, "errors": [], "warnings": _plain(warnings)}
-        _write_json({**shown, **_as_json(settings, probes)})
+        shown = {"ok": code == 0, "errors": [], "warnings": _problems_to_json(warnings)}
+        _write_json({**shown, **_settings_to_json(settings, probes)})
         return code
-    _write_rows([*overview(settings), *limits_in_words(settings)])
+    _write_rows([*overview_rows(settings), *describe_limits(settings)])
     if probes is not None:
         typer.echo("\nasked:")
-        _write_rows([(f"  provider {one.provider}", _in_words(one)) for one in probes])
+        _write_rows([(f"  provider {one.provider}", _describe_probe(one)) for one in probes])
     _write_warnings(warnings)
     _write_trial(settings)
     return code
@@ -75,11 +75,11 @@ def check(*, probe: bool, strict: bool, as_json: bool) -> int:
 
 def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeResult]) -> bool:
     """Whether a provider has answered at an address that was only unusual."""
-    rows = build_specs(settings)
+    specs = build_specs(settings)
     setting = warning.key.replace("_", "-")
     for one in probes:
         if one.outcome == "ok" and setting == f"providers.{one.provider}.base-url":
-            spec = rows[one.provider]
+            spec = specs[one.provider]
             fault = address_fault(spec.kind, spec.base_url)
             return fault is not None and warning.text == fault.text
     return False
@@ -87,7 +87,7 @@ def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeRe
 
 def show_start(settings: Settings, warnings: Sequence[Problem]) -> None:
     """Write what `vai serve` is about to serve."""
-    _write_rows(overview(settings))
+    _write_rows(overview_rows(settings))
     _write_warnings(warnings)
     _write_trial(settings)
 
@@ -107,7 +107,7 @@ def _write_warnings(warnings: Sequence[Problem]) -> None:
 
 
 def _write_trial(settings: Settings) -> None:
-    if lines := try_it(settings):
+    if lines := example_commands(settings):
         typer.echo("\n" + "\n".join(lines) + "\n")
 
 
@@ -115,19 +115,19 @@ def _write_json(shown: dict[str, Any]) -> None:
     typer.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 
-def _in_words(probe: ProbeResult) -> str:
-    asked = f" ({probe.url}, {probe.status or 'no answer'})" if probe.url else ""
-    return f"{'FAILED, ' if probe.outcome == 'failed' else ''}{probe.text}{asked}"
+def _describe_probe(probe: ProbeResult) -> str:
+    request = f" ({probe.url}, {probe.status or 'no answer'})" if probe.url else ""
+    return f"{'FAILED, ' if probe.outcome == 'failed' else ''}{probe.text}{request}"
 
 
-def _plain(problems: Iterable[Problem]) -> list[dict[str, str]]:
+def _problems_to_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
     return [problem._asdict() for problem in problems]
 
 
-def _as_json(settings: Settings, probes: Sequence[ProbeResult] | None) -> dict[str, Any]:
+def _settings_to_json(settings: Settings, probes: Sequence[ProbeResult] | None) -> dict[str, Any]:
     urls = base_urls(settings)
     shown: dict[str, Any] = {
-        "address": url(settings),
+        "address": gateway_url(settings),
         "workers": settings.workers,
         "auth": {"mode": settings.auth.mode, "keys": len(settings.auth.api_keys)},
         "providers": [
@@ -139,7 +139,7 @@ def _as_json(settings: Settings, probes: Sequence[ProbeResult] | None) -> dict[s
             "enabled": settings.limits.enabled,
             "mode": settings.limits.mode,
             "store": settings.limits.store,
-            "in_force": [row.as_json() for row in limits_in_force(settings)],
+            "in_force": [one.as_json() for one in limits_in_force(settings)],
         },
     }
     if probes is not None:
@@ -157,8 +157,8 @@ _UNITS: Final = (
 )
 
 
-class Allowed(NamedTuple):
-    """What one sort of caller may use."""
+class PrincipalLimits(NamedTuple):
+    """The limits of one kind of principal."""
 
     whom: str
     limits: LimitSet
@@ -184,15 +184,15 @@ class Allowed(NamedTuple):
         return f"{text} (keys: {names or 'none'})"
 
 
-def limits_in_force(settings: Settings) -> list[Allowed]:
+def limits_in_force(settings: Settings) -> list[PrincipalLimits]:
     """The limits of all callers together, of each user, of the tiers, of single keys.
 
     The gateway's own rules say what a tier or a key is allowed (`PrincipalRegistry`).
     """
-    return list(_rows(settings)) if settings.limits.enabled else []
+    return list(_principal_limits(settings)) if settings.limits.enabled else []
 
 
-def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
+def describe_limits(settings: Settings) -> list[tuple[str, str]]:
     """The same as rows of (principal, text)."""
     rows = limits_in_force(settings)
     if not rows:
@@ -202,12 +202,12 @@ def limits_in_words(settings: Settings) -> list[tuple[str, str]]:
     return [("limits", f"{limits.mode}, counted over {where}"), *(("limits", str(r)) for r in rows)]
 
 
-def _rows(settings: Settings) -> Iterator[Allowed]:
+def _principal_limits(settings: Settings) -> Iterator[PrincipalLimits]:
     principals = PrincipalRegistry(settings)
     plain = ApiKey(key=Secret("none"))
     everyone, user = principals.principals_of_key(plain, "", "")
-    yield Allowed("all callers together", everyone.limits)
-    yield Allowed("each user" if settings.auth.api_keys else "each address", user.limits)
+    yield PrincipalLimits("all callers together", everyone.limits)
+    yield PrincipalLimits("each user" if settings.auth.api_keys else "each address", user.limits)
     keys = [
         (key.name or f"auth.api_keys[{number}]", key)
         for number, key in enumerate(settings.auth.api_keys)
@@ -215,7 +215,7 @@ def _rows(settings: Settings) -> Iterator[Allowed]:
     for tier in settings.limits.tiers:
         of_tier = principals.principals_of_key(ApiKey(key=plain.key, tier=tier), "", "")[-1]
         names = tuple(name for name, key in keys if key.tier == tier)
-        yield Allowed(f"tier {tier}", of_tier.limits, names)
+        yield PrincipalLimits(f"tier {tier}", of_tier.limits, names)
     for name, key in keys:
         if (
             key.rate_limit
@@ -223,26 +223,28 @@ def _rows(settings: Settings) -> Iterator[Allowed]:
             or key.concurrent_requests
             or key.concurrent_sessions
         ):
-            yield Allowed(f"key {name}", principals.principals_of_key(key, "", "")[-1].limits)
+            yield PrincipalLimits(
+                f"key {name}", principals.principals_of_key(key, "", "")[-1].limits
+            )
 
 
 _AUTH = {
-    "api_key": "callers present one of {keys}",
-    "passthrough": "callers bring their own provider keys",
-    "none": "everybody may call",
+    "api_key": "clients present one of {keys}",
+    "passthrough": "clients bring their own provider keys",
+    "none": "any client may call",
 }
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
 """A name that means itself in a shell and in JSON."""
 
 
-def overview(settings: Settings) -> list[tuple[str, str]]:
+def overview_rows(settings: Settings) -> list[tuple[str, str]]:
     """Rows of (principal, state)."""
     keys = len(settings.auth.api_keys)
     auth = _AUTH[settings.auth.mode].format(keys="1 key" if keys == 1 else f"{keys} keys")
-    rows = [("address", url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
+    rows = [("address", gateway_url(settings)), ("workers", str(settings.workers)), ("auth", auth)]
     urls = base_urls(settings)
     rows += [
-        (f"provider {name}", _at(state, urls[name]))
+        (f"provider {name}", _describe_state(state, urls[name]))
         for name, state in provider_states(settings).items()
     ]
     rows += [
@@ -251,28 +253,30 @@ def overview(settings: Settings) -> list[tuple[str, str]]:
     return rows
 
 
-def _at(state: str, base_url: str) -> str:
+def _describe_state(state: str, base_url: str) -> str:
     """How a provider is served, and where requests to it go."""
     if state == OFF:
         return state
     if state == SIMULATED or state.startswith(OFF):
-        return f"{state}; callers' own keys go to {base_url}"
+        return f"{state}; clients' own keys go to {base_url}"
     return f"{state}, {base_url}"
 
 
 def base_urls(settings: Settings) -> dict[str, str]:
     """Where each provider is, by id, those that are off among them."""
-    return {name: row.base_url for name, row in {**PROVIDER_SPECS, **build_specs(settings)}.items()}
+    return {
+        name: spec.base_url for name, spec in {**PROVIDER_SPECS, **build_specs(settings)}.items()
+    }
 
 
-def url(settings: Settings) -> str:
+def gateway_url(settings: Settings) -> str:
     """The address as a client on this machine writes it."""
     scheme = "https" if settings.tls.enabled else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def try_it(settings: Settings) -> list[str]:
+def example_commands(settings: Settings) -> list[str]:
     """Three lines for a shell, or none where a key would have to stand in them.
 
     They name a model of a provider that is real, where there is one.
@@ -280,7 +284,7 @@ def try_it(settings: Settings) -> list[str]:
     if settings.auth.mode != "none":
         return []
     model = _model_to_try(settings)
-    lines = [f"curl {url(settings)}/health"]
+    lines = [f"curl {gateway_url(settings)}/health"]
     if model is None:
         return lines
     for option, stream in (("", ""), ("-N ", ', "stream": true')):
@@ -289,7 +293,7 @@ def try_it(settings: Settings) -> list[str]:
             '"messages": [{"role": "user", "content": "Hello"}]}'
         )
         lines.append(
-            f"curl {option}{url(settings)}/v1/messages -H 'content-type: application/json' "
+            f"curl {option}{gateway_url(settings)}/v1/messages -H 'content-type: application/json' "
             f"-d '{body}'"
         )
     return lines
@@ -300,7 +304,7 @@ def _model_to_try(settings: Settings) -> str | None:
 
     A server of the operator's own has a model when the settings describe one of its models.
     """
-    models = {name: f"{name}/{row.example_model}" for name, row in PROVIDER_SPECS.items()}
+    models = {name: f"{name}/{spec.example_model}" for name, spec in PROVIDER_SPECS.items()}
     for name in settings.models:
         models.setdefault(name.partition("/")[0], name)
     states = provider_states(settings)

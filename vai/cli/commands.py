@@ -1,8 +1,8 @@
-"""The commands: serve, check, models, limits, simulator, reload; login has a module of its own.
+"""The commands: serve, check, models, limits, simulator, reload; `vai.cli.login` has the login.
 
-Invariants: a command turns words of the command line into settings or a
-process, and does nothing else. Flags become `VAI_` variables, because the workers are
-processes of their own and read their settings themselves.
+Invariants: a command turns its options into settings or a process, and does nothing else. Flags
+become `VAI_` variables, because the workers are separate processes and read their settings
+themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.table import Table
 from vai import __version__
 from vai.cli import limits as limits_in_use
 from vai.cli import reload as reloading
-from vai.cli.check import check as check_settings
+from vai.cli.check import run_check as check_settings
 from vai.cli.check import show_start
 from vai.cli.limits_report import Allowance
 from vai.cli.login import login
@@ -61,7 +61,7 @@ _CONFIG = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def _root(
+def _show_version(
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
@@ -92,10 +92,10 @@ def serve(
     A line on standard error says when all workers serve. `vai reload` takes up
     changed settings; host, port and workers need a restart.
 
-    Exit code 0: ended when told. 2: it cannot start with these settings, on
+    Exit code 0: ended by a signal. 2: it cannot start with these settings, on
     this address or machine. 3: its workers do not come up.
     """
-    _use({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
+    _set_variables({"VAI_HOST": host, "VAI_PORT": port, "VAI_WORKERS": workers}, config)
     try:
         settings, warnings = load_with_warnings(today())
     except ConfigError as error:
@@ -108,8 +108,8 @@ def serve(
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
     command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
     sys.stdout.flush()
-    # Not in this process: Sanic's workers import the main module again, and that is then
-    # Sanic's and not this one with all that a command line needs.
+    # Not in this process: Sanic's workers import the main module again, which must be Sanic's
+    # and not this one, with all that a command line needs.
     os.execv(sys.executable, command)  # noqa: S606  no shell is wanted
 
 
@@ -133,7 +133,7 @@ def check(
 
     Exit code 2: the settings cannot be used.
     """
-    _use({}, config)
+    _set_variables({}, config)
     raise typer.Exit(check_settings(probe=probe, strict=strict, as_json=as_json))
 
 
@@ -148,9 +148,9 @@ def models(
     config: _CONFIG = None,
 ) -> None:
     """Show the models that are known: what they can do and what they cost."""
-    _use({}, config)
-    # Without settings of one's own there may be nothing to serve with, but there are models.
-    settings = _settings() if "VAI_CONFIG" in os.environ else Settings()
+    _set_variables({}, config)
+    # Without a settings file there may be nothing to serve with, but there are models.
+    settings = _load_settings() if "VAI_CONFIG" in os.environ else Settings()
     try:
         show_models(settings, provider=provider, capability=capability, as_json=as_json)
     except InvalidRequest as error:
@@ -175,7 +175,7 @@ def limits(
     ] = None,
     config: _CONFIG = None,
 ) -> None:
-    """Show who uses how much of the limits now, at gateways of this machine.
+    """Show how much of the limits is in use now, at gateways of this machine.
 
     Each gateway is shown with its address, its settings file, its version and
     its age. Reads shared memory and takes no lock: requests do not notice.
@@ -186,16 +186,16 @@ def limits(
 
     Exit code 1: no such gateway runs. 2: a mistake, or another version's board.
     """
-    _use({}, config)
+    _set_variables({}, config)
     if pid is not None and board is not None:
         _fail("--pid and --board: give one of them")
-    allowance = _allowance(required=config is not None)
-    choice = limits_in_use.Choice(pid, board, None if everything else rows)
+    allowance = _load_allowance(required=config is not None)
+    choice = limits_in_use.LimitsSelection(pid, board, None if everything else rows)
     try:
         if watch is None:
-            limits_in_use.show(choice, allowance, as_json=as_json)
+            limits_in_use.show_limits(choice, allowance, as_json=as_json)
         else:
-            limits_in_use.watch(choice, allowance, as_json=as_json, every=watch)
+            limits_in_use.watch_limits(choice, allowance, as_json=as_json, every=watch)
     except NotRunning as error:
         _fail(str(error), code=1)
     except ControlBlockError as error:
@@ -233,9 +233,9 @@ def reload(
         bool, typer.Option("--wait/--no-wait", help="Wait for the result, or only ask for it.")
     ] = True,
 ) -> None:
-    """Have a running gateway read its settings again, and say how that went.
+    """Have a running gateway read its settings again, and show the result.
 
-    It is the one that this user runs on this machine; of several say which.
+    It is the one that this user runs on this machine; of several name one.
 
     New workers start with the new settings. When all of them serve, the old
     ones finish what they have and end. If anything is wrong, nothing changes.
@@ -244,9 +244,11 @@ def reload(
     2: a mistake, no gateway was asked. 3: the new workers did not come up.
     4: no result in time, or the gateway has ended. 130: no longer waiting.
     """
-    choice = reloading.Choice(pid, config)
+    choice = reloading.GatewaySelection(pid, config)
     try:
-        done = reloading.reload(choice, timeout=timeout, wait=wait, progress=_progress)
+        done = reloading.reload_gateway(
+            choice, timeout=timeout, wait=wait, progress=_print_progress
+        )
     except reloading.ReloadError as error:
         _fail(str(error), code=error.code)
     except KeyboardInterrupt:
@@ -266,7 +268,7 @@ def _free_port(host: str) -> int:
         _fail(f"cannot listen on {host}: {error.strerror}")
 
 
-def _use(variables: dict[str, str | None], config: Path | None) -> None:
+def _set_variables(variables: dict[str, str | None], config: Path | None) -> None:
     for name, value in variables.items():
         if value is not None:
             os.environ[name] = value
@@ -274,15 +276,15 @@ def _use(variables: dict[str, str | None], config: Path | None) -> None:
         os.environ["VAI_CONFIG"] = str(config.resolve())
 
 
-def _settings() -> Settings:
+def _load_settings() -> Settings:
     try:
         return load()
     except ConfigError as error:
         _fail(str(error))
 
 
-def _allowance(*, required: bool) -> Allowance | None:
-    """What the settings allow; None where they cannot be loaded, and nobody named them."""
+def _load_allowance(*, required: bool) -> Allowance | None:
+    """What the settings allow; None where they cannot be loaded and no option names them."""
     try:
         return Allowance(load())
     except ConfigError as error:
@@ -292,7 +294,7 @@ def _allowance(*, required: bool) -> Allowance | None:
     return None
 
 
-def _progress(text: str) -> None:
+def _print_progress(text: str) -> None:
     typer.echo(f"vai: {text}", err=True)
 
 
@@ -302,7 +304,7 @@ def _fail(text: str, *, code: int = 2) -> NoReturn:
 
 
 _WIDE: Final = 160
-"""Columns where the output is no terminal, and nobody has said how many there are."""
+"""Columns where the output is no terminal and does not say how many it has."""
 
 
 def show_models(
@@ -314,51 +316,51 @@ def show_models(
         InvalidRequest: there is no such provider or capability.
     """
     rows = build_specs(settings)
-    known = catalogue_from_settings(settings)
-    aliased = aliased_routes(settings.aliases, rows, known)
+    catalogue = catalogue_from_settings(settings)
+    aliased = aliased_routes(settings.aliases, rows, catalogue)
     first = {alias: routes[0].name for alias, routes in aliased.items()}
-    listing = Listing(known, rows, provider_states(settings), first)
-    found = listing.list_vai(today(), provider=provider, capability=capability)
+    listing = Listing(catalogue, rows, provider_states(settings), first)
+    listing_json = listing.list_vai(today(), provider=provider, capability=capability)
     if as_json:
-        chosen = {name: found[name] for name in ("providers", "aliases")}
+        chosen = {name: listing_json[name] for name in ("providers", "aliases")}
         print(orjson.dumps(chosen, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
         return
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
-    console.print(_table(found["providers"]))
-    for name, target in found["aliases"].items():
+    console.print(_models_table(listing_json["providers"]))
+    for name, target in listing_json["aliases"].items():
         console.print(f"{name} = {target}", markup=False)
 
 
-def _table(providers: list[dict[str, Any]]) -> Table:
+def _models_table(providers: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
     for head in ("context", "prompt", "answer", "in $/M", "out $/M", "cached $/M"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("can", overflow="fold")
+    table.add_column("capabilities", overflow="fold")
     table.add_column("retires", no_wrap=True)
     for provider in providers:
         for model in provider["models"]:
-            table.add_row(*_row(model))
+            table.add_row(*_model_cells(model))
     return table
 
 
-def _row(model: Mapping[str, Any]) -> list[str]:
+def _model_cells(model: Mapping[str, Any]) -> list[str]:
     pricing = model.get("pricing", {})
     prices = [pricing.get(f"{name}_per_mtok") for name in ("input", "output", "cache_read")]
-    can = [name for name, there in model["capabilities"].items() if there]
-    shown = [name for name in can if name not in ("text", "tool_streaming")]
+    capabilities = [name for name, there in model["capabilities"].items() if there]
+    shown = [name for name in capabilities if name not in ("text", "tool_streaming")]
     return [
         model["full_id"],
-        _size(model.get("context_window")),
-        _size(model.get("max_input_tokens")),
-        _size(model.get("max_output_tokens")),
+        _format_tokens(model.get("context_window")),
+        _format_tokens(model.get("max_input_tokens")),
+        _format_tokens(model.get("max_output_tokens")),
         *("" if price is None else f"{price:.10g}" for price in prices),
         " ".join(shown).replace("structured_output", "schema"),
         str(model.get("retires_at") or ""),
     ]
 
 
-def _size(tokens: int | None) -> str:
+def _format_tokens(tokens: int | None) -> str:
     return "" if tokens is None else f"{tokens:,}"

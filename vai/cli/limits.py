@@ -1,7 +1,7 @@
 """``vai limits``: what is used of the limits now, as tables or as JSON.
 
-Invariants: it shows, and changes nothing. It is for the operator of the machine,
-so it names users; what callers are told names nobody.
+Invariants: it shows, and changes nothing. It is for the operator of the machine, so it names
+users; what a client receives names none.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vai.cli.limits_report import Allowance, LimitsReport, report
+from vai.cli.limits_report import Allowance, LimitsReport, build_report
 from vai.io.clock import span_in_words
 from vai.io.group_record import DEFAULTS
 from vai.io.groups import open_board, running
 
-__all__ = ["Choice", "show", "watch"]
+__all__ = ["LimitsSelection", "show_limits", "watch_limits"]
 
 _WIDE: Final = 160
-"""Columns where the output is no terminal, and nobody has said how many there are."""
+"""Columns where the output is no terminal and does not say how many it has."""
 _STORES: Final = {"shared_memory": "shared memory", "redis": "Redis", None: "unknown"}
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """Which gateways, and how much of them.
+class LimitsSelection(msgspec.Struct, frozen=True):
+    """The gateways to show, and how many rows of each table.
 
     `board` is a path in place of looking for them, `rows` is how much of each table, None all.
     """
@@ -40,91 +40,93 @@ class Choice(msgspec.Struct, frozen=True):
     rows: int | None = None
 
 
-def show(choice: Choice, allowance: Allowance | None, *, as_json: bool) -> None:
+def show_limits(choice: LimitsSelection, allowance: Allowance | None, *, as_json: bool) -> None:
     """Write what is used now to standard output.
 
     Raises:
         NotRunning: there is no such gateway.
-        BoardError: a board cannot be read.
+        ControlBlockError: a control block cannot be read.
     """
-    reports = _reports(choice, allowance)
+    reports = _read_reports(choice, allowance)
     if as_json:
-        _say(_wire(reports, choice.rows), orjson.OPT_INDENT_2)
+        _print_json(_reports_to_wire(reports, choice.rows), orjson.OPT_INDENT_2)
     else:
-        _print(_console(), reports, choice.rows)
+        _print_reports(_open_console(), reports, choice.rows)
 
 
-def watch(choice: Choice, allowance: Allowance | None, *, as_json: bool, every: float) -> None:
+def watch_limits(
+    choice: LimitsSelection, allowance: Allowance | None, *, as_json: bool, every: float
+) -> None:
     """As `show`, again every so many seconds, until Ctrl-C; JSON in lines. Raises as `show`."""
-    console, pause = _console(), threading.Event()
+    console, pause = _open_console(), threading.Event()
     try:
         while True:
-            reports = _reports(choice, allowance)
+            reports = _read_reports(choice, allowance)
             if as_json:
-                _say(_wire(reports, choice.rows))
+                _print_json(_reports_to_wire(reports, choice.rows))
             else:
                 console.clear()
-                _print(console, reports, choice.rows)
+                _print_reports(console, reports, choice.rows)
             pause.wait(every)
     except KeyboardInterrupt:
         return
 
 
-def _reports(choice: Choice, allowance: Allowance | None) -> list[LimitsReport]:
+def _read_reports(choice: LimitsSelection, allowance: Allowance | None) -> list[LimitsReport]:
     boards = running(pid=choice.pid) if choice.board is None else [open_board(choice.board)]
     try:
-        return [report(board, allowance) for board in boards]
+        return [build_report(board, allowance) for board in boards]
     finally:
         for board in boards:
             board.close()
 
 
-def _say(wire: dict[str, Any], option: int = 0) -> None:
+def _print_json(wire: dict[str, Any], option: int = 0) -> None:
     print(orjson.dumps(wire, option=option).decode(), flush=True)  # noqa: T201
 
 
-def _wire(reports: list[LimitsReport], rows: int | None) -> dict[str, Any]:
+def _reports_to_wire(reports: list[LimitsReport], rows: int | None) -> dict[str, Any]:
     gateways = []
     for one in reports:
         wire = msgspec.to_builtins(one)
         for table in ("principals", "places"):
-            every = wire[table]
-            wire[table] = every[:rows]
-            wire[f"{table}_left_out"] = len(every) - len(wire[table])
+            items = wire[table]
+            wire[table] = items[:rows]
+            wire[f"{table}_left_out"] = len(items) - len(wire[table])
         gateways.append(wire)
     return {"gateways": gateways}
 
 
-def _console() -> Console:
+def _open_console() -> Console:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
     return console
 
 
-def _print(console: Console, reports: Iterable[LimitsReport], rows: int | None) -> None:
+def _print_reports(console: Console, reports: Iterable[LimitsReport], rows: int | None) -> None:
     for number, one in enumerate(reports):
         if number:
             console.print()
-        for line in _head(one):
+        for line in _describe_report(one):
             console.print(line, markup=False)
-        _table(console, _principals(one, rows), left_out=len(one.principals), rows=rows)
-        if one.places:
-            _table(console, _places(one, rows), left_out=len(one.places), rows=rows)
+        _print_table(console, _principals_table(one, rows), left_out=len(one.principals), rows=rows)
+        if one.leases:
+            _print_table(console, _leases_table(one, rows), left_out=len(one.leases), rows=rows)
 
 
-def _table(console: Console, table: Table, *, left_out: int, rows: int | None) -> None:
+def _print_table(console: Console, table: Table, *, left_out: int, rows: int | None) -> None:
     console.print()
     console.print(table)
     if rows is not None and left_out > rows:
         console.print(f"and {left_out - rows:,} more (--all shows them)", markup=False)
 
 
-def _head(one: LimitsReport) -> list[str]:
+def _describe_report(one: LimitsReport) -> list[str]:
     waiting = "" if one.waiting is None else f", {one.waiting:,} waiting"
     lines = [
         f"gateway {one.pid}: {one.running:,} running, {one.sessions:,} sessions{waiting}",
-        _group(one),
+        _describe_group(one),
         f"store: {_STORES[one.store]}; manager: {one.manager}"
         + ("; draining" if one.draining else ""),
     ]
@@ -135,11 +137,11 @@ def _head(one: LimitsReport) -> list[str]:
     if one.enabled is False:
         lines.append("limits are off (limits.enabled = false)")
     elif one.store == "redis":
-        lines.append("what is counted on the server is not on the board, and not shown here")
+        lines.append("Redis counts for all gateways; shown is what this gateway alone has running")
     return lines
 
 
-def _group(one: LimitsReport) -> str:
+def _describe_group(one: LimitsReport) -> str:
     if one.version is None:
         return "of another version: where it listens, and with which settings, is not known"
     config = one.config if one.config == DEFAULTS else f"config {one.config}"
@@ -147,38 +149,41 @@ def _group(one: LimitsReport) -> str:
     return f"{one.address}, {config}; {workers}, up {span_in_words(one.uptime)}, vai {one.version}"
 
 
-def _principals(one: LimitsReport, rows: int | None) -> Table:
+def _principals_table(one: LimitsReport, rows: int | None) -> Table:
     columns = ("running", "sessions", "requests", "tokens")
-    table = _grid("principal", columns)
+    table = _new_table("user, key, address", columns)
     for principal in one.principals[:rows]:
         limits = principal.limits or {}
         table.add_row(
             Text(principal.name),
-            *(_share(getattr(principal, column), limits.get(column, 0)) for column in columns),
+            *(
+                _format_share(getattr(principal, column), limits.get(column, 0))
+                for column in columns
+            ),
         )
     return table
 
 
-def _share(used: int, limit: int) -> str:
+def _format_share(used: int, limit: int) -> str:
     return f"{used:,} / {limit:,}" if limit else f"{used:,}"
 
 
-def _places(one: LimitsReport, rows: int | None) -> Table:
-    table = _grid("held", ("age", "tokens", "worker", "pid"))
+def _leases_table(one: LimitsReport, rows: int | None) -> Table:
+    table = _new_table("request, session", ("age", "tokens", "worker", "pid"))
     table.add_column("by", overflow="fold")
-    for place in one.places[:rows]:
+    for lease in one.leases[:rows]:
         table.add_row(
-            place.kind,
-            f"{place.age:,.1f} s",
-            f"{place.tokens:,}",
-            "gone" if place.worker is None else str(place.worker),
-            "" if place.pid is None else str(place.pid),
-            Text(", ".join(place.principals[1:]) or place.principals[0]),
+            lease.kind,
+            f"{lease.age:,.1f} s",
+            f"{lease.tokens:,}",
+            "gone" if lease.worker is None else str(lease.worker),
+            "" if lease.pid is None else str(lease.pid),
+            Text(", ".join(lease.principals[1:]) or lease.principals[0]),
         )
     return table
 
 
-def _grid(first: str, figures: Iterable[str]) -> Table:
+def _new_table(first: str, figures: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(first, no_wrap=True)
     for name in figures:

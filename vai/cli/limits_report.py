@@ -1,8 +1,8 @@
-"""What the board of a gateway tells of the limits, beside what the settings allow.
+"""What the control block of a gateway says about the limits, beside what the settings allow.
 
-Invariants: shared memory is read as it is, without the lock, and is all that is
-asked. Whoever serves pays nothing for it; the price is that figures of one report may be some
-microseconds apart. Nothing is guessed: what cannot be known is None.
+Invariants: the report reads shared memory as it is, without the lock, and nothing else. The workers
+pay nothing for it; the price is that figures of one report may be some microseconds apart. Nothing
+is guessed: what cannot be known is None.
 """
 
 from __future__ import annotations
@@ -27,17 +27,24 @@ from vai.io.process import age
 from vai.policy.limits.sets import GATEWAY, LimitSet
 from vai.policy.limits.store import LeaseUse, PrincipalUse
 
-__all__ = ["GATEWAY_NAME", "Allowance", "LeaseReport", "LimitsReport", "PrincipalReport", "report"]
+__all__ = [
+    "GATEWAY_NAME",
+    "Allowance",
+    "LeaseReport",
+    "LimitsReport",
+    "PrincipalReport",
+    "build_report",
+]
 
 GATEWAY_NAME: Final = "gateway"
-"""What the principal that everybody counts for is called here; all others have a colon."""
+"""The name here of the principal that all requests count for; all others have a colon."""
 
 _NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
 _ADDRESS: Final = "address:"
 
 
 class PrincipalReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What somebody uses; `limits` by the same names, 0 for none, None if they are not known.
+    """What a principal uses; `limits` by the same names, 0 for none, None if they are not known.
 
     `requests` and `tokens` are those of the last 60 to 65 seconds, with what is reserved.
     """
@@ -51,7 +58,7 @@ class PrincipalReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LeaseReport(msgspec.Struct, frozen=True):
-    """A place that is held. `worker` and `pid` are None when its worker is gone."""
+    """A lease that is held. `worker` and `pid` are None when its worker is gone."""
 
     kind: Literal["request", "session"]
     principals: tuple[str, ...]
@@ -63,12 +70,12 @@ class LeaseReport(msgspec.Struct, frozen=True):
     pid: int | None
 
 
-class LimitsReport(msgspec.Struct, frozen=True):
+class LimitsReport(msgspec.Struct, frozen=True, rename={"leases": "places"}):
     """One gateway at one time."""
 
     pid: int
     address: str | None
-    """Where it listens; None, as the next ones, where its version does not tell."""
+    """Where it listens; None, as the next ones, where its version does not report it."""
     config: str | None
     """The path of its settings file, or `defaults`."""
     version: str | None
@@ -87,57 +94,61 @@ class LimitsReport(msgspec.Struct, frozen=True):
     callers: int
     """Users, keys and addresses that are counted."""
     max_callers: int
-    """So many find room at least."""
+    """As many find room at least."""
     full: bool
     """Whether a caller was refused within the last minute because there was no room."""
     waiting: int | None
-    """Callers that wait for a place."""
+    """Requests that wait for a lease."""
     principals: tuple[PrincipalReport, ...]
-    """Who uses something, the gateway first, then by use."""
-    places: tuple[LeaseReport, ...]
+    """The principals that use something, the gateway first, then by use."""
+    leases: tuple[LeaseReport, ...]
     """The oldest first."""
 
 
 class Allowance:
-    """The limits of settings, by the names that principals have on a board."""
+    """The limits of settings, by the names that principals have in a control block."""
 
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.limits.enabled
         self.store = settings.limits.store
         self._principals = PrincipalRegistry(settings)
         keyring = Keyring(settings, self._principals)
-        # The keyring says whom a key counts for, so that this is the gateway's own answer.
+        # The keyring says which principals a key counts for, as it does in the gateway.
         presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
-        known = [principal for key in presented for principal in keyring.identify(key).principals]
-        known += self._principals.principals_of_address("")[:1]
-        self._known = {_as_kept(principal.name): principal.limits for principal in known}
+        principals = [
+            principal for key in presented for principal in keyring.identify(key).principals
+        ]
+        principals += self._principals.principals_of_address("")[:1]
+        self._limits = {
+            _truncate_name(principal.name): principal.limits for principal in principals
+        }
 
-    def of(self, name: str) -> LimitSet | None:
+    def limits_of(self, name: str) -> LimitSet | None:
         """The limits of a principal; None for one that these settings do not know."""
         if name.startswith(_ADDRESS):
             return self._principals.principals_of_address(name.removeprefix(_ADDRESS))[-1].limits
-        return self._known.get(name)
+        return self._limits.get(name)
 
 
-def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
+def build_report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
     """What is used, held and allowed now.
 
     Raises:
-        BoardError: another version of VAI made the board, or one without limits.
+        ControlBlockError: another version of VAI made the control block, or one without limits.
     """
     try:
         section = Layout(board.section(SECTION))
     except ValueError as error:
         raise ControlBlockError(f"{board.path}: {error}") from None
     now = monotonic()
-    inside = sum(row.inflight for row in board.taken())
-    found = snapshot.snapshot(section, now)
-    sessions = sum(held.kind == "session" for held in found.leases)
-    running = len(found.leases) - sessions
-    by_claim = {row.claim: row for row in board.taken()}
+    inside = sum(slot.inflight for slot in board.taken())
+    usage = snapshot.snapshot(section, now)
+    sessions = sum(held.kind == "session" for held in usage.leases)
+    running = len(usage.leases) - sessions
+    by_claim = {slot.claim: slot for slot in board.taken()}
     return LimitsReport(
         pid=board.owner.pid,
-        **_group(read_state(board)),
+        **_group_fields(read_state(board)),
         uptime=round(age(board.owner.pid), 1),
         board=str(board.path),
         manager="alive" if is_tended(board) else "away",
@@ -149,18 +160,19 @@ def report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
         callers=snapshot.callers(section, now),
         max_callers=section.principals,
         full=snapshot.is_full(section, now),
-        # No word of the board counts them. Who is inside and has no place waits for one, where
-        # places are counted here at all.
-        waiting=max(0, inside - running) if _counts_here(allowance) else None,
-        principals=tuple(_principals(found.principals, allowance)),
-        places=tuple(
-            _place(held, by_claim, now) for held in sorted(found.leases, key=lambda one: one.since)
+        # No word of the control block counts them. A request that is inside and has no lease waits
+        # for one, where leases are counted here at all.
+        waiting=max(0, inside - running) if _is_counted_here(allowance) else None,
+        principals=tuple(_principal_reports(usage.principals, allowance)),
+        leases=tuple(
+            _lease_report(held, by_claim, now)
+            for held in sorted(usage.leases, key=lambda one: one.since)
         ),
     )
 
 
-def _group(state: GroupState | None) -> dict[str, Any]:
-    """What the gateway says of itself, by the names of `LimitsReport`."""
+def _group_fields(state: GroupState | None) -> dict[str, Any]:
+    """What the gateway reports of itself, by the names of `LimitsReport`."""
     names = ("address", "config", "version", "workers")
     if state is None:
         return dict.fromkeys((*names, "started"))
@@ -168,14 +180,14 @@ def _group(state: GroupState | None) -> dict[str, Any]:
     return {"started": began, **{name: getattr(state, name) for name in names}}
 
 
-def _counts_here(allowance: Allowance | None) -> bool:
+def _is_counted_here(allowance: Allowance | None) -> bool:
     return allowance is not None and allowance.enabled and allowance.store == "shared_memory"
 
 
-def _principals(
+def _principal_reports(
     uses: tuple[PrincipalUse, ...], allowance: Allowance | None
 ) -> list[PrincipalReport]:
-    # A row stays behind when its principal has gone; another principal takes it in time.
+    # A counter row stays behind when its principal has gone; another principal takes it in time.
     shown = [
         use
         for use in uses
@@ -188,7 +200,7 @@ def _principals(
             sessions=use.sessions,
             requests=use.requests,
             tokens=use.tokens,
-            limits=_wire(None if allowance is None else allowance.of(use.name)),
+            limits=_limits_to_wire(None if allowance is None else allowance.limits_of(use.name)),
         )
         for use in sorted(shown, key=_by_use)
     ]
@@ -199,7 +211,7 @@ def _by_use(use: PrincipalUse) -> tuple[object, ...]:
     return (use.name != GATEWAY, -held, -use.requests, -use.tokens, use.name)
 
 
-def _wire(limits: LimitSet | None) -> dict[str, int] | None:
+def _limits_to_wire(limits: LimitSet | None) -> dict[str, int] | None:
     if limits is None:
         return None
     return {
@@ -210,18 +222,18 @@ def _wire(limits: LimitSet | None) -> dict[str, int] | None:
     }
 
 
-def _place(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float) -> LeaseReport:
-    row = by_claim.get(held.owner)
+def _lease_report(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float) -> LeaseReport:
+    slot = by_claim.get(held.owner)
     return LeaseReport(
         kind=held.kind,
         principals=tuple(name or GATEWAY_NAME for name in held.principals),
         tokens=held.tokens,
         age=round(max(0.0, now - held.since), 3),
-        worker=None if row is None else max(0, row.number),
-        pid=None if row is None else row.owner.pid,
+        worker=None if slot is None else max(0, slot.number),
+        pid=None if slot is None else slot.owner.pid,
     )
 
 
-def _as_kept(name: str) -> str:
-    """A name as the board keeps it: its first bytes."""
+def _truncate_name(name: str) -> str:
+    """A name as the control block stores it: its first bytes."""
     return name.encode(errors="ignore")[:_NAME_BYTES].decode(errors="ignore")

@@ -1,7 +1,7 @@
 """`vai login`: signing in where a provider takes no key.
 
-Invariants: nothing happens before the user has been told what may come of it,
-and no code, token or secret is ever printed.
+Invariants: nothing happens before the terms are shown and accepted, and no code, token or secret
+is ever printed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ login = typer.Typer(
 
 
 @login.callback()
-def _group() -> None:
+def _describe_group() -> None:
     """Sign in to a provider that takes no key."""
 
 
@@ -77,15 +77,15 @@ def gemini(
     The client's secret is taken from providers.gemini-oauth.client_secret
     (VAI_PROVIDERS__GEMINI_OAUTH__CLIENT_SECRET), else it is asked for.
     """
-    own = _settings(config)
-    _confirm(accepted=accept_terms)
-    app = _client(client_id or own.client_id, own.client_secret)
-    _run(app, own, project=project, port=port, browser=browser)
+    provider = _load_provider(config)
+    _confirm_terms(accepted=accept_terms)
+    app = _oauth_app(client_id or provider.client_id, provider.client_secret)
+    _run_login(app, provider, project=project, port=port, browser=browser)
 
 
-def _run(
+def _run_login(
     app: OauthApp,
-    own: Provider,
+    provider: Provider,
     *,
     project: str | None,
     port: int,
@@ -94,29 +94,29 @@ def _run(
     poll: float | None = None,
 ) -> None:
     """The login itself. `endpoints` and `poll` are Google's own but for tests."""
-    path = login_file(own.credentials_file)
+    path = login_file(provider.credentials_file)
 
     def show(address: str) -> None:
         typer.echo(f"Sign in on this page:\n\n  {address}\n")
         if browser:
-            # A text browser would hold up the very page that it is to come back to.
+            # A text browser would block the page to which it has to return.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    if own.base_url is not None:
-        endpoints = Endpoints(endpoints.authorize, endpoints.token, own.base_url)
+    if provider.base_url is not None:
+        endpoints = Endpoints(endpoints.authorize, endpoints.token, provider.base_url)
     try:
-        found = asyncio.run(
+        google_login = asyncio.run(
             sign_in(
                 app,
                 show=show,
                 port=port,
                 project=project,
-                own=own,
+                own=provider,
                 endpoints=endpoints,
                 **({} if poll is None else {"poll": poll}),
             )
         )
-        write_login(path, found)
+        write_login(path, google_login)
     except LoginFailed as error:
         _fail(str(error))
     except OSError as error:
@@ -124,29 +124,29 @@ def _run(
     except KeyboardInterrupt:
         typer.echo("\nvai: not signed in", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"Signed in, with project {found.project}. The login is kept in {path}.")
-    if not own.enabled:
+    typer.echo(f"Signed in, with project {google_login.project}. The login is kept in {path}.")
+    if not provider.enabled:
         typer.echo("To serve with it, set providers.gemini-oauth.enabled = true.")
 
 
-def _settings(config: Path | None) -> Provider:
+def _load_provider(config: Path | None) -> Provider:
     try:
         return load_provider(LOGGED_IN_TO, config=config)
     except ConfigError as error:
         _fail(str(error))
 
 
-def _confirm(*, accepted: bool) -> None:
+def _confirm_terms(*, accepted: bool) -> None:
     typer.echo(_TERMS)
     if accepted:
         return
     if not sys.stdin.isatty():
-        _fail("say --accept-terms if you accept that")
+        _fail("give --accept-terms if you accept that")
     if not typer.confirm("Go on?"):
         _fail("not signed in")
 
 
-def _client(client_id: str | None, secret: Secret | None) -> OauthApp:
+def _oauth_app(client_id: str | None, secret: Secret | None) -> OauthApp:
     if client_id is None:
         _fail("no OAuth client: give --client-id, or set providers.gemini-oauth.client_id")
     if secret is not None:

@@ -24,7 +24,7 @@ from vai.providers.registry import PROVIDER_SPECS
 from vai.types.catalogue import CatalogueFile, ModelCard
 from vai.types.provider import Capabilities, ProviderSpec
 
-__all__ = ["matrix", "schema", "with_providers"]
+__all__ = ["catalogue_schema", "feature_matrix", "with_providers"]
 
 _MARKS: Final = {True: "yes", False: "no", None: ""}
 
@@ -53,17 +53,17 @@ while it thinks.
 """
 
 
-def matrix() -> str:
+def feature_matrix() -> str:
     """The whole page, Markdown."""
-    lines = [_HEAD + "\n".join(_providers(list(PROVIDER_SPECS.values()))), _MODELS]
+    lines = [_HEAD + "\n".join(_providers_table(list(PROVIDER_SPECS.values()))), _MODELS]
     for spec in PROVIDER_SPECS.values():
         cards = [card for card in installed_catalogue().cards if card.provider == spec.id]
         if cards:
-            lines += [f"### {spec.name}", "", *_models(cards), ""]
+            lines += [f"### {spec.name}", "", *_models_table(cards), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def schema() -> bytes:
+def catalogue_schema() -> bytes:
     """The JSON Schema of the data file."""
     wire: dict[str, Any] = msgspec.json.schema(CatalogueFile)
     wire["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -77,26 +77,29 @@ def with_providers(readme: str) -> str:
     return _PROVIDERS.sub(lambda match: f"{match[1]}{text}\n", readme)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _providers(rows: list[ProviderSpec]) -> list[str]:
+def _providers_table(rows: list[ProviderSpec]) -> list[str]:
     names = [field.name for field in msgspec.structs.fields(Capabilities)]
-    return _table(
+    return _markdown_table(
         ["", *(spec.id for spec in rows)],
         [
-            ["wire format", *(row.kind for row in rows)],
+            ["wire format", *(spec.kind for spec in rows)],
             *(
-                [name.replace("_", " "), *(_said(getattr(row.capabilities, name)) for row in rows)]
+                [
+                    name.replace("_", " "),
+                    *(_format_value(getattr(spec.capabilities, name)) for spec in rows),
+                ]
                 for name in names
             ),
         ],
     )
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool | None):
         return _MARKS[value]
     return ", ".join(sorted(str(item) for item in value)) or "no"
@@ -105,24 +108,27 @@ def _said(value: Any) -> str:
 _FEATURES: Final = ("sampling", "stop", "forced_tool", "prefill")
 
 
-def _models(cards: list[ModelCard]) -> list[str]:
+def _models_table(cards: list[ModelCard]) -> list[str]:
     shown = [name for name in CAPABILITIES if name not in ("text", "tool_streaming", "thinking")]
     head = ["model", "context", "prompt", "answer", *(name.replace("_", " ") for name in shown)]
     head += ["thinking", *(name.replace("_", " ") for name in _FEATURES), "retires"]
-    return _table(head, [_model(card, shown) for card in cards])
+    return _markdown_table(head, [_model_cells(card, shown) for card in cards])
 
 
-def _model(card: ModelCard, shown: list[str]) -> list[str]:
-    known = known_capabilities(card)
-    cells = [f"`{card.id}`", _number(card.context_window)]
-    cells += [_number(card.longest_prompt), _number(card.max_output.limit_for(streamed=True))]
-    cells += [_MARKS[known.get(name)] for name in shown]
-    cells.append(_thinking(card))
+def _model_cells(card: ModelCard, shown: list[str]) -> list[str]:
+    listed = known_capabilities(card)
+    cells = [f"`{card.id}`", _format_number(card.context_window)]
+    cells += [
+        _format_number(card.longest_prompt),
+        _format_number(card.max_output.limit_for(streamed=True)),
+    ]
+    cells += [_MARKS[listed.get(name)] for name in shown]
+    cells.append(_format_thinking(card))
     cells += [_MARKS[getattr(card.features, name)] for name in _FEATURES]
     return [*cells, str(card.retires_at or "")]
 
 
-def _thinking(card: ModelCard) -> str:
+def _format_thinking(card: ModelCard) -> str:
     thinking = card.features.thinking
     if thinking.types is None and thinking.efforts is None:
         return ""
@@ -130,12 +136,12 @@ def _thinking(card: ModelCard) -> str:
     return f"{words} (always)" if thinking.always_on else words
 
 
-def _number(count: int | None) -> str:
+def _format_number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(matrix(), "utf-8")
-    Path(sys.argv[2]).write_bytes(schema())
+    Path(sys.argv[1]).write_text(feature_matrix(), "utf-8")
+    Path(sys.argv[2]).write_bytes(catalogue_schema())
     for name in sys.argv[3:]:
         Path(name).write_text(with_providers(Path(name).read_text("utf-8")), "utf-8")

@@ -1,8 +1,8 @@
 """``vai reload``: has a gateway of this user read its settings again, and waits for the result.
 
-Invariants: a signal goes only to the first process of a living gateway, which its
-board proves; every other process it might end. The result is that of a reload that began after
-this command did, so it read the files as they are now.
+Invariants: the signal goes only to the first process of a running gateway, which its control block
+proves; it might end any other process. The result is that of a reload that began after this
+command did, so it read the files as they are now.
 """
 
 from __future__ import annotations
@@ -22,16 +22,24 @@ from vai.io.group_record import GroupState, ReloadState, read_state
 from vai.io.groups import NotRunning, running
 from vai.io.process import is_alive, is_stopped, parent
 
-__all__ = ["FAILED", "MISTAKE", "NO_RESULT", "REFUSED", "Choice", "ReloadError", "reload"]
+__all__ = [
+    "FAILED",
+    "MISTAKE",
+    "NO_RESULT",
+    "REFUSED",
+    "GatewaySelection",
+    "ReloadError",
+    "reload_gateway",
+]
 
 REFUSED: Final = 1
 MISTAKE: Final = 2
 FAILED: Final = 3
 NO_RESULT: Final = 4
 
-_EVERY: Final = 0.05
-_FIRST_WORD: Final = 2.0
-"""Seconds after which a command that still waits says what for."""
+_POLL_INTERVAL: Final = 0.05
+_FIRST_REPORT: Final = 2.0
+"""Seconds after which a command that still waits reports what for."""
 
 
 class ReloadError(Exception):
@@ -42,14 +50,16 @@ class ReloadError(Exception):
         self.code = code
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """Which gateway: by its first process, by its settings file, or the only one there is."""
+class GatewaySelection(msgspec.Struct, frozen=True):
+    """The gateway to reload: by its first process, its settings file, or the only one there is."""
 
     pid: int | None = None
     config: Path | None = None
 
 
-def reload(choice: Choice, *, timeout: float, wait: bool, progress: Callable[[str], None]) -> str:
+def reload_gateway(
+    choice: GatewaySelection, *, timeout: float, wait: bool, progress: Callable[[str], None]
+) -> str:
     """Reload and say how it went.
 
     Args:
@@ -59,16 +69,18 @@ def reload(choice: Choice, *, timeout: float, wait: bool, progress: Callable[[st
 
     Raises:
         ReloadError: with the reasons.
-        BoardError: shared memory cannot be read.
+        ControlBlockError: shared memory cannot be read.
     """
-    board = _chosen(choice)
+    board = _select_board(choice)
     try:
-        state = _reloadable(board, wait=wait)
+        state = _require_reloadable(board, wait=wait)
         before = 0 if state is None else state.begun
-        _hang_up(board.owner.pid)
+        _send_sighup(board.owner.pid)
         if not wait:
             return f"asked gateway {board.owner.pid} for a reload; its log says how it goes"
-        return _said(_Wait(board, before, progress).result(timeout), board.owner.pid)
+        return _describe_result(
+            _ResultWaiter(board, before, progress).wait_for_result(timeout), board.owner.pid
+        )
     finally:
         board.close()
 
@@ -76,24 +88,26 @@ def reload(choice: Choice, *, timeout: float, wait: bool, progress: Callable[[st
 # -- which gateway -----------------------------------------------------------------------
 
 
-def _chosen(choice: Choice) -> ControlBlock:
+def _select_board(choice: GatewaySelection) -> ControlBlock:
     try:
         boards = running(pid=choice.pid)
     except NotRunning as error:
-        why = str(error) if choice.pid is None else _what_it_is(choice.pid)
+        why = str(error) if choice.pid is None else _describe_process(choice.pid)
         raise ReloadError(why, MISTAKE) from None
-    found = [board for board in boards if _has_config(board, choice.config)]
-    listed = "".join(f"\n  {_described(board.owner.pid, read_state(board))}" for board in boards)
+    matching = [board for board in boards if _has_config(board, choice.config)]
+    listed = "".join(
+        f"\n  {_describe_gateway(board.owner.pid, read_state(board))}" for board in boards
+    )
     for board in boards:
-        if len(found) != 1 or board is not found[0]:
+        if len(matching) != 1 or board is not matching[0]:
             board.close()
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    if len(matching) == 1:
+        return matching[0]
+    if not matching:
         text = f"no gateway runs with {choice.config}; there are:{listed}"
         raise ReloadError(text, MISTAKE)
     raise ReloadError(
-        f"{len(found)} gateways run, say which with --pid or --config:{listed}", MISTAKE
+        f"{len(matching)} gateways run, say which with --pid or --config:{listed}", MISTAKE
     )
 
 
@@ -104,13 +118,13 @@ def _has_config(board: ControlBlock, config: Path | None) -> bool:
     return state is not None and state.config == str(config.resolve())
 
 
-def _described(pid: int, state: GroupState | None) -> str:
+def _describe_gateway(pid: int, state: GroupState | None) -> str:
     if state is None:
         return f"--pid {pid}  another version"
     return f"--pid {pid}  {state.address}  {state.config}"
 
 
-def _what_it_is(pid: int) -> str:
+def _describe_process(pid: int) -> str:
     """Why a process cannot be reloaded that is not the first process of a gateway of this user."""
     try:
         owner = Path(f"/proc/{pid}").stat().st_uid
@@ -125,7 +139,7 @@ def _what_it_is(pid: int) -> str:
     try:
         for board in boards:
             first = board.owner.pid
-            if any(row.owner.pid == pid for row in board.taken()):
+            if any(slot.owner.pid == pid for slot in board.taken()):
                 return f"process {pid} is a worker of gateway {first}: use --pid {first}"
             if board.manager.pid == pid:
                 return f"process {pid} is the manager of gateway {first}: use --pid {first}"
@@ -137,12 +151,12 @@ def _what_it_is(pid: int) -> str:
     return f"process {pid} is no gateway"
 
 
-def _reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None:
+def _require_reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None:
     pid = board.owner.pid
     state = read_state(board)
     if state is None and wait:
         raise ReloadError(
-            f"gateway {pid} is of another version, which does not tell how a reload ends: "
+            f"gateway {pid} is of another version, which does not report how a reload ends: "
             "use --no-wait, and read its log",
             MISTAKE,
         )
@@ -157,7 +171,7 @@ def _reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None:
     return state
 
 
-def _hang_up(pid: int) -> None:
+def _send_sighup(pid: int) -> None:
     caught = _caught_signals(pid)
     if caught is not None and not caught & 1 << (signal.SIGHUP - 1):
         # SIGHUP ends a process that has no handler for it.
@@ -181,7 +195,7 @@ def _caught_signals(pid: int) -> int | None:
 # -- the result --------------------------------------------------------------------------
 
 
-class _Wait:
+class _ResultWaiter:
     """Waits for the first reload after number `before` that ends."""
 
     def __init__(self, board: ControlBlock, before: int, progress: Callable[[str], None]) -> None:
@@ -190,62 +204,63 @@ class _Wait:
         self._progress = progress
         self._owner = board.owner
         self._began = monotonic()
-        self._said = ""
+        self._last_text = ""
         self._pause = threading.Event()  # never set
 
-    def result(self, timeout: float) -> ReloadState:
+    def wait_for_result(self, timeout: float) -> ReloadState:
         """Raises ReloadError when there is none within `timeout` seconds, or none to come."""
         pid = self._owner.pid
         while True:
-            # First whether it lives: what it wrote before its end is read after that.
+            # Whether it runs is read first: what it wrote before its end is read after that.
             alive, draining = is_alive(self._owner), self._board.draining
-            found = self._newer()
-            if found is not None and found.result != "running":
-                return found
+            reload_state = self._find_newer_reload()
+            if reload_state is not None and reload_state.result != "running":
+                return reload_state
             if not alive or draining:
                 end = "is ending" if alive else "has ended"
                 raise ReloadError(f"gateway {pid} {end}; it has not been reloaded", NO_RESULT)
             passed = monotonic() - self._began
             if passed > timeout:
+                progress = self._describe_progress(reload_state)
                 raise ReloadError(
-                    f"no result within {span_in_words(timeout)}: {self._state_of(found)}; "
+                    f"no result within {span_in_words(timeout)}: {progress}; "
                     "the reload goes on, and the gateway's log will say how it ended",
                     NO_RESULT,
                 )
-            if passed > _FIRST_WORD:
-                self._say(self._state_of(found))
-            self._pause.wait(_EVERY)
+            if passed > _FIRST_REPORT:
+                self._report_progress(self._describe_progress(reload_state))
+            self._pause.wait(_POLL_INTERVAL)
 
-    def _newer(self) -> ReloadState | None:
+    def _find_newer_reload(self) -> ReloadState | None:
         state = read_state(self._board)
         newer = () if state is None else state.reloads
         return next((one for one in newer if one.number > self._before), None)
 
-    def _state_of(self, found: ReloadState | None) -> str:
+    def _describe_progress(self, reload_state: ReloadState | None) -> str:
         pid = self._owner.pid
         if is_stopped(pid):
             return f"process {pid} is stopped (SIGSTOP): it reloads when it is continued"
-        if found is None:
+        if reload_state is None:
             return (
                 f"gateway {pid} has not begun: a worker is starting, or the reload before this one "
                 "runs, or its old workers finish their streams (at most drain_grace)"
             )
         return f"gateway {pid} starts new workers"
 
-    def _say(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _report_progress(self, text: str) -> None:
+        if text != self._last_text:
+            self._last_text = text
             self._progress(f"{text} ...")
 
 
-def _said(result: ReloadState, pid: int) -> str:
+def _describe_result(result: ReloadState, pid: int) -> str:
     if result.result == "reloaded":
         workers = f"{result.workers} worker{'' if result.workers == 1 else 's'}"
         return f"reloaded: {workers}" + (f"; {result.text}" if result.text else "")
-    kept = f"gateway {pid} goes on as it is"
+    unchanged = f"gateway {pid} goes on as it is"
     if result.result == "refused":
-        raise ReloadError(f"not reloaded, {kept}: {result.text}", REFUSED)
+        raise ReloadError(f"not reloaded, {unchanged}: {result.text}", REFUSED)
     raise ReloadError(
-        f"not reloaded, {kept}: {result.text}; its log says why",
+        f"not reloaded, {unchanged}: {result.text}; its log says why",
         FAILED,
     )

@@ -182,7 +182,7 @@ def _settings_files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
     mode = layer.get(("auth", "mode"))
     if mode is not None and mode.value == "passthrough":
-        return  # callers bring their own keys; the server's must not be within reach
+        return  # clients bring their own keys; the gateway's must not be within reach
     for provider, variables in KEY_VARIABLES.items():
         path = ("providers", provider, "api_key")
         if _is_set(layer, path) or _follows_openai_pair(layer, provider):

@@ -83,7 +83,7 @@ def _check_api_keys(settings: Settings) -> Iterator[SettingFault]:
         # About the section: it says nothing of the keys while the mode itself is broken.
         yield (
             ("auth",),
-            "mode api_key needs at least one key in auth.api_keys; mode none lets everybody in",
+            "mode api_key needs at least one key in auth.api_keys; mode none admits every client",
         )
     first: dict[str, tuple[int, str]] = {}
     for number, entry in enumerate(auth.api_keys):

@@ -31,7 +31,7 @@ def provider_states(settings: Settings) -> dict[str, str]:
         if name == LOGGED_IN_TO:
             states[name] = "real, with your login" if server and server.enabled else OFF
         elif settings.auth.mode == "passthrough":
-            states[name] = "real, with the caller's key"
+            states[name] = "real, with the client's key"
         elif server is not None and server.api_key is not None:
             states[name] = "real"
         elif server is not None and server.base_url is not None:
