@@ -111,7 +111,7 @@ def _run_login(
                 show=show,
                 port=port,
                 project=project,
-                own=provider,
+                provider=provider,
                 endpoints=endpoints,
                 **({} if poll is None else {"poll": poll}),
             )

@@ -26,7 +26,7 @@ def encode_events(events: list[Event], cost: CostFunction | None = None) -> byte
             frames += b"event: content_block_delta\ndata: "
             _encode_into(event, frames, -1)
         else:
-            frames += b"event: %b\ndata: " % _name(event).encode()
+            frames += b"event: %b\ndata: " % _event_name(event).encode()
             frames += dumps(event_to_wire(event, cost))
         frames += b"\n\n"
     return bytes(frames)
@@ -37,7 +37,7 @@ def _is_plain(event: ContentBlockDelta) -> bool:
     return not (event.extra or delta.extra or type(delta) is UnknownDelta)
 
 
-def _name(event: Event) -> str:
+def _event_name(event: Event) -> str:
     if isinstance(event, UnknownEvent):
         # A name with a line break would open a second field of the frame.
         return str(event.raw.get("type", "message")).replace("\n", "").replace("\r", "")

@@ -38,13 +38,13 @@ class SplitCharacters:
     """Reads the JSON texts of one stream, in their order."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str | int, ...], str] = {}
+        self._halves: dict[tuple[str | int, ...], str] = {}
         self._read = 0
 
     @property
     def is_waiting(self) -> bool:
         """Whether the last text ended in a half whose other half may come."""
-        return bool(self._kept)
+        return bool(self._halves)
 
     def loads(self, data: bytes) -> Any:
         """The value of a JSON text.
@@ -59,53 +59,53 @@ class SplitCharacters:
         # No other parser reads lone halves; what it is lenient about is an answer's, not a
         # request's, and each member's type is looked at after it.
         value = json.loads(text.removeprefix("\ufeff"))  # noqa: TID251
-        kept, self._kept = self._kept, {}
-        mended = self._mended(value, (), kept, as_bytes=as_bytes)
-        self._read = 0 if self._kept else self._read + 1
+        previous, self._halves = self._halves, {}
+        mended = self._repair_value(value, (), previous, as_bytes=as_bytes)
+        self._read = 0 if self._halves else self._read + 1
         if self._read < _MAX_APART:
-            self._kept |= kept
+            self._halves |= previous
         return mended
 
-    def _mended(
-        self, value: Any, path: tuple[str | int, ...], kept: dict[Any, str], *, as_bytes: bool
+    def _repair_value(
+        self, value: Any, path: tuple[str | int, ...], previous: dict[Any, str], *, as_bytes: bool
     ) -> Any:
         if isinstance(value, str):
-            return self._joined(value, path, kept.pop(path, ""), as_bytes=as_bytes)
+            return self._join_text(value, path, previous.pop(path, ""), as_bytes=as_bytes)
         if isinstance(value, list):
             return [
-                self._mended(item, (*path, index), kept, as_bytes=as_bytes)
+                self._repair_value(item, (*path, index), previous, as_bytes=as_bytes)
                 for index, item in enumerate(value)
             ]
         if isinstance(value, dict):
             return {
-                self._joined(name, None, "", as_bytes=as_bytes): self._mended(
-                    item, (*path, name), kept, as_bytes=as_bytes
+                self._join_text(name, None, "", as_bytes=as_bytes): self._repair_value(
+                    item, (*path, name), previous, as_bytes=as_bytes
                 )
                 for name, item in value.items()
             }
         return value
 
-    def _joined(
+    def _join_text(
         self, text: str, path: tuple[str | int, ...] | None, before: str, *, as_bytes: bool
     ) -> str:
         """`text` behind the half `before`, without the half that it ends in."""
         if not text and before and path is not None:
-            self._kept[path] = before
+            self._halves[path] = before
             return ""
         text = before + text
         if text.isascii() or not _LONE.search(text):
             return text
         end = (_BYTES_END if as_bytes else _HIGH_END).search(text)
-        if end is not None and path is not None and _may_go_on(end[0], as_bytes=as_bytes):
-            self._kept[path] = end[0]
+        if end is not None and path is not None and _can_continue(end[0], as_bytes=as_bytes):
+            self._halves[path] = end[0]
             text = text[: end.start()]
         if as_bytes:
             return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        text = _PAIR.sub(lambda found: _character(found[0]), text)
+        text = _PAIR.sub(lambda found: _join_surrogates(found[0]), text)
         return _LONE.sub(_UNKNOWN, text)
 
 
-def _may_go_on(half: str, *, as_bytes: bool) -> bool:
+def _can_continue(half: str, *, as_bytes: bool) -> bool:
     if not as_bytes:
         return True
     data = half.encode("utf-8", "surrogateescape")
@@ -116,7 +116,7 @@ def _may_go_on(half: str, *, as_bytes: bool) -> bool:
     return False
 
 
-def _character(pair: str) -> str:
+def _join_surrogates(pair: str) -> str:
     return pair.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
@@ -128,14 +128,14 @@ def repair_escapes(text: str) -> tuple[str, str]:
     """
     if "\\u" not in text and not text.endswith("\\"):
         return text, ""
-    end = _end_of_whole(text)
+    end = _find_cut(text)
     if end == len(text) and "\\u" not in text:
         return text, ""
-    whole, rest = text[:end], text[end:]
-    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], whole), rest
+    complete, rest = text[:end], text[end:]
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], complete), rest
 
 
-def _end_of_whole(text: str) -> int:
+def _find_cut(text: str) -> int:
     """Where the escape begins that `text` is cut in."""
     cut = _CUT.search(text, max(len(text) - 12, 0))
     if cut is None:

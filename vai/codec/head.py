@@ -82,7 +82,7 @@ def check_head(head: bytes) -> HeadError | None:
     if len(head) > MAX_TARGET and any(len(part) > MAX_TARGET for part in head.split(b" ", 2)[:2]):
         return _LONG_TARGET
     if _HEAD.fullmatch(head) is None:
-        return _diagnose(head)
+        return _explain_head(head)
     fields: dict[bytes, bytes] = {}
     for name, value in _DECIDING.findall(head):
         name = name.lower()
@@ -100,7 +100,7 @@ def check_head(head: bytes) -> HeadError | None:
     elif _HOST.fullmatch(host) is None:
         return _BAD_HOST
     if len(fields) > 1 or host is None:
-        return _framing(fields)
+        return _check_framing(fields)
     return None
 
 
@@ -112,12 +112,12 @@ def normalize_head(head: bytes) -> tuple[bytes, HeadError | None]:
     by its authority. A Host that differs is refused, because 3.2 has clients send the same, and
     a peer that goes by the Host would serve another site.
     """
-    found = _ABSOLUTE.match(head)
-    if found is None:
+    match = _ABSOLUTE.match(head)
+    if match is None:
         return head, check_head(head)
-    method, authority, target = found.groups()
+    method, authority, target = match.groups()
     path = target if target.startswith(b"/") else b"/" + target
-    plain = method + b" " + path + head[found.end() :]
+    plain = method + b" " + path + head[match.end() :]
     verdict = check_head(plain)
     host = _HOST_LINE.search(plain)
     named = authority if host is None else host[1].rstrip(b" \t")
@@ -128,7 +128,7 @@ def normalize_head(head: bytes) -> tuple[bytes, HeadError | None]:
     return plain, verdict
 
 
-def _framing(fields: dict[bytes, bytes]) -> HeadError | None:
+def _check_framing(fields: dict[bytes, bytes]) -> HeadError | None:
     """RFC 9112 6: where the body ends, told once and in one way."""
     length = fields.get(b"content-length")
     if b"transfer-encoding" in fields:
@@ -151,7 +151,7 @@ _NAME = re.compile(_TOKEN)
 _ORIGIN = re.compile(_TARGET)
 
 
-def _diagnose(head: bytes) -> HeadError:
+def _explain_head(head: bytes) -> HeadError:
     """Say what is wrong with a head that the grammar refused."""
     line, *fields = head.split(b"\r\n")
     parts = line.split(b" ")

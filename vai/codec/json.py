@@ -65,7 +65,7 @@ def loads(data: bytes) -> Any:
         InvalidRequest: the document breaks a rule of this module. The message starts
             with ``Invalid JSON:`` and never quotes the document.
     """
-    value, _ = _parse(data)
+    value, _ = _parse_strictly(data)
     if type(value) is dict:
         locate_members(data)
     return value
@@ -84,12 +84,12 @@ def load_members(
     Raises as `loads` does, and where there are more than `most` values.
     """
     if most is not None:
-        _prove_number(data, most)
-    value, count = _parse(data)
+        _prove_count(data, most)
+    value, count = _parse_strictly(data)
     if most is not None and count > most:
         raise _too_many(most)
     if type(value) is not dict:
-        raise _invalid("the top level must be an object")
+        raise _invalid_json("the top level must be an object")
     return value, locate_members(data), count
 
 
@@ -122,45 +122,45 @@ def locate_members(data: bytes) -> dict[str, Member]:
     try:
         texts = _TEXTS.decode(data)
     except msgspec.DecodeError:
-        raise _invalid("the top level must be a well-formed object") from None
+        raise _invalid_json("the top level must be a well-formed object") from None
     if len(texts) > MAX_MEMBERS:
-        raise _invalid(f"more than {MAX_MEMBERS} members at the top level")
-    return _compact(data, texts) or _walk(data, texts)
+        raise _invalid_json(f"more than {MAX_MEMBERS} members at the top level")
+    return _locate_by_length(data, texts) or _locate_by_walk(data, texts)
 
 
-def _compact(data: bytes, texts: dict[str, msgspec.Raw]) -> dict[str, Member] | None:
+def _locate_by_length(data: bytes, texts: dict[str, msgspec.Raw]) -> dict[str, Member] | None:
     """The members of a body without a blank, an escaped name or a repeated one.
 
     Each of those makes a body longer than its distinct names and their values have to be,
     so a body of exactly that length has none, and its offsets are a sum. Clients write so.
     """
-    found: dict[str, Member] = {}
+    located: dict[str, Member] = {}
     at = 0
     for name, raw in texts.items():
         key = at + 1
         value = key + len(name.encode()) + 3  # two quotes and a colon
         at = value + len(raw)
-        found[name] = Member(key, value, at)
-    return found if at + 1 == len(data) else None
+        located[name] = Member(key, value, at)
+    return located if at + 1 == len(data) else None
 
 
-def _walk(data: bytes, texts: dict[str, msgspec.Raw]) -> dict[str, Member]:
+def _locate_by_walk(data: bytes, texts: dict[str, msgspec.Raw]) -> dict[str, Member]:
     """The members of any other body, each found where it stands."""
-    found: dict[str, Member] = {}
+    located: dict[str, Member] = {}
     at = 0
     for name, raw in texts.items():
         text = bytes(raw)
         match = _NAME.match(data, at)
-        if match is None or not _spells(match[1], name):
-            raise _twice()
+        if match is None or not _is_spelling_of(match[1], name):
+            raise _repeated_member()
         start = match.end()
         if not data.startswith(text, start):
-            raise _twice()
+            raise _repeated_member()
         at = start + len(text)
-        found[name] = Member(match.start(1), start, at)
+        located[name] = Member(match.start(1), start, at)
     if texts and _CLOSING.match(data, at) is None:
-        raise _twice()
-    return found
+        raise _repeated_member()
+    return located
 
 
 _TEXTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -171,17 +171,17 @@ _NAME = re.compile(
 _CLOSING = re.compile(_WS + rb"\}" + _WS + rb"\Z")
 
 
-def _spells(quoted: bytes, name: str) -> bool:
+def _is_spelling_of(quoted: bytes, name: str) -> bool:
     """Whether the quoted text is `name`, possibly written with escapes."""
     if b"\\" in quoted:
         return bool(orjson.loads(quoted) == name)
     return quoted[1:-1] == name.encode()
 
 
-def _parse(data: bytes) -> tuple[Any, int]:
+def _parse_strictly(data: bytes) -> tuple[Any, int]:
     """The value, and how many values it is made of."""
     if not data or data.isspace():
-        raise _invalid("the body is empty")
+        raise _invalid_json("the body is empty")
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -189,7 +189,7 @@ def _parse(data: bytes) -> tuple[Any, int]:
         fault = describe_syntax_fault(data, error, MAX_DEPTH)
     else:
         return value, _prove_depth_and_numbers(value, data)
-    raise _invalid(fault)
+    raise _invalid_json(fault)
 
 
 def _prove_depth_and_numbers(value: Any, data: bytes) -> int:
@@ -223,7 +223,7 @@ def _prove_depth_and_numbers(value: Any, data: bytes) -> int:
             break
         level = below
     else:
-        raise _invalid(f"nested deeper than {MAX_DEPTH} levels")
+        raise _invalid_json(f"nested deeper than {MAX_DEPTH} levels")
     if huge:
         _prove_digits(data)
     return count
@@ -242,10 +242,10 @@ def _prove_digits(data: bytes) -> None:
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     if _LONG.search(b"".join(data.split(b'"')[::2])):
-        raise _invalid(f"an integer has more than {MAX_DIGITS} digits")
+        raise _invalid_json(f"an integer has more than {MAX_DIGITS} digits")
 
 
-def _prove_number(data: bytes, most: int) -> None:
+def _prove_count(data: bytes, most: int) -> None:
     """Refuse a document of far too many values before they are made: each takes memory.
 
     Every value stands behind a comma or an opening bracket, and a bracket is one of them itself,
@@ -282,9 +282,9 @@ def _too_many(most: int) -> InvalidRequest:
     )
 
 
-def _invalid(reason: str) -> InvalidRequest:
+def _invalid_json(reason: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid JSON: {reason}")
 
 
-def _twice() -> InvalidRequest:
-    return _invalid("a member of the top-level object occurs twice")
+def _repeated_member() -> InvalidRequest:
+    return _invalid_json("a member of the top-level object occurs twice")

@@ -54,7 +54,7 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
         error: what it raised; its sentence is one of a few fixed ones.
         most_levels: how deep a document may be.
     """
-    fault, place = str(error.msg), f"line {error.lineno}, column {error.colno}"
+    fault, position = str(error.msg), f"line {error.lineno}, column {error.colno}"
     if data.startswith(_BOM):
         return "a byte order mark is not allowed"
     try:
@@ -64,12 +64,12 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
     if "depth" in fault:
         return f"nested deeper than {most_levels} levels"
     if "infinity" in fault:
-        return f"a number is out of range at {place}"
-    words = _words(fault, str(error.doc), error.pos)
-    return f"the body is not well-formed at {place}" + (f": {words}" if words else "")
+        return f"a number is out of range at {position}"
+    words = _describe_stop(fault, str(error.doc), error.pos)
+    return f"the body is not well-formed at {position}" + (f": {words}" if words else "")
 
 
-def _words(fault: str, document: str, at: int) -> str:
+def _describe_stop(fault: str, document: str, at: int) -> str:
     if at <= _MOST_SEEN and not document[:at].strip() and "end of data" not in fault:
         return "expected a JSON object, which begins with {"
     rest = document[at : at + _MOST_SEEN]

@@ -24,35 +24,35 @@ _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 def read_picture_size(head: bytes) -> tuple[int, int] | None:
     """Width and height in pixels, None where `head` does not tell. Never raises."""
     try:
-        found = _size(head)
+        size = _read_size(head)
     except (struct.error, IndexError):  # the file ends within its own header
         return None
-    return found if found and all(found) else None
+    return size if size and all(size) else None
 
 
-def _size(head: bytes) -> tuple[int, int] | None:
+def _read_size(head: bytes) -> tuple[int, int] | None:
     if head.startswith(_PNG):
-        return _pair(">II", head, 16)
+        return _unpack_pair(">II", head, 16)
     if head.startswith((b"GIF87a", b"GIF89a")):
-        return _pair("<HH", head, 6)
+        return _unpack_pair("<HH", head, 6)
     if head.startswith(b"\xff\xd8"):
-        return _jpeg(head)
+        return _read_jpeg(head)
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return _webp(head)
+        return _read_webp(head)
     return None
 
 
-def _pair(form: str, head: bytes, at: int) -> tuple[int, int]:
+def _unpack_pair(form: str, head: bytes, at: int) -> tuple[int, int]:
     first, second = struct.unpack_from(form, head, at)
     return first, second
 
 
-def _jpeg(head: bytes) -> tuple[int, int] | None:
+def _read_jpeg(head: bytes) -> tuple[int, int] | None:
     at = 2
     while head[at] == 0xFF:
         marker = head[at + 1]
         if marker in _FRAMES:
-            height, width = _pair(">HH", head, at + 5)
+            height, width = _unpack_pair(">HH", head, at + 5)
             return width, height
         at += 1 if marker == 0xFF else 2  # a marker may be preceded by filling
         if marker not in _BARE and marker != 0xFF:
@@ -60,7 +60,7 @@ def _jpeg(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _webp(head: bytes) -> tuple[int, int] | None:
+def _read_webp(head: bytes) -> tuple[int, int] | None:
     form = head[12:16]
     if form == b"VP8X":  # canvas, each side less one in 24 bits
         sides = head[24:30]
@@ -71,6 +71,6 @@ def _webp(head: bytes) -> tuple[int, int] | None:
         bits = struct.unpack_from("<I", head, 21)[0]
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if form == b"VP8 ":  # RFC 6386 section 9.1: 14 bits each, above them a scale
-        width, height = _pair("<HH", head, 26)
+        width, height = _unpack_pair("<HH", head, 26)
         return width & 0x3FFF, height & 0x3FFF
     return None

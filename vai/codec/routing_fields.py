@@ -84,15 +84,15 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
     value, members, values = json.load_members(body, most_values)
     model = value.get("model")
     if type(model) is not str or not model:
-        raise _refusal("model", "a non-empty string")
+        raise _expected_error("model", "a non-empty string")
     if len(model) > MAX_MODEL:
-        raise _refusal("model", f"at most {MAX_MODEL} characters")
+        raise _expected_error("model", f"at most {MAX_MODEL} characters")
     vai_fields = tuple([name for name in VAI_FIELDS if name in value])
     return RoutingFields(
         model=model,
-        stream=_optional(value, "stream", bool, "true or false") or False,
-        max_tokens=_max_tokens(value),
-        provider_keys=_provider_keys(value) if "provider_keys" in value else None,
+        stream=_read_optional(value, "stream", bool, "true or false") or False,
+        max_tokens=_read_max_tokens(value),
+        provider_keys=_take_provider_keys(value) if "provider_keys" in value else None,
         vai_fields=vai_fields,
         value=value,
         members=members,
@@ -103,7 +103,7 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
 
 def rewrite_body(
     body: bytes,
-    envelope: RoutingFields,
+    routing_fields: RoutingFields,
     *,
     model: str | None = None,
     max_tokens: int | None = None,
@@ -116,60 +116,60 @@ def rewrite_body(
         ValueError: `envelope` was not read from a body of this length, or `drop` is
             ``model``, without which there is no request.
     """
-    if len(body) != envelope.size:
+    if len(body) != routing_fields.size:
         raise ValueError("the envelope belongs to another body")
     if drop == "model":
         raise ValueError("the model cannot be cut")
     edits: list[tuple[int, int, bytes]] = []
     for name, value in (("model", model), ("max_tokens", max_tokens)):
-        if value is not None and name in envelope.members:
-            place = envelope.members[name]
+        if value is not None and name in routing_fields.members:
+            member = routing_fields.members[name]
             text = json.dumps(value)
-            if body[place.value : place.end] != text:
-                edits.append((place.value, place.end, text))
-    if drop is not None and drop in envelope.members:
-        start, end = _cut(envelope.members, drop)
+            if body[member.value : member.end] != text:
+                edits.append((member.value, member.end, text))
+    if drop is not None and drop in routing_fields.members:
+        start, end = _span_to_remove(routing_fields.members, drop)
         edits.append((start, end, b""))
     if not edits:
         return body
     pieces: list[bytes | memoryview] = []
     at = 0
-    with memoryview(body) as whole:  # a slice of bytes would be a copy of its own
+    with memoryview(body) as view:  # a slice of bytes would be a copy of its own
         for start, end, text in sorted(edits):
-            pieces += (whole[at:start], text)
+            pieces += (view[at:start], text)
             at = end
-        pieces.append(whole[at:])
+        pieces.append(view[at:])
         return b"".join(pieces)
 
 
-def _cut(members: dict[str, Member], name: str) -> tuple[int, int]:
+def _span_to_remove(members: dict[str, Member], name: str) -> tuple[int, int]:
     """The bytes to remove so that one comma goes with the member, if there is any."""
     order = list(members)
     index = order.index(name)
-    place = members[name]
+    member = members[name]
     if index > 0:
-        return members[order[index - 1]].end, place.end
+        return members[order[index - 1]].end, member.end
     if len(order) > 1:
-        return place.key, members[order[1]].key
-    return place.key, place.end
+        return member.key, members[order[1]].key
+    return member.key, member.end
 
 
 T = TypeVar("T")
 
 
-def _optional(value: dict[str, Any], name: str, kind: type[T], words: str) -> T | None:
-    found = value.get(name)
+def _read_optional(value: dict[str, Any], name: str, kind: type[T], words: str) -> T | None:
+    member = value.get(name)
     # An exact match: True is an int to isinstance.
-    if found is None or type(found) is kind:
-        return found
-    raise _refusal(name, words)
+    if member is None or type(member) is kind:
+        return member
+    raise _expected_error(name, words)
 
 
-def _max_tokens(value: dict[str, Any]) -> int | None:
-    found = _optional(value, "max_tokens", int, "an integer")
-    if found is not None and found < 0:  # 0 is legal: it warms the provider's cache
-        raise _refusal("max_tokens", "at least 0")
-    return found
+def _read_max_tokens(value: dict[str, Any]) -> int | None:
+    max_tokens = _read_optional(value, "max_tokens", int, "an integer")
+    if max_tokens is not None and max_tokens < 0:  # 0 is legal: it warms the provider's cache
+        raise _expected_error("max_tokens", "at least 0")
+    return max_tokens
 
 
 # A key becomes a header value upstream; what no header may carry is refused here,
@@ -177,18 +177,18 @@ def _max_tokens(value: dict[str, Any]) -> int | None:
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
-def _provider_keys(value: dict[str, Any]) -> dict[str, str] | None:
+def _take_provider_keys(value: dict[str, Any]) -> dict[str, str] | None:
     """Take the keys out of `value`: what is left may be translated, logged, kept."""
-    found = value.pop("provider_keys")
-    if found is None:
+    keys = value.pop("provider_keys")
+    if keys is None:
         return None
-    if type(found) is not dict or len(found) > MAX_PROVIDER_KEYS:
-        raise _refusal("provider_keys", f"an object of at most {MAX_PROVIDER_KEYS} keys")
-    for key in found.values():
+    if type(keys) is not dict or len(keys) > MAX_PROVIDER_KEYS:
+        raise _expected_error("provider_keys", f"an object of at most {MAX_PROVIDER_KEYS} keys")
+    for key in keys.values():
         if type(key) is not str or not _KEY.fullmatch(key):
-            raise _refusal("provider_keys", "keys of printable ASCII without blanks")
-    return found
+            raise _expected_error("provider_keys", "keys of printable ASCII without blanks")
+    return keys
 
 
-def _refusal(name: str, rule: str) -> InvalidRequest:
+def _expected_error(name: str, rule: str) -> InvalidRequest:
     return InvalidRequest(f"{name}: expected {rule}", param=name)

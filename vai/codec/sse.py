@@ -54,7 +54,7 @@ class SseDecoder:
         if self.fault is not None or not chunk:
             return []
         if self._after_cr or b"\r" in chunk:
-            chunk = self._unify(chunk)
+            chunk = self._unify_line_ends(chunk)
         tail = self._tail
         if not tail and (cut := chunk.rfind(b"\n\n")) >= 0:
             block, rest = chunk[:cut], chunk[cut + 2 :]
@@ -65,13 +65,13 @@ class SseDecoder:
             tail += chunk
             cut = tail.rfind(b"\n\n", seam)
             if cut < 0:
-                self._bound()
+                self._check_limit()
                 return []
             block = bytes(tail[:cut])
             del tail[: cut + 2]
-        events = self._decode(block)
+        events = self._decode_block(block)
         if tail:
-            self._bound()
+            self._check_limit()
         return events
 
     def flush(self) -> list[tuple[str, bytes]]:
@@ -80,14 +80,14 @@ class SseDecoder:
             return []
         rest = bytes(self._tail)
         self._tail.clear()
-        return self._decode(rest.rstrip(b"\n"))
+        return self._decode_block(rest.rstrip(b"\n"))
 
-    def _bound(self) -> None:
+    def _check_limit(self) -> None:
         # One byte of grace: the line end of a frame that just fits.
         if len(self._tail) > self._limit + 1:
-            self._break()
+            self._set_fault()
 
-    def _unify(self, chunk: bytes) -> bytes:
+    def _unify_line_ends(self, chunk: bytes) -> bytes:
         """Turn CRLF and CR into LF; a CRLF may be cut in two."""
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]
@@ -97,7 +97,7 @@ class SseDecoder:
         self._after_cr = chunk[-1:] == b"\r"
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _decode(self, block: bytes) -> list[tuple[str, bytes]]:
+    def _decode_block(self, block: bytes) -> list[tuple[str, bytes]]:
         if not self._started:
             # The tail holds a stream's beginning back, so the first block has its first bytes.
             self._started = True
@@ -106,7 +106,7 @@ class SseDecoder:
         limited = len(block) > self._limit
         for frame in block.split(b"\n\n"):
             if limited and len(frame) > self._limit:
-                self._break()
+                self._set_fault()
                 break
             # The two frames that nearly all streams consist of are cut in place.
             if frame[:6] == b"data: ":
@@ -121,7 +121,7 @@ class SseDecoder:
             _decode_frame(frame, events)
         return events
 
-    def _break(self) -> None:
+    def _set_fault(self) -> None:
         self._tail.clear()
         self.fault = _too_long(self._limit)
 
@@ -173,19 +173,19 @@ class FrameSplitter:
             return chunk
         seam = max(0, len(tail) - 3)
         tail += chunk
-        cut = _last_blank(tail, seam)
-        whole = bytes(tail[:cut])
+        cut = _find_last_blank_line(tail, seam)
+        frames = bytes(tail[:cut])
         del tail[:cut]
         if len(tail) > self._limit:
             self.fault = _too_long(self._limit)
-        return whole
+        return frames
 
     def get_rest(self) -> bytes:
         """The incomplete frame that is held back."""
         return bytes(self._tail)
 
 
-def _last_blank(data: bytearray, start: int) -> int:
+def _find_last_blank_line(data: bytearray, start: int) -> int:
     """The offset behind the last blank line at or after `start`; 0 when there is none."""
     cut = data.rfind(b"\n\n", start) + 2
     if data.find(b"\r", start) >= 0:

@@ -22,64 +22,64 @@ __all__ = ["FILE", "catalogue_from_settings", "installed_catalogue"]
 
 def catalogue_from_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
-    known = installed_catalogue()
+    catalogue = installed_catalogue()
     described = {
-        provider: known.find_card(*own.price_as.split("/", 1))
+        provider: catalogue.find_card(*own.price_as.split("/", 1))
         for provider, own in settings.providers.items()
         if own.price_as is not None
     }
     if described:
-        known = Catalogue(known.cards, described)
+        catalogue = Catalogue(catalogue.cards, described)
     if not settings.models:
-        return known
-    cards = {card.full_id: card for card in known.cards}
-    for name, own in settings.models.items():
+        return catalogue
+    cards = {card.full_id: card for card in catalogue.cards}
+    for name, model_settings in settings.models.items():
         provider, _, model = name.partition("/")
-        card = known.find_card(provider, model)
+        card = catalogue.find_card(provider, model)
         if card is None:
             card = ModelCard(provider=provider, id=model)
         # A snapshot or another name that is spoken of gets a card of its own.
         card = msgspec.structs.replace(
-            card, provider=provider, id=model, aliases=_aliases(card, model)
+            card, provider=provider, id=model, aliases=_aliases_of(card, model)
         )
-        cards[name] = _changed(card, own)
+        cards[name] = _apply_settings(card, model_settings)
     return Catalogue(cards.values(), described)
 
 
-def _aliases(card: ModelCard, model: str) -> tuple[str, ...]:
+def _aliases_of(card: ModelCard, model: str) -> tuple[str, ...]:
     return card.aliases if card.id == model else ()
 
 
-def _changed(card: ModelCard, own: Model) -> ModelCard:
+def _apply_settings(card: ModelCard, settings: Model) -> ModelCard:
     changes: dict[str, Any] = {}
-    if own.name is not None:
-        changes["name"] = own.name
-    if own.context_window is not None:
-        changes["context_window"] = own.context_window
-    if own.max_input is not None:
-        changes["max_input"] = own.max_input
-    if own.max_output is not None:
-        changes["max_output"] = MaxOutput(stream=own.max_output)
-    if own.price != ModelPrice():
-        changes["prices"] = (_price(own.price),)
+    if settings.name is not None:
+        changes["name"] = settings.name
+    if settings.context_window is not None:
+        changes["context_window"] = settings.context_window
+    if settings.max_input is not None:
+        changes["max_input"] = settings.max_input
+    if settings.max_output is not None:
+        changes["max_output"] = MaxOutput(stream=settings.max_output)
+    if settings.price != ModelPrice():
+        changes["prices"] = (_price_from_settings(settings.price),)
         # It is what the operator pays at the host of the settings, its region included.
         factors = {**card.charges.factors, "regional": "1"}
         changes["charges"] = msgspec.structs.replace(card.charges, factors=factors)
     card = msgspec.structs.replace(card, **changes)
-    return with_capabilities(card, own.capabilities) if own.capabilities else card
+    return with_capabilities(card, settings.capabilities) if settings.capabilities else card
 
 
-def _price(own: ModelPrice) -> Price:
+def _price_from_settings(price: ModelPrice) -> Price:
     """The whole price list of a model: what it leaves out is not known."""
     return Price(
-        input=_text(own.input),
-        output=_text(own.output),
-        cache_read=_text(own.cache_read),
-        cache_write=_text(own.cache_write),
-        cache_write_1h=_text(own.cache_write_1h),
+        input=_format_decimal(price.input),
+        output=_format_decimal(price.output),
+        cache_read=_format_decimal(price.cache_read),
+        cache_write=_format_decimal(price.cache_write),
+        cache_write_1h=_format_decimal(price.cache_write_1h),
     )
 
 
-def _text(value: float | None) -> str | None:
+def _format_decimal(value: float | None) -> str | None:
     # By way of its shortest decimal, which is what the operator wrote.
     return None if value is None else format(Decimal(str(value)), "f")

@@ -91,7 +91,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _BoundedResponse(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes | None
@@ -102,16 +102,16 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
     """Ask every provider that the gateway has a way to; in the order of the providers."""
     states = provider_states(settings)
     providers = Providers(settings)
-    places = asyncio.Semaphore(_AT_ONCE)
+    slots = asyncio.Semaphore(_AT_ONCE)
 
     async def asked(name: str) -> ProbeResult:
-        if (why := _why_not(settings, name, states[name])) is not None:
+        if (why := _reason_to_skip(settings, name, states[name])) is not None:
             return ProbeResult(provider=name, outcome="skipped", text=why)
         upstream = providers.get_gateway_upstream(name)
         if upstream is None:
             return ProbeResult(provider=name, outcome="skipped", text="not asked: it is off")
-        async with places:
-            return await _Question(settings, providers.specs[name], upstream).asked()
+        async with slots:
+            return await _ProviderProbe(settings, providers.specs[name], upstream).run_probe()
 
     try:
         return list(await asyncio.gather(*(asked(name) for name in states)))
@@ -119,7 +119,7 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
         await providers.aclose()
 
 
-def _why_not(settings: Settings, name: str, state: str) -> str | None:
+def _reason_to_skip(settings: Settings, name: str, state: str) -> str | None:
     if state.startswith(OFF):
         return f"not asked: {state}"
     if state == SIMULATED:
@@ -129,7 +129,7 @@ def _why_not(settings: Settings, name: str, state: str) -> str | None:
     return None
 
 
-class _Question:
+class _ProviderProbe:
     """One provider, and what is asked of it."""
 
     def __init__(self, settings: Settings, spec: ProviderSpec, upstream: Upstream) -> None:
@@ -140,23 +140,23 @@ class _Question:
         self._names = {name: f"providers.{spec.id}.{name}" for name in ("ca_file", "proxy")}
         self._names["base_url"] = settings_of_address(settings.providers, spec.id)
 
-    async def asked(self) -> ProbeResult:
+    async def run_probe(self) -> ProbeResult:
         """The outcome; a failure is one."""
         wire = _list_request(self._spec)
         until = monotonic() + PATIENCE
         try:
-            answer = await self._answer(wire, until)
+            answer = await self._send_bounded(wire, until)
             if answer.status in _NOT_FOUND and self._is_elsewhere():
-                wire, answer = await self._endpoint_instead(wire, answer, until)
+                wire, answer = await self._try_endpoint(wire, answer, until)
             elif answer.status == _FORBIDDEN and self._spec.path:
-                return await self._without_list(wire, answer, until)
-            found = self._judged(wire, answer)
-            if found.models is not None and self._is_doubted():
-                return await self._with_endpoint(found, wire, until)
+                return await self._judge_refused_list(wire, answer, until)
+            result = self._judge_response(wire, answer)
+            if result.models is not None and self._is_doubted():
+                return await self._confirm_endpoint(result, wire, until)
         except VaiError as error:
             text = _FAILURES.get(error.code or "", error.message)
-            return self._failed(wire, text.format_map(self._names))
-        return found
+            return self._failed_result(wire, text.format_map(self._names))
+        return result
 
     def _is_elsewhere(self) -> bool:
         """Whether only the endpoint itself tells if it is there: at another's server."""
@@ -172,7 +172,7 @@ class _Question:
         is_unusual = address_fault(spec.kind, spec.base_url) is not None
         return self._is_elsewhere() and (spec.kind == "responses" or is_unusual)
 
-    async def _answer(self, wire: WireRequest, until: float) -> _Answer:
+    async def _send_bounded(self, wire: WireRequest, until: float) -> _BoundedResponse:
         reply = await self._upstream.send_request(
             wire, connect_deadline=min(monotonic() + self._connect, until), headers_deadline=until
         )
@@ -183,48 +183,50 @@ class _Question:
                 pieces.append(piece)
                 size += len(piece)
                 if size > MAX_ANSWER:
-                    return _Answer(reply.status, reply.headers, None)
-            return _Answer(reply.status, reply.headers, b"".join(pieces))
+                    return _BoundedResponse(reply.status, reply.headers, None)
+            return _BoundedResponse(reply.status, reply.headers, b"".join(pieces))
         finally:
             reply.close()
 
-    async def _endpoint_instead(
-        self, wire: WireRequest, answer: _Answer, until: float
-    ) -> tuple[WireRequest, _Answer]:
+    async def _try_endpoint(
+        self, wire: WireRequest, answer: _BoundedResponse, until: float
+    ) -> tuple[WireRequest, _BoundedResponse]:
         """An empty request to the endpoint itself: a server may be without a list of models.
 
         The server answers what it lacks with a 400, which shows that the endpoint is there and
         costs nothing.
         """
-        empty, other = await self._empty(wire, until)
+        empty, other = await self._send_empty(wire, until)
         return (wire, answer) if self._is_absent(other) else (empty, other)
 
-    async def _without_list(self, wire: WireRequest, answer: _Answer, until: float) -> ProbeResult:
+    async def _judge_refused_list(
+        self, wire: WireRequest, answer: _BoundedResponse, until: float
+    ) -> ProbeResult:
         """The key was refused for the list: a restricted key may be good for requests alone."""
-        empty, other = await self._empty(wire, until)
+        empty, other = await self._send_empty(wire, until)
         if other.status not in _BAD_REQUEST or self._why_refused(other) is not None:
-            return self._judged(wire, answer)
-        return self._ok(empty, "reachable; the key may not list models", other.status)
+            return self._judge_response(wire, answer)
+        return self._ok_result(empty, "reachable; the key may not list models", other.status)
 
-    async def _with_endpoint(
-        self, found: ProbeResult, wire: WireRequest, until: float
+    async def _confirm_endpoint(
+        self, result: ProbeResult, wire: WireRequest, until: float
     ) -> ProbeResult:
         """`found`, unless a server that lists models has not the endpoint: many have no Responses,
         and some have their list at a second place."""
-        empty, other = await self._empty(wire, until)
+        empty, other = await self._send_empty(wire, until)
         if not self._is_absent(other):
-            return found
+            return result
         where = f"there is nothing at {empty.target}; check {self._names['base_url']}"
-        return self._failed(empty, f"it lists models, and {where}", other.status)
+        return self._failed_result(empty, f"it lists models, and {where}", other.status)
 
-    def _is_absent(self, answer: _Answer) -> bool:
+    def _is_absent(self, answer: _BoundedResponse) -> bool:
         """Whether an answer to the empty request shows that there is no such endpoint."""
         if answer.status not in _NOT_FOUND:
             return False
         fault = self._fault_of(answer)
         return fault is None or fault.code == UPSTREAM_ADDRESS or names_nothing(fault)
 
-    def _fault_of(self, answer: _Answer) -> UpstreamFault | None:
+    def _fault_of(self, answer: _BoundedResponse) -> UpstreamFault | None:
         """An answer as the provider's error; None if it is too long to be one."""
         if answer.body is None:
             return None
@@ -232,40 +234,42 @@ class _Question:
             answer.status, answer.headers, answer.body
         )
 
-    async def _empty(self, wire: WireRequest, until: float) -> tuple[WireRequest, _Answer]:
+    async def _send_empty(
+        self, wire: WireRequest, until: float
+    ) -> tuple[WireRequest, _BoundedResponse]:
         """An empty request to the endpoint, and its answer."""
         empty = WireRequest("POST", self._spec.path, (*wire.headers, _JSON), b"{}")
         try:
-            return empty, await self._answer(empty, until)
+            return empty, await self._send_bounded(empty, until)
         except UpstreamFault as fault:
             if fault.code != "upstream_stale":
                 raise
-        return empty, await self._answer(empty, until)  # the kept connection had just ended
+        return empty, await self._send_bounded(empty, until)  # the kept connection had just ended
 
-    def _judged(self, wire: WireRequest, answer: _Answer) -> ProbeResult:
+    def _judge_response(self, wire: WireRequest, answer: _BoundedResponse) -> ProbeResult:
         status = answer.status
         if status == _OK and wire.method == "GET":
-            return self._listed(wire, answer)
+            return self._judge_listing(wire, answer)
         if (text := self._why_refused(answer)) is not None:
-            return self._failed(wire, text, status)
+            return self._failed_result(wire, text, status)
         if status in _REDIRECTS:
             where = _origin_of(answer.headers.get("location", ""))
             text = f"redirects{where}, which is not followed; check {self._names['base_url']}"
         elif status in _NOT_FOUND and wire.method == "GET":
             text = f"there is nothing at this URL; check {self._names['base_url']}"
         elif status in _LIMITED:
-            return self._ok(wire, "reachable, and at a limit or overloaded now", status)
+            return self._ok_result(wire, "reachable, and at a limit or overloaded now", status)
         elif self._spec.kind == "code-assist" and status == _OK:
-            return self._ok(wire, "logged in", status)
+            return self._ok_result(wire, "logged in", status)
         elif wire.method == "POST" and (status == _OK or status in (*_BAD_REQUEST, *_NOT_FOUND)):
-            return self._ok(wire, "reachable; it has no list of models", status)
+            return self._ok_result(wire, "reachable; it has no list of models", status)
         elif status in _FAILING:
             text = "the server fails"
         else:
             text = f"an unexpected answer; check {self._names['base_url']}"
-        return self._failed(wire, text, status)
+        return self._failed_result(wire, text, status)
 
-    def _why_refused(self, answer: _Answer) -> str | None:
+    def _why_refused(self, answer: _BoundedResponse) -> str | None:
         """Which setting the key is in that was not accepted; None if it was."""
         status = answer.status
         if status in _BAD_REQUEST and (fault := self._fault_of(answer)):  # Google's for a bad key
@@ -275,25 +279,27 @@ class _Question:
         name = self._spec.id
         if name == LOGGED_IN_TO:
             return f"the login was refused; run: {LOGIN_COMMAND}"
-        own = self._settings.providers.get(name)
+        provider = self._settings.providers.get(name)
         key = " or ".join((f"providers.{name}.api_key", *KEY_VARIABLES.get(name, ())))
-        if own is None or own.api_key is None:
+        if provider is None or provider.api_key is None:
             return f"it wants a key: set {key}"
         return f"the key was refused: check {key}"
 
-    def _listed(self, wire: WireRequest, answer: _Answer) -> ProbeResult:
+    def _judge_listing(self, wire: WireRequest, answer: _BoundedResponse) -> ProbeResult:
         base_url = self._names["base_url"]
         if answer.body is None:
-            return self._failed(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
+            return self._failed_result(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
         if _is_page(answer):
-            return self._failed(wire, f"a web page and no API; check {base_url}", _OK)
-        models, is_whole = _models_in(answer.body)
+            return self._failed_result(wire, f"a web page and no API; check {base_url}", _OK)
+        models, is_whole = _read_model_ids(answer.body)
         if models is None:
-            return self._failed(wire, f"the answer is no list of models; check {base_url}", _OK)
+            return self._failed_result(
+                wire, f"the answer is no list of models; check {base_url}", _OK
+            )
         missing: tuple[str, ...] = ()
         if models and is_whole and lists_deployments(httpx.URL(self._spec.base_url).host):
-            known = ModelList(models)
-            missing = tuple(name for name in self._aliased() if not known.has_model(name))
+            listed = ModelList(models)
+            missing = tuple(name for name in self._aliased_models() if not listed.has_model(name))
         count = len(models)
         text = "reachable, 1 model" if count == 1 else f"reachable, {count:,} models"
         if missing:
@@ -302,13 +308,13 @@ class _Question:
             provider=self._spec.id,
             outcome="ok",
             text=text,
-            url=self._url(wire),
+            url=self._url_of(wire),
             status=_OK,
             models=count,
             missing=missing,
         )
 
-    def _aliased(self) -> list[str]:
+    def _aliased_models(self) -> list[str]:
         """The models of this provider that aliases lead to, by their full names here."""
         names: dict[str, None] = {}
         for alias, targets in self._settings.aliases.items():
@@ -318,17 +324,23 @@ class _Question:
                     names[model] = None
         return list(names)
 
-    def _ok(self, wire: WireRequest, text: str, status: int) -> ProbeResult:
+    def _ok_result(self, wire: WireRequest, text: str, status: int) -> ProbeResult:
         return ProbeResult(
-            provider=self._spec.id, outcome="ok", text=text, url=self._url(wire), status=status
+            provider=self._spec.id, outcome="ok", text=text, url=self._url_of(wire), status=status
         )
 
-    def _failed(self, wire: WireRequest, text: str, status: int | None = None) -> ProbeResult:
+    def _failed_result(
+        self, wire: WireRequest, text: str, status: int | None = None
+    ) -> ProbeResult:
         return ProbeResult(
-            provider=self._spec.id, outcome="failed", text=text, url=self._url(wire), status=status
+            provider=self._spec.id,
+            outcome="failed",
+            text=text,
+            url=self._url_of(wire),
+            status=status,
         )
 
-    def _url(self, wire: WireRequest) -> str:
+    def _url_of(self, wire: WireRequest) -> str:
         return self._spec.base_url.rstrip("/") + wire.target.partition("?")[0]
 
 
@@ -353,30 +365,30 @@ def _list_request(spec: ProviderSpec) -> WireRequest:
     return WireRequest("GET", "/models", (accept,), b"")
 
 
-def _models_in(body: bytes) -> tuple[set[str] | None, bool]:
+def _read_model_ids(body: bytes) -> tuple[set[str] | None, bool]:
     """The ids that an answer lists, in any of the usual forms, and whether these are all.
 
     None if the answer is no list.
     """
     try:
-        told: Any = msgspec.json.decode(body)
+        listing: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, False
     is_whole = True
-    if isinstance(told, dict):
-        is_whole = not told.get("has_more") and not told.get("nextPageToken")
-        told = told.get("data", told.get("models"))
-    if not isinstance(told, list):
+    if isinstance(listing, dict):
+        is_whole = not listing.get("has_more") and not listing.get("nextPageToken")
+        listing = listing.get("data", listing.get("models"))
+    if not isinstance(listing, list):
         return None, False
     names = {
         name.removeprefix("models/")
-        for item in told
+        for item in listing
         if isinstance(item, dict) and isinstance(name := item.get("id", item.get("name")), str)
     }
-    return (names if names or not told else None), is_whole
+    return (names if names or not listing else None), is_whole
 
 
-def _is_page(answer: _Answer) -> bool:
+def _is_page(answer: _BoundedResponse) -> bool:
     kind = answer.headers.get("content-type", "").lower()
     return kind.startswith("text/html") or (answer.body or b"").lstrip()[:1] == b"<"
 

@@ -40,42 +40,42 @@ by some, so that a limit would be lost, and refused by others."""
 
 def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
     """The built-in rows as the settings change them, and the rows they add."""
-    rows = dict(PROVIDER_SPECS)
-    for provider, own in settings.providers.items():
-        spec = rows.get(provider)
+    specs = dict(PROVIDER_SPECS)
+    for provider, changes in settings.providers.items():
+        spec = specs.get(provider)
         if spec is None:
-            if own.kind is None or own.base_url is None:
+            if changes.kind is None or changes.base_url is None:
                 continue  # a voice vendor, not an LLM provider
             like = next(
-                row
-                for row in PROVIDER_SPECS.values()
-                if row.kind == own.kind and row.id == own.kind
+                spec
+                for spec in PROVIDER_SPECS.values()
+                if spec.kind == changes.kind and spec.id == changes.kind
             )
             spec = msgspec.structs.replace(
                 like, id=provider, name=provider, env=(), bare_prefixes=(), quirks=_COMPATIBLE
             )
-            if own.capabilities is not None:
-                spec = _narrowed(spec, own.capabilities)
-        base_url = own.base_url or spec.base_url
-        if own.api_version is not None:
-            base_url = f"{base_url.rpartition('/')[0]}/{own.api_version}"
-        rows[provider] = msgspec.structs.replace(
+            if changes.capabilities is not None:
+                spec = _override_capabilities(spec, changes.capabilities)
+        base_url = changes.base_url or spec.base_url
+        if changes.api_version is not None:
+            base_url = f"{base_url.rpartition('/')[0]}/{changes.api_version}"
+        specs[provider] = msgspec.structs.replace(
             spec,
-            name=own.name or spec.name,
+            name=changes.name or spec.name,
             base_url=base_url,
-            auth=spec.auth if own.auth is None else own.auth.removeprefix("header:"),
-            described_as=own.price_as or "",
+            auth=spec.auth if changes.auth is None else changes.auth.removeprefix("header:"),
+            described_as=changes.price_as or "",
         )
     if not settings.providers.get(LOGGED_IN_TO, Provider()).enabled:
-        rows.pop(LOGGED_IN_TO, None)
-    return rows
+        specs.pop(LOGGED_IN_TO, None)
+    return specs
 
 
-def _narrowed(spec: ProviderSpec, names: Collection[str]) -> ProviderSpec:
-    """The row with exactly these capabilities, and no tools of its own."""
+def _override_capabilities(spec: ProviderSpec, names: Collection[str]) -> ProviderSpec:
+    """The spec with exactly these capabilities, and no server tools."""
     fields = [name for name in Capabilities.__struct_fields__ if name != "server_tools"]
-    can = msgspec.convert({name: name in names for name in fields}, Capabilities)
-    return msgspec.structs.replace(spec, capabilities=can, has_capability_override=True)
+    capabilities = msgspec.convert({name: name in names for name in fields}, Capabilities)
+    return msgspec.structs.replace(spec, capabilities=capabilities, has_capability_override=True)
 
 
 class Providers:
@@ -91,19 +91,23 @@ class Providers:
     def __init__(
         self, settings: Settings, simulator: str | None = None, *, google: Endpoints = GOOGLE
     ) -> None:
-        rows = build_specs(settings)
-        self.specs: Mapping[str, ProviderSpec] = rows
+        specs = build_specs(settings)
+        self.specs: Mapping[str, ProviderSpec] = specs
         self._clients: dict[str, _ProviderClient] = {}
-        for provider, spec in rows.items():
-            own = settings.providers.get(provider, Provider())
+        for provider, spec in specs.items():
+            provider_settings = settings.providers.get(provider, Provider())
             if provider == LOGGED_IN_TO:
-                login = read_login(login_file(own.credentials_file))
-                spec = rows[provider] = msgspec.structs.replace(spec, project=login.project)
-                self._clients[provider] = _LoginClient(spec, own, login, google)
-            elif simulator is not None and own.api_key is None and own.base_url is None:
-                self._clients[provider] = _SimulatedClient(spec, own, simulator)
+                login = read_login(login_file(provider_settings.credentials_file))
+                spec = specs[provider] = msgspec.structs.replace(spec, project=login.project)
+                self._clients[provider] = _LoginClient(spec, provider_settings, login, google)
+            elif (
+                simulator is not None
+                and provider_settings.api_key is None
+                and provider_settings.base_url is None
+            ):
+                self._clients[provider] = _SimulatedClient(spec, provider_settings, simulator)
             else:
-                self._clients[provider] = _ProviderClient(spec, own)
+                self._clients[provider] = _ProviderClient(spec, provider_settings)
 
     def get_byok_upstream(self, provider: str, key: ProviderKey) -> Upstream:
         """The real provider, with a caller's own key."""
@@ -121,17 +125,17 @@ class Providers:
         """Provider -> ``configured``, ``simulated`` or ``byok`` (callers must bring a key)."""
         return {
             provider: "simulated"
-            if way.is_simulated
+            if client.is_simulated
             else "configured"
-            if way.gateway_upstream
+            if client.gateway_upstream
             else "byok"
-            for provider, way in self._clients.items()
+            for provider, client in self._clients.items()
         }
 
     async def aclose(self) -> None:
         """Drop all connections."""
-        for way in self._clients.values():
-            await way.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
 
 class _ProviderClient:
@@ -139,25 +143,25 @@ class _ProviderClient:
 
     is_simulated = False
 
-    def __init__(self, spec: ProviderSpec, own: Provider) -> None:
+    def __init__(self, spec: ProviderSpec, settings: Provider) -> None:
         self._spec = spec
-        self._headers = own.headers
+        self._headers = settings.headers
         self._endpoint = Endpoint.from_base_url(spec.base_url)
         self._transport: httpx.AsyncBaseTransport = build_transport(
             UpstreamSettings(
                 base_url=spec.base_url,
-                proxy=own.proxy,
-                ca_file=own.ca_file,
-                verify=own.verify_tls,
-                max_connections=own.max_connections,
+                proxy=settings.proxy,
+                ca_file=settings.ca_file,
+                verify=settings.verify_tls,
+                max_connections=settings.max_connections,
             )
         )
         self.gateway_upstream: Upstream | None = None
-        if own.api_key is not None:
-            self.gateway_upstream = self.bind_key(ProviderKey(own.api_key))
-        elif own.base_url is not None:
+        if settings.api_key is not None:
+            self.gateway_upstream = self.bind_key(ProviderKey(settings.api_key))
+        elif settings.base_url is not None:
             # A server of the operator's own (vLLM, Ollama) may want no key at all.
-            self.gateway_upstream = self._upstream(None)
+            self.gateway_upstream = self._make_upstream(None)
 
     def real_client(self) -> _ProviderClient:
         """Where a caller's own key goes."""
@@ -165,9 +169,9 @@ class _ProviderClient:
 
     def bind_key(self, key: ProviderKey) -> Upstream:
         credential = Credential(key.secret, self._endpoint.origin)
-        return self._upstream(credential, choose_presentation(self._spec, key))
+        return self._make_upstream(credential, choose_presentation(self._spec, key))
 
-    def _upstream(
+    def _make_upstream(
         self, credential: Credential | None, shown: Presentation | None = None
     ) -> Upstream:
         shown = shown or Presentation(self._spec.auth)
@@ -188,11 +192,11 @@ class _LoginClient(_ProviderClient):
     """A provider that is reached with the operator's login."""
 
     def __init__(
-        self, spec: ProviderSpec, own: Provider, login: GoogleLogin, google: Endpoints
+        self, spec: ProviderSpec, settings: Provider, login: GoogleLogin, google: Endpoints
     ) -> None:
-        super().__init__(spec, own)
+        super().__init__(spec, settings)
         log.warning("{}: {}", spec.id, TERMS)
-        self._bearer = LoginTokens(login, own=own, endpoints=google)
+        self._bearer = LoginTokens(login, provider=settings, endpoints=google)
         self.gateway_upstream = GoogleUpstream(self._transport, self._endpoint, self._bearer)
 
     async def aclose(self) -> None:
@@ -203,16 +207,16 @@ class _LoginClient(_ProviderClient):
 class _SimulatedClient(_ProviderClient):
     """The simulator in a provider's place, for callers without a key of their own."""
 
-    simulated = True
+    is_simulated = True
 
-    def __init__(self, spec: ProviderSpec, own: Provider, url: str) -> None:
+    def __init__(self, spec: ProviderSpec, settings: Provider, url: str) -> None:
         at_simulator = msgspec.structs.replace(spec, base_url=url + simulated_path(spec))
         super().__init__(at_simulator, Provider(api_key=Secret("simulated")))
-        self._real = _ProviderClient(spec, own)
+        self._real_client = _ProviderClient(spec, settings)
 
-    def real(self) -> _ProviderClient:
-        return self._real
+    def real_client(self) -> _ProviderClient:
+        return self._real_client
 
     async def aclose(self) -> None:
-        await self._real.aclose()
+        await self._real_client.aclose()
         await super().aclose()

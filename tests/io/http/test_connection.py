@@ -409,9 +409,9 @@ def test_one_timer_serves_many_waits(run):
             reply = await send(transport, port)
             loop, armed = asyncio.get_running_loop(), []
             connection = reply._connection
-            plain = connection._arm
+            plain = connection._start_timer
             spy = type("Spy", (type(connection),), {
-                "_arm": lambda self, until: (armed.append(until), plain(until)),
+                "_start_timer": lambda self, until: (armed.append(until), plain(until)),
                 "__slots__": (),
             })  # fmt: skip
             connection.__class__ = spy

@@ -66,7 +66,7 @@ def test_the_second_connection_resumes_the_first_ones_session(run, certificates)
             resumed.append(writer.get_extra_info("ssl_object").session_reused)
             await always(OK)(reader, writer)
 
-        tls._context.cache_clear()
+        tls._make_context.cache_clear()
         context = get_tls_context(str(certificates.ca))
         async with serving(handler, certificates.server) as port:
             for _ in range(3):

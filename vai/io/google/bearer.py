@@ -45,7 +45,7 @@ class LoginTokens:
         self,
         login: GoogleLogin,
         *,
-        own: Provider = _PLAIN,
+        provider: Provider = _PLAIN,
         endpoints: Endpoints = GOOGLE,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -53,7 +53,7 @@ class LoginTokens:
         self._renewal = login.refresh_token
         self._token = login.access_token
         self._ends = login.expiry
-        self._own = own
+        self._provider = provider
         self._endpoints = endpoints
         self._now = now
         self._running: asyncio.Task[None] | None = None
@@ -71,10 +71,10 @@ class LoginTokens:
         if left > _AHEAD:
             return self._token
         if left > _MARGIN:
-            if self._may_ask():
-                self._begin()
+            if self._may_refresh():
+                self._start_refresh()
             return self._token
-        await self._renewed()
+        await self._renew_token()
         return self._token
 
     async def replace_token(self, refused: Secret) -> Secret:
@@ -86,7 +86,7 @@ class LoginTokens:
         # Another one than that has been made meanwhile for somebody else; one that is new and
         # refused all the same is not to blame, and the next would fare no better.
         if self._token is refused and self._now() - self._made >= _FRESH:
-            await self._renewed()
+            await self._renew_token()
         return self._token
 
     async def aclose(self) -> None:
@@ -95,27 +95,27 @@ class LoginTokens:
             self._running.cancel()
             await asyncio.wait([self._running])
 
-    async def _renewed(self) -> None:
-        if self._running is None and not self._may_ask():
-            raise self._fault()
+    async def _renew_token(self) -> None:
+        if self._running is None and not self._may_refresh():
+            raise self._login_fault()
         # Shielded: the one who leaves is not the only one who waits.
-        await asyncio.shield(self._begin())
+        await asyncio.shield(self._start_refresh())
         if self._failed is not None:
-            raise self._fault()
+            raise self._login_fault()
 
-    def _may_ask(self) -> bool:
+    def _may_refresh(self) -> bool:
         if self._failed is None:
             return True
         return not self._failed.final and self._now() >= self._not_before
 
-    def _begin(self) -> asyncio.Task[None]:
+    def _start_refresh(self) -> asyncio.Task[None]:
         if self._running is None:
-            self._running = asyncio.get_running_loop().create_task(self._refresh())
+            self._running = asyncio.get_running_loop().create_task(self._run_refresh())
         return self._running
 
-    async def _refresh(self) -> None:
+    async def _run_refresh(self) -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT), make_client(_TIMEOUT, self._own) as http:
+            async with asyncio.timeout(_TIMEOUT), make_client(_TIMEOUT, self._provider) as http:
                 new = await refresh_token(http, self._endpoints, self._app, self._renewal)
         except (LoginFailed, TimeoutError) as error:
             failed = error if isinstance(error, LoginFailed) else None
@@ -130,7 +130,7 @@ class LoginTokens:
         finally:
             self._running = None
 
-    def _fault(self) -> UpstreamFault:
+    def _login_fault(self) -> UpstreamFault:
         final = self._failed is not None and self._failed.final
         return UpstreamFault(
             "The gateway's Google login is no longer valid; its operator has to log in again"

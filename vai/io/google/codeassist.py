@@ -62,18 +62,18 @@ class CodeAssistAccount:
         body: dict[str, Any] = {"metadata": metadata}
         if wanted is not None:
             body["cloudaicompanionProject"] = wanted
-        told = await self._call("loadCodeAssist", body)
-        if told.get("currentTier"):
-            return _project(told.get("cloudaicompanionProject") or wanted)
-        tier = _default_tier(told)
+        assist = await self._call_method("loadCodeAssist", body)
+        if assist.get("currentTier"):
+            return _check_project(assist.get("cloudaicompanionProject") or wanted)
+        tier = _default_tier(assist)
         if tier == _FREE:
-            return await self._enrol({"tierId": tier, "metadata": _METADATA}, None)
+            return await self._enrol_account({"tierId": tier, "metadata": _METADATA}, None)
         if wanted is None:
             raise LoginFailed("This account needs a project of its own: give it with --project")
-        return await self._enrol({"tierId": tier, **body}, wanted)
+        return await self._enrol_account({"tierId": tier, **body}, wanted)
 
-    async def _enrol(self, body: dict[str, Any], wanted: str | None) -> str:
-        operation = await self._call("onboardUser", body)
+    async def _enrol_account(self, body: dict[str, Any], wanted: str | None) -> str:
+        operation = await self._call_method("onboardUser", body)
         try:
             async with asyncio.timeout(PATIENCE):
                 while not operation.get("done"):
@@ -81,61 +81,64 @@ class CodeAssistAccount:
                     if not isinstance(name, str) or not _OPERATION.fullmatch(name):
                         raise LoginFailed("Code Assist began an enrolment and did not name it")
                     await asyncio.sleep(self._poll)
-                    operation = await self._call(name, None)
+                    operation = await self._call_method(name, None)
         except TimeoutError:
             raise LoginFailed("Code Assist did not finish the enrolment in time") from None
         if isinstance(error := operation.get("error"), dict):
-            raise LoginFailed(f"Code Assist refused the enrolment: {_reason(error)}")
+            raise LoginFailed(f"Code Assist refused the enrolment: {_read_reason(error)}")
         response = operation.get("response")
         project = response.get("cloudaicompanionProject") if isinstance(response, dict) else None
-        return _project((project.get("id") if isinstance(project, dict) else None) or wanted)
+        return _check_project((project.get("id") if isinstance(project, dict) else None) or wanted)
 
-    async def _call(self, what: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    async def _call_method(self, what: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """One exchange: a method with a body, or the look at an operation."""
         headers = {"authorization": f"Bearer {self._token.reveal()}"}
         if body is None:
             url = f"{self._base}/v1internal/{what}"
-            status, said = await fetch_object(
+            status, response = await fetch_object(
                 self._http, "GET", url, "Code Assist", headers=headers
             )
         else:
             url = f"{self._base}/v1internal:{what}"
-            status, said = await fetch_object(
+            status, response = await fetch_object(
                 self._http, "POST", url, "Code Assist", headers=headers, json=body
             )
         if status != 200:
-            error = said.get("error")
-            reason = _reason(error) if isinstance(error, dict) else "no reason"
+            error = response.get("error")
+            reason = _read_reason(error) if isinstance(error, dict) else "no reason"
             raise LoginFailed(f"Code Assist refused with status {status}: {reason}")
-        return said
+        return response
 
 
-def _default_tier(told: Mapping[str, Any]) -> str:
-    allowed = [tier for tier in told.get("allowedTiers") or () if isinstance(tier, dict)]
+def _default_tier(assist: Mapping[str, Any]) -> str:
+    allowed = [tier for tier in assist.get("allowedTiers") or () if isinstance(tier, dict)]
     for tier in allowed:
         if tier.get("isDefault") and isinstance(tier.get("id"), str):
             return str(tier["id"])
-    refused = [tier for tier in told.get("ineligibleTiers") or () if isinstance(tier, dict)]
+    refused = [tier for tier in assist.get("ineligibleTiers") or () if isinstance(tier, dict)]
     reasons = "; ".join(
-        f"{_plain(tier.get('reasonCode')) or 'no reason'} ({_plain(tier.get('reasonMessage'))})"
+        f"{_printable_text(tier.get('reasonCode')) or 'no reason'}"
+        f" ({_printable_text(tier.get('reasonMessage'))})"
         for tier in refused
     )
     raise LoginFailed(f"Code Assist does not serve this account: {reasons or 'no reason given'}")
 
 
-def _project(found: Any) -> str:
-    if not isinstance(found, str):
+def _check_project(project: Any) -> str:
+    if not isinstance(project, str):
         raise LoginFailed("This account needs a project of its own: give it with --project")
-    if not _PROJECT.fullmatch(found):
+    if not _PROJECT.fullmatch(project):
         raise LoginFailed("Code Assist named a project that is none")
-    return found
+    return project
 
 
-def _reason(error: Mapping[str, Any]) -> str:
-    return _plain(error.get("message")) or _plain(error.get("status")) or "no reason"
+def _read_reason(error: Mapping[str, Any]) -> str:
+    return (
+        _printable_text(error.get("message")) or _printable_text(error.get("status")) or "no reason"
+    )
 
 
-def _plain(text: Any) -> str:
+def _printable_text(text: Any) -> str:
     """Google's own words, fit for a terminal."""
     if not isinstance(text, str):
         return ""

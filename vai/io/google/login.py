@@ -40,7 +40,7 @@ async def sign_in(
     show: Callable[[str], None],
     port: int = 0,
     project: str | None = None,
-    own: Provider = _PLAIN,
+    provider: Provider = _PLAIN,
     endpoints: Endpoints = GOOGLE,
     patience: float = _PATIENCE,
     poll: float = POLL,
@@ -57,25 +57,25 @@ async def sign_in(
     Raises:
         LoginFailed: there is no login; the text says why.
     """
-    async with make_client(_TIMEOUT, own) as http:
-        tokens = await _tokens(http, app, endpoints, show, port, patience)
+    async with make_client(_TIMEOUT, provider) as http:
+        tokens = await _obtain_tokens(http, app, endpoints, show, port, patience)
         if tokens.refresh is None:
             raise LoginFailed("Google gave no refresh token: is the client of the desktop kind?")
         ends = time.time() + tokens.lifetime
         account = CodeAssistAccount(http, endpoints.code_assist, tokens.access, poll=poll)
-        found = await account.find_project(project)
+        project_id = await account.find_project(project)
     return GoogleLogin(
         refresh_token=tokens.refresh,
         access_token=tokens.access,
         expiry=ends,
-        project=found,
+        project=project_id,
         client_id=app.id,
         client_secret=app.secret,
         scopes=tokens.scopes,
     )
 
 
-async def _tokens(
+async def _obtain_tokens(
     http: httpx.AsyncClient,
     app: OauthApp,
     endpoints: Endpoints,

@@ -44,7 +44,7 @@ class LoopbackPage:
     async def __aenter__(self) -> Self:
         try:
             self._server = await asyncio.start_server(
-                self._visit, "127.0.0.1", self._port, limit=_MAX_HEAD
+                self._serve_visit, "127.0.0.1", self._port, limit=_MAX_HEAD
             )
         except OSError as error:
             raise LoginFailed(f"Port {self._port} of 127.0.0.1: {error.strerror}") from None
@@ -88,7 +88,9 @@ class LoopbackPage:
         if not self._verdict.done():
             self._verdict.set_result(went_well)
 
-    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_visit(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         visit = asyncio.current_task()
         if visit is None or len(self._visits) >= _MAX_VISITS:
             writer.close()
@@ -96,7 +98,7 @@ class LoopbackPage:
         self._visits.add(visit)
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_TIMEOUT)
-            status, text = await self._answer(head.split(b"\r\n", 1)[0].decode("latin-1"))
+            status, text = await self._answer_visit(head.split(b"\r\n", 1)[0].decode("latin-1"))
             body = text.encode()
             writer.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -111,7 +113,7 @@ class LoopbackPage:
             self._visits.discard(visit)
             writer.close()
 
-    async def _answer(self, line: str) -> tuple[str, str]:
+    async def _answer_visit(self, line: str) -> tuple[str, str]:
         method, _, rest = line.partition(" ")
         try:
             url = urlsplit(rest.partition(" ")[0])
@@ -127,8 +129,8 @@ class LoopbackPage:
         if code:
             self._code.set_result(code)
         else:
-            said = query.get("error", [""])[0]
-            why = "you said no" if said == "access_denied" else "Google sent no code"
+            error = query.get("error", [""])[0]
+            why = "you said no" if error == "access_denied" else "Google sent no code"
             self._code.set_exception(LoginFailed(f"Signing in failed: {why}"))
         went_well = await asyncio.wait_for(asyncio.shield(self._verdict), _VERDICT_TIMEOUT)
         return ("200 OK", _DONE) if went_well else ("400 Bad Request", _FAILED)

@@ -90,13 +90,13 @@ class LoginFailed(Exception):
         self.final = final
 
 
-def make_client(timeout: float, own: Provider) -> httpx.AsyncClient:
+def make_client(timeout: float, provider: Provider) -> httpx.AsyncClient:
     """A client for a few requests of a login: by the same way as the provider's own.
 
     `timeout` is seconds, for each phase of a request.
     """
-    proxy = own.proxy.reveal() if own.proxy is not None else None
-    tls = get_tls_context(own.ca_file, own.verify_tls)
+    proxy = provider.proxy.reveal() if provider.proxy is not None else None
+    tls = get_tls_context(provider.ca_file, provider.verify_tls)
     return httpx.AsyncClient(
         timeout=timeout,
         trust_env=False,
@@ -140,7 +140,7 @@ async def redeem_code(
     Raises:
         LoginFailed: Google gave none.
     """
-    return await _tokens(
+    return await _request_tokens(
         http,
         endpoints,
         app,
@@ -162,7 +162,7 @@ async def refresh_token(
         LoginFailed: Google gave none; `final` if it never will.
     """
     form = {"grant_type": "refresh_token", "refresh_token": token.reveal()}
-    return await _tokens(http, endpoints, app, form)
+    return await _request_tokens(http, endpoints, app, form)
 
 
 async def fetch_object(
@@ -196,30 +196,30 @@ async def fetch_object(
     return answer.status_code, value
 
 
-async def _tokens(
+async def _request_tokens(
     http: httpx.AsyncClient, endpoints: Endpoints, app: OauthApp, form: Mapping[str, str]
 ) -> Tokens:
     what = "Getting a token"
     sent = {**form, "client_id": app.id, "client_secret": app.secret.reveal()}
-    status, said = await fetch_object(http, "POST", endpoints.token, what, data=sent)
+    status, response = await fetch_object(http, "POST", endpoints.token, what, data=sent)
     if status != 200:
-        raise _refusal(what, status, said.get("error"))
-    lifetime = said.get("expires_in")
-    again = said.get("refresh_token")
+        raise _refusal_error(what, status, response.get("error"))
+    lifetime = response.get("expires_in")
+    renewed = response.get("refresh_token")
     try:
-        access = Secret(said.get("access_token") or "", "access_token")
-        renewal = Secret(again, "refresh_token") if isinstance(again, str) else None
+        access = Secret(response.get("access_token") or "", "access_token")
+        renewal = Secret(renewed, "refresh_token") if isinstance(renewed, str) else None
     except (InvalidRequest, TypeError):
         raise LoginFailed(f"{what}: Google's answer holds no token") from None
     return Tokens(
         access,
         float(lifetime) if isinstance(lifetime, int) and lifetime > 0 else 0.0,
         renewal,
-        tuple(str(said.get("scope") or "").split()),
+        tuple(str(response.get("scope") or "").split()),
     )
 
 
-def _refusal(what: str, status: int, code: Any) -> LoginFailed:
+def _refusal_error(what: str, status: int, code: Any) -> LoginFailed:
     if code == "invalid_grant":
         return LoginFailed(
             f"The login is no longer valid (invalid_grant): run {LOGIN_COMMAND} again", final=True

@@ -27,7 +27,7 @@ def write_login(path: Path, login: GoogleLogin) -> None:
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(login, enc_hook=_reveal))
+            file.write(msgspec.json.encode(login, enc_hook=_reveal_secret))
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -37,7 +37,7 @@ def write_login(path: Path, login: GoogleLogin) -> None:
         raise
 
 
-def _reveal(value: object) -> str:
+def _reveal_secret(value: object) -> str:
     if not isinstance(value, Secret):
         raise NotImplementedError
     return value.reveal()

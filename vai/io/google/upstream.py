@@ -50,15 +50,15 @@ class GoogleUpstream:
         """
         # Renewing a login is no part of connecting: what it takes is not taken from that.
         to_connect = connect_deadline - monotonic()
-        token = await _within(headers_deadline, self._bearer.get_token())
+        token = await _await_token(headers_deadline, self._bearer.get_token())
         connect_deadline = min(monotonic() + to_connect, headers_deadline)
-        reply = await self._with(token).send_request(
+        reply = await self._bind_token(token).send_request(
             request, connect_deadline=connect_deadline, headers_deadline=headers_deadline
         )
         if reply.status != _UNAUTHORIZED:
             return reply
         try:
-            another = await _within(headers_deadline, self._bearer.replace_token(token))
+            another = await _await_token(headers_deadline, self._bearer.replace_token(token))
         except BaseException:
             reply.close()
             raise
@@ -66,11 +66,11 @@ class GoogleUpstream:
             return reply
         reply.close()
         connect_deadline = min(monotonic() + to_connect, headers_deadline)
-        return await self._with(another).send_request(
+        return await self._bind_token(another).send_request(
             request, connect_deadline=connect_deadline, headers_deadline=headers_deadline
         )
 
-    def _with(self, token: Secret) -> HttpUpstream:
+    def _bind_token(self, token: Secret) -> HttpUpstream:
         if self._bound is None or self._token is not token:
             credential = Credential(token, self._endpoint.origin)
             self._bound = HttpUpstream(self._transport, self._endpoint, credential, "bearer")
@@ -78,7 +78,7 @@ class GoogleUpstream:
         return self._bound
 
 
-async def _within(until: float, token: Awaitable[Secret]) -> Secret:
+async def _await_token(until: float, token: Awaitable[Secret]) -> Secret:
     try:
         async with asyncio.timeout_at(until):
             return await token

@@ -105,9 +105,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._until = math.inf
         self._used = self._active = self._paused = self._write_paused = False
         self.closed = False
-        self._reset(bodiless=False)
+        self._reset_response(bodiless=False)
 
-    def _reset(self, *, bodiless: bool) -> None:
+    def _reset_response(self, *, bodiless: bool) -> None:
         self._parts: list[bytes] = []
         self._size = self._head_size = self._overhead = 0
         self._bodiless = bodiless
@@ -143,9 +143,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Drop the connection now, whatever state it is in."""
         self._active = False
         self._parts.clear()
-        self._lose(None)
+        self._mark_lost(None)
 
-    def _lose(self, error: Exception | None) -> None:
+    def _mark_lost(self, error: Exception | None) -> None:
         """The connection is of no more use: settle the exchange, free the socket."""
         if not self.closed:
             self.closed = True
@@ -153,12 +153,12 @@ class UpstreamConnection(asyncio.Protocol):
                 self._timer.cancel()
                 self._timer = None
             if self._active and not self.complete and self.fault is None:
-                self._end_of_input(error)
+                self._handle_end_of_input(error)
             if self._transport is not None:
                 self._transport.abort()
-            self._wake()
+            self._wake_waiter()
 
-    def _end_of_input(self, error: Exception | None) -> None:
+    def _handle_end_of_input(self, error: Exception | None) -> None:
         if self.head_received and self._unsized and error is None:
             self.complete = self.ended_by_close = True
         elif self.head_received:
@@ -171,10 +171,10 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> None:
         # Aborted here and not left to the loop's own close, which would first flush what
         # the peer no longer reads.
-        self._lose(None)
+        self._mark_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(exc)
+        self._mark_lost(exc)
         if self._on_lost is not None:
             on_lost, self._on_lost = self._on_lost, None
             on_lost(self)
@@ -193,7 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
             sent: False when more of the body follows through `write_body`.
         """
         transport = cast("asyncio.Transport", self._transport)
-        self._reset(bodiless=bodiless)
+        self._reset_response(bodiless=bodiless)
         self._active = True
         self._sent = sent
         if self._parser is None:
@@ -229,51 +229,51 @@ class UpstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._wake()
+        self._wake_waiter()
 
     # -- the answer --------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if not self._active or self.complete or self._parser is None:
-            self._lose(None)  # nobody asked: what stands here would answer the next request
+            self._mark_lost(None)  # nobody asked: what stands here would answer the next request
             return
         had = len(self._parts)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refuse("upstream_protocol")
+            self._fail_response("upstream_protocol")
         if len(self._parts) == had:
             self._overhead += len(data)
             if self._overhead > HEAD_LIMIT:
-                self._refuse("upstream_protocol")
+                self._fail_response("upstream_protocol")
         else:
             self._overhead = 0
             if self._size > BUFFER_LIMIT and not self._paused and not self.complete:
-                self._pause()
+                self._pause_reading()
         if self._on_complete is not None:
-            self._leftover(self._on_complete)
+            self._check_leftover(self._on_complete)
         elif self.head_received:
-            self._wake()
+            self._wake_waiter()
 
-    def _leftover(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
+    def _check_leftover(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
         """What came behind the end that the reader knows of."""
         if self.complete:
             self._on_complete = None
             on_complete(self)
         elif self._size > LEFTOVER_LIMIT:
-            self._lose(None)
+            self._mark_lost(None)
 
-    def _pause(self) -> None:
+    def _pause_reading(self) -> None:
         if self._transport is not None and not self.closed:
             self._paused = True
             self._transport.pause_reading()
 
-    def _refuse(self, code: str) -> None:
+    def _fail_response(self, code: str) -> None:
         """The answer is not one: what came before stays readable, no more will come."""
         self._keep = False
         if self.fault is None and not self.complete:
             self.fault = broken_error(code)
-        self._lose(None)
+        self._mark_lost(None)
 
     def on_message_begin(self) -> None:
         if self.complete:  # a second answer behind the first
@@ -284,7 +284,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_size += len(name) + len(value) + 4
         if self._head_size > HEAD_LIMIT:
-            self._refuse("upstream_protocol")
+            self._fail_response("upstream_protocol")
         elif not self.head_received:
             self.headers.append((name.lower(), value))
 
@@ -296,17 +296,17 @@ class UpstreamConnection(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:  # interim: the final answer follows
             return
         if not 200 <= status <= 599:
-            self._refuse("upstream_protocol")
+            self._fail_response("upstream_protocol")
             return
         self.status = status
-        self._judge_framing()
+        self._check_framing()
         self.head_received = self.fault is None
         if self._bodiless and self.head_received:
             # The parser cannot be told that no body follows a HEAD, so it is done with.
-            self._finish(keep=parser.should_keep_alive())
+            self._finish_response(keep=parser.should_keep_alive())
             self._parser = None
 
-    def _judge_framing(self) -> None:
+    def _check_framing(self) -> None:
         sized = self.status in (204, 304)
         for name, value in self.headers:
             if name == b"content-length":
@@ -314,10 +314,10 @@ class UpstreamConnection(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 sized = True
                 if value.strip().lower() != b"chunked":
-                    self._refuse("upstream_encoding")
+                    self._fail_response("upstream_encoding")
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 # 200 KB of gzip can be 200 MiB of text: what was not asked for is not unpacked.
-                self._refuse("upstream_encoding")
+                self._fail_response("upstream_encoding")
         self._unsized = not sized
 
     def on_body(self, data: bytes) -> None:
@@ -329,9 +329,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self.head_received and not self.complete and self._parser is not None:
-            self._finish(keep=self._parser.should_keep_alive())
+            self._finish_response(keep=self._parser.should_keep_alive())
 
-    def _finish(self, *, keep: bool) -> None:
+    def _finish_response(self, *, keep: bool) -> None:
         self.complete = True
         self._keep = keep and not self._unsized
 
@@ -375,16 +375,16 @@ class UpstreamConnection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         self._until = until
         if until < self._timer_at:
-            self._arm(until)
+            self._start_timer(until)
         return waiter
 
-    def _wake(self) -> None:
+    def _wake_waiter(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             self._waiter = None
             waiter.set_result(None)
 
-    def _arm(self, until: float) -> None:
+    def _start_timer(self, until: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = until
@@ -398,7 +398,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._loop.time() + _TICK < self._until:
             if self._until < math.inf:
-                self._arm(self._until)
+                self._start_timer(self._until)
             return
         self._waiter = None
         waiter.set_exception(timeout_error("read_timeout"))

@@ -116,7 +116,7 @@ def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> st
     rule = _FORWARDED_LINES if forwarded else _LINES
     if rule.fullmatch(text) and text.count("\n") == len(headers):
         return text
-    raise _offence(headers, rule)
+    raise _explain_header(headers, rule)
 
 
 @lru_cache(maxsize=256)
@@ -126,7 +126,7 @@ def encode_forwarded_headers(headers: tuple[tuple[str, str], ...]) -> str:
     return encode_headers(headers, forwarded=True)
 
 
-def _offence(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> InvalidRequest:
+def _explain_header(headers: Iterable[tuple[str, str]], rule: re.Pattern[str]) -> InvalidRequest:
     for name, value in headers:
         if not _METHOD.fullmatch(name):
             return InvalidRequest("A header name is malformed", code="invalid_header")

@@ -33,7 +33,10 @@ class KeyFilter:
 
     def __init__(self, secrets: list[str]) -> None:
         self._keys = [
-            form.encode() for key in secrets if len(key) >= _SHORTEST for form in _forms(key)
+            form.encode()
+            for key in secrets
+            if len(key) >= _SHORTEST
+            for form in _encoded_forms(key)
         ]
         self._held = b""
 
@@ -47,7 +50,7 @@ class KeyFilter:
                 data = data.replace(key, _INSTEAD.encode())
             # Nearly never: events and JSON end in a character that no key has.
             if data and data[-1] in key:
-                held = max(held, _begun(key, data))
+                held = max(held, _count_key_prefix(key, data))
         if held:
             data, self._held = data[:-held], data[-held:]
         return data
@@ -70,7 +73,7 @@ class KeyFilter:
         return f"KeyFilter(<{len(self._keys)} hidden>)"
 
 
-def _forms(key: str) -> tuple[str, ...]:
+def _encoded_forms(key: str) -> tuple[str, ...]:
     """How a text may write `key`; nearly all keys are written in one way, whatever the text."""
     if _PLAIN.fullmatch(key):
         return (key,)
@@ -81,7 +84,7 @@ def _forms(key: str) -> tuple[str, ...]:
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
-def _begun(key: bytes, data: bytes) -> int:
+def _count_key_prefix(key: bytes, data: bytes) -> int:
     """How many bytes at the end of `data` are the beginning of `key`."""
     start = max(0, len(data) - len(key) + 1)
     while (start := data.find(key[:1], start)) >= 0:

@@ -100,10 +100,10 @@ class Pool:
                     return connection
             if self._open < self._limits.max_connections:
                 self._open += 1
-                return await self._connect(connect_deadline)
-            granted = await self._queue(wait_until)
+                return await self._open_connection(connect_deadline)
+            granted = await self._wait_for_connection(wait_until)
             if granted is None:
-                return await self._connect(connect_deadline)
+                return await self._open_connection(connect_deadline)
             if not granted.closed:
                 return granted
             # It died between being handed over and now; its place is free again.
@@ -130,11 +130,11 @@ class Pool:
             return
         timer = self._loop.call_later(LINGER, connection.abort)
 
-        def end(connection: UpstreamConnection) -> None:
+        def release(connection: UpstreamConnection) -> None:
             timer.cancel()
             self.release(connection)
 
-        connection.call_when_complete(end)
+        connection.call_when_complete(release)
 
     def _hand_over(self, connection: UpstreamConnection) -> None:
         if connection.closed:
@@ -147,7 +147,7 @@ class Pool:
         else:
             self._idle[connection] = self._loop.time()
             if self._sweeper is None:
-                self._sweep_later(self._limits.keepalive_idle)
+                self._schedule_sweep(self._limits.keepalive_idle)
 
     async def aclose(self) -> None:
         """Abort everything and wait until the sockets are gone. Waiters get an error."""
@@ -165,7 +165,7 @@ class Pool:
 
     # -- places ------------------------------------------------------------------------
 
-    async def _queue(self, until: float) -> UpstreamConnection | None:
+    async def _wait_for_connection(self, until: float) -> UpstreamConnection | None:
         """Wait in line: a connection, or None for a place to make one in."""
         if len(self._waiters) >= self._limits.max_waiting:
             raise timeout_error("pool_timeout")
@@ -173,7 +173,7 @@ class Pool:
         self._waiters[waiter] = None
         timer = None
         if until < math.inf:
-            timer = self._loop.call_at(until, self._expire, waiter)
+            timer = self._loop.call_at(until, self._expire_waiter, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -181,7 +181,7 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 granted = waiter.result()
                 if granted is None:
-                    self._free_place()
+                    self._free_slot()
                 else:
                     self._hand_over(granted)
             raise
@@ -190,7 +190,7 @@ class Pool:
             if timer is not None:
                 timer.cancel()
 
-    def _expire(self, waiter: asyncio.Future[UpstreamConnection | None]) -> None:
+    def _expire_waiter(self, waiter: asyncio.Future[UpstreamConnection | None]) -> None:
         if not waiter.done():
             self._waiters.pop(waiter, None)
             waiter.set_exception(timeout_error("pool_timeout"))
@@ -203,23 +203,23 @@ class Pool:
                 return waiter
         return None
 
-    def _free_place(self) -> None:
+    def _free_slot(self) -> None:
         waiter = None if self._closed else self._next_waiter()
         if waiter is not None:
             waiter.set_result(None)  # the place changes hands; `open` stays
         else:
             self._open -= 1
 
-    def _lost(self, connection: UpstreamConnection) -> None:
+    def _on_connection_lost(self, connection: UpstreamConnection) -> None:
         self._idle.pop(connection, None)
         self._all.discard(connection)
-        self._free_place()
+        self._free_slot()
         if self._emptied is not None and not self._all and not self._emptied.done():
             self._emptied.set_result(None)
 
     # -- connections -------------------------------------------------------------------
 
-    async def _connect(self, until: float) -> UpstreamConnection:
+    async def _open_connection(self, until: float) -> UpstreamConnection:
         """Make a connection in a place already counted; on failure the place is freed."""
         connection = UpstreamConnection(self._loop)
         try:
@@ -230,10 +230,10 @@ class Pool:
             # Freed here for good: were the transport to come up after all, it finds its
             # connection given up and is aborted without being counted.
             connection.abort()
-            self._free_place()
+            self._free_slot()
             raise
         self._all.add(connection)
-        connection.set_lost_callback(self._lost)
+        connection.set_lost_callback(self._on_connection_lost)
         return connection
 
     async def _open_socket(self, connection: UpstreamConnection, until: float) -> None:
@@ -241,8 +241,8 @@ class Pool:
         deadline = asyncio.timeout_at(None if until == math.inf else until)
         try:
             async with deadline:
-                for address in await self._addresses():
-                    failure = await self._try(connection, address)
+                for address in await self._resolve_addresses():
+                    failure = await self._try_address(connection, address)
                     if failure is None or isinstance(failure, ssl.SSLError):
                         break
         except OSError as error:
@@ -255,7 +255,7 @@ class Pool:
         if connection.closed:
             raise unreachable_error("upstream_reset")
 
-    async def _addresses(self) -> list[str]:
+    async def _resolve_addresses(self) -> list[str]:
         """The origin's addresses, in the resolver's order.
 
         They are looked up here because uvloop's `create_connection` leaves a look-up behind
@@ -267,10 +267,10 @@ class Pool:
         host = self._origin.host
         if self._is_address:
             return [host]
-        found = await self._loop.getaddrinfo(host, self._origin.port, type=SOCK_STREAM)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        results = await self._loop.getaddrinfo(host, self._origin.port, type=SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
-    async def _try(self, connection: UpstreamConnection, address: str) -> OSError | None:
+    async def _try_address(self, connection: UpstreamConnection, address: str) -> OSError | None:
         """Connect to one address; gives why it failed."""
         try:
             await self._loop.create_connection(
@@ -286,17 +286,17 @@ class Pool:
 
     # -- idle --------------------------------------------------------------------------
 
-    def _sweep_later(self, delay: float) -> None:
-        self._sweeper = self._loop.call_later(max(delay, 0.001), self._sweep)
+    def _schedule_sweep(self, delay: float) -> None:
+        self._sweeper = self._loop.call_later(max(delay, 0.001), self._close_expired)
 
-    def _sweep(self) -> None:
+    def _close_expired(self) -> None:
         """End what has been idle too long; the oldest stand first."""
         self._sweeper = None
         expiry = self._loop.time() - self._limits.keepalive_idle
         expired = []
         for connection, since in self._idle.items():
             if since > expiry:
-                self._sweep_later(since - expiry)
+                self._schedule_sweep(since - expiry)
                 break
             expired.append(connection)
         for connection in expired:

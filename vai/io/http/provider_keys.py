@@ -89,9 +89,9 @@ def find_key(
             return key
     if not requested:
         return None
-    own = "authorization" if spec.auth == "bearer" else spec.auth.lower()
-    if own in unmarked and spec.kind != "code-assist":  # that one is the operator's login
-        return unmarked[own]
+    field = "authorization" if spec.auth == "bearer" else spec.auth.lower()
+    if field in unmarked and spec.kind != "code-assist":  # that one is the operator's login
+        return unmarked[field]
     return unmarked.get("authorization") if spec.kind == "anthropic" else None
 
 

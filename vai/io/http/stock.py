@@ -35,48 +35,48 @@ class ProxyTransport(httpx.AsyncBaseTransport):
     def __init__(self, proxy: httpx.Proxy, tls: ssl.SSLContext, max_connections: int) -> None:
         self._proxy = proxy
         self._tls = tls
-        self._places = asyncio.Semaphore(max_connections)
+        self._slots = asyncio.Semaphore(max_connections)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._place(request)
+        await self._acquire_slot(request)
         try:
             inner = httpx.AsyncHTTPTransport(
                 proxy=self._proxy, verify=self._tls, trust_env=False, http2=False
             )
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
         try:
             response = await inner.handle_async_request(request)
         except BaseException:
-            self.discard(inner)
+            self.close_later(inner)
             raise
         stream = cast("httpx.AsyncByteStream", response.stream)
         response.stream = _OwningStream(stream, inner, self)
         return response
 
-    async def _place(self, request: httpx.Request) -> None:
+    async def _acquire_slot(self, request: httpx.Request) -> None:
         deadline = asyncio.timeout(request.extensions.get("timeout", {}).get("pool"))
         try:
             async with deadline:
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             pass  # raised below, without this one as its context
         if deadline.expired():
             raise httpx.PoolTimeout(UPSTREAM_SENTENCES["pool_timeout"], request=request)
 
-    def discard(self, inner: httpx.AsyncHTTPTransport) -> None:
+    def close_later(self, inner: httpx.AsyncHTTPTransport) -> None:
         """Close `inner` in a task of its own, which nobody's cancellation reaches."""
-        task = asyncio.get_running_loop().create_task(self._close(inner))
+        task = asyncio.get_running_loop().create_task(self._close_transport(inner))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _close(self, inner: httpx.AsyncHTTPTransport) -> None:
+    async def _close_transport(self, inner: httpx.AsyncHTTPTransport) -> None:
         try:
             await inner.aclose()
         finally:
-            self._places.release()
+            self._slots.release()
 
     async def aclose(self) -> None:
         """Wait for the connections that are being closed."""
@@ -105,7 +105,7 @@ class _OwningStream(httpx.AsyncByteStream):
         """Drop the connection, without waiting."""
         transport, self._transport = self._transport, None
         if transport is not None:
-            self._owner.discard(transport)
+            self._owner.close_later(transport)
 
     async def aclose(self) -> None:
         self.close()
@@ -136,7 +136,7 @@ class HttpxResponse:
         if self._closed:
             raise broken_error("upstream_truncated")
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().create_task(self._piece())
+            self._reading = asyncio.get_running_loop().create_task(self._read_piece())
         try:
             async with asyncio.timeout_at(None if until == math.inf else until):
                 piece = await asyncio.shield(self._reading)
@@ -153,7 +153,7 @@ class HttpxResponse:
             return piece
         raise fault
 
-    async def _piece(self) -> bytes:
+    async def _read_piece(self) -> bytes:
         """The next piece of the body that is not empty, ``b""`` at its end."""
         async for piece in self._pieces:
             if data := self._key_filter.feed(piece):

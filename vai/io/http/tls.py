@@ -63,11 +63,11 @@ def get_tls_context(ca_file: str | None = None, verify: bool = True) -> TlsConte
     Raises:
         OSError: `ca_file` cannot be read or holds no certificate.
     """
-    return _context(ca_file, verify)
+    return _make_context(ca_file, verify)
 
 
 @lru_cache(maxsize=64)
-def _context(ca_file: str | None, verify: bool) -> TlsContext:
+def _make_context(ca_file: str | None, verify: bool) -> TlsContext:
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
     if verify:

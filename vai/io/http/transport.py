@@ -46,7 +46,7 @@ class ResponseStream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         reply = self._reply
         try:
-            while data := await reply.read(_after(self._read_timeout)):
+            while data := await reply.read(_deadline_after(self._read_timeout)):
                 yield data
         except UpstreamFault as fault:
             failure = httpx_from_fault(fault, self._request)
@@ -94,7 +94,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
             pool = self._pools[origin] = Pool(origin, tls, self._limits)
         return pool
 
-    def send(
+    def send_head(
         self,
         origin: Origin,
         head: bytes,
@@ -122,7 +122,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
         failure: httpx.HTTPError
         limits = request.extensions.get("timeout", {})
         try:
-            reply = await self._handle(request, limits)
+            reply = await self._send_httpx_request(request, limits)
         except UpstreamFault as fault:
             failure = httpx_from_fault(fault, request)
         except InvalidRequest as fault:
@@ -138,18 +138,21 @@ class VaiTransport(httpx.AsyncBaseTransport):
             )
         raise failure
 
-    async def _handle(
+    async def _send_httpx_request(
         self, request: httpx.Request, limits: dict[str, float | None]
     ) -> HttpResponse:
         try:
             origin = Origin.from_url(request.url)
         except ValueError:
             raise unreachable_error("upstream_connect") from None
-        head = _head(request)
+        head = _encode_head(request)
         pool = self.get_pool(origin)
-        wait_until, connect_deadline = _after(limits.get("pool")), _after(limits.get("connect"))
+        wait_until, connect_deadline = (
+            _deadline_after(limits.get("pool")),
+            _deadline_after(limits.get("connect")),
+        )
         if not isinstance(request.stream, httpx.ByteStream):
-            return await _upload(
+            return await _send_upload(
                 pool,
                 head,
                 request,
@@ -165,7 +168,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
             idempotent=request.method in _IDEMPOTENT,
             wait_until=wait_until,
             connect_deadline=connect_deadline,
-            headers_deadline=_after(limits.get("read")),
+            headers_deadline=_deadline_after(limits.get("read")),
         )
 
     async def aclose(self) -> None:
@@ -183,11 +186,11 @@ class VaiTransport(httpx.AsyncBaseTransport):
         await self.aclose()
 
 
-def _after(seconds: float | None) -> float:
+def _deadline_after(seconds: float | None) -> float:
     return math.inf if seconds is None else monotonic() + seconds
 
 
-def _head(request: httpx.Request) -> bytes:
+def _encode_head(request: httpx.Request) -> bytes:
     fields = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in request.headers.raw
@@ -199,7 +202,7 @@ def _head(request: httpx.Request) -> bytes:
     return text.encode("ascii") + b"\r\n"
 
 
-async def _upload(
+async def _send_upload(
     pool: Pool,
     head: bytes,
     request: httpx.Request,
@@ -223,10 +226,10 @@ async def _upload(
                 break
             if piece:
                 connection.write_body(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            await connection.drain(_after(write_timeout))
+            await connection.drain(_deadline_after(write_timeout))
         else:
             connection.write_body(b"0\r\n\r\n" if chunked else b"", last=True)
-        await wait_for_head(connection, _after(limits.get("read")))
+        await wait_for_head(connection, _deadline_after(limits.get("read")))
     except BaseException:
         pool.release(connection)
         raise

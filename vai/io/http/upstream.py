@@ -102,9 +102,9 @@ class HttpUpstream:
         "_betas",
         "_fixed",
         "_origin",
-        "_own_names",
         "_prefix",
         "_secrets",
+        "_settings_fields",
         "_transport",
     )
 
@@ -137,7 +137,7 @@ class HttpUpstream:
         self._betas = betas
         own_names = {name.lower() for name in (*headers, auth)}
         # Of what clients send, the names of the built-in ways are refused anywhere.
-        self._own_names = own_names - {"bearer", *GATEWAY_FIELDS}
+        self._settings_fields = own_names - {"bearer", *GATEWAY_FIELDS}
 
     async def send_request(
         self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
@@ -148,9 +148,11 @@ class HttpUpstream:
             InvalidRequest: a header cannot be forwarded; nothing was sent.
             UpstreamUnreachable, UpstreamTimeout, UpstreamBroken: see `failures` for the codes.
         """
-        if self._own_names:
-            kept = [field for field in request.headers if field[0].lower() not in self._own_names]
-            request = msgspec.structs.replace(request, headers=tuple(kept))
+        if self._settings_fields:
+            fields = [
+                field for field in request.headers if field[0].lower() not in self._settings_fields
+            ]
+            request = msgspec.structs.replace(request, headers=tuple(fields))
         if self._betas:
             listed = with_betas(request.headers, self._betas)
             request = msgspec.structs.replace(request, headers=listed)
@@ -161,7 +163,7 @@ class HttpUpstream:
         if isinstance(transport, VaiTransport):
             framing = f"Content-Length: {length}\r\n" if length or request.method == "POST" else ""
             head = f"{line}{self._fixed}{lines}{framing}\r\n".encode("ascii")
-            reply = await transport.send(
+            reply = await transport.send_head(
                 self._origin,
                 head,
                 request.body,
@@ -173,13 +175,13 @@ class HttpUpstream:
             return reply
         return await send_over_httpx(
             transport,
-            self._as_httpx(request),
+            self._to_httpx(request),
             connect_deadline=connect_deadline,
             headers_deadline=headers_deadline,
             key_filter=KeyFilter(self._secrets),
         )
 
-    def _as_httpx(self, request: WireRequest) -> httpx.Request:
+    def _to_httpx(self, request: WireRequest) -> httpx.Request:
         """The same request for a stock transport."""
         fields = list(request.headers)
         for line in self._fixed.splitlines():
