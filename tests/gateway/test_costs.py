@@ -39,7 +39,7 @@ def test_a_regional_host_makes_requests_dearer(
 
     async def cost() -> float | None:
         service = GatewayService(settings, Providers(settings), InFlightExchanges())
-        terms = service.find_terms(service.find_route(f"{provider}/gpt-6-sol"), streamed=False)
+        terms = service.find_terms(service.find_routes(f"{provider}/gpt-6-sol")[0], streamed=False)
         await service.aclose()
         return terms.cost(Usage(input_tokens=1000, output_tokens=1000))
 

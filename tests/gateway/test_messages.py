@@ -32,13 +32,13 @@ class Events:
         self.finished = False
 
     @property
-    def started(self) -> bool:
+    def is_started(self) -> bool:
         return bool(self.sent)
 
     def add_headers(self, headers: dict[str, str]) -> None:
         pass
 
-    async def send(self, frames: bytes) -> None:
+    async def send_frames(self, frames: bytes) -> None:
         self.sent.append(frames)
 
     async def finish(self) -> None:

@@ -13,7 +13,7 @@ from vai.codec import routing_fields as envelopes
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
-from vai.gateway.request.modes import choose_mode
+from vai.gateway.request.modes import choose_mode, prepare_target
 from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
 
@@ -27,9 +27,9 @@ def mode(
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
     request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
     envelope = envelopes.read_routing_fields(request.body)
-    return choose_mode(
-        envelope, request, resolve_route(model, PROVIDER_SPECS, {}), "x1", Settings(strict=strict)
-    )
+    route = resolve_route(model, PROVIDER_SPECS, {})
+    target = prepare_target(envelope, route, "x1", Settings(strict=strict))
+    return choose_mode(envelope, request, target)
 
 
 def test_strictly_nothing_is_left_out_and_all_of_it_is_named() -> None:

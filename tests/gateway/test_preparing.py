@@ -12,8 +12,8 @@ from sanic.compat import Header
 
 from vai.config import Settings
 from vai.errors import InvalidRequest
-from vai.gateway.request.counts import estimate_all, estimate_tools, make_question
-from vai.gateway.request.modes import choose_mode, mode_without_reasoning
+from vai.gateway.request.counts import estimate_all, estimate_tools, make_count_request
+from vai.gateway.request.modes import choose_mode, mode_without_reasoning, prepare_target
 from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
 from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
@@ -59,9 +59,8 @@ async def _mode(preparer: BodyPreparer, asked: Any, **named: Any) -> Any:
     route = resolve_route(opened.fields.model, PROVIDER_SPECS, {})
     work = mode_without_reasoning if named.pop("mended", False) else choose_mode
     settings = Settings(**named)
-    return opened, await preparer.run_work(
-        work, opened, asked, route, "x1", settings, uses_gateway_key=False
-    )
+    target = prepare_target(opened.fields, route, "x1", settings, uses_gateway_key=False)
+    return opened, await preparer.run_work(work, opened, asked, target)
 
 
 @pytest.mark.parametrize("filler", [LARGE, MANY], ids=["large", "many"])
@@ -104,19 +103,20 @@ def test_a_count_from_elsewhere_is_the_count_from_here(monkeypatch: pytest.Monke
             asked = request(model, MANY)
             opened = await preparer.parse_body(asked.body)
             route = resolve_route(model, PROVIDER_SPECS, {})
+            target = prepare_target(opened.fields, route, "x1", Settings())
             there = [
-                await preparer.run_work(make_question, opened, asked, route, route.spec, "x1"),
-                await preparer.run_work(estimate_all, opened, asked, route),
-                await preparer.run_work(estimate_tools, opened, asked, route),
+                await preparer.run_work(make_count_request, opened, asked, target),
+                await preparer.run_work(estimate_all, opened, asked, target),
+                await preparer.run_work(estimate_tools, opened, asked, target),
             ]
             with monkeypatch.context() as patch:
                 patch.setattr("vai.gateway.request.preparing.MANY_VALUES", 1 << 30)
                 opened = await preparer.parse_body(asked.body)
                 question, passed_on = await preparer.run_work(
-                    make_question, opened, asked, route, route.spec, "x1"
+                    make_count_request, opened, asked, target
                 )
-                assert there[1] == await preparer.run_work(estimate_all, opened, asked, route)
-                assert there[2] == await preparer.run_work(estimate_tools, opened, asked, route)
+                assert there[1] == await preparer.run_work(estimate_all, opened, asked, target)
+                assert there[2] == await preparer.run_work(estimate_tools, opened, asked, target)
             other, other_passed_on = there[0]
             assert passed_on == other_passed_on
             assert (question and question.wire) == (other and other.wire)

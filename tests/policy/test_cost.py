@@ -279,7 +279,7 @@ def test_the_rates_of_a_day_are_worked_out_once():
     pricing = Pricing(Catalogue([ModelCard(provider="p", id="m", prices=(Price(input="1"),))]))
     first = pricing.find_terms("p", "m", streamed=False, day=DAY).cost
     again = pricing.find_terms("p", "m", streamed=False, day=DAY).cost
-    assert first.args[0] is again.args[0]
+    assert first._rates is again._rates
     for number in range(50):
         pricing.find_terms("p", f"unknown-{number}", streamed=False, day=DAY)
     assert len(pricing._rates) == 1

@@ -13,11 +13,13 @@ from functools import partial
 from random import random
 
 import msgspec
+from sanic import Request
 from sanic.compat import Header
 
+from vai.codec.routing_fields import RoutingFields
 from vai.config import Settings
 from vai.config.schema import Auth, LimitSettings
-from vai.errors import UpstreamFault, VaiError
+from vai.errors import InvalidRequest, UpstreamFault, VaiError
 from vai.exchange.attempts import ProviderHealth
 from vai.exchange.ports import Admission, Upstream
 from vai.gateway.admission import byok
@@ -29,7 +31,8 @@ from vai.gateway.alerts import ProviderAlerts
 from vai.gateway.request.bodies import RequestBodies, body_bounds
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.model_pages import ModelPages
-from vai.gateway.request.preparing import BodyPreparer
+from vai.gateway.request.modes import PreparedTarget, prepare_target
+from vai.gateway.request.preparing import BodyPreparer, PreparedRequest
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.http.provider_keys import ProviderKey
@@ -123,20 +126,62 @@ class GatewayService:
             context.client_address
         )
 
+    async def prepare_request(
+        self, context: RequestContext, request: Request, *, for_count: bool = False
+    ) -> PreparedRequest:
+        """What both endpoints of messages begin with: the client, its body, routes and keys.
+
+        Args:
+            for_count: the tokens are counted for the first target; no response is streamed.
+
+        Raises:
+            VaiError: the client, its body, its model or one of its keys is not accepted.
+        """
+        self.identify_client(context, request.headers)
+        await self.bodies.receive_body(context, request)
+        body = await self.preparer.parse_body(request.body)
+        fields = body.fields
+        if fields.stream and not for_count:
+            context.stream = True
+            if request.version == "1.0":
+                # RFC 9112 section 6.1: there are no chunks in HTTP/1.0, and a stream has no length.
+                raise InvalidRequest(
+                    "stream: expected a client that speaks HTTP/1.1", param="stream"
+                )
+        routes = self.find_routes(fields.model)
+        if for_count:
+            routes = routes[:1]
+        keys = self.collect_byok_keys(request.headers, fields.provider_keys, routes)
+        return PreparedRequest(request, body, routes, keys)
+
+    def prepare_target(
+        self,
+        context: RequestContext,
+        fields: RoutingFields,
+        route: Route,
+        destination: UpstreamDestination,
+    ) -> PreparedTarget:
+        """The target at the end of `route`, whose upstream is `destination`."""
+        return prepare_target(
+            fields,
+            route,
+            context.exchange_id,
+            self.settings_without_secrets,
+            self.find_terms(route, streamed=fields.stream),
+            uses_gateway_key=not destination.is_byok,
+            is_simulated=destination.is_simulated,
+        )
+
     def admission_for(self, context: RequestContext) -> Admission:
         """The admission of the exchange of `context`."""
         return partial(self.admission.admit, context.principals, context.record_limits)
 
-    def find_route(self, requested: str) -> Route:
-        """Where a model name leads.
+    def find_routes(self, requested: str) -> tuple[Route, ...]:
+        """Where a model name leads, and where else while that fails; at least one.
 
         Raises:
-            InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve`.
+            InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve_route`.
         """
-        return self.find_routes(requested)[0]
-
-    def find_routes(self, requested: str) -> tuple[Route, ...]:
-        """Where a model name leads, and where else while that fails. Errors as in `find_route`."""
         aliased = self._aliased.get(requested)
         if aliased is not None:
             return aliased

@@ -26,6 +26,7 @@ from vai.types.message import Usage
 
 __all__ = [
     "UNKNOWN",
+    "ExchangeCost",
     "ModelTerms",
     "Pricing",
     "Rates",
@@ -204,6 +205,26 @@ def format_cost(usd: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
+class ExchangeCost:
+    """The USD of one exchange's usage; see `compute_cost`.
+
+    The body, the header and the log line of a response name the same cost, so the last one is
+    remembered.
+    """
+
+    __slots__ = ("_rates", "_usage", "_usd")
+
+    def __init__(self, rates: Rates | None) -> None:
+        self._rates = rates
+        self._usage: Usage | None = None
+        self._usd: float | None = None
+
+    def __call__(self, usage: Usage) -> float | None:
+        if usage is not self._usage and usage != self._usage:
+            self._usage, self._usd = usage, compute_cost(self._rates, usage)
+        return self._usd
+
+
 class ModelTerms(msgspec.Struct, frozen=True):
     """What the catalogue says of the model that an exchange goes to.
 
@@ -247,7 +268,7 @@ class Pricing:
             return UNKNOWN
         rates = self._rates_of(card, day, self._regions.get(provider))
         return ModelTerms(
-            card.max_output.limit_for(streamed=streamed), partial(compute_cost, rates), card.input
+            card.max_output.limit_for(streamed=streamed), ExchangeCost(rates), card.input
         )
 
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:

@@ -11,10 +11,11 @@ from sanic import Request
 from vai.errors import VaiError
 from vai.exchange.exchange import Settlement
 from vai.gateway.admission.auth import ClientIdentity
-from vai.policy.cost import UNKNOWN, ModelTerms
+from vai.gateway.request.modes import PreparedTarget
 from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.route import Route
+from vai.types.message import Usage
 
 __all__ = ["RequestContext", "new_request_id"]
 
@@ -59,7 +60,7 @@ class RequestContext:
         "skipped_models",
         "status",
         "stream",
-        "terms",
+        "target",
     )
 
     def __init__(self, request: Request) -> None:
@@ -83,7 +84,16 @@ class RequestContext:
         self.attempts = 1
         self.failed_attempts: list[dict[str, str | int | None]] = []
         self.skipped_models: list[str] = []
-        self.terms: ModelTerms = UNKNOWN
+        self.target: PreparedTarget | None = None
+
+    def enter_target(self, target: PreparedTarget) -> None:
+        """The next attempt is made at `target`."""
+        self.target = target
+        self.is_byok, self.is_simulated = not target.uses_gateway_key, target.is_simulated
+
+    def find_cost(self, usage: Usage) -> float | None:
+        """The USD of `usage` at the present target, None where it is not known."""
+        return None if self.target is None else self.target.terms.cost(usage)
 
     def record_limits(self, decision: Decision) -> None:
         """Take note of what the limits decided."""
@@ -124,7 +134,7 @@ class RequestContext:
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
             is_known = not self.settlement.is_estimated
-            usd = self.terms.cost(self.settlement.usage) if is_known else None
+            usd = self.find_cost(self.settlement.usage) if is_known else None
             if usd is not None:
                 line["cost_usd"] = usd
         if self.is_simulated:

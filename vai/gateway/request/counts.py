@@ -1,95 +1,137 @@
-"""The work on a body whose tokens are to be counted; see `vai.gateway.request.preparing`."""
+"""The tokens of a request: from the provider's counter, else an estimate.
+
+`count_request` decides; the rest is work on a body, which may be done in the helper (see
+`vai.gateway.request.preparing`).
+"""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from vai.codec.routing_fields import RoutingFields, rewrite_body
-from vai.gateway.request.preparing import HeaderFields, ReceivedRequest
+from vai.codec.routing_fields import RoutingFields
+from vai.errors import UpstreamBroken
+from vai.exchange.count import TokenCount, send_count_request
+from vai.exchange.ports import Upstream
+from vai.gateway.request.modes import (
+    PreparedTarget,
+    join_headers,
+    make_verbatim_request,
+    needs_rewriting,
+    parse_message_request,
+)
+from vai.gateway.request.preparing import PreparedRequest, ReceivedRequest
+from vai.io.clock import monotonic
+from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
 from vai.policy.estimate import request_tokens
-from vai.policy.headers import headers_to_upstream
-from vai.policy.route import Route
-from vai.providers.anthropic.calls import has_odd_ids
 from vai.providers.anthropic.count import count_target, is_counted
-from vai.providers.anthropic.foreign import has_foreign_blocks
+from vai.providers.anthropic.verbatim import is_passed_on
 from vai.providers.counting import CountRequest, question
 from vai.providers.decode.upstream_errors import from_answer
-from vai.types import parse
-from vai.types.provider import ProviderSpec, WireRequest
-from vai.types.request import MessageRequest
+from vai.providers.registry import spec_for_input
 
-__all__ = ["estimate_all", "estimate_tools", "make_question"]
+if TYPE_CHECKING:  # the helper process has no need of what a worker serves with
+    from vai.gateway.request.context import RequestContext
+    from vai.gateway.service import GatewayService
 
-_API_VERSION = ("anthropic-version", "2023-06-01")
+__all__ = ["CountResult", "count_request", "estimate_all", "estimate_tools", "make_count_request"]
 
 
-def make_question(
-    envelope: RoutingFields,
-    request: ReceivedRequest,
-    route: Route,
-    spec: ProviderSpec,
-    exchange_id: str,
-) -> tuple[CountRequest | None, bool]:
-    """What to ask the provider's counter, None where it has none; and whether these are the
-    caller's own bytes.
+class CountResult(msgspec.Struct, frozen=True):
+    """The tokens of a request, or the provider's own response, which is passed on as it is."""
 
-    Args:
-        row: that of the route, with what the model can read.
+    tokens: int = 0
+    is_exact: bool = False
+    response: TokenCount | None = None
+
+
+async def count_request(
+    service: GatewayService,
+    context: RequestContext,
+    prepared: PreparedRequest,
+    target: PreparedTarget,
+    upstream: Upstream,
+) -> CountResult:
+    """Ask the provider's counter, if it has one; estimate what it leaves out.
 
     Raises:
-        InvalidRequest: the request cannot be read, or cannot be said to the provider.
+        VaiError: the request cannot be read or the provider cannot express it, or the counter
+            refused it in words that the client does not get.
     """
-    asked = _verbatim(route, envelope, request)
-    if asked is not None:
-        return asked, True
-    headers = _anthropic_headers(request.headers)
-    return question(spec, _parsed(route, envelope), exchange_id, headers), False
+    run_work = service.preparer.run_work
+    body, received = prepared.body, prepared.received
+    count, is_verbatim = await run_work(make_count_request, body, received, target)
+    response = None
+    if count is not None:
+        response = await send_count_request(
+            count.wire, upstream, timers=service.timers, clock=monotonic
+        )
+    if count is None or response is None:
+        return CountResult(await run_work(estimate_all, body, received, target))
+    if response.status >= 400:
+        error = count.error(response.status, response.headers, response.body)
+        if target.uses_gateway_key:
+            error = hide_gateway_key_error(error)
+        service.note_failure(context, error, count.wire.target)
+        is_shown = is_verbatim and error.code != UPSTREAM_AUTH
+        if not is_shown or not is_passed_on(response.body, error):
+            raise error
+        context.error = error
+        return CountResult(response=response)
+    try:
+        tokens = count.read(response.body)
+    except UpstreamBroken:
+        return CountResult(await run_work(estimate_all, body, received, target))
+    if is_verbatim:
+        return CountResult(response=response)
+    if not count.whole:
+        tokens += await run_work(estimate_tools, body, received, target)
+    return CountResult(tokens, is_exact=count.whole)
 
 
-def estimate_all(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
-    """The tokens of the whole request. Errors as in `make_question`."""
-    return request_tokens(_parsed(route, envelope), route.spec.kind)
+def make_count_request(
+    fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
+) -> tuple[CountRequest | None, bool]:
+    """The request to the provider's counter, None where it has none; and whether it has the
+    client's own bytes.
+
+    Raises:
+        InvalidRequest: the request cannot be read, or the provider cannot express it.
+    """
+    count = _make_verbatim_count(fields, request, target)
+    if count is not None:
+        return count, True
+    route = target.route
+    row = spec_for_input(route.spec, target.terms.input)
+    message_request = parse_message_request(fields, route)
+    return question(row, message_request, target.exchange_id, join_headers(request)), False
 
 
-def estimate_tools(envelope: RoutingFields, _: ReceivedRequest, route: Route) -> int:
-    """What tools weigh, for a counter that cannot be told of them. Errors as above."""
-    kind, said = route.spec.kind, _parsed(route, envelope)
-    bare = msgspec.structs.replace(said, tools=None)
-    return request_tokens(said, kind) - request_tokens(bare, kind)
+def estimate_all(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarget) -> int:
+    """The tokens of the whole request. Errors as in `make_count_request`."""
+    route = target.route
+    return request_tokens(parse_message_request(fields, route), route.spec.kind)
 
 
-def _verbatim(
-    route: Route, envelope: RoutingFields, request: ReceivedRequest
+def estimate_tools(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarget) -> int:
+    """The tokens of the tools, for a counter that does not take them. Errors as above."""
+    kind, message_request = target.route.spec.kind, parse_message_request(fields, target.route)
+    without_tools = msgspec.structs.replace(message_request, tools=None)
+    return request_tokens(message_request, kind) - request_tokens(without_tools, kind)
+
+
+def _make_verbatim_count(
+    fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
 ) -> CountRequest | None:
-    """The caller's own bytes as the question, where the provider speaks the caller's protocol."""
-    if route.spec.kind != "anthropic":
-        return None
-    value, sent = envelope.value, request.body
-    if has_foreign_blocks(value, sent) or has_odd_ids(value, sent, route.spec.id):
+    """The client's own bytes to the counter, where the provider speaks the client's protocol."""
+    route = target.route
+    if route.spec.kind != "anthropic" or needs_rewriting(fields, request, route):
         return None
     if route.dialect == "vai" and not (
-        is_counted(envelope.members) and set(envelope.vai_fields) <= {"provider_keys"}
+        is_counted(fields.members) and set(fields.vai_fields) <= {"provider_keys"}
     ):
         return None
-    headers = headers_to_upstream(request.headers.items())
-    if not any(name == "anthropic-version" for name, _ in headers):
-        headers.append(_API_VERSION)
-    headers.append(("content-type", "application/json"))
-    body = rewrite_body(request.body, envelope, model=route.model, drop="provider_keys")
-    wire = WireRequest("POST", count_target(route.spec.path), tuple(headers), body)
+    wire = make_verbatim_request(fields, request, target, count_target(route.spec.path))
     return CountRequest(wire, partial(from_answer, route.spec.id, route.spec.name))
-
-
-def _parsed(route: Route, envelope: RoutingFields) -> MessageRequest:
-    return msgspec.structs.replace(parse.parse_request(envelope.value), model=route.model)
-
-
-def _anthropic_headers(headers: HeaderFields) -> dict[str, str]:
-    """The caller's headers of the Messages API; repeated ones are one list (RFC 9110 5.3)."""
-    return {
-        name: ", ".join(headers.getall(name))
-        for name in ("anthropic-version", "anthropic-beta")
-        if name in headers
-    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from sanic import Request, Sanic
 from sanic.exceptions import (
@@ -28,6 +28,7 @@ from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
 
 from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, VaiError
+from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.bodies import too_large
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.endpoints import not_allowed, not_found
@@ -36,7 +37,7 @@ from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.log import log
 
-__all__ = ["Handler", "answer_request", "install_error_handler"]
+__all__ = ["DRAIN_ERRORS", "Handler", "answer_request", "install_error_handler"]
 
 Handler = Callable[[GatewayService, RequestContext, Request], Awaitable[HTTPResponse | None]]
 
@@ -70,6 +71,23 @@ def _write_line(service: GatewayService, context: RequestContext, duration: floa
         service.request_log.write(context.make_log_line(duration))
     except Exception as error:  # noqa: BLE001  the answer stands, whatever its line failed of
         log.opt(exception=error).error("no line for request {}", context.request_id)
+
+
+class _DrainErrors:
+    """Within it, the drain's cancellation of a request becomes the error that the client gets;
+    any other cancellation passes."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, cancelled: BaseException | None, __: object) -> None:
+        if isinstance(cancelled, asyncio.CancelledError):
+            error = drain_error(cancelled)
+            if error is not None:
+                raise error from None
+
+
+DRAIN_ERRORS: Final = _DrainErrors()
 
 
 def install_error_handler(app: Sanic[Any, Any]) -> None:

@@ -26,6 +26,7 @@ from vai.policy.headers import headers_to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
 from vai.providers.anthropic.foreign import has_foreign_blocks
+from vai.providers.anthropic.request import DEFAULT_VERSION
 from vai.providers.factory import make_adapter
 from vai.providers.registry import spec_for_input
 from vai.providers.translate.reasoning import without_reasoning
@@ -38,11 +39,18 @@ from vai.types.request import MessageRequest
 
 if TYPE_CHECKING:  # the helper process has no need of the reader of settings
     from vai.config import Settings
-    from vai.config.schema import Defaults
 
-__all__ = ["choose_mode", "mode_without_reasoning"]
+__all__ = [
+    "PreparedTarget",
+    "choose_mode",
+    "join_headers",
+    "make_verbatim_request",
+    "mode_without_reasoning",
+    "needs_rewriting",
+    "parse_message_request",
+    "prepare_target",
+]
 
-_API_VERSION = ("anthropic-version", "2023-06-01")
 _REASONING = "messages[*].content[thinking]"
 """How it is told that reasoning was left out (`X-VAI-Dropped`)."""
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
@@ -51,144 +59,192 @@ _MAX_LISTED = 1000
 """Characters of the names of what cannot be taken; names of members can be long."""
 
 
-def choose_mode(
-    envelope: RoutingFields,
-    request: ReceivedRequest,
+class PreparedTarget(msgspec.Struct, frozen=True):
+    """What makes an upstream request to one target out of a client's body and header fields.
+
+    It has no secret and no connection, so that it can travel to the helper.
+
+    Attributes:
+        settings: without what is secret.
+        max_tokens: what the response may have: as the client or the settings' default says, and
+            at most what the model can.
+        is_capped: `max_tokens` is the model's limit, because more was asked for.
+        uses_gateway_key: the gateway sends its own key, not the client's.
+        is_simulated: the simulator answers in the provider's stead.
+    """
+
+    route: Route
+    exchange_id: str
+    settings: Settings
+    terms: ModelTerms
+    max_tokens: int
+    is_capped: bool
+    uses_gateway_key: bool
+    is_simulated: bool
+
+
+def prepare_target(
+    fields: RoutingFields,
     route: Route,
     exchange_id: str,
     settings: Settings,
+    terms: ModelTerms = UNKNOWN,
     *,
     uses_gateway_key: bool = True,
-    terms: ModelTerms = UNKNOWN,
-) -> ExchangeMode[bytes]:
-    """The mode for this request. `uses_gateway_key`: the gateway sends its own key; `terms` is
-    what is known of the model.
-
-    Raises:
-        InvalidRequest: the request cannot be read, or cannot be said to the provider.
-    """
-    if _can_pass(route, envelope, request):
-        return _verbatim(
-            route, envelope, request, exchange_id, uses_gateway_key=uses_gateway_key, terms=terms
-        )
-    ask = _said(route, envelope, settings)
-    return _translated(
+    is_simulated: bool = False,
+) -> PreparedTarget:
+    """The target at the end of `route`, for a request with these fields."""
+    requested = fields.max_tokens
+    if requested is None:
+        requested = settings.defaults.max_tokens
+    cap = terms.max_output_cap(requested)
+    return PreparedTarget(
         route,
-        ask,
-        request,
         exchange_id,
         settings,
-        envelope.size,
-        uses_gateway_key=uses_gateway_key,
-        terms=terms,
+        terms,
+        requested if cap is None else cap,
+        cap is not None,
+        uses_gateway_key,
+        is_simulated,
     )
 
 
+def choose_mode(
+    fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
+) -> ExchangeMode[bytes]:
+    """The mode for this request to `target`.
+
+    Raises:
+        InvalidRequest: the request cannot be read, or the provider cannot express it.
+    """
+    if _can_pass_verbatim(target.route, fields, request):
+        return _make_verbatim_mode(fields, request, target)
+    return _make_translated_mode(_parse_with_defaults(fields, target), fields, request, target)
+
+
 def mode_without_reasoning(
-    envelope: RoutingFields,
-    request: ReceivedRequest,
-    route: Route,
-    exchange_id: str,
-    settings: Settings,
-    *,
-    uses_gateway_key: bool = True,
-    terms: ModelTerms = UNKNOWN,
+    fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
 ) -> ExchangeMode[bytes] | None:
     """A mode for the same request without the reasoning in its history, which was refused.
 
     None where there is none, where not a byte may be changed (the upstream's own dialect),
     and where nothing may be left out (`strict`). Errors as in `choose_mode`.
     """
-    if route.dialect == "upstream" or settings.strict:
+    if target.route.dialect == "upstream" or target.settings.strict:
         return None
-    ask = without_reasoning(_said(route, envelope, settings))
-    if ask is None:
+    message_request = without_reasoning(_parse_with_defaults(fields, target))
+    if message_request is None:
         return None
-    mode = _translated(
-        route,
-        ask,
-        request,
-        exchange_id,
-        settings,
-        envelope.size,
-        uses_gateway_key=uses_gateway_key,
-        terms=terms,
-    )
+    mode = _make_translated_mode(message_request, fields, request, target)
     mode.dropped_fields.insert(0, _REASONING)
     return mode
 
 
-def _verbatim(
-    route: Route,
-    envelope: RoutingFields,
+def parse_message_request(fields: RoutingFields, route: Route) -> MessageRequest:
+    """The whole request, for the model of `route`.
+
+    Raises:
+        InvalidRequest: see `vai.types.parse.parse_request`.
+    """
+    return msgspec.structs.replace(parse.parse_request(fields.value), model=route.model)
+
+
+def make_verbatim_request(
+    fields: RoutingFields,
     request: ReceivedRequest,
-    exchange_id: str,
+    target: PreparedTarget,
+    path: str,
     *,
-    uses_gateway_key: bool,
-    terms: ModelTerms,
-) -> VerbatimMode:
-    edited = route.dialect == "vai"
-    most = terms.max_output_cap(envelope.max_tokens) if edited else None
+    max_tokens: int | None = None,
+    streaming: bool = False,
+) -> WireRequest:
+    """The client's own bytes as the upstream request, but for the model, the keys and, unless
+    it is None, `max_tokens`."""
     body = rewrite_body(
-        request.body, envelope, model=route.model, max_tokens=most, drop="provider_keys"
+        request.body, fields, model=target.route.model, max_tokens=max_tokens, drop="provider_keys"
     )
     headers = headers_to_upstream(request.headers.items())
     if not any(name == "anthropic-version" for name, _ in headers):
-        headers.append(_API_VERSION)
+        headers.append(("anthropic-version", DEFAULT_VERSION))
     headers.append(("content-type", "application/json"))
-    wire = WireRequest("POST", route.spec.path, tuple(headers), body, envelope.stream)
+    return WireRequest("POST", path, tuple(headers), body, streaming)
+
+
+def needs_rewriting(fields: RoutingFields, request: ReceivedRequest, route: Route) -> bool:
+    """Whether the conversation holds what only VAI understands: the blocks of other providers,
+    or ids that the API refuses."""
+    value, body = fields.value, request.body
+    return has_foreign_blocks(value, body) or has_odd_ids(value, body, route.spec.id)
+
+
+def join_headers(request: ReceivedRequest) -> dict[str, str]:
+    """The fields that go upstream, repeated ones as one list (RFC 9110 5.3): each beta counts."""
+    joined: dict[str, str] = {}
+    for name, value in headers_to_upstream(request.headers.items()):
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+def _make_verbatim_mode(
+    fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
+) -> VerbatimMode:
+    route = target.route
+    edited = route.dialect == "vai"
+    is_capped = edited and target.is_capped
     mode = VerbatimMode(
-        wire,
+        make_verbatim_request(
+            fields,
+            request,
+            target,
+            route.spec.path,
+            max_tokens=target.max_tokens if is_capped else None,
+            streaming=fields.stream,
+        ),
         route.spec,
-        streaming=envelope.stream,
+        streaming=fields.stream,
         edited=edited,
-        uses_gateway_key=uses_gateway_key,
-        cost=terms.cost,
-        calls=_calls(route, envelope, exchange_id),
+        uses_gateway_key=target.uses_gateway_key,
+        cost=target.terms.cost,
+        calls=_calls_to_mend(fields, target),
     )
-    if most is not None:
+    if is_capped:
         mode.dropped_fields.insert(0, "max_tokens")
     return mode
 
 
-def _calls(route: Route, envelope: RoutingFields, exchange_id: str) -> ClaudeCalls | None:
+def _calls_to_mend(fields: RoutingFields, target: PreparedTarget) -> ClaudeCalls | None:
     """What brings calls into the API's form; Anthropic's own are in it."""
-    if route.spec.id == "anthropic":
+    provider = target.route.spec.id
+    if provider == "anthropic":
         return None
-    return calls_for(envelope.value, route.spec.id, exchange_id)
+    return calls_for(fields.value, provider, target.exchange_id)
 
 
-def _translated(
-    route: Route,
-    ask: MessageRequest,
+def _make_translated_mode(
+    message_request: MessageRequest,
+    fields: RoutingFields,
     request: ReceivedRequest,
-    exchange_id: str,
-    settings: Settings,
-    size: int,
-    *,
-    uses_gateway_key: bool,
-    terms: ModelTerms,
+    target: PreparedTarget,
 ) -> TranslatedMode[bytes]:
-    most = terms.max_output_cap(ask.max_tokens)
-    if most is not None:
-        ask = msgspec.structs.replace(ask, max_tokens=most)
+    route, terms = target.route, target.terms
     adapter = make_adapter(
         spec_for_input(route.spec, terms.input),
-        exchange_id,
-        input_estimate=estimate.input_tokens(size),
-        headers=_joined(headers_to_upstream(request.headers.items())),
-        request=ask,
+        target.exchange_id,
+        input_estimate=estimate.input_tokens(fields.size),
+        headers=join_headers(request),
+        request=message_request,
     )
     mode = TranslatedMode(
         adapter,
-        ask,
+        message_request,
         events=partial(encode_events, cost=terms.cost),
         message=partial(_encode_message, cost=terms.cost),
-        uses_gateway_key=uses_gateway_key,
+        uses_gateway_key=target.uses_gateway_key,
     )
-    if most is not None:
+    if target.is_capped:
         mode.dropped_fields.insert(0, "max_tokens")
-    if settings.strict and mode.dropped_fields:
+    if target.settings.strict and mode.dropped_fields:
         listed = ", ".join(mode.dropped_fields)
         raise InvalidRequest(
             f"{route.spec.name} cannot take: {listed[:_MAX_LISTED]}",
@@ -198,60 +254,47 @@ def _translated(
     return mode
 
 
-def _said(route: Route, envelope: RoutingFields, settings: Settings) -> MessageRequest:
-    return _with_defaults(parse.parse_request(envelope.value), route.model, settings.defaults)
-
-
-def _can_pass(route: Route, envelope: RoutingFields, request: ReceivedRequest) -> bool:
+def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the caller's bytes say to the upstream exactly what they mean here."""
-    if envelope.value.get("thread") is not None and route.spec.id != "anthropic":
+    if fields.value.get("thread") is not None and route.spec.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
         return False
     if route.spec.kind != "anthropic" or route.spec.has_capability_override:
         return False
-    value, body = envelope.value, request.body
-    if has_foreign_blocks(value, body) or has_odd_ids(value, body, route.spec.id):
+    if needs_rewriting(fields, request, route):
         return False
     if any(
         name != "provider_keys"
-        and not (name == "output_format" and _is_anthropics(route, envelope))
-        for name in envelope.vai_fields
+        and not (name == "output_format" and _has_anthropics_output_format(route, fields))
+        for name in fields.vai_fields
     ):
         return False
     if route.dialect == "upstream":
         return True
     # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
-    return envelope.max_tokens is not None and not _samples_in_vain(envelope, request)
+    return fields.max_tokens is not None and not _has_refused_sampling(fields, request)
 
 
-def _samples_in_vain(envelope: RoutingFields, request: ReceivedRequest) -> bool:
+def _has_refused_sampling(fields: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
-    version = request.headers.get("anthropic-version", _API_VERSION[1])
-    return version > _API_VERSION[1] and not _SAMPLING.isdisjoint(envelope.members)
+    version = request.headers.get("anthropic-version", DEFAULT_VERSION)
+    return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.members)
 
 
-def _is_anthropics(route: Route, envelope: RoutingFields) -> bool:
+def _has_anthropics_output_format(route: Route, fields: RoutingFields) -> bool:
     """Whether `output_format` is the one Anthropic's own clients say: it has the schema itself,
     where VAI's has it a level below."""
-    form = envelope.value["output_format"]
+    form = fields.value["output_format"]
     return route.dialect == "upstream" and isinstance(form, dict) and "schema" in form
 
 
-def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Fields by name, repeated ones as one list (RFC 9110 5.3): each beta counts."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def _with_defaults(ask: MessageRequest, model: str, defaults: Defaults) -> MessageRequest:
-    changes: dict[str, object] = {"model": model}
-    if ask.max_tokens is None:
-        changes["max_tokens"] = defaults.max_tokens
-    if ask.temperature is None and defaults.temperature is not None:
-        changes["temperature"] = defaults.temperature
-    return msgspec.structs.replace(ask, **changes)
+def _parse_with_defaults(fields: RoutingFields, target: PreparedTarget) -> MessageRequest:
+    message_request = parse.parse_request(fields.value)
+    changes: dict[str, object] = {"model": target.route.model, "max_tokens": target.max_tokens}
+    temperature = target.settings.defaults.temperature
+    if message_request.temperature is None and temperature is not None:
+        changes["temperature"] = temperature
+    return msgspec.structs.replace(message_request, **changes)
 
 
 def _encode_message(message: Message, cost: CostFunction) -> bytes:

@@ -5,14 +5,14 @@ Invariants:
   than `LARGE_BODY`, and that of smaller ones of more than `MANY_VALUES` values. The rest is done
   at once, because sending it away takes longer than doing it.
 - No body of more values than `max_request_values` is worked on.
-- The two ways do the same: a piece of work is a function of the envelope, of the request as it
-  was received, and of arguments that can be pickled.
+- The two ways do the same: a piece of work is a function of the routing fields, of the request as
+  it was received, and of arguments that can be pickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -22,12 +22,17 @@ from vai.io.helper import Helper
 from vai.policy import estimate
 from vai.policy.headers import headers_to_upstream
 
+if TYPE_CHECKING:  # the helper process needs neither
+    from vai.io.http.provider_keys import ProviderKey
+    from vai.policy.route import Route
+
 __all__ = [
     "LARGE_BODY",
     "MANY_VALUES",
     "BodyPreparer",
     "HeaderFields",
     "ParsedBody",
+    "PreparedRequest",
     "ReceivedRequest",
     "RequestCopy",
 ]
@@ -109,6 +114,22 @@ class ParsedBody(msgspec.Struct, frozen=True):
     needs_helper: bool
 
 
+class PreparedRequest(msgspec.Struct, frozen=True):
+    """A client's request as far as it is known before a target is chosen.
+
+    Attributes:
+        received: its body and its header fields.
+        body: what the body says to the gateway.
+        routes: the targets of its model name, in order; at least one.
+        byok_keys: provider -> the client's own key, for those that it sent.
+    """
+
+    received: ReceivedRequest
+    body: ParsedBody
+    routes: tuple[Route, ...]
+    byok_keys: Mapping[str, ProviderKey]
+
+
 class BodyPreparer:
     """Does the work on the request bodies of one worker.
 
@@ -136,9 +157,9 @@ class BodyPreparer:
     async def run_work(
         self,
         work: Callable[Concatenate[RoutingFields, ReceivedRequest, P], T],
-        opened: ParsedBody,
+        parsed: ParsedBody,
         request: ReceivedRequest,
-        *given: P.args,
+        *arguments: P.args,
         **named: P.kwargs,
     ) -> T:
         """What `work` gives for this request.
@@ -147,10 +168,10 @@ class BodyPreparer:
             VaiError: `work` raised it.
             Overloaded: see `Helper.run`.
         """
-        if not opened.needs_helper:
-            return work(opened.fields, request, *given, **named)
+        if not parsed.needs_helper:
+            return work(parsed.fields, request, *arguments, **named)
         headers = headers_to_upstream(request.headers.items())  # without the caller's keys
-        return await self.helper.run(_run_in_helper, work, request.body, headers, given, named)
+        return await self.helper.run(_run_in_helper, work, request.body, headers, arguments, named)
 
     async def aclose(self) -> None:
         """End the helper."""
@@ -170,7 +191,9 @@ def _run_in_helper(
     work: Callable[..., T],
     body: bytes,
     headers: list[tuple[str, str]],
-    given: tuple[Any, ...],
+    arguments: tuple[Any, ...],
     named: dict[str, Any],
 ) -> T:
-    return work(envelopes.read_routing_fields(body), RequestCopy(body, headers), *given, **named)
+    return work(
+        envelopes.read_routing_fields(body), RequestCopy(body, headers), *arguments, **named
+    )

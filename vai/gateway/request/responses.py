@@ -19,6 +19,7 @@ from vai.types.message import Usage
 
 __all__ = [
     "GatewayResponse",
+    "content_type_of",
     "make_error_frame",
     "make_error_response",
     "make_headers",
@@ -82,6 +83,12 @@ def make_headers(
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
     return headers
+
+
+def content_type_of(status: int, upstream: Mapping[str, str]) -> str:
+    """The content type of a response that is passed on, or is made here: JSON, but for an error
+    page of a server before the provider."""
+    return upstream.get("content-type", "application/json") if status >= 400 else "application/json"
 
 
 def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:

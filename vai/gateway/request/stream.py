@@ -52,7 +52,7 @@ class EventStream:
         self._timer = asyncio.get_running_loop().call_later(min(ping, stall), self._tick)
 
     @property
-    def started(self) -> bool:
+    def is_started(self) -> bool:
         """Whether the status line has been sent, so that a failure must be an event."""
         return self._response is not None
 
@@ -60,7 +60,7 @@ class EventStream:
         """More headers, while the status line has not been sent; without effect after."""
         self._headers = {**self._headers, **headers}
 
-    async def send(self, frames: bytes) -> None:
+    async def send_frames(self, frames: bytes) -> None:
         """Send complete frames in one write, and wait while the reader is behind."""
         self._sending_since = self._clock()
         await self._write(frames)

@@ -7,10 +7,7 @@ parsed of it would else have to live until the first byte, for a case that seldo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
-
-from sanic import Request
 
 from vai.errors import (
     AuthenticationFailed,
@@ -28,10 +25,9 @@ from vai.exchange.attempts import (
 )
 from vai.exchange.mode import ExchangeMode
 from vai.gateway.request.context import RequestContext
-from vai.gateway.request.modes import choose_mode, mode_without_reasoning
-from vai.gateway.request.preparing import ParsedBody
+from vai.gateway.request.modes import PreparedTarget, choose_mode, mode_without_reasoning
+from vai.gateway.request.preparing import ParsedBody, PreparedRequest
 from vai.gateway.service import GatewayService
-from vai.io.http.provider_keys import ProviderKey
 from vai.policy.breaker import Target
 from vai.policy.route import Route
 
@@ -41,7 +37,7 @@ _MAX_NAME: Final = 256
 
 
 class TargetPlan:
-    """A request's plan. `first` gives its first attempt; the conductor asks for the rest."""
+    """A request's plan: its first attempt, and those that the exchange asks for later."""
 
     # Set by the few requests whose first target fails.
     _first_error: VaiError | None = None
@@ -52,23 +48,27 @@ class TargetPlan:
         self,
         service: GatewayService,
         context: RequestContext,
-        request: Request,
-        routes: tuple[Route, ...],
-        byok_keys: Mapping[str, ProviderKey],
-        opened: ParsedBody,
+        prepared: PreparedRequest,
     ) -> None:
         self._retries = TargetRetries(service.health)
         self._service = service
         self._context = context
-        self._request = request
-        self._byok_keys = byok_keys
-        self._body: ParsedBody | None = opened
+        self._received = prepared.received
+        self._byok_keys = prepared.byok_keys
+        self._body: ParsedBody | None = prepared.body
+        routes = prepared.routes
         self._first = routes[0]
         self._routes = routes if len(routes) == 1 else self._paused_last(routes)
-        self._requested = opened.fields.model
+        self._requested = prepared.body.fields.model
+        self._prepared_target: PreparedTarget | None = None
         self._next_index = 0
-        self._first_skip: VaiError | None = None
+        self._skip_errors: list[VaiError] = []
         self._thread_error: ThreadUnsupported | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of the response, as the present target limits them; 0 before the first."""
+        return 0 if self._prepared_target is None else self._prepared_target.max_tokens
 
     async def build_first(self) -> Attempt[bytes]:
         """The first attempt.
@@ -79,7 +79,7 @@ class TargetPlan:
         attempt = await self._enter_next()
         self._body = None
         if attempt is None:
-            raise self._first_skip or RuntimeError("a request has at least one route")
+            raise self._skip_errors[0]
         return attempt
 
     async def next_attempt(
@@ -101,18 +101,16 @@ class TargetPlan:
 
     async def build_retry(self, *, without_reasoning: bool) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.AttemptBuilder`."""
-        service, context, route = self._service, self._context, self._routes[self._next_index - 1]
-        destination = service.choose_destination(route, self._byok_keys)
+        service, target = self._service, self._prepared_target
+        if target is None:  # no target was entered
+            return None
+        destination = service.choose_destination(target.route, self._byok_keys)
         try:
             mode = await service.preparer.run_work(
                 mode_without_reasoning if without_reasoning else choose_mode,
                 await self._read_body(),
-                self._request,
-                route,
-                context.exchange_id,
-                service.settings_without_secrets,
-                uses_gateway_key=not destination.is_byok,
-                terms=context.terms,
+                self._received,
+                target,
             )
         except InvalidRequest:  # the provider knows a block that VAI does not, and said no
             return None
@@ -169,9 +167,9 @@ class TargetPlan:
         return attempt
 
     async def _read_body(self) -> ParsedBody:
-        """The body's envelope, read anew unless a step before this one has just read it."""
+        """The parsed body, read anew unless a step before this one has just read it."""
         if self._body is None:
-            self._body = await self._service.preparer.parse_body(self._request.body)
+            self._body = await self._service.preparer.parse_body(self._received.body)
         return self._body
 
     async def _enter_next(self) -> Attempt[bytes] | None:
@@ -183,8 +181,7 @@ class TargetPlan:
             try:
                 attempt = await self._build_first_at(route)
             except (AuthenticationFailed, InvalidRequest, Overloaded) as error:
-                if self._first_skip is None:
-                    self._first_skip = error
+                self._skip_errors.append(error)
                 if route is self._first:
                     self._skip_first(error)
                 if isinstance(error, ThreadUnsupported):
@@ -212,21 +209,12 @@ class TargetPlan:
         target = _target(route)
         if not destination.is_byok:
             self._check_breaker(target)
-        opened = await self._read_body()
-        terms = service.find_terms(route, streamed=opened.fields.stream)
-        mode = await service.preparer.run_work(
-            choose_mode,
-            opened,
-            self._request,
-            route,
-            context.exchange_id,
-            service.settings_without_secrets,
-            uses_gateway_key=not destination.is_byok,
-            terms=terms,
-        )
+        body = await self._read_body()
+        prepared = service.prepare_target(context, body.fields, route, destination)
+        mode = await service.preparer.run_work(choose_mode, body, self._received, prepared)
         self._retries.enter_target(target, is_byok=destination.is_byok)
-        context.is_simulated, context.terms = destination.is_simulated, terms
-        context.is_byok, self._mode = destination.is_byok, mode
+        context.enter_target(prepared)
+        self._prepared_target, self._mode = prepared, mode
         return Attempt(mode, destination.upstream)
 
     def _check_breaker(self, target: Target) -> None:
