@@ -1,6 +1,6 @@
 """The `vai` command.
 
-The law of this package: a mistake of the user ends in one clear text and exit code 2,
+Invariants: a mistake of the user ends in one clear text and exit code 2,
 never in a traceback.
 """
 

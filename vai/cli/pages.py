@@ -1,7 +1,7 @@
 """Pages that are generated: the feature matrix, the catalogue's JSON Schema, README's providers.
 
-Invariants: a cell says what the registry or the catalogue says, in the same
-order; nothing is written by hand and nothing depends on the day.
+Invariants: each cell comes from the registry or the catalogue, in their order; nothing is written
+by hand and nothing depends on the day.
 
     python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json README.md
 """
@@ -35,7 +35,7 @@ _HEAD: Final = """\
 # Feature matrix
 
 Made from the code by `make docs`: what VAI carries to each provider, and what the catalogue
-knows of each model. An empty cell is not known; `vai models` and `GET /v1/models` tell prices.
+knows of each model. An empty cell is not known; `vai models` and `GET /v1/models` show prices.
 
 ## Providers
 

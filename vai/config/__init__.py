@@ -1,6 +1,6 @@
 """Settings: read once, checked whole, frozen.
 
-The law of this package: nothing is read at import; `load()` is the one door to files and
+Invariants: nothing is read at import; `load()` is the only reader of files and
 environment, and what it returns never changes. Every problem is reported, with the key
 and the place it was set, never with the value.
 """

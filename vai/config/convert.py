@@ -1,8 +1,8 @@
-"""From a layer of values to the settings structs, collecting every problem on the way.
+"""Conversion of a layer of values to the settings structs, with every problem it meets.
 
-Invariants: types come from `vai.config.schema` alone. msgspec judges the
-single value; the walk around it exists because msgspec stops at the first error, and
-because its messages quote values.
+Invariants: types come from `vai.config.schema` alone. msgspec converts the single value; the
+recursion around it exists because msgspec stops at the first error, and because its messages quote
+values.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ class SettingsConverter:
         return built if isinstance(built, Settings) else Settings()
 
     def add_contradiction(self, path: Path, text: str, *others: Path) -> None:
-        """Note a finding about the finished settings, unless it may follow from a problem.
+        """Add a problem of the finished settings, unless it may follow from another one.
 
         Args:
-            others: further settings that the finding is about.
+            others: further settings that the problem is about.
         """
         for end in range(1, len(path) + 1):
             if path[:end] in self._written_at:
@@ -107,12 +107,12 @@ class SettingsConverter:
             self.add_problem(path, text)
 
     def add_problem(self, path: Path, text: str) -> None:
-        """Note what is wrong with the setting at `path`."""
+        """Add what is wrong with the setting at `path`."""
         self._mark_broken(path)
         self.problems.append(self.locate_problem(path, text))
 
     def locate_problem(self, path: Path, text: str) -> Problem:
-        """What is to be said of the setting at `path`, with its name and place as written."""
+        """A problem of the setting at `path`, with its name and position as written."""
         leaf, where = self._find_origin(path)
         key = _dotted_name(path)
         if leaf is not None:
@@ -122,7 +122,7 @@ class SettingsConverter:
         return Problem(key, where, text)
 
     def _mark_broken(self, path: Path) -> None:
-        """Have no finding about `path`, what is below it or what is above it."""
+        """Suppress contradictions about `path`, what is below it and what is above it."""
         lineage = _path_lineage(path)
         self._broken.add(lineage[-1])
         self._above_broken.update(lineage[:-1])

@@ -1,4 +1,4 @@
-"""Settings that a reload cannot change: what the first process made of them lasts as long as it.
+"""Settings that a reload cannot change: the first process applies them once, at its start.
 
 Invariants: `FIXED` is the one list of them. A reload names those that differ, and the
 page of the settings marks them.
@@ -42,11 +42,11 @@ FIXED_SETTINGS: Final[Mapping[str, Condition]] = MappingProxyType(
 
 
 def changes_without_effect(start: Settings, new: Settings) -> str:
-    """What `new` asks for in vain, as half a sentence; empty where there is nothing.
+    """The changes in `new` that have no effect, as half a sentence; empty where there are none.
 
     Args:
-        start: what the gateway was started with.
-        new: what a reload has brought.
+        start: the settings of the start.
+        new: the settings of a reload.
     """
     stays = [
         f"{name} stays {value}"

@@ -1,4 +1,4 @@
-"""`load()`: the one door to the settings.
+"""`load()`: the settings from all their sources.
 
 Invariants: sources in this order, later ones win: the defaults in
 `settings.toml`, the file that `VAI_CONFIG` names, `.secrets.toml` beside that file (or in
@@ -69,7 +69,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def load_with_warnings(
     today: date, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, list[Problem]]:
-    """Read, check and freeze the settings, and tell what stops no start.
+    """Read, check and freeze the settings, and return what does not stop the start.
 
     Args:
         today: the day in UTC, by which models are retired.
@@ -123,9 +123,9 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
 def _check_layer(
     layer: Layer, environ: Mapping[str, str], problems: list[Problem]
 ) -> tuple[SettingsConverter, Settings]:
-    """The settings as they were written, and the walk that knows where."""
+    """The settings as they were written, and the converter that knows their positions."""
     _fill_provider_keys(layer, environ)
-    # What an unreadable file would have said is neither missing nor contradicted.
+    # Settings of an unreadable file are unknown: none of them is missing or contradicted.
     converter = SettingsConverter(layer, is_partial=bool(problems))
     settings = converter.convert_settings()
     if not problems:
@@ -204,7 +204,7 @@ def _is_moved(layer: Layer, provider: str) -> bool:
 
 
 def _follows_openai_pair(layer: Layer, provider: str) -> bool:
-    """Whether a provider goes where the other one of OpenAI's was moved to, and with its key."""
+    """Whether a provider follows OpenAI's other endpoint to its address, with its key."""
     return (
         provider in PAIR
         and not _is_moved(layer, provider)

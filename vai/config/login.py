@@ -1,7 +1,7 @@
 """The file that `vai login gemini` writes: where it is, what it holds.
 
 Invariants: the file is as private as the account. Its text is never quoted, and
-what is wrong with it is said by the command that mends it.
+each error names the command that repairs it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ TERMS: Final = (
     "Google's terms may not allow other programs to use Code Assist, and accounts that do "
     "may be suspended (docs/gemini-oauth.md)"
 )
-"""What whoever logs in or serves the login has to know."""
+"""What a user who logs in, and an operator who serves the login, must know."""
 
 _MAX_FILE: Final = 1 << 16
 
 
 class GoogleLogin(msgspec.Struct, frozen=True, kw_only=True):
-    """What a login left behind.
+    """The tokens and the client of a login.
 
     `expiry` is when the access token ends, in seconds since 1970. The client is the OAuth
-    client of whoever logged in: a refresh token works with no other.
+    client of the login: a refresh token works with no other.
     """
 
     refresh_token: Secret

@@ -1,7 +1,7 @@
 """Other spellings of the settings, and variables that look like settings but are none.
 
-Invariants: every spelling is a spec. VAI reads flat files (`auth_mode: none`)
-and nested ones (`auth: {mode: none}`) alike; what follows knows one name for each setting.
+Invariants: each spelling is one entry. VAI reads flat files (`auth_mode: none`)
+and nested ones (`auth: {mode: none}`) alike; the other modules see one name for each setting.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is wrong with the settings, told once and completely.
+"""All problems of the settings, reported at once.
 
-Invariants: a problem names the key, the place it was set and what was
+Invariants: a problem names the key, the file and line or variable that set it, and what was
 expected. It never holds the value, so that it can be printed anywhere.
 """
 
@@ -16,7 +16,7 @@ MOST_SHOWN: Final = 50
 
 
 class Problem(NamedTuple):
-    """One thing to mend."""
+    """One mistake in the settings."""
 
     key: str
     """The dotted name as the user wrote it; empty for a file as a whole."""

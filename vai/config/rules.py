@@ -1,7 +1,7 @@
-"""What no single type can say: settings that contradict each other.
+"""Settings that contradict each other, which no single type can express.
 
-Invariants: pure functions over finished settings, each yielding problems as
-(path, text). The order of the rules is the order of `settings.toml`.
+Invariants: pure functions over finished settings, each yielding problems as (path, text). The order
+of the rules is the order of `settings.toml`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _check_tls(settings: Settings) -> Iterator[SettingFault]:
 def _check_api_keys(settings: Settings) -> Iterator[SettingFault]:
     auth = settings.auth
     if auth.mode == "api_key" and not auth.api_keys:
-        # About the section: it says nothing of the keys while the mode itself is broken.
+        # About the section: no problem of the keys while the mode itself is broken.
         yield (
             ("auth",),
             "mode api_key needs at least one key in auth.api_keys; mode none admits every client",
@@ -171,7 +171,7 @@ def _check_base_url(
 
 
 def _check_endpoint_pair(settings: Settings) -> Iterator[SettingFault]:
-    """A key that would follow to a server which only the other endpoint was moved to."""
+    """A key that would follow to a server to which only the other endpoint was moved."""
     if (name := endpoint_with_unplaced_key(settings)) is not None:
         other = "openai" if name != "openai" else "oai-resp"
         why = f"required, as {other} is moved and {name} has a key or headers of its own"
@@ -192,7 +192,7 @@ def _check_capabilities(name: str, provider: Provider) -> Iterator[SettingFault]
 
 
 def _check_headers(name: str, provider: Provider) -> Iterator[SettingFault]:
-    """How a server wants to be spoken to, and whose models it serves."""
+    """The credential's header, the fixed headers and the prices of a server."""
     path = ("providers", name)
     if provider.price_as is not None and name in PROVIDER_SPECS:
         yield (*path, "price_as"), "only for a server of your own"
@@ -214,7 +214,7 @@ def _check_headers(name: str, provider: Provider) -> Iterator[SettingFault]:
 
 
 def _check_login(settings: Settings, name: str) -> Iterator[SettingFault]:
-    """A provider is logged in to, or it has a key."""
+    """A provider has a login or a key, never both."""
     provider, path = settings.providers[name], ("providers", name)
     if name != LOGGED_IN_TO:
         for field in ("enabled", "client_id", "client_secret", "credentials_file"):
@@ -258,7 +258,7 @@ def _check_models(settings: Settings) -> Iterator[SettingFault]:
 
 
 def _known_providers(settings: Settings) -> set[str]:
-    """Those that are there, also where what they need is missing: that is said once."""
+    """The providers that exist, those with missing settings too: another rule reports these."""
     return {name for name in settings.providers if name not in KEY_VARIABLES}.union(PROVIDER_SPECS)
 
 

@@ -2,7 +2,7 @@
 
 Docker, Kubernetes and systemd hand secrets to a program as files. Invariants: a
 file is read once, and what was read is kept, so that a worker that replaces another one gets
-what was checked. No text that leaves here for a person holds anything of a file's content.
+what was checked. No error text holds anything of a file's content.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The settings of one moment, with all they were read from: files, certificates, logins.
+"""The settings at one time, with all they were read from: files, certificates, logins.
 
-A worker that replaces another one must work with what the others work with, also when the
-files have been changed, broken or removed since. So the first process reads once, checks what
-it has read, and hands the snapshot to each worker.
+A worker that replaces another one must use the settings of the others, also when the files have
+been changed, broken or removed since. So the first process reads once, checks what it has read,
+and passes the snapshot to each worker.
 
-Invariants: what was checked and what is used are the same bytes. A snapshot goes
-through a pipe between processes of one gateway and nowhere else; it holds keys.
+Invariants: the bytes that were checked are the bytes that are used. A snapshot holds keys: it goes
+through a pipe between processes of one gateway and nowhere else.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SettingsSnapshot:
         return settings_from(layer, environ, problems)
 
     def close(self) -> None:
-        """Close the descriptors. The settings that were made name nothing any more."""
+        """Close the descriptors. The paths in settings that were built are invalid after that."""
         while self._open:
             os.close(self._open.pop())
 

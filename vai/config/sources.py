@@ -2,7 +2,7 @@
 
 Invariants: every value that it hands on knows its origin.
 `vai.config.syntax` knows the file formats, dynaconf the typed values of variables; merging is
-done here, because a merged tree does not tell which source set a value.
+done here, because a merged tree does not show which source set a value.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SettingValue(NamedTuple):
 
 
 class UnresolvedReference(NamedTuple):
-    """Stands for a text whose references lead nowhere."""
+    """In place of a text with references that cannot be resolved."""
 
     faults: tuple[str, ...]
 
@@ -66,7 +66,7 @@ class UnresolvedReference(NamedTuple):
 Layer = dict[tuple[str, ...], SettingValue]
 
 DEFAULTS: Final = "the defaults"
-"""Where settings stand that only the package sets."""
+"""The origin of settings that only the package sets."""
 
 
 def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
@@ -260,7 +260,7 @@ def _split_names(written: Iterable[str]) -> tuple[str, ...]:
 
 
 class _FilePositions:
-    """Where the settings of a file stand, and the entries of its lists."""
+    """The positions of a file's settings and of the entries of its lists."""
 
     def __init__(self, path: Path, lines: Lines) -> None:
         self._path = str(path)
@@ -277,8 +277,8 @@ class _FilePositions:
                 )
 
     def position_of(self, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-        """Where a setting stands, and its entries by their steps, `[0].key`."""
-        # A name that a YAML anchor brings stands elsewhere: its table is the best there is.
+        """The position of a setting, and those of its entries by their steps, `[0].key`."""
+        # A name from a YAML anchor has no line here: that of its table is shown.
         ends = range(len(names), 0, -1)
         line = next((self._lines[names[:end]] for end in ends if names[:end] in self._lines), 0)
         return self._format_position(line), self._inside.get(names, {})

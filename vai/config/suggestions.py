@@ -1,5 +1,5 @@
-"""What is meant by a name that is no setting: where the setting of that name stands, or which
-name is near.
+"""Suggestions for an unknown setting: the table in which a setting of that name stands, or a
+similar name.
 
 Invariants: pure functions of names; no value gets into a text.
 """
@@ -38,7 +38,7 @@ _USER_NAMES: Final = {
 
 
 class Suggestion(NamedTuple):
-    """A sentence for the person who wrote an unknown name, and the settings it may stand for."""
+    """A hint about an unknown name, and the settings that it may stand for."""
 
     text: str
     settings: tuple[Path, ...] = ()
@@ -51,7 +51,7 @@ def suggest_setting(
     source: str,
     below: Iterable[str] = (),
 ) -> Suggestion:
-    """Say what `path` may stand for.
+    """Suggest what `path` may stand for.
 
     Args:
         path: the unknown name, with those of its tables.

@@ -43,7 +43,7 @@ _NO_TABLE: Final = "expected settings by name; this file begins with a list or a
 
 
 class Tree(NamedTuple):
-    """The values of a file, and where their names stand."""
+    """The values of a file, and the lines of their names."""
 
     values: dict[Any, Any]
     lines: Lines
@@ -101,7 +101,7 @@ def _parse_json(text: str) -> Tree:
     if not text.strip():
         return Tree({}, {})
     try:
-        # The body's strict reader tells no line and column.
+        # The body's strict reader reports no line and column.
         values = json.loads(text, object_pairs_hook=_without_duplicates)  # noqa: TID251
     except json.JSONDecodeError as error:
         reason = json_reason(error.msg, text[: error.pos], text[error.pos : error.pos + 8])
@@ -176,7 +176,7 @@ def _parse_yaml(text: str) -> Tree:
     except (yaml.YAMLError, yaml.error.MarkedYAMLFutureWarning) as error:
         problem, context = getattr(error, "problem", ""), getattr(error, "context", "")
         marks = [getattr(error, f"{which}_mark", None) for which in ("problem", "context")]
-        # What is not closed is missed at the end of the file, and opened where it can be mended.
+        # An unclosed bracket is noticed at the end of the file, and repaired where it opens.
         is_open = context and (context.endswith("quoted scalar") or "flow" in context)
         mark = next((mark for mark in marks[:: -1 if is_open else 1] if mark), None)
         reason = yaml_reason(problem, context)
@@ -214,7 +214,7 @@ def _child_nodes(node: Any) -> Iterator[Any]:
 
 
 def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
-    """Enter where each name and each entry of a list stands; refuse a name that stands twice."""
+    """Add the line of each name and each entry of a list; refuse a name that stands twice."""
     if not isinstance(node.value, list):
         _take_as_written(node)
         return

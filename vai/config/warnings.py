@@ -1,8 +1,8 @@
-"""What settings allow that an operator hardly wants: requests that will fail, or go astray.
+"""Settings that are valid and hardly wanted: requests will fail, or go to another region or host.
 
 Invariants: pure functions over finished settings, the catalogue and the day, each yielding
-(path, text). What is found here stops no start: a server may differ from what is usual, and a
-model's last day must not keep a gateway from coming up again. What can never work is an error
+(path, text). A warning does not stop the start: a server may differ from what is usual, and a
+model's last day must not keep a gateway from restarting. What can never work is an error
 (`vai.config.rules`). One mistake is one warning.
 """
 
@@ -28,7 +28,7 @@ from vai.types.catalogue import ModelCard
 __all__ = ["SOON", "find_warnings"]
 
 SOON: Final = 60
-"""Days before the end of a model from which it is warned of."""
+"""Days before a model retires from which `vai check` warns of it."""
 _UNKNOWN: Final = (
     "not in the catalogue (vai models): correct the name, or describe the model under [models]"
 )
@@ -146,7 +146,7 @@ class _ModelFacts:
             self._names.setdefault(provider, []).append(name)
 
     def target_warning(self, target: str, *, is_pattern: bool) -> str | None:
-        """Why requests for the target of an alias will fail; None if nothing says so."""
+        """Why requests for the target of an alias will fail; None if no reason is known."""
         if off := self.off_reason(target):
             return off
         provider, _, model = target.partition("/")
