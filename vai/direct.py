@@ -18,7 +18,6 @@ from vai.exchange.attempts import Attempt, ProviderHealth, TargetRetries
 from vai.exchange.exchange import Exchange, Settlement
 from vai.exchange.ports import Upstream
 from vai.exchange.translated_mode import TranslatedMode
-from vai.exchange.unlimited import UnlimitedAdmission
 from vai.io.clock import monotonic
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
@@ -33,7 +32,7 @@ from vai.providers.translate import reasoning
 from vai.secret import Secret
 from vai.types import parse
 from vai.types.events import Event
-from vai.types.message import Message
+from vai.types.message import Message, Usage
 from vai.types.request import MessageRequest
 
 __all__ = ["DirectClient"]
@@ -62,14 +61,14 @@ class DirectClient:
         retries: RetryRules | None = RetryRules(),  # noqa: B008  frozen
     ) -> None:
         moved = base_urls or {}
-        self._rows = {
+        self._specs = {
             name: msgspec.structs.replace(spec, base_url=moved.get(name, spec.base_url))
             for name, spec in PROVIDER_SPECS.items()
             if spec.kind != _LOGGED_IN_TO
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
-        # No breaker: one caller alone has nobody to protect from what it learns itself.
+        # No breaker: there are no other clients to protect.
         self._health = ProviderHealth(retries, None, clock=monotonic, random_jitter=random)
         self._transport = build_transport(UpstreamSettings(base_url=""))
         self._exchanges = 0
@@ -95,11 +94,11 @@ class DirectClient:
         Raises:
             VaiError: whatever went wrong.
         """
-        with self._exchange(request, stream=False) as exchange:
+        with self._make_exchange(request, stream=False) as exchange:
             answer = (await exchange.start()).first_batch
         if not isinstance(answer, Message):
             raise UpstreamBroken(
-                "The provider streamed a response that the request did not ask for"
+                "The provider streamed a response that the request did not request for"
             )
         return answer
 
@@ -109,31 +108,31 @@ class DirectClient:
         Raises:
             VaiError: whatever went wrong, after the events that came before it.
         """
-        with self._exchange(request, stream=True) as exchange:
+        with self._make_exchange(request, stream=True) as exchange:
             batch: list[Event] | Message | None = (await exchange.start()).first_batch
             while isinstance(batch, list):
                 for event in batch:
                     yield event
                 batch = await exchange.read_batch()
 
-    def _exchange(
+    def _make_exchange(
         self, request: Mapping[str, Any], *, stream: bool
     ) -> Exchange[list[Event] | Message]:
-        ask = parse.parse_request({**request, "stream": stream})
-        provider = ask.model.partition("/")[0]
-        if provider in PROVIDER_SPECS and provider not in self._rows:
+        parsed = parse.parse_request({**request, "stream": stream})
+        provider = parsed.model.partition("/")[0]
+        if provider in PROVIDER_SPECS and provider not in self._specs:
             raise NotFound(f"{provider} needs a login, and with it a gateway; gemini takes a key")
-        route = resolve_route(ask.model, self._rows, {})
+        route = resolve_route(parsed.model, self._specs, {})
         key = self._keys.get(route.spec.id)
         if key is None:
             raise AuthenticationFailed(
                 f"No key for provider {route.spec.id}: expected one under this name in `keys`",
                 code="provider_key_missing",
             )
-        ask = msgspec.structs.replace(
-            ask,
+        parsed = msgspec.structs.replace(
+            parsed,
             model=route.model,
-            max_tokens=_MAX_TOKENS if ask.max_tokens is None else ask.max_tokens,
+            max_tokens=_MAX_TOKENS if parsed.max_tokens is None else parsed.max_tokens,
         )
         self._exchanges += 1
         endpoint = Endpoint.from_base_url(route.spec.base_url)
@@ -142,17 +141,28 @@ class DirectClient:
         upstream = HttpUpstream(
             self._transport, endpoint, credential, shown.style, betas=shown.betas
         )
-        plan = _SingleTargetPlan(self._health, upstream, route, ask, f"direct{self._exchanges}")
+        plan = _SingleTargetPlan(self._health, upstream, route, parsed, f"direct{self._exchanges}")
         return Exchange(
-            plan.make_mode(ask),
+            plan.make_mode(parsed),
             upstream,
-            UnlimitedAdmission(),
+            _UnlimitedAdmission(),
             reserved_tokens=0,
             timers=self._timers,
             clock=monotonic,
-            on_settled=_nobody_asks,
+            on_settled=_ignore_settlement,
             plan=plan,
         )
+
+
+class _UnlimitedAdmission:
+    """Admits every request and charges none: in process nothing is shared."""
+
+    async def __call__(self, tokens: int, /) -> _UnlimitedAdmission:
+        """A lease; there is always one."""
+        return self
+
+    def settle(self, usage: Usage, /) -> None:
+        """Nothing was reserved."""
 
 
 class _SingleTargetPlan:
@@ -163,21 +173,21 @@ class _SingleTargetPlan:
         health: ProviderHealth,
         upstream: Upstream,
         route: Route,
-        ask: MessageRequest,
+        request: MessageRequest,
         name: str,
     ) -> None:
         self._retries = TargetRetries(health)
         self._upstream = upstream
         self._spec = route.spec
-        self._ask = ask
+        self._request = request
         self._name = name
-        # The caller's own key, and nobody else's either: its limits are waited for as well.
+        # No BYOK: the one key here is its user's, and its limits are waited for as well.
         self._retries.enter_target((route.spec.id, route.model), is_byok=False)
 
-    def make_mode(self, ask: MessageRequest) -> TranslatedMode[list[Event] | Message]:
+    def make_mode(self, request: MessageRequest) -> TranslatedMode[list[Event] | Message]:
         """A fresh mode: adapters serve one attempt."""
-        adapter = make_adapter(self._spec, self._name, request=ask)
-        return TranslatedMode(adapter, ask, events=_same, message=_same)
+        adapter = make_adapter(self._spec, self._name, request=request)
+        return TranslatedMode(adapter, request, events=_return_value, message=_return_value)
 
     async def next_attempt(
         self, fault: UpstreamFault, remaining: float, /
@@ -191,16 +201,16 @@ class _SingleTargetPlan:
     async def build_retry(
         self, *, without_reasoning: bool
     ) -> Attempt[list[Event] | Message] | None:
-        request = reasoning.without_reasoning(self._ask) if without_reasoning else self._ask
+        request = reasoning.without_reasoning(self._request) if without_reasoning else self._request
         return None if request is None else Attempt(self.make_mode(request), self._upstream)
 
     async def build_next_target(self) -> None:
         """There is no other target."""
 
 
-def _same(value: list[Event] | Message) -> list[Event] | Message:
+def _return_value(value: list[Event] | Message) -> list[Event] | Message:
     return value
 
 
-def _nobody_asks(settlement: Settlement) -> None:
+def _ignore_settlement(settlement: Settlement) -> None:
     """Usage is in the answer itself; there is no ledger to write to."""

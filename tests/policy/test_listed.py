@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.policy.model_list import ModelList, lists_deployments
+from vai.policy.catalogue import ModelList, lists_deployments
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from vai.policy.regions import regions_of_hosts
+from vai.policy.cost import regions_of_hosts
 from vai.providers.registry import PROVIDER_SPECS
 
 

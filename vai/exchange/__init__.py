@@ -1,1 +1,1 @@
-"""The conductor of one LLM exchange."""
+"""One LLM exchange, from admission to settlement."""

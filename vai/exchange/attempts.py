@@ -189,16 +189,16 @@ class TargetRetries:
     ) -> Attempt[T] | None:
         """See `RetryPlan.next_attempt`; `builder` makes the attempt."""
         now = self._health.clock()
-        decision = self._decide(fault, remaining, now)
+        decision = self._decide_next(fault, remaining, now)
         if isinstance(decision, WithoutReasoning):
             self._is_without_reasoning = True
             attempt = await builder.build_retry(without_reasoning=True)
             if attempt is not None:
                 return attempt
-            decision = self._decide(fault, remaining, now)
+            decision = self._decide_next(fault, remaining, now)
         if isinstance(decision, Retry):
             self._retries += 1
-            self._budget().record_retry(fault, now)
+            self._retry_budget().record_retry(fault, now)
             attempt = await builder.build_retry(without_reasoning=self._is_without_reasoning)
             return None if attempt is None else replace(attempt, delay=decision.delay)
         return await builder.build_next_target() if isinstance(decision, NextTarget) else None
@@ -215,7 +215,7 @@ class TargetRetries:
             breaker.abandon_probe(now)
         return None
 
-    def _decide(self, fault: UpstreamFault, remaining: float, now: float) -> RetryDecision:
+    def _decide_next(self, fault: UpstreamFault, remaining: float, now: float) -> RetryDecision:
         health = self._health
         breaker = None if self._is_byok else health.find_breaker(self.target)
         state = RetryState(
@@ -225,12 +225,12 @@ class TargetRetries:
             is_byok=self._is_byok,
             may_drop_reasoning=not self._is_without_reasoning and is_reasoning_rejection(fault),
             breaker_open_until=0.0 if breaker is None else breaker.open_until,
-            is_within_budget=self._budget().allows_retry(fault, now),
+            is_within_budget=self._retry_budget().allows_retry(fault, now),
             jitter=health.random_jitter(),
         )
         return decide(fault, state, now)
 
-    def _budget(self) -> RetryBudget:
+    def _retry_budget(self) -> RetryBudget:
         return self._health.retry_budget(self.target[0], is_byok=self._is_byok)
 
     def _record_success(self, breaker: Breaker, now: float) -> BreakerChange | None:

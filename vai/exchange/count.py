@@ -2,7 +2,7 @@
 
 Invariants: counting is a convenience, so nothing waits long for it. Whatever an
 estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
-is no answer; what the caller must know (a bad request, a bad key, a limit) is one. The
+is no response; what the client must know (a bad request, a bad key, a limit) is one. The
 connection is given back or dropped on every way out, a cancellation among them.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "send_count_request"]
 PATIENCE: Final = 10.0
 """Seconds for the whole question. A context meter that comes later is of no use."""
 MAX_ANSWER: Final = 1 << 20
-"""Bytes of an answer that are read. A count has some fifty, an error seldom a thousand."""
+"""Bytes of a response that are read. A count has some fifty, an error seldom a thousand."""
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -37,10 +37,10 @@ class TokenCount(msgspec.Struct, frozen=True):
 async def send_count_request(
     wire: WireRequest, upstream: Upstream, *, timers: Timers, clock: Clock
 ) -> TokenCount | None:
-    """The provider's answer; None where an estimate has to stand in for it.
+    """The provider's response; None where an estimate has to stand in for it.
 
     Raises:
-        InvalidRequest: a header of the caller's cannot be forwarded.
+        InvalidRequest: a header of the client's cannot be forwarded.
     """
     now = clock()
     until = now + min(PATIENCE, timers.total)
@@ -48,10 +48,10 @@ async def send_count_request(
         reply = await upstream.send_request(
             wire, connect_deadline=min(now + timers.connect, until), headers_deadline=until
         )
-        told = await _read_response(reply, until)
+        count = await _read_response(reply, until)
     except UpstreamFault:
         return None
-    return None if told is None or _has_no_counter(told.status) else told
+    return None if count is None or _has_no_counter(count.status) else count
 
 
 async def _read_response(reply: UpstreamResponse, until: float) -> TokenCount | None:

@@ -1,21 +1,21 @@
 """One LLM exchange, from admission to settlement: admit -> send -> decode -> relay -> settle.
 
-Invariants: whatever happens (an answer, an upstream fault, a timer, the
-caller leaving at any await), the upstream connection is given back or dropped at once
+Invariants: whatever happens (a response, an upstream fault, a timer, the
+client leaving at any await), the upstream connection is given back or dropped at once
 and the exchange is settled exactly once. Everything that must happen on the way out
 happens in `__exit__`, which cannot be cancelled because it never waits.
 
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
 each attempt has a mode and an upstream of its own, and the reply of the one before is given
 back first. With that batch the attempt is the only one, so the first batch comes with the first
-content, or when `Timers.ping` is over. An answer may also go on in a
+content, or when `Timers.ping` is over. A response may also go on in a
 further request to the same upstream (`ExchangeMode.continuation`), under the same timers.
 
     with Exchange(mode, upstream, admission, ...) as exchange:
         start = await exchange.start()
         batch = start.first_batch
         while batch is not None:
-            ...                         # hand it to the caller
+            ...                         # hand it to the client
             batch = await exchange.read_batch()
 """
 
@@ -48,20 +48,20 @@ __all__ = ["Exchange", "Outcome", "ResponseStart", "Settlement"]
 T = TypeVar("T")
 
 MAX_BODY = 64 << 20
-"""Bytes of a JSON answer that are held; images make them large."""
+"""Bytes of a JSON response that are held; images make them large."""
 MAX_ERROR_BODY = 1 << 20
-"""Bytes of an error answer that are read; the rest is not worth having."""
+"""Bytes of an error response that are read; the rest is not worth having."""
 _ROUND_TRIP = 2.0
 """Seconds within which a kept connection that had ended shows it. One that ends later ended
 with the request on it, and whether that was worked on cannot be known."""
 
 Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]
-"""How it ended: answered; the upstream said no; the upstream failed; the caller left;
-VAI said no (admission, an untranslatable request, the end of a drain); VAI is at fault."""
+"""How it ended: with a response; the upstream refused; the upstream failed; the client left;
+VAI refused (admission, an untranslatable request, the end of a drain); VAI is at fault."""
 
 
 class ResponseStart(msgspec.Struct, Generic[T]):
-    """The head of an answer and its first batch; a JSON answer is one batch.
+    """The head of a response and its first batch; a JSON response is one batch.
 
     `fault` is what the upstream refused the request with, if it did.
     """
@@ -164,9 +164,9 @@ class Exchange(Generic[T]):
         return self._clock() - self._began
 
     async def start(self) -> ResponseStart[T]:
-        """Start the exchange and wait for the first batch of its answer.
+        """Start the exchange and wait for the first batch of its response.
 
-        Until this returns, nothing needs to have been sent to the caller, so a failure
+        Until this returns, nothing needs to have been sent to the client, so a failure
         here can still be answered with its own status.
 
         Raises:
@@ -191,7 +191,7 @@ class Exchange(Generic[T]):
             fault.upstream_status = self._response.status
 
     def mark_failed(self, fault: UpstreamFault) -> UpstreamFault:
-        """The answer came and is of no use to this caller: settle it as a failure."""
+        """The response came and is of no use to this client: settle it as a failure."""
         self._has_failed = True
         return fault
 
@@ -222,7 +222,7 @@ class Exchange(Generic[T]):
         """Whether the body is to be read as it comes.
 
         Raises:
-            UpstreamBroken: it is no answer at all.
+            UpstreamBroken: it is no response at all.
         """
         if reply.status >= 300:
             # Following one would send a credential where the settings did not say.
@@ -233,21 +233,21 @@ class Exchange(Generic[T]):
         return self.mode.is_streaming
 
     async def _read_json_response(self, reply: UpstreamResponse) -> T:
-        """A JSON answer, with all that follows it."""
+        """A JSON response, with all that follows it."""
         while True:
             body = await self._read_body(reply, MAX_BODY)
             if not body:
                 raise UpstreamBroken.from_code("upstream_empty")
-            whole = self.mode.decode_json_body(body)
-            if whole is not None:
+            decoded = self.mode.decode_json_body(body)
+            if decoded is not None:
                 self._was_completed = True
-                return whole
+                return decoded
             reply = await self._send_continuation(reply)
 
     async def _send_continuation(self, reply: UpstreamResponse) -> UpstreamResponse:
-        """The upstream's answer to the request that continues the one in `reply`.
+        """The upstream's response to the request that continues the one in `reply`.
 
-        It fails as a part of an answer that has begun: nothing is tried again.
+        It fails as a part of a response that has begun: nothing is tried again.
         """
         request = self.mode.continuation
         if request is None:
@@ -287,7 +287,7 @@ class Exchange(Generic[T]):
             plan.close(answered=answered)
 
     async def read_batch(self) -> T | None:
-        """The next batch of a streamed answer, None when it is complete.
+        """The next batch of a streamed response, None when it is complete.
 
         All that one read of the upstream brought is one batch; nothing waits for more.
 
@@ -338,10 +338,10 @@ class Exchange(Generic[T]):
         return self.mode.release_held()
 
     async def _send_request(self, request: WireRequest) -> UpstreamResponse:
-        """The upstream's answer as soon as its headers are there."""
+        """The upstream's response as soon as its headers are there."""
         timers, total_at = self._timers, self._total_at
         now = self._clock()
-        # A JSON answer begins when it is complete, so only `total` says how long is too long.
+        # A JSON response begins when it is complete, so only `total` says how long is too long.
         headers_deadline = min(now + timers.headers, total_at) if request.streams else total_at
         connect_deadline = min(now + timers.connect, total_at)
         self._was_sent = True
@@ -371,7 +371,7 @@ class Exchange(Generic[T]):
         return (limit, late) if limit <= self._total_at else (self._total_at, "total_timeout")
 
     async def _read_body(self, reply: UpstreamResponse, limit: int, *, cut: bool = False) -> bytes:
-        """The body of an answer that is not streamed, at most `limit` bytes of it."""
+        """The body of a response that is not streamed, at most `limit` bytes of it."""
         pieces: list[bytes] = []
         size = 0
         try:
@@ -390,26 +390,26 @@ class Exchange(Generic[T]):
         """The usage to settle with, and whether it is a guess. Unknown is never zero."""
         mode = self.mode
         usage = mode.usage
-        # A provider that was asked reads, whether or not anybody waits for its answer.
+        # A provider that got the request reads it, whether or not the client waits.
         if self._was_rejected or not (self._was_sent or self._was_accepted):
             return usage, False
-        # Counters run while the answer does: what a stream begins with (Anthropic says one
+        # Counters run while the response does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
         running = not self._was_completed and mode.stop_reason is None
         is_told = usage.input_tokens is not None and usage.output_tokens is not None
         if is_told and not running:
             return usage, False
         guess = mode.estimate_usage()
-        told = msgspec.structs.replace(
+        counted = msgspec.structs.replace(
             usage, output_tokens=max(usage.output_tokens or 0, guess.output_tokens or 0)
         )
-        return guess.merged_with(told), True
+        return guess.merged_with(counted), True
 
     def _classify_outcome(self, error: BaseException | None) -> Outcome:
         if error is None:
             if self._was_rejected:
                 return "rejected"
-            # Whoever has told the caller of a fault leaves the block without an error.
+            # A stream that sent its client an error event leaves the block without one.
             if self.mode.forwarded_error is not None or self._has_failed:
                 return "upstream_failed"
             return "completed" if self._was_completed else "refused"

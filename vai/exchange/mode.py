@@ -1,7 +1,7 @@
-"""What the conductor knows of a mode: how an exchange's bytes are read.
+"""What the exchange knows of a mode: how its bytes are read.
 
 Invariants: a mode is pure and built for one attempt. It says what to send, takes
-what comes, and knows when the answer is complete; when to send and how long to wait is the
+what comes, and knows when the response is complete; when to send and how long to wait is the
 conductor's.
 """
 
@@ -30,11 +30,11 @@ def is_page(media_type: str) -> bool:
 
 
 class ExchangeMode(Protocol[T_co]):
-    """Verbatim or translated; its batches are what the caller is handed."""
+    """Verbatim or translated; its batches are what the client receives."""
 
     @property
     def is_verbatim(self) -> bool:
-        """Whether the upstream's own words, headers included, go back to the caller."""
+        """Whether the upstream's own bytes, headers included, go back to the client."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def is_streaming(self) -> bool:
-        """Whether the caller asked for a stream."""
+        """Whether the client asked for a stream."""
         ...
 
     @property
@@ -65,27 +65,27 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete."""
+        """Whether the response is complete."""
         ...
 
     @property
     def ended_early(self) -> bool:
-        """Whether the answer is complete while the upstream still has more to say."""
+        """Whether the response is complete while the upstream still has more to say."""
         ...
 
     @property
     def forwarded_error(self) -> UpstreamFault | None:
-        """The error the upstream ended its answer with, once that has been passed on as it was."""
+        """The error that ended the upstream's response, once it was passed on as it was."""
         ...
 
     @property
     def stream_error(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has, and the caller must still be told."""
+        """Why the stream failed, once it has, and the client must still get the error."""
         ...
 
     @property
     def continuation(self) -> WireRequest | None:
-        """A further request that continues the answer, once a body has ended without its end."""
+        """A further request that continues the response, once a body has ended without its end."""
         ...
 
     @property
@@ -94,30 +94,30 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     def accepts_media_type(self, media_type: str) -> bool:
-        """Whether an answer may be a body of this media type, as far as the header tells."""
+        """Whether a response may be a body of this media type, as far as the header tells."""
         ...
 
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        """What an answer with an error status means."""
+        """What a response with an error status means."""
         ...
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T_co:
-        """A rejection as the caller gets it: the upstream's own words, where the caller's
+        """A rejection as the client gets it: the upstream's own words, where the client's
         clients know them, or `fault`, raised."""
         ...
 
     def decode_json_body(self, body: bytes) -> T_co | None:
-        """A JSON answer, complete; None when it goes on (`following`).
+        """A JSON response, complete; None when it goes on (`continuation`).
 
         Raises:
-            UpstreamFault: the body is an error, or no answer.
+            UpstreamFault: the body is an error, or no response.
         """
         ...
 
     def feed_stream(self, data: bytes) -> T_co | None:
-        """More of a streamed answer: what the caller can have now."""
+        """More of a streamed response: what the client can have now."""
         ...
 
     def end_stream(self) -> T_co | None:

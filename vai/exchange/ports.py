@@ -1,4 +1,4 @@
-"""The doors an exchange is given: the upstream, the clock, the limits.
+"""The ports of an exchange: the upstream, the clock, the limits.
 
 The law of this ring: straight-line async code over these ports; it owns no socket,
 reads no environment and never sees a credential (the upstream port is already bound
@@ -17,7 +17,7 @@ __all__ = ["Admission", "Clock", "Lease", "Upstream", "UpstreamResponse"]
 
 
 class UpstreamResponse(Protocol):
-    """An upstream's answer whose headers have arrived."""
+    """An upstream's response whose headers have arrived."""
 
     @property
     def status(self) -> int: ...
@@ -46,18 +46,18 @@ class UpstreamResponse(Protocol):
 
 
 class Upstream(Protocol):
-    """The way to one provider, bound to its credential."""
+    """One provider's server, bound to a credential."""
 
     async def send_request(
         self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
-        """Send the request and wait for the answer's headers.
+        """Send the request and wait for the response's headers.
 
         `connect_deadline` bounds the wait for a connection, `headers_deadline` that for the
         headers; both are readings of the clock.
 
         Raises:
-            UpstreamUnreachable: no connection, or it broke before an answer.
+            UpstreamUnreachable: no connection, or it broke before a response.
             UpstreamTimeout: code ``pool_timeout``, ``connect_timeout`` or ``headers_timeout``.
         """
         ...
@@ -70,10 +70,10 @@ class Clock(Protocol):
 
 
 class Lease(Protocol):
-    """A place among the admitted exchanges."""
+    """One of the concurrent exchanges that the limits allow."""
 
     def settle(self, usage: Usage, /) -> None:
-        """Give the place back and charge what was used. Called once, on every way out."""
+        """Return the lease and charge what was used. Called once, however the exchange ends."""
         ...
 
 
@@ -84,7 +84,7 @@ class Admission(Protocol):
         """Take a lease and reserve `tokens`.
 
         Raises:
-            RateLimited: a limit of the caller or of the whole gateway is reached.
+            RateLimited: a limit of the client or of the whole gateway is reached.
             Overloaded: the gateway takes no new work.
         """
         ...

@@ -1,7 +1,7 @@
 """The translated mode: canonical types through a provider's adapter.
 
-What the caller gets is up to two functions, so that the gateway has bytes and an
-in-process caller has the events themselves.
+What the client gets is up to two functions, so that the gateway has bytes and an
+in-process client has the events themselves.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class TranslatedMode(Generic[T]):
             return None
         self.stop_reason = message.stop_reason
         if self.usage.output_tokens is None:
-            for said in estimate.generated_texts(message.content):
-                self._meter.add_text(said)
+            for text in estimate.generated_texts(message.content):
+                self._meter.add_text(text)
         return self._message(message)
 
     def feed_stream(self, data: bytes) -> T | None:
@@ -134,13 +134,13 @@ class TranslatedMode(Generic[T]):
 
     def estimate_usage(self) -> Usage:
         read = estimate.input_tokens(len(self.upstream_request.body))
-        return Usage(input_tokens=read, output_tokens=self._meter.tokens)
+        return Usage(input_tokens=read, output_tokens=self._meter.token_count)
 
     def _with_estimated_usage(self, end: MessageDelta) -> MessageDelta:
         """The end of a stream whose output the provider did not count. Clients need a number."""
         usage = end.usage or Usage()
-        told = estimate.estimated_usage_members(self._meter.tokens)
-        return replace(end, usage=replace(usage, extra={**usage.extra, **told}))
+        counted = estimate.estimated_usage_members(self._meter.token_count)
+        return replace(end, usage=replace(usage, extra={**usage.extra, **counted}))
 
     def _release_events(self, events: list[Event]) -> T | None:
         if not events:

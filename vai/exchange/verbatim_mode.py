@@ -1,10 +1,10 @@
-"""The verbatim mode: the target speaks the caller's protocol, so its bytes are the answer.
+"""The verbatim mode: the target speaks the client's protocol, so its bytes are the response.
 
 Frames are judged and sniffed for usage and for the end of the stream, never rebuilt. Only
 complete frames are passed on: when the upstream breaks off in the middle of one, or sends what
-is no event, the caller gets a whole error frame and not half of something else.
+is no event, the client gets a whole error frame and not half of something else.
 
-With a provider prefix the answer is in VAI's dialect: the frames that carry model and
+With a provider prefix the response is in VAI's dialect: the frames that carry model and
 usage are edited, all others are the upstream's bytes.
 """
 
@@ -51,7 +51,7 @@ class VerbatimMode:
     """A mode that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
 
     `uses_gateway_key` says that the upstream is spoken to with the gateway's own key; `cost` is
-    told in answers that are edited.
+    written into responses that are edited.
     """
 
     is_verbatim = True
@@ -109,7 +109,7 @@ class VerbatimMode:
         return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> bytes:
-        # In the upstream's words a refused key of the gateway would be the caller's.
+        # In the upstream's words a refused key of the gateway would be the client's.
         if fault.code == UPSTREAM_AUTH or not is_passed_on(body, fault):
             raise fault
         return body
@@ -162,11 +162,11 @@ class VerbatimMode:
     def estimate_usage(self) -> Usage:
         return Usage(
             input_tokens=estimate.input_tokens(len(self.upstream_request.body)),
-            output_tokens=self._meter.tokens,
+            output_tokens=self._meter.token_count,
         )
 
     def _release_frames(self, frames: bytes) -> bytes | None:
-        """The frames that the caller gets now, given those that the sniffer lets pass."""
+        """The frames that the client gets now, from those that the observer lets pass."""
         sniffer = self._observer
         sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
@@ -184,7 +184,7 @@ class VerbatimMode:
 
     def _end_with_error(self, fault: UpstreamFault) -> bytes:
         """How the client gets `fault`, which ends the stream: by the upstream's own frame, which is
-        returned, where the answer has begun and clients know the wording."""
+        returned, where the response has begun and clients know the wording."""
         if self._uses_gateway_key:
             fault = hide_gateway_key_error(fault)
         words = self._observer.last_words
@@ -198,7 +198,7 @@ class VerbatimMode:
         return words
 
     def _collect_json(self, data: bytes) -> bool:
-        """Whether `data` belongs to a JSON answer, which is read when it is complete."""
+        """Whether `data` belongs to a JSON response, which is read when it is complete."""
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
             if head[:1] == b"<":
@@ -215,7 +215,7 @@ class VerbatimMode:
         return True
 
     def _replay_json(self, body: bytes) -> bytes | None:
-        """A JSON answer as the stream that it could have been."""
+        """A JSON response as the stream that it could have been."""
         try:
             body, report = read_message(body, self._spec, edited=self._edited, calls=self._calls)
             message = read_straight(decode_object(body))
@@ -239,10 +239,10 @@ class VerbatimMode:
         return encode_events(events_from_message(message), self._cost if self._edited else None)
 
     def _estimate_output(self, body: bytes) -> None:
-        """Estimate the output of an answer whose server did not count it."""
-        with suppress(ValueError, InvalidRequest):  # odd blocks: the answer passes all the same
-            for said in estimate.generated_texts(read_straight(decode_object(body)).content):
-                self._meter.add_text(said)
+        """Estimate the output of a response whose server did not count it."""
+        with suppress(ValueError, InvalidRequest):  # odd blocks: the response passes all the same
+            for text in estimate.generated_texts(read_straight(decode_object(body)).content):
+                self._meter.add_text(text)
 
     def _take_report(self, report: VerbatimReport) -> None:
         self.usage, self.stop_reason = report.usage, report.stop_reason
@@ -250,4 +250,4 @@ class VerbatimMode:
 
 def _estimated_members(meter: estimate.TextMeter) -> dict[str, Any]:
     """Members of the usage for the text so far."""
-    return estimate.estimated_usage_members(meter.tokens)
+    return estimate.estimated_usage_members(meter.token_count)

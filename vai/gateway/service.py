@@ -41,11 +41,10 @@ from vai.io.memory import Trimmer, memory_limit
 from vai.io.providers import Providers
 from vai.policy.aliases import alias_patterns, aliased_routes, matched_routes
 from vai.policy.client_address import TrustedProxies
-from vai.policy.cost import ModelTerms, Pricing
+from vai.policy.cost import ModelTerms, Pricing, regions_of_hosts
 from vai.policy.limits.store import LimitStore
 from vai.policy.model_listing import Listing
 from vai.policy.provider_errors import ProviderErrors
-from vai.policy.regions import regions_of_hosts
 from vai.policy.route import Route, resolve_route
 
 __all__ = ["GatewayService", "TurnGate", "UpstreamDestination"]

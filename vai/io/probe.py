@@ -27,7 +27,7 @@ from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
 from vai.io.providers import Providers
 from vai.policy.aliases import is_pattern
-from vai.policy.model_list import ModelList, lists_deployments
+from vai.policy.catalogue import ModelList, lists_deployments
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS

@@ -58,7 +58,7 @@ def alias_patterns(aliases: Aliases) -> tuple[AliasPattern, ...]:
 def matched_routes(
     requested: str,
     patterns: Iterable[AliasPattern],
-    rows: Mapping[str, ProviderSpec],
+    specs: Mapping[str, ProviderSpec],
     catalogue: Catalogue = EMPTY,
 ) -> tuple[Route, ...]:
     """The routes of a name that a pattern matches, none where no pattern does.
@@ -70,7 +70,7 @@ def matched_routes(
         if requested.startswith(prefix):
             names = [target.replace(_WILD, requested[len(prefix) :]) for target in targets]
             return tuple(
-                resolve_route(requested, rows, {requested: name}, catalogue) for name in names
+                resolve_route(requested, specs, {requested: name}, catalogue) for name in names
             )
     return ()
 
@@ -85,22 +85,22 @@ def _expand_below(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[
         return (name,)
     if name in above:
         return None
-    found: dict[str, None] = {}
+    expanded: dict[str, None] = {}
     for behind in aliases[name]:
         targets = _expand_below(behind, aliases, (*above, name))
         if targets is None:
             return None
-        found |= dict.fromkeys(targets)
-    return tuple(found)
+        expanded |= dict.fromkeys(targets)
+    return tuple(expanded)
 
 
 def aliased_routes(
-    aliases: Aliases, rows: Mapping[str, ProviderSpec], catalogue: Catalogue = EMPTY
+    aliases: Aliases, specs: Mapping[str, ProviderSpec], catalogue: Catalogue = EMPTY
 ) -> dict[str, tuple[Route, ...]]:
     """Alias -> its routes, patterns left out. The targets must have passed the settings' rules."""
     return {
         alias: tuple(
-            resolve_route(alias, rows, {alias: target}, catalogue)
+            resolve_route(alias, specs, {alias: target}, catalogue)
             for target in expand_alias(alias, aliases) or ()
         )
         for alias in aliases

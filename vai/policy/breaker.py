@@ -1,4 +1,4 @@
-"""When a target that keeps failing is left alone.
+"""When requests to a target that keeps failing are stopped.
 
     closed --(failures in a row, or most of many)--> open --(its time is over)--> half open
       ^                                               ^                              |
@@ -8,7 +8,7 @@ Invariants: only outages count, as `vai.policy.error_attribution` tells them; an
 known is of targets that failed lately, so that nothing is kept or looked up of those that
 work. While half open, one exchange is let through and all others are kept away until it is
 answered, fails or gives up; should none of that happen for as long as the breaker was open
-at first, the next one may try, so that a probe that hangs does not hold everybody.
+at first, the next one may try, so that a probe that hangs does not hold all requests.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the target is left alone, but for probes."""
+        """Whether requests to the target are stopped, but for probes."""
         return self._trips > 0
 
     def seconds_until_retry(self, now: float) -> float:
@@ -64,7 +64,7 @@ class Breaker:
         return max(self.open_until - now, 0.0)
 
     def is_paused(self, now: float) -> bool:
-        """Whether the target has asked to be left alone for a while."""
+        """Whether the target has asked for a pause."""
         return now < self._paused_until
 
     def begin_attempt(self, now: float) -> bool:
@@ -74,8 +74,8 @@ class Breaker:
         return self.is_open
 
     def record_failure(self, now: float, *, probe: bool) -> bool:
-        """An outage; returns whether the target is left alone for it. What comes late, from
-        exchanges begun before it opened, adds nothing."""
+        """An outage; returns whether the breaker opens for it. What comes late, from exchanges
+        begun before it opened, adds nothing."""
         if self.is_open and not probe:
             return False
         self._failures_in_row += 1
@@ -140,7 +140,7 @@ class Breakers:
         self._breakers.pop(target, None)
 
     def count_open(self) -> dict[str, int]:
-        """Provider -> how many of its models are left alone."""
+        """Provider -> how many of its models have an open breaker."""
         counts: dict[str, int] = {}
         for (provider, _), breaker in self._breakers.items():
             if breaker.is_open:

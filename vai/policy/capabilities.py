@@ -1,6 +1,6 @@
 """What a model can do, in the words of ``GET /v1/models``.
 
-Invariants: a capability that nobody has stated is left out of the answer, and
+Invariants: a capability that no source states is left out of the response, and
 no filter finds it; only what is known to be there counts as there.
 """
 
@@ -36,19 +36,19 @@ CAPABILITIES: Final = (
 
 def known_capabilities(card: ModelCard) -> dict[str, bool]:
     """The capabilities that are known to be there, or known to be absent."""
-    said: dict[str, bool] = {}
+    capabilities: dict[str, bool] = {}
     for table, there in ((_OUTPUTS, card.output), (_INPUTS, card.input)):
         if there is not None:
-            said |= {name: kind in there for name, kind in table.items()}
+            capabilities |= {name: kind in there for name, kind in table.items()}
     features = card.features
     if features.tools is not None:
         # All of VAI's adapters stream the arguments of calls.
-        said["tools"] = said["tool_streaming"] = features.tools
+        capabilities["tools"] = capabilities["tool_streaming"] = features.tools
     if features.thinking.types is not None:
-        said["thinking"] = bool(features.thinking.types)
+        capabilities["thinking"] = bool(features.thinking.types)
     if features.json_schema is not None:
-        said["structured_output"] = features.json_schema
-    return said
+        capabilities["structured_output"] = features.json_schema
+    return capabilities
 
 
 def with_capabilities(card: ModelCard, names: Collection[str]) -> ModelCard:

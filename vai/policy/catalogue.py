@@ -1,13 +1,13 @@
 """Which model a name means, as far as the catalogue knows.
 
-Invariants: a name that is not listed is no error. It gets no card, and whoever
-asked goes on with what the provider's wire format promises.
+Invariants: a name that is not listed is no error. It gets no card, and the
+request goes on with what the provider's wire format promises.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -15,12 +15,20 @@ import msgspec
 
 from vai.types.catalogue import CatalogueFile, Charges, ModelCard, Price
 
-__all__ = ["EMPTY", "Catalogue", "cards_of", "without_snapshot"]
+__all__ = ["EMPTY", "Catalogue", "ModelList", "cards_of", "lists_deployments", "without_snapshot"]
 
 _SNAPSHOT: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
 """What ends a model's name with the day of its snapshot: its facts are those of the model."""
 
 _NOTHING: Final = Price(input="0", output="0", cache_read="0", cache_write="0", cache_write_1h="0")
+
+
+_DEFAULT_TAG: Final = ":latest"
+"""Ollama lists `llama3.2:latest` and takes `llama3.2`
+(https://docs.ollama.com/api/introduction, 2026-11-28)."""
+_AZURE: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+"""Azure lists the models there are and takes the names of deployments
+(https://learn.microsoft.com/en-us/azure/ai-foundry/openai/latest, 2026-11-28)."""
 
 
 class Catalogue:
@@ -66,7 +74,7 @@ class Catalogue:
         return self._homes.get(model, ())
 
     def _is_guest(self, provider: str, name: str) -> bool:
-        hosts = (card for (_, known), card in self._cards.items() if known == name)
+        hosts = (card for (_, name_of_card), card in self._cards.items() if name_of_card == name)
         return any(provider in host.also for host in hosts if host.provider != provider)
 
 
@@ -103,9 +111,36 @@ def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
             yield guest
 
 
-def _combine_charges(common: Charges, own: Charges) -> Charges:
+def _combine_charges(common: Charges, specific: Charges) -> Charges:
     return Charges(
-        factors={**common.factors, **own.factors},
-        server_tools={**common.server_tools, **own.server_tools},
-        free=common.free or own.free,
+        factors={**common.factors, **specific.factors},
+        server_tools={**common.server_tools, **specific.server_tools},
+        free=common.free or specific.free,
     )
+
+
+class ModelList:
+    """The models that a server lists.
+
+    A name that the server takes is never said to be missing because the list spells it otherwise;
+    a name that is missing may be overlooked.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._others = {without_snapshot(name) for name in names}
+        self._others.update(name.removesuffix(_DEFAULT_TAG) for name in names)
+        # LiteLLM lists its patterns: openai/*.
+        self._prefixes = tuple(name.partition("*")[0] for name in names if "*" in name)
+
+    def has_model(self, model: str) -> bool:
+        """Whether the server takes `model`, as far as its list tells."""
+        if model in self._names or model in self._others:
+            return True
+        # A variant, or the host that runs it, of a router: model:online, model:groq.
+        return model.rpartition(":")[0] in self._names or model.startswith(self._prefixes)
+
+
+def lists_deployments(host: str) -> bool:
+    """Whether the list of a server has the names that requests are made with."""
+    return not host.endswith(_AZURE)

@@ -1,11 +1,11 @@
-"""By which address a caller without a key is known.
+"""By which address a client without a key is known.
 
-Invariants: what a caller says of its own address counts for nothing. Only a peer
+Invariants: what a client says of its own address counts for nothing. Only a peer
 that the settings name as a proxy is believed, and of its X-Forwarded-For only what trusted
 proxies have added: read from the right, the first address that is none of them. A proxy may
 add to the line that it received (nginx) or write a further one (HAProxy); all lines are one
 list in their order (RFC 9110 5.3). `Forwarded` and X-Real-IP are not read: most proxies pass
-them on as the caller wrote them.
+them on as the client wrote them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 __all__ = ["TrustedProxies", "principal_address"]
 
 _MAX_HOPS = 16
-"""Proxies in a row. A longer list is the caller's own invention."""
+"""Proxies in a row. A longer list is the client's own invention."""
 
 
 class TrustedProxies:
@@ -34,7 +34,7 @@ class TrustedProxies:
         self._networks = [ip_network(network, strict=False) for network in networks]
 
     def find_client(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """The caller's address: `peer` itself unless it is trusted and says another.
+        """The client's address: `peer` itself unless it is trusted and says another.
 
         Args:
             peer: the address that the connection comes from.
@@ -47,7 +47,7 @@ class TrustedProxies:
         for hop in reversed(hops):
             address = _parse_address(hop)
             if address is None:
-                break  # whoever wrote that is the last one known
+                break  # the peer that wrote that is the last one known
             caller = str(address)
             if not self._is_trusted(caller):
                 break
@@ -61,7 +61,7 @@ class TrustedProxies:
 
 
 def principal_address(address: str) -> str:
-    """What is counted as one caller: an IPv4 address, or the /64 of an IPv6 address.
+    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address.
 
     A /64 is what one subscriber gets (RFC 6177), with more addresses in it than any table holds.
     """

@@ -11,18 +11,20 @@ Only list prices are known here: free allowances and discounts are not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from vai.policy.catalogue import Catalogue
 from vai.types.catalogue import CostFunction, Modality, ModelCard, Price
 from vai.types.message import Usage
+from vai.types.provider import ProviderSpec
 
 __all__ = [
     "UNKNOWN",
@@ -34,6 +36,7 @@ __all__ = [
     "format_cost",
     "price_on",
     "rates_on",
+    "regions_of_hosts",
 ]
 
 _PICO: Final = 10**12
@@ -159,8 +162,8 @@ def compute_cost(rates: Rates | None, usage: Usage) -> float | None:
 def _long_lived(extra: Mapping[str, Any], written: int) -> int:
     """How many of the tokens that were `written` to the cache stay there for an hour."""
     parts = extra.get("cache_creation")
-    found = parts.get("ephemeral_1h_input_tokens") if isinstance(parts, dict) else None
-    return min(max(found, 0), written) if type(found) is int else 0
+    tokens = parts.get("ephemeral_1h_input_tokens") if isinstance(parts, dict) else None
+    return min(max(tokens, 0), written) if type(tokens) is int else 0
 
 
 def _apply_factors(rates: Rates, extra: Mapping[str, Any], total: int, scale: int) -> float | None:
@@ -176,14 +179,14 @@ def _apply_factors(rates: Rates, extra: Mapping[str, Any], total: int, scale: in
         ("speed", _LISTED),
         ("inference_geo", _ANYWHERE),
     ):
-        said = extra.get(name)
-        if said is None:
+        factor_name = extra.get(name)
+        if factor_name is None:
             continue
-        if not isinstance(said, str):
+        if not isinstance(factor_name, str):
             return None
-        if said in listed:
+        if factor_name in listed:
             continue
-        factor = rates.factors.get(said)
+        factor = rates.factors.get(factor_name)
         if factor is None:
             return None
         total *= factor
@@ -237,7 +240,7 @@ class ModelTerms(msgspec.Struct, frozen=True):
     input: tuple[Modality, ...] | None = None
 
     def max_output_cap(self, max_tokens: int | None) -> int | None:
-        """The limit of an answer, if more than that was asked for."""
+        """The limit of a response, if more than that was asked for."""
         most = self.max_output
         return most if max_tokens is not None and most is not None and max_tokens > most else None
 
@@ -246,11 +249,35 @@ UNKNOWN: Final = ModelTerms()
 """The terms of a model that is not in the catalogue."""
 
 
+_REGIONAL: Final[Mapping[str, str]] = MappingProxyType({".api.openai.com": "regional"})
+"""End of a host's name -> the factor of the catalogue that its requests pay.
+
+OpenAI: https://developers.openai.com/api/docs/guides/data-residency (2026-11-28), 10 % more at
+`eu.api.openai.com` and its like for the models released since 2026-03-05.
+"""
+
+
+def regions_of_hosts(specs: Iterable[ProviderSpec]) -> dict[str, str]:
+    """Return provider -> the factor that its host implies, for those whose host implies one.
+
+    A provider may charge more for requests that it processes in one region. Where the request
+    names the region (`inference_geo`), the response's usage says so; where the host of the base
+    URL implies it, only the settings know.
+    """
+    factors: dict[str, str] = {}
+    for spec in specs:
+        host = (urlsplit(spec.base_url).hostname or "").rstrip(".")
+        for end, factor in _REGIONAL.items():
+            if host.endswith(end):
+                factors[spec.id] = factor
+    return factors
+
+
 class Pricing:
     """The rates of a catalogue's models, worked out once a day and model.
 
     Args:
-        regions: provider -> the factor that its host implies; see `vai.policy.regions`.
+        regions: provider -> the factor that its host implies; see `regions_of_hosts`.
     """
 
     def __init__(
@@ -274,7 +301,7 @@ class Pricing:
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:
         if day != self._day:
             self._day, self._rates = day, {}
-        # By the card, of which there are as many as there are; callers choose the names.
+        # By the card, of which there are as many as there are; clients choose the names.
         key = (card.provider, card.id, region)
         if key not in self._rates:
             self._rates[key] = rates_on(card, day, region)

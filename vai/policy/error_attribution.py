@@ -1,8 +1,8 @@
-"""Whose fault an upstream's failure is, which says who is told of it and who is asked next.
+"""Whose fault an upstream's failure is: that decides what the client sees and what is tried next.
 
-Invariants: a caller's own mistakes are the caller's alone. They are tried nowhere
-else and count against nobody; what went wrong with the provider or with the gateway's key is
-never told as if the caller could mend it.
+Invariants: a client's own mistakes are the client's. They are tried nowhere
+else and count against no provider; what went wrong with the provider or with the gateway's key is
+never shown as if the client could correct it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 """What an account is refused for; whose account it is says whom it concerns."""
 _CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
-"""What only the caller can mend."""
+"""What only the client can mend."""
 
 
 def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
-    """`fault` as it is told to a caller who spoke with the gateway's key.
+    """`fault` as a client sees it whose request used the gateway's key.
 
     A refused key becomes a 502 without the upstream's words, which may quote the key.
     """

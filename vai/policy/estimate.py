@@ -1,4 +1,4 @@
-"""Tokens nobody has counted yet.
+"""Estimates of tokens that no provider has counted yet.
 
 Three estimates, and an estimate is always marked as one. `input_tokens` is a division, for
 where only a length is known. `body_tokens` sets media apart from text and reads neither, for
@@ -173,7 +173,7 @@ def estimated_usage_members(tokens: int) -> dict[str, Any]:
 
 
 def generated_texts(content: Iterable[Block]) -> Iterator[str]:
-    """What a model generated for the blocks of its answer."""
+    """What a model generated for the blocks of its response."""
     for block in content:
         if isinstance(block, TextBlock):
             yield block.text
@@ -204,7 +204,7 @@ class TextMeter:
             self._weigh_pieces()
 
     @property
-    def tokens(self) -> int:
+    def token_count(self) -> int:
         """Tokens of the text so far; a text that is not empty has at least one."""
         self._weigh_pieces()
         return math.ceil(self._weighed)
@@ -215,23 +215,23 @@ class TextMeter:
         self._size = 0
 
 
-def request_tokens(ask: MessageRequest, kind: WireFormat) -> int:
+def request_tokens(request: MessageRequest, kind: WireFormat) -> int:
     """Input tokens of a request to a provider of this kind. Linear in the request's length."""
-    said: list[str] = []  # all text is counted together: many short strings are dear
-    other = _PER_REQUEST + _PER_MESSAGE * len(ask.messages)
-    if isinstance(ask.system, str):
-        said.append(ask.system)
-    elif ask.system:
-        other += sum(_block_tokens(block, kind, said) for block in ask.system)
-    for message in ask.messages:
-        other += sum(_block_tokens(block, kind, said) for block in message.blocks)
-    if ask.tools:
-        other += _TOOLS_PREAMBLE.get(kind, 0) + _PER_TOOL * len(ask.tools)
-        for tool in ask.tools:
-            said += (tool.name or "", tool.description or "", _json_text(tool.input_schema or {}))
-    if ask.output_format is not None:
-        said.append(_json_text(ask.output_format.schema))
-    return max(1, other + round(_SCALE.get(kind, 1.0) * _weigh_text("".join(said))))
+    texts: list[str] = []  # all text is counted together: many short strings are dear
+    other = _PER_REQUEST + _PER_MESSAGE * len(request.messages)
+    if isinstance(request.system, str):
+        texts.append(request.system)
+    elif request.system:
+        other += sum(_block_tokens(block, kind, texts) for block in request.system)
+    for message in request.messages:
+        other += sum(_block_tokens(block, kind, texts) for block in message.blocks)
+    if request.tools:
+        other += _TOOLS_PREAMBLE.get(kind, 0) + _PER_TOOL * len(request.tools)
+        for tool in request.tools:
+            texts += (tool.name or "", tool.description or "", _json_text(tool.input_schema or {}))
+    if request.output_format is not None:
+        texts.append(_json_text(request.output_format.schema))
+    return max(1, other + round(_SCALE.get(kind, 1.0) * _weigh_text("".join(texts))))
 
 
 def text_tokens(text: str) -> int:
@@ -250,28 +250,28 @@ def _weigh_text(text: str) -> float:
     return total + _PUNCTUATION * plain
 
 
-def _block_tokens(block: Block, kind: WireFormat, said: list[str]) -> int:
-    """Tokens of a block beyond its text, which is put to `said`."""
+def _block_tokens(block: Block, kind: WireFormat, texts: list[str]) -> int:
+    """Tokens of a block beyond its text, which is put to `texts`."""
     if type(block) is TextBlock:
-        said.append(block.text)
+        texts.append(block.text)
         return 0
     if type(block) is ThinkingBlock:
-        said.append(block.thinking)
+        texts.append(block.thinking)
         return 0
     if type(block) is RedactedThinkingBlock:
         return 0
     if type(block) is ToolResultBlock:
-        return _PER_CALL + sum(_block_tokens(inner, kind, said) for inner in block.blocks)
+        return _PER_CALL + sum(_block_tokens(inner, kind, texts) for inner in block.blocks)
     if type(block) is ImageBlock:
         return _image_tokens(block.source, kind)
     if type(block) is DocumentBlock:
-        said += (block.title or "", block.context or "")
-        return _document_tokens(block.source, said)
+        texts += (block.title or "", block.context or "")
+        return _document_tokens(block.source, texts)
     if type(block) is AudioBlock:
         return 1 + _source_bytes(block.source) // _SOUND
     if type(block) is VideoBlock:
         return 1 + _source_bytes(block.source) // _FILM
-    said.append(_json_text(to_wire(block)))
+    texts.append(_json_text(to_wire(block)))
     return _PER_CALL
 
 
@@ -289,12 +289,12 @@ def _image_tokens(source: Source, kind: WireFormat) -> int:
     return 85 + 170 * math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
 
 
-def _document_tokens(source: Source, said: list[str]) -> int:
+def _document_tokens(source: Source, texts: list[str]) -> int:
     if source.type == "text":
-        said.append(source.data or "")
+        texts.append(source.data or "")
         return 0
     if source.type == "content":
-        said.append(_json_text(source.content))
+        texts.append(_json_text(source.content))
         return 0
     data = _decode_source(source)
     if not data:

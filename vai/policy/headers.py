@@ -2,10 +2,10 @@
 
 Towards the upstream the list is open by prefix: every ``anthropic-*`` field passes, known
 or not, because features come as pairs of header and body and a dropped half is a 400.
-All else stays here: a caller's cookies, proxy credentials and private headers are not the
+All else stays here: a client's cookies, proxy credentials and private headers are not the
 provider's business. (A deny list was rejected: it forwards tomorrow's secret.)
 
-Back to the caller the list is closed: the fields that clients of the Messages API read. What a
+Back to the client the list is closed: the fields that clients of the Messages API read. What a
 provider says about its own connection, its cookies, its redirects or its pages would be taken
 for the gateway's word.
 """
@@ -48,7 +48,7 @@ _RETURNED = frozenset({"cf-ray", "request-id", "retry-after", "retry-after-ms", 
 
 
 def headers_to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The fields of a caller's request that go on to a same-protocol upstream."""
+    """The fields of a client's request that go on to a same-protocol upstream."""
     return [
         (name, value)
         for name, value in headers
@@ -71,7 +71,7 @@ def with_betas(
 
 
 def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The fields of an upstream's answer that go back to the caller. Names are lower case.
+    """The fields of an upstream's response that go back to the client. Names are lower case.
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
     """

@@ -5,7 +5,7 @@ clients expect (`object`, `data`), because those say nothing by which they could
 apart. Anthropic's form is a page: Claude models under their bare names, all others as
 ``provider/model``.
 
-Invariants: each id in an answer is a model name that a request may carry. What
+Invariants: each id in a response is a model name that a request may carry. What
 is not known is left out; only where a client's schema demands a date, it is the epoch.
 """
 
@@ -51,15 +51,15 @@ class Listing:
     def __init__(
         self,
         catalogue: Catalogue,
-        rows: Mapping[str, ProviderSpec],
+        specs: Mapping[str, ProviderSpec],
         states: Mapping[str, str],
         aliases: Mapping[str, str],
     ) -> None:
         self._catalogue = catalogue
-        self._rows = rows
+        self._specs = specs
         self._states = states
         self._aliases = aliases
-        self._cards = [card for card in catalogue.cards if card.provider in rows]
+        self._cards = [card for card in catalogue.cards if card.provider in specs]
         self._nicknames = {name: self._routed_card(name) for name in aliases}
 
     def list_vai(
@@ -71,7 +71,7 @@ class Listing:
             InvalidRequest: there is no such provider or capability.
         """
         chosen, nicknames = self._select_cards(provider, capability)
-        listed = {name for name in self._rows if provider in (None, name)}
+        listed = {name for name in self._specs if provider in (None, name)}
         if capability is not None:
             listed &= {card.provider for card in chosen}
         providers = [
@@ -84,7 +84,7 @@ class Listing:
                     self._describe_card(card, day) for card in chosen if card.provider == spec.id
                 ],
             }
-            for spec in self._rows.values()
+            for spec in self._specs.values()
             if spec.id in listed
         ]
         return {
@@ -115,12 +115,12 @@ class Listing:
         Raises:
             InvalidRequest: there is no such provider or capability; those there are are named.
         """
-        for name, value, known in (
-            ("provider", provider, self._rows),
+        for name, value, allowed in (
+            ("provider", provider, self._specs),
             ("capability", capability, CAPABILITIES),
         ):
-            if value is not None and value not in known:
-                raise InvalidRequest(f"{name}: expected one of {', '.join(known)}", param=name)
+            if value is not None and value not in allowed:
+                raise InvalidRequest(f"{name}: expected one of {', '.join(allowed)}", param=name)
 
     def list_openai(
         self, *, provider: str | None = None, capability: str | None = None
@@ -185,7 +185,7 @@ class Listing:
 
     def _routed_card(self, name: str) -> ModelCard:
         """The card of what `name` leads to; one without facts for a model that is not listed."""
-        route = resolve_route(name, self._rows, self._aliases, self._catalogue)
+        route = resolve_route(name, self._specs, self._aliases, self._catalogue)
         card = self._catalogue.find_card(route.spec.id, route.model)
         if card is not None and card.provider == route.spec.id:
             return card
@@ -194,7 +194,7 @@ class Listing:
 
     def _short_name(self, card: ModelCard) -> str:
         """Clients of Anthropic's own API look for its own names."""
-        prefixes = self._rows[card.provider].bare_prefixes
+        prefixes = self._specs[card.provider].bare_prefixes
         return card.id if prefixes and card.id.startswith(prefixes) else card.full_id
 
     def _describe_card(self, card: ModelCard, day: date) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class Listing:
             for name, wire in _PRICES
             if price is not None and (value := getattr(price, name)) is not None
         }
-        known = {
+        facts = {
             "family": card.family,
             "context_window": card.context_window,
             "max_input_tokens": card.longest_prompt,
@@ -224,7 +224,7 @@ class Listing:
             "status": self._states.get(card.provider, "byok"),
             "capabilities": known_capabilities(card),
         }
-        return wire | {name: value for name, value in known.items() if value is not None}
+        return wire | {name: value for name, value in facts.items() if value is not None}
 
 
 def _openai_list(cards: Iterable[ModelCard], nicknames: Mapping[str, ModelCard]) -> dict[str, Any]:

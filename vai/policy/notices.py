@@ -20,26 +20,26 @@ class NoticeLimiter:
         room: subjects that are remembered.
     """
 
-    __slots__ = ("_every", "_known", "_others", "_room")
+    __slots__ = ("_every", "_lines", "_others", "_room")
 
     def __init__(self, every: float = 60.0, room: int = 256) -> None:
         self._every = every
         self._room = room
-        self._known: dict[Hashable, _Line] = {}
+        self._lines: dict[Hashable, _Line] = {}
         self._others = _Line(0.0)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._lines)
 
     def admit_line(self, subject: Hashable, now: float) -> int | None:
         """How many lines of `subject` were left out since its last one, when it may have one now;
         None when this one is left out too."""
-        line = self._known.pop(subject, None)
+        line = self._lines.pop(subject, None)
         if line is None:
             self._make_room(now)
-            line = _Line(now) if len(self._known) < self._room else self._others
+            line = _Line(now) if len(self._lines) < self._room else self._others
         if line is not self._others:
-            self._known[subject] = line  # at the end
+            self._lines[subject] = line  # at the end
         if now < line.due:
             line.left_out += 1
             return None
@@ -50,12 +50,12 @@ class NoticeLimiter:
     def _make_room(self, now: float) -> None:
         """Drop subjects whose time is over, those that came up least lately first, while there is
         no room."""
-        known = self._known
-        while len(known) >= self._room:
-            oldest = next(iter(known))
-            if known[oldest].due > now:
+        lines = self._lines
+        while len(lines) >= self._room:
+            oldest = next(iter(lines))
+            if lines[oldest].due > now:
                 return
-            del known[oldest]
+            del lines[oldest]
 
 
 class _Line:

@@ -1,6 +1,6 @@
 """What operators should know of providers that fail: the last error, and targets never reached.
 
-Invariants: what callers get wrong, and what their own keys meet with, is no trouble of
+Invariants: what clients get wrong, and what their own keys meet with, is no trouble of
 a provider's. Only the names that VAI itself gives errors are kept, and no word of an upstream's,
 which may quote a request. Nothing is kept of what works.
 """
@@ -30,13 +30,13 @@ Trouble = Literal["", "address", "way", "key", "limit", "outage"]
 key or its account, a limit of the provider's, the provider itself; "" for no trouble of its."""
 
 ADDRESS: Final = frozenset({"upstream_address", "upstream_content_type", "upstream_redirect"})
-"""Codes of answers that the API of a provider does not give."""
+"""Codes of responses that the API of a provider does not give."""
 _WAY: Final = frozenset(
     {"connect_timeout", "upstream_connect", "upstream_dns", "upstream_proxy", "upstream_tls"}
 )
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 _OWN: Final = frozenset({UPSTREAM_AUTH, "upstream_address"})
-"""Codes that VAI gives to what a provider answered. All other codes of answers are upstreams'."""
+"""Codes that VAI gives to what a provider answered. All other codes of responses are upstreams'."""
 
 _IN_A_ROW: Final = 5
 _AT_LEAST: Final = 2
@@ -48,8 +48,8 @@ def classify_trouble(fault: UpstreamFault, *, is_byok: bool) -> Trouble:
     """What `fault` tells of the provider or of the settings.
 
     Args:
-        own_key: whether the caller brought the key. Then all that concerns the key, and what a
-            request with it meets at the provider, is the caller's affair.
+        own_key: whether the client brought the key. Then all that concerns the key, and what a
+            request with it meets at the provider, is the client's affair.
     """
     if fault.code in ADDRESS:
         return "address"
@@ -109,7 +109,7 @@ class ProviderErrors:
         )
 
     def record_response(self, provider: str, *, is_byok: bool) -> None:
-        """The provider answered a request; with a caller's own key that says nothing of the
+        """The provider answered a request; with a client's own key that says nothing of the
         gateway's."""
         last = self.last_errors.get(provider)
         if last is not None and (not is_byok or last.trouble in ("address", "way")):

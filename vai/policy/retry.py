@@ -1,9 +1,9 @@
 """When a failed attempt is made once more at the same target, and after what wait.
 
-Invariants: a repeat is for what passes by itself and has cost nothing. So only
+Invariants: a retry is for what passes by itself and has cost nothing. So only
 failures qualify that came before the provider can have worked on the request (no connection)
 or in its own words (a status that says try again); silence does not, because whether the
-answer was computed and billed cannot be known. All repeats of a process share a budget for
+answer was computed and billed cannot be known. All retries of a process share a budget for
 each provider: when a provider is down, repeating everything would double the load it is
 failing under.
 """
@@ -24,7 +24,7 @@ __all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "retr
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""
 FLOOR: Final = 3
-"""Repeats within a window that are always granted, or a quiet gateway could never repeat."""
+"""Retries within a window that are always granted, or a quiet gateway could never repeat."""
 
 _UNSENT: Final = frozenset(
     {"connect_timeout", "upstream_connect", "upstream_dns", "upstream_proxy", "upstream_tls"}
@@ -122,7 +122,7 @@ def _delay_if_retried(error: UpstreamFault, state: RetryState, now: float) -> fl
 def is_retryable(fault: UpstreamFault, *, is_byok: bool) -> bool:
     """Whether the same request may well succeed at the same target.
 
-    With a caller's own key its limits are the caller's to keep, so a 429 is told at once.
+    The limits of a BYOK key are its owner's to keep, so the client gets a 429 at once.
     """
     if not isinstance(fault, UpstreamRejected):
         return fault.code in _UNSENT or fault.code == _STALE
@@ -151,7 +151,7 @@ def retry_delay(
 
 
 class RetryBudget:
-    """How many repeats one provider may be given, for one process."""
+    """How many retries one provider may be given, for one process."""
 
     __slots__ = ("_counter", "_share")
 

@@ -1,4 +1,4 @@
-"""Which provider serves a model name, and in whose dialect the answer is written.
+"""Which provider serves a model name, and in whose dialect the response is written.
 
 ``provider/model`` is split at the first slash; the rest may hold slashes and colons.
 A bare name is an alias, a name that a provider claims (``claude-...``) or one that the
@@ -26,7 +26,7 @@ class Route(msgspec.Struct, frozen=True):
     """Where a request goes.
 
     `model` is what the provider calls it, `name` is ``provider/model``; `dialect` is
-    ``upstream`` when the answer must be the upstream's own bytes, else ``vai``.
+    ``upstream`` when the response must be the upstream's own bytes, else ``vai``.
     """
 
     spec: ProviderSpec
@@ -37,11 +37,11 @@ class Route(msgspec.Struct, frozen=True):
 
 def resolve_route(
     requested: str,
-    rows: Mapping[str, ProviderSpec],
+    specs: Mapping[str, ProviderSpec],
     aliases: Mapping[str, str],
     catalogue: Catalogue = EMPTY,
 ) -> Route:
-    """The route of a model name as the caller wrote it.
+    """The route of a model name as the client wrote it.
 
     Raises:
         InvalidRequest: it is not of the form ``provider/model``, nor a known bare name, or
@@ -56,28 +56,28 @@ def resolve_route(
         target = aliases[target]
     provider, slash, model = target.partition("/")
     if not slash:
-        return _resolve_bare(provider, rows, catalogue)
+        return _resolve_bare(provider, specs, catalogue)
     if not provider or not model:
         raise InvalidRequest(_FORM, param="model")
-    spec = rows.get(provider)
+    spec = specs.get(provider)
     if spec is None:
         raise NotFound(
-            f"model: no such provider; expected one of {', '.join(sorted(rows))}",
+            f"model: no such provider; expected one of {', '.join(sorted(specs))}",
             param="model",
         )
     return _make_route(spec, model, bare=bare)
 
 
-def _resolve_bare(model: str, rows: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
-    for spec in rows.values():
+def _resolve_bare(model: str, specs: Mapping[str, ProviderSpec], catalogue: Catalogue) -> Route:
+    for spec in specs.values():
         if model.startswith(spec.bare_prefixes):
             return _make_route(spec, model, bare=True)
-    homes = [provider for provider in catalogue.providers_of_name(model) if provider in rows]
+    homes = [provider for provider in catalogue.providers_of_name(model) if provider in specs]
     if len(homes) > 1:
         names = " or ".join(f"{provider}/{model}" for provider in homes)
         raise InvalidRequest(f"model: several providers serve it; expected {names}", param="model")
     if homes:
-        return _make_route(rows[homes[0]], model, bare=True)
+        return _make_route(specs[homes[0]], model, bare=True)
     raise InvalidRequest(_FORM, param="model")
 
 

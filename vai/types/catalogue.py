@@ -137,7 +137,7 @@ class Charges(_Fact, frozen=True, kw_only=True):
     """What changes a price, and what is paid beside tokens.
 
     `factors`: service tier, speed or region -> what all token prices are multiplied by;
-    `regional` is that of hosts which process in one region (see `vai.policy.regions`).
+    `regional` is that of hosts which process in one region (see `vai.policy.cost`).
     `server_tools`: USD per thousand uses. `free`: nothing is charged, a quota limits the use.
     """
 

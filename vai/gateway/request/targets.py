@@ -197,7 +197,7 @@ class TargetPlan:
 
     def _skip_first(self, error: VaiError) -> None:
         """The first target is passed over. What a request cannot be said for, and a key that its
-        caller did not bring beside others, is for the caller to mend."""
+        client did not bring beside others, is for the client to mend."""
         self._first_error = error
         self._is_first_clients_fault = isinstance(error, InvalidRequest) or (
             isinstance(error, AuthenticationFailed) and bool(self._byok_keys)
@@ -241,5 +241,5 @@ class TargetPlan:
 
 
 def _target(route: Route) -> Target:
-    # What callers ask for can be as long as a body, and what fails is remembered.
+    # What clients ask for can be as long as a body, and what fails is remembered.
     return route.spec.id, route.model[:_MAX_NAME]
