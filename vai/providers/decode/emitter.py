@@ -320,7 +320,7 @@ class Emitter(BlockWriter):
     def _start_call(self, call: ToolCall) -> None:
         shown, name = self._ids.show(call.upstream_id), self._names.caller(call.name or "")
         self._open_block(TOOL, ToolUseBlock(id=shown, name=name, input={}))
-        self._has_content = False
+        self._has_final_content = False
         self._call = call
         self._write_arguments(call.arguments_so_far())
 
