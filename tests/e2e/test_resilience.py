@@ -287,7 +287,7 @@ def test_a_target_without_a_key_is_passed_over(simulator, tmp_path):
 # --- the breaker -------------------------------------------------------------------------------
 
 
-def test_a_model_that_keeps_failing_is_left_alone_and_then_probed(guarded, simulator):
+def test_a_model_that_keeps_failing_is_stopped_by_its_breaker_and_then_probed(guarded, simulator):
     simulator.script("flaky", status=500, body='{"error":{"message":"m"}}', times=3)
     with Http(guarded.port) as client:
 
@@ -312,7 +312,7 @@ def test_a_model_that_keeps_failing_is_left_alone_and_then_probed(guarded, simul
         assert client.ask("GET", "/health").json["providers"]["openai"] == {"status": "configured"}
 
 
-def test_a_model_that_is_left_alone_is_passed_over(guarded, simulator):
+def test_a_model_with_an_open_breaker_is_skipped(guarded, simulator):
     simulator.script("guarded", status=500, body='{"error":{"message":"m"}}')
     answers = [guarded.post(ask("guarded")) for _ in range(4)]
     assert [answer.status for answer in answers] == [200] * 4

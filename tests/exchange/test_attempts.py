@@ -228,7 +228,7 @@ async def test_an_error_event_is_an_error_status_when_nothing_is_left_to_try() -
     assert rig.assert_settled_once().outcome == "upstream_failed"
 
 
-async def test_targets_are_turned_to_in_order_each_with_its_own_mode() -> None:
+async def test_targets_are_entered_in_order_each_with_its_own_mode() -> None:
     world = World(max_attempts=1)
     first = world.target(BUSY)
     second = world.target(SILENT, model="n")
@@ -365,7 +365,7 @@ async def test_a_provider_that_is_down_is_asked_little_more_than_there_are_reque
     assert asked > requests
 
 
-async def test_a_target_that_keeps_failing_is_left_alone_and_then_probed() -> None:
+async def test_a_target_that_keeps_failing_is_stopped_by_its_breaker_and_then_probed() -> None:
     world = World(max_attempts=1)
     for _ in range(5):
         rig, _ = world.rig(world.target(BUSY))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Clock, Said, Upstream
 from vai.errors import UpstreamUnreachable
-from vai.exchange.count import MAX_ANSWER, PATIENCE, TokenCount, send_count_request
+from vai.exchange.count import COUNT_TIMEOUT, MAX_RESPONSE, TokenCount, send_count_request
 from vai.policy.timers import Timers
 from vai.types.provider import WireRequest
 
@@ -38,7 +38,7 @@ async def test_no_counter_or_one_that_is_down_is_none(status: int) -> None:
     assert upstream.reply.closed == 1
 
 
-@pytest.mark.parametrize("step", [CUT, SILENCE, b"x" * (MAX_ANSWER + 1)])
+@pytest.mark.parametrize("step", [CUT, SILENCE, b"x" * (MAX_RESPONSE + 1)])
 async def test_a_broken_silent_or_endless_answer_is_none(step: object) -> None:
     told, upstream = await asked(200, b"{", step)
     assert told is None
@@ -55,7 +55,7 @@ async def test_it_is_not_waited_for_longer_than_a_count_is_worth() -> None:
     _, upstream = await asked(200, b"{}")
     connect, headers = upstream.deadlines
     assert connect == 1000.0 + Timers().connect
-    assert headers == 1000.0 + PATIENCE
+    assert headers == 1000.0 + COUNT_TIMEOUT
 
 
 async def test_a_caller_who_leaves_takes_the_connection_along() -> None:

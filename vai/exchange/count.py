@@ -18,11 +18,11 @@ from vai.exchange.ports import Clock, Upstream, UpstreamResponse
 from vai.policy.timers import Timers
 from vai.types.provider import WireRequest
 
-__all__ = ["MAX_ANSWER", "PATIENCE", "TokenCount", "send_count_request"]
+__all__ = ["COUNT_TIMEOUT", "MAX_RESPONSE", "TokenCount", "send_count_request"]
 
-PATIENCE: Final = 10.0
+COUNT_TIMEOUT: Final = 10.0
 """Seconds for the whole question. A context meter that comes later is of no use."""
-MAX_ANSWER: Final = 1 << 20
+MAX_RESPONSE: Final = 1 << 20
 """Bytes of a response that are read. A count has some fifty, an error seldom a thousand."""
 
 
@@ -43,29 +43,29 @@ async def send_count_request(
         InvalidRequest: a header of the client's cannot be forwarded.
     """
     now = clock()
-    until = now + min(PATIENCE, timers.total)
+    until = now + min(COUNT_TIMEOUT, timers.total)
     try:
-        reply = await upstream.send_request(
+        response = await upstream.send_request(
             wire, connect_deadline=min(now + timers.connect, until), headers_deadline=until
         )
-        count = await _read_response(reply, until)
+        count = await _read_response(response, until)
     except UpstreamFault:
         return None
     return None if count is None or _has_no_counter(count.status) else count
 
 
-async def _read_response(reply: UpstreamResponse, until: float) -> TokenCount | None:
+async def _read_response(response: UpstreamResponse, until: float) -> TokenCount | None:
     pieces: list[bytes] = []
     size = 0
     try:
-        while piece := await reply.read(until):
+        while piece := await response.read(until):
             pieces.append(piece)
             size += len(piece)
-            if size > MAX_ANSWER:
+            if size > MAX_RESPONSE:
                 return None
-        return TokenCount(reply.status, reply.headers, b"".join(pieces))
+        return TokenCount(response.status, response.headers, b"".join(pieces))
     finally:
-        reply.close()  # read to its end it may be kept, else it is dropped
+        response.close()  # read to its end it may be kept, else it is dropped
 
 
 def _has_no_counter(status: int) -> bool:

@@ -6,7 +6,7 @@ and the exchange is settled exactly once. Everything that must happen on the way
 happens in `__exit__`, which cannot be cancelled because it never waits.
 
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
-each attempt has a mode and an upstream of its own, and the reply of the one before is given
+each attempt has a mode and an upstream of its own, and the response of the one before is given
 back first. With that batch the attempt is the only one, so the first batch comes with the first
 content, or when `Timers.ping` is over. A response may also go on in a
 further request to the same upstream (`ExchangeMode.continuation`), under the same timers.
@@ -175,10 +175,10 @@ class Exchange(Generic[T]):
         self._lease = await self._admit(self._reserved_tokens)
         while True:
             try:
-                answer = await self._start_attempt()
-                if answer.rejection is None or not await self._start_next_attempt(answer.rejection):
-                    self._end_plan(answered=answer.rejection is None)
-                    return answer
+                start = await self._start_attempt()
+                if start.rejection is None or not await self._start_next_attempt(start.rejection):
+                    self._end_plan(answered=start.rejection is None)
+                    return start
             except UpstreamFault as fault:
                 self._record_status(fault)
                 if not await self._start_next_attempt(fault):
@@ -198,15 +198,15 @@ class Exchange(Generic[T]):
     async def _start_attempt(self) -> ResponseStart[T]:
         """What the upstream of the running attempt answers, up to the first batch."""
         mode = self.mode
-        reply = self._response = await self._send_request(mode.upstream_request)
-        status, headers = reply.status, reply.headers
+        response = self._response = await self._send_request(mode.upstream_request)
+        status, headers = response.status, response.headers
         if status >= 400:
             self._was_rejected = True
-            body = await self._read_body(reply, MAX_ERROR_BODY, cut=True)
+            body = await self._read_body(response, MAX_ERROR_BODY, cut=True)
             fault = mode.parse_rejection(status, headers, body)
             return ResponseStart(status, headers, False, mode.forward_rejection(fault, body), fault)
         self._was_accepted = True
-        if self._is_streamed(reply):
+        if self._is_streamed(response):
             now = self._clock()
             self._first_token_at = now + self._timers.first_token
             self._is_holding = now < self._held_until
@@ -216,52 +216,52 @@ class Exchange(Generic[T]):
             if first is None:
                 raise UpstreamBroken("The provider ended its response before any event")
             return ResponseStart(status, headers, True, first)
-        return ResponseStart(status, headers, False, await self._read_json_response(reply))
+        return ResponseStart(status, headers, False, await self._read_json_response(response))
 
-    def _is_streamed(self, reply: UpstreamResponse) -> bool:
+    def _is_streamed(self, response: UpstreamResponse) -> bool:
         """Whether the body is to be read as it comes.
 
         Raises:
             UpstreamBroken: it is no response at all.
         """
-        if reply.status >= 300:
+        if response.status >= 300:
             # Following one would send a credential where the settings did not say.
             raise UpstreamBroken.from_code("upstream_redirect")
-        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.mode.accepts_media_type(kind):
             raise no_answer()
         return self.mode.is_streaming
 
-    async def _read_json_response(self, reply: UpstreamResponse) -> T:
+    async def _read_json_response(self, response: UpstreamResponse) -> T:
         """A JSON response, with all that follows it."""
         while True:
-            body = await self._read_body(reply, MAX_BODY)
+            body = await self._read_body(response, MAX_BODY)
             if not body:
                 raise UpstreamBroken.from_code("upstream_empty")
             decoded = self.mode.decode_json_body(body)
             if decoded is not None:
                 self._was_completed = True
                 return decoded
-            reply = await self._send_continuation(reply)
+            response = await self._send_continuation(response)
 
-    async def _send_continuation(self, reply: UpstreamResponse) -> UpstreamResponse:
-        """The upstream's response to the request that continues the one in `reply`.
+    async def _send_continuation(self, response: UpstreamResponse) -> UpstreamResponse:
+        """The upstream's response to the request that continues the one in `response`.
 
         It fails as a part of a response that has begun: nothing is tried again.
         """
         request = self.mode.continuation
         if request is None:
             raise UpstreamBroken.from_code("upstream_truncated")
-        reply.release_connection()
+        response.release_connection()
         self._response = None
         self._body_ended = False
-        reply = self._response = await self._send_request(request)
-        if reply.status >= 400:
-            body = await self._read_body(reply, MAX_ERROR_BODY, cut=True)
-            raise self.mode.parse_rejection(reply.status, reply.headers, body)
-        if self._is_streamed(reply) != self.mode.is_streaming:
+        response = self._response = await self._send_request(request)
+        if response.status >= 400:
+            body = await self._read_body(response, MAX_ERROR_BODY, cut=True)
+            raise self.mode.parse_rejection(response.status, response.headers, body)
+        if self._is_streamed(response) != self.mode.is_streaming:
             raise UpstreamBroken.from_code("upstream_content_type")
-        return reply
+        return response
 
     async def _start_next_attempt(self, fault: UpstreamFault) -> bool:
         """Turn to what the plan has after `fault`, if it has anything, and wait for its time."""
@@ -294,8 +294,8 @@ class Exchange(Generic[T]):
         Raises:
             UpstreamFault: the stream failed; what came before has been returned.
         """
-        mode, reply = self.mode, self._response
-        if reply is None:
+        mode, response = self.mode, self._response
+        if response is None:
             raise RuntimeError("an exchange is read after it has been opened")
         try:
             while True:
@@ -307,12 +307,12 @@ class Exchange(Generic[T]):
                         self._record_status(mode.forwarded_error)
                     return None
                 if self._body_ended:
-                    reply = await self._send_continuation(reply)
+                    response = await self._send_continuation(response)
                 limit, late = self._next_deadline()
                 if self._is_holding and self._held_until < limit:
                     limit, late = self._held_until, "preamble"
                 try:
-                    data = await reply.read(limit)
+                    data = await response.read(limit)
                 except UpstreamTimeout as exc:
                     if late != "preamble":
                         raise UpstreamTimeout.from_code(late) from exc
@@ -370,12 +370,14 @@ class Exchange(Generic[T]):
             limit, late = self._first_token_at, "first_token_timeout"
         return (limit, late) if limit <= self._total_at else (self._total_at, "total_timeout")
 
-    async def _read_body(self, reply: UpstreamResponse, limit: int, *, cut: bool = False) -> bytes:
+    async def _read_body(
+        self, response: UpstreamResponse, limit: int, *, cut: bool = False
+    ) -> bytes:
         """The body of a response that is not streamed, at most `limit` bytes of it."""
         pieces: list[bytes] = []
         size = 0
         try:
-            while piece := await reply.read(self._total_at):
+            while piece := await response.read(self._total_at):
                 pieces.append(piece)
                 size += len(piece)
                 if size > limit:
@@ -396,8 +398,8 @@ class Exchange(Generic[T]):
         # Counters run while the response does: what a stream begins with (Anthropic says one
         # token) is what was used only once the model has stopped.
         running = not self._was_completed and mode.stop_reason is None
-        is_told = usage.input_tokens is not None and usage.output_tokens is not None
-        if is_told and not running:
+        has_counters = usage.input_tokens is not None and usage.output_tokens is not None
+        if has_counters and not running:
             return usage, False
         guess = mode.estimate_usage()
         counted = msgspec.structs.replace(

@@ -48,7 +48,7 @@ def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
     a model that a caller chose, and nothing that a provider said."""
     breakers = service.health.breakers
-    left_alone = {} if breakers is None else breakers.count_open()
+    open_breakers = {} if breakers is None else breakers.count_open()
     failing = service.health.provider_errors.last_errors
     found: dict[str, dict[str, Any]] = {}
     for name, state in service.providers.list_states().items():
@@ -57,8 +57,8 @@ def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
             if state == "configured":
                 shown["status"] = "failing"
             shown["last_error"] = _shown(error, service.health.clock())
-        if name in left_alone:
-            shown["open_breakers"] = left_alone[name]
+        if name in open_breakers:
+            shown["open_breakers"] = open_breakers[name]
     return found
 
 
