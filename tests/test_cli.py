@@ -26,7 +26,7 @@ from vai.config.schema import Auth, Model, Provider, Tls
 from vai.config.states import provider_states
 from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 ROOT = Path(__file__).parents[1]
 MINE = Provider(kind="openai", base_url="http://127.0.0.1:9/v1")
@@ -164,7 +164,7 @@ def test_check_for_programs(vai, tmp_path, unused_port):
 
 
 def test_check_asks_what_the_gateway_would_ask(vai):
-    with start() as process:
+    with start_simulator() as process:
         at = f"{process.url}/groq/openai/v1"
         own = {
             "VAI_AUTH__MODE": "none",

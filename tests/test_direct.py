@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 ROOT = Path(__file__).parents[1]
 BASE = {"httpx", "httptools", "msgspec", "orjson", "certifi", "anyio", "h11", "httpcore", "idna"}
@@ -66,7 +66,7 @@ def test_the_base_install_is_what_the_project_declares() -> None:
 
 
 def test_the_example_runs(python: Path) -> None:
-    with start() as simulator:
+    with start_simulator() as simulator:
         done = run(
             python,
             example(),

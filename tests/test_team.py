@@ -23,7 +23,7 @@ import pytest
 
 from tests.canary import register
 from tests.e2e.rig import Http, Simulated, at_once, digest, free_port, until
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 PAGE = (Path(__file__).parents[1] / "docs/team.md").read_text()
 RUNNING = (Path(__file__).parents[1] / "docs/running.md").read_text()
@@ -94,7 +94,7 @@ class Reader:
 def reader(tmp_path: Path) -> Iterator[Reader]:
     if missing := [tool for tool in ("curl", "jq", "openssl") if shutil.which(tool) is None]:
         pytest.skip(f"missing: {', '.join(missing)}")
-    with start() as process, contextlib.closing(Simulated(process.url)) as simulator:
+    with start_simulator() as process, contextlib.closing(Simulated(process.url)) as simulator:
         yield Reader(tmp_path, simulator)
 
 

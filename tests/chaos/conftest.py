@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.rig import Simulated
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulated]:
-    with start(journal=8192) as process:
+    with start_simulator(journal=8192) as process:
         yield Simulated(process.url)

@@ -12,7 +12,7 @@ from tests.clients.rig import Desk, Outside, missing
 from tests.e2e.conftest import PATIENT, _logged_in, _providers
 from tests.e2e.rig import Gateway, Simulated, running
 from tests.e2e.test_sdk import picture as drawn
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 if missing():
     # One line of the summary says why, that of the page's own test.
@@ -23,7 +23,7 @@ if missing():
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulated]:
-    with start() as process:
+    with start_simulator() as process:
         simulated = Simulated(process.url)
         yield simulated
         simulated.close()

@@ -22,7 +22,7 @@ from vai.direct import DirectClient
 from vai.errors import VaiError
 from vai.providers.decode.accumulate import message_from_events
 from vai.providers.registry import PROVIDER_SPECS, simulated_path
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 from vai.types.message import Message
 from vai.types.render import message_to_wire
 
@@ -172,7 +172,7 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def simulator():
-    with start() as process:
+    with start_simulator() as process:
         yield process.url
 
 

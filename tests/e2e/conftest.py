@@ -15,7 +15,7 @@ from tests.e2e.rig import FACES, Gateway, Simulated, free_port, running
 from vai.config.login import GoogleLogin
 from vai.io.google.store import write_login
 from vai.secret import Secret
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 PATIENT = {"breaker": {"enabled": False}}
 """For gateways that many tests share: what one test has fail is asked for by the next."""
@@ -25,7 +25,7 @@ LISTED = "https://a.example"
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulated]:
-    with start() as process:
+    with start_simulator() as process:
         simulated = Simulated(process.url)
         yield simulated
         simulated.close()

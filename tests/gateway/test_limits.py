@@ -19,7 +19,7 @@ from tests.gateway.served import OPEN, Served, ask, serve
 from vai.io.limits.layout import SESSION
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ BODY = {
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[tuple[Served, Books]]:
-    with start() as upstream:
+    with start_simulator() as upstream:
         variables = {
             "VAI_PROVIDERS__ANTHROPIC__BASE_URL": f"{upstream.url}/anthropic",
             "VAI_PROVIDERS__ANTHROPIC__API_KEY": "k" * 20,

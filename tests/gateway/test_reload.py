@@ -28,7 +28,7 @@ from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
 from vai.config.fixed import FIXED_SETTINGS
 from vai.io.control_block import ControlBlock, directory
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 pytestmark = pytest.mark.e2e
 
@@ -105,7 +105,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("reload")
     config = folder / "mine.toml"
     port = free_port()
-    with start(tps=4) as upstream:
+    with start_simulator(tps=4) as upstream:
         said = (
             f"port = {port}\nsimulate = true\n"
             '[auth]\nmode = "none"\n'

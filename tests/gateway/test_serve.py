@@ -12,7 +12,7 @@ import pytest
 from tests.canary import PROMPT
 from tests.gateway.group import session, until
 from tests.gateway.served import OPEN, Served, ask, command, serve
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 pytestmark = pytest.mark.e2e
 
@@ -82,7 +82,7 @@ def test_a_draining_worker_refuses_the_next_request_of_a_connection(
         "max_tokens": 8,
         "messages": [{"role": "user", "content": PROMPT}],
     }
-    with start(tps=2) as upstream:
+    with start_simulator(tps=2) as upstream:
         address = {
             "VAI_PROVIDERS__ANTHROPIC__BASE_URL": f"{upstream.url}/anthropic",
             "VAI_PROVIDERS__ANTHROPIC__API_KEY": "k" * 20,

@@ -10,7 +10,7 @@ from tests.e2e.rig import Simulated
 from vai.direct import DirectClient
 from vai.errors import UpstreamRejected
 from vai.policy.retry import RetryRules
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 from vai.types.events import MessageStop
 
 QUICK = RetryRules(base_delay=0.01)
@@ -19,7 +19,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulated]:
-    with start() as process:
+    with start_simulator() as process:
         simulated = Simulated(process.url)
         yield simulated
         simulated.close()

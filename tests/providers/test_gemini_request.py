@@ -182,7 +182,7 @@ def test_a_public_url_is_named_with_its_type(kind, url, mime):
     for model in (NEW, OLD, "gemini-flash-latest"):
         body = sent(user(linked(url, kind)), model=model)
         assert body["contents"][0]["parts"] == [file]
-        google_check.read(body, "gemini", model, Knobs())
+        google_check.parse_request(body, "gemini", model, Knobs())
 
 
 def test_a_declared_type_goes_before_the_ending():
@@ -746,7 +746,7 @@ def test_what_is_sent_is_accepted(provider, model):
             continue
         body = orjson.loads(wire.body)
         check_gemini(body["request"] if provider == "gemini-oauth" else body)
-        google_check.read(body, provider, model, Knobs())
+        google_check.parse_request(body, provider, model, Knobs())
         accepted += 1
     assert accepted >= 30
     assert refusals <= {"output_config.format", "tool_choice", "tools"}

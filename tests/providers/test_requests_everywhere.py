@@ -76,12 +76,14 @@ def histories(provider):
 def judge(provider, wire):
     body = orjson.loads(wire.body)
     if provider == "anthropic":
-        messages_check.read(body, dict(wire.headers), Knobs(), messages_check.Prefixes())
+        messages_check.parse_request(
+            body, dict(wire.headers), Knobs(), messages_check.PromptCache()
+        )
     elif provider == "oai-resp":
         check_responses(body)
-        responses_check.read(body, provider, Knobs())
+        responses_check.parse_request(body, provider, Knobs())
     else:
-        chat_check.read(body, provider, Knobs())
+        chat_check.parse_request(body, provider, Knobs())
 
 
 @pytest.mark.parametrize(("provider", "model"), MODELS)

@@ -12,10 +12,9 @@ import orjson
 import pytest
 
 from vai.providers.registry import PROVIDER_SPECS, simulated_path
-from vai.simulator.journal import Entry, Journal
-from vai.simulator.knobs import Knobs, parse
-from vai.simulator.tries import Tries
-from vai.simulator.world import World
+from vai.simulator.journal import Journal, JournalEntry
+from vai.simulator.knobs import FailureCounter, Knobs, parse_knobs
+from vai.simulator.providers import SimulatedProviders
 
 USER = [{"role": "user", "content": "Hello there"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello there"}]}]
@@ -130,7 +129,7 @@ def test_a_script_dictates_bytes_or_words(using, face):
             assert "In my own words." not in said  # the name with knobs is another model
             told = (await send(world, face, "my", stream=stream)).text
             assert "words" in told
-        entry = world.sim.journal.read()[-1]
+        entry = world.sim.journal.entries_after()[-1]
         assert (entry.provider, entry.model, entry.tokens_out) == (face, "my", 77)
         bad = await world.http.put(
             "/_sim/scripts/x", json={"answer": {"parts": [{"type": "song"}]}}
@@ -154,10 +153,10 @@ def test_a_long_answer_is_drawn_as_it_is_sent(face):
     """What is held is the text and its tokens, not an object for every event."""
     path, body = request(face, "sim-1;tokens=100000", stream=True)
     body |= {"max_tokens": 200_000} if face == "anthropic" else {}
-    entry = Entry(1, 1, b"", "POST", path, orjson.dumps(body))
+    entry = JournalEntry(1, 1, b"", "POST", path, orjson.dumps(body))
     tracemalloc.start()
     try:
-        reply = World(Knobs(), Journal()).answer(entry, KEYS)
+        reply = SimulatedProviders(Knobs(), Journal()).respond(entry, KEYS)
         drawn = list(itertools.islice(reply.body, 50))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -173,9 +172,9 @@ def test_a_client_that_leaves_is_noticed(using, face):
             async for _ in answer.aiter_raw():
                 break
         async with asyncio.timeout(5):
-            while world.sim.journal.read()[-1].outcome == "in_flight":
+            while world.sim.journal.entries_after()[-1].outcome == "in_flight":
                 await asyncio.sleep(0.01)
-        entry = world.sim.journal.read()[-1]
+        entry = world.sim.journal.entries_after()[-1]
         assert entry.outcome == "client_closed"
         assert entry.tokens_sent < 500
 
@@ -210,10 +209,10 @@ def test_every_way_of_counting_gives_the_input_of_the_answer(using):
 
 
 def test_the_counters_are_bounded():
-    tries = Tries(most=3)
+    tries = FailureCounter(most=3)
     for number in range(10):
-        tries.weigh(f"p/{number}", parse("m;fail=1x500"))
-    assert set(tries.show()) == {"p/7", "p/8", "p/9"}
+        tries.apply_failures(f"p/{number}", parse_knobs("m;fail=1x500"))
+    assert set(tries.show_counts()) == {"p/7", "p/8", "p/9"}
 
 
 @pytest.mark.parametrize("value", ["", "2", "x503", "0x503", "2x200", "2xfire", "-1x503", "1x999"])

@@ -105,7 +105,7 @@ def test_a_client_that_leaves_is_noticed_at_once(using):
 
 
 def _sent(world) -> int:
-    return world.sim.journal.read()[-1].tokens_sent
+    return world.sim.journal.entries_after()[-1].tokens_sent
 
 
 def test_the_ledger_adds_up(using):
@@ -139,14 +139,14 @@ def test_entries_are_found_by_number_id_and_model(using):
 def test_the_journal_is_bounded_by_count_and_bytes():
     journal = Journal(most=10, most_bytes=1000)
     for _ in range(50):
-        journal.open(1, b"h", b"b", "POST", "/")
-    assert [e.n for e in journal.read()] == list(range(41, 51))
-    journal.open(1, b"h", b"x" * 990, "POST", "/")
-    assert sum(len(e.head + e.body) for e in journal.read()) <= 1000
-    assert journal.last == 51
+        journal.open_entry(1, b"h", b"b", "POST", "/")
+    assert [e.n for e in journal.entries_after()] == list(range(41, 51))
+    journal.open_entry(1, b"h", b"x" * 990, "POST", "/")
+    assert sum(len(e.head + e.body) for e in journal.entries_after()) <= 1000
+    assert journal.last_number == 51
     silent = Journal(most=0)
-    silent.open(1, b"h", b"b", "POST", "/")
-    assert silent.read() == []
+    silent.open_entry(1, b"h", b"b", "POST", "/")
+    assert silent.entries_after() == []
 
 
 def test_keep_alive_and_pipelining_share_one_connection(using):

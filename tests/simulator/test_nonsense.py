@@ -7,7 +7,7 @@ import random
 import orjson
 import pytest
 
-from vai.simulator.parts import seal
+from vai.simulator.parts import make_signature
 
 NONSENSE = [None, 0, -1, 1.5, True, "", "x", [], [1], [[]], {}, {"type": 3}, {"type": "x"}, [None]]
 TOOL = {"name": "t", "input_schema": {"type": "object", "properties": {"a": {"minItems": "x"}}}}
@@ -62,7 +62,7 @@ RESPONSES = {
     "instructions": "s",
     "input": [
         {"role": "user", "content": [{"type": "input_text", "text": "t"}]},
-        {"type": "reasoning", "summary": [], "encrypted_content": seal("x")},
+        {"type": "reasoning", "summary": [], "encrypted_content": make_signature("x")},
         {"type": "function_call", "call_id": "i", "name": "t", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "i", "output": "r"},
         {"role": "user", "content": [{"type": "input_image", "image_url": "https://e"}]},
@@ -82,7 +82,9 @@ GENERATE = {
         {"role": "user", "parts": [{"text": "t"}]},
         {
             "role": "model",
-            "parts": [{"functionCall": {"name": "t", "args": {}}, "thoughtSignature": seal("x")}],
+            "parts": [
+                {"functionCall": {"name": "t", "args": {}}, "thoughtSignature": make_signature("x")}
+            ],
         },
         {
             "role": "user",

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from vai.simulator.pictures import Picture, measure
+from vai.simulator.pictures import Picture, measure_picture
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08" + struct.pack(">HH", 20, 30) + b"\x03"
 WEBP = b"RIFF\x00\x00\x00\x00WEBP"
@@ -28,8 +28,8 @@ WEBP = b"RIFF\x00\x00\x00\x00WEBP"
     ],
 )
 def test_sizes_are_read(data, picture):
-    assert measure(data) == picture
+    assert measure_picture(data) == picture
 
 
 def test_a_broken_jpeg_ends():
-    assert measure(b"\xff\xd8\xff\xe0\x00\x00\xff\xe0\x00\x00") == Picture("image/jpeg")
+    assert measure_picture(b"\xff\xd8\xff\xe0\x00\x00\xff\xe0\x00\x00") == Picture("image/jpeg")

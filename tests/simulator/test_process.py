@@ -14,7 +14,7 @@ import openai
 import pytest
 from google import genai
 
-from vai.simulator.process import SimulatorFailed, start
+from vai.simulator.process import SimulatorFailed, start_simulator
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +37,7 @@ def gone(pid: int, within: float = 2.0) -> bool:
 @pytest.mark.timing
 def test_it_starts_fast_serves_and_stops():
     began = time.monotonic()
-    with start(tps=1000) as handle:
+    with start_simulator(tps=1000) as handle:
         assert time.monotonic() - began < 2
         assert httpx.get(f"{handle.url}/_sim/health", trust_env=False).json() == {"ok": True}
         assert handle.running
@@ -46,7 +46,8 @@ def test_it_starts_fast_serves_and_stops():
 
 
 def test_it_dies_with_a_killed_parent():
-    code = "import time; from vai.simulator.process import start; print(start().pid, flush=True); "
+    code = "import time; from vai.simulator.process import start_simulator; "
+    code += "print(start_simulator().pid, flush=True); "
     parent = subprocess.Popen(
         [sys.executable, "-c", code + "time.sleep(60)"],
         stdout=subprocess.PIPE,
@@ -62,10 +63,10 @@ def test_it_dies_with_a_killed_parent():
 
 
 def test_a_port_that_is_taken_is_told():
-    with start() as first:
+    with start_simulator() as first:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(SimulatorFailed):
-            start(port=port)
+            start_simulator(port=port)
 
 
 def test_the_port_file_is_whole(tmp_path):
@@ -98,7 +99,7 @@ def test_little_is_imported():
 
 @pytest.fixture(scope="module")
 def live():
-    with start() as handle:
+    with start_simulator() as handle:
         yield handle
 
 

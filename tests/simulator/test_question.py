@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vai.simulator.ask import read_question
+from vai.simulator.parsed_request import read_question
 
 TOOLS = ["Bash", "Write", "WebSearch", "TaskCreate"]
 REMINDER = (

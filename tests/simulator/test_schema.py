@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from vai.simulator.schema import Hints, SchemaTooDeep, example
+from vai.simulator.composer import SchemaHints, SchemaTooDeep, make_example
 
-HINTS = Hints("Paris", 3)
+HINTS = SchemaHints("Paris", 3)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ HINTS = Hints("Paris", 3)
     ],
 )
 def test_a_value_satisfies_its_schema(schema, value):
-    assert example(schema, HINTS) == value
+    assert make_example(schema, HINTS) == value
 
 
 def test_an_optional_recursion_ends_by_itself():
     node = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-    assert example(node, HINTS) == {"next": {"next": {}}}
+    assert make_example(node, HINTS) == {"next": {"next": {}}}
 
 
 @pytest.mark.timing
@@ -59,15 +59,15 @@ def test_a_required_recursion_is_refused_quickly_however_wide():
     }
     began = time.monotonic()
     with pytest.raises(SchemaTooDeep):
-        example(node, HINTS)
+        make_example(node, HINTS)
     many = {"type": "array", "minItems": 64, "items": {"type": "string"}}
     for _ in range(5):
         many = {"type": "array", "minItems": 64, "items": many}
     with pytest.raises(SchemaTooDeep):
-        example(many, HINTS)
+        make_example(many, HINTS)
     assert time.monotonic() - began < 1
 
 
 def test_hints_come_from_the_question():
-    assert Hints.of("Weather in Oslo for 4 days") == Hints("Oslo", 4)
-    assert Hints.of("hello") == Hints("example", 1)
+    assert SchemaHints.from_question("Weather in Oslo for 4 days") == SchemaHints("Oslo", 4)
+    assert SchemaHints.from_question("hello") == SchemaHints("example", 1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vai.simulator.ask import Refused
-from vai.simulator.threads import BETA, Threads
+from vai.simulator.parsed_request import SimulatedError
+from vai.simulator.threads import BETA, ThreadStore
 
 WITH_BETA = {"anthropic-beta": f"other, {BETA}"}
 USER = {"role": "user", "content": "a"}
@@ -23,16 +23,16 @@ def continued(message_id, **more):
 
 
 def test_a_thread_goes_on_with_all_that_was_said():
-    threads = Threads()
-    first = threads.complete(created(), WITH_BETA)
-    threads.keep(first, 10, "m1", [{"type": "text", "text": "A"}])
-    second = threads.complete(continued("m1"), WITH_BETA)
+    threads = ThreadStore()
+    first = threads.complete_thread(created(), WITH_BETA)
+    threads.keep_thread(first, 10, "m1", [{"type": "text", "text": "A"}])
+    second = threads.complete_thread(continued("m1"), WITH_BETA)
     reply = {"role": "assistant", "content": [{"type": "text", "text": "A"}]}
     assert second["messages"] == [USER, reply, MORE]
     assert (second["system"], second["tools"]) == ("s", TOOLS)
-    threads.keep(second, 10, "m2", [])
-    assert len(threads.complete(continued("m2"), WITH_BETA)["messages"]) == 5
-    assert len(threads.complete(continued("m1"), WITH_BETA)["messages"]) == 3, "a fork"
+    threads.keep_thread(second, 10, "m2", [])
+    assert len(threads.complete_thread(continued("m2"), WITH_BETA)["messages"]) == 5
+    assert len(threads.complete_thread(continued("m1"), WITH_BETA)["messages"]) == 3, "a fork"
 
 
 @pytest.mark.parametrize(
@@ -47,23 +47,23 @@ def test_a_thread_goes_on_with_all_that_was_said():
     ],
 )
 def test_what_is_refused(body, headers, status, code):
-    threads = Threads()
-    threads.keep(created(), 10, "m1", [])
-    with pytest.raises(Refused) as caught:
-        threads.complete(body, headers)
+    threads = ThreadStore()
+    threads.keep_thread(created(), 10, "m1", [])
+    with pytest.raises(SimulatedError) as caught:
+        threads.complete_thread(body, headers)
     assert (caught.value.status, caught.value.code) == (status, code)
 
 
 def test_what_is_kept_is_bounded():
-    threads = Threads(most=2, max_bytes=100)
+    threads = ThreadStore(most=2, max_bytes=100)
     for number in range(3):
-        threads.keep(created(), 10, f"m{number}", [])
-    threads.complete(continued("m2"), WITH_BETA)
-    with pytest.raises(Refused):
-        threads.complete(continued("m0"), WITH_BETA)
-    threads.keep(created(), 95, "large", [])
-    threads.complete(continued("large"), WITH_BETA)
-    with pytest.raises(Refused):
-        threads.complete(continued("m2"), WITH_BETA)
-    threads.keep(created(), 95, "large", [])
-    threads.complete(continued("large"), WITH_BETA)
+        threads.keep_thread(created(), 10, f"m{number}", [])
+    threads.complete_thread(continued("m2"), WITH_BETA)
+    with pytest.raises(SimulatedError):
+        threads.complete_thread(continued("m0"), WITH_BETA)
+    threads.keep_thread(created(), 95, "large", [])
+    threads.complete_thread(continued("large"), WITH_BETA)
+    with pytest.raises(SimulatedError):
+        threads.complete_thread(continued("m2"), WITH_BETA)
+    threads.keep_thread(created(), 95, "large", [])
+    threads.complete_thread(continued("large"), WITH_BETA)

@@ -31,7 +31,7 @@ __all__ = ["main"]
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="vai.simulator", description="LLM providers in their true wire formats."
     )
@@ -46,18 +46,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(given: argparse.Namespace) -> None:
+async def _serve_until_signal(arguments: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    pace = Knobs(ttft=given.ttft, tps=given.tps, chunk=given.chunk)
-    async with Simulator(given.host, given.port, pace=pace, journal=given.journal) as simulator:
-        if given.port_file:
+    pace = Knobs(ttft=arguments.ttft, tps=arguments.tps, chunk=arguments.chunk)
+    async with Simulator(
+        arguments.host, arguments.port, pace=pace, journal=arguments.journal
+    ) as simulator:
+        if arguments.port_file:
             # Renamed into place: who sees the file sees the whole number.
-            new = Path(f"{given.port_file}.new")
+            new = Path(f"{arguments.port_file}.new")
             new.write_text(simulator.url.rpartition(":")[2])
-            new.replace(given.port_file)
+            new.replace(arguments.port_file)
         else:
             sys.stdout.write(f"{simulator.url}\n")
             sys.stdout.flush()
@@ -66,14 +68,14 @@ async def _serve(given: argparse.Namespace) -> None:
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
-    given = _arguments()
-    if given.parent and not _bound_to(given.parent):
+    arguments = parse_arguments()
+    if arguments.parent and not _end_with_parent(arguments.parent):
         return 0
-    loops.run(_serve(given))
+    loops.run(_serve_until_signal(arguments))
     return 0
 
 
-def _bound_to(parent: int) -> bool:
+def _end_with_parent(parent: int) -> bool:
     """Have the kernel end this process with `parent`; false when that is gone already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -17,10 +17,10 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
-from vai.simulator.journal import Entry
-from vai.simulator.reply import Piece, Reply
+from vai.simulator.journal import JournalEntry
+from vai.simulator.timed_response import TimedPiece, TimedResponse
 
-__all__ = ["Connection", "Hub"]
+__all__ = ["ConnectionHost", "ServerConnection"]
 
 _MOST_HEAD: Final = 64 * 1024
 _MOST_BODY: Final = 64 * 1024 * 1024
@@ -29,44 +29,44 @@ _BURST: Final = 128 * 1024
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
-class Hub(Protocol):
+class ConnectionHost(Protocol):
     """What a connection needs of the server."""
 
-    connections: set[Connection]
-    in_flight: set[Connection]
+    connections: set[ServerConnection]
+    in_flight: set[ServerConnection]
 
-    def number(self) -> int:
+    def next_number(self) -> int:
         """A number for a new connection."""
         ...
 
-    def receive(
+    def record_request(
         self, connection: int, head: bytes, body: bytes, method: str, target: str
-    ) -> Entry: ...
+    ) -> JournalEntry: ...
 
-    def reply_to(self, entry: Entry, headers: Mapping[str, str]) -> Reply: ...
+    def respond_to(self, entry: JournalEntry, headers: Mapping[str, str]) -> TimedResponse: ...
 
-    def settled(self, entry: Entry) -> None: ...
+    def finish_request(self, entry: JournalEntry) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """HTTP/1.1 with keep-alive. A pipelined request waits its turn."""
 
-    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, hub: ConnectionHost, loop: asyncio.AbstractEventLoop) -> None:
         self._hub = hub
         self._loop = loop
-        self._number = hub.number()
+        self._number = hub.next_number()
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._waiting = b""
         self._writable = True
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._entry: Entry | None = None
-        self._reply: Reply | None = None
-        self._pieces: Iterator[Piece] = iter(())
-        self._next: Piece | None = None
+        self._entry: JournalEntry | None = None
+        self._reply: TimedResponse | None = None
+        self._pieces: Iterator[TimedPiece] = iter(())
+        self._next: TimedPiece | None = None
         self._began = 0.0
-        self._renew()
+        self._expect_request()
 
-    def _renew(self) -> None:
+    def _expect_request(self) -> None:
         """Ready for the next request's head."""
         self._parser: Any = None
         self._headers: dict[str, str] = {}
@@ -114,11 +114,11 @@ class Connection(asyncio.Protocol):
             self._respond()
 
     def eof_received(self) -> bool:
-        self._gone()
+        self._client_left()
         return False
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._gone()
+        self._client_left()
         self._hub.connections.discard(self)
 
     def pause_writing(self) -> None:
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable = True
         if self._reply is not None and self._timer is None:
-            self._advance()
+            self._write_due()
 
     # What httptools calls
 
@@ -176,24 +176,24 @@ class Connection(asyncio.Protocol):
         method = self._parser.get_method().decode()
         keep_alive = self._keep_alive
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        entry = self._hub.receive(
+        entry = self._hub.record_request(
             self._number, self._head, body, method, self._target.decode("latin-1")
         )
         headers = self._headers
-        self._renew()
+        self._expect_request()
         self._entry = entry
         self._hub.in_flight.add(self)
-        self._reply = reply = self._hub.reply_to(entry, headers)
+        self._reply = reply = self._hub.respond_to(entry, headers)
         entry.status = reply.status
         entry.tokens_in, entry.tokens_out = reply.input_tokens, reply.output_tokens
         self._began = entry.received
-        self._pieces = reply.wire(_date(), keep_alive)
+        self._pieces = reply.render_wire(_date(), keep_alive)
         self._next = next(self._pieces, None)
-        self._advance()
+        self._write_due()
 
     # The reply
 
-    def _advance(self) -> None:
+    def _write_due(self) -> None:
         """Write what is due, then wait for the next moment or finish."""
         self._timer = None
         if self._reply is None:
@@ -210,17 +210,17 @@ class Connection(asyncio.Protocol):
             piece = next(self._pieces, None)
         self._next = piece
         if due:
-            self._write(due, size)
+            self._write_pieces(due, size)
         if piece is None:
-            self._end()
+            self._end_response()
         elif not self._writable:
             return
         elif piece.at <= now:
-            self._timer = self._loop.call_soon(self._advance)
+            self._timer = self._loop.call_soon(self._write_due)
         else:
-            self._timer = self._loop.call_later(piece.at - now, self._advance)
+            self._timer = self._loop.call_later(piece.at - now, self._write_due)
 
-    def _write(self, due: list[bytes], size: int) -> None:
+    def _write_pieces(self, due: list[bytes], size: int) -> None:
         entry = self._entry
         if entry is not None:
             if entry.first_byte is None:
@@ -228,22 +228,22 @@ class Connection(asyncio.Protocol):
             entry.sent += size
         self._transport.write(due[0] if len(due) == 1 else b"".join(due))
 
-    def _end(self) -> None:
+    def _end_response(self) -> None:
         """The last byte is written: do what the reply ends with."""
         reply = self._reply
         if reply is None or reply.ending == "hang":
             return
         faulted = reply.knobs.cut is not None or reply.knobs.rst is not None
-        self._settle("faulted" if faulted else "completed")
+        self._finish_request("faulted" if faulted else "completed")
         if reply.ending == "close":
             self._transport.close()
         elif reply.ending == "reset":
-            self._reset()
+            self._reset_connection()
         elif self._waiting:
             waiting, self._waiting = self._waiting, b""
             self._loop.call_soon(self.data_received, waiting)
 
-    def _reset(self) -> None:
+    def _reset_connection(self) -> None:
         """Send RST instead of FIN: a close with a zero linger time does."""
         raw = self._transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def _settle(self, outcome: Any) -> None:
+    def _finish_request(self, outcome: Any) -> None:
         entry, self._entry, self._reply = self._entry, None, None
         self._pieces, self._next = iter(()), None
         self._hub.in_flight.discard(self)
@@ -263,9 +263,9 @@ class Connection(asyncio.Protocol):
         if entry is not None:
             entry.outcome = outcome
             entry.ended = time.monotonic()
-            self._hub.settled(entry)
+            self._hub.finish_request(entry)
 
-    def _gone(self) -> None:
+    def _client_left(self) -> None:
         """The client left; nothing more is drawn for it."""
         entry = self._entry
         if entry is None:
@@ -273,10 +273,10 @@ class Connection(asyncio.Protocol):
         entry.client_closed = time.monotonic()
         unsent = self._transport.get_write_buffer_size()
         entry.sent -= min(unsent, entry.sent)
-        self._settle("client_closed")
+        self._finish_request("client_closed")
 
     @property
-    def controlling(self) -> bool:
+    def is_control_request(self) -> bool:
         """Busy with a control request, which no figure counts."""
         return self._entry is not None and self._entry.n == 0
 
@@ -285,7 +285,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _clock() -> Callable[[], str]:
+def _date_clock() -> Callable[[], str]:
     """The Date header, rendered once a second."""
     second, text = 0, ""
 
@@ -299,4 +299,4 @@ def _clock() -> Callable[[], str]:
     return date
 
 
-_date = _clock()
+_date = _date_clock()

@@ -21,83 +21,91 @@ from vai.simulator import (
     responses,
     responses_check,
 )
-from vai.simulator.ask import Ask, Refused
-from vai.simulator.caches import Prefixes
-from vai.simulator.faces import Dialect, Target
 from vai.simulator.knobs import Knobs
-from vai.simulator.parts import Answer
-from vai.simulator.reply import Piece
+from vai.simulator.parsed_request import ParsedRequest, SimulatedError
+from vai.simulator.parts import SimulatedResponse
+from vai.simulator.profiles import Dialect, MatchedEndpoint
+from vai.simulator.threads import PromptCache
+from vai.simulator.timed_response import TimedPiece
 
-__all__ = ["DIALECTS", "count", "model_of", "plain", "read"]
+__all__ = ["DIALECTS", "count_tokens", "model_of", "parse_request", "plain_request"]
 
 
 class _Writer(msgspec.Struct, frozen=True):
-    body: Callable[[Ask, Answer, str], bytes]
+    body: Callable[[ParsedRequest, SimulatedResponse, str], bytes]
     """The answer to a request without a stream; the string is the request's id."""
-    events: Callable[[Ask, Answer, str], Iterator[Piece]]
+    events: Callable[[ParsedRequest, SimulatedResponse, str], Iterator[TimedPiece]]
     """The answer as a stream, paced by the knobs."""
 
 
 DIALECTS: Final[Mapping[Dialect, _Writer]] = {
-    "messages": _Writer(messages.body, messages.events),
-    "chat": _Writer(chat.body, chat.events),
-    "responses": _Writer(responses.body, responses.events),
-    "google": _Writer(google.body, google.events),
+    "messages": _Writer(messages.render_body, messages.render_events),
+    "chat": _Writer(chat.render_body, chat.render_events),
+    "responses": _Writer(responses.render_body, responses.render_events),
+    "google": _Writer(google.render_body, google.render_events),
 }
 
 
-def model_of(target: Target, body: dict[str, Any]) -> Any:
+def model_of(target: MatchedEndpoint, body: dict[str, Any]) -> Any:
     """The model a request names, in its path or in its body, whatever it is."""
     return body.get("model") if target.model is None else target.model
 
 
-def read(
-    target: Target, body: Any, headers: Mapping[str, str], knobs: Knobs, prefixes: Prefixes
-) -> Ask:
-    """Read a request into an `Ask`.
+def parse_request(
+    target: MatchedEndpoint,
+    body: Any,
+    headers: Mapping[str, str],
+    knobs: Knobs,
+    prefixes: PromptCache,
+) -> ParsedRequest:
+    """Read a request into a `ParsedRequest`.
 
     Raises:
         Refused: as the provider refuses it.
     """
-    match target.face.dialect:
+    match target.profile.dialect:
         case "messages":
-            return messages_check.read(body, headers, knobs, prefixes)
+            return messages_check.parse_request(body, headers, knobs, prefixes)
         case "chat":
-            return chat_check.read(body, target.face.name, knobs)
+            return chat_check.parse_request(body, target.profile.name, knobs)
         case "responses":
-            return responses_check.read(body, target.face.name, knobs)
+            return responses_check.parse_request(body, target.profile.name, knobs)
         case "google":
-            ask = google_check.read(body, target.face.name, target.model, knobs)
-            ask.stream, ask.framed = bool(target.stream), target.framed
-            return ask
+            request = google_check.parse_request(body, target.profile.name, target.model, knobs)
+            request.stream, request.framed = bool(target.stream), target.framed
+            return request
 
 
-def count(target: Target, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
     """What the provider's own counting of a prompt says.
 
     Raises:
         Refused: as the provider refuses it.
     """
-    match target.face.dialect:
+    match target.profile.dialect:
         case "messages":
-            ask = messages_check.read(body, headers, Knobs(), Prefixes(), counting=True)
-            return {"input_tokens": ask.tokens}
+            request = messages_check.parse_request(
+                body, headers, Knobs(), PromptCache(), counting=True
+            )
+            return {"input_tokens": request.tokens}
         case "responses":
-            ask = responses_check.read(body, target.face.name, Knobs(), counting=True)
-            return {"object": "response.input_tokens", "input_tokens": ask.tokens}
+            request = responses_check.parse_request(
+                body, target.profile.name, Knobs(), counting=True
+            )
+            return {"object": "response.input_tokens", "input_tokens": request.tokens}
         case "google":
-            counted = google_check.count(body, target.face.name, target.model)
+            counted = google_check.count_tokens(body, target.profile.name, target.model)
             details = [{"modality": "TEXT", "tokenCount": counted}]
             return {"totalTokens": counted, "promptTokensDetails": details}
-    raise Refused(404, f"Invalid URL ({target.path})")
+    raise SimulatedError(404, f"Invalid URL ({target.path})")
 
 
-def plain(target: Target, model: str, stream: bool) -> dict[str, Any]:
+def plain_request(target: MatchedEndpoint, model: str, stream: bool) -> dict[str, Any]:
     """The simplest request there is."""
-    match target.face.dialect:
+    match target.profile.dialect:
         case "google":
-            said = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
-            return said if target.model else {"model": model, "request": said}
+            body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+            return body if target.model else {"model": model, "request": body}
         case "responses":
             return {"model": model, "stream": stream, "input": "Hello", "max_output_tokens": 40}
     messages = [{"role": "user", "content": "Hello"}]

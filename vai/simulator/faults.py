@@ -1,6 +1,6 @@
 """What a provider says when it fails: the words, codes and headers of each status.
 
-Invariants: the error body of every face, and nothing of when one is due.
+Invariants: the error body of every profile, and nothing of when one is due.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vai.simulator.ask import Refused
-from vai.simulator.faces import JSON, Face, answer_headers, limit_headers
-from vai.simulator.reply import Headers
+from vai.simulator.parsed_request import SimulatedError
+from vai.simulator.profiles import JSON, ProviderProfile, answer_headers, limit_headers
+from vai.simulator.timed_response import Headers
 
 __all__ = ["fault_body", "fault_headers"]
 
@@ -82,54 +82,60 @@ _GOOGLE: Final[Mapping[int, tuple[str, str]]] = {
 _RPC: Final = "type.googleapis.com/google.rpc"
 
 
-def fault_body(face: Face, fault: Refused, request_id: str, retry_after: str | None = None) -> Any:
-    """The error body of `face`, before it becomes JSON. Google says there when to retry."""
+def fault_body(
+    profile: ProviderProfile, fault: SimulatedError, request_id: str, retry_after: str | None = None
+) -> Any:
+    """The error body of `profile`, before it becomes JSON. Google says there when to retry."""
     status = fault.status
-    if face.dialect == "google":
-        return {"error": _google(face, fault, retry_after)}
-    if face.dialect == "messages":
+    if profile.dialect == "google":
+        return {"error": _google_error(profile, fault, retry_after)}
+    if profile.dialect == "messages":
         kind, words = _MESSAGES.get(status, ("api_error", "Unexpected error"))
         error: dict[str, Any] = {"type": kind, "message": fault.message or words}
         if fault.code:
             error["details"] = {"error_code": fault.code}
         return {"type": "error", "error": error, "request_id": request_id}
-    rows = {"groq": _GROQ, "cerebras": _CEREBRAS}.get(face.name, {})
+    table = {"groq": _GROQ, "cerebras": _CEREBRAS}.get(profile.name, {})
     unknown = ("server_error", None, "Unexpected error")
-    kind, code, words = rows.get(status) or _CHAT.get(status, unknown)
+    kind, code, words = table.get(status) or _CHAT.get(status, unknown)
     if fault.code == "insufficient_quota":
         kind, words = "insufficient_quota", _QUOTA
     code = None if fault.code == "null" else fault.code or code
     message = fault.message or words
-    if face.name == "cerebras":
+    if profile.name == "cerebras":
         return {"message": message, "type": kind, "param": fault.param, "code": code}
     error = {"message": message, "type": kind, "param": fault.param, "code": code}
-    if face.name == "groq":
+    if profile.name == "groq":
         error = {name: value for name, value in error.items() if value is not None}
     return {"error": error}
 
 
-def fault_headers(face: Face, fault: Refused, request_id: str, retry_after: str | None) -> Headers:
+def fault_headers(
+    profile: ProviderProfile, fault: SimulatedError, request_id: str, retry_after: str | None
+) -> Headers:
     """The headers that go with `fault_body`."""
-    if face.dialect == "google":
-        return answer_headers(face, request_id, stream=False)
-    headers = [JSON, (face.request_id, request_id)]
-    if fault.status in (429, 503, 529) and face.dialect == "messages":
+    if profile.dialect == "google":
+        return answer_headers(profile, request_id, stream=False)
+    headers = [JSON, (profile.request_id, request_id)]
+    if fault.status in (429, 503, 529) and profile.dialect == "messages":
         headers.append(("x-should-retry", "true"))
     if retry_after is None and fault.status == 429 and fault.code != "insufficient_quota":
         retry_after = "1"
     if retry_after:
         headers.append(("retry-after", retry_after))
-    return headers + limit_headers(face)
+    return headers + limit_headers(profile)
 
 
-def _google(face: Face, fault: Refused, retry_after: str | None) -> dict[str, Any]:
+def _google_error(
+    profile: ProviderProfile, fault: SimulatedError, retry_after: str | None
+) -> dict[str, Any]:
     status, words = _GOOGLE.get(fault.status, ("UNKNOWN", "Unknown Error."))
     if fault.code in ("FAILED_PRECONDITION", "OUT_OF_RANGE"):
         status = fault.code
     error = {"code": fault.status, "message": fault.message or words, "status": status}
     details: list[dict[str, Any]] = []
     if fault.code and fault.code != status:
-        host = "cloudcode-pa" if face.name == "gemini-oauth" else "generativelanguage"
+        host = "cloudcode-pa" if profile.name == "gemini-oauth" else "generativelanguage"
         domain = "googleapis.com" if fault.code == "API_KEY_INVALID" else f"{host}.googleapis.com"
         details.append(
             {"@type": f"{_RPC}.ErrorInfo", "reason": fault.code, "domain": domain}

@@ -13,22 +13,22 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.ask import Ask
 from vai.simulator.google_check import token_of
+from vai.simulator.parsed_request import ParsedRequest
 from vai.simulator.parts import (
-    Answer,
-    Call,
-    Drawing,
+    CallPart,
+    CodeRunPart,
+    ImagePart,
     Part,
-    Run,
-    Search,
-    Text,
-    Thought,
-    seal,
+    SearchPart,
+    SimulatedResponse,
+    TextPart,
+    ThoughtPart,
+    make_signature,
 )
-from vai.simulator.reply import Piece
+from vai.simulator.timed_response import TimedPiece
 
-__all__ = ["body", "events"]
+__all__ = ["render_body", "render_events"]
 
 _STOPS: Final = {"length": "MAX_TOKENS", "refusal": "SAFETY", "pause": "TOO_MANY_TOOL_CALLS"} | {
     "continue": "CONTINUATION",
@@ -40,104 +40,116 @@ _FAILURE: Final = {
     "error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}
 }
 
-_Told = tuple[dict[str, Any], int, bool]
+_TextRun = tuple[dict[str, Any], int, bool]
 """A wire part, empty when nothing shows; its output tokens; whether they are reasoning."""
 
 
-def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
+def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
     """The answer to a request without a stream."""
-    if ask.knobs.block:
-        return orjson.dumps(_wrapped(ask, _blocked(ask)))
-    parts = [part for runs in _parts(ask, answer) for part in _whole(runs)]
+    if request.knobs.block:
+        return orjson.dumps(_wrap_chunk(request, _blocked_chunk(request)))
+    parts = [part for runs in _render_parts(request, answer) for part in _join_runs(runs)]
     if parts and "text" in parts[-1]:
-        parts[-1] |= _closing_signature(ask, answer)
-    return orjson.dumps(_wrapped(ask, _ended(ask, answer, parts)))
+        parts[-1] |= _closing_signature(request, answer)
+    return orjson.dumps(_wrap_chunk(request, _last_chunk(request, answer, parts)))
 
 
-def events(ask: Ask, answer: Answer, request_id: str = "") -> Iterator[Piece]:
+def render_events(
+    request: ParsedRequest, answer: SimulatedResponse, request_id: str = ""
+) -> Iterator[TimedPiece]:
     """The answer as a stream of events, or as one JSON array, paced by the knobs."""
-    at, ping = ask.knobs.ttft, ask.knobs.ping
-    for count, (at, chunk, size) in enumerate(_chunks(ask, answer), 1):
-        if not ask.framed:
-            yield Piece(at, (b"[" if count == 1 else b",\r\n") + orjson.dumps(chunk), size)
+    at, ping = request.knobs.ttft, request.knobs.ping
+    for count, (at, chunk, size) in enumerate(_render_chunks(request, answer), 1):
+        if not request.framed:
+            yield TimedPiece(at, (b"[" if count == 1 else b",\r\n") + orjson.dumps(chunk), size)
         elif "error" in chunk:
             # What goes wrong after the head is no event.
-            yield Piece(at, orjson.dumps(chunk, option=orjson.OPT_INDENT_2) + b"\n")
+            yield TimedPiece(at, orjson.dumps(chunk, option=orjson.OPT_INDENT_2) + b"\n")
         else:
-            data = b"data: %b\r\n\r\n" % orjson.dumps(_wrapped(ask, chunk))
-            yield Piece(at, data + (b": ping\r\n\r\n" if ping and count % ping == 0 else b""), size)
-    if not ask.framed:
-        yield Piece(at, b"]")
+            data = b"data: %b\r\n\r\n" % orjson.dumps(_wrap_chunk(request, chunk))
+            yield TimedPiece(
+                at, data + (b": ping\r\n\r\n" if ping and count % ping == 0 else b""), size
+            )
+    if not request.framed:
+        yield TimedPiece(at, b"]")
 
 
-def _chunks(ask: Ask, answer: Answer) -> Iterator[tuple[float, dict[str, Any], int]]:
+def _render_chunks(
+    request: ParsedRequest, answer: SimulatedResponse
+) -> Iterator[tuple[float, dict[str, Any], int]]:
     """Each chunk with its moment and the output tokens in it."""
-    knobs = ask.knobs
+    knobs = request.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
-    at, spent, thought = knobs.ttft, 0, 0
+    at, output, thought = knobs.ttft, 0, 0
     if knobs.block:
-        yield at, _blocked(ask), 0
+        yield at, _blocked_chunk(request), 0
         return
-    told = chain.from_iterable(_parts(ask, answer))
-    held = next(told, None) if knobs.together else None  # the last part goes out with the end
-    for count, (part, size, hidden) in enumerate(told):
+    runs = chain.from_iterable(_render_parts(request, answer))
+    held = next(runs, None) if knobs.together else None  # the last part goes out with the end
+    for count, (part, size, hidden) in enumerate(runs):
         if count == knobs.error_at:
             break
         if held is not None:
             (part, size, hidden), held = held, (part, size, hidden)
         at += step if count else 0.0
-        spent, thought = spent + (0 if hidden else size), thought + (size if hidden else 0)
+        output, thought = output + (0 if hidden else size), thought + (size if hidden else 0)
         if part:
-            yield at, _chunk(ask, [part], spent, thought), size
+            yield at, _make_chunk(request, [part], output, thought), size
     if knobs.error_at is not None:
         yield at, _FAILURE, 0
         return
     last, size, _ = held or ({"text": ""}, 0, False)
     if "text" in last:
-        last |= _closing_signature(ask, answer)
-    yield at, _ended(ask, answer, [last] if last else []), size
+        last |= _closing_signature(request, answer)
+    yield at, _last_chunk(request, answer, [last] if last else []), size
 
 
-def _closing_signature(ask: Ask, answer: Answer) -> dict[str, str]:
+def _closing_signature(request: ParsedRequest, answer: SimulatedResponse) -> dict[str, str]:
     """After thought, a text ends with a signature; in a stream it comes with empty words."""
-    if answer.thought_tokens and answer.parts and isinstance(answer.parts[-1], Text):
-        return {"thoughtSignature": seal(f"end of {ask.seed}")}
+    if answer.thought_tokens and answer.parts and isinstance(answer.parts[-1], TextPart):
+        return {"thoughtSignature": make_signature(f"end of {request.seed}")}
     return {}
 
 
-def _parts(ask: Ask, answer: Answer) -> Iterator[Iterator[_Told]]:
+def _render_parts(
+    request: ParsedRequest, answer: SimulatedResponse
+) -> Iterator[Iterator[_TextRun]]:
     """Each part of the answer as the wire parts of its runs, drawn as they are needed."""
-    if _finish(ask, answer) in _CALL_LOST:
+    if _finish_reason(request, answer) in _CALL_LOST:
         return
     calls = 0
     for index, part in enumerate(answer.parts):
         match part:
-            case Call():
-                told = _call(ask, part, calls)
-                yield iter([(told, len(tokens.split(part.arguments)), False)])
+            case CallPart():
+                wire_part = _function_call(request, part, calls)
+                yield iter([(wire_part, len(tokens.split_tokens(part.arguments)), False)])
                 calls += 1
-            case Thought(text, hidden):
-                yield _runs(ask, text, {"thought": True}, ask.shows_thought and not hidden)
-            case Text(text):
-                yield _runs(ask, text, {}, True)
-            case Run(code, output, failed):
+            case ThoughtPart(text, hidden):
+                yield _text_runs(
+                    request, text, {"thought": True}, request.shows_thought and not hidden
+                )
+            case TextPart(text):
+                yield _text_runs(request, text, {}, True)
+            case CodeRunPart(code, output, failed):
                 outcome = "OUTCOME_FAILED" if failed else "OUTCOME_OK"
-                name = {"id": f"run{index}"} if ask.knobs.ids else {}
+                name = {"id": f"run{index}"} if request.knobs.ids else {}
                 ran = {"executableCode": {"language": "PYTHON", "code": code} | name}
                 gave = {"codeExecutionResult": {"outcome": outcome, "output": output} | name}
                 yield iter([(ran, 0, False), (gave, 0, False)])
-            case Drawing(data, media):
+            case ImagePart(data, media):
                 yield iter([({"inlineData": {"mimeType": media, "data": data}}, 0, False)])
 
 
-def _runs(ask: Ask, text: str, mark: dict[str, bool], shown: bool) -> Iterator[_Told]:
-    found = tokens.split(text)
-    for at in range(0, len(found), ask.knobs.chunk):
-        run = found[at : at + ask.knobs.chunk]
+def _text_runs(
+    request: ParsedRequest, text: str, mark: dict[str, bool], shown: bool
+) -> Iterator[_TextRun]:
+    pieces = tokens.split_tokens(text)
+    for at in range(0, len(pieces), request.knobs.chunk):
+        run = pieces[at : at + request.knobs.chunk]
         yield {"text": "".join(run)} | mark if shown else {}, len(run), bool(mark)
 
 
-def _whole(runs: Iterator[_Told]) -> list[dict[str, Any]]:
+def _join_runs(runs: Iterator[_TextRun]) -> list[dict[str, Any]]:
     """The runs of one text as one part again."""
     parts = [part for part, _, _ in runs if part]
     if not parts or "text" not in parts[0]:
@@ -145,38 +157,42 @@ def _whole(runs: Iterator[_Told]) -> list[dict[str, Any]]:
     return [parts[0] | {"text": "".join(part["text"] for part in parts)}]
 
 
-def _call(ask: Ask, part: Call, index: int) -> dict[str, Any]:
+def _function_call(request: ParsedRequest, part: CallPart, index: int) -> dict[str, Any]:
     call: dict[str, Any] = {"name": part.name, "args": part.input}
-    if ask.knobs.ids:
-        call = {"id": f"sim{index:02d}{ask.seed:016d}"} | call
-    told: dict[str, Any] = {"functionCall": call}
+    if request.knobs.ids:
+        call = {"id": f"sim{index:02d}{request.seed:016d}"} | call
+    wire_part: dict[str, Any] = {"functionCall": call}
     if index == 0:
-        told["thoughtSignature"] = seal(f"{ask.seed}{part.name}")
-    return told
+        wire_part["thoughtSignature"] = make_signature(f"{request.seed}{part.name}")
+    return wire_part
 
 
-def _finish(ask: Ask, answer: Answer) -> str:
-    return ask.knobs.stop or _STOPS.get(answer.stop, "STOP")
+def _finish_reason(request: ParsedRequest, answer: SimulatedResponse) -> str:
+    return request.knobs.stop or _STOPS.get(answer.stop, "STOP")
 
 
-def _chunk(ask: Ask, parts: list[dict[str, Any]], spent: int, thought: int) -> dict[str, Any]:
+def _make_chunk(
+    request: ParsedRequest, parts: list[dict[str, Any]], output: int, thought: int
+) -> dict[str, Any]:
     content = {"parts": parts, "role": "model"} if parts else {}
     chunk: dict[str, Any] = {"candidates": [{"content": content, "index": 0}]}
-    if not ask.knobs.nousage:
-        chunk["usageMetadata"] = _usage(ask, spent, thought)
-    return chunk | _names(ask)
+    if not request.knobs.nousage:
+        chunk["usageMetadata"] = _usage_metadata(request, output, thought)
+    return chunk | _response_names(request)
 
 
-def _ended(ask: Ask, answer: Answer, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _last_chunk(
+    request: ParsedRequest, answer: SimulatedResponse, parts: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The last chunk, or the only one."""
     thought = answer.thought_tokens
-    chunk = _chunk(ask, parts, answer.tokens - thought, thought)
-    chunk["candidates"][0] |= _ending(ask, answer)
+    chunk = _make_chunk(request, parts, answer.tokens - thought, thought)
+    chunk["candidates"][0] |= _candidate_end(request, answer)
     return chunk
 
 
-def _ending(ask: Ask, answer: Answer) -> dict[str, Any]:
-    finish = _finish(ask, answer)
+def _candidate_end(request: ParsedRequest, answer: SimulatedResponse) -> dict[str, Any]:
+    finish = _finish_reason(request, answer)
     ending: dict[str, Any] = {"finishReason": finish}
     if finish in _CALL_LOST:
         ending |= {"content": {}, "finishMessage": "Malformed function call: print(call("}
@@ -187,23 +203,23 @@ def _ending(ask: Ask, answer: Answer) -> dict[str, Any]:
             for name, first in ((name, name == _SAFE[-1]) for name in _SAFE)
         ]
     elif finish == "CONTINUATION":
-        ending["continuationToken"] = token_of(ask.hop + 1)
-    searches = [part for part in answer.parts if isinstance(part, Search)]
+        ending["continuationToken"] = token_of(request.hop + 1)
+    searches = [part for part in answer.parts if isinstance(part, SearchPart)]
     if searches:
-        ending["groundingMetadata"] = _grounding(searches, answer.parts)
+        ending["groundingMetadata"] = _grounding_metadata(searches, answer.parts)
     return ending
 
 
-def _grounding(searches: list[Search], parts: list[Part]) -> dict[str, Any]:
+def _grounding_metadata(searches: list[SearchPart], parts: list[Part]) -> dict[str, Any]:
     sources = [source for search in searches for source in search.sources]
-    places = {source.url: at for at, source in enumerate(sources)}
+    indexes = {source.url: at for at, source in enumerate(sources)}
     supports = [
         {
             "segment": {"endIndex": len(part.text.encode()), "text": part.text},
-            "groundingChunkIndices": [places[s.url] for s in part.sources if s.url in places],
+            "groundingChunkIndices": [indexes[s.url] for s in part.sources if s.url in indexes],
         }
         for part in parts
-        if isinstance(part, Text) and part.sources
+        if isinstance(part, TextPart) and part.sources
     ]
     return {
         "webSearchQueries": [search.query for search in searches],
@@ -213,31 +229,31 @@ def _grounding(searches: list[Search], parts: list[Part]) -> dict[str, Any]:
     }
 
 
-def _blocked(ask: Ask) -> dict[str, Any]:
-    feedback = {"promptFeedback": {"blockReason": ask.knobs.block}}
-    return feedback | {"usageMetadata": _usage(ask, 0, 0)} | _names(ask)
+def _blocked_chunk(request: ParsedRequest) -> dict[str, Any]:
+    feedback = {"promptFeedback": {"blockReason": request.knobs.block}}
+    return feedback | {"usageMetadata": _usage_metadata(request, 0, 0)} | _response_names(request)
 
 
-def _usage(ask: Ask, spent: int, thought: int) -> dict[str, Any]:
+def _usage_metadata(request: ParsedRequest, output: int, thought: int) -> dict[str, Any]:
     """Running totals: the prompt with what was cached, the answer without its thoughts."""
-    usage: dict[str, Any] = {"promptTokenCount": ask.tokens}
-    if spent:
-        usage["candidatesTokenCount"] = spent
-    usage["totalTokenCount"] = ask.tokens + spent + thought
-    usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": ask.tokens}]
-    if ask.cache_read:
-        usage["cachedContentTokenCount"] = ask.cache_read
-        usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": ask.cache_read}]
+    usage: dict[str, Any] = {"promptTokenCount": request.tokens}
+    if output:
+        usage["candidatesTokenCount"] = output
+    usage["totalTokenCount"] = request.tokens + output + thought
+    usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": request.tokens}]
+    if request.cache_read:
+        usage["cachedContentTokenCount"] = request.cache_read
+        usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": request.cache_read}]
     if thought:
         usage["thoughtsTokenCount"] = thought
     return usage
 
 
-def _names(ask: Ask) -> dict[str, str]:
-    return {"modelVersion": ask.model, "responseId": f"Sim{ask.seed:019d}"}
+def _response_names(request: ParsedRequest) -> dict[str, str]:
+    return {"modelVersion": request.model, "responseId": f"Sim{request.seed:019d}"}
 
 
-def _wrapped(ask: Ask, chunk: dict[str, Any]) -> dict[str, Any]:
-    if ask.provider != "gemini-oauth":
+def _wrap_chunk(request: ParsedRequest, chunk: dict[str, Any]) -> dict[str, Any]:
+    if request.provider != "gemini-oauth":
         return chunk
-    return {"response": chunk, "traceId": f"sim{ask.seed:016x}"}
+    return {"response": chunk, "traceId": f"sim{request.seed:016x}"}

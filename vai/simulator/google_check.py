@@ -2,6 +2,8 @@
 
 Invariants: the rules of a conversation as Google's server keeps them. A thought
 signature is taken back only as it was given out, or as the one sentinel that stands for none.
+Proto-JSON: a member is known by its camelCase or its snake_case name and comes out in camelCase;
+the check refuses any other name with its path.
 """
 
 from __future__ import annotations
@@ -9,19 +11,24 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.ask import Ask, Refused, Tool, read_question, seed_of
-from vai.simulator.google_shape import shaped
 from vai.simulator.knobs import Knobs
-from vai.simulator.parts import is_sealed, seal
-from vai.simulator.pictures import Picture, measure
+from vai.simulator.parsed_request import (
+    OfferedTool,
+    ParsedRequest,
+    SimulatedError,
+    read_question,
+    seed_of,
+)
+from vai.simulator.parts import is_signature, make_signature
+from vai.simulator.pictures import Picture, measure_picture
 
-__all__ = ["count", "read", "token_of"]
+__all__ = ["count_tokens", "parse_request", "token_of"]
 
 _SENTINEL: Final = "skip_thought_signature_validator"
 _DATA: Final = (
@@ -55,191 +62,301 @@ _PICTURE: Final = 258
 """Tokens of a picture."""
 
 
-def read(body: Any, provider: str, model: str | None, knobs: Knobs) -> Ask:
-    """Read a request body, bare or in Code Assist's wrapper, into an `Ask`.
+def _parse_shape(text: str) -> dict[str, str]:
+    """``"a b:Kind"``: a plain member `a`, and `b` whose value or values are of `Kind`."""
+    return {name: kind for name, _, kind in (word.partition(":") for word in text.split())}
+
+
+_SHAPES: Final[Mapping[str, Mapping[str, str]]] = {
+    "Request": _parse_shape(
+        "model contents:Content systemInstruction:Content tools:Tool toolConfig:ToolConfig"
+        " safetySettings:Safety cachedContent labels serviceTier store continuationToken"
+        " generationConfig:Config"
+    ),
+    "Inner": _parse_shape(
+        "contents:Content systemInstruction:Content tools:Tool toolConfig:ToolConfig labels"
+        " safetySettings:Safety cachedContent generationConfig:Config sessionId"
+    ),
+    "Wrapper": _parse_shape("model project userPromptId enabledCreditTypes request:Inner"),
+    "Count": _parse_shape("contents:Content generateContentRequest:Request"),
+    "CountWrapper": _parse_shape("request:CountInner"),
+    "CountInner": _parse_shape("model contents:Content"),
+    "Content": _parse_shape("role parts:Part"),
+    "Part": _parse_shape(
+        "text thought thoughtSignature inlineData:Blob fileData:File functionCall:Call"
+        " functionResponse:Response executableCode:Code codeExecutionResult:Result toolCall:Hosted"
+        " toolResponse:HostedResult videoMetadata mediaResolution partMetadata"
+    ),
+    "Blob": _parse_shape("mimeType data displayName"),
+    "File": _parse_shape("mimeType fileUri displayName"),
+    "Call": _parse_shape("id name args"),
+    "Response": _parse_shape("id name response parts:Part willContinue scheduling"),
+    "Code": _parse_shape("id language code"),
+    "Result": _parse_shape("id outcome output"),
+    "Hosted": _parse_shape("id toolType args"),
+    "HostedResult": _parse_shape("id toolType response"),
+    "Tool": _parse_shape(
+        "functionDeclarations:Function googleSearch:Search urlContext:Nothing"
+        " codeExecution:Nothing fileSearch:FileSearch computerUse:Computer googleMaps mcpServers"
+        " googleSearchRetrieval"
+    ),
+    "Function": _parse_shape(
+        "name description parameters:Schema parametersJsonSchema response:Schema"
+        " responseJsonSchema behavior"
+    ),
+    "Search": _parse_shape("timeRangeFilter searchTypes"),
+    "Nothing": {},
+    "FileSearch": _parse_shape("fileSearchStoreNames topK metadataFilter"),
+    "Computer": _parse_shape("environment excludedPredefinedFunctions"),
+    "Schema": _parse_shape(
+        "type format title description nullable default enum items:Schema maxItems minItems"
+        " properties:{Schema} required maxProperties minProperties minimum maximum minLength"
+        " maxLength pattern example anyOf:Schema propertyOrdering additionalProperties ref"
+        " defs:{Schema}"
+    ),
+    "ToolConfig": _parse_shape(
+        "functionCallingConfig:Calling includeServerSideToolInvocations retrievalConfig"
+    ),
+    "Calling": _parse_shape("mode allowedFunctionNames"),
+    "Safety": _parse_shape("category threshold"),
+    "Config": _parse_shape(
+        "temperature topP topK candidateCount maxOutputTokens stopSequences seed presencePenalty"
+        " frequencyPenalty responseLogprobs logprobs responseMimeType responseSchema:Schema"
+        " responseJsonSchema responseModalities mediaResolution speechConfig"
+        " thinkingConfig:Thinking imageConfig:Image audioTranscriptionConfig"
+        " enableEnhancedCivicAnswers"
+    ),
+    "Thinking": _parse_shape("includeThoughts thinkingBudget thinkingLevel"),
+    "Image": _parse_shape("aspectRatio imageSize"),
+}
+_SNAKE: Final = re.compile(r"_([a-z])")
+
+
+def to_camel_case(value: Any, kind: str, where: str = "") -> Any:
+    """`value` with every member name in camelCase.
+
+    Raises:
+        Refused: 400, a member nobody knows.
+    """
+    if not kind:
+        return value
+    if isinstance(value, list):
+        return [to_camel_case(one, kind, f"{where}[{at}]") for at, one in enumerate(value)]
+    if not isinstance(value, dict):
+        words = f"Invalid value at '{where}': Starting an object on a scalar field"
+        raise SimulatedError(400, f"Invalid JSON payload received. {words}")
+    if kind.startswith("{"):
+        return {
+            name: to_camel_case(one, kind[1:-1], f"{where}.{name}") for name, one in value.items()
+        }
+    shape = _SHAPES[kind]
+    members: dict[str, Any] = {}
+    for name, one in value.items():
+        camel = _SNAKE.sub(lambda letter: letter[1].upper(), name)
+        if camel not in shape:
+            location = f" at '{where}'" if where else ""
+            words = f'Invalid JSON payload received. Unknown name "{name}"{location}: '
+            raise SimulatedError(400, words + "Cannot find field.")
+        if one is not None:
+            members[camel] = to_camel_case(one, shape[camel], f"{where}.{name}".lstrip("."))
+    return members
+
+
+def parse_request(body: Any, provider: str, model: str | None, knobs: Knobs) -> ParsedRequest:
+    """Read a request body, bare or in Code Assist's wrapper, into a `ParsedRequest`.
 
     Raises:
         Refused: 400, worded as Google words it.
     """
     if provider == "gemini-oauth":
-        wrapper = shaped(body, "Wrapper")
+        wrapper = to_camel_case(body, "Wrapper")
         model, body = wrapper.get("model"), wrapper.get("request")
         if not model or not isinstance(model, str):
-            raise Refused(400, "model is required.")
-    said = shaped(body or {}, "Inner" if provider == "gemini-oauth" else "Request")
+            raise SimulatedError(400, "model is required.")
+    content = to_camel_case(body or {}, "Inner" if provider == "gemini-oauth" else "Request")
     name = str(model).removeprefix("models/")
-    contents = _contents(said, signed=not name.startswith(_UNSIGNED_MODELS))
+    contents = _check_contents(content, signed=not name.startswith(_UNSIGNED_MODELS))
     fetches = provider == "gemini" and not name.startswith(_FETCHLESS_MODELS)
-    for file in _files(contents):
-        _file(file, fetches=fetches)
-    tools = _tools(said)
-    config = said.get("generationConfig") or {}
-    _config(config)
+    for file in _iterate_files(contents):
+        _check_file(file, fetches=fetches)
+    tools = _parse_tools(content)
+    config = content.get("generationConfig") or {}
+    _check_config(config)
     thinking = config.get("thinkingConfig") or {}
-    ask = Ask(
+    request = ParsedRequest(
         provider=provider,
         model=name,
         knobs=knobs,
-        seed=seed_of(said | {"model": name}),
+        seed=seed_of(content | {"model": name}),
         tools=tools,
-        choice=_choice(said, tools),
+        choice=_parse_tool_choice(content, tools),
         max_tokens=config.get("maxOutputTokens"),
         stop=config.get("stopSequences") or [],
         thinks=bool(thinking) and thinking.get("thinkingBudget") != 0,
         shows_thought=thinking.get("includeThoughts") is True or bool(knobs.think),
-        schema=_schema(config),
-        hop=_hop(said.get("continuationToken")),
+        schema=_response_schema(config),
+        hop=_hop_of_token(content.get("continuationToken")),
     )
-    offered = {name for tool in said.get("tools") or [] for name in tool}
-    ask.searches, ask.runs = "googleSearch" in offered, "codeExecution" in offered
-    ask.draws = "IMAGE" in (config.get("responseModalities") or [])
-    pictures = _last_turn(contents[-1]["parts"], ask)
-    ask.tokens = _size(said) - tokens.estimate(pictures) + _PICTURE * len(ask.pictures)
-    ask.cache_read = min(knobs.cached, ask.tokens)
-    return ask
+    offered = {name for tool in content.get("tools") or [] for name in tool}
+    request.searches, request.runs = "googleSearch" in offered, "codeExecution" in offered
+    request.draws = "IMAGE" in (config.get("responseModalities") or [])
+    pictures = _last_turn(contents[-1]["parts"], request)
+    request.tokens = (
+        _input_tokens(content) - tokens.estimate_tokens(pictures) + _PICTURE * len(request.pictures)
+    )
+    request.cache_read = min(knobs.cached, request.tokens)
+    return request
 
 
-def count(body: Any, provider: str, model: str | None) -> int:
+def count_tokens(body: Any, provider: str, model: str | None) -> int:
     """The tokens of a countTokens request.
 
     Raises:
         Refused: 400, as of `read`.
     """
     if provider == "gemini-oauth":
-        said = shaped(body, "CountWrapper").get("request") or {}
+        inner = to_camel_case(body, "CountWrapper").get("request") or {}
     else:
-        said = shaped(body, "Count")
-        said = said.get("generateContentRequest") or said
-    _contents(said, signed=False)
-    return _size(said)
+        inner = to_camel_case(body, "Count")
+        inner = inner.get("generateContentRequest") or inner
+    _check_contents(inner, signed=False)
+    return _input_tokens(inner)
 
 
 def token_of(hop: int) -> str:
     """The token to go on with at request number `hop`."""
-    return base64.urlsafe_b64encode(f"{hop}.{seal(str(hop))}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{hop}.{make_signature(str(hop))}".encode()).decode()
 
 
-def _hop(token: Any) -> int:
+def _hop_of_token(token: Any) -> int:
     if token is None:
         return 0
     try:
         hop, _, proof = base64.urlsafe_b64decode(token).decode().partition(".")
     except (TypeError, ValueError):
         hop, proof = "", ""
-    if not hop.isdigit() or proof != seal(hop):
-        raise Refused(400, "Invalid continuation token.")
+    if not hop.isdigit() or proof != make_signature(hop):
+        raise SimulatedError(400, "Invalid continuation token.")
     return int(hop)
 
 
-def _size(said: dict[str, Any]) -> int:
+def _input_tokens(request: dict[str, Any]) -> int:
     names = ("contents", "systemInstruction", "tools")
-    return 1 + tokens.estimate(len(orjson.dumps([said[name] for name in names if name in said])))
+    return 1 + tokens.estimate_tokens(
+        len(orjson.dumps([request[name] for name in names if name in request]))
+    )
 
 
-def _contents(said: dict[str, Any], *, signed: bool) -> list[dict[str, Any]]:
-    contents = said.get("contents")
+def _check_contents(request: dict[str, Any], *, signed: bool) -> list[dict[str, Any]]:
+    contents = request.get("contents")
     if not isinstance(contents, list) or not contents:
-        raise Refused(400, "* GenerateContentRequest.contents: contents is not specified")
+        raise SimulatedError(400, "* GenerateContentRequest.contents: contents is not specified")
     for at, content in enumerate(contents):
         where = f"contents[{at}]"
         wanted = "model" if at % 2 else "user"
         if content.get("role", "user") not in ("user", "model"):
-            raise Refused(400, "Please use a valid role: user, model.")
+            raise SimulatedError(400, "Please use a valid role: user, model.")
         if content.get("role", "user") != wanted:
             words = "Please ensure that multiturn requests alternate between user and model."
-            raise Refused(400, words)
+            raise SimulatedError(400, words)
         if not content.get("parts"):
-            raise Refused(400, f"* GenerateContentRequest.{where}.parts: must not be empty.")
+            raise SimulatedError(400, f"* GenerateContentRequest.{where}.parts: must not be empty.")
         for number, part in enumerate(content["parts"]):
-            _part(part, f"{where}.parts[{number}]", wanted)
+            _check_part(part, f"{where}.parts[{number}]", wanted)
     if len(contents) % 2 == 0:
-        raise Refused(400, "Please ensure that single turn requests end with a user role.")
-    for part in (said.get("systemInstruction") or {}).get("parts", []):
+        raise SimulatedError(400, "Please ensure that single turn requests end with a user role.")
+    for part in (request.get("systemInstruction") or {}).get("parts", []):
         if not isinstance(part.get("text"), str):
-            raise Refused(400, "system_instruction: only text is supported.")
-    _pairs(contents)
-    _signatures(contents, signed)
+            raise SimulatedError(400, "system_instruction: only text is supported.")
+    _check_call_results(contents)
+    _check_signatures(contents, signed)
     return contents
 
 
-def _part(part: dict[str, Any], where: str, role: str) -> None:
+def _check_part(part: dict[str, Any], where: str, role: str) -> None:
     data = [name for name in _DATA if name in part]
     if len(data) != 1:
         words = "required oneof field 'data' must have one initialized field"
-        raise Refused(400, f"* GenerateContentRequest.{where}.data: {words}")
+        raise SimulatedError(400, f"* GenerateContentRequest.{where}.data: {words}")
     kind = data[0]
     if (kind in _BY_MODEL) != (role == "model") and kind not in ("text", "inlineData", "fileData"):
-        raise Refused(400, f"Please ensure that {kind} parts come from the right role.")
+        raise SimulatedError(400, f"Please ensure that {kind} parts come from the right role.")
     if kind == "text" and not isinstance(part["text"], str):
-        raise Refused(400, f"Invalid value at '{where}.text' (TYPE_STRING)")
+        raise SimulatedError(400, f"Invalid value at '{where}.text' (TYPE_STRING)")
     if kind in ("functionCall", "functionResponse"):
         member = "response" if kind == "functionResponse" else "args"
         name = part[kind].get("name")
         if not name or not isinstance(name, str):
-            raise Refused(
+            raise SimulatedError(
                 400, f"* GenerateContentRequest.{where}.{kind}.name: Name cannot be empty."
             )
         if not isinstance(part[kind].get(member, {}), dict):
-            raise Refused(400, f"Invalid value at '{where}.{kind}.{member}' (Struct)")
+            raise SimulatedError(400, f"Invalid value at '{where}.{kind}.{member}' (Struct)")
     if kind == "inlineData":
-        _blob(part["inlineData"], where)
+        _check_blob(part["inlineData"], where)
 
 
-def _blob(blob: dict[str, Any], where: str) -> None:
+def _check_blob(blob: dict[str, Any], where: str) -> None:
     media = blob.get("mimeType")
     if not media:
-        raise Refused(400, f"* {where}.inlineData.mimeType: must be specified")
+        raise SimulatedError(400, f"* {where}.inlineData.mimeType: must be specified")
     try:
         raw = base64.b64decode(blob.get("data") or "!", validate=True)
     except (binascii.Error, ValueError):
-        raise Refused(400, f"Invalid value at '{where}.inline_data.data' (TYPE_BYTES)") from None
-    if media.startswith("image/") and measure(raw) is None:
-        raise Refused(400, "Unable to process input image.")
+        raise SimulatedError(
+            400, f"Invalid value at '{where}.inline_data.data' (TYPE_BYTES)"
+        ) from None
+    if media.startswith("image/") and measure_picture(raw) is None:
+        raise SimulatedError(400, "Unable to process input image.")
 
 
-def _files(contents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _iterate_files(contents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for content in contents:
         for part in content["parts"]:
             inner = (part.get("functionResponse") or {}).get("parts") or []
             yield from (one["fileData"] for one in (part, *inner) if "fileData" in one)
 
 
-def _file(file: dict[str, Any], *, fetches: bool) -> None:
+def _check_file(file: dict[str, Any], *, fetches: bool) -> None:
     uri, media = file.get("fileUri"), file.get("mimeType")
     if not uri or not isinstance(uri, str):
-        raise Refused(400, "* fileData.fileUri: must be specified")
+        raise SimulatedError(400, "* fileData.fileUri: must be specified")
     if _HELD.fullmatch(uri):
         return
     if not fetches or not _PUBLIC.fullmatch(uri):
-        raise Refused(400, "Invalid or unsupported file uri.")
+        raise SimulatedError(400, "Invalid or unsupported file uri.")
     if not isinstance(media, str) or not _FETCHED.fullmatch(media):
-        raise Refused(400, f"Unsupported MIME type: {str(media)[:100]}")
+        raise SimulatedError(400, f"Unsupported MIME type: {str(media)[:100]}")
 
 
-def _pairs(contents: list[dict[str, Any]]) -> None:
+def _check_call_results(contents: list[dict[str, Any]]) -> None:
     """Every turn of calls has one turn of as many answers, by the same names, right behind it."""
     calls: list[dict[str, Any]] = []
     for content in contents:
-        given = [p["functionResponse"] for p in content["parts"] if "functionResponse" in p]
+        responses = [p["functionResponse"] for p in content["parts"] if "functionResponse" in p]
         if content.get("role", "user") == "user":
-            if len(given) != len(calls):
+            if len(responses) != len(calls):
                 words = "Please ensure that the number of function response parts is equal to the "
                 words += "number of function call parts of the function call turn."
-                raise Refused(400, words)
-            if sorted(c["name"] for c in calls) != sorted(g["name"] for g in given):
-                raise Refused(400, "Function response names do not match the function calls.")
-            known = {c.get("id") for c in calls}
-            if any(g.get("id") not in known and g.get("id") and any(known) for g in given):
-                raise Refused(400, "Function response id does not match any function call.")
+                raise SimulatedError(400, words)
+            if sorted(c["name"] for c in calls) != sorted(g["name"] for g in responses):
+                raise SimulatedError(
+                    400, "Function response names do not match the function calls."
+                )
+            call_ids = {c.get("id") for c in calls}
+            if any(
+                g.get("id") not in call_ids and g.get("id") and any(call_ids) for g in responses
+            ):
+                raise SimulatedError(400, "Function response id does not match any function call.")
         calls = [p["functionCall"] for p in content["parts"] if "functionCall" in p]
 
 
-def _signatures(contents: list[dict[str, Any]], signed: bool) -> None:
+def _check_signatures(contents: list[dict[str, Any]], signed: bool) -> None:
     for content in contents:
         for part in content["parts"]:
-            given = part.get("thoughtSignature")
-            if given is not None and given != _SENTINEL and not is_sealed(given):
-                raise Refused(400, "Corrupted thought signature.")
+            signature = part.get("thoughtSignature")
+            if signature is not None and signature != _SENTINEL and not is_signature(signature):
+                raise SimulatedError(400, "Corrupted thought signature.")
     loop = len(contents) - 1
     while loop > 0 and not any("functionResponse" not in p for p in contents[loop]["parts"]):
         loop -= 2
@@ -249,104 +366,114 @@ def _signatures(contents: list[dict[str, Any]], signed: bool) -> None:
             name = first["functionCall"]["name"]
             words = "Function call is missing a thought_signature in functionCall parts. This is "
             words += f"required for tools to work correctly. Function call `default_api:{name}`, "
-            raise Refused(400, f"{words}position {at + 1}.")
+            raise SimulatedError(400, f"{words}position {at + 1}.")
 
 
-def _tools(said: dict[str, Any]) -> list[Tool]:
-    found: list[Tool] = []
+def _parse_tools(request: dict[str, Any]) -> list[OfferedTool]:
+    offered: list[OfferedTool] = []
     hosted = False
-    for at, tool in enumerate(said.get("tools") or []):
+    for at, tool in enumerate(request.get("tools") or []):
         hosted = hosted or any(name in tool for name in _HOSTED)
         for number, function in enumerate(tool.get("functionDeclarations") or []):
-            found.append(_function(function, f"tools[{at}].function_declarations[{number}]"))
-    if len({tool.name for tool in found}) < len(found):
-        raise Refused(400, "Duplicate function declaration found.")
-    mixed = (said.get("toolConfig") or {}).get("includeServerSideToolInvocations")
-    if hosted and found and not mixed:
+            offered.append(
+                _parse_function(function, f"tools[{at}].function_declarations[{number}]")
+            )
+    if len({tool.name for tool in offered}) < len(offered):
+        raise SimulatedError(400, "Duplicate function declaration found.")
+    mixed = (request.get("toolConfig") or {}).get("includeServerSideToolInvocations")
+    if hosted and offered and not mixed:
         words = "Please enable tool_config.include_server_side_tool_invocations to use Built-in "
-        raise Refused(400, words + "tools with Function calling.")
-    return found
+        raise SimulatedError(400, words + "tools with Function calling.")
+    return offered
 
 
-def _function(function: dict[str, Any], where: str) -> Tool:
+def _parse_function(function: dict[str, Any], where: str) -> OfferedTool:
     name = function.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         words = "Invalid function name. Must start with a letter or an underscore."
-        raise Refused(400, f"* GenerateContentRequest.{where}.name: {words}")
+        raise SimulatedError(400, f"* GenerateContentRequest.{where}.name: {words}")
     schema = function.get("parametersJsonSchema")
-    given = function.get("parameters")
-    if schema is not None and given is not None:
-        raise Refused(400, f"* {where}: parameters and parameters_json_schema exclude each other.")
-    schema = _lowered(given) if schema is None else schema
+    parameters = function.get("parameters")
+    if schema is not None and parameters is not None:
+        raise SimulatedError(
+            400, f"* {where}: parameters and parameters_json_schema exclude each other."
+        )
+    schema = _to_json_schema(parameters) if schema is None else schema
     if schema is not None and schema.get("type") != "object":
         words = "schema should be of type OBJECT."
-        raise Refused(400, f"* GenerateContentRequest.{where}.parameters: {words}")
-    return Tool(name, schema or {"type": "object"})
+        raise SimulatedError(400, f"* GenerateContentRequest.{where}.parameters: {words}")
+    return OfferedTool(name, schema or {"type": "object"})
 
 
-def _lowered(schema: Any) -> Any:
+def _to_json_schema(schema: Any) -> Any:
     """A schema of Google's, with the types as JSON Schema writes them."""
     if isinstance(schema, list):
-        return [_lowered(one) for one in schema]
+        return [_to_json_schema(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        name: value.lower() if name == "type" and isinstance(value, str) else _lowered(value)
+        name: value.lower() if name == "type" and isinstance(value, str) else _to_json_schema(value)
         for name, value in schema.items()
     }
 
 
-def _choice(said: dict[str, Any], tools: list[Tool]) -> str:
-    calling = (said.get("toolConfig") or {}).get("functionCallingConfig") or {}
+def _parse_tool_choice(request: dict[str, Any], tools: list[OfferedTool]) -> str:
+    calling = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
     mode = str(calling.get("mode") or "AUTO").upper()
     allowed = calling.get("allowedFunctionNames") or []
     if mode not in _MODES:
-        raise Refused(400, f"Invalid value at 'tool_config.function_calling_config.mode': {mode}")
+        raise SimulatedError(
+            400, f"Invalid value at 'tool_config.function_calling_config.mode': {mode}"
+        )
     if allowed and mode not in ("ANY", "VALIDATED"):
-        raise Refused(400, "allowed_function_names should be set only when mode is ANY.")
+        raise SimulatedError(400, "allowed_function_names should be set only when mode is ANY.")
     if any(all(tool.name != name for tool in tools) for name in allowed):
-        raise Refused(400, "allowed_function_names: a function that was not declared.")
+        raise SimulatedError(400, "allowed_function_names: a function that was not declared.")
     if mode == "ANY" and not tools:
-        raise Refused(400, "Function calling mode ANY needs function declarations.")
+        raise SimulatedError(400, "Function calling mode ANY needs function declarations.")
     if mode == "ANY" and len(allowed) == 1:
         return f"={allowed[0]}"
     return {"ANY": "any", "NONE": "none"}.get(mode, "auto")
 
 
-def _config(config: dict[str, Any]) -> None:
+def _check_config(config: dict[str, Any]) -> None:
     for name, most in (("temperature", 2.0), ("topP", 1.0)):
         value = config.get(name)
         if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):
-            raise Refused(400, f"* GenerateContentRequest.generation_config.{name}: out of range")
+            raise SimulatedError(
+                400, f"* GenerateContentRequest.generation_config.{name}: out of range"
+            )
     limit = config.get("maxOutputTokens")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise Refused(400, "max_output_tokens must be positive.")
+        raise SimulatedError(400, "max_output_tokens must be positive.")
     if len(config.get("stopSequences") or []) > 5:
-        raise Refused(400, "The number of stop sequences must not exceed 5.")
+        raise SimulatedError(400, "The number of stop sequences must not exceed 5.")
     if config.get("candidateCount") not in (None, 1):
-        raise Refused(400, "Multiple candidates is not enabled for this model")
+        raise SimulatedError(400, "Multiple candidates is not enabled for this model")
     if "responseSchema" in config and "responseJsonSchema" in config:
-        raise Refused(400, "response_schema and response_json_schema exclude each other.")
+        raise SimulatedError(400, "response_schema and response_json_schema exclude each other.")
     thinking = config.get("thinkingConfig") or {}
     if "thinkingBudget" in thinking and "thinkingLevel" in thinking:
-        raise Refused(400, "You can only set one of thinking budget and thinking level.")
+        raise SimulatedError(400, "You can only set one of thinking budget and thinking level.")
     if str(thinking.get("thinkingLevel", "LOW")).upper() not in _LEVELS:
-        raise Refused(400, "Invalid value at 'generation_config.thinking_config.thinking_level'")
+        raise SimulatedError(
+            400, "Invalid value at 'generation_config.thinking_config.thinking_level'"
+        )
 
 
-def _schema(config: dict[str, Any]) -> Any:
+def _response_schema(config: dict[str, Any]) -> Any:
     media = config.get("responseMimeType", "text/plain")
-    schema = config.get("responseJsonSchema") or _lowered(config.get("responseSchema"))
+    schema = config.get("responseJsonSchema") or _to_json_schema(config.get("responseSchema"))
     if media not in ("text/plain", "application/json", "text/x.enum"):
-        raise Refused(400, "response_mime_type: allowed are text/plain, application/json.")
+        raise SimulatedError(400, "response_mime_type: allowed are text/plain, application/json.")
     if schema and media == "text/plain":
-        raise Refused(400, "Response schema needs response_mime_type application/json.")
+        raise SimulatedError(400, "Response schema needs response_mime_type application/json.")
     if schema is None and media == "application/json":
         return {"type": "object", "properties": {"answer": {"type": "string"}}}
     return schema
 
 
-def _last_turn(parts: list[dict[str, Any]], ask: Ask) -> int:
+def _last_turn(parts: list[dict[str, Any]], request: ParsedRequest) -> int:
     """Note what the conversation ends with; the bytes its pictures take up are returned."""
     taken = 0
     words: list[str] = []
@@ -354,13 +481,17 @@ def _last_turn(parts: list[dict[str, Any]], ask: Ask) -> int:
         if "text" in part:
             words.append(part["text"])
         elif "functionResponse" in part:
-            given = part["functionResponse"].get("response") or {}
-            said = given.get("output", given.get("error", given))
-            ask.results.append(said if isinstance(said, str) else orjson.dumps(said).decode())
+            response = part["functionResponse"].get("response") or {}
+            output = response.get("output", response.get("error", response))
+            request.results.append(
+                output if isinstance(output, str) else orjson.dumps(output).decode()
+            )
         elif "inlineData" in part and part["inlineData"]["mimeType"].startswith("image/"):
-            ask.pictures.append(measure(base64.b64decode(part["inlineData"]["data"])) or Picture())
+            request.pictures.append(
+                measure_picture(base64.b64decode(part["inlineData"]["data"])) or Picture()
+            )
             taken += len(part["inlineData"]["data"])
         elif str(part.get("fileData", {}).get("mimeType")).startswith("image/"):
-            ask.pictures.append(Picture())
-    ask.question = read_question(words)
+            request.pictures.append(Picture())
+    request.question = read_question(words)
     return taken

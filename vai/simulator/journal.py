@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Journal", "JournalEntry"]
 
 _CREDENTIALS: Final = frozenset(
     {"authorization", "x-api-key", "x-goog-api-key", "x-vai-key", "cookie"}
@@ -23,7 +23,7 @@ _CREDENTIALS: Final = frozenset(
 Outcome = Literal["in_flight", "completed", "client_closed", "faulted"]
 
 
-class Entry(msgspec.Struct):
+class JournalEntry(msgspec.Struct):
     """One request and what became of it. Moments are `time.monotonic` seconds, which
     processes of one machine share."""
 
@@ -42,7 +42,7 @@ class Entry(msgspec.Struct):
     ended: float | None = None
     client_closed: float | None = None
     outcome: Outcome = "in_flight"
-    """`faulted`: the simulator cut, reset or stalled it as it was told to."""
+    """`faulted`: the simulator cut, reset or stalled it on request."""
     sent: int = 0
     """Bytes handed to the socket."""
     tokens_in: int = 0
@@ -53,7 +53,7 @@ class Entry(msgspec.Struct):
     def show(self) -> dict[str, Any]:
         """The entry as JSON-able members, credentials hashed."""
         shown: dict[str, Any] = msgspec.structs.asdict(self)
-        shown["head"], shown["headers"], shown["credentials"] = _cleaned(self.head)
+        shown["head"], shown["headers"], shown["credentials"] = _hash_credentials(self.head)
         try:
             shown["body"] = self.body.decode()
             shown["body_base64"] = None
@@ -67,16 +67,18 @@ class Journal:
     """The latest entries, at most `most` of them and about `most_bytes` of heads and bodies."""
 
     def __init__(self, most: int = 4096, most_bytes: int = 64 * 1024 * 1024) -> None:
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[JournalEntry] = deque()
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
         self._count = 0
 
-    def open(self, connection: int, head: bytes, body: bytes, method: str, target: str) -> Entry:
+    def open_entry(
+        self, connection: int, head: bytes, body: bytes, method: str, target: str
+    ) -> JournalEntry:
         """Enter a request that has just been received whole."""
         self._count += 1
-        entry = Entry(
+        entry = JournalEntry(
             n=self._count,
             connection=connection,
             head=head,
@@ -89,10 +91,12 @@ class Journal:
             self._entries.append(entry)
             self._bytes += len(head) + len(body)
             while len(self._entries) > self._most or self._bytes > self._most_bytes:
-                self._drop()
+                self._drop_oldest()
         return entry
 
-    def read(self, after: int = 0, request_id: str = "", model: str = "") -> list[Entry]:
+    def entries_after(
+        self, after: int = 0, request_id: str = "", model: str = ""
+    ) -> list[JournalEntry]:
         """Entries numbered above `after`, optionally of one request id or model."""
         return [
             entry
@@ -103,7 +107,7 @@ class Journal:
         ]
 
     @property
-    def last(self) -> int:
+    def last_number(self) -> int:
         """The number of the newest request, dropped or not."""
         return self._count
 
@@ -112,12 +116,12 @@ class Journal:
         self._entries.clear()
         self._bytes = 0
 
-    def _drop(self) -> None:
+    def _drop_oldest(self) -> None:
         old = self._entries.popleft()
         self._bytes -= len(old.head) + len(old.body)
 
 
-def _cleaned(head: bytes) -> tuple[str, list[list[str]], list[dict[str, str]]]:
+def _hash_credentials(head: bytes) -> tuple[str, list[list[str]], list[dict[str, str]]]:
     """The head with credentials hashed: as text, as pairs, and their full digests."""
     lines = head.decode("latin-1").split("\r\n")
     pairs: list[list[str]] = []

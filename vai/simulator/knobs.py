@@ -3,18 +3,21 @@
 Invariants: a request alone says how it will be answered, so any client of
 any gateway can ask for a fault without a second channel. Offsets (`cut`, `rst`,
 `stall_at`) count the bytes that follow the answer's head on the wire, chunk framing
-included; -1 means before the head.
+included; -1 means before the head. ``fail=2x503`` counts by provider and model name, knobs
+included, so that tests with different names never disturb each other; the longest unused counter
+is forgotten.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import OrderedDict
 from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["Knobs", "KnobsUnreadable", "failing", "parse"]
+__all__ = ["FailureCounter", "Knobs", "KnobsUnreadable", "knobs_after_failures", "parse_knobs"]
 
 _LONGEST_NAME: Final = 512
 _MOST_SECONDS: Final = 3600.0
@@ -22,6 +25,38 @@ _MOST_BYTES: Final = 1 << 40
 _MOST_TOKENS: Final = 1_000_000
 _MOST_HOPS: Final = 64
 _FAIL: Final = re.compile(r"([1-9][0-9]{0,8})x([45][0-9][0-9]|reset|hang)")
+
+
+_MOST: Final = 1024
+
+
+class FailureCounter:
+    """Requests so far, and how many of them were made to fail, by ``provider/model``."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._most = most
+
+    def apply_failures(self, name: str, knobs: Knobs) -> Knobs:
+        """The knobs for the next request to `name`, which is counted when it may fail."""
+        if knobs.fail is None:
+            return knobs_after_failures(knobs, 0)
+        requests, failed = self._seen.pop(name, (0, 0))
+        now = knobs_after_failures(knobs, requests)
+        self._seen[name] = (requests + 1, failed + (now != knobs_after_failures(knobs, 1 << 40)))
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+        return now
+
+    def show_counts(self) -> dict[str, dict[str, int]]:
+        return {
+            name: {"requests": requests, "failed": failed}
+            for name, (requests, failed) in self._seen.items()
+        }
+
+    def clear(self) -> None:
+        """Count from the start again."""
+        self._seen.clear()
 
 
 class KnobsUnreadable(ValueError):
@@ -108,7 +143,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is broken: the JSON, an event's JSON, its encoding, the chunk framing, the
     content type, the status line."""
     gzip: bool = False
-    """Compressed although nobody asked."""
+    """Compressed, also for a client that does not accept it."""
     early: int = 0
     """An interim answer first, such as 103."""
 
@@ -116,7 +151,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 _FIELDS: Final = frozenset(Knobs.__struct_fields__)
 
 
-def parse(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
+def parse_knobs(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
     """Read the knobs of `model`; what it does not name is as in `base`.
 
     Raises:
@@ -126,27 +161,27 @@ def parse(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
         return base
     if len(model) > _LONGEST_NAME:
         raise KnobsUnreadable("model name too long")
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in model.split(";")[1:]:
         name, _, value = pair.partition("=")
         if name not in _FIELDS:
             raise KnobsUnreadable(f"unknown knob {name[:40]!r}")
-        given[name] = value or "1"
+        values[name] = value or "1"
     try:
-        knobs = msgspec.convert({**msgspec.structs.asdict(base), **given}, Knobs, strict=False)
+        knobs = msgspec.convert({**msgspec.structs.asdict(base), **values}, Knobs, strict=False)
     except msgspec.ValidationError as why:
         raise KnobsUnreadable(f"unreadable knob: {why}") from None
-    _check(knobs)
+    _check_knobs(knobs)
     return knobs
 
 
-def failing(knobs: Knobs, before: int) -> Knobs:
+def knobs_after_failures(knobs: Knobs, before: int) -> Knobs:
     """`knobs` as they are for a request that `before` others of its model came before.
 
     ``fail=2x503`` makes the first two fail; ``hang`` and ``reset`` become offsets.
     """
-    found = _FAIL.fullmatch(knobs.fail or "")
-    what = found[2] if found and before < int(found[1]) else ""
+    match = _FAIL.fullmatch(knobs.fail or "")
+    what = match[2] if match and before < int(match[1]) else ""
     if what.isdigit():
         return msgspec.structs.replace(knobs, status=int(what))
     if what == "reset" or knobs.reset:
@@ -156,7 +191,7 @@ def failing(knobs: Knobs, before: int) -> Knobs:
     return knobs
 
 
-def _check(knobs: Knobs) -> None:
+def _check_knobs(knobs: Knobs) -> None:
     for name in _FIELDS - {"stall"}:
         value = getattr(knobs, name)
         limit: float = _MOST_BYTES

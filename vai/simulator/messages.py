@@ -1,7 +1,8 @@
 """Answers in the Messages dialect: one JSON body, or its event stream.
 
 Invariants: both forms say the same; the stream's usage is cumulative and
-its last figures are those of the JSON body.
+its last figures are those of the JSON body. A block is rendered once, complete; its stream is the
+same block opened empty and filled. Results of the provider's own tools come in one piece.
 """
 
 from __future__ import annotations
@@ -9,15 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.ask import Ask
-from vai.simulator.blocks import Block, blocks_of
-from vai.simulator.parts import Answer, Search
-from vai.simulator.reply import Piece
+from vai.simulator.composer import signature_of
+from vai.simulator.parsed_request import ParsedRequest
+from vai.simulator.parts import (
+    CallPart,
+    CodeRunPart,
+    Part,
+    RefusalPart,
+    SearchPart,
+    SimulatedResponse,
+    TextPart,
+    ThoughtPart,
+    make_signature,
+)
+from vai.simulator.timed_response import TimedPiece
 
-__all__ = ["body", "events", "kept"]
+__all__ = ["render_body", "render_events", "thread_entry"]
 
 _STOPS: Final = {"length": "max_tokens", "stop": "stop_sequence", "tool": "tool_use"} | {
     "refusal": "refusal",
@@ -26,70 +38,186 @@ _STOPS: Final = {"length": "max_tokens", "stop": "stop_sequence", "tool": "tool_
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
-def body(ask: Ask, answer: Answer, request_id: str = "") -> bytes:
+class MessagesBlock(msgspec.Struct, kw_only=True):
+    """One content block."""
+
+    complete: dict[str, Any]
+    opened: dict[str, Any]
+    member: str = "text"
+    """The member of the deltas that `text` comes in."""
+    text: str = ""
+    counted: bool = True
+    """Whether `text` is output of the model's that tokens are counted for."""
+    tail: list[dict[str, Any]] = []
+    """Deltas after the last of the text."""
+
+
+def blocks_of(request: ParsedRequest, answer: SimulatedResponse) -> Iterator[MessagesBlock]:
+    """The blocks of `answer`, in order. A picture has no block and is left out."""
+    index = 0
+    for part in answer.parts:
+        for block in _render_part(request, part, index):
+            yield block
+            index += 1
+
+
+def _render_part(request: ParsedRequest, part: Part, index: int) -> list[MessagesBlock]:
+    match part:
+        case ThoughtPart(text, hidden):
+            return [_thinking_block(text if request.shows_thought else "", text, hidden)]
+        case TextPart() | RefusalPart():
+            return [_text_block(part)]
+        case CallPart(name, arguments):
+            call_id = f"toolu_01Sim{index:02d}{request.seed:016d}"
+            called = {"type": "tool_use", "id": call_id, "name": name}
+            return [_tool_use_block(called, part.input, arguments)]
+        case SearchPart(query, sources):
+            results = [
+                {
+                    "type": "web_search_result",
+                    "url": source.url,
+                    "title": source.title,
+                    "encrypted_content": make_signature(source.url),
+                    "page_age": None,
+                }
+                for source in sources
+            ]
+            return _server_tool_blocks(request, index, "web_search", {"query": query}, results)
+        case CodeRunPart(code, output, failed):
+            ran = {
+                "type": "code_execution_result",
+                "stdout": "" if failed else output,
+                "stderr": output if failed else "",
+                "return_code": int(failed),
+                "content": [],
+            }
+            return _server_tool_blocks(request, index, "code_execution", {"code": code}, ran)
+    return []
+
+
+def _thinking_block(shown: str, text: str, hidden: bool) -> MessagesBlock:
+    """Reasoning; a client that may not read it gets an empty block with a seal."""
+    if hidden:
+        redacted = {"type": "redacted_thinking", "data": make_signature(text)}
+        return MessagesBlock(complete=redacted, opened=redacted)
+    signature = signature_of(shown)
+    return MessagesBlock(
+        complete={"type": "thinking", "thinking": shown, "signature": signature},
+        opened={"type": "thinking", "thinking": "", "signature": ""},
+        member="thinking",
+        text=shown,
+        tail=[{"type": "signature_delta", "signature": signature}],
+    )
+
+
+def _text_block(part: TextPart | RefusalPart) -> MessagesBlock:
+    opened: dict[str, Any] = {"type": "text", "text": ""}
+    cited = [
+        {
+            "type": "web_search_result_location",
+            "url": source.url,
+            "title": source.title,
+            "cited_text": part.text[:150],
+            "encrypted_index": make_signature(source.url),
+        }
+        for source in (part.sources if isinstance(part, TextPart) else [])
+    ]
+    complete = opened | {"text": part.text}
+    if cited:
+        opened, complete = opened | {"citations": []}, complete | {"citations": cited}
+    tail = [{"type": "citations_delta", "citation": one} for one in cited]
+    return MessagesBlock(complete=complete, opened=opened, text=part.text, tail=tail)
+
+
+def _tool_use_block(called: dict[str, Any], tool_input: Any, arguments: str) -> MessagesBlock:
+    return MessagesBlock(
+        complete=called | {"input": tool_input},
+        opened=called | {"input": {}},
+        member="partial_json",
+        text=arguments,
+    )
+
+
+def _server_tool_blocks(
+    request: ParsedRequest, index: int, name: str, tool_input: dict[str, Any], result: Any
+) -> list[MessagesBlock]:
+    """A call of the provider's own tool and, right behind it, what came of it."""
+    call_id = f"srvtoolu_01Sim{index:02d}{request.seed:016d}"
+    called = {"type": "server_tool_use", "id": call_id, "name": name}
+    call = _tool_use_block(called, tool_input, orjson.dumps(tool_input).decode())
+    call.counted = False
+    result = {"type": f"{name}_tool_result", "tool_use_id": call_id, "content": result}
+    return [call, MessagesBlock(complete=result, opened=result)]
+
+
+def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
     """The answer to a request without `stream`."""
-    content = [block.whole for block in blocks_of(ask, answer)]
-    message = _message(ask, content, _usage(ask, answer, answer.tokens))
-    message |= _stopped(ask, answer)
+    content = [block.complete for block in blocks_of(request, answer)]
+    message = _render_message(request, content, _render_usage(request, answer, answer.tokens))
+    message |= _stop_members(request, answer)
     return orjson.dumps(message)
 
 
-def kept(ask: Ask, answer: Answer) -> tuple[str, list[Any]]:
+def thread_entry(request: ParsedRequest, answer: SimulatedResponse) -> tuple[str, list[Any]]:
     """The id of the answer's message, and its blocks: what a thread keeps of it."""
-    return _id(ask), [block.whole for block in blocks_of(ask, answer)]
+    return _message_id(request), [block.complete for block in blocks_of(request, answer)]
 
 
-def events(ask: Ask, answer: Answer, request_id: str = "") -> Iterator[Piece]:
+def render_events(
+    request: ParsedRequest, answer: SimulatedResponse, request_id: str = ""
+) -> Iterator[TimedPiece]:
     """The answer to a request with `stream`, paced by the knobs."""
-    knobs = ask.knobs
+    knobs = request.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
     at, count = knobs.ttft, 0
-    start = _message(ask, [], _usage(ask, answer, min(1, answer.tokens)))
+    start = _render_message(request, [], _render_usage(request, answer, min(1, answer.tokens)))
     opening = knobs.ttft if knobs.head is None else min(knobs.head, knobs.ttft)
-    yield Piece(opening, _event({"type": "message_start", "message": start}))
-    for index, block in enumerate(blocks_of(ask, answer)):
+    yield TimedPiece(opening, _encode_event({"type": "message_start", "message": start}))
+    for index, block in enumerate(blocks_of(request, answer)):
         opened = {"type": "content_block_start", "index": index, "content_block": block.opened}
-        yield Piece(at, _event(opened) + (b"" if index else _PING))
-        for data, size in _deltas(block, index, knobs.chunk):
+        yield TimedPiece(at, _encode_event(opened) + (b"" if index else _PING))
+        for data, size in _block_deltas(block, index, knobs.chunk):
             if count == knobs.error_at:
-                yield Piece(at, _failure())
+                yield TimedPiece(at, _error_event())
                 return
             at += step if count else 0.0
             count += 1
             if knobs.ping and count % knobs.ping == 0:
                 data += _PING
-            yield Piece(at, data, size)
-        yield Piece(at, _closing(block, index))
+            yield TimedPiece(at, data, size)
+        yield TimedPiece(at, _block_stop(block, index))
     if knobs.error_at is not None:
-        yield Piece(at, _failure())
+        yield TimedPiece(at, _error_event())
         return
-    yield Piece(at, _ending(ask, answer))
+    yield TimedPiece(at, _end_events(request, answer))
 
 
-def _ending(ask: Ask, answer: Answer) -> bytes:
-    usage = _usage(ask, answer, answer.tokens)
+def _end_events(request: ParsedRequest, answer: SimulatedResponse) -> bytes:
+    usage = _render_usage(request, answer, answer.tokens)
     for static in ("cache_creation", "service_tier", "inference_geo"):
         del usage[static]
     usage["output_tokens"] = answer.tokens
-    if ask.knobs.nousage:
+    if request.knobs.nousage:
         usage = {"output_tokens": 0}
-    delta = {"type": "message_delta", "delta": _stopped(ask, answer), "usage": usage}
-    return _event(delta) + _event({"type": "message_stop"})
+    delta = {"type": "message_delta", "delta": _stop_members(request, answer), "usage": usage}
+    return _encode_event(delta) + _encode_event({"type": "message_stop"})
 
 
-def _failure() -> bytes:
+def _error_event() -> bytes:
     error = {"type": "overloaded_error", "message": "Overloaded"}
-    return _event({"type": "error", "error": error})
+    return _encode_event({"type": "error", "error": error})
 
 
-def _event(value: dict[str, Any]) -> bytes:
+def _encode_event(value: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (value["type"].encode(), orjson.dumps(value))
 
 
-def _message(ask: Ask, content: list[Any], usage: dict[str, Any]) -> dict[str, Any]:
+def _render_message(
+    request: ParsedRequest, content: list[Any], usage: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "model": ask.model,
-        "id": _id(ask),
+        "model": request.model,
+        "id": _message_id(request),
         "type": "message",
         "role": "assistant",
         "content": content,
@@ -99,32 +227,35 @@ def _message(ask: Ask, content: list[Any], usage: dict[str, Any]) -> dict[str, A
     }
 
 
-def _id(ask: Ask) -> str:
-    return f"msg_01Sim{ask.seed:020d}"
+def _message_id(request: ParsedRequest) -> str:
+    return f"msg_01Sim{request.seed:020d}"
 
 
-def _stopped(ask: Ask, answer: Answer) -> dict[str, Any]:
-    reason = ask.knobs.stop or _STOPS.get(answer.stop, "end_turn")
+def _stop_members(request: ParsedRequest, answer: SimulatedResponse) -> dict[str, Any]:
+    reason = request.knobs.stop or _STOPS.get(answer.stop, "end_turn")
     stopped: dict[str, Any] = {"stop_reason": reason, "stop_sequence": answer.stop_sequence}
     if reason == "refusal":
         stopped["stop_details"] = {"type": "refusal", "category": None, "explanation": None}
     return stopped
 
 
-def _usage(ask: Ask, answer: Answer, output: int) -> dict[str, Any]:
+def _render_usage(request: ParsedRequest, answer: SimulatedResponse, output: int) -> dict[str, Any]:
     usage: dict[str, Any] = {
-        "input_tokens": ask.tokens - ask.cache_read - ask.cache_write - ask.cache_write_1h,
-        "cache_creation_input_tokens": ask.cache_write + ask.cache_write_1h,
-        "cache_read_input_tokens": ask.cache_read,
+        "input_tokens": request.tokens
+        - request.cache_read
+        - request.cache_write
+        - request.cache_write_1h,
+        "cache_creation_input_tokens": request.cache_write + request.cache_write_1h,
+        "cache_read_input_tokens": request.cache_read,
         "cache_creation": {
-            "ephemeral_5m_input_tokens": ask.cache_write,
-            "ephemeral_1h_input_tokens": ask.cache_write_1h,
+            "ephemeral_5m_input_tokens": request.cache_write,
+            "ephemeral_1h_input_tokens": request.cache_write_1h,
         },
         "output_tokens": output,
         "service_tier": "standard",
         "inference_geo": "not_available",
     }
-    searches = sum(1 for part in answer.parts if isinstance(part, Search))
+    searches = sum(1 for part in answer.parts if isinstance(part, SearchPart))
     if searches and output == answer.tokens:
         usage["server_tool_use"] = {"web_search_requests": searches, "web_fetch_requests": 0}
     if answer.thought_tokens and output == answer.tokens:
@@ -132,17 +263,19 @@ def _usage(ask: Ask, answer: Answer, output: int) -> dict[str, Any]:
     return usage
 
 
-def _deltas(block: Block, index: int, chunk: int) -> Iterator[tuple[bytes, int]]:
+def _block_deltas(block: MessagesBlock, index: int, chunk: int) -> Iterator[tuple[bytes, int]]:
     kind = f"{'input_json' if block.member == 'partial_json' else block.member}_delta"
     head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,' % index
     head += b'"delta":{"type":"%b","%b":' % (kind.encode(), block.member.encode())
-    found = tokens.split(block.text)
-    for start in range(0, len(found), chunk):
-        run = found[start : start + chunk]
+    pieces = tokens.split_tokens(block.text)
+    for start in range(0, len(pieces), chunk):
+        run = pieces[start : start + chunk]
         yield head + orjson.dumps("".join(run)) + b"}}\n\n", len(run) if block.counted else 0
 
 
-def _closing(block: Block, index: int) -> bytes:
-    told = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in block.tail]
-    told.append({"type": "content_block_stop", "index": index})
-    return b"".join(map(_event, told))
+def _block_stop(block: MessagesBlock, index: int) -> bytes:
+    deltas = [
+        {"type": "content_block_delta", "index": index, "delta": delta} for delta in block.tail
+    ]
+    deltas.append({"type": "content_block_stop", "index": index})
+    return b"".join(map(_encode_event, deltas))

@@ -15,18 +15,24 @@ from typing import Any, Final
 import orjson
 
 from vai.simulator import tokens
-from vai.simulator.answer import signature_of
-from vai.simulator.ask import Ask, Refused, Tool, read_question, seed_of
-from vai.simulator.caches import Prefixes
+from vai.simulator.composer import signature_of
 from vai.simulator.knobs import Knobs
-from vai.simulator.parts import is_sealed
-from vai.simulator.pictures import Picture, measure
-from vai.simulator.reading import names
+from vai.simulator.parsed_request import (
+    OfferedTool,
+    ParsedRequest,
+    SimulatedError,
+    read_question,
+    seed_of,
+)
+from vai.simulator.parts import is_signature
+from vai.simulator.pictures import Picture, measure_picture
+from vai.simulator.request_errors import split_names
+from vai.simulator.threads import PromptCache
 
-__all__ = ["read"]
+__all__ = ["parse_request"]
 
 
-_FIELDS: Final = names(
+_FIELDS: Final = split_names(
     "model max_tokens messages system cache_control container diagnostics inference_geo metadata"
     " output_config service_tier speed stop_sequences stream thinking tool_choice tools"
     " temperature top_p top_k betas billing_policy compaction context_management fallbacks"
@@ -54,60 +60,60 @@ _PICTURE: Final = 800
 """Tokens of a picture."""
 
 
-def read(
+def parse_request(
     body: Any,
     headers: Mapping[str, str],
     knobs: Knobs,
-    prefixes: Prefixes,
+    prefixes: PromptCache,
     *,
     counting: bool = False,
-) -> Ask:
-    """Read a request body into an `Ask`.
+) -> ParsedRequest:
+    """Read a request body into a `ParsedRequest`.
 
     Raises:
         Refused: 400, worded as the endpoint words it.
     """
     version = headers.get("anthropic-version")
     if not version:
-        raise _bad("anthropic-version: header is required")
+        raise _invalid_request("anthropic-version: header is required")
     for name in body:
         if name not in _FIELDS:
-            raise _bad(f"{name}: Extra inputs are not permitted")
-    _numbers(body, version, counting)
-    messages = _messages(body)
-    _pairs(messages)
-    tools = _tools(body)
-    _marks(body)
-    ask = Ask(
+            raise _invalid_request(f"{name}: Extra inputs are not permitted")
+    _check_numbers(body, version, counting)
+    messages = _check_messages(body)
+    _check_call_results(messages)
+    tools = _parse_tools(body)
+    _check_cache_marks(body)
+    request = ParsedRequest(
         provider="anthropic",
         model=body["model"],
         knobs=knobs,
         seed=seed_of(body),
         tools=tools,
-        choice=_choice(body),
+        choice=_parse_tool_choice(body),
         parallel=not (body.get("tool_choice") or {}).get("disable_parallel_tool_use", False),
         max_tokens=body.get("max_tokens"),
-        stop=_stops(body),
+        stop=_parse_stops(body),
         stream=body.get("stream") is True,
-        schema=_schema(body),
-        tokens=_count(body),
+        schema=_response_schema(body),
+        tokens=_count_tokens(body),
     )
-    _thinking(body, ask)
+    _parse_thinking(body, request)
     offered = [str(tool.get("type")) for tool in body.get("tools") or []]
-    ask.searches = any(kind.startswith("web_search_") for kind in offered)
-    ask.runs = any(kind.startswith("code_execution_") for kind in offered)
-    _last_turn(messages, ask)
-    prefixes.account(ask, body)
-    return ask
+    request.searches = any(kind.startswith("web_search_") for kind in offered)
+    request.runs = any(kind.startswith("code_execution_") for kind in offered)
+    _last_turn(messages, request)
+    prefixes.split_input_tokens(request, body)
+    return request
 
 
-def _bad(message: str) -> Refused:
-    return Refused(400, message)
+def _invalid_request(message: str) -> SimulatedError:
+    return SimulatedError(400, message)
 
 
-def _numbers(body: dict[str, Any], version: str, counting: bool) -> None:
+def _check_numbers(body: dict[str, Any], version: str, counting: bool) -> None:
     if not isinstance(body.get("model"), str) or not body["model"]:
-        raise _bad(
+        raise _invalid_request(
             "model: Field required"
             if "model" not in body
             else "model: Input should be a valid string"
@@ -115,293 +121,299 @@ def _numbers(body: dict[str, Any], version: str, counting: bool) -> None:
     if not counting:
         limit = body.get("max_tokens")
         if "max_tokens" not in body:
-            raise _bad("max_tokens: Field required")
+            raise _invalid_request("max_tokens: Field required")
         if not isinstance(limit, int) or isinstance(limit, bool):
-            raise _bad("max_tokens: Input should be a valid integer")
+            raise _invalid_request("max_tokens: Input should be a valid integer")
         if limit < 0:
-            raise _bad("max_tokens: must be greater than or equal to 0")
+            raise _invalid_request("max_tokens: must be greater than or equal to 0")
     for name, most in (("temperature", 1.0), ("top_p", 1.0), ("top_k", 1e9)):
         value = body.get(name)
         if value is None:
             continue
         if version == _NO_SAMPLING:
-            raise _bad(f"{name}: sampling parameters are not supported in version {version}")
+            raise _invalid_request(
+                f"{name}: sampling parameters are not supported in version {version}"
+            )
         if not isinstance(value, int | float) or not 0 <= value <= most:
-            raise _bad(f"{name}: range: 0..{most:g}")
+            raise _invalid_request(f"{name}: range: 0..{most:g}")
     if "stream" in body and not isinstance(body["stream"], bool):
-        raise _bad("stream: Input should be a valid boolean")
+        raise _invalid_request("stream: Input should be a valid boolean")
     metadata = body.get("metadata") or {}
     for name in metadata:
         if name != "user_id":
-            raise _bad(f"metadata.{name}: Extra inputs are not permitted")
+            raise _invalid_request(f"metadata.{name}: Extra inputs are not permitted")
 
 
-def _messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+def _check_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     messages = body.get("messages")
     if messages is None:
-        raise _bad("messages: Field required")
+        raise _invalid_request("messages: Field required")
     if not isinstance(messages, list):
-        raise _bad("messages: Input should be a valid list")
+        raise _invalid_request("messages: Input should be a valid list")
     if not messages:
-        raise _bad("messages: at least one message is required")
+        raise _invalid_request("messages: at least one message is required")
     for at, message in enumerate(messages):
         where = f"messages.{at}"
         if not isinstance(message, dict):
-            raise _bad(f"{where}: Input should be a valid dictionary")
+            raise _invalid_request(f"{where}: Input should be a valid dictionary")
         if message.get("role") not in ("user", "assistant", "system"):
-            raise _bad(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
+            raise _invalid_request(f"{where}.role: Input should be 'user', 'assistant' or 'system'")
         for name in message:
             if name not in ("role", "content"):
-                raise _bad(f"{where}.{name}: Extra inputs are not permitted")
-        _content(message.get("content"), f"{where}.content", message["role"])
+                raise _invalid_request(f"{where}.{name}: Extra inputs are not permitted")
+        _check_content(message.get("content"), f"{where}.content", message["role"])
     if messages[0]["role"] == "assistant":
-        raise _bad('messages: first message must use the "user" role')
+        raise _invalid_request('messages: first message must use the "user" role')
     if messages[-1]["role"] == "assistant" and not body["model"].startswith("claude-3"):
-        raise _bad(
+        raise _invalid_request(
             "This model does not support assistant message prefill. "
             "The conversation must end with a user message."
         )
     if isinstance(body.get("system"), list):
-        _content(body["system"], "system", "system")
+        _check_content(body["system"], "system", "system")
     return messages
 
 
-def _content(content: Any, where: str, role: str) -> None:
+def _check_content(content: Any, where: str, role: str) -> None:
     if isinstance(content, str):
         if not content and role != "assistant":
-            raise _bad(f"{where}: user messages must have non-empty content")
+            raise _invalid_request(f"{where}: user messages must have non-empty content")
         return
     if not isinstance(content, list):
-        raise _bad(f"{where}: Input should be a valid list")
+        raise _invalid_request(f"{where}: Input should be a valid list")
     if not content and role == "user":
-        raise _bad(f"{where}: user messages must have non-empty content")
+        raise _invalid_request(f"{where}: user messages must have non-empty content")
     for at, block in enumerate(content):
-        _block(block, f"{where}.{at}", role)
+        _check_block(block, f"{where}.{at}", role)
 
 
-def _block(block: Any, where: str, role: str) -> None:
+def _check_block(block: Any, where: str, role: str) -> None:
     kind = block.get("type") if isinstance(block, dict) else None
     if not isinstance(kind, str):
-        raise _bad(f"{where}.type: Field required")
+        raise _invalid_request(f"{where}.type: Field required")
     allowed = _BLOCKS.get(kind)
     if allowed is None:
         if _SERVER_BLOCKS.fullmatch(kind):
             return
         tags = ", ".join(f"'{name}'" for name in _BLOCKS)
-        raise _bad(
+        raise _invalid_request(
             f"{where}: Input tag '{kind}' found using 'type' does not match any of the "
             f"expected tags: {tags}"
         )
     for name in block:
         if name not in allowed and name not in ("type", "cache_control"):
-            raise _bad(f"{where}.{kind}.{name}: Extra inputs are not permitted")
+            raise _invalid_request(f"{where}.{kind}.{name}: Extra inputs are not permitted")
     if kind in ("tool_use", "thinking", "redacted_thinking") and role != "assistant":
-        raise _bad(f"{where}: `{kind}` blocks may only be in `assistant` messages")
+        raise _invalid_request(f"{where}: `{kind}` blocks may only be in `assistant` messages")
     if kind in ("tool_result", "image", "document") and role != "user":
-        raise _bad(f"{where}: `{kind}` blocks are not permitted in `{role}` messages")
+        raise _invalid_request(f"{where}: `{kind}` blocks are not permitted in `{role}` messages")
     match kind:
         case "text":
             if not isinstance(block.get("text"), str):
-                raise _bad(f"{where}.text.text: Field required")
+                raise _invalid_request(f"{where}.text.text: Field required")
             if not block["text"]:
-                raise _bad("messages: text content blocks must be non-empty")
+                raise _invalid_request("messages: text content blocks must be non-empty")
         case "image" | "document":
-            _source(block, f"{where}.{kind}.source", kind)
+            _check_source(block, f"{where}.{kind}.source", kind)
         case "thinking":
-            _sealed(block, where)
-        case "redacted_thinking" if not is_sealed(block.get("data")):
-            raise _bad(f"{where}: Invalid `data` in `redacted_thinking` block")
+            _check_signature(block, where)
+        case "redacted_thinking" if not is_signature(block.get("data")):
+            raise _invalid_request(f"{where}: Invalid `data` in `redacted_thinking` block")
         case "tool_use":
-            _called(block, where)
+            _check_tool_use(block, where)
         case "tool_result":
             if not isinstance(block.get("tool_use_id"), str):
-                raise _bad(f"{where}.tool_result.tool_use_id: Field required")
+                raise _invalid_request(f"{where}.tool_result.tool_use_id: Field required")
             if isinstance(block.get("content"), list):
                 for at, part in enumerate(block["content"]):
-                    _block(part, f"{where}.tool_result.content.{at}", "user")
+                    _check_block(part, f"{where}.tool_result.content.{at}", "user")
 
 
-def _called(block: dict[str, Any], where: str) -> None:
+def _check_tool_use(block: dict[str, Any], where: str) -> None:
     for name, kind, words in (
         ("id", str, "string"),
         ("name", str, "string"),
         ("input", dict, "dictionary"),
     ):
         if name not in block:
-            raise _bad(f"{where}.tool_use.{name}: Field required")
+            raise _invalid_request(f"{where}.tool_use.{name}: Field required")
         if not isinstance(block[name], kind):
-            raise _bad(f"{where}.tool_use.{name}: Input should be a valid {words}")
+            raise _invalid_request(f"{where}.tool_use.{name}: Input should be a valid {words}")
     if not _TOOL_NAME.fullmatch(block["id"]):
-        raise _bad(f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+        raise _invalid_request(
+            f"{where}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+        )
 
 
-def _sealed(block: dict[str, Any], where: str) -> None:
+def _check_signature(block: dict[str, Any], where: str) -> None:
     thought, signature = block.get("thinking"), block.get("signature")
     if not isinstance(thought, str) or not isinstance(signature, str):
-        raise _bad(f"{where}.thinking.signature: Field required")
+        raise _invalid_request(f"{where}.thinking.signature: Field required")
     if signature != signature_of(thought):
-        raise _bad(f"{where}: Invalid `signature` in `thinking` block")
+        raise _invalid_request(f"{where}: Invalid `signature` in `thinking` block")
 
 
-def _source(block: dict[str, Any], where: str, kind: str) -> None:
+def _check_source(block: dict[str, Any], where: str, kind: str) -> None:
     source = block.get("source")
     if not isinstance(source, dict) or source.get("type") not in _SOURCES:
-        raise _bad(f"{where}: Field required")
+        raise _invalid_request(f"{where}: Field required")
     if source["type"] != "base64":
         return
     media, data = source.get("media_type"), source.get("data")
     if kind == "image" and media not in _IMAGES:
-        raise _bad(
+        raise _invalid_request(
             f"{where}.base64.media_type: Input should be 'image/jpeg', 'image/png', "
             "'image/gif' or 'image/webp'"
         )
     try:
         raw = base64.b64decode(data if isinstance(data, str) else "!", validate=True)
     except (binascii.Error, ValueError):
-        raise _bad(f"{where}.base64: invalid base64 data") from None
+        raise _invalid_request(f"{where}.base64: invalid base64 data") from None
     if kind == "image":
-        found = measure(raw)
-        if found is None:
-            raise _bad(f"{where}.base64.data: Could not process image")
-        if found.media_type != media:
-            raise _bad(
+        picture = measure_picture(raw)
+        if picture is None:
+            raise _invalid_request(f"{where}.base64.data: Could not process image")
+        if picture.media_type != media:
+            raise _invalid_request(
                 f"{where}.base64.data: The image was specified using the {media} media type, "
-                f"but the image appears to be a {found.media_type} image"
+                f"but the image appears to be a {picture.media_type} image"
             )
 
 
-def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _content_blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
     content = message["content"]
     return content if isinstance(content, list) else []
 
 
-def _pairs(messages: list[dict[str, Any]]) -> None:
+def _check_call_results(messages: list[dict[str, Any]]) -> None:
     """Every call has its result in the next message, every result its call before it."""
     talk = [(at, m) for at, m in enumerate(messages) if m["role"] != "system"]
     open_calls: list[str] = []
     for at, message in talk:
-        results = [b["tool_use_id"] for b in _blocks(message) if b["type"] == "tool_result"]
-        for found in results:
-            if found not in open_calls:
-                raise _bad(
+        results = [b["tool_use_id"] for b in _content_blocks(message) if b["type"] == "tool_result"]
+        for result in results:
+            if result not in open_calls:
+                raise _invalid_request(
                     f"messages.{at}.content.0: unexpected `tool_use_id` found in `tool_result` "
-                    f"blocks: {found}. Each `tool_result` block must have a corresponding "
+                    f"blocks: {result}. Each `tool_result` block must have a corresponding "
                     "`tool_use` block in the previous message."
                 )
         missing = [call for call in open_calls if call not in results]
         if missing:
-            raise _bad(
+            raise _invalid_request(
                 f"messages.{at - 1}: `tool_use` ids were found without `tool_result` blocks "
                 f"immediately after: {', '.join(missing)}. Each `tool_use` block must have a "
                 "corresponding `tool_result` block in the next message."
             )
         if len(set(results)) < len(results):
-            raise _bad(
+            raise _invalid_request(
                 f"messages.{at}: each tool_use must have a single result. "
                 "Found multiple `tool_result` blocks"
             )
-        open_calls = [b["id"] for b in _blocks(message) if b["type"] == "tool_use"]
+        open_calls = [b["id"] for b in _content_blocks(message) if b["type"] == "tool_use"]
         if len(set(open_calls)) < len(open_calls):
-            raise _bad(f"messages.{at}: `tool_use` ids must be unique")
+            raise _invalid_request(f"messages.{at}: `tool_use` ids must be unique")
     if open_calls:
-        raise _bad(
+        raise _invalid_request(
             f"messages.{len(messages) - 1}: `tool_use` ids were found without `tool_result` blocks"
         )
 
 
-def _tools(body: dict[str, Any]) -> list[Tool]:
-    found: list[Tool] = []
+def _parse_tools(body: dict[str, Any]) -> list[OfferedTool]:
+    offered: list[OfferedTool] = []
     for at, tool in enumerate(body.get("tools") or []):
         if not isinstance(tool, dict):
-            raise _bad(f"tools.{at}: Input should be a valid dictionary")
+            raise _invalid_request(f"tools.{at}: Input should be a valid dictionary")
         if tool.get("type", "custom") not in (None, "custom"):
             continue
         name, schema = tool.get("name"), tool.get("input_schema")
         if not isinstance(name, str):
-            raise _bad(f"tools.{at}.custom.name: Field required")
+            raise _invalid_request(f"tools.{at}.custom.name: Field required")
         if not _TOOL_NAME.fullmatch(name):
-            raise _bad(
+            raise _invalid_request(
                 f"tools.{at}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
             )
         if not isinstance(schema, dict):
-            raise _bad(f"tools.{at}.custom.input_schema: Field required")
+            raise _invalid_request(f"tools.{at}.custom.input_schema: Field required")
         if schema.get("type") != "object":
-            raise _bad(f"tools.{at}.custom.input_schema.type: Field required")
-        found.append(Tool(name, schema))
-    if len({tool.name for tool in found}) < len(found):
-        raise _bad("tools: Tool names must be unique.")
-    return found
+            raise _invalid_request(f"tools.{at}.custom.input_schema.type: Field required")
+        offered.append(OfferedTool(name, schema))
+    if len({tool.name for tool in offered}) < len(offered):
+        raise _invalid_request("tools: Tool names must be unique.")
+    return offered
 
 
-def _choice(body: dict[str, Any]) -> str:
+def _parse_tool_choice(body: dict[str, Any]) -> str:
     choice = body.get("tool_choice")
     if choice is None:
         return "auto"
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind not in ("auto", "any", "tool", "none"):
-        raise _bad(
+        raise _invalid_request(
             "tool_choice: Input tag does not match any of the expected tags: "
             "'auto', 'any', 'tool', 'none'"
         )
     if not body.get("tools"):
-        raise _bad("tool_choice: may only be specified while providing tools")
+        raise _invalid_request("tool_choice: may only be specified while providing tools")
     if kind != "tool":
         return str(kind)
     if all(tool.get("name") != choice.get("name") for tool in body["tools"]):
-        raise _bad(f"tool_choice: Tool '{choice.get('name')}' not found in provided tools")
+        raise _invalid_request(
+            f"tool_choice: Tool '{choice.get('name')}' not found in provided tools"
+        )
     return f"={choice['name']}"
 
 
-def _stops(body: dict[str, Any]) -> list[str]:
+def _parse_stops(body: dict[str, Any]) -> list[str]:
     stops = body.get("stop_sequences") or []
     for at, stop in enumerate(stops):
         if not isinstance(stop, str):
-            raise _bad(f"stop_sequences.{at}: Input should be a valid string")
+            raise _invalid_request(f"stop_sequences.{at}: Input should be a valid string")
         if not stop.strip():
-            raise _bad("stop_sequences: each stop sequence must contain non-whitespace")
+            raise _invalid_request("stop_sequences: each stop sequence must contain non-whitespace")
     return list(stops)
 
 
-def _schema(body: dict[str, Any]) -> Any:
+def _response_schema(body: dict[str, Any]) -> Any:
     wanted = (body.get("output_config") or {}).get("format")
     if wanted is None:
         return None
     if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
-        raise _bad("output_config.format.schema: Field required")
+        raise _invalid_request("output_config.format.schema: Field required")
     return wanted["schema"]
 
 
-def _thinking(body: dict[str, Any], ask: Ask) -> None:
+def _parse_thinking(body: dict[str, Any], request: ParsedRequest) -> None:
     thinking = body.get("thinking")
     if thinking is None:
         return
     kind = thinking.get("type") if isinstance(thinking, dict) else None
     if kind not in ("enabled", "adaptive", "disabled", "between_tools"):
-        raise _bad(
+        raise _invalid_request(
             "thinking: Input tag does not match any of the expected tags: "
             "'enabled', 'disabled', 'adaptive', 'between_tools'"
         )
     if kind == "enabled":
         budget = thinking.get("budget_tokens")
         if not isinstance(budget, int):
-            raise _bad("thinking.enabled.budget_tokens: Field required")
+            raise _invalid_request("thinking.enabled.budget_tokens: Field required")
         if budget < 1024:
-            raise _bad(
+            raise _invalid_request(
                 "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
             )
-        if ask.max_tokens is not None and budget >= ask.max_tokens:
-            raise _bad("`max_tokens` must be greater than `thinking.budget_tokens`")
-        if ask.choice == "any" or ask.choice.startswith("="):
-            raise _bad("Thinking may not be enabled when tool_choice forces tool use.")
-    ask.thinks = kind in ("enabled", "adaptive")
-    ask.shows_thought = thinking.get("display") != "omitted"
+        if request.max_tokens is not None and budget >= request.max_tokens:
+            raise _invalid_request("`max_tokens` must be greater than `thinking.budget_tokens`")
+        if request.choice == "any" or request.choice.startswith("="):
+            raise _invalid_request("Thinking may not be enabled when tool_choice forces tool use.")
+    request.thinks = kind in ("enabled", "adaptive")
+    request.shows_thought = thinking.get("display") != "omitted"
 
 
-def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
+def _last_turn(messages: list[dict[str, Any]], request: ParsedRequest) -> None:
     """What the conversation ends with: the question, its pictures, the tools' results."""
     ends = [m for m in messages if m["role"] != "system"][-1]
     if isinstance(ends["content"], str):
-        ask.question = read_question([ends["content"]])
+        request.question = read_question([ends["content"]])
         return
     words: list[str] = []
     for block in ends["content"]:
@@ -409,42 +421,46 @@ def _last_turn(messages: list[dict[str, Any]], ask: Ask) -> None:
             case "text":
                 words.append(block["text"])
             case "image":
-                ask.pictures.append(_picture(block["source"]))
+                request.pictures.append(_parse_picture(block["source"]))
             case "tool_result":
                 content = block.get("content") or ""
                 parts: list[Any] = (
                     content if isinstance(content, list) else [{"type": "text", "text": content}]
                 )
-                ask.results.append(" ".join(p["text"] for p in parts if p["type"] == "text"))
-                ask.pictures += [_picture(p["source"]) for p in parts if p["type"] == "image"]
-    ask.question = read_question(words)
+                request.results.append(" ".join(p["text"] for p in parts if p["type"] == "text"))
+                request.pictures += [
+                    _parse_picture(p["source"]) for p in parts if p["type"] == "image"
+                ]
+    request.question = read_question(words)
 
 
-def _picture(source: dict[str, Any]) -> Picture:
+def _parse_picture(source: dict[str, Any]) -> Picture:
     if source["type"] != "base64":
         return Picture()
-    return measure(base64.b64decode(source["data"])) or Picture()
+    return measure_picture(base64.b64decode(source["data"])) or Picture()
 
 
-def _marks(body: dict[str, Any]) -> None:
+def _check_cache_marks(body: dict[str, Any]) -> None:
     """Refuse more cache breakpoints than there may be."""
     system = body.get("system")
     blocks = list(body.get("tools") or []) + (system if isinstance(system, list) else [])
     for message in body["messages"]:
-        blocks += _blocks(message)
+        blocks += _content_blocks(message)
     count = sum(1 for block in blocks if block.get("cache_control"))
     if count > _MOST_BREAKPOINTS:
-        raise _bad(f"A maximum of 4 blocks with cache_control may be provided. Found {count}.")
+        raise _invalid_request(
+            f"A maximum of 4 blocks with cache_control may be provided. Found {count}."
+        )
 
 
-def _count(body: dict[str, Any]) -> int:
-    """Input tokens: all the JSON that is said, pictures at a flat rate."""
-    said = [part for name in ("system", "tools", "messages") if (part := body.get(name))]
-    size, pictures = len(orjson.dumps(said)), 0
+def _count_tokens(body: dict[str, Any]) -> int:
+    """Input tokens: all JSON of the request, pictures at a flat rate."""
+    members = [part for name in ("system", "tools", "messages") if (part := body.get(name))]
+    size, pictures = len(orjson.dumps(members)), 0
     for message in body["messages"]:
-        for block in _blocks(message):
+        for block in _content_blocks(message):
             source = block.get("source")
             if block["type"] == "image" and isinstance(source, dict):
                 size -= len(source.get("data") or "")
                 pictures += 1
-    return 3 + tokens.estimate(size) + _PICTURE * pictures
+    return 3 + tokens.estimate_tokens(size) + _PICTURE * pictures

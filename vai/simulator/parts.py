@@ -14,20 +14,20 @@ import msgspec
 import orjson
 
 __all__ = [
-    "Answer",
-    "Call",
-    "Drawing",
+    "CallPart",
+    "CitedPage",
+    "CodeRunPart",
+    "DictatedUsage",
+    "ImagePart",
     "Part",
-    "Refusal",
-    "Run",
-    "Search",
-    "Source",
+    "RefusalPart",
+    "SearchPart",
+    "SimulatedResponse",
     "Stop",
-    "Text",
-    "Thought",
-    "Usage",
-    "is_sealed",
-    "seal",
+    "TextPart",
+    "ThoughtPart",
+    "is_signature",
+    "make_signature",
 ]
 
 Stop = Literal["end", "length", "stop", "tool", "refusal", "pause", "failed", "continue"]
@@ -41,44 +41,44 @@ _HALF: Final = 24
 """Bytes of each half of a seal."""
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CitedPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A page that was found."""
 
     url: str
     title: str = ""
 
 
-class Thought(msgspec.Struct, tag="thinking", forbid_unknown_fields=True):
+class ThoughtPart(msgspec.Struct, tag="thinking", forbid_unknown_fields=True):
     """Reasoning ahead of the answer; `hidden` keeps its words and sends only its seal."""
 
     text: str
     hidden: bool = False
 
 
-class Text(msgspec.Struct, tag="text", forbid_unknown_fields=True):
+class TextPart(msgspec.Struct, tag="text", forbid_unknown_fields=True):
     """Plain words, each source cited for the whole of them."""
 
     text: str
-    sources: list[Source] = []
+    sources: list[CitedPage] = []
 
 
-class Refusal(msgspec.Struct, tag="refusal", forbid_unknown_fields=True):
+class RefusalPart(msgspec.Struct, tag="refusal", forbid_unknown_fields=True):
     """The words of a model that declines."""
 
     text: str
 
 
-class Call(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
+class CallPart(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
     """A tool call. The arguments are JSON text, cut short when the tokens ran out."""
 
     name: str
     arguments: str = "{}"
-    given: dict[str, Any] | None = msgspec.field(default=None, name="input")
+    input_object: dict[str, Any] | None = msgspec.field(default=None, name="input")
     """The arguments as a script gives them."""
 
     def __post_init__(self) -> None:
-        if self.given is not None:
-            self.arguments, self.given = orjson.dumps(self.given).decode(), None
+        if self.input_object is not None:
+            self.arguments, self.input_object = orjson.dumps(self.input_object).decode(), None
 
     @property
     def input(self) -> Any:
@@ -88,14 +88,14 @@ class Call(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
             return {}
 
 
-class Search(msgspec.Struct, tag="search", forbid_unknown_fields=True):
+class SearchPart(msgspec.Struct, tag="search", forbid_unknown_fields=True):
     """A web search that the provider ran by itself."""
 
     query: str
-    sources: list[Source] = []
+    sources: list[CitedPage] = []
 
 
-class Run(msgspec.Struct, tag="code", forbid_unknown_fields=True):
+class CodeRunPart(msgspec.Struct, tag="code", forbid_unknown_fields=True):
     """Python that the provider ran by itself."""
 
     code: str
@@ -103,17 +103,17 @@ class Run(msgspec.Struct, tag="code", forbid_unknown_fields=True):
     failed: bool = False
 
 
-class Drawing(msgspec.Struct, tag="image", forbid_unknown_fields=True):
+class ImagePart(msgspec.Struct, tag="image", forbid_unknown_fields=True):
     """A picture the model made, in base64."""
 
     data: str = _PIXEL
     media_type: str = "image/png"
 
 
-Part = Thought | Text | Refusal | Call | Search | Run | Drawing
+Part = ThoughtPart | TextPart | RefusalPart | CallPart | SearchPart | CodeRunPart | ImagePart
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DictatedUsage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Figures that replace the counted ones. `input` includes what the cache gave or took."""
 
     input: int | None = None
@@ -124,7 +124,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_write_1h: int | None = None
 
 
-class Answer(msgspec.Struct):
+class SimulatedResponse(msgspec.Struct):
     """The parts in their order, and why they end."""
 
     parts: list[Part]
@@ -135,20 +135,20 @@ class Answer(msgspec.Struct):
     thought_tokens: int
 
 
-def seal(said: str) -> str:
+def make_signature(text: str) -> str:
     """An opaque value that only `is_sealed` can tell from a foreign one."""
-    first = hashlib.sha256(said.encode("utf-8", "replace")).digest()[:_HALF]
-    return base64.urlsafe_b64encode(first + _second(first)).decode()
+    first = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:_HALF]
+    return base64.urlsafe_b64encode(first + _second_half(first)).decode()
 
 
-def is_sealed(value: Any) -> bool:
+def is_signature(value: Any) -> bool:
     """Whether `value` came from `seal`, whole and unchanged."""
     try:
         raw = base64.urlsafe_b64decode(value)
     except (TypeError, ValueError):
         return False
-    return len(raw) == 2 * _HALF and raw[_HALF:] == _second(raw[:_HALF])
+    return len(raw) == 2 * _HALF and raw[_HALF:] == _second_half(raw[:_HALF])
 
 
-def _second(first: bytes) -> bytes:
+def _second_half(first: bytes) -> bytes:
     return hashlib.sha256(b"sealed by the simulator\0" + first).digest()[:_HALF]

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from vai.io.process import StartWatch
 
-__all__ = ["Process", "SimulatorFailed", "start"]
+__all__ = ["SimulatorFailed", "SimulatorProcess", "start_simulator"]
 
 _GRACE: Final = 2.0
 _LOOK: Final = 0.2  # seconds between two looks at the processor time of a child that starts
@@ -24,7 +24,7 @@ class SimulatorFailed(RuntimeError):
     """The child ended or stayed silent instead of listening."""
 
 
-class Process:
+class SimulatorProcess:
     """A running simulator: its root `url` and its `pid`."""
 
     def __init__(self, child: subprocess.Popen[bytes], url: str) -> None:
@@ -60,7 +60,7 @@ class Process:
         self.stop()
 
 
-def start(
+def start_simulator(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -69,7 +69,7 @@ def start(
     chunk: int = 1,
     journal: int = 4096,
     patience: float = 10.0,
-) -> Process:
+) -> SimulatorProcess:
     """Start a simulator and wait until it listens.
 
     Call it from a thread that lives as long as the process: Linux ends the child with
@@ -79,16 +79,16 @@ def start(
         SimulatorFailed: it ended, used `patience` seconds of processor time without
             listening, or did nothing for so long.
     """
-    given = {"host": host, "port": port, "ttft": ttft, "tps": tps, "chunk": chunk}
-    given |= {"journal": journal, "parent": os.getpid()}
-    options = [f"--{name}={value}" for name, value in given.items()]
+    values = {"host": host, "port": port, "ttft": ttft, "tps": tps, "chunk": chunk}
+    values |= {"journal": journal, "parent": os.getpid()}
+    options = [f"--{name}={value}" for name, value in values.items()]
     child = subprocess.Popen(  # noqa: S603  our own interpreter and our own module
         [sys.executable, "-m", "vai.simulator", *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    return Process(child, _first_line(child, patience))
+    return SimulatorProcess(child, _first_line(child, patience))
 
 
 def _first_line(child: subprocess.Popen[bytes], patience: float) -> str:

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from vai.simulator.knobs import Knobs
-from vai.simulator.parts import Part, Stop, Usage
-from vai.simulator.reply import Framing, Piece, Reply
+from vai.simulator.parts import DictatedUsage, Part, Stop
+from vai.simulator.timed_response import Framing, TimedPiece, TimedResponse
 
-__all__ = ["Said", "Script", "Scripts", "TooManyScripts"]
+__all__ = ["DictatedResponse", "Script", "Scripts", "TooManyScripts"]
 
 _MOST: Final = 1024
 
@@ -25,7 +25,7 @@ class TooManyScripts(Exception):
     """The table is full; delete some."""
 
 
-class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ScriptChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One piece of a body, as text or base64, due `delay` seconds after the one before."""
 
     text: str = ""
@@ -33,8 +33,8 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay: float = 0.0
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An answer in neutral words; the dialect that is asked puts it into its own.
+class DictatedResponse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A response in neutral words; each wire format writes it in its own.
 
     Parts by their `type`: ``thinking`` (text, hidden), ``text`` (text, sources), ``tool``
     (name, input), ``search`` (query, sources), ``code`` (code, output, failed), ``image``
@@ -44,7 +44,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     parts: list[Part]
     stop: Stop | None = None
     """Left out, it follows from the parts."""
-    usage: Usage = Usage()
+    usage: DictatedUsage = DictatedUsage()
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,12 +57,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Offsets count wire bytes after the head, as in the knobs.
     """
 
-    answer: Said | None = None
+    answer: DictatedResponse | None = None
     status: int = 200
     headers: list[tuple[str, str]] | dict[str, str] = {}
     body: str | None = None
     body_base64: str | None = None
-    chunks: list[str | Chunk] = []
+    chunks: list[str | ScriptChunk] = []
     head_delay: float = 0.0
     cut_at: int | None = None
     reset: bool = False
@@ -76,7 +76,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Used so often and then gone; 0 keeps it."""
     tokens_out: int = 0
 
-    def reply(self) -> Reply:
+    def scripted_response(self) -> TimedResponse:
         """The reply this script dictates."""
         headers = list(self.headers.items() if isinstance(self.headers, dict) else self.headers)
         if not any(name.lower() == "content-type" for name, _ in headers):
@@ -89,10 +89,10 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             drip=self.drip,
             early=self.early,
         )
-        return Reply(
+        return TimedResponse(
             status=self.status,
             headers=headers,
-            body=self._pieces(),
+            body=self._timed_pieces(),
             head_at=self.head_delay,
             framing="close" if self.raw else self.framing,
             bare=self.raw,
@@ -100,18 +100,18 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             output_tokens=self.tokens_out,
         )
 
-    def _pieces(self) -> Iterator[Piece]:
+    def _timed_pieces(self) -> Iterator[TimedPiece]:
         at = self.head_delay
         if self.body is not None:
-            yield Piece(at, self.body.encode("utf-8", "surrogatepass"))
+            yield TimedPiece(at, self.body.encode("utf-8", "surrogatepass"))
         if self.body_base64 is not None:
-            yield Piece(at, base64.b64decode(self.body_base64))
+            yield TimedPiece(at, base64.b64decode(self.body_base64))
         for chunk in self.chunks:
             if isinstance(chunk, str):
-                yield Piece(at, chunk.encode("utf-8", "surrogatepass"))
+                yield TimedPiece(at, chunk.encode("utf-8", "surrogatepass"))
                 continue
             at += chunk.delay
-            yield Piece(at, base64.b64decode(chunk.base64) or chunk.text.encode())
+            yield TimedPiece(at, base64.b64decode(chunk.base64) or chunk.text.encode())
 
 
 class Scripts:
@@ -121,7 +121,7 @@ class Scripts:
         self._by_model: dict[str, Script] = {}
         self._left: dict[str, int] = {}
 
-    def put(self, model: str, script: Script) -> None:
+    def put_script(self, model: str, script: Script) -> None:
         """Raises:
         TooManyScripts: the table is full.
         """
@@ -130,7 +130,7 @@ class Scripts:
         self._by_model[model] = script
         self._left[model] = script.times
 
-    def drop(self, model: str) -> bool:
+    def drop_script(self, model: str) -> bool:
         """Forget the script of `model`; tells whether there was one."""
         self._left.pop(model, None)
         return self._by_model.pop(model, None) is not None
@@ -139,13 +139,13 @@ class Scripts:
         self._by_model.clear()
         self._left.clear()
 
-    def take(self, model: str) -> Script | None:
+    def take_script(self, model: str) -> Script | None:
         """The script for one request to `model`."""
         script = self._by_model.get(model)
         if script is not None and script.times:
             self._left[model] -= 1
             if self._left[model] <= 0:
-                self.drop(model)
+                self.drop_script(model)
         return script
 
     def __len__(self) -> int:

@@ -1,19 +1,24 @@
-"""Message threads: conversations that the Messages API keeps between requests.
+"""What the Messages API keeps between requests: message threads and the prompt cache.
 
 A request with ``thread: {"type": "create"}`` is kept under the id of its response; one with
 ``{"type": "continue", "previous_message_id": ...}`` brings its new messages only, and takes the
 rest, the system prompt and the tools from there. What is kept is bounded; the oldest goes first.
+The cache knows a prefix by its hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vai.simulator.ask import Refused
+import orjson
 
-__all__ = ["BETA", "Threads"]
+from vai.simulator import tokens
+from vai.simulator.parsed_request import ParsedRequest, SimulatedError
+
+__all__ = ["BETA", "ThreadStore"]
 
 BETA: Final = "message-threads-2026-08-12"
 _KEPT: Final = 1024
@@ -21,16 +26,85 @@ _MAX_BYTES: Final = 64 << 20
 _CREATE_ONLY: Final = ("system", "tools")
 
 
-class Threads:
+_KNOWN: Final = 4096
+
+
+class PromptCache:
+    """Prompt prefixes that were written to the cache. Not safe across threads."""
+
+    def __init__(self, most: int = _KNOWN) -> None:
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._most = most
+
+    def split_input_tokens(self, request: ParsedRequest, body: dict[str, Any]) -> None:
+        """Split the input tokens of a Messages request into read, written and plain."""
+        if request.knobs.cached or request.knobs.cache_write:
+            request.cache_read = min(request.knobs.cached, request.tokens)
+            request.cache_write = min(
+                request.knobs.cache_write, request.tokens - request.cache_read
+            )
+            return
+        read = written = 0
+        long_lived = False
+        for digest, size, ttl in self._breakpoints(request.model, body):
+            counted = min(tokens.estimate_tokens(size), request.tokens)
+            if digest in self._known:
+                read, written = counted, 0
+            else:
+                written = counted - read
+            long_lived = ttl == "1h"
+            self._remember(digest)
+        request.cache_read = read
+        if long_lived:
+            request.cache_write_1h = written
+        else:
+            request.cache_write = written
+
+    def _breakpoints(self, model: str, body: dict[str, Any]) -> list[tuple[bytes, int, str]]:
+        """Each breakpoint as its prefix's digest, its size in bytes and its lifetime."""
+        parts = _cacheable_blocks(body)
+        automatic = body.get("cache_control")
+        seen, size = hashlib.sha256(model.partition(";")[0].encode()), 0
+        breakpoints: list[tuple[bytes, int, str]] = []
+        for at, part in enumerate(parts):
+            mark = part.get("cache_control") or (automatic if at == len(parts) - 1 else None)
+            plain = orjson.dumps({k: v for k, v in part.items() if k != "cache_control"})
+            seen.update(plain)
+            size += len(plain)
+            if mark:
+                breakpoints.append((seen.digest(), size, mark.get("ttl", "5m")))
+        return breakpoints
+
+    def _remember(self, digest: bytes) -> None:
+        self._known[digest] = None
+        self._known.move_to_end(digest)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+
+def _cacheable_blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Tools, system and messages as one list of blocks, in cache order."""
+    if b"cache_control" not in orjson.dumps(body):
+        return []
+    parts = list(body.get("tools") or [])
+    for content in [body.get("system"), *(message["content"] for message in body["messages"])]:
+        if isinstance(content, str):
+            parts.append({"type": "text", "text": content})
+        elif content:
+            parts += content
+    return parts
+
+
+class ThreadStore:
     """The conversations that can be continued. Not safe across threads of the process."""
 
     def __init__(self, most: int = _KEPT, max_bytes: int = _MAX_BYTES) -> None:
-        self._kept: OrderedDict[str, tuple[dict[str, Any], int]] = OrderedDict()
+        self._conversations: OrderedDict[str, tuple[dict[str, Any], int]] = OrderedDict()
         self._most = most
         self._max_bytes = max_bytes
         self._bytes = 0
 
-    def complete(self, body: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    def complete_thread(self, body: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         """The request, which has a `thread`, with the whole conversation in it.
 
         Raises:
@@ -38,21 +112,27 @@ class Threads:
         """
         thread = body["thread"]
         if BETA not in headers.get("anthropic-beta", ""):
-            raise Refused(400, f"thread: requires {BETA}", code="thread_unsupported_request")
+            raise SimulatedError(400, f"thread: requires {BETA}", code="thread_unsupported_request")
         kind = thread.get("type")
         if kind == "create":
             return body
         if kind != "continue":
-            raise Refused(400, "thread.type: Input should be 'create' or 'continue'")
+            raise SimulatedError(400, "thread.type: Input should be 'create' or 'continue'")
         for name in _CREATE_ONLY:
             if name in body:
-                raise Refused(400, f"{name}: cannot be set when a thread is continued")
-        kept = self._kept.get(str(thread.get("previous_message_id")))
-        if kept is None:
-            raise Refused(404, "No thread was found", code="thread_not_found")
-        return {**body, **kept[0], "messages": kept[0]["messages"] + body["messages"]}
+                raise SimulatedError(400, f"{name}: cannot be set when a thread is continued")
+        conversation = self._conversations.get(str(thread.get("previous_message_id")))
+        if conversation is None:
+            raise SimulatedError(404, "No thread was found", code="thread_not_found")
+        return {
+            **body,
+            **conversation[0],
+            "messages": conversation[0]["messages"] + body["messages"],
+        }
 
-    def keep(self, body: dict[str, Any], size: int, message_id: str, content: list[Any]) -> None:
+    def keep_thread(
+        self, body: dict[str, Any], size: int, message_id: str, content: list[Any]
+    ) -> None:
         """Remember the conversation behind a response.
 
         Args:
@@ -62,14 +142,14 @@ class Threads:
             content: the response's blocks.
         """
         reply = {"role": "assistant", "content": content}
-        kept: dict[str, Any] = {name: body[name] for name in _CREATE_ONLY if name in body}
-        kept["messages"] = [*body["messages"], reply]
+        conversation: dict[str, Any] = {name: body[name] for name in _CREATE_ONLY if name in body}
+        conversation["messages"] = [*body["messages"], reply]
         self._forget(message_id)
-        self._kept[message_id] = (kept, size)
+        self._conversations[message_id] = (conversation, size)
         self._bytes += size
-        while len(self._kept) > self._most or self._bytes > self._max_bytes:
-            self._forget(next(iter(self._kept)))
+        while len(self._conversations) > self._most or self._bytes > self._max_bytes:
+            self._forget(next(iter(self._conversations)))
 
     def _forget(self, message_id: str) -> None:
-        _, size = self._kept.pop(message_id, ({}, 0))
+        _, size = self._conversations.pop(message_id, ({}, 0))
         self._bytes -= size

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["estimate", "split"]
+__all__ = ["estimate_tokens", "split_tokens"]
 
 _TOKEN = re.compile(r"\s*\w{1,5}|\s*[^\w\s]|\s+")
 
 
-def split(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """Cut `text` into tokens; ``"".join`` of them gives `text` again."""
     return _TOKEN.findall(text)
 
 
-def estimate(size: int) -> int:
+def estimate_tokens(size: int) -> int:
     """Tokens of an input of `size` bytes: one for every four begun."""
     return (size + 3) // 4

@@ -20,14 +20,14 @@ from vai.io.google.store import write_login
 from vai.io.probe import ProbeResult, probe_providers
 from vai.policy.timers import Timers
 from vai.secret import Secret
-from vai.simulator.process import start
+from vai.simulator.process import start_simulator
 
 KEY = Secret(PROVIDER_KEY)
 
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[Simulated]:
-    with start() as process:
+    with start_simulator() as process:
         simulated = Simulated(process.url)
         yield simulated
         simulated.close()

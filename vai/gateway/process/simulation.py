@@ -12,7 +12,7 @@ from typing import Any
 from sanic import Sanic
 
 from vai.config import Settings
-from vai.simulator.process import Process, start
+from vai.simulator.process import SimulatorProcess, start_simulator
 
 __all__ = ["URL_VARIABLE", "attach", "url"]
 
@@ -28,12 +28,12 @@ def attach(app: Sanic[Any, Any], settings: Settings) -> None:
     """Start the simulator before anything needs it, and end it after everything."""
     if not settings.simulate:
         return
-    running: list[Process] = []
+    running: list[SimulatorProcess] = []
 
     async def begin(app: Sanic[Any, Any]) -> None:
         if URL_VARIABLE not in os.environ:
             pace = settings.simulator
-            running.append(start(ttft=pace.first_token, tps=pace.tokens_per_second))
+            running.append(start_simulator(ttft=pace.first_token, tps=pace.tokens_per_second))
             os.environ[URL_VARIABLE] = running[0].url
 
     async def finish(app: Sanic[Any, Any]) -> None:

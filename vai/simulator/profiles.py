@@ -1,4 +1,4 @@
-"""What sets one provider's face apart: its paths, its credential, its headers.
+"""What distinguishes each provider: its paths, its credential, its headers.
 
 Invariants: everything a client can tell one provider from another by, other
 than the shape of a message and of an error, is a row or a branch here.
@@ -16,20 +16,20 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from vai.providers.registry import PROVIDER_SPECS, simulated_path
-from vai.simulator.ask import Refused
-from vai.simulator.reply import Headers
+from vai.simulator.parsed_request import SimulatedError
+from vai.simulator.timed_response import Headers
 from vai.types.provider import ProviderSpec, WireFormat
 
 __all__ = [
     "FACES",
     "JSON",
     "Dialect",
-    "Face",
-    "Target",
-    "aim",
+    "MatchedEndpoint",
+    "ProviderProfile",
     "answer_headers",
-    "authenticate",
+    "check_credential",
     "limit_headers",
+    "match_endpoint",
     "request_id_of",
 ]
 
@@ -38,7 +38,7 @@ Action = Literal["complete", "count", "models", "model", "aside"]
 JSON: Final = ("content-type", "application/json")
 
 
-class Face(msgspec.Struct, frozen=True):
+class ProviderProfile(msgspec.Struct, frozen=True):
     """One provider as seen from outside."""
 
     name: str
@@ -64,24 +64,26 @@ _ENDPOINTS: Final[Mapping[Dialect, str]] = {
 }
 
 
-def _face(spec: ProviderSpec) -> Face:
+def _make_profile(spec: ProviderSpec) -> ProviderProfile:
     dialect, base = _DIALECTS[spec.kind], simulated_path(spec)
     if spec.kind == "code-assist":
-        return Face(spec.id, dialect, f"{base}/v1internal", "", "")
+        return ProviderProfile(spec.id, dialect, f"{base}/v1internal", "", "")
     if dialect == "google":
-        return Face(spec.id, dialect, f"{base}/models", f"{base}/models", "")
+        return ProviderProfile(spec.id, dialect, f"{base}/models", f"{base}/models", "")
     models = f"{base}{spec.path.removesuffix(_ENDPOINTS[dialect])}/models"
     request_id = "request-id" if dialect == "messages" else "x-request-id"
-    return Face(spec.id, dialect, base + spec.path, models, request_id)
+    return ProviderProfile(spec.id, dialect, base + spec.path, models, request_id)
 
 
 FACES: Final = (
-    *map(_face, PROVIDER_SPECS.values()),
-    Face("openai", "responses", "/openai/v1/responses", "/openai/v1/models", "x-request-id"),
-    Face("gemini", "google", "/gemini/v1/models", "/gemini/v1/models", ""),
+    *map(_make_profile, PROVIDER_SPECS.values()),
+    ProviderProfile(
+        "openai", "responses", "/openai/v1/responses", "/openai/v1/models", "x-request-id"
+    ),
+    ProviderProfile("gemini", "google", "/gemini/v1/models", "/gemini/v1/models", ""),
 )
 """Each provider at its own paths, then the second endpoint of OpenAI and version of Gemini."""
-_BY_PREFIX: Final = {face.name: face for face in reversed(FACES)}
+_BY_PREFIX: Final = {profile.name: profile for profile in reversed(FACES)}
 _ANSWERING: Final = {"generateContent": False, "streamGenerateContent": True}
 _COUNTING: Final = {"messages": "/count_tokens", "responses": "/input_tokens"}
 _PLAN_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - the beginning of all such tokens
@@ -89,10 +91,10 @@ _PLAN_BETA: Final = "oauth-2025-04-20"
 _VERB: Final = re.compile(r"(?:/(?P<model>.+))?:(?P<verb>[a-zA-Z]+)")
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a request goes: the face, what is wanted there, and what the path says besides."""
+class MatchedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request goes: the provider, the endpoint, and what else the path says."""
 
-    face: Face
+    profile: ProviderProfile
     action: Action
     path: str
     model: str | None = None
@@ -103,103 +105,103 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A stream is one of events; Google's other form is one long JSON array."""
 
 
-def aim(target: str) -> Target:
+def match_endpoint(target: str) -> MatchedEndpoint:
     """Find what a request target such as ``/openai/v1/responses?x=1`` is for."""
     path, _, query = target.partition("?")
-    for face in FACES:
-        if face.dialect == "google" and path.startswith(face.path):
-            return _aim_at_google(face, path, query)
-        if path == face.path:
-            return Target(face=face, action="complete", path=path)
-        if path == face.path + _COUNTING.get(face.dialect, "?"):
-            return Target(face=face, action="count", path=path)
-        if path == face.models_path:
-            return Target(face=face, action="models", path=path)
-    face = _BY_PREFIX.get(path.split("/", 2)[1] if "/" in path else "") or _BY_PREFIX["openai"]
-    return Target(face=face, action="aside", path=path)
+    for profile in FACES:
+        if profile.dialect == "google" and path.startswith(profile.path):
+            return _match_google(profile, path, query)
+        if path == profile.path:
+            return MatchedEndpoint(profile=profile, action="complete", path=path)
+        if path == profile.path + _COUNTING.get(profile.dialect, "?"):
+            return MatchedEndpoint(profile=profile, action="count", path=path)
+        if path == profile.models_path:
+            return MatchedEndpoint(profile=profile, action="models", path=path)
+    profile = _BY_PREFIX.get(path.split("/", 2)[1] if "/" in path else "") or _BY_PREFIX["openai"]
+    return MatchedEndpoint(profile=profile, action="aside", path=path)
 
 
-def _aim_at_google(face: Face, path: str, query: str) -> Target:
-    rest = path.removeprefix(face.path)
-    if not rest and face.models_path:
-        return Target(face=face, action="models", path=path)
-    found = _VERB.fullmatch(rest)
-    if found is None or (found["model"] is None) == bool(face.models_path):
-        wanted: Action = "model" if face.models_path and rest.count("/") == 1 else "aside"
-        return Target(face=face, action=wanted, path=path, model=unquote(rest[1:]))
-    model, verb = found["model"] and unquote(found["model"]), found["verb"]
+def _match_google(profile: ProviderProfile, path: str, query: str) -> MatchedEndpoint:
+    rest = path.removeprefix(profile.path)
+    if not rest and profile.models_path:
+        return MatchedEndpoint(profile=profile, action="models", path=path)
+    match = _VERB.fullmatch(rest)
+    if match is None or (match["model"] is None) == bool(profile.models_path):
+        wanted: Action = "model" if profile.models_path and rest.count("/") == 1 else "aside"
+        return MatchedEndpoint(profile=profile, action=wanted, path=path, model=unquote(rest[1:]))
+    model, verb = match["model"] and unquote(match["model"]), match["verb"]
     if verb == "countTokens":
-        return Target(face=face, action="count", path=path, model=model)
+        return MatchedEndpoint(profile=profile, action="count", path=path, model=model)
     if verb not in _ANSWERING:
-        return Target(face=face, action="aside", path=path, model=model)
+        return MatchedEndpoint(profile=profile, action="aside", path=path, model=model)
     framed = parse_qs(query).get("alt", [""])[-1] == "sse"
     stream = _ANSWERING[verb]
-    return Target(
-        face=face, action="complete", path=path, model=model, stream=stream, framed=framed
+    return MatchedEndpoint(
+        profile=profile, action="complete", path=path, model=model, stream=stream, framed=framed
     )
 
 
-def authenticate(face: Face, headers: Mapping[str, str]) -> None:
+def check_credential(profile: ProviderProfile, headers: Mapping[str, str]) -> None:
     """Demand a plausible credential; any that does not contain ``invalid`` will do.
 
     Raises:
         Refused: 401 with the provider's own words.
     """
-    if face.name == "gemini":
-        _google_key(headers)
+    if profile.name == "gemini":
+        _check_google_key(headers)
         return
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else ""
-    if face.dialect == "messages":
+    if profile.dialect == "messages":
         if key.startswith(_PLAN_TOKEN) and _PLAN_BETA not in headers.get("anthropic-beta", ""):
-            raise Refused(401, "OAuth authentication is currently not supported.")
+            raise SimulatedError(401, "OAuth authentication is currently not supported.")
         key = headers.get("x-api-key", "") or key
         if not key:
-            raise Refused(401, "x-api-key header is required")
+            raise SimulatedError(401, "x-api-key header is required")
         if "invalid" in key or headers.get("x-api-key", "").startswith(_PLAN_TOKEN):
-            raise Refused(401, "invalid x-api-key")
+            raise SimulatedError(401, "invalid x-api-key")
         return
     if key and "invalid" not in key:
         return
-    if face.dialect == "google":
-        raise Refused(401, "Request had invalid authentication credentials.")
-    if face.name not in ("openai", "oai-resp"):
-        raise Refused(401, "", code="")
+    if profile.dialect == "google":
+        raise SimulatedError(401, "Request had invalid authentication credentials.")
+    if profile.name not in ("openai", "oai-resp"):
+        raise SimulatedError(401, "", code="")
     if not key:
         words = "You didn't provide an API key. You need to provide your API key in an "
-        raise Refused(401, words + "Authorization header using Bearer auth.", code="null")
+        raise SimulatedError(401, words + "Authorization header using Bearer auth.", code="null")
     shown = f"{key[:8]}{'*' * 12}{key[-4:]}"
-    raise Refused(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+    raise SimulatedError(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
 
 
-def _google_key(headers: Mapping[str, str]) -> None:
+def _check_google_key(headers: Mapping[str, str]) -> None:
     key = headers.get("x-goog-api-key", "")
     if not key or "invalid" in key:
         words = "API key not valid. Please pass a valid API key."
-        raise Refused(400, words, code="API_KEY_INVALID")
+        raise SimulatedError(400, words, code="API_KEY_INVALID")
 
 
-def answer_headers(face: Face, request_id: str, *, stream: bool) -> Headers:
+def answer_headers(profile: ProviderProfile, request_id: str, *, stream: bool) -> Headers:
     """The headers of an answer of status 200."""
-    if face.dialect == "google":
+    if profile.dialect == "google":
         return _google_headers(stream)
     kind = "text/event-stream"
-    if stream and face.name != "cerebras":
+    if stream and profile.name != "cerebras":
         kind += "; charset=utf-8"
-    headers = [("content-type", kind) if stream else JSON, (face.request_id, request_id)]
+    headers = [("content-type", kind) if stream else JSON, (profile.request_id, request_id)]
     if stream:
         headers.append(("cache-control", "no-cache"))
-    if face.name in ("openai", "oai-resp"):
+    if profile.name in ("openai", "oai-resp"):
         headers += [
             ("openai-organization", "org-simulated"),
             ("openai-processing-ms", "1"),
             ("openai-version", "2020-10-01"),
         ]
-    elif face.name == "groq":
+    elif profile.name == "groq":
         headers.append(("x-groq-region", "simulated"))
-    elif face.name == "anthropic":
+    elif profile.name == "anthropic":
         headers.append(("anthropic-organization-id", "00000000-0000-4000-8000-000000000000"))
-    return headers + limit_headers(face)
+    return headers + limit_headers(profile)
 
 
 def _google_headers(stream: bool) -> Headers:
@@ -216,25 +218,25 @@ def _google_headers(stream: bool) -> Headers:
     ]
 
 
-def request_id_of(face: Face, number: int) -> str:
+def request_id_of(profile: ProviderProfile, number: int) -> str:
     """A new id in the provider's style; `number` makes it unique in this process."""
-    if face.name == "anthropic":
+    if profile.name == "anthropic":
         return f"req_011CSim{number:017d}"
-    if face.name in ("openai", "oai-resp"):
+    if profile.name in ("openai", "oai-resp"):
         return "req_" + hashlib.md5(b"%d" % number, usedforsecurity=False).hexdigest()
     return f"req_01sim{number:021d}"
 
 
-def limit_headers(face: Face) -> Headers:
+def limit_headers(profile: ProviderProfile) -> Headers:
     """The rate-limit headers, each provider's own names and units."""
-    if face.name == "anthropic":
+    if profile.name == "anthropic":
         reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
         return [
             (f"anthropic-ratelimit-{what}-{part}", value)
             for what, limit in _ANTHROPIC_LIMITS
             for part, value in (("limit", limit), ("remaining", limit), ("reset", reset))
         ]
-    return _CHAT_LIMITS.get(face.name, [])
+    return _CHAT_LIMITS.get(profile.name, [])
 
 
 _ANTHROPIC_LIMITS: Final = (

@@ -1,4 +1,4 @@
-"""The endpoints next to the answering one: models, and how Code Assist takes somebody in.
+"""The endpoints next to the answering one: models, and the onboarding of Code Assist.
 
 Invariants: fixed words, no memory.
 """
@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from vai.simulator.ask import Refused
-from vai.simulator.faces import Face, Target
+from vai.simulator.parsed_request import SimulatedError
+from vai.simulator.profiles import MatchedEndpoint, ProviderProfile
 
-__all__ = ["tell"]
+__all__ = ["answer_auxiliary"]
 
 _MODELS: Final = ("sim-1", "sim-1-mini", "bench")
 _PROJECT: Final = "simulated-project"
@@ -24,7 +24,7 @@ _TIER: Final = {
     "description": "Nothing is charged.",
     "isDefault": True,
 }
-_STRANGERS: Final[Mapping[str, dict[str, Any]]] = {
+_NOT_ONBOARDED: Final[Mapping[str, dict[str, Any]]] = {
     "newcomer": {"allowedTiers": [_TIER]},
     "ineligible": {
         "allowedTiers": [],
@@ -34,46 +34,48 @@ _STRANGERS: Final[Mapping[str, dict[str, Any]]] = {
         ],
     },
 }
-"""Projects that stand for somebody who is not taken in yet."""
+"""Projects that stand for an account which is not onboarded yet."""
 
 
-def tell(target: Target, method: str, data: bytes) -> dict[str, Any]:
+def answer_auxiliary(target: MatchedEndpoint, method: str, data: bytes) -> dict[str, Any]:
     """The answer to a request that asks for no completion.
 
     Raises:
         Refused: 404, there is no such endpoint.
     """
-    face, path = target.face, target.path
+    profile, path = target.profile, target.path
     if target.action == "models" and method == "GET":
-        return _models(face)
+        return _list_models(profile)
     if target.action == "model" and method == "GET" and target.model in _MODELS:
-        return _google_model(str(target.model))
+        return _describe_google_model(str(target.model))
     if path == "/cerebras/v1/tcp_warming":
         return {}
-    if face.name == "gemini-oauth":
-        return _code_assist(method, path.removeprefix(face.path), data)
-    if face.dialect == "google":
-        raise Refused(404, f"{path} is not found, or is not supported for this API version.")
-    raise Refused(404, "Not found" if face.dialect == "messages" else f"Invalid URL ({path})")
+    if profile.name == "gemini-oauth":
+        return _answer_code_assist(method, path.removeprefix(profile.path), data)
+    if profile.dialect == "google":
+        raise SimulatedError(404, f"{path} is not found, or is not supported for this API version.")
+    raise SimulatedError(
+        404, "Not found" if profile.dialect == "messages" else f"Invalid URL ({path})"
+    )
 
 
-def _models(face: Face) -> dict[str, Any]:
-    if face.dialect == "google":
-        return {"models": [_google_model(model) for model in _MODELS]}
-    if face.dialect == "messages":
-        rows = [
+def _list_models(profile: ProviderProfile) -> dict[str, Any]:
+    if profile.dialect == "google":
+        return {"models": [_describe_google_model(model) for model in _MODELS]}
+    if profile.dialect == "messages":
+        models = [
             {"type": "model", "id": m, "display_name": m, "created_at": "2026-01-01T00:00:00Z"}
             for m in _MODELS
         ]
-        return {"data": rows, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]}
+        return {"data": models, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]}
     owned = [
-        {"id": m, "object": "model", "created": 1_790_000_000, "owned_by": face.name}
+        {"id": m, "object": "model", "created": 1_790_000_000, "owned_by": profile.name}
         for m in _MODELS
     ]
     return {"object": "list", "data": owned}
 
 
-def _google_model(model: str) -> dict[str, Any]:
+def _describe_google_model(model: str) -> dict[str, Any]:
     return {
         "name": f"models/{model}",
         "version": "001",
@@ -86,7 +88,7 @@ def _google_model(model: str) -> dict[str, Any]:
     }
 
 
-def _code_assist(method: str, rest: str, data: bytes) -> dict[str, Any]:
+def _answer_code_assist(method: str, rest: str, data: bytes) -> dict[str, Any]:
     done = {
         "name": _OPERATION,
         "done": True,
@@ -94,14 +96,16 @@ def _code_assist(method: str, rest: str, data: bytes) -> dict[str, Any]:
     }
     if method == "GET" and rest == f"/{_OPERATION}":
         return done
-    body = _given(data) if method == "POST" else {}
+    body = _parse_body(data) if method == "POST" else {}
     match method, rest:
         case "POST", ":loadCodeAssist":
             project = body.get("cloudaicompanionProject") or _PROJECT
             if str(project).isdigit():
-                raise Refused(400, "Invalid project: a project id is needed, not its number.")
-            if project in _STRANGERS:
-                return _STRANGERS[project]
+                raise SimulatedError(
+                    400, "Invalid project: a project id is needed, not its number."
+                )
+            if project in _NOT_ONBOARDED:
+                return _NOT_ONBOARDED[project]
             return {
                 "currentTier": _TIER,
                 "allowedTiers": [_TIER],
@@ -109,18 +113,20 @@ def _code_assist(method: str, rest: str, data: bytes) -> dict[str, Any]:
             }
         case "POST", ":onboardUser":
             if body.get("tierId") == _TIER["id"] and body.get("cloudaicompanionProject"):
-                raise Refused(400, "The free tier takes no project.", code="FAILED_PRECONDITION")
+                raise SimulatedError(
+                    400, "The free tier takes no project.", code="FAILED_PRECONDITION"
+                )
             return {"name": _OPERATION}
         case "POST", ":retrieveUserQuota":
             return {"buckets": []}
-    raise Refused(404, "Requested entity was not found.")
+    raise SimulatedError(404, "Requested entity was not found.")
 
 
-def _given(data: bytes) -> dict[str, Any]:
+def _parse_body(data: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(data or b"{}")
     except orjson.JSONDecodeError:
-        raise Refused(400, "Invalid JSON payload received.") from None
+        raise SimulatedError(400, "Invalid JSON payload received.") from None
     if not isinstance(body, dict):
-        raise Refused(400, "Invalid JSON payload received.")
+        raise SimulatedError(400, "Invalid JSON payload received.")
     return body

@@ -1,7 +1,7 @@
 """A request, whatever its dialect, as far as an answer depends on it.
 
 Invariants: two requests that say the same in JSON and as a stream make the
-same `Ask`, and so the same answer.
+same `ParsedRequest`, and so the same answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import orjson
 from vai.simulator.knobs import Knobs
 from vai.simulator.pictures import Picture
 
-__all__ = ["Ask", "Refused", "Tool", "read_question", "seed_of"]
+__all__ = ["OfferedTool", "ParsedRequest", "SimulatedError", "read_question", "seed_of"]
 
 _APPLICATION_TEXT: Final = re.compile(
     r"(<system-reminder>|\A<system>).*?(?:</system(?:-reminder)?>|\Z)", re.DOTALL | re.IGNORECASE
@@ -26,7 +26,7 @@ _APPLICATION_TEXT: Final = re.compile(
 turns, and a gateway can only write a system turn that way for Gemini."""
 
 
-class Refused(Exception):
+class SimulatedError(Exception):
     """The request is one its provider would answer with an error."""
 
     def __init__(
@@ -39,15 +39,15 @@ class Refused(Exception):
         self.code = code
 
 
-class Tool(msgspec.Struct, frozen=True):
+class OfferedTool(msgspec.Struct, frozen=True):
     """A tool on offer and the schema of its arguments."""
 
     name: str
     schema: Any
 
 
-class Ask(msgspec.Struct, kw_only=True):
-    """What is asked. Token counts are of the input."""
+class ParsedRequest(msgspec.Struct, kw_only=True):
+    """What the request wants. Token counts are of the input."""
 
     provider: str
     model: str
@@ -58,7 +58,7 @@ class Ask(msgspec.Struct, kw_only=True):
     results: list[str] = []
     """Tool results that the conversation ends with."""
     pictures: list[Picture] = []
-    tools: list[Tool] = []
+    tools: list[OfferedTool] = []
     choice: str = "auto"
     """auto, any, none, or ``=name`` for one tool."""
     parallel: bool = True
@@ -73,11 +73,11 @@ class Ask(msgspec.Struct, kw_only=True):
     runs: bool = False
     """Hosted code execution is on offer."""
     draws: bool = False
-    """Pictures are asked for."""
+    """The client wants pictures."""
     hop: int = 0
     """How often this answer was already gone on with."""
     include: frozenset[str] = frozenset()
-    """What an answer shows only when it is asked for."""
+    """What a response shows only when the client asks for it."""
     echo: dict[str, Any] = {}
     """Settings that the answer repeats."""
     stream: bool = False
@@ -95,11 +95,11 @@ def seed_of(body: dict[str, Any]) -> int:
 
     Knobs are left out: a fault must not change the answer it disturbs.
     """
-    said = [body.get(name) for name in ("messages", "system", "tools")]
+    members = [body.get(name) for name in ("messages", "system", "tools")]
     others = ("input", "instructions", "contents", "systemInstruction")
-    said += [body[name] for name in others if name in body]
-    said.append(body["model"].partition(";")[0])
-    digest = hashlib.blake2b(orjson.dumps(said), digest_size=8).digest()
+    members += [body[name] for name in others if name in body]
+    members.append(body["model"].partition(";")[0])
+    digest = hashlib.blake2b(orjson.dumps(members), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 10**16
 
 

@@ -1,4 +1,4 @@
-"""An answer as bytes and moments, before anybody sends it.
+"""A response as bytes and moments, before it is sent.
 
 Invariants: a reply is drawn up completely, faults included, as a lazy
 sequence of (moment, bytes); sending it takes no further decision.
@@ -16,7 +16,7 @@ import msgspec
 
 from vai.simulator.knobs import Knobs
 
-__all__ = ["Ending", "Framing", "Headers", "Piece", "Reply", "whole"]
+__all__ = ["Ending", "Framing", "Headers", "TimedPiece", "TimedResponse", "single_piece_response"]
 
 Framing = Literal["chunked", "length", "close"]
 Ending = Literal["keep", "close", "reset", "hang"]
@@ -35,7 +35,7 @@ _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus} | {
 }
 
 
-class Piece(msgspec.Struct):
+class TimedPiece(msgspec.Struct):
     """Bytes due `at` seconds after the request was complete; `tokens` of output in them."""
 
     at: float
@@ -43,12 +43,12 @@ class Piece(msgspec.Struct):
     tokens: int = 0
 
 
-class Reply(msgspec.Struct, kw_only=True):
+class TimedResponse(msgspec.Struct, kw_only=True):
     """A status, headers without framing, the payload, and how it goes wrong."""
 
     status: int
     headers: Headers
-    body: Iterable[Piece]
+    body: Iterable[TimedPiece]
     head_at: float = 0.0
     framing: Framing = "length"
     ending: Ending = "keep"
@@ -58,15 +58,17 @@ class Reply(msgspec.Struct, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def wire(self, date: str, keep_alive: bool) -> Iterator[Piece]:
+    def render_wire(self, date: str, keep_alive: bool) -> Iterator[TimedPiece]:
         """Every byte of the answer in its order. Read `ending` after the last."""
         knobs = self.knobs
-        body, length = self._payload()
+        body, length = self._render_payload()
         if not keep_alive and self.ending == "keep":
             self.ending = "close"
         if knobs.early:
-            yield Piece(0.0, b"HTTP/1.1 %d %b\r\n\r\n" % (knobs.early, _phrase(knobs.early)))
-        cut = self._cut()
+            yield TimedPiece(
+                0.0, b"HTTP/1.1 %d %b\r\n\r\n" % (knobs.early, _reason_phrase(knobs.early))
+            )
+        cut = self._cut_offset()
         if cut is not None and cut < 0:
             return
         if knobs.stall_at is not None and knobs.stall_at < 0:
@@ -74,18 +76,18 @@ class Reply(msgspec.Struct, kw_only=True):
                 self.ending = "hang"
                 return
             self.head_at += knobs.stall
-            body = _later(body, knobs.stall)
+            body = _delay_pieces(body, knobs.stall)
         if not self.bare:
-            yield Piece(self.head_at, self._head(date, length))
+            yield TimedPiece(self.head_at, self._render_head(date, length))
         if self.framing == "chunked":
-            body = _chunked(body, knobs.malformed == "chunk")
+            body = _chunk_pieces(body, knobs.malformed == "chunk")
         if cut is not None:
-            body = _cut(body, cut)
+            body = _cut_pieces(body, cut)
         if knobs.stall_at is not None and knobs.stall_at >= 0:
-            body = self._stalled(body, knobs.stall_at)
-        yield from _dripped(body, knobs.drip) if knobs.drip else body
+            body = self._stall_at(body, knobs.stall_at)
+        yield from _drip_pieces(body, knobs.drip) if knobs.drip else body
 
-    def _cut(self) -> int | None:
+    def _cut_offset(self) -> int | None:
         knobs = self.knobs
         if knobs.rst is not None:
             self.ending = "reset"
@@ -94,24 +96,24 @@ class Reply(msgspec.Struct, kw_only=True):
             self.ending = "close"
         return knobs.cut
 
-    def _payload(self) -> tuple[Iterator[Piece], int]:
+    def _render_payload(self) -> tuple[Iterator[TimedPiece], int]:
         """The payload and, where its framing needs one, its length."""
         knobs = self.knobs
         self.framing = knobs.framing or self.framing
         if knobs.html:
-            self.body, self.framing = [Piece(self.head_at, _page(self.status))], "length"
-            self._retype("text/html; charset=utf-8")
+            self.body, self.framing = [TimedPiece(self.head_at, _html_page(self.status))], "length"
+            self._set_content_type("text/html; charset=utf-8")
         if knobs.malformed == "type":
-            self._retype("text/plain")
-        body: Iterator[Piece] = iter(self.body)
+            self._set_content_type("text/plain")
+        body: Iterator[TimedPiece] = iter(self.body)
         if knobs.malformed == "json":
-            body = _broken(body, lambda data: data.replace(b":", b"", 1))
+            body = _damage_pieces(body, lambda data: data.replace(b":", b"", 1))
         elif knobs.malformed == "sse":
-            body = _broken(body, lambda data: data.replace(b'"}', b'"', 1), after=1)
+            body = _damage_pieces(body, lambda data: data.replace(b'"}', b'"', 1), after=1)
         elif knobs.malformed == "utf8":
-            body = _broken(body, lambda data: data.replace(b'":"', b'":"\xff'))
+            body = _damage_pieces(body, lambda data: data.replace(b'":"', b'":"\xff'))
         if knobs.gzip:
-            body = _gzipped(body)
+            body = _gzip_pieces(body)
             self.headers.append(("content-encoding", "gzip"))
         if self.framing == "close":
             self.ending = "close"
@@ -120,13 +122,13 @@ class Reply(msgspec.Struct, kw_only=True):
         held = list(body)
         return iter(held), sum(len(piece.data) for piece in held)
 
-    def _retype(self, value: str) -> None:
+    def _set_content_type(self, value: str) -> None:
         self.headers = [pair for pair in self.headers if pair[0].lower() != "content-type"]
         self.headers.append(("content-type", value))
 
-    def _head(self, date: str, length: int) -> bytes:
+    def _render_head(self, date: str, length: int) -> bytes:
         version = "HTTQ/1.1" if self.knobs.malformed == "head" else "HTTP/1.1"
-        lines = [f"{version} {self.status} {_phrase(self.status).decode()}", f"date: {date}"]
+        lines = [f"{version} {self.status} {_reason_phrase(self.status).decode()}", f"date: {date}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if self.framing == "chunked":
             lines.append("transfer-encoding: chunked")
@@ -135,7 +137,7 @@ class Reply(msgspec.Struct, kw_only=True):
         lines.append("connection: keep-alive" if self.ending == "keep" else "connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
-    def _stalled(self, body: Iterator[Piece], at: int) -> Iterator[Piece]:
+    def _stall_at(self, body: Iterator[TimedPiece], at: int) -> Iterator[TimedPiece]:
         sent = 0
         for piece in body:
             sent += len(piece.data)
@@ -144,82 +146,86 @@ class Reply(msgspec.Struct, kw_only=True):
                 continue
             keep = len(piece.data) - (sent - at)
             if keep:
-                yield Piece(piece.at, piece.data[:keep])
+                yield TimedPiece(piece.at, piece.data[:keep])
             if self.knobs.stall == math.inf:
                 self.ending = "hang"
                 return
-            late = Piece(piece.at, piece.data[keep:], piece.tokens)
-            yield from _later(_chain(late, body), self.knobs.stall)
+            late = TimedPiece(piece.at, piece.data[keep:], piece.tokens)
+            yield from _delay_pieces(_chain_pieces(late, body), self.knobs.stall)
             return
 
 
-def whole(status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0) -> Reply:
+def single_piece_response(
+    status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0
+) -> TimedResponse:
     """A reply whose payload is one piece."""
-    return Reply(status=status, headers=headers, body=[Piece(at, data, tokens)], head_at=at)
+    return TimedResponse(
+        status=status, headers=headers, body=[TimedPiece(at, data, tokens)], head_at=at
+    )
 
 
-def _phrase(status: int) -> bytes:
+def _reason_phrase(status: int) -> bytes:
     return _PHRASES.get(status, "Unknown").encode()
 
 
-def _page(status: int) -> bytes:
-    phrase = _phrase(status)
+def _html_page(status: int) -> bytes:
+    phrase = _reason_phrase(status)
     return _PAGE % (status, phrase, status, phrase)
 
 
-def _chain(first: Piece, rest: Iterator[Piece]) -> Iterator[Piece]:
+def _chain_pieces(first: TimedPiece, rest: Iterator[TimedPiece]) -> Iterator[TimedPiece]:
     yield first
     yield from rest
 
 
-def _later(body: Iterator[Piece], seconds: float) -> Iterator[Piece]:
+def _delay_pieces(body: Iterator[TimedPiece], seconds: float) -> Iterator[TimedPiece]:
     for piece in body:
-        yield Piece(piece.at + seconds, piece.data, piece.tokens)
+        yield TimedPiece(piece.at + seconds, piece.data, piece.tokens)
 
 
-def _chunked(body: Iterator[Piece], malformed: bool) -> Iterator[Piece]:
+def _chunk_pieces(body: Iterator[TimedPiece], malformed: bool) -> Iterator[TimedPiece]:
     at = 0.0
     for count, piece in enumerate(body):
         at = piece.at
         size = b"xyz" if malformed and count == 1 else b"%x" % len(piece.data)
         if piece.data:
-            yield Piece(at, b"%b\r\n%b\r\n" % (size, piece.data), piece.tokens)
-    yield Piece(at, b"zz\r\n\r\n" if malformed else b"0\r\n\r\n")
+            yield TimedPiece(at, b"%b\r\n%b\r\n" % (size, piece.data), piece.tokens)
+    yield TimedPiece(at, b"zz\r\n\r\n" if malformed else b"0\r\n\r\n")
 
 
-def _cut(body: Iterator[Piece], at: int) -> Iterator[Piece]:
+def _cut_pieces(body: Iterator[TimedPiece], at: int) -> Iterator[TimedPiece]:
     for piece in body:
         if len(piece.data) >= at:
             if at:
-                yield Piece(piece.at, piece.data[:at])
+                yield TimedPiece(piece.at, piece.data[:at])
             return
         at -= len(piece.data)
         yield piece
 
 
-def _dripped(body: Iterator[Piece], size: int) -> Iterator[Piece]:
+def _drip_pieces(body: Iterator[TimedPiece], size: int) -> Iterator[TimedPiece]:
     moment = 0.0
     for piece in body:
         moment = max(moment, piece.at)
         for start in range(0, len(piece.data), size):
             moment += _DRIP_EVERY
-            yield Piece(moment, piece.data[start : start + size])
+            yield TimedPiece(moment, piece.data[start : start + size])
 
 
-def _gzipped(body: Iterator[Piece]) -> Iterator[Piece]:
+def _gzip_pieces(body: Iterator[TimedPiece]) -> Iterator[TimedPiece]:
     """One gzip file, flushed after each piece so that it still streams."""
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     at = 0.0
     for piece in body:
         at = piece.at
         packed = packer.compress(piece.data) + packer.flush(zlib.Z_SYNC_FLUSH)
-        yield Piece(at, packed, piece.tokens)
-    yield Piece(at, packer.flush())
+        yield TimedPiece(at, packed, piece.tokens)
+    yield TimedPiece(at, packer.flush())
 
 
-def _broken(
-    body: Iterator[Piece], damage: Callable[[bytes], bytes], after: int = 0
-) -> Iterator[Piece]:
+def _damage_pieces(
+    body: Iterator[TimedPiece], damage: Callable[[bytes], bytes], after: int = 0
+) -> Iterator[TimedPiece]:
     for count, piece in enumerate(body):
         data = damage(piece.data) if count == after else piece.data
-        yield Piece(piece.at, data, piece.tokens)
+        yield TimedPiece(piece.at, data, piece.tokens)
