@@ -23,14 +23,20 @@ OPEN = {"VAI_AUTH__MODE": "none"}
 
 
 class Served:
-    """One running `vai serve` on a port of its own; `port` is one that its settings name."""
+    """One running `vai serve` on a port of its own; `port` is one that its settings name. `root`
+    is the tree whose `vai` runs."""
 
     def __init__(
-        self, folder: Path, *options: str, port: int | None = None, **variables: str
+        self,
+        folder: Path,
+        *options: str,
+        port: int | None = None,
+        root: Path = ROOT,
+        **variables: str,
     ) -> None:
         self.port = port or free_port()
         self._log = register(folder / f"log-{self.port}")
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), **variables}
         words = [sys.executable, "-m", "vai.cli", "serve", *options]
         if port is None:
             words.append(f"--port={self.port}")
