@@ -13,7 +13,7 @@ from vai.config import ConfigError, Settings, load
 from vai.config.load import load_provider, load_with_warnings
 from vai.config.login import TERMS
 from vai.config.states import provider_states
-from vai.io.google.store import write_login
+from vai.io.google.login import write_login
 
 PREFIX = "VAI_PROVIDERS__GEMINI_OAUTH__"
 OPEN = {"VAI_AUTH__MODE": "none"}

@@ -13,7 +13,7 @@ import pytest
 from tests.canary import KEY, PROVIDER_KEY
 from tests.e2e.rig import FACES, Gateway, Simulated, free_port, running
 from vai.config.login import GoogleLogin
-from vai.io.google.store import write_login
+from vai.io.google.login import write_login
 from vai.secret import Secret
 from vai.simulator.process import start_simulator
 

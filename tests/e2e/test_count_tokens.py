@@ -19,7 +19,7 @@ from tests.canary import KEY, PROMPT, PROVIDER_KEY
 from tests.e2e.rig import ROOT, Answer, Gateway, ask, running, until
 from tests.io.google.fake import access
 from tests.io.google.fake import login as google_login
-from vai.io.google.store import write_login
+from vai.io.google.login import write_login
 
 pytestmark = pytest.mark.e2e
 

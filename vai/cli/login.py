@@ -21,9 +21,8 @@ from vai.config.login import login_file
 from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Provider
 from vai.errors import InvalidRequest
-from vai.io.google.login import sign_in
+from vai.io.google.login import sign_in, write_login
 from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp
-from vai.io.google.store import write_login
 from vai.secret import Secret
 
 __all__ = ["login"]

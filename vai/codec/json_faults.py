@@ -1,19 +1,52 @@
-"""Why a body is no JSON, in words of VAI's; only for the message.
+"""Why a text is no JSON, or no TOML or YAML, in words of VAI's; only for the message.
 
-Invariants: nothing of the document gets into a sentence; a reason is chosen by what the parser
-says and by what stands where it stopped.
+Invariants: nothing of the document gets into a sentence; the parser's message and the text at
+the position where it stopped choose the reason. Pasted text brings characters that people take
+for spaces, quotes or signs, and no parser does: an invisible one is named by its number.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 import orjson
 
-from vai.codec.lookalikes import describe_lookalike
+__all__ = ["describe_lookalike", "describe_odd_character", "describe_syntax_fault"]
 
-__all__ = ["describe_syntax_fault"]
+_TYPOGRAPHIC: Final = frozenset(
+    "`\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
+)
+_MINUS: Final = "\u2212"
+
+
+def describe_odd_character(character: str) -> str | None:
+    """Why a quote or a space is none; None for every other character."""
+    if character in _TYPOGRAPHIC:
+        return "expected straight quotes, not typographic ones"
+    if character.isascii():
+        is_odd = character < " " and character not in "\t\n"
+    else:
+        is_odd = unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cf", "Cc")
+    if is_odd:
+        return (
+            f"an invisible character (U+{ord(character):04X}) stands here; "
+            "delete it, or write a plain space"
+        )
+    return None
+
+
+def describe_lookalike(rest: str) -> str | None:
+    """Why a parser stopped before `rest`, where that begins with what only looks right."""
+    if not rest:
+        return None
+    if odd := describe_odd_character(rest[0]):
+        return odd
+    if unicodedata.normalize("NFKC", rest[0]) != rest[0] or rest[0] == _MINUS:
+        return "expected a plain ASCII character here, not one that looks like it"
+    return None
+
 
 _BOM: Final = b"\xef\xbb\xbf"
 _MOST_SEEN: Final = 12

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from dynaconf.vendor.ruamel import yaml
 
-from vai.codec.lookalikes import describe_lookalike, describe_odd_character
+from vai.codec.json_faults import describe_lookalike, describe_odd_character
 from vai.config.line_numbers import Lines, find_lines
 
 __all__ = [

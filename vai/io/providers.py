@@ -17,9 +17,8 @@ from vai.config.login import TERMS, GoogleLogin, login_file, read_login
 from vai.config.names import LOGGED_IN_TO
 from vai.config.schema import Provider, Settings
 from vai.exchange.ports import Upstream
-from vai.io.google.bearer import LoginTokens
 from vai.io.google.oauth import GOOGLE, Endpoints
-from vai.io.google.upstream import GoogleUpstream
+from vai.io.google.upstream import GoogleUpstream, LoginTokens
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.provider_keys import Presentation, ProviderKey, choose_presentation

@@ -11,7 +11,7 @@ import pytest
 from tests.canary import PROVIDER_KEY
 from tests.io.google.fake import Google, access, login
 from vai.errors import UpstreamFault
-from vai.io.google.bearer import LoginTokens
+from vai.io.google.upstream import LoginTokens
 from vai.secret import Secret
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.canary import PROVIDER_KEY
 from tests.io.google.fake import login
 from vai.config.login import login_file, read_login
-from vai.io.google.store import write_login
+from vai.io.google.login import write_login
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from vai.config.schema import Provider
 from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.exchange.ports import Upstream
 from vai.io.clock import monotonic
-from vai.io.google.bearer import LoginTokens
-from vai.io.google.store import write_login
-from vai.io.google.upstream import GoogleUpstream
+from vai.io.google.login import write_login
+from vai.io.google.upstream import GoogleUpstream, LoginTokens
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import UpstreamSettings, build_transport
 from vai.io.providers import Providers, build_specs

@@ -16,7 +16,7 @@ from vai.config import Settings
 from vai.config.login import GoogleLogin
 from vai.config.schema import Auth, Provider
 from vai.io import probe as subject
-from vai.io.google.store import write_login
+from vai.io.google.login import write_login
 from vai.io.probe import ProbeResult, probe_providers
 from vai.policy.timers import Timers
 from vai.secret import Secret

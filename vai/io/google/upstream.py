@@ -1,24 +1,154 @@
-"""The way to Code Assist: an HTTP upstream whose credential changes with the hour."""
+"""Code Assist as an upstream: its credential is the access token of a login, renewed in time.
+
+Invariants: at most one refresh runs at a time in a process, for all requests together. It
+begins ahead of the token's end, so that hardly any request waits for it; a request that is
+cancelled while it runs does not cancel it. After a final refusal by Google no refresh is sent.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final, final
 
 import httpx
 
-from vai.errors import UpstreamTimeout
+from vai.config.login import GoogleLogin
+from vai.config.schema import Provider
+from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.exchange.ports import UpstreamResponse
 from vai.io.clock import monotonic
-from vai.io.google.bearer import LoginTokens
+from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp, make_client, refresh_token
 from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
 from vai.io.http.upstream import HttpUpstream
+from vai.io.log import log
 from vai.secret import Secret
 from vai.types.provider import WireRequest
 
-__all__ = ["GoogleUpstream"]
+__all__ = ["GoogleUpstream", "LoginTokens"]
+
+_AHEAD: Final = 300.0
+"""Seconds before its end that a token is renewed."""
+_MARGIN: Final = 30.0
+"""Seconds before its end that a token is no longer sent."""
+_PAUSE: Final = 5.0
+"""Seconds between a refresh that failed and the next."""
+_FRESH: Final = 60.0
+"""Seconds that a new token is not renewed for, whoever refuses it."""
+_TIMEOUT: Final = 15.0
+_PLAIN: Final = Provider()
+
+
+class LoginTokens:
+    """The token of one login. Belongs to one event loop.
+
+    Args:
+        own: how Google is reached.
+        now: seconds since 1970, the clock that tokens end by.
+    """
+
+    def __init__(
+        self,
+        login: GoogleLogin,
+        *,
+        provider: Provider = _PLAIN,
+        endpoints: Endpoints = GOOGLE,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = OauthApp(login.client_id, login.client_secret)
+        self._renewal = login.refresh_token
+        self._token = login.access_token
+        self._ends = login.expiry
+        self._provider = provider
+        self._endpoints = endpoints
+        self._now = now
+        self._running: asyncio.Task[None] | None = None
+        self._failed: LoginFailed | None = None
+        self._not_before = 0.0
+        self._made = 0.0
+
+    async def get_token(self) -> Secret:
+        """The token to send now.
+
+        Raises:
+            UpstreamFault: there is none; code ``login_expired`` or ``login_unavailable``.
+        """
+        left = self._ends - self._now()
+        if left > _AHEAD:
+            return self._token
+        if left > _MARGIN:
+            if self._may_refresh():
+                self._start_refresh()
+            return self._token
+        await self._renew_token()
+        return self._token
+
+    async def replace_token(self, refused: Secret) -> Secret:
+        """The token to send after `refused` was not accepted; itself if it has just been made.
+
+        Raises:
+            UpstreamFault: as `token`.
+        """
+        # Another one than that has been made meanwhile for somebody else; one that is new and
+        # refused all the same is not to blame, and the next would fare no better.
+        if self._token is refused and self._now() - self._made >= _FRESH:
+            await self._renew_token()
+        return self._token
+
+    async def aclose(self) -> None:
+        """End a refresh that still runs."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _renew_token(self) -> None:
+        if self._running is None and not self._may_refresh():
+            raise self._login_fault()
+        # Shielded: the one who leaves is not the only one who waits.
+        await asyncio.shield(self._start_refresh())
+        if self._failed is not None:
+            raise self._login_fault()
+
+    def _may_refresh(self) -> bool:
+        if self._failed is None:
+            return True
+        return not self._failed.final and self._now() >= self._not_before
+
+    def _start_refresh(self) -> asyncio.Task[None]:
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run_refresh())
+        return self._running
+
+    async def _run_refresh(self) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT), make_client(_TIMEOUT, self._provider) as http:
+                new = await refresh_token(http, self._endpoints, self._app, self._renewal)
+        except (LoginFailed, TimeoutError) as error:
+            failed = error if isinstance(error, LoginFailed) else None
+            self._failed = failed or LoginFailed("Google did not answer in time")
+            self._not_before = self._now() + _PAUSE
+            log.warning("google login: {}", self._failed)
+        else:
+            self._failed = None
+            self._made = self._now()
+            self._token, self._ends = new.access, self._made + new.lifetime
+            self._renewal = new.refresh or self._renewal
+        finally:
+            self._running = None
+
+    def _login_fault(self) -> UpstreamFault:
+        final = self._failed is not None and self._failed.final
+        return UpstreamFault(
+            "The gateway's Google login is no longer valid; its operator has to log in again"
+            if final
+            else "The gateway's Google login cannot be renewed now",
+            code="login_expired" if final else "login_unavailable",
+            retry_after=None if final else _PAUSE,
+            should_retry=not final,
+        )
+
 
 _UNAUTHORIZED: Final = 401
 
