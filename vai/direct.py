@@ -19,9 +19,8 @@ from vai.exchange.exchange import Exchange, Settlement
 from vai.exchange.ports import Upstream
 from vai.exchange.translated_mode import TranslatedMode
 from vai.io.clock import monotonic
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
-from vai.io.http.provider_keys import ProviderKey, choose_presentation
+from vai.io.http.provider_keys import Credential, ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.policy.retry import RetryRules
 from vai.policy.route import Route, resolve_route

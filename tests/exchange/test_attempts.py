@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from tests.exchange.rig import CUT, FOREVER, JSON, SSE, Clock, Rig, Said, Upstream
-from vai.codec.events import encode_events
+from vai.codec.sse import encode_events
 from vai.errors import UpstreamFault, UpstreamRejected, UpstreamTimeout, UpstreamUnreachable
 from vai.exchange.attempts import Attempt, ProviderHealth, TargetRetries
 from vai.exchange.mode import ExchangeMode

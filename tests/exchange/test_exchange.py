@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from tests.exchange.rig import CUT, FOREVER, JSON, SILENCE, Rig
-from vai.codec.events import encode_events
+from vai.codec.sse import encode_events
 from vai.errors import (
     InvalidRequest,
     UpstreamBroken,

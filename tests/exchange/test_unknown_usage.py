@@ -12,7 +12,7 @@ import pytest
 
 from tests.exchange.rig import FOREVER, JSON, Rig
 from tests.providers.test_verbatim import parsed
-from vai.codec.events import encode_events
+from vai.codec.sse import encode_events
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.exchange.verbatim_mode import VerbatimMode

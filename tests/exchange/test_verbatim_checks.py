@@ -9,8 +9,7 @@ import pytest
 
 from tests.exchange.rig import CUT, JSON, SILENCE, SSE, Clock, Rig, Said
 from tests.exchange.test_attempts import ASK, GOOD, World
-from vai.codec.events import encode_events
-from vai.codec.sse import SseDecoder
+from vai.codec.sse import SseDecoder, encode_events
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamRejected
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode

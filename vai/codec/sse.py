@@ -5,6 +5,9 @@ looked at more often than its length warrants. The rules of the format are those
 HTML standard, section 9.2.6; three are wider here because providers need it: an event
 at the end of the stream counts without its blank line, `data` is kept as bytes (the
 JSON parser that reads it proves its UTF-8), and a frame may be as long as `MAX_FRAME`.
+
+`encode_events` writes the Messages API's own events. Deltas are nearly all of a stream, so they
+are encoded without an intermediate dict as long as they hold no unknown member.
 """
 
 from __future__ import annotations
@@ -12,13 +15,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
+
+from vai.codec.json import dumps
 from vai.errors import UpstreamBroken
+from vai.types.catalogue import CostFunction
+from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
+from vai.types.render import event_to_wire
 
 __all__ = [
     "MAX_FRAME",
     "PING",
     "FrameSplitter",
     "SseDecoder",
+    "encode_events",
     "encode_frame",
     "split_frames",
 ]
@@ -225,3 +235,32 @@ def encode_frame(event: str, data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+
+
+_encode_into = msgspec.json.Encoder().encode_into
+
+
+def encode_events(events: list[Event], cost: CostFunction | None = None) -> bytes:
+    """The frames of `events`, to be sent in one write; the last usage with what it costs."""
+    frames = bytearray()
+    for event in events:
+        if type(event) is ContentBlockDelta and _is_plain(event):
+            frames += b"event: content_block_delta\ndata: "
+            _encode_into(event, frames, -1)
+        else:
+            frames += b"event: %b\ndata: " % _event_name(event).encode()
+            frames += dumps(event_to_wire(event, cost))
+        frames += b"\n\n"
+    return bytes(frames)
+
+
+def _is_plain(event: ContentBlockDelta) -> bool:
+    delta = event.delta
+    return not (event.extra or delta.extra or type(delta) is UnknownDelta)
+
+
+def _event_name(event: Event) -> str:
+    if isinstance(event, UnknownEvent):
+        # A name with a line break would open a second field of the frame.
+        return str(event.raw.get("type", "message")).replace("\n", "").replace("\r", "")
+    return str(event.__struct_config__.tag)

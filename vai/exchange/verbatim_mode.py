@@ -15,8 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from vai.codec.events import encode_events
-from vai.codec.sse import MAX_FRAME, FrameSplitter
+from vai.codec.sse import MAX_FRAME, FrameSplitter, encode_events
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.exchange.mode import is_page
 from vai.policy import estimate

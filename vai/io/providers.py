@@ -19,9 +19,8 @@ from vai.config.schema import Provider, Settings
 from vai.exchange.ports import Upstream
 from vai.io.google.oauth import GOOGLE, Endpoints
 from vai.io.google.upstream import GoogleUpstream, LoginTokens
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
-from vai.io.http.provider_keys import Presentation, ProviderKey, choose_presentation
+from vai.io.http.provider_keys import Credential, Presentation, ProviderKey, choose_presentation
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 from vai.io.log import log
 from vai.providers.registry import PROVIDER_SPECS, simulated_path

@@ -94,7 +94,7 @@ def test_head_has_no_body_whatever_its_headers_say(run):
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
 
         async with serving(handler) as port, VaiTransport() as transport:
-            from vai.io.http.reply import send_request
+            from vai.io.http.transport import send_request
 
             for _ in range(3):
                 head = b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"

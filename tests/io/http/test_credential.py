@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vai.errors import InvalidRequest
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint, Origin
+from vai.io.http.provider_keys import Credential
 from vai.secret import SECRET_LIMIT, Secret
 
 HOME = Origin("https", "api.anthropic.com", 443)

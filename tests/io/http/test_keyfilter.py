@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from vai.io.http.keyfilter import KeyFilter
+from vai.io.http.provider_keys import KeyFilter
 
 KEY = "sk-ant-api03-abcdefghijklmnop_sk-ant-"
 

@@ -24,7 +24,7 @@ from tests.io.http.scripted import (
 from tests.io.http.test_pool import slow_start
 from vai.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from vai.io.http import Endpoint, HttpUpstream, UpstreamSettings, build_transport
-from vai.io.http.credential import Credential
+from vai.io.http.provider_keys import Credential
 from vai.secret import Secret
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vai.codec import json as strict_json
-from vai.codec.events import encode_events
 from vai.codec.routing_fields import RoutingFields, rewrite_body
+from vai.codec.sse import encode_events
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode

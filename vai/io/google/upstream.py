@@ -20,8 +20,8 @@ from vai.errors import UpstreamFault, UpstreamTimeout
 from vai.exchange.ports import UpstreamResponse
 from vai.io.clock import monotonic
 from vai.io.google.oauth import GOOGLE, Endpoints, LoginFailed, OauthApp, make_client, refresh_token
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint
+from vai.io.http.provider_keys import Credential
 from vai.io.http.upstream import HttpUpstream
 from vai.io.log import log
 from vai.secret import Secret

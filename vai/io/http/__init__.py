@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint, Origin
 from vai.io.http.pool import PoolLimits, PoolStats
+from vai.io.http.provider_keys import Credential
 from vai.io.http.transport import VaiTransport
 from vai.io.http.upstream import HttpUpstream, UpstreamSettings, build_transport
 

@@ -17,8 +17,8 @@ import httpx
 
 from vai.errors import UPSTREAM_SENTENCES, UpstreamFault
 from vai.io.http.failures import broken_error, fault_from_httpx, timeout_error
-from vai.io.http.keyfilter import KeyFilter
-from vai.io.http.reply import join_headers
+from vai.io.http.provider_keys import KeyFilter
+from vai.io.http.transport import join_headers
 
 __all__ = ["HttpxResponse", "ProxyTransport", "send_over_httpx"]
 

@@ -17,10 +17,9 @@ import httpx
 import msgspec
 
 from vai.exchange.ports import UpstreamResponse
-from vai.io.http.credential import Credential
 from vai.io.http.head import Endpoint, encode_forwarded_headers, encode_headers, encode_request_line
-from vai.io.http.keyfilter import KeyFilter
 from vai.io.http.pool import PoolLimits
+from vai.io.http.provider_keys import Credential, KeyFilter
 from vai.io.http.stock import ProxyTransport, send_over_httpx
 from vai.io.http.tls import get_tls_context
 from vai.io.http.transport import VaiTransport
