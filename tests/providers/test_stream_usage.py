@@ -15,7 +15,7 @@ from anthropic.types import RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from tests.providers.test_streams import STREAMS, run
-from vai.codec import sse as events as codec
+from vai.codec import sse as codec
 from vai.codec.sse import SseDecoder
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver
 from vai.providers.factory import make_adapter
