@@ -1,9 +1,9 @@
-"""Asking a provider to count: one small question, one small answer.
+"""A count of tokens by the provider: one small request, one small response.
 
 Invariants: counting is a convenience, so nothing waits long for it. Whatever an
 estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
-is no response; what the client must know (a bad request, a bad key, a limit) is one. The
-connection is given back or dropped on every way out, a cancellation among them.
+is None; what the client must know (a bad request, a bad key, a limit) is returned. The
+connection is released or dropped however the request ends, a cancellation among them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vai.types.provider import WireRequest
 __all__ = ["COUNT_TIMEOUT", "MAX_RESPONSE", "TokenCount", "send_count_request"]
 
 COUNT_TIMEOUT: Final = 10.0
-"""Seconds for the whole question. A context meter that comes later is of no use."""
+"""Seconds for a count request. A context meter that comes later is of no use."""
 MAX_RESPONSE: Final = 1 << 20
 """Bytes of a response that are read. A count has some fifty, an error seldom a thousand."""
 

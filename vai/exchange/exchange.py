@@ -52,7 +52,7 @@ MAX_BODY = 64 << 20
 MAX_ERROR_BODY = 1 << 20
 """Bytes of an error response that are read; the rest is not worth having."""
 _ROUND_TRIP = 2.0
-"""Seconds within which a kept connection that had ended shows it. One that ends later ended
+"""Seconds within which a reused connection that had ended shows it. One that ends later ended
 with the request on it, and whether that was worked on cannot be known."""
 
 Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]

@@ -2,7 +2,7 @@
 
 Frames are judged and sniffed for usage and for the end of the stream, never rebuilt. Only
 complete frames are passed on: when the upstream breaks off in the middle of one, or sends what
-is no event, the client gets a whole error frame and not half of something else.
+is no event, the client gets a complete error frame and not half of another one.
 
 With a provider prefix the response is in VAI's dialect: the frames that carry model and
 usage are edited, all others are the upstream's bytes.

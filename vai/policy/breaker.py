@@ -6,7 +6,7 @@
 
 Invariants: only outages count, as `vai.policy.error_attribution` tells them; and what is
 known is of targets that failed lately, so that nothing is kept or looked up of those that
-work. While half open, one exchange is let through and all others are kept away until it is
+work. While half open, one exchange is let through and all others are refused until it is
 answered, fails or gives up; should none of that happen for as long as the breaker was open
 at first, the next one may try, so that a probe that hangs does not hold all requests.
 """
@@ -93,7 +93,7 @@ class Breaker:
         return True
 
     def record_success(self, now: float, *, probe: bool) -> bool:
-        """The target works, whatever it said; returns whether there is nothing left to remember."""
+        """The target works, whatever its response; returns whether nothing is left to remember."""
         if self.is_open and not probe:
             return False
         self._failures_in_row = self._trips = 0

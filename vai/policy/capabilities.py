@@ -31,7 +31,7 @@ CAPABILITIES: Final = (
     "thinking",
     "structured_output",
 )
-"""Every capability, by which models can be asked for."""
+"""Every capability, by which a client can filter the models."""
 
 
 def known_capabilities(card: ModelCard) -> dict[str, bool]:

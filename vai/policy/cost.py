@@ -240,7 +240,7 @@ class ModelTerms(msgspec.Struct, frozen=True):
     input: tuple[Modality, ...] | None = None
 
     def max_output_cap(self, max_tokens: int | None) -> int | None:
-        """The limit of a response, if more than that was asked for."""
+        """The limit of a response, if the request wants more."""
         most = self.max_output
         return most if max_tokens is not None and most is not None and max_tokens > most else None
 

@@ -186,7 +186,7 @@ def generated_texts(content: Iterable[Block]) -> Iterator[str]:
 class TextMeter:
     """Estimates the tokens of a text that comes in pieces.
 
-    Pieces are weighed together, because many short ones are dear; few of them are kept.
+    Pieces are weighed together, because many short ones are expensive; few are held.
     """
 
     __slots__ = ("_pieces", "_size", "_weighed")

@@ -1,4 +1,4 @@
-"""By which names a server may be reached that asks for no key.
+"""By which names clients may reach a server that wants no key.
 
 A web page can have its own name point to this machine (DNS rebinding); the browser then takes
 the server for the page's own, reads its answers, and sends no `SettingsOrigin` with a GET. What it

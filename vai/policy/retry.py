@@ -1,11 +1,11 @@
-"""When a failed attempt is made once more at the same target, and after what wait.
+"""What follows a failed attempt: a retry after a wait, another target, or an end.
 
-Invariants: a retry is for what passes by itself and has cost nothing. So only
-failures qualify that came before the provider can have worked on the request (no connection)
-or in its own words (a status that says try again); silence does not, because whether the
-answer was computed and billed cannot be known. All retries of a process share a budget for
-each provider: when a provider is down, repeating everything would double the load it is
-failing under.
+Invariants: a retry is for what passes by itself and has cost nothing. So only failures qualify
+that came before the provider can have worked on the request (no connection), or that its own
+response reports (a status that says try again); silence does not, because whether the response
+was computed and billed cannot be known. All retries of a process share a budget for each
+provider: when a provider is down, repeating everything would double the load that it fails
+under.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNSENT: Final = frozenset(
 )
 """Codes of failures before a byte of the request had gone out."""
 _STALE: Final = "upstream_stale"
-"""A kept connection that had just ended: the next one is another."""
+"""A reused connection that had just ended: the next one is another."""
 _PASSING: Final = frozenset(
     {"api_error", "overloaded_error", "provider_error", "rate_limit_error", "timeout_error"}
 )
@@ -42,8 +42,8 @@ class RetryRules(SettingsSection, frozen=True, kw_only=True):
     """What is tried again at the same target before the client has received a byte.
 
     `max_attempts` counts the attempts at one target, the first among them. A wait is drawn from
-    0 to `base_delay`, doubled for each attempt but at most `max_delay`; a provider that asks
-    for a longer one is not asked again. `budget` is the share of a provider's requests that may
+    0 to `base_delay`, doubled for each attempt but at most `max_delay`; a provider that wants
+    a longer one gets no retry. `budget` is the share of a provider's requests that may
     be retries.
     """
 
