@@ -184,13 +184,13 @@ def test_the_chat_adapters_agree(card):
 
 @pytest.mark.parametrize("card", cards("gemini", "gemini-oauth"), ids=by_name)
 def test_geminis_adapter_agrees(card):
-    traits, features = gemini_models.traits(card.id), card.features
-    assert agree(features.sampling, traits.samples)
-    assert agree(features.thinking.always_on, not traits.can_rest)
+    traits, features = gemini_models.traits_of_model(card.id), card.features
+    assert agree(features.sampling, traits.accepts_sampling)
+    assert agree(features.thinking.always_on, not traits.thinking_can_be_disabled)
     if features.thinking.efforts is not None:
         assert features.thinking.efforts == traits.levels
     if card.output is not None:
-        assert ("image" in card.output) is traits.draws
+        assert ("image" in card.output) is traits.outputs_images
 
 
 # --- settings ----------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def known_efforts(provider: str, card: ModelCard) -> tuple[str, ...] | None:
     if card.features.thinking.efforts:
         return card.features.thinking.efforts
     if provider in ("gemini", "gemini-oauth"):
-        return googles.traits(card.id).levels
+        return googles.traits_of_model(card.id).levels
     return None if provider == "anthropic" else models.traits_of_model(provider, card.id).efforts
 
 
@@ -198,7 +198,7 @@ def test_the_tables_of_the_adapters_say_what_the_catalogue_says(provider, card):
     if provider in ("openai", "oai-resp", "groq", "cerebras") and thinking.efforts is not None:
         assert models.traits_of_model(provider, card.id).efforts == thinking.efforts
     if provider in ("gemini", "gemini-oauth") and thinking.efforts:
-        assert googles.traits(card.id).levels == thinking.efforts
+        assert googles.traits_of_model(card.id).levels == thinking.efforts
     if provider == "anthropic" and thinking.efforts:
         assert claudes.traits(card.id).efforts == thinking.efforts
     if provider == "anthropic" and thinking.always_on is not None:

@@ -12,8 +12,8 @@ from tests.providers.oracle import check_gemini
 from vai.errors import InvalidRequest
 from vai.providers.factory import make_adapter
 from vai.providers.gemini.conversation import UNSIGNED
-from vai.providers.gemini.count import to_count
-from vai.providers.gemini.models import traits
+from vai.providers.gemini.count import to_count_request
+from vai.providers.gemini.models import traits_of_model
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import wrap_signature
 from vai.simulator import google_check
@@ -262,7 +262,7 @@ def test_a_url_in_a_result_is_attached_or_named():
 
 def test_a_counter_is_told_the_url_too():
     _, wire = ask(user(linked("https://a.example/i.png")))
-    assert b'"fileUri":"https://a.example/i.png"' in to_count(wire, NEW).body
+    assert b'"fileUri":"https://a.example/i.png"' in to_count_request(wire, NEW).body
 
 
 def test_media():
@@ -703,10 +703,10 @@ def test_extensions():
     ],
 )
 def test_models_are_told_by_their_names(model, thinks, signs, draws):
-    found = traits(model)
+    found = traits_of_model(model)
     assert bool(found.levels or found.budget) is thinks
-    assert found.signs is signs
-    assert found.draws is draws
+    assert found.calls_need_signature is signs
+    assert found.outputs_images is draws
 
 
 HISTORIES = [

@@ -152,7 +152,7 @@ def test_what_is_kept_to_cite_from_is_bounded(monkeypatch):
     monkeypatch.setattr(stream, "MAX_CITED", 4)
     adapter, _ = asked()
     adapter.feed_bytes(sse(*[chunk({"text": "abc"})] * 50))
-    assert sum(map(len, adapter._decoder._said)) <= 6
+    assert sum(map(len, adapter._decoder._citable)) <= 6
 
 
 def test_code_and_what_came_of_it():

@@ -14,8 +14,8 @@ import msgspec
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.count import to_count as ask_anthropic
 from vai.providers.factory import make_adapter
-from vai.providers.gemini.count import to_count as ask_gemini
-from vai.providers.gemini.count import to_count_contents
+from vai.providers.gemini.count import to_code_assist_count_request
+from vai.providers.gemini.count import to_count_request as ask_gemini
 from vai.providers.registry import other_endpoint
 from vai.providers.responses.count import to_count as ask_openai
 from vai.types.provider import ProviderSpec, WireRequest
@@ -79,7 +79,7 @@ def question(
         return CountRequest(ask_openai(wire), error)
     if counter.kind == "gemini":
         return CountRequest(ask_gemini(wire, ask.model), error, "totalTokens")
-    contents = to_count_contents(wire, ask.model)
+    contents = to_code_assist_count_request(wire, ask.model)
     return CountRequest(contents, error, "totalTokens", whole=not ask.tools)
 
 

@@ -183,7 +183,7 @@ _GEMINI_CAPABILITIES = Capabilities(
     thinking=True,
     image_output=True,
 )
-"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/links).
+"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/parts).
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 _GEMINI = ProviderSpec(

@@ -1,1 +1,1 @@
-"""generateContent, spoken by the Gemini API and, inside an envelope, by Code Assist."""
+"""generateContent, as the Gemini API speaks it and, inside a wrapper, Code Assist."""

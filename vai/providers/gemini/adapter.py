@@ -15,7 +15,7 @@ from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_names import ToolNames
 from vai.providers.gemini import faults
 from vai.providers.gemini.body import BodyParser
-from vai.providers.gemini.request import translate
+from vai.providers.gemini.request import translate_request
 from vai.providers.gemini.stream import GeminiStreamDecoder
 from vai.types.events import Event
 from vai.types.message import Message, Usage
@@ -77,7 +77,7 @@ class GeminiAdapter:
         Raises:
             InvalidRequest: something that matters cannot be expressed.
         """
-        translation = translate(request, self._spec, self._exchange)
+        translation = translate_request(request, self._spec, self._exchange)
         self.dropped = translation.dropped
         self._wire = translation.wire
         self._limit = request.max_tokens
@@ -120,7 +120,7 @@ class GeminiAdapter:
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
-        return faults.from_answer(self._spec.id, self._spec.name, status, headers, body)
+        return faults.fault_from_response(self._spec.id, self._spec.name, status, headers, body)
 
     @property
     def _over(self) -> bool:
@@ -178,7 +178,7 @@ class GeminiAdapter:
     def _may_ask_on(self) -> bool:
         # Code Assist has no member for the token.
         known = self._wire is not None and self._spec.kind == "gemini"
-        within = self._limit is None or self._decoder.spent.output < self._limit
+        within = self._limit is None or self._decoder.totals.output_tokens < self._limit
         return known and within and self._hops < MAX_HOPS
 
     def _continued(self, token: str) -> WireRequest | None:

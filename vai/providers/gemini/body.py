@@ -1,20 +1,43 @@
-"""The body of an answer: event stream, plain JSON, or the one and then the other.
+"""The body of an answer: its JSON texts, the objects in them, and what it used.
 
-An event stream can break off into an error object in plain JSON lines, without `data:`;
-and a request to stream can be answered with one JSON object or array. All of them are the
-same here: JSON texts, in the order they came.
+A body is an event stream, plain JSON, or the one and then the other: an event stream can break
+off into an error object in plain JSON lines, without `data:`, and a request to stream can be
+answered with one JSON object or array. All of them are the same here: JSON texts, in the order
+they came.
+
+Chunks and complete answers are the same object. The decoder skips members that are not named
+here; where only some readers look into a member it is `Any`.
+
+Google's `promptTokenCount` includes what the cache served, `candidatesTokenCount` excludes
+thinking, and each is the running total of one HTTP request.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
 
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 from vai.providers.decode.stream_body import no_answer
+from vai.types.message import Usage, parse_counter
 
-__all__ = ["MAX_PLAIN", "BodyParser"]
+__all__ = [
+    "MAX_PLAIN",
+    "Blob",
+    "BodyParser",
+    "Candidate",
+    "FunctionCall",
+    "GeminiChunk",
+    "GeminiUsage",
+    "Part",
+    "UsageTotals",
+    "decode_chunks",
+]
 
 MAX_PLAIN: Final = MAX_FRAME
 """Bytes of plain JSON."""
@@ -57,9 +80,9 @@ class BodyParser:
             self._plain = bytearray()
             # The blank line that the plain text took the place of ends the event before it.
             events = self._sse.feed(data[: begins.end()]) + self._sse.feed(b"\n\n")
-            self._hold(data[begins.end() :])
+            self._hold_plain(data[begins.end() :])
             return [text for _, text in events]
-        self._hold(data)
+        self._hold_plain(data)
         return []
 
     def end(self) -> list[bytes]:
@@ -74,7 +97,7 @@ class BodyParser:
         if line_end >= 0 or self._at_start:
             self._at_start = not data[line_end + 1 :].strip(_NOTHING)
 
-    def _hold(self, data: bytes) -> None:
+    def _hold_plain(self, data: bytes) -> None:
         if self._plain is None or self._broken is not None:
             return
         self._plain += data
@@ -83,3 +106,184 @@ class BodyParser:
             self._broken = UpstreamBroken(
                 f"The provider sent a response of more than {MAX_PLAIN} bytes"
             )
+
+
+class Wire(msgspec.Struct, rename="camel", gc=False):
+    """An object with names in camelCase."""
+
+
+class FunctionCall(Wire, gc=False):
+    """A call; it always comes complete."""
+
+    id: Any = None
+    name: str | None = None
+    args: Any = None
+
+
+class Blob(Wire, gc=False):
+    """A medium, in base64."""
+
+    mime_type: str = ""
+    data: str = ""
+
+
+class Part(Wire, gc=False):
+    """A piece of the answer. `thought` marks reasoning; any part may be signed."""
+
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: FunctionCall | None = None
+    inline_data: Blob | None = None
+    executable_code: dict[str, Any] | None = None
+    code_execution_result: dict[str, Any] | None = None
+    tool_call: dict[str, Any] | None = None
+    tool_response: dict[str, Any] | None = None
+
+
+class Content(Wire, gc=False):
+    """The parts of one candidate."""
+
+    parts: list[Part] | None = None
+
+
+class Candidate(Wire, gc=False):
+    """One of the answers; VAI asks for one and reads number 0."""
+
+    content: Content | None = None
+    finish_reason: str | None = None
+    finish_message: str | None = None
+    index: int | None = None
+    continuation_token: str | None = None
+    citation_metadata: dict[str, Any] | None = None
+    grounding_metadata: dict[str, Any] | None = None
+    url_context_metadata: dict[str, Any] | None = None
+
+
+class PromptFeedback(Wire, gc=False):
+    """Why there are no candidates."""
+
+    block_reason: str | None = None
+    block_reason_message: str | None = None
+
+
+class GeminiUsage(Wire, gc=False):
+    """Running totals of one HTTP request. Counters of zero are left out by the server."""
+
+    prompt_token_count: Any = None
+    cached_content_token_count: Any = None
+    candidates_token_count: Any = None
+    thoughts_token_count: Any = None
+    tool_use_prompt_token_count: Any = None
+    total_token_count: Any = None
+
+
+class GeminiChunk(Wire, gc=False):
+    """One object of the stream, or the complete answer.
+
+    `response` is what Code Assist puts around nothing else: the object itself.
+    """
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: GeminiUsage | None = None
+    model_version: str | None = None
+    response: GeminiChunk | None = None
+    error: Any = None
+
+
+# Not strict: proto JSON writes 64-bit numbers as strings.
+_decode_chunk = msgspec.json.Decoder(GeminiChunk, strict=False).decode
+_decode_chunks = msgspec.json.Decoder(list[GeminiChunk], strict=False).decode
+
+
+def decode_chunks(text: bytes) -> list[GeminiChunk]:
+    """The chunks in a JSON text: an object, or an array of them.
+
+    Raises:
+        msgspec.DecodeError: it is something else (also as its subclass ValidationError).
+        UnicodeDecodeError: a string is no UTF-8.
+    """
+    if text[:1] != b"{" and text.lstrip()[:1] == b"[":
+        return _decode_chunks(text)
+    return [_decode_chunk(text)]
+
+
+class UsageTotals:
+    """Adds up the bodies of one answer."""
+
+    def __init__(self) -> None:
+        self._before = Usage()
+        self._now = Usage()
+        # Every chunk counts anew, and hardly one of these counts is ever read.
+        self._newest: GeminiUsage | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens generated so far, as far as they are known."""
+        return self.total.output_tokens or 0
+
+    @property
+    def total(self) -> Usage:
+        """Everything so far."""
+        if self._newest is not None:
+            newest = _usage_from_wire(self._newest)
+            input_tokens = (
+                newest.input_tokens if newest.input_tokens is not None else self._now.input_tokens
+            )
+            # Running totals do not fall, whatever a late chunk says; but that of the input does
+            # when the cache's share of it becomes known.
+            totals = _join_usage(self._now, newest, max)
+            self._now = msgspec.structs.replace(totals, input_tokens=input_tokens)
+            self._newest = None
+        return _join_usage(self._before, self._now, operator.add)
+
+    def read_usage(self, wire: GeminiUsage) -> None:
+        """The body's newest count."""
+        self._newest = wire
+
+    def close_body(self) -> None:
+        """The body is over; a further one counts from zero."""
+        self._before, self._now = self.total, Usage()
+
+
+def _usage_from_wire(wire: GeminiUsage) -> Usage:
+    """Disjoint counters of one body."""
+    cached = parse_counter(wire.cached_content_token_count)
+    fresh = _join_counts(
+        parse_counter(wire.prompt_token_count),
+        parse_counter(wire.tool_use_prompt_token_count),
+        operator.add,
+    )
+    thought, spoken = (
+        parse_counter(wire.thoughts_token_count),
+        parse_counter(wire.candidates_token_count),
+    )
+    total = parse_counter(wire.total_token_count)
+    if spoken is None and total is not None and fresh is not None:
+        # Zeros are left out, and some answers leave out more than that.
+        spoken = max(total - fresh - (thought or 0), 0)
+    return Usage(
+        input_tokens=None if fresh is None else max(fresh - (cached or 0), 0),
+        output_tokens=_join_counts(spoken, thought, operator.add),
+        cache_read_input_tokens=cached,
+        thinking_tokens=thought,
+    )
+
+
+def _join_usage(one: Usage, other: Usage, join: Callable[[int, int], int]) -> Usage:
+    """The counters of both; one that only one of them knows is taken as it is."""
+    return Usage(
+        input_tokens=_join_counts(one.input_tokens, other.input_tokens, join),
+        output_tokens=_join_counts(one.output_tokens, other.output_tokens, join),
+        cache_read_input_tokens=_join_counts(
+            one.cache_read_input_tokens, other.cache_read_input_tokens, join
+        ),
+        thinking_tokens=_join_counts(one.thinking_tokens, other.thinking_tokens, join),
+    )
+
+
+def _join_counts(one: int | None, other: int | None, join: Callable[[int, int], int]) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return join(one, other)

@@ -6,7 +6,7 @@ very next one: responses first, in the order of the calls, then everything else 
 in its own order. The name that a response must carry is that of the call it answers.
 
 A thought signature goes back on the part it came on. It travels in the reasoning block
-beside that part, in an envelope whose kind says where it belongs.
+beside that part, in a wrapper whose kind says where it belongs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.decode.call_ids import sent
-from vai.providers.gemini.hosted import replayed
-from vai.providers.gemini.names import alias
-from vai.providers.gemini.parts import Part, parts
-from vai.providers.gemini.target import GeminiTarget
+from vai.providers.gemini.models import GeminiTarget
+from vai.providers.gemini.parts import Part, parts_from_block
+from vai.providers.gemini.server_tools import part_from_block
+from vai.providers.gemini.tools import gemini_tool_name
 from vai.providers.translate.diagnostics import refuse_block
 from vai.providers.translate.reasoning import origin_of, unwrap_signature
 from vai.providers.translate.texts import AS_USER, is_server_tool_block, kind_of, wrap_in_tag
@@ -45,92 +45,105 @@ from vai.types.blocks import (
 )
 from vai.types.request import MessageRequest
 
-__all__ = ["FOLLOWING", "PRECEDING", "THOUGHT", "UNSIGNED", "contents", "instructions"]
+__all__ = [
+    "FOLLOWING",
+    "PRECEDING",
+    "THOUGHT",
+    "UNSIGNED",
+    "system_instruction",
+    "translate_contents",
+]
 
 THOUGHT: Final = "thought"
-"""Kind of the envelope on reasoning itself: need not go back."""
+"""Kind of the wrapper on reasoning itself: need not go back."""
 FOLLOWING: Final = "part"
-"""Kind of the envelope whose signature belongs to the part that follows."""
+"""Kind of the wrapper whose signature belongs to the part that follows."""
 PRECEDING: Final = "text"
-"""Kind of the envelope whose signature belongs to the text before it."""
+"""Kind of the wrapper whose signature belongs to the text before it."""
 UNSIGNED: Final = "skip_thought_signature_validator"
 """What a call carries whose genuine signature does not exist, in a history from elsewhere."""
 
-_CACHED: Final = "messages[*].content[*].cache_control"
+_CACHE_MARK: Final = "messages[*].content[*].cache_control"
 _BLANK: Final[Part] = {"text": " "}
 
 Content = dict[str, Any]
 
 
-def instructions(request: MessageRequest, target: GeminiTarget) -> Content | None:
+def system_instruction(request: MessageRequest, target: GeminiTarget) -> Content | None:
     """`systemInstruction`, one part per block."""
     system = request.system
     if isinstance(system, str):
         return {"parts": [{"text": system}]} if system else None
-    found: list[Part] = []
+    text_parts: list[Part] = []
     for index, block in enumerate(system or ()):
         if isinstance(block, TextBlock):
-            found += parts(block, f"system[{index}]", target)
+            text_parts += parts_from_block(block, f"system[{index}]", target)
             if block.cache_control:
                 target.diagnostics.note_dropped("system[*].cache_control")
         else:
-            _not_text(f"system[{index}]", target)
-    return {"parts": found} if found else None
+            _refuse_non_text(f"system[{index}]", target)
+    return {"parts": text_parts} if text_parts else None
 
 
-def contents(request: MessageRequest, target: GeminiTarget) -> list[Content]:
+def translate_contents(request: MessageRequest, target: GeminiTarget) -> list[Content]:
     """All turns, alternating, the user's first and last."""
-    found: list[Content] = []
+    contents: list[Content] = []
     calls: dict[str, PendingCall] = {}
-    for is_assistant, run in group_turns(request):
+    for is_assistant, turns in group_turns(request):
         if is_assistant:
-            _add(found, "model", _answered(run, calls, target))
+            _append_parts(contents, "model", _model_parts(turns, calls, target))
         else:
-            _add(found, "user", _responses(run, calls, target) + _said(run, target))
+            _append_parts(
+                contents,
+                "user",
+                _function_responses(turns, calls, target) + _user_parts(turns, target),
+            )
             calls = {}
     check_last_turn(request, target.diagnostics)
-    if not found or found[0]["role"] != "user":
-        found.insert(0, {"role": "user", "parts": [_BLANK]})
-    if found[-1]["role"] != "user":
-        found.append({"role": "user", "parts": [_BLANK]})
-    if target.traits.signs:
-        _mark_unsigned(found)
-    return found
+    if not contents or contents[0]["role"] != "user":
+        contents.insert(0, {"role": "user", "parts": [_BLANK]})
+    if contents[-1]["role"] != "user":
+        contents.append({"role": "user", "parts": [_BLANK]})
+    if target.traits.calls_need_signature:
+        _mark_unsigned(contents)
+    return contents
 
 
-def _add(found: list[Content], role: str, added: list[Part]) -> None:
+def _append_parts(contents: list[Content], role: str, added: list[Part]) -> None:
     """A further content, or more of the last one. Turns without parts do not exist."""
     if not added:
         return
-    if found and found[-1]["role"] == role:
-        found[-1]["parts"] += added
+    if contents and contents[-1]["role"] == role:
+        contents[-1]["parts"] += added
     else:
-        found.append({"role": role, "parts": added})
+        contents.append({"role": role, "parts": added})
 
 
-def _answered(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
-    """What the model said; its calls are noted in `calls`, with their names."""
-    found: list[Part] = []
+def _model_parts(
+    turns: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget
+) -> list[Part]:
+    """The parts of the model's turns; its calls are noted in `calls`, with their names."""
+    model_parts: list[Part] = []
     signed: str | None = None
-    for at, block in chain.from_iterable(starmap(blocks_with_paths, run)):
-        _note_cache(block, target)
+    for at, block in chain.from_iterable(starmap(blocks_with_paths, turns)):
+        _note_cache_mark(block, target)
         if isinstance(block, ThinkingBlock | RedactedThinkingBlock):
-            kind, payload = _sealed(block, target)
+            kind, payload = _unwrap_block(block, target)
             if kind == FOLLOWING:
                 signed = payload
             elif kind == PRECEDING and payload:
-                _sign_text(found, payload)
+                _sign_text(model_parts, payload)
             continue
         if isinstance(block, ToolUseBlock):
-            name = alias(block.name)
+            name = gemini_tool_name(block.name)
             call = {"id": sent(block.id, target.spec.id), "name": name, "args": block.input}
             added: list[Part] = [{"functionCall": call}]
             add_pending_call(calls, block, at, target.diagnostics, name)
         elif isinstance(block, TextBlock | ImageBlock):
             if isinstance(block, TextBlock) and block.citations:
                 target.diagnostics.note_dropped("messages[*].content[*].citations")
-            added = parts(block, at, target)
-        elif (part := replayed(block, target.spec.id)) is not None:
+            added = parts_from_block(block, at, target)
+        elif (part := part_from_block(block, target.spec.id)) is not None:
             added = [part]
         elif is_server_tool_block(block):
             target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
@@ -142,14 +155,14 @@ def _answered(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarge
         if signed and added:
             added[0]["thoughtSignature"] = signed
             signed = None
-        found += added
-    return found
+        model_parts += added
+    return model_parts
 
 
-def _sealed(
+def _unwrap_block(
     block: ThinkingBlock | RedactedThinkingBlock, target: GeminiTarget
 ) -> tuple[str, str | None]:
-    """The kind and the payload of the block's envelope; ("", None) if it is not Gemini's."""
+    """The kind and the payload of the block's wrapper; ("", None) if it is not Gemini's."""
     if origin_of(block) != target.spec.id:
         target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return "", None
@@ -157,100 +170,102 @@ def _sealed(
     return text.split(".", 3)[2], unwrap_signature(text)
 
 
-def _sign_text(found: list[Part], payload: str) -> None:
-    if found and "text" in found[-1] and "thoughtSignature" not in found[-1]:
-        found[-1]["thoughtSignature"] = payload
+def _sign_text(parts: list[Part], payload: str) -> None:
+    if parts and "text" in parts[-1] and "thoughtSignature" not in parts[-1]:
+        parts[-1]["thoughtSignature"] = payload
     else:
-        found.append({"text": "", "thoughtSignature": payload})
+        parts.append({"text": "", "thoughtSignature": payload})
 
 
-def _responses(run: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget) -> list[Part]:
+def _function_responses(
+    turns: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget
+) -> list[Part]:
     """The function responses of a run of turns, in the order of the calls."""
     answered = [
-        _response(block, calls[block.tool_use_id].note, at, target)
-        for at, block in match_results(run, calls, target.diagnostics)
+        _response_parts(block, calls[block.tool_use_id].note, at, target)
+        for at, block in match_results(turns, calls, target.diagnostics)
     ]
-    responses = [found[0] for found in answered]
-    return responses + [part for found in answered for part in found[1:]]
+    responses = [parts[0] for parts in answered]
+    return responses + [part for parts in answered for part in parts[1:]]
 
 
-def _response(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) -> list[Part]:
+def _response_parts(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) -> list[Part]:
     """The response, and behind it what it cannot hold."""
     texts: list[str] = []
     media: list[Part] = []
     attached: list[Part] = []
-    for item, made in translate_result(block, at, target, parts, _text):
-        _note_cache(item, target)
+    for item, made in translate_result(block, at, target, parts_from_block, _text_part):
+        _note_cache_mark(item, target)
         for part in made:
             if "text" in part:
                 texts.append(part["text"])
-            elif target.traits.result_media and "inlineData" in part:
+            elif target.traits.results_hold_media and "inlineData" in part:
                 media.append(part)
             else:
                 attached.append(part)
                 texts.append(f"[attachment {len(attached)} below]")
-    _note_cache(block, target)
-    said = "\n".join(texts)
+    _note_cache_mark(block, target)
+    text = "\n".join(texts)
     response: Part = {"id": sent(block.tool_use_id, target.spec.id), "name": name}
-    response["response"] = {"error": said} if block.is_error else {"output": _value(said)}
+    response["response"] = {"error": text} if block.is_error else {"output": _result_value(text)}
     if media:
         response["parts"] = media
     label = [{"text": f"[Attached to the result of {name}]"}] if attached else []
     return [{"functionResponse": response}, *label, *attached]
 
 
-def _text(words: str) -> Part:
-    return {"text": words}
+def _text_part(text: str) -> Part:
+    return {"text": text}
 
 
-def _value(said: str) -> Any:
+def _result_value(text: str) -> Any:
     """A result that is JSON as the value it is, digit for digit; any other as the string."""
     try:
-        msgspec.json.decode(said)
+        msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        return said
-    return msgspec.Raw(said.encode())
+        return text
+    return msgspec.Raw(text.encode())
 
 
-def _said(run: TurnGroup, target: GeminiTarget) -> list[Part]:
+def _user_parts(turns: TurnGroup, target: GeminiTarget) -> list[Part]:
     """All of a run of turns that is no tool's result. Instructions are marked as such."""
-    found: list[Part] = []
-    for at, turn in run:
-        for place, block in blocks_with_paths(at, turn):
+    user_parts: list[Part] = []
+    for at, turn in turns:
+        for path, block in blocks_with_paths(at, turn):
             if isinstance(block, ToolResultBlock):
                 continue
-            _note_cache(block, target)
+            _note_cache_mark(block, target)
             if turn.role == "system":
                 target.diagnostics.note_dropped(AS_USER)
                 if not isinstance(block, TextBlock):
-                    _not_text(place, target)
+                    _refuse_non_text(path, target)
                 elif block.text:
-                    found.append({"text": wrap_in_tag("system", block.text)})
+                    user_parts.append({"text": wrap_in_tag("system", block.text)})
             elif is_server_tool_block(block):
                 target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
             else:
-                found += parts(block, place, target)
-    return found
+                user_parts += parts_from_block(block, path, target)
+    return user_parts
 
 
-def _mark_unsigned(found: list[Content]) -> None:
+def _mark_unsigned(contents: list[Content]) -> None:
     """The first call of each model turn must be signed.
 
     Only the running tool loop is checked. All turns are marked all the same: a mark that
     went away with the end of its loop would change bytes that the prompt cache has seen.
     """
-    for content in found:
+    for content in contents:
         calls = [part for part in content["parts"] if "functionCall" in part]
         if calls:
             calls[0].setdefault("thoughtSignature", UNSIGNED)
 
 
-def _not_text(at: str, target: GeminiTarget) -> None:
+def _refuse_non_text(at: str, target: GeminiTarget) -> None:
     target.diagnostics.note_refused(
         at, "expected a text block: instructions must be text", "unsupported_content_block"
     )
 
 
-def _note_cache(block: Block, target: GeminiTarget) -> None:
+def _note_cache_mark(block: Block, target: GeminiTarget) -> None:
     if getattr(block, "cache_control", None):
-        target.diagnostics.note_dropped(_CACHED)
+        target.diagnostics.note_dropped(_CACHE_MARK)

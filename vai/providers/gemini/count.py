@@ -1,7 +1,7 @@
 """Counting with Gemini and with Code Assist: ``:countTokens`` in place of the generation.
 
-Gemini's counter takes the whole request. That of Code Assist takes contents alone, so the
-system's words are put in front of them, and tools are left to the caller to estimate.
+Gemini's counter takes the complete request. That of Code Assist takes contents alone, so the
+system's words are put in front of them, and the gateway estimates the tools.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import msgspec
 
 from vai.types.provider import WireRequest
 
-__all__ = ["to_count", "to_count_contents"]
+__all__ = ["to_code_assist_count_request", "to_count_request"]
 
 
-_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Content(msgspec.Struct):
@@ -31,25 +31,25 @@ class _Wrapped(msgspec.Struct):
     request: _Request
 
 
-_unwrap: Final = msgspec.json.Decoder(_Wrapped).decode
+_decode_wrapped: Final = msgspec.json.Decoder(_Wrapped).decode
 
 
-def to_count(wire: WireRequest, model: str) -> WireRequest:
-    """The question to Gemini's counter, given the request for an answer."""
-    request: dict[str, Any] = {"model": f"models/{model}", **_members(wire.body)}
-    return _asked(wire, {"generateContentRequest": request})
+def to_count_request(wire: WireRequest, model: str) -> WireRequest:
+    """The request to Gemini's counter, from the request for an answer."""
+    request: dict[str, Any] = {"model": f"models/{model}", **_decode_members(wire.body)}
+    return _replace_body(wire, {"generateContentRequest": request})
 
 
-def to_count_contents(wire: WireRequest, model: str) -> WireRequest:
-    """The question to Code Assist's counter. It leaves the tools out."""
-    asked = _unwrap(wire.body).request
-    contents: list[Any] = list(asked.contents)
-    if asked.system_instruction is not None and asked.system_instruction.parts:
-        contents.insert(0, {"role": "user", "parts": asked.system_instruction.parts})
-    return _asked(wire, {"request": {"model": f"models/{model}", "contents": contents}})
+def to_code_assist_count_request(wire: WireRequest, model: str) -> WireRequest:
+    """The request to Code Assist's counter. It leaves the tools out."""
+    request = _decode_wrapped(wire.body).request
+    contents: list[Any] = list(request.contents)
+    if request.system_instruction is not None and request.system_instruction.parts:
+        contents.insert(0, {"role": "user", "parts": request.system_instruction.parts})
+    return _replace_body(wire, {"request": {"model": f"models/{model}", "contents": contents}})
 
 
-def _asked(wire: WireRequest, body: dict[str, Any]) -> WireRequest:
+def _replace_body(wire: WireRequest, body: dict[str, Any]) -> WireRequest:
     # The method stands behind the last colon; a model's name may hold others.
     path = wire.target.partition("?")[0].rpartition(":")[0]
     return msgspec.structs.replace(

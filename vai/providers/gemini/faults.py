@@ -1,7 +1,11 @@
-"""Google's errors -> faults: what `google.rpc` details say beyond the status.
+"""Google's errors and finish reasons -> faults and stop reasons.
 
-Invariants: the status decides as for every provider; a detail decides only
-where it says more. What waiting cannot mend (a day's quota, a bad key) says so.
+Invariants:
+
+* The status decides as for every provider; a `google.rpc` detail decides only where it says more.
+  What waiting cannot repair (a day's quota, a bad key) is marked as not worth a retry.
+* An answer that the model could not finish is never passed off as one that it did. What is
+  unknown ends an answer only if there is one.
 """
 
 from __future__ import annotations
@@ -10,16 +14,30 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vai.errors import ErrorType, UpstreamRejected
+from vai.errors import (
+    UPSTREAM_SENTENCES,
+    ErrorType,
+    UpstreamBroken,
+    UpstreamFault,
+    UpstreamRejected,
+)
 from vai.providers.decode import upstream_errors as failure
 
-__all__ = ["from_answer", "from_event"]
+__all__ = [
+    "CONTINUATION",
+    "STOP_REASONS",
+    "UNUSABLE_CALL_REASONS",
+    "fault_from_event",
+    "fault_from_reason",
+    "fault_from_response",
+    "refusal_details",
+]
 
 _MAX_WAIT: Final = 300.0
 """Seconds. Google's own client gives up where it would have to wait longer."""
 _MINUTE: Final = 60.0
 
-_REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
+_ERROR_REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
     "API_KEY_INVALID": ("authentication_error", 401, False),
     "API_KEY_SERVICE_BLOCKED": ("permission_error", 403, False),
     "ACCESS_TOKEN_EXPIRED": ("authentication_error", 401, False),
@@ -48,50 +66,52 @@ Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11
 _PROJECT = re.compile(r"\b(projects?[/ :#]+)[\w-]*\d[\w-]*")
 
 
-def from_answer(
+def fault_from_response(
     provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamRejected:
-    """The fault for an answer with an error status. Arguments as `failure.from_answer`."""
-    return _refined(failure.from_answer(provider, name, status, headers, body))
+    """The fault for an answer with an error status. Arguments as in `upstream_errors`."""
+    return _refine_fault(failure.from_answer(provider, name, status, headers, body))
 
 
-def from_event(provider: str, name: str, error: Any) -> UpstreamRejected:
+def fault_from_event(provider: str, name: str, error: Any) -> UpstreamRejected:
     """The fault for an error object inside an answer with status 200."""
     fault = failure.from_event(provider, name, {"error": error})
-    meant = _STATUSES.get(str(error.get("status"))) if isinstance(error, dict) else None
-    if meant is not None and fault.type == "provider_error":
-        fault.type, fault.status = meant
-    return _refined(fault)
+    type_and_status = _STATUSES.get(str(error.get("status"))) if isinstance(error, dict) else None
+    if type_and_status is not None and fault.type == "provider_error":
+        fault.type, fault.status = type_and_status
+    return _refine_fault(fault)
 
 
-def _refined(fault: UpstreamRejected) -> UpstreamRejected:
+def _refine_fault(fault: UpstreamRejected) -> UpstreamRejected:
     error = fault.provider_error
     if not isinstance(error, dict):
         return fault
     fault.message = _PROJECT.sub(r"\1[redacted]", fault.message)
-    details = [item for item in _list(error.get("details")) if isinstance(item, dict)]
-    info = _detail(details, "ErrorInfo")
+    details = [item for item in _as_list(error.get("details")) if isinstance(item, dict)]
+    info = _find_detail(details, "ErrorInfo")
     reason = info.get("reason")
     if not isinstance(reason, str):
         reason = None
-    said = reason or error.get("status")
-    if isinstance(said, str) and said and fault.code != failure.CONTEXT_OVERFLOW:
-        fault.code = said.lower()[:100]
-    wait = _seconds(_detail(details, "RetryInfo").get("retryDelay"))
+    code = reason or error.get("status")
+    if isinstance(code, str) and code and fault.code != failure.CONTEXT_OVERFLOW:
+        fault.code = code.lower()[:100]
+    wait = _seconds_from_duration(_find_detail(details, "RetryInfo").get("retryDelay"))
     if wait is not None:
         fault.retry_after = wait
     elif fault.retry_after is None:
         fault.retry_after = failure.retry_after({}, fault.message)
     if fault.type == "rate_limit_error":
-        _limited(fault, _detail(details, "QuotaFailure"))
-    if reason in _REASONS:
-        fault.type, fault.status, fault.should_retry = _REASONS[reason]
+        _apply_quota(fault, _find_detail(details, "QuotaFailure"))
+    if reason in _ERROR_REASONS:
+        fault.type, fault.status, fault.should_retry = _ERROR_REASONS[reason]
     return fault
 
 
-def _limited(fault: UpstreamRejected, quota: dict[str, Any]) -> None:
+def _apply_quota(fault: UpstreamRejected, quota: dict[str, Any]) -> None:
     """How long a quota is used up: a day's is not worth waiting for."""
-    ids = [str(item.get("quotaId")) for item in _list(quota.get("violations")) if _is(item)]
+    ids = [
+        str(item.get("quotaId")) for item in _as_list(quota.get("violations")) if _is_object(item)
+    ]
     if any("PerDay" in name for name in ids):
         # The delay that comes with it is that of the minute.
         fault.retry_after, fault.should_retry = None, False
@@ -101,7 +121,7 @@ def _limited(fault: UpstreamRejected, quota: dict[str, Any]) -> None:
         fault.should_retry = False
 
 
-def _detail(details: list[dict[str, Any]], name: str) -> dict[str, Any]:
+def _find_detail(details: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for item in details:
         if str(item.get("@type", "")).endswith(f"google.rpc.{name}"):
             return item
@@ -111,23 +131,88 @@ def _detail(details: list[dict[str, Any]], name: str) -> dict[str, Any]:
 _DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(m?s)")
 
 
-def _seconds(delay: Any) -> float | None:
+def _seconds_from_duration(delay: Any) -> float | None:
     """A duration of proto JSON: ``34.07s``, ``900ms``, or seconds and nanos."""
     if isinstance(delay, dict):
-        whole, nanos = delay.get("seconds", 0), delay.get("nanos", 0)
-        if str(whole).isdecimal() and isinstance(nanos, int):
-            return min(int(whole) + nanos / 1e9, failure.MAX_RETRY_AFTER)
+        seconds, nanos = delay.get("seconds", 0), delay.get("nanos", 0)
+        if str(seconds).isdecimal() and isinstance(nanos, int):
+            return min(int(seconds) + nanos / 1e9, failure.MAX_RETRY_AFTER)
         return None
-    found = _DELAY.fullmatch(delay) if isinstance(delay, str) else None
-    if found is None:
+    match = _DELAY.fullmatch(delay) if isinstance(delay, str) else None
+    if match is None:
         return None
-    seconds = float(found[1]) / (1000 if found[2] == "ms" else 1)
+    seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
     return min(seconds, failure.MAX_RETRY_AFTER)
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _is(item: Any) -> bool:
+def _is_object(item: Any) -> bool:
     return isinstance(item, dict)
+
+
+CONTINUATION: Final = "CONTINUATION"
+"""There is more; a request with the token that came with it continues the answer.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
+
+STOP_REASONS: Final = {
+    "MAX_TOKENS": "max_tokens",
+    "TOO_MANY_TOOL_CALLS": "pause_turn",
+    "SAFETY": "refusal",
+    "RECITATION": "refusal",
+    "LANGUAGE": "refusal",
+    "BLOCKLIST": "refusal",
+    "PROHIBITED_CONTENT": "refusal",
+    "SPII": "refusal",
+    "MODEL_ARMOR": "refusal",
+    "ESCALATION": "refusal",
+    "IMAGE_SAFETY": "refusal",
+    "IMAGE_PROHIBITED_CONTENT": "refusal",
+    "IMAGE_RECITATION": "refusal",
+}
+"""Reasons that mean the same whatever came before. STOP is not among them.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
+
+UNUSABLE_CALL_REASONS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
+"""Reasons that one call could not be used; beside it there may be one that can.
+Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
+_FAILURES: Final = {
+    "MALFORMED_FUNCTION_CALL": "the model wrote a function call that cannot be read",
+    "UNEXPECTED_TOOL_CALL": "the model called a tool that it was not given",
+    "MALFORMED_RESPONSE": "the model wrote something that cannot be read",
+    "MISSING_THOUGHT_SIGNATURE": "a call in the history lacks its thought signature",
+    "IMAGE_OTHER": "the image could not be made",
+    "NO_IMAGE": "the model made no image",
+}
+"""Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
+
+
+def refusal_details(explanation: str) -> dict[str, Any]:
+    """The details of a refusal."""
+    return {"type": "refusal", "category": None, "explanation": explanation}
+
+
+def fault_from_reason(reason: str, message: str | None, provider: str) -> UpstreamFault | None:
+    """The fault that `reason` stands for; None if it stands for none."""
+    if reason == "PUP_LIMITED_DISABLED":
+        return UpstreamRejected(
+            message or "The provider has disabled this model for the account",
+            type="permission_error",
+            status=403,
+            code=reason.lower(),
+            provider=provider,
+            should_retry=False,
+        )
+    what = _FAILURES.get(reason)
+    if what is None:
+        return None
+    return UpstreamBroken(
+        f"{UPSTREAM_SENTENCES['upstream_malformed']}: {what}",
+        type="api_error",
+        code=reason.lower(),
+        provider=provider,
+        # The model may well get it right the next time; what the history lacks it lacks.
+        should_retry=reason != "MISSING_THOUGHT_SIGNATURE",
+    )

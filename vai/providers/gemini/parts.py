@@ -1,17 +1,28 @@
-"""Content blocks -> parts of a generateContent turn.
+"""Content blocks -> parts of a generateContent turn, and media named by URL -> `fileData`.
 
-Every function gives the parts for one block, and notes what cannot be a part: media are
-never left out in silence. Nothing is fetched here on a caller's word: a URL is handed on, and
-Google reads it (see `links`).
+Every function gives the parts for one block, and notes what cannot be a part: media are never
+left out in silence.
+
+The Gemini API takes Files API and Cloud Storage URIs, YouTube links and, from models 2.5 on, any
+public https URL of at most 100 MB, signed ones included:
+https://ai.google.dev/gemini-api/docs/file-input-methods#external-urls (announced 2026-01-12,
+read 2026-11-28). The page lists text, JSON, PDF, images and video, calls the list incomplete, and
+requires the MIME type of each URL. Of Code Assist no such page exists, and Google's own client
+sends it none (gemini-cli, 2026-08-21), so that its requests keep to the older forms.
+
+Invariants: VAI fetches nothing; Google reads the URL while it answers. A URL that Google cannot
+reach is refused here, with what was expected, before a request is paid for; only Google sees what
+a name resolves to.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from ipaddress import ip_address
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
-from vai.providers.gemini.links import FILES, Unfetchable, data_url, is_googles, linked
-from vai.providers.gemini.target import GeminiTarget
+from vai.providers.gemini.models import GeminiTarget
 from vai.providers.translate.diagnostics import refuse_block, refuse_source
 from vai.providers.translate.texts import (
     document_text,
@@ -30,28 +41,36 @@ from vai.types.blocks import (
     VideoBlock,
 )
 
-__all__ = ["Part", "parts"]
+__all__ = [
+    "FILES",
+    "Part",
+    "Unfetchable",
+    "file_data_from_url",
+    "is_google_file",
+    "parse_data_url",
+    "parts_from_block",
+]
 
 Part = dict[str, Any]
 
 _FILE_ID: Final = re.compile(r"files/[A-Za-z0-9_-]{1,64}")
 
 
-def parts(block: Block, at: str, target: GeminiTarget) -> list[Part]:
+def parts_from_block(block: Block, at: str, target: GeminiTarget) -> list[Part]:
     """The parts for a block of a turn or of a tool's result."""
     if isinstance(block, TextBlock):
         return [{"text": block.text}] if block.text else []
     if isinstance(block, ImageBlock):
         if not target.spec.capabilities.images:
             what = f"images cannot be sent to {target.model} at {{}}"
-            return _refused(at, target, what)
-        return _media(block.source, "image", at, target, default="image/png")
+            return _refuse_part(at, target, what)
+        return _media_parts(block.source, "image", at, target, default="image/png")
     if isinstance(block, AudioBlock):
-        return _media(block.source, "audio", at, target)
+        return _media_parts(block.source, "audio", at, target)
     if isinstance(block, VideoBlock):
-        return _media(block.source, "video", at, target)
+        return _media_parts(block.source, "video", at, target)
     if isinstance(block, DocumentBlock):
-        return _document(block, at, target)
+        return _document_parts(block, at, target)
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "search_result":
         return [{"text": search_result_text(block.raw)}]
     if isinstance(block, UnknownBlock) and block.raw.get("type") == "tool_reference":
@@ -60,19 +79,19 @@ def parts(block: Block, at: str, target: GeminiTarget) -> list[Part]:
     return []
 
 
-def _media(
+def _media_parts(
     source: Source, what: str, at: str, target: GeminiTarget, default: str | None = None
 ) -> list[Part]:
     kind = source.media_type or default
     if source.type == "base64" and source.data:
         if kind is None:
             expected = f"expected the MIME type of the {what}"
-            return _refused(f"{at}.source.media_type", target, expected)
+            return _refuse_part(f"{at}.source.media_type", target, expected)
         return [{"inlineData": {"mimeType": kind, "data": source.data}}]
     if source.type == "url" and source.url:
-        return _linked(source.url, source.media_type, what, at, target)
+        return _url_parts(source.url, source.media_type, what, at, target)
     if source.type == "file" and source.file_id:
-        return _filed(source.file_id, source.media_type, at, target)
+        return _file_parts(source.file_id, source.media_type, at, target)
     expected = f"expected {_ARTICLES[what]} {what} as base64, a file or a URL for {{}}"
     refuse_source(source, at, target.diagnostics, expected, is_document=what == "document")
     return []
@@ -81,25 +100,25 @@ def _media(
 _ARTICLES: Final = {"image": "an", "audio": "an", "video": "a", "document": "a"}
 
 
-def _linked(url: str, kind: str | None, what: str, at: str, target: GeminiTarget) -> list[Part]:
-    inline = data_url(url)
+def _url_parts(url: str, kind: str | None, what: str, at: str, target: GeminiTarget) -> list[Part]:
+    inline = parse_data_url(url)
     if inline is not None:
         return [{"inlineData": {"mimeType": inline[0], "data": inline[1]}}]
-    found = linked(url, kind, what, target)
-    if not isinstance(found, Unfetchable):
-        return [{"fileData": found}]
-    place = f"{at}.{found.member}" if found.member else at
-    return _refused(place, target, found.expected)
+    file_data = file_data_from_url(url, kind, what, target)
+    if not isinstance(file_data, Unfetchable):
+        return [{"fileData": file_data}]
+    path = f"{at}.{file_data.member}" if file_data.member else at
+    return _refuse_part(path, target, file_data.expected)
 
 
-def _filed(file_id: str, kind: str | None, at: str, target: GeminiTarget) -> list[Part]:
+def _file_parts(file_id: str, kind: str | None, at: str, target: GeminiTarget) -> list[Part]:
     uri = FILES + file_id if _FILE_ID.fullmatch(file_id) else file_id
-    if uri is file_id and not is_googles(uri):
-        return _refused(at, target, "expected a file named files/... for {}")
+    if uri is file_id and not is_google_file(uri):
+        return _refuse_part(at, target, "expected a file named files/... for {}")
     return [{"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}]
 
 
-def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]:
+def _document_parts(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]:
     source, title = block.source, block.title or block.filename
     if (block.citations or {}).get("enabled"):
         target.diagnostics.note_dropped("messages[*].content[*].citations")
@@ -109,40 +128,202 @@ def _document(block: DocumentBlock, at: str, target: GeminiTarget) -> list[Part]
             text = f"{block.context}\n\n{text}"
         return [{"text": wrap_in_tag("document", text, title)}]
     if source.type == "content":
-        return _flattened(source.content, at, target, title)
+        return _nested_parts(source.content, at, target, title)
     if not target.spec.capabilities.documents:
         what = f"documents other than text cannot be sent to {target.model} at {{}}"
-        return _refused(at, target, what)
-    found = _media(source, "document", at, target, default="application/pdf")
+        return _refuse_part(at, target, what)
+    media = _media_parts(source, "document", at, target, default="application/pdf")
     about = "\n".join(line for line in (title, block.context) if line)
-    return [*found, {"text": wrap_in_tag("about_document", about)}] if found and about else found
+    return [*media, {"text": wrap_in_tag("about_document", about)}] if media and about else media
 
 
-def _flattened(content: Any, at: str, target: GeminiTarget, title: str | None) -> list[Part]:
+def _nested_parts(content: Any, at: str, target: GeminiTarget, title: str | None) -> list[Part]:
     if isinstance(content, str):
         return [{"text": wrap_in_tag("document", content, title)}]
-    found: list[Part] = []
+    nested: list[Part] = []
     for index, item in enumerate(content if isinstance(content, list) else []):
-        place = f"{at}.source.content[{index}]"
+        path = f"{at}.source.content[{index}]"
         if isinstance(item, dict) and isinstance(item.get("text"), str):
-            found.append({"text": wrap_in_tag("document", item["text"], title)})
+            nested.append({"text": wrap_in_tag("document", item["text"], title)})
         elif isinstance(item, dict) and isinstance(item.get("source"), dict):
-            given = item["source"]
+            raw_source = item["source"]
             names = ("media_type", "data", "url", "file_id")
-            known = {name: given[name] for name in names if isinstance(given.get(name), str)}
-            source = Source(type=str(given.get("type")), **known)
-            found += _media(source, "image", place, target, default="image/png")
+            members = {
+                name: raw_source[name] for name in names if isinstance(raw_source.get(name), str)
+            }
+            source = Source(type=str(raw_source.get("type")), **members)
+            nested += _media_parts(source, "image", path, target, default="image/png")
         else:
-            found += _refused(
-                place,
+            nested += _refuse_part(
+                path,
                 target,
                 "expected text or images; other content of a document cannot be sent to {}",
             )
-    return found
+    return nested
 
 
-def _refused(at: str, target: GeminiTarget, what: str) -> list[Part]:
+def _refuse_part(at: str, target: GeminiTarget, what: str) -> list[Part]:
     target.diagnostics.note_refused(
         at, what.replace("{}", target.spec.name), "unsupported_content_block"
     )
     return []
+
+
+FILES: Final = "https://generativelanguage.googleapis.com/v1beta/"
+_FILES_HOST: Final = "generativelanguage.googleapis.com"
+_GOOGLE_FILE: Final = re.compile(
+    r"gs://\S+"
+    r"|https://(?:www\.|m\.)?youtube\.com/\S+"
+    r"|https://youtu\.be/\S+"
+    r"|https://generativelanguage\.googleapis\.com/(?:v1|v1beta)/files/[A-Za-z0-9_-]+"
+)
+_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,")
+_MIME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}/[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_PRIVATE: Final = (
+    *("localhost", "local", "internal", "lan", "home.arpa", "onion"),
+    *("test", "invalid"),
+)
+"""Names under these are in no public DNS (RFC 6761, 6762, 7686, 8375)."""
+_MAX_URL: Final = 8192
+"""Characters of a URL; Google states no limit, and its servers take no longer request line."""
+
+_TYPES: Final = {
+    "image": {
+        **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif"), "image/jpeg"),
+        **{kind: f"image/{kind}" for kind in ("png", "webp", "bmp", "gif", "heic", "heif")},
+    },
+    "document": {
+        "pdf": "application/pdf",
+        "json": "application/json",
+        **dict.fromkeys(("txt", "text", "md", "log"), "text/plain"),
+        **dict.fromkeys(("html", "htm"), "text/html"),
+        **dict.fromkeys(("js", "mjs"), "text/javascript"),
+        **{kind: f"text/{kind}" for kind in ("css", "xml", "csv", "rtf")},
+    },
+    "audio": {
+        **{kind: f"audio/{kind}" for kind in ("wav", "aac", "flac", "aiff")},
+        **dict.fromkeys(("mp3", "mpga"), "audio/mp3"),
+        **dict.fromkeys(("ogg", "oga", "opus"), "audio/ogg"),
+        **dict.fromkeys(("m4a",), "audio/m4a"),
+    },
+    "video": {
+        **dict.fromkeys(("mp4", "m4v"), "video/mp4"),
+        **dict.fromkeys(("mpeg", "mpg"), "video/mpeg"),
+        **dict.fromkeys(("mov", "qt"), "video/quicktime"),
+        "avi": "video/avi",
+        "flv": "video/x-flv",
+        "webm": "video/webm",
+        "wmv": "video/wmv",
+        **dict.fromkeys(("3gp", "3gpp"), "video/3gpp"),
+    },
+}
+"""Kind of a block -> the ending of a URL's path -> the MIME type as Google writes it.
+https://ai.google.dev/gemini-api/docs/file-input-methods#supported-content-types (2026-11-28);
+heic, heif and sound:
+https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-5-flash-lite
+(2026-11-28). What is in neither list (gif) goes along, and Google judges it."""
+_DEFAULT_TYPES: Final = {"document": "application/pdf"}
+"""The type of what has no known ending: the Messages API's documents by URL are PDFs.
+Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
+
+
+class Unfetchable(NamedTuple):
+    """Why a URL cannot be sent: the member it is about, and what was expected of it."""
+
+    member: str
+    expected: str
+
+
+def is_google_file(uri: str) -> bool:
+    """Whether `uri` names a file that Google holds."""
+    return _GOOGLE_FILE.fullmatch(uri) is not None
+
+
+def parse_data_url(url: str) -> tuple[str, str] | None:
+    """The MIME type and the base64 text of a ``data:`` URL; None for any other."""
+    inline = _DATA_URL.match(url)
+    return None if inline is None else (inline[1], url[inline.end() :])
+
+
+def file_data_from_url(
+    url: str, declared: str | None, kind: str, target: GeminiTarget
+) -> dict[str, Any] | Unfetchable:
+    """The `fileData` of a medium at a URL, or why there is none.
+
+    Args:
+        declared: the block's own `media_type`; it goes before the URL's ending.
+        kind: ``image``, ``document``, ``audio`` or ``video``.
+    """
+    if is_google_file(url):
+        return {"fileUri": url} if declared is None else {"mimeType": declared, "fileUri": url}
+    if target.is_code_assist or not target.traits.fetches_urls:
+        what = "expected base64, or a URL of the Files API, Cloud Storage or YouTube"
+        return Unfetchable("", f"{what}: {_fetcher_name(target)} fetches no others")
+    expected = _url_objection(url)
+    if expected is not None:
+        return Unfetchable("source.url", expected)
+    if declared is not None and not _MIME.fullmatch(declared):
+        return Unfetchable(
+            "source.media_type", f"expected a MIME type such as {_example_type(kind)}"
+        )
+    mime = declared or _type_of(url, kind)
+    if mime is None:
+        what = f"expected the MIME type of the {kind}, such as {_example_type(kind)}"
+        return Unfetchable("source.media_type", f"{what}: the URL's ending does not tell it")
+    return {"mimeType": mime, "fileUri": url}
+
+
+def _fetcher_name(target: GeminiTarget) -> str:
+    return target.spec.name if target.is_code_assist else f"{target.model} at {target.spec.name}"
+
+
+def _example_type(kind: str) -> str:
+    return next(iter(_TYPES[kind].values()))
+
+
+def _type_of(url: str, kind: str) -> str | None:
+    last = urlsplit(url).path.rpartition("/")[2]
+    ending = last.rpartition(".")[2].lower() if "." in last else ""
+    return _TYPES[kind].get(ending, _DEFAULT_TYPES.get(kind))
+
+
+def _url_objection(url: str) -> str | None:
+    """What was expected of a URL that Google cannot fetch; None where it may."""
+    if len(url) > _MAX_URL or not url.isprintable() or " " in url:
+        return f"expected an https URL of at most {_MAX_URL} characters, without blanks"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "expected a well-formed https URL"
+    if parts.scheme != "https" or not host:
+        return "expected an https URL; Google fetches no other"
+    if host == _FILES_HOST:
+        return "expected https://generativelanguage.googleapis.com/v1beta/files/..."
+    if parts.username is not None or port == 0:
+        return "expected an https URL without a user and a password; a signed URL works"
+    if not _is_public(host.rstrip(".")):
+        return "expected a public address, which Google can reach; send what is private as base64"
+    return None
+
+
+def _is_public(host: str) -> bool:
+    """Whether a host can be one of the public Internet, derived from its name alone."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        # Groups and the site-local addresses of RFC 3879 count as global in the registry.
+        local = address.version == 6 and address.is_site_local
+        return address.is_global and not address.is_multicast and not local
+    *_, last = host.split(".")
+    if (
+        "." not in host
+        or ".." in host
+        or host.startswith(".")
+        or last.isdecimal()
+        or last.startswith("0x")
+    ):
+        return False  # a name of one part, or an odd spelling of an address
+    return not host.endswith(tuple(f".{name}" for name in _PRIVATE))

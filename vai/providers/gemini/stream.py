@@ -21,12 +21,30 @@ from vai.providers.decode.lenient import Lenient, is_error
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_call import as_json
 from vai.providers.decode.tool_names import ToolNames
-from vai.providers.gemini import faults, grounding
-from vai.providers.gemini.chunk import Blob, Candidate, FunctionCall, GeminiChunk, Part, decode
+from vai.providers.gemini import faults
+from vai.providers.gemini.body import (
+    Blob,
+    Candidate,
+    FunctionCall,
+    GeminiChunk,
+    Part,
+    UsageTotals,
+    decode_chunks,
+)
 from vai.providers.gemini.conversation import FOLLOWING, PRECEDING, THOUGHT
-from vai.providers.gemini.ending import CONTINUATION, REASONS, SPOILT, refusal, unfinished
-from vai.providers.gemini.hosted import GoogleServerTools
-from vai.providers.gemini.usage import UsageTotals
+from vai.providers.gemini.faults import (
+    CONTINUATION,
+    STOP_REASONS,
+    UNUSABLE_CALL_REASONS,
+    fault_from_reason,
+    refusal_details,
+)
+from vai.providers.gemini.server_tools import (
+    GoogleServerTools,
+    citations_from_grounding,
+    citations_from_recitation,
+    search_results,
+)
 from vai.providers.translate.reasoning import wrap_signature
 from vai.types.blocks import AudioBlock, ImageBlock, Source
 
@@ -64,7 +82,7 @@ class GeminiStreamDecoder:
         grounds: bool = False,
     ) -> None:
         self.token: str | None = None
-        self.spent = UsageTotals()
+        self.totals = UsageTotals()
         self._emitter = emitter
         self._provider = provider
         self._title = title
@@ -81,15 +99,15 @@ class GeminiStreamDecoder:
         self._content = False
         self._thinking = False
         self._text_signature = ""
-        self._awaits = True
-        self._may_await = MAX_AWAITING if grounds else 0
+        self._holds_text = True
+        self._max_awaiting = MAX_AWAITING if grounds else 0
         self._awaiting: list[str] = []
         self._awaiting_length = 0
-        self._said: list[str] = []
-        self._said_length = 0
+        self._citable: list[str] = []
+        self._citable_length = 0
         self._grounding: dict[str, Any] | None = None
         self._pages: dict[str, Any] | None = None
-        self._recited: dict[str, Any] | None = None
+        self._citation_metadata: dict[str, Any] | None = None
         self._reason: str | None = None
         self._message: str | None = None
 
@@ -104,7 +122,7 @@ class GeminiStreamDecoder:
             self.read_done_marker()
             return
         try:
-            chunks = None if self._lenient.waits else decode(text)
+            chunks = None if self._lenient.waits else decode_chunks(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             chunks = None
         if chunks is None:
@@ -125,24 +143,24 @@ class GeminiStreamDecoder:
 
     def report_usage(self) -> None:
         """Tell the emitter what has been used so far."""
-        self._emitter.report_usage(self.spent.total)
+        self._emitter.report_usage(self.totals.total)
 
     def start_next_body(self) -> None:
         """A further body follows, asked for with `token`."""
         self.token = self._reason = None
-        self.spent.settle()
+        self.totals.close_body()
 
     def end_stream(self, *, goes_on: bool = False) -> None:
         """The body is over. `goes_on` says that a further one will be asked for."""
         self.report_usage()
         if goes_on:
             return
-        self._show_awaiting()
+        self._emit_awaiting()
         if self._reason is not None and not self._emitter.has_stop_reason:
-            self._end_text(self._citations())
-            self._sign()
-            self._grounded()
-            self._finish(self._reason)
+            self._end_text(self._collect_citations())
+            self._close_reasoning()
+            self._emit_grounding()
+            self._finish_message(self._reason)
         self._emitter.end_message()
 
     @property
@@ -156,7 +174,7 @@ class GeminiStreamDecoder:
         chunk = chunk.response or chunk
         error = error or chunk.error
         if chunk.usage_metadata is not None:
-            self.spent.count(chunk.usage_metadata)
+            self.totals.read_usage(chunk.usage_metadata)
         model = (chunk.model_version or "").removeprefix("models/")
         if chunk.candidates:
             candidate = chunk.candidates[0]
@@ -167,61 +185,61 @@ class GeminiStreamDecoder:
                 if not self._emitter.has_started:
                     self.report_usage()
                     self._emitter.start_message(model)
-                self._candidate(candidate)
+                self._read_candidate(candidate)
         elif chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             feedback = chunk.prompt_feedback
             self.report_usage()
             self._emitter.start_message(model)
             why = feedback.block_reason_message or feedback.block_reason or ""
-            self._emitter.set_stop_reason("refusal", refusal(why))
+            self._emitter.set_stop_reason("refusal", refusal_details(why))
         if isinstance(error, dict) and is_error(error):
-            self._show_awaiting()
-            self._emitter.fail(faults.from_event(self._provider, self._title, error))
+            self._emit_awaiting()
+            self._emitter.fail(faults.fault_from_event(self._provider, self._title, error))
 
-    def _candidate(self, candidate: Candidate) -> None:
+    def _read_candidate(self, candidate: Candidate) -> None:
         self._grounding = candidate.grounding_metadata or self._grounding
         self._pages = candidate.url_context_metadata or self._pages
         content = candidate.content
         for part in (content.parts if content is not None else None) or ():
-            self._part(part)
+            self._read_part(part)
         if self._awaiting and self._knows_sources():
-            self._show_awaiting()
-        for given, said in self._new_calls:
-            self._calls.setdefault(given, set()).add(said)
+            self._emit_awaiting()
+        for call_id, content_hash in self._new_calls:
+            self._calls.setdefault(call_id, set()).add(content_hash)
         self._new_calls.clear()
-        self._recited = candidate.citation_metadata or self._recited
+        self._citation_metadata = candidate.citation_metadata or self._citation_metadata
         self.token = candidate.continuation_token or self.token
         if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
             self._reason = candidate.finish_reason
             self._message = candidate.finish_message
 
-    def _part(self, part: Part) -> None:
+    def _read_part(self, part: Part) -> None:
         signed = part.thought_signature or ""
         if part.text and not part.thought:  # nearly every part of nearly all answers
-            self._sign()
-            self._text(part.text)
+            self._close_reasoning()
+            self._read_text(part.text)
             self._text_signature = signed or self._text_signature
             if part.function_call is not None:
-                self._call(part.function_call, "")
+                self._read_call(part.function_call, "")
         elif part.function_call is not None:
-            self._call(part.function_call, signed)
+            self._read_call(part.function_call, signed)
         elif part.thought:
-            self._thought(part.text or "", signed)
+            self._read_thought(part.text or "", signed)
         elif part.inline_data is not None:
-            self._before(signed)
-            self._medium(part.inline_data)
+            self._end_before(signed)
+            self._emit_medium(part.inline_data)
         elif part.executable_code is not None:
-            self._before(signed)
-            self._hosted.code(part.executable_code)
+            self._end_before(signed)
+            self._hosted.emit_code(part.executable_code)
         elif part.code_execution_result is not None:
-            self._before(signed)
-            self._hosted.code_result(part.code_execution_result)
+            self._end_before(signed)
+            self._hosted.emit_code_result(part.code_execution_result)
         elif part.tool_call is not None:
-            self._before(signed)
-            self._hosted.call(part.tool_call)
+            self._end_before(signed)
+            self._hosted.emit_call(part.tool_call)
         elif part.tool_response is not None:
-            self._before(signed)
-            self._hosted.response(part.tool_response)
+            self._end_before(signed)
+            self._hosted.emit_response(part.tool_response)
         elif signed:
             # A part of nothing but a signature signs the text that has ended.
             self._text_signature = signed
@@ -230,39 +248,39 @@ class GeminiStreamDecoder:
             return
         self._content = True
 
-    def _thought(self, text: str, signed: str) -> None:
+    def _read_thought(self, text: str, signed: str) -> None:
         if text:
             self._end_text()
             self._thinking = True
             self._emitter.add_thinking(text)
         if signed and self._thinking:
-            self._sign(signed)
+            self._close_reasoning(signed)
 
-    def _before(self, signed: str) -> None:
+    def _end_before(self, signed: str) -> None:
         """What stands before a part that is no text; `signed` is that part's signature."""
         self._end_text()
         if signed:
             self._thinking = False
             self._emitter.add_signature(wrap_signature(self._provider, FOLLOWING, signed))
         else:
-            self._sign()
+            self._close_reasoning()
 
-    def _sign(self, signed: str = "") -> None:
+    def _close_reasoning(self, signed: str = "") -> None:
         """The reasoning before this point is complete: mark whose it is."""
         if self._thinking:
             self._thinking = False
             self._emitter.add_signature(wrap_signature(self._provider, THOUGHT, signed))
 
-    def _call(self, call: FunctionCall, signed: str) -> None:
+    def _read_call(self, call: FunctionCall, signed: str) -> None:
         if not (call.id or call.name or call.args):
             return  # a member that a proxy always writes
         name, arguments = call.name or None, as_json(call.args) or "{}"
-        said = hash((name, arguments))
+        content_hash = hash((name, arguments))
         if isinstance(call.id, str) and call.id:
-            if said in self._calls.get(call.id, ()):
+            if content_hash in self._calls.get(call.id, ()):
                 return  # a chunk says what one before it said
-            self._new_calls.append((call.id, said))
-        self._before(signed)
+            self._new_calls.append((call.id, content_hash))
+        self._end_before(signed)
         key, self._count = self._count, self._count + 1
         self._usable = self._usable or (name is not None and self._names.declares(name))
         self._emitter.open_tool_call(key, call.id, name)
@@ -270,83 +288,83 @@ class GeminiStreamDecoder:
         if key < MAX_CALLS:
             self._emitter.add_arguments(key, arguments)
 
-    def _medium(self, blob: Blob) -> None:
+    def _emit_medium(self, blob: Blob) -> None:
         source = Source(type="base64", media_type=blob.mime_type, data=blob.data)
         if blob.mime_type.startswith("audio/"):
             self._emitter.add_block(AudioBlock(source=source))
         else:
             self._emitter.add_block(ImageBlock(source=source))
 
-    def _text(self, text: str) -> None:
-        if self._said_length < MAX_CITED:
-            self._said.append(text)
-            self._said_length += len(text)
+    def _read_text(self, text: str) -> None:
+        if self._citable_length < MAX_CITED:
+            self._citable.append(text)
+            self._citable_length += len(text)
         if self._filter is None:
-            self._show_text(text)
+            self._emit_text(text)
             return
         shown = self._filter.filter_text(text)
         if shown:
-            self._show_text(shown)
+            self._emit_text(shown)
         if self._filter.stop_sequence is not None:
-            self._show_awaiting()
+            self._emit_awaiting()
             self.report_usage()
             self._emitter.set_stop_reason("stop_sequence", sequence=self._filter.stop_sequence)
             self._emitter.end_message()
 
-    def _show_text(self, text: str) -> None:
+    def _emit_text(self, text: str) -> None:
         """Give text to the caller, behind the search that it was for where that is known."""
-        if not self._awaits:
+        if not self._holds_text:
             self._emitter.add_text(text)
             return
         self._awaiting.append(text)
         self._awaiting_length += len(text)
-        if self._awaiting_length > self._may_await or self._knows_sources():
-            self._show_awaiting()
+        if self._awaiting_length > self._max_awaiting or self._knows_sources():
+            self._emit_awaiting()
 
-    def _show_awaiting(self) -> None:
+    def _emit_awaiting(self) -> None:
         """What waited for the sources waits no longer."""
         if self._awaiting:
-            self._awaits = False
+            self._holds_text = False
             text, self._awaiting = "".join(self._awaiting), []
-            self._grounded()
+            self._emit_grounding()
             self._emitter.add_text(text)
 
     def _knows_sources(self) -> bool:
-        found = grounding.results(self._grounding) if self._grounding is not None else ()
-        return bool(found or self._pages)
+        results = search_results(self._grounding) if self._grounding is not None else ()
+        return bool(results or self._pages)
 
     def _end_text(self, cited: list[dict[str, Any]] | None = None) -> None:
         """The text before this point is complete: show what was held back, cite, sign."""
         rest = self._filter.flush_text() if self._filter is not None else ""
         if rest:
-            self._show_text(rest)
-        self._show_awaiting()
+            self._emit_text(rest)
+        self._emit_awaiting()
         for citation in cited or ():
             self._emitter.add_citation(citation)
         if self._text_signature:
-            sealed = wrap_signature(self._provider, PRECEDING, self._text_signature)
+            signature = wrap_signature(self._provider, PRECEDING, self._text_signature)
             self._text_signature = ""
-            self._sign()
-            self._emitter.add_redacted_thinking(sealed)
+            self._close_reasoning()
+            self._emitter.add_redacted_thinking(signature)
 
-    def _citations(self) -> list[dict[str, Any]]:
-        if self._grounding is None and self._recited is None:
+    def _collect_citations(self) -> list[dict[str, Any]]:
+        if self._grounding is None and self._citation_metadata is None:
             return []
-        text = "".join(self._said).encode("utf-8", "replace")
+        text = "".join(self._citable).encode("utf-8", "replace")
         return [
-            *grounding.citations(self._grounding or {}, text),
-            *grounding.recitations(self._recited or {}, text),
+            *citations_from_grounding(self._grounding or {}, text),
+            *citations_from_recitation(self._citation_metadata or {}, text),
         ]
 
-    def _grounded(self) -> None:
+    def _emit_grounding(self) -> None:
         if self._grounding is not None:
-            self._hosted.searched(self._grounding)
+            self._hosted.emit_search(self._grounding)
         if self._pages is not None:
-            self._hosted.fetched(self._pages)
+            self._hosted.emit_fetches(self._pages)
 
-    def _finish(self, reason: str) -> None:
-        fault = unfinished(reason, self._message, self._provider)
-        if self._usable and reason in SPOILT:
+    def _finish_message(self, reason: str) -> None:
+        fault = fault_from_reason(reason, self._message, self._provider)
+        if self._usable and reason in UNUSABLE_CALL_REASONS:
             # What is reported is another call than the one that came.
             self._emitter.set_stop_reason("tool_use")
         elif fault is not None:
@@ -354,17 +372,19 @@ class GeminiStreamDecoder:
         elif reason == CONTINUATION:
             # What would follow was not asked for: the caller's limit, or VAI's, is reached.
             self._emitter.set_stop_reason("max_tokens")
-        elif reason in REASONS:
-            meant = REASONS[reason]
-            details = refusal(self._message or reason) if meant == "refusal" else None
-            self._emitter.set_stop_reason(meant, details)
+        elif reason in STOP_REASONS:
+            stop_reason = STOP_REASONS[reason]
+            details = refusal_details(self._message or reason) if stop_reason == "refusal" else None
+            self._emitter.set_stop_reason(stop_reason, details)
         elif reason == "STOP" or self._content:
             # The call may have come long before the end that says STOP.
             self._emitter.set_stop_reason(
                 "tool_use" if self._emitter.has_tool_calls else "end_turn"
             )
         else:
-            self._fail_unusable(f"it ended without content ({_shown(reason)})", "no_content")
+            self._fail_unusable(
+                f"it ended without content ({_shorten_reason(reason)})", "no_content"
+            )
 
     def _fail_unusable(self, what: str, code: str) -> None:
         self._emitter.fail(
@@ -372,7 +392,7 @@ class GeminiStreamDecoder:
         )
 
 
-def _shown(reason: str) -> str:
+def _shorten_reason(reason: str) -> str:
     """An upstream's word, as far as it can be one."""
     return reason[:40] if reason.replace("_", "").isalnum() else "for an unknown reason"
 
