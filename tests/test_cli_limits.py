@@ -45,8 +45,8 @@ USERS = NONE | {"running": 9, "requests": 100, "tokens": 5000}
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[ControlBlock]:
-    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.sections())
-    maintenance.prepare(board)
+    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.section_sizes())
+    maintenance.prepare_section(board)
     yield board
     board.close()
 
@@ -132,7 +132,7 @@ def test_a_lock_that_is_held_keeps_nobody_from_looking(
     board: ControlBlock, limits: SharedLimits
 ) -> None:
     admit(limits, "user:alice")
-    with limits.section.held():
+    with limits.section.locked():
         assert build_report(board, None).running == 1
 
 
@@ -179,7 +179,7 @@ def test_a_board_without_limits_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(ControlBlockError, match="no section"):
         build_report(bare, None)
     bare.close()
-    foreign = ControlBlock.create(tmp_path / "foreign.board", sections=maintenance.sections())
+    foreign = ControlBlock.create(tmp_path / "foreign.board", sections=maintenance.section_sizes())
     with pytest.raises(ControlBlockError, match="not a section of limits"):
         build_report(foreign, None)
     foreign.close()

@@ -25,7 +25,7 @@ class Books:
         self.section = maintenance.open_section(self.board)
 
     def snapshot(self) -> LimitsSnapshot:
-        return snapshot.snapshot(self.section, time.monotonic())
+        return snapshot.read_snapshot(self.section, time.monotonic())
 
     def use(self, name: str = GATEWAY) -> PrincipalUse:
         """What one principal uses; nothing where it was never let in."""
@@ -35,7 +35,7 @@ class Books:
     @property
     def running(self) -> int:
         """Places that are held, by the leases themselves."""
-        return snapshot.totals(self.section)[0]
+        return snapshot.count_leases(self.section)[0]
 
     def at_rest(self) -> bool:
         """Whether nobody holds a place, by the leases and by the counts made from them."""

@@ -69,10 +69,10 @@ from pathlib import Path
 from vai.io.control_block import ControlBlock
 from vai.io.limits import maintenance
 section = maintenance.open_section(ControlBlock.open(Path(sys.argv[1])))
-section.enter()
+section.lock()
 print("held", flush=True)
 os.kill(os.getpid(), signal.SIGSTOP)
-section.leave()
+section.unlock()
 """
 
 

@@ -22,7 +22,7 @@ from vai.io.group_record import GroupState, read_state
 from vai.io.groups import is_tended
 from vai.io.limits import snapshot
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
-from vai.io.limits.maintenance import SECTION
+from vai.io.limits.maintenance import SECTION_ID
 from vai.io.process import age
 from vai.policy.limits.sets import GATEWAY, LimitSet
 from vai.policy.limits.store import LeaseUse, PrincipalUse
@@ -137,12 +137,12 @@ def build_report(board: ControlBlock, allowance: Allowance | None) -> LimitsRepo
         ControlBlockError: another version of VAI made the control block, or one without limits.
     """
     try:
-        section = Layout(board.section(SECTION))
+        section = Layout(board.section(SECTION_ID))
     except ValueError as error:
         raise ControlBlockError(f"{board.path}: {error}") from None
     now = monotonic()
     inside = sum(slot.inflight for slot in board.taken())
-    usage = snapshot.snapshot(section, now)
+    usage = snapshot.read_snapshot(section, now)
     sessions = sum(held.kind == "session" for held in usage.leases)
     running = len(usage.leases) - sessions
     by_claim = {slot.claim: slot for slot in board.taken()}
@@ -157,7 +157,7 @@ def build_report(board: ControlBlock, allowance: Allowance | None) -> LimitsRepo
         store=None if allowance is None else allowance.store,
         running=running,
         sessions=sessions,
-        callers=snapshot.callers(section, now),
+        callers=snapshot.count_principals(section, now),
         max_callers=section.principals,
         full=snapshot.is_full(section, now),
         # No word of the control block counts them. A request that is inside and has no lease waits

@@ -111,7 +111,7 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
     return {
         "hung_after": settings.manager.hung_after,
-        "reclaim": limits.reclaim_everywhere if is_shared else maintenance.reclaim,
+        "reclaim": limits.reclaim_everywhere if is_shared else maintenance.reclaim_worker,
         "tend": limits.LimitsMaintenance(settings.limits.session_idle_timeout),
     }
 

@@ -37,7 +37,7 @@ from vai.io.limits.layout import (
     Layout,
     section_size,
 )
-from vai.io.limits.leases import rows_of
+from vai.io.limits.leases import row_offsets
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
@@ -73,10 +73,10 @@ class Words:
 class Fragile(LimitsSection):
     """A section whose user may end before any write, and before it lets go."""
 
-    def leave(self) -> None:
+    def unlock(self) -> None:
         words: Any = self.words
         words.step()
-        super().leave()
+        super().unlock()
 
 
 def audit(section: Layout) -> None:
@@ -90,7 +90,7 @@ def audit(section: Layout) -> None:
         if not words[at + L_OWNER]:
             continue
         taken.add(place)
-        for base in rows_of(section, at):
+        for base in row_offsets(section, at):
             held.setdefault(base, []).append(at)
             slot = (base, words[at + L_SLOT])
             reserved[slot] = reserved.get(slot, 0) + words[at + L_TOKENS]
@@ -134,14 +134,14 @@ ACTS: dict[str, tuple[Act, float]] = {
     "acquire": (lambda _, limits, kept: limits.take_lease(WHO, 0, 106.0, SESSION), 106.0),
     "heartbeat": (lambda _, limits, kept: limits.touch_session(kept["live"], 106.0), 106.0),
     "release": (lambda _, limits, kept: limits.release_lease(kept["live"]), 100.0),
-    "expire": (lambda section, *_: leases.expire(section, 5000.0), 100.0),
-    "reclaim": (lambda section, *_: leases.reclaim(section, VICTIM), 100.0),
-    "repair": (lambda section, *_: (section.words.__setitem__(H_DIRTY, 1), section.enter()), 100.0),
+    "expire": (lambda section, *_: leases.expire_sessions(section, 5000.0), 100.0),
+    "reclaim": (lambda section, *_: leases.reclaim_leases(section, VICTIM), 100.0),
+    "repair": (lambda section, *_: (section.words.__setitem__(H_DIRTY, 1), section.lock()), 100.0),
 }
 
 
 def figures(section: LimitsSection, now: float) -> dict[str, Any]:
-    return {one.name: one for one in snapshot.snapshot(section, now).principals}
+    return {one.name: one for one in snapshot.read_snapshot(section, now).principals}
 
 
 class Scene:
@@ -186,7 +186,7 @@ class Scene:
     def inspect(self, now: float, before: dict[str, Any]) -> None:
         """What any death must leave: nothing stuck, nothing lost, nothing given twice."""
         section = self.section
-        assert leases.reclaim(section, VICTIM) <= 4
+        assert leases.reclaim_leases(section, VICTIM) <= 4
         audit(section)
         assert self.witness.touch_session(self.mine, now), "what the living hold is theirs"
         left = figures(section, now)

@@ -54,7 +54,7 @@ def inside(view: memoryview) -> dict[str, object]:
 
     def hold() -> None:
         section = LimitsSection(view)
-        with section.held():
+        with section.locked():
             stop()
 
     pid = child(hold)
@@ -66,14 +66,14 @@ def inside(view: memoryview) -> dict[str, object]:
     settled = store.settle(mine, 5, 100.0)
     unavailable = 0
     try:
-        leases.reclaim(limits.section, 2)
+        leases.reclaim_leases(limits.section, 2)
     except LockUnavailable:
         unavailable = 1
-    held = len(snapshot.snapshot(limits.section, 100.0).leases)
+    held = len(snapshot.read_snapshot(limits.section, 100.0).leases)
     status = wake(pid)
     after = asyncio.run(store.admit(WHO, 10, 100.0))
     audit(limits.section)
-    found = snapshot.snapshot(limits.section, 100.0).principals[-1]
+    found = snapshot.read_snapshot(limits.section, 100.0).principals[-1]
     return {
         "refused": refused,
         "waits": waits,
@@ -93,7 +93,7 @@ def killed_inside(view: memoryview) -> bool:
 
     def hold() -> None:
         section = LimitsSection(view)
-        section.enter()
+        section.lock()
         stop()
 
     pid = child(hold)
@@ -122,10 +122,12 @@ def outside(view: memoryview) -> dict[str, object]:
         report[4] = 1
 
     pid = child(sleeper)
-    freed = leases.reclaim(limits.section, 10)
+    freed = leases.reclaim_leases(limits.section, 10)
     taken = [limits.take_lease(who, 100, 100.0).is_admitted for _ in range(3)]
     status = wake(pid)
-    found = {one.name: one for one in snapshot.snapshot(limits.section, 101.0).principals}["user:c"]
+    found = {one.name: one for one in snapshot.read_snapshot(limits.section, 101.0).principals}[
+        "user:c"
+    ]
     audit(limits.section)
     return {
         "freed": freed,

@@ -71,7 +71,7 @@ class Group:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         self.told[place] = 0  # first: it holds nothing, so what it held may be given away
-        leases.reclaim(self.section, claim)
+        leases.reclaim_leases(self.section, claim)
 
     def everywhere(self, work: Callable[[SharedLimits, int], None]) -> int:
         """Do `work` in all processes at once; the sum of what they tell."""
@@ -116,7 +116,7 @@ def exact() -> dict[str, list[int]]:
                 now += WINDOW
                 counts.append(GROUP.everywhere(until_refused(principals, now)))
                 for claim in range(1, GROUP.claims + 1):
-                    leases.reclaim(GROUP.section, claim)
+                    leases.reclaim_leases(GROUP.section, claim)
             found[f"{name}:{limit}"] = counts
             audit(GROUP.section)
     return found
@@ -148,11 +148,11 @@ def churn(limits: SharedLimits, place: int) -> None:
 def look() -> int:
     """How many places are held; what must hold does, at this moment."""
     section = GROUP.section
-    with section.held():
+    with section.locked():
         told = sum(GROUP.told[:PROCESSES].tolist())
         copy = Layout(memoryview(bytes(section.words)))
     audit(copy)
-    figures = {one.name: one for one in snapshot.snapshot(copy, NOW).principals}
+    figures = {one.name: one for one in snapshot.read_snapshot(copy, NOW).principals}
     running = figures[GATEWAY].running
     assert told <= running <= 7, (told, running)
     assert figures["user:a"].running <= 5 if "user:a" in figures else True

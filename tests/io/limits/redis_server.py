@@ -110,4 +110,4 @@ def limits_at(
     line = RedisClient(
         url, ca_file=None, prefix=prefix or uuid4().hex, timeout=timeout, lease=lease
     )
-    return RedisLimits(line, node=node, claim=claim, own_time=own_time)
+    return RedisLimits(line, node=node, generation=claim, server_clock=own_time)

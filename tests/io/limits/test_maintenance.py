@@ -40,8 +40,8 @@ input()
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[ControlBlock]:
-    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.sections())
-    maintenance.prepare(board)
+    board = ControlBlock.create(tmp_path / "limits.board", sections=maintenance.section_sizes())
+    maintenance.prepare_section(board)
     yield board
     board.close()
 
@@ -74,7 +74,7 @@ def test_the_places_of_a_killed_worker_are_free_before_its_row_is(board, section
     assert not mine.take_lease(who, 1, 100.0).is_admitted
     (left,) = [row for row in board.taken() if row.claim == dead]
     assert not is_alive(left.owner)
-    maintenance.reclaim(board, left)
+    maintenance.reclaim_worker(board, left)
     assert [mine.take_lease(who, 1, 100.0).is_admitted for _ in range(4)] == [True] * 3 + [False]
 
 
@@ -83,13 +83,13 @@ def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead)
     mine = SharedLimits(section, row.index, row.claim)
     mine.take_lease((user("user:live", sessions=1),), 0, 100.0, SESSION)
     (left,) = [row for row in board.taken() if row.claim == dead]
-    totals = maintenance.tick(board, section, 0.0)
+    totals = maintenance.run_maintenance(board, section, 0.0)
     assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"
     board.release(left, ProcessIdentity(*left.owner))
     for _ in range(2):
-        totals = maintenance.tick(board, section, 0.0)
+        totals = maintenance.run_maintenance(board, section, 0.0)
         assert (totals.running, totals.sessions, totals.expired) == (0, 1, 0)
-    totals = maintenance.tick(board, section, 200.0)
+    totals = maintenance.run_maintenance(board, section, 200.0)
     assert (totals.running, totals.sessions, totals.expired) == (0, 0, 1)
     assert board.release(row, myself())
 
@@ -101,8 +101,8 @@ def test_what_could_not_be_done_is_done_at_the_next_turn(board, section, dead, m
         raise LockUnavailable("the holder of the lock is stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "reclaim", unavailable)
-        maintenance.reclaim(board, left)
+        patch.setattr(leases, "reclaim_leases", unavailable)
+        maintenance.reclaim_worker(board, left)
         board.release(left, left.owner)
-        assert maintenance.tick(board, section, 0.0).running == 3
-    assert maintenance.tick(board, section, 0.0).running == 0
+        assert maintenance.run_maintenance(board, section, 0.0).running == 3
+    assert maintenance.run_maintenance(board, section, 0.0).running == 0

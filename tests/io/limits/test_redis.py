@@ -66,10 +66,10 @@ class Heard:
         return taker.release(handle) and self._told(taker)
 
     def _taker(self, handle: int) -> RedisLimits:
-        return next((one for one in self.family.members if one.holds(handle)), self.limits)
+        return next((one for one in self.family.members if one.is_holding(handle)), self.limits)
 
     def _told(self, taker: RedisLimits) -> bool:
-        (answer,) = self.family.runner.run(taker.deliver())
+        (answer,) = self.family.runner.run(taker.deliver_returns())
         return answer
 
 
@@ -181,7 +181,9 @@ def test_both_stores_decide_alike(limits, steps, start) -> None:
                 told = getattr(here, act)(pick[0], *used)
                 if tokens % 4 and held:  # else it is given back twice, in time
                     held.remove(pick)
-                assert (getattr(there, act)(pick[1], *used) and run(there.deliver())[0]) == told
+                assert (
+                    getattr(there, act)(pick[1], *used) and run(there.deliver_returns())[0]
+                ) == told
         assert uses(run(here.read_snapshot(now))) == uses(run(there.read_snapshot(now)))
         run(there.aclose())
 

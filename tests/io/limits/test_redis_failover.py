@@ -37,7 +37,7 @@ class Door:
         )
 
     def waits_for(self, seconds: float) -> None:
-        self.remote._line._timeout = seconds
+        self.remote._client._timeout = seconds
 
     async def reaches(self, state: str) -> None:
         await until(lambda: self.limits.state == state)
@@ -109,7 +109,7 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             await at.reaches("local")
             await load.some_more()
             between = await at.limits.admit((user("between", concurrency=1),), 1, NOW)
-            assert not at.remote.holds(between.handle)
+            assert not at.remote.is_holding(between.handle)
             assert await at.limits.record_heartbeat(session.handle, NOW)
             assert server.start()
             await at.reaches("redis")
@@ -123,7 +123,7 @@ def test_a_server_killed_under_load_and_started_again_is_rejoined(server) -> Non
             assert at.limits.settle(early.handle, 40, NOW)
             assert at.limits.release(session.handle)
             await load.end()
-            await at.remote.deliver()
+            await at.remote.deliver_returns()
             for store in (at.local, at.remote):
                 for one in (await store.read_snapshot(NOW)).principals:
                     assert (one.running, one.sessions) == (0, 0), one
@@ -152,7 +152,7 @@ def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
             await load.some_more()
             await load.end()
             await at.reaches("redis")
-            await at.remote.deliver()
+            await at.remote.deliver_returns()
             # A place whose answer was lost is given back all the same.
             assert not at.remote._held
             deadline = asyncio.get_running_loop().time() + 30
@@ -208,7 +208,7 @@ def test_a_wrong_password_is_told_without_a_word_of_it() -> None:
             assert at.limits.state == "local"
             assert (await at.limits.admit((user(),), 1, NOW)).is_admitted
             texts = [repr(at.told), at.limits.reason, repr(at.limits), repr(at.remote)]
-            texts += [repr(vars(at.remote)), repr(vars(at.remote._line))]
+            texts += [repr(vars(at.remote)), repr(vars(at.remote._client))]
             with pytest.raises(Exception) as caught:
                 await at.remote.rejoin()
             texts += [repr(caught.value), str(caught.value), str(caught.value.__context__)]
@@ -234,7 +234,7 @@ def test_a_url_that_is_none_is_refused_without_a_word_of_it() -> None:
 
 
 def test_what_cannot_be_given_back_is_kept_and_bounded(server, monkeypatch) -> None:
-    monkeypatch.setattr("vai.io.limits.redis.store.MOST_HELD", 8)
+    monkeypatch.setattr("vai.io.limits.redis.store.MAX_HELD", 8)
 
     async def use() -> None:
         remote = limits_at(server.url)
@@ -258,7 +258,7 @@ def test_what_cannot_be_given_back_is_kept_and_bounded(server, monkeypatch) -> N
 
 
 def test_calls_that_wait_are_bounded_and_end_in_time(server, monkeypatch) -> None:
-    monkeypatch.setattr("vai.io.limits.redis.client._MOST_WAITING", 20)
+    monkeypatch.setattr("vai.io.limits.redis.client._MAX_WAITING", 20)
 
     async def use() -> None:
         async with door(server.url) as at:

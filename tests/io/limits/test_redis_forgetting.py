@@ -46,13 +46,13 @@ def test_what_runs_is_known_again_after_the_next_renewal(server, command) -> Non
         session = await one.acquire_session(ONE_SESSION, NOW)
         assert (await other.admit(ONE, 5, NOW)).refused == "concurrency"
         assert server.say(command).startswith(b"+OK")
-        await one.renew()
+        await one.renew_leases()
         assert (await other.admit(ONE, 5, NOW)).refused == "concurrency"
         assert (await other.acquire_session(ONE_SESSION, NOW)).refused == "sessions"
         # What it used is counted when it ends, and its place is free then.
         assert one.settle(taken.handle, 70, NOW)
         assert one.release(session.handle)
-        assert await one.deliver() == [True, True]
+        assert await one.deliver_returns() == [True, True]
         (seen,) = (await other.read_snapshot(NOW)).principals
         assert (seen.running, seen.sessions, seen.tokens) == (0, 0, 70)
         assert (await other.admit(ONE, 5, NOW)).is_admitted
@@ -85,12 +85,12 @@ def test_what_was_ended_stays_ended(server) -> None:
         assert await other.expire_sessions(asyncio.get_running_loop().time() + 1e6) == (
             session.handle,
         )
-        await one.renew()
-        assert not one.holds(session.handle)
+        await one.renew_leases()
+        assert not one.is_holding(session.handle)
         taken = await one.admit(ONE, 5, NOW)
         assert await other.reclaim_leases(1) == 1
-        await one.renew()
-        assert not one.holds(taken.handle)
+        await one.renew_leases()
+        assert not one.is_holding(taken.handle)
         assert (await other.admit(ONE, 5, NOW)).is_admitted
         assert (await other.acquire_session(ONE_SESSION, NOW)).is_admitted
         await one.aclose()
@@ -109,7 +109,7 @@ def test_workers_make_it_known_by_themselves(server) -> None:
         other = limits_at(server.url, prefix, claim=2)
         await limits.open()
         taken = await limits.admit(ONE, 5, NOW)
-        assert remote.holds(taken.handle)
+        assert remote.is_holding(taken.handle)
         server.say("FLUSHALL")
         async with asyncio.timeout(20):
             while not (await other.read_snapshot(NOW)).leases:
@@ -131,7 +131,7 @@ def test_an_eviction_policy_is_warned_of_once(server, policy) -> None:
             SharedLimits(memory(), 0, 1),
             limits_at(server.url),
             lambda _: None,
-            evicting=warned.append,
+            on_eviction_policy=warned.append,
             lease=0.3,
             probe=(0.05, 0.1),
         )

@@ -56,7 +56,7 @@ def test_what_a_dead_machine_held_lapses_and_no_more_than_that_is_given() -> Non
 
 async def _take_over(prefix: str, dying: subprocess.Popen[bytes]) -> None:
     heir = limits_at(running().url, prefix, node="heir")
-    first = min([one.handle for one in await heir._all_held()])
+    first = min([one.handle for one in await heir._list_leases()])
     key = f"{{{prefix}}}:o:dying:1"
     for _ in range(2):  # a live machine has its places last
         before = await _score(key, first)
@@ -100,7 +100,7 @@ def test_an_idle_principal_leaves_nothing_behind_that_does_not_vanish() -> None:
         assert await limits.record_heartbeat(session.handle, 0.0)
         limits.settle(taken[0].handle, 5, 0.0)
         limits.release(taken[1].handle)
-        await limits.deliver()
+        await limits.deliver_returns()
         await limits.reclaim_leases(77)
         await limits.aclose()
 
@@ -145,7 +145,7 @@ def test_of_another_node_no_claim_is_told_and_none_is_reclaimed() -> None:
         assert await mine.reclaim_leases(1) == 0
         assert await mine.reclaim_leases(0) == 0
         assert other.settle(taken.handle, 1, 0.0)
-        assert await other.deliver() in ([True], [])
+        assert await other.deliver_returns() in ([True], [])
         assert (await mine.read_snapshot(0.0)).leases == ()
         await mine.aclose()
         await other.aclose()
@@ -167,7 +167,7 @@ def test_many_callers_at_once_share_the_line(count) -> None:
         for one in found:
             if one.is_admitted:
                 assert limits.settle(one.handle, 1, 0.0)
-        await limits.renew()
+        await limits.renew_leases()
         (used,) = (await limits.read_snapshot(0.0)).principals
         assert used.running == 0, "whoever left holds nothing"
         assert not limits._held

@@ -75,7 +75,7 @@ def test_only_the_server_that_is_trusted_is_used(folder, trusted, host, reached)
             timeout=20.0,
             lease=30.0,
         )
-        limits = RedisLimits(line, node="n", claim=1)
+        limits = RedisLimits(line, node="n", generation=1)
         try:
             if reached:
                 assert (await limits.admit((user(requests=1),), 1, 0.0)).is_admitted

@@ -15,7 +15,7 @@ from vai.io.control_block import ControlBlock
 from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import (
     BUCKET,
-    DEFAULT_SUBJECTS,
+    DEFAULT_PRINCIPALS,
     H_HIGH,
     L_GENERATION,
     SESSION,
@@ -104,7 +104,7 @@ def test_strangers_leave_room_for_those_who_are_listed() -> None:
     assert listed[-1].refused == "capacity", "refused, and never admitted without a count"
 
 
-@pytest.mark.parametrize("principals", [64, 1000, DEFAULT_SUBJECTS])
+@pytest.mark.parametrize("principals", [64, 1000, DEFAULT_PRINCIPALS])
 def test_as_many_callers_as_promised_find_room(principals: int) -> None:
     """Strangers alone do, and then still some of those who are listed, and listed ones alone."""
     for is_listed in (False, True):
@@ -114,7 +114,7 @@ def test_as_many_callers_as_promised_find_room(principals: int) -> None:
             found = limits.take_lease((one._replace(listed=is_listed),), 1, 0.0)
             assert found.is_admitted, one
             limits.settle_lease(found.handle, 1, 0.0)
-        assert snapshot.callers(section, 0.0) == principals
+        assert snapshot.count_principals(section, 0.0) == principals
         assert not snapshot.is_full(section, 0.0)
     limits = SharedLimits(section := memory(principals, 64), 0, 1)
     for one in strangers(2 * principals):
@@ -153,11 +153,11 @@ def test_counting_a_few_callers_looks_at_their_rows_alone() -> None:
         limits.settle_lease(limits.take_lease((one,), 1, 0.0).handle, 1, 0.0)
     keys = 8 * (section.rows - section.keys)
     tracemalloc.start()
-    assert snapshot.callers(section, 0.0) == 40
+    assert snapshot.count_principals(section, 0.0) == 40
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.2 * keys, "one copy of the keys, and no list of all rows"
-    assert snapshot.callers(section, 2 * WINDOW) == 1, "what runs counts, however long"
+    assert snapshot.count_principals(section, 2 * WINDOW) == 1, "what runs counts, however long"
 
 
 def test_the_gateway_itself_always_has_its_row() -> None:
@@ -183,7 +183,7 @@ def test_idle_rows_are_taken_anew_and_busy_ones_never() -> None:
             limits.settle_lease(one.handle, 1, now)
         again = [limits.take_lease((one,), 1, now) for one in strangers(40, turn * 40)]
         assert {one.refused for one in again} == {"requests"}, "one principal, one row"
-    names = [one.name for one in snapshot.snapshot(section, now).principals]
+    names = [one.name for one in snapshot.read_snapshot(section, now).principals]
     assert len(names) == len(set(names))
     assert limits.take_lease((user(concurrency=1),), 1, now).refused == "concurrency"
     assert (
@@ -210,7 +210,7 @@ def test_nobody_refused_takes_a_row() -> None:
     assert limits.take_lease((closed,), 1, 0.0).is_admitted
     for one in strangers(100):
         assert not limits.take_lease((closed, one), 1, 0.0).is_admitted
-    assert len(snapshot.snapshot(section, 0.0).principals) == 1
+    assert len(snapshot.read_snapshot(section, 0.0).principals) == 1
 
 
 def test_places_are_bounded_and_come_back() -> None:
@@ -245,16 +245,16 @@ def test_a_long_name_is_shown_short_and_counted_whole() -> None:
     limits = SharedLimits(section, 0, 1)
     for tail in ("x", "y"):
         assert limits.take_lease((user("ü" * 40 + tail, requests=1),), 1, 0.0).is_admitted
-    shown = [one.name for one in snapshot.snapshot(section, 0.0).principals]
+    shown = [one.name for one in snapshot.read_snapshot(section, 0.0).principals]
     assert shown == [GATEWAY, "ü" * 24, "ü" * 24] or shown[1:] == ["ü" * 24] * 2
 
 
 def test_what_is_remembered_in_the_process_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr("vai.io.limits.rows._REMEMBERED", 10)
+    monkeypatch.setattr("vai.io.limits.rows._MAX_CACHED", 10)
     limits = SharedLimits(memory(), 0, 1)
     for one in strangers(60):
         assert limits.take_lease((one,), 1, 0.0).is_admitted
-    assert len(limits._rows.known) <= 10
+    assert len(limits._rows.cached) <= 10
     assert len(limits._rows._digests) <= 10
     assert limits.take_lease((Principal(GATEWAY),), 1, 0.0).is_admitted
 
@@ -265,11 +265,11 @@ def test_an_error_in_the_middle_is_made_good_by_the_next(monkeypatch) -> None:
     who = (user(concurrency=2, requests=3),)
     limits.take_lease(who, 1, 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(leases, "take", lambda *_, **__: 1 / 0)
+        patch.setattr(leases, "write_lease", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             limits.take_lease(who, 1, 0.0)
     assert limits.take_lease(who, 1, 0.0).requests_remaining == 0, (
         "the charge without a place stays"
     )
-    (_, alice) = snapshot.snapshot(section, 0.0).principals
+    (_, alice) = snapshot.read_snapshot(section, 0.0).principals
     assert (alice.name, alice.running) == (ALICE, 2)

@@ -1,1 +1,1 @@
-"""Who calls, whom the request counts for, and whether it may run now."""
+"""The client of a request, its principals, and whether it may run now."""

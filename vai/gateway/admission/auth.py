@@ -1,4 +1,4 @@
-"""Who is calling.
+"""The identity of the client.
 
 Invariants: identification is a total function of the presented key and the
 configured keys. It does no I/O, and a key exists here only as its keyed digest, so the
@@ -34,9 +34,9 @@ __all__ = ["ClientIdentity", "Keyring"]
 
 
 class ClientIdentity(msgspec.Struct, frozen=True):
-    """The caller, as limits, logs and settings name it. Never its key.
+    """The client, as limits, logs and settings name it. Never its key.
 
-    `principals` are those it counts for; none for callers without a key, who count by address.
+    `principals` are those it counts for; none for clients without a key, which count by address.
     """
 
     user_id: str
@@ -65,7 +65,7 @@ class Keyring:
         self.mode = settings.auth.mode
         self._allowed_origins = frozenset(settings.cors.allowed_origins)
         self._hosts = AllowedHosts(settings.auth.allowed_hosts)
-        # Keyed anew in each process: a digest is worth nothing outside of it.
+        # A new key in each process: a digest is worth nothing outside of it.
         self._pepper = secrets.token_bytes(32)
         keys = [
             (self._digest_key(key.key.reveal()), _identity_from_key(key, number, principals))
@@ -75,12 +75,12 @@ class Keyring:
         self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
 
     def identify(self, headers: Mapping[str, str]) -> ClientIdentity:
-        """The caller that these request headers present.
+        """The client that these request headers identify.
 
         Raises:
-            AuthenticationFailed: a key is needed and there is none, or it is not known.
+            AuthenticationFailed: a key is required and there is none, or it is unknown.
             InvalidRequest: a field that presents a key comes more than once.
-            PermissionDenied: none is needed, and a web page of another origin asks.
+            PermissionDenied: none is required, and a web page of another origin calls.
         """
         fields = _presented_fields(headers)
         if self.mode == "none":
@@ -117,7 +117,7 @@ class Keyring:
         )
 
     def check_host(self, headers: Mapping[str, str]) -> None:
-        """See `vai.policy.hosts`; without effect where a key is asked for.
+        """See `vai.policy.hosts`; without effect where a key is required.
 
         Raises:
             PermissionDenied: the name is that of another site.
@@ -131,10 +131,10 @@ class Keyring:
             )
 
     def _identify_payer(self, headers: Mapping[str, str]) -> ClientIdentity:
-        """The caller in passthrough mode, where a key that is not this gateway's is a provider's.
+        """The client in passthrough mode, where a key that is not this gateway's is a provider's.
 
         Raises:
-            AuthenticationFailed: a key that is neither. A caller who names providers in headers
+            AuthenticationFailed: a key that is neither. A client that names providers in headers
                 has its own key in the others, and a wrong one would go to a provider.
         """
         presented = (bearer_token(headers), _header_value(headers, "x-api-key"))
@@ -149,14 +149,14 @@ class Keyring:
         return _PASSTHROUGH
 
     def _find_identity(self, key: str) -> ClientIdentity | None:
-        """Whose key this is. The same steps for known and unknown keys: a look-up that is
+        """The client of this key. The same steps for configured and unknown keys: a look-up that is
         followed by one comparison."""
         digest = self._digest_key(key)
         stored, identity = self._identities.get(digest, self._decoy)
         return identity if hmac.compare_digest(stored, digest) else None
 
     def _refuse_foreign_page(self, origin: str | None) -> None:
-        """Where no key is asked for, reaching the address is all that authority takes, and any
+        """Where no key is required, reaching the address is all that authority takes, and any
         page that a browser on this machine shows can do that: a form post needs no preflight,
         and a rebound name makes it same-origin. Browsers name the page's origin in each post.
         """

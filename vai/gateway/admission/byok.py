@@ -1,8 +1,8 @@
-"""Provider keys that callers bring along, and which key an exchange uses.
+"""Provider keys that clients send with a request (BYOK), and which key an exchange uses.
 
 A key in a header that names its provider goes before one in the body, that one before a key
-where the provider's own clients put it, and all before the gateway's own. In passthrough mode
-the gateway's own are not looked at: the caller pays.
+where the provider's own clients put it, and all before the gateway keys. In passthrough mode
+the gateway keys are not used: the client pays.
 """
 
 from __future__ import annotations
@@ -71,19 +71,19 @@ def add_presented_keys(
 
 
 def choose_key(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
-    """The brought key that serves `provider`."""
+    """The BYOK key that serves `provider`."""
     return keys.get(provider) or keys.get(SHARED_KEYS.get(provider, ""))
 
 
 def header_name(provider: str) -> str:
-    """The header that brings a key for `provider`, as it is written in documents."""
+    """The header that carries a key for `provider`, as the documentation spells it."""
     return "X-Provider-Key-" + "-".join(part.capitalize() for part in provider.split("-"))
 
 
 def missing_key_error(
     spec: ProviderSpec, *, may_use_gateway_key: bool, has_any_key: bool = True
 ) -> AuthenticationFailed:
-    """There is no key for a provider that exists, or none for any where one is a must.
+    """There is no key for a provider, or none for any provider where one is required.
 
     Args:
         lends: whether the gateway's own keys may be used, so that its operator can set one.

@@ -1,7 +1,7 @@
 """The exchanges that run in this worker.
 
-The law: an exchange is counted from its admission until its block ends, however it ends, and
-one that is told that its time is over is told once.
+Invariants: an exchange is counted from its admission until its block ends, however it ends, and
+its `on_expire` is called at most once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class InFlightExchange:
             callback()
 
     def expire(self) -> None:
-        """Tell the exchange that its time is over. A second call does nothing."""
+        """Expire the exchange: the grace has ended. A second call does nothing."""
         if not self.expired:
             self.expired = True
             if self._expire is not None:
@@ -63,7 +63,7 @@ class InFlightExchanges:
 
     Args:
         limit: how many may run at once; None leaves it to the other limits.
-        retry_after: seconds that a refused caller is told to wait.
+        retry_after: seconds until a refused client may retry.
     """
 
     def __init__(self, *, limit: int | None = None, retry_after: float = 1.0) -> None:
@@ -78,7 +78,7 @@ class InFlightExchanges:
         return len(self._slots)
 
     def publish_count_to(self, write: Callable[[int], None]) -> None:
-        """Have every change of the count written somewhere others can see it."""
+        """Have every change of the count written where other processes see it."""
         self._mirror = write
         write(self.count)
 
@@ -103,16 +103,16 @@ class InFlightExchanges:
         self._mirror(len(self._slots))
 
     def expire_all(self) -> int:
-        """Tell all that still run that their time is over; returns how many there were."""
+        """Expire all that still run; returns how many there were."""
         slots = list(self._slots)
         for slot in slots:
             slot.expire()
         return len(slots)
 
     async def wait_until_empty(self, seconds: float) -> bool:
-        """Wait until nothing runs, at most that long; says whether it came to that."""
-        # Polled: this happens once in a worker's life, and an event would have to be kept
-        # right by every exchange for it.
+        """Wait until nothing runs, at most that long; whether nothing runs."""
+        # Polled: this happens once in a worker's life, and an event would cost every
+        # exchange its upkeep.
         deadline = time.monotonic() + seconds
         while self._slots and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
@@ -120,4 +120,4 @@ class InFlightExchanges:
 
 
 def _publish_nowhere(count: int) -> None:
-    """No board yet: the count stays in this process."""
+    """No control block yet: the count stays in this process."""

@@ -1,8 +1,8 @@
-"""Whom a request counts for, and how much those may use.
+"""The principals that a request counts for, and how much they may use.
 
-A key counts for its user; a key with limits of its own (a tier, or single ones) counts for
-itself, because its use must not be cut off by the smaller limit of all users. Callers without
-a key count by address. Everybody counts for the gateway.
+A key counts for its user; a key with its own limits (a tier, or single ones) counts for
+itself, because its use must not be cut off by the smaller limit of all users. Clients without
+a key count by address. Every request counts for the gateway.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from vai.policy.limits.sets import GATEWAY, LimitSet, Principal
 
 __all__ = ["PrincipalRegistry"]
 
-_ADDRESSES_KNOWN = 4096
+_MAX_CACHED_ADDRESSES = 4096
 
 
 class PrincipalRegistry:
-    """The principals of all callers under these settings."""
+    """The principals of all clients under these settings."""
 
     def __init__(self, settings: Settings) -> None:
         limits = settings.limits
@@ -30,12 +30,12 @@ class PrincipalRegistry:
             name: self._users.overridden_by(_limit_set(tier, smooth=smooth))
             for name, tier in limits.tiers.items()
         }
-        self.principals_of_address = lru_cache(_ADDRESSES_KNOWN)(
+        self.principals_of_address = lru_cache(_MAX_CACHED_ADDRESSES)(
             self._compute_principals_of_address
         )
 
     def principals_of_key(self, key: ApiKey, user_id: str, key_name: str) -> tuple[Principal, ...]:
-        """The principals of a caller with this key."""
+        """The principals of a client with this key."""
         key_limits = LimitSet(
             requests=key.rate_limit,
             tokens=key.tokens_per_minute,
@@ -48,7 +48,7 @@ class PrincipalRegistry:
         return (self._gateway, Principal(f"key:{key_name}", limits.overridden_by(key_limits)))
 
     def _compute_principals_of_address(self, address: str) -> tuple[Principal, ...]:
-        """The principals of a caller without a key."""
+        """The principals of a client without a key."""
         name = f"address:{principal_address(address)}"
         return (self._gateway, Principal(name, self._users, listed=False))
 

@@ -1,12 +1,12 @@
-"""Callers of this worker that wait for one of the concurrent requests to end.
+"""Requests of this worker that wait for one of the concurrent requests to end.
 
-The law: whoever waits is served in the order of arrival among those who count for the same
-principal, and principals take turns, so that one with a hundred waiting costs another one no more
-than its turn. A wait ends with a place, a refusal or the caller's leaving, and a place that
-came too late is given back.
+Invariants: requests that count for the same principal are served in the order of arrival, and
+principals take turns, so that one with a hundred waiting requests costs another one no more than
+its turn. A wait ends with a lease, a refusal or the client's leaving, and a lease that came too
+late is returned.
 
-Places become free in other workers too, which nobody tells: while somebody waits the store is
-asked again every few milliseconds, and at once when a place of this worker becomes free.
+Leases become free in other workers too, which send no signal: while requests wait, the store is
+tried again every few milliseconds, and at once when a lease of this worker becomes free.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vai.policy.limits.store import LimitStore
 __all__ = ["MAX_WAITING", "AdmissionQueue"]
 
 MAX_WAITING = 1024
-"""Callers of one worker that may wait; more are refused at once."""
+"""Requests of one worker that may wait; more are refused at once."""
 _RETRY_SECONDS = 0.01
 
 
@@ -37,10 +37,10 @@ class _Waiter:
 
 
 class AdmissionQueue:
-    """Admits at once where there is room, and lets wait where waiting helps.
+    """Admits at once where there is room, and queues requests where waiting helps.
 
     Args:
-        longest: seconds that a caller may wait; 0 refuses at once.
+        max_wait: seconds that a request may wait; 0 refuses at once.
     """
 
     def __init__(self, store: LimitStore, clock: Clock, *, max_wait: float) -> None:
@@ -49,38 +49,38 @@ class AdmissionQueue:
         self._max_wait = max_wait
         self._queues: dict[str, deque[_Waiter]] = {}
         self._waiting = 0
-        self._gateway_is_full = False
+        self._is_gateway_full = False
         self._freed = asyncio.Event()
-        self._server: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     @property
     def waiting_count(self) -> int:
-        """Callers that wait now."""
+        """Requests that wait now."""
         return self._waiting
 
     def notify_freed(self) -> None:
-        """A place of this worker has become free."""
+        """A lease of this worker has become free."""
         if self._waiting:
             self._freed.set()
 
     async def admit(self, principals: tuple[Principal, ...], tokens: int) -> Decision:
-        """The store's decision, after a wait if that is what it takes."""
-        overtakes = self._waiting and (self._gateway_is_full or principals[-1].name in self._queues)
+        """The store's decision, after a wait if it refuses for concurrency."""
+        overtakes = self._waiting and (self._is_gateway_full or principals[-1].name in self._queues)
         if overtakes and self._waiting < MAX_WAITING:
-            return await self._wait(principals, tokens, Decision(refused="concurrency"))
+            return await self._wait_in_queue(principals, tokens, Decision(refused="concurrency"))
         decision = await self._store.admit(principals, tokens, self._clock())
         if decision.refused != "concurrency" or not self._max_wait or self._waiting >= MAX_WAITING:
             return decision
-        return await self._wait(principals, tokens, decision)
+        return await self._wait_in_queue(principals, tokens, decision)
 
-    async def _wait(
+    async def _wait_in_queue(
         self, principals: tuple[Principal, ...], tokens: int, first: Decision
     ) -> Decision:
         waiter = _Waiter(principals, tokens, first)
         self._queues.setdefault(principals[-1].name, deque()).append(waiter)
         self._waiting += 1
-        if self._server is None:
-            self._server = asyncio.create_task(self._serve())
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve_queues())
         try:
             async with asyncio.timeout(self._max_wait):
                 return await asyncio.shield(waiter.future)
@@ -96,8 +96,8 @@ class AdmissionQueue:
             self._waiting -= 1
             waiter.future.cancel()
 
-    async def _serve(self) -> None:
-        """Serve the lines until nobody waits."""
+    async def _serve_queues(self) -> None:
+        """Serve the queues until no request waits."""
         try:
             while self._queues:
                 self._freed.clear()
@@ -108,12 +108,12 @@ class AdmissionQueue:
                     except TimeoutError:
                         pass
         finally:
-            self._server = None
+            self._serving = None
 
     async def _serve_round(self) -> bool:
-        """One turn for each principal; whether anybody was served."""
+        """One turn for each principal; whether any request was served."""
         served = False
-        self._gateway_is_full = False
+        self._is_gateway_full = False
         for name in list(self._queues):
             queue = self._queues[name]
             while queue and queue[0].future.done():
@@ -128,7 +128,7 @@ class AdmissionQueue:
                 # To the end of the round: the next turn is another principal's.
                 self._queues[name] = self._queues.pop(name)
             elif decision.principal == GATEWAY:
-                self._gateway_is_full = True
+                self._is_gateway_full = True
                 break
         return served
 
@@ -143,7 +143,7 @@ class AdmissionQueue:
         return decision
 
     def _return_unused(self, decision: Decision) -> None:
-        """A place for somebody who is not there any more."""
+        """Return the lease of a request whose client has left."""
         if decision.is_admitted:
             self._store.settle(decision.handle, 0, self._clock())
             self.notify_freed()

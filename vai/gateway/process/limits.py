@@ -38,9 +38,9 @@ _COUNT_EVERY = 2.5
 
 def make_board(most_callers: int) -> ControlBlock:
     """The board of a group or of a single process, with its limits ready for so many callers."""
-    sections = {**maintenance.sections(most_callers), **SECTIONS, **FAILURE_SECTIONS}
+    sections = {**maintenance.section_sizes(most_callers), **SECTIONS, **FAILURE_SECTIONS}
     board = ControlBlock.create(sections=sections)
-    maintenance.prepare(board, most_callers)
+    maintenance.prepare_section(board, most_callers)
     return board
 
 
@@ -114,16 +114,16 @@ def _say_nothing(policy: str) -> None:
 
 def reclaim_everywhere(board: ControlBlock, row: WorkerSlot) -> None:
     """Free what the dead owner of `row` held, on the server too; runs in the manager."""
-    from vai.io.limits.redis.failover import reclaim  # noqa: PLC0415 - see `WorkerLimits`
+    from vai.io.limits.redis.failover import reclaim_worker  # noqa: PLC0415 - see `WorkerLimits`
 
-    maintenance.reclaim(board, row)
+    maintenance.reclaim_worker(board, row)
     try:
         settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
         if (snapshot := handover.received()) is None:
             return  # what is held there lapses
         settings = snapshot.build_settings()
-    asyncio.run(reclaim(settings.limits.redis, board, row.claim))
+    asyncio.run(reclaim_worker(settings.limits.redis, board, row.claim))
 
 
 class LimitsMaintenance:
@@ -143,11 +143,11 @@ class LimitsMaintenance:
         if self._section is None:
             self._section = maintenance.open_section(board)
         now = time.monotonic()
-        totals = maintenance.tick(board, self._section, now - self._idle)
+        totals = maintenance.run_maintenance(board, self._section, now - self._idle)
         board.publish(totals.running, totals.sessions)
         if now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
-            board.publish_callers(snapshot.callers(self._section, now))
+            board.publish_callers(snapshot.count_principals(self._section, now))
 
 
 def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:

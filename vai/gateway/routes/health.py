@@ -81,7 +81,7 @@ def _limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
     # Only a store with a server behind it says where it counts now.
     place = getattr(service.store, "state", None)
     running, sessions = board.totals
-    room = maintenance.room(board, monotonic())
+    room = maintenance.read_capacity(board, monotonic())
     state = "local" if place == "local" else "ok"
     if place is None and room.is_full:
         state = "full"

@@ -1,17 +1,17 @@
-"""Where everything lies in the section of the board that holds the limits.
+"""The layout of the section of the control block that holds the limits.
 
-The law: every word is 8 bytes and aligned, so none is ever seen or left half written, and
-all are written under one mutex. Two kinds of words are the truth: the places that are held
-(leases) and the slots of the windows. All others (sums, counts, the list of free places) are
-made from these, and made anew when a holder of the mutex died with it in hand. What makes
-something valid is written last, what makes it invalid first.
+Invariants: every word is 8 bytes and aligned, so none is ever seen or left half written, and
+all are written under one mutex. Two kinds of words are the source of truth: the leases and the
+slots of the windows. All others (sums, counts, the list of free leases) are derived from these,
+and recomputed when a holder of the mutex died with it. What makes something valid is written
+last, what makes it invalid first.
 
-    header    what it is, the mutex, the latest slot, how many places were ever used
-    owners    by row of the board: the claim of the worker that may take places
+    header    what it is, the mutex, the latest slot, how many leases were ever used
+    owners    by worker slot: the generation of the worker that may take leases
     keys      of the rows, side by side so that a look at a bucket of 64 is one copy
     rows      320 bytes for every principal: counts, sums, levels, 2 x 13 slots, its name
-    free      the numbers of places that were given back
-    leases    64 bytes for every place that is held
+    free      the indexes of leases that were returned
+    leases    64 bytes for every lease
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vai.policy.limits.window import SLOTS
 __all__ = [
     "BUCKET",
     "DEFAULT_LEASES",
-    "DEFAULT_SUBJECTS",
+    "DEFAULT_PRINCIPALS",
     "H_DIRTY",
     "H_FREE",
     "H_FULL",
@@ -31,14 +31,13 @@ __all__ = [
     "H_LAYOUT",
     "H_LEASES",
     "H_MAGIC",
+    "H_PRINCIPALS",
     "H_SECRET",
-    "H_SUBJECTS",
-    "KEPT",
     "KEYS",
     "LAYOUT",
     "LEASE_WORDS",
-    "L_BEAT",
     "L_GENERATION",
+    "L_HEARTBEAT",
     "L_KIND",
     "L_OWNER",
     "L_ROWS",
@@ -47,9 +46,10 @@ __all__ = [
     "L_TOKENS",
     "MAGIC",
     "MUTEX",
-    "NOBODY",
+    "NO_OWNER",
     "OWNERS",
     "REQUEST",
+    "RESERVED_ROWS",
     "ROW_BITS",
     "ROW_MASK",
     "ROW_WORDS",
@@ -73,31 +73,31 @@ MAGIC = int.from_bytes(b"VAILIMIT", "little")
 LAYOUT = 2
 _WORD = 8
 
-DEFAULT_SUBJECTS = 8192
+DEFAULT_PRINCIPALS = 8192
 DEFAULT_LEASES = 16384
 
-H_MAGIC, H_LAYOUT, H_SUBJECTS, H_LEASES, H_SECRET = range(5)
+H_MAGIC, H_LAYOUT, H_PRINCIPALS, H_LEASES, H_SECRET = range(5)
 H_DIRTY, H_LATEST, H_FREE, H_HIGH, H_FULL = range(6, 11)
-"""H_DIRTY: what can be made anew has to be. H_LATEST: the latest slot anybody saw, so that one
-whose reading of the clock is older does not turn a window back. H_FREE: how many places were
-given back and not taken again. H_HIGH: how many places were ever taken."""
+"""H_DIRTY: what is derived must be recomputed. H_LATEST: the latest slot any worker saw, so that
+a worker whose reading of the clock is older does not turn a window back. H_FREE: how many leases
+were returned and not taken again. H_HIGH: how many leases were ever taken."""
 MUTEX = 16
 OWNERS = 64
 KEYS = OWNERS + WORKERS
 
 BUCKET = 64
-"""Rows of a bucket. A principal's row is in one of two buckets, which its key tells, and goes where
-there is more room. So rows come and go without a trace (no tombstones), none ever moves, no search
+"""Rows of a bucket. A principal's row is in one of two buckets, which its key determines, and goes
+where there is more room. So rows come and go without a trace (no tombstones), none moves, no search
 is longer than two buckets, and buckets fill evenly: with the mean of `_MEAN` rows the fullest has
 three or four more."""
 
-KEPT = BUCKET // 4
-"""Rows of a bucket that only principals known by configuration may take, so that any number of
-strangers leaves room for them."""
+RESERVED_ROWS = BUCKET // 4
+"""Rows of a bucket that only configured principals may take, so that any number of addresses
+leaves room for them."""
 
 _MEAN = 42
-"""Strangers of a bucket when there are as many principals as were asked for. It is 6 below what
-strangers may take of one, so that none is full before all are."""
+"""Addresses of a bucket when there are as many principals as were configured. It is 6 below what
+addresses may take of one, so that none is full before all are."""
 
 ROW_WORDS = 40
 R_EPOCH, R_RUNNING, R_SESSIONS, R_PAST_REQUESTS, R_PAST_TOKENS = range(5)
@@ -105,13 +105,13 @@ R_REQUEST_LEVEL, R_TOKEN_LEVEL, R_LEVEL_AT, R_REQUEST_SLOTS = range(5, 9)
 R_TOKEN_SLOTS = R_REQUEST_SLOTS + SLOTS
 R_NAME = R_TOKEN_SLOTS + SLOTS
 """R_EPOCH: the slot the windows have moved to. R_PAST_...: the sums of the slots before it, so
-that a charge writes one word. R_RUNNING, R_SESSIONS: how many leases hang on the row."""
+that a charge writes one word. R_RUNNING, R_SESSIONS: how many leases count for the row."""
 
 LEASE_WORDS = 8
-L_OWNER, L_GENERATION, L_KIND, L_ROWS, L_TOKENS, L_SLOT, L_SINCE, L_BEAT = range(LEASE_WORDS)
+L_OWNER, L_GENERATION, L_KIND, L_ROWS, L_TOKENS, L_SLOT, L_SINCE, L_HEARTBEAT = range(LEASE_WORDS)
 REQUEST, SESSION = 1, 2
-NOBODY = 0
-"""The owner of a place that is free; claims begin at 1."""
+NO_OWNER = 0
+"""The owner of a free lease; generations begin at 1."""
 
 ROW_BITS = 20
 ROW_MASK = (1 << ROW_BITS) - 1
@@ -122,9 +122,9 @@ def _buckets_of(principals: int) -> int:
     return max(1, -(-principals // _MEAN))
 
 
-def section_size(principals: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES) -> int:
-    """Bytes to set aside on the board; 5 MiB with the defaults."""
-    rows = 1 + _buckets_of(principals) * BUCKET  # the first row is the gateway's own
+def section_size(principals: int = DEFAULT_PRINCIPALS, leases: int = DEFAULT_LEASES) -> int:
+    """Bytes to set aside in the control block; 5 MiB with the defaults."""
+    rows = 1 + _buckets_of(principals) * BUCKET  # the first row is the gateway's
     return (KEYS + rows * (1 + ROW_WORDS) + leases * (1 + LEASE_WORDS)) * _WORD
 
 
@@ -135,8 +135,8 @@ class Layout:
         "buckets",
         "free",
         "keys",
+        "lease_count",
         "leases",
-        "places",
         "principals",
         "rows",
         "secret",
@@ -150,13 +150,13 @@ class Layout:
             raise ValueError(f"not a section of limits of layout {LAYOUT}")
         self.words = words
         self.secret = bytes(words[H_SECRET : H_SECRET + 2])
-        """Keys the names' digests, so that nobody can choose names that meet in one place."""
-        self.principals = words[H_SUBJECTS]
-        """How many principals find room at least, known or not."""
+        """Keys the names' digests, so that no client can choose names that meet in one bucket."""
+        self.principals = words[H_PRINCIPALS]
+        """How many principals find room at least, configured or not."""
         self.buckets = _buckets_of(self.principals)
-        self.places = words[H_LEASES]
+        self.lease_count = words[H_LEASES]
         rows = 1 + self.buckets * BUCKET
         self.keys = KEYS
         self.rows = KEYS + rows
         self.free = self.rows + rows * ROW_WORDS
-        self.leases = self.free + self.places
+        self.leases = self.free + self.lease_count

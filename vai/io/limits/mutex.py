@@ -1,7 +1,7 @@
 """A mutex in shared memory that its holder's death unlocks.
 
-The law: whoever gets it learns, once, whether the one before died with it in hand, and
-nobody waits for it without an end. It is a robust, process-shared pthread mutex: the kernel
+Invariants: the process that takes it learns, once, whether the holder before died with it, and
+no process waits for it without an end. It is a robust, process-shared pthread mutex: the kernel
 walks the list of those a dead thread held, so there is no instruction at which a SIGKILL
 leaves it locked. `multiprocessing.Lock` stays locked, and `flock` costs four times as much.
 
@@ -25,7 +25,7 @@ SIZE = 64
 
 PATIENCE = 0.25
 """Seconds to wait for a holder that lives and does not let go: it is stopped. The wait stands
-still with all its streams, so it is short, and not repeated until somebody got through."""
+still with all its streams, so it is short, and not repeated until a process got through."""
 
 _YIELDS = 20
 _NAP, _LONGEST_NAP = 50e-6, 500e-6
@@ -37,15 +37,15 @@ class LockUnavailable(RuntimeError):
 
 
 class RobustMutex:
-    """One mutex in `place`, a writable buffer of SIZE bytes at an address divisible by 8."""
+    """One mutex in `buffer`, a writable buffer of SIZE bytes at an address divisible by 8."""
 
-    __slots__ = ("_consistent", "_deadline_passed", "_place", "_trylock", "address", "release")
+    __slots__ = ("_buffer", "_consistent", "_deadline_passed", "_trylock", "address", "release")
 
-    def __init__(self, place: memoryview) -> None:
+    def __init__(self, buffer: memoryview) -> None:
         if sys.platform != "linux":
             raise LockUnavailable("robust mutexes exist on Linux only")
-        self._place = (ctypes.c_char * SIZE).from_buffer(place)
-        self.address = ctypes.cast(self._place, ctypes.POINTER(ctypes.c_char))
+        self._buffer = (ctypes.c_char * SIZE).from_buffer(buffer)
+        self.address = ctypes.cast(self._buffer, ctypes.POINTER(ctypes.c_char))
         library = ctypes.PyDLL(None)
         self._trylock = library.pthread_mutex_trylock
         self._consistent = library.pthread_mutex_consistent
@@ -55,7 +55,7 @@ class RobustMutex:
         self._deadline_passed = False
 
     def initialise(self) -> None:
-        """Make the mutex; once for its place, before anybody else looks at it."""
+        """Make the mutex; once for its buffer, before any other process opens it."""
         library = ctypes.PyDLL(None)
         attributes = ctypes.create_string_buffer(SIZE)
         for answer in (
@@ -74,40 +74,40 @@ class RobustMutex:
         """
         # The answer is taken once. EOWNERDEAD gives the mutex, so a second try after it would
         # wait for itself.
-        answer: int = self._trylock(self.address)
-        if answer:
-            return self._settle(answer if answer != errno.EBUSY else self._wait())
+        status: int = self._trylock(self.address)
+        if status:
+            return self._check_acquired(status if status != errno.EBUSY else self._poll_lock())
         self._deadline_passed = False
         return False
 
-    def _wait(self) -> int:
+    def _poll_lock(self) -> int:
         # Polled: pthread_mutex_lock has no end, and pthread_mutex_timedlock runs on the time of
         # day; with eight processes on two cores it was no faster, and once slept to its end.
         # Most waits end within the yields: the holder needs a few microseconds, or a turn on
         # this very core.
         for _ in range(_YIELDS):
             os.sched_yield()
-            answer: int = self._trylock(self.address)
-            if answer != errno.EBUSY:
-                return answer
+            status: int = self._trylock(self.address)
+            if status != errno.EBUSY:
+                return status
         deadline = time.monotonic() + (0.0 if self._deadline_passed else PATIENCE)
         nap = _NAP
         while time.monotonic() < deadline:
             time.sleep(nap)
             nap = min(nap * 2, _LONGEST_NAP)
-            answer = self._trylock(self.address)
-            if answer != errno.EBUSY:
-                return answer
+            status = self._trylock(self.address)
+            if status != errno.EBUSY:
+                return status
         self._deadline_passed = True
         raise LockUnavailable("the holder of the lock is stopped")
 
-    def _settle(self, answer: int) -> bool:
+    def _check_acquired(self, status: int) -> bool:
         self._deadline_passed = False
-        if answer == errno.EOWNERDEAD:
+        if status == errno.EOWNERDEAD:
             # At once, not after a repair: a mutex let go in this state is lost for good.
-            # What must be repaired is the business of the caller, who is told.
+            # What must be repaired is up to the caller: the result says so.
             self._consistent(self.address)
             return True
-        if answer:
-            raise LockUnavailable(f"the lock is beyond repair: {os.strerror(answer)}")
+        if status:
+            raise LockUnavailable(f"the lock is beyond repair: {os.strerror(status)}")
         return False

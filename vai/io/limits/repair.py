@@ -1,8 +1,8 @@
-"""Making anew what is made from the leases and the slots.
+"""Recomputing what is derived from the leases and the slots.
 
-The law: the outcome depends on the truth alone, so a repair that is itself cut short is
-simply done again. A charge whose place was never taken stays: it leaves the window by
-itself, and to take it away would need to know that the exchange had not begun.
+Invariants: the outcome depends on leases and slots alone, so a repair that is itself cut short
+is simply done again. A charge whose lease was never taken stays: it leaves the window by itself,
+and whether its exchange had begun is unknown.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from vai.io.limits.layout import (
 )
 from vai.policy.limits.window import SLOTS
 
-__all__ = ["add_up", "repair"]
+__all__ = ["repair_section", "update_sums"]
 
 
-def repair(section: Layout) -> None:
-    """Make sums, counts and the list of free places anew. Under the mutex.
+def repair_section(section: Layout) -> None:
+    """Recompute sums, counts and the list of free leases. Under the mutex.
 
-    Takes about 2 µs for every row and place in use.
+    Takes about 2 µs for every row and lease in use.
     """
-    running, sessions = _count(section)
+    running, sessions = _count_leases(section)
     words = section.words
-    for row, key in enumerate(words[section.keys : section.rows].tolist()):
+    for row_index, key in enumerate(words[section.keys : section.rows].tolist()):
         if not key:
             continue
-        base = section.rows + row * ROW_WORDS
-        add_up(words, base, words[base + R_EPOCH])
-        words[base + R_RUNNING] = running[row]
-        words[base + R_SESSIONS] = sessions[row]
+        base = section.rows + row_index * ROW_WORDS
+        update_sums(words, base, words[base + R_EPOCH])
+        words[base + R_RUNNING] = running[row_index]
+        words[base + R_SESSIONS] = sessions[row_index]
 
 
-def add_up(words: memoryview, base: int, slot: int) -> None:
-    """Make the sums of the slots before `slot` anew for the row at `base`."""
+def update_sums(words: memoryview, base: int, slot: int) -> None:
+    """Recompute the sums of the slots before `slot` for the row at `base`."""
     now = base + R_REQUEST_SLOTS + slot % SLOTS
     first = base + R_REQUEST_SLOTS
     requests, tokens = words[first : first + SLOTS], words[first + SLOTS : first + 2 * SLOTS]
@@ -58,16 +58,16 @@ def add_up(words: memoryview, base: int, slot: int) -> None:
     words[base + R_PAST_TOKENS] = sum(tokens.tolist()) - words[now + SLOTS]
 
 
-def _count(section: Layout) -> tuple[Counter[int], Counter[int]]:
-    """How many requests and sessions hang on each row; lists the free places on the way."""
+def _count_leases(section: Layout) -> tuple[Counter[int], Counter[int]]:
+    """How many requests and sessions hang on each row; lists the free leases on the way."""
     words = section.words
     running: Counter[int] = Counter()
     sessions: Counter[int] = Counter()
     free = 0
-    for place in range(words[H_HIGH]):
-        at = section.leases + place * LEASE_WORDS
+    for index in range(words[H_HIGH]):
+        at = section.leases + index * LEASE_WORDS
         if not words[at + L_OWNER]:
-            words[section.free + free] = place
+            words[section.free + free] = index
             free += 1
             continue
         counter = sessions if words[at + L_KIND] == SESSION else running

@@ -1,7 +1,8 @@
-"""The section of the board that holds the limits, and the one way into it.
+"""The section of the control block that holds the limits, and its lock.
 
-The law: nothing is written outside `enter` and `leave`, and whoever enters finds everything
-as it should be, whatever became of those before. What is read outside is for the eye only.
+Invariants: nothing is written outside `lock` and `unlock`, and a process that locks finds
+everything consistent, whatever happened to the holders before. What is read outside is only for
+display.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from contextlib import contextmanager
 from vai.io.limits.layout import (
     BUCKET,
     DEFAULT_LEASES,
-    DEFAULT_SUBJECTS,
+    DEFAULT_PRINCIPALS,
     H_DIRTY,
     H_LAYOUT,
     H_LEASES,
     H_MAGIC,
+    H_PRINCIPALS,
     H_SECRET,
-    H_SUBJECTS,
     KEYS,
     LAYOUT,
     MAGIC,
@@ -29,7 +30,7 @@ from vai.io.limits.layout import (
 )
 from vai.io.limits.mutex import SIZE as MUTEX_SIZE
 from vai.io.limits.mutex import RobustMutex
-from vai.io.limits.repair import repair
+from vai.io.limits.repair import repair_section
 
 __all__ = ["LimitsSection"]
 
@@ -46,22 +47,22 @@ class LimitsSection(Layout):
 
     @classmethod
     def prepare(
-        cls, view: memoryview, principals: int = DEFAULT_SUBJECTS, leases: int = DEFAULT_LEASES
+        cls, view: memoryview, principals: int = DEFAULT_PRINCIPALS, leases: int = DEFAULT_LEASES
     ) -> LimitsSection:
-        """Make a zeroed `view` of `section_size` bytes a section; by the board's maker, once."""
+        """Make a zeroed `view` of `section_size` bytes a section; once, by its creator."""
         if not 0 < principals < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
-            raise ValueError("too many principals or places, or none")
+            raise ValueError("too many principals or leases, or none")
         words = view.cast("q")
-        words[H_LAYOUT], words[H_SUBJECTS], words[H_LEASES] = LAYOUT, principals, leases
-        for place in (H_SECRET, H_SECRET + 1):
-            words[place] = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
+        words[H_LAYOUT], words[H_PRINCIPALS], words[H_LEASES] = LAYOUT, principals, leases
+        for offset in (H_SECRET, H_SECRET + 1):
+            words[offset] = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
         RobustMutex(_mutex_of(view)).initialise()
         words[KEYS] = 1  # the gateway's own row: always there, in no bucket
         words[H_MAGIC] = MAGIC  # last: without it this is nothing
         return cls(view)
 
-    def enter(self) -> None:
-        """Take the mutex, and make right what a dead holder left. Then `leave`, in a `finally`.
+    def lock(self) -> None:
+        """Take the mutex, and repair what a dead holder left. Then `unlock`, in a `finally`.
 
         Raises LockUnavailable.
         """
@@ -69,27 +70,27 @@ class LimitsSection(Layout):
             self.words[H_DIRTY] = 1
         if self.words[H_DIRTY]:
             try:
-                repair(self)
+                repair_section(self)
                 self.words[H_DIRTY] = 0
             except BaseException:
-                self.leave()
+                self.unlock()
                 raise
 
-    def leave(self) -> None:
-        """Let others in."""
+    def unlock(self) -> None:
+        """Release the mutex."""
         self.mutex.release(self.mutex.address)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """`enter` and `leave`, for what is not done with every request."""
-        self.enter()
+    def locked(self) -> Iterator[None]:
+        """`lock` and `unlock`, for what is not done with every request."""
+        self.lock()
         try:
             yield
         except BaseException:
             self.words[H_DIRTY] = 1
             raise
         finally:
-            self.leave()
+            self.unlock()
 
 
 def _mutex_of(view: memoryview) -> memoryview:

@@ -21,11 +21,11 @@ from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import (
     H_DIRTY,
     H_LATEST,
-    L_BEAT,
+    L_HEARTBEAT,
     L_KIND,
     L_SLOT,
     L_TOKENS,
-    NOBODY,
+    NO_OWNER,
     OWNERS,
     R_PAST_REQUESTS,
     R_PAST_TOKENS,
@@ -39,7 +39,7 @@ from vai.io.limits.layout import (
     SESSION,
 )
 from vai.io.limits.mutex import LockUnavailable
-from vai.io.limits.rows import CounterRows, raise_levels, refund, waits
+from vai.io.limits.rows import CounterRows, raise_levels, refund_tokens, spacing_waits
 from vai.io.limits.section import LimitsSection
 from vai.io.warn import RateLimitedWarning
 from vai.policy.limits.decision import Decision, RefusedLimit
@@ -49,7 +49,7 @@ from vai.policy.limits.window import SLOT_SECONDS, SLOTS, seconds_until_reset, s
 
 __all__ = ["SharedLimits"]
 
-_Row = tuple[int, int, int, int]
+_Counters = tuple[int, int, int, int]
 """Of one principal: the offset of its row (0: it has none), its requests and tokens in the current
 slot, and how many leases it holds."""
 
@@ -78,7 +78,7 @@ class SharedLimits:
     """
 
     def __init__(self, section: LimitsSection, worker_index: int, owner: int) -> None:
-        if owner <= NOBODY:
+        if owner <= NO_OWNER:
             raise ValueError("claims begin at 1")
         self.section = section
         self._words = section.words
@@ -88,7 +88,7 @@ class SharedLimits:
         self._owner = owner
         self._deferred: deque[Callable[[], bool]] = deque()
         self._warn = RateLimitedWarning()
-        with section.held():
+        with section.locked():
             section.words[self._owner_at] = owner
 
     # -- the store: never raises LockUnavailable where a request would see it ------------
@@ -146,19 +146,19 @@ class SharedLimits:
 
     async def list_sessions(self) -> tuple[LeaseUse, ...]:
         """See `LimitStore.list_sessions`."""
-        return snapshot.sessions(self.section)
+        return snapshot.list_sessions(self.section)
 
     async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
         """See `LimitStore.expire_sessions`. Raises LockUnavailable."""
-        return leases.expire(self.section, silent_since)
+        return leases.expire_sessions(self.section, silent_since)
 
     async def reclaim_leases(self, owner: int, /) -> int:
         """See `LimitStore.reclaim_leases`. Raises LockUnavailable."""
-        return leases.reclaim(self.section, owner)
+        return leases.reclaim_leases(self.section, owner)
 
     async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
         """See `LimitStore.read_snapshot`."""
-        return snapshot.snapshot(self.section, now)
+        return snapshot.read_snapshot(self.section, now)
 
     def settle_deferred(self) -> None:
         """Do what was deferred; also called by a timer, for a worker that falls idle.
@@ -178,45 +178,45 @@ class SharedLimits:
         if not 0 <= tokens <= _MAX_TOKENS:
             tokens = min(max(tokens, 0), _MAX_TOKENS)
         section = self.section
-        section.enter()
+        section.lock()
         try:
-            decision = self._decide(kind, principals, tokens, now)
+            decision = self._decide_locked(kind, principals, tokens, now)
             if decision.refused == "tokens":
                 # Computed only now: hardly any estimate is larger than a whole minute's limit.
                 reserved = capped_reservation(tokens, principals)
                 if reserved < tokens:
-                    return self._decide(kind, principals, reserved, now)
+                    return self._decide_locked(kind, principals, reserved, now)
             return decision
         except BaseException:
             self._words[H_DIRTY] = 1
             raise
         finally:
-            section.leave()
+            section.unlock()
 
-    def _decide(
+    def _decide_locked(
         self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
-        # Long, and with few calls: all that every request waits for is in here, and a call
+        # Long, and with few calls: every request waits for this, and a call
         # costs as much as three of its comparisons.
-        words, known = self._words, self._rows.known
-        slot = self._slot(now)
-        lease_index = leases.next_place(self.section)
+        words, cached = self._words, self._rows.cached
+        slot = self._current_slot(now)
+        lease_index = leases.next_free_index(self.section)
         if lease_index < 0 or words[self._owner_at] != self._owner:
             return _FULL
         at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
-        rows: list[_Row] = []
+        rows: list[_Counters] = []
         request_room = token_room = _MANY
         request_limit = token_limit = 0
         spaced = unseen = False
         for name, (requests, allowance, concurrency, sessions, smooth), _ in principals:
-            seen = known.get(name)
-            base = seen[2] if seen and words[seen[0]] == seen[1] else self._rows.find(name)
+            entry = cached.get(name)
+            base = entry[2] if entry and words[entry[0]] == entry[1] else self._rows.find_row(name)
             if not base:
                 unseen = True
                 used = reserved = held = used_now = reserved_now = 0
             else:
                 if words[base] != slot:  # R_EPOCH
-                    self._rows.advance(base, slot)
+                    self._rows.advance_window(base, slot)
                 used_now, reserved_now = words[base + at], words[base + at + SLOTS]
                 used = words[base + R_PAST_REQUESTS] + used_now
                 reserved = words[base + R_PAST_TOKENS] + reserved_now
@@ -229,16 +229,16 @@ class SharedLimits:
             if allowance and allowance - reserved < token_room:
                 token_limit, token_room = allowance, allowance - reserved
             if most and held >= most:
-                return self._refuse(kind, principals, tokens, slot, now)
+                return self._explain_refusal(kind, principals, tokens, slot, now)
         if request_room <= 0 or (tokens and token_room < tokens):
-            return self._refuse(kind, principals, tokens, slot, now)
-        if spaced and self._too_soon(principals, rows, tokens, now):
-            return self._refuse(kind, principals, tokens, slot, now)
+            return self._explain_refusal(kind, principals, tokens, slot, now)
+        if spaced and self._is_too_soon(principals, rows, tokens, now):
+            return self._explain_refusal(kind, principals, tokens, slot, now)
         if unseen and not self._add_rows(principals, rows, slot):
             return self._no_room(principals, rows, slot, now)
-        handle = self._charge(kind, rows, tokens, lease_index, slot, now)
+        handle = self._charge_lease(kind, rows, tokens, lease_index, slot, now)
         if spaced:
-            self._space(principals, rows, tokens, now)
+            self._raise_levels(principals, rows, tokens, now)
         reset = (slot + SLOTS) * SLOT_SECONDS - now
         return Decision(
             handle,
@@ -253,10 +253,10 @@ class SharedLimits:
             reset if token_limit else 0.0,
         )
 
-    def _charge(
-        self, kind: int, rows: list[_Row], tokens: int, lease_index: int, slot: int, now: float
+    def _charge_lease(
+        self, kind: int, rows: list[_Counters], tokens: int, lease_index: int, slot: int, now: float
     ) -> int:
-        """Charge the windows, take the lease_index, count it; its handle."""
+        """Charge the windows, take the lease, count it; its handle."""
         words, first = self._words, self._first
         at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
         packed = 0
@@ -265,64 +265,66 @@ class SharedLimits:
             if tokens:
                 words[base + at + SLOTS] = reserved_now + tokens
             packed = packed << ROW_BITS | ((base - first) // ROW_WORDS + 1)
-        handle = leases.take(
+        handle = leases.write_lease(
             self.section, lease_index, self._owner, kind, packed, tokens, slot, int(now * 1000)
         )
         for base, _, _, held in rows:
             words[base + count] = held + 1
         return handle
 
-    def _too_soon(
-        self, principals: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
+    def _is_too_soon(
+        self, principals: tuple[Principal, ...], rows: list[_Counters], tokens: int, now: float
     ) -> bool:
         return any(
             base
             and limits.smooth
-            and any(waits(self._words, base, limits, tokens, int(now * 1000)))
+            and any(spacing_waits(self._words, base, limits, tokens, int(now * 1000)))
             for (_, limits, _), (base, *_) in zip(principals, rows, strict=True)
         )
 
-    def _space(
-        self, principals: tuple[Principal, ...], rows: list[_Row], tokens: int, now: float
+    def _raise_levels(
+        self, principals: tuple[Principal, ...], rows: list[_Counters], tokens: int, now: float
     ) -> None:
         for (_, limits, _), (base, *_) in zip(principals, rows, strict=True):
             if limits.smooth:
                 raise_levels(self._words, base, limits, tokens, int(now * 1000))
 
-    def _add_rows(self, principals: tuple[Principal, ...], rows: list[_Row], slot: int) -> bool:
-        """Give those without a row one; False when there is none left."""
+    def _add_rows(
+        self, principals: tuple[Principal, ...], rows: list[_Counters], slot: int
+    ) -> bool:
+        """Assign rows to those without one; False when there is none left."""
         for index, (name, _, listed) in enumerate(principals):
             if not rows[index][0]:
-                base = self._rows.claim(name, slot, listed=listed)
+                base = self._rows.assign_row(name, slot, listed=listed)
                 if not base:
                     return False
                 rows[index] = (base, 0, 0, 0)
         return True
 
     def _no_room(
-        self, principals: tuple[Principal, ...], rows: list[_Row], slot: int, now: float
+        self, principals: tuple[Principal, ...], rows: list[_Counters], slot: int, now: float
     ) -> Decision:
-        """The refusal of one whose principals have no row to be counted on."""
+        """The refusal of a request whose principals have no row to be counted in."""
         wait = max(
-            self._rows.wait(name, slot, now, listed=listed)
+            self._rows.seconds_until_row(name, slot, now, listed=listed)
             for (name, _, listed), (base, *_) in zip(principals, rows, strict=True)
             if not base
         )
         return Decision(refused="capacity", retry_after=wait)
 
-    def _refuse(
+    def _explain_refusal(
         self, kind: int, principals: tuple[Principal, ...], tokens: int, slot: int, now: float
     ) -> Decision:
-        bases = [self._rows.locate(principal.name) for principal in principals]
+        bases = [self._rows.locate_row(principal.name) for principal in principals]
         for base in bases:
             if base and self._words[base] != slot:
-                self._rows.advance(base, slot)
+                self._rows.advance_window(base, slot)
         return _refusal_decision(
             self._words, kind, principals, bases, tokens=tokens, slot=slot, now=now
         )
 
-    def _slot(self, now: float) -> int:
-        """The slot of `now`, or a later one that somebody has seen already."""
+    def _current_slot(self, now: float) -> int:
+        """The slot of `now`, or a later one that another worker has seen already."""
         words = self._words
         slot = int(now) // SLOT_SECONDS
         latest: int = words[H_LATEST]
@@ -334,58 +336,58 @@ class SharedLimits:
     # -- ending a lease ------------------------------------------------------------------
 
     def settle_lease(self, handle: int, used: int, now: float) -> bool:
-        """See `LimitStore.settle`. Raises LockUnavailable: then nothing was done."""
+        """Return a lease, charge what was used. Raises LockUnavailable: then nothing was done."""
         section, words = self.section, self._words
-        section.enter()
+        section.lock()
         try:
-            at = leases.find(section, handle)
+            at = leases.find_lease(section, handle)
             if not at or words[at + L_KIND] != REQUEST:
                 return False
             excess = min(max(used, 0), _MAX_TOKENS) - words[at + L_TOKENS]
             if excess:
-                self._correct(at, excess, self._slot(now))
-            leases.free(section, at)
+                self._correct_charge(at, excess, self._current_slot(now))
+            leases.free_lease(section, at)
             return True
         except BaseException:
             words[H_DIRTY] = 1
             raise
         finally:
-            section.leave()
+            section.unlock()
 
-    def _correct(self, at: int, excess: int, slot: int) -> None:
-        """Charge the `excess` over what was reserved, or take back what was reserved for nothing.
+    def _correct_charge(self, at: int, excess: int, slot: int) -> None:
+        """Charge the `excess` over what was reserved, or refund what was not used.
 
-        It is taken back from the slot it was charged to, as long as that counts; what was used
+        It is refunded to the slot it was charged to, as long as that counts; what was used
         beyond the reservation counts from now.
         """
         words = self._words
         charged = words[at + L_SLOT]
-        # First: should anything below be cut short, nothing is taken back twice.
+        # First: should anything below be cut short, nothing is refunded twice.
         words[at + L_TOKENS] += excess
         into = slot if excess > 0 else charged
-        for base in leases.rows_of(self.section, at):
+        for base in leases.row_offsets(self.section, at):
             if words[base] != slot:
-                self._rows.advance(base, slot)
+                self._rows.advance_window(base, slot)
             if into > slot - SLOTS:
                 words[base + R_TOKEN_SLOTS + into % SLOTS] += excess
                 if into != slot:
                     words[base + R_PAST_TOKENS] += excess
-            refund(words, base, -excess)
+            refund_tokens(words, base, -excess)
 
     def release_lease(self, handle: int) -> bool:
-        """See `LimitStore.release`. Raises LockUnavailable: then nothing was done."""
-        with self.section.held():
-            at = leases.find(self.section, handle)
+        """Return a lease; what was charged stays. Raises LockUnavailable: then nothing was done."""
+        with self.section.locked():
+            at = leases.find_lease(self.section, handle)
             if at:
-                leases.free(self.section, at)
+                leases.free_lease(self.section, at)
             return bool(at)
 
     def touch_session(self, handle: int, now: float) -> bool:
-        """See `LimitStore.heartbeat`. Raises LockUnavailable."""
-        with self.section.held():
-            at = leases.find(self.section, handle)
+        """Record a heartbeat; False: the session has lapsed. Raises LockUnavailable."""
+        with self.section.locked():
+            at = leases.find_lease(self.section, handle)
             if at:
-                self._words[at + L_BEAT] = int(now * 1000)
+                self._words[at + L_HEARTBEAT] = int(now * 1000)
             return bool(at)
 
 
@@ -408,7 +410,7 @@ def _refusal_decision(
     for (name, limits, _), base in zip(principals, bases, strict=True):
         spaced = (0.0, 0.0)
         if limits.smooth and base:
-            spaced = waits(words, base, limits, tokens, int(now * 1000))
+            spaced = spacing_waits(words, base, limits, tokens, int(now * 1000))
         for which, limit, first, cost in (
             (0, limits.requests, R_REQUEST_SLOTS, 1),
             (1, limits.tokens, R_TOKEN_SLOTS, tokens),
@@ -419,7 +421,7 @@ def _refusal_decision(
             left = limit - sum(slots)
             if not tightest[which][0] or left < tightest[which][1]:
                 tightest[which] = (limit, left, slots)
-            # A cost beyond the limit is an obstacle that a smaller reservation goes round.
+            # A cost beyond the limit is an obstacle that a smaller reservation passes.
             if cost and (left < cost or spaced[which]):
                 wait = max(
                     spaced[which], seconds_until_room(slots, slot, now, cost=cost, limit=limit)

@@ -1,6 +1,6 @@
-"""What is done for those that cannot do it themselves: the dead, the silent, the curious.
+"""Reading the limits without the mutex: for the manager, `/health` and `vai limits`.
 
-The law: nothing here is needed for an admission to go on, and all of it may be done twice.
+Invariants: nothing here writes, and no admission waits for it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from vai.io.limits.layout import (
     BUCKET,
     H_FULL,
     H_LATEST,
-    L_BEAT,
     L_GENERATION,
+    L_HEARTBEAT,
     L_KIND,
     L_OWNER,
     L_ROWS,
     L_SINCE,
     L_TOKENS,
     LEASE_WORDS,
-    NOBODY,
+    NO_OWNER,
     R_EPOCH,
     R_NAME,
     R_REQUEST_SLOTS,
@@ -39,20 +39,27 @@ from vai.io.limits.layout import (
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 from vai.policy.limits.window import SLOTS, slot_at
 
-__all__ = ["callers", "is_full", "owners", "sessions", "snapshot", "totals"]
+__all__ = [
+    "count_leases",
+    "count_principals",
+    "is_full",
+    "lease_owners",
+    "list_sessions",
+    "read_snapshot",
+]
 
 _KEY_BYTES: Final = 8
 _UNUSED: Final = bytes(BUCKET * _KEY_BYTES)
 """The keys of a bucket without a row in use."""
 
 
-def owners(section: Layout) -> set[int]:
-    """The claims that hold a place, read without the mutex."""
-    return set(leases.read_column(section, L_OWNER)) - {NOBODY}
+def lease_owners(section: Layout) -> set[int]:
+    """The owners of leases, read without the mutex."""
+    return set(leases.read_column(section, L_OWNER)) - {NO_OWNER}
 
 
-def totals(section: Layout) -> tuple[int, int]:
-    """How many requests and sessions there are on the box, read without the mutex."""
+def count_leases(section: Layout) -> tuple[int, int]:
+    """How many requests and sessions there are on this machine, read without the mutex."""
     held = Counter(
         kind
         for owner, kind in zip(
@@ -63,7 +70,7 @@ def totals(section: Layout) -> tuple[int, int]:
     return held[REQUEST], held[SESSION]
 
 
-def callers(section: Layout, now: float) -> int:
+def count_principals(section: Layout, now: float) -> int:
     """How many principals are counted now, without the gateway itself; read without the mutex.
 
     Takes about 0.1 ms, and 10 us more for each bucket that has a row in use.
@@ -85,82 +92,86 @@ def _used_rows(section: Layout) -> Iterator[int]:
         if keys[begin : begin + len(_UNUSED)] == _UNUSED:
             continue
         first = 1 + begin // _KEY_BYTES
-        for row, key in enumerate(section.words[section.keys + first :][:BUCKET].tolist(), first):
+        for row_index, key in enumerate(
+            section.words[section.keys + first :][:BUCKET].tolist(), first
+        ):
             if key:
-                yield section.rows + row * ROW_WORDS
+                yield section.rows + row_index * ROW_WORDS
 
 
 def is_full(section: Layout, now: float) -> bool:
-    """Whether a caller was refused within the last minute because there was no row for it."""
+    """Whether a request was refused within the last minute because there was no row for it."""
     refused = section.words[H_FULL]
     return bool(refused) and slot_at(now) < refused - 1 + SLOTS
 
 
-def sessions(section: Layout) -> tuple[LeaseUse, ...]:
+def list_sessions(section: Layout) -> tuple[LeaseUse, ...]:
     """The live sessions of all workers, read without the mutex."""
-    return tuple(held for held in _held(_copy(section)) if held.kind == "session")
+    return tuple(held for held in _lease_uses(_copy_section(section)) if held.kind == "session")
 
 
-def snapshot(section: Layout, now: float) -> LimitsSnapshot:
+def read_snapshot(section: Layout, now: float) -> LimitsSnapshot:
     """Everything, read without the mutex: each figure was true, not all at one moment."""
-    copy = _copy(section)
-    return LimitsSnapshot(_principals(copy, max(slot_at(now), copy.words[H_LATEST])), _held(copy))
+    copy = _copy_section(section)
+    return LimitsSnapshot(
+        _principal_uses(copy, max(slot_at(now), copy.words[H_LATEST])), _lease_uses(copy)
+    )
 
 
-def _copy(section: Layout) -> Layout:
+def _copy_section(section: Layout) -> Layout:
     # One copy, so that what is taken apart at leisure does not change meanwhile.
     return Layout(memoryview(bytes(section.words)))
 
 
-def _principals(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
+def _principal_uses(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
     words = section.words
-    found = []
-    for row, key in enumerate(words[section.keys : section.rows].tolist()):
+    uses = []
+    for row_index, key in enumerate(words[section.keys : section.rows].tolist()):
         if not key:
             continue
-        base = section.rows + row * ROW_WORDS
+        base = section.rows + row_index * ROW_WORDS
         # The window may not have moved for a while: what it has left behind does not count.
         counted = range(slot - SLOTS + 1, words[base + R_EPOCH] + 1)
-        found.append(
+        uses.append(
             PrincipalUse(
-                name=_name(section, row),
+                name=_row_name(section, row_index),
                 running=words[base + R_RUNNING],
                 sessions=words[base + R_SESSIONS],
                 requests=sum(words[base + R_REQUEST_SLOTS + n % SLOTS] for n in counted),
                 tokens=sum(words[base + R_TOKEN_SLOTS + n % SLOTS] for n in counted),
             )
         )
-    return tuple(found)
+    return tuple(uses)
 
 
-def _held(section: Layout) -> tuple[LeaseUse, ...]:
+def _lease_uses(section: Layout) -> tuple[LeaseUse, ...]:
     words = section.words
-    found = []
-    for place, owner in enumerate(leases.read_column(section, L_OWNER)):
+    uses = []
+    for index, owner in enumerate(leases.read_column(section, L_OWNER)):
         if not owner:
             continue
-        at = section.leases + place * LEASE_WORDS
+        at = section.leases + index * LEASE_WORDS
         session = words[at + L_KIND] == SESSION
         names = []
         rows = words[at + L_ROWS]
         while rows:
-            names.append(_name(section, (rows & ROW_MASK) - 1))
+            names.append(_row_name(section, (rows & ROW_MASK) - 1))
             rows >>= ROW_BITS
-        found.append(
+        uses.append(
             LeaseUse(
-                handle=leases.handle_of(words[at + L_GENERATION], place),
+                handle=leases.to_handle(words[at + L_GENERATION], index),
                 kind="session" if session else "request",
                 owner=owner,
                 principals=tuple(reversed(names)),
                 tokens=words[at + L_TOKENS],
                 since=words[at + L_SINCE] / 1000,
-                last_heartbeat=words[at + (L_BEAT if session else L_SINCE)] / 1000,
+                last_heartbeat=words[at + (L_HEARTBEAT if session else L_SINCE)] / 1000,
             )
         )
-    return tuple(found)
+    return tuple(uses)
 
 
-def _name(section: Layout, row: int) -> str:
-    at = section.rows + row * ROW_WORDS
+def _row_name(section: Layout, row_index: int) -> str:
+    at = section.rows + row_index * ROW_WORDS
     text = bytes(section.words[at + R_NAME : at + ROW_WORDS]).rstrip(b"\0")
     return text.decode(errors="ignore")  # a long name may end inside a character

@@ -1,4 +1,11 @@
-"""What a store answers: a place, or which limit refused it and when to come back."""
+"""What a store decides, and what the client learns of it.
+
+A decision is a lease, or the limit that refused it and when to retry. The client gets header
+fields with every response, and an error with a refusal.
+
+Invariants: the client never learns the principal's name, only whether the limit is its own or
+the gateway's; names of users and addresses are for the operator.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +23,23 @@ __all__ = ["NO_HANDLE", "Decision", "RefusedLimit", "rate_limit_headers", "refus
 NO_HANDLE = 0
 
 RefusedLimit = Literal["", "requests", "tokens", "concurrency", "sessions", "capacity"]
-"""The limit that refused; ``capacity`` is none of the principal's but the store's own size."""
+"""The limit that refused; ``capacity`` is the size of the store itself."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one attempt.
+    """The decision on one attempt.
 
     The figures of requests and tokens are those of the principal with the least room, after
     this decision; a limit of 0 says that there is none. Times are seconds from now.
     """
 
     handle: int = NO_HANDLE
-    """The place that was taken, to be given back once; NO_HANDLE when refused."""
+    """The lease that was taken, to be returned once; NO_HANDLE when refused."""
     refused: RefusedLimit = ""
     principal: str = ""
     """The name of the principal whose limit refused."""
     retry_after: float = 0.0
-    """When the same attempt passes if nobody else comes. Unknowable for what is held, not
+    """When the same attempt passes if no other request comes. Unknown for what is held, not
     used up (concurrency, sessions, capacity): a second there."""
     requests_limit: int = 0
     requests_remaining: int = 0
@@ -61,12 +68,12 @@ def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
     """The header fields of the limits in force, by lower-case name; none where there is no limit.
 
     `unix_now` is the time of day in seconds, for the times at which a limit is free again.
-    The `X-RateLimit` set goes with every answer that was counted. The `anthropic-ratelimit` set
-    says the same to the clients of that API, where VAI itself refuses; with other answers those
+    The `X-RateLimit` set goes with every response that was counted. The `anthropic-ratelimit` set
+    says the same to the clients of that API, where VAI itself refuses; in other responses those
     names are the upstream's.
     """
     headers: dict[str, str] = {}
-    # Up to the next second: who comes back then finds what was promised.
+    # Rounded up to the next second: a retry at that time passes.
     soon = unix_now + 1
     if decision.requests_limit:
         headers["x-ratelimit-limit-requests"] = str(decision.requests_limit)
@@ -85,15 +92,15 @@ def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
 
 @lru_cache(256)
 def _rfc3339_time(seconds: int) -> str:
-    """A time as RFC 3339 has it. Answers of one second share it: it is dear to make."""
+    """A time as RFC 3339 has it. Responses of one second share it: it is slow to make."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) -> VaiError:
-    """The error of a decision that admitted nothing, with `retry_after`.
+    """The error of a refusal, with `retry_after`.
 
     Args:
-        principals: those that the decision was asked for, with their limits.
+        principals: those that the decision is about, with their limits.
     """
     words, setting = _WORDS.get(decision.refused, (None, None))
     if words is None or setting is None:

@@ -1,6 +1,6 @@
-"""Whom a limit holds for, and how much it allows.
+"""Principals, and how much their limits allow.
 
-The law: 0 means no limit, everywhere. An exchange is admitted when every one of its
+Invariants: 0 means no limit, everywhere. An exchange is admitted when every one of its
 principals has room for it, and it is charged to all of them or to none.
 """
 
@@ -35,7 +35,7 @@ class LimitSet(NamedTuple):
     """Space requests and tokens out, besides counting them: see `vai.policy.limits.window`."""
 
     def overridden_by(self, other: LimitSet) -> LimitSet:
-        """These limits with those that `other` sets in their place; what it leaves at 0 stays.
+        """These limits, replaced by those that `other` sets; what it leaves at 0 stays.
 
         A tier replaces the limits of all users, and a key's own those of its tier.
         """
@@ -52,9 +52,9 @@ UNLIMITED = LimitSet()
 
 
 class Principal(NamedTuple):
-    """Somebody whose use is counted, and the limits in force for them now.
+    """A user, key or address whose use is counted, and the limits in force for it now.
 
-    The limits come with every call and are kept nowhere else, so a changed setting holds
+    The limits come with every call and are stored nowhere else, so a changed setting holds
     from the next exchange on.
     """
 
@@ -62,13 +62,13 @@ class Principal(NamedTuple):
     """Unique over all kinds of principals; GATEWAY is the gateway itself."""
     limits: LimitSet = UNLIMITED
     listed: bool = True
-    """Known by configuration. Others (socket addresses) never take the last free places."""
+    """Named by the configuration. Others (socket addresses) never take the last free rows."""
 
 
 def capped_reservation(tokens: int, principals: tuple[Principal, ...]) -> int:
-    """The tokens that are charged when `tokens` are asked for.
+    """The tokens that are charged when a request reserves `tokens`.
 
-    No more than the smallest limit: an estimate beyond it (a client that always asks for the
+    No more than the smallest limit: an estimate beyond it (a client that always requests the
     model's maximum) would else never be admitted. What is used beyond it is charged at the end.
     """
     for principal in principals:

@@ -1,8 +1,8 @@
-"""The door to what is counted: one set of operations, in shared memory or on a server.
+"""The port to what is counted: one set of operations, in shared memory or on a server.
 
-The law: a place that was given is given back once, by `settle` or `release` of whoever took
-it, by `reclaim` of its dead owner or by `expire`; whichever comes second does nothing. What
-was charged to a window is only ever lowered by the `settle` that gives its place back.
+Invariants: a lease is returned once, by `settle` or `release` of the worker that took it, by
+`reclaim_leases` of its dead owner or by `expire_sessions`; the second of them does nothing. What
+was charged to a window is only ever lowered by the `settle` that returns its lease.
 
 All times are readings of one monotonic clock, in seconds, passed in; a store that has a
 clock of its own (a server shared by machines) uses that.
@@ -33,18 +33,18 @@ class PrincipalUse(msgspec.Struct, frozen=True):
 
 
 class LeaseUse(msgspec.Struct, frozen=True):
-    """A place that is taken."""
+    """A lease that is held."""
 
     handle: int
     kind: Literal["request", "session"]
     owner: int
-    """The claim of the worker that took it."""
+    """The generation of the worker that took it."""
     principals: tuple[str, ...]
     tokens: int
     """Reserved for it."""
     since: float
     last_heartbeat: float
-    """Last sign of life of a session; of a request the time it began."""
+    """The last heartbeat of a session; of a request the time it began."""
 
 
 class LimitsSnapshot(msgspec.Struct, frozen=True):
@@ -60,24 +60,24 @@ class LimitStore(Protocol):
     async def admit(
         self, principals: tuple[Principal, ...], tokens: int, now: float, /
     ) -> Decision:
-        """Take a place for a request: one of each principal's requests and running ones, and
-        `tokens` of its tokens (see `reservation`).
+        """Take a lease for a request: one of each principal's requests and running ones, and
+        `tokens` of its tokens (see `capped_reservation`).
 
         The principals are at most MAX_PRINCIPALS, and no two of them have one name.
         """
         ...
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
-        """Give a request's place back and charge what was `used` in place of what was reserved.
+        """Return a request's lease and charge what was `used` instead of what was reserved.
 
-        What was reserved for nothing is free again at once; what was used beyond it counts
+        What was reserved and not used is free again at once; what was used beyond it counts
         from now. Never waits and never fails: a store that cannot do it now does it later.
-        Says False when the place was not the caller's any more.
+        False: the lease was not held any more.
         """
         ...
 
     async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
-        """Take a place for a live session. Its beginning counts as a request."""
+        """Take a lease for a live session. Its beginning counts as a request."""
         ...
 
     async def record_heartbeat(self, handle: int, now: float, /) -> bool:
@@ -85,7 +85,7 @@ class LimitStore(Protocol):
         ...
 
     def release(self, handle: int, /) -> bool:
-        """Give a place back; what was charged stays. As `settle` in all else."""
+        """Return a lease; what was charged stays. Otherwise as `settle`."""
         ...
 
     async def list_sessions(self) -> tuple[LeaseUse, ...]:
@@ -93,13 +93,13 @@ class LimitStore(Protocol):
         ...
 
     async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
-        """Free the sessions whose last sign of life is older; returns their handles."""
+        """Free the sessions whose last heartbeat is older; returns their handles."""
         ...
 
     async def reclaim_leases(self, owner: int, /) -> int:
-        """Free all that a dead worker held (by its claim); returns how many places that were.
+        """Free all leases of a dead worker (by its generation); returns how many there were.
 
-        What it had charged stays charged: nobody knows how much of it was used.
+        What it had charged stays charged: how much of it was used is unknown.
         """
         ...
 

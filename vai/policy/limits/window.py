@@ -5,7 +5,14 @@ Thirteen, because 60 seconds that begin inside a slot touch 13 of them: with 12 
 at the end of one slot and another 55 seconds later would both pass. The price is that room
 comes back after 60 to 65 seconds instead of after 60.
 
-A slot number is the time divided by 5; slot `n` is kept at place ``n % 13``.
+A slot number is the time divided by 5; slot `n` is stored at index ``n % 13``.
+
+The smooth mode spreads what is allowed in a minute over it. It is the generic cell rate
+algorithm, written as a leaking bucket: every charge raises the level, time lowers it at limit/60
+a second, and a charge passes while the level stays below five seconds' worth. It comes on top of
+the window and never replaces it: alone, a bucket that holds a minute's worth lets 199 of 100
+through in 60 seconds. Levels are in thousandths of a unit and times in milliseconds, whole
+numbers both, so that every store computes the same.
 """
 
 from __future__ import annotations
@@ -35,9 +42,9 @@ def slot_at(now: float) -> int:
 
 
 def expired_slots(last: int, slot: int) -> range:
-    """The slot numbers whose places must be zeroed when a window last moved at `last` moves on.
+    """The slot numbers whose counters must be zeroed when a window last moved at `last` moves on.
 
-    Taken modulo SLOTS they are places; there are at most SLOTS of them.
+    Taken modulo SLOTS they are indexes; there are at most SLOTS of them.
     """
     return range(max(last, slot - SLOTS) + 1, slot + 1)
 
@@ -47,7 +54,7 @@ def seconds_until_room(
 ) -> float:
     """Seconds until `cost` fits under `limit` if nothing else is charged; 0.0 if it does now.
 
-    `slots` are the places of a window that has moved to `slot`. A cost beyond the limit is
+    `slots` are the counters of a window that has moved to `slot`. A cost beyond the limit is
     counted as the limit.
     """
     excess = sum(slots) + min(cost, limit) - limit

@@ -1,9 +1,9 @@
-"""The line to the server: calls of one worker, over one connection, in the order they came.
+"""The Redis client: calls of one worker, over one connection, in the order they came.
 
-The law: nobody waits for an answer longer than the time allowed, whatever the server does,
-and no text that leaves here quotes the server's address or what it said: a URL carries a
+Invariants: no call waits for a reply longer than its timeout, whatever the server does, and no
+text that leaves this module quotes the server's address or an error's own text: a URL carries a
 password. Calls that come while one is under way are sent together, so a busy worker pays for
-one trip and not for each; a connection that broke is not used again.
+one round trip; a connection that broke is not used again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ except ImportError as missing:
 
 __all__ = ["RedisClient", "RedisUnavailable", "reason_of"]
 
-_MOST_WAITING: Final = 4096
-_MOST_AT_ONCE: Final = 64
+_MAX_WAITING: Final = 4096
+_MAX_BATCH: Final = 64
 _encode = msgspec.msgpack.Encoder().encode
 
 _Call = tuple[tuple[bytes | str, ...], "asyncio.Future[bytes]"]
@@ -51,7 +51,7 @@ _CODES: Final = {
     "ACL failure": _FORBIDDEN,
     "max number of clients": _CROWDED,
 }
-"""What the server's own text holds -> reason: of an error inside the script there is no class."""
+"""What the server's text contains -> reason: an error inside the script has no class."""
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeoutError, _NO_ANSWER),
     (exceptions.TimeoutError, _NO_ANSWER),
@@ -78,7 +78,7 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 class RedisUnavailable(Exception):
-    """The server gave no answer that can be used.
+    """The server gave no reply that can be used.
 
     Args:
         reason: a sentence's worth of words that is safe to print.
@@ -106,7 +106,7 @@ class RedisClient:
     def __init__(
         self, url: str, *, ca_file: str | None, prefix: str, timeout: float, lease: float
     ) -> None:
-        self._make = _maker(url, ca_file)
+        self._make_connection = _connection_factory(url, ca_file)
         self._tag = f"{{{prefix}}}"
         self._timeout = timeout
         self._lease = str(int(lease * 1000))
@@ -114,18 +114,20 @@ class RedisClient:
         self._digest = b""
         self._connection: AbstractConnection | None = None
         self._waiting: deque[_Call] = deque()
-        self._talk: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
 
-    async def call(self, operation: str, *arguments: object, clock: float | None = None) -> bytes:
-        """Do one operation of the script; its answer in MessagePack.
+    async def call_script(
+        self, operation: str, *arguments: object, clock: float | None = None
+    ) -> bytes:
+        """Run one operation of the script; its reply in MessagePack.
 
         Args:
-            clock: what the operation takes for the time, in place of the server's own.
+            clock: what the operation takes for the time, instead of the server's clock.
 
         Raises:
-            Away: no answer, or none in time. It may have been done all the same.
+            RedisUnavailable: no reply, or none in time. The operation may still have run.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MAX_WAITING:
             raise RedisUnavailable("too many calls are waiting for the Redis server")
         words = (
             operation,
@@ -135,8 +137,8 @@ class RedisClient:
         )
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append((words, answer))
-        if self._talk is None:
-            self._talk = asyncio.create_task(self._serve())
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_waiting())
         try:
             async with asyncio.timeout(self._timeout):
                 return await answer
@@ -144,56 +146,56 @@ class RedisClient:
             raise RedisUnavailable(_NO_ANSWER) from None
 
     async def aclose(self) -> None:
-        """Hang up. Calls that wait are answered with Away."""
-        if self._talk is not None:
-            self._talk.cancel()
-            await asyncio.wait([self._talk])
-        await self._hang_up()
+        """Disconnect. Calls that wait raise RedisUnavailable."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+        await self._disconnect()
 
-    async def _serve(self) -> None:
+    async def _send_waiting(self) -> None:
         """Send what waits until nothing does."""
         batch: list[_Call] = []
         reason = "the connection to the Redis server was closed"
         broken = True
         try:
             while self._waiting:
-                size = min(len(self._waiting), _MOST_AT_ONCE)
+                size = min(len(self._waiting), _MAX_BATCH)
                 batch = [self._waiting.popleft() for _ in range(size)]
-                # Who has left already is not asked for.
+                # Calls that were cancelled are not sent.
                 batch = [one for one in batch if not one[1].done()]
                 if batch:
                     async with asyncio.timeout(self._timeout):
-                        await self._exchange(batch)
+                        await self._send_batch(batch)
             broken = False
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             reason = reason_of(error)
         finally:
             # What is half sent or half read belongs to no later call; also when cancelled.
-            self._talk = None
+            self._sending = None
             if broken:
-                _give_up([*batch, *self._waiting], reason)
+                _fail_calls([*batch, *self._waiting], reason)
                 self._waiting.clear()
-                await self._hang_up()
+                await self._disconnect()
 
-    async def _exchange(self, batch: list[_Call]) -> None:
+    async def _send_batch(self, batch: list[_Call]) -> None:
         connection = self._connection
         if connection is None:
-            connection = self._connection = self._make()
+            connection = self._connection = self._make_connection()
             await connection.connect()  # type: ignore[no-untyped-call]
         if not self._digest:
-            await self._load(connection)
-        missing = await self._send(connection, batch)
+            await self._load_script(connection)
+        missing = await self._send_calls(connection, batch)
         if missing:
-            await self._load(connection)
-            if await self._send(connection, missing):
+            await self._load_script(connection)
+            if await self._send_calls(connection, missing):
                 raise ConnectionError  # the server drops the script at once
 
-    async def _load(self, connection: AbstractConnection) -> None:
+    async def _load_script(self, connection: AbstractConnection) -> None:
         await connection.send_command("SCRIPT", "LOAD", self._script)
         self._digest = await connection.read_response()
 
-    async def _send(self, connection: AbstractConnection, batch: list[_Call]) -> list[_Call]:
-        """Send the calls and give out the answers; those for which the script was missing."""
+    async def _send_calls(self, connection: AbstractConnection, batch: list[_Call]) -> list[_Call]:
+        """Send the calls and set their replies; returns those for which the script was missing."""
         await connection.send_packed_command(
             connection.pack_commands(
                 ("EVALSHA", self._digest, "1", self._tag, *words) for words, _ in batch
@@ -202,23 +204,23 @@ class RedisClient:
         missing = []
         for one in batch:
             try:
-                told: Any = await connection.read_response()
+                reply: Any = await connection.read_response()
             except exceptions.NoScriptError:
                 missing.append(one)
             except exceptions.ResponseError as error:
-                _give_up([one], reason_of(error))
+                _fail_calls([one], reason_of(error))
             else:
                 if not one[1].done():
-                    one[1].set_result(told)
+                    one[1].set_result(reply)
         return missing
 
-    async def _hang_up(self) -> None:
+    async def _disconnect(self) -> None:
         connection, self._connection, self._digest = self._connection, None, b""
         if connection is not None:
             await connection.disconnect(nowait=True)
 
 
-def _maker(url: str, ca_file: str | None) -> Callable[[], AbstractConnection]:
+def _connection_factory(url: str, ca_file: str | None) -> Callable[[], AbstractConnection]:
     options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
     if ca_file and url.startswith("rediss:"):
         options["ssl_ca_certs"] = ca_file
@@ -228,15 +230,15 @@ def _maker(url: str, ca_file: str | None) -> Callable[[], AbstractConnection]:
     except ValueError:
         raise ValueError("limits.redis.url is no URL of a Redis server") from None
 
-    def make() -> AbstractConnection:
+    def make_connection() -> AbstractConnection:
         # No bound method: a look at one shows the pool, and the pool its password.
         made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         return made
 
-    return make
+    return make_connection
 
 
-def _give_up(calls: Iterable[_Call], reason: str) -> None:
+def _fail_calls(calls: Iterable[_Call], reason: str) -> None:
     for _, answer in calls:
         if not answer.done():
             answer.set_exception(RedisUnavailable(reason))
@@ -244,7 +246,7 @@ def _give_up(calls: Iterable[_Call], reason: str) -> None:
 
 def reason_of(error: BaseException) -> str:
     """Return the reason that stands for `error`."""
-    chain = list(_causes(error))
+    chain = list(_error_chain(error))
     for one in chain:
         if isinstance(one, exceptions.RedisError):
             text = str(one)
@@ -256,7 +258,7 @@ def reason_of(error: BaseException) -> str:
     return _BROKEN
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _error_chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and what it was raised for."""
     seen: set[int] = set()
     one: BaseException | None = error

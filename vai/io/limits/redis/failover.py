@@ -1,10 +1,12 @@
-"""The limits of several machines while their server may be away.
+"""The limits of several machines while their Redis server may be unavailable.
 
-The law: a caller never pays for the server's absence. A call it does not answer in time is
-answered from the local store, and so are all that follow until a probe is answered; then
-this worker goes back by itself. A place is given back where it was taken.
+Invariants: a request never fails because the server is unavailable. A call that the server does
+not answer in time is decided by the local store, and so are all that follow until a probe is
+answered; then this worker returns to the server by itself. A lease is returned where it was taken.
+A node is one group of processes: all its workers and its manager give it the same name, and after
+a restart it has another, so that no lease of the group before is taken for its own.
 
-Away from the server each machine allows what its limits say, for itself: with n machines cut
+Without the server each machine allows what its limits say, for itself: with n machines cut
 off, up to n times as much in all, and not a fraction of it, because a machine does not know
 how many others there are and most of them are idle most of the time. What it had admitted
 before is not counted locally, nor is what it admits locally counted by the server when it is
@@ -28,9 +30,9 @@ from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, LimitStore
 
-__all__ = ["Failover", "FailoverLimits", "Place", "open_limits", "reclaim"]
+__all__ = ["Failover", "FailoverLimits", "StoreName", "open_limits", "reclaim_worker"]
 
-Place = Literal["redis", "local"]
+StoreName = Literal["redis", "local"]
 
 T = TypeVar("T")
 
@@ -40,9 +42,9 @@ _KEEPS_ALL: Final = "noeviction"
 
 
 class Failover(NamedTuple):
-    """From now on is counted elsewhere."""
+    """A change of the store that counts."""
 
-    to: Place
+    to: StoreName
     reason: str
     """Why the server is not used; empty when it is. Safe to print."""
     number: int
@@ -50,17 +52,17 @@ class Failover(NamedTuple):
 
 
 class FailoverLimits:
-    """A `LimitStore` that prefers a server, and never fails for its sake.
+    """A `LimitStore` that prefers a server, and never fails because of it.
 
     It begins local, and `open` looks for the server.
 
     Args:
         local: the store of this machine. Its handles are below 2**62.
         remote: the server's store; closed with this.
-        told: hears of every switch, on the loop.
-        evicting: hears, once, of a policy by which the server may forget what is counted.
-        lease: seconds that what is held on the server lasts; it is renewed three times in one.
-        probe: seconds between two looks for a server that is away, at first and at most.
+        on_switch: called with every switch, on the loop.
+        on_eviction_policy: called once with a policy by which the server may forget counters.
+        lease: seconds that a lease on the server lasts; it is renewed three times in one.
+        probe: seconds between two probes of an unavailable server, at first and at most.
         clock: of `since`, seconds.
     """
 
@@ -68,25 +70,25 @@ class FailoverLimits:
         self,
         local: LimitStore,
         remote: RedisLimits,
-        told: Callable[[Failover], None],
+        on_switch: Callable[[Failover], None],
         *,
-        evicting: Callable[[str], None] = lambda _: None,
+        on_eviction_policy: Callable[[str], None] = lambda _: None,
         lease: float,
         probe: tuple[float, float] = (1.0, 5.0),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._local = local
         self._remote = remote
-        self._told = told
-        self._evicting = evicting
+        self._on_switch = on_switch
+        self._on_eviction_policy = on_eviction_policy
         self._policy = _KEEPS_ALL
         self._lease = lease
         self._probe = probe
         self._clock = clock
         self._left = asyncio.Event()
-        self._upkeep: asyncio.Task[None] | None = None
-        self.state: Place = "local"
-        """Where is counted now."""
+        self._maintenance: asyncio.Task[None] | None = None
+        self.state: StoreName = "local"
+        """The store that counts now."""
         self.since = clock()
         """When it became so."""
         self.switches = 0
@@ -95,16 +97,16 @@ class FailoverLimits:
         """Why the server is not used; empty when it is. Safe to print."""
 
     async def open(self) -> None:
-        """Look for the server once, and begin to look after it. Never fails; waits no longer
+        """Probe the server once, and begin to maintain it. Never fails; waits no longer
         than a call may."""
-        await self._rejoin()
-        self._upkeep = asyncio.create_task(self._look_after())
+        await self._try_rejoin()
+        self._maintenance = asyncio.create_task(self._maintain_remote())
 
     async def aclose(self) -> None:
-        """Stop looking after the server, and hang up."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.wait([self._upkeep])
+        """Stop maintaining the server, and disconnect."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.wait([self._maintenance])
         await self._remote.aclose()
 
     # -- the store ---------------------------------------------------------------------
@@ -116,143 +118,147 @@ class FailoverLimits:
             try:
                 return await self._remote.admit(principals, tokens, now)
             except RedisUnavailable as away:
-                self._leave(away)
+                self._leave_remote(away)
         return await self._local.admit(principals, tokens, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
-        return self._holder(handle).settle(handle, used, now)
+        return self._store_of(handle).settle(handle, used, now)
 
     async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
         if self.state == "redis":
             try:
                 return await self._remote.acquire_session(principals, now)
             except RedisUnavailable as away:
-                self._leave(away)
+                self._leave_remote(away)
         return await self._local.acquire_session(principals, now)
 
     async def record_heartbeat(self, handle: int, now: float, /) -> bool:
-        if not self._remote.holds(handle):
+        if not self._remote.is_holding(handle):
             return await self._local.record_heartbeat(handle, now)
-        # Away, nothing says that it has lapsed: it is made known again when the server is back.
-        return await self._asked(lambda: self._remote.record_heartbeat(handle, now), otherwise=True)
+        # Whether it has lapsed is unknown: it is registered again when the server is back.
+        return await self._try_remote(
+            lambda: self._remote.record_heartbeat(handle, now), otherwise=True
+        )
 
     def release(self, handle: int, /) -> bool:
-        return self._holder(handle).release(handle)
+        return self._store_of(handle).release(handle)
 
     async def list_sessions(self) -> tuple[LeaseUse, ...]:
-        nobody: tuple[LeaseUse, ...] = ()
-        found = await self._asked(self._remote.list_sessions, otherwise=nobody)
-        return (*await self._local.list_sessions(), *found)
+        none: tuple[LeaseUse, ...] = ()
+        remote = await self._try_remote(self._remote.list_sessions, otherwise=none)
+        return (*await self._local.list_sessions(), *remote)
 
     async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
-        nobody: tuple[int, ...] = ()
-        found = await self._asked(
-            lambda: self._remote.expire_sessions(silent_since), otherwise=nobody
+        none: tuple[int, ...] = ()
+        remote = await self._try_remote(
+            lambda: self._remote.expire_sessions(silent_since), otherwise=none
         )
-        return (*await self._local.expire_sessions(silent_since), *found)
+        return (*await self._local.expire_sessions(silent_since), *remote)
 
     async def reclaim_leases(self, owner: int, /) -> int:
-        """See `LimitStore.reclaim`. What is held on a server that is away lapses there."""
-        found = await self._asked(lambda: self._remote.reclaim_leases(owner), otherwise=0)
-        return found + await self._local.reclaim_leases(owner)
+        """See `LimitStore.reclaim_leases`. Leases on an unavailable server lapse there."""
+        remote = await self._try_remote(lambda: self._remote.reclaim_leases(owner), otherwise=0)
+        return remote + await self._local.reclaim_leases(owner)
 
     async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
-        """See `LimitStore.snapshot`: the figures of where is counted now, the places of both."""
+        """See `LimitStore.read_snapshot`: the figures of the store in use, the leases of both."""
         local = await self._local.read_snapshot(now)
-        found = await self._asked(lambda: self._remote.read_snapshot(now), otherwise=None)
-        if found is None:
+        remote = await self._try_remote(lambda: self._remote.read_snapshot(now), otherwise=None)
+        if remote is None:
             return local
-        return LimitsSnapshot(found.principals, (*local.leases, *found.leases))
+        return LimitsSnapshot(remote.principals, (*local.leases, *remote.leases))
 
     # -- inside ------------------------------------------------------------------------
 
-    def _holder(self, handle: int) -> LimitStore:
-        return self._remote if self._remote.holds(handle) else self._local
+    def _store_of(self, handle: int) -> LimitStore:
+        return self._remote if self._remote.is_holding(handle) else self._local
 
-    async def _asked(self, question: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
-        """What the server says, or `otherwise` when it is away."""
+    async def _try_remote(self, question: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
+        """What the server answers, or `otherwise` when it is unavailable."""
         if self.state == "redis":
             try:
                 return await question()
             except RedisUnavailable as away:
-                self._leave(away)
+                self._leave_remote(away)
         return otherwise
 
-    def _leave(self, away: RedisUnavailable) -> None:
+    def _leave_remote(self, away: RedisUnavailable) -> None:
         if self.state == "redis":
             self._left.set()
-            self._switch("local", away.reason)
+            self._switch_to("local", away.reason)
 
-    async def _rejoin(self) -> None:
+    async def _try_rejoin(self) -> None:
         try:
             await self._remote.rejoin()
         except RedisUnavailable as away:
             if self.reason != away.reason and not self.switches:
                 self.reason = away.reason
-                self._told(Failover("local", away.reason, 0))
+                self._on_switch(Failover("local", away.reason, 0))
             return
         self._left.clear()
-        self._switch("redis", "")
-        await self._asked(self._look_at_policy, otherwise=None)
+        self._switch_to("redis", "")
+        await self._try_remote(self._check_eviction_policy, otherwise=None)
 
-    async def _look_at_policy(self) -> None:
+    async def _check_eviction_policy(self) -> None:
         policy = await self._remote.eviction_policy() or self._policy
         if policy not in (_KEEPS_ALL, self._policy):
-            self._evicting(policy)
+            self._on_eviction_policy(policy)
         self._policy = policy
 
-    def _switch(self, to: Place, reason: str) -> None:
+    def _switch_to(self, to: StoreName, reason: str) -> None:
         self.state, self.reason = to, reason
         self.since = self._clock()
         self.switches += 1
-        self._told(Failover(to, reason, self.switches))
+        self._on_switch(Failover(to, reason, self.switches))
 
-    async def _look_after(self) -> None:
-        """Renew what is held on the server, and look for it while it is away, until cancelled."""
+    async def _maintain_remote(self) -> None:
+        """Renew the leases on the server, and probe it while it is unavailable, until cancelled."""
         wait, longest = self._probe
         while True:
             if self.state == "redis":
                 wait = self._probe[0]
-                await self._renew()
+                await self._renew_when_due()
             else:
                 await asyncio.sleep(wait)
                 wait = min(longest, wait * _GROWTH)
-                await self._rejoin()
+                await self._try_rejoin()
 
-    async def _renew(self) -> None:
+    async def _renew_when_due(self) -> None:
         """Wait until it is time, or the server was left; renew then."""
         try:
             async with asyncio.timeout(self._lease / 3):
                 await self._left.wait()
         except TimeoutError:
-            await self._asked(self._remote.renew, otherwise=None)
-            await self._asked(self._look_at_policy, otherwise=None)
+            await self._try_remote(self._remote.renew_leases, otherwise=None)
+            await self._try_remote(self._check_eviction_policy, otherwise=None)
 
 
 def open_limits(
     settings: Redis,
     board: ControlBlock,
-    claim: int,
+    generation: int,
     local: LimitStore,
-    told: Callable[[Failover], None],
-    evicting: Callable[[str], None],
+    on_switch: Callable[[Failover], None],
+    on_eviction_policy: Callable[[str], None],
 ) -> FailoverLimits:
-    """A worker's way to the server, with `local` for when it is away."""
-    remote = _remote(settings, board, claim)
-    return FailoverLimits(local, remote, told, evicting=evicting, lease=settings.lease)
+    """A worker's limits on the server, with `local` for when it is unavailable."""
+    remote = _redis_limits(settings, board, generation)
+    return FailoverLimits(
+        local, remote, on_switch, on_eviction_policy=on_eviction_policy, lease=settings.lease
+    )
 
 
-async def reclaim(settings: Redis, board: ControlBlock, claim: int) -> None:
-    """Free what a dead worker of this node held. What cannot be now lapses with its lease."""
-    remote = _remote(settings, board, 0)
+async def reclaim_worker(settings: Redis, board: ControlBlock, generation: int) -> None:
+    """Free the leases of a dead worker of this node. What cannot be freed now lapses."""
+    remote = _redis_limits(settings, board, 0)
     try:
         with suppress(RedisUnavailable):
-            await remote.reclaim_leases(claim)
+            await remote.reclaim_leases(generation)
     finally:
         await remote.aclose()
 
 
-def _remote(settings: Redis, board: ControlBlock, claim: int) -> RedisLimits:
+def _redis_limits(settings: Redis, board: ControlBlock, generation: int) -> RedisLimits:
     if settings.url is None:
         raise ValueError("limits.redis.url: required")
     line = RedisClient(
@@ -262,5 +268,5 @@ def _remote(settings: Redis, board: ControlBlock, claim: int) -> RedisLimits:
         timeout=settings.timeout,
         lease=settings.lease,
     )
-    # The board's name has the pid of main and a random part; machines add their own name.
-    return RedisLimits(line, node=f"{platform.node()}:{board.path.stem}", claim=claim)
+    # The control block's name has the pid of main and a random part; machines add their own name.
+    return RedisLimits(line, node=f"{platform.node()}:{board.path.stem}", generation=generation)

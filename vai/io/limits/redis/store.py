@@ -1,9 +1,9 @@
-"""The limits of several machines: the door of `LimitStore` to a server they share.
+"""The limits of several machines: a `LimitStore` on a Redis server that they share.
 
-The law: the server decides, by its own clock, and every decision is one call. What is taken
-here has a handle that was made here, so that a place whose answer was lost can be given back
-all the same; what cannot be given back because the server is away is kept for later, and
-lapses there by itself when this worker does not live to do it.
+Invariants: the server decides, by its clock, and every decision is one call. This worker makes
+the handles of its leases, so that it can return a lease whose reply was lost; a lease that cannot
+be returned because the server is unavailable is returned later, and lapses there by itself if
+this worker dies before.
 """
 
 from __future__ import annotations
@@ -24,226 +24,242 @@ from vai.policy.limits.decision import NO_HANDLE, Decision, RefusedLimit
 from vai.policy.limits.sets import Principal
 from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 
-__all__ = ["MOST_HELD", "RedisLimits"]
+__all__ = ["MAX_HELD", "RedisLimits"]
 
-MOST_HELD: Final = 16384
-"""Places one worker may hold, those included that it gave back and could not deliver."""
+MAX_HELD: Final = 16384
+"""Leases one worker may hold, with those whose return is not delivered yet."""
 
 T = TypeVar("T")
 
 _REQUEST, _SESSION = 1, 2
-_STAYS: Final = -1
-"""In place of the tokens used: what was charged stays."""
+_KEEP_CHARGE: Final = -1
+"""Instead of the tokens used: what was charged stays."""
 _BATCH: Final = 128
 _REMOTE: Final = 1 << 62
-_MOST_TOKENS: Final = 1 << 40
-"""Of one exchange; no figure of a caller's may exceed what the server's numbers hold."""
+_MAX_TOKENS: Final = 1 << 40
+"""Of one exchange; no figure of a client may exceed what the server's numbers hold."""
 _FULL = Decision(refused="capacity", retry_after=1.0)
 
 _Figures = tuple[bool, RefusedLimit, str, float, int, int, float, int, int, float]
-_figures = msgspec.msgpack.Decoder(_Figures).decode
-_flag = msgspec.msgpack.Decoder(bool).decode
-_flags = msgspec.msgpack.Decoder(list[bool]).decode
-_count = msgspec.msgpack.Decoder(int).decode
-_word = msgspec.msgpack.Decoder(str).decode
-_texts = msgspec.msgpack.Decoder(list[str]).decode
-_uses = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int]]).decode
-_Place = tuple[str, int, tuple[str, ...], int, int, int]
-_places = msgspec.msgpack.Decoder(tuple[float, list[_Place]]).decode
+_decode_figures = msgspec.msgpack.Decoder(_Figures).decode
+_decode_flag = msgspec.msgpack.Decoder(bool).decode
+_decode_flags = msgspec.msgpack.Decoder(list[bool]).decode
+_decode_count = msgspec.msgpack.Decoder(int).decode
+_decode_text = msgspec.msgpack.Decoder(str).decode
+_decode_texts = msgspec.msgpack.Decoder(list[str]).decode
+_decode_uses = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int]]).decode
+_LeaseRecord = tuple[str, int, tuple[str, ...], int, int, int]
+_decode_leases = msgspec.msgpack.Decoder(tuple[float, list[_LeaseRecord]]).decode
 
 
-class _Taken(NamedTuple):
+class _HeldLease(NamedTuple):
     kind: int
     names: tuple[str, ...]
     since: float
 
 
 class RedisLimits:
-    """A `LimitStore` on a server; its calls raise Away where the protocol knows no failure.
+    """A `LimitStore` on a server; its calls may raise RedisUnavailable.
 
-    Handles are larger than 2**62 and never given twice; one that another worker took can be
-    shown alive (`heartbeat`) and nothing else.
+    Handles are larger than 2**62 and unique; one of another worker can only be kept alive
+    (`record_heartbeat`).
 
     Args:
-        line: the way to the server; closed with this.
+        client: the connection to the server; closed with this.
         node: this machine among those that share the server: unique, the same for all its
             workers, another one after a restart.
-        claim: the worker's on its board; 0 for one that takes nothing.
-        clock: the clock of the times that callers pass in, seconds.
-        own_time: count by the server's clock. False counts by the times passed in, which is
+        generation: the worker's in its control block; 0 for one that takes no lease.
+        clock: the clock of the times that are passed in, seconds.
+        server_clock: count by the server's clock. False counts by the times passed in, which is
             for tests: machines have no such clock in common.
     """
 
     def __init__(
         self,
-        line: RedisClient,
+        client: RedisClient,
         *,
         node: str,
-        claim: int,
+        generation: int,
         clock: Callable[[], float] = time.monotonic,
-        own_time: bool = True,
+        server_clock: bool = True,
     ) -> None:
-        self._line = line
+        self._client = client
         self._node = node
-        self._owner = self._name_of(claim)
+        self._owner = self._owner_name(generation)
         self._clock = clock
-        self._own_time = own_time
+        self._server_clock = server_clock
         self._numbers = itertools.count(_REMOTE | secrets.randbits(30) << 32)
-        self._held: dict[int, _Taken] = {}
+        self._held: dict[int, _HeldLease] = {}
         self._returned: deque[tuple[str, int, float | bool]] = deque()
         self._delivery: asyncio.Task[None] | None = None
         self._delivering = asyncio.Lock()
         self._reached = True
-        """Whether the last call was answered; else nothing is delivered until one is."""
+        """Whether the last call was answered; if not, nothing is delivered until one is."""
 
-    def holds(self, handle: int) -> bool:
-        """Whether the place was taken here and not given back."""
+    def is_holding(self, handle: int) -> bool:
+        """Whether this worker took the lease and has not returned it."""
         return handle in self._held
 
     async def admit(
         self, principals: tuple[Principal, ...], tokens: int, now: float, /
     ) -> Decision:
-        """See `LimitStore.admit`. Raises Away."""
-        return await self._take(_REQUEST, principals, _bounded(tokens), now)
+        """See `LimitStore.admit`. Raises RedisUnavailable."""
+        return await self._take_lease(_REQUEST, principals, _clamp_tokens(tokens), now)
 
     async def acquire_session(self, principals: tuple[Principal, ...], now: float, /) -> Decision:
-        """See `LimitStore.acquire`. Raises Away."""
-        return await self._take(_SESSION, principals, 0, now)
+        """See `LimitStore.acquire_session`. Raises RedisUnavailable."""
+        return await self._take_lease(_SESSION, principals, 0, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
-        """See `LimitStore.settle`. False says that it is known not to be held."""
+        """See `LimitStore.settle`. False: it is not held."""
         taken = self._held.get(handle)
         if taken is None or taken.kind != _REQUEST:
             return False
-        return self._give_back(handle, _bounded(used), now)
+        return self._give_back(handle, _clamp_tokens(used), now)
 
     def release(self, handle: int, /) -> bool:
         """See `LimitStore.release`. As `settle`."""
-        return handle in self._held and self._give_back(handle, _STAYS, 0.0)
+        return handle in self._held and self._give_back(handle, _KEEP_CHARGE, 0.0)
 
     async def record_heartbeat(self, handle: int, now: float, /) -> bool:
-        """See `LimitStore.heartbeat`. Raises Away."""
-        if _flag(await self._call("heartbeat", str(handle), clock=self._time(now))):
+        """See `LimitStore.record_heartbeat`. Raises RedisUnavailable."""
+        if _decode_flag(
+            await self._call_script("heartbeat", str(handle), clock=self._clock_argument(now))
+        ):
             return True
-        await self._reassert([handle])
+        await self._register_leases([handle])
         return handle in self._held
 
     async def list_sessions(self) -> tuple[LeaseUse, ...]:
-        """See `LimitStore.sessions`. Raises Away. The owner of another node's is 0."""
-        return tuple([one for one in await self._all_held() if one.kind == "session"])
+        """See `LimitStore.list_sessions`. Raises RedisUnavailable.
+
+        The owner of a session of another node is 0.
+        """
+        return tuple([one for one in await self._list_leases() if one.kind == "session"])
 
     async def expire_sessions(self, silent_since: float, /) -> tuple[int, ...]:
-        """See `LimitStore.expire`. Raises Away."""
-        silent, clock = silent_since, None if self._own_time else 0.0
-        if self._own_time:
+        """See `LimitStore.expire_sessions`. Raises RedisUnavailable."""
+        silent, clock = silent_since, None if self._server_clock else 0.0
+        if self._server_clock:
             silent = self._clock() - silent_since
         freed: list[int] = []
-        for owner in _texts(await self._call("owners")):
-            found = await self._call("expire", owner, silent, clock=clock)
-            freed += [int(handle) for handle in _texts(found)]
+        for owner in _decode_texts(await self._call_script("owners")):
+            handles = await self._call_script("expire", owner, silent, clock=clock)
+            freed += [int(handle) for handle in _decode_texts(handles)]
         for handle in freed:
             self._held.pop(handle, None)
         return tuple(freed)
 
     async def reclaim_leases(self, owner: int, /) -> int:
-        """See `LimitStore.reclaim`, for a worker of this node. Raises Away."""
-        return _count(await self._call("reclaim", self._name_of(owner)))
+        """See `LimitStore.reclaim_leases`, for a worker of this node. Raises RedisUnavailable."""
+        return _decode_count(await self._call_script("reclaim", self._owner_name(owner)))
 
     async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
-        """See `LimitStore.snapshot`. Raises Away."""
+        """See `LimitStore.read_snapshot`. Raises RedisUnavailable."""
         uses: list[PrincipalUse] = []
-        while page := _uses(await self._call("principals", len(uses), clock=self._time(now))):
+        while page := _decode_uses(
+            await self._call_script("principals", len(uses), clock=self._clock_argument(now))
+        ):
             uses += [PrincipalUse(*figures) for figures in page]
-        return LimitsSnapshot(tuple(uses), await self._all_held())
+        return LimitsSnapshot(tuple(uses), await self._list_leases())
 
     # -- staying alive -----------------------------------------------------------------
 
-    async def renew(self) -> None:
-        """Have all that is held last for another lease. Due every third of one. Raises Away.
+    async def renew_leases(self) -> None:
+        """Renew all leases that are held. Due every third of their time. Raises RedisUnavailable.
 
         What the server has forgotten (FLUSHALL, an eviction, a lease that lapsed while this
-        worker stood still) runs on here, so this tells the server of it again.
+        worker stood still) still runs here, so it is registered again.
         """
-        for some in _batches(list(self._held)):
-            forgotten = _texts(await self._call("renew", [str(handle) for handle in some]))
-            await self._reassert([int(handle) for handle in forgotten])
-        await self.deliver()
+        for some in _split_batches(list(self._held)):
+            forgotten = _decode_texts(
+                await self._call_script("renew", [str(handle) for handle in some])
+            )
+            await self._register_leases([int(handle) for handle in forgotten])
+        await self.deliver_returns()
 
     async def eviction_policy(self) -> str:
         """What the server does when its memory is full, in its own word; "" where it does not
-        say. Raises Away."""
-        return _word(await self._call("policy"))
+        say. Raises RedisUnavailable."""
+        return _decode_text(await self._call_script("policy"))
 
     async def rejoin(self) -> None:
-        """Be in step with a server that was away: give back to it what was returned meanwhile,
-        and have it know again what it forgot of the rest. Raises Away."""
-        await self._call("ping")
-        await self.deliver()
-        for some in _batches(list(self._held)):
-            await self._reassert(some)
+        """Catch up with a server that was unavailable: deliver what was returned meanwhile, and
+        register again what it forgot of the rest. Raises RedisUnavailable."""
+        await self._call_script("ping")
+        await self.deliver_returns()
+        for some in _split_batches(list(self._held)):
+            await self._register_leases(some)
 
-    async def deliver(self) -> list[bool]:
-        """Give back what waits for it; which of it was still held there. Raises Away."""
-        found: list[bool] = []
+    async def deliver_returns(self) -> list[bool]:
+        """Deliver the waiting returns; which of the leases were held there. Raises
+        RedisUnavailable."""
+        results: list[bool] = []
         async with self._delivering:
             while self._returned:
                 batch = list(itertools.islice(self._returned, _BATCH))
-                found += _flags(await self._call("give_back", batch))
-                # Only now: delivered twice does nothing, and never delivered is a place lost.
+                results += _decode_flags(await self._call_script("give_back", batch))
+                # Only now: a second delivery does nothing, and none would lose a lease.
                 for _ in batch:
                     self._returned.popleft()
-        return found
+        return results
 
     async def aclose(self) -> None:
-        """Give back what waits, if the server is there, and hang up."""
+        """Deliver what waits, if the server is available, and disconnect."""
         if self._delivery is not None:
             await asyncio.wait([self._delivery])
         with suppress(RedisUnavailable):  # what stays lapses
-            await self.deliver()
-        await self._line.aclose()
+            await self.deliver_returns()
+        await self._client.aclose()
 
     # -- inside ------------------------------------------------------------------------
 
-    async def _reassert(self, handles: list[int]) -> None:
-        """Have the server hold again what is held here; forget what it has ended."""
+    async def _register_leases(self, handles: list[int]) -> None:
+        """Register what is held here with the server again; drop what it has ended."""
         now = self._clock()
-        places = [
+        leases = [
             (str(handle), taken.kind, taken.names, max(0.0, now - taken.since))
             for handle in handles
             if (taken := self._held.get(handle)) is not None
         ]
-        if places:
-            for ended in _texts(await self._call("register", self._owner, places)):
+        if leases:
+            for ended in _decode_texts(await self._call_script("register", self._owner, leases)):
                 self._held.pop(int(ended), None)
 
-    async def _take(
+    async def _take_lease(
         self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
-        if len(self._held) + len(self._returned) >= MOST_HELD:
+        if len(self._held) + len(self._returned) >= MAX_HELD:
             return _FULL
         handle = next(self._numbers)
-        names = tuple([_text(one.name) for one in principals])
-        asked = [(name, *one.limits) for name, one in zip(names, principals, strict=True)]
+        names = tuple([_encodable_name(one.name) for one in principals])
+        limits = [(name, *one.limits) for name, one in zip(names, principals, strict=True)]
         try:
-            told = await self._call(
-                "take", str(handle), kind, self._owner, asked, tokens, clock=self._time(now)
+            reply = await self._call_script(
+                "take",
+                str(handle),
+                kind,
+                self._owner,
+                limits,
+                tokens,
+                clock=self._clock_argument(now),
             )
         except BaseException:
-            # Nobody knows whether it was given: the answer was lost, or the caller left.
-            self._return(handle, 0 if kind == _REQUEST else _STAYS, now)
+            # Whether it was taken is unknown: the reply was lost, or the client left.
+            self._queue_return(handle, 0 if kind == _REQUEST else _KEEP_CHARGE, now)
             raise
-        decision = _decision(handle, told)
+        decision = _decision_from_reply(handle, reply)
         if decision.is_admitted:
-            self._held[handle] = _Taken(kind, names, self._clock())
+            self._held[handle] = _HeldLease(kind, names, self._clock())
         return decision
 
     def _give_back(self, handle: int, used: int, now: float) -> bool:
         del self._held[handle]
-        self._return(handle, used, now)
+        self._queue_return(handle, used, now)
         return True
 
-    def _return(self, handle: int, used: int, now: float) -> None:
-        self._returned.append((str(handle), used, False if self._own_time else now))
+    def _queue_return(self, handle: int, used: int, now: float) -> None:
+        self._returned.append((str(handle), used, False if self._server_clock else now))
         if self._reached and self._delivery is None:
             # Where no loop runs, `aclose` delivers, or whatever is called next.
             with suppress(RuntimeError):
@@ -254,51 +270,53 @@ class RedisLimits:
             with suppress(
                 RedisUnavailable
             ):  # what stays is kept until the next call that is answered
-                await self.deliver()
+                await self.deliver_returns()
         finally:
             self._delivery = None
 
-    async def _call(self, operation: str, *arguments: object, clock: float | None = None) -> bytes:
+    async def _call_script(
+        self, operation: str, *arguments: object, clock: float | None = None
+    ) -> bytes:
         try:
-            told = await self._line.call(operation, *arguments, clock=clock)
+            reply = await self._client.call_script(operation, *arguments, clock=clock)
         except RedisUnavailable:
             self._reached = False
             raise
         self._reached = True
-        return told
+        return reply
 
-    async def _all_held(self) -> tuple[LeaseUse, ...]:
-        found: list[LeaseUse] = []
-        for owner in _texts(await self._call("owners")):
-            server_now, places = _places(await self._call("held", owner))
-            # Times are told in the clock of whoever asks.
-            shift = self._clock() - server_now if self._own_time else 0.0
-            claim = self._claim_of(owner)
-            found += [_held(place, claim, shift) for place in places]
-        return tuple(found)
+    async def _list_leases(self) -> tuple[LeaseUse, ...]:
+        leases: list[LeaseUse] = []
+        for owner in _decode_texts(await self._call_script("owners")):
+            server_now, records = _decode_leases(await self._call_script("held", owner))
+            # Times are converted to this worker's clock.
+            shift = self._clock() - server_now if self._server_clock else 0.0
+            owner_generation = self._generation_of(owner)
+            leases += [_lease_use(record, owner_generation, shift) for record in records]
+        return tuple(leases)
 
-    def _time(self, now: float) -> float | None:
-        return None if self._own_time else now
+    def _clock_argument(self, now: float) -> float | None:
+        return None if self._server_clock else now
 
-    def _name_of(self, claim: int) -> str:
-        return f"{self._node}:{claim}"
+    def _owner_name(self, generation: int) -> str:
+        return f"{self._node}:{generation}"
 
-    def _claim_of(self, owner: str) -> int:
-        node, _, claim = owner.rpartition(":")
-        return int(claim) if node == self._node else 0
-
-
-def _bounded(tokens: int) -> int:
-    return min(max(tokens, 0), _MOST_TOKENS)
+    def _generation_of(self, owner: str) -> int:
+        node, _, generation = owner.rpartition(":")
+        return int(generation) if node == self._node else 0
 
 
-def _text(name: str) -> str:
+def _clamp_tokens(tokens: int) -> int:
+    return min(max(tokens, 0), _MAX_TOKENS)
+
+
+def _encodable_name(name: str) -> str:
     """The name as it may be sent: a lone half of a surrogate pair is no text on any wire."""
     return name.encode(errors="backslashreplace").decode()
 
 
-def _decision(handle: int, told: bytes) -> Decision:
-    admitted, refused, principal, retry_after, *_ = figures = _figures(told)
+def _decision_from_reply(handle: int, reply: bytes) -> Decision:
+    admitted, refused, principal, retry_after, *_ = figures = _decode_figures(reply)
     return Decision(
         handle if admitted else NO_HANDLE,
         refused,
@@ -313,18 +331,18 @@ def _decision(handle: int, told: bytes) -> Decision:
     )
 
 
-def _held(place: _Place, claim: int, shift: float) -> LeaseUse:
-    handle, kind, names, tokens, since, beat = place
+def _lease_use(lease: _LeaseRecord, owner: int, shift: float) -> LeaseUse:
+    handle, kind, names, tokens, since, heartbeat = lease
     return LeaseUse(
         handle=int(handle),
         kind="session" if kind == _SESSION else "request",
-        owner=claim,
+        owner=owner,
         principals=names,
         tokens=tokens,
         since=since / 1000 + shift,
-        last_heartbeat=(beat if kind == _SESSION else since) / 1000 + shift,
+        last_heartbeat=(heartbeat if kind == _SESSION else since) / 1000 + shift,
     )
 
 
-def _batches(every: list[T]) -> list[list[T]]:
-    return [every[at : at + _BATCH] for at in range(0, len(every), _BATCH)]
+def _split_batches(items: list[T]) -> list[list[T]]:
+    return [items[at : at + _BATCH] for at in range(0, len(items), _BATCH)]
