@@ -193,7 +193,8 @@ def merge_layers(layers: Iterable[Layer]) -> Layer:
 
 def expand_references(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
     """Put the environment in place of `${NAME}` and `${NAME:-default}`, the content of a file in
-    place of `${file:/path}`, and `UnresolvedReference` in place of text where that cannot be done."""
+    place of `${file:/path}`, and an `UnresolvedReference` in place of text where that cannot be
+    done."""
     expanded: Layer = {}
     for path, leaf in layer.items():
         value = _expand_value(leaf.value, environ, files)
