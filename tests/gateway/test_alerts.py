@@ -30,7 +30,7 @@ class Rig:
         self, fault: UpstreamFault, provider: str = "openai", *, own_key: bool = False
     ) -> None:
         target = "/chat/completions?key=hidden"
-        self.alerts.failed(PROVIDER_SPECS[provider], fault, target, own_key=own_key)
+        self.alerts.record_failure(PROVIDER_SPECS[provider], fault, target, own_key=own_key)
 
     @property
     def lines(self) -> list[str]:
@@ -46,7 +46,7 @@ def test_no_word_of_a_providers_is_repeated(caplog: pytest.LogCaptureFixture, st
     rig = Rig(caplog, openai=Provider(api_key=Secret(PROVIDER_KEY)))
     rig.failed(_refused(status))
     rig.alerts.breaker_opened(("openai", "m"), _refused(status), 5.0)
-    rig.alerts.fell_back("smart", "openai/m", FallbackRun(90.0, 7), _refused(status))
+    rig.alerts.warn_of_fallback("smart", "openai/m", FallbackRun(90.0, 7), _refused(status))
     for text in (*rig.lines, repr(rig.troubles.last_errors)):
         assert "CANARY" not in text
     assert f"status {status}" in rig.lines[-1]
@@ -133,7 +133,7 @@ def test_the_name_of_a_model_begins_no_line(caplog: pytest.LogCaptureFixture) ->
     name = "m\n2026-01-01 ERROR\u2028forged"
     rig.alerts.breaker_opened(("openai", name), _refused(500), 5.0)
     rig.alerts.breaker_closed(("openai", name))
-    rig.alerts.fell_back("smart", f"openai/{name}", FallbackRun(0.0, 5), None)
+    rig.alerts.warn_of_fallback("smart", f"openai/{name}", FallbackRun(0.0, 5), None)
     assert len(rig.lines) == 3
     assert all(line.isprintable() for line in rig.lines)
     assert "asked for a pause" in rig.lines[2]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vai.gateway.request.endpoints import not_allowed, not_found
+from vai.gateway.request.endpoints import method_not_allowed, path_not_found
 
 SERVED = ("Messages API", "POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models")
 
@@ -73,7 +73,7 @@ ALL = [(code, path) for code, (_, paths) in PATHS.items() for path in paths]
 
 @pytest.mark.parametrize(("code", "path"), ALL)
 def test_a_path_of_another_api_names_this_ones(code, path):
-    error = not_found(path)
+    error = path_not_found(path)
     assert (error.status, error.type, error.code) == (404, "not_found_error", code)
     assert error.message.startswith("Endpoint not found")
     for word in (*SERVED, PATHS[code][0]):
@@ -97,14 +97,14 @@ def test_a_path_of_another_api_names_this_ones(code, path):
     ],
 )
 def test_what_to_use_instead_is_said(path, said):
-    assert said in not_found(path).message
+    assert said in path_not_found(path).message
 
 
 def test_a_path_is_never_repeated_and_costs_little():
     marked = "/v1/sk-ant-api03-secret/" + "a/" * 4000
     began = time.perf_counter()
     for path in (marked, marked + "v1/messages", "/model/" * 4000, "/v1/" * 4000, "/" * 16_000):
-        assert "secret" not in not_found(path).message
+        assert "secret" not in path_not_found(path).message
     assert time.perf_counter() - began < 1
 
 
@@ -118,7 +118,7 @@ def test_a_path_is_never_repeated_and_costs_little():
     ],
 )
 def test_a_wrong_method_names_the_right_one(method, path, allowed, said):
-    error = not_allowed(method, path, allowed)
+    error = method_not_allowed(method, path, allowed)
     assert (error.status, error.code) == (405, "method_not_allowed")
     assert said in error.message
     assert "SK" not in error.message
@@ -126,10 +126,10 @@ def test_a_wrong_method_names_the_right_one(method, path, allowed, said):
 
 @pytest.mark.parametrize("path", ["/v1/models/x:generateContent", "/models/y:countTokens"])
 def test_googles_method_on_a_model_is_no_wrong_method(path):
-    error = not_allowed("POST", path, ["GET", "HEAD"])
+    error = method_not_allowed("POST", path, ["GET", "HEAD"])
     assert (error.status, error.code) == (404, "gemini_endpoint")
 
 
 @pytest.mark.parametrize("path", UPPER)
 def test_a_path_in_upper_case_is_told_as_such(path):
-    assert "paths are in lower case. This server" in not_found(path).message
+    assert "paths are in lower case. This server" in path_not_found(path).message

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.test_answers import call
 from vai.exchange.exchange import ResponseStart
-from vai.gateway.routes.messages import _relay
+from vai.gateway.routes.messages import _relay_stream
 
 
 class Exchange:
@@ -41,7 +41,7 @@ class Events:
     async def send_frames(self, frames: bytes) -> None:
         self.sent.append(frames)
 
-    async def finish(self) -> None:
+    async def finish_stream(self) -> None:
         self.finished = True
 
 
@@ -58,7 +58,7 @@ async def test_a_defect_in_the_middle_of_a_stream_is_its_last_event() -> None:
     service: Any = None
     served = call()
     with pytest.raises(RuntimeError):
-        await _relay(service, served, exchange, events)
+        await _relay_stream(service, served, exchange, events)
     assert events.sent[0] == b"data: 1\n\n"
     assert events.sent[1].startswith(b"event: error\n")
     assert b"Internal server error" in events.sent[1]

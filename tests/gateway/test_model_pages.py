@@ -18,14 +18,14 @@ DAY = date(2026, 11, 30)
 
 def test_a_page_is_rendered_once_a_day():
     pages = ModelPages(Listing(installed_catalogue(), PROVIDER_SPECS, {}, {}))
-    first = pages.page("vai", DAY, {})
-    assert pages.page("vai", DAY, {}) is first
-    later = pages.page("vai", date(2026, 12, 1), {})
+    first = pages.render_list("vai", DAY, {})
+    assert pages.render_list("vai", DAY, {}) is first
+    later = pages.render_list("vai", date(2026, 12, 1), {})
     assert orjson.loads(first) != orjson.loads(later)
     for number in range(20):
-        pages.page("vai", DAY, {"provider": "groq", "x": f"{number}"})
-        pages.page("anthropic", DAY, {"limit": str(number + 1)})
-    assert len(pages._kept) <= 2
+        pages.render_list("vai", DAY, {"provider": "groq", "x": f"{number}"})
+        pages.render_list("anthropic", DAY, {"limit": str(number + 1)})
+    assert len(pages._pages) <= 2
 
 
 @pytest.mark.parametrize("form", ["vai", "openai", "anthropic"])
@@ -41,7 +41,7 @@ def test_a_page_is_rendered_once_a_day():
 def test_a_filter_that_cannot_be_lists_what_can(form, name, value, said):
     pages = ModelPages(Listing(installed_catalogue(), PROVIDER_SPECS, {}, {}))
     with pytest.raises(InvalidRequest) as caught:
-        pages.page(form, DAY, {name: value})
+        pages.render_list(form, DAY, {name: value})
     assert (caught.value.status, caught.value.param) == (400, name)
     assert caught.value.message.startswith(said)
     assert value not in caught.value.message.split() or not value

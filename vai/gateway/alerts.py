@@ -37,14 +37,14 @@ class ProviderAlerts:
         self._clock = clock
         self._warn = RateLimitedWarnings()
 
-    def failed(
+    def record_failure(
         self, spec: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
     ) -> None:
         """An attempt at the provider of `spec` failed, which was asked for `target` (a path)."""
         trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
             if names_nothing(fault):
-                self._suspect(spec, fault, target)
+                self._warn_of_address(spec, fault, target)
             return
         self._troubles.record_failure(spec.id, fault, trouble, self._clock())
         if trouble == "address":
@@ -52,8 +52,8 @@ class ProviderAlerts:
                 (trouble, spec.id, fault.code, fault.upstream_status),
                 "%s: POST %s was answered with %s: the address is probably wrong; see %s",
                 spec.id,
-                _url(spec, target),
-                _answer_of(fault),
+                _upstream_url(spec, target),
+                _describe_response(fault),
                 settings_of_address(self._providers, spec.id),
             )
         elif trouble == "way":
@@ -61,26 +61,26 @@ class ProviderAlerts:
                 (trouble, spec.id, fault.code),
                 "%s: %s cannot be reached (%s); see %s",
                 spec.id,
-                _url(spec, ""),
+                _upstream_url(spec, ""),
                 fault.code,
-                self._settings_of_way(spec.id, fault.code),
+                self._connection_settings(spec.id, fault.code),
             )
         elif trouble == "key":
             self._warn(
                 (trouble, spec.id, fault.type, fault.upstream_status),
                 "%s: the provider refused %s (%s); see %s",
                 spec.id,
-                *self._key(spec.id, fault),
+                *self._describe_key(spec.id, fault),
             )
 
-    def _suspect(self, spec: ProviderSpec, fault: UpstreamFault, target: str) -> None:
+    def _warn_of_address(self, spec: ProviderSpec, fault: UpstreamFault, target: str) -> None:
         """The provider's own error does not say what it has not found."""
         self._warn(
             ("address?", spec.id),
             "%s: POST %s was answered with status %s and an error that names no model:"
             " the address may be wrong; see %s",
             spec.id,
-            _url(spec, target),
+            _upstream_url(spec, target),
             fault.upstream_status,
             settings_of_address(self._providers, spec.id),
         )
@@ -92,17 +92,17 @@ class ProviderAlerts:
             "%s: model %s failed repeatedly and is left alone for %.0f s; the last failure: %s;"
             " see breaker, and aliases for a model to turn to",
             target[0],
-            _printable(target[1]),
+            _printable_name(target[1]),
             seconds,
-            _facts(fault),
+            _describe_error(fault),
         )
 
     def breaker_closed(self, target: Target) -> None:
         """The breaker of a model has closed."""
         subject = ("closed", *target)
-        self._warn(subject, "%s: model %s answers again", target[0], _printable(target[1]))
+        self._warn(subject, "%s: model %s answers again", target[0], _printable_name(target[1]))
 
-    def fell_back(
+    def warn_of_fallback(
         self, alias: str, first: str, missed: FallbackRun, reason: VaiError | None
     ) -> None:
         """All requests for `alias` go past its `first` model, the last one for `reason`."""
@@ -113,24 +113,24 @@ class ProviderAlerts:
             alias,
             missed.requests,
             max(self._clock() - missed.since, 1.0),
-            _printable(first),
-            "it asked for a pause" if reason is None else _facts(reason),
+            _printable_name(first),
+            "it asked for a pause" if reason is None else _describe_error(reason),
             alias,
             first.partition("/")[0],
         )
 
-    def _settings_of_way(self, provider: str, code: str | None) -> str:
-        own = self._providers.get(provider, _PLAIN)
+    def _connection_settings(self, provider: str, code: str | None) -> str:
+        provider_settings = self._providers.get(provider, _PLAIN)
         names = [settings_of_address(self._providers, provider)]
-        if own.proxy is not None:
+        if provider_settings.proxy is not None:
             names.insert(0, f"providers.{provider}.proxy")
         if code == "upstream_tls":
             names.append(f"providers.{provider}.ca_file")
         return ", ".join(names)
 
-    def _key(self, provider: str, fault: UpstreamFault) -> tuple[str, str, str]:
+    def _describe_key(self, provider: str, fault: UpstreamFault) -> tuple[str, str, str]:
         """What the provider refused, why, and where it is set."""
-        facts = _facts(fault)
+        facts = _describe_error(fault)
         setting = f"providers.{provider}.api_key"
         if provider == LOGGED_IN_TO:
             renewed = "and log in again with `vai login gemini`"
@@ -143,12 +143,12 @@ class ProviderAlerts:
         return what, facts, setting
 
 
-def _url(spec: ProviderSpec, target: str) -> str:
+def _upstream_url(spec: ProviderSpec, target: str) -> str:
     """The URL that was asked, without its query: settings refuse addresses with user info."""
     return (spec.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
 
 
-def _answer_of(fault: UpstreamFault) -> str:
+def _describe_response(fault: UpstreamFault) -> str:
     status = f"status {fault.upstream_status}"
     if fault.code == "upstream_redirect":
         return f"a redirect ({status}), which is not followed"
@@ -157,12 +157,12 @@ def _answer_of(fault: UpstreamFault) -> str:
     return f"{status} and no error of the provider's API"
 
 
-def _printable(name: str) -> str:
+def _printable_name(name: str) -> str:
     """The name of a model, which callers choose, so that it cannot begin another line."""
     return "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])
 
 
-def _facts(fault: VaiError) -> str:
+def _describe_error(fault: VaiError) -> str:
     """The type, the code and the status of an error, as far as they are VAI's own words."""
     facts: list[str] = [fault.type]
     code = gateway_code(fault) if isinstance(fault, UpstreamFault) else fault.code

@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     _add_service(app, settings, inflight)
     _add_routes(app)
     _add_model_routes(app)
-    cors.attach(app, settings.cors.allowed_origins)
+    cors.attach_cors(app, settings.cors.allowed_origins)
     install_error_handler(app)
     drain.attach(app, inflight, grace=settings.drain_grace)
     return app

@@ -205,7 +205,7 @@ class GatewayService:
             and context.route is not None
             and not context.is_simulated
         ):
-            self.alerts.failed(context.route.spec, error, target, own_key=context.is_byok)
+            self.alerts.record_failure(context.route.spec, error, target, own_key=context.is_byok)
 
     def find_terms(self, route: Route, *, streamed: bool) -> ModelTerms:
         """What holds for a request along `route` today."""
@@ -229,27 +229,27 @@ class GatewayService:
         return keys
 
     def choose_destination(
-        self, route: Route, brought: Mapping[str, ProviderKey]
+        self, route: Route, byok_keys: Mapping[str, ProviderKey]
     ) -> UpstreamDestination:
         """The upstream of `route`, bound to the key that goes first.
 
         Raises:
-            AuthenticationFailed: no key was brought, and the gateway has none to lend.
+            AuthenticationFailed: the client sent no key, and the gateway has none either.
         """
         provider = route.spec.id
-        own = byok.choose_key(provider, brought)
-        if own is not None:
+        byok_key = byok.choose_key(provider, byok_keys)
+        if byok_key is not None:
             return UpstreamDestination(
-                self.providers.get_byok_upstream(provider, own), False, is_byok=True
+                self.providers.get_byok_upstream(provider, byok_key), False, is_byok=True
             )
         if self.keyring.mode == "passthrough":
             raise byok.missing_key_error(
-                route.spec, may_use_gateway_key=False, has_any_key=bool(brought)
+                route.spec, may_use_gateway_key=False, has_any_key=bool(byok_keys)
             )
-        lent = self.providers.get_gateway_upstream(provider)
-        if lent is None:
+        gateway_upstream = self.providers.get_gateway_upstream(provider)
+        if gateway_upstream is None:
             raise byok.missing_key_error(route.spec, may_use_gateway_key=True)
-        return UpstreamDestination(lent, self.providers.is_simulated(provider))
+        return UpstreamDestination(gateway_upstream, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:
         """Nothing runs any more: write what waits and drop the connections."""

@@ -18,7 +18,7 @@ from vai.errors import InvalidRequest, Overloaded
 from vai.gateway.request.context import RequestContext
 from vai.gateway.sanic_patches.body import ReceivingHttp
 
-__all__ = ["Bounds", "RequestBodies", "body_bounds", "too_large"]
+__all__ = ["Bounds", "RequestBodies", "body_bounds", "body_too_large"]
 
 _BASE = 96 << 20
 _PER_WORKER = 74 << 20
@@ -66,12 +66,12 @@ class RequestBodies:
         http = cast("ReceivingHttp", request.stream)
         size = int(http.request_bytes or 0)
         if size > self._largest:
-            raise too_large(self._largest)
-        self._take(size)
+            raise body_too_large(self._largest)
+        self._count_body(size)
         context.held_bytes = size
         request.body = body = await http.receive_body()
         if size > _SMALL:
-            self._add(context, body.count(b"{") * _PER_OBJECT)
+            self._count_objects(context, body.count(b"{") * _PER_OBJECT)
         return body
 
     def release_body(self, context: RequestContext, request: Request) -> None:
@@ -85,7 +85,7 @@ class RequestBodies:
                 self.held -= size
             self._freed(size)
 
-    def _add(self, context: RequestContext, size: int) -> None:
+    def _count_objects(self, context: RequestContext, size: int) -> None:
         """Count what a body takes beyond its bytes; refuse that as a larger body."""
         if context.held_bytes + size > max(self._largest, self._most):
             raise InvalidRequest(
@@ -95,23 +95,23 @@ class RequestBodies:
                 type="request_too_large",
             )
         if self.held > context.held_bytes and self.held + size > self._most:
-            raise _full()
+            raise _worker_full_error()
         self.held += size
         context.held_bytes += size
 
-    def _take(self, size: int) -> None:
+    def _count_body(self, size: int) -> None:
         """Count a body; small ones by themselves, so that a few large ones refuse none of them."""
         if size <= _SMALL:
             if self.held_small + size > max(self._most // 4, _SMALL):
-                raise _full()
+                raise _worker_full_error()
             self.held_small += size
         else:
             if self.held and self.held + size > self._most:
-                raise _full()
+                raise _worker_full_error()
             self.held += size
 
 
-def _full() -> Overloaded:
+def _worker_full_error() -> Overloaded:
     return Overloaded(
         "This worker holds as many request bytes as it may; try again in a moment",
         code="worker_full",
@@ -119,7 +119,7 @@ def _full() -> Overloaded:
     )
 
 
-def too_large(largest: int) -> InvalidRequest:
+def body_too_large(largest: int) -> InvalidRequest:
     """The refusal of a body of more than `largest` bytes."""
     return InvalidRequest(
         f"body: too large; expected at most {largest} bytes",

@@ -106,7 +106,7 @@ class RequestContext:
     def record_failed_attempt(self, fault: VaiError) -> None:
         """Take note of an attempt that failed before the caller had a byte."""
         model = self.route.name[:256] if self.route is not None else None
-        self.failed_attempts.append({"model": model, **_describe_error(fault)})
+        self.failed_attempts.append({"model": model, **_error_fields(fault)})
 
     def make_log_line(self, duration: float) -> dict[str, Any]:
         """The request's line in the log, names and figures only. `duration` is seconds."""
@@ -126,7 +126,7 @@ class RequestContext:
             line["model"] = self.route.name[:256]
         if self.error is not None:
             line |= {
-                name: fact for name, fact in _describe_error(self.error).items() if fact is not None
+                name: fact for name, fact in _error_fields(self.error).items() if fact is not None
             }
         if self.attempts > 1:
             line["attempts"] = self.attempts
@@ -152,7 +152,7 @@ def _safe_request_id(sent: str | None) -> str | None:
     return sent if sent is not None and _SAFE_ID.fullmatch(sent) else None
 
 
-def _describe_error(error: VaiError) -> dict[str, str | int | None]:
+def _error_fields(error: VaiError) -> dict[str, str | int | None]:
     code = error.code
     if code is not None and not _CODE.fullmatch(code):
         code = None

@@ -14,7 +14,7 @@ from typing import Any
 from sanic import HTTPResponse, Request, Sanic
 from sanic.response import BaseHTTPResponse, empty
 
-__all__ = ["attach"]
+__all__ = ["attach_cors"]
 
 _METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 _MAX_AGE = "86400"
@@ -28,7 +28,7 @@ _EXPOSED = (
 )
 
 
-def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
+def attach_cors(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
     """Answer preflights and mark answers for `origins`."""
     if not origins:
         return
@@ -38,19 +38,19 @@ def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
         response = empty()
-        if _allowed(request, allowed):
+        if _allowed_origin(request, allowed):
             # Provider keys come in headers of an open set of names, so what was asked for is
             # granted: a header is no danger, reading the answer is, and that needs the origin.
-            asked = request.headers.get("access-control-request-headers", _HEADERS)
+            requested_headers = request.headers.get("access-control-request-headers", _HEADERS)
             response.headers["access-control-allow-methods"] = _METHODS
-            response.headers["access-control-allow-headers"] = asked[:1024]
+            response.headers["access-control-allow-headers"] = requested_headers[:1024]
             response.headers["access-control-max-age"] = _MAX_AGE
         return response
 
     async def mark(request: Any, response: BaseHTTPResponse) -> None:
         varies = response.headers.get("vary")
         response.headers["vary"] = f"{varies}, Origin" if varies else "Origin"
-        origin = _allowed(request, allowed)
+        origin = _allowed_origin(request, allowed)
         if origin is not None:
             response.headers["access-control-allow-origin"] = origin
             response.headers["access-control-expose-headers"] = _EXPOSED
@@ -59,7 +59,7 @@ def attach(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
     app.register_middleware(mark, "response")
 
 
-def _allowed(request: Request, allowed: frozenset[str]) -> str | None:
+def _allowed_origin(request: Request, allowed: frozenset[str]) -> str | None:
     """What to write as the allowed origin, if anything."""
     origin = request.headers.get("origin")
     if origin is None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from vai.errors import InvalidRequest, NotFound
 
-__all__ = ["not_allowed", "not_found"]
+__all__ = ["method_not_allowed", "path_not_found"]
 
 _SERVED: Final = (
     "This server speaks the Messages API: POST /v1/messages, POST /v1/messages/count_tokens, "
@@ -44,7 +44,7 @@ class _Foreign(NamedTuple):
     rest: bool = True
 
 
-def _words(text: str) -> re.Pattern[str]:
+def _match_words(text: str) -> re.Pattern[str]:
     """The paths that are one of these words, or begin with it and a slash."""
     return re.compile(rf"(?:{'|'.join(text.split())})(?:/.*)?")
 
@@ -81,12 +81,12 @@ _FOREIGN: Final = (
         rest=False,
     ),
     _Foreign(
-        _words("messages/batches"),
+        _match_words("messages/batches"),
         "anthropic_endpoint",
         "Batches are not served. Send each of the requests to POST /v1/messages",
     ),
     _Foreign(
-        _words("files"),
+        _match_words("files"),
         "files_endpoint",
         "Files are not kept here. Put the content into the message, as base64 or as a URL",
     ),
@@ -96,7 +96,7 @@ _FOREIGN: Final = (
         "Anthropic's Text Completions are not served. Use POST /v1/messages",
     ),
     _Foreign(
-        _words("skills organizations agents sessions environments memory_stores"),
+        _match_words("skills organizations agents sessions environments memory_stores"),
         "anthropic_endpoint",
         "Of Anthropic's API, messages, the counter and models are served. Ask Anthropic itself "
         "for the rest",
@@ -140,16 +140,19 @@ _FOREIGN: Final = (
 """In the order in which they are tried."""
 
 
-def not_found(path: str) -> NotFound:
+def path_not_found(path: str) -> NotFound:
     """The answer to a request for a path that is not served."""
-    place = "/".join(word for word in path.lower().split("/") if word)
-    rest = place[_PREFIX.match(place).end() :]  # type: ignore[union-attr]
+    normalized_path = "/".join(word for word in path.lower().split("/") if word)
+    rest = normalized_path[_PREFIX.match(normalized_path).end() :]  # type: ignore[union-attr]
     for foreign in _FOREIGN:
-        if foreign.path.fullmatch(rest if foreign.rest else place):
+        if foreign.path.fullmatch(rest if foreign.rest else normalized_path):
             return NotFound(f"Endpoint not found: {foreign.hint}. {_SERVED}", code=foreign.code)
-    if path.strip("/") != place and place.removeprefix("v1/") in ("models", *_MESSAGES):
+    if path.strip("/") != normalized_path and normalized_path.removeprefix("v1/") in (
+        "models",
+        *_MESSAGES,
+    ):
         return NotFound(f"Endpoint not found: paths are in lower case. {_SERVED}")
-    own = rest if _OWN.fullmatch(rest) else _last_part(place)
+    own = rest if _OWN.fullmatch(rest) else _find_served_end(normalized_path)
     if own is not None:
         # The most frequent: a base URL that ends with a part of what the client adds to it.
         method = "GET" if own.startswith("models") else "POST"
@@ -160,20 +163,20 @@ def not_found(path: str) -> NotFound:
             f"{_SERVED}",
             code="base_url_path",
         )
-    if place in ("v1", "api"):
+    if normalized_path in ("v1", "api"):
         return NotFound(f"Endpoint not found: this is the beginning of a path. {_SERVED}")
     return NotFound(f"Endpoint not found. {_SERVED}")
 
 
-def not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidRequest | NotFound:
+def method_not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidRequest | NotFound:
     """The answer to a method that a path does not have.
 
     The paths of some APIs differ from this one's in the method and in an ending; those are not
     found.
     """
-    found = not_found(path)
-    if found.code == "gemini_endpoint":
-        return found
+    not_found_error = path_not_found(path)
+    if not_found_error.code == "gemini_endpoint":
+        return not_found_error
     expected = " or ".join(sorted(allowed))
     shown = f"{method} is" if method in _METHODS else "this method is"
     return InvalidRequest(
@@ -183,9 +186,9 @@ def not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidReques
     )
 
 
-def _last_part(place: str) -> str | None:
+def _find_served_end(normalized_path: str) -> str | None:
     """The path of this API at the end of one that begins with anything else."""
     for own in (*_MESSAGES, "models"):
-        if place.endswith(f"/v1/{own}"):
+        if normalized_path.endswith(f"/v1/{own}"):
             return own
     return None

@@ -29,9 +29,9 @@ from sanic.response import HTTPResponse
 
 from vai.errors import ClientFault, ClientLeft, InternalError, InvalidRequest, VaiError
 from vai.gateway.admission.controller import drain_error
-from vai.gateway.request.bodies import too_large
+from vai.gateway.request.bodies import body_too_large
 from vai.gateway.request.context import RequestContext
-from vai.gateway.request.endpoints import not_allowed, not_found
+from vai.gateway.request.endpoints import method_not_allowed, path_not_found
 from vai.gateway.request.responses import make_error_response
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
@@ -116,11 +116,11 @@ def _to_vai_error(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, VaiError):
         return exception
     if isinstance(exception, SanicNotFound):
-        return not_found(request.path)
+        return path_not_found(request.path)
     if isinstance(exception, MethodNotAllowed):
-        return not_allowed(request.method, request.path, exception.allowed_methods or ())
+        return method_not_allowed(request.method, request.path, exception.allowed_methods or ())
     if isinstance(exception, PayloadTooLarge):
-        return too_large(request.app.config.REQUEST_MAX_SIZE)
+        return body_too_large(request.app.config.REQUEST_MAX_SIZE)
     if isinstance(exception, RequestCancelled):
         return ClientLeft("The caller closed the connection")
     if isinstance(exception, RequestTimeout):

@@ -18,9 +18,9 @@ class ModelPages:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._day = date.min
-        self._kept: dict[str, bytes] = {}
+        self._pages: dict[str, bytes] = {}
 
-    def page(self, form: str, day: date, query: dict[str, str]) -> bytes:
+    def render_list(self, form: str, day: date, query: dict[str, str]) -> bytes:
         """A list in this form.
 
         Raises:
@@ -31,7 +31,7 @@ class ModelPages:
             wire = self._listing.list_anthropic(
                 day,
                 **filters,
-                limit=_number(query.get("limit", "20")),
+                limit=_parse_number(query.get("limit", "20")),
                 after_id=query.get("after_id"),
                 before_id=query.get("before_id"),
             )
@@ -41,13 +41,13 @@ class ModelPages:
         if filters:
             return orjson.dumps(self._listing.list_vai(day, **filters))
         if day != self._day:
-            self._day, self._kept = day, {}
-        if form not in self._kept:
+            self._day, self._pages = day, {}
+        if form not in self._pages:
             whole = self._listing.list_openai() if form == "openai" else self._listing.list_vai(day)
-            self._kept[form] = orjson.dumps(whole)
-        return self._kept[form]
+            self._pages[form] = orjson.dumps(whole)
+        return self._pages[form]
 
-    def one(self, name: str, form: str, day: date) -> bytes:
+    def render_model(self, name: str, form: str, day: date) -> bytes:
         """One model.
 
         Raises:
@@ -56,7 +56,7 @@ class ModelPages:
         return orjson.dumps(self._listing.describe_model(name, form, day))
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise InvalidRequest("limit: expected a whole number", param="limit")
     return int(text)

@@ -79,7 +79,7 @@ def make_headers(
         headers["x-vai-simulated"] = "true"
     if context.limits is not None:
         headers |= rate_limit_headers(context.limits, time.time())
-    _tell_attempts(headers, context)
+    _add_attempts(headers, context)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
     return headers
@@ -122,12 +122,12 @@ def make_error_response(error: VaiError, context: RequestContext) -> HTTPRespons
         headers["x-vai-simulated"] = "true"
     if context.limits is not None:
         headers |= rate_limit_headers(context.limits, time.time())
-    _tell_attempts(headers, context)
+    _add_attempts(headers, context)
     body = dumps(error.to_wire(context.request_id))
     return GatewayResponse(body, error.status, headers, "application/json")
 
 
-def _tell_attempts(headers: dict[str, str], context: RequestContext) -> None:
+def _add_attempts(headers: dict[str, str], context: RequestContext) -> None:
     """Whoever repeats what fails should know what has been repeated already."""
     if context.attempts > 1:
         headers["x-vai-attempts"] = str(context.attempts)

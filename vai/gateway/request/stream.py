@@ -49,7 +49,7 @@ class EventStream:
         self._sending_since: float | None = None
         self._last = clock()
         self._pinging: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(min(ping, stall), self._tick)
+        self._timer = asyncio.get_running_loop().call_later(min(ping, stall), self._check_deadlines)
 
     @property
     def is_started(self) -> bool:
@@ -63,11 +63,11 @@ class EventStream:
     async def send_frames(self, frames: bytes) -> None:
         """Send complete frames in one write, and wait while the reader is behind."""
         self._sending_since = self._clock()
-        await self._write(frames)
+        await self._write_frames(frames)
         self._last = self._clock()
         self._sending_since = None
 
-    async def finish(self) -> None:
+    async def finish_stream(self) -> None:
         """All has been sent; a reader that is behind is given `stall` once more."""
         if self._response is not None:
             self._sending_since = self._clock()
@@ -79,13 +79,13 @@ class EventStream:
         if self._pinging is not None:
             self._pinging.cancel()
 
-    def _write(self, frames: bytes) -> Awaitable[None]:
+    def _write_frames(self, frames: bytes) -> Awaitable[None]:
         # Straight to the connection: Sanic's own way there is three coroutines deep, for
         # every event. The response knows that it is chunked and writes the last chunk.
         started = self._response is not None
-        return self._connection.send_chunk(frames) if started else self._begin(frames)
+        return self._connection.send_chunk(frames) if started else self._write_head(frames)
 
-    async def _begin(self, frames: bytes) -> None:
+    async def _write_head(self, frames: bytes) -> None:
         """The head and the first frames in one write; without the head if a ping was first."""
         async with self._starting:
             if self._response is not None:
@@ -99,7 +99,7 @@ class EventStream:
             await response.send(frames)
             self._response = response
 
-    def _tick(self) -> None:
+    def _check_deadlines(self) -> None:
         now = self._clock()
         if self._sending_since is not None:
             due = self._sending_since + self._stall
@@ -110,11 +110,11 @@ class EventStream:
         else:
             due = self._last + self._ping_every
             if now >= due:
-                self._pinging = asyncio.create_task(self._ping(), name="vai-ping")
+                self._pinging = asyncio.create_task(self._send_ping(), name="vai-ping")
                 due = now + self._ping_every
         wait = min(due - now, self._ping_every, self._stall)
-        self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._check_deadlines)
 
-    async def _ping(self) -> None:
+    async def _send_ping(self) -> None:
         self._last = self._clock()
-        await self._write(PING)
+        await self._write_frames(PING)

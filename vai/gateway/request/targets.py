@@ -154,7 +154,7 @@ class TargetPlan:
             alias = service.alias_of(self._requested)
             missed = troubles.record_fallback(alias, service.health.clock())
             if missed is not None:
-                service.alerts.fell_back(alias, self._first.name, missed, self._first_error)
+                service.alerts.warn_of_fallback(alias, self._first.name, missed, self._first_error)
 
     async def build_next_target(self) -> Attempt[bytes] | None:
         """See `vai.exchange.attempts.AttemptBuilder`."""
@@ -206,7 +206,7 @@ class TargetPlan:
     async def _build_first_at(self, route: Route) -> Attempt[bytes]:
         service, context = self._service, self._context
         destination = service.choose_destination(route, self._byok_keys)
-        target = _target(route)
+        target = _target_of(route)
         if not destination.is_byok:
             self._check_breaker(target)
         body = await self._read_body()
@@ -234,12 +234,12 @@ class TargetPlan:
         now = health.clock()
 
         def is_cooling(route: Route) -> bool:
-            breaker = health.find_breaker(_target(route))
+            breaker = health.find_breaker(_target_of(route))
             return breaker is not None and breaker.is_paused(now)
 
         return tuple(sorted(routes, key=is_cooling))
 
 
-def _target(route: Route) -> Target:
+def _target_of(route: Route) -> Target:
     # What clients ask for can be as long as a body, and what fails is remembered.
     return route.spec.id, route.model[:_MAX_NAME]

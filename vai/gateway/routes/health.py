@@ -27,8 +27,8 @@ async def health(request: Request) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
     service: GatewayService = request.app.ctx.service
     service.keyring.check_host(request.headers)
-    providers = _providers(service)
-    limits = _limits(service, request.app.ctx.membership.board)
+    providers = _describe_providers(service)
+    limits = _describe_limits(service, request.app.ctx.membership.board)
     return json(
         {"status": "healthy", "version": __version__, "providers": providers, "limits": limits}
     )
@@ -43,26 +43,26 @@ async def ready(request: Request) -> HTTPResponse:
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)
 
 
-def _providers(service: GatewayService) -> dict[str, dict[str, Any]]:
+def _describe_providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     """What is known of each provider: the last error as all workers met it, and the breakers of
     this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
     a model that a caller chose, and nothing that a provider said."""
     breakers = service.health.breakers
     open_breakers = {} if breakers is None else breakers.count_open()
     failing = service.health.provider_errors.last_errors
-    found: dict[str, dict[str, Any]] = {}
+    described: dict[str, dict[str, Any]] = {}
     for name, state in service.providers.list_states().items():
-        shown = found[name] = {"status": state}
+        shown = described[name] = {"status": state}
         if (error := failing.get(name)) is not None:
             if state == "configured":
                 shown["status"] = "failing"
-            shown["last_error"] = _shown(error, service.health.clock())
+            shown["last_error"] = _describe_last_error(error, service.health.clock())
         if name in open_breakers:
             shown["open_breakers"] = open_breakers[name]
-    return found
+    return described
 
 
-def _shown(error: LastError, now: float) -> dict[str, Any]:
+def _describe_last_error(error: LastError, now: float) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "type": error.type,
         "code": error.code,
@@ -73,21 +73,21 @@ def _shown(error: LastError, now: float) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
+def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
     """How the limits are doing. Anybody may ask, so it is figures that exist already, not a look
     at who holds what, and it names nobody."""
     if service.store is None:
         return {"enabled": False}
     # Only a store with a server behind it says where it counts now.
-    place = getattr(service.store, "state", None)
+    store_state = getattr(service.store, "state", None)
     running, sessions = board.totals
     room = maintenance.read_capacity(board, monotonic())
-    state = "local" if place == "local" else "ok"
-    if place is None and room.is_full:
+    state = "local" if store_state == "local" else "ok"
+    if store_state is None and room.is_full:
         state = "full"
     return {
         "enabled": True,
-        "store": "shared_memory" if place is None else "redis",
+        "store": "shared_memory" if store_state is None else "redis",
         "state": state,
         "callers": room.callers,
         "max_callers": room.most,

@@ -40,7 +40,7 @@ async def _serve_message(
     exchange = await _make_exchange(service, context, request)
     with exchange, DRAIN_ERRORS:  # the exchange would take the drain for a client that has left
         if context.stream:
-            return await _stream(service, context, request, exchange)
+            return await _answer_stream(service, context, request, exchange)
         return _write_json(context, await exchange.start(), exchange)
 
 
@@ -93,7 +93,7 @@ def _no_stream_error(response: ResponseStart[bytes]) -> UpstreamFault:
     )
 
 
-async def _stream(
+async def _answer_stream(
     service: GatewayService,
     context: RequestContext,
     request: Request,
@@ -104,12 +104,12 @@ async def _stream(
         request, make_headers(context), ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
-        return await _relay(service, context, exchange, events)
+        return await _relay_stream(service, context, exchange, events)
     finally:
         events.close()
 
 
-async def _relay(
+async def _relay_stream(
     service: GatewayService, context: RequestContext, exchange: Exchange[bytes], events: EventStream
 ) -> HTTPResponse | None:
     """Pass the answer on as it comes; returns it where it turns out to be no stream."""
@@ -142,7 +142,7 @@ async def _relay(
     except Exception:
         if events.is_started:  # a defect of ours; a stream that just ended would look like one cut
             await events.send_frames(make_error_frame(InternalError(), context))
-            await events.finish()
+            await events.finish_stream()
         raise
-    await events.finish()
+    await events.finish_stream()
     return None

@@ -35,19 +35,19 @@ _NEAR: Final = 0.8
 async def list_models(request: Request) -> HTTPResponse | None:
     """All models, or those that the query asks for."""
     arguments = request.get_args(keep_blank_values=True)
-    return await _answer(
-        request, lambda pages, form: pages.page(form, today(), _parameters(arguments))
+    return await _answer_page(
+        request, lambda pages, form: pages.render_list(form, today(), _read_parameters(arguments))
     )
 
 
 async def show_model(request: Request, name: str) -> HTTPResponse | None:
     """One model. Its name may hold slashes, escaped or not."""
-    return await _answer(
-        request, lambda pages, form: pages.one(unquote(name)[:_MAX_ID], form, today())
+    return await _answer_page(
+        request, lambda pages, form: pages.render_model(unquote(name)[:_MAX_ID], form, today())
     )
 
 
-async def _answer(
+async def _answer_page(
     request: Request, render: Callable[[ModelPages, str], bytes]
 ) -> HTTPResponse | None:
     async def serve(
@@ -55,7 +55,7 @@ async def _answer(
     ) -> HTTPResponse:
         service.keyring.check_host(request.headers)
         service.identify_client(context, request.headers)
-        body = render(service.models, _form(request))
+        body = render(service.models, _choose_form(request))
         context.status = 200
         headers = {
             "x-request-id": context.request_id,
@@ -68,27 +68,27 @@ async def _answer(
     return await answer_request(request, serve)
 
 
-def _parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
+def _read_parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
     """The parameters of a list. Those of other APIs are left out.
 
     Raises:
         InvalidRequest: one is given twice, or a name is nearly that of one.
     """
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, values in arguments.items():
         if name in _PARAMETERS:
             if len(values) > 1:
                 raise InvalidRequest(f"{name}: expected this parameter once", param=name)
-            found[name] = values[0]
+            parameters[name] = values[0]
         elif near := get_close_matches(name[:_MAX_NAME].lower(), _PARAMETERS, 1, _NEAR):
             raise InvalidRequest(f"{near[0]}: expected this name, not a similar one", param=near[0])
-    return found
+    return parameters
 
 
-def _form(request: Request) -> str:
-    asked = request.args.get("format")
-    if asked is None:
+def _choose_form(request: Request) -> str:
+    form = request.args.get("format")
+    if form is None:
         return "anthropic" if "anthropic-version" in request.headers else "vai"
-    if asked not in _FORMS:
+    if form not in _FORMS:
         raise InvalidRequest(f"format: expected one of {', '.join(_FORMS)}", param="format")
-    return str(asked)
+    return str(form)
