@@ -152,11 +152,11 @@ def path_not_found(path: str) -> NotFound:
         *_MESSAGES,
     ):
         return NotFound(f"Endpoint not found: paths are in lower case. {_SERVED}")
-    own = rest if _OWN.fullmatch(rest) else _find_served_end(normalized_path)
-    if own is not None:
+    served = rest if _OWN.fullmatch(rest) else _find_served_end(normalized_path)
+    if served is not None:
         # The most frequent: a base URL that ends with a part of what the client adds to it.
-        method = "GET" if own.startswith("models") else "POST"
-        name = own if own.startswith("messages") else "models"
+        method = "GET" if served.startswith("models") else "POST"
+        name = served if served.startswith("messages") else "models"
         return NotFound(
             f"Endpoint not found: the path has a part too many. Expected {method} /v1/{name}; the "
             "base URL of a client of Anthropic's is this server's address alone, without /v1. "
@@ -188,7 +188,7 @@ def method_not_allowed(method: str, path: str, allowed: Iterable[str]) -> Invali
 
 def _find_served_end(normalized_path: str) -> str | None:
     """The path of this API at the end of one that begins with anything else."""
-    for own in (*_MESSAGES, "models"):
-        if normalized_path.endswith(f"/v1/{own}"):
-            return own
+    for served in (*_MESSAGES, "models"):
+        if normalized_path.endswith(f"/v1/{served}"):
+            return served
     return None

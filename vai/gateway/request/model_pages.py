@@ -43,8 +43,10 @@ class ModelPages:
         if day != self._day:
             self._day, self._pages = day, {}
         if form not in self._pages:
-            whole = self._listing.list_openai() if form == "openai" else self._listing.list_vai(day)
-            self._pages[form] = orjson.dumps(whole)
+            listing = (
+                self._listing.list_openai() if form == "openai" else self._listing.list_vai(day)
+            )
+            self._pages[form] = orjson.dumps(listing)
         return self._pages[form]
 
     def render_model(self, name: str, form: str, day: date) -> bytes:
@@ -58,5 +60,5 @@ class ModelPages:
 
 def _parse_number(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise InvalidRequest("limit: expected a whole number", param="limit")
+        raise InvalidRequest("limit: expected a listing number", param="limit")
     return int(text)

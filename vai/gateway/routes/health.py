@@ -45,8 +45,8 @@ async def ready(request: Request) -> HTTPResponse:
 
 def _describe_providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     """What is known of each provider: the last error as all workers met it, and the breakers of
-    this one. Anybody may ask, so it is VAI's own words and figures: no address, no key, no name of
-    a model that a caller chose, and nothing that a provider said."""
+    this one. Any client may ask, so it has VAI's own words and figures: no address, no key, no
+    model that a client chose, and nothing that a provider sent."""
     breakers = service.health.breakers
     open_breakers = {} if breakers is None else breakers.count_open()
     failing = service.health.provider_errors.last_errors
@@ -74,8 +74,8 @@ def _describe_last_error(error: LastError, now: float) -> dict[str, Any]:
 
 
 def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
-    """How the limits are doing. Anybody may ask, so it is figures that exist already, not a look
-    at who holds what, and it names nobody."""
+    """How the limits are doing. Any client may ask, so it is figures that exist already, not a look
+    at who holds what, and it names no principal."""
     if service.store is None:
         return {"enabled": False}
     # Only a store with a server behind it says where it counts now.
