@@ -233,7 +233,7 @@ def test_dumps_is_compact_and_strict() -> None:
     ("data", "line", "column", "words"),
     [
         (b'{"model": }', 1, 11, "expected a value"),
-        (b'{\n  "model": "secret",\n}', 2, 20, "a comma with nothing behind it"),
+        (b'{\n  "model": "secret",\n}', 2, 20, "expected no comma before the closing bracket"),
         (b'{\n "model":"secret"\n "b":2}', 3, 2, "expected a comma or the closing bracket"),
         (b'{"model": "secret", messages: []}', 1, 21, "expected a member's name in double quotes"),
         (b"{'model': 'secret'}", 1, 2, "expected double quotes, not single ones"),

@@ -13,7 +13,13 @@ from typing import Final
 
 import orjson
 
-__all__ = ["describe_lookalike", "describe_odd_character", "describe_syntax_fault"]
+__all__ = [
+    "describe_depth",
+    "describe_digits",
+    "describe_lookalike",
+    "describe_odd_character",
+    "describe_syntax_fault",
+]
 
 _TYPOGRAPHIC: Final = frozenset(
     "`\u00ab\u00b4\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a"
@@ -62,8 +68,8 @@ _WORDS: Final = (
 )
 """What stands where the parser stopped, outside of strings, and the reason; words are values."""
 _FAULTS: Final = (
-    ("end of data", "it ends too early"),
-    ("trailing comma", "a comma with nothing behind it"),
+    ("end of data", "it ends too early: expected a closing quote or bracket"),
+    ("trailing comma", "expected no comma before the closing bracket"),
     ("string key", "expected a member's name in double quotes"),
     ("JSON value", _VALUE),
     ("invalid literal", _VALUE),
@@ -92,14 +98,69 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
         return "a byte order mark is not allowed"
     try:
         data.decode()
-    except UnicodeDecodeError:
-        return "the body is not valid UTF-8"
+    except UnicodeDecodeError as bad:
+        return f"the body is not valid UTF-8 at {_position_of(data, bad.start)}"
     if "depth" in fault:
-        return f"nested deeper than {most_levels} levels"
+        return describe_depth(data, most_levels)
     if "infinity" in fault:
         return f"a number is out of range at {position}"
     words = _describe_stop(fault, str(error.doc), error.pos)
     return f"the body is not well-formed at {position}" + (f": {words}" if words else "")
+
+
+def describe_depth(data: bytes, most_levels: int) -> str:
+    """That `data` is too deep, and the position of the first bracket that is."""
+    depth = 0
+    plain, parts = _outside_strings(data)
+    for match in _BRACKET.finditer(plain):
+        depth += 1 if match[0] in b"[{" else -1
+        if depth > most_levels:
+            at = _position_outside(data, plain, parts, match.start())
+            return f"nested deeper than {most_levels} levels at {at}"
+    return f"nested deeper than {most_levels} levels"
+
+
+def describe_digits(data: bytes, most: int) -> str | None:
+    """That an integer of `data` has too many digits, and its position; None if none has.
+
+    Exact, for the rare body with a huge number: 1e20 is fine, its 21 digits are not.
+    """
+    # An integer part: not behind a point, and not the rest of a longer run.
+    plain, parts = _outside_strings(data)
+    match = re.search(rb"(?<![.\d])\d{%d}" % (most + 1), plain)
+    if match is None:
+        return None
+    at = _position_outside(data, plain, parts, match.start())
+    return f"an integer has more than {most} digits at {at}"
+
+
+def _outside_strings(data: bytes) -> tuple[bytes, list[bytes]]:
+    """`data` with a quote in the place of each string, and the parts between its quotes.
+
+    Without its escapes, what stands between the odd and the even quotes are strings.
+    """
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    parts = data.split(b'"')
+    return b'"'.join(parts[::2]), parts
+
+
+def _position_outside(data: bytes, plain: bytes, parts: list[bytes], offset: int) -> str:
+    """The position in `data` of an offset of `_outside_strings`."""
+    strings = plain.count(b'"', 0, offset)
+    skipped = sum(map(len, parts[1 : 2 * strings : 2])) + strings
+    return _position_of(data, offset + skipped)
+
+
+def _position_of(data: bytes, offset: int) -> str:
+    """Line and column, from 1, of a byte of UTF-8 text."""
+    start = data.rfind(b"\n", 0, offset) + 1
+    column = len(data[start:offset].decode("utf-8", "replace")) + 1
+    line = data.count(b"\n", 0, offset) + 1
+    return f"line {line}, column {column}"
+
+
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
 
 
 def _describe_stop(fault: str, document: str, at: int) -> str:
