@@ -116,7 +116,7 @@ class LoopbackPage:
         """The code that the browser brings; `patience` in seconds.
 
         Raises:
-            LoginFailed: the user said no, or nobody came.
+            LoginFailed: the user refused, or no browser came in time.
         """
         try:
             return await asyncio.wait_for(asyncio.shield(self._code), patience)

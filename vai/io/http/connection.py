@@ -1,9 +1,9 @@
 """One HTTP/1.1 client connection: bytes out, one answer in, and a verdict on reuse.
 
-The law: a connection is used again only after a complete, well-framed answer with nothing
+Invariants: a connection is used again only after a complete, well-framed answer with nothing
 behind it. In every other case (cancelled, truncated, garbage, early answer while the request
 was still being written, data out of turn) it is aborted, not closed politely: an abort frees
-both ends now, a close would wait for buffers that nobody reads.
+both ends now, a close would wait for buffers that are never read.
 
 What is cheap here is cheap for every event of every stream: `take_body` hands out all that is
 buffered without touching the loop; only when there is nothing does the reader wait, on a bare
@@ -235,7 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._active or self.complete or self._parser is None:
-            self._mark_lost(None)  # nobody asked: what stands here would answer the next request
+            self._mark_lost(None)  # no request waits: these bytes would answer the next one
             return
         had = len(self._parts)
         try:

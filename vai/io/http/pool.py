@@ -1,6 +1,6 @@
 """The keep-alive connections to one origin: a bounded number, handed out last in, first out.
 
-The law: every place counted in `open` belongs to exactly one of a connection being made, a
+Invariants: every slot counted in `open` belongs to exactly one of a connection being made, a
 connection in use, an idle connection, or one that is being torn down; it is given back by the
 loss of the connection and by nothing else. So a count can drift in no phase of a cancellation:
 the pool never has to be told that a task went away.
@@ -48,7 +48,7 @@ class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolStats(NamedTuple):
-    """Connections of a pool: all, those of them that are idle, and who waits for one."""
+    """Connections of a pool: all, those of them that are idle, and requests that wait for one."""
 
     open: int
     idle: int
@@ -79,7 +79,7 @@ class Pool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is open and nobody waits."""
+        """Whether no connection is open and no request waits."""
         return not self._open and not self._waiters
 
     async def acquire(self, wait_until: float, connect_deadline: float) -> UpstreamConnection:
@@ -106,7 +106,7 @@ class Pool:
                 return await self._open_connection(connect_deadline)
             if not granted.closed:
                 return granted
-            # It died between being handed over and now; its place is free again.
+            # It died between being handed over and now; its slot is free again.
 
     def release(self, connection: UpstreamConnection) -> None:
         """Give a connection back: to the next waiter, to the idle ones, or to the bin."""
@@ -163,10 +163,10 @@ class Pool:
             self._emptied = self._emptied or self._loop.create_future()
             await self._emptied
 
-    # -- places ------------------------------------------------------------------------
+    # -- slots -------------------------------------------------------------------------
 
     async def _wait_for_connection(self, until: float) -> UpstreamConnection | None:
-        """Wait in line: a connection, or None for a place to make one in."""
+        """Wait in line: a connection, or None for a slot to make one in."""
         if len(self._waiters) >= self._limits.max_waiting:
             raise timeout_error("pool_timeout")
         waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
@@ -206,7 +206,7 @@ class Pool:
     def _free_slot(self) -> None:
         waiter = None if self._closed else self._next_waiter()
         if waiter is not None:
-            waiter.set_result(None)  # the place changes hands; `open` stays
+            waiter.set_result(None)  # the slot changes hands; `open` stays
         else:
             self._open -= 1
 
@@ -220,7 +220,7 @@ class Pool:
     # -- connections -------------------------------------------------------------------
 
     async def _open_connection(self, until: float) -> UpstreamConnection:
-        """Make a connection in a place already counted; on failure the place is freed."""
+        """Make a connection in a slot already counted; on failure the slot is freed."""
         connection = UpstreamConnection(self._loop)
         try:
             await self._open_socket(connection, until)

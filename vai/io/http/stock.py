@@ -67,7 +67,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
             raise httpx.PoolTimeout(UPSTREAM_SENTENCES["pool_timeout"], request=request)
 
     def close_later(self, inner: httpx.AsyncHTTPTransport) -> None:
-        """Close `inner` in a task of its own, which nobody's cancellation reaches."""
+        """Close `inner` in a task of its own, which no cancellation reaches."""
         task = asyncio.get_running_loop().create_task(self._close_transport(inner))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -1,6 +1,6 @@
-"""The way to one provider: its base URL and its credential, in front of a transport.
+"""One provider as an upstream: its base URL and its credential, in front of a transport.
 
-The law: this is where a request gets its host, its framing and its key, and nothing that a
+Invariants: this is where a request gets its host, its framing and its key, and nothing that a
 caller sent can set any of the three. Redirects are answers like any other and are never
 followed; a key would travel with them.
 """
