@@ -132,9 +132,9 @@ class GeminiStreamDecoder:
         for chunk in chunks or ():
             self._read_chunk(chunk)
         if any(map(_is_odd, chunks or ())):
-            told = failure.from_object(self._provider, self._title, text)
-            if told is not None:
-                self._emitter.fail(told)
+            fault = failure.from_object(self._provider, self._title, text)
+            if fault is not None:
+                self._emitter.fail(fault)
 
     def read_done_marker(self) -> None:
         """A proxy says in OpenAI's way that nothing follows."""

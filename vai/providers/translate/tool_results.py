@@ -118,8 +118,8 @@ def match_results(
             )
     if not results:  # nearly every turn of nearly all
         return []
-    order = [*calls, *(known for known in results if known not in calls)]
-    return [results[known] for known in order if known in results]
+    order = [*calls, *(call_id for call_id in results if call_id not in calls)]
+    return [results[call_id] for call_id in order if call_id in results]
 
 
 def check_last_turn(request: MessageRequest, diagnostics: Diagnostics) -> None:
