@@ -11,7 +11,7 @@ from vai.errors import InvalidRequest
 from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
 from vai.providers.factory import make_adapter
-from vai.providers.openai.runs import MAX_RUNS
+from vai.providers.openai.server_tools import MAX_SERVER_TOOL_USES
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.base import to_wire
@@ -322,10 +322,10 @@ def test_a_stop_sequence_may_end_the_value_itself():
 
 
 def test_runs_beyond_the_limit_are_left_out():
-    many = [{**SEARCH, "index": at} for at in range(MAX_RUNS + 5)]
+    many = [{**SEARCH, "index": at} for at in range(MAX_SERVER_TOOL_USES + 5)]
     answer = whole(adapter_for("groq", OSS)[0], {"content": "x", "executed_tools": many})
     kinds = [block["type"] for block in content(answer)]
-    assert kinds.count("server_tool_use") == MAX_RUNS
+    assert kinds.count("server_tool_use") == MAX_SERVER_TOOL_USES
     assert kinds[-1] == "text"
 
 

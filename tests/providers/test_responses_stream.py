@@ -15,7 +15,8 @@ from vai.errors import UpstreamBroken, UpstreamRejected
 from vai.providers.decode.accumulate import message_from_events
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.responses import kept, said
+from vai.providers.responses import output_items as said
+from vai.providers.responses import wrapped_items as kept
 from vai.types import parse
 from vai.types.base import to_wire
 from vai.types.render import message_to_wire
@@ -123,7 +124,7 @@ def test_encrypted_content_counts_only_when_the_item_is_done():
     (block, _) = blocks(
         read(added(0, item), done(0, item | {"encrypted_content": "w.hole="}), completed())
     )
-    assert kept.opened(block["data"], "oai-resp")["encrypted_content"] == "w.hole="
+    assert kept.unwrap_item(block["data"], "oai-resp")["encrypted_content"] == "w.hole="
     found = read(added(0, item), done(0, item | {"encrypted_content": None}), completed())
     assert found.content == []
 
@@ -137,7 +138,7 @@ def test_two_reasoning_items_keep_their_own_envelopes():
     assert first["thinking"] == "a\n\nb"
     assert third["thinking"] == "c"
     seals = [first["signature"], second["data"], third["signature"]]
-    assert [kept.opened(seal, "oai-resp")["id"] for seal in seals] == ["1", "2", "3"]
+    assert [kept.unwrap_item(seal, "oai-resp")["id"] for seal in seals] == ["1", "2", "3"]
 
 
 def test_what_was_said_can_be_sent_back():
@@ -392,7 +393,7 @@ def test_sources_are_bounded(monkeypatch):
 
 
 def test_the_text_kept_for_them_is_bounded(monkeypatch):
-    monkeypatch.setattr(said, "MAX_KEPT", 2)
+    monkeypatch.setattr(said, "MAX_QUOTABLE", 2)
     event = {"type": "response.output_text.annotation.added"}
     one = {"type": "url_citation", "url": "u", "title": "t", "start_index": 2, "end_index": 4}
     found = read(delta("ab"), delta("cd"), event | {"annotation": one}, completed())
@@ -416,7 +417,7 @@ def test_code_that_was_run():
     use, result, first, second = blocks(answer(call))
     assert (use["name"], use["input"]) == ("code_execution", {"code": "1+1"})
     assert result["content"]["stdout"] == "2"
-    assert kept.opened(result["signature"], "oai-resp") == call
+    assert kept.unwrap_item(result["signature"], "oai-resp") == call
     assert first["source"] == {"type": "base64", "media_type": "image/png", "data": "aGk="}
     assert second["source"] == {"type": "url", "url": "https://h/i"}
     failed = blocks(answer(call | {"status": "failed", "outputs": None}))[1]
@@ -487,7 +488,7 @@ def test_an_image():
 def test_items_that_say_nothing_to_the_caller_come_back():
     compaction = {"type": "compaction", "id": "c", "encrypted_content": "g"}
     (block, _) = blocks(answer(compaction, {"type": "of a new kind", "id": "x"}))
-    assert kept.opened(block["data"], "oai-resp") == compaction
+    assert kept.unwrap_item(block["data"], "oai-resp") == compaction
 
 
 def test_an_envelope_is_bounded(monkeypatch):

@@ -30,9 +30,9 @@ MODULES = (
         f"gemini/{name}"
         for name in ("faults", "models", "parts", "request", "server_tools", "tools")
     ),
-    *(f"openai/{name}" for name in ("extensions", "hosted", "request")),
-    *(f"responses/{name}" for name in ("bridge", "count", "extensions", "hosted")),
-    *(f"responses/{name}" for name in ("parts", "request")),
+    *(f"openai/{name}" for name in ("request", "tools")),
+    *(f"responses/{name}" for name in ("bridge", "conversation", "count", "extensions")),
+    *(f"responses/{name}" for name in ("request", "tools")),
 )
 OWN = {
     # VAI's own choices and ways of work: no provider has said them.
@@ -51,14 +51,14 @@ OWN = {
     "translate/openai_models": {"_GPT", "_O", "_LOW_TO_HIGH"},
     "translate/options": {"_KEY_LENGTH", "_MAX_SEQUENCES", "_MAX_LENGTH"},
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
-    "openai/hosted": {"Wire", "_PLACES"},
+    "openai/tools": {"Wire", "_LOCATION_MEMBERS"},
     "translate/content_parts": {"Part"},
     "registry": {"_IDS", "_OPENAI_HOST", "_SPECS", "PROVIDER_SPECS", "SHARED_KEYS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
-    "responses/count": {"_members"},
-    "responses/hosted": {"Wire", "_PLACE"},
+    "responses/conversation": {"CACHED", "Wire", "_CALL_TYPES", "_FORM", "_PICTURE"},
+    "responses/count": {"_decode_members"},
+    "responses/tools": {"Wire", "_CHOSEN", "_FUNCTION_MEMBERS", "_LOCATION_MEMBERS"},
     "responses/extensions": {"_NAMES"},
-    "responses/parts": {"_FORM"},
     "responses/request": {"PATH"},
     "translate/target": {"_MISTRAL"},
 }  # fmt: skip

@@ -17,7 +17,7 @@ from vai.providers.factory import make_adapter
 from vai.providers.gemini.count import to_code_assist_count_request
 from vai.providers.gemini.count import to_count_request as ask_gemini
 from vai.providers.registry import other_endpoint
-from vai.providers.responses.count import to_count as ask_openai
+from vai.providers.responses.count import to_count_request as ask_openai
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.reading import ReadingAdapter, TranslatedRequest
 from vai.providers.decode.text_filter import TextFilter
-from vai.providers.openai.reasoning import marks
-from vai.providers.openai.request import translate
+from vai.providers.openai.reasoning import reasoning_signatures
+from vai.providers.openai.request import translate_request
 from vai.providers.openai.stream import ChatStreamDecoder
 from vai.types.request import MessageRequest
 
@@ -19,7 +19,7 @@ class ChatAdapter(ReadingAdapter):
     _sound = "wav"
 
     def _translate(self, request: MessageRequest) -> TranslatedRequest:
-        translation = translate(request, self._spec)
+        translation = translate_request(request, self._spec)
         self._sound = translation.sound
         return translation
 
@@ -32,6 +32,6 @@ class ChatAdapter(ReadingAdapter):
             spec.id,
             spec.name,
             text=text,
-            marks=marks(spec),
+            signatures=reasoning_signatures(spec),
             sound=self._sound,
         )

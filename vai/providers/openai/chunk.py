@@ -1,18 +1,166 @@
-"""The parts of a Chat Completions answer that VAI reads.
+"""The parts of a Chat Completions response that VAI reads, and what they mean.
 
-The same objects serve chunks and whole answers: a whole answer is one chunk whose choice
-has a `message` where a chunk has a `delta`. Members that are not named here are skipped
-by the decoder, which is what makes reading a chunk cheap. Where servers differ in the
-form of a member it is `Any`, and its reader looks.
+The same objects serve chunks and complete responses: a complete response is one chunk whose choice
+has a `message` where a chunk has a `delta`. The decoder skips members that are not named here,
+which makes reading a chunk cheap. Where servers differ in the form of a member it is `Any`, and
+its reader looks: `content` and `images` are strings, objects and lists of parts.
+
+OpenAI has five words for the end of a response. Servers that imitate it have more (DeepSeek, GLM,
+Mistral, vLLM and brokers that pass on the words of others, seen 2026-11). A response that was cut
+or broken off never passes for one that ended by itself; an unknown word does.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["CallDelta", "ChatChoice", "ChatChunk", "ChatUsage", "Delta", "FunctionDelta", "decode"]
+from vai.types.blocks import ImageBlock, Source
+
+__all__ = [
+    "FAILED",
+    "CallDelta",
+    "ChatChoice",
+    "ChatChunk",
+    "ChatUsage",
+    "Delta",
+    "FunctionDelta",
+    "Span",
+    "decode_chunk",
+    "image_from_part",
+    "iterate_spans",
+    "plain_text",
+    "stop_reason_from_finish",
+]
+
+Span = tuple[str, Any]
+"""The kind of a part (``text``, ``thinking``, ``refusal``, ``image``), and what it says."""
+
+_DATA_URL: Final = re.compile(r"data:(image/[\w.+-]+);base64,", re.IGNORECASE)
+_REASONING_TYPES: Final = ("thinking", "reasoning")
+_IMAGE_TYPES: Final = ("image", "image_url", "output_image")
+
+
+def plain_text(value: Any) -> str:
+    """The text of a string, a ``{"text": ...}`` or a list of such parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return plain_text(value.get("text"))
+    if isinstance(value, list):
+        return "".join(plain_text(part) for part in value)
+    return ""
+
+
+def iterate_spans(content: Any) -> Iterator[Span]:
+    """What `content` says, part by part. A part of nothing, or of an unknown kind, is left out."""
+    if isinstance(content, str):
+        if content:
+            yield "text", content
+    elif isinstance(content, list):
+        for part in content:
+            yield from iterate_spans(part)
+    elif isinstance(content, dict):
+        yield from _object_spans(content)
+
+
+def _object_spans(part: dict[str, Any]) -> Iterator[Span]:
+    kind = part.get("type")
+    if kind in _REASONING_TYPES:
+        # Mistral: {"type": "thinking", "thinking": [{"type": "text", "text": ...}]}
+        text = plain_text(part.get("thinking") or part.get("reasoning") or part)
+        if text:
+            yield "thinking", text
+    elif kind in _IMAGE_TYPES:
+        yield "image", part
+    elif kind == "refusal" and isinstance(part.get("refusal"), str):
+        yield "refusal", part["refusal"]
+    elif text := plain_text(part):
+        yield "text", text
+
+
+def image_from_part(item: Any) -> ImageBlock | None:
+    """The block for an item of `images`, or for a part that is an image; None if it is neither."""
+    if isinstance(item, dict):
+        item = item.get("image_url") or item.get("url") or item.get("b64_json") or item
+    if isinstance(item, dict):
+        item = item.get("url")
+    if not isinstance(item, str) or not item:
+        return None
+    match = _DATA_URL.match(item)
+    if match is not None:
+        source = Source(
+            type="base64", media_type=match[1].lower(), data=item[match.end() :].strip()
+        )
+    elif item.startswith(("https://", "http://")):
+        source = Source(type="url", url=item)
+    elif item.startswith("data:"):
+        return None
+    else:
+        source = Source(type="base64", media_type="image/png", data=item)
+    return ImageBlock(source=source)
+
+
+FAILED: Final = "failed"
+"""What `meaning` gives for an answer that the server could not finish."""
+
+_STOP_REASONS: Final = {
+    **dict.fromkeys(
+        (
+            "length",
+            "max_length",
+            "max_tokens",
+            "max_output_tokens",
+            "max_completion_tokens",
+            "model_length",
+            "model_context_window_exceeded",
+            "repetition",
+            "repetition_truncation",
+        ),
+        "max_tokens",
+    ),
+    **dict.fromkeys(
+        (
+            "content_filter",
+            "blocklist",
+            "prohibited_content",
+            "recitation",
+            "refusal",
+            "safety",
+            "sensitive",
+            "spii",
+        ),
+        "refusal",
+    ),
+    **dict.fromkeys(
+        (
+            "error",
+            "abort",
+            "aborted",
+            "canceled",
+            "cancelled",
+            "engine_overloaded",
+            "failed",
+            "insufficient_system_resource",
+            "network_error",
+            "server_error",
+            "timeout",
+        ),
+        FAILED,
+    ),
+}
+
+
+def stop_reason_from_finish(reason: str) -> str:
+    """``max_tokens``, ``refusal``, `FAILED`, or ``end_turn`` for all others.
+
+    Whether there are calls says the answer itself: servers write ``stop`` behind calls, and
+    ``tool_calls`` without any.
+    """
+    return _STOP_REASONS.get(reason) or _STOP_REASONS.get(reason.lower(), "end_turn")
 
 
 class FunctionDelta(msgspec.Struct, gc=False):
@@ -116,6 +264,6 @@ class ChatChunk(msgspec.Struct, gc=False):
 
 
 # Not strict: there are servers that quote their numbers.
-decode = msgspec.json.Decoder(ChatChunk, strict=False).decode
+decode_chunk = msgspec.json.Decoder(ChatChunk, strict=False).decode
 """Bytes or text -> `ChatChunk`. Raises msgspec.DecodeError (also as its subclass
 ValidationError), or UnicodeDecodeError where a string is no UTF-8."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.decode import call_ids as callids
-from vai.providers.openai.parts import Part, parts
-from vai.providers.openai.reasoning import Thought, put, thought_of
+from vai.providers.openai.reasoning import ReasoningPart, add_reasoning, reasoning_from_block
+from vai.providers.translate import content_parts
+from vai.providers.translate.content_parts import Part
 from vai.providers.translate.diagnostics import refuse_block
 from vai.providers.translate.names import legal_tool_name
 from vai.providers.translate.target import OpenaiTarget, is_custom_server
@@ -35,6 +36,7 @@ from vai.types.blocks import (
     Block,
     ImageBlock,
     RedactedThinkingBlock,
+    Source,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
@@ -42,7 +44,34 @@ from vai.types.blocks import (
 )
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["messages"]
+__all__ = ["Part", "chat_parts_from_block", "messages_from_request"]
+
+
+class _ChatParts:
+    text_type = "text"
+
+    def make_image(self, source: Source, url: str | None) -> Part | None:
+        return {"type": "image_url", "image_url": {"url": url}} if url else None
+
+    def make_file(self, source: Source, name: str | None) -> Part | None:
+        if source.type == "base64" and source.media_type == "application/pdf" and source.data:
+            data = f"data:application/pdf;base64,{source.data}"
+            return {"type": "file", "file": {"filename": name or "document.pdf", "file_data": data}}
+        if source.type == "file" and source.file_id:
+            return {"type": "file", "file": {"file_id": source.file_id}}
+        return None
+
+    def make_audio(self, data: str, form: str) -> Part | None:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
+
+
+_FORM: Final = _ChatParts()
+
+
+def chat_parts_from_block(block: Block, at: str, target: OpenaiTarget) -> list[Part]:
+    """The parts for a block of a user's turn or of a tool's result."""
+    return content_parts.parts_from_block(block, at, target, _FORM)
+
 
 Wire = dict[str, Any]
 
@@ -51,43 +80,45 @@ _MAX_ID: Final = 40
 _CACHED: Final = "messages[*].content[*].cache_control"
 
 
-def messages(request: MessageRequest, target: OpenaiTarget) -> list[Wire]:
+def messages_from_request(request: MessageRequest, target: OpenaiTarget) -> list[Wire]:
     """All messages, instructions first."""
-    found = _instructions(request.system, target)
+    wire = _messages_from_system(request.system, target)
     calls: dict[str, PendingCall] = {}
     for is_assistant, run in group_turns(request):
         if is_assistant:
-            for blocks in _merged(run):
-                found += _assistant(blocks, calls, target)
+            for blocks in _merge_turns(run):
+                wire += _messages_from_assistant(blocks, calls, target)
         else:
             for at, block in match_results(run, calls, target.diagnostics):
-                found.append(_answer(block, at, target))
+                wire.append(_message_from_result(block, at, target))
             calls = {}
             for at, turn in run:
-                found += _said(turn, at, target)
+                wire += _messages_from_turn(turn, at, target)
     check_last_turn(request, target.diagnostics)
-    return found
+    return wire
 
 
-def _instructions(system: str | list[Block] | None, target: OpenaiTarget) -> list[Wire]:
+def _messages_from_system(system: str | list[Block] | None, target: OpenaiTarget) -> list[Wire]:
     if not system:
         return []
     role = target.traits.instruction_role
     if isinstance(system, str):
         return [{"role": role, "content": system}]
-    found: list[Part] = []
+    content: list[Part] = []
     for index, block in enumerate(system):
         at = f"system[{index}]"
         if isinstance(block, TextBlock):
-            found += _marked(parts(block, at, target), block, target, "system[*].cache_control")
+            content += _mark_cached(
+                chat_parts_from_block(block, at, target), block, target, "system[*].cache_control"
+            )
         else:
             target.diagnostics.note_refused(
                 at, "expected a text block: instructions must be text", "unsupported_content_block"
             )
-    return _message(role, found, plain=target.has_quirk("plain_system"))
+    return _messages_from_parts(role, content, plain=target.has_quirk("plain_system"))
 
 
-def _merged(run: TurnGroup) -> list[list[BlockAtPath]]:
+def _merge_turns(run: TurnGroup) -> list[list[BlockAtPath]]:
     """One list of blocks per message to send: turns with calls are one turn.
 
     An assistant message between calls and their results is refused by the server.
@@ -98,32 +129,32 @@ def _merged(run: TurnGroup) -> list[list[BlockAtPath]]:
     return turns
 
 
-def _assistant(
+def _messages_from_assistant(
     blocks: list[BlockAtPath], waiting: dict[str, PendingCall], target: OpenaiTarget
 ) -> list[Wire]:
     """The message; its calls are added to `waiting`."""
     texts: list[str] = []
-    thoughts: list[Thought] = []
+    reasoning: list[ReasoningPart] = []
     images: list[Wire] = []
     calls: list[Wire] = []
     apart = False
     for at, block in blocks:
-        said = _words(block, target)
-        if said is not None:
-            if said:
+        text = _text_of_block(block, target)
+        if text is not None:
+            if text:
                 # Neighbours are one text cut by citations; others were never one.
-                texts += ["\n\n", said] if apart and texts else [said]
+                texts += ["\n\n", text] if apart and texts else [text]
                 apart = False
             continue
         apart = True
         if isinstance(block, ToolUseBlock):
             add_pending_call(waiting, block, at, target.diagnostics)
-            calls.append(_call(block, target))
-            _note_cache(block, target)
+            calls.append(_call_from_block(block, target))
+            _note_cache_control(block, target)
         elif isinstance(block, ThinkingBlock | RedactedThinkingBlock):
-            thoughts += _thoughts(block, target)
+            reasoning += _reasoning_to_return(block, target)
         elif isinstance(block, ImageBlock) and is_custom_server(target.spec):
-            images += parts(block, at, target)
+            images += chat_parts_from_block(block, at, target)
         elif is_server_tool_block(block):
             target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         else:
@@ -139,12 +170,12 @@ def _assistant(
     if images:
         message["images"] = images
     is_sent = bool(texts or calls or images)
-    if thoughts and not (is_sent and put(message, thoughts, target.spec)):
+    if reasoning and not (is_sent and add_reasoning(message, reasoning, target.spec)):
         target.diagnostics.note_dropped("messages[*].content[*].thinking")
     return [message] if is_sent else []
 
 
-def _words(block: Block, target: OpenaiTarget) -> str | None:
+def _text_of_block(block: Block, target: OpenaiTarget) -> str | None:
     """The words of a block that has any; "" is none of them."""
     if isinstance(block, AudioBlock) and block.transcript:
         target.diagnostics.note_dropped("messages[*].content[*].audio")
@@ -153,13 +184,13 @@ def _words(block: Block, target: OpenaiTarget) -> str | None:
         return None
     if block.citations:
         target.diagnostics.note_dropped("messages[*].content[*].citations")
-    _note_cache(block, target)
+    _note_cache_control(block, target)
     return block.text
 
 
-def _call(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
+def _call_from_block(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
     return {
-        "id": _id(block.id, target),
+        "id": _shorten_id(block.id, target),
         "type": "function",
         "function": {
             "name": legal_tool_name(block.name),
@@ -168,24 +199,26 @@ def _call(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
     }
 
 
-def _id(id: str, target: OpenaiTarget) -> str:
+def _shorten_id(id: str, target: OpenaiTarget) -> str:
     return callids.sent(id, target.spec.id, _MAX_ID, short=target.needs_short_ids)
 
 
-def _thoughts(block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget) -> list[Thought]:
+def _reasoning_to_return(
+    block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget
+) -> list[ReasoningPart]:
     """The reasoning to send back: only to whom it came from."""
-    found = thought_of(block, target.spec)
-    if found is None:
+    part = reasoning_from_block(block, target.spec)
+    if part is None:
         target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         return []
-    return [found]
+    return [part]
 
 
-def _answer(block: ToolResultBlock, at: str, target: OpenaiTarget) -> Wire:
+def _message_from_result(block: ToolResultBlock, at: str, target: OpenaiTarget) -> Wire:
     texts: list[str] = []
     native: list[Part] = []
     count = 0
-    for part in _result_parts(block, at, target):
+    for part in _parts_from_result(block, at, target):
         if part["type"] == "text":
             texts.append(part["text"])
             native.append(part)
@@ -196,95 +229,101 @@ def _answer(block: ToolResultBlock, at: str, target: OpenaiTarget) -> Wire:
             what = "image" if part["type"] == "image_url" else "file"
             texts.append(f"[{what} {count} attached below]")
             native.append({"type": "text", "text": texts[-1]})
-    _note_cache(block, target)
+    _note_cache_control(block, target)
     text = "\n".join(texts)
     content: Any = f"Error: {text}" if block.is_error else text
     if any(part["type"] != "text" for part in native):
         mark: list[Part] = [{"type": "text", "text": "Error:"}] if block.is_error else []
         content = mark + native
-    return {"role": "tool", "tool_call_id": _id(block.tool_use_id, target), "content": content}
+    return {
+        "role": "tool",
+        "tool_call_id": _shorten_id(block.tool_use_id, target),
+        "content": content,
+    }
 
 
-def _said(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
+def _messages_from_turn(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
     """The message with all of a turn that is no tool's result."""
     if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
         return [{"role": "user", "content": turn.content}] if turn.content else []
-    found: list[Part] = []
-    for place, block in blocks_with_paths(at, turn):
+    content: list[Part] = []
+    for path, block in blocks_with_paths(at, turn):
         if isinstance(block, ToolResultBlock):
-            found += _attached(block, place, target)
+            content += _attached_parts(block, path, target)
         elif turn.role == "system" and not isinstance(block, TextBlock):
             target.diagnostics.note_refused(
-                place,
+                path,
                 "expected a text block: instructions must be text",
                 "unsupported_content_block",
             )
         elif is_server_tool_block(block):
             target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
         else:
-            found += _marked(parts(block, place, target), block, target, _CACHED)
+            content += _mark_cached(
+                chat_parts_from_block(block, path, target), block, target, _CACHED
+            )
     if turn.role == "system":
-        return _message(
-            target.traits.instruction_role, found, plain=target.has_quirk("plain_system")
+        return _messages_from_parts(
+            target.traits.instruction_role, content, plain=target.has_quirk("plain_system")
         )
-    return _message("user", found)
+    return _messages_from_parts("user", content)
 
 
-def _attached(block: ToolResultBlock, at: str, target: OpenaiTarget) -> list[Part]:
+def _attached_parts(block: ToolResultBlock, at: str, target: OpenaiTarget) -> list[Part]:
     """What a tool message cannot hold, with a word on where it belongs."""
-    found = [
+    attached = [
         part
-        for part in _result_parts(block, at, target, silent=True)
+        for part in _parts_from_result(block, at, target, silent=True)
         if part["type"] != "text"
         and not (target.capabilities.tool_result_images and part["type"] == "image_url")
     ]
-    if not found:
+    if not attached:
         return []
-    label = f"[Attached to the result of tool call {_id(block.tool_use_id, target)}]"
-    return [{"type": "text", "text": label}, *found]
+    label = f"[Attached to the result of tool call {_shorten_id(block.tool_use_id, target)}]"
+    return [{"type": "text", "text": label}, *attached]
 
 
-def _result_parts(
+def _parts_from_result(
     block: ToolResultBlock, at: str, target: OpenaiTarget, *, silent: bool = False
 ) -> list[Part]:
     # The parts are made twice, for the tool message and for the user message behind it;
     # the second time what is wrong with them has been noted.
-    aim = OpenaiTarget(target.spec, target.model) if silent else target
-    found: list[Part] = []
-    for item, made in translate_result(block, at, aim, parts, _text):
-        found += made
-        _note_cache(item, aim)
-    return found
+    quiet_target = OpenaiTarget(target.spec, target.model) if silent else target
+    content: list[Part] = []
+    for item, made in translate_result(block, at, quiet_target, chat_parts_from_block, _text_part):
+        content += made
+        _note_cache_control(item, quiet_target)
+    return content
 
 
-def _text(words: str) -> Part:
+def _text_part(words: str) -> Part:
     return {"type": "text", "text": words}
 
 
-def _message(role: str, found: list[Part], *, plain: bool = False) -> list[Wire]:
+def _messages_from_parts(role: str, content: list[Part], *, plain: bool = False) -> list[Wire]:
     """A message of these parts, if there are any. A lone text is a plain string."""
-    if not found:
+    if not content:
         return []
-    if plain and all(part["type"] == "text" for part in found):
-        return [{"role": role, "content": "\n\n".join(part["text"] for part in found)}]
-    if len(found) == 1 and found[0].keys() == {"type", "text"}:
-        return [{"role": role, "content": found[0]["text"]}]
-    return [{"role": role, "content": found}]
+    if plain and all(part["type"] == "text" for part in content):
+        return [{"role": role, "content": "\n\n".join(part["text"] for part in content)}]
+    if len(content) == 1 and content[0].keys() == {"type", "text"}:
+        return [{"role": role, "content": content[0]["text"]}]
+    return [{"role": role, "content": content}]
 
 
-def _marked(found: list[Part], block: Block, target: OpenaiTarget, path: str) -> list[Part]:
+def _mark_cached(content: list[Part], block: Block, target: OpenaiTarget, path: str) -> list[Part]:
     """The parts, the last of them with the block's cache breakpoint."""
     if not getattr(block, "cache_control", None):
-        return found
-    if not (found and target.traits.cache_breakpoints):
+        return content
+    if not (content and target.traits.cache_breakpoints):
         target.diagnostics.note_dropped(path)
-        return found
+        return content
     if "ttl" in (getattr(block, "cache_control", None) or {}):
         target.diagnostics.note_dropped(f"{path}.ttl")
     mark = {"mode": "explicit", "ttl": "30m"}
-    return [*found[:-1], {**found[-1], "prompt_cache_breakpoint": mark}]
+    return [*content[:-1], {**content[-1], "prompt_cache_breakpoint": mark}]
 
 
-def _note_cache(block: Block, target: OpenaiTarget) -> None:
+def _note_cache_control(block: Block, target: OpenaiTarget) -> None:
     if getattr(block, "cache_control", None):
         target.diagnostics.note_dropped(_CACHED)

@@ -1,4 +1,10 @@
-"""A canonical request -> the body of a Chat Completions request."""
+"""A canonical request -> the body of a Chat Completions request.
+
+`extensions.<provider>` are the client's own members for one provider: documented members of the
+provider's API that have no canonical name, sent on unchanged. They are a list of what is allowed,
+not of what is forbidden: a member that changed the model, the stream or the number of responses
+would make the response unreadable here.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +14,13 @@ import msgspec
 
 from vai.providers.decode.reading import TranslatedRequest
 from vai.providers.decode.text_filter import QuotableText, TextFilter, make_text_filter
-from vai.providers.openai import extensions
-from vai.providers.openai.conversation import messages
-from vai.providers.openai.hosted import cites
-from vai.providers.openai.tools import names, tool_choice, tools
+from vai.providers.openai.conversation import messages_from_request
+from vai.providers.openai.tools import (
+    may_cite,
+    tool_names_by_alias,
+    translate_tool_choice,
+    translate_tools,
+)
 from vai.providers.translate.capability_override import without_unsupported_options
 from vai.providers.translate.members import check_members, check_nested_members
 from vai.providers.translate.names import anonymous_user_id, legal_tool_name
@@ -20,17 +29,105 @@ from vai.providers.translate.options import (
     check_output,
     check_stop_sequences,
     clamp_effort,
+    requested_effort,
     requested_modalities,
     shows_reasoning,
 )
-from vai.providers.translate.options import requested_effort as asked_effort
 from vai.providers.translate.schema import NotStrict, to_strict_schema, with_object_root
 from vai.providers.translate.target import OpenaiTarget
 from vai.providers.translate.tools import check_unused_choice
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["translate"]
+__all__ = ["allowed_extensions", "apply_extensions", "translate_request"]
+
+_SHARED: Final = frozenset(
+    {
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "seed",
+        "service_tier",
+        "temperature",
+        "top_p",
+        "user",
+    }
+)
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+_ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "openai": _SHARED
+    | {
+        "frequency_penalty",
+        "logit_bias",
+        "metadata",
+        "moderation",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "store",
+        "verbosity",
+        "web_search_options",
+    },
+    "groq": _SHARED
+    | {"citation_options", "documents", "include_reasoning", "reasoning_format", "search_settings"},
+    "cerebras": _SHARED
+    | {
+        "clear_thinking",
+        "disable_reasoning",
+        "logit_bias",
+        "min_completion_tokens",
+        "prediction",
+        "prompt_cache_key",
+        "reasoning_format",
+    },
+}
+"""The members beside those with a canonical name: types of openai 3.54.0,
+https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
+https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
+https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
+
+
+def allowed_extensions(provider: str) -> frozenset[str]:
+    """The members that `provider` documents beside those with a canonical name."""
+    return _ALLOWED.get(provider, _SHARED)
+
+
+def apply_extensions(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+    """Put the provider's extension members into `body`; they win over derived ones."""
+    provider = target.spec.id
+    members = (request.extensions or {}).get(provider)
+    if members is None:
+        return
+    if not isinstance(members, dict):
+        target.diagnostics.note_refused(f"extensions.{provider}", "expected an object")
+        return
+    names = allowed_extensions(provider)
+    for name, value in members.items():
+        if target.traits.always_reasons and _disables_reasoning(name, value):
+            target.diagnostics.note_dropped(f"extensions.{provider}.{name}")
+        elif name == "reasoning" and isinstance(value, dict) and "effort" in value:
+            body["reasoning_effort"] = value["effort"]
+        elif name == "audio":
+            continue  # goes with `output.modalities`
+        elif name in names and value is not None:
+            body[name] = value
+        else:
+            target.diagnostics.note_dropped(f"extensions.{provider}.{name}")
+    if "reasoning_format" in members:
+        # The two say the same, and together they are refused.
+        body.pop("include_reasoning", None)
+
+
+def _disables_reasoning(name: str, value: Any) -> bool:
+    """Whether an extension member asks the model not to reason."""
+    if name == "reasoning" and isinstance(value, dict):
+        return value.get("effort") == "none"
+    return (name == "reasoning_effort" and value == "none") or (
+        name == "disable_reasoning" and value is True
+    )
+
 
 _MAX_STOPS: Final = 4
 """Stop sequences of one request. Types of openai 3.54.0, https://github.com/openai/openai-python
@@ -41,7 +138,7 @@ _STREAMED: Final = "pcm16"
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
+def translate_request(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
     """The request for the server of `spec`.
 
     Raises:
@@ -50,19 +147,24 @@ def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
     target = OpenaiTarget(spec, request.model)
     if spec.has_capability_override:
         request = without_unsupported_options(request, target.capabilities, target.diagnostics)
-    body: dict[str, Any] = {"model": request.model, "messages": messages(request, target)}
-    _tools(request, body, target)
-    _reasoning(request, body, target)
-    text = _stops(request, body, target, wrapped=_output(request, body, target))
-    _sampling(request, body, target)
-    _service(request, body, target)
-    _cache(request, body, target)
-    _check_rest(request, body, target)
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": messages_from_request(request, target),
+    }
+    _set_tools(request, body, target)
+    _set_reasoning(request, body, target)
+    text = _set_stop_sequences(
+        request, body, target, wrapped=_set_output_format(request, body, target)
+    )
+    _set_sampling(request, body, target)
+    _set_service(request, body, target)
+    _set_caching(request, body, target)
+    _check_remaining_members(request, body, target)
     check_nested_members(request, target.diagnostics)
-    extensions.apply(request, body, target)
-    _speech(request, body, target)
-    _stream(request, body, target)
-    if cites(body):
+    apply_extensions(request, body, target)
+    _set_speech(request, body, target)
+    _set_streaming(request, body, target)
+    if may_cite(body):
         text = QuotableText(text)
     target.diagnostics.raise_if_refused()
     streams = body.get("stream") is True
@@ -70,39 +172,41 @@ def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", spec.path, headers, msgspec.json.encode(body), streams)
     sound = str(body.get("audio", {}).get("format", "wav"))
-    return TranslatedRequest(wire, names(request), text, target.diagnostics.dropped_paths, sound)
+    return TranslatedRequest(
+        wire, tool_names_by_alias(request), text, target.diagnostics.dropped_paths, sound
+    )
 
 
-def _stream(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_streaming(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.stream and not ("response_format" in body and target.has_quirk("schema_unstreamed")):
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
 
 
-def _tools(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
-    found, members = tools(request, target)
+def _set_tools(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+    translated, members = translate_tools(request, target)
     body |= members
     choice = request.tool_choice
-    if not found:
+    if not translated:
         if not members:
             check_unused_choice(choice, target.diagnostics)
         return
-    body["tools"] = found
+    body["tools"] = translated
     if choice is None:
         return
-    chosen = tool_choice(choice, request, found, target)
+    chosen = translate_tool_choice(choice, request, translated, target)
     if chosen is not None:
         body["tool_choice"] = chosen
     if choice.disable_parallel_tool_use:
         body["parallel_tool_calls"] = False
 
 
-def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     efforts = target.traits.efforts
-    asked, path = asked_effort(request)
+    requested, path = requested_effort(request)
     if target.traits.tools_forbid_reasoning and "tools" in body and "none" in efforts:
         # These models call functions only while they do not reason.
-        if asked not in (None, "none"):
+        if requested not in (None, "none"):
             target.diagnostics.note_dropped(path)
         body["reasoning_effort"] = "none"
         return
@@ -113,11 +217,11 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarg
         if request.output_config is not None and request.output_config.effort:
             target.diagnostics.note_dropped("output_config.effort")
         return
-    if asked is not None:
-        effort = clamp_effort(asked, efforts)
+    if requested is not None:
+        effort = clamp_effort(requested, efforts)
         if effort is not None:
             body["reasoning_effort"] = effort
-        if effort != asked:
+        if effort != requested:
             target.diagnostics.note_dropped(path)
     elif thinking is not None and target.traits.reasoning_off_by_default:
         # To reason as it sees fit is what this model does not do.
@@ -133,7 +237,7 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarg
         body["reasoning_format"] = "parsed" if shown else "hidden"
 
 
-def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
+def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
     """Set the form of the answer; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
@@ -161,7 +265,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
     return wrapped
 
 
-def _stops(
+def _set_stop_sequences(
     request: MessageRequest, body: dict[str, Any], target: OpenaiTarget, *, wrapped: bool
 ) -> TextFilter | None:
     """Stop sequences: sent, or watched for here where the server takes none or fewer.
@@ -169,15 +273,15 @@ def _stops(
     A server would meet them in the wrapping as well, which the caller does not see.
     """
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
-    can = target.capabilities.stop_sequences and target.traits.accepts_stop and not wrapped
-    if sequences and can and len(sequences) <= _MAX_STOPS:
+    accepted = target.capabilities.stop_sequences and target.traits.accepts_stop and not wrapped
+    if sequences and accepted and len(sequences) <= _MAX_STOPS:
         body["stop"] = sequences
         sequences = []
     check_stop_sequences(sequences, target.diagnostics)
     return make_text_filter(sequences, wrapped=wrapped)
 
 
-def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     limit = "max_tokens" if target.has_quirk("max_tokens") else "max_completion_tokens"
     if request.max_tokens == 0:
         target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.spec.name}")
@@ -196,7 +300,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarge
         target.diagnostics.note_dropped("top_k")
 
 
-def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     tiers = {"auto": "auto", "standard_only": "default", "flex": "flex", "priority": "priority"}
     if target.has_quirk("on_demand_tier"):
         tiers |= {"standard_only": "on_demand", "priority": "performance"}
@@ -215,8 +319,8 @@ def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
             target.diagnostics.note_dropped(f"metadata.{name}")
 
 
-def _cache(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
-    key = cache_key(request) if "prompt_cache_key" in extensions.allowed(target.spec.id) else None
+def _set_caching(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+    key = cache_key(request) if "prompt_cache_key" in allowed_extensions(target.spec.id) else None
     if key is not None:
         body["prompt_cache_key"] = key
     if request.cache_control:
@@ -228,26 +332,30 @@ def _cache(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) 
             target.diagnostics.note_dropped("cache_control")
 
 
-def _speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Ask for a spoken answer, where one is wanted and the model can speak."""
-    can = ("audio",) if target.capabilities.audio_output and "audio" in target.model else ()
-    check_output(request, target.diagnostics, can)
-    given = (request.extensions or {}).get(target.spec.id)
-    asked = given.get("audio") if isinstance(given, dict) else None
+    modalities = ("audio",) if target.capabilities.audio_output and "audio" in target.model else ()
+    check_output(request, target.diagnostics, modalities)
+    members = (request.extensions or {}).get(target.spec.id)
+    settings = members.get("audio") if isinstance(members, dict) else None
     if "audio" not in requested_modalities(request):
-        if asked is not None:
+        if settings is not None:
             target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio")
         return
     body["modalities"] = ["text", "audio"]
-    body["audio"] = {"voice": _VOICE, "format": "wav"} | (asked if isinstance(asked, dict) else {})
+    body["audio"] = {"voice": _VOICE, "format": "wav"} | (
+        settings if isinstance(settings, dict) else {}
+    )
     if request.stream and body["audio"]["format"] != _STREAMED:
         # The one format of which the pieces can be heard before the last has come.
         body["audio"]["format"] = _STREAMED
-        if isinstance(asked, dict) and "format" in asked:
+        if isinstance(settings, dict) and "format" in settings:
             target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio.format")
 
 
-def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _check_remaining_members(
+    request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
+) -> None:
     """Members without an equivalent here."""
     is_fast = request.extra.get("speed") == "fast" and target.has_quirk("fast_tier")
     if is_fast:

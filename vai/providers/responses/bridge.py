@@ -44,17 +44,17 @@ def needs_responses(request: MessageRequest, model: str) -> bool:
         return True
     if _CHAT_ALONE.search(model) is None and _has_server_tool(request):
         return True
-    ways = traits_of_model("openai", model)
-    if not ways.tools_forbid_reasoning:
+    traits = traits_of_model("openai", model)
+    if not traits.tools_forbid_reasoning:
         return False
     if not any(tool.is_function or to_client_tool(tool) for tool in request.tools or ()):
         return False
-    effort = extensions.effort(request) or requested_effort(request)[0]
+    effort = extensions.extension_effort(request) or requested_effort(request)[0]
     if effort is not None:
-        return clamp_effort(effort, ways.efforts) != "none"
+        return clamp_effort(effort, traits.efforts) != "none"
     thinking = request.thinking
     wanted = thinking is not None and thinking.type in ("enabled", "adaptive")
-    return wanted or not ways.reasoning_off_by_default
+    return wanted or not traits.reasoning_off_by_default
 
 
 def _has_server_tool(request: MessageRequest) -> bool:

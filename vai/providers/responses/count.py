@@ -12,9 +12,9 @@ import msgspec
 
 from vai.types.provider import WireRequest
 
-__all__ = ["to_count"]
+__all__ = ["to_count_request"]
 
-_TAKEN: Final = frozenset(
+_COUNTED_MEMBERS: Final = frozenset(
     {
         "conversation",
         "input",
@@ -32,16 +32,16 @@ _TAKEN: Final = frozenset(
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def to_count(wire: WireRequest) -> WireRequest:
+def to_count_request(wire: WireRequest) -> WireRequest:
     """The question to the counter, given the request for an answer."""
-    body: dict[str, Any] = _members(wire.body)
-    kept = {name: value for name, value in body.items() if name in _TAKEN}
+    body: dict[str, Any] = _decode_members(wire.body)
+    members = {name: value for name, value in body.items() if name in _COUNTED_MEMBERS}
     return msgspec.structs.replace(
         wire,
         target=f"{wire.target}/input_tokens",
-        body=msgspec.json.encode(kept),
+        body=msgspec.json.encode(members),
         streams=False,
     )

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "End",
+    "ResponseObject",
     "ResponsesUsage",
     "StreamEvent",
+    "decode_body",
     "decode_event",
     "decode_output",
-    "decode_whole",
 ]
 
 
@@ -52,7 +52,7 @@ class Incomplete(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
-class End(msgspec.Struct, gc=False):
+class ResponseObject(msgspec.Struct, gc=False):
     """The answer as its first and last events tell of it; what it says is left undecoded."""
 
     id: str | None = None
@@ -83,11 +83,11 @@ class StreamEvent(msgspec.Struct, gc=False):
     refusal: Any = None
     arguments: Any = None
     input: Any = None
-    response: End | None = None
+    response: ResponseObject | None = None
     error: Any = None
 
 
 # Not strict: there are servers that quote their numbers.
 decode_event = msgspec.json.Decoder(StreamEvent, strict=False).decode
-decode_whole = msgspec.json.Decoder(End, strict=False).decode
+decode_body = msgspec.json.Decoder(ResponseObject, strict=False).decode
 decode_output = msgspec.json.Decoder().decode

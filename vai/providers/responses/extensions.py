@@ -11,7 +11,7 @@ from typing import Any, Final
 from vai.providers.translate.target import OpenaiTarget
 from vai.types.request import MessageRequest
 
-__all__ = ["apply", "effort", "given"]
+__all__ = ["apply_extension", "extension_effort", "find_extension"]
 
 _NAMES: Final = ("oai-resp", "oai_resp", "openai")
 _ALLOWED: Final = frozenset(
@@ -40,7 +40,7 @@ _MERGED: Final = ("prompt_cache_options", "reasoning")
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def given(request: MessageRequest) -> tuple[str, Any]:
+def find_extension(request: MessageRequest) -> tuple[str, Any]:
     """The name of the extension that counts, and its value."""
     for name in _NAMES:
         value = (request.extensions or {}).get(name)
@@ -49,27 +49,27 @@ def given(request: MessageRequest) -> tuple[str, Any]:
     return _NAMES[0], {}
 
 
-def effort(request: MessageRequest) -> str | None:
+def extension_effort(request: MessageRequest) -> str | None:
     """The effort that the extension names, in either of its spellings."""
-    _, own = given(request)
-    if not isinstance(own, dict):
+    _, members = find_extension(request)
+    if not isinstance(members, dict):
         return None
-    reasoning = own.get("reasoning")
-    found = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    found = found or own.get("reasoning_effort")
-    return found if isinstance(found, str) else None
+    reasoning = members.get("reasoning")
+    requested = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    requested = requested or members.get("reasoning_effort")
+    return requested if isinstance(requested, str) else None
 
 
-def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def apply_extension(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Put the extension's members into `body`; they win over derived ones."""
-    key, own = given(request)
-    if not isinstance(own, dict):
+    key, members = find_extension(request)
+    if not isinstance(members, dict):
         target.diagnostics.note_refused(f"extensions.{key}", "expected an object")
         return
-    for name, value in own.items():
+    for name, value in members.items():
         if value is None:
             continue
-        if target.traits.always_reasons and _switches_off(name, value):
+        if target.traits.always_reasons and _disables_reasoning(name, value):
             target.diagnostics.note_dropped(f"extensions.{key}.{name}")
         elif name == "reasoning_effort":
             body["reasoning"] = body.get("reasoning", {}) | {"effort": value}
@@ -87,7 +87,7 @@ def apply(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -
             target.diagnostics.note_dropped(f"extensions.{key}.{name}")
 
 
-def _switches_off(name: str, value: Any) -> bool:
+def _disables_reasoning(name: str, value: Any) -> bool:
     """Whether an extension member asks the model not to reason."""
-    asked = value.get("effort") if name == "reasoning" and isinstance(value, dict) else value
-    return name in ("reasoning", "reasoning_effort") and asked == "none"
+    requested = value.get("effort") if name == "reasoning" and isinstance(value, dict) else value
+    return name in ("reasoning", "reasoning_effort") and requested == "none"

@@ -9,8 +9,8 @@ import msgspec
 from vai.providers.decode.reading import TranslatedRequest
 from vai.providers.decode.text_filter import make_text_filter
 from vai.providers.responses import extensions
-from vai.providers.responses.items import conversation
-from vai.providers.responses.tools import RequestTools, tool_choice, tooling
+from vai.providers.responses.conversation import input_from_request
+from vai.providers.responses.tools import RequestTools, translate_tool_choice, translate_tools
 from vai.providers.translate.members import check_members, check_nested_members
 from vai.providers.translate.names import anonymous_user_id, legal_tool_name
 from vai.providers.translate.options import (
@@ -28,7 +28,7 @@ from vai.providers.translate.tools import check_unused_choice
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["PATH", "translate"]
+__all__ = ["PATH", "translate_request"]
 
 PATH: Final = "/responses"
 """Below the base URL, whichever row the request is for."""
@@ -45,36 +45,36 @@ _MAX_PAIRS: Final = 16
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 
 
-def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
+def translate_request(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
     """The request for the server of `spec`.
 
     Raises:
         InvalidRequest: something that matters cannot be expressed.
     """
     target = OpenaiTarget(spec, request.model)
-    made = tooling(request, target)
-    _, own = extensions.given(request)
-    chained = isinstance(own, dict) and bool(own.get("previous_response_id"))
-    instructions, items = conversation(request, target, made, chained=chained)
+    tools = translate_tools(request, target)
+    _, members = extensions.find_extension(request)
+    chained = isinstance(members, dict) and bool(members.get("previous_response_id"))
+    instructions, items = input_from_request(request, target, tools, chained=chained)
     # Nothing is kept at the server: what it needs again is in the caller's history.
     body: dict[str, Any] = {"model": request.model, "input": items, "store": False}
     if instructions is not None:
         body["instructions"] = instructions
-    _tools(request, body, made, target)
-    _reasoning(request, body, target)
-    if made.include or target.traits.efforts:
-        sealed = ["reasoning.encrypted_content"] if target.traits.efforts else []
-        body["include"] = [*dict.fromkeys([*sealed, *made.include])]
-    wrapped = _output(request, body, target)
+    _set_tools(request, body, tools, target)
+    _set_reasoning(request, body, target)
+    if tools.include or target.traits.efforts:
+        encrypted = ["reasoning.encrypted_content"] if target.traits.efforts else []
+        body["include"] = [*dict.fromkeys([*encrypted, *tools.include])]
+    wrapped = _set_output_format(request, body, target)
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
     # The server knows no stop sequences: they are watched for here.
     check_stop_sequences(stops, target.diagnostics)
     text = make_text_filter(stops, wrapped=wrapped)
-    _sampling(request, body, target)
-    _service(request, body, target)
-    _check_rest(request, body, target)
+    _set_sampling(request, body, target)
+    _set_service(request, body, target)
+    _check_remaining_members(request, body, target)
     check_nested_members(request, target.diagnostics)
-    extensions.apply(request, body, target)
+    extensions.apply_extension(request, body, target)
     if request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_obfuscation": False}
@@ -82,13 +82,13 @@ def translate(request: MessageRequest, spec: ProviderSpec) -> TranslatedRequest:
     accept = "text/event-stream" if request.stream else "application/json"
     headers = (("content-type", "application/json"), ("accept", accept))
     wire = WireRequest("POST", PATH, headers, msgspec.json.encode(body), request.stream)
-    return TranslatedRequest(wire, made.names, text, target.diagnostics.dropped_paths)
+    return TranslatedRequest(wire, tools.names, text, target.diagnostics.dropped_paths)
 
 
-def _tools(
-    request: MessageRequest, body: dict[str, Any], made: RequestTools, target: OpenaiTarget
+def _set_tools(
+    request: MessageRequest, body: dict[str, Any], tools: RequestTools, target: OpenaiTarget
 ) -> None:
-    sent = list(made.sent)
+    sent = list(tools.sent)
     if "image" in requested_modalities(request) and not any(
         tool.get("type") == "image_generation" for tool in sent
     ):
@@ -102,14 +102,14 @@ def _tools(
     body["tools"] = sent
     if choice is None:
         return
-    chosen = tool_choice(choice, request, made, target)
+    chosen = translate_tool_choice(choice, request, tools, target)
     if chosen is not None:
         body["tool_choice"] = chosen
     if choice.disable_parallel_tool_use:
         body["parallel_tool_calls"] = False
 
 
-def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     traits = target.traits
     effort, path = requested_effort(request)
     thinking = request.thinking
@@ -125,10 +125,10 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarg
         effort = "medium"
     reasoning: dict[str, Any] = {}
     if effort is not None:
-        known = clamp_effort(effort, traits.efforts)
-        if known is not None:
-            reasoning["effort"] = known
-        if known != effort:
+        clamped = clamp_effort(effort, traits.efforts)
+        if clamped is not None:
+            reasoning["effort"] = clamped
+        if clamped != effort:
             target.diagnostics.note_dropped(path)
     if shows_reasoning(request, target.diagnostics):
         reasoning["summary"] = "auto"
@@ -136,7 +136,7 @@ def _reasoning(request: MessageRequest, body: dict[str, Any], target: OpenaiTarg
         body["reasoning"] = reasoning
 
 
-def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
+def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
     """Set the form of the answer; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
@@ -155,7 +155,7 @@ def _output(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget)
     return wrapped
 
 
-def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.max_tokens == 0:
         if target.traits.cache_breakpoints:
             body["prompt_cache_options"] = {"prewarm": True}
@@ -167,7 +167,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarge
             target.diagnostics.note_dropped("max_tokens")
     traits = target.traits
     idle = "none" if traits.reasoning_off_by_default else None
-    effort = extensions.effort(request) or body.get("reasoning", {}).get("effort", idle)
+    effort = extensions.extension_effort(request) or body.get("reasoning", {}).get("effort", idle)
     for name in ("temperature", "top_p"):
         value = getattr(request, name)
         if value is not None and (
@@ -180,7 +180,7 @@ def _sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiTarge
         target.diagnostics.note_dropped("top_k")
 
 
-def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _set_service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     if request.service_tier is not None:
         tier = _TIERS.get(request.service_tier)
         if tier is None:
@@ -195,7 +195,7 @@ def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
     for name, value in (request.metadata or {}).items():
         if name == "user_id" and isinstance(value, str) and value:
             body["safety_identifier"] = anonymous_user_id(value)
-        elif isinstance(value, str) and len(labels) < _MAX_PAIRS and _fits(name, value):
+        elif isinstance(value, str) and len(labels) < _MAX_PAIRS and _fits_metadata(name, value):
             labels[name] = value
         elif value is not None:
             target.diagnostics.note_dropped(f"metadata.{name}")
@@ -214,11 +214,13 @@ def _service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
             target.diagnostics.note_dropped("cache_control")
 
 
-def _fits(name: str, value: str) -> bool:
+def _fits_metadata(name: str, value: str) -> bool:
     return 0 < len(name) <= 64 and len(value) <= 512
 
 
-def _check_rest(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+def _check_remaining_members(
+    request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
+) -> None:
     """Members without an equivalent here."""
     check_output(request, target.diagnostics, ("image",))
     taken = {"mcp_servers", "speed"} if request.extra.get("speed") == "fast" else {"mcp_servers"}

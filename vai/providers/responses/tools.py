@@ -1,4 +1,8 @@
-"""Tools and tool choice -> their form in Responses."""
+"""Tools, server tools and tool choice -> their form in Responses.
+
+A server tool's setting that changes the response and has no equivalent here refuses the request;
+one that only bounds the effort is noted as dropped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.responses.hosted import enabled_tools, hosted, mcp_server
+from vai.providers.translate.diagnostics import refuse_tool
 from vai.providers.translate.names import legal_tool_name
 from vai.providers.translate.schema import NotStrict, object_schema, to_strict_schema
 from vai.providers.translate.target import OpenaiTarget
@@ -22,11 +26,209 @@ from vai.providers.translate.tools import (
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import MessageRequest, Tool, ToolChoice
 
-__all__ = ["RequestTools", "tool_choice", "tooling"]
+__all__ = [
+    "RequestTools",
+    "enabled_mcp_tools",
+    "translate_mcp_server",
+    "translate_server_tool",
+    "translate_tool_choice",
+    "translate_tools",
+]
 
 Wire = dict[str, Any]
 
-_SAID: Final = ("defer_loading", "format", "input_examples")
+_LOCATION_MEMBERS: Final = ("city", "country", "region", "timezone")
+_IMAGE_MEMBERS: Final = (
+    "background",
+    "input_fidelity",
+    "model",
+    "moderation",
+    "output_compression",
+    "output_format",
+    "quality",
+    "size",
+)
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+_MCP_MEMBERS: Final = frozenset(
+    {"type", "name", "url", "authorization_token", "tool_configuration"}
+)
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+_MCP_CHOICE_MEMBERS: Final = frozenset({"enabled", "allowed_tools"})
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+_SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "browser"}
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+
+
+def translate_server_tool(
+    tool: Tool, at: str, target: OpenaiTarget, include: list[str]
+) -> list[Wire]:
+    """The entry for `tool`; notes in `include` what of its results must be asked for."""
+    maker = {
+        "web_search": _make_web_search,
+        "code_execution": _make_code_interpreter,
+        "computer": _make_computer,
+        "file_search": _make_file_search,
+        "image_generation": _make_image_generation,
+    }.get(tool_family(tool.type))
+    if maker is None:
+        refuse_tool(at, target.diagnostics, target.spec.name, target.capabilities.server_tools)
+        return []
+    settings = _ToolSettings(tool, at, target)
+    entry = maker(settings, include)
+    settings.note_unused()
+    return [entry]
+
+
+class _ToolSettings:
+    """A tool's own members, wherever the caller put them; each is taken once."""
+
+    def __init__(self, tool: Tool, at: str, target: OpenaiTarget) -> None:
+        self.at = at
+        self.target = target
+        self._values = {f"config.{name}": value for name, value in (tool.config or {}).items()}
+        self._values |= tool.extra
+
+    def take(self, *names: str) -> Any:
+        """The value of the first of `names` that has one."""
+        first = None
+        for name in names:
+            for member in (name, f"config.{name}"):
+                value = self._values.pop(member, None)
+                first = value if first is None else first
+        return first
+
+    def note_unused(self) -> None:
+        for member, value in self._values.items():
+            if value is not None:
+                self.target.diagnostics.note_dropped(f"{self.at}.{member}")
+
+
+def _make_web_search(settings: _ToolSettings, include: list[str]) -> Wire:
+    entry: Wire = {"type": "web_search"}
+    if settings.take("blocked_domains"):
+        what = f"{settings.target.spec.name} can only be told where to search, not where not to"
+        settings.target.diagnostics.note_refused(f"{settings.at}.blocked_domains", what)
+    domains = settings.take("allowed_domains")
+    if isinstance(domains, list) and domains:
+        entry["filters"] = {"allowed_domains": domains}
+    location = settings.take("user_location")
+    if isinstance(location, dict):
+        approximate = {
+            name: location[name]
+            for name in _LOCATION_MEMBERS
+            if isinstance(location.get(name), str)
+        }
+        entry["user_location"] = {"type": "approximate", **approximate}
+    size = settings.take("search_context_size")
+    if size is not None:
+        entry["search_context_size"] = size
+    include.append("web_search_call.action.sources")
+    return entry
+
+
+def _make_code_interpreter(settings: _ToolSettings, include: list[str]) -> Wire:
+    include.append("code_interpreter_call.outputs")
+    container = settings.take("container")
+    if not isinstance(container, str | dict):
+        container = {"type": "auto"}
+    return {"type": "code_interpreter", "container": container}
+
+
+def _make_computer(settings: _ToolSettings, include: list[str]) -> Wire:
+    width = settings.take("display_width", "display_width_px")
+    height = settings.take("display_height", "display_height_px")
+    environment = settings.take("environment")
+    settings.take("display_number", "enable_zoom", "configs")
+    if "computer-use" not in settings.target.model:
+        return {"type": "computer"}
+    screen = {"display_width": width, "display_height": height, "environment": environment}
+    stated = {name: value for name, value in screen.items() if value is not None}
+    return {"type": "computer_use_preview", **_SCREEN, **stated}
+
+
+def _make_file_search(settings: _ToolSettings, include: list[str]) -> Wire:
+    stores = settings.take("vector_store_ids")
+    if not isinstance(stores, list) or not stores:
+        settings.target.diagnostics.note_refused(
+            f"{settings.at}.vector_store_ids", "expected the ids of vector stores"
+        )
+    entry: Wire = {"type": "file_search", "vector_store_ids": stores}
+    most = settings.take("max_num_results", "max_results")
+    if most is not None:
+        entry["max_num_results"] = most
+    for name in ("filters", "ranking_options"):
+        value = settings.take(name)
+        if value is not None:
+            entry[name] = value
+    include.append("file_search_call.results")
+    return entry
+
+
+def _make_image_generation(settings: _ToolSettings, include: list[str]) -> Wire:
+    values = {name: settings.take(name) for name in _IMAGE_MEMBERS}
+    stated = {name: value for name, value in values.items() if value is not None}
+    return {"type": "image_generation", **stated}
+
+
+def enabled_mcp_tools(tools: list[Tool] | None) -> dict[str, list[str]]:
+    """MCP server -> the tools of it that a toolset names; none for servers that offer all."""
+    enabled: dict[str, list[str]] = {}
+    for tool in tools or ():
+        server = tool.extra.get("mcp_server_name")
+        if isinstance(server, str) and tool_family(tool.type) == "mcp_toolset":
+            named = _enabled_names(tool)
+            if named:
+                enabled[server] = named
+    return enabled
+
+
+def translate_mcp_server(
+    server: Any, at: str, enabled: dict[str, list[str]], target: OpenaiTarget, names: dict[str, str]
+) -> list[Wire]:
+    """The entry for one of `mcp_servers`, none if it is switched off.
+
+    Args:
+        enabled: what `enabled_tools` found.
+        names: takes up a server whose name has to be changed.
+    """
+    name = server.get("name") if isinstance(server, dict) else None
+    url = server.get("url") if isinstance(server, dict) else None
+    if not (isinstance(name, str) and name and isinstance(url, str) and url):
+        target.diagnostics.note_refused(at, "expected a server with a name and a url")
+        return []
+    chosen = server.get("tool_configuration")
+    chosen = chosen if isinstance(chosen, dict) else {}
+    for member in server.keys() - _MCP_MEMBERS:
+        target.diagnostics.note_dropped(f"mcp_servers[*].{member}")
+    for member in chosen.keys() - _MCP_CHOICE_MEMBERS:
+        target.diagnostics.note_dropped(f"mcp_servers[*].tool_configuration.{member}")
+    label = legal_tool_name(name)
+    if label != name:
+        names[label] = name
+    # Approval would end the answer with a question that no Messages client can answer.
+    entry: Wire = {"type": "mcp", "server_label": label, "server_url": url}
+    entry["require_approval"] = "never"
+    if server.get("authorization_token"):
+        entry["authorization"] = server["authorization_token"]
+    allowed = chosen.get("allowed_tools")
+    if chosen.get("enabled") is False:
+        return []
+    allowed = enabled.get(name, allowed)
+    if isinstance(allowed, list):
+        entry["allowed_tools"] = allowed
+    return [entry]
+
+
+def _enabled_names(tool: Tool) -> list[str] | None:
+    """The tools of a server that a toolset names; None where it leaves all of them on."""
+    usual, configs = tool.extra.get("default_config"), tool.extra.get("configs")
+    if not isinstance(usual, dict) or usual.get("enabled") is not False:
+        return None
+    named = configs.items() if isinstance(configs, dict) else ()
+    return [name for name, one in named if isinstance(one, dict) and one.get("enabled", True)]
+
+
+_FUNCTION_MEMBERS: Final = ("defer_loading", "format", "input_examples")
 """Members of a function that have a place here."""
 _CHOSEN: Final = {
     "code_execution": "code_interpreter",
@@ -52,22 +254,28 @@ class RequestTools(msgspec.Struct, frozen=True):
     sent: list[Wire] = []
     include: list[str] = []
     names: dict[str, str] = {}
-    free: set[str] = set()
+    freeform: set[str] = set()
     computer: bool = False
 
-    def kind(self, block: ToolUseBlock) -> str:
+    def item_type(self, block: ToolUseBlock) -> str:
         """The type of the item that a call of the past is."""
-        if legal_tool_name(block.name) in self.free and isinstance(block.input.get("input"), str):
+        if legal_tool_name(block.name) in self.freeform and isinstance(
+            block.input.get("input"), str
+        ):
             return "custom_tool_call"
-        if self.computer and block.name == "computer" and _is_actions(block.input.get("actions")):
+        if (
+            self.computer
+            and block.name == "computer"
+            and _is_action_list(block.input.get("actions"))
+        ):
             return "computer_call"
         return "function_call"
 
 
-def tooling(request: MessageRequest, target: OpenaiTarget) -> RequestTools:
+def translate_tools(request: MessageRequest, target: OpenaiTarget) -> RequestTools:
     """All tools, MCP servers among them."""
     made = RequestTools([], [], {}, set())
-    allowed = enabled_tools(request.tools)
+    allowed = enabled_mcp_tools(request.tools)
     unloaded = unloaded_tools(request)
     finds = uses_tool_search(request)
     for index, tool in enumerate(request.tools or ()):
@@ -79,23 +287,27 @@ def tooling(request: MessageRequest, target: OpenaiTarget) -> RequestTools:
         if tool.name in unloaded and not finds:
             target.diagnostics.note_dropped(DEFERRED)
         elif tool.is_function:
-            made.sent.append(_function(tool, at, target, made, later=tool.name in unloaded))
+            made.sent.append(
+                _translate_function(tool, at, target, made, later=tool.name in unloaded)
+            )
         else:
-            made.sent.extend(_described(tool, at, target, made))
-    for index, server in enumerate(_list(request.extra.get("mcp_servers"))):
-        made.sent.extend(mcp_server(server, f"mcp_servers[{index}]", allowed, target, made.names))
+            made.sent.extend(_translate_typed_tool(tool, at, target, made))
+    for index, server in enumerate(_to_list(request.extra.get("mcp_servers"))):
+        made.sent.extend(
+            translate_mcp_server(server, f"mcp_servers[{index}]", allowed, target, made.names)
+        )
     computer = any(tool.get("type") in ("computer", "computer_use_preview") for tool in made.sent)
     return msgspec.structs.replace(made, computer=computer)
 
 
-def tool_choice(
+def translate_tool_choice(
     choice: ToolChoice, request: MessageRequest, made: RequestTools, target: OpenaiTarget
 ) -> Any:
     """The form of a choice among these tools; None where it can be no choice."""
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     name = choice.name or ""
-    if legal_tool_name(name) in made.free:
+    if legal_tool_name(name) in made.freeform:
         return {"type": "custom", "name": legal_tool_name(name)}
     if any(
         tool.get("type") == "function" and tool["name"] == legal_tool_name(name)
@@ -110,7 +322,7 @@ def tool_choice(
     return None
 
 
-def _function(
+def _translate_function(
     tool: Tool, at: str, target: OpenaiTarget, made: RequestTools, *, later: bool
 ) -> Wire:
     """A function; `later` says that the server's own search is to find it."""
@@ -120,7 +332,7 @@ def _function(
         )
         return {}
     for name, value in tool.extra.items():
-        if value and name not in _SAID:
+        if value and name not in _FUNCTION_MEMBERS:
             target.diagnostics.note_dropped(f"tools[*].{name}")
     if tool.config:
         target.diagnostics.note_dropped("tools[*].config")
@@ -133,7 +345,7 @@ def _function(
     elif tool.extra.get("defer_loading"):
         target.diagnostics.note_dropped(DEFERRED)
     if isinstance(tool.extra.get("format"), dict) and tool.input_schema is None:
-        made.free.add(legal_tool_name(tool.name))
+        made.freeform.add(legal_tool_name(tool.name))
         return entry | {"type": "custom", "format": tool.extra["format"]}
     schema, is_strict = object_schema(tool.input_schema), False
     if tool.strict:
@@ -145,30 +357,32 @@ def _function(
     return entry | {"parameters": schema, "strict": is_strict}
 
 
-def _described(tool: Tool, at: str, target: OpenaiTarget, made: RequestTools) -> list[Wire]:
+def _translate_typed_tool(
+    tool: Tool, at: str, target: OpenaiTarget, made: RequestTools
+) -> list[Wire]:
     """A tool that its type describes."""
-    known = to_client_tool(tool)
-    if known is not None:
+    described = to_client_tool(tool)
+    if described is not None:
         for member in (*tool.extra, *(f"config.{name}" for name in tool.config or {})):
             target.diagnostics.note_dropped(f"{at}.{member}")
         entry = {
             "type": "function",
-            "name": legal_tool_name(known.name),
-            "description": known.description,
+            "name": legal_tool_name(described.name),
+            "description": described.description,
         }
-        return [entry | {"parameters": known.schema, "strict": False}]
+        return [entry | {"parameters": described.schema, "strict": False}]
     if is_tool_search(tool):
         for name in tool.extra:
             target.diagnostics.note_dropped(f"{at}.{name}")
         return [{"type": "tool_search"}]
     if tool_family(tool.type) == "mcp_toolset":
         return []  # says which tools of a server of `mcp_servers` there are
-    return hosted(tool, at, target, made.include)
+    return translate_server_tool(tool, at, target, made.include)
 
 
-def _is_actions(value: Any) -> bool:
+def _is_action_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
-def _list(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

@@ -1,6 +1,6 @@
-"""What the server's own tools did: their canonical blocks.
+"""What the server's tools did: their canonical blocks.
 
-A call and its result are a pair; pictures follow as blocks of their own. A result that the
+A call and its result are a pair; images follow as blocks of their own. A result that the
 server does not show is an empty one, and a failed call has an error for a result.
 """
 
@@ -22,7 +22,7 @@ from vai.types.blocks import (
     WebSearchToolResultBlock,
 )
 
-__all__ = ["cited", "envelope_of", "traces"]
+__all__ = ["blocks_from_item", "call_and_signature", "citation_from_annotation"]
 
 Item = dict[str, Any]
 
@@ -31,7 +31,7 @@ _MEMBER: Final = "signature"
 _FAILED: Final = ("failed", "incomplete")
 
 
-def traces(item: Item, names: dict[str, str], envelope: str | None) -> list[Block]:
+def blocks_from_item(item: Item, names: dict[str, str], envelope: str | None) -> list[Block]:
     """The blocks for one output item; none if it is not of a tool of the server's.
 
     Args:
@@ -42,10 +42,10 @@ def traces(item: Item, names: dict[str, str], envelope: str | None) -> list[Bloc
     if maker is None:
         return [RedactedThinkingBlock(data=envelope)] if envelope else []
     blocks = maker(item, names)
-    return [_with(block, envelope) for block in blocks] if envelope else blocks
+    return [_with_signature(block, envelope) for block in blocks] if envelope else blocks
 
 
-def envelope_of(block: Block) -> tuple[str, str]:
+def call_and_signature(block: Block) -> tuple[str, str]:
     """The id of the call that a result belongs to, and the envelope it travels with."""
     if isinstance(block, WebSearchToolResultBlock):
         return block.tool_use_id, str(block.extra.get(_MEMBER) or "")
@@ -53,7 +53,7 @@ def envelope_of(block: Block) -> tuple[str, str]:
     return str(raw.get("tool_use_id")), str(raw.get(_MEMBER) or "")
 
 
-def _with(block: Block, envelope: str) -> Block:
+def _with_signature(block: Block, envelope: str) -> Block:
     if isinstance(block, WebSearchToolResultBlock):
         return msgspec.structs.replace(block, extra={_MEMBER: envelope})
     if isinstance(block, UnknownBlock) and "tool_use_id" in block.raw:
@@ -61,7 +61,7 @@ def _with(block: Block, envelope: str) -> Block:
     return block
 
 
-def cited(annotation: Any, text: str) -> Item | None:
+def citation_from_annotation(annotation: Any, text: str) -> Item | None:
     """A citation of `text`; offsets count its characters."""
     if not isinstance(annotation, dict):
         return None
@@ -69,8 +69,8 @@ def cited(annotation: Any, text: str) -> Item | None:
     start, end = annotation.get("start_index"), annotation.get("end_index")
     title = annotation.get("title") or annotation.get("filename")
     title = title if isinstance(title, str) else None
-    told = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
-    words = text[start:end] if told else ""
+    has_span = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
+    words = text[start:end] if has_span else ""
     if kind == "url_citation" and isinstance(annotation.get("url"), str):
         return {
             "type": "web_search_result_location",
@@ -93,19 +93,19 @@ def cited(annotation: Any, text: str) -> Item | None:
     return None
 
 
-def _web_search(item: Item, _: dict[str, str]) -> list[Block]:
-    call, action = str(item.get("id")), _dict(item.get("action"))
+def _web_search_blocks(item: Item, _: dict[str, str]) -> list[Block]:
+    call, action = str(item.get("id")), _to_object(item.get("action"))
     if action.get("type") in ("open_page", "find_in_page"):
-        return _web_fetch(call, item, action)
-    given: Item = {}
-    queries = [query for query in _list(action.get("queries")) if isinstance(query, str)]
+        return _web_fetch_blocks(call, item, action)
+    arguments: Item = {}
+    queries = [query for query in _to_list(action.get("queries")) if isinstance(query, str)]
     if isinstance(action.get("query"), str):
-        given["query"] = action["query"]
+        arguments["query"] = action["query"]
     elif queries:
-        given["query"] = queries[0]
+        arguments["query"] = queries[0]
     if len(queries) > 1:
-        given["queries"] = queries
-    found: Any = [
+        arguments["queries"] = queries
+    results: Any = [
         {
             "type": "web_search_result",
             "url": source["url"],
@@ -113,23 +113,23 @@ def _web_search(item: Item, _: dict[str, str]) -> list[Block]:
             "encrypted_content": "",
             "page_age": None,
         }
-        for source in _list(action.get("sources"))
+        for source in _to_list(action.get("sources"))
         if isinstance(source, dict) and isinstance(source.get("url"), str)
     ]
     if item.get("status") in _FAILED:
-        found = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
+        results = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
     return [
-        ServerToolUseBlock(id=call, name="web_search", input=given),
-        WebSearchToolResultBlock(tool_use_id=call, content=found),
+        ServerToolUseBlock(id=call, name="web_search", input=arguments),
+        WebSearchToolResultBlock(tool_use_id=call, content=results),
     ]
 
 
-def _web_fetch(call: str, item: Item, action: Item) -> list[Block]:
+def _web_fetch_blocks(call: str, item: Item, action: Item) -> list[Block]:
     """A page that was opened; the server does not show what was on it."""
     url = str(action.get("url") or "")
-    given = {"url": url}
+    arguments = {"url": url}
     if isinstance(action.get("pattern"), str):
-        given["pattern"] = action["pattern"]
+        arguments["pattern"] = action["pattern"]
     page = {"type": "text", "media_type": "text/plain", "data": ""}
     content: Item = {
         "type": "web_fetch_result",
@@ -139,18 +139,18 @@ def _web_fetch(call: str, item: Item, action: Item) -> list[Block]:
     if item.get("status") in _FAILED:
         content = {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}
     return [
-        ServerToolUseBlock(id=call, name="web_fetch", input=given),
-        _result("web_fetch", call, content),
+        ServerToolUseBlock(id=call, name="web_fetch", input=arguments),
+        _result_block("web_fetch", call, content),
     ]
 
 
-def _code(item: Item, _: dict[str, str]) -> list[Block]:
+def _code_execution_blocks(item: Item, _: dict[str, str]) -> list[Block]:
     call, logs, pictures = str(item.get("id")), [], []
-    for output in _list(item.get("outputs")):
+    for output in _to_list(item.get("outputs")):
         if isinstance(output, dict) and output.get("type") == "logs":
             logs.append(str(output.get("logs") or ""))
         elif isinstance(output, dict) and isinstance(output.get("url"), str):
-            pictures.append(ImageBlock(source=_source(output["url"])))
+            pictures.append(ImageBlock(source=_source_from_url(output["url"])))
     content: Item = {
         "type": "code_execution_result",
         "stdout": "\n".join(logs),
@@ -163,34 +163,34 @@ def _code(item: Item, _: dict[str, str]) -> list[Block]:
     code = {"code": str(item.get("code") or "")}
     return [
         ServerToolUseBlock(id=call, name="code_execution", input=code),
-        _result("code_execution", call, content),
+        _result_block("code_execution", call, content),
         *pictures,
     ]
 
 
-def _file_search(item: Item, _: dict[str, str]) -> list[Block]:
+def _file_search_blocks(item: Item, _: dict[str, str]) -> list[Block]:
     call = str(item.get("id"))
-    queries = [query for query in _list(item.get("queries")) if isinstance(query, str)]
+    queries = [query for query in _to_list(item.get("queries")) if isinstance(query, str)]
     names = ("file_id", "filename", "score", "text")
-    found: Any = [
+    results: Any = [
         {"type": "file_search_result"} | {name: one.get(name) for name in names}
-        for one in _list(item.get("results"))
+        for one in _to_list(item.get("results"))
         if isinstance(one, dict)
     ]
     if item.get("status") in _FAILED:
-        found = {"type": "file_search_tool_result_error", "error_code": "unavailable"}
+        results = {"type": "file_search_tool_result_error", "error_code": "unavailable"}
     return [
         ServerToolUseBlock(id=call, name="file_search", input={"queries": queries}),
-        _result("file_search", call, found),
+        _result_block("file_search", call, results),
     ]
 
 
-def _mcp(item: Item, names: dict[str, str]) -> list[Block]:
+def _mcp_blocks(item: Item, names: dict[str, str]) -> list[Block]:
     call, server = str(item.get("id")), str(item.get("server_label"))
     error = item.get("error")
     text = item.get("output")
     if error:
-        text = error if isinstance(error, str) else _dict(error).get("message")
+        text = error if isinstance(error, str) else _to_object(error).get("message")
     use = {
         "type": "mcp_tool_use",
         "id": call,
@@ -198,12 +198,12 @@ def _mcp(item: Item, names: dict[str, str]) -> list[Block]:
         "server_name": names.get(server, server),
         "input": decode_object(str(item.get("arguments") or "")) or {},
     }
-    said = [{"type": "text", "text": text}] if isinstance(text, str) and text else []
+    content = [{"type": "text", "text": text}] if isinstance(text, str) and text else []
     result = {"type": "mcp_tool_result", "tool_use_id": call, "is_error": bool(error)}
-    return [UnknownBlock(raw=use), UnknownBlock(raw=result | {"content": said})]
+    return [UnknownBlock(raw=use), UnknownBlock(raw=result | {"content": content})]
 
 
-def _image(item: Item, _: dict[str, str]) -> list[Block]:
+def _image_blocks(item: Item, _: dict[str, str]) -> list[Block]:
     data = item.get("result")
     if not isinstance(data, str) or not data:
         return []
@@ -213,29 +213,29 @@ def _image(item: Item, _: dict[str, str]) -> list[Block]:
 
 
 _MAKERS: Final[dict[str, Callable[[Item, dict[str, str]], list[Block]]]] = {
-    "code_interpreter_call": _code,
-    "file_search_call": _file_search,
-    "image_generation_call": _image,
-    "mcp_call": _mcp,
-    "web_search_call": _web_search,
+    "code_interpreter_call": _code_execution_blocks,
+    "file_search_call": _file_search_blocks,
+    "image_generation_call": _image_blocks,
+    "mcp_call": _mcp_blocks,
+    "web_search_call": _web_search_blocks,
 }
 
 
-def _result(tool: str, call: str, content: Any) -> Block:
+def _result_block(tool: str, call: str, content: Any) -> Block:
     raw = {"type": f"{tool}_tool_result", "tool_use_id": call, "content": content}
     return UnknownBlock(raw=raw)
 
 
-def _source(url: str) -> Source:
+def _source_from_url(url: str) -> Source:
     head, _, data = url.partition(";base64,")
     if data and head.startswith("data:"):
         return Source(type="base64", media_type=head.removeprefix("data:"), data=data)
     return Source(type="url", url=url)
 
 
-def _dict(value: Any) -> Item:
+def _to_object(value: Any) -> Item:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: Any) -> list[Any]:
+def _to_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

@@ -19,7 +19,7 @@ import msgspec
 from vai.providers.translate.reasoning import origin_of, unwrap_signature, wrap_signature
 from vai.types.blocks import RedactedThinkingBlock
 
-__all__ = ["MAX_ITEM", "TYPES", "opened", "phase_mark", "sealed"]
+__all__ = ["MAX_ITEM", "WRAPPED_TYPES", "unwrap_item", "wrap_item", "wrap_phase"]
 
 Item = dict[str, Any]
 
@@ -28,7 +28,7 @@ MAX_ITEM: Final = 1 << 20
 _KIND: Final = "item"
 _MAKERS: Final = frozenset({"openai", "oai-resp"})
 """Two rows, one server: what either made, the other can send."""
-TYPES: Final = frozenset(
+WRAPPED_TYPES: Final = frozenset(
     {
         "code_interpreter_call",
         "compaction",
@@ -42,32 +42,32 @@ TYPES: Final = frozenset(
     }
 )
 """The items that are kept whole. Of a message only the phase is."""
-_NOT_SENT: Final = ("created_by", "status")
+_UNSENT_MEMBERS: Final = ("created_by", "status")
 
 
-def sealed(provider: str, item: Item) -> str | None:
+def wrap_item(provider: str, item: Item) -> str | None:
     """The envelope of `item`; None if it cannot be sent back, or is too large to travel."""
-    if str(item.get("type")) not in TYPES:
+    if str(item.get("type")) not in WRAPPED_TYPES:
         return None
     unreadable = item["type"] == "reasoning" and not item.get("encrypted_content")
     if unreadable:
         return None
-    left_out = _NOT_SENT if item["type"] == "reasoning" else _NOT_SENT[:1]
+    left_out = _UNSENT_MEMBERS if item["type"] == "reasoning" else _UNSENT_MEMBERS[:1]
     # A null is how an answer says "nothing", and an error where it is sent back.
-    kept = {
+    members = {
         name: value for name, value in item.items() if value is not None and name not in left_out
     }
-    text = msgspec.json.encode(kept).decode()
+    text = msgspec.json.encode(members).decode()
     return wrap_signature(provider, _KIND, text) if len(text) <= MAX_ITEM else None
 
 
-def phase_mark(provider: str, phase: str) -> str:
+def wrap_phase(provider: str, phase: str) -> str:
     """The envelope that names the phase of the text before it."""
     mark = msgspec.json.encode({"type": "message", "phase": phase}).decode()
     return wrap_signature(provider, _KIND, mark)
 
 
-def opened(envelope: str, provider: str) -> Item | None:
+def unwrap_item(envelope: str, provider: str) -> Item | None:
     """The item in an envelope, or None if it is not one of `provider`."""
     maker = origin_of(RedactedThinkingBlock(data=envelope))
     if maker != provider and not {maker, provider} <= _MAKERS:
@@ -77,6 +77,8 @@ def opened(envelope: str, provider: str) -> Item | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # The caller holds the envelope and may have changed it: only these types come out.
-    if isinstance(item, dict) and (str(item.get("type")) in TYPES or item.get("type") == "message"):
+    if isinstance(item, dict) and (
+        str(item.get("type")) in WRAPPED_TYPES or item.get("type") == "message"
+    ):
         return item
     return None
