@@ -20,7 +20,9 @@ VALUES: list[Any] = [None, True, 0, -1, 1 << 60, 1.5, "", "x", "STOP", [], [None
 
 def chunks_of(path):
     body = BodyParser()
-    return [orjson.loads(text) for text in body.feed(path.read_bytes()) + body.end()]
+    return [
+        orjson.loads(text) for _, text in body.feed_bytes(path.read_bytes()) + body.end_body()[0]
+    ]
 
 
 CHUNKS = [chunks_of(path) for path in sorted(HERE.glob("gemini*.sse"))]

@@ -103,7 +103,7 @@ def from_fixture(name, **fields):
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.name)
 def test_the_fixtures_are_truthful(path):
     body = BodyParser()
-    for text in body.feed(path.read_bytes()) + body.end():
+    for _, text in body.feed_bytes(path.read_bytes()) + body.end_body()[0]:
         found = orjson.loads(text)
         if path.stem.startswith("gemini-oauth-"):
             found = found.get("response", {})
@@ -455,7 +455,7 @@ def test_plain_json_is_not_held_without_a_bound(monkeypatch):
 
 def test_a_line_is_not_held_without_a_bound():
     body = BodyParser()
-    body.feed(b"data: " + b"x" * (MAX_FRAME + 2))
+    body.feed_bytes(b"data: " + b"x" * (MAX_FRAME + 2))
     assert body.fault is not None
 
 

@@ -11,12 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from vai.codec.halves import SplitCharacters
-from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
+from vai.errors import InvalidRequest, UpstreamFault
 from vai.providers.anthropic.bent import read_straight, straight
 from vai.providers.anthropic.calls import ClaudeCalls
 from vai.providers.anthropic.framing import Framing, framed_message
 from vai.providers.decode import upstream_errors as failure
+from vai.providers.decode.accumulate import events_from_message
 from vai.providers.decode.lenient import is_error
+from vai.providers.decode.stream_decoder import EventSink, StreamDecoder
 from vai.types import parse
 from vai.types.events import (
     ErrorEvent,
@@ -26,7 +28,7 @@ from vai.types.events import (
     MessageStop,
     UnknownEvent,
 )
-from vai.types.message import Message, Usage
+from vai.types.message import Message
 
 __all__ = ["AnthropicStreamDecoder"]
 
@@ -34,7 +36,7 @@ _DONE: Final = b"[DONE]"
 _decode = msgspec.json.Decoder().decode
 
 
-class AnthropicStreamDecoder:
+class AnthropicStreamDecoder(EventSink, StreamDecoder):
     """Reads one answer.
 
     Args:
@@ -44,29 +46,20 @@ class AnthropicStreamDecoder:
     def __init__(
         self, provider: str, title: str, calls: ClaudeCalls, framing: Framing | None = None
     ) -> None:
-        self.usage = Usage()
-        self.is_complete = False
-        self.fault: UpstreamFault | None = None
-        self._provider = provider
-        self._title = title
+        EventSink.__init__(self, provider)
+        StreamDecoder.__init__(self, provider, title)
+        self.sink = self
         self._calls = calls
         self._framing = framing
         self._halves = SplitCharacters()
-        self._out: list[Event] = []
-
-    def take_events(self) -> list[Event]:
-        """The events since the last call."""
-        out, self._out = self._out, []
-        return out
 
     def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
         if self.is_complete or self.fault is not None or not data.strip():
             return
         if data.strip() == _DONE:
-            if self._framing is not None:
-                self._read(self._framing.mark())
-            return  # a proxy says in OpenAI's way that nothing follows
+            self.read_done_marker()
+            return
         try:
             raw = self._halves.loads(data) if self._halves.is_waiting else _decode(data)
         except (msgspec.DecodeError, ValueError, RecursionError):
@@ -78,6 +71,11 @@ class AnthropicStreamDecoder:
             self._read(self._framing.feed(straight(raw)), data)
         else:
             self._read([raw], data)
+
+    def read_done_marker(self) -> None:
+        """A proxy says in OpenAI's way that nothing follows."""
+        if self._framing is not None and not self.is_complete and self.fault is None:
+            self._read(self._framing.mark())
 
     def _read(self, found: list[Any], data: bytes = b"") -> None:
         """The events in `data`, or some that the server has left out."""
@@ -91,7 +89,7 @@ class AnthropicStreamDecoder:
                     self.fail(told)
                     return
             if event is None:
-                self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
+                self.fail_unusable("a part of it is not the JSON that was expected", "malformed")
             else:
                 self._take_in(event)
 
@@ -142,7 +140,7 @@ class AnthropicStreamDecoder:
                 raw = framed_message(raw)
             found = read_straight(raw)
         except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
-            raise self._broken("it is not the JSON that was expected", "malformed") from None
+            raise self.unusable_fault("it is not the JSON that was expected", "malformed") from None
         self.usage = self.usage.merged_with(found.usage)
         return msgspec.structs.replace(found, model=self._named(found))
 
@@ -162,31 +160,24 @@ class AnthropicStreamDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._halves.loads(body)
 
-    def replay_events(self, events: list[Event]) -> None:
-        """The events of an answer that came whole."""
-        self._out += events
-        self.is_complete = True
+    def read_body(self, data: bytes) -> None:
+        """A JSON response that came where a stream was requested."""
+        try:
+            self._out += events_from_message(self.parse_message(data))
+        except UpstreamFault as fault:
+            self.fail(fault)
+        else:
+            self.is_complete = True
 
     def end_stream(self) -> None:
         """No more data follows."""
         if self._framing is not None and self.fault is None:
             self._read(self._framing.end())
         if not self.is_complete:
-            self._fail_unusable("", "truncated")
-
-    def fail(self, fault: UpstreamFault) -> None:
-        """The stream ends here, incomplete."""
-        if not self.is_complete and self.fault is None:
-            self.fault = fault
+            self.fail_unusable("", "truncated")
 
     def _named(self, message: Message) -> str:
         return f"{self._provider}/{message.model}"
-
-    def _fail_unusable(self, what: str, code: str) -> None:
-        self.fail(self._broken(what, code))
-
-    def _broken(self, what: str, code: str) -> UpstreamBroken:
-        return UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
 
 
 def _may_be_error(raw: dict[str, Any]) -> bool:

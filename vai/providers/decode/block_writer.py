@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.errors import UpstreamBroken, UpstreamFault
+from vai.errors import UpstreamFault
+from vai.providers.decode.stream_decoder import EventSink
 from vai.types.blocks import (
     AudioBlock,
     Block,
@@ -33,7 +34,6 @@ from vai.types.events import (
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
-    Event,
     InputJsonDelta,
     SignatureDelta,
     TextDelta,
@@ -51,14 +51,11 @@ _CONTENT: Final = (TextBlock, ImageBlock, AudioBlock, VideoBlock)
 """What an answer that ends by itself may end with."""
 
 
-class BlockWriter(ABC):
+class BlockWriter(EventSink, ABC):
     """Blocks and their pieces in, events out. A subclass says when which is written."""
 
     def __init__(self, provider: str) -> None:
-        self.fault: UpstreamFault | None = None
-        self.is_complete = False
-        self._provider = provider
-        self._out: list[Event] = []
+        super().__init__(provider)
         self._open = CLOSED
         self._index = -1
         self._blanks = ""
@@ -71,16 +68,11 @@ class BlockWriter(ABC):
     def _count_buffered(self, count: int) -> None:
         """Count `count` characters that are kept back; too many are a fault."""
 
-    def take_events(self) -> list[Event]:
-        """The events since the last call."""
-        out, self._out = self._out, []
-        return out
-
     def fail(self, fault: UpstreamFault) -> None:
         """The stream ends here, incomplete."""
         if not (self.is_complete or self.fault):
-            self.fault = fault
             self._open = CLOSED
+        super().fail(fault)
 
     def _write_piece(self, kind: str, value: Any) -> None:
         if kind == "text":
@@ -217,9 +209,6 @@ class BlockWriter(ABC):
             self._signature = ""
         self._out.append(ContentBlockStop(index=self._index))
         self._open = CLOSED
-
-    def _fail_unusable(self, what: str, code: str) -> None:
-        self.fail(UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider))
 
 
 def buffered_size(value: Any) -> int:

@@ -70,10 +70,9 @@ class Emitter(BlockWriter):
         names: ToolNames | None = None,
     ) -> None:
         super().__init__(provider)
-        self.usage = Usage()
         self._id = message_id
         self._ids = ids or CallIds(provider, message_id.removeprefix("msg_"))
-        self._names = names or ToolNames()
+        self.tool_names = names or ToolNames()
         self._model = model
         self._estimate = input_estimate
         self._started = False
@@ -177,7 +176,7 @@ class Emitter(BlockWriter):
         call = self._calls.get(key)
         if call is None:
             if len(self._calls) >= MAX_CALLS:
-                self._fail_unusable("more tool calls than can be held", "too_large")
+                self.fail_unusable("more tool calls than can be held", "too_large")
                 return
             call = self._calls[key] = ToolCall()
             self._note_call()
@@ -193,7 +192,7 @@ class Emitter(BlockWriter):
         call = self._calls[key]
         if call.is_closed:
             if piece.strip() and not call.is_repetition(piece):
-                self._fail_unusable("a tool call went on after its end", "invalid_tool_input")
+                self.fail_unusable("a tool call went on after its end", "invalid_tool_input")
             return
         self._count_buffered(len(piece))
         piece = call.add_piece(piece)
@@ -239,7 +238,7 @@ class Emitter(BlockWriter):
         if self.is_complete or self.fault:
             return
         if self._end_delta is None:
-            self._fail_unusable("", "truncated")
+            self.fail_unusable("", "truncated")
             return
         self.start_message()
         # Only a model that ended by itself has completed its calls.
@@ -289,7 +288,7 @@ class Emitter(BlockWriter):
             call = self._call
             if call is not None:
                 if not (cut or call.is_valid()):
-                    self._fail_unusable("a tool call's input is no object", "invalid_tool_input")
+                    self.fail_unusable("a tool call's input is no object", "invalid_tool_input")
                     return
                 self._end_call(call)
             elif not self._waiting:
@@ -304,9 +303,9 @@ class Emitter(BlockWriter):
                 self._waiting.popleft()
                 return
             # With one tool there is no doubt which one is meant.
-            first.name = self._names.only
+            first.name = self.tool_names.only
         if isinstance(first, ToolCall) and not first.name:
-            self._fail_unusable("a tool call has no name", "invalid_tool_call")
+            self.fail_unusable("a tool call has no name", "invalid_tool_call")
         else:
             self._release_first()
 
@@ -318,7 +317,7 @@ class Emitter(BlockWriter):
             self._write_piece(*first)
 
     def _start_call(self, call: ToolCall) -> None:
-        shown, name = self._ids.show(call.upstream_id), self._names.caller(call.name or "")
+        shown, name = self._ids.show(call.upstream_id), self.tool_names.caller(call.name or "")
         self._open_block(TOOL, ToolUseBlock(id=shown, name=name, input={}))
         self._has_final_content = False
         self._call = call
@@ -338,4 +337,4 @@ class Emitter(BlockWriter):
     def _count_buffered(self, count: int) -> None:
         self._buffered += count
         if self._buffered > MAX_KEPT_CHARACTERS:
-            self._fail_unusable("its tool calls are larger than can be held", "too_large")
+            self.fail_unusable("its tool calls are larger than can be held", "too_large")

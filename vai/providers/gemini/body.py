@@ -66,7 +66,7 @@ class BodyParser:
         """Set when the body is a page, or a part of it grows beyond what can be held."""
         return self._sse.fault or self._broken
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed_bytes(self, data: bytes) -> list[tuple[str, bytes]]:
         """The JSON texts that `data` completes. Plain JSON is complete at the end only."""
         if not self._has_begun and (head := data.lstrip(_BLANKS)):
             self._has_begun = True
@@ -76,20 +76,20 @@ class BodyParser:
             begins = (_AT_START.match(data) if self._at_start else None) or _INSIDE.search(data)
             if begins is None:
                 self._note_line(data)
-                return [text for _, text in self._sse.feed(data)]
+                return self._sse.feed(data)
             self._plain = bytearray()
             # The blank line that the plain text took the place of ends the event before it.
             events = self._sse.feed(data[: begins.end()]) + self._sse.feed(b"\n\n")
             self._hold_plain(data[begins.end() :])
-            return [text for _, text in events]
+            return events
         self._hold_plain(data)
         return []
 
-    def end(self) -> list[bytes]:
-        """The last of them."""
+    def end_body(self) -> tuple[list[tuple[str, bytes]], None]:
+        """The last of them; what is plain JSON is one too."""
         if self._plain is not None:
-            return [bytes(self._plain)]
-        return [text for _, text in self._sse.flush()]
+            return [("message", bytes(self._plain))], None
+        return self._sse.flush(), None
 
     def _note_line(self, data: bytes) -> None:
         """Whether the line that `data` ends in has begun with anything yet."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from vai.providers.decode.base_adapter import TranslatedRequest
 from vai.providers.decode.text_filter import StopAt, TextFilter
 from vai.providers.gemini.conversation import system_instruction, translate_contents
 from vai.providers.gemini.models import GeminiTarget
@@ -39,7 +40,7 @@ from vai.providers.translate.tools import tool_family
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["GeminiRequest", "apply_extensions", "thinking_config", "translate_request"]
+__all__ = ["apply_extensions", "thinking_config", "translate_request"]
 
 _MAX_STOPS: Final = 5
 """Stop sequences of one request. Observed in the refusals of the API (2026-11-22)."""
@@ -49,26 +50,9 @@ _SIZES: Final = ("1K", "2K", "4K")
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 
-class GeminiRequest(msgspec.Struct, frozen=True):
-    """The upstream request, and what its answer must be read with.
-
-    Attributes:
-        names: tool name of the request -> the client's name.
-        text: what the answer's text passes through, if anything.
-        dropped: paths of optional parameters that were left out.
-        grounds: whether Google may search and report it only behind the answer.
-    """
-
-    wire: WireRequest
-    names: dict[str, str]
-    text: TextFilter | None
-    dropped: list[str]
-    grounds: bool
-
-
 def translate_request(
     request: MessageRequest, spec: ProviderSpec, exchange_id: str
-) -> GeminiRequest:
+) -> TranslatedRequest:
     """The request for the service of `spec`.
 
     Raises:
@@ -102,8 +86,12 @@ def translate_request(
     target.diagnostics.raise_if_refused()
     wire = _wire_request(request, body, target, exchange_id)
     grounds = reports_searches_last(sent, config)
-    return GeminiRequest(
-        wire, original_tool_names(request.tools), text, target.diagnostics.dropped_paths, grounds
+    return TranslatedRequest(
+        wire,
+        original_tool_names(request.tools),
+        text,
+        target.diagnostics.dropped_paths,
+        grounds=grounds,
     )
 
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.errors import UpstreamBroken
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import MAX_CALLS, Emitter
 from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_call import as_json
 from vai.providers.decode.tool_names import ToolNames
@@ -57,7 +57,7 @@ MAX_AWAITING: Final = 4096
 """Characters of text that wait for the sources, in an answer that may be grounded."""
 
 
-class GeminiStreamDecoder:
+class GeminiStreamDecoder(StreamDecoder):
     """Reads one answer into an emitter.
 
     Args:
@@ -83,11 +83,9 @@ class GeminiStreamDecoder:
     ) -> None:
         self.token: str | None = None
         self.totals = UsageTotals()
-        self._emitter = emitter
-        self._provider = provider
-        self._title = title
+        super().__init__(provider, title, text)
+        self.sink = self._emitter = emitter
         self._names = names
-        self._filter = text
         self._hosted = GoogleServerTools(emitter, provider, exchange_id)
         self._calls: dict[str, set[int]] = {}
         """Id of a call in an earlier chunk -> the hashes of what the calls with it say."""
@@ -111,11 +109,6 @@ class GeminiStreamDecoder:
         self._reason: str | None = None
         self._message: str | None = None
 
-    @property
-    def met_stop_sequence(self) -> bool:
-        """Whether the caller's stop sequence ended the answer, and not the upstream."""
-        return self._filter is not None and self._filter.stop_sequence is not None
-
     def read_event(self, text: bytes) -> None:
         """One JSON text of the body."""
         if text.strip() == _DONE:
@@ -128,7 +121,9 @@ class GeminiStreamDecoder:
         if chunks is None:
             chunks = self._lenient.read(text, GeminiChunk)
         if chunks is None and text.strip():
-            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
+            self._emitter.fail_unusable(
+                "a part of it is not the JSON that was expected", "malformed"
+            )
         for chunk in chunks or ():
             self._read_chunk(chunk)
         if any(map(_is_odd, chunks or ())):
@@ -150,7 +145,15 @@ class GeminiStreamDecoder:
         self.token = self._reason = None
         self.totals.close_body()
 
-    def end_stream(self, *, goes_on: bool = False) -> None:
+    def read_body(self, data: bytes) -> None:
+        """A JSON response: one event, for this service."""
+        self.read_event(data)
+
+    def end_stream(self) -> None:
+        """The response is over."""
+        self.end_body()
+
+    def end_body(self, *, goes_on: bool = False) -> None:
         """The body is over. `goes_on` says that a further one will be asked for."""
         self.report_usage()
         if goes_on:
@@ -382,14 +385,9 @@ class GeminiStreamDecoder:
                 "tool_use" if self._emitter.has_tool_calls else "end_turn"
             )
         else:
-            self._fail_unusable(
+            self._emitter.fail_unusable(
                 f"it ended without content ({_shorten_reason(reason)})", "no_content"
             )
-
-    def _fail_unusable(self, what: str, code: str) -> None:
-        self._emitter.fail(
-            UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
-        )
 
 
 def _shorten_reason(reason: str) -> str:

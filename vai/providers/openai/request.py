@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.reading import TranslatedRequest
+from vai.providers.decode.base_adapter import TranslatedRequest
 from vai.providers.decode.text_filter import QuotableText, TextFilter, make_text_filter
 from vai.providers.openai.conversation import messages_from_request
 from vai.providers.openai.tools import (

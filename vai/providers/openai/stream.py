@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.errors import UpstreamBroken
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.lenient import Lenient, is_error
 from vai.providers.decode.repeated_text import RepeatedText
+from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import QuotableText, TextFilter
 from vai.providers.openai.chunk import (
     FAILED,
@@ -52,7 +52,7 @@ SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm;rate=24000"}
 """OpenAI's names of sound formats -> media types, where they differ."""
 
 
-class ChatStreamDecoder:
+class ChatStreamDecoder(StreamDecoder):
     """Reads one answer into an emitter.
 
     Args:
@@ -72,12 +72,10 @@ class ChatStreamDecoder:
         signatures: Mapping[str, str] = MappingProxyType({}),
         sound: str = "wav",
     ) -> None:
-        self._emitter = emitter
-        self._provider = provider
-        self._title = title
+        super().__init__(provider, title, text)
+        self.sink = self._emitter = emitter
         self._lenient = Lenient()
         self._calls = ChatCalls(emitter)
-        self._filter = text
         self._signatures = signatures
         self._sound = sound
         self._server_tools = GroqServerTools(emitter)
@@ -97,11 +95,6 @@ class ChatStreamDecoder:
         self._has_final_usage = False
         self._reason: str | None = None
 
-    @property
-    def met_stop_sequence(self) -> bool:
-        """Whether the caller's stop sequence ended the answer, and not the upstream."""
-        return self._filter is not None and self._filter.stop_sequence is not None
-
     def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
         if self._lenient.waits:
@@ -117,7 +110,9 @@ class ChatStreamDecoder:
     def _read_leniently(self, data: bytes) -> None:
         chunks = self._lenient.read(data, ChatChunk)
         if chunks is None and data.strip():
-            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
+            self._emitter.fail_unusable(
+                "a part of it is not the JSON that was expected", "malformed"
+            )
         for chunk in chunks or ():
             self.read_chunk(chunk, data)
 
@@ -391,7 +386,7 @@ class ChatStreamDecoder:
     def _finish_message(self, reason: str) -> None:
         stop_reason = stop_reason_from_finish(reason)
         if reason == "error":
-            self._fail_unusable("the provider ended it with an error", "failed")
+            self._emitter.fail_unusable("the provider ended it with an error", "failed")
         elif stop_reason == FAILED:
             error = {"code": reason, "message": f"The provider ended its answer with: {reason}"}
             self._emitter.fail(failure.from_event(self._provider, self._title, {"error": error}))
@@ -418,12 +413,9 @@ class ChatStreamDecoder:
             if error_seen is not None:
                 self._emitter.fail(error_seen)
             elif is_error(error):
-                self._fail_unusable("the provider reports an error without a message", "failed")
-
-    def _fail_unusable(self, what: str, code: str) -> None:
-        self._emitter.fail(
-            UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
-        )
+                self._emitter.fail_unusable(
+                    "the provider reports an error without a message", "failed"
+                )
 
 
 def _has_members(delta: Delta) -> bool:

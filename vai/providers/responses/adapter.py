@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.reading import ReadingAdapter, TranslatedRequest
-from vai.providers.decode.text_filter import TextFilter
+from vai.providers.decode.base_adapter import BaseAdapter, TranslatedRequest
 from vai.providers.responses.request import translate_request
 from vai.providers.responses.stream import ResponsesStreamDecoder
 from vai.types.request import MessageRequest
@@ -12,15 +10,19 @@ from vai.types.request import MessageRequest
 __all__ = ["ResponsesAdapter"]
 
 
-class ResponsesAdapter(ReadingAdapter):
+class ResponsesAdapter(BaseAdapter[ResponsesStreamDecoder]):
     """One exchange with a Responses server."""
 
     def _translate(self, request: MessageRequest) -> TranslatedRequest:
         return translate_request(request, self._spec)
 
     def _make_decoder(
-        self, emitter: Emitter, names: dict[str, str], text: TextFilter | None
+        self, translation: TranslatedRequest, request: MessageRequest | None
     ) -> ResponsesStreamDecoder:
         return ResponsesStreamDecoder(
-            emitter, self._spec.id, self._spec.name, names=names, text=text
+            self._make_emitter(translation, request),
+            self._spec.id,
+            self._spec.name,
+            names=translation.names,
+            text=translation.text,
         )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.reading import TranslatedRequest
+from vai.providers.decode.base_adapter import TranslatedRequest
 from vai.providers.decode.text_filter import make_text_filter
 from vai.providers.responses import extensions
 from vai.providers.responses.conversation import input_from_request

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.errors import UpstreamBroken
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses import wrapped_items
 from vai.providers.responses.events import (
@@ -48,7 +48,7 @@ _TEXTS: Final = ("output_text", "text")
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
-class ResponsesStreamDecoder:
+class ResponsesStreamDecoder(StreamDecoder):
     """Reads one answer into an emitter.
 
     Args:
@@ -65,9 +65,8 @@ class ResponsesStreamDecoder:
         names: dict[str, str],
         text: TextFilter | None = None,
     ) -> None:
-        self._emitter = emitter
-        self._provider = provider
-        self._title = title
+        super().__init__(provider, title)
+        self.sink = self._emitter = emitter
         self._names = names
         self._output_text = OutputText(emitter, text)
         self._reasoning_items = ReasoningItems(emitter, provider)
@@ -119,7 +118,9 @@ class ResponsesStreamDecoder:
     def _read_leniently(self, data: bytes) -> None:
         events = self._lenient.read(data, StreamEvent)
         if events is None and data.strip():
-            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
+            self._emitter.fail_unusable(
+                "a part of it is not the JSON that was expected", "malformed"
+            )
         for event in events or ():
             self._dispatch_event(event, data)
 
@@ -139,7 +140,7 @@ class ResponsesStreamDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             objects = self._lenient.read(data, ResponseObject)
             if not objects:
-                self._fail_unusable("it is not the JSON that was expected", "malformed")
+                self._emitter.fail_unusable("it is not the JSON that was expected", "malformed")
                 return
             answer = objects[0]
         if answer.output is not None or isinstance(answer.output_text, str):
@@ -379,14 +380,11 @@ class ResponsesStreamDecoder:
         try:
             event = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._fail_unusable("a part of it is not the JSON that was expected", "malformed")
+            self._emitter.fail_unusable(
+                "a part of it is not the JSON that was expected", "malformed"
+            )
         else:
             self._emitter.fail(failure.from_event(self._provider, self._title, event))
-
-    def _fail_unusable(self, what: str, code: str) -> None:
-        self._emitter.fail(
-            UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
-        )
 
 
 def _count_searches(tool_usage: Any, seen: int) -> int:
