@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench.suite import Figures
-from vai.io.control_block import directory
+from vai.io.control_block import control_block_directory
 from vai.io.limits.layout import section_size
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
@@ -35,7 +35,7 @@ _KEPT = 100_000
 def run() -> Figures:
     """Median and 99th percentile of an admission in microseconds, and pairs a second."""
     found: Figures = {}
-    with tempfile.TemporaryDirectory(dir=directory()) as folder:
+    with tempfile.TemporaryDirectory(dir=control_block_directory()) as folder:
         path = Path(folder) / "limits"
         path.write_bytes(bytes(section_size()))
         with path.open("r+b") as file:

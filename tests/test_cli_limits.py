@@ -54,8 +54,8 @@ def board(tmp_path: Path) -> Iterator[ControlBlock]:
 @pytest.fixture
 def limits(board: ControlBlock) -> SharedLimits:
     """A worker's way to the limits. It is the only process, so it is the gateway too."""
-    row = board.claim()
-    return SharedLimits(maintenance.open_section(board), row.index, row.claim)
+    row = board.claim_slot()
+    return SharedLimits(maintenance.open_section(board), row.index, row.generation)
 
 
 def admit(limits: SharedLimits, *names: str, tokens: int = 10) -> int:
@@ -113,15 +113,15 @@ def test_places_say_who_holds_them_and_since_when(
     assert place.principals == (GATEWAY_NAME, "user:alice")
     assert (place.worker, place.pid) == (0, os.getpid())
     assert 0 <= place.age < 60
-    row = board.taken()[0]
-    board.release(row, row.owner)
+    row = board.taken_slots()[0]
+    board.release_slot(row, row.owner)
     (place,) = build_report(board, None).leases
     assert (place.worker, place.pid) == (None, None)
 
 
 def test_who_is_inside_without_a_place_waits(board: ControlBlock, limits: SharedLimits) -> None:
     admit(limits, "user:alice")
-    board.taken()[0].show_inflight(4)
+    board.taken_slots()[0].show_inflight(4)
     assert build_report(board, Allowance(SETTINGS)).waiting == 3
     assert build_report(board, None).waiting is None, "nobody said that places are counted here"
     off = Settings(auth=Auth(mode="none"), limits=LimitSettings(enabled=False))

@@ -23,7 +23,7 @@ from vai.cli.commands import app
 from vai.io import groups
 from vai.io.control_block import ControlBlock, State
 from vai.io.group_record import SECTIONS, GroupRecord, GroupState, read_state
-from vai.io.process import identify
+from vai.io.process import identify_process
 
 STATE = GroupState(
     version="1.2.3",
@@ -53,7 +53,7 @@ def _board(
     path = folder / f"vai-{os.getuid()}-{pid or os.getpid()}-{end}.board"
     board = ControlBlock.create(path, sections={} if old else SECTIONS)
     if pid is not None:
-        board._words[3], board._words[4] = identify(pid)
+        board._words[3], board._words[4] = identify_process(pid)
     return board
 
 
@@ -179,8 +179,8 @@ def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupR
             done = vai_reload("--pid", str(pid))
             said = f"vai: process {pid} was started by gateway {me}: use --pid {me}\n"
             assert (done.exit_code, done.stderr) == (2, said)
-        row = record_board(folder).claim(1)
-        row.take(identify(deaf), 1, 5)
+        row = record_board(folder).claim_slot(1)
+        row.write_owner(identify_process(deaf), 1, 5)
         row.state = State.SERVING
         done = vai_reload("--pid", str(deaf))
         assert (done.exit_code, done.stderr) == (

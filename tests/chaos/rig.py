@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from tests.canary import KEY, PROVIDER_KEY, register
-from vai.io.control_block import ControlBlock, ControlBlockError, State, directory
+from vai.io.control_block import ControlBlock, ControlBlockError, State, control_block_directory
 
 __all__ = [
     "FULL",
@@ -195,7 +195,7 @@ class Group:
         assert self.process.poll() is None, self.log()
         if self.board is None:
             pattern = f"vai-{os.getuid()}-{self.process.pid}-*.board"
-            for path in directory().glob(pattern):
+            for path in control_block_directory().glob(pattern):
                 with suppress(ControlBlockError):  # being made this very moment
                     self.board = ControlBlock.open(path)
         if self.board is None or len(self.workers()) != self._wanted:
@@ -232,17 +232,17 @@ class Group:
         """The pids that serve."""
         if self.board is None:
             return []
-        return [row.owner.pid for row in self.board.taken() if row.state is State.SERVING]
+        return [row.owner.pid for row in self.board.taken_slots() if row.state is State.SERVING]
 
     def inflight(self) -> dict[int, int]:
         """pid -> exchanges under way."""
         assert self.board is not None
-        return {row.owner.pid: row.inflight for row in self.board.taken()}
+        return {row.owner.pid: row.inflight for row in self.board.taken_slots()}
 
     def silence(self, pid: int) -> float:
         """Seconds since the last sign of life of a worker; the manager kills who is too silent."""
         assert self.board is not None
-        beats = [row.heartbeat for row in self.board.taken() if row.owner.pid == pid]
+        beats = [row.heartbeat for row in self.board.taken_slots() if row.owner.pid == pid]
         return (time.monotonic_ns() - max(beats)) / 1e9
 
     @property

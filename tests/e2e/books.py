@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from vai.io.control_block import ControlBlock, directory
+from vai.io.control_block import ControlBlock, control_block_directory
 from vai.io.limits import maintenance, snapshot
 from vai.policy.limits.sets import GATEWAY
 from vai.policy.limits.store import LimitsSnapshot, PrincipalUse
@@ -20,7 +20,7 @@ class Books:
     """The limits of the group whose main process is `pid`."""
 
     def __init__(self, pid: int) -> None:
-        [path] = directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
+        [path] = control_block_directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
         self.board = ControlBlock.open(path)
         self.section = maintenance.open_section(self.board)
 

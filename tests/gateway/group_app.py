@@ -16,7 +16,7 @@ from vai.gateway import sanic_patches as repairs
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
 from vai.gateway.process.workers import BOARD_VARIABLE
-from vai.gateway.sanic_patches.websocket import send
+from vai.gateway.sanic_patches.websocket import send_or_cut
 
 
 def _setting(name: str, default: float) -> float:
@@ -46,15 +46,15 @@ grace = _setting("GRACE", 5)
 hung_after = _setting("HUNG", 10)
 inflight = InFlightExchanges()
 
-repairs.install(
+repairs.install_patches(
     app,
     limits=repairs.ReceiveLimits(
         head=_setting("HEAD", 10), body=_setting("BODY", 300), window=_setting("WINDOW", 5)
     ),
     drain_grace=grace,
 )
-workers.attach(app, inflight, hung_after=hung_after)
-main_process.attach(app, hung_after=hung_after)
+workers.attach_worker(app, inflight, hung_after=hung_after)
+main_process.attach_main(app, hung_after=hung_after)
 
 
 @app.before_server_start
@@ -82,7 +82,7 @@ async def hello(request: Request) -> HTTPResponse:
 async def board(request: Request) -> HTTPResponse:
     rows = [
         {"pid": r.owner.pid, "state": r.state.name, "number": r.number, "inflight": r.inflight}
-        for r in app.ctx.membership.board.taken()
+        for r in app.ctx.membership.board.taken_slots()
     ]
     own = app.ctx.membership.board
     return json(
@@ -149,9 +149,9 @@ async def ws_flood(request: Request, ws: Websocket) -> None:
     started = time.monotonic()
     try:
         while True:
-            await send(ws, b"x" * 65536, 0.3)
+            await send_or_cut(ws, b"x" * 65536, 0.3)
     except VaiError as error:
         print(f"flood ended: {error.code} after {time.monotonic() - started:.1f} s", flush=True)
 
 
-drain.attach(app, inflight, grace=grace)
+drain.attach_drain(app, inflight, grace=grace)

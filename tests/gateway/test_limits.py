@@ -56,8 +56,8 @@ def test_a_single_process_lets_in_exactly_so_many_and_tends_itself(
     assert told == [200] * LIMIT + [429] * 2
 
     # A session in the name of the only worker; nobody keeps it alive.
-    [row] = books.board.taken()
-    store = SharedLimits(books.section, row.index, row.claim)
+    [row] = books.board.taken_slots()
+    store = SharedLimits(books.section, row.index, row.generation)
     assert store.take_lease(SESSIONS, 0, time.monotonic(), SESSION).is_admitted
     assert books.use("user:voice").sessions == 1
     until(lambda: books.use("user:voice").sessions == 0, 10)

@@ -27,7 +27,7 @@ from tests.gateway.group import ROOT, free_port, until
 from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
 from vai.config.fixed import FIXED_SETTINGS
-from vai.io.control_block import ControlBlock, directory
+from vai.io.control_block import ControlBlock, control_block_directory
 from vai.simulator.process import start_simulator
 
 pytestmark = pytest.mark.e2e
@@ -42,7 +42,7 @@ class Gateway:
         self.config = config
         self.said = said
         self.pid = running.process.pid
-        (path,) = directory().glob(f"vai-{os.getuid()}-{self.pid}-*.board")
+        (path,) = control_block_directory().glob(f"vai-{os.getuid()}-{self.pid}-*.board")
         self.board = ControlBlock.open(path)
         self._read = 0
 
@@ -61,8 +61,8 @@ class Gateway:
         """The workers, once two serve and no others are there."""
 
         def serving() -> set[int]:
-            pids = self.board.serving()
-            return pids if len(pids) == 2 == len(self.board.taken()) else set()
+            pids = self.board.serving_pids()
+            return pids if len(pids) == 2 == len(self.board.taken_slots()) else set()
 
         found: set[int] = until(serving, 20)
         return found
@@ -136,7 +136,7 @@ def test_ready_is_one_line_when_all_workers_serve(gateway: Gateway) -> None:
     )
     assert re.fullmatch(expected, line), line
     assert gateway.running.status("/health") == 200
-    assert len(gateway.board.serving()) == 2
+    assert len(gateway.board.serving_pids()) == 2
     status = f"http://127.0.0.1:{gateway.running.port}, 2 workers"
     assert gateway.service_manager.next() == {"READY": "1", "STATUS": status}
 
@@ -160,10 +160,10 @@ def test_a_killed_worker_is_one_line(gateway: Gateway) -> None:
     gateway.whole()
     with _stream(gateway):
         time.sleep(0.4)  # main looks ten times a second
-        held = {row.owner.pid: row.inflight for row in gateway.board.taken()}
+        held = {row.owner.pid: row.inflight for row in gateway.board.taken_slots()}
         victim = max(held, key=lambda pid: held[pid])
         os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in gateway.board.serving(), 10)
+    until(lambda: victim not in gateway.board.serving_pids(), 10)
     gateway.whole()
     (line,) = gateway.new_lines()
     expected = (
@@ -217,7 +217,7 @@ def test_a_reload_while_streams_run_ends_none_of_them(gateway: Gateway) -> None:
     before = gateway.whole()
     with _stream(gateway) as answer:
         assert gateway.reload() == "reloaded: 2 workers\n"
-        assert not before & gateway.board.serving()
+        assert not before & gateway.board.serving_pids()
         assert b"message_stop" in answer.read()
     (line,) = gateway.new_lines()
     assert re.fullmatch(r"vai: reloaded: 2 new workers serve \(.* s\)", line), line
@@ -277,7 +277,9 @@ def test_new_workers_that_die_at_their_start_are_exit_code_3(gateway: Gateway) -
     before = gateway.whole()
 
     def kill_one() -> None:
-        new = until(lambda: {who.pid for who in gateway.board.servers().values()} - before, 20)
+        new = until(
+            lambda: {who.pid for who in gateway.board.started_servers().values()} - before, 20
+        )
         os.kill(min(new), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
@@ -305,7 +307,7 @@ def test_a_stopped_main_is_named(gateway: Gateway) -> None:
 def test_a_hangup_of_all_processes_is_a_reload(gateway: Gateway) -> None:
     before = gateway.whole()
     os.killpg(gateway.pid, signal.SIGHUP)
-    until(lambda: not before & gateway.board.serving(), 20)
+    until(lambda: not before & gateway.board.serving_pids(), 20)
     gateway.whole()
     (line,) = gateway.new_lines()
     assert line.startswith("vai: reloaded")

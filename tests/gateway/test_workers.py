@@ -90,7 +90,7 @@ def _probe_while(running: Group, action) -> _Answers:  # type: ignore[no-untyped
 def _kill_and_measure(board: ControlBlock, victim: int) -> float:
     began = time.monotonic()
     kill(victim)
-    until(lambda: all(row.owner.pid != victim for row in board.rows), 5)
+    until(lambda: all(row.owner.pid != victim for row in board.slots), 5)
     return time.monotonic() - began
 
 

@@ -14,8 +14,15 @@ from pathlib import Path
 import pytest
 
 from vai.io import control_block as board_module
-from vai.io.control_block import MAX_SIZE, ROWS, ControlBlock, ControlBlockError, State, sweep
-from vai.io.process import ProcessIdentity, is_alive, myself
+from vai.io.control_block import (
+    MAX_SIZE,
+    ROWS,
+    ControlBlock,
+    ControlBlockError,
+    State,
+    remove_dead_blocks,
+)
+from vai.io.process import ProcessIdentity, current_process, is_alive
 
 
 @pytest.fixture
@@ -26,48 +33,48 @@ def board(tmp_path: Path) -> Iterator[ControlBlock]:
 
 
 def test_a_row_goes_from_claim_to_release(board: ControlBlock) -> None:
-    row = board.claim(number=3)
-    assert (row.owner, row.state, row.number) == (myself(), State.STARTING, 3)
+    row = board.claim_slot(number=3)
+    assert (row.owner, row.state, row.number) == (current_process(), State.STARTING, 3)
     assert row.serving_since == 0
     row.state = State.SERVING
     row.show_inflight(7)
     other = ControlBlock.open(board.path)
-    (seen,) = other.taken()
-    assert (seen.owner, seen.state, seen.inflight) == (myself(), State.SERVING, 7)
+    (seen,) = other.taken_slots()
+    assert (seen.owner, seen.state, seen.inflight) == (current_process(), State.SERVING, 7)
     assert seen.serving_since > 0
-    assert not board.release(row, ProcessIdentity(1, 1)), "only its owner's row is freed"
-    assert board.release(row, myself())
-    assert not board.release(row, myself())
-    assert other.taken() == []
+    assert not board.release_slot(row, ProcessIdentity(1, 1)), "only its owner's row is freed"
+    assert board.release_slot(row, current_process())
+    assert not board.release_slot(row, current_process())
+    assert other.taken_slots() == []
     other.close()
 
 
 def test_two_claims_of_one_row_can_be_told_apart(board: ControlBlock) -> None:
-    first = board.claim()
-    claim = first.claim
-    board.release(first, myself())
-    again = board.claim()
-    assert (again.index, again.claim) == (first.index, claim + 1)
+    first = board.claim_slot()
+    claim = first.generation
+    board.release_slot(first, current_process())
+    again = board.claim_slot()
+    assert (again.index, again.generation) == (first.index, claim + 1)
 
 
 def test_rows_are_bounded(board: ControlBlock) -> None:
     for _ in range(ROWS):
-        board.claim()
+        board.claim_slot()
     with pytest.raises(ControlBlockError, match="all 128 rows"):
-        board.claim()
+        board.claim_slot()
 
 
 def test_sections_are_aligned_zeroed_and_bounded(tmp_path: Path) -> None:
     board = ControlBlock.create(tmp_path / "s.board", sections={1: 100, 2: 8192})
-    first, second = board.section(1), board.section(2)
+    first, second = board.open_section(1), board.open_section(2)
     assert (len(first), len(second)) == (100, 8192)
     assert bytes(second) == bytes(8192)
     second.cast("q")[0] = 42
     other = ControlBlock.open(board.path)
-    assert other.section(2).cast("q")[0] == 42
-    assert bytes(other.section(1)) == bytes(100), "sections do not overlap"
+    assert other.open_section(2).cast("q")[0] == 42
+    assert bytes(other.open_section(1)) == bytes(100), "sections do not overlap"
     with pytest.raises(ControlBlockError, match="no section 3"):
-        other.section(3)
+        other.open_section(3)
     with pytest.raises(ControlBlockError, match="larger"):
         ControlBlock.create(tmp_path / "big.board", sections={1: MAX_SIZE})
     other.close()
@@ -93,7 +100,7 @@ def test_a_living_owner_is_refused_and_a_dead_one_replaced(tmp_path: Path) -> No
             ControlBlock.create(path)
         holder.kill()
     board = ControlBlock.create(path)
-    assert board.owner == myself()
+    assert board.owner == current_process()
     board.close()
 
 
@@ -113,7 +120,7 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
     alive = ControlBlock.create(tmp_path / f"vai-{os.getuid()}-2.board")
     foreign = tmp_path / "vai-other.board"
     foreign.touch()
-    assert sweep(tmp_path) == [dead]
+    assert remove_dead_blocks(tmp_path) == [dead]
     assert alive.path.exists()
     assert foreign.exists()
     alive.close()
@@ -137,13 +144,13 @@ def test_a_lock_held_by_a_stopped_process_does_not_hang(
     with board.path.open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(ControlBlockError, match="stopped process"):
-            board.claim()
-    board.claim()
+            board.claim_slot()
+    board.claim_slot()
 
 
 def _claim_many(path: Path, found: multiprocessing.Queue[list[int]]) -> None:
     board = ControlBlock.open(path)
-    found.put([board.claim().index for _ in range(20)])
+    found.put([board.claim_slot().index for _ in range(20)])
 
 
 def test_processes_never_claim_one_row_twice(board: ControlBlock) -> None:
@@ -196,17 +203,17 @@ def test_a_file_that_cannot_grow_is_a_board_error_and_is_gone(tmp_path: Path) ->
 def test_a_board_of_another_version_is_not_swept_while_its_owner_lives(tmp_path: Path) -> None:
     board = ControlBlock.create(tmp_path / f"vai-{os.getuid()}-1-a.board")
     board._words[1] += 1  # the number of the layout
-    assert sweep(tmp_path) == []
+    assert remove_dead_blocks(tmp_path) == []
     board._words[3] = 2**31  # of a process that cannot exist
-    assert sweep(tmp_path) == [board.path]
+    assert remove_dead_blocks(tmp_path) == [board.path]
 
 
 def test_servers_are_known_by_number(board: ControlBlock) -> None:
-    board.show_server(0, myself())
-    board.show_server(5, ProcessIdentity(7, 8))
-    board.show_server(-1, ProcessIdentity(9, 9))  # no server: a single process, or the manager
+    board.record_server(0, current_process())
+    board.record_server(5, ProcessIdentity(7, 8))
+    board.record_server(-1, ProcessIdentity(9, 9))  # no server: a single process, or the manager
     other = ControlBlock.open(board.path)
-    assert other.servers() == {0: myself(), 5: ProcessIdentity(7, 8)}
+    assert other.started_servers() == {0: current_process(), 5: ProcessIdentity(7, 8)}
     other.close()
 
 
@@ -215,5 +222,5 @@ def test_a_zombie_and_a_reused_pid_are_dead() -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not is_alive(ProcessIdentity(child.pid, 0))
     child.wait()
-    assert is_alive(myself())
-    assert not is_alive(ProcessIdentity(os.getpid(), myself().start + 1))
+    assert is_alive(current_process())
+    assert not is_alive(ProcessIdentity(os.getpid(), current_process().start + 1))

@@ -12,8 +12,8 @@ import pytest
 
 from vai.io import groups
 from vai.io.control_block import ControlBlock, ControlBlockError
-from vai.io.groups import NotRunning, is_tended, open_board, running
-from vai.io.process import ProcessIdentity, myself
+from vai.io.groups import NotRunning, has_manager, open_group, running_groups
+from vai.io.process import ProcessIdentity, current_process
 
 DEAD_OWNER = """
 import sys
@@ -40,37 +40,37 @@ def test_the_living_are_found_and_the_dead_stay_where_they_are(
     left = named(tmp_path, 2)
     subprocess.run([sys.executable, "-c", DEAD_OWNER, str(left)], check=True, timeout=30)
     (tmp_path / "vai-other.board").write_bytes(b"of somebody else")
-    (found,) = running(tmp_path)
+    (found,) = running_groups(tmp_path)
     assert found.path == board.path
     found.close()
     assert left.exists(), "who looks does not tidy up"
     with pytest.raises(NotRunning, match="has ended"):
-        open_board(left)
+        open_group(left)
 
 
 def test_one_is_found_by_its_process_id(board: ControlBlock, tmp_path: Path) -> None:
-    (found,) = running(tmp_path, pid=os.getpid())
-    assert found.owner == myself()
+    (found,) = running_groups(tmp_path, pid=os.getpid())
+    assert found.owner == current_process()
     found.close()
     with pytest.raises(NotRunning, match="no gateway with process id 2 is"):
-        running(tmp_path, pid=2)
+        running_groups(tmp_path, pid=2)
 
 
 def test_nobody_runs(tmp_path: Path) -> None:
     with pytest.raises(NotRunning, match="no gateway of this user"):
-        running(tmp_path)
+        running_groups(tmp_path)
 
 
 def test_a_board_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
     named(tmp_path, os.getpid()).write_bytes(bytes(65536))
     with pytest.raises(ControlBlockError, match="not a board of layout") as told:
-        running(tmp_path)
+        running_groups(tmp_path)
     assert not isinstance(told.value, NotRunning)
 
 
 def test_a_board_of_another_version_hides_no_other_one(board: ControlBlock, tmp_path: Path) -> None:
     named(tmp_path, 1).write_bytes(bytes(65536))
-    (found,) = running(tmp_path)
+    (found,) = running_groups(tmp_path)
     assert found.path == board.path
     found.close()
 
@@ -78,25 +78,25 @@ def test_a_board_of_another_version_hides_no_other_one(board: ControlBlock, tmp_
 def test_a_manager_tends_while_it_lives_and_shows_it(
     board: ControlBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not is_tended(board), "none has come yet"
-    board.manager = myself()
-    assert is_tended(board)
+    assert not has_manager(board), "none has come yet"
+    board.manager = current_process()
+    assert has_manager(board)
     monkeypatch.setattr(groups, "_SILENT", -1)
-    assert not is_tended(board), "it stands still"
+    assert not has_manager(board), "it stands still"
     monkeypatch.undo()
     board.manager = ProcessIdentity(os.getpid(), 1)
-    assert not is_tended(board), "another process has its number"
+    assert not has_manager(board), "another process has its number"
 
 
 def test_a_single_process_tends_itself(board: ControlBlock) -> None:
-    board.claim()
-    assert is_tended(board)
+    board.claim_slot()
+    assert has_manager(board)
 
 
 def test_a_board_that_a_dead_process_left_unfinished_is_none(tmp_path: Path) -> None:
     named(tmp_path, 4_194_304).write_bytes(b"")
     with pytest.raises(NotRunning, match="no gateway of this user"):
-        running(tmp_path)
+        running_groups(tmp_path)
     named(tmp_path, os.getpid()).write_bytes(b"")
     with pytest.raises(ControlBlockError, match="is it of another version"):
-        running(tmp_path)
+        running_groups(tmp_path)

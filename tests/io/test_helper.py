@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from vai.errors import InternalError, InvalidRequest, Overloaded
-from vai.io.helper import Helper
+from vai.io.helper import HelperProcess
 
 
 def double(value: Any) -> Any:
@@ -54,11 +54,11 @@ async def gone(pid: int) -> None:
 
 def test_work_is_done_there_and_large_values_come_back_whole() -> None:
     async def main() -> None:
-        helper = Helper()
+        helper = HelperProcess()
         assert helper.pid is None
-        assert await helper.run(double, 21) == 42
+        assert await helper.run_work(double, 21) == 42
         large = os.urandom(3 << 20)
-        assert await helper.run(double, {"a": [large]}["a"]) == [large, large]
+        assert await helper.run_work(double, {"a": [large]}["a"]) == [large, large]
         assert helper.pid not in (None, os.getpid())
         await helper.aclose()
 
@@ -69,17 +69,17 @@ def test_errors_of_ours_come_back_as_they_are_and_others_as_no_more_than_an_erro
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     async def main() -> None:
-        helper = Helper()
+        helper = HelperProcess()
         with pytest.raises(InvalidRequest) as caught:
-            await helper.run(refuse, "place")
+            await helper.run_work(refuse, "place")
         error = caught.value
         assert (error.message, error.param, error.code, error.status) == (
             *("no", "place"),
             *("refused", 413),
         )
         with pytest.raises(InternalError):
-            await helper.run(fail)
-        assert await helper.run(double, 1) == 2
+            await helper.run_work(fail)
+        assert await helper.run_work(double, 1) == 2
         await helper.aclose()
 
     run(main())
@@ -93,8 +93,8 @@ def test_it_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAI_AUTH__API_KEYS__A__KEY", "secret")
 
     async def main() -> None:
-        helper = Helper()
-        assert "secret" not in str(await helper.run(environment))
+        helper = HelperProcess()
+        assert "secret" not in str(await helper.run_work(environment))
         await helper.aclose()
 
     run(main())
@@ -102,11 +102,11 @@ def test_it_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_that_is_killed_costs_one_piece_of_work() -> None:
     async def main() -> None:
-        helper = Helper()
+        helper = HelperProcess()
         with pytest.raises(Overloaded) as caught:
-            await helper.run(end)
+            await helper.run_work(end)
         assert (caught.value.status, caught.value.code) == (503, "helper_failed")
-        assert await helper.run(double, 2) == 4
+        assert await helper.run_work(double, 2) == 4
         await helper.aclose()
 
     run(main())
@@ -114,12 +114,12 @@ def test_one_that_is_killed_costs_one_piece_of_work() -> None:
 
 def test_it_ends_when_it_is_idle_and_starts_again() -> None:
     async def main() -> None:
-        helper = Helper(idle=0.1)
-        assert await helper.run(double, 2) == 4
+        helper = HelperProcess(idle=0.1)
+        assert await helper.run_work(double, 2) == 4
         first = helper.pid
         assert first is not None
         await gone(first)
-        assert await helper.run(double, 3) == 6
+        assert await helper.run_work(double, 3) == 6
         assert helper.pid != first
         await helper.aclose()
 
@@ -133,8 +133,8 @@ def test_it_ends_with_its_worker() -> None:
     if worker == 0:
 
         async def main() -> None:
-            helper = Helper()
-            await helper.run(double, 1)
+            helper = HelperProcess()
+            await helper.run_work(double, 1)
             os.write(writer, str(helper.pid).encode())
             await asyncio.sleep(60)
 
@@ -151,14 +151,14 @@ def test_it_ends_with_its_worker() -> None:
 
 def test_a_caller_who_leaves_leaves_no_work_undone_for_others() -> None:
     async def main() -> None:
-        helper = Helper()
-        asked = [asyncio.create_task(helper.run(double, bytes(1 << 20))) for _ in range(6)]
+        helper = HelperProcess()
+        asked = [asyncio.create_task(helper.run_work(double, bytes(1 << 20))) for _ in range(6)]
         await asyncio.sleep(0.01)
         for task in asked[::2]:
             task.cancel()
         done = await asyncio.gather(*asked, return_exceptions=True)
         assert [isinstance(one, asyncio.CancelledError) for one in done] == [True, False] * 3
-        assert await helper.run(double, 5) == 10
+        assert await helper.run_work(double, 5) == 10
         await helper.aclose()
 
     run(main())

@@ -16,7 +16,7 @@ SECRET = "a prompt that nobody may read"
 
 @pytest.fixture(params=["json", "text"])
 def written(request, capfd):
-    logs.configure("info", request.param)
+    logs.configure_logging("info", request.param)
     yield lambda: capfd.readouterr().err
     logs.log.remove()
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vai.io.process import StartWatch, cpu_seconds, identify, is_alive
+from vai.io.process import StartWatch, cpu_seconds, identify_process, is_alive
 
 SPIN = "while True: pass"
 SLEEP = "import time; time.sleep(60)"
@@ -29,7 +29,7 @@ def _child(program: str) -> Iterator[int]:
 def _complaint(watch: StartWatch, seconds: float) -> str:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if text := watch.complaint():
+        if text := watch.give_up_reason():
             return text
         time.sleep(0.02)
     return ""
@@ -44,7 +44,7 @@ def test_a_throttled_process_gets_on() -> None:
             time.sleep(0.18)
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.02)
-            assert watch.complaint() == ""
+            assert watch.give_up_reason() == ""
 
 
 def test_a_process_that_does_nothing_is_given_up() -> None:
@@ -68,15 +68,15 @@ def test_time_in_which_the_watcher_slept_does_not_count() -> None:
     with _child(SLEEP) as pid:
         watch = StartWatch(pid, patience=0.2)
         time.sleep(0.4)
-        watch.complaint()
-        assert watch.complaint(awake_since=time.monotonic()) == ""
+        watch.give_up_reason()
+        assert watch.give_up_reason(awake_since=time.monotonic()) == ""
 
 
 def test_what_is_gone_has_no_time_and_no_life() -> None:
     with _child(SLEEP) as pid:
         assert cpu_seconds(pid) is not None
-        who = identify(pid)
+        who = identify_process(pid)
         assert is_alive(who)
     assert cpu_seconds(pid) is None
     assert not is_alive(who)
-    assert identify(pid).start == 0
+    assert identify_process(pid).start == 0

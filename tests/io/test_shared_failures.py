@@ -38,7 +38,7 @@ def test_all_workers_know_a_failure_until_one_takes_it_back(board: ControlBlock)
 def test_a_row_that_is_half_written_is_none(board: ControlBlock) -> None:
     one = SharedFailures(board, URLS)
     one["a"] = ERROR
-    row = board.section(3)[:256]
+    row = board.open_section(3)[:256]
     for at in range(16, 30):
         kept = row[at]
         row[at] = kept ^ 0x55

@@ -20,7 +20,7 @@ from rich.text import Text
 from vai.cli.limits_report import Allowance, LimitsReport, build_report
 from vai.io.clock import span_in_words
 from vai.io.group_record import DEFAULTS
-from vai.io.groups import open_board, running
+from vai.io.groups import open_group, running_groups
 
 __all__ = ["LimitsSelection", "show_limits", "watch_limits"]
 
@@ -73,7 +73,7 @@ def watch_limits(
 
 
 def _read_reports(choice: LimitsSelection, allowance: Allowance | None) -> list[LimitsReport]:
-    boards = running(pid=choice.pid) if choice.board is None else [open_board(choice.board)]
+    boards = running_groups(pid=choice.pid) if choice.board is None else [open_group(choice.board)]
     try:
         return [build_report(board, allowance) for board in boards]
     finally:

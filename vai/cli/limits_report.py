@@ -19,11 +19,11 @@ from vai.gateway.admission.principals import PrincipalRegistry
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock, ControlBlockError, WorkerSlot
 from vai.io.group_record import GroupState, read_state
-from vai.io.groups import is_tended
+from vai.io.groups import has_manager
 from vai.io.limits import snapshot
 from vai.io.limits.layout import R_NAME, ROW_WORDS, Layout
 from vai.io.limits.maintenance import SECTION_ID
-from vai.io.process import age
+from vai.io.process import process_age
 from vai.policy.limits.sets import GATEWAY, LimitSet
 from vai.policy.limits.store import LeaseUse, PrincipalUse
 
@@ -137,21 +137,21 @@ def build_report(board: ControlBlock, allowance: Allowance | None) -> LimitsRepo
         ControlBlockError: another version of VAI made the control block, or one without limits.
     """
     try:
-        section = Layout(board.section(SECTION_ID))
+        section = Layout(board.open_section(SECTION_ID))
     except ValueError as error:
         raise ControlBlockError(f"{board.path}: {error}") from None
     now = monotonic()
-    inside = sum(slot.inflight for slot in board.taken())
+    inside = sum(slot.inflight for slot in board.taken_slots())
     usage = snapshot.read_snapshot(section, now)
     sessions = sum(held.kind == "session" for held in usage.leases)
     running = len(usage.leases) - sessions
-    by_claim = {slot.claim: slot for slot in board.taken()}
+    by_claim = {slot.generation: slot for slot in board.taken_slots()}
     return LimitsReport(
         pid=board.owner.pid,
         **_group_fields(read_state(board)),
-        uptime=round(age(board.owner.pid), 1),
+        uptime=round(process_age(board.owner.pid), 1),
         board=str(board.path),
-        manager="alive" if is_tended(board) else "away",
+        manager="alive" if has_manager(board) else "away",
         draining=board.draining,
         enabled=None if allowance is None else allowance.enabled,
         store=None if allowance is None else allowance.store,

@@ -19,8 +19,8 @@ import msgspec
 from vai.io.clock import monotonic, span_in_words
 from vai.io.control_block import ControlBlock
 from vai.io.group_record import GroupState, ReloadState, read_state
-from vai.io.groups import NotRunning, running
-from vai.io.process import is_alive, is_stopped, parent
+from vai.io.groups import NotRunning, running_groups
+from vai.io.process import is_alive, is_stopped, parent_pid
 
 __all__ = [
     "FAILED",
@@ -74,7 +74,7 @@ def reload_gateway(
     board = _select_board(choice)
     try:
         state = _require_reloadable(board, wait=wait)
-        before = 0 if state is None else state.begun
+        before = 0 if state is None else state.last_reload_number
         _send_sighup(board.owner.pid)
         if not wait:
             return f"asked gateway {board.owner.pid} for a reload; its log says how it goes"
@@ -90,7 +90,7 @@ def reload_gateway(
 
 def _select_board(choice: GatewaySelection) -> ControlBlock:
     try:
-        boards = running(pid=choice.pid)
+        boards = running_groups(pid=choice.pid)
     except NotRunning as error:
         why = str(error) if choice.pid is None else _describe_process(choice.pid)
         raise ReloadError(why, MISTAKE) from None
@@ -133,17 +133,17 @@ def _describe_process(pid: int) -> str:
     if owner != os.getuid():
         return f"process {pid} belongs to another user; run this as that user"
     try:
-        boards = running()
+        boards = running_groups()
     except NotRunning:
         boards = []
     try:
         for board in boards:
             first = board.owner.pid
-            if any(slot.owner.pid == pid for slot in board.taken()):
+            if any(slot.owner.pid == pid for slot in board.taken_slots()):
                 return f"process {pid} is a worker of gateway {first}: use --pid {first}"
             if board.manager.pid == pid:
                 return f"process {pid} is the manager of gateway {first}: use --pid {first}"
-            if parent(pid) == first:
+            if parent_pid(pid) == first:
                 return f"process {pid} was started by gateway {first}: use --pid {first}"
     finally:
         for board in boards:

@@ -58,9 +58,11 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     """
     snapshot = None
     if settings is None:
-        snapshot = handover.received() or SettingsSnapshot()
+        snapshot = handover.received_snapshot() or SettingsSnapshot()
         settings = snapshot.build_settings()
-    log.configure(settings.observability.logging.level, settings.observability.logging.format)
+    log.configure_logging(
+        settings.observability.logging.level, settings.observability.logging.format
+    )
     app: Sanic[Any, Any] = Sanic(
         "vai",
         configure_logging=False,
@@ -70,7 +72,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     app.config.update(_sanic_settings(settings))
     app.ctx.settings = settings
     inflight = InFlightExchanges()
-    repairs.install(
+    repairs.install_patches(
         app,
         limits=repairs.ReceiveLimits(
             head=settings.head_timeout,
@@ -79,30 +81,30 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         ),
         drain_grace=settings.drain_grace,
     )
-    make_board = partial(limits.make_board, settings.limits.max_callers)
-    main_process.attach(
+    make_board = partial(limits.make_control_block, settings.limits.max_callers)
+    main_process.attach_main(
         app,
         hung_after=settings.manager.hung_after,
         make_board=make_board,
         duties=_manager_duties,
         origin=SettingsOrigin(settings, snapshot),
     )
-    workers.attach(
+    workers.attach_worker(
         app,
         inflight,
         beat=settings.manager.heartbeat,
         hung_after=settings.manager.hung_after,
         make_board=make_board,
     )
-    single_process.attach(app, settings)
-    limits.tend_alone(app, settings)
-    simulation.attach(app, settings)
+    single_process.attach_single_process(app, settings)
+    limits.maintain_alone(app, settings)
+    simulation.attach_simulator(app, settings)
     _add_service(app, settings, inflight)
     _add_routes(app)
     _add_model_routes(app)
     cors.attach_cors(app, settings.cors.allowed_origins)
     install_error_handler(app)
-    drain.attach(app, inflight, grace=settings.drain_grace)
+    drain.attach_drain(app, inflight, grace=settings.drain_grace)
     return app
 
 
@@ -111,7 +113,7 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
     return {
         "hung_after": settings.manager.hung_after,
-        "reclaim": limits.reclaim_everywhere if is_shared else maintenance.reclaim_worker,
+        "reclaim": limits.reclaim_leases if is_shared else maintenance.reclaim_worker,
         "tend": limits.LimitsMaintenance(settings.limits.session_idle_timeout),
     }
 
@@ -173,14 +175,14 @@ def _add_model_routes(app: Sanic[Any, Any]) -> None:
 
 def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExchanges) -> None:
     async def open_service(app: Sanic[Any, Any]) -> None:
-        providers = Providers(settings, simulator=simulation.url(settings))
+        providers = Providers(settings, simulator=simulation.simulator_url(settings))
         member = app.ctx.membership
         counting = None
         if settings.limits.enabled:
             counting = app.ctx.counting = limits.WorkerLimits(
                 settings.limits, member.board, member.row
             )
-            await counting.open()
+            await counting.open_store()
         store = None if counting is None else counting.store
         urls = {spec.id: spec.base_url for spec in providers.specs.values()}
         troubles = ProviderErrors(SharedFailures(member.board, urls))

@@ -97,7 +97,7 @@ class GatewayService:
             memory=memory_limit(),
             workers=settings.workers,
         )
-        self.bodies = RequestBodies(bounds, Trimmer().freed)
+        self.bodies = RequestBodies(bounds, Trimmer().note_freed)
         self.catalogue = catalogue.catalogue_from_settings(settings)
         self._pricing = Pricing(self.catalogue, regions_of_hosts(providers.specs.values()))
         self._aliased = aliased_routes(settings.aliases, providers.specs, self.catalogue)

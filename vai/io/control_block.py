@@ -31,7 +31,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
-from vai.io.process import NOBODY, ProcessIdentity, is_alive, myself
+from vai.io.process import NOBODY, ProcessIdentity, current_process, is_alive
 
 __all__ = [
     "MAX_SIZE",
@@ -40,7 +40,7 @@ __all__ = [
     "ControlBlockError",
     "State",
     "WorkerSlot",
-    "directory",
+    "control_block_directory",
 ]
 
 MAGIC = int.from_bytes(b"VAIBOARD", "little")
@@ -77,7 +77,7 @@ class ControlBlockError(RuntimeError):
     """The board cannot be made, opened or claimed; the text says why."""
 
 
-def directory() -> Path:
+def control_block_directory() -> Path:
     """Where boards live: memory where the system has it, else the temporary directory.
 
     Raises:
@@ -129,7 +129,7 @@ class WorkerSlot:
         """Monotonic nanoseconds of the last sign of life."""
         return self._words[self._at + _R_BEAT]
 
-    def beat(self) -> None:
+    def write_heartbeat(self) -> None:
         self._words[self._at + _R_BEAT] = time.monotonic_ns()
 
     @property
@@ -145,7 +145,7 @@ class WorkerSlot:
         return self._words[self._at + _R_NUMBER]
 
     @property
-    def claim(self) -> int:
+    def generation(self) -> int:
         """Grows with every claim of the group: tells two owners of one row apart."""
         return self._words[self._at + _R_CLAIM]
 
@@ -154,7 +154,7 @@ class WorkerSlot:
         """Monotonic nanoseconds when it began to serve; 0 before that."""
         return self._words[self._at + _R_SERVING]
 
-    def take(self, who: ProcessIdentity, number: int, claim: int) -> None:
+    def write_owner(self, who: ProcessIdentity, number: int, claim: int) -> None:
         """Write a new owner into a free row. Only under the lock of the board."""
         words, at = self._words, self._at
         words[at + _R_START] = who.start
@@ -165,7 +165,7 @@ class WorkerSlot:
         words[at + _R_CLAIM] = claim
         words[at + _R_PID] = who.pid  # last: a row without a pid is nobody's
 
-    def clear(self) -> None:
+    def clear_slot(self) -> None:
         """Make the row free. Only under the lock of the board."""
         self._words[self._at + _R_PID] = 0
         for word in range(self._at + 1, self._at + _ROW_WORDS):
@@ -182,7 +182,7 @@ class ControlBlock:
         self._map = mmap.mmap(fd, os.fstat(fd).st_size)
         self._bytes = memoryview(self._map)
         self._words = self._bytes[:_BASE_SIZE].cast("q")
-        self.rows = tuple(WorkerSlot(self._words, index) for index in range(ROWS))
+        self.slots = tuple(WorkerSlot(self._words, index) for index in range(ROWS))
 
     # -- making and opening ------------------------------------------------------------
 
@@ -194,11 +194,14 @@ class ControlBlock:
         process owns `path`, when it would be larger than MAX_SIZE, or when the file system
         has no room for it.
         """
-        me = myself()
+        me = current_process()
         if path is None:
-            sweep(directory())
-            path = directory() / f"vai-{os.getuid()}-{me.pid}-{secrets.token_hex(4)}.board"
-        offsets, size = _arrange(sections or {})
+            remove_dead_blocks(control_block_directory())
+            path = (
+                control_block_directory()
+                / f"vai-{os.getuid()}-{me.pid}-{secrets.token_hex(4)}.board"
+            )
+        offsets, size = _arrange_sections(sections or {})
         fd = _open_locked(path)
         try:
             previous = _read_owner(fd)
@@ -209,7 +212,7 @@ class ControlBlock:
                 path.unlink()
                 os.close(fd)
                 fd = _open_locked(path)
-            _allocate(fd, path, size)
+            _allocate_file(fd, path, size)
             board = cls(path, fd, owner=True)
             board._write_header(me, size, offsets)
         except BaseException:
@@ -244,12 +247,12 @@ class ControlBlock:
 
     def close(self) -> None:
         """Unmap; the owner removes the file too."""
-        if self._owner and self.owner == myself():
+        if self._owner and self.owner == current_process():
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
         # The mapping itself lives as long as a view of it does; rows and sections may.
 
-    def section(self, section: int) -> memoryview:
+    def open_section(self, section: int) -> memoryview:
         """The bytes of one section. Raises BoardError when the board has none such."""
         for index in range(_SECTIONS):
             at = _DIRECTORY + index * _SECTION_WORDS
@@ -262,44 +265,44 @@ class ControlBlock:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        _flock(self._fd, self.path)
+        _lock_file(self._fd, self.path)
         try:
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def claim(self, number: int = -1) -> WorkerSlot:
+    def claim_slot(self, number: int = -1) -> WorkerSlot:
         """Take a free row for this process. Raises BoardError when all are taken.
 
         The row of a dead worker is not free until the manager has freed what hung on it.
         """
         with self._locked():
-            for row in self.rows:
-                if not row.is_taken:
+            for slot in self.slots:
+                if not slot.is_taken:
                     self._words[_H_GENERATION] += 1
-                    row.take(myself(), number, self._words[_H_GENERATION])
-                    return row
+                    slot.write_owner(current_process(), number, self._words[_H_GENERATION])
+                    return slot
         raise ControlBlockError(f"all {ROWS} rows of the board are taken")
 
-    def release(self, row: WorkerSlot, who: ProcessIdentity) -> bool:
+    def release_slot(self, slot: WorkerSlot, who: ProcessIdentity) -> bool:
         """Free the row if it is still `who`'s; says whether it was."""
         with self._locked():
-            if row.owner != who:
+            if slot.owner != who:
                 return False
-            row.clear()
+            slot.clear_slot()
             return True
 
-    def taken(self) -> list[WorkerSlot]:
+    def taken_slots(self) -> list[WorkerSlot]:
         """The rows that belong to somebody, dead or alive."""
-        return [row for row in self.rows if row.is_taken]
+        return [slot for slot in self.slots if slot.is_taken]
 
-    def serving(self) -> set[int]:
+    def serving_pids(self) -> set[int]:
         """The process ids of the workers that serve, as they say."""
-        return {row.owner.pid for row in self.taken() if row.state is State.SERVING}
+        return {slot.owner.pid for slot in self.taken_slots() if slot.state is State.SERVING}
 
     # -- the servers -------------------------------------------------------------------
 
-    def show_server(self, number: int, who: ProcessIdentity) -> None:
+    def record_server(self, number: int, who: ProcessIdentity) -> None:
         """Write which process main started last as server `number`; main's business."""
         if 0 <= number < ROWS:
             at = _SERVERS + number * _SERVER_WORDS
@@ -307,7 +310,7 @@ class ControlBlock:
             self._words[at + 1] = who.start
             self._words[at] = who.pid
 
-    def servers(self) -> dict[int, ProcessIdentity]:
+    def started_servers(self) -> dict[int, ProcessIdentity]:
         """Number -> the process that main started last for it, dead or alive."""
         pairs = self._words[_SERVERS : _SERVERS + ROWS * _SERVER_WORDS].tolist()
         return {
@@ -345,7 +348,7 @@ class ControlBlock:
 
     @manager.setter
     def manager(self, who: ProcessIdentity) -> None:
-        self.manager_beat()
+        self.write_manager_heartbeat()
         self._words[_H_MANAGER] = 0
         self._words[_H_MANAGER_START] = who.start
         self._words[_H_MANAGER] = who.pid
@@ -354,7 +357,7 @@ class ControlBlock:
     def manager_heartbeat(self) -> int:
         return self._words[_H_MANAGER_BEAT]
 
-    def manager_beat(self) -> None:
+    def write_manager_heartbeat(self) -> None:
         self._words[_H_MANAGER_BEAT] = time.monotonic_ns()
 
     @property
@@ -362,7 +365,7 @@ class ControlBlock:
         """Requests and live sessions of the whole group, as the manager last saw them."""
         return self._words[_H_RUNNING], self._words[_H_SESSIONS]
 
-    def publish(self, running: int, sessions: int) -> None:
+    def publish_totals(self, running: int, sessions: int) -> None:
         """Write the totals; the manager's business."""
         self._words[_H_RUNNING], self._words[_H_SESSIONS] = running, sessions
 
@@ -381,9 +384,9 @@ class ControlBlock:
 
     def failed_starts(self) -> int:
         """How many workers failed to start since one last served, as far as kept."""
-        kept = self._words[_H_FAILED_STARTS : _H_FAILED_STARTS + FAILED_STARTS_KEPT]
+        recent = self._words[_H_FAILED_STARTS : _H_FAILED_STARTS + FAILED_STARTS_KEPT]
         since = self._words[_H_SERVED]
-        return sum(1 for when in kept if when > since)
+        return sum(1 for when in recent if when > since)
 
     def record_failed_start(self) -> None:
         """Kept here and not in the manager, so that a new manager knows them too."""
@@ -392,7 +395,7 @@ class ControlBlock:
         self._words[oldest] = time.monotonic_ns()
 
 
-def sweep(folder: Path) -> list[Path]:
+def remove_dead_blocks(folder: Path) -> list[Path]:
     """Remove the boards of dead groups of this user; returns what was removed."""
     removed = []
     for path in folder.glob(f"vai-{os.getuid()}-*.board"):
@@ -414,7 +417,7 @@ def sweep(folder: Path) -> list[Path]:
     return removed
 
 
-def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], int]:
+def _arrange_sections(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], int]:
     if len(sections) > _SECTIONS or 0 in sections:
         raise ControlBlockError(f"a board has at most {_SECTIONS} sections, numbered from 1")
     offsets: dict[int, tuple[int, int]] = {}
@@ -428,7 +431,7 @@ def _arrange(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], i
     return offsets, end
 
 
-def _allocate(fd: int, path: Path, size: int) -> None:
+def _allocate_file(fd: int, path: Path, size: int) -> None:
     """Give the file its length and all its pages.
 
     A page that the file system cannot supply later would end the process that writes to it
@@ -456,7 +459,7 @@ def _open_locked(path: Path) -> int:
         except OSError as error:
             raise ControlBlockError(f"cannot make {path}: {error.strerror}") from error
         try:
-            _flock(fd, path)
+            _lock_file(fd, path)
             if path.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except FileNotFoundError:
@@ -468,7 +471,7 @@ def _open_locked(path: Path) -> int:
     raise ControlBlockError(f"{path} keeps being removed by another process")
 
 
-def _flock(fd: int, path: Path) -> None:
+def _lock_file(fd: int, path: Path) -> None:
     """Lock by polling: a holder that was stopped must not stop this process for good."""
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:

@@ -77,7 +77,7 @@ class GroupState(msgspec.Struct, frozen=True):
     """The last ones, the oldest first."""
 
     @property
-    def begun(self) -> int:
+    def last_reload_number(self) -> int:
         """The number of the reload that began last; 0 before the first one."""
         return self.reloads[-1].number if self.reloads else 0
 
@@ -90,28 +90,30 @@ class GroupRecord:
     """
 
     def __init__(self, board: ControlBlock, state: GroupState) -> None:
-        section = board.section(_SECTION)
+        section = board.open_section(_SECTION)
         self._words = section[:_RECORD_AT].cast("q")
         self._bytes = section[_RECORD_AT:]
         self.state = state
         self._write()
 
-    def change(self, **members: object) -> None:
+    def change_state(self, **members: object) -> None:
         """Describe the group anew: some members of `GroupState` have changed."""
         self.state = msgspec.structs.replace(self.state, **members)
         self._write()
 
     def begin_reload(self) -> None:
         """A reload begins: the settings files are read after this."""
-        known = self.state.reloads[-_MOST_RELOADS + 1 :]
-        self.change(reloads=(*known, ReloadState(self.state.begun + 1, "running")))
+        earlier = self.state.reloads[-_MOST_RELOADS + 1 :]
+        self.change_state(
+            reloads=(*earlier, ReloadState(self.state.last_reload_number + 1, "running"))
+        )
 
     def end_reload(
         self, result: Literal["reloaded", "refused", "failed"], text: str = "", workers: int = 0
     ) -> None:
         """The reload that began last has ended."""
-        ended = ReloadState(self.state.begun, result, _shortened(text), workers)
-        self.change(reloads=(*self.state.reloads[:-1], ended))
+        ended = ReloadState(self.state.last_reload_number, result, _shorten_text(text), workers)
+        self.change_state(reloads=(*self.state.reloads[:-1], ended))
 
     def _write(self) -> None:
         wire = msgspec.json.encode(self.state)
@@ -128,7 +130,7 @@ class GroupRecord:
 def read_state(board: ControlBlock) -> GroupState | None:
     """What the group's first process says; None where its version says nothing, or not yet."""
     try:
-        section = board.section(_SECTION)
+        section = board.open_section(_SECTION)
     except ControlBlockError:
         return None
     words, content = section[:_RECORD_AT].cast("q"), section[_RECORD_AT:]
@@ -152,10 +154,10 @@ class KilledByManager:
     """
 
     def __init__(self, board: ControlBlock) -> None:
-        self._words = board.section(_SECTION)[: _RECORD_AT - 8].cast("q")
+        self._words = board.open_section(_SECTION)[: _RECORD_AT - 8].cast("q")
         self._next = 0
 
-    def add(self, who: ProcessIdentity) -> None:
+    def record_kill(self, who: ProcessIdentity) -> None:
         """Note that `who` is about to be killed."""
         at = _KILLED_AT + 2 * (self._next % _KILLED)
         self._next += 1
@@ -166,18 +168,18 @@ class KilledByManager:
         return pid in self._words[_KILLED_AT:ends:2].tolist()
 
 
-def _shortened(text: str) -> str:
+def _shorten_text(text: str) -> str:
     """The first lines of a text, as many as find room, with a word about the others."""
     if len(text.encode()) <= _MOST_TEXT:
         return text
-    kept: list[str] = []
+    lines: list[str] = []
     room = _MOST_TEXT - 40
     lines = text.splitlines()
     for line in lines:
         room -= len(line.encode()) + 1
         if room < 0:
             break
-        kept.append(line)
-    if not kept:
+        lines.append(line)
+    if not lines:
         return text.encode()[: _MOST_TEXT - 40].decode(errors="ignore") + " ..."
-    return "\n".join(kept) + f"\n  and {len(lines) - len(kept)} lines more"
+    return "\n".join(lines) + f"\n  and {len(lines) - len(lines)} lines more"

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from vai.io.control_block import ControlBlock, ControlBlockError, directory
+from vai.io.control_block import ControlBlock, ControlBlockError, control_block_directory
 from vai.io.process import ProcessIdentity, is_alive
 
-__all__ = ["NotRunning", "is_tended", "open_board", "running"]
+__all__ = ["NotRunning", "has_manager", "open_group", "running_groups"]
 
 _SILENT: Final = 5_000_000_000
 """Nanoseconds without a sign of life after which a manager counts as away; it gives ten a
@@ -26,7 +26,7 @@ class NotRunning(ControlBlockError):
     """There is no such gateway now."""
 
 
-def running(folder: Path | None = None, *, pid: int | None = None) -> list[ControlBlock]:
+def running_groups(folder: Path | None = None, *, pid: int | None = None) -> list[ControlBlock]:
     """The boards of this user's gateways. The caller closes them.
 
     Args:
@@ -37,20 +37,20 @@ def running(folder: Path | None = None, *, pid: int | None = None) -> list[Contr
         NotRunning: there is none.
         BoardError: there is none but of another version.
     """
-    found: list[ControlBlock] = []
+    blocks: list[ControlBlock] = []
     foreign: ControlBlockError | None = None
     mask = f"vai-{os.getuid()}-{'*' if pid is None else pid}-*.board"
-    for path in sorted((folder or directory()).glob(mask)):
+    for path in sorted((folder or control_block_directory()).glob(mask)):
         try:
-            found.append(open_board(path))
+            blocks.append(open_group(path))
         except NotRunning:
             continue
         except ControlBlockError as error:
             # Gone since it was listed, or it cannot be read: which tells only in the end.
             if path.exists() and is_alive(ProcessIdentity(_first_process(path), 0)):
                 foreign = error
-    if found:
-        return found
+    if blocks:
+        return blocks
     if foreign is not None:
         raise foreign
     raise NotRunning(
@@ -66,7 +66,7 @@ def _first_process(path: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def open_board(path: Path) -> ControlBlock:
+def open_group(path: Path) -> ControlBlock:
     """The board at `path`. The caller closes it.
 
     Raises:
@@ -80,10 +80,10 @@ def open_board(path: Path) -> ControlBlock:
     raise NotRunning(f"the gateway of {path} has ended")
 
 
-def is_tended(board: ControlBlock) -> bool:
+def has_manager(board: ControlBlock) -> bool:
     """Whether somebody does what a manager does: a living manager, or a single process, which
     has none and does it by itself."""
     if is_alive(board.manager):
         return time.monotonic_ns() - board.manager_heartbeat < _SILENT
     # Main has no row, except where it is the worker too; then nobody was there before it.
-    return board.rows[0].owner == board.owner
+    return board.slots[0].owner == board.owner

@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar
 
 from vai.errors import InternalError, Overloaded, VaiError
 
-__all__ = ["Helper", "serve"]
+__all__ = ["HelperProcess", "serve_worker"]
 
 T = TypeVar("T")
 _Packed = tuple[bytes, list[bytes]]
@@ -44,7 +44,7 @@ _IDLE: Final = 30.0
 """Seconds without work after which the helper is ended."""
 
 
-class Helper:
+class HelperProcess:
     """One helper process, as its worker sees it. Every method is called in the worker's loop.
 
     Args:
@@ -65,7 +65,7 @@ class Helper:
         """The process that is there now, if any."""
         return self._process.pid if self._process is not None else None
 
-    async def run(self, work: Callable[..., T], *given: Any) -> T:
+    async def run_work(self, work: Callable[..., T], *arguments: Any) -> T:
         """What `work` gives for these arguments, in the helper.
 
         Raises:
@@ -79,37 +79,37 @@ class Helper:
             self._timer = None
         self._running += 1
         try:
-            asked = loop.run_in_executor(self._thread, self._ask, work, given)
-            found: T = await asked
-            return found
+            pending = loop.run_in_executor(self._thread, self._call_process, work, arguments)
+            result: T = await pending
+            return result
         finally:
             self._running -= 1
             if not self._running:
-                self._timer = loop.call_later(self._idle, self._rest)
+                self._timer = loop.call_later(self._idle, self._end_when_idle)
 
     async def aclose(self) -> None:
         """End the process, once its work is done."""
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._end)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._end_process)
         self._thread.shutdown(wait=False)
 
-    def _rest(self) -> None:
+    def _end_when_idle(self) -> None:
         self._timer = None
         if not self._running:
-            self._thread.submit(self._end)
+            self._thread.submit(self._end_process)
 
     # -- in the thread -----------------------------------------------------------------
 
-    def _ask(self, work: Callable[..., Any], given: tuple[Any, ...]) -> Any:
-        connection = self._connection or self._start()
+    def _call_process(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        connection = self._connection or self._start_process()
         try:
-            _send(connection, _pack((work, given)))
+            _send_packed(connection, _pack_value((work, arguments)))
             if not connection.poll(_LONGEST):
                 raise TimeoutError
-            outcome = _receive(connection)
+            outcome = _receive_value(connection)
         except (OSError, EOFError):
-            self._end()
+            self._end_process()
             raise Overloaded(
                 "This request could not be prepared; try again in a moment",
                 code="helper_failed",
@@ -119,7 +119,7 @@ class Helper:
             raise outcome
         return outcome[0]
 
-    def _start(self) -> Connection:
+    def _start_process(self) -> Connection:
         here, there = socket.socketpair()
         with there:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
@@ -132,7 +132,7 @@ class Helper:
         self._connection = Connection(here.detach())
         return self._connection
 
-    def _end(self) -> None:
+    def _end_process(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -142,29 +142,29 @@ class Helper:
             self._process = None
 
 
-def serve(connection: Connection) -> None:
+def serve_worker(connection: Connection) -> None:
     """Do what the worker sends, until it closes its end or is gone."""
     while True:
         try:
-            work, given = _receive(connection)
+            work, arguments = _receive_value(connection)
         except (EOFError, OSError):
             return
-        packed = _outcome(work, given)
-        del work, given
+        packed = _run_packed(work, arguments)
+        del work, arguments
         with suppress(OSError):
-            _send(connection, packed)
+            _send_packed(connection, packed)
         del packed
 
 
-def _outcome(work: Callable[..., Any], given: tuple[Any, ...]) -> _Packed:
+def _run_packed(work: Callable[..., Any], arguments: tuple[Any, ...]) -> _Packed:
     """What the work gave, alone in a tuple, or the error that it raised."""
     try:
-        return _pack((work(*given),))
+        return _pack_value((work(*arguments),))
     except VaiError as error:
-        return _pack(error)
+        return _pack_value(error)
     except Exception as error:  # noqa: BLE001  the boundary of one piece of work
-        _trace(error)
-        return _pack(InternalError())
+        _log_trace(error)
+        return _pack_value(InternalError())
 
 
 class _Pickler(pickle.Pickler):
@@ -192,41 +192,41 @@ class _Unpickler(pickle.Unpickler):
         return self._apart[number]
 
 
-def _pack(value: Any) -> _Packed:
+def _pack_value(value: Any) -> _Packed:
     file = BytesIO()
     pickler = _Pickler(file)
     pickler.dump(value)
     return file.getvalue(), pickler.apart
 
 
-def _send(connection: Connection, packed: _Packed) -> None:
+def _send_packed(connection: Connection, packed: _Packed) -> None:
     data, apart = packed
     connection.send((len(apart), data))
     for one in apart:
         connection.send_bytes(one)
 
 
-def _receive(connection: Connection) -> Any:
+def _receive_value(connection: Connection) -> Any:
     number, data = connection.recv()
     return _Unpickler(data, [connection.recv_bytes() for _ in range(number)]).load()
 
 
-def _trace(error: Exception) -> None:
+def _log_trace(error: Exception) -> None:
     """Where a defect stands, without its text, which may quote a body."""
-    places = []
+    frames = []
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
+        frames.append(f"{code.co_filename}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
-    sys.stderr.write(f"vai: helper: {type(error).__name__} at {'; '.join(places)}\n")
+    sys.stderr.write(f"vai: helper: {type(error).__name__} at {'; '.join(frames)}\n")
 
 
 def _main() -> None:
     # A stop is the worker's to carry out; it may still need an answer until it has drained.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    serve(Connection(int(sys.argv[1])))
+    serve_worker(Connection(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -22,19 +22,19 @@ from loguru import logger as log
 if TYPE_CHECKING:
     from loguru import Message, Record, RecordException
 
-__all__ = ["RequestLog", "configure", "log"]
+__all__ = ["RequestLog", "configure_logging", "log"]
 
 _SANIC_LOGGERS = ("sanic.root", "sanic.error", "sanic.access", "sanic.server", "sanic.websockets")
 
 
-def configure(level: str, form: str) -> None:
+def configure_logging(level: str, form: str) -> None:
     """Route everything that is logged in this process to standard error.
 
     `level` is a loguru level name in any case, `form` is ``json`` or ``text``.
     """
     log.remove()
     sink = _write_json if form == "json" else _write_text
-    log.add(sink, level=level.upper(), format=_plainly, enqueue=False, diagnose=False)
+    log.add(sink, level=level.upper(), format=_format_text, enqueue=False, diagnose=False)
     handler = _Intercept()
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in _SANIC_LOGGERS:
@@ -55,23 +55,23 @@ class _Intercept(logging.Handler):
         log.opt(exception=record.exc_info, depth=6).log(record.levelname, text)
 
 
-def _plainly(record: Record) -> str:
+def _format_text(record: Record) -> str:
     """The format of a line of text, without loguru's own traceback behind it."""
     return "{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level: <7} {message}\n"
 
 
-def _frames(exception: RecordException) -> list[str]:
+def _format_frames(exception: RecordException) -> list[str]:
     """Where it happened, the innermost last, and of what type it was."""
-    places = [
+    frames = [
         f"{frame.filename}:{line} {frame.name}"
         for frame in traceback.extract_tb(exception.traceback)
         if (line := frame.lineno)
     ]
     value = exception.value
     # The operating system's words are a fixed list and never a quotation.
-    said = f": {value.strerror}" if isinstance(value, OSError) and value.strerror else ""
+    reason = f": {value.strerror}" if isinstance(value, OSError) and value.strerror else ""
     name = exception.type.__name__ if exception.type is not None else "unknown"
-    return [*places, name + said]
+    return [*frames, name + reason]
 
 
 def _write_json(message: Message) -> None:
@@ -83,14 +83,14 @@ def _write_json(message: Message) -> None:
         "pid": record["process"].id,
     }
     if record["exception"] is not None:
-        line["traceback"] = _frames(record["exception"])
+        line["traceback"] = _format_frames(record["exception"])
     os.write(2, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _write_text(message: Message) -> None:
     text = str(message)
     if message.record["exception"] is not None:
-        text += "".join(f"    {frame}\n" for frame in _frames(message.record["exception"]))
+        text += "".join(f"    {frame}\n" for frame in _format_frames(message.record["exception"]))
     os.write(2, text.encode())
 
 
@@ -132,7 +132,7 @@ class RequestLog:
         lines, self._lines = self._lines, []
         # Several lines at a time go out in pieces a pipe takes whole (PIPE_BUF), so that
         # the lines of two workers never mix.
-        for piece in _pieces(lines, 4096):
+        for piece in _split_lines(lines, 4096):
             try:
                 os.write(self._fd, piece)
             except OSError:  # a full non-blocking pipe or a closed one
@@ -157,7 +157,7 @@ class _Stamp:
 _now = _Stamp()
 
 
-def _pieces(lines: list[bytes], size: int) -> list[bytes]:
+def _split_lines(lines: list[bytes], size: int) -> list[bytes]:
     pieces: list[bytes] = []
     piece = b""
     for line in lines:

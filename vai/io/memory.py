@@ -51,7 +51,7 @@ def _limit_files() -> list[Path]:
 def give_back_large_buffers() -> None:
     """Have buffers of 256 KiB and more returned to the system as soon as they are freed, and
     what is free now."""
-    libc = _glibc()
+    libc = _load_glibc()
     if libc is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE)
@@ -65,22 +65,22 @@ class Trimmer:
         self._freed = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def freed(self, size: int) -> None:
+    def note_freed(self, size: int) -> None:
         """Note that a request body of `size` bytes is gone. Call it in the loop."""
         self._freed += size
         if self._freed >= _WORTH_TRIMMING and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_AFTER, self._trim)
+            self._timer = asyncio.get_running_loop().call_later(_AFTER, self._trim_heap)
 
-    def _trim(self) -> None:
+    def _trim_heap(self) -> None:
         self._timer = None
         self._freed = 0
         gc.collect()  # what a failed request left in a cycle holds its body too
-        libc = _glibc()
+        libc = _load_glibc()
         if libc is not None:
             libc.malloc_trim(0)
 
 
-def _glibc() -> Any:
+def _load_glibc() -> Any:
     """The C library, where it is one that has these functions."""
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "malloc_trim") and hasattr(libc, "mallopt") else None

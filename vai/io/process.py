@@ -17,14 +17,14 @@ __all__ = [
     "NOBODY",
     "ProcessIdentity",
     "StartWatch",
-    "age",
     "cpu_seconds",
+    "current_process",
     "die_with_parent",
-    "identify",
+    "identify_process",
     "is_alive",
     "is_stopped",
-    "myself",
-    "parent",
+    "parent_pid",
+    "process_age",
 ]
 
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +48,7 @@ class ProcessIdentity(NamedTuple):
 NOBODY = ProcessIdentity(0, 0)
 
 
-def _stat(pid: int) -> list[bytes] | None:
+def _read_stat(pid: int) -> list[bytes] | None:
     try:
         # The command name may hold spaces and parentheses; the last ")" ends it.
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -56,20 +56,20 @@ def _stat(pid: int) -> list[bytes] | None:
         return None
 
 
-def identify(pid: int) -> ProcessIdentity:
+def identify_process(pid: int) -> ProcessIdentity:
     """The identity of the process `pid`; start is 0 where it is gone or there is no /proc."""
-    fields = _stat(pid)
+    fields = _read_stat(pid)
     return ProcessIdentity(pid, int(fields[_START_FIELD]) if fields else 0)
 
 
-def myself() -> ProcessIdentity:
+def current_process() -> ProcessIdentity:
     """The identity of the calling process; start is 0 where there is no /proc."""
-    return identify(os.getpid())
+    return identify_process(os.getpid())
 
 
-def age(pid: int) -> float:
+def process_age(pid: int) -> float:
     """Seconds since the process `pid` began, also as another program; 0 where that is unknown."""
-    start = identify(pid).start
+    start = identify_process(pid).start
     if not start:
         return 0.0
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf("SC_CLK_TCK"))
@@ -80,33 +80,33 @@ def is_alive(who: ProcessIdentity) -> bool:
     if who.pid <= 0:
         return False
     if sys.platform != "linux":
-        return _answers(who.pid)
+        return _exists(who.pid)
     try:
-        fields = _stat(who.pid)
+        fields = _read_stat(who.pid)
     except OSError:
         # No descriptor left to read with. A signal needs none, and knows all but the start.
-        return _answers(who.pid)
+        return _exists(who.pid)
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
     return who.start in (0, int(fields[_START_FIELD]))
 
 
-def parent(pid: int) -> int:
+def parent_pid(pid: int) -> int:
     """The process that started `pid` and still runs; 0 where that is unknown."""
-    fields = _stat(pid)
+    fields = _read_stat(pid)
     return int(fields[_PARENT_FIELD]) if fields else 0
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped the process; False where that is unknown."""
-    fields = _stat(pid)
+    fields = _read_stat(pid)
     return fields is not None and fields[_STATE_FIELD] in (b"T", b"t")
 
 
 def cpu_seconds(pid: int) -> float | None:
     """Seconds of processor time that a process has used, in steps of 10 ms; None if unknown."""
     try:
-        fields = _stat(pid)
+        fields = _read_stat(pid)
     except OSError:
         return None
     if fields is None:
@@ -114,7 +114,7 @@ def cpu_seconds(pid: int) -> float | None:
     return (int(fields[_USER_FIELD]) + int(fields[_SYSTEM_FIELD])) / os.sysconf("SC_CLK_TCK")
 
 
-def _answers(pid: int) -> bool:
+def _exists(pid: int) -> bool:
     """Whether there is a process `pid`, be it a zombie or another one of that number."""
     try:
         os.kill(pid, 0)
@@ -159,7 +159,7 @@ class StartWatch:
         self._used = 0.0
         self._since = time.monotonic()
 
-    def complaint(self, awake_since: float = 0.0) -> str:
+    def give_up_reason(self, awake_since: float = 0.0) -> str:
         """Why the start is to be given up; empty while it gets on.
 
         Args:

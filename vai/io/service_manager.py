@@ -12,12 +12,14 @@ import time
 from contextlib import suppress
 from typing import Final, Literal
 
-__all__ = ["notify"]
+__all__ = ["notify_service_manager"]
 
 _VARIABLE: Final = "NOTIFY_SOCKET"
 
 
-def notify(state: Literal["READY", "RELOADING", "STOPPING"], status: str = "") -> None:
+def notify_service_manager(
+    state: Literal["READY", "RELOADING", "STOPPING"], status: str = ""
+) -> None:
     """Send the state; nothing where no service manager asked for it, or where it does not listen.
 
     Args:

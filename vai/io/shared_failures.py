@@ -50,10 +50,12 @@ class SharedFailures(MutableMapping[str, LastError]):
     """
 
     def __init__(self, board: ControlBlock, base_urls: Mapping[str, str]) -> None:
-        section = board.section(_SECTION)
+        section = board.open_section(_SECTION)
         self._bytes = section
         self._words = section.cast("I")
-        self._places = {name: index * _ROW for index, name in enumerate(base_urls) if index < _ROWS}
+        self._offsets = {
+            name: index * _ROW for index, name in enumerate(base_urls) if index < _ROWS
+        }
         self._digests = {
             name: blake2b(f"{name} {url}".encode(), digest_size=8).digest()
             for name, url in base_urls.items()
@@ -61,47 +63,49 @@ class SharedFailures(MutableMapping[str, LastError]):
         self._own: dict[str, LastError] = {}
 
     def __contains__(self, name: object) -> bool:
-        place = self._places.get(name) if isinstance(name, str) else None
-        if place is None:
+        offset = self._offsets.get(name) if isinstance(name, str) else None
+        if offset is None:
             return name in self._own
         # Asked with each answer: most rows are empty.
-        return self._words[place // 4 + _LENGTH_AT] != 0 and self._read(str(name)) is not None
+        return (
+            self._words[offset // 4 + _LENGTH_AT] != 0 and self._read_error(str(name)) is not None
+        )
 
     def __getitem__(self, name: str) -> LastError:
-        error = self._read(name) if name in self._places else self._own.get(name)
+        error = self._read_error(name) if name in self._offsets else self._own.get(name)
         if error is None:
             raise KeyError(name)
         return error
 
     def __setitem__(self, name: str, error: LastError) -> None:
-        place = self._places.get(name)
-        if place is None:
+        offset = self._offsets.get(name)
+        if offset is None:
             self._own[name] = error
             return
         wire = msgspec.msgpack.encode(error)
         if len(wire) > _ROW - _HEAD.size:
             wire = msgspec.msgpack.encode(msgspec.structs.replace(error, code=None))
-        row = _HEAD.pack(self._digests[name], len(wire), crc32(wire)) + wire
-        self._bytes[place : place + len(row)] = row
+        record = _HEAD.pack(self._digests[name], len(wire), crc32(wire)) + wire
+        self._bytes[offset : offset + len(record)] = record
 
     def __delitem__(self, name: str) -> None:
-        place = self._places.get(name)
-        if place is None:
+        offset = self._offsets.get(name)
+        if offset is None:
             del self._own[name]
             return
-        self._words[place // 4 + _LENGTH_AT] = 0
+        self._words[offset // 4 + _LENGTH_AT] = 0
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in (*self._places, *self._own) if name in self)
+        return (name for name in (*self._offsets, *self._own) if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def _read(self, name: str) -> LastError | None:
-        place = self._places[name]
-        row = bytes(self._bytes[place : place + _ROW])
-        digest, length, checksum = _HEAD.unpack_from(row)
-        wire = row[_HEAD.size : _HEAD.size + length]
+    def _read_error(self, name: str) -> LastError | None:
+        offset = self._offsets[name]
+        record = bytes(self._bytes[offset : offset + _ROW])
+        digest, length, checksum = _HEAD.unpack_from(record)
+        wire = record[_HEAD.size : _HEAD.size + length]
         if not length or digest != self._digests[name] or crc32(wire) != checksum:
             return None
         try:
@@ -113,7 +117,7 @@ class SharedFailures(MutableMapping[str, LastError]):
 def forget_failures(board: ControlBlock) -> None:
     """Drop all failures: the settings have changed, and what failed may work now."""
     try:
-        section = board.section(_SECTION)
+        section = board.open_section(_SECTION)
     except ControlBlockError:
         return  # a group without a gateway: nothing fails in it
     section[:] = bytes(len(section))

@@ -95,7 +95,7 @@ def _first_line(child: subprocess.Popen[bytes], patience: float) -> str:
     if child.stdout is None:
         raise SimulatorFailed("the simulator has no output to read its URL from")
     watch = StartWatch(child.pid, patience)
-    while not watch.complaint():
+    while not watch.give_up_reason():
         if select.select([child.stdout], [], [], _LOOK)[0]:
             line = child.stdout.readline().decode().strip()
             if line:

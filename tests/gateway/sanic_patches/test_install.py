@@ -8,7 +8,7 @@ from sanic import Sanic
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from vai.gateway import sanic_patches as repairs
-from vai.gateway.sanic_patches.protocol import PatchedHttpProtocol, repaired
+from vai.gateway.sanic_patches.protocol import PatchedHttpProtocol, patched_protocol
 
 
 def test_another_version_is_refused_before_anything_is_patched(
@@ -17,7 +17,7 @@ def test_another_version_is_refused_before_anything_is_patched(
     monkeypatch.setattr(sanic, "__version__", "25.12.0")
     app = Sanic("AnotherVersion")
     with pytest.raises(repairs.UnknownSanic, match=r"25\.12\.1, not for 25\.12\.0"):
-        repairs.install(app)
+        repairs.install_patches(app)
     assert not hasattr(app.ctx, "serving")
 
 
@@ -25,5 +25,5 @@ def test_a_protocol_of_ones_own_is_left_alone() -> None:
     class Own(HttpProtocol):
         pass
 
-    assert repaired(HttpProtocol) is PatchedHttpProtocol
-    assert repaired(Own) is Own
+    assert patched_protocol(HttpProtocol) is PatchedHttpProtocol
+    assert patched_protocol(Own) is Own

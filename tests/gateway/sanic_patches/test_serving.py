@@ -6,12 +6,12 @@ import socket
 
 import pytest
 
-from vai.gateway.sanic_patches.serving import Serving
+from vai.gateway.sanic_patches.serving import ServerEnds
 
 
 def test_two_workers_may_both_find_that_they_are_the_last() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        workers = [Serving(), Serving()]
+        workers = [ServerEnds(), ServerEnds()]
         for worker in workers:
             worker.keep_listener(listener)
         for worker in workers:
@@ -23,6 +23,6 @@ def test_two_workers_may_both_find_that_they_are_the_last() -> None:
 
 
 def test_without_a_listener_there_is_nothing_to_refuse() -> None:
-    serving = Serving()
+    serving = ServerEnds()
     serving.refuse_connections()
     serving.stop_accepting()

@@ -35,20 +35,20 @@ def _tell(number: int = signal.SIGTERM) -> None:
 def test_a_signal_between_two_runs_of_the_loop_is_not_lost(loop) -> None:
     stops: list[int] = []
     signals = StopSignals(loop, lambda: (stops.append(1), loop.stop()))
-    signals.hear()
+    signals.start_listening()
     loop.run_until_complete(asyncio.sleep(0))
     _tell()
     loop.run_until_complete(asyncio.sleep(0.01))  # a start listener is not broken off
     assert stops == []
-    signals.obey()
+    signals.stop_server_on_signal()
     loop.run_forever()
     assert stops == [1]
 
 
 def test_a_signal_stops_a_loop_that_waits(loop) -> None:
     signals = StopSignals(loop, loop.stop)
-    signals.hear()
-    signals.obey()
+    signals.start_listening()
+    signals.stop_server_on_signal()
     loop.call_later(0.02, _tell)
     late = loop.call_later(5, loop.stop)
     loop.run_forever()
@@ -57,8 +57,8 @@ def test_a_signal_stops_a_loop_that_waits(loop) -> None:
 
 def _ends_by(loop, number: int) -> None:
     signals = StopSignals(loop, loop.stop)
-    signals.hear()
-    signals.obey()
+    signals.start_listening()
+    signals.stop_server_on_signal()
     _tell(number)
     loop.run_forever()
 
@@ -78,8 +78,8 @@ def test_the_second_signal_is_the_default_and_an_interrupt_under_main_none(
 def test_both_signals_at_once_are_one(loop) -> None:
     stops: list[int] = []
     signals = StopSignals(loop, lambda: (stops.append(1), loop.stop()))
-    signals.hear()
-    signals.obey()
+    signals.start_listening()
+    signals.stop_server_on_signal()
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     _tell(signal.SIGINT)
     _tell(signal.SIGTERM)

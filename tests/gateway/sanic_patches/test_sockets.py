@@ -8,7 +8,7 @@ import socket
 import pytest
 import uvloop
 
-from vai.gateway.sanic_patches.sockets import UNSENT_LIMIT, reset, tune
+from vai.gateway.sanic_patches.sockets import UNSENT_LIMIT, reset_connection, tune_socket
 
 
 class _Server(asyncio.Protocol):
@@ -16,7 +16,7 @@ class _Server(asyncio.Protocol):
         self._seen = seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        tune(transport)
+        tune_socket(transport)
         sock = transport.get_extra_info("socket")
         no_delay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         unsent = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
@@ -50,7 +50,7 @@ def test_a_unix_socket_is_left_alone() -> None:
             return here
 
     with here, there:
-        tune(Transport())
+        tune_socket(Transport())
 
 
 def test_a_connection_that_is_closed_already_is_left_alone() -> None:
@@ -78,7 +78,7 @@ def test_a_connection_that_is_closed_already_is_left_alone() -> None:
             await asyncio.wait_for(lost.wait(), 5)
             while transport.get_extra_info("socket").fileno() >= 0:
                 await asyncio.sleep(0.001)
-            reset(transport)
-            tune(transport)
+            reset_connection(transport)
+            tune_socket(transport)
 
     uvloop.run(main())

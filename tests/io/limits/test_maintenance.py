@@ -18,7 +18,7 @@ from vai.io.limits.layout import SESSION
 from vai.io.limits.mutex import LockUnavailable
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
-from vai.io.process import ProcessIdentity, is_alive, myself
+from vai.io.process import ProcessIdentity, current_process, is_alive
 
 HOLDER = """
 import sys
@@ -28,12 +28,12 @@ from vai.io.limits import leases, maintenance
 from vai.io.limits.shared import SharedLimits
 from vai.policy.limits.sets import LimitSet, Principal
 board = ControlBlock.open(Path(sys.argv[1]))
-row = board.claim(0)
-limits = SharedLimits(maintenance.open_section(board), row.index, row.claim)
+row = board.claim_slot(0)
+limits = SharedLimits(maintenance.open_section(board), row.index, row.generation)
 alice = Principal("user:alice", LimitSet(concurrency=3))
 for _ in range(3):
     assert limits.take_lease((alice,), 1, 100.0).is_admitted
-print(row.claim, flush=True)
+print(row.generation, flush=True)
 input()
 """
 
@@ -68,34 +68,34 @@ def dead(board: ControlBlock) -> int:
 
 
 def test_the_places_of_a_killed_worker_are_free_before_its_row_is(board, section, dead) -> None:
-    row = board.claim(1)
-    mine = SharedLimits(section, row.index, row.claim)
+    row = board.claim_slot(1)
+    mine = SharedLimits(section, row.index, row.generation)
     who = (user(concurrency=3),)
     assert not mine.take_lease(who, 1, 100.0).is_admitted
-    (left,) = [row for row in board.taken() if row.claim == dead]
+    (left,) = [row for row in board.taken_slots() if row.generation == dead]
     assert not is_alive(left.owner)
     maintenance.reclaim_worker(board, left)
     assert [mine.take_lease(who, 1, 100.0).is_admitted for _ in range(4)] == [True] * 3 + [False]
 
 
 def test_a_manager_that_comes_late_finds_what_nobody_holds(board, section, dead) -> None:
-    row = board.claim(1)
-    mine = SharedLimits(section, row.index, row.claim)
+    row = board.claim_slot(1)
+    mine = SharedLimits(section, row.index, row.generation)
     mine.take_lease((user("user:live", sessions=1),), 0, 100.0, SESSION)
-    (left,) = [row for row in board.taken() if row.claim == dead]
+    (left,) = [row for row in board.taken_slots() if row.generation == dead]
     totals = maintenance.run_maintenance(board, section, 0.0)
     assert (totals.running, totals.sessions) == (3, 1), "its row is still taken"
-    board.release(left, ProcessIdentity(*left.owner))
+    board.release_slot(left, ProcessIdentity(*left.owner))
     for _ in range(2):
         totals = maintenance.run_maintenance(board, section, 0.0)
         assert (totals.running, totals.sessions, totals.expired) == (0, 1, 0)
     totals = maintenance.run_maintenance(board, section, 200.0)
     assert (totals.running, totals.sessions, totals.expired) == (0, 0, 1)
-    assert board.release(row, myself())
+    assert board.release_slot(row, current_process())
 
 
 def test_what_could_not_be_done_is_done_at_the_next_turn(board, section, dead, monkeypatch) -> None:
-    (left,) = [row for row in board.taken() if row.claim == dead]
+    (left,) = [row for row in board.taken_slots() if row.generation == dead]
 
     def unavailable(*_: object) -> None:
         raise LockUnavailable("the holder of the lock is stopped")
@@ -103,6 +103,6 @@ def test_what_could_not_be_done_is_done_at_the_next_turn(board, section, dead, m
     with monkeypatch.context() as patch:
         patch.setattr(leases, "reclaim_leases", unavailable)
         maintenance.reclaim_worker(board, left)
-        board.release(left, left.owner)
+        board.release_slot(left, left.owner)
         assert maintenance.run_maintenance(board, section, 0.0).running == 3
     assert maintenance.run_maintenance(board, section, 0.0).running == 0

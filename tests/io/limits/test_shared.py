@@ -73,11 +73,11 @@ TestMachine = pytest.mark.timeout(600 if FULL else 60)(SharedMachine.TestCase)
 def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
     board = ControlBlock.create(tmp_path / "b.board", sections={3: section_size(SUBJECTS, PLACES)})
     with pytest.raises(ValueError, match="not a section"):
-        LimitsSection(board.section(3))
-    LimitsSection.prepare(board.section(3), SUBJECTS, PLACES)
+        LimitsSection(board.open_section(3))
+    LimitsSection.prepare(board.open_section(3), SUBJECTS, PLACES)
     opened = ControlBlock.open(board.path)
-    first = SharedLimits(LimitsSection(opened.section(3)), 0, 1)
-    second = SharedLimits(LimitsSection(board.section(3)), 1, 2)
+    first = SharedLimits(LimitsSection(opened.open_section(3)), 0, 1)
+    second = SharedLimits(LimitsSection(board.open_section(3)), 1, 2)
     assert first.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
     assert not second.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
     opened.close()

@@ -21,7 +21,7 @@ from vai.io.process import is_alive
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["TELL_TIME", "attach"]
+__all__ = ["TELL_TIME", "attach_drain"]
 
 TELL_TIME = 1.0  # seconds after the grace in which the rest is told and let go
 _FLUSH_TIME = 0.5  # seconds for answers already written to reach their sockets
@@ -29,7 +29,7 @@ _MAIN_REACTS = 0.1
 _FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
 
 
-def attach(app: Sanic[Any, Any], inflight: InFlightExchanges, *, grace: float = 30.0) -> None:
+def attach_drain(app: Sanic[Any, Any], inflight: InFlightExchanges, *, grace: float = 30.0) -> None:
     """Drain before Sanic closes anything.
 
     Call it after the routes: stop listeners run in reverse, and the one that cancels
@@ -43,17 +43,17 @@ def attach(app: Sanic[Any, Any], inflight: InFlightExchanges, *, grace: float = 
     async def drain(app: Sanic[Any, Any]) -> None:
         # Sanic may run this twice when a signal interrupts it; the time runs from the first.
         deadline = ending.setdefault("deadline", time.monotonic() + grace)
-        await _drain(app, inflight, deadline)
+        await _drain_worker(app, inflight, deadline)
 
     app.before_server_stop(drain)
 
 
-async def _drain(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: float) -> None:
+async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: float) -> None:
     member: WorkerRegistration = app.ctx.membership
     serving = app.ctx.serving
-    member.enter(State.DRAINING)
+    member.set_state(State.DRAINING)
     # Alone (single process) the worker is the group.
-    whole_group = member.row.number < 0 or await _group_ends(member)
+    whole_group = member.row.number < 0 or await _is_group_ending(member)
     inflight.refusing = whole_group
     serving.last_requests()
     if not whole_group:
@@ -63,8 +63,8 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: fl
     if not await inflight.wait_until_empty(deadline - time.monotonic()):
         inflight.expire_all()
         await inflight.wait_until_empty(TELL_TIME)
-    member.enter(State.STOPPED)
-    if whole_group and not _others_accept(member):
+    member.set_state(State.STOPPED)
+    if whole_group and not _do_others_accept(member):
         serving.refuse_connections()
     serving.stop_accepting()
     await serving.flushed(_FLUSH_TIME)
@@ -72,16 +72,16 @@ async def _drain(app: Sanic[Any, Any], inflight: InFlightExchanges, deadline: fl
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 
 
-async def _group_ends(member: WorkerRegistration) -> bool:
+async def _is_group_ending(member: WorkerRegistration) -> bool:
     """Whether main is going too. A signal to all processes may reach this one first."""
     if not member.board.draining:
         await asyncio.sleep(_MAIN_REACTS)
     return member.board.draining
 
 
-def _others_accept(member: WorkerRegistration) -> bool:
+def _do_others_accept(member: WorkerRegistration) -> bool:
     accepting = (State.STARTING, State.SERVING, State.DRAINING)
     return any(
         row.state in accepting and row.owner.pid != os.getpid() and is_alive(row.owner)
-        for row in member.board.taken()
+        for row in member.board.taken_slots()
     )

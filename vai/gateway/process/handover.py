@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from vai.config.snapshot import SettingsSnapshot
 
-__all__ = ["AppLoader", "SnapshotLoader", "receive", "received"]
+__all__ = ["AppLoader", "SnapshotLoader", "receive_snapshot", "received_snapshot"]
 
 _received: list[SettingsSnapshot] = []
 
@@ -36,15 +36,15 @@ class SnapshotLoader:
 
     def load(self) -> Any:
         """Make the application from the snapshot's settings."""
-        receive(self.snapshot)
+        receive_snapshot(self.snapshot)
         return self.loader.load()
 
 
-def receive(snapshot: SettingsSnapshot) -> None:
+def receive_snapshot(snapshot: SettingsSnapshot) -> None:
     """Have this process use `snapshot`, before anything asks for settings."""
     _received[:] = [snapshot]
 
 
-def received() -> SettingsSnapshot | None:
+def received_snapshot() -> SettingsSnapshot | None:
     """The snapshot that main handed to this process; None in main itself."""
     return _received[0] if _received else None

@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 
     from vai.io.limits.redis.failover import Failover, FailoverLimits
 
-__all__ = ["LimitsMaintenance", "WorkerLimits", "make_board", "reclaim_everywhere", "tend_alone"]
+__all__ = [
+    "LimitsMaintenance",
+    "WorkerLimits",
+    "maintain_alone",
+    "make_control_block",
+    "reclaim_leases",
+]
 
 _EVERY = 0.5
 _COUNT_EVERY = 2.5
 """Seconds between two counts of the callers, which look at every row."""
 
 
-def make_board(most_callers: int) -> ControlBlock:
+def make_control_block(most_callers: int) -> ControlBlock:
     """The board of a group or of a single process, with its limits ready for so many callers."""
     sections = {**maintenance.section_sizes(most_callers), **SECTIONS, **FAILURE_SECTIONS}
     board = ControlBlock.create(sections=sections)
@@ -47,8 +53,8 @@ def make_board(most_callers: int) -> ControlBlock:
 class WorkerLimits:
     """A worker's way to the limits, from its start to its end."""
 
-    def __init__(self, settings: LimitSettings, board: ControlBlock, row: WorkerSlot) -> None:
-        self._local = SharedLimits(maintenance.open_section(board), row.index, row.claim)
+    def __init__(self, settings: LimitSettings, board: ControlBlock, slot: WorkerSlot) -> None:
+        self._local = SharedLimits(maintenance.open_section(board), slot.index, slot.generation)
         self._remote: FailoverLimits | None = None
         self._keeping: asyncio.Task[None] | None = None
         if settings.store == "redis":
@@ -56,9 +62,9 @@ class WorkerLimits:
             from vai.io.limits.redis.failover import open_limits  # noqa: PLC0415
 
             # All workers ask the same server; the first of them says what is wrong with it.
-            evicting = _warn_of_eviction if row.index == 0 else _say_nothing
+            evicting = _warn_of_eviction if slot.index == 0 else _ignore_eviction
             self._remote = open_limits(
-                settings.redis, board, row.claim, self._local, _tell, evicting
+                settings.redis, board, slot.generation, self._local, _report_failover, evicting
             )
 
     @property
@@ -66,9 +72,9 @@ class WorkerLimits:
         """Where is counted."""
         return self._remote or self._local
 
-    async def open(self) -> None:
+    async def open_store(self) -> None:
         """Begin. Waits for a server no longer than a request would."""
-        self._keeping = asyncio.create_task(self._keep())
+        self._keeping = asyncio.create_task(self._retry_give_back())
         if self._remote is not None:
             await self._remote.open()
 
@@ -79,7 +85,7 @@ class WorkerLimits:
         if self._remote is not None:
             await self._remote.aclose()
 
-    async def _keep(self) -> None:
+    async def _retry_give_back(self) -> None:
         """Give back what could not be when it was tried: the next request, which would do it
         too, may never come."""
         while True:
@@ -88,7 +94,7 @@ class WorkerLimits:
                 self._local.settle_deferred()
 
 
-def _tell(switch: Failover) -> None:
+def _report_failover(switch: Failover) -> None:
     """One line for each time that the limits are counted elsewhere."""
     if switch.to == "redis":
         log.info("limits are counted on the Redis server")
@@ -108,22 +114,22 @@ def _warn_of_eviction(policy: str) -> None:
     )
 
 
-def _say_nothing(policy: str) -> None:
+def _ignore_eviction(policy: str) -> None:
     """A worker that leaves the warning to another one."""
 
 
-def reclaim_everywhere(board: ControlBlock, row: WorkerSlot) -> None:
+def reclaim_leases(board: ControlBlock, slot: WorkerSlot) -> None:
     """Free what the dead owner of `row` held, on the server too; runs in the manager."""
     from vai.io.limits.redis.failover import reclaim_worker  # noqa: PLC0415 - see `WorkerLimits`
 
-    maintenance.reclaim_worker(board, row)
+    maintenance.reclaim_worker(board, slot)
     try:
         settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
-        if (snapshot := handover.received()) is None:
+        if (snapshot := handover.received_snapshot()) is None:
             return  # what is held there lapses
         settings = snapshot.build_settings()
-    asyncio.run(reclaim_worker(settings.limits.redis, board, row.claim))
+    asyncio.run(reclaim_worker(settings.limits.redis, board, slot.generation))
 
 
 class LimitsMaintenance:
@@ -144,13 +150,13 @@ class LimitsMaintenance:
             self._section = maintenance.open_section(board)
         now = time.monotonic()
         totals = maintenance.run_maintenance(board, self._section, now - self._idle)
-        board.publish(totals.running, totals.sessions)
+        board.publish_totals(totals.running, totals.sessions)
         if now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
             board.publish_callers(snapshot.count_principals(self._section, now))
 
 
-def tend_alone(app: Sanic[Any, Any], settings: Settings) -> None:
+def maintain_alone(app: Sanic[Any, Any], settings: Settings) -> None:
     """Have a process without a manager tend its own limits."""
 
     async def tend(app: Sanic[Any, Any]) -> None:

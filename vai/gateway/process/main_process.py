@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vai.config import Settings
 from vai.gateway.process import manager
-from vai.gateway.process.group_state import address, first_state, say_ready
+from vai.gateway.process.group_state import initial_state, listening_url, report_ready
 from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.reload import Reloads, SettingsOrigin
 from vai.gateway.process.sighup import SighupListener
@@ -24,12 +24,12 @@ from vai.gateway.sanic_patches.startup import set_patience, watch_with
 from vai.io import service_manager
 from vai.io.control_block import ControlBlock, ControlBlockError, State
 from vai.io.group_record import SECTIONS, GroupRecord
-from vai.io.process import identify, is_alive
+from vai.io.process import identify_process, is_alive
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["attach"]
+__all__ = ["attach_main"]
 
 Duties = Callable[[Settings], Mapping[str, Any]]
 
@@ -38,7 +38,7 @@ def _make_board() -> ControlBlock:
     return ControlBlock.create(sections=SECTIONS)
 
 
-def attach(
+def attach_main(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
@@ -60,7 +60,7 @@ def attach(
     hangups = app.ctx.hangups = SighupListener()
 
     def prepare() -> None:
-        hangups.hear()  # first: who finds the board may send one at once
+        hangups.start_listening()  # first: who finds the board may send one at once
         try:
             app.ctx.board = make_board()
         except ControlBlockError as error:
@@ -78,15 +78,15 @@ def attach(
             **_manager_arguments(origin, duties),
         }
         workers = sum(1 for _ in sanic_manager.transient_processes)
-        record = GroupRecord(board, first_state(app, settings, "group", workers))
+        record = GroupRecord(board, initial_state(app, settings, "group", workers))
         reloads = Reloads(
-            board, record, sanic_manager, origin, write_line, _Taking(app, record, duties)
+            board, record, sanic_manager, origin, write_line, _SettingsHandover(app, record, duties)
         )
-        hangups.answer(reloads.ask)
+        hangups.handle_with(reloads.request_reload)
         watch_with(
             _MainWatch(board, record, reloads, WorkerExits(board, sanic_manager, write_line))
         )
-        sanic_manager.manage(MANAGER_NAME, manager.run, arguments, restartable=True)
+        sanic_manager.manage(MANAGER_NAME, manager.run_manager, arguments, restartable=True)
         _drain_before_shutdown(sanic_manager, board)
 
     async def remove_board(app: Sanic[Any, Any]) -> None:
@@ -108,7 +108,7 @@ def _manager_arguments(origin: SettingsOrigin | None, duties: Duties | None) -> 
     return {"reclaim": None, "tend": None, **from_settings, "snapshot": origin.snapshot}
 
 
-class _Taking:
+class _SettingsHandover:
     """Gives the settings of a reload to main and the manager, which it does not replace."""
 
     def __init__(self, app: Sanic[Any, Any], record: GroupRecord, duties: Duties | None) -> None:
@@ -119,16 +119,16 @@ class _Taking:
     def __call__(self, before: Settings, origin: SettingsOrigin) -> None:
         settings = origin.settings
         set_patience(settings.drain_grace)
-        self._record.change(address=address(self._app, settings))
+        self._record.change_state(address=listening_url(self._app, settings))
         if self._duties is None:
             return
         arguments = _manager_arguments(origin, self._duties)
         is_other = (before.manager, before.limits) != (settings.manager, settings.limits)
         sanic_manager: Any = self._app.manager
-        for place in sanic_manager.durable_processes:
-            change_arguments(place, arguments)
+        for process_slot in sanic_manager.durable_processes:
+            change_arguments(process_slot, arguments)
             if is_other:
-                place.restart()
+                process_slot.restart()
 
 
 class _MainWatch:
@@ -143,32 +143,33 @@ class _MainWatch:
         self._deaths = deaths
 
     def is_serving(self, pid: int) -> bool:
-        return self._state(pid) is State.SERVING
+        return self._state_of(pid) is State.SERVING
 
     def is_up(self, pid: int) -> bool:
-        return self._state(pid) not in (State.FREE, State.STARTING)
+        return self._state_of(pid) not in (State.FREE, State.STARTING)
 
-    def any_serving(self) -> bool:
+    def is_any_serving(self) -> bool:
         return any(
-            row.state is State.SERVING and is_alive(row.owner) for row in self._board.taken()
+            slot.state is State.SERVING and is_alive(slot.owner)
+            for slot in self._board.taken_slots()
         )
 
-    def _state(self, pid: int) -> State:
-        states = (row.state for row in self._board.taken() if row.owner.pid == pid)
+    def _state_of(self, pid: int) -> State:
+        states = (slot.state for slot in self._board.taken_slots() if slot.owner.pid == pid)
         return next(states, State.FREE)
 
-    def started(self, name: str, pid: int) -> None:
-        self._board.show_server(server_number(name), identify(pid))
+    def record_start(self, name: str, pid: int) -> None:
+        self._board.record_server(server_number(name), identify_process(pid))
 
-    def turn(self) -> None:
+    def run_turn(self) -> None:
         starting = self._reloads.starting
-        self._reloads.turn()
+        self._reloads.run_turn()
         state = self._record.state
         # Before the look at the processes: from the line on, each is known to serve.
-        all_serve = not state.is_ready and len(self._board.serving()) >= state.workers
-        self._deaths.turn(starting | self._reloads.starting)
+        all_serve = not state.is_ready and len(self._board.serving_pids()) >= state.workers
+        self._deaths.report_exits(starting | self._reloads.starting)
         if all_serve:
-            say_ready(self._record)
+            report_ready(self._record)
 
 
 def _drain_before_shutdown(sanic_manager: Any, board: ControlBlock) -> None:
@@ -176,7 +177,7 @@ def _drain_before_shutdown(sanic_manager: Any, board: ControlBlock) -> None:
     tell_children = sanic_manager.shutdown
 
     def shutdown() -> None:
-        service_manager.notify("STOPPING")
+        service_manager.notify_service_manager("STOPPING")
         board.start_draining()
         tell_children()
 

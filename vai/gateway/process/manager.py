@@ -28,9 +28,16 @@ from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.workers import server_name
 from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.group_record import KilledByManager
-from vai.io.process import NOBODY, ProcessIdentity, StartWatch, die_with_parent, is_alive, myself
+from vai.io.process import (
+    NOBODY,
+    ProcessIdentity,
+    StartWatch,
+    current_process,
+    die_with_parent,
+    is_alive,
+)
 
-__all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run"]
+__all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run_manager"]
 
 GIVE_UP_AFTER = 5
 """So many failed starts since a worker last served end the group, if none serves now."""
@@ -55,8 +62,8 @@ _REPEAT = 5.0
 
 
 @dataclass(slots=True)
-class _Watched:
-    row: WorkerSlot
+class _WatchedWorker:
+    slot: WorkerSlot
     owner: ProcessIdentity
     pidfd: int
 
@@ -78,7 +85,7 @@ class Supervisor:
         self._hung_after = hung_after
         self._reclaim = reclaim
         self._tend = tend
-        self._watched: dict[int, _Watched] = {}  # by claim
+        self._watched: dict[int, _WatchedWorker] = {}  # by claim
         # By the number of the server.
         self._due: dict[int, float] = {}
         self._killed = KilledByManager(board)
@@ -95,16 +102,16 @@ class Supervisor:
     def run(self) -> None:
         """Turn until `stopping` is set or main is gone."""
         while not self.stopping:
-            self.step()
+            self.run_step()
 
-    def step(self) -> None:
+    def run_step(self) -> None:
         """One turn: notice deaths within milliseconds, do the slow rounds twice a second."""
-        self.board.manager_beat()
-        self._adopt()
-        self._poll.poll(self._patience() * 1000)
+        self.board.write_manager_heartbeat()
+        self._watch_new_workers()
+        self._poll.poll(self._seconds_until_due() * 1000)
         for watched in list(self._watched.values()):
             if not is_alive(watched.owner):
-                self._bury(watched)
+                self._reap(watched)
         now = time.monotonic()
         if now - self._last_turn > 1.0:
             # This process was stopped itself, perhaps with all others: nobody is to blame.
@@ -117,14 +124,14 @@ class Supervisor:
                 self._tend(self.board)
         if self.board.draining:
             return
-        self._bring_back(now)
+        self._restart_workers(now)
         if is_round:
             self._note_serving()
             self._kill_hung(now)
             self._kill_stuck_starts()
             self._find_missing(now)
 
-    def _patience(self) -> float:
+    def _seconds_until_due(self) -> float:
         """Seconds until there is something to do, if nobody dies."""
         if self.board.draining or not self._due:
             return _TICK
@@ -132,43 +139,43 @@ class Supervisor:
 
     # -- noticing ----------------------------------------------------------------------
 
-    def _adopt(self) -> None:
-        for row in self.board.taken():
-            if row.claim in self._watched:
+    def _watch_new_workers(self) -> None:
+        for slot in self.board.taken_slots():
+            if slot.generation in self._watched:
                 continue
-            owner = row.owner
+            owner = slot.owner
             try:
                 pidfd = os.pidfd_open(owner.pid)
             except ProcessLookupError:
                 pidfd = -1
             else:
                 self._poll.register(pidfd, select.POLLIN)
-            self._watched[row.claim] = _Watched(row, owner, pidfd)
+            self._watched[slot.generation] = _WatchedWorker(slot, owner, pidfd)
 
-    def _forget(self, watched: _Watched) -> None:
+    def _stop_watching(self, watched: _WatchedWorker) -> None:
         if watched.pidfd >= 0:
             self._poll.unregister(watched.pidfd)
             os.close(watched.pidfd)
         self._watched = {c: w for c, w in self._watched.items() if w is not watched}
 
-    def _bury(self, watched: _Watched) -> None:
+    def _reap(self, watched: _WatchedWorker) -> None:
         """Free what a dead worker left, then have it back unless it was told to go."""
-        self._forget(watched)
-        row, owner = watched.row, watched.owner
-        if row.owner != owner:
+        self._stop_watching(watched)
+        slot, owner = watched.slot, watched.owner
+        if slot.owner != owner:
             return  # it signed off itself
-        state, number, since = row.state, row.number, row.serving_since
+        state, number, since = slot.state, slot.number, slot.serving_since
         if self._reclaim is not None:
-            self._reclaim(self.board, row)
-        self.board.release(row, owner)
+            self._reclaim(self.board, slot)
+        self.board.release_slot(slot, owner)
         self._buried.append(owner)
         if self.board.draining or state not in (State.STARTING, State.SERVING):
             return
         settled = since and time.monotonic_ns() - since > _SETTLED_NS
-        self._lost(number, started=bool(settled))
+        self._record_lost_start(number, started=bool(settled))
 
-    def _lost(self, number: int, *, started: bool) -> None:
-        if self._serving(number):
+    def _record_lost_start(self, number: int, *, started: bool) -> None:
+        if self._serving_slots(number):
             return  # a replacement that failed; main sees it too, and goes on with the old one
         delay = 0.0
         if not started:
@@ -193,77 +200,81 @@ class Supervisor:
 
     def _all_serving(self) -> list[WorkerSlot]:
         return [
-            row for row in self.board.taken() if row.state is State.SERVING and is_alive(row.owner)
+            slot
+            for slot in self.board.taken_slots()
+            if slot.state is State.SERVING and is_alive(slot.owner)
         ]
 
-    def _serving(self, number: int) -> list[WorkerSlot]:
-        return [row for row in self._all_serving() if row.number == number]
+    def _serving_slots(self, number: int) -> list[WorkerSlot]:
+        return [slot for slot in self._all_serving() if slot.number == number]
 
     def _note_serving(self) -> None:
         """Forget the failed starts of those that serve."""
         settled = time.monotonic_ns() - _SETTLED_NS
-        for row in self._all_serving():
-            if row.serving_since < settled:
+        for slot in self._all_serving():
+            if slot.serving_since < settled:
                 self.board.record_served()
-                del self._failed[row.number]
+                del self._failed[slot.number]
 
     # -- acting ------------------------------------------------------------------------
 
-    def _bring_back(self, now: float) -> None:
-        servers = self.board.servers()
+    def _restart_workers(self, now: float) -> None:
+        servers = self.board.started_servers()
         for number, when in list(self._due.items()):
             if when > now:
                 continue
             del self._due[number]
-            known = servers.get(number, NOBODY)
-            if is_alive(known):
+            started = servers.get(number, NOBODY)
+            if is_alive(started):
                 continue  # main has replaced it already
-            self._asked[number] = (known, now)
+            self._asked[number] = (started, now)
             self._publisher.send(f"{server_name(number)}:")
 
     def _find_missing(self, now: float) -> None:
         """Workers that died before they were on the board, or left it on their own."""
-        for number, known in self.board.servers().items():
-            if is_alive(known):
+        for number, started in self.board.started_servers().items():
+            if is_alive(started):
                 self._suspects.pop(number, None)
                 continue
-            asked, asked_at = self._asked.get(number, (NOBODY, 0.0))
-            if number in self._due or (asked == known and now - asked_at < _REPEAT):
+            requested, asked_at = self._asked.get(number, (NOBODY, 0.0))
+            if number in self._due or (requested == started and now - asked_at < _REPEAT):
                 continue
-            if self._suspects.get(number) != known:
-                self._suspects[number] = known  # main may be replacing it this very moment
-            elif not self._serving(number):
+            if self._suspects.get(number) != started:
+                self._suspects[number] = started  # main may be replacing it this very moment
+            elif not self._serving_slots(number):
                 del self._suspects[number]
-                self._lost(number, started=known in self._buried or asked == known)
+                self._record_lost_start(
+                    number, started=started in self._buried or requested == started
+                )
 
     def _kill_hung(self, now: float) -> None:
         for watched in self._watched.values():
-            row = watched.row
-            if row.state is State.STARTING or watched.pidfd < 0:
+            slot = watched.slot
+            if slot.state is State.STARTING or watched.pidfd < 0:
                 continue
-            silent = (time.monotonic_ns() - row.heartbeat) / 1e9
+            silent = (time.monotonic_ns() - slot.heartbeat) / 1e9
             if min(silent, now - self._awake_since) > self._hung_after:
-                held = f", with {row.inflight} requests running" if row.inflight else ""
+                held = f", with {slot.inflight} requests running" if slot.inflight else ""
                 write_line(
-                    f"worker {row.number} (pid {watched.owner.pid}) showed no life for "
+                    f"worker {slot.number} (pid {watched.owner.pid}) showed no life for "
                     f"{silent:.1f} s and is killed{held}; a new one starts"
                 )
-                self._killed.add(watched.owner)
-                _signal(watched.pidfd, signal.SIGKILL)
+                self._killed.record_kill(watched.owner)
+                _send_signal(watched.pidfd, signal.SIGKILL)
 
     def _kill_stuck_starts(self) -> None:
         """Kill workers that do not get on with their start, on the board or not yet."""
-        up = {row.owner for row in self.board.taken() if row.state is not State.STARTING}
-        servers = self.board.servers()
+        up = {slot.owner for slot in self.board.taken_slots() if slot.state is not State.STARTING}
+        servers = self.board.started_servers()
         starting = {n: who for n, who in servers.items() if who not in up and is_alive(who)}
         self._starting = {n: w for n, w in self._starting.items() if starting.get(n) == w[0]}
         for number, who in starting.items():
             if number not in self._starting:
                 self._starting[number] = (who, StartWatch(who.pid, _START_PATIENCE))
-            if why := self._starting[number][1].complaint(self._awake_since):
+            if why := self._starting[number][1].give_up_reason(self._awake_since):
                 del self._starting[number]
                 write_line(f"worker {number} (pid {who.pid}) {why} and is killed")
-                self._killed.add(who)
+                self._killed.record_kill(who)
                 with suppress(ProcessLookupError):
                     os.kill(who.pid, signal.SIGKILL)
 
@@ -274,7 +285,7 @@ class Supervisor:
         self._publisher.send("__TERMINATE__")
 
 
-def run(
+def run_manager(
     path: str,
     publisher: Connection,
     hung_after: float,
@@ -284,10 +295,10 @@ def run(
 ) -> None:
     """The manager process."""
     if snapshot is not None:
-        handover.receive(snapshot)
+        handover.receive_snapshot(snapshot)
     board = ControlBlock.open(Path(path))
     die_with_parent(board.owner.pid)
-    board.manager = myself()
+    board.manager = current_process()
     supervisor = Supervisor(board, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend)
 
     def stop(*_: object) -> None:
@@ -300,6 +311,6 @@ def run(
     supervisor.run()
 
 
-def _signal(pidfd: int, number: signal.Signals) -> None:
+def _send_signal(pidfd: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it went by itself; the next turn buries it
         signal.pidfd_send_signal(pidfd, number)

@@ -18,14 +18,18 @@ from vai.config import ConfigError, Settings
 from vai.config.fixed import changes_without_effect
 from vai.config.snapshot import SettingsSnapshot
 from vai.gateway.process.handover import SnapshotLoader
-from vai.gateway.process.worker_exits import how_it_ended
+from vai.gateway.process.worker_exits import describe_exit
 from vai.gateway.process.workers import server_number
-from vai.gateway.sanic_patches.replacement import Replacement, change_loader, end
+from vai.gateway.sanic_patches.replacement import (
+    WorkerReplacement,
+    change_loader,
+    terminate_process,
+)
 from vai.io import service_manager
 from vai.io.clock import monotonic, span_in_words
 from vai.io.control_block import ControlBlock
 from vai.io.group_record import GroupRecord
-from vai.io.process import identify
+from vai.io.process import identify_process
 from vai.io.shared_failures import forget_failures
 
 __all__ = ["Reloads", "SettingsOrigin"]
@@ -69,11 +73,11 @@ class Reloads:
         self._asked = False
         self._begun = 0.0
         self._renewed: SettingsOrigin | None = None
-        self._starting: list[Replacement] = []
+        self._starting: list[WorkerReplacement] = []
         self._ending: list[BaseProcess] = []
-        self._hand_over(self._current)
+        self._set_loaders(self._current)
 
-    def ask(self, *_: object) -> None:
+    def request_reload(self, *_: object) -> None:
         """Have the workers replaced, when those of the reload before have ended."""
         self._asked = True
 
@@ -82,29 +86,29 @@ class Reloads:
         """The process ids of the new workers that have not taken over; a reload tells of them."""
         return {one.new.pid for one in self._starting if one.new.pid is not None}
 
-    def turn(self) -> None:
+    def run_turn(self) -> None:
         """Go on with the reload that runs, or begin the one that was asked for."""
         if self._board.draining:
             return
         self._ending = [process for process in self._ending if process.is_alive()]
         if self._starting:
-            self._look_at_replacements()
-        elif self._asked and not self._ending and self._is_at_rest():
+            self._check_replacements()
+        elif self._asked and not self._ending and self._is_settled():
             self._asked = False
-            self._begin()
+            self._begin_reload()
 
-    def _is_at_rest(self) -> bool:
+    def _is_settled(self) -> bool:
         """Whether each worker serves or is dead: none starts."""
-        serving = self._board.serving()
+        serving = self._board.serving_pids()
         return all(
             process.pid in serving or not process.is_alive()
             for process in self._manager.transient_processes
         )
 
-    def _begin(self) -> None:
+    def _begin_reload(self) -> None:
         self._begun = monotonic()
         self._record.begin_reload()
-        service_manager.notify("RELOADING")
+        service_manager.notify_service_manager("RELOADING")
         if self._current is not None and self._current.snapshot is not None:
             snapshot = SettingsSnapshot()
             try:
@@ -115,22 +119,24 @@ class Reloads:
                 return
             finally:
                 snapshot.close()
-        self._hand_over(self._renewed)
-        self._starting = [Replacement(place) for place in self._manager.transient_processes]
+        self._set_loaders(self._renewed)
+        self._starting = [
+            WorkerReplacement(process_slot) for process_slot in self._manager.transient_processes
+        ]
 
-    def _look_at_replacements(self) -> None:
-        serving = self._board.serving()
+    def _check_replacements(self) -> None:
+        serving = self._board.serving_pids()
         if any(not one.new.is_alive() for one in self._starting):
-            self._take_back()
+            self._roll_back()
         elif all(one.new.pid in serving for one in self._starting):
-            self._succeed()
+            self._finish_reload()
 
-    def _succeed(self) -> None:
+    def _finish_reload(self) -> None:
         """Leave the rest to the new workers."""
         self._ending = [one.old for one in self._starting]
         self._starting = []
         for old in self._ending:
-            end(old)
+            terminate_process(old)
         stays = ""
         if self._start is not None and self._current is not None and self._renewed is not None:
             stays = changes_without_effect(self._start.settings, self._renewed.settings)
@@ -141,15 +147,15 @@ class Reloads:
         self._say(f"reloaded: {count} new workers serve ({took})" + (f"; {stays}" if stays else ""))
         forget_failures(self._board)
         self._record.end_reload("reloaded", stays, count)
-        service_manager.notify("READY")
+        service_manager.notify_service_manager("READY")
 
-    def _take_back(self) -> None:
+    def _roll_back(self) -> None:
         """Return to the old workers and their settings."""
-        self._hand_over(self._current)
-        why = _why_not(self._starting)
+        self._set_loaders(self._current)
+        why = _failed_start(self._starting)
         for one in self._starting:
-            if one.take_back() and one.old.pid is not None:
-                self._board.show_server(server_number(one.name), identify(one.old.pid))
+            if one.roll_back() and one.old.pid is not None:
+                self._board.record_server(server_number(one.name), identify_process(one.old.pid))
         self._ending = [one.new for one in self._starting]
         self._starting = []
         self._end_without_change("failed", why)
@@ -157,9 +163,9 @@ class Reloads:
     def _end_without_change(self, result: Literal["refused", "failed"], why: str) -> None:
         self._say(f"not reloaded, the workers go on as they are: {why}")
         self._record.end_reload(result, why)
-        service_manager.notify("READY")
+        service_manager.notify_service_manager("READY")
 
-    def _hand_over(self, origin: SettingsOrigin | None) -> None:
+    def _set_loaders(self, origin: SettingsOrigin | None) -> None:
         """Have every worker that starts from now on get the snapshot of `origin`."""
         if origin is None or origin.snapshot is None:
             return
@@ -169,12 +175,12 @@ class Reloads:
             inner = loader.loader if isinstance(loader, SnapshotLoader) else loader
             return SnapshotLoader(inner, snapshot)
 
-        for place in self._manager.transient_processes:
-            change_loader(place, carry)
+        for process_slot in self._manager.transient_processes:
+            change_loader(process_slot, carry)
 
 
-def _why_not(starting: list[Replacement]) -> str:
+def _failed_start(starting: list[WorkerReplacement]) -> str:
     """Which of the new workers ended first, as far as main knows, and how."""
     dead = next(one for one in starting if not one.new.is_alive())
-    how = how_it_ended(dead.new.exitcode or 0)
+    how = describe_exit(dead.new.exitcode or 0)
     return f"a new worker ended before it served (worker {server_number(dead.name)} {how})"

@@ -15,11 +15,11 @@ class SighupListener:
         self._came = False
         self._answer: Callable[[], None] | None = None
 
-    def hear(self) -> None:
+    def start_listening(self) -> None:
         """From now on SIGHUP does not end this process. Call it in the main thread."""
         signal.signal(signal.SIGHUP, self._on_signal)
 
-    def answer(self, answer: Callable[[], None]) -> None:
+    def handle_with(self, answer: Callable[[], None]) -> None:
         """Have each one answered, and one that has come already."""
         self._answer = answer
         if self._came:

@@ -14,17 +14,17 @@ from sanic import Sanic
 from vai.config import Settings
 from vai.simulator.process import SimulatorProcess, start_simulator
 
-__all__ = ["URL_VARIABLE", "attach", "url"]
+__all__ = ["URL_VARIABLE", "attach_simulator", "simulator_url"]
 
 URL_VARIABLE = "VAI_SIMULATOR_URL"
 
 
-def url(settings: Settings) -> str | None:
+def simulator_url(settings: Settings) -> str | None:
     """Where keyless providers are simulated; None when the settings do not ask for it."""
     return os.environ.get(URL_VARIABLE) if settings.simulate else None
 
 
-def attach(app: Sanic[Any, Any], settings: Settings) -> None:
+def attach_simulator(app: Sanic[Any, Any], settings: Settings) -> None:
     """Start the simulator before anything needs it, and end it after everything."""
     if not settings.simulate:
         return

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vai.config import Settings
-from vai.gateway.process.group_state import first_state, say_ready
+from vai.gateway.process.group_state import initial_state, report_ready
 from vai.gateway.process.operator_line import write_line
 from vai.io import service_manager
 from vai.io.group_record import GroupRecord
@@ -19,10 +19,10 @@ from vai.io.group_record import GroupRecord
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["attach"]
+__all__ = ["attach_single_process"]
 
 
-def attach(app: Sanic[Any, Any], settings: Settings) -> None:
+def attach_single_process(app: Sanic[Any, Any], settings: Settings) -> None:
     """Call it after `main_process.attach` and `workers.attach`."""
 
     def is_alone() -> bool:
@@ -33,11 +33,11 @@ def attach(app: Sanic[Any, Any], settings: Settings) -> None:
         if is_alone():
             refusal = "not reloaded: a single process cannot reload, restart it"
             app.ctx.hangups.answer(partial(write_line, refusal))
-            say_ready(GroupRecord(app.ctx.board, first_state(app, settings, "single", 1)))
+            report_ready(GroupRecord(app.ctx.board, initial_state(app, settings, "single", 1)))
 
     async def end(_: Sanic[Any, Any]) -> None:
         if is_alone():
-            service_manager.notify("STOPPING")
+            service_manager.notify_service_manager("STOPPING")
 
     app.after_server_start(begin)
     app.before_server_stop(end)

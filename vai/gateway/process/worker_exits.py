@@ -21,10 +21,10 @@ from vai.io.clock import span_in_words
 from vai.io.control_block import ControlBlock, WorkerSlot
 from vai.io.group_record import KilledByManager
 
-__all__ = ["WorkerExits", "how_it_ended"]
+__all__ = ["WorkerExits", "describe_exit"]
 
 
-class _Known:
+class _SeenProcess:
     """A process, and what it was last seen to do."""
 
     def __init__(self, name: str, process: BaseProcess) -> None:
@@ -33,8 +33,8 @@ class _Known:
         self.serving_since = 0
         self.inflight = 0
 
-    def look(self, row: WorkerSlot) -> None:
-        self.serving_since, self.inflight = row.serving_since, row.inflight
+    def update_from(self, slot: WorkerSlot) -> None:
+        self.serving_since, self.inflight = slot.serving_since, slot.inflight
 
 
 class WorkerExits:
@@ -51,64 +51,64 @@ class WorkerExits:
         self._manager = sanic_manager
         self._say = say
         self._killed = KilledByManager(board)
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, _SeenProcess] = {}
         self._ended: set[BaseProcess] = set()
 
-    def turn(self, told: set[int]) -> None:
+    def report_exits(self, reported: set[int]) -> None:
         """Say which processes have ended since the last turn. Call it before any starts again.
 
         Args:
-            told: the process ids whose end a reload tells.
+            reported: the process ids whose end a reload reports.
         """
-        places = [
+        processes = [
             (name, process)
             for name, process in current_processes(self._manager)
             if process.pid is not None
         ]
-        current = {process.pid for _, process in places}
+        current = {process.pid for _, process in processes}
         # A dead process keeps its place until Sanic starts another there.
-        self._ended.intersection_update(process for _, process in places)
-        for name, process in places:
+        self._ended.intersection_update(process for _, process in processes)
+        for name, process in processes:
             if process.pid is not None and process not in self._ended:
-                self._known.setdefault(process.pid, _Known(name, process))
-        rows = {row.owner.pid: row for row in self._board.taken()}
-        for pid, known in list(self._known.items()):
-            if known.process.is_alive():
-                if (row := rows.get(pid)) is not None:
-                    known.look(row)
+                self._known.setdefault(process.pid, _SeenProcess(name, process))
+        slots = {row.owner.pid: row for row in self._board.taken_slots()}
+        for pid, seen in list(self._known.items()):
+            if seen.process.is_alive():
+                if (slot := slots.get(pid)) is not None:
+                    seen.update_from(slot)
                 continue
             del self._known[pid]
-            self._ended.add(known.process)
-            if pid in told or self._board.draining:
+            self._ended.add(seen.process)
+            if pid in reported or self._board.draining:
                 continue
-            if line := self._line(pid, known, pid in current):
+            if line := self._exit_line(pid, seen, pid in current):
                 self._say(line)
 
-    def _line(self, pid: int, known: _Known, is_current: bool) -> str:
+    def _exit_line(self, pid: int, seen: _SeenProcess, is_current: bool) -> str:
         """What to say of a dead process; empty if its end was asked for or another reports it."""
-        code = known.process.exitcode or 0
-        number = server_number(known.name)
+        code = seen.process.exitcode or 0
+        number = server_number(seen.name)
         if number < 0:
-            line = f"the manager (pid {pid}) {how_it_ended(code)}; a new one starts"
+            line = f"the manager (pid {pid}) {describe_exit(code)}; a new one starts"
             return line if is_current else ""
         if pid in self._killed:
             return ""
-        if not known.serving_since:
-            is_told_of = code >= 0 or not is_current
-            while_starting = f"worker {number} (pid {pid}) {how_it_ended(code)} while it started"
-            return "" if is_told_of else while_starting
+        if not seen.serving_since:
+            is_reported = code >= 0 or not is_current
+            while_starting = f"worker {number} (pid {pid}) {describe_exit(code)} while it started"
+            return "" if is_reported else while_starting
         if not is_current and code >= 0:
             return ""  # replaced by a reload, and told to end
-        served = span_in_words((time.monotonic_ns() - known.serving_since) / 1e9)
-        held = f", with {_count(known.inflight, 'request')} running" if known.inflight else ""
+        served = span_in_words((time.monotonic_ns() - seen.serving_since) / 1e9)
+        held = f", with {_count_of(seen.inflight, 'request')} running" if seen.inflight else ""
         then = "a new one starts" if is_current else "a reload had replaced it"
         return (
-            f"worker {number} (pid {pid}) {how_it_ended(code)} after {served} of serving{held}; "
+            f"worker {number} (pid {pid}) {describe_exit(code)} after {served} of serving{held}; "
             f"{then}"
         )
 
 
-def how_it_ended(code: int) -> str:
+def describe_exit(code: int) -> str:
     """An exit code as `multiprocessing` gives it, in words."""
     if code >= 0:
         return f"ended with exit code {code}"
@@ -118,5 +118,5 @@ def how_it_ended(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _count(number: int, noun: str) -> str:
+def _count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.memory import give_back_large_buffers
-from vai.io.process import NOBODY, die_with_parent, is_alive, myself
+from vai.io.process import NOBODY, current_process, die_with_parent, is_alive
 
 if TYPE_CHECKING:
     from sanic import Sanic
@@ -28,7 +28,7 @@ __all__ = [
     "BOARD_VARIABLE",
     "MANAGER_NAME",
     "WorkerRegistration",
-    "attach",
+    "attach_worker",
     "server_name",
     "server_number",
 ]
@@ -56,8 +56,8 @@ class WorkerRegistration:
         hung_after: float,
     ) -> None:
         self.board = board
-        self.row: WorkerSlot = board.claim(number)
-        self._me = myself()
+        self.row: WorkerSlot = board.claim_slot(number)
+        self._me = current_process()
         self._app = app
         self._beat_every = beat
         self._hung_after = hung_after
@@ -65,23 +65,23 @@ class WorkerRegistration:
         self._asked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, state: State) -> None:
+    def set_state(self, state: State) -> None:
         """Show what this worker is doing."""
         self.row.state = state
 
-    def beat(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start_heartbeat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Show life now and from now on."""
         # The next beat first: whatever goes wrong below, a living worker must not fall silent.
-        self._timer = loop.call_later(self._beat_every, self.beat, loop)
-        self.row.beat()
+        self._timer = loop.call_later(self._beat_every, self.start_heartbeat, loop)
+        self.row.write_heartbeat()
         if self.row.number >= 0:
             self._watch_manager()
 
-    def leave(self) -> None:
+    def unregister(self) -> None:
         """Sign off: the row is free for others."""
         if self._timer is not None:
             self._timer.cancel()
-        self.board.release(self.row, self._me)
+        self.board.release_slot(self.row, self._me)
 
     def _watch_manager(self) -> None:
         """Have Sanic bring the manager back. Only the first living worker asks."""
@@ -100,13 +100,13 @@ class WorkerRegistration:
             self._app.m.restart(f"Sanic-{MANAGER_NAME}-0")
 
     def _is_first(self) -> bool:
-        for row in self.board.taken():
-            if row.state is State.SERVING and is_alive(row.owner):
-                return row.index == self.row.index
+        for slot in self.board.taken_slots():
+            if slot.state is State.SERVING and is_alive(slot.owner):
+                return slot.index == self.row.index
         return False
 
 
-def attach(
+def attach_worker(
     app: Sanic[Any, Any],
     inflight: InFlightExchanges,
     *,
@@ -141,10 +141,10 @@ def attach(
         )
         app.ctx.membership = member
         inflight.publish_count_to(member.row.show_inflight)
-        member.beat(asyncio.get_running_loop())
+        member.start_heartbeat(asyncio.get_running_loop())
 
     async def serve(app: Sanic[Any, Any]) -> None:
-        _settle_heap()
+        _freeze_heap()
         app.ctx.membership.enter(State.SERVING)
 
     async def sign_off(app: Sanic[Any, Any]) -> None:
@@ -156,7 +156,7 @@ def attach(
     app.after_server_stop(sign_off)
 
 
-def _settle_heap() -> None:
+def _freeze_heap() -> None:
     """Take what start-up made out of the collector's sight, and have it look less often.
 
     Modules and routes live as long as the process, and a full collection that walks them all

@@ -18,7 +18,7 @@ import msgspec
 
 from vai.codec import routing_fields as envelopes
 from vai.codec.routing_fields import RoutingFields
-from vai.io.helper import Helper
+from vai.io.helper import HelperProcess
 from vai.policy import estimate
 from vai.policy.headers import headers_to_upstream
 
@@ -139,7 +139,7 @@ class BodyPreparer:
 
     def __init__(self, most_values: int) -> None:
         self._most = most_values
-        self.helper = Helper()
+        self.helper = HelperProcess()
 
     async def parse_body(self, body: bytes) -> ParsedBody:
         """Read the envelope of a body.
@@ -149,7 +149,7 @@ class BodyPreparer:
             Overloaded: see `Helper.run`.
         """
         if len(body) > LARGE_BODY:
-            return await self.helper.run(_parse_in_helper, body, self._most)
+            return await self.helper.run_work(_parse_in_helper, body, self._most)
         envelope = envelopes.read_routing_fields(body, self._most)
         tokens = estimate.body_tokens(envelope.value, body)
         return ParsedBody(envelope, tokens, needs_helper=envelope.values > MANY_VALUES)
@@ -171,7 +171,9 @@ class BodyPreparer:
         if not parsed.needs_helper:
             return work(parsed.fields, request, *arguments, **named)
         headers = headers_to_upstream(request.headers.items())  # without the caller's keys
-        return await self.helper.run(_run_in_helper, work, request.body, headers, arguments, named)
+        return await self.helper.run_work(
+            _run_in_helper, work, request.body, headers, arguments, named
+        )
 
     async def aclose(self) -> None:
         """End the helper."""

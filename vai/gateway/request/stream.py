@@ -105,7 +105,7 @@ class EventStream:
             due = self._sending_since + self._stall
             if now >= due:
                 # The handler waits in a send; losing the connection cancels it there.
-                sockets.reset(self._request.transport)
+                sockets.reset_connection(self._request.transport)
                 return
         else:
             due = self._last + self._ping_every

@@ -11,7 +11,7 @@ from vai import __version__
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock
-from vai.io.groups import is_tended
+from vai.io.groups import has_manager
 from vai.io.limits import maintenance
 from vai.policy.provider_errors import LastError
 
@@ -94,5 +94,5 @@ def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, 
         "running": running,
         "sessions": sessions,
         "waiting": service.admission.waiting_count,
-        "manager": "alive" if is_tended(board) else "away",
+        "manager": "alive" if has_manager(board) else "away",
     }

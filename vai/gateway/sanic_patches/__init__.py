@@ -12,12 +12,12 @@ import sanic
 
 from vai.gateway.sanic_patches import opening, startup, takeover, websocket
 from vai.gateway.sanic_patches.deadlines import Deadlines, ReceiveLimits
-from vai.gateway.sanic_patches.serving import Serving
+from vai.gateway.sanic_patches.serving import ServerEnds
 
 if TYPE_CHECKING:
     from sanic import Sanic
 
-__all__ = ["MADE_FOR", "ReceiveLimits", "UnknownSanic", "install"]
+__all__ = ["MADE_FOR", "ReceiveLimits", "UnknownSanic", "install_patches"]
 
 MADE_FOR = ("25.12.1",)
 """Sanic versions on which every repair is tested. 25.12.0 is vulnerable (header injection)."""
@@ -27,7 +27,7 @@ class UnknownSanic(RuntimeError):
     """The installed Sanic is not one the repairs were made for."""
 
 
-def install(
+def install_patches(
     app: Sanic[Any, Any], *, limits: ReceiveLimits | None = None, drain_grace: float = 30.0
 ) -> None:
     """Apply every repair; in every process, right after the app is made.
@@ -41,9 +41,9 @@ def install(
             f"VAI's repairs are made for Sanic {' or '.join(MADE_FOR)}, "
             f"not for {sanic.__version__}; install the pinned version"
         )
-    app.ctx.serving = Serving()
+    app.ctx.serving = ServerEnds()
     app.ctx.deadlines = Deadlines(limits or ReceiveLimits())
-    opening.apply(app)
-    takeover.apply()
-    websocket.apply()
-    startup.apply(drain_grace)
+    opening.patch_opening(app)
+    takeover.patch_server()
+    websocket.patch_websockets()
+    startup.patch_startup(drain_grace)

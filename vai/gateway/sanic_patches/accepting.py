@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sized
 from contextlib import suppress
 
-from vai.gateway.sanic_patches.refusal import refusal
+from vai.gateway.sanic_patches.refusal import error_bytes
 from vai.io.warn import RateLimitedWarning
 
 __all__ = ["PER_TURN", "Acceptor", "most_connections", "raise_descriptor_limit"]
@@ -86,7 +86,7 @@ class Acceptor:
         self._most = most
         self._opening: set[Task[None]] = set()
         self._refused: deque[socket.socket] = deque()
-        self._reserve = _Reserve()
+        self._reserve = _ReserveDescriptor()
         self._warning = RateLimitedWarning()
         self._accepts = False
 
@@ -94,7 +94,7 @@ class Acceptor:
         """Accept from now on."""
         self._accepts = True
         self._listener.setblocking(False)
-        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._listener, self._accept_waiting)
 
     def stop(self) -> None:
         """Accept no more. A second call does nothing."""
@@ -105,24 +105,24 @@ class Acceptor:
             while self._refused:
                 self._refused.popleft().close()
 
-    def _accept(self) -> None:
+    def _accept_waiting(self) -> None:
         for _ in range(PER_TURN):
             if len(self._connections) + len(self._opening) >= self._most:
                 self._leave_to_others()
                 return
             try:
-                connection = self._next()
+                connection = self._next_connection()
             except OSError as error:
-                self._warn(error.strerror or "no descriptor is left")
+                self._warn_of_limit(error.strerror or "no descriptor is left")
                 self._refuse_with_reserve()
                 return
             if connection is None:
                 return
-            task = self._loop.create_task(self._open(connection))
+            task = self._loop.create_task(self._open_connection(connection))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    def _next(self) -> socket.socket | None:
+    def _next_connection(self) -> socket.socket | None:
         """The next connection in the queue; None where there is none.
 
         Raises:
@@ -144,7 +144,7 @@ class Acceptor:
                 return connection
         return None
 
-    async def _open(self, connection: socket.socket) -> None:
+    async def _open_connection(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(
                 self._make_protocol,
@@ -165,16 +165,16 @@ class Acceptor:
     def _accept_again(self) -> None:
         if not self._accepts:
             return
-        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._listener, self._accept_waiting)
         if len(self._connections) + len(self._opening) < self._most:
             return
         with suppress(OSError):  # out of descriptors: `_accept` meets that too
             for _ in range(PER_TURN):
-                connection = self._next()
+                connection = self._next_connection()
                 if connection is None:
                     return
-                self._warn(f"{self._most} client connections are open")
-                self._refuse(connection)
+                self._warn_of_limit(f"{self._most} client connections are open")
+                self._refuse_connection(connection)
                 self._close_later(connection)
 
     def _refuse_with_reserve(self) -> None:
@@ -182,10 +182,10 @@ class Acceptor:
         self._reserve.give_up()
         try:
             for _ in range(PER_TURN):
-                connection = self._next()
+                connection = self._next_connection()
                 if connection is None:
                     return
-                self._refuse(connection)
+                self._refuse_connection(connection)
                 connection.close()
         except OSError:  # the descriptor went elsewhere meanwhile
             self._leave_to_others()
@@ -193,11 +193,13 @@ class Acceptor:
             if self._accepts:
                 self._reserve.take()
 
-    def _refuse(self, connection: socket.socket) -> None:
+    def _refuse_connection(self, connection: socket.socket) -> None:
         with suppress(OSError):  # gone already
             if self._tls is None:
                 message = "This worker has no room for another connection"
-                connection.send(refusal(503, message, code="worker_full", type="overloaded_error"))
+                connection.send(
+                    error_bytes(503, message, code="worker_full", type="overloaded_error")
+                )
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(1 << 16):
                 pass
@@ -209,7 +211,7 @@ class Acceptor:
         self._refused.append(connection)
         self._loop.call_later(_LINGER, connection.close)
 
-    def _warn(self, why: str) -> None:
+    def _warn_of_limit(self, why: str) -> None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._warning(
             "connections are refused: %s (open files are limited to %s; raise the hard limit)",
@@ -218,7 +220,7 @@ class Acceptor:
         )
 
 
-class _Reserve:
+class _ReserveDescriptor:
     """A descriptor that is kept to be given up when there is no other."""
 
     def __init__(self) -> None:

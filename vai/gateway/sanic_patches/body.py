@@ -53,13 +53,13 @@ class ReceivingHttp(GuardedHttp):
                 await self._send(HTTP_CONTINUE)
         buffer = self.recv_buffer
         if len(buffer) >= left:
-            body = self._taken(left)
+            body = self._take_body(left)
         else:
             # BytesIO grows in place and gives its bytes away; a list of pieces would be
             # joined, which needs the body's size twice.
             pieces = BytesIO()
             while True:
-                piece = self._taken(min(left, len(buffer)))
+                piece = self._take_body(min(left, len(buffer)))
                 pieces.write(piece)
                 left -= len(piece)
                 self.request_bytes_left = left
@@ -71,7 +71,7 @@ class ReceivingHttp(GuardedHttp):
         self.request_body = None
         return body
 
-    def _taken(self, size: int) -> bytes:
+    def _take_body(self, size: int) -> bytes:
         buffer = self.recv_buffer
         if size == len(buffer):
             data = bytes(buffer)
@@ -85,10 +85,10 @@ class ReceivingHttp(GuardedHttp):
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Write the head of the answer; where the body has not been read, it is the last."""
         if self.request_body:
-            self._leave_body()
+            self._discard_body()
         await super().http1_response_header(data, end_stream)
 
-    def _leave_body(self) -> None:
+    def _discard_body(self) -> None:
         """Do without the body: drop it if it is here and small, else end the connection."""
         left = int(self.request_bytes_left or 0)
         self.request_body = None  # Sanic would read it to its end

@@ -66,7 +66,7 @@ class ReceivingConnection(Protocol):
         """End it."""
 
 
-class _Watched:
+class _IncompleteRequest:
     """One request on its way in."""
 
     __slots__ = ("body_since", "mark_bytes", "mark_time", "ordinal", "since")
@@ -83,44 +83,46 @@ class Deadlines:
 
     def __init__(self, limits: ReceiveLimits) -> None:
         self.limits = limits
-        self._watched: dict[ReceivingConnection, _Watched] = {}
+        self._watched: dict[ReceivingConnection, _IncompleteRequest] = {}
         self._look_every = min(_LOOK, limits.head / 4, limits.window / 4)
         self._running = False
 
     def __len__(self) -> int:
         return len(self._watched)
 
-    def bytes_came(self, protocol: ReceivingConnection) -> None:
+    def note_bytes(self, protocol: ReceivingConnection) -> None:
         """Called when bytes of a head come in: the first of them start its clock."""
         ordinal: int = protocol.state["requests_count"]
         watched = self._watched.get(protocol)
         if watched is None or watched.ordinal != ordinal:
-            self._watched[protocol] = _Watched(monotonic(), ordinal)
+            self._watched[protocol] = _IncompleteRequest(monotonic(), ordinal)
             if not self._running:
                 self._running = True
-                protocol.loop.call_later(self._look_every, self._look, protocol.loop)
+                protocol.loop.call_later(self._look_every, self._check_all, protocol.loop)
 
-    def forget(self, protocol: ReceivingConnection) -> None:
+    def forget_connection(self, protocol: ReceivingConnection) -> None:
         """Called when the connection is lost."""
         self._watched.pop(protocol, None)
 
-    def _look(self, loop: AbstractEventLoop) -> None:
+    def _check_all(self, loop: AbstractEventLoop) -> None:
         now, cuts = monotonic(), 0
         for protocol, watched in list(self._watched.items()):
             if self._is_over(protocol, watched, now):
                 self._watched.pop(protocol, None)
             elif self._is_late(protocol, watched, now):
                 self._watched.pop(protocol, None)
-                _cut(protocol)
+                _cut_connection(protocol)
                 cuts += 1
                 if cuts == _CUTS_PER_LOOK:
                     break
         self._running = bool(self._watched)
         if self._running:
             pause = 0.01 if cuts == _CUTS_PER_LOOK else self._look_every
-            loop.call_later(pause, self._look, loop)
+            loop.call_later(pause, self._check_all, loop)
 
-    def _is_over(self, protocol: ReceivingConnection, watched: _Watched, now: float) -> bool:
+    def _is_over(
+        self, protocol: ReceivingConnection, watched: _IncompleteRequest, now: float
+    ) -> bool:
         """Whether nothing more is to come; moves on to the body or to the next head."""
         http = protocol.http
         if protocol.transport is None or protocol.transport.is_closing():
@@ -135,13 +137,15 @@ class Deadlines:
             watched.since, watched.ordinal = now, ordinal
             watched.body_since = 0.0
             return False
-        return http.stage is not Stage.HANDLER or _missing(http) <= 0
+        return http.stage is not Stage.HANDLER or _missing_bytes(http) <= 0
 
-    def _is_late(self, protocol: ReceivingConnection, watched: _Watched, now: float) -> bool:
+    def _is_late(
+        self, protocol: ReceivingConnection, watched: _IncompleteRequest, now: float
+    ) -> bool:
         http = protocol.http
         if http is None or protocol.state["requests_count"] == watched.ordinal:
             return now - watched.since > self.limits.head
-        received = int(http.request_bytes or 0) - _missing(http)
+        received = int(http.request_bytes or 0) - _missing_bytes(http)
         if not watched.body_since or len(http.recv_buffer) >= protocol.buffer_limit:
             # A full buffer means that we do not read: not the client's fault.
             watched.body_since = watched.body_since or now
@@ -156,14 +160,14 @@ class Deadlines:
         return came < self.limits.rate * self.limits.window
 
 
-def _missing(http: GuardedHttp) -> int:
+def _missing_bytes(http: GuardedHttp) -> int:
     """Bytes of the body that have not come. Chunked bodies never get past the head guard."""
     if not http.request_body or http.upgrade_websocket:
         return 0
     return int(http.request_bytes_left or 0) - len(http.recv_buffer)
 
 
-def _cut(protocol: ReceivingConnection) -> None:
+def _cut_connection(protocol: ReceivingConnection) -> None:
     http = protocol.http
     if http is not None and http.stage in (Stage.REQUEST, Stage.HANDLER):
         # The task that waits for the rest answers with the error of its stage.
@@ -171,5 +175,5 @@ def _cut(protocol: ReceivingConnection) -> None:
         protocol.wake()
         return
     if http is not None:
-        http.abandon()
+        http.abandon_connection()
     protocol.close()

@@ -18,8 +18,8 @@ from sanic.http import Http, Stage
 
 from vai.codec import head as head_rules
 from vai.errors import ErrorType, InvalidRequest
-from vai.gateway.sanic_patches.refusal import refusal
-from vai.gateway.sanic_patches.serving import Serving
+from vai.gateway.sanic_patches.refusal import error_bytes
+from vai.gateway.sanic_patches.serving import ServerEnds
 
 __all__ = ["GuardedHttp"]
 
@@ -83,15 +83,15 @@ class GuardedHttp(Http):
         """Wait for a whole head, judge it, then let Sanic parse it."""
         end = await self._head_end()
         if end < 0:
-            self._refuse(431, "head_too_large", "The request head is too large")
+            self._refuse_head(431, "head_too_large", "The request head is too large")
         came = bytes(self.recv_buffer[:end])
         head, verdict = head_rules.normalize_head(came)
         if head is not came:
             self.recv_buffer[:end] = head
         if verdict is not None:
-            self._refuse(verdict.status, verdict.code, verdict.message)
+            self._refuse_head(verdict.status, verdict.code, verdict.message)
         await super().http1_request_header()  # type: ignore[no-untyped-call]
-        serving: Serving = self.protocol.app.ctx.serving
+        serving: ServerEnds = self.protocol.app.ctx.serving
         if serving.ending:
             self.keep_alive = False
 
@@ -99,7 +99,7 @@ class GuardedHttp(Http):
         """Where the head's blank line begins; -1 if it does not come within the limit."""
         buffer, seen = self.recv_buffer, 0
         while len(buffer) < len(_EMPTY_LINE):
-            await self._more()
+            await self._receive_more()
         if buffer.startswith(_EMPTY_LINE):
             # RFC 9112 2.2: some clients end a body with one that its length does not count.
             del buffer[: len(_EMPTY_LINE)]
@@ -107,10 +107,10 @@ class GuardedHttp(Http):
             seen = max(0, len(buffer) - 3)
             if seen >= self.HEADER_MAX_SIZE:
                 return -1
-            await self._more()
+            await self._receive_more()
         return end if end < self.HEADER_MAX_SIZE else -1
 
-    async def _more(self) -> None:
+    async def _receive_more(self) -> None:
         try:
             await self._receive_more()
         except CancelledError:
@@ -119,24 +119,24 @@ class GuardedHttp(Http):
                 raise
             # Sanic would log a traceback here, for want of a request to name: some
             # milliseconds for each client that leaves before its head is complete.
-            self.abandon()
+            self.abandon_connection()
             raise _ClientGone from None
         except InvalidRequest:
-            self._refuse(
+            self._refuse_head(
                 408, "head_timeout", "The request head did not arrive in time", type="timeout_error"
             )
 
-    def _refuse(
+    def _refuse_head(
         self, status: int, code: str, message: str, *, type: ErrorType = "invalid_request_error"
     ) -> NoReturn:
         transport = self.protocol.transport
         if transport is not None and not transport.is_closing():
-            transport.write(refusal(status, message, code=code, type=type))
+            transport.write(error_bytes(status, message, code=code, type=type))
             self.connection.end_by_lingering()
-        self.abandon()
+        self.abandon_connection()
         raise CancelledError
 
-    def abandon(self) -> None:
+    def abandon_connection(self) -> None:
         """Have Sanic end this connection without another word."""
         # Sanic answers an error only in the stages REQUEST and HANDLER.
         self.stage = Stage.FAILED

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-__all__ = ["PAUSE", "Lingering"]
+__all__ = ["PAUSE", "LingeringClose"]
 
 PAUSE = 5.0
 """Seconds without a byte after which the connection is closed."""
 
 
-class Lingering:
+class LingeringClose:
     """The end of one connection.
 
     Args:
@@ -46,30 +46,30 @@ class Lingering:
         self._left = most_bytes
         self._deadline = monotonic() + longest
         self._heard = False
-        self._timer: TimerHandle = loop.call_later(min(PAUSE, longest), self._look)
+        self._timer: TimerHandle = loop.call_later(min(PAUSE, longest), self._check_progress)
         if transport.can_write_eof():  # not within TLS; there the length ends the answer
             transport.write_eof()
         transport.resume_reading()
 
-    def throw_away(self, size: int) -> None:
+    def discard_bytes(self, size: int) -> None:
         """Bytes came that are of no use."""
         self._heard = True
         self._left -= size
         if self._left < 0:
-            self._end()
+            self._close_connection()
 
     def cancel(self) -> None:
         """The connection is closed or lost."""
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         left = self._deadline - monotonic()
         if not self._heard or left <= 0:
-            self._end()
+            self._close_connection()
             return
         self._heard = False
-        self._timer = self._loop.call_later(min(PAUSE, left), self._look)
+        self._timer = self._loop.call_later(min(PAUSE, left), self._check_progress)
 
-    def _end(self) -> None:
+    def _close_connection(self) -> None:
         self._timer.cancel()
         self._close()

@@ -17,7 +17,7 @@ from sanic.server.socket import configure_socket
 
 from vai.gateway.sanic_patches import sockets
 
-__all__ = ["EXIT_CANNOT_START", "CannotStart", "apply", "exit_with", "listened_on"]
+__all__ = ["EXIT_CANNOT_START", "CannotStart", "exit_with", "listening_address", "patch_opening"]
 
 EXIT_CANNOT_START = 2
 
@@ -37,7 +37,7 @@ def exit_with(code: int) -> None:
     _Ending.code = code
 
 
-def apply(app: Sanic[Any, Any]) -> None:
+def patch_opening(app: Sanic[Any, Any]) -> None:
     """Patch Sanic, and give `app` a list `ctx.preparations`: functions that run in the first
     process before it serves, and may raise CannotStart."""
     app.ctx.preparations = []
@@ -45,16 +45,16 @@ def apply(app: Sanic[Any, Any]) -> None:
     if getattr(app_class.serve, "repaired", False):
         return
     for name in ("serve", "serve_single"):
-        setattr(app_class, name, classmethod(_opened(getattr(app_class, name).__func__)))
+        setattr(app_class, name, classmethod(_with_opening(getattr(app_class, name).__func__)))
 
 
-def _opened(original: Any) -> Any:
+def _with_opening(original: Any) -> Any:
     def serve(
         cls: type[Sanic[Any, Any]], primary: Sanic[Any, Any] | None = None, **options: Any
     ) -> None:
         if primary is not None:
             try:
-                _open(primary)
+                _open_app(primary)
             except CannotStart as error:
                 sys.stderr.write(f"vai: {error}\n")
                 raise SystemExit(EXIT_CANNOT_START) from None
@@ -66,7 +66,7 @@ def _opened(original: Any) -> Any:
     return serve
 
 
-def listened_on(app: Sanic[Any, Any]) -> str:
+def listening_address(app: Sanic[Any, Any]) -> str:
     """`host:port` with the port that the kernel chose, or `unix:` and a path; in main, after
     the socket was bound."""
     settings = app.state.server_info[0].settings
@@ -77,15 +77,15 @@ def listened_on(app: Sanic[Any, Any]) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
-def _open(app: Sanic[Any, Any]) -> None:
+def _open_app(app: Sanic[Any, Any]) -> None:
     for server in app.state.server_info:
-        _bind(server.settings)
+        _bind_socket(server.settings)
     preparations: list[Callable[[], object]] = app.ctx.preparations
     for prepare in preparations:
         prepare()
 
 
-def _bind(settings: dict[str, Any]) -> None:
+def _bind_socket(settings: dict[str, Any]) -> None:
     """Bind the listening socket where Sanic finds it. A Unix socket is left to Sanic."""
     if settings.get("unix") or settings.get("sock") or settings.get("version") is HTTP.VERSION_3:
         return

@@ -17,9 +17,9 @@ from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 from vai.gateway.sanic_patches import sockets
 from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.deadlines import Deadlines
-from vai.gateway.sanic_patches.linger import Lingering
+from vai.gateway.sanic_patches.linger import LingeringClose
 
-__all__ = ["PatchedHttpProtocol", "PatchedProtocol", "PatchedWebSocketProtocol", "repaired"]
+__all__ = ["PatchedHttpProtocol", "PatchedProtocol", "PatchedWebSocketProtocol", "patched_protocol"]
 
 _JOIN_LIMIT = 16 * 1024
 _LEAST_THROWN_AWAY = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ class PatchedProtocol(HttpProtocol):
     deadlines: Deadlines
     buffer_limit: int
     lingers: bool
-    lingering: Lingering | None
+    lingering: LingeringClose | None
     stalled: TimerHandle | None
 
     def __init__(self, **kwargs: Any) -> None:
@@ -53,17 +53,17 @@ class PatchedProtocol(HttpProtocol):
         return getattr(self, "_http", None)
 
     def connection_made(self, transport: BaseTransport) -> None:
-        sockets.tune(transport)
+        sockets.tune_socket(transport)
         super().connection_made(transport)  # type: ignore[no-untyped-call]
-        self.deadlines.bytes_came(self)
+        self.deadlines.note_bytes(self)
 
     def data_received(self, data: bytes) -> None:
         if self.lingering is not None:
-            self.lingering.throw_away(len(data))
+            self.lingering.discard_bytes(len(data))
             return
         http = self.http
         if http is not None and http.stage in _AT_THE_DOOR:
-            self.deadlines.bytes_came(self)
+            self.deadlines.note_bytes(self)
         super().data_received(data)
 
     async def receive_more(self) -> None:
@@ -98,9 +98,9 @@ class PatchedProtocol(HttpProtocol):
         if transport is None or transport.is_closing():
             return
         if self.lingers and self.lingering is None:
-            self.deadlines.forget(self)
+            self.deadlines.forget_connection(self)
             self.recv_buffer.clear()
-            self.lingering = Lingering(  # type: ignore[misc]
+            self.lingering = LingeringClose(  # type: ignore[misc]
                 self.loop,
                 transport,
                 self.close,
@@ -114,7 +114,7 @@ class PatchedProtocol(HttpProtocol):
         """End the connection now; with a reset, if there is a reader that takes nothing."""
         transport = self.transport
         if transport is not None and transport.get_write_buffer_size() > 0:
-            sockets.reset(transport)
+            sockets.reset_connection(transport)
             self.transport = None
             return
         super().abort()  # type: ignore[no-untyped-call]
@@ -169,7 +169,7 @@ class PatchedProtocol(HttpProtocol):
             await writable.wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.deadlines.forget(self)
+        self.deadlines.forget_connection(self)
         self._forget_reader()
         if self.lingering is not None:
             self.lingering.cancel()
@@ -188,7 +188,7 @@ class PatchedWebSocketProtocol(PatchedProtocol, WebSocketProtocol):
     __slots__ = ("buffer_limit", "deadlines", "lingering", "lingers", "stalled")
 
 
-def repaired(protocol: type) -> type:
+def patched_protocol(protocol: type) -> type:
     """The repaired class for the one Sanic chose; any other is left alone."""
     classes: dict[type, type] = {
         HttpProtocol: PatchedHttpProtocol,

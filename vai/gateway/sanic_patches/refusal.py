@@ -13,10 +13,10 @@ import orjson
 from vai.errors import ErrorType
 from vai.gateway.request.context import new_request_id
 
-__all__ = ["refusal"]
+__all__ = ["error_bytes"]
 
 
-def refusal(
+def error_bytes(
     status: int, message: str, *, code: str, type: ErrorType = "invalid_request_error"
 ) -> bytes:
     """A whole HTTP/1.1 response with an error body and `connection: close`."""

@@ -13,67 +13,73 @@ from typing import Any
 
 from sanic.worker.constants import ProcessState, RestartOrder
 
-__all__ = ["Replacement", "change_arguments", "change_loader", "current_processes", "end"]
+__all__ = [
+    "WorkerReplacement",
+    "change_arguments",
+    "change_loader",
+    "current_processes",
+    "terminate_process",
+]
 
 
-class Replacement:
+class WorkerReplacement:
     """Starts a new process in `place`, Sanic's object for a worker; the old one runs on."""
 
-    def __init__(self, place: Any) -> None:
-        self._place = place
-        self.old: BaseProcess = place._current_process
-        place.restart(restart_order=RestartOrder.STARTUP_FIRST)
-        self.new: BaseProcess = place._current_process
+    def __init__(self, process_slot: Any) -> None:
+        self._process_slot = process_slot
+        self.old: BaseProcess = process_slot._current_process
+        process_slot.restart(restart_order=RestartOrder.STARTUP_FIRST)
+        self.new: BaseProcess = process_slot._current_process
 
     @property
     def name(self) -> str:
         """Of the place."""
-        return str(self._place.name)
+        return str(self._process_slot.name)
 
-    def take_back(self) -> bool:
+    def roll_back(self) -> bool:
         """End the new process and put the old one back, dead or alive.
 
         False: the place holds neither of them any more, and stays as it is.
         """
-        end(self.new)
-        place = self._place
-        if place._current_process is not self.new:
+        terminate_process(self.new)
+        process_slot = self._process_slot
+        if process_slot._current_process is not self.new:
             return False
-        place._current_process = self.old
-        place.set_state(ProcessState.STARTED, True)
-        place.worker_state[place.name] |= {"pid": self.old.pid}
+        process_slot._current_process = self.old
+        process_slot.set_state(ProcessState.STARTED, True)
+        process_slot.worker_state[process_slot.name] |= {"pid": self.old.pid}
         return True
 
 
-def end(process: BaseProcess) -> None:
+def terminate_process(process: BaseProcess) -> None:
     """Tell a process to end; nothing if it has ended."""
     with suppress(ProcessLookupError):
         process.terminate()
 
 
-def change_loader(place: Any, change: Callable[[Any], Any]) -> None:
+def change_loader(process_slot: Any, change: Callable[[Any], Any]) -> None:
     """Have workers that start in `place` from now on make the app with another loader.
 
     Args:
         place: Sanic's object for a worker.
         change: makes it from the loader of now.
     """
-    place.kwargs["app_loader"] = change(place.kwargs["app_loader"])
-    if place.state is ProcessState.IDLE:
-        place.spawn()  # made with the loader of before, and not started yet
+    process_slot.kwargs["app_loader"] = change(process_slot.kwargs["app_loader"])
+    if process_slot.state is ProcessState.IDLE:
+        process_slot.spawn()  # made with the loader of before, and not started yet
 
 
 def current_processes(manager: Any) -> Iterator[tuple[str, BaseProcess]]:
     """Name and process of each place of Sanic's `manager`; of a replacement the new one."""
-    for place in (*manager.transient_processes, *manager.durable_processes):
-        yield place.name, place._current_process
+    for process_slot in (*manager.transient_processes, *manager.durable_processes):
+        yield process_slot.name, process_slot._current_process
 
 
-def change_arguments(place: Any, arguments: Mapping[str, Any]) -> None:
+def change_arguments(process_slot: Any, arguments: Mapping[str, Any]) -> None:
     """Have processes that start in `place` from now on called with these arguments.
 
     Args:
         place: Sanic's object for a process that is not a worker.
         arguments: those that change, by name.
     """
-    place.kwargs.update(arguments)
+    process_slot.kwargs.update(arguments)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from sanic.http import Http, Stage
 
-__all__ = ["ServedConnection", "Serving"]
+__all__ = ["ServedConnection", "ServerEnds"]
 
 _POLL = 0.02
 
@@ -39,7 +39,7 @@ class Accepting(Protocol):
         """Accept no more."""
 
 
-class Serving:
+class ServerEnds:
     """The open ends of this worker, for whoever has to close them in order."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Serving:
             raise RuntimeError("the listening socket is kept before it is asked for")
         return self._listener
 
-    def last_requests(self) -> None:
+    def end_keep_alive(self) -> None:
         """From now on every answer ends its connection."""
         self.ending = True
         for connection in self.connections:
@@ -97,14 +97,14 @@ class Serving:
                 if error.errno != errno.ENOTCONN:
                     raise
 
-    async def flushed(self, seconds: float) -> None:
+    async def wait_until_flushed(self, seconds: float) -> None:
         """Wait until no connection has an answer on its way, at most that long."""
         deadline = time.monotonic() + seconds
         # Polled: an event would have to be kept right by every answer, for one use.
-        while any(_busy(c) for c in self.connections) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while any(_is_busy(c) for c in self.connections) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
 
 
-def _busy(connection: ServedConnection) -> bool:
+def _is_busy(connection: ServedConnection) -> bool:
     http = connection.http
     return http is not None and http.stage not in (Stage.IDLE, Stage.REQUEST)

@@ -34,16 +34,16 @@ class StopSignals:
         self._stop = stop
         self._came = self._obeyed = False
 
-    def hear(self) -> None:
+    def start_listening(self) -> None:
         """From now on a signal is remembered. Call it in the main thread."""
         for number in _STOPPING:
             signal.signal(number, self._on_signal)
 
-    def obey(self) -> None:
+    def stop_server_on_signal(self) -> None:
         """From now on, and for one that came already, a signal stops the server."""
         self._obeyed = True
         if self._came:
-            self._loop.call_soon(self._end)
+            self._loop.call_soon(self._end_process)
 
     def _on_signal(self, *_: object) -> None:
         # The handler stays in place: both signals may have come at once, and Python complains
@@ -51,9 +51,9 @@ class StopSignals:
         if not self._came:
             self._came = True
             if self._obeyed:
-                self._loop.call_soon_threadsafe(self._end)
+                self._loop.call_soon_threadsafe(self._end_process)
 
-    def _end(self) -> None:
+    def _end_process(self) -> None:
         # Ctrl-C reaches a worker twice, from the terminal and from main.
         under_main = "SANIC_WORKER_NAME" in os.environ
         signal.signal(signal.SIGINT, signal.SIG_IGN if under_main else signal.SIG_DFL)

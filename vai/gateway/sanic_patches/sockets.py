@@ -12,7 +12,7 @@ from asyncio import BaseTransport
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["BACKLOG", "UNSENT_LIMIT", "reset", "tune"]
+__all__ = ["BACKLOG", "UNSENT_LIMIT", "reset_connection", "tune_socket"]
 
 BACKLOG = 1024
 
@@ -20,7 +20,7 @@ UNSENT_LIMIT = 128 * 1024
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
-def tune(transport: BaseTransport) -> None:
+def tune_socket(transport: BaseTransport) -> None:
     """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; a Unix socket has neither and is left alone."""
     sock = _open_socket(transport)
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
@@ -35,7 +35,7 @@ def tune(transport: BaseTransport) -> None:
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
-def reset(transport: Any) -> None:
+def reset_connection(transport: Any) -> None:
     """End a connection with RST, whose reader takes nothing.
 
     A close without it leaves what the kernel holds to be delivered to a reader that may never

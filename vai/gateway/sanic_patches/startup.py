@@ -39,7 +39,7 @@ from sanic.worker.process import WorkerProcess
 
 from vai.gateway.sanic_patches.opening import exit_with
 
-__all__ = ["EXIT_GAVE_UP", "Watch", "apply", "set_patience", "watch_with"]
+__all__ = ["EXIT_GAVE_UP", "MainWatch", "patch_startup", "set_patience", "watch_with"]
 
 EXIT_GAVE_UP = 3
 _EARLY_END = "__TERMINATE_EARLY__"
@@ -48,7 +48,7 @@ _END = (None, _TERMINATE)
 _REMIND = 1.0
 
 
-class Watch(Protocol):
+class MainWatch(Protocol):
     """What main asks while Sanic's monitor loop turns."""
 
     def is_serving(self, pid: int) -> bool:
@@ -57,13 +57,13 @@ class Watch(Protocol):
     def is_up(self, pid: int) -> bool:
         """Whether that worker serves or drains."""
 
-    def any_serving(self) -> bool:
+    def is_any_serving(self) -> bool:
         """Whether any worker serves."""
 
-    def started(self, name: str, pid: int) -> None:
+    def record_start(self, name: str, pid: int) -> None:
         """Take note that Sanic has started a process."""
 
-    def turn(self) -> None:
+    def run_turn(self) -> None:
         """Do what is due; called about ten times a second."""
 
 
@@ -76,13 +76,13 @@ class _NoWatch:
     def is_up(self, pid: int) -> bool:
         return False
 
-    def any_serving(self) -> bool:
+    def is_any_serving(self) -> bool:
         return False
 
-    def started(self, name: str, pid: int) -> None:
+    def record_start(self, name: str, pid: int) -> None:
         pass
 
-    def turn(self) -> None:
+    def run_turn(self) -> None:
         pass
 
 
@@ -91,10 +91,10 @@ class _Main:
 
     patience = 32.0
     signalled = False
-    watch: Watch = _NoWatch()
+    watch: MainWatch = _NoWatch()
 
 
-def watch_with(watch: Watch) -> None:
+def watch_with(watch: MainWatch) -> None:
     """Have main ask `watch` from now on."""
     _Main.watch = watch
 
@@ -105,7 +105,7 @@ def set_patience(drain_grace: float) -> None:
     _Main.patience = drain_grace + 2.0
 
 
-def apply(drain_grace: float) -> None:
+def patch_startup(drain_grace: float) -> None:
     """Patch Sanic. `drain_grace`: see `set_patience`."""
     set_patience(drain_grace)
     if "SANIC_WORKER_NAME" in os.environ:
@@ -116,13 +116,13 @@ def apply(drain_grace: float) -> None:
     manager: Any = WorkerManager  # Any: type checkers refuse to have methods replaced
     manager.wait_for_ack = _wait_for_ack
     manager.shutdown_signal = _shutdown_signal
-    manager.kill = _kill
+    manager.kill = _kill_children
     manager.join = _do_not_join
-    manager.cleanup = _cleanup
-    manager._sync_states = _with_a_turn(WorkerManager._sync_states)
-    manager._handle_message = _ignoring_what_is_done(WorkerManager._handle_message)
+    manager.cleanup = _clean_up
+    manager._sync_states = _with_turn(WorkerManager._sync_states)
+    manager._handle_message = _ignoring_finished_processes(WorkerManager._handle_message)
     process: Any = WorkerProcess
-    process.start = _noted(process.start)
+    process.start = _with_record(process.start)
     process._terminate_soon = _do_not_terminate
     process.terminate = _end_early(process.terminate)
     vars(startup)["Manager"] = _LocalStates
@@ -157,8 +157,8 @@ def _wait_for_ack(self: Any) -> None:
             continue
         message = self.monitor_subscriber.recv()
         if message == _EARLY_END:
-            if not _Main.watch.any_serving():
-                return _give_up(self, "a worker failed to start; the lines above say why")
+            if not _Main.watch.is_any_serving():
+                return _fail_start(self, "a worker failed to start; the lines above say why")
         elif message in _END:
             self.monitor_publisher.send(message)  # the monitor loop ends with it
             return None
@@ -169,25 +169,25 @@ def _wait_for_ack(self: Any) -> None:
     return None
 
 
-def _give_up(manager: Any, why: str) -> None:
+def _fail_start(manager: Any, why: str) -> None:
     sys.stderr.write(f"vai: gave up: {why}\n")
     exit_with(EXIT_GAVE_UP)
     manager.shutdown()
     manager.monitor_publisher.send(None)
 
 
-def _with_a_turn(original: Any) -> Any:
+def _with_turn(original: Any) -> Any:
     def sync_states(self: Any) -> None:
         for process in self.transient_processes:
             if process.state is ProcessState.STARTED and _Main.watch.is_serving(process.pid):
                 self.worker_state[process.name]["state"] = ProcessState.ACKED.name
         original(self)
-        _Main.watch.turn()
+        _Main.watch.run_turn()
 
     return sync_states
 
 
-def _ignoring_what_is_done(original: Any) -> Any:
+def _ignoring_finished_processes(original: Any) -> Any:
     def handle(self: Any, message: str) -> Any:
         # Sanic takes an early end for the name of a process to restart. The manager sees it.
         if message == _EARLY_END:
@@ -201,10 +201,10 @@ def _ignoring_what_is_done(original: Any) -> Any:
     return handle
 
 
-def _noted(original: Any) -> Any:
+def _with_record(original: Any) -> Any:
     def start(self: Any) -> None:
         original(self)
-        _Main.watch.started(self.name, self.pid)
+        _Main.watch.record_start(self.name, self.pid)
 
     return start
 
@@ -233,7 +233,7 @@ def _end_early(original: Any) -> Any:
     return terminate
 
 
-def _kill(_: WorkerManager) -> NoReturn:
+def _kill_children(_: WorkerManager) -> NoReturn:
     for child in active_children():
         child.kill()
     raise ServerKilled
@@ -243,7 +243,7 @@ def _do_not_join(_: WorkerManager) -> None:
     """`cleanup` waits, with a deadline; Sanic's `join` has none."""
 
 
-def _cleanup(self: Any) -> None:
+def _clean_up(self: Any) -> None:
     deadline = time.monotonic() + _Main.patience
     remind = time.monotonic() + _REMIND
     while (children := active_children()) and (now := time.monotonic()) < deadline:

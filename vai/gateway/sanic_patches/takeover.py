@@ -19,14 +19,14 @@ from sanic.worker import serve as worker_serve_module
 
 from vai.gateway.sanic_patches import sockets
 from vai.gateway.sanic_patches.accepting import Acceptor, most_connections, raise_descriptor_limit
-from vai.gateway.sanic_patches.protocol import repaired
-from vai.gateway.sanic_patches.serving import Serving
+from vai.gateway.sanic_patches.protocol import patched_protocol
+from vai.gateway.sanic_patches.serving import ServerEnds
 from vai.gateway.sanic_patches.signals import StopSignals
 
-__all__ = ["apply"]
+__all__ = ["patch_server"]
 
 
-def apply() -> None:
+def patch_server() -> None:
     """Patch Sanic. Harmless when done before."""
     if getattr(runners._serve_http_1, "repaired", False):
         return
@@ -44,8 +44,8 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
         call = parameters.bind(*args, **kwargs)
         arguments = call.arguments
         app: Sanic[Any, Any] = arguments["app"]
-        serving: Serving = app.ctx.serving
-        arguments["protocol"] = repaired(arguments["protocol"])
+        serving: ServerEnds = app.ctx.serving
+        arguments["protocol"] = patched_protocol(arguments["protocol"])
         if arguments["connections"] is None:
             arguments["connections"] = serving.connections
         serving.connections = arguments["connections"]
@@ -56,19 +56,19 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
             options = arguments["asyncio_server_kwargs"] or {}
             arguments["asyncio_server_kwargs"] = {**options, "start_serving": False}
             raise_descriptor_limit()
-            serving.acceptor = _acceptor(serving, arguments)
+            serving.acceptor = _make_acceptor(serving, arguments)
         if arguments["register_sys_signals"] and not arguments["run_async"]:
             signals = StopSignals(arguments["loop"], partial(app.stop, terminate=False))
             app.ctx.signals = signals
             # The last start listener: what follows is the listening socket.
-            app.before_server_start(_hear(signals))
+            app.before_server_start(_listen_for_signals(signals))
         return original(*call.args, **call.kwargs)
 
     serve.repaired = True  # type: ignore[attr-defined]
     return serve
 
 
-def _acceptor(serving: Serving, arguments: dict[str, Any]) -> Acceptor:
+def _make_acceptor(serving: ServerEnds, arguments: dict[str, Any]) -> Acceptor:
     """What accepts in place of libuv; made of what Sanic would make its server of."""
     app: Sanic[Any, Any] = arguments["app"]
     protocol: Any = arguments["protocol"]
@@ -87,9 +87,9 @@ def _acceptor(serving: Serving, arguments: dict[str, Any]) -> Acceptor:
     )
 
 
-def _hear(signals: StopSignals) -> Callable[[Sanic[Any, Any]], Any]:
+def _listen_for_signals(signals: StopSignals) -> Callable[[Sanic[Any, Any]], Any]:
     async def hear_signals(_: Sanic[Any, Any]) -> None:
-        signals.hear()
+        signals.start_listening()
 
     return hear_signals
 

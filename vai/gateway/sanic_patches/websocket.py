@@ -29,7 +29,7 @@ from websockets.protocol import State
 
 from vai.errors import ClientLeft
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "PatchedWebsocket", "apply", "send"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "PatchedWebsocket", "patch_websockets", "send_or_cut"]
 
 MAX_BYTES = 256 * 1024
 """Unread bytes after which reading stops; one TCP read (256 KiB) may come on top."""
@@ -41,7 +41,7 @@ _MAX_UNSENT_REPLIES = 256 * 1024
 _Message = str | bytes
 
 
-async def send(ws: Any, data: _Message, seconds: float) -> None:
+async def send_or_cut(ws: Any, data: _Message, seconds: float) -> None:
     """Send within `seconds`, or cut the connection.
 
     Raises ClientLeft (`write_stall`) when the peer did not read in time, or (`cancelled`)
@@ -83,33 +83,33 @@ class PatchedWebsocket(WebsocketImplProtocol):
         """Take in what came: replies go out, messages are queued."""
         self.ws_proto.receive_data(data)
         for event in self.ws_proto.events_received():
-            if isinstance(event, Frame) and not self._take(event):
+            if isinstance(event, Frame) and not self._process_frame(event):
                 return
-        self._reply()
+        self._write_protocol_frames()
 
     def eof_received(self) -> bool:
         """The peer will send no more."""
         self.ws_proto.receive_eof()
-        self._reply()
-        self._end()
+        self._write_protocol_frames()
+        self._end_connection()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._end()
+        self._end_connection()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
-    def _take(self, frame: Frame) -> bool:
+    def _process_frame(self, frame: Frame) -> bool:
         """Process one frame; False when the connection was failed for it."""
         if frame.opcode is Opcode.PONG:
-            self._acknowledge(bytes(frame.data))
+            self._acknowledge_pings(bytes(frame.data))
         elif frame.opcode is Opcode.CLOSE:
-            self._end()
+            self._end_connection()
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            return self._take_data(frame)
+            return self._process_data_frame(frame)
         return True
 
-    def _take_data(self, frame: Frame) -> bool:
+    def _process_data_frame(self, frame: Frame) -> bool:
         if frame.opcode is Opcode.TEXT:
             self._decoder = codecs.getincrementaldecoder("utf-8")()
         elif frame.opcode is Opcode.BINARY:
@@ -123,17 +123,18 @@ class PatchedWebsocket(WebsocketImplProtocol):
                 if self.ws_proto.state is State.OPEN:
                     self.fail_connection(1007, "invalid UTF-8")
                 else:
-                    self._reply()  # later bytes of this read broke the protocol as well
-                self._end()
+                    # Later bytes of this read broke the protocol as well.
+                    self._write_protocol_frames()
+                self._end_connection()
                 return False
         self._parts.append(data)
         if frame.fin:
             joiner: Any = "" if self._decoder is not None else b""
-            self._queue(joiner.join(self._parts))
+            self._queue_message(joiner.join(self._parts))
             self._parts = []
         return True
 
-    def _queue(self, message: _Message) -> None:
+    def _queue_message(self, message: _Message) -> None:
         self._messages.append(message)
         self._unread += len(message)
         self._arrived.set()
@@ -142,7 +143,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
             if self.io_proto and self.io_proto.transport:
                 self.io_proto.transport.pause_reading()
 
-    def _acknowledge(self, data: bytes) -> None:
+    def _acknowledge_pings(self, data: bytes) -> None:
         """A pong answers its ping and every earlier one."""
         if data not in self.pings:
             return
@@ -153,26 +154,26 @@ class PatchedWebsocket(WebsocketImplProtocol):
             if ping == data:
                 return
 
-    def _end(self) -> None:
+    def _end_connection(self) -> None:
         self._over = True
         self._arrived.set()
 
     # -- out ---------------------------------------------------------------------------
 
-    def _reply(self) -> None:
+    def _write_protocol_frames(self) -> None:
         """Write what the protocol wants to say (pongs, close) without waiting."""
         transport = self.io_proto.transport if self.io_proto else None
         for data in self.ws_proto.data_to_send():
             if not data:
-                self._finish()
+                self._finish_close()
             elif transport is not None and not transport.is_closing():
                 transport.write(data)
         if transport is not None and transport.get_write_buffer_size() > _MAX_UNSENT_REPLIES:
-            self.cut()  # it asks for pongs and does not read them
+            self.cut_connection()  # it asks for pongs and does not read them
 
-    def _finish(self) -> None:
+    def _finish_close(self) -> None:
         """The protocol is done: have Sanic's closer end the connection."""
-        self._end()
+        self._end_connection()
         finished = self.data_finished_fut
         if finished is not None and not finished.done():
             # Sanic sets a result here, which a shielded future hands to nobody.
@@ -181,7 +182,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
         elif self.io_proto is not None and self.io_proto.transport is not None:
             self.io_proto.transport.close()
 
-    def cut(self) -> None:
+    def cut_connection(self) -> None:
         """End the connection now; what was not sent is dropped."""
         if self.io_proto is not None and self.io_proto.transport is not None:
             self.io_proto.transport.abort()
@@ -192,23 +193,23 @@ class PatchedWebsocket(WebsocketImplProtocol):
         Raises WebsocketClosed when the connection is over. Without a lock: between the
         wait and the write nothing else can run.
         """
-        await self._writable()
+        await self._wait_until_writable()
         if isinstance(message, str):
             self.ws_proto.send_text(message.encode())
         elif isinstance(message, bytes | bytearray | memoryview):
             self.ws_proto.send_binary(bytes(message))
         else:
             raise TypeError("a WebSocket message is str or bytes")
-        self._reply_data()
+        self._pending_data()
 
-    async def _writable(self) -> None:
+    async def _wait_until_writable(self) -> None:
         if self.io_proto is None:
             raise WebsocketClosed("The connection was never open")
         await self.io_proto._can_write.wait()
         if self.ws_proto.state is not State.OPEN or self.io_proto.transport is None:
             raise WebsocketClosed("The connection is closed")
 
-    def _reply_data(self) -> None:
+    def _pending_data(self) -> None:
         transport = self.io_proto.transport if self.io_proto else None
         for data in self.ws_proto.data_to_send():
             if data and transport is not None:
@@ -227,21 +228,21 @@ class PatchedWebsocket(WebsocketImplProtocol):
                     continue  # we do not read, so we cannot have heard the answer
                 self.fail_connection(1011, "keepalive ping timeout")
                 if self.io_proto is not None and not self.io_proto._can_write.is_set():
-                    self.cut()  # nothing can be told to a peer that does not read
+                    self.cut_connection()  # nothing can be told to a peer that does not read
                 return
             except (WebsocketClosed, asyncio.CancelledError):
                 return
 
     async def ping(self, data: Any = None) -> asyncio.Future[None]:
         """Send a ping when the peer reads; the future ends with its pong."""
-        await self._writable()
+        await self._wait_until_writable()
         payload = data.encode() if isinstance(data, str) else bytes(data or b"")
         while not payload or payload in self.pings:
             payload = secrets.token_bytes(4)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.pings[payload] = waiter
         self.ws_proto.send_ping(payload)
-        self._reply_data()
+        self._pending_data()
         return waiter
 
     # -- messages ----------------------------------------------------------------------
@@ -263,9 +264,9 @@ class PatchedWebsocket(WebsocketImplProtocol):
                     return None
             if not self._messages:
                 raise WebsocketClosed("The connection is closed")
-            return self._pop()
+            return self._pop_message()
 
-    def _pop(self) -> _Message:
+    def _pop_message(self) -> _Message:
         message = self._messages.popleft()
         self._unread -= len(message)
         if (
@@ -288,13 +289,13 @@ class PatchedWebsocket(WebsocketImplProtocol):
 
     async def recv_burst(self, max_recv: int = 256) -> Sequence[_Message]:
         """All messages that have come, at most `max_recv`; none is an empty list."""
-        return [self._pop() for _ in range(min(max_recv, len(self._messages)))]
+        return [self._pop_message() for _ in range(min(max_recv, len(self._messages)))]
 
     def recv_streaming(self) -> NoReturn:
         """Not offered: messages are bounded, so they come whole."""
         raise NotImplementedError
 
 
-def apply() -> None:
+def patch_websockets() -> None:
     """Have Sanic make these connections."""
     vars(websocket_protocol)["WebsocketImplProtocol"] = PatchedWebsocket

@@ -60,24 +60,24 @@ class PrincipalCapacity(msgspec.Struct, frozen=True):
 
 def prepare_section(board: ControlBlock, principals: int = DEFAULT_PRINCIPALS) -> LimitsSection:
     """Prepare the section of a new control block; by its creator, before any worker starts."""
-    return LimitsSection.prepare(board.section(SECTION_ID), principals, DEFAULT_LEASES)
+    return LimitsSection.prepare(board.open_section(SECTION_ID), principals, DEFAULT_LEASES)
 
 
 def open_section(board: ControlBlock) -> LimitsSection:
     """The limits of a control block. Raises ControlBlockError or ValueError without any."""
-    return LimitsSection(board.section(SECTION_ID))
+    return LimitsSection(board.open_section(SECTION_ID))
 
 
 def read_capacity(board: ControlBlock, now: float) -> PrincipalCapacity:
     """How much of the room for principals is in use. Raises as `open_section` does."""
-    section = Layout(board.section(SECTION_ID))
+    section = Layout(board.open_section(SECTION_ID))
     return PrincipalCapacity(board.callers, section.principals, snapshot.is_full(section, now))
 
 
 def reclaim_worker(board: ControlBlock, worker: WorkerSlot) -> None:
     """Free what the dead owner of `worker` held; before its slot is free."""
     with suppress(LockUnavailable):  # a stopped process holds it; the next turn does it
-        leases.reclaim_leases(open_section(board), worker.claim)
+        leases.reclaim_leases(open_section(board), worker.generation)
 
 
 def run_maintenance(
@@ -101,4 +101,4 @@ def _orphaned_owners(board: ControlBlock, section: LimitsSection) -> set[int]:
     """The owners of leases that are in no worker slot."""
     # In this order: a worker has a slot before it takes a lease.
     owners = snapshot.lease_owners(section)
-    return owners - {row.claim for row in board.taken()}
+    return owners - {row.generation for row in board.taken_slots()}
