@@ -43,7 +43,7 @@ def vai_reload(*words: str) -> Result:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where boards are looked for, so that gateways of this machine are not found."""
-    monkeypatch.setattr(groups, "directory", lambda: tmp_path)
+    monkeypatch.setattr(groups, "control_block_directory", lambda: tmp_path)
     return tmp_path
 
 

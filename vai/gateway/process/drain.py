@@ -55,7 +55,7 @@ async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadl
     # Alone (single process) the worker is the group.
     whole_group = member.row.number < 0 or await _is_group_ending(member)
     inflight.refusing = whole_group
-    serving.last_requests()
+    serving.end_keep_alive()
     if not whole_group:
         serving.stop_accepting()
         # A client that was accepted a moment ago has sent its request, or is about to.
@@ -67,7 +67,7 @@ async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadl
     if whole_group and not _do_others_accept(member):
         serving.refuse_connections()
     serving.stop_accepting()
-    await serving.flushed(_FLUSH_TIME)
+    await serving.wait_until_flushed(_FLUSH_TIME)
     # Sanic now waits for whatever is open; those were told already.
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 

@@ -32,7 +32,7 @@ def attach_single_process(app: Sanic[Any, Any], settings: Settings) -> None:
     async def begin(app: Sanic[Any, Any]) -> None:
         if is_alone():
             refusal = "not reloaded: a single process cannot reload, restart it"
-            app.ctx.hangups.answer(partial(write_line, refusal))
+            app.ctx.hangups.handle_with(partial(write_line, refusal))
             report_ready(GroupRecord(app.ctx.board, initial_state(app, settings, "single", 1)))
 
     async def end(_: Sanic[Any, Any]) -> None:

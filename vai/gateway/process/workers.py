@@ -145,10 +145,10 @@ def attach_worker(
 
     async def serve(app: Sanic[Any, Any]) -> None:
         _freeze_heap()
-        app.ctx.membership.enter(State.SERVING)
+        app.ctx.membership.set_state(State.SERVING)
 
     async def sign_off(app: Sanic[Any, Any]) -> None:
-        app.ctx.membership.leave()
+        app.ctx.membership.unregister()
         app.ctx.membership.board.close()
 
     app.before_server_start(sign_on)

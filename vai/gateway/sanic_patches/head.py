@@ -99,7 +99,7 @@ class GuardedHttp(Http):
         """Where the head's blank line begins; -1 if it does not come within the limit."""
         buffer, seen = self.recv_buffer, 0
         while len(buffer) < len(_EMPTY_LINE):
-            await self._receive_more()
+            await self._receive_within_deadline()
         if buffer.startswith(_EMPTY_LINE):
             # RFC 9112 2.2: some clients end a body with one that its length does not count.
             del buffer[: len(_EMPTY_LINE)]
@@ -107,10 +107,10 @@ class GuardedHttp(Http):
             seen = max(0, len(buffer) - 3)
             if seen >= self.HEADER_MAX_SIZE:
                 return -1
-            await self._receive_more()
+            await self._receive_within_deadline()
         return end if end < self.HEADER_MAX_SIZE else -1
 
-    async def _receive_more(self) -> None:
+    async def _receive_within_deadline(self) -> None:
         try:
             await self._receive_more()
         except CancelledError:

@@ -104,7 +104,7 @@ def _watch_run(original: Callable[..., Any]) -> Callable[..., Any]:
         if app.ctx.serving.acceptor is not None:
             app.ctx.serving.acceptor.start()
         if (signals := getattr(app.ctx, "signals", None)) is not None:
-            signals.obey()
+            signals.stop_server_on_signal()
         return original(loop, before_stop, after_stop, cleanup, unix, pid)
 
     return run
