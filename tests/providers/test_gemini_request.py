@@ -12,8 +12,8 @@ from tests.providers.oracle import check_gemini
 from vai.errors import InvalidRequest
 from vai.providers.factory import make_adapter
 from vai.providers.gemini.conversation import UNSIGNED
-from vai.providers.gemini.count import to_count_request
 from vai.providers.gemini.models import traits_of_model
+from vai.providers.gemini.request import to_count_request
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import wrap_signature
 from vai.simulator import google_check

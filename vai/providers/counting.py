@@ -14,10 +14,10 @@ import msgspec
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.count import to_count as ask_anthropic
 from vai.providers.factory import make_adapter
-from vai.providers.gemini.count import to_code_assist_count_request
-from vai.providers.gemini.count import to_count_request as ask_gemini
+from vai.providers.gemini.request import to_code_assist_count_request
+from vai.providers.gemini.request import to_count_request as ask_gemini
 from vai.providers.registry import other_endpoint
-from vai.providers.responses.count import to_count_request as ask_openai
+from vai.providers.responses.request import to_count_request as ask_openai
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 

@@ -2,17 +2,31 @@
 
 Invariants: a pure decision over what the simulator remembers (scripts,
 seen prefixes, the journal); it sends nothing and waits for nothing.
+
+Each wire format has one function that parses a request and one that renders a response.
+
+The table of formats looks into no request but for its model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from vai.simulator import auxiliary, dialects, messages
+from vai.simulator import (
+    auxiliary,
+    chat,
+    chat_check,
+    google,
+    google_check,
+    messages,
+    messages_check,
+    responses,
+    responses_check,
+)
 from vai.simulator.composer import compose_response, dictated_response
 from vai.simulator.faults import fault_body, fault_headers
 from vai.simulator.journal import Journal, JournalEntry
@@ -20,6 +34,7 @@ from vai.simulator.knobs import FailureCounter, Knobs, KnobsUnreadable, parse_kn
 from vai.simulator.parsed_request import ParsedRequest, SimulatedError
 from vai.simulator.parts import SimulatedResponse
 from vai.simulator.profiles import (
+    Dialect,
     MatchedEndpoint,
     ProviderProfile,
     answer_headers,
@@ -29,14 +44,102 @@ from vai.simulator.profiles import (
 )
 from vai.simulator.scripts import Script, Scripts
 from vai.simulator.threads import PromptCache, ThreadStore
-from vai.simulator.timed_response import TimedResponse, single_piece_response
+from vai.simulator.timed_response import TimedPiece, TimedResponse, single_piece_response
 
-__all__ = ["SimulatedProviders"]
+__all__ = [
+    "DIALECTS",
+    "SimulatedProviders",
+    "count_tokens",
+    "model_of",
+    "parse_request",
+    "plain_request",
+]
 
 _BENCH: Final = "bench"
 _MISREAD: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """The checks name what clients get wrong in practice. A member of a type that makes no
 sense fails where it is read, and is no less the client's fault."""
+
+
+class _Writer(msgspec.Struct, frozen=True):
+    body: Callable[[ParsedRequest, SimulatedResponse, str], bytes]
+    """The answer to a request without a stream; the string is the request's id."""
+    events: Callable[[ParsedRequest, SimulatedResponse, str], Iterator[TimedPiece]]
+    """The answer as a stream, paced by the knobs."""
+
+
+DIALECTS: Final[Mapping[Dialect, _Writer]] = {
+    "messages": _Writer(messages.render_body, messages.render_events),
+    "chat": _Writer(chat.render_body, chat.render_events),
+    "responses": _Writer(responses.render_body, responses.render_events),
+    "google": _Writer(google.render_body, google.render_events),
+}
+
+
+def model_of(target: MatchedEndpoint, body: dict[str, Any]) -> Any:
+    """The model a request names, in its path or in its body, whatever it is."""
+    return body.get("model") if target.model is None else target.model
+
+
+def parse_request(
+    target: MatchedEndpoint,
+    body: Any,
+    headers: Mapping[str, str],
+    knobs: Knobs,
+    prefixes: PromptCache,
+) -> ParsedRequest:
+    """Read a request into a `ParsedRequest`.
+
+    Raises:
+        Refused: as the provider refuses it.
+    """
+    match target.profile.dialect:
+        case "messages":
+            return messages_check.parse_request(body, headers, knobs, prefixes)
+        case "chat":
+            return chat_check.parse_request(body, target.profile.name, knobs)
+        case "responses":
+            return responses_check.parse_request(body, target.profile.name, knobs)
+        case "google":
+            request = google_check.parse_request(body, target.profile.name, target.model, knobs)
+            request.stream, request.framed = bool(target.stream), target.framed
+            return request
+
+
+def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+    """What the provider's own counting of a prompt says.
+
+    Raises:
+        Refused: as the provider refuses it.
+    """
+    match target.profile.dialect:
+        case "messages":
+            request = messages_check.parse_request(
+                body, headers, Knobs(), PromptCache(), counting=True
+            )
+            return {"input_tokens": request.tokens}
+        case "responses":
+            request = responses_check.parse_request(
+                body, target.profile.name, Knobs(), counting=True
+            )
+            return {"object": "response.input_tokens", "input_tokens": request.tokens}
+        case "google":
+            counted = google_check.count_tokens(body, target.profile.name, target.model)
+            details = [{"modality": "TEXT", "tokenCount": counted}]
+            return {"totalTokens": counted, "promptTokensDetails": details}
+    raise SimulatedError(404, f"Invalid URL ({target.path})")
+
+
+def plain_request(target: MatchedEndpoint, model: str, stream: bool) -> dict[str, Any]:
+    """The simplest request there is."""
+    match target.profile.dialect:
+        case "google":
+            body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+            return body if target.model else {"model": model, "request": body}
+        case "responses":
+            return {"model": model, "stream": stream, "input": "Hello", "max_output_tokens": 40}
+    messages = [{"role": "user", "content": "Hello"}]
+    return {"model": model, "max_tokens": 40, "stream": stream, "messages": messages}
 
 
 class SimulatedProviders:
@@ -73,7 +176,7 @@ class SimulatedProviders:
         self, target: MatchedEndpoint, entry: JournalEntry, headers: Mapping[str, str]
     ) -> TimedResponse:
         profile, body = target.profile, _parse_json(entry.body)
-        model = dialects.model_of(target, body)
+        model = model_of(target, body)
         entry.model = model if isinstance(model, str) else ""
         script = self.scripts.take_script(entry.model)
         if script is not None and script.answer is None:
@@ -92,7 +195,7 @@ class SimulatedProviders:
             threaded = profile.dialect == "messages" and body.get("thread") is not None
             if threaded:
                 body = self._threads.complete_thread(body, headers)
-            request = dialects.parse_request(target, body, headers, knobs, self._prefixes)
+            request = parse_request(target, body, headers, knobs, self._prefixes)
             answer = _compose_or_dictate(request, script)
             if threaded:
                 message_id, content = messages.thread_entry(request, answer)
@@ -108,10 +211,10 @@ class SimulatedProviders:
         prepared = self._bench.get(key)
         if prepared is None:
             plain, headers = (
-                dialects.plain_request(target, _BENCH, stream),
+                plain_request(target, _BENCH, stream),
                 {"anthropic-version": "1"},
             )
-            request = dialects.parse_request(target, plain, headers, Knobs(), self._prefixes)
+            request = parse_request(target, plain, headers, Knobs(), self._prefixes)
             prepared = _render_response(
                 target.profile, request, compose_response(request), "req_bench"
             )
@@ -126,9 +229,9 @@ class SimulatedProviders:
         if target.action != "count":
             return auxiliary.answer_auxiliary(target, entry.method, entry.body)
         body = _parse_json(entry.body)
-        entry.model = str(dialects.model_of(target, body) or "")
+        entry.model = str(model_of(target, body) or "")
         try:
-            return dialects.count_tokens(target, body, headers)
+            return count_tokens(target, body, headers)
         except _MISREAD:
             raise SimulatedError(400, "A member of the request has the wrong type.") from None
 
@@ -154,7 +257,7 @@ def _render_response(
     profile: ProviderProfile, request: ParsedRequest, answer: SimulatedResponse, request_id: str
 ) -> TimedResponse:
     knobs = request.knobs
-    dialect = dialects.DIALECTS[profile.dialect]
+    dialect = DIALECTS[profile.dialect]
     headers = answer_headers(profile, request_id, stream=request.stream and request.framed)
     if request.stream:
         opening = knobs.ttft if knobs.head is None else knobs.head

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from vai.gateway.sanic_patches.signals import StopSignals
+from vai.gateway.sanic_patches.takeover import StopSignals
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,8 @@
 
 It serves nothing. It starts what the manager asks for, replaces the workers on SIGHUP, says what
 becomes of the group, and tells the children when the group ends.
+
+SIGHUP to the first process: heard before anybody can find it, and answered when it can be.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from vai.gateway.process import manager
 from vai.gateway.process.group_state import initial_state, listening_url, report_ready
 from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.reload import Reloads, SettingsOrigin
-from vai.gateway.process.sighup import SighupListener
 from vai.gateway.process.worker_exits import WorkerExits
 from vai.gateway.process.workers import BOARD_VARIABLE, MANAGER_NAME, server_number
 from vai.gateway.sanic_patches.opening import CannotStart, exit_with
@@ -28,10 +29,34 @@ from vai.io.process import identify_process, is_alive
 
 if TYPE_CHECKING:
     from sanic import Sanic
+import signal
 
-__all__ = ["attach_main"]
+__all__ = ["SighupListener", "attach_main"]
 
 Duties = Callable[[Settings], Mapping[str, Any]]
+
+
+class SighupListener:
+    """What the first process does on SIGHUP."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._answer: Callable[[], None] | None = None
+
+    def start_listening(self) -> None:
+        """From now on SIGHUP does not end this process. Call it in the main thread."""
+        signal.signal(signal.SIGHUP, self._on_signal)
+
+    def handle_with(self, answer: Callable[[], None]) -> None:
+        """Have each one answered, and one that has come already."""
+        self._answer = answer
+        if self._came:
+            answer()
+
+    def _on_signal(self, *_: object) -> None:
+        self._came = True
+        if self._answer is not None:
+            self._answer()
 
 
 def _make_board() -> ControlBlock:

@@ -6,6 +6,11 @@ client said in the other's words. Thinking counts against `max_tokens` in both.
 Extensions: documented members of generateContent that have no canonical name are passed on as
 they are, in camelCase or snake_case. `extensions.gemini` is a list of what is allowed: a member
 that changed the number of answers or their form would make them unreadable here.
+
+Counting with Gemini and with Code Assist: ``:countTokens`` in place of the generation.
+
+Gemini's counter takes the complete request. That of Code Assist takes contents alone, so the
+system's words are put in front of them, and the gateway estimates the tools.
 """
 
 from __future__ import annotations
@@ -40,7 +45,13 @@ from vai.providers.translate.tools import tool_family
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["apply_extensions", "thinking_config", "translate_request"]
+__all__ = [
+    "apply_extensions",
+    "thinking_config",
+    "to_code_assist_count_request",
+    "to_count_request",
+    "translate_request",
+]
 
 _MAX_STOPS: Final = 5
 """Stop sequences of one request. Observed in the refusals of the API (2026-11-22)."""
@@ -48,6 +59,48 @@ _TIERS: Final = {"standard_only": "standard", "flex": "flex", "priority": "prior
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _SIZES: Final = ("1K", "2K", "4K")
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
+
+
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Content(msgspec.Struct):
+    parts: list[msgspec.Raw] = []
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    contents: list[msgspec.Raw] = []
+    system_instruction: _Content | None = None
+
+
+class _Wrapped(msgspec.Struct):
+    request: _Request
+
+
+_decode_wrapped: Final = msgspec.json.Decoder(_Wrapped).decode
+
+
+def to_count_request(wire: WireRequest, model: str) -> WireRequest:
+    """The request to Gemini's counter, from the request for an answer."""
+    request: dict[str, Any] = {"model": f"models/{model}", **_decode_members(wire.body)}
+    return _replace_body(wire, {"generateContentRequest": request})
+
+
+def to_code_assist_count_request(wire: WireRequest, model: str) -> WireRequest:
+    """The request to Code Assist's counter. It leaves the tools out."""
+    request = _decode_wrapped(wire.body).request
+    contents: list[Any] = list(request.contents)
+    if request.system_instruction is not None and request.system_instruction.parts:
+        contents.insert(0, {"role": "user", "parts": request.system_instruction.parts})
+    return _replace_body(wire, {"request": {"model": f"models/{model}", "contents": contents}})
+
+
+def _replace_body(wire: WireRequest, body: dict[str, Any]) -> WireRequest:
+    # The method stands behind the last colon; a model's name may hold others.
+    path = wire.target.partition("?")[0].rpartition(":")[0]
+    return msgspec.structs.replace(
+        wire, target=f"{path}:countTokens", body=msgspec.json.encode(body), streams=False
+    )
 
 
 def translate_request(
