@@ -172,14 +172,14 @@ def _shorten_text(text: str) -> str:
     """The first lines of a text, as many as find room, with a word about the others."""
     if len(text.encode()) <= _MOST_TEXT:
         return text
-    lines: list[str] = []
+    shown: list[str] = []
     room = _MOST_TEXT - 40
     lines = text.splitlines()
     for line in lines:
         room -= len(line.encode()) + 1
         if room < 0:
             break
-        lines.append(line)
-    if not lines:
+        shown.append(line)
+    if not shown:
         return text.encode()[: _MOST_TEXT - 40].decode(errors="ignore") + " ..."
-    return "\n".join(lines) + f"\n  and {len(lines) - len(lines)} lines more"
+    return "\n".join(shown) + f"\n  and {len(lines) - len(shown)} lines more"
