@@ -131,7 +131,7 @@ def test_what_is_shown_installs_this_distribution_and_no_other():
     extras = PROJECT["optional-dependencies"]
     right = {".", DISTRIBUTION} | {f"{DISTRIBUTION}[{extra}]" for extra in extras}
     assert {place: what for place, what in shown.items() if what not in right} == {}
-    assert {("direct-use.md", DISTRIBUTION), ("line.py", "redis"), ("Dockerfile", ".")} <= set(
+    assert {("direct-use.md", DISTRIBUTION), ("client.py", "redis"), ("Dockerfile", ".")} <= set(
         shown
     )
 
