@@ -125,7 +125,7 @@ def test_check_tells_the_limits_in_force_and_what_is_doubtful(vai, tmp_path):
     limits = [line.removeprefix("limits  ") for line in lines if line.startswith("limits  ")]
     assert limits == [
         "sliding, counted over the workers of this gateway",
-        "all callers together: 1,000,000 requests/min, 1,000 live sessions",
+        "all clients together: 1,000,000 requests/min, 1,000 live sessions",
         "each user: 100,000 requests/min",
         "tier gold: 100,000 requests/min, 1,000 tokens/min (keys: alice, bob)",
         "tier lead: 7 requests/min (keys: none)",

@@ -199,7 +199,7 @@ def record_board(folder: Path) -> ControlBlock:
 def test_ctrl_c_ends_the_wait_and_says_so(record: GroupRecord) -> None:
     with answering(lambda: signal.raise_signal(signal.SIGINT)):
         done = vai_reload()
-    said = "vai: no longer waiting; a reload that was asked for goes on\n"
+    said = "vai: no longer waiting; the requested reload goes on\n"
     assert (done.exit_code, done.stderr) == (130, said)
 
 

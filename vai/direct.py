@@ -1,7 +1,7 @@
-"""Exchanges in the caller's own process, without a gateway in between.
+"""Exchanges in the calling process, without a gateway in between.
 
 The same routes, adapters, timers and settlement as behind `POST /v1/messages`; what is
-missing is what only a shared gateway has: callers' keys, limits, the log.
+missing is what only a shared gateway has: gateway keys, limits, the log.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOGGED_IN_TO = "code-assist"
 
 
 class DirectClient:
-    """Calls providers with the caller's own keys. Use it with `async with`.
+    """Calls providers with the program's own keys. Use it with `async with`.
 
     Args:
         keys: provider id -> API key.
@@ -88,7 +88,7 @@ class DirectClient:
         await self._transport.aclose()
 
     async def create(self, request: Mapping[str, Any]) -> Message:
-        """The answer to a request in the form of ``POST /v1/messages``.
+        """The response to a request in the form of ``POST /v1/messages``.
 
         Raises:
             VaiError: whatever went wrong.
@@ -102,7 +102,7 @@ class DirectClient:
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[Event]:
-        """The events of the answer, as they come. Close the iterator to stop the provider.
+        """The events of the response, as they come. Close the iterator to stop the provider.
 
         Raises:
             VaiError: whatever went wrong, after the events that came before it.
@@ -212,4 +212,4 @@ def _return_value(value: list[Event] | Message) -> list[Event] | Message:
 
 
 def _ignore_settlement(settlement: Settlement) -> None:
-    """Usage is in the answer itself; there is no ledger to write to."""
+    """Usage is in the response itself; there is no ledger to write to."""

@@ -5,18 +5,18 @@ its HTTP status and a sentence for a human, and that sentence never quotes a sec
 a header value or a payload.
 
     VaiError
-      - ClientFault              the caller can mend it
+      - ClientFault              the client can correct it
           . InvalidRequest       400  (413 body size, 405 method, 409 conflict)
           . AuthenticationFailed 401
           . PermissionDenied     403
           . NotFound             404
           . RateLimited          429
-          . ClientLeft           499  never sent: nobody is there to read it
-      - UpstreamFault            the provider, or the way to it
+          . ClientLeft           499  never sent: no client is there to read it
+      - UpstreamFault            the provider, or the connection to it
           . UpstreamRejected     the provider answered with an error; type and status are mapped
-          . UpstreamUnreachable  502  no connection, TLS failure, reset before an answer
+          . UpstreamUnreachable  502  no connection, TLS failure, reset before a response
           . UpstreamTimeout      504  one of the timers ran out; `code` says which
-          . UpstreamBroken       502  truncated, malformed or not what was asked for
+          . UpstreamBroken       502  truncated, malformed or not what VAI requested
       - GatewayFault             ours
           . Overloaded           503  shedding, draining
           . InternalError        500
@@ -88,7 +88,7 @@ UPSTREAM_SENTENCES: Final = {
     "upstream_content_type": "The provider answered with something that is neither JSON nor an"
     " event stream: the gateway's address for this provider may be wrong",
     "upstream_protocol": "The provider's response is not valid HTTP/1.1",
-    "upstream_encoding": "The provider's response has a content coding that was not asked for",
+    "upstream_encoding": "The provider's response has a content coding that VAI did not request",
     "upstream_empty": "The provider's response is empty",
     "upstream_truncated": "The provider ended its response before it was complete",
     "upstream_malformed": _UNUSABLE,
@@ -105,7 +105,7 @@ the connection or of the response begins with the provider, so that logs can be 
 
 
 class VaiError(Exception):
-    """Base of all errors that a caller of VAI can meet.
+    """Base of all errors that a client of VAI can meet.
 
     Attributes:
         type: the wire name of the error.
@@ -116,8 +116,8 @@ class VaiError(Exception):
         provider: the provider id an upstream failure came from.
         provider_error: the upstream's own error object, untouched.
         retry_after: seconds until another try makes sense.
-        should_retry: tells clients that a retry can (or cannot) help; None leaves it to the status.
-        upstream_request_id: the id the provider gave its answer.
+        should_retry: whether clients are to retry, in a header; None leaves it to the status.
+        upstream_request_id: the id the provider gave its response.
         upstream_status: the status that the provider answered with, where it answered.
         limit: which of VAI's own limits refused, e.g. ``user requests_per_minute``.
         details: facts for programs: what exactly the provider answered, in its own names.
@@ -170,7 +170,7 @@ class VaiError(Exception):
         return f"{self.type}: {self.message}{suffix}"
 
     def to_wire(self, request_id: str | None = None) -> dict[str, Any]:
-        """The error as the JSON object that answers a request or ends a stream."""
+        """The error as the JSON object that is the response to a request or ends a stream."""
         error: dict[str, Any] = {"type": self.type, "message": self.message}
         for name in ("param", "code", "provider", "provider_error", "details"):
             value = getattr(self, name)
@@ -194,14 +194,14 @@ def _rebuilt(kind: type[VaiError], args: tuple[Any, ...], state: dict[str, Any])
 
 
 class ClientFault(VaiError):
-    """The caller sent something that cannot be served as it is."""
+    """The client sent something that cannot be served as it is."""
 
     type: ErrorType = "invalid_request_error"
     status = 400
 
 
 class InvalidRequest(ClientFault):
-    """The request breaks a rule; `param` names the place."""
+    """The request breaks a rule; `param` names the member."""
 
 
 class ThreadUnsupported(InvalidRequest):
@@ -223,7 +223,7 @@ class ThreadUnsupported(InvalidRequest):
 
 
 class AuthenticationFailed(ClientFault):
-    """No key, an unknown key, or no key for the provider that was asked for."""
+    """No key, an unknown key, or no key for the provider that the model belongs to."""
 
     type: ErrorType = "authentication_error"
     status = 401
@@ -254,7 +254,7 @@ class RateLimited(ClientFault):
 
 
 class ClientLeft(ClientFault):
-    """The caller closed the connection before the answer was complete."""
+    """The client closed the connection before the response was complete."""
 
     status = 499
     default_code = "cancelled"
@@ -279,7 +279,7 @@ class UpstreamRejected(UpstreamFault):
 
 
 class UpstreamUnreachable(UpstreamFault):
-    """No answer could be had: connect, TLS or write failure, or a reset before the first byte."""
+    """No response could be had: connect, TLS or write failure, or a reset before the first byte."""
 
     default_code = "upstream_unreachable"
 
@@ -293,7 +293,7 @@ class UpstreamTimeout(UpstreamFault):
 
 
 class UpstreamBroken(UpstreamFault):
-    """The provider's answer is truncated, malformed, or not what was asked for."""
+    """The provider's response is truncated, malformed, or not what VAI requested."""
 
     default_code = "upstream_broken"
 

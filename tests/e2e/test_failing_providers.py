@@ -355,14 +355,14 @@ def test_a_breaker_tells_when_it_opens_and_when_it_closes(
         assert _line(seen, seen.post(ask("broken/m")))["upstream_status"] == 500
     (opened,) = _lines(seen, "broken: ")
     assert "model m" in opened
-    assert "left alone" in opened
+    assert "circuit breaker is open" in opened
     assert "status 500" in opened
     refused = seen.post(ask("broken/m"))
     assert _line(seen, refused)["code"] == "breaker_open"
     assert _state(seen, "broken")["open_breakers"] == 1
     upstream.rules["broken"] = Said(200, _answer("broken"))
     until(lambda: seen.post(ask("broken/m")).status == 200, 10)
-    assert _lines(seen, "broken: ")[1:] == ["broken: model m answers again"]
+    assert _lines(seen, "broken: ")[1:] == ["broken: model m responds again"]
     assert _state(seen, "broken") == {"status": "configured"}
 
 

@@ -136,4 +136,4 @@ def test_the_name_of_a_model_begins_no_line(caplog: pytest.LogCaptureFixture) ->
     rig.alerts.warn_of_fallback("smart", f"openai/{name}", FallbackRun(0.0, 5), None)
     assert len(rig.lines) == 3
     assert all(line.isprintable() for line in rig.lines)
-    assert "asked for a pause" in rig.lines[2]
+    assert "requested a pause" in rig.lines[2]

@@ -60,7 +60,7 @@ def test_two_claims_of_one_row_can_be_told_apart(board: ControlBlock) -> None:
 def test_rows_are_bounded(board: ControlBlock) -> None:
     for _ in range(ROWS):
         board.claim_slot()
-    with pytest.raises(ControlBlockError, match="all 128 rows"):
+    with pytest.raises(ControlBlockError, match="all 128 slots"):
         board.claim_slot()
 
 
@@ -129,7 +129,7 @@ def test_boards_of_the_dead_are_swept_and_others_left(tmp_path: Path) -> None:
 def test_other_files_are_not_boards(tmp_path: Path) -> None:
     path = tmp_path / "not"
     path.write_bytes(bytes(1 << 20))
-    with pytest.raises(ControlBlockError, match="not a board"):
+    with pytest.raises(ControlBlockError, match="not a control block"):
         ControlBlock.open(path)
     link = tmp_path / "link"
     link.symlink_to(path)

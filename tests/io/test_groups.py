@@ -63,7 +63,7 @@ def test_nobody_runs(tmp_path: Path) -> None:
 
 def test_a_board_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
     named(tmp_path, os.getpid()).write_bytes(bytes(65536))
-    with pytest.raises(ControlBlockError, match="not a board of layout") as told:
+    with pytest.raises(ControlBlockError, match="not a control block of layout") as told:
         running_groups(tmp_path)
     assert not isinstance(told.value, NotRunning)
 

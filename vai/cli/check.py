@@ -1,8 +1,8 @@
 """``vai check``: what would be served, what is wrong or doubtful, which providers respond.
 
 Invariants: nothing secret is printed, and the same settings print the same lines in the same
-order on the same day. Exit code 2: the settings cannot be served with. 1: a provider that was
-asked failed, or, with ``--strict``, there is a warning. 0: neither.
+order on the same day. Exit code 2: the settings cannot be served with. 1: a probed provider
+failed, or, with ``--strict``, there is a warning. 0: neither.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class PrincipalLimits(NamedTuple):
 
 
 def limits_in_force(settings: Settings) -> list[PrincipalLimits]:
-    """The limits of all callers together, of each user, of the tiers, of single keys.
+    """The limits of all clients together, of each user, of the tiers, of single keys.
 
     The gateway's own rules say what a tier or a key is allowed (`PrincipalRegistry`).
     """
@@ -206,7 +206,7 @@ def _principal_limits(settings: Settings) -> Iterator[PrincipalLimits]:
     principals = PrincipalRegistry(settings)
     plain = ApiKey(key=Secret("none"))
     everyone, user = principals.principals_of_key(plain, "", "")
-    yield PrincipalLimits("all callers together", everyone.limits)
+    yield PrincipalLimits("all clients together", everyone.limits)
     yield PrincipalLimits("each user" if settings.auth.api_keys else "each address", user.limits)
     keys = [
         (key.name or f"auth.api_keys[{number}]", key)

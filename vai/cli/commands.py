@@ -117,7 +117,7 @@ def serve(
 def check(
     *,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Ask each provider for its models, with its key.")
+        bool, typer.Option("--probe", help="Request the models of each provider, with its key.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if there is a warning.")
@@ -129,7 +129,7 @@ def check(
 
     Warnings name what will fail or go astray; they stop no start.
 
-    Exit code 1: a provider that was asked failed, or --strict and a warning.
+    Exit code 1: a probed provider failed, or --strict and a warning.
 
     Exit code 2: the settings cannot be used.
     """
@@ -164,7 +164,7 @@ def limits(
         int | None, typer.Option(min=2, help="The gateway whose first process has this id.")
     ] = None,
     board: Annotated[
-        Path | None, typer.Option(help="A board file, in place of looking for gateways.")
+        Path | None, typer.Option(help="A control block's file, instead of looking for gateways.")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table at most.")] = 20,
     everything: Annotated[bool, typer.Option("--all", help="All rows.")] = False,
@@ -184,11 +184,11 @@ def limits(
 
     Requests and tokens are those of the last 60 to 65 seconds.
 
-    Exit code 1: no such gateway runs. 2: a mistake, or another version's board.
+    Exit code 1: no such gateway runs. 2: a mistake, or another version's control block.
     """
     _set_variables({}, config)
     if pid is not None and board is not None:
-        _fail("--pid and --board: give one of them")
+        _fail("--pid and --board: expected one of them")
     allowance = _load_allowance(required=config is not None)
     choice = limits_in_use.LimitsSelection(pid, board, None if everything else rows)
     try:
@@ -230,7 +230,7 @@ def reload(
         float, typer.Option(min=0.1, max=86_400, help="Seconds to wait for the result.")
     ] = 120,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait for the result, or only ask for it.")
+        bool, typer.Option("--wait/--no-wait", help="Wait for the result, or only request it.")
     ] = True,
 ) -> None:
     """Have a running gateway read its settings again, and show the result.
@@ -241,7 +241,7 @@ def reload(
     ones finish what they have and end. If anything is wrong, nothing changes.
 
     Exit code 0: reloaded. 1: the settings were refused, for the reasons shown.
-    2: a mistake, no gateway was asked. 3: the new workers did not come up.
+    2: a mistake, no gateway got the signal. 3: the new workers did not come up.
     4: no result in time, or the gateway has ended. 130: no longer waiting.
     """
     choice = reloading.GatewaySelection(pid, config)
@@ -252,7 +252,7 @@ def reload(
     except reloading.ReloadError as error:
         _fail(str(error), code=error.code)
     except KeyboardInterrupt:
-        _fail("no longer waiting; a reload that was asked for goes on", code=_INTERRUPTED)
+        _fail("no longer waiting; the requested reload goes on", code=_INTERRUPTED)
     except ControlBlockError as error:
         _fail(str(error))
     typer.echo(done)
@@ -315,11 +315,11 @@ def show_models(
     Raises:
         InvalidRequest: there is no such provider or capability.
     """
-    rows = build_specs(settings)
+    specs = build_specs(settings)
     catalogue = catalogue_from_settings(settings)
-    aliased = aliased_routes(settings.aliases, rows, catalogue)
+    aliased = aliased_routes(settings.aliases, specs, catalogue)
     first = {alias: routes[0].name for alias, routes in aliased.items()}
-    listing = Listing(catalogue, rows, provider_states(settings), first)
+    listing = Listing(catalogue, specs, provider_states(settings), first)
     listing_json = listing.list_vai(today(), provider=provider, capability=capability)
     if as_json:
         chosen = {name: listing_json[name] for name in ("providers", "aliases")}

@@ -1,7 +1,7 @@
 """``vai limits``: what is used of the limits now, as tables or as JSON.
 
-Invariants: it shows, and changes nothing. It is for the operator of the machine, so it names
-users; what a client receives names none.
+Invariants: the command shows the limits and changes nothing. It is for the operator of the machine,
+so it names users; what a client receives names none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _STORES: Final = {"shared_memory": "shared memory", "redis": "Redis", None: "unk
 class LimitsSelection(msgspec.Struct, frozen=True):
     """The gateways to show, and how many rows of each table.
 
-    `board` is a path in place of looking for them, `rows` is how much of each table, None all.
+    `board` is a path instead of looking for them, `rows` is how much of each table, None
+    all.
     """
 
     pid: int | None = None

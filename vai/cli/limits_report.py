@@ -2,7 +2,7 @@
 
 Invariants: the report reads shared memory as it is, without the lock, and nothing else. The workers
 pay nothing for it; the price is that figures of one report may be some microseconds apart. Nothing
-is guessed: what cannot be known is None.
+is guessed: an unknown figure is None.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class LimitsReport(msgspec.Struct, frozen=True, rename={"leases": "places"}):
     max_callers: int
     """As many find room at least."""
     full: bool
-    """Whether a caller was refused within the last minute because there was no room."""
+    """Whether a client was refused within the last minute because there was no room."""
     waiting: int | None
     """Requests that wait for a lease."""
     principals: tuple[PrincipalReport, ...]

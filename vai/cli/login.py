@@ -74,7 +74,7 @@ def gemini(
     """Sign in to Google's Code Assist (gemini-oauth).
 
     The client's secret is taken from providers.gemini-oauth.client_secret
-    (VAI_PROVIDERS__GEMINI_OAUTH__CLIENT_SECRET), else it is asked for.
+    (VAI_PROVIDERS__GEMINI_OAUTH__CLIENT_SECRET), else the command prompts for it.
     """
     provider = _load_provider(config)
     _confirm_terms(accepted=accept_terms)

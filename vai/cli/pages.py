@@ -82,16 +82,16 @@ def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _providers_table(rows: list[ProviderSpec]) -> list[str]:
+def _providers_table(specs: list[ProviderSpec]) -> list[str]:
     names = [field.name for field in msgspec.structs.fields(Capabilities)]
     return _markdown_table(
-        ["", *(spec.id for spec in rows)],
+        ["", *(spec.id for spec in specs)],
         [
-            ["wire format", *(spec.kind for spec in rows)],
+            ["wire format", *(spec.kind for spec in specs)],
             *(
                 [
                     name.replace("_", " "),
-                    *(_format_value(getattr(spec.capabilities, name)) for spec in rows),
+                    *(_format_value(getattr(spec.capabilities, name)) for spec in specs),
                 ]
                 for name in names
             ),

@@ -77,7 +77,7 @@ def reload_gateway(
         before = 0 if state is None else state.last_reload_number
         _send_sighup(board.owner.pid)
         if not wait:
-            return f"asked gateway {board.owner.pid} for a reload; its log says how it goes"
+            return f"sent SIGHUP to gateway {board.owner.pid}; its log shows how the reload goes"
         return _describe_result(
             _ResultWaiter(board, before, progress).wait_for_result(timeout), board.owner.pid
         )

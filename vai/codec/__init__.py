@@ -1,1 +1,1 @@
-"""Bytes to values and back, without I/O: strict JSON, envelopes, event streams, request heads."""
+"""Bytes to values and back, no I/O: strict JSON, routing fields, event streams, request heads."""

@@ -56,7 +56,7 @@ class SplitCharacters:
             text, as_bytes = data.decode(), False
         except UnicodeDecodeError:
             text, as_bytes = data.decode("utf-8", "surrogateescape"), True
-        # No other parser reads lone halves; what it is lenient about is an answer's, not a
+        # No other parser reads lone halves; what it is lenient about is a response's, not a
         # request's, and each member's type is looked at after it.
         value = json.loads(text.removeprefix("\ufeff"))  # noqa: TID251
         previous, self._halves = self._halves, {}
@@ -101,7 +101,7 @@ class SplitCharacters:
             text = text[: end.start()]
         if as_bytes:
             return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        text = _PAIR.sub(lambda found: _join_surrogates(found[0]), text)
+        text = _PAIR.sub(lambda match: _join_surrogates(match[0]), text)
         return _LONE.sub(_UNKNOWN, text)
 
 
@@ -132,7 +132,7 @@ def repair_escapes(text: str) -> tuple[str, str]:
     if end == len(text) and "\\u" not in text:
         return text, ""
     complete, rest = text[:end], text[end:]
-    return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], complete), rest
+    return _ESCAPE.sub(lambda match: "\\ufffd" if match[1] else match[0], complete), rest
 
 
 def _find_cut(text: str) -> int:

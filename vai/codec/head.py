@@ -1,7 +1,7 @@
 """The strict guard of HTTP/1.1 request heads.
 
 Invariants: a head passes only if every HTTP implementation between the
-client and us would cut the same message out of the connection. What RFC 9112 forbids
+client and VAI would cut the same message out of the connection. What RFC 9112 forbids
 is refused, and so is what it merely allows when peers are known to disagree about it.
 After a refusal the connection must be closed: nothing behind a bad head can be trusted.
 
@@ -94,7 +94,7 @@ def check_head(head: bytes) -> HeadError | None:
         fields[name] = value
     host = fields.get(b"host")
     if host is None:
-        # RFC 9112 3.2: a server must answer 400 to an HTTP/1.1 request without Host.
+        # RFC 9112 3.2: a server must respond 400 to an HTTP/1.1 request without Host.
         if b" HTTP/1.1" in head.partition(b"\r\n")[0]:
             return _NO_HOST
     elif _HOST.fullmatch(host) is None:
@@ -129,7 +129,7 @@ def normalize_head(head: bytes) -> tuple[bytes, HeadError | None]:
 
 
 def _check_framing(fields: dict[bytes, bytes]) -> HeadError | None:
-    """RFC 9112 6: where the body ends, told once and in one way."""
+    """RFC 9112 6: where the body ends, stated once and in one form."""
     length = fields.get(b"content-length")
     if b"transfer-encoding" in fields:
         # RFC 9112 6.1: both together is how requests are smuggled.
@@ -196,7 +196,7 @@ _TWO_HOSTS = HeadError(400, "host_repeated", "More than one Host header")
 _OTHER_HOST = HeadError(400, "host_mismatch", "The Host header and the target name two hosts")
 _BAD_HOST = HeadError(400, "bad_host", "Malformed Host header")
 _BAD_LENGTH = HeadError(400, "bad_content_length", "Content-Length must be plain digits")
-_TWO_LENGTHS = HeadError(400, "ambiguous_length", "The length of the body is told more than once")
+_TWO_LENGTHS = HeadError(400, "ambiguous_length", "The length of the body is given more than once")
 _CHUNKED = HeadError(
     411, "length_required", "Send a Content-Length; Transfer-Encoding is not served"
 )

@@ -135,7 +135,7 @@ def describe_digits(data: bytes, most: int) -> str | None:
 
 
 def _outside_strings(data: bytes) -> tuple[bytes, list[bytes]]:
-    """`data` with a quote in the place of each string, and the parts between its quotes.
+    """`data` with a quote for each string, and the parts between its quotes.
 
     Without its escapes, what stands between the odd and the even quotes are strings.
     """

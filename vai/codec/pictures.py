@@ -1,7 +1,7 @@
 """How large a picture is, from the first bytes of its file.
 
-Invariants: nothing is decoded. PNG, JPEG, GIF and WebP say their size near the
-beginning; what says nothing readable has no size.
+Invariants: the module decodes nothing. PNG, JPEG, GIF and WebP state their size near the
+beginning; a picture without a readable one has no size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def read_picture_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, None where `head` does not tell. Never raises."""
+    """Width and height in pixels, None where `head` does not show them. Never raises."""
     try:
         size = _read_size(head)
     except (struct.error, IndexError):  # the file ends within its own header

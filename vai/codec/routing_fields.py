@@ -1,4 +1,4 @@
-"""What the gateway must know of a Messages body before anyone answers it.
+"""What the gateway must know of a Messages body before it goes to a target.
 
 Invariants: the client's bytes are the request. Routing replaces the model's
 value and removes members meant for the gateway, and every other byte stays as it came,
@@ -39,10 +39,10 @@ class RoutingFields(msgspec.Struct, frozen=True):
 
     Attributes:
         model: as the client wrote it, prefix or alias included.
-        stream: whether the answer is an event stream; absent or null is False.
+        stream: whether the response is an event stream; absent or null is False.
         max_tokens: at least 0; None when absent or null.
-        provider_keys: the caller's own credentials by the provider name they gave.
-            Secrets: no text form of an envelope shows them.
+        provider_keys: the client's own credentials by the provider name they gave.
+            Secrets: no text form of the routing fields shows them.
         vai_fields: which of `VAI_FIELDS` are present, in that order.
         value: the whole body parsed, but for `provider_keys`.
         members: where each top-level member stands in the body.
@@ -75,7 +75,7 @@ class RoutingFields(msgspec.Struct, frozen=True):
 
 
 def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingFields:
-    """Read the envelope of a Messages body of at most that many values.
+    """Read the routing fields of a Messages body of at most that many values.
 
     Raises:
         InvalidRequest: the body is not strict JSON (see `vai.codec.json`), or one of the
@@ -113,11 +113,11 @@ def rewrite_body(
     where nothing changes.
 
     Raises:
-        ValueError: `envelope` was not read from a body of this length, or `drop` is
+        ValueError: `fields` was not read from a body of this length, or `drop` is
             ``model``, without which there is no request.
     """
     if len(body) != routing_fields.size:
-        raise ValueError("the envelope belongs to another body")
+        raise ValueError("the routing fields belong to another body")
     if drop == "model":
         raise ValueError("the model cannot be cut")
     edits: list[tuple[int, int, bytes]] = []

@@ -118,7 +118,7 @@ class SseDecoder:
             if limited and len(frame) > self._limit:
                 self._set_fault()
                 break
-            # The two frames that nearly all streams consist of are cut in place.
+            # The two frames that nearly all streams consist of are cut here.
             if frame[:6] == b"data: ":
                 if b"\n" not in frame:
                     events.append(("message", frame[6:]))

@@ -2,7 +2,7 @@
 
 Invariants: nothing is read at import; `load()` is the only reader of files and
 environment, and what it returns never changes. Every problem is reported, with the key
-and the place it was set, never with the value.
+and where it was set, never with the value.
 """
 
 from __future__ import annotations

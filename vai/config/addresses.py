@@ -4,8 +4,8 @@ Each kind appends a path of its own: an Anthropic server gets ``/v1/messages``, 
 has no version; all others get a path without a version, so that theirs has one. A URL that is
 wrong in this respect is well formed, and every request to it ends in a 404.
 
-Invariants: pure; the text names what was expected and never quotes the URL. A fault is certain
-where no server can answer; it is likely where servers differ, and then only a warning.
+Invariants: the module is pure; its text names the expected form and never quotes the URL. A fault
+is certain where no server can respond; it is likely where servers differ, and then only a warning.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class AddressFault(NamedTuple):
     """What is wrong with a base URL."""
 
     is_certain: bool
-    """Whether no server can answer there; False where it depends on the server."""
+    """Whether no server can respond there; False where it depends on the server."""
     text: str
 
 
@@ -148,14 +148,14 @@ def _find_faults(kind: WireFormat, url: httpx.URL) -> Iterator[AddressFault]:
 def _find_host_faults(kind: WireFormat, host: str, path: str) -> Iterator[AddressFault]:
     """A path that a built-in provider's host does not have for this kind."""
     appends = f"VAI appends {_APPENDED[kind]}"
-    rows = [spec for spec in PROVIDER_SPECS.values() if _is_host_of(spec, host)]
-    same_kind = next((spec for spec in rows if spec.kind == kind), None)
+    specs = [spec for spec in PROVIDER_SPECS.values() if _is_host_of(spec, host)]
+    same_kind = next((spec for spec in specs if spec.kind == kind), None)
     if same_kind is not None and path not in _paths_of(same_kind):
         paths = " or ".join(_paths_of(same_kind)) or "no path"
         yield AddressFault(True, f"expected {paths} after the name of this host; {appends}")
-    if same_kind is not None or not rows:
+    if same_kind is not None or not specs:
         return
-    other = rows[0]
+    other = specs[0]
     expected = _COMPATIBLE.get((kind, other.id))
     if expected is None and other.id in _FORMAT_OWNERS:
         yield AddressFault(False, f"this is {other.name}'s host; {appends}, which it may not have")

@@ -86,7 +86,7 @@ class SettingsConverter:
                     self._first_below[path[:end]] = leaf
 
     def convert_settings(self) -> Settings:
-        """The settings, with defaults in place of what was wrong."""
+        """The settings, with defaults for what was wrong."""
         built = self._convert_section(Settings, _build_tree(self._values), ())
         return built if isinstance(built, Settings) else Settings()
 
@@ -128,7 +128,7 @@ class SettingsConverter:
         self._above_broken.update(lineage[:-1])
 
     def _find_origin(self, path: Path) -> tuple[SettingValue | None, str]:
-        """The leaf at, above or below `path`, and where that place is."""
+        """The leaf at, above or below `path`, and where that is."""
         for end in range(len(path), 0, -1):
             for name in (path[:end], (*path[: end - 1], _without_indexes(path[:end])[-1])):
                 if leaf := self._values.get(name):
@@ -235,7 +235,7 @@ class SettingsConverter:
             and isinstance(inner, type)
             and issubclass(inner, SettingsSection)
         ):
-            # Variables cannot address a place in a list, so a list of tables may have names.
+            # Variables cannot address an item of a list, so a list of tables may have names.
             items = [
                 ((*path, name), {"name": name, **item} if isinstance(item, Mapping) else item)
                 for name, item in raw.items()
@@ -441,7 +441,7 @@ def _entry_position(leaf: SettingValue, steps: str) -> str:
 
 
 def _without_indexes(path: Path) -> Path:
-    """A path without places in lists."""
+    """A path without list indexes."""
     return tuple(name.partition("[")[0] for name in path)
 
 

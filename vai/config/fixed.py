@@ -24,7 +24,7 @@ def _is_always_fixed(start: Settings, new: Settings) -> bool:
 
 
 def _is_simulator_running(start: Settings, new: Settings) -> bool:
-    """The simulator that the first process started answers on."""
+    """The simulator that the first process started listens on."""
     return start.simulate and new.simulate
 
 

@@ -1,6 +1,6 @@
 """The catalogue as it was installed, before any setting changes it.
 
-Invariants: the file is read once per process, and nothing is fetched.
+Invariants: the file is read once per process, and the module fetches nothing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """In which line of a TOML or JSON file each name and each entry of a list stands.
 
-Invariants: the text is valid, as its parser has read it before; one pass, whatever its size.
+Invariants: the text is valid, because its parser has read it before; one pass, whatever its size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ESCAPE: Final = re.compile(r'\\(["\\/])')
 
 @dataclass(slots=True)
 class _Frame:
-    """A table or a list that is open at one place of the text."""
+    """A table or a list that is open at one offset of the text."""
 
     path: Path
     is_list: bool = False

@@ -1,6 +1,6 @@
 """`load()`: the settings from all their sources.
 
-Invariants: sources in this order, later ones win: the defaults in
+Invariants: the sources come in this order, later ones win: the defaults in
 `settings.toml`, the file that `VAI_CONFIG` names, `.secrets.toml` beside that file (or in
 the working directory), the `VAI_` variables. The providers' usual variables
 (`OPENAI_API_KEY`, ...) fill only what all of these leave empty.
@@ -145,7 +145,7 @@ def load_provider(
     """The settings of one provider, whatever else is wrong: for commands that serve nothing.
 
     Args:
-        config: a file in place of the one that `VAI_CONFIG` names.
+        config: a file instead of the one that `VAI_CONFIG` names.
 
     Raises:
         ConfigError: something is wrong with these, or a file cannot be read.
@@ -241,7 +241,7 @@ def _find_unusable_files(settings: Settings) -> Iterator[SettingFault]:
     if tls.cert_file and tls.key_file and not absent:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # An encrypted key would have it ask on the terminal.
+            # An encrypted key would have it prompt on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":

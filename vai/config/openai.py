@@ -71,7 +71,7 @@ def settings_of_address(providers: Mapping[str, Provider], provider: str) -> str
     """The names of the settings that a provider's address comes from, or can come from.
 
     Args:
-        providers: those of settings as `joined` made them.
+        providers: those of settings as `join_endpoints` made them.
     """
     urls = {providers.get(name, _PLAIN).base_url for name in PAIR}
     are_together = len(urls) == 1 and None not in urls

@@ -1,7 +1,7 @@
 """The settings as a page: what `settings.toml` says, as tables.
 
-Invariants: the words and the defaults stand in `settings.toml` alone, and
-`settings.toml` must speak of every setting there is.
+Invariants: the texts and the defaults stand in `settings.toml` alone, and
+`settings.toml` must describe every setting there is.
 """
 
 from __future__ import annotations

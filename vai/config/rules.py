@@ -1,7 +1,7 @@
 """Settings that contradict each other, which no single type can express.
 
-Invariants: pure functions over finished settings, each yielding problems as (path, text). The order
-of the rules is the order of `settings.toml`.
+Invariants: the rules are pure functions over finished settings, each yielding problems as (path,
+text). The order of the rules is the order of `settings.toml`.
 """
 
 from __future__ import annotations

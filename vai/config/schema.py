@@ -1,7 +1,7 @@
 """What can be set: one frozen struct per section of `settings.toml`, with the same names.
 
-Invariants: a type says all that is impossible for one value, so that the
-structs, the defaults file and the documentation cannot tell different stories. What
+Invariants: a type states all that is impossible for one value, so that the
+structs, the defaults file and the documentation cannot disagree. What
 concerns two values at once stands in `vai.config.rules`. All durations are seconds.
 """
 
@@ -85,9 +85,9 @@ class Tls(SettingsSection, frozen=True, kw_only=True):
 
 
 class ApiKey(SettingsSection, frozen=True, kw_only=True):
-    """One key that callers may present.
+    """One key that clients may present.
 
-    `tier` names the limits that hold for it in place of those of all users; `rate_limit`
+    `tier` names the limits that hold for it instead of those of all users; `rate_limit`
     (requests per minute) and its siblings replace single ones. A key with limits of its own is
     counted by itself, all others by user. 0 leaves in force what is there.
     """
@@ -103,7 +103,7 @@ class ApiKey(SettingsSection, frozen=True, kw_only=True):
 
 
 class Auth(SettingsSection, frozen=True, kw_only=True):
-    """Who may call. `passthrough` callers must bring their own provider keys."""
+    """Who may call. `passthrough` clients must bring their own provider keys."""
 
     mode: AuthMode = "api_key"
     allowed_hosts: tuple[Text, ...] = ()
@@ -111,9 +111,9 @@ class Auth(SettingsSection, frozen=True, kw_only=True):
 
 
 class Provider(SettingsSection, frozen=True, kw_only=True):
-    """How one provider is reached. What is None is left to the provider's own row.
+    """How one provider is reached. What is None is left to the provider's own spec.
 
-    `proxy` is a secret because proxy URLs carry passwords. A row whose id is not built in
+    `proxy` is a secret because proxy URLs carry passwords. A provider whose id is not built in
     needs `kind` and `base_url`, and may say what it is capable of. `headers` go with every request
     to it; they are secrets because some of them are. `price_as` names a model of the catalogue
     whose prices and abilities those of this server have. The last four are for a provider that is
@@ -225,7 +225,7 @@ class Tracing(SettingsSection, frozen=True, kw_only=True):
 
 
 class Observability(SettingsSection, frozen=True, kw_only=True):
-    """What VAI tells about itself."""
+    """What VAI reports about itself."""
 
     metrics: Metrics = Metrics()
     logging: Logging = Logging()

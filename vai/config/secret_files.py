@@ -1,7 +1,7 @@
 """`${file:/run/secrets/openai}`: a value that stands in a file of its own.
 
 Docker, Kubernetes and systemd hand secrets to a program as files. Invariants: a
-file is read once, and what was read is kept, so that a worker that replaces another one gets
+file is read once, and its content stays in memory, so that a worker that replaces another one gets
 what was checked. No error text holds anything of a file's content.
 """
 

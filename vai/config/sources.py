@@ -58,7 +58,7 @@ class SettingValue(NamedTuple):
 
 
 class UnresolvedReference(NamedTuple):
-    """In place of a text with references that cannot be resolved."""
+    """Instead of a text with references that cannot be resolved."""
 
     faults: tuple[str, ...]
 
@@ -73,7 +73,7 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
     """The settings of a file. What cannot be read is a problem, and an empty layer.
 
     Args:
-        shown: what messages call it, in place of its path and line.
+        shown: what messages call it, instead of its path and line.
     """
     suffix = path.suffix.lower()
     try:
@@ -192,8 +192,8 @@ def merge_layers(layers: Iterable[Layer]) -> Layer:
 
 
 def expand_references(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
-    """Put the environment in place of `${NAME}` and `${NAME:-default}`, the content of a file in
-    place of `${file:/path}`, and an `UnresolvedReference` in place of text where that cannot be
+    """Put the environment for `${NAME}` and `${NAME:-default}`, the content of a file
+    for `${file:/path}`, and an `UnresolvedReference` for text where that cannot be
     done."""
     expanded: Layer = {}
     for path, leaf in layer.items():

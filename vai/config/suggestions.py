@@ -1,7 +1,7 @@
 """Suggestions for an unknown setting: the table in which a setting of that name stands, or a
 similar name.
 
-Invariants: pure functions of names; no value gets into a text.
+Invariants: the functions are pure functions of names; no value gets into a text.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def suggest_setting(
     Args:
         path: the unknown name, with those of its tables.
         names: the settings of its table.
-        known: all settings, dotted; `*` stands for a name that the user chooses.
+        all_names: all settings, dotted; `*` stands for a name that the user chooses.
         source: `toml`, `yaml`, `json`, or `variable`.
         below: the names inside, where it is a table.
     """
@@ -166,7 +166,7 @@ def table_hint(
     """What to write where a value stands and a table of settings is expected.
 
     Args:
-        path: the table; `known` and `source` are as for `suggest`.
+        path: the table; `all_names` and `source` are as for `suggest_setting`.
         needed: the setting without which the table is none, and which the value is likely to be.
     """
     if needed not in (None, path[-1]):
@@ -221,7 +221,7 @@ def _join_names(names: list[str]) -> str:
 
 
 def _spell_setting(path: Path, source: str) -> str:
-    # A place in a list has no variable of its own.
+    # An item of a list has no variable of its own.
     if source == "variable" and not any(name.endswith("]") for name in path):
         return "VAI_" + "__".join(path).upper().replace("<", "").replace(">", "")
     return ".".join(path)

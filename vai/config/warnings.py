@@ -1,8 +1,8 @@
 """Settings that are valid and hardly wanted: requests will fail, or go to another region or host.
 
-Invariants: pure functions over finished settings, the catalogue and the day, each yielding
-(path, text). A warning does not stop the start: a server may differ from what is usual, and a
-model's last day must not keep a gateway from restarting. What can never work is an error
+Invariants: the rules are pure functions over finished settings, the catalogue and the day, each
+yielding (path, text). A warning does not stop the start: a server may differ from what is usual,
+and a model's last day must not keep a gateway from restarting. What can never work is an error
 (`vai.config.rules`). One mistake is one warning.
 """
 

@@ -1,7 +1,7 @@
 """What an exchange does when an attempt fails before the client has received anything.
 
-Invariants: the exchange closes, waits and sends; the plan says whether, where and after what
-wait it tries again. The exchange asks the plan only while the client has not been sent a byte
+Invariants: the exchange closes, waits and sends; the plan decides whether, where and after what
+wait it tries again. The exchange consults the plan only while the client has not been sent a byte
 of a response, and every step of a plan is bounded: retries of one target by their number and
 by a budget, targets by their list, and the request without reasoning is made once.
 """

@@ -1,8 +1,8 @@
 """A count of tokens by the provider: one small request, one small response.
 
-Invariants: counting is a convenience, so nothing waits long for it. Whatever an
+Invariants: counting is a convenience, so no request waits long for it. Whatever an
 estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
-is None; what the client must know (a bad request, a bad key, a limit) is returned. The
+is None; what the client must know (a bad request, a bad key, a limit) comes back as an error. The
 connection is released or dropped however the request ends, a cancellation among them.
 """
 

@@ -2,7 +2,7 @@
 
 Invariants: whatever happens (a response, an upstream fault, a timer, the
 client leaving at any await), the upstream connection is given back or dropped at once
-and the exchange is settled exactly once. Everything that must happen on the way out
+and the exchange is settled exactly once. Everything that must happen at the end
 happens in `__exit__`, which cannot be cancelled because it never waits.
 
 Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
@@ -196,7 +196,7 @@ class Exchange(Generic[T]):
         return fault
 
     async def _start_attempt(self) -> ResponseStart[T]:
-        """What the upstream of the running attempt answers, up to the first batch."""
+        """What the upstream of the running attempt sends, up to the first batch."""
         mode = self.mode
         response = self._response = await self._send_request(mode.upstream_request)
         status, headers = response.status, response.headers
@@ -289,7 +289,7 @@ class Exchange(Generic[T]):
     async def read_batch(self) -> T | None:
         """The next batch of a streamed response, None when it is complete.
 
-        All that one read of the upstream brought is one batch; nothing waits for more.
+        All bytes of one read of the upstream are one batch; nothing waits for more.
 
         Raises:
             UpstreamFault: the stream failed; what came before has been returned.

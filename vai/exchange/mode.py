@@ -1,6 +1,6 @@
 """What the exchange knows of a mode: how its bytes are read.
 
-Invariants: a mode is pure and built for one attempt. It says what to send, takes
+Invariants: a mode is pure and built for one attempt. It decides what to send, takes
 what comes, and knows when the response is complete; when to send and how long to wait is the
 conductor's.
 """
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 def is_page(media_type: str) -> bool:
     """Whether a body of this media type is a page of something that stands before the provider.
 
-    Servers label answers as text, as bytes, or not at all, so that any other body is looked at.
+    Servers label responses as text, as bytes, or not at all, so that any other body is looked at.
     """
     return media_type in _PAGES
 
@@ -44,7 +44,7 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def is_streaming(self) -> bool:
-        """Whether the client asked for a stream."""
+        """Whether the client requested a stream."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class ExchangeMode(Protocol[T_co]):
     @property
     def has_content(self) -> bool:
         """Whether content has come: a first delta, a block that opens with some, or the end of an
-        answer without any. Until then `feed` and `end` hold the beginning back."""
+        response without any. Until then `feed_stream` and `end_stream` hold the beginning back."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     def accepts_media_type(self, media_type: str) -> bool:
-        """Whether a response may be a body of this media type, as far as the header tells."""
+        """Whether a response may be a body of this media type, as far as the header shows."""
         ...
 
     def parse_rejection(

@@ -1,6 +1,6 @@
 """The ports of an exchange: the upstream, the clock, the limits.
 
-The law of this ring: straight-line async code over these ports; it owns no socket,
+Invariants of this ring: it is straight-line async code over these ports; it owns no socket,
 reads no environment and never sees a credential (the upstream port is already bound
 to one). asyncio is its only machinery.
 """

@@ -42,7 +42,7 @@ _MAX_HELD: Final = 256
 class TranslatedMode(Generic[T]):
     """A mode whose target has a protocol of its own.
 
-    `uses_gateway_key` says that the upstream is spoken to with the gateway's own key.
+    `uses_gateway_key` says that the request carries the gateway's own key.
     """
 
     is_verbatim = False

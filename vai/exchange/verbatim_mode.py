@@ -41,7 +41,7 @@ __all__ = ["VerbatimMode"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n" + _BOM
-"""What may stand before the first character that tells an event stream from JSON."""
+"""What may stand before the first character that sets an event stream apart from JSON."""
 _MAX_HELD: Final = 64 << 10
 """Bytes of a beginning without content that are held back."""
 
@@ -49,7 +49,7 @@ _MAX_HELD: Final = 64 << 10
 class VerbatimMode:
     """A mode that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
 
-    `uses_gateway_key` says that the upstream is spoken to with the gateway's own key; `cost` is
+    `uses_gateway_key` says that the request carries the gateway's own key; `cost` is
     written into responses that are edited.
     """
 
@@ -209,7 +209,7 @@ class VerbatimMode:
         if len(self._body) > MAX_FRAME:
             self._body.clear()
             self.stream_error = UpstreamBroken(
-                "The provider's answer is too large", code="too_large"
+                "The provider's response is too large", code="too_large"
             )
         return True
 
@@ -226,7 +226,7 @@ class VerbatimMode:
                 "upstream_malformed", "it is not the JSON that was expected"
             )
             return None
-        if message.stop_reason is None:  # a stream has to tell why it ended
+        if message.stop_reason is None:  # a stream has to report why it ended
             self.stream_error = UpstreamBroken.from_code(
                 "upstream_malformed", "it does not say why it ended"
             )

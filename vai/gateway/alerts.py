@@ -1,8 +1,8 @@
-"""What the log tells of providers that fail: one line for each, and the setting to look at.
+"""The log lines about failing providers: one for each, with the setting to look at.
 
 Invariants: a line is written at most once a minute for each subject, and holds names
 of the settings, VAI's own codes and statuses; no word of an upstream's, no key and no query. What
-callers' own keys meet with is theirs.
+clients' own keys meet with is no alert.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ProviderAlerts:
     def record_failure(
         self, spec: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
     ) -> None:
-        """An attempt at the provider of `spec` failed, which was asked for `target` (a path)."""
+        """An attempt at the provider of `spec` failed; it requested `target` (a path)."""
         trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
             if names_nothing(fault):
@@ -89,8 +89,8 @@ class ProviderAlerts:
         """The breaker of a model has opened."""
         self._warn(
             ("breaker", *target),
-            "%s: model %s failed repeatedly and is left alone for %.0f s; the last failure: %s;"
-            " see breaker, and aliases for a model to turn to",
+            "%s: model %s failed repeatedly; its circuit breaker is open for %.0f s; the last"
+            " failure: %s; see breaker, and aliases for a model to use instead",
             target[0],
             _printable_name(target[1]),
             seconds,
@@ -100,7 +100,7 @@ class ProviderAlerts:
     def breaker_closed(self, target: Target) -> None:
         """The breaker of a model has closed."""
         subject = ("closed", *target)
-        self._warn(subject, "%s: model %s answers again", target[0], _printable_name(target[1]))
+        self._warn(subject, "%s: model %s responds again", target[0], _printable_name(target[1]))
 
     def warn_of_fallback(
         self, alias: str, first: str, missed: FallbackRun, reason: VaiError | None
@@ -114,7 +114,7 @@ class ProviderAlerts:
             missed.requests,
             max(self._clock() - missed.since, 1.0),
             _printable_name(first),
-            "it asked for a pause" if reason is None else _describe_error(reason),
+            "it requested a pause" if reason is None else _describe_error(reason),
             alias,
             first.partition("/")[0],
         )
@@ -144,7 +144,7 @@ class ProviderAlerts:
 
 
 def _upstream_url(spec: ProviderSpec, target: str) -> str:
-    """The URL that was asked, without its query: settings refuse addresses with user info."""
+    """The requested URL, without its query: settings refuse addresses with user info."""
     return (spec.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
 
 
@@ -158,7 +158,7 @@ def _describe_response(fault: UpstreamFault) -> str:
 
 
 def _printable_name(name: str) -> str:
-    """The name of a model, which callers choose, so that it cannot begin another line."""
+    """The name of a model, which clients choose, so that it cannot begin another line."""
     return "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])
 
 

@@ -119,10 +119,10 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
 
 
 def served_app() -> Sanic[Any, Any]:
-    """The application for Sanic's command line, where nobody could catch a ConfigError.
+    """The application for Sanic's command line, which would not catch a ConfigError.
 
     The process ends with exit code 2 and the list of problems, as `vai serve` does; Sanic
-    would bury it in a traceback.
+    would hide it in a traceback.
     """
     try:
         return create_app()
@@ -159,7 +159,7 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
     for path in ("/v1/messages", "/messages"):
         name = "messages" + path.replace("/", "_")
         counter = f"{path}/count_tokens"
-        # Streams: the handler knows the caller before it receives the body.
+        # Streams: the handler knows the client before it receives the body.
         app.add_route(create_message, path, methods=["POST"], name=name, stream=True)
         app.add_route(
             count_tokens, counter, methods=["POST"], name=f"{name}_count_tokens", stream=True

@@ -104,7 +104,7 @@ class GatewayService:
         self._patterns = alias_patterns(settings.aliases)
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
         states = providers.list_states()
-        if self.keyring.mode == "passthrough":  # what is configured is not lent then
+        if self.keyring.mode == "passthrough":  # the gateway's keys are not used then
             states = dict.fromkeys(states, "byok")
         self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
         self.health = _make_provider_health(settings, troubles)
@@ -184,12 +184,12 @@ class GatewayService:
         aliased = self._aliased.get(requested)
         if aliased is not None:
             return aliased
-        rows = self.providers.specs
+        specs = self.providers.specs
         if self._patterns and (
-            matched := matched_routes(requested, self._patterns, rows, self.catalogue)
+            matched := matched_routes(requested, self._patterns, specs, self.catalogue)
         ):
             return matched
-        return (resolve_route(requested, rows, {}, self.catalogue),)
+        return (resolve_route(requested, specs, {}, self.catalogue),)
 
     def alias_of(self, requested: str) -> str:
         """The alias, as the settings name it, that leads to the routes of a name."""
@@ -199,7 +199,7 @@ class GatewayService:
         return f"{next(matched, '')}*"
 
     def note_failure(self, context: RequestContext, error: VaiError, target: str = "") -> None:
-        """Take note of a failure of the provider that `context` asks, at the path `target`."""
+        """Take note of a failure of the provider of `context`, at the path `target`."""
         if (
             isinstance(error, UpstreamFault)
             and context.route is not None

@@ -24,9 +24,9 @@ def catalogue_from_settings(settings: Settings) -> Catalogue:
     """The catalogue of a gateway with these settings."""
     catalogue = installed_catalogue()
     described = {
-        provider: catalogue.find_card(*own.price_as.split("/", 1))
-        for provider, own in settings.providers.items()
-        if own.price_as is not None
+        provider: catalogue.find_card(*provider_settings.price_as.split("/", 1))
+        for provider, provider_settings in settings.providers.items()
+        if provider_settings.price_as is not None
     }
     if described:
         catalogue = Catalogue(catalogue.cards, described)

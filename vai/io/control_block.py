@@ -1,18 +1,18 @@
-"""The board: one small shared file in which every process of a group sees the others.
+"""The control block: one small shared file in which every process of a group sees the others.
 
-The law: a word has one writer, so no word needs a lock. A worker writes its own row; when
+Invariants: a word has one writer, so no word needs a lock. A worker writes its own slot; when
 it is dead the manager does. Main writes the header and the servers, the manager its own words
-in the header. Only
-taking and freeing rows is serialised, by `flock`, which the kernel drops when its holder
+in the header.
+Only taking and freeing slots is serialised, by `flock`, which the kernel drops when its holder
 dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
 
     header      words 0..63     who owns the group, what it is doing
     directory   words 64..127   16 sections of 4 words: id, offset, length in bytes, version
-    workers     128 rows of 16 words
+    workers     128 slots of 16 words
     servers     128 pairs of words: the process that main started last under each number
     sections    page-aligned, zeroed, sized when the file is made (limits, metrics, ...)
 
-A row is known by pid and start time, never by worker name: during a restart two
+A slot is known by pid and start time, never by worker name: during a restart two
 processes carry one name.
 """
 
@@ -46,7 +46,7 @@ __all__ = [
 MAGIC = int.from_bytes(b"VAIBOARD", "little")
 LAYOUT = 1
 ROWS = 128
-MAX_SIZE = 64 << 20  # Docker gives /dev/shm 64 MiB unless told otherwise
+MAX_SIZE = 64 << 20  # Docker gives /dev/shm 64 MiB by default
 LOCK_PATIENCE = 2.0  # seconds; the lock is held for microseconds unless its holder is frozen
 
 _WORD = 8
@@ -74,14 +74,14 @@ class State(IntEnum):
 
 
 class ControlBlockError(RuntimeError):
-    """The board cannot be made, opened or claimed; the text says why."""
+    """The control block cannot be made, opened or claimed; the text says why."""
 
 
 def control_block_directory() -> Path:
-    """Where boards live: memory where the system has it, else the temporary directory.
+    """Where control blocks live: memory where the system has it, else the temporary directory.
 
     Raises:
-        BoardError: the process can write to neither.
+        ControlBlockError: the process can write to neither.
     """
     shm = Path("/dev/shm")  # noqa: S108 - the files in it are made 0600 and owned by us
     if os.access(shm, os.W_OK):
@@ -96,7 +96,7 @@ def control_block_directory() -> Path:
 
 
 class WorkerSlot:
-    """One worker's row. Reading is free for all; see the module for who writes."""
+    """One worker's slot. Reading is free for all; see the module for who writes."""
 
     __slots__ = ("_at", "_words", "index")
 
@@ -111,7 +111,7 @@ class WorkerSlot:
 
     @property
     def is_taken(self) -> bool:
-        """Whether it belongs to somebody, dead or alive."""
+        """Whether it belongs to a process, dead or alive."""
         return self._words[self._at + _R_PID] != 0
 
     @property
@@ -146,7 +146,7 @@ class WorkerSlot:
 
     @property
     def generation(self) -> int:
-        """Grows with every claim of the group: tells two owners of one row apart."""
+        """Grows with every claim of the group: distinguishes two owners of one slot."""
         return self._words[self._at + _R_CLAIM]
 
     @property
@@ -155,7 +155,7 @@ class WorkerSlot:
         return self._words[self._at + _R_SERVING]
 
     def write_owner(self, who: ProcessIdentity, number: int, claim: int) -> None:
-        """Write a new owner into a free row. Only under the lock of the board."""
+        """Write a new owner into a free slot. Only under the lock of the control block."""
         words, at = self._words, self._at
         words[at + _R_START] = who.start
         words[at + _R_BEAT] = time.monotonic_ns()
@@ -163,17 +163,17 @@ class WorkerSlot:
         words[at + _R_INFLIGHT] = words[at + _R_SERVING] = 0
         words[at + _R_NUMBER] = number
         words[at + _R_CLAIM] = claim
-        words[at + _R_PID] = who.pid  # last: a row without a pid is nobody's
+        words[at + _R_PID] = who.pid  # last: a slot without a pid is free
 
     def clear_slot(self) -> None:
-        """Make the row free. Only under the lock of the board."""
+        """Make the slot free. Only under the lock of the control block."""
         self._words[self._at + _R_PID] = 0
         for word in range(self._at + 1, self._at + _ROW_WORDS):
             self._words[word] = 0
 
 
 class ControlBlock:
-    """The mapped file. Make it with `create` (main) or `open` (everybody else)."""
+    """The mapped file. Make it with `create` (main) or `open` (all others)."""
 
     def __init__(self, path: Path, fd: int, *, owner: bool) -> None:
         self.path = path
@@ -188,9 +188,9 @@ class ControlBlock:
 
     @classmethod
     def create(cls, path: Path | None = None, *, sections: Mapping[int, int] | None = None) -> Self:
-        """Make the board of this group; `sections` maps an id to its length in bytes.
+        """Make the control block of this group; `sections` maps an id to its length in bytes.
 
-        Files of dead groups next to it are removed. Raises BoardError when a living
+        Files of dead groups next to it are removed. Raises ControlBlockError when a living
         process owns `path`, when it would be larger than MAX_SIZE, or when the file system
         has no room for it.
         """
@@ -208,7 +208,7 @@ class ControlBlock:
             if previous is not None:
                 if is_alive(previous):
                     raise ControlBlockError(f"{path} belongs to the running process {previous.pid}")
-                # Never truncated: whoever still maps the old file would be killed for it.
+                # Never truncated: a process that still maps the old file would be killed for it.
                 path.unlink()
                 os.close(fd)
                 fd = _open_locked(path)
@@ -223,14 +223,15 @@ class ControlBlock:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the board another process made. Raises BoardError if it is none of ours."""
+        """Open the control block another process made. Raises ControlBlockError if it is none."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
-            raise ControlBlockError(f"cannot open the board {path}: {error.strerror}") from error
+            text = f"cannot open the control block {path}: {error.strerror}"
+            raise ControlBlockError(text) from error
         if os.fstat(fd).st_size < _BASE_SIZE or _read_owner(fd) is None:
             os.close(fd)
-            text = f"{path} is not a board of layout {LAYOUT}; is it of another version?"
+            text = f"{path} is not a control block of layout {LAYOUT}; is it of another version?"
             raise ControlBlockError(text)
         return cls(path, fd, owner=False)
 
@@ -243,25 +244,25 @@ class ControlBlock:
         for index, (section, (offset, length)) in enumerate(offsets.items()):
             at = _DIRECTORY + index * _SECTION_WORDS
             words[at + 1], words[at + 2], words[at] = offset, length, section
-        words[_H_MAGIC] = MAGIC  # last: without it the file is nobody's board
+        words[_H_MAGIC] = MAGIC  # last: without it the file is no control block
 
     def close(self) -> None:
         """Unmap; the owner removes the file too."""
         if self._owner and self.owner == current_process():
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
-        # The mapping itself lives as long as a view of it does; rows and sections may.
+        # The mapping itself lives as long as a view of it does; slots and sections may.
 
     def open_section(self, section: int) -> memoryview:
-        """The bytes of one section. Raises BoardError when the board has none such."""
+        """The bytes of one section. Raises ControlBlockError when there is none such."""
         for index in range(_SECTIONS):
             at = _DIRECTORY + index * _SECTION_WORDS
             if self._words[at] == section:
                 offset, length = self._words[at + 1], self._words[at + 2]
                 return self._bytes[offset : offset + length]
-        raise ControlBlockError(f"the board has no section {section}")
+        raise ControlBlockError(f"the control block has no section {section}")
 
-    # -- rows --------------------------------------------------------------------------
+    # -- slots -------------------------------------------------------------------------
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -272,9 +273,9 @@ class ControlBlock:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def claim_slot(self, number: int = -1) -> WorkerSlot:
-        """Take a free row for this process. Raises BoardError when all are taken.
+        """Take a free slot for this process. Raises ControlBlockError when all are taken.
 
-        The row of a dead worker is not free until the manager has freed what hung on it.
+        The slot of a dead worker is not free until the manager has freed what hung on it.
         """
         with self._locked():
             for slot in self.slots:
@@ -282,10 +283,10 @@ class ControlBlock:
                     self._words[_H_GENERATION] += 1
                     slot.write_owner(current_process(), number, self._words[_H_GENERATION])
                     return slot
-        raise ControlBlockError(f"all {ROWS} rows of the board are taken")
+        raise ControlBlockError(f"all {ROWS} slots of the control block are taken")
 
     def release_slot(self, slot: WorkerSlot, who: ProcessIdentity) -> bool:
-        """Free the row if it is still `who`'s; says whether it was."""
+        """Free the slot if it is still `who`'s; returns whether it was."""
         with self._locked():
             if slot.owner != who:
                 return False
@@ -293,7 +294,7 @@ class ControlBlock:
             return True
 
     def taken_slots(self) -> list[WorkerSlot]:
-        """The rows that belong to somebody, dead or alive."""
+        """The slots that belong to a process, dead or alive."""
         return [slot for slot in self.slots if slot.is_taken]
 
     def serving_pids(self) -> set[int]:
@@ -396,13 +397,13 @@ class ControlBlock:
 
 
 def remove_dead_blocks(folder: Path) -> list[Path]:
-    """Remove the boards of dead groups of this user; returns what was removed."""
+    """Remove the control blocks of dead groups of this user; returns what was removed."""
     removed = []
     for path in folder.glob(f"vai-{os.getuid()}-*.board"):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            continue  # somebody else was quicker, or it is not a plain file
+            continue  # another process was quicker, or it is not a plain file
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Also one of another layout: another version of VAI may run here.
@@ -419,7 +420,7 @@ def remove_dead_blocks(folder: Path) -> list[Path]:
 
 def _arrange_sections(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int, int]], int]:
     if len(sections) > _SECTIONS or 0 in sections:
-        raise ControlBlockError(f"a board has at most {_SECTIONS} sections, numbered from 1")
+        raise ControlBlockError(f"a control block has at most {_SECTIONS} sections, from 1 on")
     offsets: dict[int, tuple[int, int]] = {}
     end = _BASE_SIZE
     for section, length in sections.items():
@@ -427,7 +428,7 @@ def _arrange_sections(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int,
         end = start + length
         offsets[section] = (start, length)
     if end > MAX_SIZE:
-        raise ControlBlockError(f"a board of {end} bytes is larger than {MAX_SIZE}")
+        raise ControlBlockError(f"a control block of {end} bytes is larger than {MAX_SIZE}")
     return offsets, end
 
 
@@ -488,7 +489,7 @@ def _lock_file(fd: int, path: Path) -> None:
 
 
 def _read_owner(fd: int, *, any_layout: bool = False) -> ProcessIdentity | None:
-    """Who made the board; None if the file is none. All layouts have that in the same place."""
+    """Who made the control block; None if the file is none. All layouts have that at one offset."""
     head = memoryview(os.pread(fd, _DIRECTORY * _WORD, 0))
     if len(head) < _DIRECTORY * _WORD:
         return None

@@ -1,8 +1,8 @@
 """What the first process of a group says of it, for commands of the same user.
 
-The law: it lies on the board, in a section of its own, and the first process alone writes it.
-A reader sees a whole record or none: the sequence word is odd while the record is written, and
-a reader that finds it odd or changed reads again. It holds no secret.
+Invariants: the record lies in the control block, in a section of its own, and only the first
+process writes it. A reader sees a whole record or none: the sequence word is odd while the record
+is written, and a reader that finds it odd or changed reads again. It holds no secret.
 
     words 0..1      sequence, length of the record in bytes
     words 2..33     16 pairs of words: the processes that the manager killed last
@@ -39,7 +39,7 @@ _SIZE: Final = 64 << 10
 _KILLED_AT, _KILLED = 2, 16
 _RECORD_AT: Final = 512
 SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _SIZE})
-"""What a board has to be made with, beside the sections of others."""
+"""What a control block has to be made with, beside the sections of others."""
 
 _MOST_TEXT: Final = 4000
 """Bytes of one text; eight of them and the rest find room."""
@@ -83,10 +83,10 @@ class GroupState(msgspec.Struct, frozen=True):
 
 
 class GroupRecord:
-    """The record of the group whose board this process made.
+    """The record of the group whose control block this process made.
 
     Raises:
-        BoardError: the board was made without its section.
+        ControlBlockError: the control block was made without its section.
     """
 
     def __init__(self, board: ControlBlock, state: GroupState) -> None:

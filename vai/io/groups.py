@@ -1,8 +1,8 @@
-"""The gateways that run on this machine, found by their boards.
+"""The gateways that run on this machine, found by their control blocks.
 
-The law: looking changes nothing. A board is mapped and read, no lock is taken and nobody is
-told, so whoever serves pays nothing for being looked at. Boards belong to the user who made
-them; those of others are not seen.
+Invariants: a look changes nothing. It maps and reads a control block without a lock and notifies no
+process, so a look costs the processes that serve nothing. Control blocks belong to the user who
+made them; those of others are not seen.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class NotRunning(ControlBlockError):
 
 
 def running_groups(folder: Path | None = None, *, pid: int | None = None) -> list[ControlBlock]:
-    """The boards of this user's gateways. The caller closes them.
+    """The control blocks of this user's gateways. The caller closes them.
 
     Args:
-        folder: where boards live; the system's place for them if None.
+        folder: where control blocks live; the system's folder for them if None.
         pid: only that of the gateway whose first process has this id.
 
     Raises:
         NotRunning: there is none.
-        BoardError: there is none but of another version.
+        ControlBlockError: there is none but of another version.
     """
     blocks: list[ControlBlock] = []
     foreign: ControlBlockError | None = None
@@ -46,7 +46,7 @@ def running_groups(folder: Path | None = None, *, pid: int | None = None) -> lis
         except NotRunning:
             continue
         except ControlBlockError as error:
-            # Gone since it was listed, or it cannot be read: which tells only in the end.
+            # Gone since it was listed, or it cannot be read: which shows only in the end.
             if path.exists() and is_alive(ProcessIdentity(_first_process(path), 0)):
                 foreign = error
     if blocks:
@@ -61,17 +61,17 @@ def running_groups(folder: Path | None = None, *, pid: int | None = None) -> lis
 
 
 def _first_process(path: Path) -> int:
-    """The process id in a board's name, 0 without one."""
+    """The process id in a control block's name, 0 without one."""
     number = path.name.split("-")[2]
     return int(number) if number.isdecimal() else 0
 
 
 def open_group(path: Path) -> ControlBlock:
-    """The board at `path`. The caller closes it.
+    """The control block at `path`. The caller closes it.
 
     Raises:
         NotRunning: its gateway has ended.
-        BoardError: it cannot be read, or another version of VAI made it.
+        ControlBlockError: it cannot be read, or another version of VAI made it.
     """
     board = ControlBlock.open(path)
     if is_alive(board.owner):
@@ -81,9 +81,9 @@ def open_group(path: Path) -> ControlBlock:
 
 
 def has_manager(board: ControlBlock) -> bool:
-    """Whether somebody does what a manager does: a living manager, or a single process, which
+    """Whether a process does what a manager does: a living manager, or a single process, which
     has none and does it by itself."""
     if is_alive(board.manager):
         return time.monotonic_ns() - board.manager_heartbeat < _SILENT
-    # Main has no row, except where it is the worker too; then nobody was there before it.
+    # Main has no slot, except where it is the worker too; then it was the first process.
     return board.slots[0].owner == board.owner

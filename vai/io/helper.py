@@ -223,7 +223,7 @@ def _log_trace(error: Exception) -> None:
 
 
 def _main() -> None:
-    # A stop is the worker's to carry out; it may still need an answer until it has drained.
+    # A stop is the worker's to carry out; it may still need a response until it has drained.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     serve_worker(Connection(int(sys.argv[1])))

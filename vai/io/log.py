@@ -1,8 +1,8 @@
 """What VAI writes about itself: application events through loguru, request lines straight.
 
-Invariants: one JSON object per line, one write per batch of lines, to standard
+Invariants: the log has one JSON object per line and one write per batch of lines, to standard
 error for events and to standard output for requests. Nothing here knows a key or a prompt:
-callers hand over names and figures, and of an exception only its type and its frames are
+its callers hand over names and figures, and of an exception only its type and its frames are
 written. Its text may quote what it could not digest, and the values of variables would.
 """
 

@@ -1,10 +1,10 @@
-"""Asking each provider for the list of its models, to learn whether requests would reach it.
+"""Requests the list of models from each provider, to learn whether requests would reach it.
 
-The same rows, connections, credentials and key filter as for requests. No redirect is followed,
-nothing is kept, and what a provider says is never repeated: its words may quote a key.
+The same provider specs, connections, credentials and key filter as for requests. No redirect is
+followed, nothing is stored, and no text of a provider is ever repeated: it may quote a key.
 
-Invariants: one answer for each provider; all are asked at once, a few at a time; every wait and
-every answer is bounded.
+Invariants: one response for each provider; all are probed at once, a few at a time; every wait and
+every response is bounded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["ProbeResult", "probe_providers"]
 PATIENCE: Final = 10.0
 """Seconds for one provider."""
 MAX_ANSWER: Final = 8 << 20
-"""Bytes of an answer that are read. The longest public list of models has less than two million."""
+"""Bytes of a response that are read. The longest public list of models is below two million."""
 _AT_ONCE: Final = 16
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
@@ -52,32 +52,32 @@ _JSON: Final = ("content-type", "application/json")
 
 _FAILURES: Final[dict[str, str]] = {
     "connect_timeout": "no connection, or no TLS, within timers.connect; check {base_url} and "
-    "firewalls on the way",
-    "headers_timeout": f"connected, and no answer within {PATIENCE:.0f} s; check {{base_url}}",
-    "read_timeout": f"the answer was not complete within {PATIENCE:.0f} s",
+    "firewalls in between",
+    "headers_timeout": f"connected, and no response within {PATIENCE:.0f} s; check {{base_url}}",
+    "read_timeout": f"the response was not complete within {PATIENCE:.0f} s",
     "upstream_dns": "the host name has no address; check {base_url}",
     "upstream_connect": "no connection: refused or unreachable; check {base_url}",
     "upstream_tls": "TLS failed: the certificate is not trusted or of another name, or the port "
     "speaks no TLS; check {base_url} and {ca_file}",
-    "upstream_reset": "the connection broke before an answer; check {base_url}",
-    "upstream_stale": "the connection broke before an answer; check {base_url}",
+    "upstream_reset": "the connection broke before a response; check {base_url}",
+    "upstream_stale": "the connection broke before a response; check {base_url}",
     "upstream_proxy": "the proxy refused or failed; check {proxy}",
-    "upstream_truncated": "the answer ended early",
-    "upstream_protocol": "the answer is not HTTP/1.1; check {base_url}",
-    "upstream_encoding": "the answer has a content coding that was not asked for",
+    "upstream_truncated": "the response ended early",
+    "upstream_protocol": "the response is not HTTP/1.1; check {base_url}",
+    "upstream_encoding": "the response has a content coding that VAI did not request",
     "login_expired": f"the login is no longer valid; run: {LOGIN_COMMAND}",
     "login_unavailable": "the login cannot be renewed now",
 }
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of asking one provider.
+    """The result of a probe of one provider.
 
     Attributes:
-        outcome: ``skipped`` where there was no server to ask or no key to ask with.
-        url: what was asked for, "" if nothing was.
-        status: of the answer, None without one.
-        models: how many the provider lists, None where it told no list.
+        outcome: ``skipped`` where there was no server to probe or no key to send.
+        url: the requested URL, "" without one.
+        status: of the response, None without one.
+        models: how many the provider lists, None where it sent no list.
         missing: models that aliases lead to and the list has not.
         text: the outcome in words.
     """
@@ -99,7 +99,7 @@ class _BoundedResponse(msgspec.Struct, frozen=True):
 
 
 async def probe_providers(settings: Settings) -> list[ProbeResult]:
-    """Ask every provider that the gateway has a way to; in the order of the providers."""
+    """Probe every provider that the gateway can reach; in the order of the providers."""
     states = provider_states(settings)
     providers = Providers(settings)
     slots = asyncio.Semaphore(_AT_ONCE)
@@ -109,7 +109,7 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
             return ProbeResult(provider=name, outcome="skipped", text=why)
         upstream = providers.get_gateway_upstream(name)
         if upstream is None:
-            return ProbeResult(provider=name, outcome="skipped", text="not asked: it is off")
+            return ProbeResult(provider=name, outcome="skipped", text="not probed: it is off")
         async with slots:
             return await _ProviderProbe(settings, providers.specs[name], upstream).run_probe()
 
@@ -121,16 +121,16 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
 
 def _reason_to_skip(settings: Settings, name: str, state: str) -> str | None:
     if state.startswith(OFF):
-        return f"not asked: {state}"
+        return f"not probed: {state}"
     if state == SIMULATED:
-        return "not asked: the simulator answers for it"
+        return "not probed: the simulator answers for it"
     if settings.auth.mode == "passthrough" and name != LOGGED_IN_TO:
-        return "not asked: callers bring their keys, the gateway has none to ask with"
+        return "not probed: clients bring their keys, the gateway has none to send"
     return None
 
 
 class _ProviderProbe:
-    """One provider, and what is asked of it."""
+    """One provider, and the requests that probe it."""
 
     def __init__(self, settings: Settings, spec: ProviderSpec, upstream: Upstream) -> None:
         self._settings = settings
@@ -159,7 +159,7 @@ class _ProviderProbe:
         return result
 
     def _is_elsewhere(self) -> bool:
-        """Whether only the endpoint itself tells if it is there: at another's server."""
+        """Whether only the endpoint itself shows if it is there: at another's server."""
         spec = self._spec
         at_home = spec.id in PROVIDER_SPECS and is_provider_host(
             PROVIDER_SPECS[spec.id], spec.base_url
@@ -211,8 +211,8 @@ class _ProviderProbe:
     async def _confirm_endpoint(
         self, result: ProbeResult, wire: WireRequest, until: float
     ) -> ProbeResult:
-        """`found`, unless a server that lists models has not the endpoint: many have no Responses,
-        and some have their list at a second place."""
+        """`result`, unless a server that lists models has not the endpoint: many have no Responses,
+        and some have their list at a second path."""
         empty, other = await self._send_empty(wire, until)
         if not self._is_absent(other):
             return result
@@ -220,14 +220,14 @@ class _ProviderProbe:
         return self._failed_result(empty, f"it lists models, and {where}", other.status)
 
     def _is_absent(self, answer: _BoundedResponse) -> bool:
-        """Whether an answer to the empty request shows that there is no such endpoint."""
+        """Whether a response to the empty request shows that there is no such endpoint."""
         if answer.status not in _NOT_FOUND:
             return False
         fault = self._fault_of(answer)
         return fault is None or fault.code == UPSTREAM_ADDRESS or names_nothing(fault)
 
     def _fault_of(self, answer: _BoundedResponse) -> UpstreamFault | None:
-        """An answer as the provider's error; None if it is too long to be one."""
+        """A response as the provider's error; None if it is too long to be one."""
         if answer.body is None:
             return None
         return make_adapter(self._spec, "probe").parse_error(
@@ -237,7 +237,7 @@ class _ProviderProbe:
     async def _send_empty(
         self, wire: WireRequest, until: float
     ) -> tuple[WireRequest, _BoundedResponse]:
-        """An empty request to the endpoint, and its answer."""
+        """An empty request to the endpoint, and its response."""
         empty = WireRequest("POST", self._spec.path, (*wire.headers, _JSON), b"{}")
         try:
             return empty, await self._send_bounded(empty, until)
@@ -266,7 +266,7 @@ class _ProviderProbe:
         elif status in _FAILING:
             text = "the server fails"
         else:
-            text = f"an unexpected answer; check {self._names['base_url']}"
+            text = f"an unexpected response; check {self._names['base_url']}"
         return self._failed_result(wire, text, status)
 
     def _why_refused(self, answer: _BoundedResponse) -> str | None:
@@ -288,13 +288,13 @@ class _ProviderProbe:
     def _judge_listing(self, wire: WireRequest, answer: _BoundedResponse) -> ProbeResult:
         base_url = self._names["base_url"]
         if answer.body is None:
-            return self._failed_result(wire, f"an answer of more than {MAX_ANSWER >> 20} MB", _OK)
+            return self._failed_result(wire, f"a response of more than {MAX_ANSWER >> 20} MB", _OK)
         if _is_page(answer):
             return self._failed_result(wire, f"a web page and no API; check {base_url}", _OK)
         models, is_whole = _read_model_ids(answer.body)
         if models is None:
             return self._failed_result(
-                wire, f"the answer is no list of models; check {base_url}", _OK
+                wire, f"the response is no list of models; check {base_url}", _OK
             )
         missing: tuple[str, ...] = ()
         if models and is_whole and lists_deployments(httpx.URL(self._spec.base_url).host):
@@ -345,11 +345,11 @@ class _ProviderProbe:
 
 
 def _list_request(spec: ProviderSpec) -> WireRequest:
-    """How a provider of this kind is asked for its models.
+    """The request that lists the models of a provider of this kind.
 
     https://platform.claude.com/docs/en/api/models-list,
     https://platform.openai.com/docs/api-reference/models/list and
-    https://ai.google.dev/api/models, 2026-11-28. Code Assist has no such list: it tells instead
+    https://ai.google.dev/api/models, 2026-11-28. Code Assist has no such list: it reports instead
     which tier the login has.
     """
     accept = ("accept", "application/json")
@@ -366,9 +366,9 @@ def _list_request(spec: ProviderSpec) -> WireRequest:
 
 
 def _read_model_ids(body: bytes) -> tuple[set[str] | None, bool]:
-    """The ids that an answer lists, in any of the usual forms, and whether these are all.
+    """The ids that a response lists, in any of the usual forms, and whether these are all.
 
-    None if the answer is no list.
+    None if the response is no list.
     """
     try:
         listing: Any = msgspec.json.decode(body)

@@ -1,6 +1,6 @@
 """Who a process is, and how it is made to die with its parent.
 
-A pid alone names nobody: the kernel hands it out again. A pid and its start time do.
+A pid alone names no process: the kernel hands it out again. With a start time it does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DEAD_STATES = frozenset((b"Z", b"X", b"x"))
 
 
 class ProcessIdentity(NamedTuple):
-    """A process: its pid and, where the system tells it, its start time in clock ticks."""
+    """A process: its pid and, where the system reports it, its start time in clock ticks."""
 
     pid: int
     start: int
@@ -128,12 +128,12 @@ def _exists(pid: int) -> bool:
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent` (a pid) ends; at once if it has ended.
 
-    SIGKILL, not SIGTERM: a parent that was killed leaves nobody to drain for, and an orphan
+    SIGKILL, not SIGTERM: a parent that was killed leaves no client to drain for, and an orphan
     that goes on serving would keep the port. Outside Linux this does nothing.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have gone before the request was heard by the kernel.
+    # The parent may have gone before the kernel took the request.
     if os.getppid() != parent:
         os._exit(1)
 
@@ -141,8 +141,8 @@ def die_with_parent(parent: int) -> None:
 class StartWatch:
     """Judges a process that starts by the processor time that it uses.
 
-    Wall-clock time does not tell a process that hangs from one that a container's limit gives
-    a tenth of a core. Outside Linux nothing else is known, and wall-clock time decides.
+    Wall-clock time does not distinguish a process that hangs from one that a container's limit
+    gives a tenth of a core. Outside Linux nothing else is known, and wall-clock time decides.
 
     Args:
         pid: the process.

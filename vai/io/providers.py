@@ -1,8 +1,8 @@
-"""The providers of this gateway: their rows, their connections, the keys it lends.
+"""The providers of this gateway: their specs, their connections, the gateway's keys.
 
-Invariants: one transport per provider and process; an upstream is that
+Invariants: there is one transport per provider and process; an upstream is that
 transport bound to one credential, and the credential to the origin that the settings name.
-Nothing a caller sends chooses where a key goes.
+Nothing a client sends chooses where a key goes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = ["Providers", "build_specs"]
 
 
 _COMPATIBLE: Final = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
-"""How a server of an operator's own is spoken to: in the words of Chat Completions that all
-of them know. What OpenAI said later (`max_completion_tokens`, `safety_identifier`) is ignored
+"""How a server of an operator's own is addressed: in the format of Chat Completions that all
+of them know. What OpenAI added later (`max_completion_tokens`, `safety_identifier`) is ignored
 by some, so that a limit would be lost, and refused by others."""
 
 
 def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
-    """The built-in rows as the settings change them, and the rows they add."""
+    """The built-in specs as the settings change them, and the specs they add."""
     specs = dict(PROVIDER_SPECS)
     for provider, changes in settings.providers.items():
         spec = specs.get(provider)
@@ -108,7 +108,7 @@ class Providers:
                 self._clients[provider] = _ProviderClient(spec, provider_settings)
 
     def get_byok_upstream(self, provider: str, key: ProviderKey) -> Upstream:
-        """The real provider, with a caller's own key."""
+        """The real provider, with a client's own key."""
         return self._clients[provider].real_client().bind_key(key)
 
     def get_gateway_upstream(self, provider: str) -> Upstream | None:
@@ -116,11 +116,11 @@ class Providers:
         return self._clients[provider].gateway_upstream
 
     def is_simulated(self, provider: str) -> bool:
-        """Whether `lent` is the simulator."""
+        """Whether `get_gateway_upstream` is the simulator."""
         return self._clients[provider].is_simulated
 
     def list_states(self) -> dict[str, str]:
-        """Provider -> ``configured``, ``simulated`` or ``byok`` (callers must bring a key)."""
+        """Provider -> ``configured``, ``simulated`` or ``byok`` (clients must bring a key)."""
         return {
             provider: "simulated"
             if client.is_simulated
@@ -162,7 +162,7 @@ class _ProviderClient:
             self.gateway_upstream = self._make_upstream(None)
 
     def real_client(self) -> _ProviderClient:
-        """Where a caller's own key goes."""
+        """Where a client's own key goes."""
         return self
 
     def bind_key(self, key: ProviderKey) -> Upstream:
@@ -203,7 +203,7 @@ class _LoginClient(_ProviderClient):
 
 
 class _SimulatedClient(_ProviderClient):
-    """The simulator in a provider's place, for callers without a key of their own."""
+    """The simulator instead of a provider, for clients without a key of their own."""
 
     is_simulated = True
 

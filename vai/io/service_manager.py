@@ -1,4 +1,4 @@
-"""Tells the service manager that started this process how it is doing (systemd's `Type=notify`).
+"""Reports the state of this process to the service manager (systemd's `Type=notify`).
 
 The protocol is one datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names:
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html (2026-11-28).
@@ -20,7 +20,7 @@ _VARIABLE: Final = "NOTIFY_SOCKET"
 def notify_service_manager(
     state: Literal["READY", "RELOADING", "STOPPING"], status: str = ""
 ) -> None:
-    """Send the state; nothing where no service manager asked for it, or where it does not listen.
+    """Send the state; nothing where no service manager wants it, or where it does not listen.
 
     Args:
         status: a line that `systemctl status` shows.

@@ -1,9 +1,10 @@
 """The last failure of each provider, shared by the workers of a group.
 
-One request fails in one worker, and the next look at `/health` may be answered by another one.
-Invariants: it lies on the board, in a section of its own, and any worker writes it without a lock.
-A reader takes a row only if its checksum is right, so that two writers of one moment cost one row
-for that moment. It holds VAI's own words and figures, and nothing that a provider said.
+One request fails in one worker, and the next look at `/health` may reach another one.
+Invariants: the table lies in the control block, in a section of its own, and any worker writes it
+without a lock. A reader takes an entry only if its checksum is right, so that two writers of one
+moment cost one entry for that moment. It holds VAI's own words and figures, and no text of a
+provider.
 
     bytes 0..7      whose: a digest of the provider's id and base URL
     bytes 8..11     length of the record, 0 for none
@@ -35,7 +36,7 @@ _HEAD: Final = struct.Struct("=8sII")
 _LENGTH_AT: Final = 2
 """Of the length, in units of four bytes."""
 FAILURE_SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _ROW * _ROWS})
-"""What a board has to be made with, beside the sections of others."""
+"""What a control block has to be made with, beside the sections of others."""
 
 
 class SharedFailures(MutableMapping[str, LastError]):
@@ -46,7 +47,7 @@ class SharedFailures(MutableMapping[str, LastError]):
         base_urls: provider id -> base URL, in the order of the settings.
 
     Raises:
-        BoardError: the board was made without the section.
+        ControlBlockError: the control block was made without the section.
     """
 
     def __init__(self, board: ControlBlock, base_urls: Mapping[str, str]) -> None:
@@ -66,7 +67,7 @@ class SharedFailures(MutableMapping[str, LastError]):
         offset = self._offsets.get(name) if isinstance(name, str) else None
         if offset is None:
             return name in self._own
-        # Asked with each answer: most rows are empty.
+        # Read with each response: most entries are empty.
         return (
             self._words[offset // 4 + _LENGTH_AT] != 0 and self._read_error(str(name)) is not None
         )

@@ -20,7 +20,7 @@ _logger = logging.getLogger("vai")
 class RateLimitedWarnings:
     """Writes a warning about each of many subjects at most once in `every` seconds.
 
-    It tells at most `room` subjects apart; a warning says how many were left out before it.
+    It distinguishes at most `room` subjects; a warning says how many were left out before it.
     """
 
     def __init__(self, every: float = 60.0, room: int = 256) -> None:

@@ -4,8 +4,8 @@
       ^                                               ^                              |
       +---- the probe is answered --------------------+---- the probe fails --------+
 
-Invariants: only outages count, as `vai.policy.error_attribution` tells them; and what is
-known is of targets that failed lately, so that nothing is kept or looked up of those that
+Invariants: only outages count, as `vai.policy.error_attribution` defines them; and what is
+known is of targets that failed lately, so that the breakers store and look up nothing of those that
 work. While half open, one exchange is let through and all others are refused until it is
 answered, fails or gives up; should none of that happen for as long as the breaker was open
 at first, the next one may try, so that a probe that hangs does not hold all requests.
@@ -60,11 +60,11 @@ class Breaker:
         return self._trips > 0
 
     def seconds_until_retry(self, now: float) -> float:
-        """Seconds until it is worth asking again; 0 for now."""
+        """Seconds until it is worth a request again; 0 for now."""
         return max(self.open_until - now, 0.0)
 
     def is_paused(self, now: float) -> bool:
-        """Whether the target has asked for a pause."""
+        """Whether the target has requested a pause."""
         return now < self._paused_until
 
     def begin_attempt(self, now: float) -> bool:
@@ -104,7 +104,7 @@ class Breaker:
         return not self._counter.recent_counts(now)[1] and not self.is_paused(now)
 
     def record_pause(self, now: float, seconds: float) -> None:
-        """The target asked for a pause. It steers exchanges with a choice, and stops none."""
+        """The target requested a pause. It steers exchanges with a choice, and stops none."""
         self._paused_until = now + min(seconds, _LONGEST_PAUSE)
 
     def abandon_probe(self, now: float) -> None:

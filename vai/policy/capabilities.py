@@ -1,7 +1,7 @@
 """What a model can do, in the words of ``GET /v1/models``.
 
 Invariants: a capability that no source states is left out of the response, and
-no filter finds it; only what is known to be there counts as there.
+no filter finds it; only a capability that is known to be there counts as there.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _combine_charges(common: Charges, specific: Charges) -> Charges:
 class ModelList:
     """The models that a server lists.
 
-    A name that the server takes is never said to be missing because the list spells it otherwise;
+    A name that the server takes is never reported missing because the list spells it otherwise;
     a name that is missing may be overlooked.
     """
 
@@ -134,7 +134,7 @@ class ModelList:
         self._prefixes = tuple(name.partition("*")[0] for name in names if "*" in name)
 
     def has_model(self, model: str) -> bool:
-        """Whether the server takes `model`, as far as its list tells."""
+        """Whether the server takes `model`, as far as its list shows."""
         if model in self._names or model in self._others:
             return True
         # A variant, or the host that runs it, of a router: model:online, model:groq.

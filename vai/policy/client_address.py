@@ -1,7 +1,7 @@
 """By which address a client without a key is known.
 
-Invariants: what a client says of its own address counts for nothing. Only a peer
-that the settings name as a proxy is believed, and of its X-Forwarded-For only what trusted
+Invariants: a client's own statement of its address is ignored. Only a peer
+that the settings name as a proxy is trusted, and of its X-Forwarded-For only what trusted
 proxies have added: read from the right, the first address that is none of them. A proxy may
 add to the line that it received (nginx) or write a further one (HAProxy); all lines are one
 list in their order (RFC 9110 5.3). `Forwarded` and X-Real-IP are not read: most proxies pass

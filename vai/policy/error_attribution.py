@@ -1,7 +1,7 @@
 """Whose fault an upstream's failure is: that decides what the client sees and what is tried next.
 
-Invariants: a client's own mistakes are the client's. They are tried nowhere
-else and count against no provider; what went wrong with the provider or with the gateway's key is
+Invariants: a client's own mistakes are the client's. No other target gets them
+and they count against no provider; what went wrong with the provider or with the gateway's key is
 never shown as if the client could correct it.
 """
 
@@ -17,11 +17,11 @@ UPSTREAM_AUTH: Final = "upstream_auth"
 """The code of a failure that the gateway's own key met with."""
 
 _OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
-"""Codes that tell of this side of the connection, or of nothing."""
+"""Codes that concern this side of the connection, or nothing."""
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 """What an account is refused for; whose account it is says whom it concerns."""
 _CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
-"""What only the client can mend."""
+"""What only the client can correct."""
 
 
 def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
@@ -44,7 +44,7 @@ def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
 
 
 def may_fall_back(fault: UpstreamFault, *, is_byok: bool) -> bool:
-    """Whether another target may answer what this one failed at.
+    """Whether another target may serve what this one failed at.
 
     A model that is not there is the settings' mistake, because they name the targets.
     """

@@ -76,8 +76,8 @@ _WEIGHTS: Final[tuple[tuple[float, range | bytes], ...]] = (
     (0.751, range(0xEA, 0xF0)),  # Hangul
     (2.000, range(0xF0, 0xF5)),  # emoji; too few in the corpora, so not fitted
 )
-"""Tokens per character of a script, told by the first byte of the character in UTF-8: least
-squares of the relative error. What is in no row is ASCII punctuation."""
+"""Tokens per character of a script, by the first byte of the character in UTF-8: least
+squares of the relative error. What has no entry is ASCII punctuation."""
 _PUNCTUATION: Final = 0.617
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _CODES: Final = bytes.maketrans(
@@ -299,7 +299,7 @@ def _document_tokens(source: Source, texts: list[str]) -> int:
     data = _decode_source(source)
     if not data:
         return _UNSEEN_PAGES * _PAGE
-    # Pages inside of compressed object streams cannot be seen; then their weight tells.
+    # Pages inside of compressed object streams cannot be seen; then their weight decides.
     pages = len(_PAGES.findall(data)) or math.ceil(len(data) / _BYTES_PER_PAGE)
     return pages * _PAGE
 

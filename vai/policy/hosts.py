@@ -1,9 +1,9 @@
 """By which names clients may reach a server that wants no key.
 
 A web page can have its own name point to this machine (DNS rebinding); the browser then takes
-the server for the page's own, reads its answers, and sends no `SettingsOrigin` with a GET. What it
-cannot change is the `Host`, which is the name of the page. A name of the public DNS is
-therefore refused unless it is configured; addresses and local names cannot be a page's.
+the server for the page's own, reads its responses, and sends no `SettingsOrigin` with a GET. What
+it cannot change is the `Host`, which is the name of the page. A name of the public DNS is therefore
+refused unless it is configured; addresses and local names cannot be a page's.
 """
 
 from __future__ import annotations

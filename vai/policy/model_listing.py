@@ -1,12 +1,12 @@
 """``GET /v1/models`` in the three forms that clients read.
 
 VAI's own form has `providers` with their models, and beside them the list that OpenAI's
-clients expect (`object`, `data`), because those say nothing by which they could be told
+clients expect (`object`, `data`), because those say nothing by which they could be kept
 apart. Anthropic's form is a page: Claude models under their bare names, all others as
 ``provider/model``.
 
 Invariants: each id in a response is a model name that a request may carry. What
-is not known is left out; only where a client's schema demands a date, it is the epoch.
+is unknown is left out; only where a client's schema demands a date, it is the epoch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of many subjects may have a line in the log now.
 
 Invariants: memory does not grow with the subjects. Each has a line at most once in a
-while, and the next one says how many were left out. When more subjects want lines than are
+while, and the next one reports how many were left out. When more subjects want lines than are
 remembered, those beyond share one.
 """
 

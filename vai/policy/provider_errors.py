@@ -1,8 +1,8 @@
 """What operators should know of providers that fail: the last error, and targets never reached.
 
-Invariants: what clients get wrong, and what their own keys meet with, is no trouble of
-a provider's. Only the names that VAI itself gives errors are kept, and no word of an upstream's,
-which may quote a request. Nothing is kept of what works.
+Invariants: what clients get wrong, and what their own keys meet with, is no fault of
+a provider's. It stores only the names that VAI itself gives errors, and no word of an upstream's,
+which may quote a request. Targets that work leave no trace.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _MOST_MISSED: Final = 256
 
 
 def classify_trouble(fault: UpstreamFault, *, is_byok: bool) -> Trouble:
-    """What `fault` tells of the provider or of the settings.
+    """What `fault` shows about the provider or of the settings.
 
     Args:
-        own_key: whether the client brought the key. Then all that concerns the key, and what a
+        is_byok: whether the client brought the key. Then all that concerns the key, and what a
             request with it meets at the provider, is the client's affair.
     """
     if fault.code in ADDRESS:
@@ -119,7 +119,7 @@ class ProviderErrors:
         """A request went to another target than the first one, which is called `name`.
 
         Returns:
-            What there is to tell, once that has been so several times in a row.
+            The notice, once that has been so several times in a row.
         """
         missed = self.fallback_runs.get(name)
         if missed is None:

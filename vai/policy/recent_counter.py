@@ -1,6 +1,6 @@
 """How many lately, and how many of them of a kind, in two numbers and no list.
 
-Invariants: memory does not grow with what is counted. Two buckets are kept, the
+Invariants: memory does not grow with what is counted. There are two buckets, the
 running one and the one before, and the one before fades out as the running one fills; the
 counts are exact when things come evenly and never off by more than one bucket.
 """

@@ -138,7 +138,7 @@ def retry_delay(
 ) -> float | None:
     """Seconds to wait before the `repeat`-th repeat (from 1); None when it would be too long.
 
-    Full jitter: those who failed together do not come back together. `chance` is a random
+    Full jitter: requests that failed together do not come back together. `jitter` is a random
     number from 0 to 1.
     """
     if fault.code == _STALE:

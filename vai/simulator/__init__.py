@@ -1,7 +1,7 @@
 """LLM providers in their true wire formats, without a model behind them.
 
-The law of this package: an answer can be foretold from its request, and every fault a
-network or a provider can commit can be asked for. Of the gateway it imports
+Invariants of this package: a response can be foretold from its request, and every fault a
+network or a provider can commit can be requested. Of the gateway it imports
 the providers' paths and names alone, so that it can be its judge.
 """
 

@@ -56,7 +56,7 @@ async def _serve_until_signal(arguments: argparse.Namespace) -> None:
         arguments.host, arguments.port, pace=pace, journal=arguments.journal
     ) as simulator:
         if arguments.port_file:
-            # Renamed into place: who sees the file sees the whole number.
+            # Renamed at the end: a process that sees the file sees the whole number.
             new = Path(f"{arguments.port_file}.new")
             new.write_text(simulator.url.rpartition(":")[2])
             new.replace(arguments.port_file)

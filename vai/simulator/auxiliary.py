@@ -38,7 +38,7 @@ _NOT_ONBOARDED: Final[Mapping[str, dict[str, Any]]] = {
 
 
 def answer_auxiliary(target: MatchedEndpoint, method: str, data: bytes) -> dict[str, Any]:
-    """The answer to a request that asks for no completion.
+    """The response to a request that wants no completion.
 
     Raises:
         Refused: 404, there is no such endpoint.

@@ -1,6 +1,6 @@
-"""Answers in the Chat Completions dialect, as openai, groq and cerebras each write it.
+"""Responses in the Chat Completions dialect, as openai, groq and cerebras each write it.
 
-Invariants: both forms say the same; what only one provider adds
+Invariants: both forms have the same content; what only one provider adds
 (`x_groq`, `time_info`, `reasoning`) is added here and nowhere else.
 """
 
@@ -24,7 +24,7 @@ _DONE: Final = b"data: [DONE]\n\n"
 
 
 def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str) -> bytes:
-    """The answer to a request without `stream`."""
+    """The response to a request without `stream`."""
     message: dict[str, Any] = {"role": "assistant", "content": None}
     calls: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -67,7 +67,7 @@ def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: s
 def render_events(
     request: ParsedRequest, answer: SimulatedResponse, request_id: str
 ) -> Iterator[TimedPiece]:
-    """The answer to a request with `stream`, paced by the knobs."""
+    """The response to a request with `stream`, paced by the knobs."""
     knobs = request.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
     opening = knobs.ttft if knobs.head is None else min(knobs.head, knobs.ttft)
@@ -104,7 +104,7 @@ def _last_chunk(request: ParsedRequest, answer: SimulatedResponse, request_id: s
     chunk = _make_chunk(request, {}, _finish_reason(request, answer))
     wants_usage = request.usage_chunk and not request.knobs.nousage
     if request.provider == "cerebras":
-        # Cerebras closes with one chunk that carries usage and times, asked for or not.
+        # Cerebras closes with one chunk that carries usage and times, requested or not.
         if not request.knobs.nousage:
             chunk["usage"] = usage
         return _data_line(chunk | {"time_info": _groq_times()})

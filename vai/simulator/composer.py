@@ -1,6 +1,6 @@
 """What the simulated model says.
 
-Invariants: the answer is a function of the `ParsedRequest` alone, so the same request
+Invariants: the response is a function of the `ParsedRequest` alone, so the same request
 gets the same text, calls and usage in every form and on every run. The arguments of a call
 satisfy the tool's JSON Schema, and every recursion through a schema ends: optional members stop
 at a shallow depth, required ones at a hard one.
@@ -211,7 +211,7 @@ class _Maker:
 
 
 def compose_response(request: ParsedRequest) -> SimulatedResponse:
-    """Answer `request` within its limits.
+    """Compose the response to `request` within its limits.
 
     Raises:
         Refused: a schema that cannot be satisfied.
@@ -238,7 +238,7 @@ def compose_response(request: ParsedRequest) -> SimulatedResponse:
 def dictated_response(
     request: ParsedRequest, parts: list[Part], stop: Stop | None, usage: DictatedUsage
 ) -> SimulatedResponse:
-    """The answer a script gives to `request`: its parts, and its figures over the counted ones."""
+    """The response a script gives to `request`: its parts; its figures replace the counted ones."""
     if stop is None:
         called = any(isinstance(part, CallPart) for part in parts)
         refused = any(isinstance(part, RefusalPart) for part in parts)
@@ -287,7 +287,7 @@ def _compose_thought(request: ParsedRequest) -> str:
 
 
 def _compose_parts(request: ParsedRequest) -> list[Part]:
-    """Everything the answer says when it calls no tool of the client's."""
+    """Everything the response says when it calls no tool of the client's."""
     if request.knobs.refuse:
         return [RefusalPart("I'm sorry, but I can't help with that.")]
     parts: list[Part] = []

@@ -1,7 +1,7 @@
-"""One client connection: requests in, the bytes of a reply out on time.
+"""One client connection: requests in, the bytes of a response out on time.
 
 Invariants: it knows moments and sockets and nothing of providers. Bytes that
-are due together go out in one write; a slow reader stops the reply, which is drawn
+are due together go out in one write; a slow reader stops the response, which is rendered
 lazily, so memory stays flat.
 """
 
@@ -145,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
-        # Asked here: the parser forgets the request's flags when it has completed it.
+        # Read here: the parser forgets the request's flags when it has completed it.
         self._keep_alive = self._parser.should_keep_alive()
 
     # Requests
@@ -191,7 +191,7 @@ class ServerConnection(asyncio.Protocol):
         self._next = next(self._pieces, None)
         self._write_due()
 
-    # The reply
+    # The response
 
     def _write_due(self) -> None:
         """Write what is due, then wait for the next moment or finish."""
@@ -229,7 +229,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.write(due[0] if len(due) == 1 else b"".join(due))
 
     def _end_response(self) -> None:
-        """The last byte is written: do what the reply ends with."""
+        """The last byte is written: do what the response ends with."""
         reply = self._reply
         if reply is None or reply.ending == "hang":
             return

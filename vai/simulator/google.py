@@ -1,4 +1,4 @@
-"""Answers of generateContent, bare or wrapped as Code Assist wraps them.
+"""Responses of generateContent, bare or wrapped as Code Assist wraps them.
 
 Invariants: every chunk is a whole response with the usage so far; nothing marks
 the end but the end. A function call is never cut in pieces.
@@ -45,7 +45,7 @@ _TextRun = tuple[dict[str, Any], int, bool]
 
 
 def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
-    """The answer to a request without a stream."""
+    """The response to a request without a stream."""
     if request.knobs.block:
         return orjson.dumps(_wrap_chunk(request, _blocked_chunk(request)))
     parts = [part for runs in _render_parts(request, answer) for part in _join_runs(runs)]
@@ -57,7 +57,7 @@ def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: s
 def render_events(
     request: ParsedRequest, answer: SimulatedResponse, request_id: str = ""
 ) -> Iterator[TimedPiece]:
-    """The answer as a stream of events, or as one JSON array, paced by the knobs."""
+    """The response as a stream of events, or as one JSON array, paced by the knobs."""
     at, ping = request.knobs.ttft, request.knobs.ping
     for count, (at, chunk, size) in enumerate(_render_chunks(request, answer), 1):
         if not request.framed:
@@ -114,7 +114,7 @@ def _closing_signature(request: ParsedRequest, answer: SimulatedResponse) -> dic
 def _render_parts(
     request: ParsedRequest, answer: SimulatedResponse
 ) -> Iterator[Iterator[_TextRun]]:
-    """Each part of the answer as the wire parts of its runs, drawn as they are needed."""
+    """Each part of the response as the wire parts of its runs, drawn as they are needed."""
     if _finish_reason(request, answer) in _CALL_LOST:
         return
     calls = 0
@@ -235,7 +235,7 @@ def _blocked_chunk(request: ParsedRequest) -> dict[str, Any]:
 
 
 def _usage_metadata(request: ParsedRequest, output: int, thought: int) -> dict[str, Any]:
-    """Running totals: the prompt with what was cached, the answer without its thoughts."""
+    """Running totals: the prompt with what was cached, the response without its thoughts."""
     usage: dict[str, Any] = {"promptTokenCount": request.tokens}
     if output:
         usage["candidatesTokenCount"] = output

@@ -1,6 +1,6 @@
 """What generateContent accepts, and how it words a refusal.
 
-Invariants: the rules of a conversation as Google's server keeps them. A thought
+Invariants: the check applies the rules of a conversation as Google's server does. A thought
 signature is taken back only as it was given out, or as the one sentinel that stands for none.
 Proto-JSON: a member is known by its camelCase or its snake_case name and comes out in camelCase;
 the check refuses any other name with its path.
@@ -136,7 +136,7 @@ def to_camel_case(value: Any, kind: str, where: str = "") -> Any:
     """`value` with every member name in camelCase.
 
     Raises:
-        Refused: 400, a member nobody knows.
+        Refused: 400, an unknown member.
     """
     if not kind:
         return value
@@ -330,7 +330,7 @@ def _check_file(file: dict[str, Any], *, fetches: bool) -> None:
 
 
 def _check_call_results(contents: list[dict[str, Any]]) -> None:
-    """Every turn of calls has one turn of as many answers, by the same names, right behind it."""
+    """Every turn of calls has one turn of as many responses, by the same names, right behind it."""
     calls: list[dict[str, Any]] = []
     for content in contents:
         responses = [p["functionResponse"] for p in content["parts"] if "functionResponse" in p]

@@ -1,8 +1,8 @@
 """Behaviour written into a model name: ``sim-1;ttft=0.2;tps=50;cut=300``.
 
-Invariants: a request alone says how it will be answered, so any client of
-any gateway can ask for a fault without a second channel. Offsets (`cut`, `rst`,
-`stall_at`) count the bytes that follow the answer's head on the wire, chunk framing
+Invariants: a request alone decides its response, so any client of
+any gateway can request a fault without a second channel. Offsets (`cut`, `rst`,
+`stall_at`) count the bytes that follow the response's head on the wire, chunk framing
 included; -1 means before the head. ``fail=2x503`` counts by provider and model name, knobs
 included, so that tests with different names never disturb each other; the longest unused counter
 is forgotten.
@@ -64,7 +64,7 @@ class KnobsUnreadable(ValueError):
 
 
 class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one answer behaves. Times in seconds, offsets in bytes."""
+    """How one response behaves. Times in seconds, offsets in bytes."""
 
     ttft: float = 0.0
     """From the whole request to the first content."""
@@ -77,7 +77,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tokens: int | None = None
     """Exact length of the text."""
     think: int = 0
-    """Tokens of reasoning, asked for or not."""
+    """Tokens of reasoning, requested or not."""
     tool: str | None = None
     """Calls this tool, offered or not."""
     calls: int = 1
@@ -103,7 +103,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     block: str | None = None
     """The prompt is refused with this blockReason (Gemini)."""
     hops: int = 0
-    """The answer ends so often with CONTINUATION before it is complete (Gemini)."""
+    """The response ends so often with CONTINUATION before it is complete (Gemini)."""
     ids: bool = False
     """Function calls carry an id (Gemini)."""
     together: bool = False
@@ -124,7 +124,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """RST before the head: ``rst=-1``."""
     retry_after: str | None = None
     html: bool = False
-    """Errors, and answers of status 200, become an HTML page."""
+    """Errors, and responses of status 200, become an HTML page."""
     error_at: int | None = None
     """An error event after so many content events; needs a stream."""
 
@@ -145,7 +145,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gzip: bool = False
     """Compressed, also for a client that does not accept it."""
     early: int = 0
-    """An interim answer first, such as 103."""
+    """An interim response first, such as 103."""
 
 
 _FIELDS: Final = frozenset(Knobs.__struct_fields__)

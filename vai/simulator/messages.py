@@ -1,6 +1,6 @@
-"""Answers in the Messages dialect: one JSON body, or its event stream.
+"""Responses in the Messages dialect: one JSON body, or its event stream.
 
-Invariants: both forms say the same; the stream's usage is cumulative and
+Invariants: both forms have the same content; the stream's usage is cumulative and
 its last figures are those of the JSON body. A block is rendered once, complete; its stream is the
 same block opened empty and filled. Results of the provider's own tools come in one piece.
 """
@@ -151,7 +151,7 @@ def _server_tool_blocks(
 
 
 def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
-    """The answer to a request without `stream`."""
+    """The response to a request without `stream`."""
     content = [block.complete for block in blocks_of(request, answer)]
     message = _render_message(request, content, _render_usage(request, answer, answer.tokens))
     message |= _stop_members(request, answer)
@@ -159,14 +159,14 @@ def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: s
 
 
 def thread_entry(request: ParsedRequest, answer: SimulatedResponse) -> tuple[str, list[Any]]:
-    """The id of the answer's message, and its blocks: what a thread keeps of it."""
+    """The id of the response's message, and its blocks: what a thread keeps of it."""
     return _message_id(request), [block.complete for block in blocks_of(request, answer)]
 
 
 def render_events(
     request: ParsedRequest, answer: SimulatedResponse, request_id: str = ""
 ) -> Iterator[TimedPiece]:
-    """The answer to a request with `stream`, paced by the knobs."""
+    """The response to a request with `stream`, paced by the knobs."""
     knobs = request.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
     at, count = knobs.ttft, 0

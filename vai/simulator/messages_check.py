@@ -1,6 +1,6 @@
 """What the Messages endpoint accepts, and how it words a refusal.
 
-Invariants: a field nobody documented is refused, as the real endpoint does,
+Invariants: an undocumented field is refused, as the real endpoint does,
 so whatever a gateway invents or forgets to strip becomes visible here.
 """
 

@@ -1,7 +1,7 @@
-"""A request, whatever its dialect, as far as an answer depends on it.
+"""A request, whatever its dialect, as far as a response depends on it.
 
-Invariants: two requests that say the same in JSON and as a stream make the
-same `ParsedRequest`, and so the same answer.
+Invariants: two equal requests, one for JSON and one for a stream, make the
+same `ParsedRequest`, and so the same response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ turns, and a gateway can only write a system turn that way for Gemini."""
 
 
 class SimulatedError(Exception):
-    """The request is one its provider would answer with an error."""
+    """The request is one its provider would refuse with an error."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None
@@ -75,11 +75,11 @@ class ParsedRequest(msgspec.Struct, kw_only=True):
     draws: bool = False
     """The client wants pictures."""
     hop: int = 0
-    """How often this answer was already gone on with."""
+    """How often this response was already gone on with."""
     include: frozenset[str] = frozenset()
-    """What a response shows only when the client asks for it."""
+    """What a response shows only when the client requests it."""
     echo: dict[str, Any] = {}
-    """Settings that the answer repeats."""
+    """Settings that the response repeats."""
     stream: bool = False
     framed: bool = True
     """The stream is one of events; Google's other form is one long JSON array."""
@@ -93,7 +93,7 @@ class ParsedRequest(msgspec.Struct, kw_only=True):
 def seed_of(body: dict[str, Any]) -> int:
     """A number below 10^16 from what a request says, the same on every run.
 
-    Knobs are left out: a fault must not change the answer it disturbs.
+    Knobs are left out: a fault must not change the response it disturbs.
     """
     members = [body.get(name) for name in ("messages", "system", "tools")]
     others = ("input", "instructions", "contents", "systemInstruction")

@@ -1,6 +1,6 @@
-"""What an answer consists of, before any provider's wire form.
+"""What a response consists of, before any provider's wire form.
 
-Invariants: a part says what a model does, never how a provider writes it. A
+Invariants: a part states what a model does, never how a provider writes it. A
 dialect that has no form for a part leaves it out. The tags are the words of scripts.
 """
 
@@ -49,7 +49,7 @@ class CitedPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ThoughtPart(msgspec.Struct, tag="thinking", forbid_unknown_fields=True):
-    """Reasoning ahead of the answer; `hidden` keeps its words and sends only its seal."""
+    """Reasoning ahead of the response; `hidden` keeps its words and sends only its seal."""
 
     text: str
     hidden: bool = False
@@ -136,13 +136,13 @@ class SimulatedResponse(msgspec.Struct):
 
 
 def make_signature(text: str) -> str:
-    """An opaque value that only `is_sealed` can tell from a foreign one."""
+    """An opaque value that only `is_signature` distinguishes from a foreign one."""
     first = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:_HALF]
     return base64.urlsafe_b64encode(first + _second_half(first)).decode()
 
 
 def is_signature(value: Any) -> bool:
-    """Whether `value` came from `seal`, whole and unchanged."""
+    """Whether `value` came from `make_signature`, complete and unchanged."""
     try:
         raw = base64.urlsafe_b64decode(value)
     except (TypeError, ValueError):

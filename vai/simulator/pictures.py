@@ -1,6 +1,6 @@
 """The size of a picture, read from its first bytes.
 
-Invariants: nothing is decoded; what is not recognised is `None`.
+Invariants: the module decodes nothing; what it does not recognise is `None`.
 """
 
 from __future__ import annotations

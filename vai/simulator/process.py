@@ -37,7 +37,7 @@ class SimulatorProcess:
         return self._child.poll() is None
 
     def stop(self) -> None:
-        """End it: asked first, killed after two seconds."""
+        """End it: by SIGTERM first, killed after two seconds."""
         if self._child.poll() is None:
             self._child.terminate()
             try:

@@ -1,7 +1,7 @@
 """What distinguishes each provider: its paths, its credential, its headers.
 
-Invariants: everything a client can tell one provider from another by, other
-than the shape of a message and of an error, is a row or a branch here.
+Invariants: everything by which a client can tell one provider from another, other
+than the shape of a message and of an error, is an entry or a branch here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ProviderProfile(msgspec.Struct, frozen=True):
     name: str
     dialect: Dialect
     path: str
-    """Of the endpoint that answers; of Google's, what stands before the model or the verb."""
+    """Of the endpoint that responds; of Google's, what stands before the model or the verb."""
     models_path: str
     request_id: str
     """The header that carries the request's id; empty where there is none."""
@@ -182,7 +182,7 @@ def _check_google_key(headers: Mapping[str, str]) -> None:
 
 
 def answer_headers(profile: ProviderProfile, request_id: str, *, stream: bool) -> Headers:
-    """The headers of an answer of status 200."""
+    """The headers of a response of status 200."""
     if profile.dialect == "google":
         return _google_headers(stream)
     kind = "text/event-stream"

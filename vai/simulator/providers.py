@@ -1,4 +1,4 @@
-"""From a request to its reply.
+"""From a request to its response.
 
 Invariants: a pure decision over what the simulator remembers (scripts,
 seen prefixes, the journal); it sends nothing and waits for nothing.
@@ -155,7 +155,7 @@ class SimulatedProviders:
         self._bench: dict[tuple[str, bool, bool], TimedResponse] = {}
 
     def respond(self, entry: JournalEntry, headers: Mapping[str, str]) -> TimedResponse:
-        """The reply to a request outside the control paths."""
+        """The response to a request outside the control paths."""
         target = match_endpoint(entry.target)
         profile = target.profile
         entry.provider = profile.name

@@ -1,7 +1,7 @@
 """What the checks of several dialects have in common.
 
-Invariants: small readers without an opinion, and the words in which OpenAI and
-those who speak as it does refuse a parameter.
+Invariants: the readers have no opinion; the errors are in the words in which OpenAI and
+those that speak as it does refuse a parameter.
 """
 
 from __future__ import annotations

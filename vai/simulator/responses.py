@@ -1,7 +1,7 @@
-"""Answers in the Responses dialect: one JSON body, or its named events.
+"""Output in the Responses dialect: one JSON body, or its named events.
 
-Invariants: the body is drawn first and the events only tell it in pieces, so
-both forms say the same. An `encrypted_content` is whole in `output_item.done` alone.
+Invariants: the body is made first and the events only send it in pieces, so
+both forms have the same content. An `encrypted_content` is whole in `output_item.done` alone.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ EventRuns = Iterator[tuple[dict[str, Any], int]]
 
 
 def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
-    """The answer to a request without `stream`."""
+    """The response to a request without `stream`."""
     return orjson.dumps(_render_response(request, answer, _render_items(request, answer)))
 
 
 def render_events(
     request: ParsedRequest, answer: SimulatedResponse, request_id: str = ""
 ) -> Iterator[TimedPiece]:
-    """The answer to a request with `stream`, paced by the knobs."""
+    """The response to a request with `stream`, paced by the knobs."""
     knobs = request.knobs
     step = knobs.chunk / knobs.tps if knobs.tps else 0.0
     opening = knobs.ttft if knobs.head is None else min(knobs.head, knobs.ttft)

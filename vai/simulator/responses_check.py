@@ -478,7 +478,7 @@ def _response_schema(body: dict[str, Any]) -> Any:
 
 
 def _echoed_settings(body: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a response repeats, each as asked for or by default."""
+    """The settings that a response repeats, each as requested or by default."""
     echo = {name: body.get(name) for name in _ECHOED}
     echo = {name: _ECHOED[name] if value is None else value for name, value in echo.items()}
     reasoning, text = body.get("reasoning") or {}, body.get("text") or {}

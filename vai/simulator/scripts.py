@@ -1,7 +1,7 @@
-"""Answers dictated byte for byte, by model name.
+"""Responses dictated byte for byte, by model name.
 
-Invariants: a script says exactly what goes on the wire after validation is
-set aside; what it does not say has an honest default.
+Invariants: a script states exactly what goes on the wire after validation is
+set aside; what it does not state has an honest default.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tokens_out: int = 0
 
     def scripted_response(self) -> TimedResponse:
-        """The reply this script dictates."""
+        """The response this script dictates."""
         headers = list(self.headers.items() if isinstance(self.headers, dict) else self.headers)
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("content-type", "application/json"))
@@ -131,7 +131,7 @@ class Scripts:
         self._left[model] = script.times
 
     def drop_script(self, model: str) -> bool:
-        """Forget the script of `model`; tells whether there was one."""
+        """Forget the script of `model`; returns whether there was one."""
         self._left.pop(model, None)
         return self._by_model.pop(model, None) is not None
 

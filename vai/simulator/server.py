@@ -44,7 +44,7 @@ def answer_control(
     target: str,
     body: bytes,
 ) -> TimedResponse:
-    """Answer a control request."""
+    """Serve a control request."""
     path, _, query = target.partition("?")
     query_values = {name: values[-1] for name, values in parse_qs(query).items()}
     match method, path.removeprefix(PREFIX).split("/", 1):
@@ -181,7 +181,7 @@ class Simulator:
             "tries": self.providers.tries.show_counts(),
         }
 
-    # What a connection asks
+    # What a connection requests
 
     def next_number(self) -> int:
         self._connected += 1

@@ -1,6 +1,6 @@
 """A response as bytes and moments, before it is sent.
 
-Invariants: a reply is drawn up completely, faults included, as a lazy
+Invariants: a response is drawn up completely, faults included, as a lazy
 sequence of (moment, bytes); sending it takes no further decision.
 """
 
@@ -59,7 +59,7 @@ class TimedResponse(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
 
     def render_wire(self, date: str, keep_alive: bool) -> Iterator[TimedPiece]:
-        """Every byte of the answer in its order. Read `ending` after the last."""
+        """Every byte of the response in its order. Read `ending` after the last."""
         knobs = self.knobs
         body, length = self._render_payload()
         if not keep_alive and self.ending == "keep":
@@ -158,7 +158,7 @@ class TimedResponse(msgspec.Struct, kw_only=True):
 def single_piece_response(
     status: int, headers: Headers, data: bytes, *, at: float = 0.0, tokens: int = 0
 ) -> TimedResponse:
-    """A reply whose payload is one piece."""
+    """A response whose payload is one piece."""
     return TimedResponse(
         status=status, headers=headers, body=[TimedPiece(at, data, tokens)], head_at=at
     )

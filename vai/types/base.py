@@ -1,7 +1,7 @@
 """The ground all wire objects stand on.
 
 Invariants: a wire object is an immutable value, it has the names of the
-Messages API, and what VAI does not know survives. Members without a field
+Messages API, and members that VAI does not know survive. Members without a field
 stay in `extra`; an object of an unknown type stays complete in `raw`.
 """
 

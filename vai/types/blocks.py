@@ -75,7 +75,7 @@ class ImageBlock(OpenStruct, frozen=True, kw_only=True, tag="image"):
     """An image: png, jpeg, gif or webp.
 
     In a response, where it is always complete base64, it is a VAI extension: a picture that
-    the request asked for, or that a server tool drew.
+    the request wants, or that a server tool drew.
     """
 
     source: Source

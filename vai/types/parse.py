@@ -1,8 +1,8 @@
 """JSON values -> wire objects, with the path of each mistake.
 
-Invariants: a value that does not fit raises `InvalidRequest` whose `param`
-is the JSON path and whose message says what was expected; the offending value is never
-quoted. Unknown members and unknown types are kept, not refused.
+Invariants: a value that does not fit raises an `InvalidRequest` whose `param`
+is the JSON path and whose message states what was expected; the offending value is never
+quoted. The parser keeps unknown members and types and refuses none.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class WireRequest(msgspec.Struct, frozen=True):
 
     `target` is the path below the provider's base URL, `headers` are complete but for
     Host, Content-Length, Accept-Encoding and the credential, which the I/O ring adds.
-    `streams`: the request asks for an event stream, so that the response's headers come before
+    `streams`: the request wants an event stream, so that the response's headers come before
     the response is complete.
     """
 
@@ -49,7 +49,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         stop_sequences: the server ends at them; elsewhere VAI watches for them.
         prefill: an assistant message at the end is continued.
         audio_output: the response can be spoken.
-        image_output: the response can hold images that the request asked for.
+        image_output: the response can hold images that the request wants.
     """
 
     images: bool = False

@@ -105,7 +105,7 @@ async def test_a_stranger_with_another_state_is_refused_and_ends_nothing(google:
 
 async def test_who_says_no_is_told_so(google: Google) -> None:
     browser = Browser(google, lambda q: {"state": q["state"], "error": "access_denied"})
-    with pytest.raises(LoginFailed, match="you said no"):
+    with pytest.raises(LoginFailed, match="you refused it"):
         await run(google, browser)
     page = await browser.ended()
     assert (page.status_code, page.text) == (400, "Signing in failed. The terminal says why.")

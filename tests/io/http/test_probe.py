@@ -177,7 +177,7 @@ async def drips(reader, writer):
 
 @pytest.mark.parametrize(
     ("handler", "said"),
-    [(silent, "no answer within"), (hangs_up, "broke before"), (drips, "within")],
+    [(silent, "no response within"), (hangs_up, "broke before"), (drips, "within")],
     ids=["silent", "hangs-up", "drips"],
 )
 def test_a_server_that_does_not_answer(run, monkeypatch, handler, said):
@@ -468,15 +468,15 @@ def _login():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "not asked: off (no key)"),
-        ({"simulate": True}, "not asked: the simulator answers for it"),
+        ({}, "not probed: off (no key)"),
+        ({"simulate": True}, "not probed: the simulator answers for it"),
     ],
 )
 def test_who_is_not_asked(run, fields, said):
     found = {one.provider: one for one in run(probe_providers(settings(**fields)))}
     assert {one.outcome for one in found.values()} == {"skipped"}
     assert found["openai"].text == said
-    assert found["gemini-oauth"].text == "not asked: off"
+    assert found["gemini-oauth"].text == "not probed: off"
 
 
 def test_nobody_is_asked_where_callers_bring_the_keys(run):
@@ -494,4 +494,4 @@ def test_nobody_is_asked_where_callers_bring_the_keys(run):
     found, calls = run(main())
     assert calls == []
     assert {one.outcome for one in found} == {"skipped"}
-    assert "callers bring their keys" in found[0].text
+    assert "clients bring their keys" in found[0].text

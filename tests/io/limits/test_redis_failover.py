@@ -158,7 +158,7 @@ def test_a_server_that_hangs_is_left_and_rejoined(server) -> None:
             deadline = asyncio.get_running_loop().time() + 30
             while any(one.running for one in (await at.remote.read_snapshot(NOW)).principals):
                 assert asyncio.get_running_loop().time() < deadline
-            assert "the Redis server did not answer in time" in {one.reason for one in at.told}
+            assert "the Redis server did not respond in time" in {one.reason for one in at.told}
 
     asyncio.run(use())
 
@@ -215,7 +215,7 @@ def test_a_wrong_password_is_told_without_a_word_of_it() -> None:
             assert not any(KEY in text or str(guarded.port) in text for text in texts)
             assert at.limits.reason in {
                 "the Redis server refused the user name or the password",
-                "the Redis server did not answer in time",
+                "the Redis server did not respond in time",
             }
         async with door(guarded.url) as at:
             await at.reaches("redis")

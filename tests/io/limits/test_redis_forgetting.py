@@ -162,8 +162,8 @@ _LOST = exceptions.ConnectionError(ADDRESS)
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (TimeoutError(ADDRESS), "did not answer in time"),
-        (exceptions.TimeoutError(ADDRESS), "did not answer in time"),
+        (TimeoutError(ADDRESS), "did not respond in time"),
+        (exceptions.TimeoutError(ADDRESS), "did not respond in time"),
         (exceptions.AuthenticationError(ADDRESS), "refused the user name or the password"),
         (exceptions.NoPermissionError(ADDRESS), "does not let this user"),
         (exceptions.ReadOnlyError(ADDRESS), "is a replica"),

@@ -59,7 +59,7 @@ def add_presented_keys(
     """Add to `keys` those that a request holds where the providers' own clients put them.
 
     Args:
-        rows: the targets of the request, the one it names first.
+        targets: those of the request, the one it names first.
     """
     requested = ""
     for target in targets:
@@ -86,7 +86,8 @@ def missing_key_error(
     """There is no key for a provider, or none for any provider where one is required.
 
     Args:
-        lends: whether the gateway's own keys may be used, so that its operator can set one.
+        may_use_gateway_key: whether the gateway's own keys may be used, so that its operator can
+            set one.
     """
     name = header_name(spec.id)
     what = f"No key for provider {spec.id}" if has_any_key else "Missing provider keys"

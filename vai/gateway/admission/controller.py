@@ -1,7 +1,7 @@
 """Admission: an exchange runs when the worker takes work and the limits have room for it.
 
-Invariants: every lease is returned exactly once, whichever way the exchange ends, and a refusal
-says which limit refused and when to retry.
+Invariants: every lease is returned exactly once, however the exchange ends, and a refusal
+names the limit that refused and the time of a retry.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How a worker ends.
 
-The law: work that was begun is finished or told; work that was not begun is refused at
-once. There are two endings. When the whole group goes away the worker keeps accepting
-and refuses (503, `draining`), so that nobody hangs in a queue that no one reads. When only
-this worker is replaced it stops accepting, and the others take what comes.
+Invariants: a worker finishes what it began, or ends it with an error; it refuses new work at
+once with 503 `draining`. There are two endings. When the whole group goes away the worker keeps
+accepting and refuses, so that no client waits in a queue that no process reads. When only this
+worker is replaced it stops accepting, and the others take what comes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TELL_TIME", "attach_drain"]
 
-TELL_TIME = 1.0  # seconds after the grace in which the rest is told and let go
-_FLUSH_TIME = 0.5  # seconds for answers already written to reach their sockets
+TELL_TIME = 1.0  # seconds after the grace in which the rest gets an error and is let go
+_FLUSH_TIME = 0.5  # seconds for responses already written to reach their sockets
 _MAIN_REACTS = 0.1
 _FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
 
@@ -68,7 +68,7 @@ async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadl
         serving.refuse_connections()
     serving.stop_accepting()
     await serving.wait_until_flushed(_FLUSH_TIME)
-    # Sanic now waits for whatever is open; those were told already.
+    # Sanic now waits for whatever is open; those got their error already.
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 
 
@@ -82,6 +82,6 @@ async def _is_group_ending(member: WorkerRegistration) -> bool:
 def _do_others_accept(member: WorkerRegistration) -> bool:
     accepting = (State.STARTING, State.SERVING, State.DRAINING)
     return any(
-        row.state in accepting and row.owner.pid != os.getpid() and is_alive(row.owner)
-        for row in member.board.taken_slots()
+        slot.state in accepting and slot.owner.pid != os.getpid() and is_alive(slot.owner)
+        for slot in member.board.taken_slots()
     )

@@ -41,7 +41,7 @@ class SnapshotLoader:
 
 
 def receive_snapshot(snapshot: SettingsSnapshot) -> None:
-    """Have this process use `snapshot`, before anything asks for settings."""
+    """Have this process use `snapshot`, before any code reads the settings."""
     _received[:] = [snapshot]
 
 

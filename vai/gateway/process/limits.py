@@ -1,7 +1,7 @@
-"""The limits of a group of processes: their place on the board, and who does what for them.
+"""The limits of a group of processes: their section of the control block, and who maintains it.
 
-Main makes the section before anybody serves, each worker opens it when it starts, and the
-manager tends it. A single process is all three: it tends by itself.
+Main makes the section before any worker serves, each worker opens it when it starts, and the
+manager maintains it. A single process does all three itself.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = [
 
 _EVERY = 0.5
 _COUNT_EVERY = 2.5
-"""Seconds between two counts of the callers, which look at every row."""
+"""Seconds between two counts of the principals, which look at every counter row."""
 
 
 def make_control_block(most_callers: int) -> ControlBlock:
-    """The board of a group or of a single process, with its limits ready for so many callers."""
+    """The control block of a group or a single process; its limits have room for `most_callers`."""
     sections = {**maintenance.section_sizes(most_callers), **SECTIONS, **FAILURE_SECTIONS}
     board = ControlBlock.create(sections=sections)
     maintenance.prepare_section(board, most_callers)
@@ -61,7 +61,7 @@ class WorkerLimits:
             # Here, because the client comes with an extra that others need not install.
             from vai.io.limits.redis.failover import open_limits  # noqa: PLC0415
 
-            # All workers ask the same server; the first of them says what is wrong with it.
+            # All workers use the same server; the first of them reports what is wrong with it.
             evicting = _warn_of_eviction if slot.index == 0 else _ignore_eviction
             self._remote = open_limits(
                 settings.redis, board, slot.generation, self._local, _report_failover, evicting
@@ -119,7 +119,7 @@ def _ignore_eviction(policy: str) -> None:
 
 
 def reclaim_leases(board: ControlBlock, slot: WorkerSlot) -> None:
-    """Free what the dead owner of `row` held, on the server too; runs in the manager."""
+    """Free what the dead owner of `slot` held, on the server too; runs in the manager."""
     from vai.io.limits.redis.failover import reclaim_worker  # noqa: PLC0415 - see `WorkerLimits`
 
     maintenance.reclaim_worker(board, slot)
@@ -145,7 +145,7 @@ class LimitsMaintenance:
         self._count_due = 0.0
 
     def __call__(self, board: ControlBlock) -> None:
-        """Free what nobody holds any more, end silent sessions, publish the totals."""
+        """Free what no process holds any more, end silent sessions, publish the totals."""
         if self._section is None:
             self._section = maintenance.open_section(board)
         now = time.monotonic()

@@ -1,9 +1,10 @@
-"""Main: the first process of a group, which makes the board and starts all others.
+"""Main: the first process of a group, which makes the control block and starts all others.
 
-It serves nothing. It starts what the manager asks for, replaces the workers on SIGHUP, says what
-becomes of the group, and tells the children when the group ends.
+It serves nothing. It starts what the manager requests, replaces the workers on SIGHUP, logs what
+becomes of the group, and notifies the children when the group ends.
 
-SIGHUP to the first process: heard before anybody can find it, and answered when it can be.
+SIGHUP to the first process is remembered before a reader can find the control block, and handled
+as soon as the group can reload.
 """
 
 from __future__ import annotations
@@ -71,13 +72,14 @@ def attach_main(
     duties: Duties | None = None,
     origin: SettingsOrigin | None = None,
 ) -> None:
-    """Have main make the board and start the manager; SIGHUP to main replaces all workers.
+    """Have main make the control block and start the manager; SIGHUP to main replaces all workers.
 
     Call it after `repairs.install`.
 
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
-        make_board: makes the board with its sections, in main, or in the one process there is.
+        make_board: makes the control block with its sections, in main, or in the one process there
+            is.
         duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
         origin: the settings of `app`, and what they were made of; workers get that. None: they
             need no settings.
@@ -85,7 +87,7 @@ def attach_main(
     hangups = app.ctx.hangups = SighupListener()
 
     def prepare() -> None:
-        hangups.start_listening()  # first: who finds the board may send one at once
+        hangups.start_listening()  # first: who finds the control block may send one at once
         try:
             app.ctx.board = make_board()
         except ControlBlockError as error:
@@ -157,7 +159,7 @@ class _SettingsHandover:
 
 
 class _MainWatch:
-    """What main reads off the board and writes on it while Sanic's monitor loop turns."""
+    """What main reads from the control block and writes to it while Sanic's monitor loop turns."""
 
     def __init__(
         self, board: ControlBlock, record: GroupRecord, reloads: Reloads, deaths: WorkerExits
@@ -198,7 +200,7 @@ class _MainWatch:
 
 
 def _drain_before_shutdown(sanic_manager: Any, board: ControlBlock) -> None:
-    """Have the board say that the group is ending before main signals the first child."""
+    """Record in the control block that the group is ending before main signals the first child."""
     tell_children = sanic_manager.shutdown
 
     def shutdown() -> None:

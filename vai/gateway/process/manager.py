@@ -1,11 +1,11 @@
-"""The manager: the one process that looks after the others, and that nobody waits for.
+"""The manager: the one process that looks after the others, and that no other waits for.
 
-The law: a worker that ends without having been told to comes back, what it held is freed
-first, and a group in which none serves and none can start ends with one line and exit code 3.
+Invariants: a worker that ends unrequested comes back after the manager has freed what it held,
+and a group in which none serves and none can start ends with one line and exit code 3.
 As long as one serves, the manager goes on trying to bring the others back. What a new manager
-has to know is on the board, so one that was killed is replaced without loss.
+has to know is in the control block, so one that was killed is replaced without loss.
 
-Sanic, in main, never restarts a worker that was killed by itself; it does so when asked
+Sanic, in main, never restarts a worker that was killed by itself; it does so on a request
 through its monitor pipe, by name.
 """
 
@@ -43,14 +43,14 @@ GIVE_UP_AFTER = 5
 """So many failed starts since a worker last served end the group, if none serves now."""
 
 Reclaim = Callable[[ControlBlock, WorkerSlot], None]
-"""Frees what hung on the row of a dead worker; runs before the row is free. Importable."""
+"""Frees what hung on a dead worker's slot; runs before the slot is free. Importable."""
 
 Tend = Callable[[ControlBlock], None]
-"""What is to be done on the board twice a second. Can be pickled."""
+"""What is to be done in the control block twice a second. Can be pickled."""
 
 _EXIT_GAVE_UP = 3
 _TICK = 0.1
-"""Seconds between two looks at the board for new workers. The death of a known one does not
+"""Seconds between two looks at the control block for new workers. The death of a known one does not
 wait for it: its pidfd wakes. At 50 ms the looking alone took 0.8 % of a core."""
 _ROUND = 0.5
 _FIRST_DELAY, _LAST_DELAY = 0.1, 30.0
@@ -58,7 +58,7 @@ _SETTLED_NS = 200_000_000  # one that served so long had started
 _START_PATIENCE = 30.0
 """Seconds of processor time that a start may use; see `StartWatch`."""
 _REPEAT = 5.0
-"""Seconds that main is given to do what it was asked for."""
+"""Seconds that main has to do what the manager requested."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class _WatchedWorker:
 
 
 class Supervisor:
-    """Watches the workers of one board. `step` is one turn; `run` turns until told to stop."""
+    """Watches the workers of one control block. `step` is one turn; `run` turns until `stop`."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Supervisor:
                 self._reap(watched)
         now = time.monotonic()
         if now - self._last_turn > 1.0:
-            # This process was stopped itself, perhaps with all others: nobody is to blame.
+            # This process was stopped itself, perhaps with all others: no worker is to blame.
             self._awake_since = now
         self._last_turn = now
         is_round = now >= self._next_round
@@ -132,7 +132,7 @@ class Supervisor:
             self._find_missing(now)
 
     def _seconds_until_due(self) -> float:
-        """Seconds until there is something to do, if nobody dies."""
+        """Seconds until there is something to do, if no worker dies."""
         if self.board.draining or not self._due:
             return _TICK
         return min(_TICK, max(0.0, min(self._due.values()) - time.monotonic()))
@@ -159,7 +159,7 @@ class Supervisor:
         self._watched = {c: w for c, w in self._watched.items() if w is not watched}
 
     def _reap(self, watched: _WatchedWorker) -> None:
-        """Free what a dead worker left, then have it back unless it was told to go."""
+        """Free what a dead worker left, then have main start it again unless it was to go."""
         self._stop_watching(watched)
         slot, owner = watched.slot, watched.owner
         if slot.owner != owner:
@@ -231,7 +231,7 @@ class Supervisor:
             self._publisher.send(f"{server_name(number)}:")
 
     def _find_missing(self, now: float) -> None:
-        """Workers that died before they were on the board, or left it on their own."""
+        """Workers that died before they were in the control block, or left it on their own."""
         for number, started in self.board.started_servers().items():
             if is_alive(started):
                 self._suspects.pop(number, None)
@@ -263,7 +263,7 @@ class Supervisor:
                 _send_signal(watched.pidfd, signal.SIGKILL)
 
     def _kill_stuck_starts(self) -> None:
-        """Kill workers that do not get on with their start, on the board or not yet."""
+        """Kill workers that do not get on with their start, in the control block or not yet."""
         up = {slot.owner for slot in self.board.taken_slots() if slot.state is not State.STARTING}
         servers = self.board.started_servers()
         starting = {n: who for n, who in servers.items() if who not in up and is_alive(who)}
@@ -312,5 +312,5 @@ def run_manager(
 
 
 def _send_signal(pidfd: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it went by itself; the next turn buries it
+    with suppress(ProcessLookupError):  # it went by itself; the next turn reaps it
         signal.pidfd_send_signal(pidfd, number)

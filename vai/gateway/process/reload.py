@@ -1,11 +1,12 @@
-"""A reload: new workers with new settings take the place of all workers, or none does.
+"""A reload: new workers with new settings replace all workers, or none.
 
-Invariants: at most one reload runs and one waits, however many were asked for, so there are
+Invariants: at most one reload runs and one waits, however many were requested, so there are
 never more than two workers of one number. Main ends the old workers when all new ones serve.
 When a new one ends before that, the other new ones are ended, and the old ones and their
 settings stay the ones to replace dead workers with.
 
-Runs in main, in the turns of Sanic's monitor loop; only `ask` may run in a signal handler.
+Runs in main, in the turns of Sanic's monitor loop; only `request_reload` may run in a signal
+handler.
 """
 
 from __future__ import annotations
@@ -83,11 +84,11 @@ class Reloads:
 
     @property
     def starting(self) -> set[int]:
-        """The process ids of the new workers that have not taken over; a reload tells of them."""
+        """The process ids of the new workers that have not taken over; a reload names them."""
         return {one.new.pid for one in self._starting if one.new.pid is not None}
 
     def run_turn(self) -> None:
-        """Go on with the reload that runs, or begin the one that was asked for."""
+        """Go on with the reload that runs, or begin the requested one."""
         if self._board.draining:
             return
         self._ending = [process for process in self._ending if process.is_alive()]
@@ -114,7 +115,7 @@ class Reloads:
             try:
                 self._renewed = SettingsOrigin(snapshot.build_settings(), snapshot)
             except ConfigError as error:
-                # Said once here: each new worker would find out by itself, and say so.
+                # Logged once here: each new worker would find out by itself, and log it.
                 self._end_without_change("refused", str(error))
                 return
             finally:

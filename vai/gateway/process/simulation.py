@@ -20,7 +20,7 @@ URL_VARIABLE = "VAI_SIMULATOR_URL"
 
 
 def simulator_url(settings: Settings) -> str | None:
-    """Where keyless providers are simulated; None when the settings do not ask for it."""
+    """Where keyless providers are simulated; None when the settings do not want it."""
     return os.environ.get(URL_VARIABLE) if settings.simulate else None
 
 

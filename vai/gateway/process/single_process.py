@@ -23,10 +23,10 @@ __all__ = ["attach_single_process"]
 
 
 def attach_single_process(app: Sanic[Any, Any], settings: Settings) -> None:
-    """Call it after `main_process.attach` and `workers.attach`."""
+    """Call it after `attach_main` and `attach_worker`."""
 
     def is_alone() -> bool:
-        # A program that runs Sanic in a loop of its own has no board before it serves.
+        # A program that runs Sanic in a loop of its own has no control block before it serves.
         return "SANIC_WORKER_NAME" not in os.environ and hasattr(app.ctx, "board")
 
     async def begin(app: Sanic[Any, Any]) -> None:

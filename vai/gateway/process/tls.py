@@ -19,7 +19,7 @@ __all__ = ["cert_loader"]
 
 
 def cert_loader(tls: Tls) -> type[CertLoader]:
-    """What Sanic asks for a worker's TLS context; its own way where the settings want none."""
+    """Makes a worker's TLS context for Sanic; Sanic's own function where the settings want none."""
     if not tls.enabled or tls.cert_file is None:
         return CertLoader
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

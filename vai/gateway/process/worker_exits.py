@@ -1,8 +1,8 @@
-"""One line for each worker that ends without having been told to.
+"""One line for each worker that ends unrequested.
 
 Main is the parent: it alone learns how a process ended. What the process was doing is read off
-the board ten times a second, because the manager frees the row of a dead worker at once. A start
-that fails is reported by the manager (`vai.gateway.process.manager`) or by the reload
+the control block ten times a second, because the manager frees the slot of a dead worker at once. A
+start that fails is reported by the manager (`vai.gateway.process.manager`) or by the reload
 (`vai.gateway.process.reload`), unless a signal ended it; a worker that the manager kills, by the
 manager.
 """
@@ -66,12 +66,12 @@ class WorkerExits:
             if process.pid is not None
         ]
         current = {process.pid for _, process in processes}
-        # A dead process keeps its place until Sanic starts another there.
+        # A dead process stays in Sanic's list until Sanic starts another in its slot.
         self._ended.intersection_update(process for _, process in processes)
         for name, process in processes:
             if process.pid is not None and process not in self._ended:
                 self._known.setdefault(process.pid, _SeenProcess(name, process))
-        slots = {row.owner.pid: row for row in self._board.taken_slots()}
+        slots = {slot.owner.pid: slot for slot in self._board.taken_slots()}
         for pid, seen in list(self._known.items()):
             if seen.process.is_alive():
                 if (slot := slots.get(pid)) is not None:
@@ -85,7 +85,7 @@ class WorkerExits:
                 self._say(line)
 
     def _exit_line(self, pid: int, seen: _SeenProcess, is_current: bool) -> str:
-        """What to say of a dead process; empty if its end was asked for or another reports it."""
+        """The line about a dead process; empty if its end was requested or another reports it."""
         code = seen.process.exitcode or 0
         number = server_number(seen.name)
         if number < 0:
@@ -98,7 +98,7 @@ class WorkerExits:
             while_starting = f"worker {number} (pid {pid}) {describe_exit(code)} while it started"
             return "" if is_reported else while_starting
         if not is_current and code >= 0:
-            return ""  # replaced by a reload, and told to end
+            return ""  # replaced by a reload, which stopped it
         served = span_in_words((time.monotonic_ns() - seen.serving_since) / 1e9)
         held = f", with {_count_of(seen.inflight, 'request')} running" if seen.inflight else ""
         then = "a new one starts" if is_current else "a reload had replaced it"

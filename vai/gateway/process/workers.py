@@ -1,7 +1,7 @@
 """What a worker does besides serving: it signs on, shows life, and watches the manager.
 
-The law: a worker is on the board from before it serves until it is gone, and it never
-outlives main. None of this is in the way of a request: the heartbeat is a timer of the
+Invariants: a worker is in the control block from before it serves until it is gone, and it never
+outlives main. None of this delays a request: the heartbeat is a timer of the
 loop, which also proves that the loop turns.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 BOARD_VARIABLE = "VAI_BOARD"
-"""Environment variable in which main tells its children the path of the board."""
+"""Environment variable in which main passes its children the path of the control block."""
 
 MANAGER_NAME = "Manager"
 
@@ -44,7 +44,7 @@ _WORKER_PREFIX, _WORKER_SUFFIX = "Sanic-Server-", "-0"
 
 
 class WorkerRegistration:
-    """This worker's place on the board. It is at `app.ctx.membership` while it serves."""
+    """This worker's slot in the control block. It is at `app.ctx.membership` while it serves."""
 
     def __init__(
         self,
@@ -78,13 +78,13 @@ class WorkerRegistration:
             self._watch_manager()
 
     def unregister(self) -> None:
-        """Sign off: the row is free for others."""
+        """Sign off: the slot is free for others."""
         if self._timer is not None:
             self._timer.cancel()
         self.board.release_slot(self.row, self._me)
 
     def _watch_manager(self) -> None:
-        """Have Sanic bring the manager back. Only the first living worker asks."""
+        """Have Sanic bring the manager back. Only the first living worker does it."""
         if self.board.draining or self.row.state is not State.SERVING:
             return
         now = time.monotonic()
@@ -117,7 +117,7 @@ def attach_worker(
     """Have every worker sign on before it starts and off when it has stopped.
 
     Call it before other start listeners are registered, so that a failure in one of them
-    is seen on the board.
+    is seen in the control block.
 
     Args:
         beat: seconds between two signs of life.

@@ -1,10 +1,10 @@
-"""Request bodies: received after the caller is known, and bounded in size and in number.
+"""Request bodies: received after the client is known, and bounded in size and in number.
 
 Invariants:
 - A body that is too large, compressed or one too many is refused by its head alone; one of many
   small objects, which take more memory than they have bytes, before it is parsed.
 - The bytes that a worker holds are counted from the head of a request to its end, and given
-  back once. A body that is alone is let in, so that a bound below the largest starves no client.
+  back once. A body that is alone is admitted, so that a bound below the largest starves no client.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BASE = 96 << 20
 _PER_WORKER = 74 << 20
 """What the group uses before any request, and each of its workers with its helper (measured)."""
 _FACTOR = 4
-"""Bytes of memory for a byte of body: as it came, parsed, in the helper and on the way to and
+"""Bytes of memory for a byte of body: as it came, parsed, in the helper and in transit to and
 from it, and as it leaves (measured)."""
 _MOST, _LEAST = 256 << 20, 1 << 20
 _SMALL = 64 << 10

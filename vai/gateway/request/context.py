@@ -34,10 +34,10 @@ class RequestContext:
         error: the failure that the client received, if any, VAI's or in the provider's words.
         attempts: how many were made.
         failed_attempts: how each of those that failed ended.
-        skipped_models: the targets of an alias that were passed over for a later one.
+        skipped_models: the targets of an alias that were skipped for a later one.
         held_bytes: the size of the body, while the worker counts it.
         is_byok: the client sent the key that the provider gets.
-        is_simulated: the simulator answers in the provider's stead.
+        is_simulated: the simulator answers instead of the provider.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class RequestContext:
         self.settlement = settlement
 
     def record_failed_attempt(self, fault: VaiError) -> None:
-        """Take note of an attempt that failed before the caller had a byte."""
+        """Take note of an attempt that failed before the client had a byte."""
         model = self.route.name[:256] if self.route is not None else None
         self.failed_attempts.append({"model": model, **_error_fields(fault)})
 

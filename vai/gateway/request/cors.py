@@ -1,8 +1,8 @@
 """Web pages that may call this gateway from a browser (Fetch standard, CORS protocol).
 
-Invariants: an origin is allowed when it is on the list, to the letter, or the
+Invariants: the gateway allows an origin when it is on the list, to the letter, or the
 list is ``*``; none is reflected for any other reason, and credentials mode is never granted
-(callers authenticate with a header, not with a cookie). With an empty list, which is the
+(clients authenticate with a header, not with a cookie). With an empty list, which is the
 default, nothing is installed and nothing is paid.
 """
 
@@ -29,7 +29,7 @@ _EXPOSED = (
 
 
 def attach_cors(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
-    """Answer preflights and mark answers for `origins`."""
+    """Answer preflights and mark responses for `origins`."""
     if not origins:
         return
     allowed = frozenset(origins)
@@ -39,8 +39,8 @@ def attach_cors(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
             return None
         response = empty()
         if _allowed_origin(request, allowed):
-            # Provider keys come in headers of an open set of names, so what was asked for is
-            # granted: a header is no danger, reading the answer is, and that needs the origin.
+            # Provider keys come in headers of an open set of names, so what the browser requests is
+            # granted: a header is no danger, reading the response is, and that needs the origin.
             requested_headers = request.headers.get("access-control-request-headers", _HEADERS)
             response.headers["access-control-allow-methods"] = _METHODS
             response.headers["access-control-allow-headers"] = requested_headers[:1024]

@@ -54,7 +54,7 @@ async def count_request(
     target: PreparedTarget,
     upstream: Upstream,
 ) -> CountResult:
-    """Ask the provider's counter, if it has one; estimate what it leaves out.
+    """Call the provider's counter, if it has one; estimate what it leaves out.
 
     Raises:
         VaiError: the request cannot be read or the provider cannot express it, or the counter
@@ -104,9 +104,9 @@ def make_count_request(
     if count is not None:
         return count, True
     route = target.route
-    row = spec_for_input(route.spec, target.terms.input)
+    spec = spec_for_input(route.spec, target.terms.input)
     message_request = parse_message_request(fields, route)
-    return question(row, message_request, target.exchange_id, join_headers(request)), False
+    return question(spec, message_request, target.exchange_id, join_headers(request)), False
 
 
 def estimate_all(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarget) -> int:

@@ -1,10 +1,10 @@
-"""What this server speaks, told to clients that ask for something else.
+"""What this server speaks, for clients that request something else.
 
-A client is easily given this server's address in place of another API's, or with a part of a
-path too many; a bare 404 leaves its user to guess. Each row of `_FOREIGN` names one API by its
+A user easily sets a client to this server instead of another API, or with a part of a
+path too many; a bare 404 leaves its user to guess. Each entry of `_FOREIGN` names one API by its
 paths, and says in one sentence what to use here. The path itself is never repeated.
 
-The paths are those that the clients of these APIs ask for (2026-11).
+The paths are those that the clients of these APIs request (2026-11).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _FOREIGN: Final = (
             r"|counttokens|predict|rawpredict)"
         ),
         "gemini_endpoint",
-        "Google's endpoints are not served. Ask for gemini/<model> by POST /v1/messages, with a "
+        "Google's endpoints are not served. Use gemini/<model> with POST /v1/messages, with a "
         "client of the Messages API",
         rest=False,
     ),
@@ -98,7 +98,7 @@ _FOREIGN: Final = (
     _Foreign(
         _match_words("skills organizations agents sessions environments memory_stores"),
         "anthropic_endpoint",
-        "Of Anthropic's API, messages, the counter and models are served. Ask Anthropic itself "
+        "Of Anthropic's API, messages, the counter and models are served. Call Anthropic itself "
         "for the rest",
     ),
     _Foreign(
@@ -122,13 +122,13 @@ _FOREIGN: Final = (
             r"(?:(?:api|v1)/)?(?:healthz|health/.*|livez|ready|live|liveness|readiness|ping|status)"
         ),
         None,
-        "GET /health tells how the gateway is, GET /readyz whether it takes requests",
+        "GET /health reports how the gateway is, GET /readyz whether it takes requests",
         rest=False,
     ),
     _Foreign(
         re.compile(r"metrics"),
         None,
-        "Metrics are not served by this version. GET /health tells the state of the gateway, its "
+        "Metrics are not served by this version. GET /health reports the state of the gateway, its "
         "log has a line for each request",
     ),
     _Foreign(
@@ -141,7 +141,7 @@ _FOREIGN: Final = (
 
 
 def path_not_found(path: str) -> NotFound:
-    """The answer to a request for a path that is not served."""
+    """The response to a request for a path that is not served."""
     normalized_path = "/".join(word for word in path.lower().split("/") if word)
     rest = normalized_path[_PREFIX.match(normalized_path).end() :]  # type: ignore[union-attr]
     for foreign in _FOREIGN:
@@ -169,7 +169,7 @@ def path_not_found(path: str) -> NotFound:
 
 
 def method_not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidRequest | NotFound:
-    """The answer to a method that a path does not have.
+    """The response to a method that a path does not have.
 
     The paths of some APIs differ from this one's in the method and in an ending; those are not
     found.

@@ -43,7 +43,7 @@ Handler = Callable[[GatewayService, RequestContext, Request], Awaitable[HTTPResp
 
 
 async def answer_request(request: Request, handler: Handler) -> HTTPResponse | None:
-    """The answer of `handler`, or that of its failure; None when it has been streamed."""
+    """The response of `handler`, or that of its failure; None when it has been streamed."""
     service: GatewayService = request.app.ctx.service
     context = RequestContext(request)
     began = monotonic()
@@ -58,7 +58,7 @@ async def answer_request(request: Request, handler: Handler) -> HTTPResponse | N
         raise
     except Exception as error:  # noqa: BLE001  the boundary of one request
         log.opt(exception=error).error("request {} failed", context.request_id)
-        if context.stream and context.status == 200:  # it has been told inside of the stream
+        if context.stream and context.status == 200:  # the stream itself carries the error
             return None
         return make_error_response(InternalError(), context)
     finally:
@@ -69,7 +69,7 @@ async def answer_request(request: Request, handler: Handler) -> HTTPResponse | N
 def _write_line(service: GatewayService, context: RequestContext, duration: float) -> None:
     try:
         service.request_log.write(context.make_log_line(duration))
-    except Exception as error:  # noqa: BLE001  the answer stands, whatever its line failed of
+    except Exception as error:  # noqa: BLE001  the response stands, whatever its line failed of
         log.opt(exception=error).error("no line for request {}", context.request_id)
 
 
@@ -91,7 +91,7 @@ DRAIN_ERRORS: Final = _DrainErrors()
 
 
 def install_error_handler(app: Sanic[Any, Any]) -> None:
-    """Answer in VAI's error schema what no handler has answered."""
+    """The error response, in VAI's schema, to what no handler has responded to."""
     app.error_handler = _SanicErrorHandler()
 
 
@@ -122,7 +122,7 @@ def _to_vai_error(request: Request, exception: Exception) -> VaiError:
     if isinstance(exception, PayloadTooLarge):
         return body_too_large(request.app.config.REQUEST_MAX_SIZE)
     if isinstance(exception, RequestCancelled):
-        return ClientLeft("The caller closed the connection")
+        return ClientLeft("The client closed the connection")
     if isinstance(exception, RequestTimeout):
         return InvalidRequest(
             "The request's head did not arrive in time; expected all of it at once", status=408

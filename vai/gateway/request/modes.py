@@ -1,6 +1,6 @@
 """Which mode an exchange takes.
 
-Verbatim where the target speaks the caller's protocol and VAI has nothing to add;
+Verbatim where the target speaks the client's protocol and VAI has nothing to add;
 translated where it speaks another one, or where the request says something that only
 VAI understands.
 """
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 _REASONING = "messages[*].content[thinking]"
-"""How it is told that reasoning was left out (`X-VAI-Dropped`)."""
+"""The word in `X-VAI-Dropped` for reasoning that was left out."""
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 """Refused by versions of the Messages API after 2023-06-01."""
 _MAX_LISTED = 1000
@@ -68,9 +68,9 @@ class PreparedTarget(msgspec.Struct, frozen=True):
         settings: without what is secret.
         max_tokens: what the response may have: as the client or the settings' default says, and
             at most what the model can.
-        is_capped: `max_tokens` is the model's limit, because more was asked for.
+        is_capped: `max_tokens` is the model's limit, because the client requested more.
         uses_gateway_key: the gateway sends its own key, not the client's.
-        is_simulated: the simulator answers in the provider's stead.
+        is_simulated: the simulator answers instead of the provider.
     """
 
     route: Route
@@ -255,7 +255,7 @@ def _make_translated_mode(
 
 
 def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedRequest) -> bool:
-    """Whether the caller's bytes say to the upstream exactly what they mean here."""
+    """Whether the client's bytes say to the upstream exactly what they mean here."""
     if fields.value.get("thread") is not None and route.spec.id != "anthropic":
         # Servers that only speak its protocol answer a thread as if it were not there.
         return False
@@ -271,12 +271,12 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
         return False
     if route.dialect == "upstream":
         return True
-    # Only VAI's dialect lets a caller leave max_tokens out, so only there it is filled in.
+    # Only VAI's dialect lets a client leave max_tokens out, so only there it is filled in.
     return fields.max_tokens is not None and not _has_refused_sampling(fields, request)
 
 
 def _has_refused_sampling(fields: RoutingFields, request: ReceivedRequest) -> bool:
-    """Whether the caller's version of the API refuses a member that VAI's dialect knows."""
+    """Whether the client's version of the API refuses a member that VAI's dialect knows."""
     version = request.headers.get("anthropic-version", DEFAULT_VERSION)
     return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.members)
 

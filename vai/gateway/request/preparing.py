@@ -4,7 +4,7 @@ Invariants:
 - Work that may hold the loop for more than some milliseconds leaves it: that of bodies larger
   than `LARGE_BODY`, and that of smaller ones of more than `MANY_VALUES` values. The rest is done
   at once, because sending it away takes longer than doing it.
-- No body of more values than `max_request_values` is worked on.
+- The gateway refuses a body of more values than `most_values`.
 - The two ways do the same: a piece of work is a function of the routing fields, of the request as
   it was received, and of arguments that can be pickled.
 """
@@ -104,7 +104,7 @@ class _FieldList:
 
 
 class ParsedBody(msgspec.Struct, frozen=True):
-    """The envelope of a body. Where the body is worked on elsewhere, its `value` is empty.
+    """The routing fields of a body. Where the body is worked on elsewhere, its `value` is empty.
 
     `tokens` are those of the body, estimated.
     """
@@ -142,11 +142,11 @@ class BodyPreparer:
         self.helper = HelperProcess()
 
     async def parse_body(self, body: bytes) -> ParsedBody:
-        """Read the envelope of a body.
+        """Read the routing fields of a body.
 
         Raises:
             InvalidRequest: see `read_routing_fields`, or it has too many values.
-            Overloaded: see `Helper.run`.
+            Overloaded: see `HelperProcess.run_work`.
         """
         if len(body) > LARGE_BODY:
             return await self.helper.run_work(_parse_in_helper, body, self._most)
@@ -166,11 +166,11 @@ class BodyPreparer:
 
         Raises:
             VaiError: `work` raised it.
-            Overloaded: see `Helper.run`.
+            Overloaded: see `HelperProcess.run_work`.
         """
         if not parsed.needs_helper:
             return work(parsed.fields, request, *arguments, **named)
-        headers = headers_to_upstream(request.headers.items())  # without the caller's keys
+        headers = headers_to_upstream(request.headers.items())  # without the client's keys
         return await self.helper.run_work(
             _run_in_helper, work, request.body, headers, arguments, named
         )

@@ -1,4 +1,4 @@
-"""The head of an answer: which headers go with it, and how a failure is written."""
+"""The head of a response: which headers go with it, and how a failure is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _MAX_VALUE = 1024
-"""Characters of a value that a caller chose. Clients refuse a head that is longer than theirs
+"""Characters of a value that a client chose. Clients refuse a head that is longer than theirs
 may be, and a model name or the name of a dropped member can be as long as a body."""
 
 
@@ -35,7 +35,7 @@ _SPLITTERS = re.compile(r"[\x00\r\n]")
 
 
 class GatewayResponse(HTTPResponse):
-    """An answer whose header fields are encoded in one go.
+    """A response whose header fields are encoded in one go.
 
     Sanic looks at each name and value on its own for what could split a header; that is a
     sixth of a small request. Here one look at all of them together finds whether there is
@@ -65,9 +65,9 @@ def make_headers(
     upstream: Mapping[str, str] | None = None,
     dropped: list[str] | None = None,
 ) -> dict[str, str]:
-    """The headers every answer of an exchange carries.
+    """The headers every response of an exchange carries.
 
-    `upstream` are the fields of a verbatim answer, which go back to the caller; a
+    `upstream` are the fields of a verbatim response, which go back to the client; a
     translated one has none. `dropped` are the request fields the target could not take.
     """
     headers = dict(headers_from_upstream(upstream)) if upstream is not None else {}
@@ -92,7 +92,7 @@ def content_type_of(status: int, upstream: Mapping[str, str]) -> str:
 
 
 def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
-    """Counters, time and cost of a JSON answer. `duration` in seconds."""
+    """Counters, time and cost of a JSON response. `duration` in seconds."""
     headers = {"x-duration-ms": str(round(duration * 1000))}
     if usd is not None:
         headers["x-cost-usd"] = format_cost(usd)
@@ -106,7 +106,7 @@ def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) 
 
 
 def make_error_response(error: VaiError, context: RequestContext) -> HTTPResponse:
-    """`error` as the answer to a request of which no byte has been answered."""
+    """`error` as the response to a request of which no byte has been answered."""
     context.status, context.error = error.status, error
     _name_provider(error, context)
     headers = {"x-request-id": context.request_id, "request-id": context.request_id}
@@ -128,7 +128,7 @@ def make_error_response(error: VaiError, context: RequestContext) -> HTTPRespons
 
 
 def _add_attempts(headers: dict[str, str], context: RequestContext) -> None:
-    """Whoever repeats what fails should know what has been repeated already."""
+    """A client that retries should know what VAI has retried already."""
     if context.attempts > 1:
         headers["x-vai-attempts"] = str(context.attempts)
     if context.skipped_models:
@@ -137,7 +137,7 @@ def _add_attempts(headers: dict[str, str], context: RequestContext) -> None:
 
 def make_error_frame(error: VaiError, context: RequestContext) -> bytes:
     """`error` as the last frame of a stream that has begun."""
-    # A ping may have sent the head before there was an answer to take a status from.
+    # A ping may have sent the head before there was a response to take a status from.
     context.status, context.error = 200, error
     _name_provider(error, context)
     return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(context.request_id))

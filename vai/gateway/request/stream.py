@@ -1,4 +1,4 @@
-"""An answer written as server-sent events.
+"""A response written as server-sent events.
 
 Invariants: the status line is sent with the first byte there is to send, or
 after `ping` seconds of silence, whichever is first (a middlebox that sees nothing for a
@@ -27,7 +27,7 @@ __all__ = ["EventStream"]
 
 
 class EventStream:
-    """The caller's side of one stream. `close` must be called, whatever happens."""
+    """The client's side of one stream. `close` must be called, whatever happens."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class EventStream:
             await self._response.send(end_stream=True)
 
     def close(self) -> None:
-        """Stop the timer. Whoever is gone needs no ping."""
+        """Stop the timer. A client that has left needs no ping."""
         self._timer.cancel()
         if self._pinging is not None:
             self._pinging.cancel()

@@ -1,7 +1,7 @@
 """The targets of one request: the models that may answer it, one after the other.
 
-Invariants: a target is turned to with all that belongs to it, its key, its mode,
-its breaker, or it is passed over. The body is read anew for each further attempt: what was
+Invariants: an attempt at a target uses all that belongs to it, its key, its mode,
+its breaker, or the target is skipped. The body is read anew for each further attempt: what was
 parsed of it would else have to live until the first byte, for a case that seldom comes.
 """
 
@@ -37,7 +37,7 @@ _MAX_NAME: Final = 256
 
 
 class TargetPlan:
-    """A request's plan: its first attempt, and those that the exchange asks for later."""
+    """A request's plan: its first attempt, and those that the exchange requests later."""
 
     # Set by the few requests whose first target fails.
     _first_error: VaiError | None = None
@@ -74,7 +74,7 @@ class TargetPlan:
         """The first attempt.
 
         Raises:
-            VaiError: no target can be turned to; it says why not to the first of them.
+            VaiError: no target can get the request; the error is that of the first.
         """
         attempt = await self._enter_next()
         self._body = None
@@ -112,7 +112,7 @@ class TargetPlan:
                 self._received,
                 target,
             )
-        except InvalidRequest:  # the provider knows a block that VAI does not, and said no
+        except InvalidRequest:  # the provider knows a block that VAI does not, and rejected it
             return None
         self._mode = mode
         return None if mode is None else Attempt(mode, destination.upstream)
@@ -162,7 +162,7 @@ class TargetPlan:
         if self._next_index < len(self._routes):
             attempt = await self._enter_next()
         if attempt is None and self._thread_error is not None:
-            # A target that was passed over serves this client once it goes on without a thread.
+            # A target that was skipped serves this client once it goes on without a thread.
             raise self._thread_error
         return attempt
 
@@ -173,7 +173,7 @@ class TargetPlan:
         return self._body
 
     async def _enter_next(self) -> Attempt[bytes] | None:
-        """An attempt at the next target that can be asked at all."""
+        """An attempt at the next target that can get the request at all."""
         context = self._context
         while self._next_index < len(self._routes):
             route = self._routes[self._next_index]
@@ -196,8 +196,8 @@ class TargetPlan:
         return None
 
     def _skip_first(self, error: VaiError) -> None:
-        """The first target is passed over. What a request cannot be said for, and a key that its
-        client did not bring beside others, is for the client to mend."""
+        """The first target is skipped. What its format cannot express, and a key that its
+        client did not bring beside others, is for the client to correct."""
         self._first_error = error
         self._is_first_clients_fault = isinstance(error, InvalidRequest) or (
             isinstance(error, AuthenticationFailed) and bool(self._byok_keys)
@@ -222,14 +222,14 @@ class TargetPlan:
         breaker = health.find_breaker(target)
         if breaker is not None and (wait := breaker.seconds_until_retry(health.clock())) > 0:
             raise Overloaded(
-                "The provider failed repeatedly and is left alone for a moment",
+                "The provider failed repeatedly and its circuit breaker is open",
                 provider=target[0],
                 code="breaker_open",
                 retry_after=wait,
             )
 
     def _paused_last(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        """Targets that asked for a pause (429) go last; the order is kept otherwise."""
+        """Targets that requested a pause (429) go last; otherwise the order stays."""
         health = self._service.health
         now = health.clock()
 
@@ -241,5 +241,5 @@ class TargetPlan:
 
 
 def _target_of(route: Route) -> Target:
-    # What clients ask for can be as long as a body, and what fails is remembered.
+    # What clients request can be as long as a body, and what fails is remembered.
     return route.spec.id, route.model[:_MAX_NAME]

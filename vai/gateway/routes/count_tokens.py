@@ -25,7 +25,7 @@ _NO_USAGE = Usage(input_tokens=0, output_tokens=0)
 
 
 async def count_tokens(request: Request) -> HTTPResponse | None:
-    """Answer one request."""
+    """Respond to one request."""
     return await answer_request(request, _serve_count)
 
 

@@ -24,7 +24,7 @@ async def root(request: Request) -> HTTPResponse:
 
 
 async def health(request: Request) -> HTTPResponse:
-    """``GET /health``: this worker is alive; 200 as long as it can answer at all."""
+    """``GET /health``: this worker is alive; 200 as long as it can respond at all."""
     service: GatewayService = request.app.ctx.service
     service.keyring.check_host(request.headers)
     providers = _describe_providers(service)
@@ -45,8 +45,8 @@ async def ready(request: Request) -> HTTPResponse:
 
 def _describe_providers(service: GatewayService) -> dict[str, dict[str, Any]]:
     """What is known of each provider: the last error as all workers met it, and the breakers of
-    this one. Any client may ask, so it has VAI's own words and figures: no address, no key, no
-    model that a client chose, and nothing that a provider sent."""
+    this one. Any client may call this, so it has VAI's own words and figures: no address, no key,
+    no model that a client chose, and nothing that a provider sent."""
     breakers = service.health.breakers
     open_breakers = {} if breakers is None else breakers.count_open()
     failing = service.health.provider_errors.last_errors
@@ -74,8 +74,8 @@ def _describe_last_error(error: LastError, now: float) -> dict[str, Any]:
 
 
 def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
-    """How the limits are doing. Any client may ask, so it is figures that exist already, not a look
-    at who holds what, and it names no principal."""
+    """How the limits are doing. Any client may call this, so it is figures that exist already, not
+    a look at who holds what, and it names no principal."""
     if service.store is None:
         return {"enabled": False}
     # Only a store with a server behind it says where it counts now.

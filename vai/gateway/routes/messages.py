@@ -30,7 +30,7 @@ __all__ = ["create_message"]
 
 
 async def create_message(request: Request) -> HTTPResponse | None:
-    """Answer one request; a streamed answer has been written when this returns."""
+    """Respond to one request; a streamed response has been written when this returns."""
     return await answer_request(request, _serve_message)
 
 
@@ -88,7 +88,7 @@ def _write_json(
 def _no_stream_error(response: ResponseStart[bytes]) -> UpstreamFault:
     """Why there is no stream, for a client to which one was promised already."""
     return response.rejection or UpstreamBroken(
-        "The provider answered with JSON where the request asked for a stream",
+        "The provider sent JSON where the request wants a stream",
         code="upstream_content_type",
     )
 
@@ -112,7 +112,7 @@ async def _answer_stream(
 async def _relay_stream(
     service: GatewayService, context: RequestContext, exchange: Exchange[bytes], events: EventStream
 ) -> HTTPResponse | None:
-    """Pass the answer on as it comes; returns it where it turns out to be no stream."""
+    """Pass the response on as it comes; returns it where it turns out to be no stream."""
     has_begun = False
     try:
         with DRAIN_ERRORS:

@@ -1,6 +1,6 @@
 """``GET /v1/models`` and ``GET /v1/models/{id}``.
 
-Which form is answered: the one that `format` names; else Anthropic's where the caller
+Which form is answered: the one that `format` names; else Anthropic's where the client
 sends ``anthropic-version``, as its SDKs do; else VAI's own, which holds OpenAI's list too.
 """
 
@@ -33,7 +33,7 @@ _NEAR: Final = 0.8
 
 
 async def list_models(request: Request) -> HTTPResponse | None:
-    """All models, or those that the query asks for."""
+    """All models, or those that the query selects."""
     arguments = request.get_args(keep_blank_values=True)
     return await _answer_page(
         request, lambda pages, form: pages.render_list(form, today(), _read_parameters(arguments))

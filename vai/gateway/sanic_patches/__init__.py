@@ -34,7 +34,7 @@ def install_patches(
 
     Args:
         limits: how slow a client may be.
-        drain_grace: as given to `drain.attach`: main waits that long and a little more.
+        drain_grace: as for `attach_drain`: main waits that long and a little more.
     """
     if sanic.__version__ not in MADE_FOR:
         raise UnknownSanic(

@@ -32,7 +32,7 @@ _PAUSE = 0.1
 """Seconds that a full worker leaves new connections to the others."""
 _LINGER = 1.0
 _OWN_DESCRIPTORS = 64
-"""Descriptors for what is neither a client nor an upstream: logs, the board, the store."""
+"""Descriptors for what is neither a client nor an upstream: logs, the control block, the store."""
 _OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ENDED = (errno.EINVAL, errno.EBADF, errno.ENOTSOCK)
 
@@ -168,7 +168,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept_waiting)
         if len(self._connections) + len(self._opening) < self._most:
             return
-        with suppress(OSError):  # out of descriptors: `_accept` meets that too
+        with suppress(OSError):  # out of descriptors: `_accept_waiting` meets that too
             for _ in range(PER_TURN):
                 connection = self._next_connection()
                 if connection is None:
@@ -178,7 +178,7 @@ class Acceptor:
                 self._close_later(connection)
 
     def _refuse_with_reserve(self) -> None:
-        """Answer what waits, one after the other, with the one descriptor kept for that."""
+        """Refuse waiting connections, one after the other, with the one reserved descriptor."""
         self._reserve.give_up()
         try:
             for _ in range(PER_TURN):

@@ -4,8 +4,8 @@ Sanic reads the whole body before it calls a handler, so a client without a key 
 first. Routes here are registered with ``stream=True``: their handlers look at the head, and
 `receive_body` fetches the body afterwards, with one copy of it in memory.
 
-Where an answer is written before the body has come, Sanic reads the rest into memory or closes
-at once; the close resets the connection, and the client loses the answer. Here the connection
+Where a response is written before the body has come, Sanic reads the rest into memory or closes
+at once; the close resets the connection, and the client loses the response. Here the connection
 lingers: see `linger.py`.
 """
 
@@ -24,7 +24,7 @@ _SMALL = 64 * 1024
 
 
 class ReceivingHttp(GuardedHttp):
-    """The guarded state machine with a body that the handler asks for."""
+    """The guarded state machine with a body that the handler reads."""
 
     __slots__ = ()
 
@@ -48,14 +48,14 @@ class ReceivingHttp(GuardedHttp):
             return b""
         if self.expecting_continue:
             self.expecting_continue = False
-            # RFC 9110 10.1.1: a client of HTTP/1.0 does not know the answer 100.
+            # RFC 9110 10.1.1: a client of HTTP/1.0 does not know the response 100.
             if self.request.version != "1.0":
                 await self._send(HTTP_CONTINUE)
         buffer = self.recv_buffer
         if len(buffer) >= left:
             body = self._take_body(left)
         else:
-            # BytesIO grows in place and gives its bytes away; a list of pieces would be
+            # BytesIO grows without a copy and gives its bytes away; a list of pieces would be
             # joined, which needs the body's size twice.
             pieces = BytesIO()
             while True:
@@ -83,7 +83,7 @@ class ReceivingHttp(GuardedHttp):
         return data
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
-        """Write the head of the answer; where the body has not been read, it is the last."""
+        """Write the head of the response; where the body has not been read, it is the last."""
         if self.request_body:
             self._discard_body()
         await super().http1_response_header(data, end_stream)

@@ -3,7 +3,7 @@
 Sanic's timeouts start again with every byte, so a client that sends one byte now and then
 keeps a connection for ever. Here the head has an absolute deadline, and a body has one and
 must also keep a minimum rate. Both are answered 408, and the connection is closed: the task
-that waits for the bytes is woken, and answers.
+that waits for the bytes wakes up and responds.
 
 There are no timers per connection. Connections with an unfinished head or body are in one
 dict, looked through twice a second by one timer that does not run while the dict is empty.

@@ -32,10 +32,10 @@ class _ClientGone(Exception):
 
 
 class LastResponse(Protocol):
-    """What is asked of a connection when an answer ends it."""
+    """The methods of a connection that a response ends."""
 
     def end_by_lingering(self) -> None:
-        """The client may still be sending when it gets the answer."""
+        """The client may still be sending when it gets the response."""
 
 
 class GuardedHttp(Http):

@@ -1,6 +1,6 @@
 """What can be refused is refused before Sanic starts: the address first, then the app's own needs.
 
-Sanic binds its socket late, tells a failure in four lines with a traceback, and exits with 1.
+Sanic binds its socket late, logs a failure in four lines with a traceback, and exits with 1.
 Here the socket is bound and the app's preparations run before anything else exists, and a
 failure is one line and exit code 2.
 """

@@ -1,13 +1,14 @@
 """Sanic's two connection protocols with the repairs in them.
 
 Here the repairs of a connection meet: the guard of the head, the deadlines, the socket
-options, the orderly end. They know no protocol class, only what they ask of a connection.
+options, the orderly end. They know no protocol class, only the methods of a connection that they
+use.
 
-The last answer on a connection reaches its client, even one that is still sending.
+The last response on a connection reaches its client, even one that is still sending.
 
 A socket that is closed with unread bytes resets the connection, and the reset takes away the
-answer that the client has not read yet; many clients read nothing before they have sent all.
-So after the answer this side ends its own direction, throws away what comes, and closes when
+response that the client has not read yet; many clients read nothing before they have sent all.
+So after the response this side ends its own direction, discards what comes, and closes when
 the client does. How much and how long is bounded: a client that goes on beyond that is reset.
 """
 
@@ -157,11 +158,11 @@ class PatchedProtocol(HttpProtocol):
         self._data_received.set()
 
     def end_by_lingering(self) -> None:
-        """The answer being written is the last, and the client may still be sending."""
+        """The response being written is the last, and the client may still be sending."""
         self.lingers = True  # type: ignore[misc]
 
     def close(self, timeout: float | None = None) -> None:
-        """Close; where the client may still be sending, when it has read its answer.
+        """Close; where the client may still be sending, when it has read its response.
 
         A second call closes at once.
         """
@@ -264,7 +265,7 @@ class PatchedWebSocketProtocol(PatchedProtocol, WebSocketProtocol):
 
 
 def patched_protocol(protocol: type) -> type:
-    """The repaired class for the one Sanic chose; any other is left alone."""
+    """The repaired class for the one Sanic chose; any other stays."""
     classes: dict[type, type] = {
         HttpProtocol: PatchedHttpProtocol,
         WebSocketProtocol: PatchedWebSocketProtocol,

@@ -1,6 +1,6 @@
-"""The answer to a request that is not one: written by hand, then the connection closes.
+"""The response to a request that is not one: written by hand, then the connection closes.
 
-It does not pass through Sanic's error handling, which needs a request to answer and would
+It does not pass through Sanic's error handling, which needs a request to respond to and would
 turn every refusal of a head into the same 400.
 """
 

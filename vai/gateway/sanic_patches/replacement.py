@@ -1,6 +1,6 @@
-"""One worker in the place of another, which can be taken back.
+"""One worker that replaces another, which can be undone.
 
-Sanic starts the new worker and forgets the old one as soon as it has told it to end. Here the
+Sanic starts the new worker and forgets the old one as soon as it has stopped it. Here the
 old one is kept until the new one has proved itself.
 """
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class WorkerReplacement:
-    """Starts a new process in `place`, Sanic's object for a worker; the old one runs on."""
+    """Starts a new process in `process_slot`, Sanic's object for a worker; the old one runs on."""
 
     def __init__(self, process_slot: Any) -> None:
         self._process_slot = process_slot
@@ -33,13 +33,13 @@ class WorkerReplacement:
 
     @property
     def name(self) -> str:
-        """Of the place."""
+        """Of the worker."""
         return str(self._process_slot.name)
 
     def roll_back(self) -> bool:
         """End the new process and put the old one back, dead or alive.
 
-        False: the place holds neither of them any more, and stays as it is.
+        False: the process slot holds neither of them any more, and stays as it is.
         """
         terminate_process(self.new)
         process_slot = self._process_slot
@@ -52,16 +52,16 @@ class WorkerReplacement:
 
 
 def terminate_process(process: BaseProcess) -> None:
-    """Tell a process to end; nothing if it has ended."""
+    """Have a process end; nothing if it has ended."""
     with suppress(ProcessLookupError):
         process.terminate()
 
 
 def change_loader(process_slot: Any, change: Callable[[Any], Any]) -> None:
-    """Have workers that start in `place` from now on make the app with another loader.
+    """Have workers that start in `process_slot` from now on make the app with another loader.
 
     Args:
-        place: Sanic's object for a worker.
+        process_slot: Sanic's object for a worker.
         change: makes it from the loader of now.
     """
     process_slot.kwargs["app_loader"] = change(process_slot.kwargs["app_loader"])
@@ -70,16 +70,16 @@ def change_loader(process_slot: Any, change: Callable[[Any], Any]) -> None:
 
 
 def current_processes(manager: Any) -> Iterator[tuple[str, BaseProcess]]:
-    """Name and process of each place of Sanic's `manager`; of a replacement the new one."""
+    """Name and process of each process slot of Sanic's `manager`; of a replacement the new one."""
     for process_slot in (*manager.transient_processes, *manager.durable_processes):
         yield process_slot.name, process_slot._current_process
 
 
 def change_arguments(process_slot: Any, arguments: Mapping[str, Any]) -> None:
-    """Have processes that start in `place` from now on called with these arguments.
+    """Have processes that start in `process_slot` from now on called with these arguments.
 
     Args:
-        place: Sanic's object for a process that is not a worker.
+        process_slot: Sanic's object for a process that is not a worker.
         arguments: those that change, by name.
     """
     process_slot.kwargs.update(arguments)

@@ -1,7 +1,7 @@
 """What a worker serves with: its listening socket, its server and its connections.
 
-Sanic keeps all three in local variables of one function, so nobody can stop accepting
-without stopping everything. `takeover` picks them up on the way in.
+Sanic keeps all three in local variables of one function, so no caller can stop accepting
+without stopping everything. `takeover` picks them up at the start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _POLL = 0.02
 
 
 class ServedConnection(Protocol):
-    """What is asked of a connection here."""
+    """The methods of a connection that this module uses."""
 
     @property
     def http(self) -> Http | None:
@@ -40,7 +40,7 @@ class Accepting(Protocol):
 
 
 class ServerEnds:
-    """The open ends of this worker, for whoever has to close them in order."""
+    """The open ends of this worker, for the drain, which closes them in order."""
 
     def __init__(self) -> None:
         self.connections: set[ServedConnection] = set()
@@ -64,11 +64,11 @@ class ServerEnds:
     def listener(self) -> socket.socket:
         """The copy of the listening socket."""
         if self._listener is None:
-            raise RuntimeError("the listening socket is kept before it is asked for")
+            raise RuntimeError("the listening socket is created before it is used")
         return self._listener
 
     def end_keep_alive(self) -> None:
-        """From now on every answer ends its connection."""
+        """From now on every response ends its connection."""
         self.ending = True
         for connection in self.connections:
             if (http := connection.http) is not None:
@@ -98,9 +98,9 @@ class ServerEnds:
                     raise
 
     async def wait_until_flushed(self, seconds: float) -> None:
-        """Wait until no connection has an answer on its way, at most that long."""
+        """Wait until no connection has a response on its way, at most that long."""
         deadline = time.monotonic() + seconds
-        # Polled: an event would have to be kept right by every answer, for one use.
+        # Polled: an event would have to be kept right by every response, for one use.
         while any(_is_busy(c) for c in self.connections) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
 

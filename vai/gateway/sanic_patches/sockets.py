@@ -21,7 +21,7 @@ _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
 def tune_socket(transport: BaseTransport) -> None:
-    """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; a Unix socket has neither and is left alone."""
+    """Set TCP_NODELAY and TCP_NOTSENT_LOWAT; a Unix socket has neither and stays as it is."""
     sock = _open_socket(transport)
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
@@ -39,7 +39,7 @@ def reset_connection(transport: Any) -> None:
     """End a connection with RST, whose reader takes nothing.
 
     A close without it leaves what the kernel holds to be delivered to a reader that may never
-    come, and a reader that does come takes a cut answer for a complete one.
+    come, and a reader that does come takes a cut response for a complete one.
     """
     sock = _open_socket(transport)
     if sock is not None:

@@ -1,10 +1,10 @@
 """A group that starts also stops, in every order of events, and says how it ended.
 
-What Sanic does by itself, and what is put in its place:
+What Sanic does by itself, and what VAI does instead:
 
 - The state of the workers is kept in a further process (SyncManager). When that one is killed,
   main breaks off in the middle and blames the start. Here the state is a dict in main, and main
-  reads from the board which workers serve.
+  reads from the control block which workers serve.
 - SIGTERM before all workers have acknowledged: main spins for ever in `wait_for_ack`, where
   every message is put back into the pipe it came from. Here messages are handled there.
 - Workers that need longer than 30 s to start: main gives up. Here main waits, and the manager
@@ -13,8 +13,8 @@ What Sanic does by itself, and what is put in its place:
   the make that started it. Here it kills its children only, and exits with code 3.
 - A signal to main: Sanic shuts down within the signal handler, in the middle of whatever the
   handler interrupted. Here the handler writes a message, and the monitor loop shuts down.
-- A worker that is told to end before it listens for it: the traceback of an interrupt. Here
-  it is told by SIGTERM, which ends it without a word.
+- A worker that main stops before it can catch the signal: the traceback of an interrupt. Here
+  main sends SIGTERM, which ends it without a line.
 - Shutdown: main waits 10 s for each worker and then kills it, whatever the drain needs.
 - A reload waits in a thread of its own, which two reloads share an attribute with, and which
   keeps main from exiting. Here the gateway's own turn in the monitor loop does the rest.
@@ -49,7 +49,7 @@ _REMIND = 1.0
 
 
 class MainWatch(Protocol):
-    """What main asks while Sanic's monitor loop turns."""
+    """What main checks while Sanic's monitor loop turns."""
 
     def is_serving(self, pid: int) -> bool:
         """Whether that worker serves."""
@@ -95,12 +95,12 @@ class _Main:
 
 
 def watch_with(watch: MainWatch) -> None:
-    """Have main ask `watch` from now on."""
+    """Have main check `watch` from now on."""
     _Main.watch = watch
 
 
 def set_patience(drain_grace: float) -> None:
-    """Have main wait for its children so long after telling them to end, and a little more."""
+    """Have main wait for its children so long after it has stopped them, and a little more."""
     # Expiring, flushing and stopping take up to 2 s after the grace.
     _Main.patience = drain_grace + 2.0
 
@@ -109,7 +109,7 @@ def patch_startup(drain_grace: float) -> None:
     """Patch Sanic. `drain_grace`: see `set_patience`."""
     set_patience(drain_grace)
     if "SANIC_WORKER_NAME" in os.environ:
-        # Told to stop while it still starts: go, without the traceback of an interrupt.
+        # A signal to stop while it still starts: go, without the traceback of an interrupt.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if WorkerManager.wait_for_ack is _wait_for_ack:
         return

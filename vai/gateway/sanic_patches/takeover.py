@@ -1,6 +1,6 @@
 """Where Sanic makes a server, it gets the repaired parts.
 
-Which protocol class serves is chosen in many places of Sanic (`run`, `prepare`,
+Which protocol class serves is chosen at many points of Sanic (`run`, `prepare`,
 `create_server`, the command line), always by name; they all pass the function that is
 replaced here. The server's open ends are picked up on the same way.
 
@@ -123,7 +123,7 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _make_acceptor(serving: ServerEnds, arguments: dict[str, Any]) -> Acceptor:
-    """What accepts in place of libuv; made of what Sanic would make its server of."""
+    """What accepts instead of libuv; made of what Sanic would make its server of."""
     app: Sanic[Any, Any] = arguments["app"]
     protocol: Any = arguments["protocol"]
     passed = {name: arguments[name] for name in ("loop", "connections", "signal", "state", "unix")}

@@ -1,8 +1,8 @@
-"""A WebSocket connection that closes on bad text, hears its pongs and waits for nobody.
+"""A WebSocket connection that closes on bad text, reads its pongs and waits for no reader.
 
 Sanic hands each TCP read to a task of its own and each message through a chamber that holds
 one. Text that is not UTF-8 kills such a task: the message is lost, the connection goes on,
-and asyncio logs the bytes. A message that nobody reads keeps the pongs behind it unread, and
+and asyncio logs the bytes. A message that no code reads keeps the pongs behind it unread, and
 a healthy connection is closed as dead. A send that a stalled reader holds up keeps the lock
 that pings need, so a dead one is never closed.
 
@@ -80,7 +80,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
     # -- in ----------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: replies go out, messages are queued."""
+        """Take in what came: control frames go out, messages are queued."""
         self.ws_proto.receive_data(data)
         for event in self.ws_proto.events_received():
             if isinstance(event, Frame) and not self._process_frame(event):
@@ -144,7 +144,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
                 self.io_proto.transport.pause_reading()
 
     def _acknowledge_pings(self, data: bytes) -> None:
-        """A pong answers its ping and every earlier one."""
+        """A pong confirms its ping and every earlier one."""
         if data not in self.pings:
             return
         for ping in list(self.pings):
@@ -169,14 +169,14 @@ class PatchedWebsocket(WebsocketImplProtocol):
             elif transport is not None and not transport.is_closing():
                 transport.write(data)
         if transport is not None and transport.get_write_buffer_size() > _MAX_UNSENT_REPLIES:
-            self.cut_connection()  # it asks for pongs and does not read them
+            self.cut_connection()  # it requires pongs and does not read them
 
     def _finish_close(self) -> None:
         """The protocol is done: have Sanic's closer end the connection."""
         self._end_connection()
         finished = self.data_finished_fut
         if finished is not None and not finished.done():
-            # Sanic sets a result here, which a shielded future hands to nobody.
+            # Sanic sets a result here, which a shielded future hands to no awaiter.
             finished.cancel()
             self.data_finished_fut = None
         elif self.io_proto is not None and self.io_proto.transport is not None:
@@ -225,10 +225,10 @@ class PatchedWebsocket(WebsocketImplProtocol):
                     await (await self.ping())
             except TimeoutError:
                 if self._full:
-                    continue  # we do not read, so we cannot have heard the answer
+                    continue  # we do not read, so we cannot have seen the pong
                 self.fail_connection(1011, "keepalive ping timeout")
                 if self.io_proto is not None and not self.io_proto._can_write.is_set():
-                    self.cut_connection()  # nothing can be told to a peer that does not read
+                    self.cut_connection()  # no frame reaches a peer that does not read
                 return
             except (WebsocketClosed, asyncio.CancelledError):
                 return

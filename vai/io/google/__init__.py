@@ -1,1 +1,1 @@
-"""Signing in with Google, and staying signed in: what Code Assist asks for in place of a key."""
+"""Signing in with Google, and staying signed in: what Code Assist requires instead of a key."""

@@ -1,7 +1,7 @@
 """One login with Google, from the page to sign in on to the file that holds it.
 
 `LoopbackPage` is the page on this machine that the browser is sent back to (RFC 8252 section
-7.3). Invariants: it listens on 127.0.0.1 alone, for as long as one login takes, and accepts a
+7.3). Invariants: the page listens on 127.0.0.1 alone, for as long as one login takes, and accepts a
 visit only with the state of this login. A visit with another state gets an error page, and the
 login goes on waiting: a guess can neither finish it nor end it.
 
@@ -99,10 +99,10 @@ class LoopbackPage:
     ) -> None:
         self.show_result(went_well=False)
         if self._code.done() and not self._code.cancelled():
-            self._code.exception()  # seen, also where nobody waited for it
+            self._code.exception()  # seen, also where no task waited for it
         if self._server is not None:
             self._server.close()
-            if self._visits:  # whoever brought the code still has to read how it went
+            if self._visits:  # the browser that brought the code still has to read the result
                 await asyncio.wait(self._visits, timeout=_PARTING)
             for visit in self._visits:
                 visit.cancel()
@@ -121,10 +121,10 @@ class LoopbackPage:
         try:
             return await asyncio.wait_for(asyncio.shield(self._code), patience)
         except TimeoutError:
-            raise LoginFailed("Nobody signed in in time") from None
+            raise LoginFailed("No sign-in in time") from None
 
     def show_result(self, *, went_well: bool) -> None:
-        """What the page says to the one who brought the code."""
+        """What the page shows after the code has come."""
         if not self._verdict.done():
             self._verdict.set_result(went_well)
 
@@ -170,7 +170,7 @@ class LoopbackPage:
             self._code.set_result(code)
         else:
             error = query.get("error", [""])[0]
-            why = "you said no" if error == "access_denied" else "Google sent no code"
+            why = "you refused it" if error == "access_denied" else "Google sent no code"
             self._code.set_exception(LoginFailed(f"Signing in failed: {why}"))
         went_well = await asyncio.wait_for(asyncio.shield(self._verdict), _VERDICT_TIMEOUT)
         return ("200 OK", _DONE) if went_well else ("400 Bad Request", _FAILED)
@@ -304,7 +304,7 @@ def _printable_text(text: Any) -> str:
 _PATIENCE: Final = 300.0
 """Seconds for the user to sign in."""
 _TIMEOUT: Final = 30.0
-"""Seconds for each answer of Google's."""
+"""Seconds for each response of Google's."""
 _PLAIN: Final = Provider()
 
 
@@ -322,8 +322,8 @@ async def sign_in(
     """Have the user sign in, and find the project to use.
 
     Args:
-        show: is given the address of the page to sign in on.
-        own: how Google is reached.
+        show: gets the address of the page to sign in on.
+        provider: how Google is reached.
         port: of 127.0.0.1, where the browser is sent back to; 0 picks one.
         patience: seconds that the user may take.
         poll: seconds between two looks at an enrolment.
@@ -375,14 +375,14 @@ async def _obtain_tokens(
 
 
 def write_login(path: Path, login: GoogleLogin) -> None:
-    """Put `login` in the place of whatever `path` holds. Mode 0600.
+    """Replace whatever `path` holds by `login`. Mode 0600.
 
     Raises:
         OSError: it cannot be written; what was there is there still.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # Private from its first byte: a mode that is set later is too late for whoever looks now.
+    # Private from its first byte: a mode that is set later is too late for one that reads now.
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:

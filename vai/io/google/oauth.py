@@ -1,7 +1,7 @@
 """OAuth 2 with Google: the page to sign in on, and the tokens that come of it.
 
 Authorization code with PKCE (RFC 7636, S256) and a loopback redirect (RFC 8252 section 7.3).
-Invariants: of what Google answers only names out of a fixed alphabet get into a
+Invariants: of what Google responds only names out of a fixed alphabet get into a
 text; tokens and codes never do. The client is the user's own, none is built in.
 """
 
@@ -171,7 +171,7 @@ async def fetch_object(
     """Status and JSON object of one exchange with Google; `what` names it in errors.
 
     Raises:
-        LoginFailed: no answer, or one that is no JSON object.
+        LoginFailed: no response, or one that is no JSON object.
     """
     try:
         async with http.stream(method, url, **content) as answer:
@@ -180,9 +180,9 @@ async def fetch_object(
                 pieces.append(piece)
                 size += len(piece)
                 if size > _MAX_BODY:
-                    raise LoginFailed(f"{what}: Google's answer is too large")
+                    raise LoginFailed(f"{what}: Google's response is too large")
     except httpx.TimeoutException:
-        raise LoginFailed(f"{what}: Google did not answer in time") from None
+        raise LoginFailed(f"{what}: Google did not respond in time") from None
     except (httpx.HTTPError, httpx.InvalidURL):  # their texts may quote URLs and headers
         raise LoginFailed(f"{what}: Google cannot be reached") from None
     try:
@@ -192,7 +192,7 @@ async def fetch_object(
     if isinstance(value, list) and value:  # some of Google's errors come in a list
         value = value[0]
     if not isinstance(value, dict):
-        raise LoginFailed(f"{what}: Google's answer has status {answer.status_code} and no JSON")
+        raise LoginFailed(f"{what}: Google's response has status {answer.status_code} and no JSON")
     return answer.status_code, value
 
 
@@ -210,7 +210,7 @@ async def _request_tokens(
         access = Secret(response.get("access_token") or "", "access_token")
         renewal = Secret(renewed, "refresh_token") if isinstance(renewed, str) else None
     except (InvalidRequest, TypeError):
-        raise LoginFailed(f"{what}: Google's answer holds no token") from None
+        raise LoginFailed(f"{what}: Google's response holds no token") from None
     return Tokens(
         access,
         float(lifetime) if isinstance(lifetime, int) and lifetime > 0 else 0.0,

@@ -36,7 +36,7 @@ _MARGIN: Final = 30.0
 _PAUSE: Final = 5.0
 """Seconds between a refresh that failed and the next."""
 _FRESH: Final = 60.0
-"""Seconds that a new token is not renewed for, whoever refuses it."""
+"""Seconds that a new token is not renewed for, whichever server refuses it."""
 _TIMEOUT: Final = 15.0
 _PLAIN: Final = Provider()
 
@@ -45,7 +45,7 @@ class LoginTokens:
     """The token of one login. Belongs to one event loop.
 
     Args:
-        own: how Google is reached.
+        provider: how Google is reached.
         now: seconds since 1970, the clock that tokens end by.
     """
 
@@ -91,7 +91,7 @@ class LoginTokens:
         Raises:
             UpstreamFault: as `token`.
         """
-        # Another one than that has been made meanwhile for somebody else; one that is new and
+        # Another one has been made meanwhile for another request; one that is new and
         # refused all the same is not to blame, and the next would fare no better.
         if self._token is refused and self._now() - self._made >= _FRESH:
             await self._renew_token()
@@ -127,7 +127,7 @@ class LoginTokens:
                 new = await refresh_token(http, self._endpoints, self._app, self._renewal)
         except (LoginFailed, TimeoutError) as error:
             failed = error if isinstance(error, LoginFailed) else None
-            self._failed = failed or LoginFailed("Google did not answer in time")
+            self._failed = failed or LoginFailed("Google did not respond in time")
             self._not_before = self._now() + _PAUSE
             log.warning("google login: {}", self._failed)
         else:
@@ -171,7 +171,7 @@ class GoogleUpstream:
     async def send_request(
         self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
-        """Send the request and wait for the answer's head.
+        """Send the request and wait for the response's head.
 
         A token that is refused although its time is not over is renewed, once.
 

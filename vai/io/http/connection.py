@@ -1,7 +1,7 @@
-"""One HTTP/1.1 client connection: bytes out, one answer in, and a verdict on reuse.
+"""One HTTP/1.1 client connection: bytes out, one response in, and a verdict on reuse.
 
-Invariants: a connection is used again only after a complete, well-framed answer with nothing
-behind it. In every other case (cancelled, truncated, garbage, early answer while the request
+Invariants: a connection is used again only after a complete, well-framed response with nothing
+behind it. In every other case (cancelled, truncated, garbage, early response while the request
 was still being written, data out of turn) it is aborted, not closed politely: an abort frees
 both ends now, a close would wait for buffers that are never read.
 
@@ -27,7 +27,7 @@ from vai.io.http.failures import broken_error, timeout_error, unreachable_error
 __all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "UpstreamConnection"]
 
 HEAD_LIMIT: Final = 64 * 1024
-"""Bytes of status line and headers, interim answers included; also of any run of bytes that
+"""Bytes of status line and headers, interim responses included; also of any run of bytes that
 carries no content (trailers, chunk extensions)."""
 
 BUFFER_LIMIT: Final = 64 * 1024
@@ -53,12 +53,12 @@ class UpstreamConnection(asyncio.Protocol):
     directly by the response; they are not to be set.
 
     Attributes:
-        status: the status of the final answer, once `head_received`.
+        status: the status of the final response, once `head_received`.
         headers: its header fields in order, names in lower case.
-        head_received: the final answer's head has arrived.
+        head_received: the final response's head has arrived.
         complete: so has its last byte.
         ended_by_close: the body had no length; its end is where the connection ended, so
-            a truncation cannot be told from completion at this layer.
+            this layer cannot distinguish a truncation from completion.
         fault: why there will be no more.
     """
 
@@ -133,7 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_lost = on_lost
 
     def get_tls_session(self) -> ssl.SSLSession | None:
-        """The TLS session, told once: after the first exchange, when the ticket has come."""
+        """The TLS session, reported once: after the first exchange, when the ticket has come."""
         if self._used or self._transport is None:
             return None
         tls = self._transport.get_extra_info("ssl_object")
@@ -189,7 +189,7 @@ class UpstreamConnection(asyncio.Protocol):
         Args:
             head: request line and headers with their closing empty line.
             body: the whole body, or its beginning.
-            bodiless: the answer has no body whatever its headers say (HEAD).
+            bodiless: the response has no body whatever its headers say (HEAD).
             sent: False when more of the body follows through `write_body`.
         """
         transport = cast("asyncio.Transport", self._transport)
@@ -210,7 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sent = last
 
     async def drain(self, until: float) -> None:
-        """Wait until the transport takes more, or the answer or the end is there already.
+        """Wait until the transport takes more, or the response or the end is there already.
 
         Raises:
             UpstreamTimeout: the upstream read nothing until `until` (code ``write_timeout``).
@@ -231,11 +231,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._write_paused = False
         self._wake_waiter()
 
-    # -- the answer --------------------------------------------------------------------
+    # -- the response --------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if not self._active or self.complete or self._parser is None:
-            self._mark_lost(None)  # no request waits: these bytes would answer the next one
+            self._mark_lost(None)  # else the next request takes these bytes
             return
         had = len(self._parts)
         try:
@@ -269,14 +269,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _fail_response(self, code: str) -> None:
-        """The answer is not one: what came before stays readable, no more will come."""
+        """The response is not one: what came before stays readable, no more will come."""
         self._keep = False
         if self.fault is None and not self.complete:
             self.fault = broken_error(code)
         self._mark_lost(None)
 
     def on_message_begin(self) -> None:
-        if self.complete:  # a second answer behind the first
+        if self.complete:  # a second response behind the first
             self._keep = False
         else:
             self.headers = []
@@ -293,7 +293,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.complete or parser is None:
             return
         status = parser.get_status_code()
-        if 100 <= status < 200 and status != 101:  # interim: the final answer follows
+        if 100 <= status < 200 and status != 101:  # interim: the final response follows
             return
         if not 200 <= status <= 599:
             self._fail_response("upstream_protocol")
@@ -302,7 +302,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._check_framing()
         self.head_received = self.fault is None
         if self._bodiless and self.head_received:
-            # The parser cannot be told that no body follows a HEAD, so it is done with.
+            # The parser cannot know that no body follows a HEAD, so it is done with.
             self._finish_response(keep=parser.should_keep_alive())
             self._parser = None
 
@@ -316,7 +316,7 @@ class UpstreamConnection(asyncio.Protocol):
                 if value.strip().lower() != b"chunked":
                     self._fail_response("upstream_encoding")
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                # 200 KB of gzip can be 200 MiB of text: what was not asked for is not unpacked.
+                # 200 KB of gzip can be 200 MiB of text: what VAI did not request is not unpacked.
                 self._fail_response("upstream_encoding")
         self._unsized = not sized
 

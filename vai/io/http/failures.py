@@ -10,22 +10,22 @@ Stable codes:
     connect_timeout     504  TCP or TLS did not finish in time
     pool_timeout        504  all connections to the origin stayed busy until the deadline
     write_timeout       504  the upstream stopped reading a streamed upload
-    headers_timeout     504  no answer's head in time
+    headers_timeout     504  no response's head in time
     read_timeout        504  the body fell silent
     upstream_dns        502  the host name has no address
     upstream_connect    502  refused or unreachable
     upstream_tls        502  handshake or certificate
-    upstream_reset      502  the connection broke before an answer
-    upstream_stale      502  the same, on a reused connection and before the answer's first byte:
+    upstream_reset      502  the connection broke before a response
+    upstream_stale      502  the same, on a reused connection and before the response's first byte:
                              most likely the keep-alive had just ended; another try costs nothing
     upstream_closed     502  the transport has been shut down
     upstream_proxy      502  the proxy refused or failed
     upstream_truncated  502  the body ended early
-    upstream_protocol   502  the answer is not HTTP/1.1
-    upstream_encoding   502  a content coding that was not asked for
+    upstream_protocol   502  the response is not HTTP/1.1
+    upstream_encoding   502  a content coding that VAI did not request
 
-No descriptor being left for a socket is nobody's fault but this process's own, and is told
-as that: 503 `no_descriptors`, a `GatewayFault`.
+No descriptor being left for a socket is this process's own fault, and is reported
+as such: 503 `no_descriptors`, a `GatewayFault`.
 """
 
 from __future__ import annotations
@@ -107,12 +107,12 @@ def timeout_error(code: str) -> UpstreamTimeout:
 
 
 def unreachable_error(code: str) -> UpstreamUnreachable:
-    """No answer could be had, for the reason named by `code`."""
+    """No response could be had, for the reason named by `code`."""
     return UpstreamUnreachable.from_code(code)
 
 
 def broken_error(code: str) -> UpstreamBroken:
-    """The answer is unusable, for the reason named by `code`."""
+    """The response is unusable, for the reason named by `code`."""
     return UpstreamBroken.from_code(code)
 
 
@@ -145,7 +145,7 @@ def fault_from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFaul
 
     Args:
         error: what was raised; its text is not looked at.
-        headed: whether the answer's head had arrived.
+        headed: whether the response's head had arrived.
     """
     code = next(FROM_HTTPX[kind] for kind in type(error).__mro__ if kind in FROM_HTTPX)
     if code.endswith("_timeout"):

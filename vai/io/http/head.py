@@ -110,7 +110,7 @@ def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> st
         forwarded: whether the names this ring writes itself are refused.
 
     Raises:
-        InvalidRequest: a field breaks the rules; its name is told, its value is not.
+        InvalidRequest: a field breaks the rules; the error names it, without its value.
     """
     text = "".join([f"{name}: {value}\r\n" for name, value in headers])
     rule = _FORWARDED_LINES if forwarded else _LINES
@@ -121,7 +121,7 @@ def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> st
 
 @lru_cache(maxsize=256)
 def encode_forwarded_headers(headers: tuple[tuple[str, str], ...]) -> str:
-    """`encode_headers` of what a caller's request forwards. One client sends the same again and
+    """`encode_headers` of what a client's request forwards. One client sends the same again and
     again; its credentials are not among these, so keeping them keeps no secret."""
     return encode_headers(headers, forwarded=True)
 

@@ -3,7 +3,7 @@
 Invariants: every slot counted in `open` belongs to exactly one of a connection being made, a
 connection in use, an idle connection, or one that is being torn down; it is given back by the
 loss of the connection and by nothing else. So a count can drift in no phase of a cancellation:
-the pool never has to be told that a task went away.
+no task has to report to the pool that it went away.
 
 Last in, first out keeps the warm connections warm and lets the rest run into the idle timeout.
 Waiters are served first in, first out. All steps are O(1): httpcore scans its connections at
@@ -30,7 +30,7 @@ __all__ = ["Pool", "PoolLimits", "PoolStats"]
 
 
 LINGER = 1.0
-"""Seconds that the end of an answer may come behind its last event."""
+"""Seconds that the end of a response may come behind its last event."""
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class Pool:
     async def acquire(self, wait_until: float, connect_deadline: float) -> UpstreamConnection:
         """A connection for one exchange: idle, new, or the next that is given back.
 
-        The caller owes `release` on every way out.
+        The caller owes `release` on every exit.
 
         Raises:
             UpstreamTimeout: ``pool_timeout`` or ``connect_timeout``.
@@ -119,7 +119,7 @@ class Pool:
         self._hand_over(connection)
 
     def release_when_complete(self, connection: UpstreamConnection) -> None:
-        """Give back a connection whose reader knows that the answer is complete.
+        """Give back a connection whose reader knows that the response is complete.
 
         The last chunk of an event stream often comes one packet behind the last event.
         Dropping the connection for it would cost the next request a TLS handshake, so it
@@ -262,7 +262,7 @@ class Pool:
         that it was not let to wait for, and its failure is then logged as an error.
 
         Raises:
-            OSError: the name is unknown, or the resolver cannot be asked.
+            OSError: the name is unknown, or the resolver cannot be reached.
         """
         host = self._origin.host
         if self._is_address:

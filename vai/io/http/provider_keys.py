@@ -62,9 +62,9 @@ _PLAN_BETA: Final = "oauth-2025-04-20"
 
 
 class ProviderKey(msgspec.Struct, frozen=True):
-    """A provider's key that a caller brought.
+    """A provider's key that a client brought.
 
-    `field` is the header in which a client of the provider put it, "" where the caller named
+    `field` is the header in which a client of the provider put it, "" where the client named
     the provider.
     """
 
@@ -165,16 +165,16 @@ class Credential:
 _INSTEAD: Final = "[redacted]"
 _SHORTEST: Final = 10
 """Characters of a key that is looked for. What local servers are given ("none", "lm-studio")
-is a word that an answer may contain."""
+is a word that a response may contain."""
 _PLAIN: Final = re.compile(r"[\w.~-]+", re.ASCII)
 """A key that every text writes in the same way."""
 
 
 @final
 class KeyFilter:
-    """Replaces secrets in one answer, however its bytes are cut.
+    """Replaces secrets in one response, however its bytes are cut.
 
-    Secrets that are too short to be told from words are left alone. A secret is found as it was
+    Secrets that are too short to differ from words stay. The filter matches a secret as it was
     sent, and as JSON and URLs write it; another encoding of it can hide anything.
     """
 

@@ -1,8 +1,8 @@
-"""The same answers from a stock httpx transport: for providers behind a proxy.
+"""The same responses from a stock httpx transport: for providers behind a proxy.
 
-httpcore's pool loses a place for good when a task is cancelled while it waits for or makes a
+httpcore's pool loses a slot for good when a task is cancelled while it waits for or makes a
 connection. So no request here ever shares a pool: each has a transport to itself, which is
-closed with it. That costs a handshake per request, and is only for rows with a `proxy`.
+closed with it. That costs a handshake per request, and is only for providers with a `proxy`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _OwningStream(httpx.AsyncByteStream):
 
 @final
 class HttpxResponse:
-    """An answer of any httpx transport; an `exchange.ports.UpstreamResponse`.
+    """A response of any httpx transport; an `exchange.ports.UpstreamResponse`.
 
     httpcore drops a connection whose read is cancelled, so a read that comes too late goes on
     in a task, and its piece is what the next read returns.

@@ -2,7 +2,7 @@
 
 Certificates and host names are verified unless a setting says otherwise. The trust store is
 the one that comes with httpx, or the file that was set; the environment (SSL_CERT_FILE) is not
-asked, so that what is trusted can be read off the settings.
+read, so that the settings alone show what is trusted.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TlsContext(ssl.SSLContext):
     def remember_session(self, host: str, session: ssl.SSLSession | None) -> None:
         """Keep the newest session of `host` for its next connection.
 
-        To be called after the first answer: TLS 1.3 sends its tickets behind the handshake.
+        To be called after the first response: TLS 1.3 sends its tickets behind the handshake.
         """
         if session is None or not session.has_ticket:
             return

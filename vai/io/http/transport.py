@@ -52,14 +52,14 @@ def join_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 @final
 class HttpResponse:
-    """The answer on one connection; an `exchange.ports.UpstreamResponse`.
+    """The response on one connection; an `exchange.ports.UpstreamResponse`.
 
     Attributes:
         status: 200 to 599.
         raw_headers: the fields in order, names in lower case.
         ended_by_close: the body had no length and ended with the connection, so whether it
-            is whole only its content can tell.
-        key_filter: what the answer passes through, if anything.
+            is complete only its content can show.
+        key_filter: what the response passes through, if anything.
     """
 
     def __init__(self, pool: Pool, connection: UpstreamConnection) -> None:
@@ -85,11 +85,11 @@ class HttpResponse:
     async def read(self, until: float, /) -> bytes:
         """All of the body that has come since the last read; waits only when there is nothing.
 
-        After a timeout the answer is as it was and may be read again.
+        After a timeout the response is as it was and may be read again.
 
         Raises:
             UpstreamTimeout: nothing came until `until` (code ``read_timeout``).
-            UpstreamBroken: the connection broke before the end of the body, or the reply
+            UpstreamBroken: the connection broke before the end of the body, or the response
                 was closed before it.
         """
         connection = self._connection
@@ -112,13 +112,13 @@ class HttpResponse:
         return data if self.key_filter is None else data + self.key_filter.flush()
 
     def release_connection(self) -> None:
-        """Done with it, and the answer says that it is complete: keep the connection if so."""
+        """Done with it, and the response says that it is complete: keep the connection if so."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release_when_complete(connection)
 
     def close(self) -> None:
-        """Give the connection back if the answer is complete, else drop it now."""
+        """Give the connection back if the response is complete, else drop it now."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
@@ -135,16 +135,16 @@ async def send_request(
     connect_deadline: float,
     headers_deadline: float,
 ) -> HttpResponse:
-    """Send a request over a connection of `pool` and wait for the answer's head.
+    """Send a request over a connection of `pool` and wait for the response's head.
 
     An idempotent request that met a dead kept-alive connection is sent again; each round uses
     up one such connection, so it ends. A POST is never repeated here: whether the upstream had
     begun to work on it cannot be known.
 
     Raises:
-        UpstreamUnreachable: no connection, or it broke before an answer.
+        UpstreamUnreachable: no connection, or it broke before a response.
         UpstreamTimeout: ``pool_timeout``, ``connect_timeout`` or ``headers_timeout``.
-        UpstreamBroken: the answer's head is malformed or announces an unusable body.
+        UpstreamBroken: the response's head is malformed or announces an unusable body.
     """
     while True:
         connection = await pool.acquire(wait_until, connect_deadline)
@@ -163,7 +163,7 @@ async def send_request(
 
 
 async def wait_for_head(connection: UpstreamConnection, until: float) -> None:
-    """Wait until the answer's head is there.
+    """Wait until the response's head is there.
 
     Raises:
         UpstreamTimeout: ``headers_timeout``.
@@ -186,7 +186,7 @@ _POOL_LIMIT: Final = 64
 
 
 class ResponseStream(httpx.AsyncByteStream):
-    """The body of an answer: httpx's iterator, and the reply's own `read` and `close`."""
+    """The body of a response: httpx's iterator, and the response's own `read` and `close`."""
 
     def __init__(
         self, reply: HttpResponse, request: httpx.Request, read_timeout: float | None
@@ -367,7 +367,7 @@ async def _send_upload(
 ) -> HttpResponse:
     """Send a body that comes in pieces, no faster than the upstream reads it.
 
-    An answer that comes before the body is through ends the upload; such a connection is
+    A response that comes before the body is through ends the upload; such a connection is
     never used again.
     """
     chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"

@@ -1,7 +1,7 @@
 """One provider as an upstream: its base URL and its credential, in front of a transport.
 
-Invariants: this is where a request gets its host, its framing and its key, and nothing that a
-caller sent can set any of the three. Redirects are answers like any other and are never
+Invariants: this module gives a request its host, its framing and its key, and nothing that a
+client sent can set any of the three. Redirects are responses like any other and are never
 followed; a key would travel with them.
 """
 
@@ -76,7 +76,7 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
 _HOLDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
 )
-"""Names of header fields whose values are secrets; others hold words of any answer."""
+"""Names of header fields whose values are secrets; others hold words of any response."""
 
 
 @final
@@ -141,7 +141,7 @@ class HttpUpstream:
     async def send_request(
         self, request: WireRequest, /, *, connect_deadline: float, headers_deadline: float
     ) -> UpstreamResponse:
-        """Send the request and wait for the answer's head.
+        """Send the request and wait for the response's head.
 
         Raises:
             InvalidRequest: a header cannot be forwarded; nothing was sent.

@@ -101,4 +101,4 @@ def _orphaned_owners(board: ControlBlock, section: LimitsSection) -> set[int]:
     """The owners of leases that are in no worker slot."""
     # In this order: a worker has a slot before it takes a lease.
     owners = snapshot.lease_owners(section)
-    return owners - {row.generation for row in board.taken_slots()}
+    return owners - {slot.generation for slot in board.taken_slots()}

@@ -72,7 +72,7 @@ class RobustMutex:
 
         Raises LockUnavailable when it is not to be had in time.
         """
-        # The answer is taken once. EOWNERDEAD gives the mutex, so a second try after it would
+        # The response is taken once. EOWNERDEAD gives the mutex, so a second try after it would
         # wait for itself.
         status: int = self._trylock(self.address)
         if status:
@@ -105,7 +105,7 @@ class RobustMutex:
         self._deadline_passed = False
         if status == errno.EOWNERDEAD:
             # At once, not after a repair: a mutex let go in this state is lost for good.
-            # What must be repaired is up to the caller: the result says so.
+            # What must be repaired is up to the caller: the result reports it.
             self._consistent(self.address)
             return True
         if status:

@@ -1,6 +1,6 @@
 """The counter rows of the principals: looked up by a digest of the name, reused when idle.
 
-Invariants: one principal, one row. A row is idle when nothing is held on it and its window is
+Invariants: one principal, one row. A row is idle when no lease hangs on it and its window is
 empty; nothing is lost with it. Everything here happens under the mutex of the section.
 """
 

@@ -1,6 +1,6 @@
 """The section of the control block that holds the limits, and its lock.
 
-Invariants: nothing is written outside `lock` and `unlock`, and a process that locks finds
+Invariants: no process writes outside `lock` and `unlock`, and a process that locks finds
 everything consistent, whatever happened to the holders before. What is read outside is only for
 display.
 """

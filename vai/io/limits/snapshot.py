@@ -1,6 +1,6 @@
 """Reading the limits without the mutex: for the manager, `/health` and `vai limits`.
 
-Invariants: nothing here writes, and no admission waits for it.
+Invariants: no function here writes, and no admission waits for it.
 """
 
 from __future__ import annotations

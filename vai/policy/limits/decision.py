@@ -105,7 +105,7 @@ def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) ->
     words, setting = _WORDS.get(decision.refused, (None, None))
     if words is None or setting is None:
         return Overloaded(
-            "The gateway has no room to count one more caller; retry after the stated time",
+            "The gateway has no room to count one more client; retry after the stated time",
             code="limits_full",
             retry_after=decision.retry_after,
             limit="gateway max_callers",

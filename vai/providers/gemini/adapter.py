@@ -1,4 +1,4 @@
-"""The adapter for generateContent, plain or inside Code Assist's envelope."""
+"""The adapter for generateContent, plain or inside Code Assist's wrapper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vai.types.request import MessageRequest
 __all__ = ["MAX_HOPS", "GeminiAdapter"]
 
 MAX_HOPS: Final = 32
-"""Further requests for one answer; the longest that Google speaks of needs about 16."""
+"""Further requests for one response; the longest that Google speaks of needs about 16."""
 
 
 class GeminiAdapter(BaseAdapter[GeminiStreamDecoder]):

@@ -1,11 +1,11 @@
-"""The body of an answer: its JSON texts, the objects in them, and what it used.
+"""The body of a response: its JSON texts, the objects in them, and what it used.
 
 A body is an event stream, plain JSON, or the one and then the other: an event stream can break
 off into an error object in plain JSON lines, without `data:`, and a request to stream can be
 answered with one JSON object or array. All of them are the same here: JSON texts, in the order
 they came.
 
-Chunks and complete answers are the same object. The decoder skips members that are not named
+Chunks and complete responses are the same object. The decoder skips members that are not named
 here; where only some readers look into a member it is `Any`.
 
 Google's `promptTokenCount` includes what the cache served, `candidatesTokenCount` excludes
@@ -78,7 +78,7 @@ class BodyParser:
                 self._note_line(data)
                 return self._sse.feed(data)
             self._plain = bytearray()
-            # The blank line that the plain text took the place of ends the event before it.
+            # The blank line that the plain text replaced ends the event before it.
             events = self._sse.feed(data[: begins.end()]) + self._sse.feed(b"\n\n")
             self._hold_plain(data[begins.end() :])
             return events
@@ -128,7 +128,7 @@ class Blob(Wire, gc=False):
 
 
 class Part(Wire, gc=False):
-    """A piece of the answer. `thought` marks reasoning; any part may be signed."""
+    """A piece of the response. `thought` marks reasoning; any part may be signed."""
 
     text: str | None = None
     thought: bool | None = None
@@ -148,7 +148,7 @@ class Content(Wire, gc=False):
 
 
 class Candidate(Wire, gc=False):
-    """One of the answers; VAI asks for one and reads number 0."""
+    """One of the responses; VAI requests one and reads number 0."""
 
     content: Content | None = None
     finish_reason: str | None = None
@@ -179,7 +179,7 @@ class GeminiUsage(Wire, gc=False):
 
 
 class GeminiChunk(Wire, gc=False):
-    """One object of the stream, or the complete answer.
+    """One object of the stream, or the complete response.
 
     `response` is what Code Assist puts around nothing else: the object itself.
     """
@@ -210,7 +210,7 @@ def decode_chunks(text: bytes) -> list[GeminiChunk]:
 
 
 class UsageTotals:
-    """Adds up the bodies of one answer."""
+    """Adds up the bodies of one response."""
 
     def __init__(self) -> None:
         self._before = Usage()
@@ -261,7 +261,7 @@ def _usage_from_wire(wire: GeminiUsage) -> Usage:
     )
     total = parse_counter(wire.total_token_count)
     if spoken is None and total is not None and fresh is not None:
-        # Zeros are left out, and some answers leave out more than that.
+        # Zeros are left out, and some responses leave out more than that.
         spoken = max(total - fresh - (thought or 0), 0)
     return Usage(
         input_tokens=None if fresh is None else max(fresh - (cached or 0), 0),

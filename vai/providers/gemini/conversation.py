@@ -1,9 +1,9 @@
 """The conversation -> `contents` of generateContent.
 
 Invariants: Gemini wants strict alternation. Contents begin and end with the
-user's, neighbours of one role are one content, and every function call is answered in the
+user's, neighbours of one role are one content, and every function call has its response in the
 very next one: responses first, in the order of the calls, then everything else of the turn
-in its own order. The name that a response must carry is that of the call it answers.
+in its own order. The name that a response must carry is that of the call it belongs to.
 
 A thought signature goes back on the part it came on. It travels in the reasoning block
 beside that part, in a wrapper whose kind says where it belongs.

@@ -4,8 +4,8 @@ Invariants:
 
 * The status decides as for every provider; a `google.rpc` detail decides only where it says more.
   What waiting cannot repair (a day's quota, a bad key) is marked as not worth a retry.
-* An answer that the model could not finish is never passed off as one that it did. What is
-  unknown ends an answer only if there is one.
+* A response that the model could not finish is never passed off as one that it did. What is
+  unknown ends a response only if there is one.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ _PROJECT = re.compile(r"\b(projects?[/ :#]+)[\w-]*\d[\w-]*")
 def fault_from_response(
     provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamRejected:
-    """The fault for an answer with an error status. Arguments as in `upstream_errors`."""
+    """The fault for a response with an error status. Arguments as in `upstream_errors`."""
     return _refine_fault(failure.from_answer(provider, name, status, headers, body))
 
 
 def fault_from_event(provider: str, name: str, error: Any) -> UpstreamRejected:
-    """The fault for an error object inside an answer with status 200."""
+    """The fault for an error object inside a response with status 200."""
     fault = failure.from_event(provider, name, {"error": error})
     type_and_status = _STATUSES.get(str(error.get("status"))) if isinstance(error, dict) else None
     if type_and_status is not None and fault.type == "provider_error":
@@ -154,7 +154,7 @@ def _is_object(item: Any) -> bool:
 
 
 CONTINUATION: Final = "CONTINUATION"
-"""There is more; a request with the token that came with it continues the answer.
+"""There is more; a request with the token that came with it continues the response.
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 STOP_REASONS: Final = {

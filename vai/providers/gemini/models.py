@@ -38,7 +38,7 @@ class GeminiTraits(msgspec.Struct, frozen=True, kw_only=True):
         tools_combinable: whether functions go together with tools that Google runs, and with a
             JSON Schema.
             Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22).
-        outputs_images: whether it answers with images.
+        outputs_images: whether it responds with images.
             https://ai.google.dev/gemini-api/docs/pricing (2026-11-22)
         fetches_urls: whether Google fetches media at any public https URL for it.
             https://ai.google.dev/gemini-api/docs/file-input-methods#external-urls (2026-11-28)

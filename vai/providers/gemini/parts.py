@@ -10,7 +10,7 @@ read 2026-11-28). The page lists text, JSON, PDF, images and video, calls the li
 requires the MIME type of each URL. Of Code Assist no such page exists, and Google's own client
 sends it none (gemini-cli, 2026-08-21), so that its requests keep to the older forms.
 
-Invariants: VAI fetches nothing; Google reads the URL while it answers. A URL that Google cannot
+Invariants: VAI fetches nothing; Google reads the URL while it generates. A URL that Google cannot
 reach is refused here, with what was expected, before a request is paid for; only Google sees what
 a name resolves to.
 """

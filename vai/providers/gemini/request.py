@@ -1,11 +1,11 @@
 """A canonical request -> the body of generateContent, wrapped where Code Assist takes it.
 
 Thinking: up to 2.5 a model has a budget in tokens, from 3 on a level; either wins over what the
-client said in the other's words. Thinking counts against `max_tokens` in both.
+client set in the other's terms. Thinking counts against `max_tokens` in both.
 
 Extensions: documented members of generateContent that have no canonical name are passed on as
 they are, in camelCase or snake_case. `extensions.gemini` is a list of what is allowed: a member
-that changed the number of answers or their form would make them unreadable here.
+that changed the number of responses or their form would make them unreadable here.
 
 Counting with Gemini and with Code Assist: ``:countTokens`` in place of the generation.
 
@@ -212,7 +212,7 @@ def _set_output_format(
 def _set_modalities(
     request: MessageRequest, generation: dict[str, Any], target: GeminiTarget
 ) -> None:
-    """Pictures in the answer: requested as a modality, or by the tool of that name."""
+    """Pictures in the response: requested as a modality, or by the tool of that name."""
     check_output(request, target.diagnostics, ("image",) if target.traits.outputs_images else ())
     image_tools = [
         f"tools[{index}]"
@@ -221,7 +221,7 @@ def _set_modalities(
     ]
     if not target.traits.outputs_images:
         for at in image_tools:
-            what = f"{target.model} does not answer with images"
+            what = f"{target.model} does not respond with images"
             target.diagnostics.note_refused(at, what, "unsupported_output_modality")
         return
     if not image_tools and "image" not in requested_modalities(request):
@@ -339,7 +339,7 @@ def _set_thinking(
 
 
 def _switches_off(name: str, value: Any) -> bool:
-    """Whether a member of `thinkingConfig` asks the model not to think.
+    """Whether a member of `thinkingConfig` turns the model's thinking off.
 
     JSON of protocol buffers may write a number as text:
     https://protobuf.dev/programming-guides/json/ (2026-11-28).

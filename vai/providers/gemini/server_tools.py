@@ -1,7 +1,8 @@
 """Tools that Google ran -> pairs of `server_tool_use` and its result, and the sources they found.
 
 Google reports these tools in three forms: parts for code, parts for any tool where the request
-demands them, and metadata behind the answer. The last is used only where the parts were not there.
+demands them, and metadata behind the response. The last is used only where the parts were not
+there.
 
 Google sends the sources once, at the end, and where in the text they belong by offsets in UTF-8
 bytes. A stream cannot go back, so all citations go to the text that is open.
@@ -43,7 +44,7 @@ _OUTCOMES: Final = {0: "OUTCOME_OK", 124: "OUTCOME_DEADLINE_EXCEEDED"}
 def part_from_block(block: Block, provider: str) -> Wire | None:
     """The part that `block` came from, if `provider` takes back what it ran itself.
 
-    Only code and its outcome: of searches and pages the answer holds what mattered.
+    Only code and its outcome: of searches and pages the response holds what mattered.
     """
     id_prefix = f"srvtoolu_{_id_part(provider)}_"
     if isinstance(block, ServerToolUseBlock):
@@ -107,7 +108,7 @@ class GoogleServerTools:
         self._count_uses(searched=name == "web_search", fetched=name == "web_fetch")
 
     def emit_response(self, response: Wire) -> None:
-        """What came of it. The sources follow with the answer's metadata."""
+        """What came of it. The sources follow with the response's metadata."""
         name = _NAMES.get(str(response.get("toolType")))
         used = self._close_use(name, response.get("id"))
         if used is None:
@@ -119,7 +120,7 @@ class GoogleServerTools:
             self._emit_result("web_fetch_tool_result", used, content)
 
     def emit_search(self, metadata: Wire) -> None:
-        """The sources of the answer."""
+        """The sources of the response."""
         if self._searched or not has_searched_web(metadata):
             return
         queries = search_queries(metadata)
@@ -175,7 +176,7 @@ _KINDS: Final = ("web", "retrievedContext", "maps")
 
 
 def citations_from_grounding(grounding: Wire, text: bytes) -> list[Wire]:
-    """The sources of pieces of `text`, which is the answer's text in UTF-8."""
+    """The sources of pieces of `text`, which is the response's text in UTF-8."""
     chunks = _objects_in(grounding.get("groundingChunks"))
     citations = []
     for support in _objects_in(grounding.get("groundingSupports")):
@@ -190,7 +191,7 @@ def citations_from_grounding(grounding: Wire, text: bytes) -> list[Wire]:
 
 
 def citations_from_recitation(metadata: Wire, text: bytes) -> list[Wire]:
-    """The works that the answer repeats."""
+    """The works that the response repeats."""
     return [
         _make_citation(item["uri"], item.get("title"), _cited_text(item, text))
         for item in _objects_in(metadata.get("citations"))

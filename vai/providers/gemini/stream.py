@@ -1,10 +1,10 @@
-"""generateContent answers -> canonical events.
+"""generateContent responses -> canonical events.
 
-One reader for chunks and for whole answers, so that both give the same message. A chunk
+One reader for chunks and for whole responses, so that both give the same message. A chunk
 may hold anything: thoughts, text, calls, the end. Usage and sources come last and more
 than once; the last word counts.
 
-An answer may come in several bodies (`CONTINUATION`): the reader goes on where it was, and
+A response may come in several bodies (`CONTINUATION`): the reader goes on where it was, and
 adds up what each body used.
 """
 
@@ -52,19 +52,19 @@ __all__ = ["MAX_AWAITING", "MAX_CITED", "GeminiStreamDecoder"]
 
 _DONE: Final = b"[DONE]"
 MAX_CITED: Final = 1 << 20
-"""Characters of the answer that are kept to cite from."""
+"""Characters of the response that are kept to cite from."""
 MAX_AWAITING: Final = 4096
-"""Characters of text that wait for the sources, in an answer that may be grounded."""
+"""Characters of text that wait for the sources, in a response that may be grounded."""
 
 
 class GeminiStreamDecoder(StreamDecoder):
-    """Reads one answer into an emitter.
+    """Reads one response into an emitter.
 
     Args:
         exchange_id: ids of tools that Google ran derive from it.
-        names: the names of the caller's tools.
-        text: what stands between the upstream's text and the caller's, if anything.
-        grounds: whether Google may search for this answer and tell of it only behind the
+        names: the names of the client's tools.
+        text: what stands between the upstream's text and the client's, if anything.
+        grounds: whether Google may search for this response and report it only behind the
             text. The search stands before the text it was for, so the text waits for it,
             up to `MAX_AWAITING` characters; behind a longer one the search is not shown,
             only cited.
@@ -137,11 +137,11 @@ class GeminiStreamDecoder(StreamDecoder):
             self._reason = "STOP"
 
     def report_usage(self) -> None:
-        """Tell the emitter what has been used so far."""
+        """Report to the emitter what has been used so far."""
         self._emitter.report_usage(self.totals.total)
 
     def start_next_body(self) -> None:
-        """A further body follows, asked for with `token`."""
+        """A further body follows, requested with `token`."""
         self.token = self._reason = None
         self.totals.close_body()
 
@@ -154,7 +154,7 @@ class GeminiStreamDecoder(StreamDecoder):
         self.end_body()
 
     def end_body(self, *, goes_on: bool = False) -> None:
-        """The body is over. `goes_on` says that a further one will be asked for."""
+        """The body is over. `goes_on`: VAI will request a further one."""
         self.report_usage()
         if goes_on:
             return
@@ -168,7 +168,7 @@ class GeminiStreamDecoder(StreamDecoder):
 
     @property
     def goes_on(self) -> bool:
-        """Whether the body that is over said that there is more."""
+        """Whether the body that is over announced that there is more."""
         failed = self._emitter.is_complete or self._emitter.fault is not None
         return self._reason == CONTINUATION and self.token is not None and not failed
 
@@ -218,7 +218,7 @@ class GeminiStreamDecoder(StreamDecoder):
 
     def _read_part(self, part: Part) -> None:
         signed = part.thought_signature or ""
-        if part.text and not part.thought:  # nearly every part of nearly all answers
+        if part.text and not part.thought:  # nearly every part of nearly all responses
             self._close_reasoning()
             self._read_text(part.text)
             self._text_signature = signed or self._text_signature
@@ -281,7 +281,7 @@ class GeminiStreamDecoder(StreamDecoder):
         content_hash = hash((name, arguments))
         if isinstance(call.id, str) and call.id:
             if content_hash in self._calls.get(call.id, ()):
-                return  # a chunk says what one before it said
+                return  # a chunk says what one before it held
             self._new_calls.append((call.id, content_hash))
         self._end_before(signed)
         key, self._count = self._count, self._count + 1
@@ -315,7 +315,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._emitter.end_message()
 
     def _emit_text(self, text: str) -> None:
-        """Give text to the caller, behind the search that it was for where that is known."""
+        """Give text to the client, behind the search that it was for where that is known."""
         if not self._holds_text:
             self._emitter.add_text(text)
             return
@@ -373,7 +373,7 @@ class GeminiStreamDecoder(StreamDecoder):
         elif fault is not None:
             self._emitter.fail(fault)
         elif reason == CONTINUATION:
-            # What would follow was not asked for: the caller's limit, or VAI's, is reached.
+            # What would follow was not requested: the client's limit, or VAI's, is reached.
             self._emitter.set_stop_reason("max_tokens")
         elif reason in STOP_REASONS:
             stop_reason = STOP_REASONS[reason]
@@ -396,7 +396,7 @@ def _shorten_reason(reason: str) -> str:
 
 
 def _is_odd(chunk: GeminiChunk) -> bool:
-    """Whether an object has no member of an answer, or an error that is not in Google's form; it
+    """Whether an object has no member of a response, or an error that is not in Google's form; it
     may report one in another."""
     if is_error(chunk.error):
         return not isinstance(chunk.error, dict)

@@ -67,7 +67,7 @@ def translate_tools(request: MessageRequest, target: GeminiTarget) -> list[Wire]
                 "description": client_tool.description,
             }
             functions.append({**declared, "parametersJsonSchema": client_tool.schema})
-        elif tool_family(tool.type) == "image_generation":  # a modality of the answer, not a tool
+        elif tool_family(tool.type) == "image_generation":  # a modality of the response, not a tool
             _note_left_out({**tool.extra, **(tool.config or {})}, at, target)
         else:
             server_tools += _server_tools(tool, at, target)
@@ -103,7 +103,7 @@ def translate_tool_config(request: MessageRequest, sent: list[Wire], target: Gem
 
 
 def reports_searches_last(sent: list[Wire], config: Wire) -> bool:
-    """Whether Google may search or read pages, and report it as metadata of the answer
+    """Whether Google may search or read pages, and report it as metadata of the response
     instead of as parts of it."""
     if config.get("includeServerSideToolInvocations"):
         return False

@@ -105,7 +105,7 @@ def image_from_part(item: Any) -> ImageBlock | None:
 
 
 FAILED: Final = "failed"
-"""What `meaning` gives for an answer that the server could not finish."""
+"""What `stop_reason_from_finish` returns for a response that the server could not finish."""
 
 _STOP_REASONS: Final = {
     **dict.fromkeys(
@@ -157,7 +157,7 @@ _STOP_REASONS: Final = {
 def stop_reason_from_finish(reason: str) -> str:
     """``max_tokens``, ``refusal``, `FAILED`, or ``end_turn`` for all others.
 
-    Whether there are calls says the answer itself: servers write ``stop`` behind calls, and
+    Whether there are calls says the response itself: servers write ``stop`` behind calls, and
     ``tool_calls`` without any.
     """
     return _STOP_REASONS.get(reason) or _STOP_REASONS.get(reason.lower(), "end_turn")
@@ -203,10 +203,10 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class ChatChoice(msgspec.Struct, gc=False):
-    """One of the answers; VAI asks for one and reads number 0.
+    """One of the responses; VAI requests one and reads number 0.
 
-    Brokers put the error of one answer here. `text` is what servers of the older Completions
-    have in place of a message.
+    Brokers put the error of one response here. `text` is what servers of the older Completions
+    have instead of a message.
     """
 
     index: int | None = None
@@ -235,7 +235,7 @@ class CompletionDetails(msgspec.Struct, gc=False):
 class ChatUsage(msgspec.Struct, gc=False):
     """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached.
 
-    Nothing is said of the counters, so that an odd one cannot take the answer with it.
+    The counters have no type here, so that an odd one cannot take the response with it.
     """
 
     prompt_tokens: Any = None
@@ -252,7 +252,7 @@ class GroqPart(msgspec.Struct, gc=False):
 
 
 class ChatChunk(msgspec.Struct, gc=False):
-    """One object of the stream, or the whole answer."""
+    """One object of the stream, or the whole response."""
 
     model: str | None = None
     choices: list[ChatChoice] | None = None

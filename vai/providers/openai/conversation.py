@@ -76,7 +76,7 @@ def chat_parts_from_block(block: Block, at: str, target: OpenaiTarget) -> list[P
 Wire = dict[str, Any]
 
 _MAX_ID: Final = 40
-"""Characters of a call's id; OpenAI answers 400 to longer ones (seen 2026-11)."""
+"""Characters of a call's id; OpenAI responds 400 to longer ones (seen 2026-11)."""
 _CACHED: Final = "messages[*].content[*].cache_control"
 
 

@@ -1,12 +1,12 @@
 """Reasoning of Chat Completions servers: what they call it, and how it goes back to them.
 
-The envelope on a thinking block says who made it and under which name. Servers that think
+The signature on a thinking block names who made it and under which name. Servers that think
 between calls want it back beside the call, and refuse the turn without it: DeepSeek
 (https://api-docs.deepseek.com/guides/thinking_mode, seen 2026-11), Kimi, vLLM. Beside a turn
 without calls some refuse it (DeepSeek's older models), and no server needs it. Mistral has
 it as parts of the content and takes these in every turn
 (https://docs.mistral.ai/capabilities/reasoning, seen 2026-11). So do servers with
-`reasoning_details`, whose list is in the envelope: OpenRouter sends a list of texts, summaries and
+`reasoning_details`, whose list is in the signature: OpenRouter sends a list of texts, summaries and
 encrypted pieces, and wants the list back in the order it came in
 (https://openrouter.ai/docs/use-cases/reasoning-tokens, seen 2026-11); MiniMax has the same member.
 """
@@ -79,7 +79,7 @@ class ReasoningDetails:
             self._pieces[-1].setdefault(name, []).append(text)
 
     def take_payload(self) -> str:
-        """All entries as text for an envelope, which is empty if there are none."""
+        """All entries as text for a signature, which is empty if there are none."""
         entries, pieces = self._entries, self._pieces
         self._entries, self._pieces, self._length = [], [], 0
         if not entries:
@@ -103,7 +103,7 @@ def text_of_details(details: Any) -> str:
 
 
 def details_from_payload(payload: str) -> list[Wire]:
-    """The entries that `ReasoningDetails.take` put into an envelope; none if it was changed."""
+    """The entries that `ReasoningDetails.take` put into a signature; none if it was changed."""
     try:
         entries = msgspec.json.decode(base64.urlsafe_b64decode(payload))
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError):
@@ -125,7 +125,7 @@ def _text_members(entry: Wire) -> list[tuple[str, str]]:
 
 
 ReasoningPart = tuple[str, str]
-"""The form that reasoning came in, and its text; with details, the payload of its envelope."""
+"""The form that reasoning came in, and its text; with details, the payload of its signature."""
 
 REASONING: Final = "reasoning"
 CONTENT: Final = "reasoning_content"
@@ -142,7 +142,7 @@ _MEMBERS: Final = {
 
 
 def reasoning_signatures(spec: ProviderSpec) -> dict[str, str]:
-    """Form -> the envelope of reasoning that comes so; none where it cannot go back."""
+    """Form -> the signature of reasoning that comes so; none where it cannot go back."""
     if "reasoning_text" in spec.quirks:
         return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(spec.id, "chat"))
     if is_custom_server(spec):

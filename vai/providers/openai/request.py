@@ -121,7 +121,7 @@ def apply_extensions(request: MessageRequest, body: dict[str, Any], target: Open
 
 
 def _disables_reasoning(name: str, value: Any) -> bool:
-    """Whether an extension member asks the model not to reason."""
+    """Whether an extension member turns the model's reasoning off."""
     if name == "reasoning" and isinstance(value, dict):
         return value.get("effort") == "none"
     return (name == "reasoning_effort" and value == "none") or (
@@ -238,14 +238,14 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
 
 
 def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
-    """Set the form of the answer; says whether it will be wrapped in an object."""
+    """Set the form of the response; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
         return False
     if not target.capabilities.structured_output:
         target.diagnostics.note_refused(
             "output_config.format",
-            f"{target.spec.name} cannot answer by a JSON Schema",
+            f"{target.spec.name} cannot respond by a JSON Schema",
             "unsupported_output_format",
         )
     elif "tools" in body and not target.capabilities.structured_output_with_tools:
@@ -270,7 +270,7 @@ def _set_stop_sequences(
 ) -> TextFilter | None:
     """Stop sequences: sent, or watched for here where the server takes none or fewer.
 
-    A server would meet them in the wrapping as well, which the caller does not see.
+    A server would meet them in the wrapping as well, which the client does not see.
     """
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
     accepted = target.capabilities.stop_sequences and target.traits.accepts_stop and not wrapped
@@ -333,7 +333,7 @@ def _set_caching(request: MessageRequest, body: dict[str, Any], target: OpenaiTa
 
 
 def _set_speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
-    """Ask for a spoken answer, where one is wanted and the model can speak."""
+    """Request a spoken response, where one is wanted and the model can speak."""
     modalities = ("audio",) if target.capabilities.audio_output and "audio" in target.model else ()
     check_output(request, target.diagnostics, modalities)
     members = (request.extensions or {}).get(target.spec.id)
@@ -347,7 +347,7 @@ def _set_speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTar
         settings if isinstance(settings, dict) else {}
     )
     if request.stream and body["audio"]["format"] != _STREAMED:
-        # The one format of which the pieces can be heard before the last has come.
+        # The one format of which the pieces can be played before the last has come.
         body["audio"]["format"] = _STREAMED
         if isinstance(settings, dict) and "format" in settings:
             target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio.format")

@@ -26,12 +26,12 @@ __all__ = ["MAX_SERVER_TOOL_USES", "GroqServerTools", "citation_from_annotation"
 Wire = dict[str, Any]
 
 MAX_SERVER_TOOL_USES: Final = 256
-"""Runs in one answer; those beyond are left out."""
+"""Runs in one response; those beyond are left out."""
 _RESULTS: Final = ("output", "search_results", "code_results", "browser_results")
 
 
 class GroqServerTools:
-    """The runs of one answer, which may come in pieces: the call first, its result later."""
+    """The runs of one response, which may come in pieces: the call first, its result later."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -40,7 +40,7 @@ class GroqServerTools:
         self._searches = 0
 
     def add_pieces(self, pieces: list[Any]) -> None:
-        """The `executed_tools` of a chunk or of a whole answer."""
+        """The `executed_tools` of a chunk or of a whole response."""
         for number, piece in enumerate(pieces):
             if not isinstance(piece, dict):
                 continue
@@ -54,7 +54,7 @@ class GroqServerTools:
                 self._open[key] = use
 
     def emit_pending(self) -> None:
-        """The answer is over: runs that had no result are shown without."""
+        """The response is over: runs that had no result are shown without."""
         for use in self._open.values():
             self._emit_use(use)
         self._open = {}
@@ -175,7 +175,7 @@ def _web_citation(source: Wire, quoted: str) -> Wire | None:
 
 
 def _client_citation(source: Wire, quoted: str) -> Wire:
-    """A source that the caller sent: a document, or what one of its tools answered."""
+    """A source that the client sent: a document, or what one of its tools answered."""
     return {
         "type": "search_result_location",
         "source": str(source.get("document_id") or source.get("tool_call_id") or ""),

@@ -1,6 +1,6 @@
-"""Chat Completions answers -> canonical events.
+"""Chat Completions responses -> canonical events.
 
-One reader for chunks and for whole answers, so that both give the same message. Chunks
+One reader for chunks and for whole responses, so that both give the same message. Chunks
 may hold text, calls and the end at once, and the end may be followed by usage; nothing
 here depends on one of them coming alone.
 """
@@ -53,13 +53,13 @@ SOUNDS: Final = {"mp3": "audio/mpeg", "pcm16": "audio/pcm;rate=24000"}
 
 
 class ChatStreamDecoder(StreamDecoder):
-    """Reads one answer into an emitter.
+    """Reads one response into an emitter.
 
     Args:
-        text: what stands between the upstream's text and the caller's, if anything.
-        marks: the envelopes of reasoning by the form it comes in; none where it cannot be
+        text: what stands between the upstream's text and the client's, if anything.
+        signatures: the signatures of reasoning by the form it comes in; none where it cannot be
             replayed.
-        sound: the format of a spoken answer that comes whole; a streamed one is PCM.
+        sound: the format of a spoken response that comes whole; a streamed one is PCM.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ChatStreamDecoder(StreamDecoder):
             self.read_chunk(chunk, data)
 
     def read_chunk(self, chunk: ChatChunk, data: bytes) -> None:
-        """One chunk, or a whole answer; `data` is its JSON."""
+        """One chunk, or a whole response; `data` is its JSON."""
         if chunk.usage is not None:
             self._emitter.report_usage(_usage_from_wire(chunk.usage, chunk.service_tier))
             self._has_final_usage = not chunk.choices
@@ -140,7 +140,7 @@ class ChatStreamDecoder(StreamDecoder):
             self._report_failure(chunk, error, data)
 
     def read_body(self, data: bytes) -> None:
-        """A whole answer, read to its end."""
+        """A whole response, read to its end."""
         self.read_event(data)
         if self._emitter.has_started and self._reason is None:
             # Nothing is missing from an object that is closed: it just does not say.
@@ -154,7 +154,7 @@ class ChatStreamDecoder(StreamDecoder):
         self.end_stream()
 
     def end_stream(self) -> None:
-        """The answer is over."""
+        """The response is over."""
         if self._reason is None and self._has_final_usage and self._emitter.has_content:
             self._reason = "stop"  # usage without a choice comes behind the last of it
         if self._reason is not None and not self._emitter.has_stop_reason:
@@ -165,7 +165,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._emitter.end_message()
 
     def _pick_choice(self, choices: list[ChatChoice]) -> ChatChoice:
-        """The choice that is read: the first one of the answer."""
+        """The choice that is read: the first one of the response."""
         for choice in choices:
             if (choice.index or 0) == (self._number or 0):
                 return choice
@@ -200,9 +200,9 @@ class ChatStreamDecoder(StreamDecoder):
             self._reason = choice.finish_reason
 
     def _read_message(self, message: Delta, delta: Delta | None, *, ends: bool) -> None:
-        """A `message`, which is the whole answer, or a piece of it at servers without deltas.
+        """A `message`, which is the whole response, or a piece of it at servers without deltas.
 
-        A server that sends both says one thing in two places.
+        A server that sends both sends one thing in two members.
         """
         if delta is not None and _has_members(delta):
             self._in_pieces = True
@@ -218,7 +218,7 @@ class ChatStreamDecoder(StreamDecoder):
             self._read_part(message)
 
     def _repeats_text(self, message: Delta) -> bool:
-        """Whether `message` begins with all that was said, where it was said in messages."""
+        """Whether `message` begins with all the text so far, where that came in messages."""
         text = "".join(value for kind, value in iterate_spans(message.content) if kind == "text")
         return self._text_seen.length > 0 and self._text_seen.is_continued_by(text)
 
@@ -227,7 +227,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._read_beside_text(message, is_complete=True)
 
     def _complete_message(self, message: Delta) -> None:
-        """The whole answer, behind pieces of it: what they left out follows."""
+        """The whole response, behind pieces of it: what they left out follows."""
         values: dict[str, list[Any]] = {}
         for kind, value in iterate_spans(message.content):
             values.setdefault(kind, []).append(value)
@@ -325,7 +325,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._emitter.add_text(text)
 
     def _add_image(self, item: Any) -> None:
-        """A picture, which may come in a chunk and again in the whole answer."""
+        """A picture, which may come in a chunk and again in the whole response."""
         block = image_from_part(item)
         if block is None:
             return
@@ -388,12 +388,12 @@ class ChatStreamDecoder(StreamDecoder):
         if reason == "error":
             self._emitter.fail_unusable("the provider ended it with an error", "failed")
         elif stop_reason == FAILED:
-            error = {"code": reason, "message": f"The provider ended its answer with: {reason}"}
+            error = {"code": reason, "message": f"The provider ended its response with: {reason}"}
             self._emitter.fail(failure.from_event(self._provider, self._title, {"error": error}))
         elif self._has_refused or stop_reason == "refusal":
             self._emitter.set_stop_reason("refusal", dict(_REFUSAL))
         elif stop_reason == "end_turn" and self._emitter.has_tool_calls:
-            # Only what was emitted tells: servers say "stop" after calls, and "tool_calls"
+            # Only what was emitted decides: servers say "stop" after calls, and "tool_calls"
             # without any.
             self._emitter.set_stop_reason("tool_use")
         else:
@@ -451,9 +451,9 @@ _LISTED: Final = (None, "auto", "default", "on_demand")
 
 
 def _usage_from_wire(wire: ChatUsage, tier: str | None = None) -> Usage:
-    """Disjoint counters: the caller's `input_tokens` excludes what the cache served.
+    """Disjoint counters: the client's `input_tokens` excludes what the cache served.
 
-    A tier and audio are told where they make the answer cost something else.
+    A tier and audio are reported where they make the response cost something else.
     """
     details = wire.prompt_tokens_details
     cached = parse_counter(details.cached_tokens) if details is not None else None

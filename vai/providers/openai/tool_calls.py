@@ -53,7 +53,7 @@ class ChatCalls:
         self._add_piece(0, None, function)
 
     def complete_calls(self, calls: list[CallDelta]) -> None:
-        """All calls of the answer: what the pieces before did not say of them follows."""
+        """All calls of the response: what the pieces before did not say of them follows."""
         for number, call in enumerate(calls):
             function = _function_of(call)
             if number < len(self._order):

@@ -63,7 +63,7 @@ def translate_server_tool(tool: Tool, at: str, target: OpenaiTarget) -> tuple[li
 
 
 def may_cite(body: Wire) -> bool:
-    """Whether the answer may name the sources of its text."""
+    """Whether the response may name the sources of its text."""
     return (
         "web_search_options" in body
         or "citation_options" in body
@@ -136,7 +136,7 @@ def translate_tools(request: MessageRequest, target: OpenaiTarget) -> tuple[list
 
 
 def tool_names_by_alias(request: MessageRequest) -> dict[str, str]:
-    """Alias -> the caller's name, for the tools whose name had to be changed."""
+    """Alias -> the client's name, for the tools whose name had to be changed."""
     originals = [tool.name for tool in request.tools or () if tool.name]
     return {legal_tool_name(name): name for name in originals if legal_tool_name(name) != name}
 

@@ -57,7 +57,7 @@ __all__ = [
 
 _BREAKPOINT: Final = {"mode": "explicit", "ttl": "30m"}
 """https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)."""
-# An hour is asked for in the shortest lifetime there is: the next one is twelve hours, and
+# VAI requests an hour in the shortest lifetime there is: the next one is twelve hours, and
 # is paid for.
 
 
@@ -260,7 +260,7 @@ def input_from_request(
     """The instructions and the items.
 
     Args:
-        chained: the server holds the turns before these, so that results may answer calls
+        chained: the server holds the turns before these, so that results may belong to calls
             that are not among them.
     """
     instructions, items = _instructions_from_system(request.system, target)

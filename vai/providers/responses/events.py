@@ -1,7 +1,7 @@
-"""The parts of a Responses answer that VAI reads.
+"""The parts of a Responses response that VAI reads.
 
 Members that are not named here are skipped by the decoder: the last event repeats the
-whole answer, of which only the end is wanted. Where the form of a member depends on the
+whole response, of which only the end is wanted. Where the form of a member depends on the
 event it is `Any`, and its reader looks.
 """
 
@@ -37,7 +37,7 @@ class OutputDetails(msgspec.Struct, gc=False):
 class ResponsesUsage(msgspec.Struct, gc=False):
     """Tokens as Responses counts them: `input_tokens` includes what was cached.
 
-    Nothing is said of the counters, so that an odd one cannot take the answer with it.
+    The counters have no type here, so that an odd one cannot take the response with it.
     """
 
     input_tokens: Any = None
@@ -47,13 +47,13 @@ class ResponsesUsage(msgspec.Struct, gc=False):
 
 
 class Incomplete(msgspec.Struct, gc=False):
-    """Why an answer was cut."""
+    """Why a response was cut."""
 
     reason: str | None = None
 
 
 class ResponseObject(msgspec.Struct, gc=False):
-    """The answer as its first and last events tell of it; what it says is left undecoded."""
+    """The response as its first and last events describe it; its content is left undecoded."""
 
     id: str | None = None
     model: str | None = None

@@ -1,7 +1,7 @@
-"""The caller's own words for Responses: `extensions.oai-resp`, else `extensions.openai`.
+"""The client's own words for Responses: `extensions.oai-resp`, else `extensions.openai`.
 
 A list of what is allowed, not of what is forbidden: a member that changed the model, the
-stream or the items would make the answer unreadable here.
+stream or the items would make the response unreadable here.
 """
 
 from __future__ import annotations
@@ -88,6 +88,6 @@ def apply_extension(request: MessageRequest, body: dict[str, Any], target: Opena
 
 
 def _disables_reasoning(name: str, value: Any) -> bool:
-    """Whether an extension member asks the model not to reason."""
+    """Whether an extension member turns the model's reasoning off."""
     requested = value.get("effort") if name == "reasoning" and isinstance(value, dict) else value
     return name in ("reasoning", "reasoning_effort") and requested == "none"

@@ -1,7 +1,7 @@
 """The items of a response that grow while it is read: text, reasoning and client tool calls.
 
 A part of a message is a text block. Its sources arrive while it is written, with offsets into the
-complete part, so they wait until it is complete. Reasoning has a summary as text, and an envelope.
+complete part, so they wait until it is complete. Reasoning has a summary as text, and a signature.
 Arguments of calls come in pieces, complete at the end, or both; what the pieces left out follows.
 A free-form input and the actions of the computer tool become JSON objects: a canonical call has no
 other input.
@@ -21,7 +21,7 @@ from vai.providers.responses.server_tools import citation_from_annotation
 __all__ = ["CALL_TYPES", "MAX_QUOTABLE", "MAX_SOURCES", "OutputText", "ReasoningItems", "ToolCalls"]
 
 Paragraph = tuple[str, int]
-"""What it is part of (``summary`` or ``content``), and its place there."""
+"""What it is part of (``summary`` or ``content``), and its index there."""
 
 
 class ReasoningItems:
@@ -74,7 +74,7 @@ class ToolCalls:
         self._emitter = emitter
         self._count = 0
         self._open: dict[int, int] = {}
-        """Place in the output -> key."""
+        """Index in the output -> key."""
 
     def open_call(self, index: int, item: Item) -> None:
         """A call begins; it may come without its name."""
@@ -146,7 +146,7 @@ class OutputText:
     """Gives the text of messages to the emitter, part by part.
 
     Args:
-        text: what stands between the upstream's text and the caller's, if anything; every
+        text: what stands between the upstream's text and the client's, if anything; every
             part gets its own.
     """
 
@@ -162,12 +162,12 @@ class OutputText:
 
     @property
     def met_stop_sequence(self) -> bool:
-        """Whether the caller's stop sequence has been met."""
+        """Whether the client's stop sequence has been met."""
         return self._filter is not None and self._filter.stop_sequence is not None
 
     @property
     def item_index(self) -> int | None:
-        """The place of the item that is being written, if one is."""
+        """The index of the item that is being written, if one is."""
         return None if self._open is None else self._open[0]
 
     def is_writing(self, index: int) -> bool:
@@ -194,7 +194,7 @@ class OutputText:
     def complete_part(
         self, part: PartIndex, text: str, annotations: list[Any] | None = None
     ) -> None:
-        """All of a part's text, and its sources if they are told: what was missing follows."""
+        """All of a part's text, and its sources if the event has them: what was missing follows."""
         if part != self._open and part <= self._last:
             return  # it is complete
         length = self._length if part == self._open else 0

@@ -37,7 +37,7 @@ from vai.types.request import MessageRequest
 __all__ = ["PATH", "to_count_request", "translate_request"]
 
 PATH: Final = "/responses"
-"""Below the base URL, whichever row the request is for."""
+"""Below the base URL, whichever provider the request is for."""
 _MIN_TOKENS: Final = 16
 """https://github.com/openai/openai-openapi (2026-08-21)."""
 _TIERS: Final = {
@@ -95,7 +95,7 @@ def translate_request(request: MessageRequest, spec: ProviderSpec) -> Translated
     _, members = extensions.find_extension(request)
     chained = isinstance(members, dict) and bool(members.get("previous_response_id"))
     instructions, items = input_from_request(request, target, tools, chained=chained)
-    # Nothing is kept at the server: what it needs again is in the caller's history.
+    # Nothing is kept at the server: what it needs again is in the client's history.
     body: dict[str, Any] = {"model": request.model, "input": items, "store": False}
     if instructions is not None:
         body["instructions"] = instructions
@@ -160,7 +160,7 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
             target.diagnostics.note_dropped("output_config.effort")
         return
     if effort is None and shows and traits.reasoning_off_by_default:
-        # Left to itself it would not think at all, and thinking was asked for.
+        # By default the model would not think at all, and the client requested thinking.
         effort = "medium"
     reasoning: dict[str, Any] = {}
     if effort is not None:
@@ -176,7 +176,7 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
 
 
 def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
-    """Set the form of the answer; says whether it will be wrapped in an object."""
+    """Set the form of the response; says whether it will be wrapped in an object."""
     form = request.output_format
     if form is None:
         return False

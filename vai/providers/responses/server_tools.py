@@ -35,8 +35,8 @@ def blocks_from_item(item: Item, names: dict[str, str], envelope: str | None) ->
     """The blocks for one output item; none if it is not of a tool of the server's.
 
     Args:
-        names: alias -> the caller's name of an MCP server, where they differ.
-        envelope: the item as it can be sent back; it travels with the result.
+        names: alias -> the client's name of an MCP server, where they differ.
+        envelope: the signature around the item as it can be sent back; it travels with the result.
     """
     maker = _MAKERS.get(str(item.get("type")))
     if maker is None:
@@ -46,7 +46,7 @@ def blocks_from_item(item: Item, names: dict[str, str], envelope: str | None) ->
 
 
 def call_and_signature(block: Block) -> tuple[str, str]:
-    """The id of the call that a result belongs to, and the envelope it travels with."""
+    """The id of the call that a result belongs to, and the signature it travels with."""
     if isinstance(block, WebSearchToolResultBlock):
         return block.tool_use_id, str(block.extra.get(_MEMBER) or "")
     raw = block.raw if isinstance(block, UnknownBlock) else {}
@@ -80,7 +80,7 @@ def citation_from_annotation(annotation: Any, text: str) -> Item | None:
             "encrypted_index": "",
         }
     if kind in ("file_citation", "container_file_citation", "file_path"):
-        # Files have no pages or passages here: only their name is told.
+        # Files have no pages or passages here: only their name is shown.
         return {
             "type": "search_result_location",
             "source": str(annotation.get("file_id")),

@@ -1,9 +1,9 @@
-"""Responses answers -> canonical events.
+"""Responses output -> canonical events.
 
-One reader for events and for whole answers: a whole answer is its items, each complete at
-once. What an item says is taken from its deltas, and from the item itself where a server
-sends no deltas. Items are distinguished by their place in the output, never by their ids:
-proxies change those on the way.
+One reader for events and for whole responses: a whole response is its items, each complete at
+once. The text of an item is taken from its deltas, and from the item itself where a server
+sends no deltas. Items are distinguished by their index in the output, never by their ids:
+proxies change those in between.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _CUT: Final = {
     "steered": "end_turn",
 }
 _LISTED: Final = (None, "auto", "default")
-"""Tiers at the list price; another is told, as it makes the answer cost something else."""
+"""Tiers at the list price; another is reported, as it makes the response cost something else."""
 _TEXTS: Final = ("output_text", "text")
 """OpenAI's type of a part that is text, and that of servers which imitate Responses."""
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
 
 
 class ResponsesStreamDecoder(StreamDecoder):
-    """Reads one answer into an emitter.
+    """Reads one response into an emitter.
 
     Args:
-        names: alias -> the caller's name of a tool or an MCP server, where they differ.
-        text: what stands between the upstream's text and the caller's, if anything.
+        names: alias -> the client's name of a tool or an MCP server, where they differ.
+        text: what stands between the upstream's text and the client's, if anything.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
     @property
     def met_stop_sequence(self) -> bool:
-        """Whether the caller's stop sequence ended the answer, and not the upstream."""
+        """Whether the client's stop sequence ended the response, and not the upstream."""
         return self._output_text.met_stop_sequence
 
     def read_event(self, data: bytes) -> None:
@@ -134,7 +134,7 @@ class ResponsesStreamDecoder(StreamDecoder):
             self._report_error(data)
 
     def read_body(self, data: bytes) -> None:
-        """A whole answer, read to its end."""
+        """A whole response, read to its end."""
         try:
             answer = decode_body(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -163,7 +163,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self.end_stream()
 
     def end_stream(self) -> None:
-        """The answer is over."""
+        """The response is over."""
         self._emitter.end_message()
 
     def _read_created(self, event: StreamEvent) -> None:
@@ -299,7 +299,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
     def _read_end(self, event: StreamEvent) -> None:
         answer = event.response or ResponseObject()
-        # Some servers say how it ended in the event's name, some in the answer's status.
+        # Some servers say how it ended in the event's name, some in the response's status.
         named = event.type.removeprefix("response.")
         status = answer.status if answer.status in _ENDS else named
         if status not in ("failed", "cancelled"):
@@ -308,10 +308,10 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._finish_response(answer, status)
 
     def _supply_missing(self, answer: ResponseObject) -> None:
-        """Read from the whole answer what no event before it has said.
+        """Read from the whole response what no event before it has held.
 
         An item's kind and its number among those of this kind identify it: proxies change
-        ids, and leave out or repeat the places of items.
+        ids, and leave out or repeat the indexes of items.
         """
         output = decode_output(answer.output) if answer.output is not None else None
         passed: Counter[str] = Counter()
@@ -371,7 +371,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._emitter.report_usage(_usage_from_wire(answer.usage or ResponsesUsage(), extra))
 
     def _report_error(self, data: bytes) -> None:
-        """An object that is no part of an answer may report an error, in whatever form."""
+        """An object that is no part of a response may report an error, in whatever form."""
         error = failure.from_object(self._provider, self._title, data)
         if error is not None:
             self._emitter.fail(error)
@@ -395,7 +395,7 @@ def _count_searches(tool_usage: Any, seen: int) -> int:
 
 
 def _usage_from_wire(wire: ResponsesUsage, extra: dict[str, Any]) -> Usage:
-    """Disjoint counters: the caller's `input_tokens` excludes what the cache served."""
+    """Disjoint counters: the client's `input_tokens` excludes what the cache served."""
     details = wire.input_tokens_details
     cached = parse_counter(details.cached_tokens) if details is not None else None
     written = parse_counter(details.cache_write_tokens) if details is not None else None

@@ -62,7 +62,7 @@ _SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "
 def translate_server_tool(
     tool: Tool, at: str, target: OpenaiTarget, include: list[str]
 ) -> list[Wire]:
-    """The entry for `tool`; notes in `include` what of its results must be asked for."""
+    """The entry for `tool`; notes in `include` what of its results the request must include."""
     maker = {
         "web_search": _make_web_search,
         "code_execution": _make_code_interpreter,
@@ -80,7 +80,7 @@ def translate_server_tool(
 
 
 class _ToolSettings:
-    """A tool's own members, wherever the caller put them; each is taken once."""
+    """A tool's own members, wherever the client put them; each is taken once."""
 
     def __init__(self, tool: Tool, at: str, target: OpenaiTarget) -> None:
         self.at = at
@@ -106,7 +106,7 @@ class _ToolSettings:
 def _make_web_search(settings: _ToolSettings, include: list[str]) -> Wire:
     entry: Wire = {"type": "web_search"}
     if settings.take("blocked_domains"):
-        what = f"{settings.target.spec.name} can only be told where to search, not where not to"
+        what = f"{settings.target.spec.name} accepts only domains to search, none to avoid"
         settings.target.diagnostics.note_refused(f"{settings.at}.blocked_domains", what)
     domains = settings.take("allowed_domains")
     if isinstance(domains, list) and domains:
@@ -188,7 +188,7 @@ def translate_mcp_server(
     """The entry for one of `mcp_servers`, none if it is switched off.
 
     Args:
-        enabled: what `enabled_tools` found.
+        enabled: server name -> its tools, from the request's toolsets.
         names: takes up a server whose name has to be changed.
     """
     name = server.get("name") if isinstance(server, dict) else None
@@ -205,7 +205,7 @@ def translate_mcp_server(
     label = legal_tool_name(name)
     if label != name:
         names[label] = name
-    # Approval would end the answer with a question that no Messages client can answer.
+    # Approval would end the response with a question that no Messages client can respond to.
     entry: Wire = {"type": "mcp", "server_label": label, "server_url": url}
     entry["require_approval"] = "never"
     if server.get("authorization_token"):
@@ -229,7 +229,7 @@ def _enabled_names(tool: Tool) -> list[str] | None:
 
 
 _FUNCTION_MEMBERS: Final = ("defer_loading", "format", "input_examples")
-"""Members of a function that have a place here."""
+"""Members of a function that this format has."""
 _CHOSEN: Final = {
     "code_execution": "code_interpreter",
     "computer": "computer",
@@ -244,10 +244,10 @@ class RequestTools(msgspec.Struct, frozen=True):
     """The tools of one request.
 
     Attributes:
-        sent: as the server is sent them.
-        include: what it must be asked to show of its own tools' results.
-        names: alias -> the caller's name, where they differ.
-        free: aliases of tools whose input is plain text.
+        sent: as the server gets them.
+        include: what the request must include of its own tools' results.
+        names: alias -> the client's name, where they differ.
+        freeform: aliases of tools whose input is plain text.
         computer: whether the server's own computer tool is among them.
     """
 
@@ -353,7 +353,7 @@ def _translate_function(
             schema, is_strict = to_strict_schema(schema, target.inlining), True
         except NotStrict:
             target.diagnostics.note_dropped(f"{at}.strict")
-    # Said in any case: where it is missing, the server takes it for true.
+    # Sent in any case: where it is missing, the server takes it for true.
     return entry | {"parameters": schema, "strict": is_strict}
 
 

@@ -1,12 +1,12 @@
 """Output items that travel with the conversation because only their maker can read them.
 
 The server keeps nothing (``store: false``), so what it must see again goes out to the
-caller and comes back: reasoning with its encrypted content, and the traces of tools it
-ran. Each is one envelope (`vai.providers.translate.reasoning`) around the item as it came; an item
+client and comes back: reasoning with its encrypted content, and the traces of tools it
+ran. Each is one signature (`vai.providers.translate.reasoning`) around the item as it came; an item
 is sent back as it was, or not at all.
 
-The phase of a message (comment or final answer) needs no envelope where its place tells
-it: the last text of a turn without a call behind it is the answer, any other a comment.
+The phase of a message (comment or final answer) needs no signature where its position shows
+it: the last text of a turn without a call behind it is the response, any other a comment.
 Only between a comment and a text directly behind it stands a mark.
 """
 
@@ -24,10 +24,10 @@ __all__ = ["MAX_ITEM", "WRAPPED_TYPES", "unwrap_item", "wrap_item", "wrap_phase"
 Item = dict[str, Any]
 
 MAX_ITEM: Final = 1 << 20
-"""Characters of an envelope. Encrypted reasoning stays far below it."""
+"""Characters of a signature. Encrypted reasoning stays far below it."""
 _KIND: Final = "item"
 _MAKERS: Final = frozenset({"openai", "oai-resp"})
-"""Two rows, one server: what either made, the other can send."""
+"""Two providers, one server: what either made, the other can send."""
 WRAPPED_TYPES: Final = frozenset(
     {
         "code_interpreter_call",
@@ -46,14 +46,14 @@ _UNSENT_MEMBERS: Final = ("created_by", "status")
 
 
 def wrap_item(provider: str, item: Item) -> str | None:
-    """The envelope of `item`; None if it cannot be sent back, or is too large to travel."""
+    """The signature around `item`; None if it cannot be sent back, or is too large to travel."""
     if str(item.get("type")) not in WRAPPED_TYPES:
         return None
     unreadable = item["type"] == "reasoning" and not item.get("encrypted_content")
     if unreadable:
         return None
     left_out = _UNSENT_MEMBERS if item["type"] == "reasoning" else _UNSENT_MEMBERS[:1]
-    # A null is how an answer says "nothing", and an error where it is sent back.
+    # A null is how a response says "nothing", and an error where it is sent back.
     members = {
         name: value for name, value in item.items() if value is not None and name not in left_out
     }
@@ -62,13 +62,13 @@ def wrap_item(provider: str, item: Item) -> str | None:
 
 
 def wrap_phase(provider: str, phase: str) -> str:
-    """The envelope that names the phase of the text before it."""
+    """The signature that names the phase of the text before it."""
     mark = msgspec.json.encode({"type": "message", "phase": phase}).decode()
     return wrap_signature(provider, _KIND, mark)
 
 
 def unwrap_item(envelope: str, provider: str) -> Item | None:
-    """The item in an envelope, or None if it is not one of `provider`."""
+    """The item in a signature, or None if it is not one of `provider`."""
     maker = origin_of(RedactedThinkingBlock(data=envelope))
     if maker != provider and not {maker, provider} <= _MAKERS:
         return None
@@ -76,7 +76,7 @@ def unwrap_item(envelope: str, provider: str) -> Item | None:
         item = msgspec.json.decode(unwrap_signature(envelope) or "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # The caller holds the envelope and may have changed it: only these types come out.
+    # The client holds the signature and may have changed it: only these types come out.
     if isinstance(item, dict) and (
         str(item.get("type")) in WRAPPED_TYPES or item.get("type") == "message"
     ):

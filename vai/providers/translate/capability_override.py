@@ -1,6 +1,6 @@
 """A request for a server whose settings declare fewer capabilities than its wire format has.
 
-Invariants: the settings win over the format. What the server cannot do is treated as everywhere:
+Invariants: the settings win over the format. What the server lacks is treated as everywhere:
 optional parameters are left out and named, what changes the meaning of a request refuses it.
 """
 
@@ -100,7 +100,7 @@ def check_content(
         if request.tools
         else capabilities.structured_output
     ):
-        what = f"{diagnostics.target} cannot answer by a JSON Schema"
+        what = f"{diagnostics.target} cannot respond by a JSON Schema"
         what += " beside tools" if capabilities.structured_output else ""
         diagnostics.note_refused("output_config.format", what, "unsupported_output_format")
     if request.messages[-1].role == "assistant" and not capabilities.prefill:

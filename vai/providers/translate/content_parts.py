@@ -1,7 +1,7 @@
 """Content blocks -> the content parts of a format of OpenAI.
 
 What a block is, and whether a server can take it, is the same in all of these formats;
-only how a part is written differs. Media are never left out in silence, because an answer
+only how a part is written differs. Media are never left out in silence, because a response
 about an unseen image looks like a right one.
 """
 

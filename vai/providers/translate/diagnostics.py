@@ -158,7 +158,7 @@ def refuse_tool(
     """Refuse a tool of a type that the provider does not have.
 
     Args:
-        who: the provider, or the model at it.
+        provider_name: the provider, or the model at it.
         hosted: the types of tools that it runs itself.
     """
     tool_types = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))

@@ -38,7 +38,7 @@ def check_members(
     """Note what becomes of each member that has no field in `request`.
 
     Args:
-        taken: the members that the target takes.
+        supported: the members that the target takes.
     """
     for name, value in request.extra.items():
         if value is None or name in supported or (name == "speed" and value == "standard"):
@@ -86,7 +86,7 @@ _READ_MEMBERS: Final = frozenset(
 
 
 def check_nested_members(request: MessageRequest, diagnostics: Diagnostics) -> None:
-    """Note the members below the request's own that no other format has a place for."""
+    """Note the members below the request's own that no other format has a member for."""
     for turn in request.messages:
         if turn.extra:
             _note_members(turn, "messages[*]", diagnostics)

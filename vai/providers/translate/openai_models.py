@@ -36,7 +36,7 @@ class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
             reason. Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
         cache_breakpoints: whether a prompt cache breakpoint can be set.
             https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)
-        labels_commentary: whether it labels comments apart from answers, and takes the labels back.
+        labels_commentary: whether it labels comments apart from final text, and accepts the labels.
             Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17).
         reasoning_visibility_param: what shows or hides reasoning: empty (nothing), ``format`` or
             ``include``. https://console.groq.com/docs/reasoning (2026-11-28),

@@ -3,11 +3,11 @@
 Invariants:
 
 * To reason a little is never turned into not to reason: only ``none`` is ``none``.
-* An answer in a form that the request did not name is no answer, so a form that the provider
+* A response in a form that the request did not name is no response, so a form that the provider
   does not have refuses the request. Speech is the exception where a voice is configured: then
   VAI speaks the text itself.
 * VAI watches for stop sequences itself where a server takes none or fewer. It searches each piece
-  of an answer for each of them, and holds back what may be the beginning of one, so both their
+  of a response for each of them, and holds back what may be the beginning of one, so both their
   number and their length cost time for every piece.
 """
 

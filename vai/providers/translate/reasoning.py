@@ -4,7 +4,7 @@ Invariants:
 
 * Reasoning may always be left out. It is bound to the provider that made it, its model and
   sometimes to every word before it; where a provider refuses it, the request works without.
-  Everything that was said, called or answered stays.
+  All text, calls and results stay.
 * A signature means something only to the provider that made it. Reasoning of a provider without
   portable signatures carries a wrapper, ``vai1.<provider>.<kind>.<payload>``, so that its own
   adapter can send it back and every other leaves it out. Anthropic's signatures travel without a
@@ -27,7 +27,7 @@ def without_reasoning(request: MessageRequest) -> MessageRequest | None:
     """`request` without thinking blocks in its messages; None if it has none.
 
     A message that was nothing but reasoning goes too: an empty one is refused
-    everywhere. Where that would leave no message at all, the answer is None.
+    everywhere. Where that would leave no message at all, the response is None.
     """
     messages = [_drop_reasoning(message) for message in request.messages]
     if all(after is before for after, before in zip(messages, request.messages, strict=True)):

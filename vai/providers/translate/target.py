@@ -25,7 +25,7 @@ QUIRKS: Final = frozenset(
         "user",  # the end user is named in `user`, not in `safety_identifier`
     }
 )
-"""All that a registry row of a Chat Completions server may name.
+"""All that the provider spec of a Chat Completions server may name.
 Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
 https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
 https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""

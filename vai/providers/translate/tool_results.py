@@ -75,7 +75,7 @@ def add_pending_call(
     diagnostics: Diagnostics,
     note: str = "",
 ) -> None:
-    """Add to `calls` (by id) one that the next turn must answer."""
+    """Add to `calls` (by id) one that needs a result in the next turn."""
     if block.id in calls:
         diagnostics.note_refused(
             f"{at}.id", "expected an id that no other tool_use of this turn has"
@@ -156,7 +156,7 @@ def translate_result(
 
     Args:
         make: translates one block, and refuses it in the target's diagnostics.
-        words: makes the part that is a text.
+        make_text: makes the part that is a text.
     """
     translated: list[tuple[Block, list[Part]]] = []
     for index, item in enumerate(block.blocks):
@@ -176,7 +176,7 @@ def translate_result(
 
 
 def note_left_out(item: Block, diagnostics: Diagnostics, model: str) -> str:
-    """Name the medium that is left out, and return the words that take its place."""
+    """Name the medium that is left out, and return the words that replace it."""
     kind = kind_of(item)
     diagnostics.note_dropped(f"messages[*].content[*].content[*].{kind}")
     return f"[{kind} left out: {model} at {diagnostics.target} cannot take it]"

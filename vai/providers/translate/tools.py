@@ -6,7 +6,7 @@ Invariants:
   its name and its members on every provider, so that one handler in the client's code serves
   them all. A provider without such a tool gets an ordinary function with the same name and a
   written-out schema.
-* A call that was demanded and cannot come is no answer, so a demand without tools refuses the
+* A call that was demanded and cannot come is no response, so a demand without tools refuses the
   request. Any other choice says nothing where there is nothing to choose from.
 * In the Messages API a tool with `defer_loading` stays out of the model's context until a
   `tool_reference` names it. Either a search tool that Anthropic runs finds it

@@ -1,6 +1,6 @@
 """The Redis client: calls of one worker, over one connection, in the order they came.
 
-Invariants: no call waits for a reply longer than its timeout, whatever the server does, and no
+Invariants: no call waits for a response longer than its timeout, whatever the server does, and no
 text that leaves this module quotes the server's address or an error's own text: a URL carries a
 password. Calls that come while one is under way are sent together, so a busy worker pays for
 one round trip; a connection that broke is not used again.
@@ -38,7 +38,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 _Call = tuple[tuple[bytes | str, ...], "asyncio.Future[bytes]"]
 
-_NO_ANSWER: Final = "the Redis server did not answer in time"
+_NO_ANSWER: Final = "the Redis server did not respond in time"
 _BROKEN: Final = "the connection to the Redis server broke"
 _FULL: Final = "the Redis server's memory is full, and it takes no writes"
 _REPLICA: Final = "the Redis server is a replica, which takes no writes"
@@ -78,14 +78,14 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 class RedisUnavailable(Exception):
-    """The server gave no reply that can be used.
+    """The server gave no usable response.
 
     Args:
         reason: a sentence's worth of words that is safe to print.
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"no answer from the limits' server: {reason}")
+        super().__init__(f"no response from the limits' server: {reason}")
         self.reason = reason
 
 
@@ -94,8 +94,8 @@ class RedisClient:
 
     Args:
         url: redis://, rediss:// or unix://. A secret.
-        ca_file: certificates to trust with rediss:// in place of the system's.
-        prefix: begins all keys, inside braces, so that a cluster keeps them in one place.
+        ca_file: certificates to trust with rediss:// instead of the system's.
+        prefix: begins all keys, inside braces, so that a cluster keeps them on one node.
         timeout: seconds for one call, connecting included.
         lease: seconds that what is held lasts.
 
@@ -119,13 +119,13 @@ class RedisClient:
     async def call_script(
         self, operation: str, *arguments: object, clock: float | None = None
     ) -> bytes:
-        """Run one operation of the script; its reply in MessagePack.
+        """Run one operation of the script; its response in MessagePack.
 
         Args:
             clock: what the operation takes for the time, instead of the server's clock.
 
         Raises:
-            RedisUnavailable: no reply, or none in time. The operation may still have run.
+            RedisUnavailable: no response, or none in time. The operation may still have run.
         """
         if len(self._waiting) >= _MAX_WAITING:
             raise RedisUnavailable("too many calls are waiting for the Redis server")
@@ -195,7 +195,7 @@ class RedisClient:
         self._digest = await connection.read_response()
 
     async def _send_calls(self, connection: AbstractConnection, batch: list[_Call]) -> list[_Call]:
-        """Send the calls and set their replies; returns those for which the script was missing."""
+        """Send the calls, set their responses; returns those for which the script was missing."""
         await connection.send_packed_command(
             connection.pack_commands(
                 ("EVALSHA", self._digest, "1", self._tag, *words) for words, _ in batch

@@ -1,8 +1,8 @@
 """The limits of several machines while their Redis server may be unavailable.
 
 Invariants: a request never fails because the server is unavailable. A call that the server does
-not answer in time is decided by the local store, and so are all that follow until a probe is
-answered; then this worker returns to the server by itself. A lease is returned where it was taken.
+not respond to in time is decided by the local store, and so are all that follow until a probe
+succeeds; then this worker returns to the server by itself. A lease is returned where it was taken.
 A node is one group of processes: all its workers and its manager give it the same name, and after
 a restart it has another, so that no lease of the group before is taken for its own.
 
@@ -174,7 +174,7 @@ class FailoverLimits:
         return self._remote if self._remote.is_holding(handle) else self._local
 
     async def _try_remote(self, question: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
-        """What the server answers, or `otherwise` when it is unavailable."""
+        """What the server responds, or `otherwise` when it is unavailable."""
         if self.state == "redis":
             try:
                 return await question()

@@ -1,9 +1,9 @@
 """The limits of several machines: a `LimitStore` on a Redis server that they share.
 
 Invariants: the server decides, by its clock, and every decision is one call. This worker makes
-the handles of its leases, so that it can return a lease whose reply was lost; a lease that cannot
-be returned because the server is unavailable is returned later, and lapses there by itself if
-this worker dies before.
+the handles of its leases, so that it can return a lease whose response was lost; a lease that
+cannot be returned because the server is unavailable is returned later, and lapses there by itself
+if this worker dies before.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class RedisLimits:
                 clock=self._clock_argument(now),
             )
         except BaseException:
-            # Whether it was taken is unknown: the reply was lost, or the client left.
+            # Whether it was taken is unknown: the response was lost, or the client left.
             self._queue_return(handle, 0 if kind == _REQUEST else _KEEP_CHARGE, now)
             raise
         decision = _decision_from_reply(handle, reply)
