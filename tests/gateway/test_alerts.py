@@ -10,7 +10,7 @@ from vai.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.gateway.alerts import ProviderAlerts
 from vai.policy.error_attribution import hide_gateway_key_error
 from vai.policy.provider_errors import FallbackRun, ProviderErrors
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret
 
@@ -38,7 +38,7 @@ class Rig:
 
 
 def _refused(status: int) -> UpstreamFault:
-    return hide_gateway_key_error(from_answer("openai", "OpenAI", status, {}, ECHO))
+    return hide_gateway_key_error(fault_from_response("openai", "OpenAI", status, {}, ECHO))
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 429, 500, 503, 529])
@@ -95,7 +95,7 @@ def test_the_settings_of_the_way_are_those_in_use(caplog: pytest.LogCaptureFixtu
 
 def test_the_url_is_told_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig(caplog)
-    rig.failed(from_answer("groq", "Groq", 404, {}, b""), "groq", own_key=True)
+    rig.failed(fault_from_response("groq", "Groq", 404, {}, b""), "groq", own_key=True)
     (line,) = rig.lines
     assert (
         f"POST {PROVIDER_SPECS['groq'].base_url}/chat/completions was answered with status 404"
@@ -110,7 +110,7 @@ def test_an_own_404_that_names_no_model_is_a_line_and_no_failure(
     rig = Rig(caplog)
     for message in (b"Not Found", b"Not Found", b"model: x"):
         body = b'{"type":"error","error":{"type":"not_found_error","message":"%b"}}' % message
-        rig.failed(from_answer("groq", "Groq", 404, {}, body), "groq")
+        rig.failed(fault_from_response("groq", "Groq", 404, {}, body), "groq")
     (line,) = rig.lines
     assert f"POST {PROVIDER_SPECS['groq'].base_url}/chat/completions was answered" in line
     assert line.endswith("the address may be wrong; see providers.groq.base_url")
@@ -122,8 +122,8 @@ def test_what_callers_and_their_keys_meet_with_is_no_trouble(
     caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     rig = Rig(caplog)
-    rig.failed(from_answer("openai", "OpenAI", status, {}, ECHO), own_key=True)
-    rig.failed(from_answer("openai", "OpenAI", 400, {}, ECHO))
+    rig.failed(fault_from_response("openai", "OpenAI", status, {}, ECHO), own_key=True)
+    rig.failed(fault_from_response("openai", "OpenAI", 400, {}, ECHO))
     assert rig.lines == []
     assert rig.troubles.last_errors == {}
 

@@ -158,7 +158,7 @@ def agree(said: bool | None, told: bool) -> bool:
 
 @pytest.mark.parametrize("card", cards("anthropic"), ids=by_name)
 def test_claudes_adapter_agrees(card):
-    traits, features = claude_models.traits(card.id), card.features
+    traits, features = claude_models.find_traits(card.id), card.features
     assert agree(features.sampling, traits.accepts_sampling)
     assert agree(features.forced_tool, traits.forced_tool)
     assert agree(features.prefill, traits.prefill)

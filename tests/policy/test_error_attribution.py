@@ -11,11 +11,11 @@ from vai.policy.error_attribution import (
     is_outage,
     may_fall_back,
 )
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 
 
 def answered(status: int, body: bytes = b"{}") -> UpstreamFault:
-    return from_answer("p", "P", status, {}, body)
+    return fault_from_response("p", "P", status, {}, body)
 
 
 def test_a_lent_key_that_is_refused_is_the_gateways_affair() -> None:

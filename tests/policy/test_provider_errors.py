@@ -9,11 +9,11 @@ import pytest
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.error_attribution import hide_gateway_key_error
 from vai.policy.provider_errors import ProviderErrors, classify_trouble, gateway_code
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 
 
 def answered(status: int, body: bytes = b'{"error":{"message":"m","code":"theirs"}}') -> Any:
-    return from_answer("p", "P", status, {}, body)
+    return fault_from_response("p", "P", status, {}, body)
 
 
 @pytest.mark.parametrize(

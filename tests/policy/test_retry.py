@@ -8,14 +8,14 @@ import pytest
 
 from vai.errors import UpstreamBroken, UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from vai.policy.retry import FLOOR, RetryBudget, RetryRules, is_retryable, retry_delay
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 
 RULES = RetryRules(max_attempts=3, base_delay=0.5, max_delay=4.0, budget=0.1)
 
 
 def answered(status: int, body: bytes = b"{}", **headers: str) -> UpstreamFault:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return from_answer("p", "P", status, fields, body)
+    return fault_from_response("p", "P", status, fields, body)
 
 
 def grants(budget: RetryBudget, fault: UpstreamFault, now: float) -> bool:

@@ -17,7 +17,7 @@ from vai.policy.retry import (
     WithoutReasoning,
     decide,
 )
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 
 NOW = 1000.0
 RULES = RetryRules(max_attempts=3, base_delay=1.0, max_delay=4.0)
@@ -25,7 +25,7 @@ RULES = RetryRules(max_attempts=3, base_delay=1.0, max_delay=4.0)
 
 def rejected(status: int, **headers: str) -> UpstreamFault:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return from_answer("p", "P", status, fields, b"{}")
+    return fault_from_response("p", "P", status, fields, b"{}")
 
 
 STALE = UpstreamUnreachable("", code="upstream_stale")

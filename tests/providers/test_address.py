@@ -7,8 +7,8 @@ import json
 import pytest
 
 from vai.providers.anthropic.verbatim import is_passed_on
-from vai.providers.decode.upstream_errors import from_answer
-from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
+from vai.providers.decode.upstream_errors import fault_from_response
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, is_bare_not_found
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 
@@ -129,7 +129,7 @@ def test_a_providers_own_404_stays_what_it_is(provider: str, case: str) -> None:
 def test_an_own_404_that_names_nothing_is_one_to_look_at(provider: str) -> None:
     def said(status: int, error: object) -> bool:
         adapter = make_adapter(PROVIDER_SPECS[provider], "01TEST")
-        return names_nothing(adapter.parse_error(status, {}, _json(error)))
+        return is_bare_not_found(adapter.parse_error(status, {}, _json(error)))
 
     assert all(said(404, error) for error in BARE.values())
     assert not any(said(404, error) for error in OWN.values())
@@ -139,16 +139,16 @@ def test_an_own_404_that_names_nothing_is_one_to_look_at(provider: str) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 502, 503])
 @pytest.mark.parametrize("body", [b"", NGINX, b'{"detail":"Not Found"}'])
 def test_other_statuses_say_what_is_wrong_themselves(status: int, body: bytes) -> None:
-    assert from_answer("p", "P", status, {}, body).code != UPSTREAM_ADDRESS
+    assert fault_from_response("p", "P", status, {}, body).code != UPSTREAM_ADDRESS
 
 
 def test_the_words_of_another_place_are_not_handed_on() -> None:
     body = _json({"detail": "no route on internal-host.corp:8443/v1"})
-    wire = from_answer("p", "P", 404, {}, body).to_wire()
+    wire = fault_from_response("p", "P", 404, {}, body).to_wire()
     assert "internal-host" not in json.dumps(wire)
 
 
 @pytest.mark.parametrize("size", [10_000, 1_000_000])
 def test_long_words_are_judged_at_once(size: int) -> None:
     for words in ("the requested path " * size, "a" * size, "not found " * size, "404 " * size):
-        from_answer("p", "P", 404, {}, words[:size].encode())
+        fault_from_response("p", "P", 404, {}, words[:size].encode())

@@ -15,7 +15,7 @@ import pytest
 from vai.errors import InvalidRequest
 from vai.io.catalogue import installed_catalogue
 from vai.providers.anthropic import models as claudes
-from vai.providers.counting import question
+from vai.providers.counting import build_count_request
 from vai.providers.factory import make_adapter
 from vai.providers.gemini import models as googles
 from vai.providers.registry import PROVIDER_SPECS
@@ -91,7 +91,7 @@ def bodies(provider: str, model: str, fields: dict[str, Any], *, custom: bool):
             else:
                 yield orjson.loads(adapter.build_request(request).body)
         if not is_refused(row, asked):
-            counted = question(row, asked, "01", {})
+            counted = build_count_request(row, asked, "01", {})
             if counted is not None:
                 yield orjson.loads(counted.wire.body)
 
@@ -100,7 +100,7 @@ def is_refused(row, request) -> bool:
     """Whether the request demands of a Claude what it cannot do, which is told at once."""
     if (
         row.kind != "anthropic"
-        or claudes.traits(row.find_catalogue_key(request.model)[1]).thinking_can_be_disabled
+        or claudes.find_traits(row.find_catalogue_key(request.model)[1]).thinking_can_be_disabled
     ):
         return False
     asked = (request.extensions or {}).get("anthropic", {}).get("thinking")
@@ -200,9 +200,9 @@ def test_the_tables_of_the_adapters_say_what_the_catalogue_says(provider, card):
     if provider in ("gemini", "gemini-oauth") and thinking.efforts:
         assert googles.traits_of_model(card.id).levels == thinking.efforts
     if provider == "anthropic" and thinking.efforts:
-        assert claudes.traits(card.id).efforts == thinking.efforts
+        assert claudes.find_traits(card.id).efforts == thinking.efforts
     if provider == "anthropic" and thinking.always_on is not None:
-        assert claudes.traits(card.id).thinking_can_be_disabled is not thinking.always_on
+        assert claudes.find_traits(card.id).thinking_can_be_disabled is not thinking.always_on
     if provider not in ("anthropic", "gemini", "gemini-oauth") and thinking.always_on is not None:
         assert models.traits_of_model(provider, card.id).always_reasons is thinking.always_on
 

@@ -8,7 +8,7 @@ from anthropic.lib._parse._transform import transform_schema
 
 from tests.providers.oracle import check_anthropic
 from vai.errors import InvalidRequest
-from vai.providers.anthropic.schema import subset
+from vai.providers.anthropic.schema import to_enforceable_schema
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.diagnostics import Diagnostics
@@ -78,7 +78,7 @@ def test_settings_reach_the_tool_or_are_named():
 
 def schema(value):
     diagnostics = Diagnostics("Anthropic")
-    return subset(value, "s", diagnostics), diagnostics.dropped_paths
+    return to_enforceable_schema(value, "s", diagnostics), diagnostics.dropped_paths
 
 
 def test_what_cannot_be_enforced_is_said_in_words():
@@ -143,7 +143,7 @@ def test_a_schema_without_end_is_refused():
     for _ in range(80):
         deep = {"type": "array", "items": deep}
     diagnostics = Diagnostics("Anthropic")
-    subset(deep, "s", diagnostics)
+    to_enforceable_schema(deep, "s", diagnostics)
     with pytest.raises(InvalidRequest, match="levels"):
         diagnostics.raise_if_refused()
 

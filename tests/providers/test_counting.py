@@ -9,7 +9,7 @@ import pytest
 from google.genai import types as google
 
 from vai.errors import InvalidRequest, UpstreamBroken
-from vai.providers.counting import CountRequest, question
+from vai.providers.counting import CountRequest, build_count_request
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.provider import ProviderSpec
@@ -39,7 +39,7 @@ def asked(row: ProviderSpec, **more: Any) -> CountRequest | None:
         "stop_sequences": ["X"],
         "metadata": {"user_id": "u"},
     }
-    return question(
+    return build_count_request(
         row, parse.parse_request(said | more), "x1", {"anthropic-version": "2023-06-01"}
     )
 
@@ -113,9 +113,9 @@ def test_code_assist_is_sent_contents_alone() -> None:
         asked(PROVIDER_SPECS["gemini-oauth"]),
     )
     assert told is not None
-    assert told.whole
+    assert told.is_exact
     assert untold is not None
-    assert not untold.whole
+    assert not untold.is_exact
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_an_answer_is_a_count_or_none(provider: str) -> None:
     made = asked(PROVIDER_SPECS[provider])
     assert made is not None
     member = made.member.encode()
-    assert made.read(b'{"%b": 12, "more": {}}' % member) == 12
+    assert made.read_count(b'{"%b": 12, "more": {}}' % member) == 12
     for wrong in (b"", b"[]", b"{}", b'{"%b": ' % member, b"[" * 100_000, b"\xff"):
         with pytest.raises(UpstreamBroken):
-            made.read(wrong)
+            made.read_count(wrong)
     for value in (b"-1", b'"12"', b"1.5", b"true", b"null"):
         with pytest.raises(UpstreamBroken):
-            made.read(b'{"%b": %b}' % (member, value))
+            made.read_count(b'{"%b": %b}' % (member, value))

@@ -230,7 +230,7 @@ def test_blanks_open_no_block_but_are_not_lost():
 
 
 def test_nothing_is_held_without_a_bound(monkeypatch):
-    monkeypatch.setattr(module, "MAX_KEPT_CHARACTERS", 1000)
+    monkeypatch.setattr(module, "MAX_HELD_CHARACTERS", 1000)
     for say in (
         lambda e: e.add_arguments(0, "x" * 100),
         lambda e: e.add_text("x" * 100),

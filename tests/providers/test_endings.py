@@ -139,7 +139,7 @@ def test_sources_that_come_behind_held_reasoning_are_the_texts():
 
 
 def test_what_is_held_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "MAX_KEPT_CHARACTERS", 1000)
+    monkeypatch.setattr(module, "MAX_HELD_CHARACTERS", 1000)
     made = emitter()
     perform(made, [TEXT, *[("thinking", "x" * 100)] * 11])
     assert made.fault.code == "upstream_too_large"

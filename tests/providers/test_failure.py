@@ -249,7 +249,7 @@ def test_how_long_to_wait(headers, message, seconds):
     ],
 )
 def test_errors_inside_a_stream(whole, expected):
-    found = failure.from_event("cerebras", "Cerebras", whole)
+    found = failure.fault_from_event("cerebras", "Cerebras", whole)
     assert (found.type, found.status) == expected
     assert found.message
 
@@ -264,7 +264,9 @@ def test_what_exactly_the_upstream_answered_is_there_for_programs():
         "upstream_code": "c",
         "upstream_request_id": "req_9",
     }
-    found = failure.from_event("cerebras", "C", {"error": {"message": "m"}, "status_code": 503})
+    found = failure.fault_from_event(
+        "cerebras", "C", {"error": {"message": "m"}, "status_code": 503}
+    )
     assert found.details == {"provider": "cerebras", "upstream_status": 503}
 
 

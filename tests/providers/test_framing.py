@@ -11,8 +11,8 @@ from tests.providers.test_nearly_right import shown
 from tests.providers.upstreams import OWN_ROWS, ask, told
 from tests.providers.validator import check_message, check_stream
 from vai.exchange.verbatim_mode import VerbatimMode
-from vai.providers.anthropic.calls import calls_for
-from vai.providers.anthropic.framing import Framing
+from vai.providers.anthropic.calls import make_call_repairer
+from vai.providers.anthropic.framing import EventSequencer
 from vai.providers.decode.accumulate import message_from_events
 from vai.types import parse
 from vai.types.provider import WireRequest
@@ -138,7 +138,7 @@ def written(events: list[Any]) -> bytes:
 
 def passing(*, stream: bool) -> VerbatimMode:
     wire = WireRequest("POST", "/v1/messages", (), b"{}", stream)
-    calls = calls_for({"tools": TOOLS}, ROW.id, "01TEST")
+    calls = make_call_repairer({"tools": TOOLS}, ROW.id, "01TEST")
     return VerbatimMode(wire, ROW, streaming=stream, edited=True, calls=calls)
 
 
@@ -210,17 +210,17 @@ def test_a_whole_answer_has_an_end_that_fits(content, reason):
 
 
 def test_events_that_fit_are_the_same_objects():
-    framing = Framing()
+    framing = EventSequencer()
     events = [BEGIN, *text(0), *thought(1), *call(2), ends("tool_use"), STOP]
-    found = [one for event in events for one in framing.feed(event)]
+    found = [one for event in events for one in framing.feed_event(event)]
     assert all(one is event for one, event in zip(found, events, strict=True))
 
 
 def test_blocks_that_wait_are_bounded():
-    framing = Framing()
-    framing.feed(BEGIN)
-    framing.feed(text(0)[0])
+    framing = EventSequencer()
+    framing.feed_event(BEGIN)
+    framing.feed_event(text(0)[0])
     sent = 0
     for _ in range(100):
-        sent += len(framing.feed(piece(1, type="text_delta", text="x" * (1 << 16))))
+        sent += len(framing.feed_event(piece(1, type="text_delta", text="x" * (1 << 16))))
     assert sent

@@ -19,7 +19,7 @@ import pytest
 
 from vai.errors import InvalidRequest
 from vai.policy.estimate import body_tokens, request_tokens
-from vai.providers.counting import question
+from vai.providers.counting import build_count_request
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.providers.translate.reasoning import without_reasoning
@@ -289,7 +289,7 @@ def _translate(provider: str, body: bytes) -> None:
     said = msgspec.structs.replace(said, model=MODELS_HERE[provider])
     for step in (
         lambda: make_adapter(row, "01TEST", request=said).build_request(said),
-        lambda: question(row, said, "01TEST", {}),
+        lambda: build_count_request(row, said, "01TEST", {}),
         lambda: request_tokens(said, row.kind),
         lambda: without_reasoning(said),
     ):

@@ -166,18 +166,18 @@ def test_ids_are_unique_in_the_answer_and_against_the_history(provider, given, s
 
 def test_a_thousand_calls_of_one_id_cost_no_more_than_their_number():
     ids = callids.CallIds("own", "01TEST", (f"call_{number}" for number in range(20_000)))
-    shown = [ids.show("call_0") for _ in range(20_000)]
+    shown = [ids.to_client_id("call_0") for _ in range(20_000)]
     assert len(set(shown)) == len(shown)
-    assert {callids.own(one, "own") for one in shown} == {"call_0"}
+    assert {callids.decode_call_id(one, "own") for one in shown} == {"call_0"}
 
 
 def test_an_id_goes_back_to_the_server_that_made_it_and_to_no_other():
-    shown = callids.CallIds("own", "01TEST").show("functions.f:0")
-    assert callids.sent(shown, "own") == "functions.f:0"
+    shown = callids.CallIds("own", "01TEST").to_client_id("functions.f:0")
+    assert callids.to_upstream_id(shown, "own") == "functions.f:0"
     for other in ("openai", "own2", "anthropic"):
-        assert callids.sent(shown, other) == shown
+        assert callids.to_upstream_id(shown, other) == shown
     for damaged in (shown + "!", shown[:-1] + "_", callids.MARK, callids.MARK + "aaaaaa_0_"):
-        assert callids.sent(damaged, "own") != ""
+        assert callids.to_upstream_id(damaged, "own") != ""
 
 
 NAMES = {
@@ -210,7 +210,7 @@ def test_a_name_is_the_one_the_client_declared(provider, name, stream):
 
 def test_names_that_differ_in_their_case_alone_are_not_mixed_up():
     names = ToolNames({}, [Tool(name="look"), Tool(name="Look"), Tool(name="a.b")])
-    assert [names.caller(one) for one in ("look", "Look", "LOOK", "a.b")] == [
+    assert [names.to_client_name(one) for one in ("look", "Look", "LOOK", "a.b")] == [
         *("look", "Look", "LOOK", "a.b"),
     ]
 
@@ -311,7 +311,7 @@ def test_pieces_make_one_call(name):
     (call,) = calls_of(told(adapter, pieces(*STREAMS[name]), stream=True))
     expected = {"x": 1, "y": "\\😀\ufffd"} if "half" in name else {"x": 1}
     assert (call["name"], call["input"]) == ("look", expected)
-    assert callids.sent(call["id"], "own") == "a.b"
+    assert callids.to_upstream_id(call["id"], "own") == "a.b"
 
 
 def test_two_calls_of_one_id_and_number_are_two():

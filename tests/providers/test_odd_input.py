@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.providers.cases import CASES, MODELS, USER
 from tests.providers.validator import check_events
 from vai.errors import InvalidRequest, UpstreamFault
-from vai.providers.anthropic.calls import calls_for
+from vai.providers.anthropic.calls import make_call_repairer
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
@@ -191,10 +191,13 @@ def test_there_are_no_more_tools_than_a_catalogue_has() -> None:
     """Of 60,000 the names alone held the loop of the worker that they were sent to."""
     tools = [{"name": f"t{number}", "input_schema": {}} for number in range(parse.MAX_TOOLS + 1)]
     said = {"model": "m", "max_tokens": 5, "messages": [USER], "tools": tools}
-    for refused in (lambda: parse.parse_request(said), lambda: calls_for(said, "custom", "x1")):
+    for refused in (
+        lambda: parse.parse_request(said),
+        lambda: make_call_repairer(said, "custom", "x1"),
+    ):
         with pytest.raises(InvalidRequest, match="tools: expected at most 10000") as caught:
             refused()
         assert caught.value.param == "tools"
     said["tools"] = tools[1:]
     assert len(parse.parse_request(said).tools or ()) == parse.MAX_TOOLS
-    calls_for(said, "custom", "x1")
+    make_call_repairer(said, "custom", "x1")

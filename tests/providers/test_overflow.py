@@ -191,7 +191,7 @@ def test_every_wording_of_a_long_prompt(row: str, words: str, used: int, limit: 
 
 @pytest.mark.parametrize(("words", "used", "limit"), LONG)
 def test_the_same_in_a_stream(words: str, used: int, limit: int) -> None:
-    fault = failure.from_event("openai", "OpenAI", {"error": {"message": words}})
+    fault = failure.fault_from_event("openai", "OpenAI", {"error": {"message": words}})
     assert (fault.type, fault.status) == ("invalid_request_error", 400)
     assert fault.message.startswith("prompt is too long")
 
@@ -302,7 +302,9 @@ def test_every_wording_of_an_overload(row: str, words: str) -> None:
             assert fault.type == "overloaded_error"
             assert fault.status == (503 if status == 503 else 529)
             assert fault.message == words
-    assert failure.from_event(row, "P", {"error": {"message": words}}).type == "overloaded_error"
+    assert (
+        failure.fault_from_event(row, "P", {"error": {"message": words}}).type == "overloaded_error"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from vai.errors import UpstreamTimeout
-from vai.providers.decode.upstream_errors import from_answer, is_reasoning_rejection
+from vai.providers.decode.upstream_errors import fault_from_response, is_reasoning_rejection
 from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.base import to_wire
@@ -51,7 +51,7 @@ def test_a_second_time_there_is_nothing_left():
 
 def answered(message, status=400, **more):
     error = {"type": "invalid_request_error", "message": message, **more}
-    return from_answer("p", "P", status, {}, orjson.dumps({"error": error}))
+    return fault_from_response("p", "P", status, {}, orjson.dumps({"error": error}))
 
 
 @pytest.mark.parametrize(

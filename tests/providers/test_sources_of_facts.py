@@ -37,10 +37,11 @@ MODULES = (
 OWN = {
     # VAI's own choices and ways of work: no provider has said them.
     "anthropic/count": {"_members"},
-    "anthropic/models": {"_OLD", "_NAME", "_OLD_NAME", "_RESTLESS"},
-    "anthropic/request": {"DEFAULT_MAX_TOKENS", "_BUDGETS", "_MAX_BETAS", "_MAX_BETA", "_OWN"},
+    "anthropic/models": {"_OLD", "_NAME", "_OLD_NAME", "_ALWAYS_THINKING"},
+    "anthropic/request": {"DEFAULT_MAX_TOKENS", "_BUDGETS", "_MAX_BETAS", "_MAX_BETA",
+                          "_VAI_MEMBERS"},
     "anthropic/schema": {"Schema", "_MAX_DEPTH", "_SILENT", "_AS_IT_IS"},
-    "anthropic/tools": {"_ELSEWHERE"},
+    "anthropic/tools": {"_UNSUPPORTED"},
     "gemini/faults": {"_MAX_WAIT", "_MINUTE", "_PROJECT", "_DELAY"},
     "gemini/server_tools": {"Wire", "_KINDS"},
     "gemini/tools": {"Wire", "_READ_MEMBERS", "_LEGAL"},

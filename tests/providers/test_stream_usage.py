@@ -71,7 +71,7 @@ def edited(frames):
     sniffer = VerbatimStreamObserver(
         row, cost, edited=True, generated=lambda _: None, estimate=dict
     )
-    return sniffer.feed(frames)
+    return sniffer.feed_frames(frames)
 
 
 @pytest.mark.parametrize("path", COMPLETE, ids=IDS)

@@ -11,7 +11,7 @@ from tests.providers.validator import check_stream
 from vai.codec.sse import FrameSplitter, SseDecoder
 from vai.errors import UpstreamFault
 from vai.providers.anthropic.verbatim import VerbatimStreamObserver, is_passed_on, read_message
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.upstream_errors import fault_from_response
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.message import Usage
@@ -44,10 +44,10 @@ def test_it_sees_what_a_full_reader_sees(path):
     for size in (1, 7, 100, len(data)):
         (sniffer, _), splitter = sniffer_of(), FrameSplitter()
         for at in range(0, len(data), size):
-            sniffer.feed(splitter.feed(data[at : at + size]))
+            sniffer.feed_frames(splitter.feed(data[at : at + size]))
         assert sniffer.usage == adapter.usage
-        assert sniffer.started
-        assert sniffer.done == adapter.is_complete
+        assert sniffer.has_started
+        assert sniffer.is_complete == adapter.is_complete
         assert (sniffer.fault is not None) == ("fault-error" in path.stem)
 
 
@@ -56,10 +56,10 @@ def test_only_two_kinds_of_frames_are_edited(path):
     data = path.read_bytes()
     (sniffer, _), splitter = sniffer_of(edited=True), FrameSplitter()
     out = b"".join(
-        sniffer.feed(splitter.feed(data[at : at + 50])) for at in range(0, len(data), 50)
+        sniffer.feed_frames(splitter.feed(data[at : at + 50])) for at in range(0, len(data), 50)
     )
-    assert out == sniffer_of(edited=True)[0].feed(data)
-    out += sniffer.last_words
+    assert out == sniffer_of(edited=True)[0].feed_frames(data)
+    out += sniffer.error_frame
     before, after = parsed(data), parsed(out)
     assert len(before) == len(after)
     for old, new in zip(before, after, strict=True):
@@ -97,8 +97,8 @@ def test_text_about_the_protocol_fools_nobody():
     start = (HERE / "anthropic-text.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"
     frame = b"event: content_block_delta\ndata: " + orjson.dumps(delta) + b"\n\n"
     sniffer, said = sniffer_of()
-    assert sniffer.feed(start + frame) == start + frame
-    assert not sniffer.done
+    assert sniffer.feed_frames(start + frame) == start + frame
+    assert not sniffer.is_complete
     assert sniffer.fault is None
     assert sniffer.usage.output_tokens == 1
     assert said == [delta["delta"]["text"]]
@@ -165,5 +165,5 @@ def test_what_is_no_message_is_a_fault(body, edited):
     ],
 )
 def test_errors_keep_their_bytes_unless_clients_act_on_other_words(status, body, passed):
-    fault = from_answer(ROW.id, ROW.name, status, {}, body)
+    fault = fault_from_response(ROW.id, ROW.name, status, {}, body)
     assert is_passed_on(body, fault) == passed

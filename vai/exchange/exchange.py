@@ -39,7 +39,7 @@ from vai.exchange.attempts import RetryPlan
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.ports import Admission, Clock, Lease, Upstream, UpstreamResponse
 from vai.policy.timers import Timers
-from vai.providers.decode.stream_body import no_answer
+from vai.providers.decode.stream_body import no_response_fault
 from vai.types.message import Usage
 from vai.types.provider import WireRequest
 
@@ -229,7 +229,7 @@ class Exchange(Generic[T]):
             raise UpstreamBroken.from_code("upstream_redirect")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.mode.accepts_media_type(kind):
-            raise no_answer()
+            raise no_response_fault()
         return self.mode.is_streaming
 
     async def _read_json_response(self, response: UpstreamResponse) -> T:

@@ -20,19 +20,19 @@ from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.exchange.mode import is_page
 from vai.policy import estimate
 from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
-from vai.providers.anthropic.bent import read_straight
-from vai.providers.anthropic.calls import ClaudeCalls
+from vai.providers.anthropic.bent import parse_lenient_message
+from vai.providers.anthropic.calls import CallRepairer
 from vai.providers.anthropic.frames import decode_object, is_event
 from vai.providers.anthropic.verbatim import (
     VerbatimReport,
     VerbatimStreamObserver,
-    gathered,
+    collect_stream,
     is_passed_on,
     read_message,
 )
 from vai.providers.decode.accumulate import events_from_message
-from vai.providers.decode.stream_body import no_answer
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.decode.stream_body import no_response_fault
+from vai.providers.decode.upstream_errors import fault_from_response
 from vai.types.catalogue import CostFunction
 from vai.types.message import Usage
 from vai.types.provider import ProviderSpec, WireRequest
@@ -66,7 +66,7 @@ class VerbatimMode:
         edited: bool,
         uses_gateway_key: bool = False,
         cost: CostFunction | None = None,
-        calls: ClaudeCalls | None = None,
+        calls: CallRepairer | None = None,
     ) -> None:
         self.upstream_request = wire
         self._spec = spec
@@ -104,7 +104,7 @@ class VerbatimMode:
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        fault = from_answer(self._spec.id, self._spec.name, status, headers, body)
+        fault = fault_from_response(self._spec.id, self._spec.name, status, headers, body)
         return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> bytes:
@@ -117,7 +117,7 @@ class VerbatimMode:
         calls = self._calls
         try:
             if body.lstrip(_BLANKS)[:1] != b"{":
-                body, calls = gathered(body, self._spec, calls), None
+                body, calls = collect_stream(body, self._spec, calls), None
             body, report = read_message(
                 body.removeprefix(_BOM), self._spec, self._cost, edited=self._edited, calls=calls
             )
@@ -136,7 +136,7 @@ class VerbatimMode:
             self.stream_error = self._splitter.fault
             return None
         sniffer = self._observer
-        passed = sniffer.feed(frames)
+        passed = sniffer.feed_frames(frames)
         # Nearly every read brings a delta of a stream that has begun, and nothing else to note.
         return (
             passed if self._held is None and not sniffer.has_news else self._release_frames(passed)
@@ -147,8 +147,8 @@ class VerbatimMode:
             return self._replay_json(bytes(self._body).lstrip(_BLANKS))
         rest = self._splitter.get_rest()
         # The end of the stream ends the last line, and with it the last frame.
-        last = self._observer.feed(rest + b"\n\n") if is_event(rest) else b""
-        last += self._observer.end()
+        last = self._observer.feed_frames(rest + b"\n\n") if is_event(rest) else b""
+        last += self._observer.end_stream()
         passed = self._release_frames(last) if last else None
         if not (self.is_complete or self.stream_error or self.forwarded_error):
             self.stream_error = UpstreamBroken.from_code("upstream_truncated")
@@ -170,7 +170,7 @@ class VerbatimMode:
         sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
         self.has_content = sniffer.has_content
-        self.is_complete = sniffer.done
+        self.is_complete = sniffer.is_complete
         if sniffer.fault is not None:
             frames += self._end_with_error(sniffer.fault)
         if self._held is not None:
@@ -186,7 +186,7 @@ class VerbatimMode:
         returned, where the response has begun and clients know the wording."""
         if self._uses_gateway_key:
             fault = hide_gateway_key_error(fault)
-        words = self._observer.last_words
+        words = self._observer.error_frame
         is_held = self._held is not None and not self.has_content
         if is_held or not words or fault.code == UPSTREAM_AUTH:
             self.stream_error = fault
@@ -201,7 +201,7 @@ class VerbatimMode:
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
             if head[:1] == b"<":
-                self.stream_error = no_answer()
+                self.stream_error = no_response_fault()
                 return True
         if not self._is_json:
             return False
@@ -217,7 +217,7 @@ class VerbatimMode:
         """A JSON response as the stream that it could have been."""
         try:
             body, report = read_message(body, self._spec, edited=self._edited, calls=self._calls)
-            message = read_straight(decode_object(body))
+            message = parse_lenient_message(decode_object(body))
         except UpstreamFault as fault:
             self.stream_error = hide_gateway_key_error(fault) if self._uses_gateway_key else fault
             return None
@@ -240,7 +240,9 @@ class VerbatimMode:
     def _estimate_output(self, body: bytes) -> None:
         """Estimate the output of a response whose server did not count it."""
         with suppress(ValueError, InvalidRequest):  # odd blocks: the response passes all the same
-            for text in estimate.generated_texts(read_straight(decode_object(body)).content):
+            for text in estimate.generated_texts(
+                parse_lenient_message(decode_object(body)).content
+            ):
                 self._meter.add_text(text)
 
     def _take_report(self, report: VerbatimReport) -> None:

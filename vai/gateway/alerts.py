@@ -18,7 +18,7 @@ from vai.io.warn import RateLimitedWarnings
 from vai.policy.breaker import Target
 from vai.policy.error_attribution import UPSTREAM_AUTH
 from vai.policy.provider_errors import FallbackRun, ProviderErrors, classify_trouble, gateway_code
-from vai.providers.decode.wrong_address import names_nothing
+from vai.providers.decode.wrong_address import is_bare_not_found
 from vai.types.provider import ProviderSpec
 
 __all__ = ["ProviderAlerts"]
@@ -43,7 +43,7 @@ class ProviderAlerts:
         """An attempt at the provider of `spec` failed; it requested `target` (a path)."""
         trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
-            if names_nothing(fault):
+            if is_bare_not_found(fault):
                 self._warn_of_address(spec, fault, target)
             return
         self._troubles.record_failure(spec.id, fault, trouble, self._clock())

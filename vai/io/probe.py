@@ -28,7 +28,7 @@ from vai.io.clock import monotonic
 from vai.io.providers import Providers
 from vai.policy.aliases import is_pattern
 from vai.policy.catalogue import ModelList, lists_deployments
-from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, names_nothing
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, is_bare_not_found
 from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types.provider import ProviderSpec, WireRequest
@@ -224,7 +224,7 @@ class _ProviderProbe:
         if answer.status not in _NOT_FOUND:
             return False
         fault = self._fault_of(answer)
-        return fault is None or fault.code == UPSTREAM_ADDRESS or names_nothing(fault)
+        return fault is None or fault.code == UPSTREAM_ADDRESS or is_bare_not_found(fault)
 
     def _fault_of(self, answer: _BoundedResponse) -> UpstreamFault | None:
         """A response as the provider's error; None if it is too long to be one."""

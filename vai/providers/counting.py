@@ -1,7 +1,7 @@
-"""Which provider can count a request's tokens, and what it is asked.
+"""The request that makes a provider count a request's tokens, where the provider can.
 
-Invariants: only a provider's own counter counts exactly. A server that merely
-speaks a provider's language is not asked for what that language does not promise.
+Invariants: only a provider's own counter counts exactly. VAI sends
+no count request to a server that merely speaks a provider's wire format, which promises none.
 """
 
 from __future__ import annotations
@@ -12,79 +12,78 @@ from typing import Any
 import msgspec
 
 from vai.errors import UpstreamBroken, UpstreamFault
-from vai.providers.anthropic.count import to_count as ask_anthropic
+from vai.providers.anthropic.count import to_count_request as anthropic_count_request
 from vai.providers.factory import make_adapter
 from vai.providers.gemini.request import to_code_assist_count_request
-from vai.providers.gemini.request import to_count_request as ask_gemini
+from vai.providers.gemini.request import to_count_request as gemini_count_request
 from vai.providers.registry import other_endpoint
-from vai.providers.responses.request import to_count_request as ask_openai
+from vai.providers.responses.request import to_count_request as openai_count_request
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["CountRequest", "question"]
+__all__ = ["CountRequest", "build_count_request"]
 
 _NEVER_SHORT = 1 << 20
-"""Tokens to answer with, so that no budget of thinking is refused as too large for them. It
-is left out of every question."""
+"""`max_tokens`, so that no thinking budget is refused as larger. No count request carries it."""
 
 
 class CountRequest(msgspec.Struct, frozen=True):
-    """A question to a provider's counter, and where its answer stands.
+    """A request to a provider's counter, and which member of the response holds the count.
 
-    `error` makes a fault of an answer with an error status. `whole` says that the counter is
-    told all that weighs; else its answer is too low.
+    `parse_error` makes a fault of a response with an error status. `is_exact` says that the
+    request carries everything that counts; otherwise the count is too low.
     """
 
     wire: WireRequest
-    error: Callable[[int, Mapping[str, str], bytes], UpstreamFault]
+    parse_error: Callable[[int, Mapping[str, str], bytes], UpstreamFault]
     member: str = "input_tokens"
-    whole: bool = True
+    is_exact: bool = True
 
-    def read(self, body: bytes) -> int:
-        """The count that an answer tells.
+    def read_count(self, body: bytes) -> int:
+        """The count in a response.
 
         Raises:
-            UpstreamBroken: it tells none.
+            UpstreamBroken: the response holds no count.
         """
         try:
             value: Any = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             value = None
-        found = value.get(self.member) if isinstance(value, dict) else None
-        if type(found) is not int or found < 0:
+        count = value.get(self.member) if isinstance(value, dict) else None
+        if type(count) is not int or count < 0:
             raise UpstreamBroken("The provider's response is no count of tokens")
-        return found
+        return count
 
 
-def question(
-    spec: ProviderSpec, ask: MessageRequest, exchange_id: str, headers: Mapping[str, str]
+def build_count_request(
+    spec: ProviderSpec, request: MessageRequest, exchange_id: str, headers: Mapping[str, str]
 ) -> CountRequest | None:
-    """What to ask the provider of `spec`; None where it has no counter.
+    """The count request for the provider of `spec`; None where it has no counter.
 
     Args:
-        headers: the caller's ``anthropic-version`` and ``anthropic-beta``.
+        headers: the client's ``anthropic-version`` and ``anthropic-beta``.
 
     Raises:
-        InvalidRequest: the request cannot be said to this provider.
+        InvalidRequest: the provider's wire format cannot express the request.
     """
-    counter = _counter(spec)
+    counter = _counting_spec(spec)
     if counter is None:
         return None
-    ask = msgspec.structs.replace(ask, stream=False, max_tokens=_NEVER_SHORT)
+    request = msgspec.structs.replace(request, stream=False, max_tokens=_NEVER_SHORT)
     adapter = make_adapter(counter, exchange_id, headers=headers)
-    wire, error = adapter.build_request(ask), adapter.parse_error
+    wire, error = adapter.build_request(request), adapter.parse_error
     if counter.kind == "anthropic":
-        return CountRequest(ask_anthropic(wire), error)
+        return CountRequest(anthropic_count_request(wire), error)
     if counter.kind == "responses":
-        return CountRequest(ask_openai(wire), error)
+        return CountRequest(openai_count_request(wire), error)
     if counter.kind == "gemini":
-        return CountRequest(ask_gemini(wire, ask.model), error, "totalTokens")
-    contents = to_code_assist_count_request(wire, ask.model)
-    return CountRequest(contents, error, "totalTokens", whole=not ask.tools)
+        return CountRequest(gemini_count_request(wire, request.model), error, "totalTokens")
+    contents = to_code_assist_count_request(wire, request.model)
+    return CountRequest(contents, error, "totalTokens", is_exact=not request.tools)
 
 
-def _counter(spec: ProviderSpec) -> ProviderSpec | None:
-    """The row to ask: OpenAI counts for Chat Completions in the words of Responses."""
+def _counting_spec(spec: ProviderSpec) -> ProviderSpec | None:
+    """The spec whose counter counts: OpenAI counts Chat Completions in the Responses format."""
     if spec.kind in ("anthropic", "gemini", "code-assist") or spec.id == "oai-resp":
         return spec
     return other_endpoint(spec)

@@ -230,10 +230,10 @@ PROVIDER_SPECS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
 )
 """Provider id -> spec."""
 SHARED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
-    {row.id: row.shares_key_of for row in PROVIDER_SPECS.values() if row.shares_key_of}
+    {spec.id: spec.shares_key_of for spec in PROVIDER_SPECS.values() if spec.shares_key_of}
 )
 """Provider -> the provider whose key serves it too, where it has none of its own."""
-_IDS: Final = {name: row.id for row in PROVIDER_SPECS.values() for name in row.other_names}
+_IDS: Final = {name: spec.id for spec in PROVIDER_SPECS.values() for name in spec.other_names}
 
 
 def provider_id(name: str) -> str:
@@ -249,11 +249,11 @@ def simulated_path(spec: ProviderSpec) -> str:
 
 def capabilities_of_kind(kind: WireFormat) -> frozenset[str]:
     """The names of all capabilities that servers of this kind may have; no server tools."""
-    cans = [spec.capabilities for spec in PROVIDER_SPECS.values() if spec.kind == kind]
+    all_listed = [spec.capabilities for spec in PROVIDER_SPECS.values() if spec.kind == kind]
     return frozenset(
         name
         for name in Capabilities.__struct_fields__
-        if name != "server_tools" and any(getattr(can, name) for can in cans)
+        if name != "server_tools" and any(getattr(listed, name) for listed in all_listed)
     )
 
 
@@ -265,13 +265,13 @@ def spec_for_input(spec: ProviderSpec, modalities: Collection[str] | None) -> Pr
     """
     if modalities is None:
         return spec
-    can = spec.capabilities
-    images = can.images and "image" in modalities
-    documents = can.documents and "document" in modalities
-    if (images, documents) == (can.images, can.documents):
+    capabilities = spec.capabilities
+    images = capabilities.images and "image" in modalities
+    documents = capabilities.documents and "document" in modalities
+    if (images, documents) == (capabilities.images, capabilities.documents):
         return spec
-    can = msgspec.structs.replace(can, images=images, documents=documents)
-    return msgspec.structs.replace(spec, capabilities=can)
+    capabilities = msgspec.structs.replace(capabilities, images=images, documents=documents)
+    return msgspec.structs.replace(spec, capabilities=capabilities)
 
 
 def is_at_openai(base_url: str) -> bool:
@@ -286,11 +286,11 @@ def other_endpoint(spec: ProviderSpec) -> ProviderSpec | None:
     """
     if spec.id != _OPENAI.id or not is_at_openai(spec.base_url):
         return None
-    can = msgspec.structs.replace(
+    capabilities = msgspec.structs.replace(
         _OAI_RESP.capabilities,
         images=spec.capabilities.images,
         documents=spec.capabilities.documents,
     )
     return msgspec.structs.replace(
-        _OAI_RESP, id=spec.id, name=spec.name, base_url=spec.base_url, capabilities=can
+        _OAI_RESP, id=spec.id, name=spec.name, base_url=spec.base_url, capabilities=capabilities
     )

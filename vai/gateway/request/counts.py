@@ -28,8 +28,8 @@ from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
 from vai.policy.estimate import request_tokens
 from vai.providers.anthropic.count import count_target, is_counted
 from vai.providers.anthropic.verbatim import is_passed_on
-from vai.providers.counting import CountRequest, question
-from vai.providers.decode.upstream_errors import from_answer
+from vai.providers.counting import CountRequest, build_count_request
+from vai.providers.decode.upstream_errors import fault_from_response
 from vai.providers.registry import spec_for_input
 
 if TYPE_CHECKING:  # the helper process has no need of what a worker serves with
@@ -71,7 +71,7 @@ async def count_request(
     if count is None or response is None:
         return CountResult(await run_work(estimate_all, body, received, target))
     if response.status >= 400:
-        error = count.error(response.status, response.headers, response.body)
+        error = count.parse_error(response.status, response.headers, response.body)
         if target.uses_gateway_key:
             error = hide_gateway_key_error(error)
         service.note_failure(context, error, count.wire.target)
@@ -81,14 +81,14 @@ async def count_request(
         context.error = error
         return CountResult(response=response)
     try:
-        tokens = count.read(response.body)
+        tokens = count.read_count(response.body)
     except UpstreamBroken:
         return CountResult(await run_work(estimate_all, body, received, target))
     if is_verbatim:
         return CountResult(response=response)
-    if not count.whole:
+    if not count.is_exact:
         tokens += await run_work(estimate_tools, body, received, target)
-    return CountResult(tokens, is_exact=count.whole)
+    return CountResult(tokens, is_exact=count.is_exact)
 
 
 def make_count_request(
@@ -106,7 +106,9 @@ def make_count_request(
     route = target.route
     spec = spec_for_input(route.spec, target.terms.input)
     message_request = parse_message_request(fields, route)
-    return question(spec, message_request, target.exchange_id, join_headers(request)), False
+    return build_count_request(
+        spec, message_request, target.exchange_id, join_headers(request)
+    ), False
 
 
 def estimate_all(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarget) -> int:
@@ -134,4 +136,4 @@ def _make_verbatim_count(
     ):
         return None
     wire = make_verbatim_request(fields, request, target, count_target(route.spec.path))
-    return CountRequest(wire, partial(from_answer, route.spec.id, route.spec.name))
+    return CountRequest(wire, partial(fault_from_response, route.spec.id, route.spec.name))

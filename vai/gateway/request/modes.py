@@ -24,7 +24,7 @@ from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, ModelTerms
 from vai.policy.headers import headers_to_upstream
 from vai.policy.route import Route
-from vai.providers.anthropic.calls import ClaudeCalls, calls_for, has_odd_ids
+from vai.providers.anthropic.calls import CallRepairer, has_odd_ids, make_call_repairer
 from vai.providers.anthropic.foreign import has_foreign_blocks
 from vai.providers.anthropic.request import DEFAULT_VERSION
 from vai.providers.factory import make_adapter
@@ -213,12 +213,12 @@ def _make_verbatim_mode(
     return mode
 
 
-def _calls_to_mend(fields: RoutingFields, target: PreparedTarget) -> ClaudeCalls | None:
+def _calls_to_mend(fields: RoutingFields, target: PreparedTarget) -> CallRepairer | None:
     """What brings calls into the API's form; Anthropic's own are in it."""
     provider = target.route.spec.id
     if provider == "anthropic":
         return None
-    return calls_for(fields.value, provider, target.exchange_id)
+    return make_call_repairer(fields.value, provider, target.exchange_id)
 
 
 def _make_translated_mode(

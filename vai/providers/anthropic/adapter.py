@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vai.providers.anthropic.calls import ClaudeCalls
-from vai.providers.anthropic.framing import Framing
-from vai.providers.anthropic.request import translate
+from vai.providers.anthropic.calls import CallRepairer
+from vai.providers.anthropic.framing import EventSequencer
+from vai.providers.anthropic.request import translate_request
 from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode.base_adapter import BaseAdapter, TranslatedRequest
-from vai.providers.decode.call_ids import known
+from vai.providers.decode.call_ids import collect_call_ids
 from vai.providers.decode.tool_names import ToolNames
 from vai.types.message import Message
 from vai.types.provider import ProviderSpec
@@ -30,8 +30,8 @@ class AnthropicAdapter(BaseAdapter[AnthropicStreamDecoder]):
         super().__init__(spec, exchange_id)
         self._headers = headers
 
-    def _translate(self, request: MessageRequest) -> TranslatedRequest:
-        wire, dropped = translate(request, self._spec, self._headers)
+    def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
+        wire, dropped = translate_request(request, self._spec, self._headers)
         return TranslatedRequest(wire, {}, None, dropped)
 
     def _make_decoder(
@@ -39,12 +39,12 @@ class AnthropicAdapter(BaseAdapter[AnthropicStreamDecoder]):
     ) -> AnthropicStreamDecoder:
         spec = self._spec
         if request is None:
-            calls = ClaudeCalls(spec.id, self._exchange)
+            calls = CallRepairer(spec.id, self._exchange)
         else:
             names = ToolNames(translation.names, request.tools or ())
-            calls = ClaudeCalls(spec.id, self._exchange, known(request.messages), names)
-        framing = None if spec.id == "anthropic" else Framing()
-        return AnthropicStreamDecoder(spec.id, spec.name, calls, framing)
+            calls = CallRepairer(spec.id, self._exchange, collect_call_ids(request.messages), names)
+        sequencer = None if spec.id == "anthropic" else EventSequencer()
+        return AnthropicStreamDecoder(spec.id, spec.name, calls, sequencer)
 
     def parse_message(self, body: bytes, /) -> Message | None:
         """The response of a request that was not streamed.

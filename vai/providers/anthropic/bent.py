@@ -12,7 +12,7 @@ from vai.errors import InvalidRequest
 from vai.types import parse
 from vai.types.message import Message
 
-__all__ = ["read_straight", "straight"]
+__all__ = ["normalize_event", "parse_lenient_message"]
 
 Wire = dict[str, Any]
 
@@ -27,7 +27,7 @@ _PIECES = {
 _MEMBERS = ("id", "model", "stop_reason", "stop_sequence")
 
 
-def read_straight(raw: Any) -> Message:
+def parse_lenient_message(raw: Any) -> Message:
     """A whole answer, read with patience. One that has no content at all is none.
 
     Raises:
@@ -38,25 +38,25 @@ def read_straight(raw: Any) -> Message:
     except InvalidRequest:
         if not isinstance(raw, dict) or raw.get("type") != "message" or not _is_content(raw):
             raise
-        return parse.parse_message(straight(raw))
+        return parse.parse_message(normalize_event(raw))
 
 
-def straight(raw: Any) -> Any:
+def normalize_event(raw: Any) -> Any:
     """An event, or a whole answer, in the form that the API has for it."""
     if not isinstance(raw, dict):
         return raw
     kind = raw.get("type")
     if kind == "message_start":
-        return {**raw, "message": _message(raw.get("message"))}
+        return {**raw, "message": _normalize_message(raw.get("message"))}
     if kind == "content_block_start":
-        return {**raw, "content_block": _block(raw.get("content_block"))}
+        return {**raw, "content_block": _normalize_block(raw.get("content_block"))}
     if kind == "content_block_delta":
-        return {**raw, "delta": _delta(raw.get("delta"))}
+        return {**raw, "delta": _normalize_delta(raw.get("delta"))}
     if kind == "message_delta":
         end = raw.get("delta")
-        told = _texts(end, _MEMBERS) if isinstance(end, dict) else {}
-        return {**raw, "delta": told, "usage": _usage(raw.get("usage"))}
-    return _message(raw) if kind == "message" else raw
+        end_members = _without_wrong_types(end, _MEMBERS) if isinstance(end, dict) else {}
+        return {**raw, "delta": end_members, "usage": _normalize_usage(raw.get("usage"))}
+    return _normalize_message(raw) if kind == "message" else raw
 
 
 def _is_content(raw: Wire) -> bool:
@@ -66,26 +66,26 @@ def _is_content(raw: Wire) -> bool:
     return isinstance(content, str)
 
 
-def _message(raw: Any) -> Wire:
-    given = _texts(raw, _MEMBERS) if isinstance(raw, dict) else {}
-    content = given.get("content")
+def _normalize_message(raw: Any) -> Wire:
+    members = _without_wrong_types(raw, _MEMBERS) if isinstance(raw, dict) else {}
+    content = members.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     return {
         "stop_reason": None,
-        **given,
-        "id": given.get("id") or "msg_unknown",
+        **members,
+        "id": members.get("id") or "msg_unknown",
         "type": "message",
         "role": "assistant",
-        "model": given.get("model") or "unknown",
-        "content": [_block(block) for block in content if isinstance(block, dict)]
+        "model": members.get("model") or "unknown",
+        "content": [_normalize_block(block) for block in content if isinstance(block, dict)]
         if isinstance(content, list)
         else [],
-        "usage": _usage(given.get("usage")),
+        "usage": _normalize_usage(members.get("usage")),
     }
 
 
-def _block(raw: Any) -> Any:
+def _normalize_block(raw: Any) -> Any:
     name = _TEXTS.get(str(raw.get("type"))) if isinstance(raw, dict) else None
     names = (name, "signature") if name == "thinking" else (name,)
     if name is None or all(isinstance(raw.get(one), str) for one in names):
@@ -93,27 +93,27 @@ def _block(raw: Any) -> Any:
     return {**raw, **{one: "" for one in names if not isinstance(raw.get(one), str)}}
 
 
-def _delta(raw: Any) -> Any:
+def _normalize_delta(raw: Any) -> Any:
     name = _PIECES.get(str(raw.get("type"))) if isinstance(raw, dict) else None
     if name is None or isinstance(raw.get(name), str):
         return raw
     return {**raw, name: ""}
 
 
-def _texts(raw: Wire, names: tuple[str, ...]) -> Wire:
+def _without_wrong_types(raw: Wire, names: tuple[str, ...]) -> Wire:
     """`raw` without those of the named members that are no text."""
     wrong = [name for name in names if not isinstance(raw.get(name), str | None)]
     return {name: value for name, value in raw.items() if name not in wrong}
 
 
-def _usage(raw: Any) -> Wire:
+def _normalize_usage(raw: Any) -> Wire:
     """The counters that are numbers, and what is no counter."""
     if not isinstance(raw, dict):
         return {}
-    found = {}
+    counters = {}
     for name, value in raw.items():
         if not name.endswith("_tokens") or (isinstance(value, int) and not isinstance(value, bool)):
-            found[name] = value
+            counters[name] = value
         elif isinstance(value, str) and value.isdecimal():
-            found[name] = int(value[:20])
-    return found
+            counters[name] = int(value[:20])
+    return counters

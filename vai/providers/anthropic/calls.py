@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from vai.providers.decode.call_ids import CallIds, sent
-from vai.providers.decode.tool_call import object_of
+from vai.providers.decode.call_ids import CallIds, to_upstream_id
+from vai.providers.decode.tool_call import parse_arguments
 from vai.providers.decode.tool_names import ToolNames
 from vai.types.parse import check_tools
 from vai.types.request import Tool
 
-__all__ = ["ClaudeCalls", "calls_for", "has_odd_ids"]
+__all__ = ["CallRepairer", "has_odd_ids", "make_call_repairer"]
 
 Wire = dict[str, Any]
 
@@ -34,10 +34,12 @@ def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
     """
     if b"tool_use" not in body:
         return False
-    return any(sent(given, provider, _MAX_ID) != given for given, _ in _ids(request))
+    return any(
+        to_upstream_id(call_id, provider, _MAX_ID) != call_id for call_id, _ in _call_ids(request)
+    )
 
 
-def calls_for(request: dict[str, Any], provider: str, exchange: str) -> ClaudeCalls:
+def make_call_repairer(request: dict[str, Any], provider: str, exchange: str) -> CallRepairer:
     """The calls in the answer to a request that is passed on as it is.
 
     Args:
@@ -53,11 +55,11 @@ def calls_for(request: dict[str, Any], provider: str, exchange: str) -> ClaudeCa
         for tool in (tools if isinstance(tools, list) else ())
         if isinstance(tool, dict) and isinstance(tool.get("name"), str)
     ]
-    taken = [given for given, is_call in _ids(request) if is_call]
-    return ClaudeCalls(provider, exchange, taken, ToolNames({}, names))
+    taken = [call_id for call_id, is_call in _call_ids(request) if is_call]
+    return CallRepairer(provider, exchange, taken, ToolNames({}, names))
 
 
-def _ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+def _call_ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     """The ids of calls and of results in a history, and whether each is that of a call."""
     turns = request.get("messages")
     for turn in turns if isinstance(turns, list) else ():
@@ -65,12 +67,12 @@ def _ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
         for block in content if isinstance(content, list) else ():
             kind = block.get("type") if isinstance(block, dict) else None
             if kind in ("tool_use", "tool_result"):
-                given = block.get(_IDS[kind])
-                if isinstance(given, str):
-                    yield given, kind == "tool_use"
+                call_id = block.get(_IDS[kind])
+                if isinstance(call_id, str):
+                    yield call_id, kind == "tool_use"
 
 
-class ClaudeCalls:
+class CallRepairer:
     """Brings the calls of one answer into the form that the Messages API has for them.
 
     Args:
@@ -88,23 +90,27 @@ class ClaudeCalls:
         self._ids = CallIds(provider, exchange, taken)
         self._names = names or ToolNames()
 
-    def mend(self, block: Any) -> Any:
+    def repair_block(self, block: Any) -> Any:
         """A content block as clients may see it; the same object if nothing had to be changed."""
         if not isinstance(block, dict) or block.get("type") != "tool_use":
             return block
-        given, name, said = block.get("id"), block.get("name"), block.get("input")
-        mended = {
-            "id": self._ids.show(given),
-            "name": self._names.caller(name if isinstance(name, str) else "")
-            or self._names.only
+        call_id, name, arguments = block.get("id"), block.get("name"), block.get("input")
+        repaired = {
+            "id": self._ids.to_client_id(call_id),
+            "name": self._names.to_client_name(name if isinstance(name, str) else "")
+            or self._names.only_name
             or "",
             # What is no object at all stays, to be found and told.
-            "input": said
-            if isinstance(said, dict) or (found := object_of(said)) is None
-            else found,
+            "input": arguments
+            if isinstance(arguments, dict) or (input_object := parse_arguments(arguments)) is None
+            else input_object,
         }
-        return block if mended.items() <= block.items() else {**block, **mended}
+        return block if repaired.items() <= block.items() else {**block, **repaired}
 
-    def mend_content(self, content: Any) -> Any:
+    def repair_content(self, content: Any) -> Any:
         """The content of a whole answer."""
-        return [self.mend(block) for block in content] if isinstance(content, list) else content
+        return (
+            [self.repair_block(block) for block in content]
+            if isinstance(content, list)
+            else content
+        )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vai.providers.anthropic.foreign import is_foreign_run, is_unsealed
 from vai.providers.anthropic.models import ClaudeTraits
-from vai.providers.decode.call_ids import sent
+from vai.providers.decode.call_ids import to_upstream_id
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.providers.translate.reasoning import origin_of
 from vai.providers.translate.texts import AS_USER
@@ -32,7 +32,7 @@ from vai.types.blocks import (
 )
 from vai.types.request import InputMessage, MessageRequest
 
-__all__ = ["has_thinking", "last_call_lacks_thinking", "messages"]
+__all__ = ["has_thinking", "last_call_lacks_thinking", "messages_to_wire"]
 
 Wire = dict[str, Any]
 
@@ -41,18 +41,18 @@ _RESULT: Final = "tool_result"
 _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
-def messages(
+def messages_to_wire(
     request: MessageRequest, traits: ClaudeTraits, diagnostics: Diagnostics, provider: str
 ) -> list[Wire]:
     """The messages."""
-    found: list[Wire] = []
+    wire_messages: list[Wire] = []
     folded: list[Wire] = []
     for index, turn in enumerate(request.messages):
         at = f"messages[{index}]"
         if isinstance(turn.content, str):
-            content = _texts(turn.content)
+            content = _text_blocks(turn.content)
         else:
-            content = blocks(turn.content, f"{at}.content", diagnostics, turn.role)
+            content = blocks_to_wire(turn.content, f"{at}.content", diagnostics, turn.role)
             _set_ids(content, provider)
         if turn.role == "system" and not traits.system_turns:
             folded += [_as_user(block) for block in content]
@@ -67,13 +67,13 @@ def messages(
         if content:
             plain = isinstance(turn.content, str) and len(content) == 1
             shown: Any = content[0]["text"] if plain else content
-            found.append({"role": turn.role, "content": shown, **turn.extra})
+            wire_messages.append({"role": turn.role, "content": shown, **turn.extra})
         else:
             _note_lost(turn, diagnostics)
     if folded:
-        found.append({"role": "user", "content": folded})
-    _check_end(found, traits, diagnostics)
-    return found
+        wire_messages.append({"role": "user", "content": folded})
+    _check_end(wire_messages, traits, diagnostics)
+    return wire_messages
 
 
 def _note_lost(turn: InputMessage, diagnostics: Diagnostics) -> None:
@@ -82,16 +82,16 @@ def _note_lost(turn: InputMessage, diagnostics: Diagnostics) -> None:
         diagnostics.note_dropped(f"messages[*].{name}")
 
 
-def blocks(
+def blocks_to_wire(
     content: list[Block], at: str, diagnostics: Diagnostics, role: str = "user"
 ) -> list[Wire]:
     """Blocks in Anthropic's form, without those it would refuse for being empty."""
-    found = []
+    wire_blocks = []
     for index, block in enumerate(content):
-        wire = _block(block, f"{at}[{index}]", diagnostics, role)
+        wire = _block_to_wire(block, f"{at}[{index}]", diagnostics, role)
         if wire is not None:
-            found.append(wire)
-    return found
+            wire_blocks.append(wire)
+    return wire_blocks
 
 
 def _set_ids(content: list[Wire], provider: str) -> None:
@@ -99,7 +99,7 @@ def _set_ids(content: list[Wire], provider: str) -> None:
     for wire in content:
         name = _ID_MEMBERS.get(wire.get("type", ""))
         if name is not None:
-            wire[name] = sent(wire[name], provider)
+            wire[name] = to_upstream_id(wire[name], provider)
 
 
 def has_thinking(request: MessageRequest) -> bool:
@@ -122,11 +122,11 @@ def _is_own_thinking(block: Block) -> bool:
     )
 
 
-def _block(block: Block, at: str, diagnostics: Diagnostics, role: str) -> Wire | None:
+def _block_to_wire(block: Block, at: str, diagnostics: Diagnostics, role: str) -> Wire | None:
     if isinstance(block, TextBlock) and not block.text:
         return None
     if isinstance(block, AudioBlock | VideoBlock):
-        return _words(block, at, diagnostics, in_result=role == _RESULT)
+        return _media_as_text(block, at, diagnostics, in_result=role == _RESULT)
     if isinstance(block, ImageBlock) and role == "assistant":
         what = "an image cannot be sent to Anthropic as the assistant's"
         diagnostics.note_refused(at, what, "unsupported_content_block")
@@ -140,7 +140,7 @@ def _block(block: Block, at: str, diagnostics: Diagnostics, role: str) -> Wire |
         diagnostics.note_dropped(f"messages[*].content[*].{wire['type']}")
         return None
     if isinstance(block, TextBlock) and block.citations:
-        _cite(wire, block.citations, diagnostics)
+        _keep_sealed_citations(wire, block.citations, diagnostics)
     elif isinstance(block, ThinkingBlock):
         wire.pop("summary", None)
     elif isinstance(block, DocumentBlock):
@@ -148,11 +148,11 @@ def _block(block: Block, at: str, diagnostics: Diagnostics, role: str) -> Wire |
         if name:
             wire.setdefault("title", name)
     elif isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-        wire["content"] = blocks(block.content, f"{at}.content", diagnostics, _RESULT)
+        wire["content"] = blocks_to_wire(block.content, f"{at}.content", diagnostics, _RESULT)
     return wire
 
 
-def _words(
+def _media_as_text(
     block: AudioBlock | VideoBlock, at: str, diagnostics: Diagnostics, *, in_result: bool
 ) -> Wire | None:
     """What was spoken, where it is known: text is all that can be sent of it."""
@@ -166,19 +166,21 @@ def _words(
     return None
 
 
-def _cite(wire: Wire, citations: list[dict[str, Any]], diagnostics: Diagnostics) -> None:
+def _keep_sealed_citations(
+    wire: Wire, citations: list[dict[str, Any]], diagnostics: Diagnostics
+) -> None:
     """Keep the sources that Anthropic can read: it seals those it has searched for."""
-    own = [citation for citation in citations if not is_unsealed(citation)]
-    if len(own) < len(citations):
+    sealed = [citation for citation in citations if not is_unsealed(citation)]
+    if len(sealed) < len(citations):
         diagnostics.note_dropped("messages[*].content[*].citations")
-        wire["citations"] = own
-        if not own:
+        wire["citations"] = sealed
+        if not sealed:
             del wire["citations"]
 
 
-def _check_end(found: list[Wire], traits: ClaudeTraits, diagnostics: Diagnostics) -> None:
+def _check_end(wire_messages: list[Wire], traits: ClaudeTraits, diagnostics: Diagnostics) -> None:
     """An assistant message at the end is one to be continued."""
-    if not found or found[-1]["role"] != "assistant":
+    if not wire_messages or wire_messages[-1]["role"] != "assistant":
         return
     if not traits.prefill:
         diagnostics.note_refused(
@@ -187,16 +189,16 @@ def _check_end(found: list[Wire], traits: ClaudeTraits, diagnostics: Diagnostics
             "unsupported_prefill",
         )
     else:
-        _strip_end(found, diagnostics)
+        _strip_end(wire_messages, diagnostics)
 
 
-def _strip_end(found: list[Wire], diagnostics: Diagnostics) -> None:
+def _strip_end(wire_messages: list[Wire], diagnostics: Diagnostics) -> None:
     """Take trailing blanks off the text to be continued: the API refuses them."""
-    last = found[-1]
+    last = wire_messages[-1]
     content = last["content"]
     text = content if isinstance(content, str) else content[-1].get("text")
     if isinstance(text, str) and text[-1:].isspace():
-        diagnostics.note_dropped(f"messages[{len(found) - 1}].content")
+        diagnostics.note_dropped(f"messages[{len(wire_messages) - 1}].content")
     if isinstance(content, str):
         last["content"] = content.rstrip()
     elif content[-1].get("type") == "text":
@@ -204,10 +206,10 @@ def _strip_end(found: list[Wire], diagnostics: Diagnostics) -> None:
         if not content[-1]["text"]:
             content.pop()
     if not last["content"]:
-        found.pop()
+        wire_messages.pop()
 
 
-def _texts(text: str) -> list[Wire]:
+def _text_blocks(text: str) -> list[Wire]:
     return [{"type": "text", "text": text}] if text else []
 
 

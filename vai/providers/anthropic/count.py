@@ -13,7 +13,7 @@ import msgspec
 
 from vai.types.provider import WireRequest
 
-__all__ = ["count_target", "is_counted", "to_count"]
+__all__ = ["count_target", "is_counted", "to_count_request"]
 
 _REFUSED: Final = frozenset(
     {
@@ -50,13 +50,13 @@ def count_target(path: str) -> str:
     return f"{path}/count_tokens"
 
 
-def to_count(wire: WireRequest) -> WireRequest:
+def to_count_request(wire: WireRequest) -> WireRequest:
     """The question to the counter, given the request for a message."""
     body: dict[str, Any] = _members(wire.body)
-    kept = {name: value for name, value in body.items() if name not in _REFUSED}
+    counted = {name: value for name, value in body.items() if name not in _REFUSED}
     return msgspec.structs.replace(
         wire,
         target=count_target(wire.target),
-        body=msgspec.json.encode(kept),
+        body=msgspec.json.encode(counted),
         streams=False,
     )

@@ -18,15 +18,15 @@ from vai.codec.sse import SseDecoder, encode_frame
 
 __all__ = [
     "FrameEvent",
+    "decode_frame",
     "decode_object",
-    "error_words",
-    "in_whole_characters",
     "is_event",
-    "mended",
-    "named",
-    "object_of",
+    "read_error_text",
     "read_frame",
     "read_frames",
+    "replace_broken_characters",
+    "to_valid_utf8",
+    "with_event_name",
 ]
 
 _USUAL: Final = re.compile(rb"(?:\A|(?<=\n\n))event: ([a-z_]+)\ndata: (.*)\n\n")
@@ -44,8 +44,8 @@ class FrameDelta(msgspec.Struct, gc=False):
     @property
     def is_empty(self) -> bool:
         """Whether the delta is a piece of content of no length."""
-        is_said = self.text or self.thinking or self.partial_json
-        return not is_said and "" in (self.text, self.thinking, self.partial_json)
+        has_text = self.text or self.thinking or self.partial_json
+        return not has_text and "" in (self.text, self.thinking, self.partial_json)
 
 
 class FrameBlock(msgspec.Struct, gc=False):
@@ -69,7 +69,7 @@ class FrameEvent(msgspec.Struct):
     content_block: FrameBlock | None = None
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether an event of content has what clients read in it."""
         if self.type == "content_block_delta":
             return self.delta is not None
@@ -95,10 +95,10 @@ def read_frames(data: bytes) -> list[FrameEvent] | None:
         if start > 6 and data[:7] == b"event: " and data.find(b"\n", start) == len(data) - 2:
             event = _decode_one(data[start:])
             return [event] if event.type == data[7 : start - 7].decode() else None
-        found = _USUAL.findall(data)
-        if len(found) != data.count(b"\n\n"):
+        frames = _USUAL.findall(data)
+        if len(frames) != data.count(b"\n\n"):
             return None
-        for name, text in found:
+        for name, text in frames:
             event = _decode_one(text)
             if event.type != name.decode():
                 return None
@@ -114,7 +114,7 @@ def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
     Raises:
         ValueError: its data is not a JSON object.
     """
-    name, data = _lines_of(frame)
+    name, data = _split_frame(frame)
     if not data.strip():
         return None
     try:
@@ -130,17 +130,17 @@ def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
     return FrameEvent(name) if name == "error" else value
 
 
-def named(frame: bytes, kind: str) -> bytes:
+def with_event_name(frame: bytes, kind: str) -> bytes:
     """`frame`, rebuilt if it does not have the name of its type."""
     if frame.startswith(b"event: %b\n" % kind.encode()):
         return frame
-    name, data = _lines_of(frame)
+    name, data = _split_frame(frame)
     return frame if name == kind or "\n" in kind or "\r" in kind else encode_frame(kind, data)
 
 
-def error_words(frame: bytes) -> str:
+def read_error_text(frame: bytes) -> str:
     """What an event of the name ``error`` says that is no JSON, "" where there is none."""
-    name, data = _lines_of(frame)
+    name, data = _split_frame(frame)
     return data.decode("utf-8", "replace") if name == "error" else ""
 
 
@@ -152,13 +152,13 @@ def is_event(frame: bytes) -> bool:
         return False
 
 
-def object_of(frame: bytes) -> dict[str, Any]:
+def decode_frame(frame: bytes) -> dict[str, Any]:
     """The JSON object in a frame that has one.
 
     Raises:
         ValueError: its data is not a JSON object.
     """
-    return decode_object(_lines_of(frame)[1])
+    return decode_object(_split_frame(frame)[1])
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
@@ -170,13 +170,13 @@ def decode_object(data: bytes) -> dict[str, Any]:
     try:
         value = _decode_any(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = _mended_value(data)
+        value = _decode_repaired(data)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  of bytes, the value is what is wrong
     return value
 
 
-def in_whole_characters(data: bytes) -> bytes:
+def to_valid_utf8(data: bytes) -> bytes:
     """`data`, with U+FFFD for what is no UTF-8: the official clients decode it strictly."""
     if data.isascii():
         return data
@@ -187,20 +187,20 @@ def in_whole_characters(data: bytes) -> bytes:
     return data
 
 
-def mended(data: bytes) -> bytes:
+def replace_broken_characters(data: bytes) -> bytes:
     """`data`, with U+FFFD for what no parser takes: halves of characters, escaped or not."""
-    whole, rest = repair_escapes(data.decode("utf-8", "replace"))
-    return (whole + rest).encode()
+    text, rest = repair_escapes(data.decode("utf-8", "replace"))
+    return (text + rest).encode()
 
 
-def _mended_value(data: bytes) -> Any:
+def _decode_repaired(data: bytes) -> Any:
     try:
-        return _decode_any(mended(data))
+        return _decode_any(replace_broken_characters(data))
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("not JSON") from None
 
 
-def _lines_of(frame: bytes) -> tuple[str, bytes]:
+def _split_frame(frame: bytes) -> tuple[str, bytes]:
     """The name and the data of a frame; empty data if it has none."""
     decoder = SseDecoder()
     for name, data in decoder.feed(frame) + decoder.flush():

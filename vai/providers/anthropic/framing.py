@@ -13,26 +13,26 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.tool_call import object_of
+from vai.providers.decode.tool_call import parse_arguments
 
-__all__ = ["Framing", "framed_message"]
+__all__ = ["EventSequencer", "with_fitting_end"]
 
 Wire = dict[str, Any]
 
 _CONTENT: Final = ("text", "image", "audio", "video", "document")
 """What an answer that ends by itself may end with."""
-_SPOKEN: Final = ("end_turn", "stop_sequence")
+_NATURAL_ENDS: Final = ("end_turn", "stop_sequence")
 _BLOCKS: Final[dict[str, Wire]] = {
     "text_delta": {"type": "text", "text": ""},
     "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
 }
 """Type of a delta -> the block that it opens where the server did not."""
-_MAX_KEPT: Final = 4 << 20
+_MAX_HELD: Final = 4 << 20
 """Bytes of the blocks that wait for the end of the one before them, and of those that are held
 until more text shows that they are not the last. Above it they are sent as they come."""
 
 
-class Framing:
+class EventSequencer:
     """Puts the events of one stream into the API's order. Events that fit are the same objects."""
 
     def __init__(self) -> None:
@@ -52,136 +52,138 @@ class Framing:
         self._late: Wire | None = None
         """A `message_delta` that does not say why the answer ended."""
 
-    def feed(self, event: Wire) -> list[Wire]:
+    def feed_event(self, event: Wire) -> list[Wire]:
         """The events to send for the next one of the server's."""
         kind = event.get("type")
         if kind == "content_block_delta":
-            self._delta(event)
+            self._add_delta(event)
         elif kind == "content_block_start":
-            self._start(event)
+            self._start_block(event)
         elif kind == "content_block_stop":
-            self._stop(event)
+            self._stop_block(event)
         elif kind == "message_start":
-            self._begin(event)
+            self._begin_message(event)
         elif kind == "message_delta":
-            self._end(event)
+            self._end_message(event)
         elif kind == "message_stop":
-            self._complete()
-            self._put(event)
+            self._complete_message()
+            self._put_event(event)
             self._stopped = True
         else:
-            self._put(event)
-        return self._take()
+            self._put_event(event)
+        return self._take_events()
 
-    def end(self) -> list[Wire]:
+    def end_stream(self) -> list[Wire]:
         """The server sends nothing more: the end of the message, if it only left that out."""
         if self._ended and not self._stopped:
             self._stopped = True
-            self._put({"type": "message_stop"})
-        return self._take()
+            self._put_event({"type": "message_stop"})
+        return self._take_events()
 
-    def mark(self) -> list[Wire]:
+    def read_done_marker(self) -> list[Wire]:
         """The server says in OpenAI's way that nothing follows."""
         if self._index >= 0 and not self._stopped:
-            self._complete()
-        return self._take() + self.end()
+            self._complete_message()
+        return self._take_events() + self.end_stream()
 
-    def _take(self) -> list[Wire]:
+    def _take_events(self) -> list[Wire]:
         out, self._out = self._out, []
         return out
 
-    def _begin(self, event: Wire) -> None:
+    def _begin_message(self, event: Wire) -> None:
         if self._started:
             return
         self._started = True
         message = event.get("message")
         content = message.get("content") if isinstance(message, dict) else None
         if not (isinstance(message, dict) and isinstance(content, list) and content):
-            self._put(event)
+            self._put_event(event)
             return
-        self._put({**event, "message": {**message, "content": []}})
+        self._put_event({**event, "message": {**message, "content": []}})
         for index, block in enumerate(content):
-            place = ("whole", index)
-            self._start({"type": "content_block_start", "index": place, "content_block": block})
-            self._stop({"type": "content_block_stop", "index": place})
+            key = ("whole", index)
+            self._start_block({"type": "content_block_start", "index": key, "content_block": block})
+            self._stop_block({"type": "content_block_stop", "index": key})
 
-    def _start(self, event: Wire) -> None:
-        place = event.get("index")
-        if self._is_open and place != self._open:
-            self._wait(event)
+    def _start_block(self, event: Wire) -> None:
+        index = event.get("index")
+        if self._is_open and index != self._open:
+            self._defer_event(event)
             return
-        self._close()
-        self._open, self._is_open = place, True
+        self._close_block()
+        self._open, self._is_open = index, True
         block = event.get("content_block")
         kind = block.get("type") if isinstance(block, dict) else None
-        self._opens(kind)
+        self._note_block_kind(kind)
         self._index += 1
-        self._input = object_of(block.get("input")) if block and kind == "tool_use" else None
+        self._input = parse_arguments(block.get("input")) if block and kind == "tool_use" else None
         if self._input:
             # Clients read the input of a call from its deltas alone.
             event = {**event, "content_block": {**(block or {}), "input": {}}}
         self._put_content(event)
 
-    def _opens(self, kind: Any) -> None:
+    def _note_block_kind(self, kind: Any) -> None:
         """Note what the block that opens now is for the end of the answer."""
         is_call = kind == "tool_use"
         if is_call or kind in _CONTENT:
-            self._release()
+            self._release_held()
             self._has_call = self._has_call or is_call
             self._has_content = not is_call
         elif self._has_content and not self._has_call:
             self._holds = True
 
-    def _delta(self, event: Wire) -> None:
-        place = event.get("index")
-        if self._is_open and place != self._open:
-            self._wait(event)
+    def _add_delta(self, event: Wire) -> None:
+        index = event.get("index")
+        if self._is_open and index != self._open:
+            self._defer_event(event)
         elif self._is_open:
             self._put_piece(event)
         else:
             delta = event.get("delta")
             block = _BLOCKS.get(str(delta.get("type"))) if isinstance(delta, dict) else None
             if block is not None:
-                self._start({"type": "content_block_start", "index": place, "content_block": block})
+                self._start_block(
+                    {"type": "content_block_start", "index": index, "content_block": block}
+                )
                 self._put_content(event)
 
-    def _stop(self, event: Wire) -> None:
+    def _stop_block(self, event: Wire) -> None:
         if not self._is_open:
             return
         if event.get("index") != self._open:
             if event.get("index") in self._waiting:
-                self._wait(event)
+                self._defer_event(event)
             return
         self._put_stop(event)
-        self._next()
+        self._release_waiting()
 
-    def _wait(self, event: Wire) -> None:
+    def _defer_event(self, event: Wire) -> None:
         """Keep an event of a block that opened before the last one was closed."""
-        self._waiting.setdefault(_key(event.get("index")), []).append(event)
+        self._waiting.setdefault(_waiting_key(event.get("index")), []).append(event)
         self._size += len(msgspec.json.encode(event))
-        if self._size > _MAX_KEPT:
-            self._close()
-            self._next()
+        if self._size > _MAX_HELD:
+            self._close_block()
+            self._release_waiting()
 
-    def _next(self) -> None:
+    def _release_waiting(self) -> None:
         """Send what waited, up to a block that is still being written."""
         while self._waiting and not self._is_open:
-            self._write(self._waiting.pop(next(iter(self._waiting))))
+            self._write_events(self._waiting.pop(next(iter(self._waiting))))
         if not self._waiting:
             self._size = 0
 
-    def _write(self, events: list[Wire]) -> None:
+    def _write_events(self, events: list[Wire]) -> None:
         """Send the events of one block."""
         for event in events:
             kind = event["type"]
             if kind == "content_block_start":
-                self._start(event)
+                self._start_block(event)
             elif kind == "content_block_delta":
-                self._delta(event)
+                self._add_delta(event)
             elif self._is_open:
                 self._put_stop(event)
 
-    def _close(self) -> None:
+    def _close_block(self) -> None:
         if self._is_open:
             self._put_stop({"type": "content_block_stop", "index": self._open})
 
@@ -193,67 +195,71 @@ class Framing:
 
     def _put_stop(self, event: Wire) -> None:
         if self._input:
-            said = msgspec.json.encode(self._input).decode()
-            delta = {"type": "input_json_delta", "partial_json": said}
+            arguments = msgspec.json.encode(self._input).decode()
+            delta = {"type": "input_json_delta", "partial_json": arguments}
             self._put_content({"type": "content_block_delta", "index": self._open, "delta": delta})
         self._input, self._is_open = None, False
         self._put_content(event)
 
     def _finish_content(self) -> None:
-        self._close()
+        self._close_block()
         while self._waiting:
-            self._next()
-            self._close()
+            self._release_waiting()
+            self._close_block()
 
-    def _end(self, event: Wire) -> None:
+    def _end_message(self, event: Wire) -> None:
         self._finish_content()
         if self._ended:
             return
         delta = event.get("delta")
-        told = delta if isinstance(delta, dict) else {}
-        given = told.get("stop_reason")
-        if given is None:
+        members = delta if isinstance(delta, dict) else {}
+        upstream_reason = members.get("stop_reason")
+        if upstream_reason is None:
             self._late = event
             return
-        reason = _fitting(given, has_call=self._has_call)
-        if reason in _SPOKEN:
+        reason = _fitting_reason(upstream_reason, has_call=self._has_call)
+        if reason in _NATURAL_ENDS:
             self._held.clear()
             self._holds = False
             if self._index >= 0 and not self._has_content:
-                self._say_nothing()
+                self._put_empty_text()
         else:
-            self._release()
+            self._release_held()
         self._ended = True
-        is_same = reason == given
-        self._put(event if is_same else {**event, "delta": {**told, "stop_reason": reason}})
+        is_same = reason == upstream_reason
+        self._put_event(
+            event if is_same else {**event, "delta": {**members, "stop_reason": reason}}
+        )
 
-    def _complete(self) -> None:
+    def _complete_message(self) -> None:
         """The message is over, whether or not the server has said why."""
         self._finish_content()
         if not self._ended:
             late = self._late or {"type": "message_delta", "usage": {}}
-            given = late.get("delta")
-            told = given if isinstance(given, dict) else {"stop_sequence": None}
-            self._end({**late, "delta": {**told, "stop_reason": "end_turn"}})
+            delta = late.get("delta")
+            members = delta if isinstance(delta, dict) else {"stop_sequence": None}
+            self._end_message({**late, "delta": {**members, "stop_reason": "end_turn"}})
 
-    def _say_nothing(self) -> None:
-        place = {"index": self._index + 1}
+    def _put_empty_text(self) -> None:
+        position = {"index": self._index + 1}
         self._index += 1
-        self._put({"type": "content_block_start", **place, "content_block": _BLOCKS["text_delta"]})
-        self._put({"type": "content_block_stop", **place})
+        self._put_event(
+            {"type": "content_block_start", **position, "content_block": _BLOCKS["text_delta"]}
+        )
+        self._put_event({"type": "content_block_stop", **position})
 
     def _put_content(self, event: Wire) -> None:
         if self._holds:
             self._held.append(event)
             self._held_size += len(msgspec.json.encode(event))
-            if self._held_size > _MAX_KEPT:
-                self._release()
+            if self._held_size > _MAX_HELD:
+                self._release_held()
         elif event.get("index") == self._index:
-            self._put(event)
+            self._put_event(event)
         else:
-            self._put({**event, "index": self._index})
+            self._put_event({**event, "index": self._index})
 
-    def _release(self) -> None:
+    def _release_held(self) -> None:
         """What follows shows that the answer was not at its end: send what is held."""
         held, self._held, self._holds = self._held, [], False
         self._held_size = 0
@@ -264,33 +270,33 @@ class Framing:
             self._index += event["type"] == "content_block_start"
             self._put_content(event)
 
-    def _put(self, event: Wire) -> None:
+    def _put_event(self, event: Wire) -> None:
         self._out.append(event)
 
 
-def framed_message(message: Wire) -> Wire:
+def with_fitting_end(message: Wire) -> Wire:
     """A whole answer with an end that fits its content; the same object if it does."""
     content = message.get("content")
     if not isinstance(content, list):
         return message
     kinds = [block.get("type") for block in content if isinstance(block, dict)]
-    given = message.get("stop_reason")
-    reason = _fitting(given or "end_turn", has_call="tool_use" in kinds)
-    if reason in _SPOKEN and kinds and kinds[-1] not in _CONTENT:
+    upstream_reason = message.get("stop_reason")
+    reason = _fitting_reason(upstream_reason or "end_turn", has_call="tool_use" in kinds)
+    if reason in _NATURAL_ENDS and kinds and kinds[-1] not in _CONTENT:
         last = max((at for at, kind in enumerate(kinds) if kind in _CONTENT), default=None)
-        kept = content if last is None else content[: last + 1]
-        content = kept if last is not None else [*content, {"type": "text", "text": ""}]
-    if reason == given and content is message["content"]:
+        fitting = content if last is None else content[: last + 1]
+        content = fitting if last is not None else [*content, {"type": "text", "text": ""}]
+    if reason == upstream_reason and content is message["content"]:
         return message
     return {**message, "content": content, "stop_reason": reason}
 
 
-def _fitting(reason: Any, *, has_call: bool) -> Any:
+def _fitting_reason(reason: Any, *, has_call: bool) -> Any:
     """Why the answer ended, as its content tells it: only calls are an end for tools."""
     if reason in ("end_turn", "tool_use"):
         return "tool_use" if has_call else "end_turn"
     return reason
 
 
-def _key(place: Any) -> Any:
-    return place if isinstance(place, int | str | tuple) else None
+def _waiting_key(index: Any) -> Any:
+    return index if isinstance(index, int | str | tuple) else None

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-__all__ = ["ClaudeTraits", "traits"]
+__all__ = ["ClaudeTraits", "find_traits"]
 
 
 class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class _Since(NamedTuple):
     first: tuple[int, int]
     seen: str
 
-    def holds(self, family: str, version: tuple[int, int]) -> bool:
+    def holds_for(self, family: str, version: tuple[int, int]) -> bool:
         """Whether the fact holds for a model."""
         return version >= self.every or (family == self.family and version >= self.first)
 
@@ -73,42 +73,42 @@ EFFORTS: Final = _Since(
     "https://platform.claude.com/docs/en/build-with-claude/effort (2026-11-28)",
 )
 _NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
-_RESTLESS = re.compile(r"claude-(?:fable|mythos)")
+_ALWAYS_THINKING = re.compile(r"claude-(?:fable|mythos)")
 _OLD_NAME = re.compile(r"claude-(\d)(?:[-.](\d))?-")
 
 
-def traits(model: str) -> ClaudeTraits:
+def find_traits(model: str) -> ClaudeTraits:
     """The traits of `model`."""
-    found = _NAME.match(model)
-    if found is None:
+    match = _NAME.match(model)
+    if match is None:
         return (
             _OLD
             if _OLD_NAME.match(model)
-            else ClaudeTraits(thinking_can_be_disabled=not _RESTLESS.match(model))
+            else ClaudeTraits(thinking_can_be_disabled=not _ALWAYS_THINKING.match(model))
         )
-    family, version = found[1], (int(found[2]), int(found[3] or 0))
+    family, version = match[1], (int(match[2]), int(match[3] or 0))
     newest = (family, version) == ("opus", (5, 5))
-    restless = newest or family in ("fable", "mythos")
+    always_thinks = newest or family in ("fable", "mythos")
     return ClaudeTraits(
         accepts_sampling=version < (4, 7),
         accepts_thinking_budget=version < (4, 7),
         accepts_adaptive_thinking=version >= (4, 6),
-        efforts=_efforts(family, version),
-        thinking_can_be_disabled=not restless,
+        efforts=_efforts_of_model(family, version),
+        thinking_can_be_disabled=not always_thinks,
         forced_tool=version < (5, 1) or family == "haiku",
-        system_turns=SYSTEM_TURNS.holds(family, version),
+        system_turns=SYSTEM_TURNS.holds_for(family, version),
         prefill=version < (4, 6),
         tool_generation=sum(version >= since for since in ((4, 6), (5, 0), (5, 1))),
     )
 
 
-def _efforts(family: str, version: tuple[int, int]) -> tuple[str, ...]:
-    if not EFFORTS.holds(family, version):
+def _efforts_of_model(family: str, version: tuple[int, int]) -> tuple[str, ...]:
+    if not EFFORTS.holds_for(family, version):
         return ()
-    known = ClaudeTraits().efforts
+    efforts = ClaudeTraits().efforts
     if version >= (4, 7):
-        return known
-    return known[:3] if version < (4, 6) else tuple(word for word in known if word != "xhigh")
+        return efforts
+    return efforts[:3] if version < (4, 6) else tuple(word for word in efforts if word != "xhigh")
 
 
 _OLD = ClaudeTraits(accepts_adaptive_thinking=False, efforts=(), system_turns=False)

@@ -12,13 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from vai.providers.anthropic.conversation import (
-    blocks,
+    blocks_to_wire,
     has_thinking,
     last_call_lacks_thinking,
-    messages,
+    messages_to_wire,
 )
-from vai.providers.anthropic.models import ClaudeTraits, traits
-from vai.providers.anthropic.schema import subset
+from vai.providers.anthropic.models import ClaudeTraits, find_traits
+from vai.providers.anthropic.schema import to_enforceable_schema
 from vai.providers.anthropic.tools import beta_of, tool_to_wire
 from vai.providers.translate.capability_override import (
     check_content,
@@ -32,7 +32,7 @@ from vai.types.base import to_wire
 from vai.types.provider import ProviderSpec, WireRequest
 from vai.types.request import MessageRequest
 
-__all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate"]
+__all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate_request"]
 
 DEFAULT_MAX_TOKENS: Final = 4096
 """Sent where the caller named no limit: the API requires one."""
@@ -51,7 +51,7 @@ _MAX_BETA: Final = 128
 _TIERS: Final = ("auto", "standard_only")
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
-_OWN: Final = ("extensions", "output", "voice")
+_VAI_MEMBERS: Final = ("extensions", "output", "voice")
 """Members that only VAI knows."""
 _EXTENSIONS: Final = frozenset(
     {
@@ -69,7 +69,7 @@ _EXTENSIONS: Final = frozenset(
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
-def translate(
+def translate_request(
     request: MessageRequest, spec: ProviderSpec, headers: Mapping[str, str]
 ) -> tuple[WireRequest, list[str]]:
     """The upstream request, and the paths of hints that were left out.
@@ -85,39 +85,39 @@ def translate(
         request = without_unsupported_options(request, spec.capabilities, diagnostics)
         request = without_result_media(request, spec.capabilities, diagnostics)
         check_content(request, spec.capabilities, diagnostics)
-    ways = traits(spec.find_catalogue_key(request.model)[1])
+    traits = find_traits(spec.find_catalogue_key(request.model)[1])
     body: dict[str, Any] = to_wire(request)
-    for name in _OWN:
+    for name in _VAI_MEMBERS:
         body.pop(name, None)
     if request.voice:
         diagnostics.note_dropped("voice")
-    body["messages"] = messages(request, ways, diagnostics, spec.id)
+    body["messages"] = messages_to_wire(request, traits, diagnostics, spec.id)
     if isinstance(request.system, list):
-        body["system"] = blocks(request.system, "system", diagnostics)
+        body["system"] = blocks_to_wire(request.system, "system", diagnostics)
     if not body.get("system"):
         body.pop("system", None)
-    betas = _tools(request, body, ways, diagnostics)
-    betas += _extensions(request, body, diagnostics)
-    _thinking(request, body, ways, diagnostics)
-    _output(request, body, diagnostics)
-    _sampling(body, ways, diagnostics)
-    _service(body, diagnostics)
+    betas = _set_tools(request, body, traits, diagnostics)
+    betas += _apply_extensions(request, body, diagnostics)
+    _set_thinking(request, body, traits, diagnostics)
+    _set_output_format(request, body, diagnostics)
+    _check_sampling(body, traits, diagnostics)
+    _check_service_tier(body, diagnostics)
     diagnostics.raise_if_refused()
     version = headers.get("anthropic-version") or DEFAULT_VERSION
     if version != DEFAULT_VERSION and any(name in body for name in _SAMPLING):
         # Newer versions of the API refuse sampling members, whatever the model.
         version = DEFAULT_VERSION
         diagnostics.note_dropped("anthropic-version")
-    sent = _headers(request, headers, betas, version)
+    sent = _build_headers(request, headers, betas, version)
     wire = WireRequest("POST", spec.path, sent, msgspec.json.encode(body), request.stream)
     return wire, diagnostics.dropped_paths
 
 
-def _headers(
-    request: MessageRequest, given: Mapping[str, str], betas: list[str], version: str
+def _build_headers(
+    request: MessageRequest, client_headers: Mapping[str, str], betas: list[str], version: str
 ) -> tuple[tuple[str, str], ...]:
-    asked = [beta.strip() for beta in given.get("anthropic-beta", "").split(",")]
-    wanted = list(dict.fromkeys(beta for beta in asked + betas if beta))
+    client_betas = [beta.strip() for beta in client_headers.get("anthropic-beta", "").split(",")]
+    wanted = list(dict.fromkeys(beta for beta in client_betas + betas if beta))
     headers = [
         ("content-type", "application/json"),
         ("accept", "text/event-stream" if request.stream else "application/json"),
@@ -128,40 +128,40 @@ def _headers(
     return tuple(headers)
 
 
-def _tools(
-    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics
+def _set_tools(
+    request: MessageRequest, body: dict[str, Any], traits: ClaudeTraits, diagnostics: Diagnostics
 ) -> list[str]:
     """Set the tools; gives the betas they need."""
-    found = [
-        tool_to_wire(tool, f"tools[{index}]", ways.tool_generation, diagnostics)
+    tools = [
+        tool_to_wire(tool, f"tools[{index}]", traits.tool_generation, diagnostics)
         for index, tool in enumerate(request.tools or ())
     ]
-    if not found:
+    if not tools:
         body.pop("tools", None)
         body.pop("tool_choice", None)
         check_unused_choice(request.tool_choice, diagnostics)
         return []
-    body["tools"] = found
+    body["tools"] = tools
     choice = request.tool_choice
-    if choice is not None and choice.type in ("any", "tool") and not ways.forced_tool:
+    if choice is not None and choice.type in ("any", "tool") and not traits.forced_tool:
         diagnostics.note_refused(
             "tool_choice", "this model cannot be made to use a tool; expected auto or none"
         )
-    return [beta for beta in map(beta_of, found) if beta is not None]
+    return [beta for beta in map(beta_of, tools) if beta is not None]
 
 
-def _extensions(
+def _apply_extensions(
     request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics
 ) -> list[str]:
     """Lift `extensions.anthropic` into the body; gives the betas named there."""
-    given = (request.extensions or {}).get("anthropic")
-    if given is None:
+    members = (request.extensions or {}).get("anthropic")
+    if members is None:
         return []
-    if not isinstance(given, dict):
+    if not isinstance(members, dict):
         diagnostics.note_refused("extensions.anthropic", "expected an object")
         return []
     betas: list[str] = []
-    for name, value in given.items():
+    for name, value in members.items():
         if name == "betas" and isinstance(value, list):
             named = [beta for beta in value if isinstance(beta, str) and _is_token(beta)]
             betas += named[:_MAX_BETAS]
@@ -179,32 +179,32 @@ def _is_token(beta: str) -> bool:
     return len(beta) <= _MAX_BETA and plain.isascii() and plain.isalnum()
 
 
-def _thinking(
-    request: MessageRequest, body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics
+def _set_thinking(
+    request: MessageRequest, body: dict[str, Any], traits: ClaudeTraits, diagnostics: Diagnostics
 ) -> None:
     wire = body.get("thinking")
     config = body.get("output_config") or {}
     effort = config.get("effort")
-    if effort in EFFORTS and effort not in ways.efforts:
+    if effort in EFFORTS and effort not in traits.efforts:
         # A word that none of these models knows is newer than this table, and goes along.
-        known = clamp_effort(effort, ways.efforts)
+        supported = clamp_effort(effort, traits.efforts)
         rest = {k: v for k, v in config.items() if k != "effort"}
-        body["output_config"] = rest if known is None else {**rest, "effort": known}
+        body["output_config"] = rest if supported is None else {**rest, "effort": supported}
         diagnostics.note_dropped("output_config.effort")
-    elif effort is not None and not ways.efforts:
+    elif effort is not None and not traits.efforts:
         body["output_config"] = {k: v for k, v in config.items() if k != "effort"}
         diagnostics.note_dropped("output_config.effort")
     if not isinstance(wire, dict):
-        body["max_tokens"] = _limit(request, 0)
+        body["max_tokens"] = _choose_max_tokens(request, 0)
         return
-    if wire.get("type") == "adaptive" and not ways.accepts_adaptive_thinking:
-        wire = _budgeted(request, body, wire, str(effort or "medium"), diagnostics)
+    if wire.get("type") == "adaptive" and not traits.accepts_adaptive_thinking:
+        wire = _set_thinking_budget(request, body, wire, str(effort or "medium"), diagnostics)
     budget = wire.get("budget_tokens")
-    if wire.get("type") == "disabled" and not ways.thinking_can_be_disabled:
+    if wire.get("type") == "disabled" and not traits.thinking_can_be_disabled:
         diagnostics.note_refused(
             "thinking", "this model always thinks; expected adaptive, or no thinking"
         )
-    elif wire.get("type") == "enabled" and not ways.accepts_thinking_budget:
+    elif wire.get("type") == "enabled" and not traits.accepts_thinking_budget:
         rest = {name: value for name, value in wire.items() if name != "budget_tokens"}
         body["thinking"] = rest | {"type": "adaptive"}
         diagnostics.note_dropped("thinking.type" if budget is None else "thinking.budget_tokens")
@@ -217,10 +217,10 @@ def _thinking(
         body.pop("thinking")
         diagnostics.note_dropped("thinking")
         budget = None
-    body["max_tokens"] = _limit(request, budget if isinstance(budget, int) else 0)
+    body["max_tokens"] = _choose_max_tokens(request, budget if isinstance(budget, int) else 0)
 
 
-def _budgeted(
+def _set_thinking_budget(
     request: MessageRequest,
     body: dict[str, Any],
     wire: dict[str, Any],
@@ -246,38 +246,40 @@ def _cannot_start(request: MessageRequest) -> bool:
     return last_call_lacks_thinking(request) and not has_thinking(request)
 
 
-def _limit(request: MessageRequest, budget: int) -> int:
+def _choose_max_tokens(request: MessageRequest, budget: int) -> int:
     return DEFAULT_MAX_TOKENS + budget if request.max_tokens is None else request.max_tokens
 
 
-def _output(request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics) -> None:
+def _set_output_format(
+    request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics
+) -> None:
     form = request.output_format
     if form is not None:
         if form.name:  # it is Chat Completions', and unknown here
             diagnostics.note_dropped("output_config.format.name")
-        schema = subset(form.schema, "output_config.format.schema", diagnostics)
+        schema = to_enforceable_schema(form.schema, "output_config.format.schema", diagnostics)
         body["output_config"]["format"] = {"type": form.type, "schema": schema, **form.extra}
     if not body.get("output_config", True):
         del body["output_config"]
     check_output(request, diagnostics, frozenset())
 
 
-def _sampling(body: dict[str, Any], ways: ClaudeTraits, diagnostics: Diagnostics) -> None:
+def _check_sampling(body: dict[str, Any], traits: ClaudeTraits, diagnostics: Diagnostics) -> None:
     thinks = isinstance(body.get("thinking"), dict) and body["thinking"].get("type") != "disabled"
     for name in _SAMPLING:
         value = body.get(name)
         if value is None:
             continue
         # Thinking bears neither; a top_p of 0.95 and more is the exception.
-        bearable = name == "top_p" and value >= 0.95
-        if not ways.accepts_sampling or (thinks and not bearable):
+        is_allowed = name == "top_p" and value >= 0.95
+        if not traits.accepts_sampling or (thinks and not is_allowed):
             del body[name]
             diagnostics.note_dropped(name)
     if body.get("temperature", 0) > 1:
         diagnostics.note_refused("temperature", "expected a number from 0 to 1 for Anthropic")
 
 
-def _service(body: dict[str, Any], diagnostics: Diagnostics) -> None:
+def _check_service_tier(body: dict[str, Any], diagnostics: Diagnostics) -> None:
     if body.get("service_tier") not in (None, *_TIERS):
         del body["service_tier"]
         diagnostics.note_dropped("service_tier")

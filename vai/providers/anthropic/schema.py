@@ -14,7 +14,7 @@ import msgspec
 
 from vai.providers.translate.diagnostics import Diagnostics
 
-__all__ = ["subset"]
+__all__ = ["to_enforceable_schema"]
 
 Schema = dict[str, Any]
 
@@ -27,53 +27,55 @@ https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _SILENT: Final = frozenset({"$id", "$schema", "description"})
 
 
-def subset(schema: Schema, at: str, diagnostics: Diagnostics) -> Schema:
+def to_enforceable_schema(schema: Schema, at: str, diagnostics: Diagnostics) -> Schema:
     """`schema` in keywords that are enforced. `at` is its path in the request."""
-    return _Subset(at, diagnostics).convert(schema, 0)
+    return _SchemaConverter(at, diagnostics).convert_schema(schema, 0)
 
 
-class _Subset:
+class _SchemaConverter:
     def __init__(self, at: str, diagnostics: Diagnostics) -> None:
         self._at = at
         self._diagnostics = diagnostics
 
-    def convert(self, schema: Any, depth: int) -> Schema:
+    def convert_schema(self, schema: Any, depth: int) -> Schema:
         if depth > _MAX_DEPTH:
             self._diagnostics.note_refused(self._at, f"expected at most {_MAX_DEPTH} levels")
             return {}
         if not isinstance(schema, dict):
             # "true" allows everything, as {} does; "false" has no form here.
             return {}
-        found: Schema = {}
+        converted: Schema = {}
         notes: Schema = {}
         for name, value in schema.items():
-            if not self._keep(name, value, found, depth) and name not in _SILENT:
+            if not self._keep_keyword(name, value, converted, depth) and name not in _SILENT:
                 notes[name] = value
-        if found.get("type") == "object" or "properties" in found:
+        if converted.get("type") == "object" or "properties" in converted:
             if schema.get("additionalProperties", False) is not False:
                 self._diagnostics.note_dropped(f"{self._at}[additionalProperties]")
             notes.pop("additionalProperties", None)
-            found["additionalProperties"] = False
+            converted["additionalProperties"] = False
         words = [str(schema["description"])] if schema.get("description") else []
-        words += [f"{name}: {_json(value)}" for name, value in notes.items()]
+        words += [f"{name}: {_to_json(value)}" for name, value in notes.items()]
         if words:
-            found["description"] = "\n".join(words)
-        return found
+            converted["description"] = "\n".join(words)
+        return converted
 
-    def _keep(self, name: str, value: Any, found: Schema, depth: int) -> bool:
+    def _keep_keyword(self, name: str, value: Any, converted: Schema, depth: int) -> bool:
         """Whether the keyword `name` has found its place."""
         test = _AS_IT_IS.get(name)
         if test is not None and test(value):
-            found[name] = value
+            converted[name] = value
         elif name in ("$defs", "definitions", "properties") and isinstance(value, dict):
-            found[name] = {key: self.convert(item, depth + 1) for key, item in value.items()}
+            converted[name] = {
+                key: self.convert_schema(item, depth + 1) for key, item in value.items()
+            }
         elif name in ("anyOf", "oneOf", "allOf") and isinstance(value, list):
-            place = "allOf" if name == "allOf" else "anyOf"
-            if place in found:
+            keyword = "allOf" if name == "allOf" else "anyOf"
+            if keyword in converted:
                 return False
-            found[place] = [self.convert(item, depth + 1) for item in value]
+            converted[keyword] = [self.convert_schema(item, depth + 1) for item in value]
         elif name == "items" and isinstance(value, dict):
-            found[name] = self.convert(value, depth + 1)
+            converted[name] = self.convert_schema(value, depth + 1)
         else:
             return False
         return True
@@ -83,22 +85,22 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | bool | int | float)
 
 
-def _any(_: Any) -> bool:
+def _accept_any(_: Any) -> bool:
     return True
 
 
 _AS_IT_IS: Final[dict[str, Callable[[Any], bool]]] = {
-    "$ref": _any,
+    "$ref": _accept_any,
     "const": _is_plain,
     "enum": lambda value: isinstance(value, list) and all(map(_is_plain, value)),
     "format": lambda value: isinstance(value, str) and value in _FORMATS,
     "minItems": lambda value: value in (0, 1),
     "required": lambda value: isinstance(value, list),
-    "title": _any,
-    "type": _any,
+    "title": _accept_any,
+    "type": _accept_any,
 }
 """Keywords that are enforced, and the values for which they are."""
 
 
-def _json(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()

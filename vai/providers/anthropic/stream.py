@@ -12,9 +12,9 @@ import msgspec
 
 from vai.codec.halves import SplitCharacters
 from vai.errors import InvalidRequest, UpstreamFault
-from vai.providers.anthropic.bent import read_straight, straight
-from vai.providers.anthropic.calls import ClaudeCalls
-from vai.providers.anthropic.framing import Framing, framed_message
+from vai.providers.anthropic.bent import normalize_event, parse_lenient_message
+from vai.providers.anthropic.calls import CallRepairer
+from vai.providers.anthropic.framing import EventSequencer, with_fitting_end
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import events_from_message
 from vai.providers.decode.lenient import is_error
@@ -40,17 +40,21 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
     """Reads one answer.
 
     Args:
-        framing: puts the events into order, where the server is not Anthropic's own.
+        sequencer: puts the events into order, where the server is not Anthropic's own.
     """
 
     def __init__(
-        self, provider: str, title: str, calls: ClaudeCalls, framing: Framing | None = None
+        self,
+        provider: str,
+        title: str,
+        calls: CallRepairer,
+        sequencer: EventSequencer | None = None,
     ) -> None:
         EventSink.__init__(self, provider)
         StreamDecoder.__init__(self, provider, title)
         self.sink = self
         self._calls = calls
-        self._framing = framing
+        self._sequencer = sequencer
         self._halves = SplitCharacters()
 
     def read_event(self, data: bytes) -> None:
@@ -67,36 +71,36 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
                 raw = self._halves.loads(data)
             except (ValueError, RecursionError):
                 raw = None
-        if self._framing is not None and isinstance(raw, dict):
-            self._read(self._framing.feed(straight(raw)), data)
+        if self._sequencer is not None and isinstance(raw, dict):
+            self._read_events(self._sequencer.feed_event(normalize_event(raw)), data)
         else:
-            self._read([raw], data)
+            self._read_events([raw], data)
 
     def read_done_marker(self) -> None:
         """A proxy says in OpenAI's way that nothing follows."""
-        if self._framing is not None and not self.is_complete and self.fault is None:
-            self._read(self._framing.mark())
+        if self._sequencer is not None and not self.is_complete and self.fault is None:
+            self._read_events(self._sequencer.read_done_marker())
 
-    def _read(self, found: list[Any], data: bytes = b"") -> None:
+    def _read_events(self, values: list[Any], data: bytes = b"") -> None:
         """The events in `data`, or some that the server has left out."""
-        for raw in found:
+        for raw in values:
             if self.is_complete or self.fault is not None:
                 return
-            event = self._event(raw)
+            event = self._parse_event(raw)
             if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
-                told = failure.from_object(self._provider, self._title, data)
-                if told is not None:
-                    self.fail(told)
+                fault = failure.fault_from_object(self._provider, self._title, data)
+                if fault is not None:
+                    self.fail(fault)
                     return
             if event is None:
                 self.fail_unusable("a part of it is not the JSON that was expected", "malformed")
             else:
-                self._take_in(event)
+                self._add_event(event)
 
-    def _take_in(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         if isinstance(event, MessageStart):
             self.usage = self.usage.merged_with(event.message.usage)
-            message = msgspec.structs.replace(event.message, model=self._named(event.message))
+            message = msgspec.structs.replace(event.message, model=self._full_model(event.message))
             event = msgspec.structs.replace(event, message=message)
         elif isinstance(event, MessageDelta):
             self.usage = self.usage.with_final_usage(event.usage)
@@ -104,26 +108,26 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
         elif isinstance(event, MessageStop):
             self.is_complete = True
         elif isinstance(event, ErrorEvent):
-            whole = {"error": event.error, **event.extra}
-            self.fail(failure.from_event(self._provider, self._title, whole))
+            body = {"error": event.error, **event.extra}
+            self.fail(failure.fault_from_event(self._provider, self._title, body))
             return
         self._out.append(event)
 
-    def _event(self, raw: Any) -> Event | None:
+    def _parse_event(self, raw: Any) -> Event | None:
         """The event that `raw` is; None if it is none, also when it is read with patience."""
-        raw = self._mended(raw)
+        raw = self._repair_call(raw)
         try:
             return parse.parse_event(raw)
         except InvalidRequest:
             try:
-                return parse.parse_event(straight(raw))
+                return parse.parse_event(normalize_event(raw))
             except InvalidRequest:
                 return None
 
-    def _mended(self, raw: Any) -> Any:
+    def _repair_call(self, raw: Any) -> Any:
         if not isinstance(raw, dict) or raw.get("type") != "content_block_start":
             return raw
-        return {**raw, "content_block": self._calls.mend(raw.get("content_block"))}
+        return {**raw, "content_block": self._calls.repair_block(raw.get("content_block"))}
 
     def parse_message(self, body: bytes) -> Message:
         """A whole answer.
@@ -132,29 +136,29 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
             UpstreamFault: the body is an error, or not an answer.
         """
         try:
-            raw = self._decoded(body)
+            raw = self._decode_body(body)
             if isinstance(raw, dict):
-                self._reject(raw, body)
-                raw = {**raw, "content": self._calls.mend_content(raw.get("content"))}
-            if isinstance(raw, dict) and self._framing is not None:
-                raw = framed_message(raw)
-            found = read_straight(raw)
+                self._raise_if_error(raw, body)
+                raw = {**raw, "content": self._calls.repair_content(raw.get("content"))}
+            if isinstance(raw, dict) and self._sequencer is not None:
+                raw = with_fitting_end(raw)
+            message = parse_lenient_message(raw)
         except (msgspec.DecodeError, ValueError, InvalidRequest, RecursionError):
             raise self.unusable_fault("it is not the JSON that was expected", "malformed") from None
-        self.usage = self.usage.merged_with(found.usage)
-        return msgspec.structs.replace(found, model=self._named(found))
+        self.usage = self.usage.merged_with(message.usage)
+        return msgspec.structs.replace(message, model=self._full_model(message))
 
-    def _reject(self, raw: dict[str, Any], body: bytes) -> None:
+    def _raise_if_error(self, raw: dict[str, Any], body: bytes) -> None:
         """Raise the error that an object reports instead of an answer."""
         if raw.get("type") == "message" and not is_error(raw.get("error")):
             return
-        told = failure.from_object(self._provider, self._title, body)
-        if told is None and raw.get("type") == "error":
-            told = failure.from_event(self._provider, self._title, raw)
-        if told is not None:
-            raise told
+        fault = failure.fault_from_object(self._provider, self._title, body)
+        if fault is None and raw.get("type") == "error":
+            fault = failure.fault_from_event(self._provider, self._title, raw)
+        if fault is not None:
+            raise fault
 
-    def _decoded(self, body: bytes) -> Any:
+    def _decode_body(self, body: bytes) -> Any:
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -171,12 +175,12 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
 
     def end_stream(self) -> None:
         """No more data follows."""
-        if self._framing is not None and self.fault is None:
-            self._read(self._framing.end())
+        if self._sequencer is not None and self.fault is None:
+            self._read_events(self._sequencer.end_stream())
         if not self.is_complete:
             self.fail_unusable("", "truncated")
 
-    def _named(self, message: Message) -> str:
+    def _full_model(self, message: Message) -> str:
         return f"{self._provider}/{message.model}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from vai.providers.anthropic.schema import subset
+from vai.providers.anthropic.schema import to_enforceable_schema
 from vai.providers.translate.diagnostics import Diagnostics, refuse_tool
 from vai.providers.translate.tools import tool_family
 from vai.types.base import to_wire
@@ -28,7 +28,7 @@ class _Native(NamedTuple):
     members: tuple[str, ...] = ()
     """Members of the tool's `config` that exist there."""
 
-    def newest(self, generation: int) -> str:
+    def newest_version(self, generation: int) -> str:
         """The newest version that models of `generation` take."""
         return self.versions[min(generation, len(self.versions) - 1)]
 
@@ -63,7 +63,7 @@ _NATIVE: Final[dict[str, _Native]] = {
 """What Anthropic has of the tools that are named without a version.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
-_ELSEWHERE: Final = ("file_search", "image_generation")
+_UNSUPPORTED: Final = ("file_search", "image_generation")
 
 _BETAS: Final = {
     "code_execution_20250522": "code-execution-2025-05-22",
@@ -79,18 +79,18 @@ _BETAS: Final = {
 def tool_to_wire(tool: Tool, at: str, generation: int, diagnostics: Diagnostics) -> dict[str, Any]:
     """The tool as Anthropic takes it. A type of Anthropic's own keeps its version."""
     if tool.is_function:
-        return _function(tool, at, diagnostics)
+        return _function_to_wire(tool, at, diagnostics)
     kind = tool_family(tool.type)
     native = _NATIVE.get(kind)
     if native is None:
-        if kind in _ELSEWHERE:
+        if kind in _UNSUPPORTED:
             refuse_tool(at, diagnostics, "Anthropic", _NATIVE)
         wire = to_wire(tool)
         if wire.pop("config", None):
             diagnostics.note_dropped(f"{at}.config")
         return dict(wire)
     dated = (tool.type or "")[-8:].isdecimal()
-    version = tool.type if dated and tool.type else native.newest(generation)
+    version = tool.type if dated and tool.type else native.newest_version(generation)
     wire = {"type": version, "name": tool.name or native.name, **tool.extra}
     config = dict(tool.config or {})
     if "toolset" in version:
@@ -101,7 +101,7 @@ def tool_to_wire(tool: Tool, at: str, generation: int, diagnostics: Diagnostics)
         wire.setdefault("display_height_px", config.pop("display_height", 768))
     for name, value in config.items():
         if name in native.members:
-            wire[name] = _located(value) if name == "user_location" else value
+            wire[name] = _approximate_location(value) if name == "user_location" else value
         else:
             diagnostics.note_dropped(f"{at}.config.{name}")
     if tool.cache_control:
@@ -114,7 +114,7 @@ def beta_of(wire: dict[str, Any]) -> str | None:
     return _BETAS.get(str(wire.get("type")))
 
 
-def _function(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
+def _function_to_wire(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
     wire: dict[str, Any] = to_wire(tool)
     if wire.pop("config", None):
         diagnostics.note_dropped(f"{at}.config")
@@ -122,7 +122,9 @@ def _function(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
         wire["type"] = "custom"
     wire.setdefault("input_schema", {"type": "object", "properties": {}})
     if tool.strict:
-        wire["input_schema"] = subset(wire["input_schema"], f"{at}.input_schema", diagnostics)
+        wire["input_schema"] = to_enforceable_schema(
+            wire["input_schema"], f"{at}.input_schema", diagnostics
+        )
     if not tool.name:
         diagnostics.note_refused(
             f"{at}.name", "this field is required; expected a value", "missing_required_field"
@@ -130,5 +132,5 @@ def _function(tool: Tool, at: str, diagnostics: Diagnostics) -> dict[str, Any]:
     return wire
 
 
-def _located(value: Any) -> Any:
+def _approximate_location(value: Any) -> Any:
     return {"type": "approximate", **value} if isinstance(value, dict) else value

@@ -16,20 +16,20 @@ import msgspec
 
 from vai.codec.sse import encode_frame, split_frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
-from vai.providers.anthropic.bent import straight
-from vai.providers.anthropic.calls import ClaudeCalls
+from vai.providers.anthropic.bent import normalize_event
+from vai.providers.anthropic.calls import CallRepairer
 from vai.providers.anthropic.frames import (
     FrameEvent,
+    decode_frame,
     decode_object,
-    error_words,
-    in_whole_characters,
-    mended,
-    named,
-    object_of,
+    read_error_text,
     read_frame,
     read_frames,
+    replace_broken_characters,
+    to_valid_utf8,
+    with_event_name,
 )
-from vai.providers.anthropic.framing import Framing, framed_message
+from vai.providers.anthropic.framing import EventSequencer, with_fitting_end
 from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import message_from_events
@@ -42,7 +42,13 @@ from vai.types.message import Usage
 from vai.types.provider import ProviderSpec
 from vai.types.render import message_to_wire, usage_to_wire, vai_counters, without_vai_counters
 
-__all__ = ["VerbatimReport", "VerbatimStreamObserver", "gathered", "is_passed_on", "read_message"]
+__all__ = [
+    "VerbatimReport",
+    "VerbatimStreamObserver",
+    "collect_stream",
+    "is_passed_on",
+    "read_message",
+]
 
 _DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
 """How servers say in OpenAI's way that nothing follows."""
@@ -65,14 +71,14 @@ class VerbatimStreamObserver:
 
     Attributes:
         usage: running totals as the upstream reports them.
-        started: whether `message_start` has been seen.
+        has_started: whether `message_start` has been seen.
         has_content: whether something of the answer has been seen: a delta, a block that has
             content when it opens, or the end of an answer without any.
         has_news: whether another attribute may have changed; for the reader to reset.
-        done: whether `message_stop` has been seen: the answer is complete.
+        is_complete: whether `message_stop` has been seen: the answer is complete.
         stop_reason: why the answer ended, as the upstream says it.
         fault: what an error frame said, or why a frame is none.
-        last_words: the bytes of the error frame, where a client of the Messages API knows them.
+        error_frame: the bytes of the error frame, where a client of the Messages API knows them.
     """
 
     def __init__(
@@ -83,58 +89,58 @@ class VerbatimStreamObserver:
         edited: bool,
         generated: Callable[[str], None],
         estimate: Callable[[], dict[str, Any]],
-        calls: ClaudeCalls | None = None,
+        calls: CallRepairer | None = None,
     ) -> None:
         self.usage = Usage()
-        self.started = False
+        self.has_started = False
         self.has_content = False
         self.has_news = False
-        self.done = False
+        self.is_complete = False
         self.stop_reason: str | None = None
         self.fault: UpstreamFault | None = None
-        self.last_words = b""
+        self.error_frame = b""
         self._spec = spec
         self._cost = cost
         self._edited = edited
         self._generated = generated
         self._estimate = estimate
         self._calls = calls
-        self._framing = None if calls is None else Framing()
+        self._sequencer = None if calls is None else EventSequencer()
 
-    def feed(self, data: bytes) -> bytes:
+    def feed_frames(self, data: bytes) -> bytes:
         """More whole frames: those of them that the caller may have, up to a fault or the end."""
-        data = in_whole_characters(data)
-        if self._framing is not None:
-            found = (self._ordered(frame, self._framing) for frame in split_frames(data))
-            return self._feed_singly(b"".join(found))
+        data = to_valid_utf8(data)
+        if self._sequencer is not None:
+            ordered = (self._order_frame(frame, self._sequencer) for frame in split_frames(data))
+            return self._feed_singly(b"".join(ordered))
         events = read_frames(data)
-        if events is None or not self.started:
+        if events is None or not self.has_started:
             return self._feed_singly(data)
         for event in events:
             if event.type not in _CONTENT or (
-                event.content_block is not None and self._changes(event)
+                event.content_block is not None and self._needs_repair(event)
             ):
                 return self._feed_singly(data)
         for event in events:
-            self._take(event)
+            self._count_event(event)
         return data
 
-    def end(self) -> bytes:
+    def end_stream(self) -> bytes:
         """No more frames follow: the end of the message, if that alone was left out."""
-        if self._framing is None or self.done or self.fault is not None:
+        if self._sequencer is None or self.is_complete or self.fault is not None:
             return b""
-        return self._feed_singly(_frames(self._framing.end()))
+        return self._feed_singly(_encode_frames(self._sequencer.end_stream()))
 
     @staticmethod
-    def _ordered(frame: bytes, framing: Framing) -> bytes:
+    def _order_frame(frame: bytes, sequencer: EventSequencer) -> bytes:
         """The frames that are sent for one of the server's; itself where it fits."""
         try:
-            value = object_of(frame)
+            value = decode_frame(frame)
         except ValueError:
-            return _frames(framing.mark()) if _DONE.search(frame) else frame
-        found = framing.feed(value)
-        fits = len(found) == 1 and found[0] is value
-        return frame if fits else _frames(found)
+            return _encode_frames(sequencer.read_done_marker()) if _DONE.search(frame) else frame
+        events = sequencer.feed_event(value)
+        fits = len(events) == 1 and events[0] is value
+        return frame if fits else _encode_frames(events)
 
     def _feed_singly(self, data: bytes) -> bytes:
         self.has_news = True
@@ -145,143 +151,147 @@ class VerbatimStreamObserver:
                 if event is None:
                     passed.append(frame)
                     continue
-                kept = self._look(frame, event)
+                outgoing = self._inspect_frame(frame, event)
             except ValueError:
-                kept = None
-                self._misread(frame)
-            if kept is None:
+                outgoing = None
+                self._fail_unreadable(frame)
+            if outgoing is None:
                 break
-            passed.append(kept)
-            if self.done:
+            passed.append(outgoing)
+            if self.is_complete:
                 break
         return b"".join(passed)
 
-    def _look(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
+    def _inspect_frame(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
         """Take in what a frame says; gives the frame as it is sent, None where it is not."""
         if isinstance(event, dict):
-            self._odd(frame)
+            self._fail_with_unknown_event(frame)
             return None
         kind = event.type
         is_early = kind != "message_start" and kind.startswith(("message_", "content_"))
-        if is_early and not self.started:
-            self._break("it begins in the middle")
+        if is_early and not self.has_started:
+            self._fail_malformed("it begins in the middle")
             return None
-        if not event.is_whole:
-            self._break("a part of it has no content")
+        if not event.is_complete:
+            self._fail_malformed("a part of it has no content")
             return None
         if kind in _CONTENT:
-            self._take(event)
-            return named(self._mended(frame) if self._changes(event) else frame, kind)
-        value = object_of(frame)
+            self._count_event(event)
+            return with_event_name(
+                self._repair_frame(frame) if self._needs_repair(event) else frame, kind
+            )
+        value = decode_frame(frame)
         if kind not in _EVENTS:
             if isinstance(value.get("message"), str):
-                self._odd(frame)
+                self._fail_with_unknown_event(frame)
                 return None
-            return named(frame, kind)
-        return self._event(frame, kind, value)
+            return with_event_name(frame, kind)
+        return self._inspect_event(frame, kind, value)
 
-    def _event(self, frame: bytes, kind: str, value: dict[str, Any]) -> bytes | None:
-        """Take in an event that is not one of content; gives its frame as `_look` does."""
+    def _inspect_event(self, frame: bytes, kind: str, value: dict[str, Any]) -> bytes | None:
+        """Take in an event that is not one of content; gives its frame as `_inspect_frame` does."""
         if kind == "message_start":
-            if self.started:
-                self._break("it begins twice")
+            if self.has_started:
+                self._fail_malformed("it begins twice")
                 return None
-            self.started = True
+            self.has_started = True
             if not _has_parts(value.get("message")):
-                value = straight(value)
+                value = normalize_event(value)
                 frame = encode_frame(kind, msgspec.json.encode(value))
-            self._count(value["message"].get("usage"))
+            self._add_usage(value["message"].get("usage"))
         elif kind == "message_delta":
-            self.usage = self.usage.with_final_usage(_parsed(value.get("usage")))
+            self.usage = self.usage.with_final_usage(_parse_usage(value.get("usage")))
             end = value.get("delta")
             if isinstance(end, dict) and isinstance(end.get("stop_reason"), str):
                 self.has_content = True
                 self.stop_reason = end["stop_reason"]
         elif kind == "message_stop":
             if not self.has_content:
-                self._break("it has neither content nor an end")
+                self._fail_malformed("it has neither content nor an end")
                 return None
-            self.done = True
+            self.is_complete = True
         else:
-            self._refused(frame, value)
+            self._fail_with_error_event(frame, value)
             return None
-        edited = self._edit(value) if self._edited else None
-        return edited or named(frame, kind)
+        edited = self._edit_event(value) if self._edited else None
+        return edited or with_event_name(frame, kind)
 
-    def _changes(self, event: FrameEvent) -> bool:
+    def _needs_repair(self, event: FrameEvent) -> bool:
         """Whether the frame may not pass as it is: a call begins at a server of another's."""
         if self._calls is None or event.content_block is None:
             return False
         return bool(event.content_block.type == "tool_use")
 
-    def _mended(self, frame: bytes) -> bytes:
-        value = object_of(frame)
-        given = value.get("content_block")
-        block = given if self._calls is None else self._calls.mend(given)
-        if block is given:
+    def _repair_frame(self, frame: bytes) -> bytes:
+        value = decode_frame(frame)
+        original = value.get("content_block")
+        block = original if self._calls is None else self._calls.repair_block(original)
+        if block is original:
             return frame
         data = msgspec.json.encode({**value, "content_block": block})
         return b"event: content_block_start\ndata: %b\n\n" % data
 
-    def _take(self, event: FrameEvent) -> None:
+    def _count_event(self, event: FrameEvent) -> None:
         """Count what a frame of content adds."""
         if event.type == "content_block_delta" and event.delta is not None:
             delta = event.delta
             if not self.has_content:
                 self.has_content = self.has_news = not delta.is_empty
-            said = delta.text or delta.thinking or delta.partial_json
-            if type(said) is str:
-                self._generated(said)
+            generated = delta.text or delta.thinking or delta.partial_json
+            if type(generated) is str:
+                self._generated(generated)
         elif event.type == "content_block_start" and not self.has_content:
             block = event.content_block
             self.has_content = self.has_news = block is None or not block.is_empty
 
-    def _refused(self, frame: bytes, value: dict[str, Any]) -> None:
-        self.fault = failure.from_event(self._spec.id, self._spec.name, value)
+    def _fail_with_error_event(self, frame: bytes, value: dict[str, Any]) -> None:
+        self.fault = failure.fault_from_event(self._spec.id, self._spec.name, value)
         if _has_form(value) and not _is_misworded(value, self.fault):
-            self.last_words = frame
+            self.error_frame = frame
 
-    def _odd(self, frame: bytes) -> None:
+    def _fail_with_unknown_event(self, frame: bytes) -> None:
         """What is no event of the API ends the stream: as the error that it reports, if any."""
-        value = object_of(frame)
-        told = failure.from_object(self._spec.id, self._spec.name, msgspec.json.encode(value))
-        self.fault = told or _broken("a part of it is no event", self._spec.id)
+        value = decode_frame(frame)
+        fault = failure.fault_from_object(
+            self._spec.id, self._spec.name, msgspec.json.encode(value)
+        )
+        self.fault = fault or _malformed_fault("a part of it is no event", self._spec.id)
 
-    def _misread(self, frame: bytes) -> None:
-        words = error_words(frame)
+    def _fail_unreadable(self, frame: bytes) -> None:
+        words = read_error_text(frame)
         if words:
-            self.fault = failure.from_event(self._spec.id, self._spec.name, words)
+            self.fault = failure.fault_from_event(self._spec.id, self._spec.name, words)
         else:
-            self._break("a part of it is not the JSON that was expected")
+            self._fail_malformed("a part of it is not the JSON that was expected")
 
-    def _break(self, what: str) -> None:
-        self.fault = _broken(what, self._spec.id)
+    def _fail_malformed(self, what: str) -> None:
+        self.fault = _malformed_fault(what, self._spec.id)
 
-    def _count(self, raw: Any) -> None:
-        found = _parsed(raw)
-        if found is not None:
-            self.usage = self.usage.merged_with(found)
+    def _add_usage(self, raw: Any) -> None:
+        usage = _parse_usage(raw)
+        if usage is not None:
+            self.usage = self.usage.merged_with(usage)
 
-    def _edit(self, value: dict[str, Any]) -> bytes | None:
+    def _edit_event(self, value: dict[str, Any]) -> bytes | None:
         """The frame in VAI's dialect, None for one that is the same there."""
         kind = value["type"]
         if kind == "message_start":
             message = value.get("message")
             if not isinstance(message, dict):
                 return None
-            _name(message, self._spec.id)
+            _set_full_model(message, self._spec.id)
             if isinstance(message.get("usage"), dict):
                 message["usage"] = without_vai_counters(message["usage"])
         elif kind != "message_delta":
             return None
         else:
-            told = value.get("usage")
-            if not isinstance(told, dict):
-                told = usage_to_wire(self.usage)
+            usage = value.get("usage")
+            if not isinstance(usage, dict):
+                usage = usage_to_wire(self.usage)
             if self.usage.output_tokens is None:
                 # It exists in the wild, and strict clients fail on it.
-                told |= self._estimate()
-            value["usage"] = told | vai_counters(self.usage, self._cost)
+                usage |= self._estimate()
+            value["usage"] = usage | vai_counters(self.usage, self._cost)
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 
@@ -298,7 +308,7 @@ class _Part(msgspec.Struct, gc=False):
     type: str
 
 
-class _Said(msgspec.Struct):
+class _MessageHead(msgspec.Struct):
     """The members of a JSON answer that count; of its content only the types."""
 
     type: Any = None
@@ -308,12 +318,12 @@ class _Said(msgspec.Struct):
     usage: Any = None
     stop_reason: Any = None
 
-    def report(self) -> VerbatimReport:
+    def to_report(self) -> VerbatimReport:
         reason = self.stop_reason if isinstance(self.stop_reason, str) else None
-        return VerbatimReport(_parsed(self.usage) or Usage(), reason)
+        return VerbatimReport(_parse_usage(self.usage) or Usage(), reason)
 
 
-_decode_said = msgspec.json.Decoder(_Said).decode
+_decode_head = msgspec.json.Decoder(_MessageHead).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -323,7 +333,7 @@ def read_message(
     cost: CostFunction | None = None,
     *,
     edited: bool,
-    calls: ClaudeCalls | None = None,
+    calls: CallRepairer | None = None,
 ) -> tuple[bytes, VerbatimReport]:
     """A JSON answer as the caller gets it, and its report.
 
@@ -333,39 +343,41 @@ def read_message(
     Raises:
         UpstreamFault: the body is an error, or no message.
     """
-    body = in_whole_characters(body)
-    said, readable = _said(body)
-    if said is None or said.type != "message" or said.content is None or is_error(said.error):
-        raise _no_message(body, spec)
-    report = said.report()
-    changes = _changes(said, readable, calls)
+    body = to_valid_utf8(body)
+    head, readable = _read_head(body)
+    if head is None or head.type != "message" or head.content is None or is_error(head.error):
+        raise _fault_from_body(body, spec)
+    report = head.to_report()
+    changes = _repaired_members(head, readable, calls)
     if "stop_reason" in changes:
         report = msgspec.structs.replace(report, stop_reason=changes["stop_reason"])
     if not (edited or changes):
         return body, report
     members: dict[str, Any] = _decode_members(readable) | changes
-    if edited and isinstance(said.model, str):
-        members["model"] = f"{spec.id}/{said.model}"
-    if edited and isinstance(said.usage, dict):
-        members["usage"] = said.usage | vai_counters(report.usage, cost)
+    if edited and isinstance(head.model, str):
+        members["model"] = f"{spec.id}/{head.model}"
+    if edited and isinstance(head.usage, dict):
+        members["usage"] = head.usage | vai_counters(report.usage, cost)
     return msgspec.json.encode(members), report
 
 
-def _changes(said: _Said, body: bytes, calls: ClaudeCalls | None) -> dict[str, Any]:
+def _repaired_members(
+    head: _MessageHead, body: bytes, calls: CallRepairer | None
+) -> dict[str, Any]:
     """The members that clients expect otherwise, in the answer of a server that is not
     Anthropic's own."""
     if calls is None:
         return {}
-    given = msgspec.json.decode(_decode_members(body)["content"])
-    framed = framed_message({"content": given, "stop_reason": said.stop_reason})
-    content = calls.mend_content(framed["content"])
-    changes: dict[str, Any] = {"content": content} if content != given else {}
-    if framed["stop_reason"] != said.stop_reason:
+    original = msgspec.json.decode(_decode_members(body)["content"])
+    framed = with_fitting_end({"content": original, "stop_reason": head.stop_reason})
+    content = calls.repair_content(framed["content"])
+    changes: dict[str, Any] = {"content": content} if content != original else {}
+    if framed["stop_reason"] != head.stop_reason:
         changes["stop_reason"] = framed["stop_reason"]
     return changes
 
 
-def gathered(body: bytes, spec: ProviderSpec, calls: ClaudeCalls | None) -> bytes:
+def collect_stream(body: bytes, spec: ProviderSpec, calls: CallRepairer | None) -> bytes:
     """The JSON answer that an event stream tells, where JSON was asked for.
 
     `calls` are brought into the API's form already.
@@ -374,8 +386,10 @@ def gathered(body: bytes, spec: ProviderSpec, calls: ClaudeCalls | None) -> byte
         UpstreamFault: the body is no such stream, or one that fails.
     """
     incoming = StreamBody()
-    framing = Framing() if calls is not None else None
-    reader = AnthropicStreamDecoder(spec.id, spec.name, calls or ClaudeCalls(spec.id, ""), framing)
+    sequencer = EventSequencer() if calls is not None else None
+    reader = AnthropicStreamDecoder(
+        spec.id, spec.name, calls or CallRepairer(spec.id, ""), sequencer
+    )
     events = incoming.feed_bytes(body)
     if incoming.fault is not None:
         raise incoming.fault
@@ -385,8 +399,8 @@ def gathered(body: bytes, spec: ProviderSpec, calls: ClaudeCalls | None) -> byte
     if reader.fault is not None:
         raise reader.fault
     message = message_from_events(reader.take_events())
-    told = msgspec.structs.replace(message, model=message.model.removeprefix(f"{spec.id}/"))
-    wire = message_to_wire(told)
+    unprefixed = msgspec.structs.replace(message, model=message.model.removeprefix(f"{spec.id}/"))
+    wire = message_to_wire(unprefixed)
     return msgspec.json.encode({**wire, "usage": without_vai_counters(wire["usage"])})
 
 
@@ -410,7 +424,7 @@ def _is_misworded(value: dict[str, Any], fault: UpstreamFault) -> bool:
     """Whether clients would not see what `fault` is."""
     if fault.code == failure.CONTEXT_OVERFLOW:
         return not _has_form(value) or failure.PROMPT_TOO_LONG not in value["error"]["message"]
-    if fault.type == "overloaded_error" and failure.says_busy(value):
+    if fault.type == "overloaded_error" and failure.is_overload_message(value):
         return not _has_form(value) or value["error"]["type"] != fault.type
     return False
 
@@ -432,34 +446,34 @@ def _has_parts(message: Any) -> bool:
     )
 
 
-def _no_message(body: bytes, spec: ProviderSpec) -> UpstreamFault:
+def _fault_from_body(body: bytes, spec: ProviderSpec) -> UpstreamFault:
     try:
         value = decode_object(body)
     except ValueError:
-        return _broken("it is not the JSON that was expected", spec.id)
-    told = failure.from_object(spec.id, spec.name, msgspec.json.encode(value))
-    if told is None and (value.get("type") == "error" or value.get("error")):
-        told = failure.from_event(spec.id, spec.name, value)
-    return told or _broken("it is no message", spec.id)
+        return _malformed_fault("it is not the JSON that was expected", spec.id)
+    fault = failure.fault_from_object(spec.id, spec.name, msgspec.json.encode(value))
+    if fault is None and (value.get("type") == "error" or value.get("error")):
+        fault = failure.fault_from_event(spec.id, spec.name, value)
+    return fault or _malformed_fault("it is no message", spec.id)
 
 
-def _broken(what: str, provider: str) -> UpstreamBroken:
+def _malformed_fault(what: str, provider: str) -> UpstreamBroken:
     return UpstreamBroken.from_code("upstream_malformed", what, provider=provider)
 
 
-def _said(body: bytes) -> tuple[_Said | None, bytes]:
+def _read_head(body: bytes) -> tuple[_MessageHead | None, bytes]:
     """What a JSON answer says, and its bytes, mended if no parser takes them as they are."""
     try:
-        return _decode_said(body), body
+        return _decode_head(body), body
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = mended(body)
+        body = replace_broken_characters(body)
     try:
-        return _decode_said(body), body
+        return _decode_head(body), body
     except (msgspec.DecodeError, RecursionError):
         return None, body
 
 
-def _parsed(raw: Any) -> Usage | None:
+def _parse_usage(raw: Any) -> Usage | None:
     if not isinstance(raw, dict):
         return None
     try:
@@ -468,11 +482,11 @@ def _parsed(raw: Any) -> Usage | None:
         return None
 
 
-def _frames(events: list[dict[str, Any]]) -> bytes:
+def _encode_frames(events: list[dict[str, Any]]) -> bytes:
     return b"".join(encode_frame(event["type"], msgspec.json.encode(event)) for event in events)
 
 
-def _name(message: dict[str, Any], provider: str) -> None:
+def _set_full_model(message: dict[str, Any], provider: str) -> None:
     model = message.get("model")
     if isinstance(model, str):
         message["model"] = f"{provider}/{model}"

@@ -86,12 +86,12 @@ class _BlockBuilder:
             signature = block.signature if self.signature is None else self.signature
             return msgspec.structs.replace(block, thinking=thinking, signature=signature)
         if isinstance(block, ToolUseBlock | ServerToolUseBlock) and self.json:
-            given = decode_object("".join(self.json))
-            if given is None and not cut:
-                raise _broken("a tool call's input is no object", "invalid_tool_input")
-            return msgspec.structs.replace(block, input=given or {})
+            input_object = decode_object("".join(self.json))
+            if input_object is None and not cut:
+                raise _unusable_fault("a tool call's input is no object", "invalid_tool_input")
+            return msgspec.structs.replace(block, input=input_object or {})
         if isinstance(block, AudioBlock) and (self.audio or self.text):
-            data = _joined([block.source.data or "", *self.audio])
+            data = _join_base64([block.source.data or "", *self.audio])
             source = msgspec.structs.replace(block.source, data=data)
             words = (block.transcript or "") + "".join(self.text)
             return msgspec.structs.replace(block, source=source, transcript=words or None)
@@ -117,7 +117,7 @@ class Accumulator:
         if isinstance(event, ContentBlockDelta):
             building = self._blocks.get(event.index)
             if building is None:
-                raise _broken("a delta belongs to no block", "malformed")
+                raise _unusable_fault("a delta belongs to no block", "malformed")
             building.add_delta(event.delta)
         elif isinstance(event, ContentBlockStart):
             self._blocks[event.index] = _BlockBuilder(event.content_block)
@@ -139,7 +139,7 @@ class Accumulator:
                 a JSON object although the answer was not cut off.
         """
         if self._shell is None or self._end is None or not self._stopped:
-            raise _broken("", "truncated")
+            raise _unusable_fault("", "truncated")
         cut = self._end.stop_reason not in ("end_turn", "tool_use")
         blocks = [self._blocks[index].build_block(cut=cut) for index in sorted(self._blocks)]
         return msgspec.structs.replace(
@@ -206,7 +206,7 @@ def _opening_and_deltas(block: Block) -> tuple[Block, list[Delta]]:
         return replace(block, thinking="", signature=""), deltas
     if isinstance(block, ToolUseBlock | ServerToolUseBlock):
         if block.input:
-            deltas.append(InputJsonDelta(partial_json=_json(block.input)))
+            deltas.append(InputJsonDelta(partial_json=_to_json(block.input)))
         return replace(block, input={}), deltas
     if isinstance(block, AudioBlock) and block.source.data:
         if block.transcript:
@@ -217,7 +217,7 @@ def _opening_and_deltas(block: Block) -> tuple[Block, list[Delta]]:
     return block, deltas
 
 
-def _joined(pieces: list[str]) -> str:
+def _join_base64(pieces: list[str]) -> str:
     """One base64 text out of several, each of which may end in padding.
 
     Raises:
@@ -226,12 +226,12 @@ def _joined(pieces: list[str]) -> str:
     try:
         return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()
     except ValueError:
-        raise _broken("its sound is not base64", "malformed") from None
+        raise _unusable_fault("its sound is not base64", "malformed") from None
 
 
-def _json(value: Any) -> str:
+def _to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _broken(what: str, code: str) -> UpstreamBroken:
+def _unusable_fault(what: str, code: str) -> UpstreamBroken:
     return UpstreamBroken.from_code(f"upstream_{code}", what)

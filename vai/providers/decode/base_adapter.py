@@ -17,7 +17,7 @@ import msgspec
 from vai.errors import UpstreamBroken, UpstreamFault
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import message_from_events
-from vai.providers.decode.call_ids import CallIds, known
+from vai.providers.decode.call_ids import CallIds, collect_call_ids
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.stream_body import StreamBody
 from vai.providers.decode.stream_decoder import EventSink, StreamDecoder
@@ -96,7 +96,7 @@ class BaseAdapter(ABC, Generic[D]):
         self._body = self._body_type()
 
     @abstractmethod
-    def _translate(self, request: MessageRequest) -> TranslatedRequest:
+    def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
         """The request in the server's words."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class BaseAdapter(ABC, Generic[D]):
         Raises:
             InvalidRequest: something that matters cannot be expressed.
         """
-        translation = self._translate(request)
+        translation = self._translate_request(request)
         self.dropped = translation.dropped
         self._decoder = self._make_decoder(translation, request)
         self._sink = self._decoder.sink
@@ -167,7 +167,7 @@ class BaseAdapter(ABC, Generic[D]):
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
-        return failure.from_answer(self._spec.id, self._spec.name, status, headers, body)
+        return failure.fault_from_response(self._spec.id, self._spec.name, status, headers, body)
 
     @property
     def _is_over(self) -> bool:
@@ -194,7 +194,9 @@ class BaseAdapter(ABC, Generic[D]):
             spec.id,
             self._estimate,
             ids=CallIds(
-                spec.id, self._exchange, () if request is None else known(request.messages)
+                spec.id,
+                self._exchange,
+                () if request is None else collect_call_ids(request.messages),
             ),
             names=ToolNames(translation.names, tools or ()),
         )

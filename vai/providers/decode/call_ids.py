@@ -18,7 +18,7 @@ from typing import Any, Final
 from vai.types.blocks import ToolUseBlock
 from vai.types.request import InputMessage
 
-__all__ = ["MARK", "CallIds", "is_legal", "known", "own", "sent"]
+__all__ = ["MARK", "CallIds", "collect_call_ids", "decode_call_id", "is_legal", "to_upstream_id"]
 
 MARK: Final = "toolu_vai_"
 """What the ids begin with that stand for others."""
@@ -49,31 +49,31 @@ class CallIds:
         self._taken = set(taken)
         self._count = 0
 
-    def show(self, given: Any) -> str:
+    def to_client_id(self, upstream_id: Any) -> str:
         """The id under which the client sees the next call.
 
         Args:
             given: the server's id, whatever it is.
         """
         number, self._count = self._count, self._count + 1
-        shown = _as_text(given)
+        shown = _as_text(upstream_id)
         if not shown:
             shown = f"toolu_{self._exchange}_{number}"
         elif not is_legal(shown) or shown in self._taken:
-            shown = self._encoded(shown)
+            shown = self._encode_id(shown)
         self._taken.add(shown)
         return shown
 
-    def _encoded(self, id: str) -> str:
+    def _encode_id(self, id: str) -> str:
         text = base64.urlsafe_b64encode(id.encode("utf-8", "surrogatepass")).decode().rstrip("=")
         # As many ids are taken, so that the first number that is tried is nearly always free.
         number = len(self._taken)
-        while (shown := f"{MARK}{_tag(self._provider)}_{number}_{text}") in self._taken:
+        while (shown := f"{MARK}{_provider_tag(self._provider)}_{number}_{text}") in self._taken:
             number += 1
         return shown
 
 
-def known(messages: Iterable[InputMessage]) -> set[str]:
+def collect_call_ids(messages: Iterable[InputMessage]) -> set[str]:
     """The ids of all calls in a history."""
     return {
         block.id
@@ -89,15 +89,15 @@ def is_legal(id: Any) -> bool:
     return isinstance(id, str) and bool(_PLAIN.fullmatch(id)) and not id.startswith(MARK)
 
 
-def own(id: str, provider: str) -> str | None:
+def decode_call_id(id: str, provider: str) -> str | None:
     """The id that `provider` itself gave to the call that clients know as `id`.
 
     None if `id` is not a substitute, or is one of another provider's.
     """
-    found = _SHOWN.fullmatch(id) if id.startswith(MARK) else None
-    if found is None or found[1] != _tag(provider):
+    match = _SHOWN.fullmatch(id) if id.startswith(MARK) else None
+    if match is None or match[1] != _provider_tag(provider):
         return None
-    text = found[2]
+    text = match[2]
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return data.decode("utf-8", "surrogatepass")
@@ -105,25 +105,25 @@ def own(id: str, provider: str) -> str | None:
         return None
 
 
-def sent(id: str, provider: str, most: int = 64, *, short: bool = False) -> str:
+def to_upstream_id(id: str, provider: str, most: int = 64, *, short: bool = False) -> str:
     """A call's id as `provider` takes it: its own, or one within its rules.
 
     Args:
         most: the characters that an id may have.
         short: ids must be nine letters and digits, as Mistral's are.
     """
-    if id.startswith(MARK) and (given := own(id, provider)) is not None:
-        return given
+    if id.startswith(MARK) and (original := decode_call_id(id, provider)) is not None:
+        return original
     if short:
-        return id if _SHORT_ID.fullmatch(id) else _nine(id)
+        return id if _SHORT_ID.fullmatch(id) else _short_id(id)
     if len(id) <= most and _LEGAL.fullmatch(id):
         return id
-    digest = hashlib.sha256(_bytes(id)).hexdigest()[:_HASHED]
+    digest = hashlib.sha256(_to_bytes(id)).hexdigest()[:_HASHED]
     return f"{_ILLEGAL.sub('_', id)[: most - _HASHED - 1]}_{digest}"
 
 
-def _nine(id: str) -> str:
-    number = int.from_bytes(hashlib.sha256(_bytes(id)).digest(), "big")
+def _short_id(id: str) -> str:
+    number = int.from_bytes(hashlib.sha256(_to_bytes(id)).digest(), "big")
     digits = []
     for _ in range(_SHORT):
         number, digit = divmod(number, len(_ALPHABET))
@@ -131,16 +131,16 @@ def _nine(id: str) -> str:
     return "".join(digits)
 
 
-def _bytes(id: str) -> bytes:
+def _to_bytes(id: str) -> bytes:
     return id.encode("utf-8", "surrogatepass")
 
 
-def _tag(provider: str) -> str:
+def _provider_tag(provider: str) -> str:
     digest = hashlib.sha256(provider.encode()).digest()
     return base64.b32encode(digest)[:6].decode().lower()
 
 
-def _as_text(given: Any) -> str:
-    if isinstance(given, str):
-        return given
-    return str(given) if isinstance(given, int) and not isinstance(given, bool) else ""
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""

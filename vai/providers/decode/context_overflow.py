@@ -79,7 +79,7 @@ _OTHER_LIMIT: Final = re.compile(
     re.IGNORECASE,
 )
 """Limits of tokens that no shorter conversation keeps for long."""
-_OWN_WORDS: Final = "exceed context limit: "
+_MAX_TOKENS_WORDS: Final = "exceed context limit: "
 """Anthropic's error for a prompt that fits without its `max_tokens`: clients lower that."""
 
 _COUNT: Final = r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,3}|\d{2,10})(?![\w-])"
@@ -108,7 +108,7 @@ def is_overflow(status: int | None, names: tuple[str, ...], words: str) -> bool:
         words: what it says to a human.
     """
     words = words[:_MAX_READ]
-    if status in (401, 402, 403, 429) or _OTHER_LIMIT.search(words) or _OWN_WORDS in words:
+    if status in (401, 402, 403, 429) or _OTHER_LIMIT.search(words) or _MAX_TOKENS_WORDS in words:
         return False
     return not _CODES.isdisjoint(names) or bool(_OVERFLOW.search(words))
 
@@ -117,7 +117,7 @@ def overflow_message(error: Mapping[str, Any], words: str) -> str:
     """The error in Anthropic's words, with the server's where it does not tell the counts."""
     used, limit = error.get("n_prompt_tokens"), error.get("n_ctx")  # llama.cpp
     if not (type(used) is int and type(limit) is int):
-        used, limit = _counts(words[:_MAX_READ])
+        used, limit = _read_counts(words[:_MAX_READ])
     if used is not None and limit is not None and used > limit > 0:
         return f"{PROMPT_TOO_LONG}: {used} tokens > {limit} maximum"
     if PROMPT_TOO_LONG in words:
@@ -125,18 +125,18 @@ def overflow_message(error: Mapping[str, Any], words: str) -> str:
     return f"{PROMPT_TOO_LONG}: {words}" if words else f"{PROMPT_TOO_LONG} for this model"
 
 
-def _counts(words: str) -> tuple[int | None, int | None]:
+def _read_counts(words: str) -> tuple[int | None, int | None]:
     """The tokens of the prompt, or of prompt and answer, and the most there may be."""
-    found = next((match for limit in _LIMITS if (match := limit.search(words))), None)
-    if found is None:
+    limit_match = next((match for limit in _LIMITS if (match := limit.search(words))), None)
+    if limit_match is None:
         return None, None
-    limit = _number(found[1])
+    limit = _parse_count(limit_match[1])
     parts = _SUM.search(words)
     if parts is not None:
-        return _number(parts[1]) + _number(parts[2]), limit
-    larger = [count for text in _COUNTS.findall(words) if (count := _number(text)) > limit]
+        return _parse_count(parts[1]) + _parse_count(parts[2]), limit
+    larger = [count for text in _COUNTS.findall(words) if (count := _parse_count(text)) > limit]
     return (max(larger) if larger else None), limit
 
 
-def _number(text: str) -> int:
+def _parse_count(text: str) -> int:
     return int(text.replace(",", ""))

@@ -37,13 +37,13 @@ from vai.types.events import (
 )
 from vai.types.message import Message, Usage
 
-__all__ = ["MAX_CALLS", "MAX_KEPT_CHARACTERS", "Emitter"]
+__all__ = ["MAX_CALLS", "MAX_HELD_CHARACTERS", "Emitter"]
 
 MAX_CALLS: Final = 1024
 """Tool calls in one answer."""
-MAX_KEPT_CHARACTERS: Final = 16 << 20
+MAX_HELD_CHARACTERS: Final = 16 << 20
 """Tool arguments, and what waits behind an incomplete call, of one answer."""
-_SPOKEN_ENDS: Final = ("end_turn", "stop_sequence")
+_NATURAL_ENDS: Final = ("end_turn", "stop_sequence")
 
 
 class Emitter(BlockWriter):
@@ -111,14 +111,14 @@ class Emitter(BlockWriter):
         self._started = True
         if model:
             self._model = f"{self._provider}/{model}"
-        known = Usage(input_tokens=self._estimate, output_tokens=0).merged_with(self.usage)
+        usage = Usage(input_tokens=self._estimate, output_tokens=0).merged_with(self.usage)
         shell = Message(
             id=self._id,
             role="assistant",
             model=self._model,
             content=[],
             stop_reason=None,
-            usage=known,
+            usage=usage,
             metadata=metadata,
         )
         self._out.append(MessageStart(message=shell))
@@ -245,7 +245,7 @@ class Emitter(BlockWriter):
         self._release_all(cut=self._end_delta.stop_reason not in ("end_turn", "tool_use"))
         if self.fault:
             return
-        self._end_content(self._end_delta.stop_reason in _SPOKEN_ENDS)
+        self._end_content(self._end_delta.stop_reason in _NATURAL_ENDS)
         self._close_block()
         self._out.append(MessageDelta(delta=self._end_delta, usage=self.usage))
         self._out.append(MessageStop())
@@ -303,7 +303,7 @@ class Emitter(BlockWriter):
                 self._waiting.popleft()
                 return
             # With one tool there is no doubt which one is meant.
-            first.name = self.tool_names.only
+            first.name = self.tool_names.only_name
         if isinstance(first, ToolCall) and not first.name:
             self.fail_unusable("a tool call has no name", "invalid_tool_call")
         else:
@@ -317,7 +317,10 @@ class Emitter(BlockWriter):
             self._write_piece(*first)
 
     def _start_call(self, call: ToolCall) -> None:
-        shown, name = self._ids.show(call.upstream_id), self.tool_names.caller(call.name or "")
+        shown, name = (
+            self._ids.to_client_id(call.upstream_id),
+            self.tool_names.to_client_name(call.name or ""),
+        )
         self._open_block(TOOL, ToolUseBlock(id=shown, name=name, input={}))
         self._has_final_content = False
         self._call = call
@@ -336,5 +339,5 @@ class Emitter(BlockWriter):
 
     def _count_buffered(self, count: int) -> None:
         self._buffered += count
-        if self._buffered > MAX_KEPT_CHARACTERS:
+        if self._buffered > MAX_HELD_CHARACTERS:
             self.fail_unusable("its tool calls are larger than can be held", "too_large")

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["MAX_MESSAGE", "all_words", "decoded", "error_object", "message_of", "plain_words"]
+__all__ = ["MAX_MESSAGE", "all_words", "decode_json", "error_object", "message_of", "plain_words"]
 
 MAX_MESSAGE: Final = 2000
 """Characters of an upstream's message that are handed on."""
 _MAX_NESTED: Final = 4
 _MAX_ITEMS: Final = 20
 """Complaints of one error, and steps to the place of one."""
-_WORDED: Final = (
+_MESSAGE_MEMBERS: Final = (
     "message",
     "Message",
     "detail",
@@ -36,7 +36,7 @@ _WORDED: Final = (
 """Members that hold what an error says, the likeliest first."""
 
 
-def decoded(body: bytes) -> Any:
+def decode_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -53,26 +53,26 @@ def plain_words(body: bytes) -> str | None:
     return text[: 2 * MAX_MESSAGE] if is_text else None
 
 
-def error_object(whole: Any) -> tuple[Any, dict[str, Any]]:
+def error_object(body: Any) -> tuple[Any, dict[str, Any]]:
     """The upstream's own error object, and the object around it."""
-    if isinstance(whole, list) and whole:
-        whole = whole[0]
-    if isinstance(whole, str):
-        return whole, {}
-    if not isinstance(whole, dict):
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, str):
+        return body, {}
+    if not isinstance(body, dict):
         return None, {}
-    error = whole.get("error")
-    if error and (isinstance(error, dict | list) or not message_of(_without(whole, "error"))):
-        return error, whole
+    error = body.get("error")
+    if error and (isinstance(error, dict | list) or not message_of(_without_member(body, "error"))):
+        return error, body
     if error:
-        return whole, whole  # the word beside the sentence is its code
-    detail = whole.get("detail")
+        return body, body  # the word beside the sentence is its code
+    detail = body.get("detail")
     if isinstance(detail, dict) and (detail.get("error") or detail.get("message")):
-        return detail.get("error") or detail, whole
-    return whole, whole
+        return detail.get("error") or detail, body
+    return body, body
 
 
-def _without(value: dict[str, Any], member: str) -> dict[str, Any]:
+def _without_member(value: dict[str, Any], member: str) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != member}
 
 
@@ -85,13 +85,13 @@ def message_of(error: Any, depth: int = 0) -> str:
     if isinstance(error, list):
         return "; ".join(filter(None, (message_of(item, depth + 1) for item in error[:_MAX_ITEMS])))
     if isinstance(error, dict):
-        for name in _WORDED:
+        for name in _MESSAGE_MEMBERS:
             if text := message_of(error.get(name), depth + 1):
-                return f"{place}: {text}" if (place := _place(error)) else text
+                return f"{location}: {text}" if (location := _error_location(error)) else text
     return ""
 
 
-def _place(error: dict[str, Any]) -> str:
+def _error_location(error: dict[str, Any]) -> str:
     """Where in the request a complaint of FastAPI applies."""
     steps = error.get("loc")
     if not isinstance(steps, list):

@@ -17,12 +17,12 @@ from msgspec.structs import fields
 
 from vai.codec.halves import SplitCharacters
 
-__all__ = ["Lenient", "fitted", "is_error"]
+__all__ = ["LenientDecoder", "fit_object", "is_error"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class Lenient:
+class LenientDecoder:
     """Reads, one after the other, the texts of a stream that a strict decoder refused."""
 
     def __init__(self) -> None:
@@ -30,20 +30,20 @@ class Lenient:
         self.waits = False
         """Whether the next text must be read here, because the last ended in half a character."""
 
-    def read(self, data: bytes, cls: type[S]) -> list[S] | None:
+    def read_objects(self, data: bytes, cls: type[S]) -> list[S] | None:
         """The objects in `data`, fitted to `cls`: one, those of an array, or one for each line.
 
         A text that is JSON of another kind holds none. None: the text is damaged.
         """
-        found = self._values(data)
+        values = self._decode_values(data)
         self.waits = self._halves.is_waiting
-        if found is None:
+        if values is None:
             return None
-        if len(found) == 1 and isinstance(found[0], list):
-            found = found[0]
-        return [fitted(value, cls) for value in found if isinstance(value, dict)]
+        if len(values) == 1 and isinstance(values[0], list):
+            values = values[0]
+        return [fit_object(value, cls) for value in values if isinstance(value, dict)]
 
-    def _values(self, data: bytes) -> list[Any] | None:
+    def _decode_values(self, data: bytes) -> list[Any] | None:
         """The value of a text, or those of its lines; None where it is damaged."""
         with suppress(ValueError, RecursionError):
             return [self._halves.loads(data)]
@@ -56,14 +56,14 @@ class Lenient:
             return None
 
 
-def fitted(value: dict[str, Any], cls: type[S]) -> S:
+def fit_object(value: dict[str, Any], cls: type[S]) -> S:
     """`value` as an object of `cls`, whose members must all have defaults."""
     members: dict[str, Any] = {}
-    for name, field, kind in _plan(cls):
+    for name, field, kind in _field_plan(cls):
         if name in value:
-            found = _fit(value[name], kind)
-            if found is not None:
-                members[field] = found
+            member = _fit_value(value[name], kind)
+            if member is not None:
+                members[field] = member
     return cls(**members)
 
 
@@ -73,29 +73,29 @@ def is_error(value: Any) -> bool:
 
 
 @cache
-def _plan(cls: type[msgspec.Struct]) -> list[tuple[str, str, inspect.Type]]:
+def _field_plan(cls: type[msgspec.Struct]) -> list[tuple[str, str, inspect.Type]]:
     return [(field.encode_name, field.name, inspect.type_info(field.type)) for field in fields(cls)]
 
 
-def _fit(value: Any, kind: inspect.Type) -> Any:
+def _fit_value(value: Any, kind: inspect.Type) -> Any:
     """`value` as `kind`; None if it cannot be."""
     if isinstance(kind, inspect.UnionType):
-        fits = (_fit(value, one) for one in kind.types)
-        return next((found for found in fits if found is not None), None)
+        fits = (_fit_value(value, one) for one in kind.types)
+        return next((fit for fit in fits if fit is not None), None)
     if isinstance(kind, inspect.StructType):
-        return fitted(value, kind.cls) if isinstance(value, dict) else None
+        return fit_object(value, kind.cls) if isinstance(value, dict) else None
     if isinstance(kind, inspect.ListType):
         items = [value] if isinstance(value, dict) and value else value
         if not isinstance(items, list):
             return None
-        found = [_fit(item, kind.item_type) for item in items]
-        return [item for item in found if item is not None]
+        items = [_fit_value(item, kind.item_type) for item in items]
+        return [item for item in items if item is not None]
     if isinstance(kind, inspect.DictType):
         return value if isinstance(value, dict) else None
     if isinstance(kind, inspect.StrType):
-        return _text(value)
+        return _fit_text(value)
     if isinstance(kind, inspect.IntType):
-        return _number(value)
+        return _fit_number(value)
     if isinstance(kind, inspect.BoolType):
         return value if isinstance(value, bool) else None
     if isinstance(kind, inspect.RawType):
@@ -103,14 +103,14 @@ def _fit(value: Any, kind: inspect.Type) -> Any:
     return value if isinstance(kind, inspect.AnyType) else None
 
 
-def _text(value: Any) -> str | None:
+def _fit_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value) if is_number else None
 
 
-def _number(value: Any) -> int | None:
+def _fit_number(value: Any) -> int | None:
     """A count; servers quote theirs, and write them with a point."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -19,11 +19,11 @@ class RepeatedText:
         self.length += len(piece)
         self._last = piece
 
-    def missing_text(self, whole: str) -> str:
+    def missing_text(self, text: str) -> str:
         """What the pieces left out of the whole text; nothing if they are of another text."""
-        before = whole[: self.length]
-        return whole[self.length :] if before.endswith(self._last) else ""
+        before = text[: self.length]
+        return text[self.length :] if before.endswith(self._last) else ""
 
-    def is_continued_by(self, whole: str) -> bool:
+    def is_continued_by(self, text: str) -> bool:
         """Whether `whole` begins with all pieces."""
-        return len(whole) >= self.length and whole[: self.length].endswith(self._last)
+        return len(text) >= self.length and text[: self.length].endswith(self._last)

@@ -13,7 +13,7 @@ from typing import Final
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
 
-__all__ = ["MAX_BODY", "StreamBody", "no_answer"]
+__all__ = ["MAX_BODY", "StreamBody", "no_response_fault"]
 
 MAX_BODY: Final = MAX_FRAME
 """Bytes of a JSON answer."""
@@ -22,7 +22,7 @@ _BLANKS: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def no_answer() -> UpstreamBroken:
+def no_response_fault() -> UpstreamBroken:
     """The fault of a body that is a page, or of another kind that holds no answer."""
     return UpstreamBroken.from_code("upstream_content_type")
 
@@ -59,7 +59,7 @@ class StreamBody:
                 begin = data[:1]
             self._streams = begin not in (b"{", b"[")
             if begin == b"<":
-                self._broken = no_answer()
+                self._broken = no_response_fault()
             self._head = b""
             if self._streams:
                 return self._sse.feed(data)
@@ -75,13 +75,13 @@ class StreamBody:
         """The last events, and the whole body if it was JSON."""
         if self._streams is False and self._broken is None:
             body = bytes(self._body).removeprefix(_BOM)
-            lines = _objects(body) if b"}\n" in body.rstrip() else []
+            lines = _split_objects(body) if b"}\n" in body.rstrip() else []
             return ([("message", line) for line in lines], None) if lines else ([], body)
         return self._sse.flush(), None
 
 
-def _objects(body: bytes) -> list[bytes]:
+def _split_objects(body: bytes) -> list[bytes]:
     """The lines of a body that has an object on each; none if it is of another form."""
     lines = [line.strip() for line in body.splitlines() if line.strip()]
-    is_so = all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
-    return lines if is_so else []
+    are_objects = all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
+    return lines if are_objects else []

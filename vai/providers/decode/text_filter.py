@@ -144,7 +144,7 @@ class Unwrap:
         if self._wrapped is None:
             opening = self._OPENING.match(text)
             if opening is None:
-                return self._undecided(text)
+                return self._hold_undecided(text)
             self._wrapped = True
             text = text[opening.end() :]
         if not self._shown:
@@ -160,7 +160,7 @@ class Unwrap:
         held, self._held = self._held, ""
         return held.rstrip().removesuffix("}").rstrip() if self._wrapped else held
 
-    def _undecided(self, text: str) -> str:
+    def _hold_undecided(self, text: str) -> str:
         begun = "".join(text.split())
         if self._BEGINNING.startswith(begun) and len(text) <= _MAX_TAIL:
             self._held = text

@@ -9,7 +9,7 @@ import msgspec
 
 from vai.codec.halves import repair_escapes
 
-__all__ = ["ToolCall", "as_json", "decode_object", "object_of"]
+__all__ = ["ToolCall", "as_json", "decode_object", "parse_arguments"]
 
 _MAX_TRIALS: Final = 64
 _MAX_WRAPS: Final = 3
@@ -37,7 +37,7 @@ def as_json(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
 
 
-def object_of(value: Any) -> dict[str, Any] | None:
+def parse_arguments(value: Any) -> dict[str, Any] | None:
     """The object that a call's arguments are in some form: as text, fenced, alone in a list.
 
     What is empty of any type stands for no arguments. None: they are no object at all.
@@ -74,7 +74,7 @@ class ToolCall:
         "_cut",
         "_is_wrapped",
         "_pieces",
-        "_said",
+        "_text_hash",
         "_trials",
         "is_closed",
         "name",
@@ -90,7 +90,7 @@ class ToolCall:
         self._is_wrapped = False
         self._complete: bool | None = None
         self._trials = 0
-        self._said = 0
+        self._text_hash = 0
 
     @property
     def can_open(self) -> bool:
@@ -113,23 +113,23 @@ class ToolCall:
         self._complete = None
         return "" if self._is_wrapped else piece
 
-    def missing_arguments(self, whole: str) -> str:
+    def missing_arguments(self, arguments: str) -> str:
         """What the pieces lack of all arguments; nothing if they are others."""
-        known, whole = self._text(), whole.strip()
-        return whole[len(known) :] if whole.startswith(known) else ""
+        sent_text, arguments = self._joined_text(), arguments.strip()
+        return arguments[len(sent_text) :] if arguments.startswith(sent_text) else ""
 
     def arguments_so_far(self) -> str:
         """The arguments so far, as far as they can be shown."""
-        return "" if self._is_wrapped else self._text()
+        return "" if self._is_wrapped else self._joined_text()
 
     def unsent_arguments(self) -> str:
         """What is still to be shown of a call that is over."""
-        found = self._object() if self._is_wrapped else None
-        return msgspec.json.encode(found).decode() if found else ""
+        input_object = self._decode_arguments() if self._is_wrapped else None
+        return msgspec.json.encode(input_object).decode() if input_object else ""
 
     def is_valid(self) -> bool:
         """Whether the arguments are a whole JSON object, or none at all."""
-        return self._object() is not None
+        return self._decode_arguments() is not None
 
     def has_complete_arguments(self) -> bool:
         """Whether the arguments can be taken as complete while more may come.
@@ -138,31 +138,31 @@ class ToolCall:
         is bounded, because two calls that alternate piece by piece would make it quadratic.
         """
         if self._complete is None:
-            self._complete = self._try()
+            self._complete = self._try_decode()
         return self._complete
 
     def is_repetition(self, arguments: str) -> bool:
         """Whether `arguments` are those of the complete call, said once more."""
         if self.is_closed:
-            return hash(arguments) == self._said
-        return decode_object(arguments) == self._object()
+            return hash(arguments) == self._text_hash
+        return decode_object(arguments) == self._decode_arguments()
 
     def close(self) -> None:
         """The call is over; its arguments are forgotten."""
         self.is_closed = self._complete = True
-        self._said = hash(self._text())
+        self._text_hash = hash(self._joined_text())
         self._pieces = []
 
-    def _text(self) -> str:
+    def _joined_text(self) -> str:
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0] if self._pieces else ""
 
-    def _object(self) -> dict[str, Any] | None:
-        text = self._text()
-        return object_of(text) if self._is_wrapped else decode_object(text)
+    def _decode_arguments(self) -> dict[str, Any] | None:
+        text = self._joined_text()
+        return parse_arguments(text) if self._is_wrapped else decode_object(text)
 
-    def _try(self) -> bool:
+    def _try_decode(self) -> bool:
         if self._is_wrapped or not self._pieces or not self._pieces[-1].rstrip().endswith("}"):
             return False
         self._trials += 1

@@ -37,53 +37,59 @@ class ToolNames:
         self, aliases: Mapping[str, str] = MappingProxyType({}), tools: Iterable[Tool] = ()
     ) -> None:
         self._aliases = aliases
-        self._declared = frozenset(filter(None, map(_name, tools)))
+        self._declared = frozenset(filter(None, map(_declared_name, tools)))
 
     @property
-    def only(self) -> str | None:
+    def only_name(self) -> str | None:
         """The name of the one tool there is; None if there are several, or none."""
         return next(iter(self._declared)) if len(self._declared) == 1 else None
 
-    def declares(self, name: str) -> bool:
+    def is_declared(self, name: str) -> bool:
         """Whether the client can run a call of this name, as the server writes it."""
-        return self.caller(name) in self._declared
+        return self.to_client_name(name) in self._declared
 
-    def caller(self, name: str) -> str:
+    def to_client_name(self, name: str) -> str:
         """The client's name for what the server calls `name`.
 
         A name that stands for no tool of the client's is brought into the form that the
         Messages API has for names.
         """
-        known = self._known(name)
-        if known is None:
+        client_name = self._exact_name(name)
+        if client_name is None:
             plain = _NUMBERED.sub("", _MARKED.sub("", name)).strip(" \t\r\n\"'`()")
             last = _SPACED.split(plain)[-1]
-            known = self._known(plain) or self._known(last)
-            known = known or self._folded.get(_fold(plain)) or self._folded.get(_fold(last))
-        return known or _ILLEGAL.sub("_", name)[:_MAX_NAME]
+            client_name = self._exact_name(plain) or self._exact_name(last)
+            client_name = (
+                client_name
+                or self._folded_names.get(_fold_name(plain))
+                or self._folded_names.get(_fold_name(last))
+            )
+        return client_name or _ILLEGAL.sub("_", name)[:_MAX_NAME]
 
-    def _known(self, name: str) -> str | None:
+    def _exact_name(self, name: str) -> str | None:
         return name if name in self._declared else self._aliases.get(name)
 
     @cached_property
-    def _folded(self) -> dict[str, str]:
+    def _folded_names(self) -> dict[str, str]:
         """Names without case and signs, those that are still different so."""
-        found: dict[str, str] = {}
-        twice = set()
+        names: dict[str, str] = {}
+        ambiguous = set()
         for name in self._declared:
-            folded = _fold(name)
-            if folded in found:
-                twice.add(folded)
-            found[folded] = name
-        return {folded: name for folded, name in found.items() if folded and folded not in twice}
+            folded = _fold_name(name)
+            if folded in names:
+                ambiguous.add(folded)
+            names[folded] = name
+        return {
+            folded: name for folded, name in names.items() if folded and folded not in ambiguous
+        }
 
 
-def _name(tool: Tool) -> str | None:
+def _declared_name(tool: Tool) -> str | None:
     if tool.name:
         return tool.name
     described = to_client_tool(tool)
     return described.name if described is not None else None
 
 
-def _fold(name: str) -> str:
+def _fold_name(name: str) -> str:
     return _FOLDED.sub("", name.casefold())

@@ -24,31 +24,31 @@ from vai.providers.decode.context_overflow import (
 from vai.providers.decode.error_messages import (
     MAX_MESSAGE,
     all_words,
-    decoded,
+    decode_json,
     error_object,
     message_of,
     plain_words,
 )
-from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, address_message, is_elsewhere
+from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, address_message, is_wrong_address
 
 __all__ = [
     "CONTEXT_OVERFLOW",
     "MAX_MESSAGE",
     "MAX_RETRY_AFTER",
     "PROMPT_TOO_LONG",
-    "from_answer",
-    "from_event",
-    "from_object",
+    "fault_from_event",
+    "fault_from_object",
+    "fault_from_response",
+    "is_overload_message",
     "is_reasoning_rejection",
     "retry_after",
-    "says_busy",
 ]
 
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds. A longer wait says no more than "not today"."""
 _MAX_CODE: Final = 100
 _MAX_DEPTH: Final = 32
-_MAX_COPIED: Final = 32_768
+_MAX_ERROR_CHARACTERS: Final = 32_768
 """Characters of an upstream's error object that are handed on."""
 
 
@@ -121,7 +121,7 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
 }
 """Types and codes that say more than the status they come with."""
 
-_PLACES: Final = r"(?:slot|worker|instance|server|backend|replica|upstream)s?\b"
+_SERVERS: Final = r"(?:slot|worker|instance|server|backend|replica|upstream)s?\b"
 _BUSY = re.compile(
     r"\bover ?load|\bover ?capacity|\bat (?:full |max(?:imum)? )?capacity"
     r"|\b(?:no|not enough|insufficient|out of|limited|exceeded|exhausted)(?: \w+)? capacity"
@@ -130,7 +130,7 @@ _BUSY = re.compile(
     r"|\bload is too high|\bheavily loaded"
     r"|\b(?:server|service|model|engine|system|gpu|backend|cluster|worker)s?(?: is| are)?"
     r" (?:currently |too |very )*busy"
-    rf"|\bno (?:available|healthy) {_PLACES}|\b(?:no|all) {_PLACES}"
+    rf"|\bno (?:available|healthy) {_SERVERS}|\b(?:no|all) {_SERVERS}"
     r"(?: are)?(?: currently)? (?:available|busy|in use)\b"
     r"|\bqueue (?:is )?full|\btoo many (?:pending|queued) requests"
     r"|\u670d\u52a1\u5668\u7e41\u5fd9",  # DeepSeek: "the server is busy"
@@ -182,7 +182,7 @@ _BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
 """All of them: for errors inside a stream, which have no status."""
 
 
-def from_answer(
+def fault_from_response(
     provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamRejected:
     """The fault for an answer with an error status.
@@ -193,16 +193,16 @@ def from_answer(
         headers: with lower-case names.
         body: whatever came; JSON, HTML or nothing.
     """
-    whole = decoded(body)
-    if whole is None:
-        whole = plain_words(body)
-    error, outer = error_object(whole)
+    value = decode_json(body)
+    if value is None:
+        value = plain_words(body)
+    error, outer = error_object(value)
     nested = error is not outer and isinstance(error, dict)
-    if is_elsewhere(status, error, _names(error), all_words(error), nested=nested):
-        return _misplaced(provider, name, status, headers)
-    verdict = _in_words(_by_answer(status, _names(error)), status, error)
+    if is_wrong_address(status, error, _error_names(error), all_words(error), nested=nested):
+        return _address_fault(provider, name, status, headers)
+    verdict = _refine_by_message(_verdict_by_status(status, _error_names(error)), status, error)
     retry = headers.get("x-should-retry", "").lower()
-    return _rejected(
+    return _rejected_fault(
         provider,
         verdict,
         error,
@@ -214,10 +214,10 @@ def from_answer(
     )
 
 
-def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
+def fault_from_event(provider: str, name: str, value: Any) -> UpstreamRejected:
     """The fault for an error object inside a stream, or inside an answer with status 200."""
-    error, outer = error_object(whole)
-    verdict = _by_names(_names(error))
+    error, outer = error_object(value)
+    verdict = _verdict_by_names(_error_names(error))
     status = outer.get("status_code")
     if not isinstance(status, int) and isinstance(error, dict):
         status = error.get("code")
@@ -226,9 +226,9 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
     if not isinstance(status, int) or not 400 <= status < 600:
         status = None
     if verdict is None:
-        verdict = _OTHER if status is None else _by_answer(status, ())
-    verdict = _in_words(verdict, status, error)
-    return _rejected(
+        verdict = _OTHER if status is None else _verdict_by_status(status, ())
+    verdict = _refine_by_message(verdict, status, error)
+    return _rejected_fault(
         provider,
         verdict,
         error,
@@ -240,15 +240,15 @@ def from_event(provider: str, name: str, whole: Any) -> UpstreamRejected:
     )
 
 
-def from_object(provider: str, name: str, data: bytes) -> UpstreamRejected | None:
+def fault_from_object(provider: str, name: str, data: bytes) -> UpstreamRejected | None:
     """The fault that a JSON text reports which is no part of an answer; None if it says nothing.
 
     Servers that fail after their head is sent write their error as they write all of them, which
     need not be the way of the API that they speak.
     """
-    whole = decoded(data)
-    error, _ = error_object(whole)
-    return from_event(provider, name, whole) if message_of(error) else None
+    value = decode_json(data)
+    error, _ = error_object(value)
+    return fault_from_event(provider, name, value) if message_of(error) else None
 
 
 _REASONING = re.compile(
@@ -275,19 +275,19 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
     An HTTP date is measured against the answer's own Date header, so that neither clock
     has to be right.
     """
-    wait = _number(headers.get("retry-after-ms"))
+    wait = _parse_seconds(headers.get("retry-after-ms"))
     if wait is not None:
         return min(wait / 1000, MAX_RETRY_AFTER)
     stated = headers.get("retry-after")
-    wait = _number(stated)
+    wait = _parse_seconds(stated)
     if wait is None and stated:
-        wait = _until(stated, headers.get("date"))
+        wait = _seconds_until(stated, headers.get("date"))
     if wait is None:
-        wait = _told_wait(message)
+        wait = _wait_from_message(message)
     return None if wait is None else min(wait, MAX_RETRY_AFTER)
 
 
-def _misplaced(
+def _address_fault(
     provider: str, name: str, status: int, headers: Mapping[str, str]
 ) -> UpstreamRejected:
     """The fault for an answer of a place where the provider's API is not.
@@ -308,7 +308,7 @@ def _misplaced(
     )
 
 
-def _rejected(
+def _rejected_fault(
     provider: str,
     verdict: _Verdict,
     error: Any,
@@ -321,21 +321,21 @@ def _rejected(
 ) -> UpstreamRejected:
     fields = error if isinstance(error, dict) else {}
     message = message_of(error)
-    code = _short(_code(fields))
+    code = _short_text(_error_code(fields))
     if verdict is _OVERFLOW:
         message, code = overflow_message(fields, message), CONTEXT_OVERFLOW
     details = {
         "provider": provider,
         "upstream_status": status,
-        "upstream_type": _short(fields.get("type") or fields.get("status")),
-        "upstream_code": _short(_code(fields)),
+        "upstream_type": _short_text(fields.get("type") or fields.get("status")),
+        "upstream_code": _short_text(_error_code(fields)),
         "upstream_request_id": request_id,
     }
     return UpstreamRejected(
-        _scrubbed(message) or fallback,
+        _redact_secrets(message) or fallback,
         type=verdict.type,
         status=verdict.status,
-        param=_short(fields.get("param")),
+        param=_short_text(fields.get("param")),
         code=code,
         provider=provider,
         provider_error=_without_secrets(error) or None,
@@ -347,35 +347,37 @@ def _rejected(
     )
 
 
-def _by_answer(status: int, names: tuple[str, ...]) -> _Verdict:
-    found = _BY_STATUS.get(status)
+def _verdict_by_status(status: int, names: tuple[str, ...]) -> _Verdict:
+    by_status = _BY_STATUS.get(status)
     for name in names:
         if name in _DECISIVE:
-            said = _DECISIVE[name]
+            by_name = _DECISIVE[name]
             # A status that says the same is kept: clients have a class for each of the two.
-            return found if found is not None and found.type == said.type else said
-    if found is None:
+            return (
+                by_status if by_status is not None and by_status.type == by_name.type else by_name
+            )
+    if by_status is None:
         return _REFUSED if 400 <= status < 500 else _OTHER
-    return found
+    return by_status
 
 
-def _in_words(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
+def _refine_by_message(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
     """The verdict, unless the words of the error say more."""
     words = all_words(error)
-    if is_overflow(status, _names(error), words):
+    if is_overflow(status, _error_names(error), words):
         return _OVERFLOW
-    if verdict.type in _VAGUE and verdict.retry is None and says_busy(error):
+    if verdict.type in _VAGUE and verdict.retry is None and is_overload_message(error):
         return _OVERLOADED
     return verdict
 
 
-def says_busy(error: Any) -> bool:
+def is_overload_message(error: Any) -> bool:
     """Whether the words of an error object, or of the object around it, tell of an overload."""
     words = all_words(error)[:MAX_MESSAGE]
     return bool(_BUSY.search(words.translate(_SPACED)))
 
 
-def _by_names(names: tuple[str, ...]) -> _Verdict | None:
+def _verdict_by_names(names: tuple[str, ...]) -> _Verdict | None:
     # A decisive word wins over a general one, whichever of type and code it is in.
     for table in (_DECISIVE, _BY_NAME):
         for name in names:
@@ -384,21 +386,21 @@ def _by_names(names: tuple[str, ...]) -> _Verdict | None:
     return None
 
 
-def _names(error: Any) -> tuple[str, ...]:
+def _error_names(error: Any) -> tuple[str, ...]:
     if not isinstance(error, dict):
         return ()
-    found = (error.get("code"), error.get("type"), error.get("status"), error.get("error"))
-    return tuple(name.lower() for name in found if isinstance(name, str))
+    candidates = (error.get("code"), error.get("type"), error.get("status"), error.get("error"))
+    return tuple(name.lower() for name in candidates if isinstance(name, str))
 
 
-def _code(error: dict[str, Any]) -> Any:
+def _error_code(error: dict[str, Any]) -> Any:
     details = error.get("details")
     if isinstance(details, dict) and details.get("error_code"):
         return details["error_code"]
     return error.get("code")
 
 
-def _short(value: Any) -> str | None:
+def _short_text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value)[:_MAX_CODE] or None
@@ -408,7 +410,7 @@ def _request_id(headers: Mapping[str, str], outer: dict[str, Any]) -> str | None
     for name in ("request-id", "x-request-id"):
         if headers.get(name):
             return headers[name][:_MAX_CODE]
-    return _short(outer.get("request_id"))
+    return _short_text(outer.get("request_id"))
 
 
 _SECRET = re.compile(
@@ -420,38 +422,38 @@ _OPAQUE = re.compile(r"\b[A-Za-z0-9+/_-]{40,}={0,2}")
 """In a sentence, what is so long is no word. In an object it may be a value that is asked for."""
 
 
-def _scrubbed(message: str) -> str:
+def _redact_secrets(message: str) -> str:
     shown = _OPAQUE.sub("[redacted]", _SECRET.sub("[redacted]", message[: 2 * MAX_MESSAGE]))
     return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "..."
 
 
 def _without_secrets(value: Any) -> Any:
     """An error object without credentials, and without what is more than a client reads."""
-    return _copied(value, 0, [_MAX_COPIED])
+    return _copy_value(value, 0, [_MAX_ERROR_CHARACTERS])
 
 
-def _copied(value: Any, depth: int, left: list[int]) -> Any:
+def _copy_value(value: Any, depth: int, left: list[int]) -> Any:
     """`left` is how many characters may still be copied; each value counts as one at least."""
     left[0] -= len(value) + 1 if isinstance(value, str) else 1
     if isinstance(value, str):
         shown = value if left[0] >= 0 else value[: left[0]] + "..."
-        return _SECRET.sub("[redacted]", shown[:_MAX_COPIED])
+        return _SECRET.sub("[redacted]", shown[:_MAX_ERROR_CHARACTERS])
     if depth == _MAX_DEPTH and isinstance(value, dict | list):
         return None  # deeper than any error means, and than encoders go
     if isinstance(value, dict):
-        found = {}
+        members = {}
         for name, item in value.items():
             if left[0] <= 0:
                 break
             left[0] -= len(name)
-            found[name] = _copied(item, depth + 1, left)
-        return found
+            members[name] = _copy_value(item, depth + 1, left)
+        return members
     if isinstance(value, list):
         items = []
         for item in value:
             if left[0] <= 0:
                 break
-            items.append(_copied(item, depth + 1, left))
+            items.append(_copy_value(item, depth + 1, left))
         return items
     return value
 
@@ -463,26 +465,26 @@ _WORDS = re.compile(
 )
 
 
-def _number(value: str | None) -> float | None:
-    found = _NUMBER.fullmatch(value or "")
-    return float(found[1]) if found else None
+def _parse_seconds(value: str | None) -> float | None:
+    match = _NUMBER.fullmatch(value or "")
+    return float(match[1]) if match else None
 
 
-def _until(date: str, now: str | None) -> float | None:
+def _seconds_until(date: str, now: str | None) -> float | None:
     try:
-        return max((_date(date) - _date(now or "")), 0.0)
+        return max((_parse_date(date) - _parse_date(now or "")), 0.0)
     except (ValueError, OverflowError):
         return None
 
 
-def _date(value: str) -> float:
+def _parse_date(value: str) -> float:
     return parsedate_to_datetime(value).timestamp()
 
 
-def _told_wait(message: str) -> float | None:
-    found = _WORDS.search(message)
-    if found is None or not any(found.groups()):
+def _wait_from_message(message: str) -> float | None:
+    match = _WORDS.search(message)
+    if match is None or not any(match.groups()):
         return None
-    hours, minutes, rest, unit = found.groups()
+    hours, minutes, rest, unit = match.groups()
     seconds = float(rest or 0) / (1000 if unit and unit.lower() == "ms" else 1)
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds

@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from vai.errors import UpstreamFault
 
-__all__ = ["UPSTREAM_ADDRESS", "address_message", "is_elsewhere", "names_nothing"]
+__all__ = ["UPSTREAM_ADDRESS", "address_message", "is_bare_not_found", "is_wrong_address"]
 
 UPSTREAM_ADDRESS: Final = "upstream_address"
 """The code of a failure for which the provider's address in the settings seems to blame."""
 
 _STATUSES: Final = frozenset({404, 405, 410, 421})
 _URL_CODES: Final = frozenset({"unknown_url", "unknown_path"})
-_PLACE: Final = r"(?:page|url|uri|path|route|resource|endpoint|api|http)"
+_RESOURCE: Final = r"(?:page|url|uri|path|route|resource|endpoint|api|http)"
 _BARE = re.compile(
     r"(?:error:? )?(?:\(?\d{3}\)?:? ?)?(?:- )?"
-    rf"(?:(?:the )?(?:requested )?{_PLACE}\b[^.]{{0,80}})?"
+    rf"(?:(?:the )?(?:requested )?{_RESOURCE}\b[^.]{{0,80}})?"
     r"(?:(?:was |is |could )?not (?:be )?(?:found|allowed)|method not allowed|does not exist"
     r"|gone|misdirected request)(?: on (?:this|the) server)?\.?",
     re.IGNORECASE,
@@ -37,7 +37,7 @@ _OF_THE_URL = re.compile(
 _MODEL = re.compile(r"\b(?:models?|deployments?)\b", re.IGNORECASE)
 
 
-def is_elsewhere(
+def is_wrong_address(
     status: int, error: Any, names: tuple[str, ...], words: str, *, nested: bool
 ) -> bool:
     """Whether an error answer is one of a place where the provider's API is not.
@@ -51,17 +51,17 @@ def is_elsewhere(
     """
     if status not in _STATUSES:
         return False
-    said = words.strip()
-    if _OF_THE_URL.search(said) or not _URL_CODES.isdisjoint(names):
+    text = words.strip()
+    if _OF_THE_URL.search(text) or not _URL_CODES.isdisjoint(names):
         return True
-    if not nested and _BARE.fullmatch(said):
+    if not nested and _BARE.fullmatch(text):
         return True
-    if _MODEL.search(f"{said} {' '.join(names).replace('_', ' ')}"):
+    if _MODEL.search(f"{text} {' '.join(names).replace('_', ' ')}"):
         return False
-    return not said or not isinstance(error, dict) or not (nested or _is_of_an_api(error))
+    return not text or not isinstance(error, dict) or not (nested or _is_of_an_api(error))
 
 
-def names_nothing(fault: UpstreamFault) -> bool:
+def is_bare_not_found(fault: UpstreamFault) -> bool:
     """Whether a provider's own error says no more than that something was not found.
 
     Anthropic and Azure answer so at paths that they do not have; of a model they give the name.

@@ -37,7 +37,7 @@ class GeminiAdapter(BaseAdapter[GeminiStreamDecoder]):
         self._limit: int | None = None
         self._hops = 0
 
-    def _translate(self, request: MessageRequest) -> TranslatedRequest:
+    def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
         translation = translate_request(request, self._spec, self._exchange)
         self._wire = translation.wire
         self._limit = request.max_tokens

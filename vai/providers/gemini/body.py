@@ -23,7 +23,7 @@ import msgspec
 
 from vai.codec.sse import MAX_FRAME, SseDecoder
 from vai.errors import UpstreamBroken
-from vai.providers.decode.stream_body import no_answer
+from vai.providers.decode.stream_body import no_response_fault
 from vai.types.message import Usage, parse_counter
 
 __all__ = [
@@ -71,7 +71,7 @@ class BodyParser:
         if not self._has_begun and (head := data.lstrip(_BLANKS)):
             self._has_begun = True
             if head[:1] == b"<":
-                self._broken = no_answer()
+                self._broken = no_response_fault()
         if self._plain is None:
             begins = (_AT_START.match(data) if self._at_start else None) or _INSIDE.search(data)
             if begins is None:

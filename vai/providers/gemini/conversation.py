@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.call_ids import sent
+from vai.providers.decode.call_ids import to_upstream_id
 from vai.providers.gemini.models import GeminiTarget
 from vai.providers.gemini.parts import Part, parts_from_block
 from vai.providers.gemini.server_tools import part_from_block
@@ -136,7 +136,11 @@ def _model_parts(
             continue
         if isinstance(block, ToolUseBlock):
             name = gemini_tool_name(block.name)
-            call = {"id": sent(block.id, target.spec.id), "name": name, "args": block.input}
+            call = {
+                "id": to_upstream_id(block.id, target.spec.id),
+                "name": name,
+                "args": block.input,
+            }
             added: list[Part] = [{"functionCall": call}]
             add_pending_call(calls, block, at, target.diagnostics, name)
         elif isinstance(block, TextBlock | ImageBlock):
@@ -206,7 +210,7 @@ def _response_parts(block: ToolResultBlock, name: str, at: str, target: GeminiTa
                 texts.append(f"[attachment {len(attached)} below]")
     _note_cache_mark(block, target)
     text = "\n".join(texts)
-    response: Part = {"id": sent(block.tool_use_id, target.spec.id), "name": name}
+    response: Part = {"id": to_upstream_id(block.tool_use_id, target.spec.id), "name": name}
     response["response"] = {"error": text} if block.is_error else {"output": _result_value(text)}
     if media:
         response["parts"] = media

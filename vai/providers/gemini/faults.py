@@ -70,12 +70,12 @@ def fault_from_response(
     provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamRejected:
     """The fault for a response with an error status. Arguments as in `upstream_errors`."""
-    return _refine_fault(failure.from_answer(provider, name, status, headers, body))
+    return _refine_fault(failure.fault_from_response(provider, name, status, headers, body))
 
 
 def fault_from_event(provider: str, name: str, error: Any) -> UpstreamRejected:
     """The fault for an error object inside a response with status 200."""
-    fault = failure.from_event(provider, name, {"error": error})
+    fault = failure.fault_from_event(provider, name, {"error": error})
     type_and_status = _STATUSES.get(str(error.get("status"))) if isinstance(error, dict) else None
     if type_and_status is not None and fault.type == "provider_error":
         fault.type, fault.status = type_and_status

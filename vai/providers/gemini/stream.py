@@ -16,7 +16,7 @@ import msgspec
 
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import MAX_CALLS, Emitter
-from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.lenient import LenientDecoder, is_error
 from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.decode.tool_call import as_json
@@ -92,7 +92,7 @@ class GeminiStreamDecoder(StreamDecoder):
         self._new_calls: list[tuple[str, int]] = []
         self._count = 0
         self._usable = False
-        self._lenient = Lenient()
+        self._lenient = LenientDecoder()
         self._number: int | None = None
         self._content = False
         self._thinking = False
@@ -119,7 +119,7 @@ class GeminiStreamDecoder(StreamDecoder):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             chunks = None
         if chunks is None:
-            chunks = self._lenient.read(text, GeminiChunk)
+            chunks = self._lenient.read_objects(text, GeminiChunk)
         if chunks is None and text.strip():
             self._emitter.fail_unusable(
                 "a part of it is not the JSON that was expected", "malformed"
@@ -127,7 +127,7 @@ class GeminiStreamDecoder(StreamDecoder):
         for chunk in chunks or ():
             self._read_chunk(chunk)
         if any(map(_is_odd, chunks or ())):
-            fault = failure.from_object(self._provider, self._title, text)
+            fault = failure.fault_from_object(self._provider, self._title, text)
             if fault is not None:
                 self._emitter.fail(fault)
 
@@ -285,7 +285,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._new_calls.append((call.id, content_hash))
         self._end_before(signed)
         key, self._count = self._count, self._count + 1
-        self._usable = self._usable or (name is not None and self._names.declares(name))
+        self._usable = self._usable or (name is not None and self._names.is_declared(name))
         self._emitter.open_tool_call(key, call.id, name)
         # Empty arguments too: they say that the call is complete.
         if key < MAX_CALLS:

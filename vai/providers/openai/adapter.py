@@ -14,7 +14,7 @@ __all__ = ["ChatAdapter"]
 class ChatAdapter(BaseAdapter[ChatStreamDecoder]):
     """One exchange with a Chat Completions server."""
 
-    def _translate(self, request: MessageRequest) -> TranslatedRequest:
+    def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
         return translate_request(request, self._spec)
 
     def _make_decoder(

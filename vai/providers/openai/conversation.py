@@ -200,7 +200,7 @@ def _call_from_block(block: ToolUseBlock, target: OpenaiTarget) -> Wire:
 
 
 def _shorten_id(id: str, target: OpenaiTarget) -> str:
-    return callids.sent(id, target.spec.id, _MAX_ID, short=target.needs_short_ids)
+    return callids.to_upstream_id(id, target.spec.id, _MAX_ID, short=target.needs_short_ids)
 
 
 def _reasoning_to_return(

@@ -15,7 +15,7 @@ import msgspec
 
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.lenient import LenientDecoder, is_error
 from vai.providers.decode.repeated_text import RepeatedText
 from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import QuotableText, TextFilter
@@ -74,7 +74,7 @@ class ChatStreamDecoder(StreamDecoder):
     ) -> None:
         super().__init__(provider, title, text)
         self.sink = self._emitter = emitter
-        self._lenient = Lenient()
+        self._lenient = LenientDecoder()
         self._calls = ChatCalls(emitter)
         self._signatures = signatures
         self._sound = sound
@@ -108,7 +108,7 @@ class ChatStreamDecoder(StreamDecoder):
             self.read_chunk(chunk, data)
 
     def _read_leniently(self, data: bytes) -> None:
-        chunks = self._lenient.read(data, ChatChunk)
+        chunks = self._lenient.read_objects(data, ChatChunk)
         if chunks is None and data.strip():
             self._emitter.fail_unusable(
                 "a part of it is not the JSON that was expected", "malformed"
@@ -389,7 +389,9 @@ class ChatStreamDecoder(StreamDecoder):
             self._emitter.fail_unusable("the provider ended it with an error", "failed")
         elif stop_reason == FAILED:
             error = {"code": reason, "message": f"The provider ended its response with: {reason}"}
-            self._emitter.fail(failure.from_event(self._provider, self._title, {"error": error}))
+            self._emitter.fail(
+                failure.fault_from_event(self._provider, self._title, {"error": error})
+            )
         elif self._has_refused or stop_reason == "refusal":
             self._emitter.set_stop_reason("refusal", dict(_REFUSAL))
         elif stop_reason == "end_turn" and self._emitter.has_tool_calls:
@@ -402,14 +404,14 @@ class ChatStreamDecoder(StreamDecoder):
     def _report_failure(self, chunk: ChatChunk, error: Any, data: bytes) -> None:
         if is_error(error) and isinstance(error, dict):
             event = {"error": error, "status_code": chunk.status_code}
-            self._emitter.fail(failure.from_event(self._provider, self._title, event))
+            self._emitter.fail(failure.fault_from_event(self._provider, self._title, event))
             return
         is_bare = chunk.choices is None and chunk.usage is None and chunk.x_groq is None
         if is_bare or is_error(error):
             # No choices at all: an error in another form, or an object of another kind.
-            error_seen = failure.from_object(self._provider, self._title, data)
+            error_seen = failure.fault_from_object(self._provider, self._title, data)
             if error_seen is None and isinstance(error, str):  # Groq puts a code beside its own id
-                error_seen = failure.from_event(self._provider, self._title, {"error": error})
+                error_seen = failure.fault_from_event(self._provider, self._title, {"error": error})
             if error_seen is not None:
                 self._emitter.fail(error_seen)
             elif is_error(error):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.tool_call import as_json, object_of
+from vai.providers.decode.tool_call import as_json, parse_arguments
 from vai.providers.openai.chunk import CallDelta, FunctionDelta
 
 __all__ = ["ChatCalls", "has_call_content"]
@@ -113,7 +113,7 @@ class ChatCalls:
         if self._emitter.has_complete_arguments(seen.key):
             return False
         has_text = bool(text.strip())
-        if name and has_text and object_of(text) is not None:
+        if name and has_text and parse_arguments(text) is not None:
             return False
         return seen.has_begun or has_text or not name
 

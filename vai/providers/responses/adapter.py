@@ -13,7 +13,7 @@ __all__ = ["ResponsesAdapter"]
 class ResponsesAdapter(BaseAdapter[ResponsesStreamDecoder]):
     """One exchange with a Responses server."""
 
-    def _translate(self, request: MessageRequest) -> TranslatedRequest:
+    def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
         return translate_request(request, self._spec)
 
     def _make_decoder(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vai.providers.decode.call_ids import sent
+from vai.providers.decode.call_ids import to_upstream_id
 from vai.providers.responses import wrapped_items
 from vai.providers.responses.server_tools import call_and_signature
 from vai.providers.responses.tools import RequestTools
@@ -190,7 +190,7 @@ class AssistantItems:
 
     def _add_call(self, block: ToolUseBlock, at: str) -> None:
         kind = self._tooling.item_type(block)
-        item: Wire = {"type": kind, "call_id": sent(block.id, self._target.spec.id)}
+        item: Wire = {"type": kind, "call_id": to_upstream_id(block.id, self._target.spec.id)}
         if kind == "computer_call":
             item |= {"id": f"cu_{_digest_text(block.id)}", "status": "completed"}
             item["pending_safety_checks"] = block.input.get("pending_safety_checks") or []
@@ -316,7 +316,10 @@ def _item_from_result(block: ToolResultBlock, at: str, kind: str, target: Openai
         for part in mark_cached(made, item, CACHED, target)
     ]
     content = mark_cached(content, block, CACHED, target)
-    item: Wire = {"type": f"{kind}_output", "call_id": sent(block.tool_use_id, target.spec.id)}
+    item: Wire = {
+        "type": f"{kind}_output",
+        "call_id": to_upstream_id(block.tool_use_id, target.spec.id),
+    }
     if kind == "computer_call":
         item["output"] = _screenshot_from_parts(content, at, target)
     elif all(part.keys() == {"type", "text"} for part in content):

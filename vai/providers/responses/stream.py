@@ -15,7 +15,7 @@ import msgspec
 
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
-from vai.providers.decode.lenient import Lenient, is_error
+from vai.providers.decode.lenient import LenientDecoder, is_error
 from vai.providers.decode.stream_decoder import StreamDecoder
 from vai.providers.decode.text_filter import TextFilter
 from vai.providers.responses import wrapped_items
@@ -75,7 +75,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._server_tool_uses: dict[str, int] = {}
         self._is_commentary = False
         self._latest = -1
-        self._lenient = Lenient()
+        self._lenient = LenientDecoder()
         self._seen: Counter[str] = Counter()
         """Kind of item -> how many of them have begun."""
         self._handlers = {
@@ -116,7 +116,7 @@ class ResponsesStreamDecoder(StreamDecoder):
             self._dispatch_event(event, data)
 
     def _read_leniently(self, data: bytes) -> None:
-        events = self._lenient.read(data, StreamEvent)
+        events = self._lenient.read_objects(data, StreamEvent)
         if events is None and data.strip():
             self._emitter.fail_unusable(
                 "a part of it is not the JSON that was expected", "malformed"
@@ -138,7 +138,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         try:
             answer = decode_body(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            objects = self._lenient.read(data, ResponseObject)
+            objects = self._lenient.read_objects(data, ResponseObject)
             if not objects:
                 self._emitter.fail_unusable("it is not the JSON that was expected", "malformed")
                 return
@@ -343,7 +343,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._report_usage(answer)
         if status in ("failed", "cancelled"):
             event = {"error": answer.error}
-            self._emitter.fail(failure.from_event(self._provider, self._title, event))
+            self._emitter.fail(failure.fault_from_event(self._provider, self._title, event))
             return
         self._output_text.close_part()
         if self.met_stop_sequence:
@@ -372,7 +372,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
     def _report_error(self, data: bytes) -> None:
         """An object that is no part of a response may report an error, in whatever form."""
-        error = failure.from_object(self._provider, self._title, data)
+        error = failure.fault_from_object(self._provider, self._title, data)
         if error is not None:
             self._emitter.fail(error)
 
@@ -384,7 +384,7 @@ class ResponsesStreamDecoder(StreamDecoder):
                 "a part of it is not the JSON that was expected", "malformed"
             )
         else:
-            self._emitter.fail(failure.from_event(self._provider, self._title, event))
+            self._emitter.fail(failure.fault_from_event(self._provider, self._title, event))
 
 
 def _count_searches(tool_usage: Any, seen: int) -> int:
