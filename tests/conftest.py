@@ -35,7 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _REPEATS = 2
 _PURE = {"codec", "contract", "exchange", "policy", "providers", "simulator"}
 """Folders of tests that may run beside each other: no processes, no times."""
-_NEEDS_THE_MACHINE = ("timing", "chaos", "e2e", "slow")
+_NEEDS_THE_MACHINE = ("alone", "timing", "chaos", "e2e", "slow")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks

@@ -212,6 +212,7 @@ def _seconds_to_refuse(data: bytes) -> float:
     return time.perf_counter() - start
 
 
+@pytest.mark.alone
 def test_the_worst_body_costs_no_more_than_its_length() -> None:
     # Nothing but tiny values and a fault at the end: the dearest way to be refused.
     def cost(count: int) -> float:

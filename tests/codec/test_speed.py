@@ -61,6 +61,7 @@ OPENAI = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"hello"}}]}\
 MESSAGES = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0}\n\n'
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("name", "function", "argument", "number", "per", "ceiling"),
     [

@@ -31,7 +31,7 @@ MODULES = (
         for name in ("faults", "models", "parts", "request", "server_tools", "tools")
     ),
     *(f"openai/{name}" for name in ("request", "tools")),
-    *(f"responses/{name}" for name in ("bridge", "conversation", "count", "extensions")),
+    *(f"responses/{name}" for name in ("bridge", "conversation", "extensions")),
     *(f"responses/{name}" for name in ("request", "tools")),
 )
 OWN = {
@@ -48,7 +48,7 @@ OWN = {
     "gemini/parts": {"Part", "_FILE_ID", "_ARTICLES", "FILES", "_FILES_HOST", "_GOOGLE_FILE",
                      "_DATA_URL", "_MIME", "_PRIVATE", "_MAX_URL"},
     "gemini/models": {"_NAME", "_NEWEST"},
-    "gemini/request": {"_BUDGETS"},
+    "gemini/request": {"_BUDGETS", "_decode_members", "_decode_wrapped"},
     "translate/openai_models": {"_GPT", "_O", "_LOW_TO_HIGH"},
     "translate/options": {"_KEY_LENGTH", "_MAX_SEQUENCES", "_MAX_LENGTH"},
     "translate/names": {"_LEGAL", "_ILLEGAL", "_DIGITS"},
@@ -57,10 +57,9 @@ OWN = {
     "registry": {"_IDS", "_OPENAI_HOST", "_SPECS", "PROVIDER_SPECS", "SHARED_KEYS"},
     "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/conversation": {"CACHED", "Wire", "_CALL_TYPES", "_FORM", "_PICTURE"},
-    "responses/count": {"_decode_members"},
     "responses/tools": {"Wire", "_CHOSEN", "_FUNCTION_MEMBERS", "_LOCATION_MEMBERS"},
     "responses/extensions": {"_NAMES"},
-    "responses/request": {"PATH"},
+    "responses/request": {"PATH", "_members"},
     "translate/target": {"_MISTRAL"},
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from sanic import Sanic
 
 from vai.config import ConfigError, Settings
 from vai.config.snapshot import SettingsSnapshot
-from vai.gateway import sanic_patches as repairs
+from vai.gateway import sanic_patches
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import (
     drain,
@@ -72,9 +72,9 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
     app.config.update(_sanic_settings(settings))
     app.ctx.settings = settings
     inflight = InFlightExchanges()
-    repairs.install_patches(
+    sanic_patches.install_patches(
         app,
-        limits=repairs.ReceiveLimits(
+        limits=sanic_patches.ReceiveLimits(
             head=settings.head_timeout,
             body=settings.body_timeout,
             stall=settings.timers.write_stall,

@@ -74,7 +74,7 @@ def attach_main(
 ) -> None:
     """Have main make the control block and start the manager; SIGHUP to main replaces all workers.
 
-    Call it after `repairs.install`.
+    Call it after `sanic_patches.install_patches`.
 
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
@@ -110,9 +110,8 @@ def attach_main(
             board, record, sanic_manager, origin, write_line, _SettingsHandover(app, record, duties)
         )
         hangups.handle_with(reloads.request_reload)
-        watch_with(
-            _MainWatch(board, record, reloads, WorkerExits(board, sanic_manager, write_line))
-        )
+        exits = WorkerExits(board, sanic_manager, write_line)
+        watch_with(_MainWatch(board, record, reloads, exits))
         sanic_manager.manage(MANAGER_NAME, manager.run_manager, arguments, restartable=True)
         _drain_before_shutdown(sanic_manager, board)
 
