@@ -59,7 +59,7 @@ OWN = {
     "responses/conversation": {"CACHED", "Wire", "_CALL_TYPES", "_FORM", "_PICTURE"},
     "responses/tools": {"Wire", "_CHOSEN", "_FUNCTION_MEMBERS", "_LOCATION_MEMBERS"},
     "responses/extensions": {"_NAMES"},
-    "responses/request": {"PATH", "_members"},
+    "responses/request": {"PATH", "_decode_members"},
     "translate/target": {"_MISTRAL"},
 }  # fmt: skip
 

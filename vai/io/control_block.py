@@ -1,10 +1,9 @@
 """The control block: one small shared file in which every process of a group sees the others.
 
 Invariants: a word has one writer, so no word needs a lock. A worker writes its own slot; when
-it is dead the manager does. Main writes the header and the servers, the manager its own words
-in the header.
-Only taking and freeing slots is serialised, by `flock`, which the kernel drops when its holder
-dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
+it is dead the manager does. Main writes the header and the servers, the manager its own words in
+the header. Only taking and freeing slots is serialised, by `flock`, which the kernel drops when its
+holder dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
 
     header      words 0..63     who owns the group, what it is doing
     directory   words 64..127   16 sections of 4 words: id, offset, length in bytes, version
@@ -31,7 +30,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
-from vai.io.process import NOBODY, ProcessIdentity, current_process, is_alive
+from vai.io.process import NO_PROCESS, ProcessIdentity, current_process, is_alive
 
 __all__ = [
     "MAX_SIZE",
@@ -497,4 +496,4 @@ def _read_owner(fd: int, *, any_layout: bool = False) -> ProcessIdentity | None:
     if words[_H_MAGIC] != MAGIC or (words[_H_LAYOUT] != LAYOUT and not any_layout):
         return None
     owner = ProcessIdentity(words[_H_OWNER], words[_H_OWNER_START])
-    return None if owner == NOBODY else owner
+    return None if owner == NO_PROCESS else owner

@@ -34,7 +34,16 @@ T = TypeVar("T")
 _Packed = tuple[bytes, list[bytes]]
 """A pickled value, and the large byte strings that are sent beside it."""
 
-_KEPT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
+_PASSED_VARIABLES: Final = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "TMPDIR",
+    "TZ",
+)
 """Variables that the helper has; keys may stand in any other."""
 _LONGEST: Final = 60.0
 """Seconds that a piece of work may take; the helper is ended then."""
@@ -126,7 +135,7 @@ class HelperProcess:
                 [sys.executable, "-m", "vai.io.helper", str(there.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                env={name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ},
                 pass_fds=(there.fileno(),),
             )
         self._connection = Connection(here.detach())

@@ -104,7 +104,7 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
     providers = Providers(settings)
     slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def asked(name: str) -> ProbeResult:
+    async def probe_one(name: str) -> ProbeResult:
         if (why := _reason_to_skip(settings, name, states[name])) is not None:
             return ProbeResult(provider=name, outcome="skipped", text=why)
         upstream = providers.get_gateway_upstream(name)
@@ -114,7 +114,7 @@ async def probe_providers(settings: Settings) -> list[ProbeResult]:
             return await _ProviderProbe(settings, providers.specs[name], upstream).run_probe()
 
     try:
-        return list(await asyncio.gather(*(asked(name) for name in states)))
+        return list(await asyncio.gather(*(probe_one(name) for name in states)))
     finally:
         await providers.aclose()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 __all__ = [
-    "NOBODY",
+    "NO_PROCESS",
     "ProcessIdentity",
     "StartWatch",
     "cpu_seconds",
@@ -45,7 +45,7 @@ class ProcessIdentity(NamedTuple):
     start: int
 
 
-NOBODY = ProcessIdentity(0, 0)
+NO_PROCESS = ProcessIdentity(0, 0)
 
 
 def _read_stat(pid: int) -> list[bytes] | None:

@@ -1,6 +1,6 @@
 """What a provider's adapter is: a pure translator between VAI's words and one wire format.
 
-The law of this ring: no sockets, no clock, no environment, no logging, no randomness
+Invariants: no sockets, no clock, no environment, no logging, no randomness
 and no credential. An adapter is built for one exchange, fed, and dropped, so a decoder
 may keep state between chunks. Folders of providers never import each other; what they
 share lies beside this file.

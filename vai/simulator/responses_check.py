@@ -115,7 +115,7 @@ _CONTENT: Final[Mapping[str, frozenset[str]]] = {
     "refusal": split_names("refusal"),
 }
 _INPUT: Final = ("input_text", "input_image", "input_file")
-_SAID: Final = ("output_text", "refusal")
+_OUTPUT_PARTS: Final = ("output_text", "refusal")
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -199,7 +199,7 @@ def _check_message(item: dict[str, Any], where: str) -> None:
     if item.get("phase") not in (None, "commentary", "final_answer"):
         raise expected_one_of(f"{where}.phase", ("commentary", "final_answer"))
     if isinstance(content, list):
-        _check_parts(content, f"{where}.content", _SAID if role == "assistant" else _INPUT)
+        _check_parts(content, f"{where}.content", _OUTPUT_PARTS if role == "assistant" else _INPUT)
     elif not isinstance(content, str):
         raise missing_member(f"{where}.content")
     if "id" in item and not str(item["id"]).startswith("msg_"):

@@ -21,7 +21,7 @@ from vai.simulator.parsed_request import ParsedRequest, SimulatedError
 __all__ = ["BETA", "ThreadStore"]
 
 BETA: Final = "message-threads-2026-08-12"
-_KEPT: Final = 1024
+_MOST_CONVERSATIONS: Final = 1024
 _MAX_BYTES: Final = 64 << 20
 _CREATE_ONLY: Final = ("system", "tools")
 
@@ -98,7 +98,7 @@ def _cacheable_blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
 class ThreadStore:
     """The conversations that can be continued. Not safe across threads of the process."""
 
-    def __init__(self, most: int = _KEPT, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, most: int = _MOST_CONVERSATIONS, max_bytes: int = _MAX_BYTES) -> None:
         self._conversations: OrderedDict[str, tuple[dict[str, Any], int]] = OrderedDict()
         self._most = most
         self._max_bytes = max_bytes

@@ -29,7 +29,7 @@ from vai.gateway.process.workers import server_name
 from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.group_record import KilledByManager
 from vai.io.process import (
-    NOBODY,
+    NO_PROCESS,
     ProcessIdentity,
     StartWatch,
     current_process,
@@ -90,7 +90,7 @@ class Supervisor:
         self._due: dict[int, float] = {}
         self._killed = KilledByManager(board)
         self._suspects: dict[int, ProcessIdentity] = {}
-        self._asked: dict[int, tuple[ProcessIdentity, float]] = {}
+        self._restarts_requested: dict[int, tuple[ProcessIdentity, float]] = {}
         self._failed: Counter[int] = Counter()
         self._starting: dict[int, tuple[ProcessIdentity, StartWatch]] = {}
         self._buried: deque[ProcessIdentity] = deque(maxlen=256)
@@ -224,10 +224,10 @@ class Supervisor:
             if when > now:
                 continue
             del self._due[number]
-            started = servers.get(number, NOBODY)
+            started = servers.get(number, NO_PROCESS)
             if is_alive(started):
                 continue  # main has replaced it already
-            self._asked[number] = (started, now)
+            self._restarts_requested[number] = (started, now)
             self._publisher.send(f"{server_name(number)}:")
 
     def _find_missing(self, now: float) -> None:
@@ -236,7 +236,7 @@ class Supervisor:
             if is_alive(started):
                 self._suspects.pop(number, None)
                 continue
-            requested, asked_at = self._asked.get(number, (NOBODY, 0.0))
+            requested, asked_at = self._restarts_requested.get(number, (NO_PROCESS, 0.0))
             if number in self._due or (requested == started and now - asked_at < _REPEAT):
                 continue
             if self._suspects.get(number) != started:

@@ -71,7 +71,7 @@ class Reloads:
         self._start = self._current = origin
         self._say = say
         self._take = take
-        self._asked = False
+        self._is_requested = False
         self._begun = 0.0
         self._renewed: SettingsOrigin | None = None
         self._starting: list[WorkerReplacement] = []
@@ -80,7 +80,7 @@ class Reloads:
 
     def request_reload(self, *_: object) -> None:
         """Have the workers replaced, when those of the reload before have ended."""
-        self._asked = True
+        self._is_requested = True
 
     @property
     def starting(self) -> set[int]:
@@ -94,8 +94,8 @@ class Reloads:
         self._ending = [process for process in self._ending if process.is_alive()]
         if self._starting:
             self._check_replacements()
-        elif self._asked and not self._ending and self._is_settled():
-            self._asked = False
+        elif self._is_requested and not self._ending and self._is_settled():
+            self._is_requested = False
             self._begin_reload()
 
     def _is_settled(self) -> bool:

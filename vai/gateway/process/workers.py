@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.io.control_block import ControlBlock, State, WorkerSlot
 from vai.io.memory import give_back_large_buffers
-from vai.io.process import NOBODY, current_process, die_with_parent, is_alive
+from vai.io.process import NO_PROCESS, current_process, die_with_parent, is_alive
 
 if TYPE_CHECKING:
     from sanic import Sanic
@@ -62,7 +62,7 @@ class WorkerRegistration:
         self._beat_every = beat
         self._hung_after = hung_after
         self._born = time.monotonic()
-        self._asked = float("-inf")
+        self._restart_requested = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
     def set_state(self, state: State) -> None:
@@ -89,14 +89,14 @@ class WorkerRegistration:
             return
         now = time.monotonic()
         manager = self.board.manager
-        if manager == NOBODY and now - self._born < _MANAGER_FIRST_START:
+        if manager == NO_PROCESS and now - self._born < _MANAGER_FIRST_START:
             return
         if is_alive(manager):
             if time.monotonic_ns() - self.board.manager_heartbeat > self._hung_after * 1e9:
                 os.kill(manager.pid, signal.SIGKILL)
             return
-        if now - self._asked > _ASK_AGAIN and self._is_first():
-            self._asked = now
+        if now - self._restart_requested > _ASK_AGAIN and self._is_first():
+            self._restart_requested = now
             self._app.m.restart(f"Sanic-{MANAGER_NAME}-0")
 
     def _is_first(self) -> bool:

@@ -57,7 +57,7 @@ class LingeringClose:
         longest: seconds that this may take.
     """
 
-    __slots__ = ("_close", "_deadline", "_heard", "_left", "_loop", "_timer")
+    __slots__ = ("_close", "_deadline", "_has_received", "_left", "_loop", "_timer")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class LingeringClose:
         self._close = close
         self._left = most_bytes
         self._deadline = monotonic() + longest
-        self._heard = False
+        self._has_received = False
         self._timer: TimerHandle = loop.call_later(min(PAUSE, longest), self._check_progress)
         if transport.can_write_eof():  # not within TLS; there the length ends the answer
             transport.write_eof()
@@ -80,7 +80,7 @@ class LingeringClose:
 
     def discard_bytes(self, size: int) -> None:
         """Bytes came that are of no use."""
-        self._heard = True
+        self._has_received = True
         self._left -= size
         if self._left < 0:
             self._close_connection()
@@ -91,10 +91,10 @@ class LingeringClose:
 
     def _check_progress(self) -> None:
         left = self._deadline - monotonic()
-        if not self._heard or left <= 0:
+        if not self._has_received or left <= 0:
             self._close_connection()
             return
-        self._heard = False
+        self._has_received = False
         self._timer = self._loop.call_later(min(PAUSE, left), self._check_progress)
 
     def _close_connection(self) -> None:

@@ -1,7 +1,7 @@
 """Counting with Anthropic: the request itself, to another path.
 
 Invariants: the counter takes what weighs and refuses the rest. What it refuses
-is named here; a member that nobody knows yet is sent on, because headers may belong to it.
+is named here; an unknown member is sent on, because headers may belong to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An upstream's error -> the fault the caller is told about.
+"""An upstream's error -> the fault that the client receives.
 
 Invariants: every status, type and code leads to exactly one error type. The
 HTTP status decides; a type or code decides only where it says more than the status, and
