@@ -21,13 +21,14 @@ help: ## show this list
 run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
 	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
 
-# The pure tests run in parallel and measure coverage; the others start processes, listen on
-# ports and time what they do, so they run one after the other.
+# The pure tests run in parallel; all but the exhaustive ones measure coverage. The others start
+# processes, listen on ports and time what they do, so they run one after the other.
 test: $(VENV)/.dev $(OLD_SDK)/.done clients ## run all tests; ARGS="tests/io -k pool" runs some
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest -m pure $(PARALLEL) --cov=vai
+	$(BIN)/pytest -m "pure and not exhaustive" $(PARALLEL) --cov=vai
+	$(BIN)/pytest -m "pure and exhaustive" $(PARALLEL)
 	$(BIN)/pytest -m "not pure"
 endif
 
