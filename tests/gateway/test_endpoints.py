@@ -24,7 +24,7 @@ PATHS = {
         ],
     ),
     "gemini_endpoint": (
-        "gemini/<model> by POST /v1/messages",
+        "gemini/<model> with POST /v1/messages",
         [
             "/v1beta/models/gemini-3.8-flash:generateContent",
             "/v1beta/models/gemini-3.8-flash:streamGenerateContent",

@@ -236,7 +236,7 @@ def test_churn_of_cancellations_leaves_nothing_behind(run, certificates, scheme)
             for _ in range(10):
                 await request()
             await transport.aclose()
-            assert transport._places._value == 10
+            assert transport._slots._value == 10
             await eventually(lambda: open_sockets() <= sockets, 3)
             await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 3)
 
