@@ -1,9 +1,9 @@
 """How a worker ends.
 
-Invariants: a worker finishes what it began, or ends it with an error; it refuses new work at
-once with 503 `draining`. There are two endings. When the whole group goes away the worker keeps
-accepting and refuses, so that no client waits in a queue that no process reads. When only this
-worker is replaced it stops accepting, and the others take what comes.
+Invariants: a worker finishes what it began, or ends it with an error; it begins nothing new.
+There are two endings. When the whole group goes away the worker keeps accepting, and refuses with
+503 `draining`, so that no client waits in a queue that no process reads. When only this worker is
+replaced it stops accepting, and the others take what comes.
 """
 
 from __future__ import annotations
