@@ -19,7 +19,21 @@ from vai.policy.error_attribution import may_fall_back
 from vai.policy.recent_counter import RecentCounter
 from vai.types.settings import Duration, SettingsSection
 
-__all__ = ["FLOOR", "WINDOW", "RetryBudget", "RetryRules", "is_retryable", "retry_delay"]
+__all__ = [
+    "FLOOR",
+    "WINDOW",
+    "NextTarget",
+    "Retry",
+    "RetryBudget",
+    "RetryDecision",
+    "RetryRules",
+    "RetryState",
+    "Stop",
+    "WithoutReasoning",
+    "decide",
+    "is_retryable",
+    "retry_delay",
+]
 
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""

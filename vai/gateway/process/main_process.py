@@ -78,8 +78,7 @@ def attach_main(
 
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
-        make_board: makes the control block with its sections, in main, or in the one process there
-            is.
+        make_board: makes the control block with its sections, in main or in a single process.
         duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
         origin: the settings of `app`, and what they were made of; workers get that. None: they
             need no settings.
