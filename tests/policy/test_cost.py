@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vai.io.catalogue import installed_catalogue
+from vai.policy import cost
 from vai.policy.catalogue import Catalogue
 from vai.policy.cost import (
     UNKNOWN,
@@ -306,3 +307,21 @@ def test_limits():
     argon = MaxOutput(stream=65_536, unstreamed=32_768)
     assert (argon.limit_for(streamed=True), argon.limit_for(streamed=False)) == (65_536, 32_768)
     assert MaxOutput(stream=1, unstreamed=1, continued=9).limit_for(streamed=False) == 9
+
+
+def test_the_cost_of_one_usage_is_computed_once(monkeypatch):
+    computed = []
+
+    def count(rates, usage):
+        computed.append(usage)
+        return compute_cost(rates, usage)
+
+    monkeypatch.setattr(cost, "compute_cost", count)
+    terms = Pricing(installed_catalogue()).find_terms(
+        "gemini", "gemini-4-argon", streamed=False, day=DAY
+    )
+    first, second = used(100, 10), used(100, 20)
+    assert terms.cost(first) == terms.cost(first) == terms.cost(used(100, 10))
+    assert len(computed) == 1
+    assert terms.cost(second) != terms.cost(first)
+    assert computed == [first, second, first]
