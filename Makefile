@@ -95,11 +95,15 @@ ifneq ($(NPM),)
 		|| echo "make: npm ci failed; going on without the clients of npm" >&2
 endif
 
+# Every worker that starts would compile the modules anew where Python may not write bytecode.
+compile = $(BIN)/python -m compileall -q vai
+
 # $(1): what uv is told; $(2): the same as a list for pip. The lists are complete, so
 # pip resolves nothing: pytest-sanic's cap on websockets would be in its way.
 ifneq ($(UV),)
 define install
 @$(UV) sync -q --frozen --inexact $(1)
+@$(compile)
 @touch $@
 endef
 else
@@ -111,6 +115,7 @@ define install
 @$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 @$(BIN)/python -m pip install -q --no-warn-conflicts --no-deps --require-hashes -r $(2)
 @$(BIN)/python -m pip install -q --no-warn-conflicts --no-deps --editable .
+@$(compile)
 @touch $@
 endef
 endif

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -96,10 +97,11 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
     fault, position = str(error.msg), f"line {error.lineno}, column {error.colno}"
     if data.startswith(_BOM):
         return "a byte order mark is not allowed"
-    try:
-        data.decode()
-    except UnicodeDecodeError as bad:
-        return f"the body is not valid UTF-8 at {_position_of(data, bad.start)}"
+    if "UTF-8" in fault:
+        try:
+            data.decode()
+        except UnicodeDecodeError as bad:
+            return f"the body is not valid UTF-8 at {_position_of(data, bad.start)}"
     if "depth" in fault:
         return describe_depth(data, most_levels)
     if "infinity" in fault:
@@ -109,15 +111,41 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
 
 
 def describe_depth(data: bytes, most_levels: int) -> str:
-    """That `data` is too deep, and the position of the first bracket that is."""
+    """That `data` is too deep, and the position of the first bracket that is, unless finding it
+    takes more than a few milliseconds."""
     depth = 0
-    plain, parts = _outside_strings(data)
-    for match in _BRACKET.finditer(plain):
-        depth += 1 if match[0] in b"[{" else -1
+    for bracket, at in _brackets(data):
+        depth += 1 if bracket in b"[{" else -1
         if depth > most_levels:
-            at = _position_outside(data, plain, parts, match.start())
-            return f"nested deeper than {most_levels} levels at {at}"
+            return f"nested deeper than {most_levels} levels at {_position_of(data, at)}"
     return f"nested deeper than {most_levels} levels"
+
+
+def _brackets(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The brackets of `data` that stand outside of strings, and their offsets.
+
+    It stops after `_MOST_STEPS` brackets and quotes, and before a quote behind `_MOST_ESCAPES`
+    backslashes: a body may have millions of either.
+    """
+    at, inside = 0, False
+    for _ in range(_MOST_STEPS):
+        if not inside:
+            match = _BRACKET_OR_QUOTE.search(data, at)
+            if match is None:
+                return
+            at = match.end()
+            inside = match[0] == b'"'
+            if not inside:
+                yield match[0], match.start()
+            continue
+        end = data.find(b'"', at)
+        if end < 0:
+            return
+        before = data[max(at, end - _MOST_ESCAPES) : end]
+        escapes = len(before) - len(before.rstrip(b"\\"))
+        if escapes == _MOST_ESCAPES:
+            return
+        inside, at = escapes % 2 == 1, end + 1
 
 
 def describe_digits(data: bytes, most: int) -> str | None:
@@ -153,14 +181,19 @@ def _position_outside(data: bytes, plain: bytes, parts: list[bytes], offset: int
 
 
 def _position_of(data: bytes, offset: int) -> str:
-    """Line and column, from 1, of a byte of UTF-8 text."""
+    """Line and column, from 1, of a byte of UTF-8 text; in a very long line the byte, from 1."""
     start = data.rfind(b"\n", 0, offset) + 1
+    if offset - start > _LONG_LINE:  # counting its characters would copy it
+        return f"byte {offset + 1}"
     column = len(data[start:offset].decode("utf-8", "replace")) + 1
     line = data.count(b"\n", 0, offset) + 1
     return f"line {line}, column {column}"
 
 
-_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_LONG_LINE: Final = 1 << 20
+_MOST_STEPS: Final = 20_000
+_MOST_ESCAPES: Final = 64
+_BRACKET_OR_QUOTE: Final = re.compile(rb'["\[\]{}]')
 
 
 def _describe_stop(fault: str, document: str, at: int) -> str:

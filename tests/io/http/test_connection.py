@@ -465,7 +465,7 @@ def test_a_deadline_armed_for_an_earlier_wait_does_not_end_a_later_one(run):
             connection = reply._connection
             with pytest.raises(UpstreamTimeout):
                 await reply.read(began + 0.35)
-            connection.wait(soon(600))
+            connection.wait_for_change(soon(600))
             reply.close()
             assert connection._timer is None  # nothing holds the dead connection for minutes
 

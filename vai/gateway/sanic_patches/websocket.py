@@ -41,7 +41,7 @@ _MAX_UNSENT_REPLIES = 256 * 1024
 _Message = str | bytes
 
 
-async def send_or_cut(ws: Any, data: _Message, seconds: float) -> None:
+async def send_or_cut(ws: PatchedWebsocket, data: _Message, seconds: float) -> None:
     """Send within `seconds`, or cut the connection.
 
     Raises ClientLeft (`write_stall`) when the peer did not read in time, or (`cancelled`)
@@ -52,7 +52,7 @@ async def send_or_cut(ws: Any, data: _Message, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await ws.send(data)
     except TimeoutError:
-        ws.cut()
+        ws.cut_connection()
         raise ClientLeft("The client did not read in time", code="write_stall") from None
     except WebsocketClosed:
         raise ClientLeft("The client closed the connection") from None
