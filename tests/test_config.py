@@ -13,11 +13,11 @@ import pytest
 from tests import canary
 from vai.config import ConfigError, Settings, load
 from vai.config.convert import parse_duration, setting_names
-from vai.config.fixed import FIXED_SETTINGS, changes_without_effect
 from vai.config.load import defaults_file
 from vai.config.names import KEY_VARIABLES
 from vai.config.reference import list_entries
 from vai.config.schema import SimulatorSettings
+from vai.config.snapshot import FIXED_SETTINGS, changes_without_effect
 from vai.config.sources import read_file
 from vai.providers.registry import PROVIDER_SPECS
 from vai.secret import Secret

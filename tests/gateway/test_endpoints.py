@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from vai.gateway.request.endpoints import method_not_allowed, path_not_found
+from vai.gateway.request.errors import method_not_allowed, path_not_found
 
 SERVED = ("Messages API", "POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models")
 

@@ -12,9 +12,9 @@ from sanic.compat import Header
 
 from vai.config import Settings
 from vai.errors import InvalidRequest
-from vai.gateway.request.counts import estimate_all, estimate_tools, make_count_request
 from vai.gateway.request.modes import choose_mode, mode_without_reasoning, prepare_target
 from vai.gateway.request.preparing import LARGE_BODY, MANY_VALUES, BodyPreparer
+from vai.gateway.routes.count_tokens import estimate_all, estimate_tools, make_count_request
 from vai.policy.route import resolve_route
 from vai.providers.registry import PROVIDER_SPECS
 

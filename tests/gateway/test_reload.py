@@ -26,7 +26,7 @@ import pytest
 from tests.gateway.group import ROOT, free_port, until
 from tests.gateway.served import OPEN, Served, command, serve
 from vai import __version__
-from vai.config.fixed import FIXED_SETTINGS
+from vai.config.snapshot import FIXED_SETTINGS
 from vai.io.control_block import ControlBlock, control_block_directory
 from vai.simulator.process import start_simulator
 

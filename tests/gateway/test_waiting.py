@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from vai.gateway.admission import queue as waiting
-from vai.gateway.admission.queue import AdmissionQueue
+from vai.gateway.admission import controller
+from vai.gateway.admission.controller import AdmissionQueue
 from vai.io.limits.layout import section_size
 from vai.io.limits.section import LimitsSection
 from vai.io.limits.shared import SharedLimits
@@ -163,7 +163,7 @@ def test_callers_that_leave_take_no_place_with_them(store):
 
 
 def test_no_more_wait_than_can_be_held(store, monkeypatch):
-    monkeypatch.setattr(waiting, "MAX_WAITING", 2)
+    monkeypatch.setattr(controller, "MAX_WAITING", 2)
 
     async def scenario():
         rig = Rig(store)

@@ -11,7 +11,7 @@ from vai.errors import InvalidRequest
 from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.text_filter import MAX_QUOTABLE, QuotableText, StopAt
 from vai.providers.factory import make_adapter
-from vai.providers.openai.server_tools import MAX_SERVER_TOOL_USES
+from vai.providers.openai.tool_calls import MAX_SERVER_TOOL_USES
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 from vai.types.base import to_wire

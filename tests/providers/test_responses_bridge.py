@@ -10,8 +10,7 @@ from tests.providers.oracle import check_responses
 from vai.providers.factory import make_adapter
 from vai.providers.openai.adapter import ChatAdapter
 from vai.providers.registry import PROVIDER_SPECS
-from vai.providers.responses.adapter import ResponsesAdapter
-from vai.providers.responses.bridge import needs_responses
+from vai.providers.responses.adapter import ResponsesAdapter, needs_responses
 from vai.types import parse
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}

@@ -31,7 +31,7 @@ MODULES = (
         for name in ("faults", "models", "parts", "request", "server_tools", "tools")
     ),
     *(f"openai/{name}" for name in ("request", "tools")),
-    *(f"responses/{name}" for name in ("bridge", "conversation", "extensions")),
+    *(f"responses/{name}" for name in ("adapter", "conversation", "extensions")),
     *(f"responses/{name}" for name in ("request", "tools")),
 )
 OWN = {
@@ -55,7 +55,7 @@ OWN = {
     "openai/tools": {"Wire", "_LOCATION_MEMBERS"},
     "translate/content_parts": {"Part"},
     "registry": {"_IDS", "_OPENAI_HOST", "_SPECS", "PROVIDER_SPECS", "SHARED_KEYS"},
-    "responses/bridge": {"_CHAT_ALONE", "_SERVER_TOOLS"},
+    "responses/adapter": {"_CHAT_ALONE", "_SERVER_TOOLS"},
     "responses/conversation": {"CACHED", "Wire", "_CALL_TYPES", "_FORM", "_PICTURE"},
     "responses/tools": {"Wire", "_CHOSEN", "_FUNCTION_MEMBERS", "_LOCATION_MEMBERS"},
     "responses/extensions": {"_NAMES"},

@@ -6,13 +6,19 @@ and passes the snapshot to each worker.
 
 Invariants: the bytes that were checked are the bytes that are used. A snapshot holds keys: it goes
 through a pipe between processes of one gateway and nowhere else.
+
+`FIXED_SETTINGS` is the one list of the settings that a reload cannot change, because the first
+process applies them once, at its start. A reload names those that differ, and the page of the
+settings marks them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from vai.config.load import merged_layer, read_layers, settings_from
@@ -23,7 +29,8 @@ from vai.config.schema import Settings
 from vai.config.secret_files import SecretFiles
 from vai.config.sources import Layer, SettingValue
 
-__all__ = ["SettingsSnapshot"]
+__all__ = ["FIXED_SETTINGS", "SettingsSnapshot", "changes_without_effect"]
+
 
 _NAMES_A_FILE: Final = frozenset({"cert_file", "key_file", "ca_file", "credentials_file"})
 _MOST_BYTES: Final = 4 << 20
@@ -107,3 +114,44 @@ def _file_settings(layer: Layer) -> Iterator[tuple[tuple[str, ...], Path]]:
     named = layer.get((*login, "credentials_file"))
     if enabled is not None and enabled.value and (named is None or not named.value):
         yield (*login, "credentials_file"), login_file()
+
+
+Condition = Callable[[Settings, Settings], bool]
+
+
+def _is_always_fixed(start: Settings, new: Settings) -> bool:
+    """Whatever else is set."""
+    return True
+
+
+def _is_simulator_running(start: Settings, new: Settings) -> bool:
+    """The simulator that the first process started listens on."""
+    return start.simulate and new.simulate
+
+
+FIXED_SETTINGS: Final[Mapping[str, Condition]] = MappingProxyType(
+    {
+        "host": _is_always_fixed,
+        "port": _is_always_fixed,
+        "workers": _is_always_fixed,
+        "limits.max_callers": _is_always_fixed,
+        "simulator.first_token": _is_simulator_running,
+        "simulator.tokens_per_second": _is_simulator_running,
+    }
+)
+"""Setting -> when a reload cannot change it, given the settings of the start and the new ones."""
+
+
+def changes_without_effect(start: Settings, new: Settings) -> str:
+    """The changes in `new` that have no effect, as half a sentence; empty where there are none.
+
+    Args:
+        start: the settings of the start.
+        new: the settings of a reload.
+    """
+    stays = [
+        f"{name} stays {value}"
+        for name, is_fixed in FIXED_SETTINGS.items()
+        if (value := attrgetter(name)(start)) != attrgetter(name)(new) and is_fixed(start, new)
+    ]
+    return f"{', '.join(stays)}: a change needs a restart" if stays else ""

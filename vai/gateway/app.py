@@ -7,14 +7,17 @@ in the process that needs it.
 
 from __future__ import annotations
 
+import ssl
 import sys
 from functools import partial
 from typing import Any, Final
 
 import ujson
 from sanic import Sanic
+from sanic.worker.loader import CertLoader
 
 from vai.config import ConfigError, Settings
+from vai.config.schema import Tls
 from vai.config.snapshot import SettingsSnapshot
 from vai.gateway import sanic_patches
 from vai.gateway.admission.inflight import InFlightExchanges
@@ -28,7 +31,6 @@ from vai.gateway.process import (
     workers,
 )
 from vai.gateway.process.reload import SettingsOrigin
-from vai.gateway.process.tls import cert_loader
 from vai.gateway.request import cors
 from vai.gateway.request.errors import install_error_handler
 from vai.gateway.routes.count_tokens import count_tokens
@@ -42,7 +44,8 @@ from vai.io.providers import Providers
 from vai.io.shared_failures import SharedFailures
 from vai.policy.provider_errors import ProviderErrors
 
-__all__ = ["create_app", "served_app"]
+__all__ = ["cert_loader", "create_app", "served_app"]
+
 
 _REQUEST_TIMERS_ARE_OURS = 24 * 3600
 """RESPONSE_TIMEOUT is one timer for the first byte, for gaps and for slow readers. VAI has one
@@ -195,3 +198,26 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExc
 
     app.before_server_start(open_service)
     app.after_server_stop(close_service)
+
+
+def cert_loader(tls: Tls) -> type[CertLoader]:
+    """Makes a worker's TLS context for Sanic; Sanic's own class where the settings want none.
+
+    Sanic takes certificates from its command line and looks into them itself: it wants a
+    subjectAltName in every one, and fails with a KeyError where there is none. The settings were
+    checked when they were read, so the chain is only loaded.
+    """
+    if not tls.enabled or tls.cert_file is None:
+        return CertLoader
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+
+    class FromSettings(CertLoader):
+        """Hands over the context of the settings."""
+
+        def load(self, app: Sanic[Any, Any]) -> ssl.SSLContext:
+            return context
+
+    return FromSettings

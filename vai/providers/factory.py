@@ -10,8 +10,7 @@ from vai.providers.anthropic.adapter import AnthropicAdapter
 from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
 from vai.providers.registry import other_endpoint
-from vai.providers.responses.adapter import ResponsesAdapter
-from vai.providers.responses.bridge import needs_responses
+from vai.providers.responses.adapter import ResponsesAdapter, needs_responses
 from vai.types.provider import ProviderSpec
 from vai.types.request import MessageRequest
 

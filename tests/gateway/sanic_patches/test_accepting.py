@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from tests.gateway.group import Group, group, read_all, until
-from vai.gateway.sanic_patches.accepting import Acceptor
+from vai.gateway.sanic_patches.takeover import Acceptor
 
 pytestmark = pytest.mark.e2e
 

@@ -16,8 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
 
 from vai.config import ConfigError, Settings
-from vai.config.fixed import changes_without_effect
-from vai.config.snapshot import SettingsSnapshot
+from vai.config.snapshot import SettingsSnapshot, changes_without_effect
 from vai.gateway.process.handover import SnapshotLoader
 from vai.gateway.process.worker_exits import describe_exit
 from vai.gateway.process.workers import server_number

@@ -15,13 +15,13 @@ from vai.exchange.exchange import Exchange, ResponseStart
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.errors import DRAIN_ERRORS, answer_request
 from vai.gateway.request.responses import (
+    EventStream,
     GatewayResponse,
     content_type_of,
     make_error_frame,
     make_headers,
     make_usage_headers,
 )
-from vai.gateway.request.stream import EventStream
 from vai.gateway.request.targets import TargetPlan
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic

@@ -1,4 +1,4 @@
-"""What may stand between an upstream's text and the caller's, piece by piece.
+"""What changes or reads a text between the upstream and the client, piece by piece.
 
 Two things a provider cannot do itself are done on the text as it passes: ending at a
 stop sequence, and taking off the object around a value that the provider would only
@@ -15,12 +15,14 @@ __all__ = [
     "MAX_QUOTABLE",
     "WRAPPER",
     "QuotableText",
+    "RepeatedText",
     "StopAt",
     "TextFilter",
     "Unwrap",
     "UnwrapAndStop",
     "make_text_filter",
 ]
+
 
 MAX_QUOTABLE: Final = 4 << 20
 """Characters of an answer that its sources can point into."""
@@ -170,7 +172,7 @@ class Unwrap:
 
 
 class UnwrapAndStop:
-    """Takes the object off, then watches: the caller's sequences are about what it sees.
+    """Takes the object off, then watches: the client's sequences are about what it sees.
 
     In the text as it comes they would be met by the wrapping itself (``"``, ``:``).
     """
@@ -209,3 +211,30 @@ def make_text_filter(sequences: list[str], *, wrapped: bool) -> TextFilter | Non
     if sequences:
         return UnwrapAndStop(sequences) if wrapped else StopAt(sequences)
     return Unwrap() if wrapped else None
+
+
+class RepeatedText:
+    """The pieces of one text, for a server that repeats it as a whole.
+
+    It keeps how long they are, and the last one.
+    """
+
+    __slots__ = ("_last", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._last = ""
+
+    def add_piece(self, piece: str) -> None:
+        """One more piece."""
+        self.length += len(piece)
+        self._last = piece
+
+    def missing_text(self, text: str) -> str:
+        """What the pieces left out of the whole text; nothing if they are of another text."""
+        before = text[: self.length]
+        return text[self.length :] if before.endswith(self._last) else ""
+
+    def is_continued_by(self, text: str) -> bool:
+        """Whether `text` begins with all pieces."""
+        return len(text) >= self.length and text[: self.length].endswith(self._last)

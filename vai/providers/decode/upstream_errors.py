@@ -15,18 +15,16 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
 from vai.errors import ErrorType, UpstreamFault, UpstreamRejected
-from vai.providers.decode.context_overflow import (
-    CONTEXT_OVERFLOW,
-    PROMPT_TOO_LONG,
-    is_overflow,
-    overflow_message,
-)
 from vai.providers.decode.error_messages import (
+    CONTEXT_OVERFLOW,
     MAX_MESSAGE,
+    PROMPT_TOO_LONG,
     all_words,
     decode_json,
     error_object,
+    is_overflow,
     message_of,
+    overflow_message,
     plain_words,
 )
 from vai.providers.decode.wrong_address import UPSTREAM_ADDRESS, address_message, is_wrong_address

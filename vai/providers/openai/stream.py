@@ -16,9 +16,8 @@ import msgspec
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.emitter import Emitter
 from vai.providers.decode.lenient import LenientDecoder, is_error
-from vai.providers.decode.repeated_text import RepeatedText
 from vai.providers.decode.stream_decoder import StreamDecoder
-from vai.providers.decode.text_filter import QuotableText, TextFilter
+from vai.providers.decode.text_filter import QuotableText, RepeatedText, TextFilter
 from vai.providers.openai.chunk import (
     FAILED,
     CallDelta,
@@ -41,8 +40,12 @@ from vai.providers.openai.reasoning import (
     ReasoningDetails,
     text_of_details,
 )
-from vai.providers.openai.server_tools import GroqServerTools, citation_from_annotation
-from vai.providers.openai.tool_calls import ChatCalls, has_call_content
+from vai.providers.openai.tool_calls import (
+    ChatCalls,
+    GroqServerTools,
+    citation_from_annotation,
+    has_call_content,
+)
 from vai.types.message import Usage, parse_counter
 
 __all__ = ["SOUNDS", "ChatStreamDecoder"]
