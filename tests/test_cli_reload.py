@@ -42,19 +42,19 @@ def vai_reload(*words: str) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where boards are looked for, so that gateways of this machine are not found."""
+    """Where control blocks are looked for, so that gateways of this machine are not found."""
     monkeypatch.setattr(groups, "control_block_directory", lambda: tmp_path)
     return tmp_path
 
 
-def _board(
+def _control_block(
     folder: Path, end: str = "00", *, pid: int | None = None, old: bool = False
 ) -> ControlBlock:
-    path = folder / f"vai-{os.getuid()}-{pid or os.getpid()}-{end}.board"
-    board = ControlBlock.create(path, sections={} if old else SECTIONS)
+    path = folder / f"vai-{os.getuid()}-{pid or os.getpid()}-{end}.control-block"
+    control_block = ControlBlock.create(path, sections={} if old else SECTIONS)
     if pid is not None:
-        board._words[3], board._words[4] = identify_process(pid)
-    return board
+        control_block._words[3], control_block._words[4] = identify_process(pid)
+    return control_block
 
 
 @contextmanager
@@ -81,9 +81,9 @@ def a_process(*words: str) -> Iterator[int]:
 
 @pytest.fixture
 def record(folder: Path) -> Iterator[GroupRecord]:
-    board = _board(folder)
-    yield GroupRecord(board, STATE)
-    board.close()
+    control_block = _control_block(folder)
+    yield GroupRecord(control_block, STATE)
+    control_block.close()
 
 
 def test_without_a_gateway_it_says_so(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_the_result_is_that_of_a_reload_that_began_after_the_command(record: Gro
 
 def test_of_several_gateways_one_is_to_be_named(folder: Path, record: GroupRecord) -> None:
     with a_process() as pid:
-        other = _board(folder, "01", pid=pid)
+        other = _control_block(folder, "01", pid=pid)
         GroupRecord(
             other, msgspec.structs.replace(STATE, address="http://[::1]:1", config="/b.toml")
         )
@@ -179,7 +179,7 @@ def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupR
             done = vai_reload("--pid", str(pid))
             said = f"vai: process {pid} was started by gateway {me}: use --pid {me}\n"
             assert (done.exit_code, done.stderr) == (2, said)
-        row = record_board(folder).claim_slot(1)
+        row = record_control_block(folder).claim_slot(1)
         row.write_owner(identify_process(deaf), 1, 5)
         row.state = State.SERVING
         done = vai_reload("--pid", str(deaf))
@@ -191,8 +191,8 @@ def test_a_process_that_is_no_gateway_is_left_alone(folder: Path, record: GroupR
     assert (done.exit_code, done.stderr) == (2, f"vai: no process {deaf}\n")
 
 
-def record_board(folder: Path) -> ControlBlock:
-    (path,) = folder.glob("*.board")
+def record_control_block(folder: Path) -> ControlBlock:
+    (path,) = folder.glob("*.control-block")
     return ControlBlock.open(path)
 
 
@@ -214,12 +214,12 @@ def test_another_users_process_is_named_as_such(
 
 def test_a_single_process_and_another_version_are_refused(folder: Path) -> None:
     with answering(lambda: pytest.fail("signalled")):
-        alone = _board(folder)
+        alone = _control_block(folder)
         GroupRecord(alone, msgspec.structs.replace(STATE, mode="single"))
         done = vai_reload()
         assert (done.exit_code, "restart it" in done.stderr) == (2, True)
         alone.close()
-        old = _board(folder, old=True)
+        old = _control_block(folder, old=True)
         done = vai_reload()
         assert (done.exit_code, "of another version" in done.stderr) == (2, True)
     asked: list[int] = []
@@ -235,7 +235,7 @@ def test_the_wait_has_an_end(record: GroupRecord, folder: Path) -> None:
     assert done.exit_code == 4
     assert "no result within 0.3 s" in done.stderr
     assert "starts new workers" in done.stderr
-    with answering(record_board(folder).start_draining):
+    with answering(record_control_block(folder).start_draining):
         done = vai_reload()
     assert done.exit_code == 4
     assert "is ending; it has not been reloaded" in done.stderr
@@ -244,17 +244,17 @@ def test_the_wait_has_an_end(record: GroupRecord, folder: Path) -> None:
 
 
 def test_a_record_is_bounded_and_read_as_a_whole(folder: Path) -> None:
-    board = _board(folder)
-    record = GroupRecord(board, STATE)
+    control_block = _control_block(folder)
+    record = GroupRecord(control_block, STATE)
     for text in ("short", "\x01" * 100_000, "a line of reasons\n" * 20_000):
         for _ in range(9):
             record.begin_reload()
             record.end_reload("refused", text)
-        state = read_state(board)
+        state = read_state(control_block)
         assert state == record.state
         assert 1 <= len(state.reloads) <= 6
         assert all(len(one.text.encode()) <= 4000 for one in state.reloads)
     assert state.reloads[-1].number == 27
     assert state.reloads[-1].text.endswith(" lines more")
-    assert board.path.stat().st_mode & 0o777 == 0o600
-    board.close()
+    assert control_block.path.stat().st_mode & 0o777 == 0o600
+    control_block.close()

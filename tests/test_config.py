@@ -422,7 +422,7 @@ def test_other_casts_and_broken_json_are_text(configure, text):
 
 
 def test_reserved_variables_are_no_settings(configure):
-    assert configure(VAI_BOARD="x", VAI_SIMULATOR_URL="x", VAI_BASE_URL="x", VAI_TEST_X="x")
+    assert configure(VAI_CONTROL_BLOCK="x", VAI_SIMULATOR_URL="x", VAI_BASE_URL="x", VAI_TEST_X="x")
 
 
 def test_settings_are_frozen_and_show_no_secret(configure):

@@ -1,6 +1,6 @@
 """Groups that are about to be hurt, and what can be seen of them from outside.
 
-Invariants: a verdict rests on the system's own books (the board, `/proc`, the
+Invariants: a verdict rests on the system's own books (the control block, `/proc`, the
 simulator's journal), never on a guess about which process did what.
 """
 
@@ -182,7 +182,7 @@ class Group:
         if descriptors is not None:  # the hard limit too; workers start later and inherit it
             limits = (descriptors, descriptors)
             resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, limits)
-        self.board: ControlBlock | None = None
+        self.control_block: ControlBlock | None = None
 
     # -- life --------------------------------------------------------------------------
 
@@ -193,14 +193,14 @@ class Group:
 
     def _is_whole(self) -> bool:
         assert self.process.poll() is None, self.log()
-        if self.board is None:
-            pattern = f"vai-{os.getuid()}-{self.process.pid}-*.board"
+        if self.control_block is None:
+            pattern = f"vai-{os.getuid()}-{self.process.pid}-*.control-block"
             for path in control_block_directory().glob(pattern):
                 with suppress(ControlBlockError):  # being made this very moment
-                    self.board = ControlBlock.open(path)
-        if self.board is None or len(self.workers()) != self._wanted:
+                    self.control_block = ControlBlock.open(path)
+        if self.control_block is None or len(self.workers()) != self._wanted:
             return False
-        return self.alone or self.board.manager.pid != 0
+        return self.alone or self.control_block.manager.pid != 0
 
     @property
     def _wanted(self) -> int:
@@ -230,19 +230,21 @@ class Group:
 
     def workers(self) -> list[int]:
         """The pids that serve."""
-        if self.board is None:
+        if self.control_block is None:
             return []
-        return [row.owner.pid for row in self.board.taken_slots() if row.state is State.SERVING]
+        return [
+            row.owner.pid for row in self.control_block.taken_slots() if row.state is State.SERVING
+        ]
 
     def inflight(self) -> dict[int, int]:
         """pid -> exchanges under way."""
-        assert self.board is not None
-        return {row.owner.pid: row.inflight for row in self.board.taken_slots()}
+        assert self.control_block is not None
+        return {row.owner.pid: row.inflight for row in self.control_block.taken_slots()}
 
     def silence(self, pid: int) -> float:
         """Seconds since the last sign of life of a worker; the manager kills who is too silent."""
-        assert self.board is not None
-        beats = [row.heartbeat for row in self.board.taken_slots() if row.owner.pid == pid]
+        assert self.control_block is not None
+        beats = [row.heartbeat for row in self.control_block.taken_slots() if row.owner.pid == pid]
         return (time.monotonic_ns() - max(beats)) / 1e9
 
     @property

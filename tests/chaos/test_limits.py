@@ -189,7 +189,7 @@ def test_without_a_manager_limits_hold_and_the_next_one_cleans_up(
 ) -> None:
     with serving(limited(simulator), tmp_path) as group:
         books = Books(group.process.pid)
-        manager = books.board.manager
+        manager = books.control_block.manager
 
         async def run() -> None:
             inside = await take_all(group, books)
@@ -201,7 +201,7 @@ def test_without_a_manager_limits_hold_and_the_next_one_cleans_up(
             inside = await take_all(group, books)  # nobody asks the manager
             victim = random.Random(3).choice(group.workers())
             os.kill(victim, signal.SIGKILL)
-            until(lambda: books.board.manager.pid not in (0, manager.pid), 20)
+            until(lambda: books.control_block.manager.pid not in (0, manager.pid), 20)
             await _all_leave(inside)
 
         uvloop.run(run())

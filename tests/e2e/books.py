@@ -20,9 +20,9 @@ class Books:
     """The limits of the group whose main process is `pid`."""
 
     def __init__(self, pid: int) -> None:
-        [path] = control_block_directory().glob(f"vai-{os.getuid()}-{pid}-*.board")
-        self.board = ControlBlock.open(path)
-        self.section = maintenance.open_section(self.board)
+        [path] = control_block_directory().glob(f"vai-{os.getuid()}-{pid}-*.control-block")
+        self.control_block = ControlBlock.open(path)
+        self.section = maintenance.open_section(self.control_block)
 
     def snapshot(self) -> LimitsSnapshot:
         return snapshot.read_snapshot(self.section, time.monotonic())

@@ -74,7 +74,7 @@ def crowd(
     }
     with running(settings, tmp_path_factory.mktemp("crowd"), f"--workers={WORKERS}") as gateway:
         books = Books(gateway.process.pid)
-        until(lambda: len(books.board.taken_slots()) == WORKERS, 60)
+        until(lambda: len(books.control_block.taken_slots()) == WORKERS, 60)
         yield gateway, books
 
 

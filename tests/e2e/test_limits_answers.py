@@ -273,10 +273,14 @@ def test_who_leaves_while_waiting_takes_nothing(limited: tuple[Gateway, Books]) 
         assert await holder.begun() == 200
         for waiter in waiters:
             waiter.send(wire(ask("openai/sim;tokens=1"), key_of("gone")))
-        await comes_true(lambda: sum(row.inflight for row in books.board.taken_slots()) == 6)
+        await comes_true(
+            lambda: sum(row.inflight for row in books.control_block.taken_slots()) == 6
+        )
         for waiter in waiters:
             waiter.leave()
-        await comes_true(lambda: sum(row.inflight for row in books.board.taken_slots()) == 1)
+        await comes_true(
+            lambda: sum(row.inflight for row in books.control_block.taken_slots()) == 1
+        )
         holder.leave()
         await comes_true(books.at_rest)
         burst.close()
@@ -298,7 +302,7 @@ def test_keys_take_turns_and_a_stop_ends_the_wait(simulator: Simulated, tmp_path
         books = Books(gateway.process.pid)
 
         def inside() -> int:
-            return sum(row.inflight for row in books.board.taken_slots())
+            return sum(row.inflight for row in books.control_block.taken_slots())
 
         async def run() -> None:
             burst = Burst(gateway.port)

@@ -138,5 +138,5 @@ def test_nothing_is_left(ending: tuple[Gateway, Books]) -> None:
     _, books = ending
     until(books.at_rest)
     assert not books.snapshot().leases
-    until(lambda: books.board.totals == (0, 0))
+    until(lambda: books.control_block.totals == (0, 0))
     assert books.use().tokens == sum(books.use(f"key:{name}").tokens for name in CASES)

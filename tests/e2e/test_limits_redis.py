@@ -132,7 +132,7 @@ def _whatever(gateway: Gateway) -> None:
 
 
 def workers_of(gateway: Gateway) -> list[int]:
-    return [row.owner.pid for row in Books(gateway.process.pid).board.taken_slots()]
+    return [row.owner.pid for row in Books(gateway.process.pid).control_block.taken_slots()]
 
 
 def test_a_server_that_dies_costs_no_caller_anything(pair, server):

@@ -62,17 +62,17 @@ class Group:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
             return split(read_all(sock))
 
-    def board(self) -> dict[str, Any]:
-        return json.loads(self.get("/board")[2])
+    def control_block(self) -> dict[str, Any]:
+        return json.loads(self.get("/control_block")[2])
 
     def workers(self) -> dict[int, str]:
         """pid -> state of the rows."""
-        return {row["pid"]: row["state"] for row in self.board()["rows"]}
+        return {row["pid"]: row["state"] for row in self.control_block()["rows"]}
 
     def ready(self, workers: int = 2, seconds: float = 20) -> dict[int, str]:
         def up() -> dict[int, str] | None:
             assert self.process.poll() is None, self.log()
-            rows = self.board()
+            rows = self.control_block()
             pids = {row["pid"]: row["state"] for row in rows["rows"]}
             serving = list(pids.values()).count("SERVING") == workers == len(pids)
             return pids if serving and (rows["manager"] or workers == 1) else None

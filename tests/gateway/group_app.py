@@ -15,7 +15,7 @@ from vai.errors import VaiError
 from vai.gateway import sanic_patches as repairs
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
-from vai.gateway.process.workers import BOARD_VARIABLE
+from vai.gateway.process.workers import CONTROL_BLOCK_VARIABLE
 from vai.gateway.sanic_patches.websocket import send_or_cut
 
 
@@ -24,7 +24,7 @@ def _setting(name: str, default: float) -> float:
 
 
 if (refusal := os.environ.get("TEST_REFUSE_FILE")) and Path(refusal).exists():
-    raise SystemExit(2)  # as bad settings end a worker: before it is on the board
+    raise SystemExit(2)  # as bad settings end a worker: before it is on the control block
 
 _slow = time.monotonic() + _setting("SLOW_START", 0)
 while "SANIC_WORKER_NAME" in os.environ and time.monotonic() < _slow:
@@ -78,19 +78,19 @@ async def hello(request: Request) -> HTTPResponse:
         return text(str(os.getpid()))
 
 
-@app.get("/board")
-async def board(request: Request) -> HTTPResponse:
+@app.get("/control_block")
+async def control_block(request: Request) -> HTTPResponse:
     rows = [
         {"pid": r.owner.pid, "state": r.state.name, "number": r.number, "inflight": r.inflight}
-        for r in app.ctx.membership.board.taken_slots()
+        for r in app.ctx.membership.control_block.taken_slots()
     ]
-    own = app.ctx.membership.board
+    own = app.ctx.membership.control_block
     return json(
         {
             "rows": rows,
             "manager": own.manager.pid,
             "main": own.owner.pid,
-            "path": os.environ.get(BOARD_VARIABLE) or str(own.path),
+            "path": os.environ.get(CONTROL_BLOCK_VARIABLE) or str(own.path),
         }
     )
 

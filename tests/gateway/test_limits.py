@@ -56,7 +56,7 @@ def test_a_single_process_lets_in_exactly_so_many_and_tends_itself(
     assert told == [200] * LIMIT + [429] * 2
 
     # A session in the name of the only worker; nobody keeps it alive.
-    [row] = books.board.taken_slots()
+    [row] = books.control_block.taken_slots()
     store = SharedLimits(books.section, row.index, row.generation)
     assert store.take_lease(SESSIONS, 0, time.monotonic(), SESSION).is_admitted
     assert books.use("user:voice").sessions == 1
@@ -90,7 +90,9 @@ def test_a_place_that_could_not_be_given_back_is_given_back_later(
     assert answer.status == 200
     assert books.running == 1
     holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(books.board.path)], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLDER, str(books.control_block.path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
     try:
         assert holder.stdout is not None

@@ -74,7 +74,9 @@ def test_reload_replaces_all_workers_without_a_failed_connection(tmp_path: Path)
         _all_gone(running.process.pid)
 
 
-def test_a_replacement_that_ends_before_it_is_on_the_board_is_told_of(tmp_path: Path) -> None:
+def test_a_replacement_that_ends_before_it_is_on_the_control_block_is_told_of(
+    tmp_path: Path,
+) -> None:
     switch = tmp_path / "refuse"
     with group("--workers=2", refuse_file=switch) as running:
         before = set(running.ready())

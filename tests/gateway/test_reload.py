@@ -42,8 +42,8 @@ class Gateway:
         self.config = config
         self.said = said
         self.pid = running.process.pid
-        (path,) = control_block_directory().glob(f"vai-{os.getuid()}-{self.pid}-*.board")
-        self.board = ControlBlock.open(path)
+        (path,) = control_block_directory().glob(f"vai-{os.getuid()}-{self.pid}-*.control-block")
+        self.control_block = ControlBlock.open(path)
         self._read = 0
 
     def reload(self, *words: str, code: int = 0) -> str:
@@ -61,8 +61,8 @@ class Gateway:
         """The workers, once two serve and no others are there."""
 
         def serving() -> set[int]:
-            pids = self.board.serving_pids()
-            return pids if len(pids) == 2 == len(self.board.taken_slots()) else set()
+            pids = self.control_block.serving_pids()
+            return pids if len(pids) == 2 == len(self.control_block.taken_slots()) else set()
 
         found: set[int] = until(serving, 20)
         return found
@@ -136,7 +136,7 @@ def test_ready_is_one_line_when_all_workers_serve(gateway: Gateway) -> None:
     )
     assert re.fullmatch(expected, line), line
     assert gateway.running.status("/health") == 200
-    assert len(gateway.board.serving_pids()) == 2
+    assert len(gateway.control_block.serving_pids()) == 2
     status = f"http://127.0.0.1:{gateway.running.port}, 2 workers"
     assert gateway.service_manager.next() == {"READY": "1", "STATUS": status}
 
@@ -160,10 +160,10 @@ def test_a_killed_worker_is_one_line(gateway: Gateway) -> None:
     gateway.whole()
     with _stream(gateway):
         time.sleep(0.4)  # main looks ten times a second
-        held = {row.owner.pid: row.inflight for row in gateway.board.taken_slots()}
+        held = {row.owner.pid: row.inflight for row in gateway.control_block.taken_slots()}
         victim = max(held, key=lambda pid: held[pid])
         os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in gateway.board.serving_pids(), 10)
+    until(lambda: victim not in gateway.control_block.serving_pids(), 10)
     gateway.whole()
     (line,) = gateway.new_lines()
     expected = (
@@ -217,7 +217,7 @@ def test_a_reload_while_streams_run_ends_none_of_them(gateway: Gateway) -> None:
     before = gateway.whole()
     with _stream(gateway) as answer:
         assert gateway.reload() == "reloaded: 2 workers\n"
-        assert not before & gateway.board.serving_pids()
+        assert not before & gateway.control_block.serving_pids()
         assert b"message_stop" in answer.read()
     (line,) = gateway.new_lines()
     assert re.fullmatch(r"vai: reloaded: 2 new workers serve \(.* s\)", line), line
@@ -226,7 +226,7 @@ def test_a_reload_while_streams_run_ends_none_of_them(gateway: Gateway) -> None:
 def test_what_stays_is_said_and_true(gateway: Gateway) -> None:
     """Each setting of the table is changed, and stays as it was; others take effect."""
     gateway.whole()
-    manager = gateway.board.manager
+    manager = gateway.control_block.manager
     port = gateway.running.port
     gateway.config.write_text(
         gateway.said.replace(f"port = {port}", f'port = {port + 1}\nhost = "0.0.0.0"\nworkers = 3')
@@ -254,7 +254,7 @@ def test_what_stays_is_said_and_true(gateway: Gateway) -> None:
         answer.read()
     assert time.monotonic() - began < 8, "the simulator that runs has its old pace"
     # The manager works with the new settings, and nothing is said of its end.
-    until(lambda: gateway.board.manager not in (manager, (0, 0)), 10)
+    until(lambda: gateway.control_block.manager not in (manager, (0, 0)), 10)
     assert gateway.new_lines() == []
     gateway.config.write_text(gateway.said)
     assert gateway.reload() == "reloaded: 2 workers\n"
@@ -278,7 +278,8 @@ def test_new_workers_that_die_at_their_start_are_exit_code_3(gateway: Gateway) -
 
     def kill_one() -> None:
         new = until(
-            lambda: {who.pid for who in gateway.board.started_servers().values()} - before, 20
+            lambda: {who.pid for who in gateway.control_block.started_servers().values()} - before,
+            20,
         )
         os.kill(min(new), signal.SIGKILL)
 
@@ -307,7 +308,7 @@ def test_a_stopped_main_is_named(gateway: Gateway) -> None:
 def test_a_hangup_of_all_processes_is_a_reload(gateway: Gateway) -> None:
     before = gateway.whole()
     os.killpg(gateway.pid, signal.SIGHUP)
-    until(lambda: not before & gateway.board.serving_pids(), 20)
+    until(lambda: not before & gateway.control_block.serving_pids(), 20)
     gateway.whole()
     (line,) = gateway.new_lines()
     assert line.startswith("vai: reloaded")

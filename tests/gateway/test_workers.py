@@ -27,12 +27,12 @@ def _back(running: Group, dead: int, workers: int = 2) -> dict[int, str]:
 def test_killed_worker_hung_worker_and_manager_come_back() -> None:
     with group("--workers=2", hung=2) as running:
         pids = sorted(running.ready())
-        board = ControlBlock.open(Path(running.board()["path"]))
+        control_block = ControlBlock.open(Path(running.control_block()["path"]))
 
         until(lambda: "vai: ready: " in running.log(), 5)  # main has seen them serve
         victim, survivor = pids
         began = time.monotonic()
-        answers = _probe_while(running, lambda: _kill_and_measure(board, victim))
+        answers = _probe_while(running, lambda: _kill_and_measure(control_block, victim))
         assert answers.failed == 0, "the other worker serves on"
         assert answers.result < 0.25, f"row freed after {answers.result * 1000:.0f} ms"
         rows = _back(running, victim)
@@ -49,9 +49,9 @@ def test_killed_worker_hung_worker_and_manager_come_back() -> None:
         assert said[0].endswith("and is killed; a new one starts")
         assert f"(pid {victim}) was killed by SIGKILL after " in running.log()
 
-        manager = running.board()["manager"]
+        manager = running.control_block()["manager"]
         kill(manager)
-        until(lambda: running.board()["manager"] not in (0, manager), 15)
+        until(lambda: running.control_block()["manager"] not in (0, manager), 15)
         expected = f"vai: the manager (pid {manager}) was killed by SIGKILL; a new one starts"
         assert running.log().splitlines().count(expected) == 1
         assert running.log().count(f"(pid {victim}) was killed by SIGKILL") == 1
@@ -87,10 +87,10 @@ def _probe_while(running: Group, action) -> _Answers:  # type: ignore[no-untyped
     return answers
 
 
-def _kill_and_measure(board: ControlBlock, victim: int) -> float:
+def _kill_and_measure(control_block: ControlBlock, victim: int) -> float:
     began = time.monotonic()
     kill(victim)
-    until(lambda: all(row.owner.pid != victim for row in board.slots), 5)
+    until(lambda: all(row.owner.pid != victim for row in control_block.slots), 5)
     return time.monotonic() - began
 
 
@@ -111,7 +111,7 @@ def test_nothing_outlives_main() -> None:
 def test_single_process_signs_on_and_off() -> None:
     with group("--single-process") as running:
         assert list(running.ready(workers=1)) == [running.process.pid]
-        path = Path(running.board()["path"])
+        path = Path(running.control_block()["path"])
         assert path.exists()
         running.process.send_signal(signal.SIGTERM)
         assert running.wait(5) == 0

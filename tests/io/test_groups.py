@@ -1,4 +1,4 @@
-"""Gateways are found by their boards, and looking at them changes nothing."""
+"""Gateways are found by their control blocks, and looking at them changes nothing."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ ControlBlock.create(Path(sys.argv[1]))
 
 
 def named(folder: Path, pid: int, end: str = "00") -> Path:
-    return folder / f"vai-{os.getuid()}-{pid}-{end}.board"
+    return folder / f"vai-{os.getuid()}-{pid}-{end}.control-block"
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[ControlBlock]:
+def control_block(tmp_path: Path) -> Iterator[ControlBlock]:
     made = ControlBlock.create(named(tmp_path, os.getpid()))
     yield made
     made.close()
 
 
 def test_the_living_are_found_and_the_dead_stay_where_they_are(
-    board: ControlBlock, tmp_path: Path
+    control_block: ControlBlock, tmp_path: Path
 ) -> None:
     left = named(tmp_path, 2)
     subprocess.run([sys.executable, "-c", DEAD_OWNER, str(left)], check=True, timeout=30)
-    (tmp_path / "vai-other.board").write_bytes(b"of somebody else")
+    (tmp_path / "vai-other.control-block").write_bytes(b"of somebody else")
     (found,) = running_groups(tmp_path)
-    assert found.path == board.path
+    assert found.path == control_block.path
     found.close()
     assert left.exists(), "who looks does not tidy up"
     with pytest.raises(NotRunning, match="has ended"):
         open_group(left)
 
 
-def test_one_is_found_by_its_process_id(board: ControlBlock, tmp_path: Path) -> None:
+def test_one_is_found_by_its_process_id(control_block: ControlBlock, tmp_path: Path) -> None:
     (found,) = running_groups(tmp_path, pid=os.getpid())
     assert found.owner == current_process()
     found.close()
@@ -61,39 +61,41 @@ def test_nobody_runs(tmp_path: Path) -> None:
         running_groups(tmp_path)
 
 
-def test_a_board_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
+def test_a_control_block_of_another_version_is_told_apart_from_none(tmp_path: Path) -> None:
     named(tmp_path, os.getpid()).write_bytes(bytes(65536))
     with pytest.raises(ControlBlockError, match="not a control block of layout") as told:
         running_groups(tmp_path)
     assert not isinstance(told.value, NotRunning)
 
 
-def test_a_board_of_another_version_hides_no_other_one(board: ControlBlock, tmp_path: Path) -> None:
+def test_a_control_block_of_another_version_hides_no_other_one(
+    control_block: ControlBlock, tmp_path: Path
+) -> None:
     named(tmp_path, 1).write_bytes(bytes(65536))
     (found,) = running_groups(tmp_path)
-    assert found.path == board.path
+    assert found.path == control_block.path
     found.close()
 
 
 def test_a_manager_tends_while_it_lives_and_shows_it(
-    board: ControlBlock, monkeypatch: pytest.MonkeyPatch
+    control_block: ControlBlock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not has_manager(board), "none has come yet"
-    board.manager = current_process()
-    assert has_manager(board)
+    assert not has_manager(control_block), "none has come yet"
+    control_block.manager = current_process()
+    assert has_manager(control_block)
     monkeypatch.setattr(groups, "_SILENT", -1)
-    assert not has_manager(board), "it stands still"
+    assert not has_manager(control_block), "it stands still"
     monkeypatch.undo()
-    board.manager = ProcessIdentity(os.getpid(), 1)
-    assert not has_manager(board), "another process has its number"
+    control_block.manager = ProcessIdentity(os.getpid(), 1)
+    assert not has_manager(control_block), "another process has its number"
 
 
-def test_a_single_process_tends_itself(board: ControlBlock) -> None:
-    board.claim_slot()
-    assert has_manager(board)
+def test_a_single_process_tends_itself(control_block: ControlBlock) -> None:
+    control_block.claim_slot()
+    assert has_manager(control_block)
 
 
-def test_a_board_that_a_dead_process_left_unfinished_is_none(tmp_path: Path) -> None:
+def test_a_control_block_that_a_dead_process_left_unfinished_is_none(tmp_path: Path) -> None:
     named(tmp_path, 4_194_304).write_bytes(b"")
     with pytest.raises(NotRunning, match="no gateway of this user"):
         running_groups(tmp_path)

@@ -17,14 +17,14 @@ REFUSED = LastError("key", "api_error", 502, "upstream_auth", 401, 13.0)
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[ControlBlock]:
-    board = ControlBlock.create(tmp_path / "f.board", sections=FAILURE_SECTIONS)
-    yield board
-    board.close()
+def control_block(tmp_path: Path) -> Iterator[ControlBlock]:
+    control_block = ControlBlock.create(tmp_path / "f.control-block", sections=FAILURE_SECTIONS)
+    yield control_block
+    control_block.close()
 
 
-def test_all_workers_know_a_failure_until_one_takes_it_back(board: ControlBlock) -> None:
-    one, other = SharedFailures(board, URLS), SharedFailures(board, URLS)
+def test_all_workers_know_a_failure_until_one_takes_it_back(control_block: ControlBlock) -> None:
+    one, other = SharedFailures(control_block, URLS), SharedFailures(control_block, URLS)
     assert dict(other) == {}
     one["a"] = ERROR
     assert dict(other) == {"a": ERROR}
@@ -35,10 +35,10 @@ def test_all_workers_know_a_failure_until_one_takes_it_back(board: ControlBlock)
     assert (dict(one), one.get("a"), "a" in one) == ({}, None, False)
 
 
-def test_a_row_that_is_half_written_is_none(board: ControlBlock) -> None:
-    one = SharedFailures(board, URLS)
+def test_a_row_that_is_half_written_is_none(control_block: ControlBlock) -> None:
+    one = SharedFailures(control_block, URLS)
     one["a"] = ERROR
-    row = board.open_section(3)[:256]
+    row = control_block.open_section(3)[:256]
     for at in range(16, 30):
         kept = row[at]
         row[at] = kept ^ 0x55
@@ -48,19 +48,19 @@ def test_a_row_that_is_half_written_is_none(board: ControlBlock) -> None:
     assert one.get("a") is None
 
 
-def test_a_provider_that_was_moved_begins_anew(board: ControlBlock) -> None:
-    SharedFailures(board, URLS)["a"] = ERROR
-    moved = SharedFailures(board, URLS | {"a": "https://elsewhere.example"})
+def test_a_provider_that_was_moved_begins_anew(control_block: ControlBlock) -> None:
+    SharedFailures(control_block, URLS)["a"] = ERROR
+    moved = SharedFailures(control_block, URLS | {"a": "https://elsewhere.example"})
     assert moved.get("a") is None
     moved["a"] = REFUSED
     assert moved["a"] == REFUSED
-    forget_failures(board)
+    forget_failures(control_block)
     assert dict(moved) == {}
 
 
-def test_more_providers_than_rows_and_codes_of_any_length(board: ControlBlock) -> None:
+def test_more_providers_than_rows_and_codes_of_any_length(control_block: ControlBlock) -> None:
     urls = {f"p{number}": f"https://p{number}.example" for number in range(300)}
-    one, other = SharedFailures(board, urls), SharedFailures(board, urls)
+    one, other = SharedFailures(control_block, urls), SharedFailures(control_block, urls)
     long = LastError("outage", "api_error", 500, "c" * 5000, 500, 1.0)
     for name in urls:
         one[name] = long
@@ -72,9 +72,9 @@ def test_more_providers_than_rows_and_codes_of_any_length(board: ControlBlock) -
     assert (dict(one), dict(other)) == ({}, {})
 
 
-def test_a_board_without_the_section(tmp_path: Path) -> None:
-    board = ControlBlock.create(tmp_path / "bare.board")
-    forget_failures(board)
+def test_a_control_block_without_the_section(tmp_path: Path) -> None:
+    control_block = ControlBlock.create(tmp_path / "bare.control-block")
+    forget_failures(control_block)
     with pytest.raises(ControlBlockError):
-        SharedFailures(board, URLS)
-    board.close()
+        SharedFailures(control_block, URLS)
+    control_block.close()

@@ -163,7 +163,7 @@ def limits(
     pid: Annotated[
         int | None, typer.Option(min=2, help="The gateway whose first process has this id.")
     ] = None,
-    board: Annotated[
+    control_block: Annotated[
         Path | None, typer.Option(help="A control block's file, instead of looking for gateways.")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table at most.")] = 20,
@@ -187,10 +187,10 @@ def limits(
     Exit code 1: no such gateway runs. 2: a mistake, or another version's control block.
     """
     _set_variables({}, config)
-    if pid is not None and board is not None:
-        _fail("--pid and --board: expected one of them")
+    if pid is not None and control_block is not None:
+        _fail("--pid and --control-block: expected one of them")
     allowance = _load_allowance(required=config is not None)
-    choice = limits_in_use.LimitsSelection(pid, board, None if everything else rows)
+    choice = limits_in_use.LimitsSelection(pid, control_block, None if everything else rows)
     try:
         if watch is None:
             limits_in_use.show_limits(choice, allowance, as_json=as_json)

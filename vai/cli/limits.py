@@ -32,12 +32,12 @@ _STORES: Final = {"shared_memory": "shared memory", "redis": "Redis", None: "unk
 class LimitsSelection(msgspec.Struct, frozen=True):
     """The gateways to show, and how many rows of each table.
 
-    `board` is a path instead of looking for them, `rows` is how much of each table, None
+    `control_block` is a path instead of looking for them, `rows` is how much of each table, None
     all.
     """
 
     pid: int | None = None
-    board: Path | None = None
+    control_block: Path | None = None
     rows: int | None = None
 
 
@@ -74,12 +74,16 @@ def watch_limits(
 
 
 def _read_reports(choice: LimitsSelection, allowance: Allowance | None) -> list[LimitsReport]:
-    boards = running_groups(pid=choice.pid) if choice.board is None else [open_group(choice.board)]
+    control_blocks = (
+        running_groups(pid=choice.pid)
+        if choice.control_block is None
+        else [open_group(choice.control_block)]
+    )
     try:
-        return [build_report(board, allowance) for board in boards]
+        return [build_report(control_block, allowance) for control_block in control_blocks]
     finally:
-        for board in boards:
-            board.close()
+        for control_block in control_blocks:
+            control_block.close()
 
 
 def _print_json(wire: dict[str, Any], option: int = 0) -> None:

@@ -84,7 +84,7 @@ class LimitsReport(msgspec.Struct, frozen=True, rename={"leases": "places"}):
     """RFC 3339, UTC."""
     uptime: float
     """Seconds."""
-    board: str
+    control_block: str
     manager: Literal["alive", "away"]
     draining: bool
     enabled: bool | None
@@ -130,29 +130,29 @@ class Allowance:
         return self._limits.get(name)
 
 
-def build_report(board: ControlBlock, allowance: Allowance | None) -> LimitsReport:
+def build_report(control_block: ControlBlock, allowance: Allowance | None) -> LimitsReport:
     """What is used, held and allowed now.
 
     Raises:
         ControlBlockError: another version of VAI made the control block, or one without limits.
     """
     try:
-        section = Layout(board.open_section(SECTION_ID))
+        section = Layout(control_block.open_section(SECTION_ID))
     except ValueError as error:
-        raise ControlBlockError(f"{board.path}: {error}") from None
+        raise ControlBlockError(f"{control_block.path}: {error}") from None
     now = monotonic()
-    inside = sum(slot.inflight for slot in board.taken_slots())
+    inside = sum(slot.inflight for slot in control_block.taken_slots())
     usage = snapshot.read_snapshot(section, now)
     sessions = sum(held.kind == "session" for held in usage.leases)
     running = len(usage.leases) - sessions
-    by_claim = {slot.generation: slot for slot in board.taken_slots()}
+    by_claim = {slot.generation: slot for slot in control_block.taken_slots()}
     return LimitsReport(
-        pid=board.owner.pid,
-        **_group_fields(read_state(board)),
-        uptime=round(process_age(board.owner.pid), 1),
-        board=str(board.path),
-        manager="alive" if has_manager(board) else "away",
-        draining=board.draining,
+        pid=control_block.owner.pid,
+        **_group_fields(read_state(control_block)),
+        uptime=round(process_age(control_block.owner.pid), 1),
+        control_block=str(control_block.path),
+        manager="alive" if has_manager(control_block) else "away",
+        draining=control_block.draining,
         enabled=None if allowance is None else allowance.enabled,
         store=None if allowance is None else allowance.store,
         running=running,

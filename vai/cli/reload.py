@@ -71,36 +71,43 @@ def reload_gateway(
         ReloadError: with the reasons.
         ControlBlockError: shared memory cannot be read.
     """
-    board = _select_board(choice)
+    control_block = _select_control_block(choice)
     try:
-        state = _require_reloadable(board, wait=wait)
+        state = _require_reloadable(control_block, wait=wait)
         before = 0 if state is None else state.last_reload_number
-        _send_sighup(board.owner.pid)
+        _send_sighup(control_block.owner.pid)
         if not wait:
-            return f"sent SIGHUP to gateway {board.owner.pid}; its log shows how the reload goes"
+            pid = control_block.owner.pid
+            return f"sent SIGHUP to gateway {pid}; its log shows how the reload goes"
         return _describe_result(
-            _ResultWaiter(board, before, progress).wait_for_result(timeout), board.owner.pid
+            _ResultWaiter(control_block, before, progress).wait_for_result(timeout),
+            control_block.owner.pid,
         )
     finally:
-        board.close()
+        control_block.close()
 
 
 # -- which gateway -----------------------------------------------------------------------
 
 
-def _select_board(choice: GatewaySelection) -> ControlBlock:
+def _select_control_block(choice: GatewaySelection) -> ControlBlock:
     try:
-        boards = running_groups(pid=choice.pid)
+        control_blocks = running_groups(pid=choice.pid)
     except NotRunning as error:
         why = str(error) if choice.pid is None else _describe_process(choice.pid)
         raise ReloadError(why, MISTAKE) from None
-    matching = [board for board in boards if _has_config(board, choice.config)]
+    matching = [
+        control_block
+        for control_block in control_blocks
+        if _has_config(control_block, choice.config)
+    ]
     listed = "".join(
-        f"\n  {_describe_gateway(board.owner.pid, read_state(board))}" for board in boards
+        f"\n  {_describe_gateway(control_block.owner.pid, read_state(control_block))}"
+        for control_block in control_blocks
     )
-    for board in boards:
-        if len(matching) != 1 or board is not matching[0]:
-            board.close()
+    for control_block in control_blocks:
+        if len(matching) != 1 or control_block is not matching[0]:
+            control_block.close()
     if len(matching) == 1:
         return matching[0]
     if not matching:
@@ -111,10 +118,10 @@ def _select_board(choice: GatewaySelection) -> ControlBlock:
     )
 
 
-def _has_config(board: ControlBlock, config: Path | None) -> bool:
+def _has_config(control_block: ControlBlock, config: Path | None) -> bool:
     if config is None:
         return True
-    state = read_state(board)
+    state = read_state(control_block)
     return state is not None and state.config == str(config.resolve())
 
 
@@ -133,27 +140,27 @@ def _describe_process(pid: int) -> str:
     if owner != os.getuid():
         return f"process {pid} belongs to another user; run this as that user"
     try:
-        boards = running_groups()
+        control_blocks = running_groups()
     except NotRunning:
-        boards = []
+        control_blocks = []
     try:
-        for board in boards:
-            first = board.owner.pid
-            if any(slot.owner.pid == pid for slot in board.taken_slots()):
+        for control_block in control_blocks:
+            first = control_block.owner.pid
+            if any(slot.owner.pid == pid for slot in control_block.taken_slots()):
                 return f"process {pid} is a worker of gateway {first}: use --pid {first}"
-            if board.manager.pid == pid:
+            if control_block.manager.pid == pid:
                 return f"process {pid} is the manager of gateway {first}: use --pid {first}"
             if parent_pid(pid) == first:
                 return f"process {pid} was started by gateway {first}: use --pid {first}"
     finally:
-        for board in boards:
-            board.close()
+        for control_block in control_blocks:
+            control_block.close()
     return f"process {pid} is no gateway"
 
 
-def _require_reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None:
-    pid = board.owner.pid
-    state = read_state(board)
+def _require_reloadable(control_block: ControlBlock, *, wait: bool) -> GroupState | None:
+    pid = control_block.owner.pid
+    state = read_state(control_block)
     if state is None and wait:
         raise ReloadError(
             f"gateway {pid} is of another version, which does not report how a reload ends: "
@@ -166,7 +173,7 @@ def _require_reloadable(board: ControlBlock, *, wait: bool) -> GroupState | None
             "restart it",
             MISTAKE,
         )
-    if board.draining:
+    if control_block.draining:
         raise ReloadError(f"gateway {pid} is ending", NO_RESULT)
     return state
 
@@ -198,11 +205,13 @@ def _caught_signals(pid: int) -> int | None:
 class _ResultWaiter:
     """Waits for the first reload after number `before` that ends."""
 
-    def __init__(self, board: ControlBlock, before: int, progress: Callable[[str], None]) -> None:
-        self._board = board
+    def __init__(
+        self, control_block: ControlBlock, before: int, progress: Callable[[str], None]
+    ) -> None:
+        self._control_block = control_block
         self._before = before
         self._progress = progress
-        self._owner = board.owner
+        self._owner = control_block.owner
         self._began = monotonic()
         self._last_text = ""
         self._pause = threading.Event()  # never set
@@ -212,7 +221,7 @@ class _ResultWaiter:
         pid = self._owner.pid
         while True:
             # Whether it runs is read first: what it wrote before its end is read after that.
-            alive, draining = is_alive(self._owner), self._board.draining
+            alive, draining = is_alive(self._owner), self._control_block.draining
             reload_state = self._find_newer_reload()
             if reload_state is not None and reload_state.result != "running":
                 return reload_state
@@ -232,7 +241,7 @@ class _ResultWaiter:
             self._pause.wait(_POLL_INTERVAL)
 
     def _find_newer_reload(self) -> ReloadState | None:
-        state = read_state(self._board)
+        state = read_state(self._control_block)
         newer = () if state is None else state.reloads
         return next((one for one in newer if one.number > self._before), None)
 

@@ -98,7 +98,7 @@ _RESERVED: Final = frozenset(
     {
         "VAI_API_KEY",  # the SDK's
         "VAI_BASE_URL",  # the SDK's
-        "VAI_BOARD",  # the workers' shared table
+        "VAI_CONTROL_BLOCK",  # its path, for the workers
         "VAI_CONFIG",
         "VAI_SIMULATOR_URL",
     }

@@ -84,11 +84,11 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         ),
         drain_grace=settings.drain_grace,
     )
-    make_board = partial(limits.make_control_block, settings.limits.max_callers)
+    make_control_block = partial(limits.make_control_block, settings.limits.max_callers)
     main_process.attach_main(
         app,
         hung_after=settings.manager.hung_after,
-        make_board=make_board,
+        make_control_block=make_control_block,
         duties=_manager_duties,
         origin=SettingsOrigin(settings, snapshot),
     )
@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
         inflight,
         beat=settings.manager.heartbeat,
         hung_after=settings.manager.hung_after,
-        make_board=make_board,
+        make_control_block=make_control_block,
     )
     single_process.attach_single_process(app, settings)
     limits.maintain_alone(app, settings)
@@ -183,12 +183,12 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExc
         counting = None
         if settings.limits.enabled:
             counting = app.ctx.counting = limits.WorkerLimits(
-                settings.limits, member.board, member.row
+                settings.limits, member.control_block, member.row
             )
             await counting.open_store()
         store = None if counting is None else counting.store
         urls = {spec.id: spec.base_url for spec in providers.specs.values()}
-        troubles = ProviderErrors(SharedFailures(member.board, urls))
+        troubles = ProviderErrors(SharedFailures(member.control_block, urls))
         app.ctx.service = GatewayService(settings, providers, inflight, store, troubles)
 
     async def close_service(app: Sanic[Any, Any]) -> None:

@@ -198,7 +198,7 @@ class ControlBlock:
             remove_dead_blocks(control_block_directory())
             path = (
                 control_block_directory()
-                / f"vai-{os.getuid()}-{me.pid}-{secrets.token_hex(4)}.board"
+                / f"vai-{os.getuid()}-{me.pid}-{secrets.token_hex(4)}.control-block"
             )
         offsets, size = _arrange_sections(sections or {})
         fd = _open_locked(path)
@@ -212,13 +212,13 @@ class ControlBlock:
                 os.close(fd)
                 fd = _open_locked(path)
             _allocate_file(fd, path, size)
-            board = cls(path, fd, owner=True)
-            board._write_header(me, size, offsets)
+            control_block = cls(path, fd, owner=True)
+            control_block._write_header(me, size, offsets)
         except BaseException:
             os.close(fd)
             raise
         fcntl.flock(fd, fcntl.LOCK_UN)
-        return board
+        return control_block
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -398,7 +398,7 @@ class ControlBlock:
 def remove_dead_blocks(folder: Path) -> list[Path]:
     """Remove the control blocks of dead groups of this user; returns what was removed."""
     removed = []
-    for path in folder.glob(f"vai-{os.getuid()}-*.board"):
+    for path in folder.glob(f"vai-{os.getuid()}-*.control-block"):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:

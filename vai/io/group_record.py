@@ -89,8 +89,8 @@ class GroupRecord:
         ControlBlockError: the control block was made without its section.
     """
 
-    def __init__(self, board: ControlBlock, state: GroupState) -> None:
-        section = board.open_section(_SECTION)
+    def __init__(self, control_block: ControlBlock, state: GroupState) -> None:
+        section = control_block.open_section(_SECTION)
         self._words = section[:_RECORD_AT].cast("q")
         self._bytes = section[_RECORD_AT:]
         self.state = state
@@ -127,10 +127,10 @@ class GroupRecord:
         self._words[0] += 1
 
 
-def read_state(board: ControlBlock) -> GroupState | None:
+def read_state(control_block: ControlBlock) -> GroupState | None:
     """What the group's first process says; None where its version says nothing, or not yet."""
     try:
-        section = board.open_section(_SECTION)
+        section = control_block.open_section(_SECTION)
     except ControlBlockError:
         return None
     words, content = section[:_RECORD_AT].cast("q"), section[_RECORD_AT:]
@@ -153,8 +153,8 @@ class KilledByManager:
     reason, has written a line of it already.
     """
 
-    def __init__(self, board: ControlBlock) -> None:
-        self._words = board.open_section(_SECTION)[: _RECORD_AT - 8].cast("q")
+    def __init__(self, control_block: ControlBlock) -> None:
+        self._words = control_block.open_section(_SECTION)[: _RECORD_AT - 8].cast("q")
         self._next = 0
 
     def record_kill(self, who: ProcessIdentity) -> None:

@@ -39,7 +39,7 @@ def running_groups(folder: Path | None = None, *, pid: int | None = None) -> lis
     """
     blocks: list[ControlBlock] = []
     foreign: ControlBlockError | None = None
-    mask = f"vai-{os.getuid()}-{'*' if pid is None else pid}-*.board"
+    mask = f"vai-{os.getuid()}-{'*' if pid is None else pid}-*.control-block"
     for path in sorted((folder or control_block_directory()).glob(mask)):
         try:
             blocks.append(open_group(path))
@@ -73,17 +73,17 @@ def open_group(path: Path) -> ControlBlock:
         NotRunning: its gateway has ended.
         ControlBlockError: it cannot be read, or another version of VAI made it.
     """
-    board = ControlBlock.open(path)
-    if is_alive(board.owner):
-        return board
-    board.close()
+    control_block = ControlBlock.open(path)
+    if is_alive(control_block.owner):
+        return control_block
+    control_block.close()
     raise NotRunning(f"the gateway of {path} has ended")
 
 
-def has_manager(board: ControlBlock) -> bool:
+def has_manager(control_block: ControlBlock) -> bool:
     """Whether a process does what a manager does: a living manager, or a single process, which
     has none and does it by itself."""
-    if is_alive(board.manager):
-        return time.monotonic_ns() - board.manager_heartbeat < _SILENT
+    if is_alive(control_block.manager):
+        return time.monotonic_ns() - control_block.manager_heartbeat < _SILENT
     # Main has no slot, except where it is the worker too; then it was the first process.
-    return board.slots[0].owner == board.owner
+    return control_block.slots[0].owner == control_block.owner

@@ -43,15 +43,15 @@ class SharedFailures(MutableMapping[str, LastError]):
     """Provider id -> its last failure, as all workers with the same settings have met it.
 
     Args:
-        board: of the group.
+        control_block: of the group.
         base_urls: provider id -> base URL, in the order of the settings.
 
     Raises:
         ControlBlockError: the control block was made without the section.
     """
 
-    def __init__(self, board: ControlBlock, base_urls: Mapping[str, str]) -> None:
-        section = board.open_section(_SECTION)
+    def __init__(self, control_block: ControlBlock, base_urls: Mapping[str, str]) -> None:
+        section = control_block.open_section(_SECTION)
         self._bytes = section
         self._words = section.cast("I")
         self._offsets = {
@@ -115,10 +115,10 @@ class SharedFailures(MutableMapping[str, LastError]):
             return None  # another version's
 
 
-def forget_failures(board: ControlBlock) -> None:
+def forget_failures(control_block: ControlBlock) -> None:
     """Drop all failures: the settings have changed, and what failed may work now."""
     try:
-        section = board.open_section(_SECTION)
+        section = control_block.open_section(_SECTION)
     except ControlBlockError:
         return  # a group without a gateway: nothing fails in it
     section[:] = bytes(len(section))

@@ -70,18 +70,20 @@ SharedMachine.TestCase.settings = settings(
 TestMachine = pytest.mark.timeout(600 if FULL else 60)(SharedMachine.TestCase)
 
 
-def test_a_section_of_a_board_is_found_by_others(tmp_path) -> None:
-    board = ControlBlock.create(tmp_path / "b.board", sections={3: section_size(SUBJECTS, PLACES)})
+def test_a_section_of_a_control_block_is_found_by_others(tmp_path) -> None:
+    control_block = ControlBlock.create(
+        tmp_path / "b.control-block", sections={3: section_size(SUBJECTS, PLACES)}
+    )
     with pytest.raises(ValueError, match="not a section"):
-        LimitsSection(board.open_section(3))
-    LimitsSection.prepare(board.open_section(3), SUBJECTS, PLACES)
-    opened = ControlBlock.open(board.path)
+        LimitsSection(control_block.open_section(3))
+    LimitsSection.prepare(control_block.open_section(3), SUBJECTS, PLACES)
+    opened = ControlBlock.open(control_block.path)
     first = SharedLimits(LimitsSection(opened.open_section(3)), 0, 1)
-    second = SharedLimits(LimitsSection(board.open_section(3)), 1, 2)
+    second = SharedLimits(LimitsSection(control_block.open_section(3)), 1, 2)
     assert first.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
     assert not second.take_lease((user(concurrency=1),), 1, 0.0).is_admitted
     opened.close()
-    board.close()
+    control_block.close()
 
 
 @pytest.mark.parametrize(("principals", "places"), [(0, 5), (5, 0), (1 << 20, 5), (5, 1 << 20)])

@@ -74,14 +74,14 @@ async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadl
 
 async def _is_group_ending(member: WorkerRegistration) -> bool:
     """Whether main is going too. A signal to all processes may reach this one first."""
-    if not member.board.draining:
+    if not member.control_block.draining:
         await asyncio.sleep(_MAIN_REACTS)
-    return member.board.draining
+    return member.control_block.draining
 
 
 def _do_others_accept(member: WorkerRegistration) -> bool:
     accepting = (State.STARTING, State.SERVING, State.DRAINING)
     return any(
         slot.state in accepting and slot.owner.pid != os.getpid() and is_alive(slot.owner)
-        for slot in member.board.taken_slots()
+        for slot in member.control_block.taken_slots()
     )

@@ -45,16 +45,20 @@ _COUNT_EVERY = 2.5
 def make_control_block(most_callers: int) -> ControlBlock:
     """The control block of a group or a single process; its limits have room for `most_callers`."""
     sections = {**maintenance.section_sizes(most_callers), **SECTIONS, **FAILURE_SECTIONS}
-    board = ControlBlock.create(sections=sections)
-    maintenance.prepare_section(board, most_callers)
-    return board
+    control_block = ControlBlock.create(sections=sections)
+    maintenance.prepare_section(control_block, most_callers)
+    return control_block
 
 
 class WorkerLimits:
     """A worker's way to the limits, from its start to its end."""
 
-    def __init__(self, settings: LimitSettings, board: ControlBlock, slot: WorkerSlot) -> None:
-        self._local = SharedLimits(maintenance.open_section(board), slot.index, slot.generation)
+    def __init__(
+        self, settings: LimitSettings, control_block: ControlBlock, slot: WorkerSlot
+    ) -> None:
+        self._local = SharedLimits(
+            maintenance.open_section(control_block), slot.index, slot.generation
+        )
         self._remote: FailoverLimits | None = None
         self._keeping: asyncio.Task[None] | None = None
         if settings.store == "redis":
@@ -64,7 +68,12 @@ class WorkerLimits:
             # All workers use the same server; the first of them reports what is wrong with it.
             evicting = _warn_of_eviction if slot.index == 0 else _ignore_eviction
             self._remote = open_limits(
-                settings.redis, board, slot.generation, self._local, _report_failover, evicting
+                settings.redis,
+                control_block,
+                slot.generation,
+                self._local,
+                _report_failover,
+                evicting,
             )
 
     @property
@@ -118,18 +127,18 @@ def _ignore_eviction(policy: str) -> None:
     """A worker that leaves the warning to another one."""
 
 
-def reclaim_leases(board: ControlBlock, slot: WorkerSlot) -> None:
+def reclaim_leases(control_block: ControlBlock, slot: WorkerSlot) -> None:
     """Free what the dead owner of `slot` held, on the server too; runs in the manager."""
     from vai.io.limits.redis.failover import reclaim_worker  # noqa: PLC0415 - see `WorkerLimits`
 
-    maintenance.reclaim_worker(board, slot)
+    maintenance.reclaim_worker(control_block, slot)
     try:
         settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
         if (snapshot := handover.received_snapshot()) is None:
             return  # what is held there lapses
         settings = snapshot.build_settings()
-    asyncio.run(reclaim_worker(settings.limits.redis, board, slot.generation))
+    asyncio.run(reclaim_worker(settings.limits.redis, control_block, slot.generation))
 
 
 class LimitsMaintenance:
@@ -144,26 +153,26 @@ class LimitsMaintenance:
         self._section: LimitsSection | None = None
         self._count_due = 0.0
 
-    def __call__(self, board: ControlBlock) -> None:
+    def __call__(self, control_block: ControlBlock) -> None:
         """Free what no process holds any more, end silent sessions, publish the totals."""
         if self._section is None:
-            self._section = maintenance.open_section(board)
+            self._section = maintenance.open_section(control_block)
         now = time.monotonic()
-        totals = maintenance.run_maintenance(board, self._section, now - self._idle)
-        board.publish_totals(totals.running, totals.sessions)
+        totals = maintenance.run_maintenance(control_block, self._section, now - self._idle)
+        control_block.publish_totals(totals.running, totals.sessions)
         if now >= self._count_due:
             self._count_due = now + _COUNT_EVERY
-            board.publish_callers(snapshot.count_principals(self._section, now))
+            control_block.publish_callers(snapshot.count_principals(self._section, now))
 
 
 def maintain_alone(app: Sanic[Any, Any], settings: Settings) -> None:
     """Have a process without a manager tend its own limits."""
 
     async def tend(app: Sanic[Any, Any]) -> None:
-        board: ControlBlock = app.ctx.membership.board
+        control_block: ControlBlock = app.ctx.membership.control_block
         tending = LimitsMaintenance(settings.limits.session_idle_timeout)
         while True:
-            tending(board)
+            tending(control_block)
             await asyncio.sleep(_EVERY)
 
     async def begin(app: Sanic[Any, Any]) -> None:

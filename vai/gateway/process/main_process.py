@@ -19,7 +19,7 @@ from vai.gateway.process.group_state import initial_state, listening_url, report
 from vai.gateway.process.operator_line import write_line
 from vai.gateway.process.reload import Reloads, SettingsOrigin
 from vai.gateway.process.worker_exits import WorkerExits
-from vai.gateway.process.workers import BOARD_VARIABLE, MANAGER_NAME, server_number
+from vai.gateway.process.workers import CONTROL_BLOCK_VARIABLE, MANAGER_NAME, server_number
 from vai.gateway.sanic_patches.opening import CannotStart, exit_with
 from vai.gateway.sanic_patches.replacement import change_arguments
 from vai.gateway.sanic_patches.startup import set_patience, watch_with
@@ -60,7 +60,7 @@ class SighupListener:
             self._answer()
 
 
-def _make_board() -> ControlBlock:
+def _make_control_block() -> ControlBlock:
     return ControlBlock.create(sections=SECTIONS)
 
 
@@ -68,7 +68,7 @@ def attach_main(
     app: Sanic[Any, Any],
     *,
     hung_after: float = 10.0,
-    make_board: Callable[[], ControlBlock] = _make_board,
+    make_control_block: Callable[[], ControlBlock] = _make_control_block,
     duties: Duties | None = None,
     origin: SettingsOrigin | None = None,
 ) -> None:
@@ -78,7 +78,7 @@ def attach_main(
 
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
-        make_board: makes the control block with its sections, in main or in a single process.
+        make_control_block: with its sections, in main or in a single process.
         duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
         origin: the settings of `app`, and what they were made of; workers get that. None: they
             need no settings.
@@ -88,41 +88,51 @@ def attach_main(
     def prepare() -> None:
         hangups.start_listening()  # first: who finds the control block may send one at once
         try:
-            app.ctx.board = make_board()
+            app.ctx.control_block = make_control_block()
         except ControlBlockError as error:
             raise CannotStart(str(error)) from error
 
     async def start_manager(app: Sanic[Any, Any]) -> None:
         sanic_manager: Any = app.manager
-        board: ControlBlock = app.ctx.board
-        os.environ[BOARD_VARIABLE] = str(board.path)
-        settings = None if origin is None else origin.settings
+        control_block: ControlBlock = app.ctx.control_block
+        os.environ[CONTROL_BLOCK_VARIABLE] = str(control_block.path)
         arguments = {
-            "path": str(board.path),
+            "path": str(control_block.path),
             "publisher": sanic_manager.monitor_publisher,
             "hung_after": hung_after,
             **_manager_arguments(origin, duties),
         }
-        workers = sum(1 for _ in sanic_manager.transient_processes)
-        record = GroupRecord(board, initial_state(app, settings, "group", workers))
-        reloads = Reloads(
-            board, record, sanic_manager, origin, write_line, _SettingsHandover(app, record, duties)
-        )
-        hangups.handle_with(reloads.request_reload)
-        exits = WorkerExits(board, sanic_manager, write_line)
-        watch_with(_MainWatch(board, record, reloads, exits))
+        _watch_group(app, control_block, origin, duties)
         sanic_manager.manage(MANAGER_NAME, manager.run_manager, arguments, restartable=True)
-        _drain_before_shutdown(sanic_manager, board)
+        _drain_before_shutdown(sanic_manager, control_block)
 
-    async def remove_board(app: Sanic[Any, Any]) -> None:
-        board: ControlBlock = app.ctx.board
-        if board.exit_code:
-            exit_with(board.exit_code)
-        board.close()
+    async def remove_control_block(app: Sanic[Any, Any]) -> None:
+        control_block: ControlBlock = app.ctx.control_block
+        if control_block.exit_code:
+            exit_with(control_block.exit_code)
+        control_block.close()
 
     app.ctx.preparations.append(prepare)
     app.main_process_ready(start_manager)
-    app.main_process_stop(remove_board)
+    app.main_process_stop(remove_control_block)
+
+
+def _watch_group(
+    app: Sanic[Any, Any],
+    control_block: ControlBlock,
+    origin: SettingsOrigin | None,
+    duties: Duties | None,
+) -> None:
+    """Have main record the state of its group, reload at SIGHUP and look after its workers."""
+    sanic_manager: Any = app.manager
+    settings = None if origin is None else origin.settings
+    workers = sum(1 for _ in sanic_manager.transient_processes)
+    record = GroupRecord(control_block, initial_state(app, settings, "group", workers))
+    handover = _SettingsHandover(app, record, duties)
+    reloads = Reloads(control_block, record, sanic_manager, origin, write_line, handover)
+    app.ctx.hangups.handle_with(reloads.request_reload)
+    exits = WorkerExits(control_block, sanic_manager, write_line)
+    watch_with(_MainWatch(control_block, record, reloads, exits))
 
 
 def _manager_arguments(origin: SettingsOrigin | None, duties: Duties | None) -> dict[str, Any]:
@@ -160,9 +170,13 @@ class _MainWatch:
     """What main reads from the control block and writes to it while Sanic's monitor loop turns."""
 
     def __init__(
-        self, board: ControlBlock, record: GroupRecord, reloads: Reloads, deaths: WorkerExits
+        self,
+        control_block: ControlBlock,
+        record: GroupRecord,
+        reloads: Reloads,
+        deaths: WorkerExits,
     ) -> None:
-        self._board = board
+        self._control_block = control_block
         self._record = record
         self._reloads = reloads
         self._deaths = deaths
@@ -176,34 +190,34 @@ class _MainWatch:
     def is_any_serving(self) -> bool:
         return any(
             slot.state is State.SERVING and is_alive(slot.owner)
-            for slot in self._board.taken_slots()
+            for slot in self._control_block.taken_slots()
         )
 
     def _state_of(self, pid: int) -> State:
-        states = (slot.state for slot in self._board.taken_slots() if slot.owner.pid == pid)
+        states = (slot.state for slot in self._control_block.taken_slots() if slot.owner.pid == pid)
         return next(states, State.FREE)
 
     def record_start(self, name: str, pid: int) -> None:
-        self._board.record_server(server_number(name), identify_process(pid))
+        self._control_block.record_server(server_number(name), identify_process(pid))
 
     def run_turn(self) -> None:
         starting = self._reloads.starting
         self._reloads.run_turn()
         state = self._record.state
         # Before the look at the processes: from the line on, each is known to serve.
-        all_serve = not state.is_ready and len(self._board.serving_pids()) >= state.workers
+        all_serve = not state.is_ready and len(self._control_block.serving_pids()) >= state.workers
         self._deaths.report_exits(starting | self._reloads.starting)
         if all_serve:
             report_ready(self._record)
 
 
-def _drain_before_shutdown(sanic_manager: Any, board: ControlBlock) -> None:
+def _drain_before_shutdown(sanic_manager: Any, control_block: ControlBlock) -> None:
     """Record in the control block that the group is ending before main signals the first child."""
     tell_children = sanic_manager.shutdown
 
     def shutdown() -> None:
         service_manager.notify_service_manager("STOPPING")
-        board.start_draining()
+        control_block.start_draining()
         tell_children()
 
     sanic_manager.shutdown = shutdown

@@ -73,14 +73,14 @@ class Supervisor:
 
     def __init__(
         self,
-        board: ControlBlock,
+        control_block: ControlBlock,
         publisher: Connection,
         *,
         hung_after: float,
         reclaim: Reclaim | None = None,
         tend: Tend | None = None,
     ) -> None:
-        self.board = board
+        self.control_block = control_block
         self._publisher = publisher
         self._hung_after = hung_after
         self._reclaim = reclaim
@@ -88,7 +88,7 @@ class Supervisor:
         self._watched: dict[int, _WatchedWorker] = {}  # by claim
         # By the number of the server.
         self._due: dict[int, float] = {}
-        self._killed = KilledByManager(board)
+        self._killed = KilledByManager(control_block)
         self._suspects: dict[int, ProcessIdentity] = {}
         self._restarts_requested: dict[int, tuple[ProcessIdentity, float]] = {}
         self._failed: Counter[int] = Counter()
@@ -106,7 +106,7 @@ class Supervisor:
 
     def run_step(self) -> None:
         """One turn: notice deaths within milliseconds, do the slow rounds twice a second."""
-        self.board.write_manager_heartbeat()
+        self.control_block.write_manager_heartbeat()
         self._watch_new_workers()
         self._poll.poll(self._seconds_until_due() * 1000)
         for watched in list(self._watched.values()):
@@ -121,8 +121,8 @@ class Supervisor:
         if is_round:
             self._next_round = now + _ROUND
             if self._tend is not None:  # until the end: what drains is limited too
-                self._tend(self.board)
-        if self.board.draining:
+                self._tend(self.control_block)
+        if self.control_block.draining:
             return
         self._restart_workers(now)
         if is_round:
@@ -133,14 +133,14 @@ class Supervisor:
 
     def _seconds_until_due(self) -> float:
         """Seconds until there is something to do, if no worker dies."""
-        if self.board.draining or not self._due:
+        if self.control_block.draining or not self._due:
             return _TICK
         return min(_TICK, max(0.0, min(self._due.values()) - time.monotonic()))
 
     # -- noticing ----------------------------------------------------------------------
 
     def _watch_new_workers(self) -> None:
-        for slot in self.board.taken_slots():
+        for slot in self.control_block.taken_slots():
             if slot.generation in self._watched:
                 continue
             owner = slot.owner
@@ -166,10 +166,10 @@ class Supervisor:
             return  # it signed off itself
         state, number, since = slot.state, slot.number, slot.serving_since
         if self._reclaim is not None:
-            self._reclaim(self.board, slot)
-        self.board.release_slot(slot, owner)
+            self._reclaim(self.control_block, slot)
+        self.control_block.release_slot(slot, owner)
         self._buried.append(owner)
-        if self.board.draining or state not in (State.STARTING, State.SERVING):
+        if self.control_block.draining or state not in (State.STARTING, State.SERVING):
             return
         settled = since and time.monotonic_ns() - since > _SETTLED_NS
         self._record_lost_start(number, started=bool(settled))
@@ -187,13 +187,13 @@ class Supervisor:
 
     def _survives_failed_start(self, number: int, delay: float) -> bool:
         """Record the failed start; give up when there were too many and no worker serves."""
-        self.board.record_failed_start()
+        self.control_block.record_failed_start()
         if serving := len(self._all_serving()):
             write_line(
                 f"worker {number} failed to start ({self._failed[number]} in a row), the lines "
                 f"above say why; {serving} serve, the next try is in {delay:.1f} s"
             )
-        elif (failed := self.board.failed_starts()) >= GIVE_UP_AFTER:
+        elif (failed := self.control_block.failed_starts()) >= GIVE_UP_AFTER:
             self._give_up(failed)
             return False
         return True
@@ -201,7 +201,7 @@ class Supervisor:
     def _all_serving(self) -> list[WorkerSlot]:
         return [
             slot
-            for slot in self.board.taken_slots()
+            for slot in self.control_block.taken_slots()
             if slot.state is State.SERVING and is_alive(slot.owner)
         ]
 
@@ -213,13 +213,13 @@ class Supervisor:
         settled = time.monotonic_ns() - _SETTLED_NS
         for slot in self._all_serving():
             if slot.serving_since < settled:
-                self.board.record_served()
+                self.control_block.record_served()
                 del self._failed[slot.number]
 
     # -- acting ------------------------------------------------------------------------
 
     def _restart_workers(self, now: float) -> None:
-        servers = self.board.started_servers()
+        servers = self.control_block.started_servers()
         for number, when in list(self._due.items()):
             if when > now:
                 continue
@@ -232,7 +232,7 @@ class Supervisor:
 
     def _find_missing(self, now: float) -> None:
         """Workers that died before they were in the control block, or left it on their own."""
-        for number, started in self.board.started_servers().items():
+        for number, started in self.control_block.started_servers().items():
             if is_alive(started):
                 self._suspects.pop(number, None)
                 continue
@@ -264,8 +264,12 @@ class Supervisor:
 
     def _kill_stuck_starts(self) -> None:
         """Kill workers that do not get on with their start, in the control block or not yet."""
-        up = {slot.owner for slot in self.board.taken_slots() if slot.state is not State.STARTING}
-        servers = self.board.started_servers()
+        up = {
+            slot.owner
+            for slot in self.control_block.taken_slots()
+            if slot.state is not State.STARTING
+        }
+        servers = self.control_block.started_servers()
         starting = {n: who for n, who in servers.items() if who not in up and is_alive(who)}
         self._starting = {n: w for n, w in self._starting.items() if starting.get(n) == w[0]}
         for number, who in starting.items():
@@ -280,8 +284,8 @@ class Supervisor:
 
     def _give_up(self, failed: int) -> None:
         write_line(f"gave up: {failed} workers failed to start in a row, and none serves")
-        self.board.exit_code = _EXIT_GAVE_UP
-        self.board.start_draining()
+        self.control_block.exit_code = _EXIT_GAVE_UP
+        self.control_block.start_draining()
         self._publisher.send("__TERMINATE__")
 
 
@@ -296,10 +300,12 @@ def run_manager(
     """The manager process."""
     if snapshot is not None:
         handover.receive_snapshot(snapshot)
-    board = ControlBlock.open(Path(path))
-    die_with_parent(board.owner.pid)
-    board.manager = current_process()
-    supervisor = Supervisor(board, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend)
+    control_block = ControlBlock.open(Path(path))
+    die_with_parent(control_block.owner.pid)
+    control_block.manager = current_process()
+    supervisor = Supervisor(
+        control_block, publisher, hung_after=hung_after, reclaim=reclaim, tend=tend
+    )
 
     def stop(*_: object) -> None:
         supervisor.stopping = True

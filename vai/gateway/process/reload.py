@@ -47,7 +47,7 @@ class Reloads:
     """Replaces the workers of a group on demand.
 
     Args:
-        board: of the group.
+        control_block: of the group.
         record: of the group, where commands read how a reload ended.
         sanic_manager: Sanic's, with all its workers made and none started yet.
         origin: what the first workers are made of; None when they need no settings.
@@ -57,14 +57,14 @@ class Reloads:
 
     def __init__(
         self,
-        board: ControlBlock,
+        control_block: ControlBlock,
         record: GroupRecord,
         sanic_manager: Any,
         origin: SettingsOrigin | None,
         say: Callable[[str], None],
         take: Callable[[Settings, SettingsOrigin], None],
     ) -> None:
-        self._board = board
+        self._control_block = control_block
         self._record = record
         self._manager = sanic_manager
         self._start = self._current = origin
@@ -88,7 +88,7 @@ class Reloads:
 
     def run_turn(self) -> None:
         """Go on with the reload that runs, or begin the requested one."""
-        if self._board.draining:
+        if self._control_block.draining:
             return
         self._ending = [process for process in self._ending if process.is_alive()]
         if self._starting:
@@ -99,7 +99,7 @@ class Reloads:
 
     def _is_settled(self) -> bool:
         """Whether each worker serves or is dead: none starts."""
-        serving = self._board.serving_pids()
+        serving = self._control_block.serving_pids()
         return all(
             process.pid in serving or not process.is_alive()
             for process in self._manager.transient_processes
@@ -125,7 +125,7 @@ class Reloads:
         ]
 
     def _check_replacements(self) -> None:
-        serving = self._board.serving_pids()
+        serving = self._control_block.serving_pids()
         if any(not one.new.is_alive() for one in self._starting):
             self._roll_back()
         elif all(one.new.pid in serving for one in self._starting):
@@ -145,7 +145,7 @@ class Reloads:
         count = len(self._ending)
         took = span_in_words(monotonic() - self._begun)
         self._say(f"reloaded: {count} new workers serve ({took})" + (f"; {stays}" if stays else ""))
-        forget_failures(self._board)
+        forget_failures(self._control_block)
         self._record.end_reload("reloaded", stays, count)
         service_manager.notify_service_manager("READY")
 
@@ -155,7 +155,9 @@ class Reloads:
         why = _failed_start(self._starting)
         for one in self._starting:
             if one.roll_back() and one.old.pid is not None:
-                self._board.record_server(server_number(one.name), identify_process(one.old.pid))
+                self._control_block.record_server(
+                    server_number(one.name), identify_process(one.old.pid)
+                )
         self._ending = [one.new for one in self._starting]
         self._starting = []
         self._end_without_change("failed", why)

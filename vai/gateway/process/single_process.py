@@ -27,13 +27,15 @@ def attach_single_process(app: Sanic[Any, Any], settings: Settings) -> None:
 
     def is_alone() -> bool:
         # A program that runs Sanic in a loop of its own has no control block before it serves.
-        return "SANIC_WORKER_NAME" not in os.environ and hasattr(app.ctx, "board")
+        return "SANIC_WORKER_NAME" not in os.environ and hasattr(app.ctx, "control_block")
 
     async def begin(app: Sanic[Any, Any]) -> None:
         if is_alone():
             refusal = "not reloaded: a single process cannot reload, restart it"
             app.ctx.hangups.handle_with(partial(write_line, refusal))
-            report_ready(GroupRecord(app.ctx.board, initial_state(app, settings, "single", 1)))
+            report_ready(
+                GroupRecord(app.ctx.control_block, initial_state(app, settings, "single", 1))
+            )
 
     async def end(_: Sanic[Any, Any]) -> None:
         if is_alone():

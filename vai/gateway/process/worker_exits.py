@@ -41,16 +41,18 @@ class WorkerExits:
     """Watches the processes of a group, in main.
 
     Args:
-        board: of the group.
+        control_block: of the group.
         sanic_manager: Sanic's, with all its processes made.
         say: writes a line for the operator.
     """
 
-    def __init__(self, board: ControlBlock, sanic_manager: Any, say: Callable[[str], None]) -> None:
-        self._board = board
+    def __init__(
+        self, control_block: ControlBlock, sanic_manager: Any, say: Callable[[str], None]
+    ) -> None:
+        self._control_block = control_block
         self._manager = sanic_manager
         self._say = say
-        self._killed = KilledByManager(board)
+        self._killed = KilledByManager(control_block)
         self._known: dict[int, _SeenProcess] = {}
         self._ended: set[BaseProcess] = set()
 
@@ -71,7 +73,7 @@ class WorkerExits:
         for name, process in processes:
             if process.pid is not None and process not in self._ended:
                 self._known.setdefault(process.pid, _SeenProcess(name, process))
-        slots = {slot.owner.pid: slot for slot in self._board.taken_slots()}
+        slots = {slot.owner.pid: slot for slot in self._control_block.taken_slots()}
         for pid, seen in list(self._known.items()):
             if seen.process.is_alive():
                 if (slot := slots.get(pid)) is not None:
@@ -79,7 +81,7 @@ class WorkerExits:
                 continue
             del self._known[pid]
             self._ended.add(seen.process)
-            if pid in reported or self._board.draining:
+            if pid in reported or self._control_block.draining:
                 continue
             if line := self._exit_line(pid, seen, pid in current):
                 self._say(line)

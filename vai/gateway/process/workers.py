@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sanic import Sanic
 
 __all__ = [
-    "BOARD_VARIABLE",
+    "CONTROL_BLOCK_VARIABLE",
     "MANAGER_NAME",
     "WorkerRegistration",
     "attach_worker",
@@ -33,7 +33,7 @@ __all__ = [
     "server_number",
 ]
 
-BOARD_VARIABLE = "VAI_BOARD"
+CONTROL_BLOCK_VARIABLE = "VAI_CONTROL_BLOCK"
 """Environment variable in which main passes its children the path of the control block."""
 
 MANAGER_NAME = "Manager"
@@ -49,14 +49,14 @@ class WorkerRegistration:
     def __init__(
         self,
         app: Sanic[Any, Any],
-        board: ControlBlock,
+        control_block: ControlBlock,
         number: int,
         *,
         beat: float,
         hung_after: float,
     ) -> None:
-        self.board = board
-        self.row: WorkerSlot = board.claim_slot(number)
+        self.control_block = control_block
+        self.row: WorkerSlot = control_block.claim_slot(number)
         self._me = current_process()
         self._app = app
         self._beat_every = beat
@@ -81,18 +81,18 @@ class WorkerRegistration:
         """Sign off: the slot is free for others."""
         if self._timer is not None:
             self._timer.cancel()
-        self.board.release_slot(self.row, self._me)
+        self.control_block.release_slot(self.row, self._me)
 
     def _watch_manager(self) -> None:
         """Have Sanic bring the manager back. Only the first living worker does it."""
-        if self.board.draining or self.row.state is not State.SERVING:
+        if self.control_block.draining or self.row.state is not State.SERVING:
             return
         now = time.monotonic()
-        manager = self.board.manager
+        manager = self.control_block.manager
         if manager == NO_PROCESS and now - self._born < _MANAGER_FIRST_START:
             return
         if is_alive(manager):
-            if time.monotonic_ns() - self.board.manager_heartbeat > self._hung_after * 1e9:
+            if time.monotonic_ns() - self.control_block.manager_heartbeat > self._hung_after * 1e9:
                 os.kill(manager.pid, signal.SIGKILL)
             return
         if now - self._restart_requested > _ASK_AGAIN and self._is_first():
@@ -100,7 +100,7 @@ class WorkerRegistration:
             self._app.m.restart(f"Sanic-{MANAGER_NAME}-0")
 
     def _is_first(self) -> bool:
-        for slot in self.board.taken_slots():
+        for slot in self.control_block.taken_slots():
             if slot.state is State.SERVING and is_alive(slot.owner):
                 return slot.index == self.row.index
         return False
@@ -112,7 +112,7 @@ def attach_worker(
     *,
     beat: float = 0.5,
     hung_after: float = 10.0,
-    make_board: Callable[[], ControlBlock] = ControlBlock.create,
+    make_control_block: Callable[[], ControlBlock] = ControlBlock.create,
 ) -> None:
     """Have every worker sign on before it starts and off when it has stopped.
 
@@ -122,22 +122,22 @@ def attach_worker(
     Args:
         beat: seconds between two signs of life.
         hung_after: seconds without a sign of life after which the manager is killed.
-        make_board: for a loop that Sanic's own start has not made.
+        make_control_block: for a loop that Sanic's own start has not made.
     """
 
     async def sign_on(app: Sanic[Any, Any]) -> None:
         name = os.environ.get("SANIC_WORKER_NAME", "")
         if name:
-            board = ControlBlock.open(Path(os.environ[BOARD_VARIABLE]))
-            die_with_parent(board.owner.pid)
+            control_block = ControlBlock.open(Path(os.environ[CONTROL_BLOCK_VARIABLE]))
+            die_with_parent(control_block.owner.pid)
             # One that goes to all processes of a terminal or of a service is meant for main.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         else:
             # One process is main too, and has made it; where a program of
             # another kind runs Sanic in its loop, there was no main.
-            board = getattr(app.ctx, "board", None) or make_board()
+            control_block = getattr(app.ctx, "control_block", None) or make_control_block()
         member = WorkerRegistration(
-            app, board, server_number(name), beat=beat, hung_after=hung_after
+            app, control_block, server_number(name), beat=beat, hung_after=hung_after
         )
         app.ctx.membership = member
         inflight.publish_count_to(member.row.show_inflight)
@@ -149,7 +149,7 @@ def attach_worker(
 
     async def sign_off(app: Sanic[Any, Any]) -> None:
         app.ctx.membership.unregister()
-        app.ctx.membership.board.close()
+        app.ctx.membership.control_block.close()
 
     app.before_server_start(sign_on)
     app.after_server_start(serve)

@@ -28,7 +28,7 @@ async def health(request: Request) -> HTTPResponse:
     service: GatewayService = request.app.ctx.service
     service.keyring.check_host(request.headers)
     providers = _describe_providers(service)
-    limits = _describe_limits(service, request.app.ctx.membership.board)
+    limits = _describe_limits(service, request.app.ctx.membership.control_block)
     return json(
         {"status": "healthy", "version": __version__, "providers": providers, "limits": limits}
     )
@@ -73,15 +73,15 @@ def _describe_last_error(error: LastError, now: float) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, Any]:
+def _describe_limits(service: GatewayService, control_block: ControlBlock) -> dict[str, Any]:
     """How the limits are doing. Any client may call this, so it is figures that exist already, not
     a look at who holds what, and it names no principal."""
     if service.store is None:
         return {"enabled": False}
     # Only a store with a server behind it says where it counts now.
     store_state = getattr(service.store, "state", None)
-    running, sessions = board.totals
-    room = maintenance.read_capacity(board, monotonic())
+    running, sessions = control_block.totals
+    room = maintenance.read_capacity(control_block, monotonic())
     state = "local" if store_state == "local" else "ok"
     if store_state is None and room.is_full:
         state = "full"
@@ -94,5 +94,5 @@ def _describe_limits(service: GatewayService, board: ControlBlock) -> dict[str, 
         "running": running,
         "sessions": sessions,
         "waiting": service.admission.waiting_count,
-        "manager": "alive" if has_manager(board) else "away",
+        "manager": "alive" if has_manager(control_block) else "away",
     }

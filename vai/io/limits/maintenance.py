@@ -58,30 +58,34 @@ class PrincipalCapacity(msgspec.Struct, frozen=True):
     """Whether one was refused within the last minute because there was none."""
 
 
-def prepare_section(board: ControlBlock, principals: int = DEFAULT_PRINCIPALS) -> LimitsSection:
+def prepare_section(
+    control_block: ControlBlock, principals: int = DEFAULT_PRINCIPALS
+) -> LimitsSection:
     """Prepare the section of a new control block; by its creator, before any worker starts."""
-    return LimitsSection.prepare(board.open_section(SECTION_ID), principals, DEFAULT_LEASES)
+    return LimitsSection.prepare(control_block.open_section(SECTION_ID), principals, DEFAULT_LEASES)
 
 
-def open_section(board: ControlBlock) -> LimitsSection:
+def open_section(control_block: ControlBlock) -> LimitsSection:
     """The limits of a control block. Raises ControlBlockError or ValueError without any."""
-    return LimitsSection(board.open_section(SECTION_ID))
+    return LimitsSection(control_block.open_section(SECTION_ID))
 
 
-def read_capacity(board: ControlBlock, now: float) -> PrincipalCapacity:
+def read_capacity(control_block: ControlBlock, now: float) -> PrincipalCapacity:
     """How much of the room for principals is in use. Raises as `open_section` does."""
-    section = Layout(board.open_section(SECTION_ID))
-    return PrincipalCapacity(board.callers, section.principals, snapshot.is_full(section, now))
+    section = Layout(control_block.open_section(SECTION_ID))
+    return PrincipalCapacity(
+        control_block.callers, section.principals, snapshot.is_full(section, now)
+    )
 
 
-def reclaim_worker(board: ControlBlock, worker: WorkerSlot) -> None:
+def reclaim_worker(control_block: ControlBlock, worker: WorkerSlot) -> None:
     """Free what the dead owner of `worker` held; before its slot is free."""
     with suppress(LockUnavailable):  # a stopped process holds it; the next turn does it
-        leases.reclaim_leases(open_section(board), worker.generation)
+        leases.reclaim_leases(open_section(control_block), worker.generation)
 
 
 def run_maintenance(
-    board: ControlBlock, section: LimitsSection, silent_since: float
+    control_block: ControlBlock, section: LimitsSection, silent_since: float
 ) -> ConcurrencyTotals:
     """One turn, twice a second: free the leases of dead workers, end silent sessions.
 
@@ -90,15 +94,15 @@ def run_maintenance(
     """
     expired = 0
     with suppress(LockUnavailable):  # the next turn does it
-        for owner in _orphaned_owners(board, section):
+        for owner in _orphaned_owners(control_block, section):
             leases.reclaim_leases(section, owner)
         expired = len(leases.expire_sessions(section, silent_since))
     running, sessions = snapshot.count_leases(section)
     return ConcurrencyTotals(running, sessions, expired)
 
 
-def _orphaned_owners(board: ControlBlock, section: LimitsSection) -> set[int]:
+def _orphaned_owners(control_block: ControlBlock, section: LimitsSection) -> set[int]:
     """The owners of leases that are in no worker slot."""
     # In this order: a worker has a slot before it takes a lease.
     owners = snapshot.lease_owners(section)
-    return owners - {slot.generation for slot in board.taken_slots()}
+    return owners - {slot.generation for slot in control_block.taken_slots()}

@@ -235,22 +235,22 @@ class FailoverLimits:
 
 def open_limits(
     settings: Redis,
-    board: ControlBlock,
+    control_block: ControlBlock,
     generation: int,
     local: LimitStore,
     on_switch: Callable[[Failover], None],
     on_eviction_policy: Callable[[str], None],
 ) -> FailoverLimits:
     """A worker's limits on the server, with `local` for when it is unavailable."""
-    remote = _redis_limits(settings, board, generation)
+    remote = _redis_limits(settings, control_block, generation)
     return FailoverLimits(
         local, remote, on_switch, on_eviction_policy=on_eviction_policy, lease=settings.lease
     )
 
 
-async def reclaim_worker(settings: Redis, board: ControlBlock, generation: int) -> None:
+async def reclaim_worker(settings: Redis, control_block: ControlBlock, generation: int) -> None:
     """Free the leases of a dead worker of this node. What cannot be freed now lapses."""
-    remote = _redis_limits(settings, board, 0)
+    remote = _redis_limits(settings, control_block, 0)
     try:
         with suppress(RedisUnavailable):
             await remote.reclaim_leases(generation)
@@ -258,7 +258,7 @@ async def reclaim_worker(settings: Redis, board: ControlBlock, generation: int) 
         await remote.aclose()
 
 
-def _redis_limits(settings: Redis, board: ControlBlock, generation: int) -> RedisLimits:
+def _redis_limits(settings: Redis, control_block: ControlBlock, generation: int) -> RedisLimits:
     if settings.url is None:
         raise ValueError("limits.redis.url: required")
     line = RedisClient(
@@ -269,4 +269,6 @@ def _redis_limits(settings: Redis, board: ControlBlock, generation: int) -> Redi
         lease=settings.lease,
     )
     # The control block's name has the pid of main and a random part; machines add their own name.
-    return RedisLimits(line, node=f"{platform.node()}:{board.path.stem}", generation=generation)
+    return RedisLimits(
+        line, node=f"{platform.node()}:{control_block.path.stem}", generation=generation
+    )
