@@ -1,7 +1,7 @@
 """Exchanges in the calling process, without a gateway in between.
 
-The same routes, adapters, timers and settlement as behind `POST /v1/messages`; what is
-missing is what only a shared gateway has: gateway keys, limits, the log.
+The module uses the routes, adapters, timers and settlement of `POST /v1/messages`. It has none of
+what only a shared gateway has: gateway keys, limits, the log.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ __all__ = ["DirectClient"]
 
 _MAX_TOKENS = 4096
 _LOGGED_IN_TO = "code-assist"
-"""The kind of provider that wants a login, which only a gateway has."""
+"""The kind of provider that requires a login, which only a gateway has."""
 
 
 class DirectClient:
-    """Calls providers with the program's own keys. Use it with `async with`.
+    """Sends requests to providers with the program's own keys. Use it with `async with`.
 
     Args:
         keys: provider id -> API key.
         base_urls: provider id -> base URL, where it is not the provider's own.
-        timers: the waits of one exchange.
-        retries: what is tried again before the first byte; None for nothing.
+        timers: the timeouts of one exchange.
+        retries: the rules for retries before the first byte; None for no retries.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DirectClient:
         }
         self._keys = {provider: Secret(key, provider) for provider, key in keys.items()}
         self._timers = timers or Timers()
-        # No breaker: there are no other clients to protect.
+        # No circuit breaker: there are no other clients to protect.
         self._health = ProviderHealth(retries, None, clock=monotonic, random_jitter=random)
         self._transport = build_transport(UpstreamSettings(base_url=""))
         self._exchanges = 0
@@ -84,14 +84,14 @@ class DirectClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Drop all connections."""
+        """Close all connections."""
         await self._transport.aclose()
 
     async def create(self, request: Mapping[str, Any]) -> Message:
         """The response to a request in the form of ``POST /v1/messages``.
 
         Raises:
-            VaiError: whatever went wrong.
+            VaiError: the exchange failed, for any reason.
         """
         with self._make_exchange(request, stream=False) as exchange:
             answer = (await exchange.start()).first_batch
@@ -102,10 +102,10 @@ class DirectClient:
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[Event]:
-        """The events of the response, as they come. Close the iterator to stop the provider.
+        """The events of the response, as they arrive. Close the iterator to stop the provider.
 
         Raises:
-            VaiError: whatever went wrong, after the events that came before it.
+            VaiError: the exchange failed, for any reason, after the events received before.
         """
         with self._make_exchange(request, stream=True) as exchange:
             batch: list[Event] | Message | None = (await exchange.start()).first_batch
@@ -154,10 +154,10 @@ class DirectClient:
 
 
 class _UnlimitedAdmission:
-    """Admits every request and charges none: in process nothing is shared."""
+    """Admits every request and charges none: in process there is no shared gateway."""
 
     async def __call__(self, tokens: int, /) -> _UnlimitedAdmission:
-        """A lease; there is always one."""
+        """A lease; the call always succeeds."""
         return self
 
     def settle(self, usage: Usage, /) -> None:
@@ -165,7 +165,7 @@ class _UnlimitedAdmission:
 
 
 class _SingleTargetPlan:
-    """Retries at the one target there is."""
+    """Retries at the only target."""
 
     def __init__(
         self,
@@ -180,11 +180,11 @@ class _SingleTargetPlan:
         self._spec = route.spec
         self._request = request
         self._name = name
-        # No BYOK: the one key here is its user's, and its limits are waited for as well.
+        # No BYOK: the only key is the program's own, and retries wait for its limits too.
         self._retries.enter_target((route.spec.id, route.model), is_byok=False)
 
     def make_mode(self, request: MessageRequest) -> TranslatedMode[list[Event] | Message]:
-        """A fresh mode: adapters serve one attempt."""
+        """A new exchange mode: an adapter serves one attempt."""
         adapter = make_adapter(self._spec, self._name, request=request)
         return TranslatedMode(adapter, request, events=_return_value, message=_return_value)
 
@@ -212,4 +212,4 @@ def _return_value(value: list[Event] | Message) -> list[Event] | Message:
 
 
 def _ignore_settlement(settlement: Settlement) -> None:
-    """Usage is in the response itself; there is no ledger to write to."""
+    """Does nothing: the response itself has the usage, and there is no ledger."""

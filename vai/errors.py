@@ -1,8 +1,8 @@
 """Every way an exchange can fail, by whose fault it was.
 
-Invariants: an error is complete when it is raised. It knows its type,
-its HTTP status and a sentence for a human, and that sentence never quotes a secret,
-a header value or a payload.
+Invariants: an error is complete when it is raised. It has its type, its HTTP status and a
+sentence for a human, and that sentence never quotes a secret, a header value or a
+payload.
 
     VaiError
       - ClientFault              the client can correct it
@@ -15,14 +15,14 @@ a header value or a payload.
       - UpstreamFault            the provider, or the connection to it
           . UpstreamRejected     the provider answered with an error; type and status are mapped
           . UpstreamUnreachable  502  no connection, TLS failure, reset before a response
-          . UpstreamTimeout      504  one of the timers ran out; `code` says which
+          . UpstreamTimeout      504  one of the timers ran out; `code` names it
           . UpstreamBroken       502  truncated, malformed or not what VAI requested
-      - GatewayFault             ours
+      - GatewayFault             VAI's own
           . Overloaded           503  shedding, draining
           . InternalError        500
 
-The types and statuses are those of the Messages API where it has one; `provider_error`
-(502) stands for an upstream failure that no other type describes.
+The types and statuses are those of the Messages API where it has one; `provider_error` (502)
+stands for an upstream failure that no other type describes.
 """
 
 from __future__ import annotations
@@ -105,22 +105,22 @@ the connection or of the response begins with the provider, so that logs can be 
 
 
 class VaiError(Exception):
-    """Base of all errors that a client of VAI can meet.
+    """Base of all errors that a client of VAI can receive.
 
     Attributes:
         type: the wire name of the error.
-        status: the HTTP status it is answered with when no byte has been sent yet.
+        status: the HTTP status that VAI sends with it when it has sent no byte yet.
         message: one sentence that says what was expected.
         param: the JSON path or header name it is about.
         code: a stable, finer name, e.g. ``first_token_timeout``.
         provider: the provider id an upstream failure came from.
         provider_error: the upstream's own error object, untouched.
-        retry_after: seconds until another try makes sense.
+        retry_after: seconds until another request may succeed.
         should_retry: whether clients are to retry, in a header; None leaves it to the status.
         upstream_request_id: the id the provider gave its response.
         upstream_status: the status that the provider answered with, where it answered.
         limit: which of VAI's own limits refused, e.g. ``user requests_per_minute``.
-        details: facts for programs: what exactly the provider answered, in its own names.
+        details: facts for programs: the provider's exact error, under its own names.
     """
 
     type: ErrorType = "api_error"
@@ -177,7 +177,7 @@ class VaiError(Exception):
             if value is not None:
                 error[name] = value
         if self.retry_after:
-            # Whole seconds, rounded up: a client that waits this long is not refused again.
+            # Whole seconds, rounded up: after this wait the client is not refused again.
             error["retry_after"] = -int(-self.retry_after // 1)
         wire: dict[str, Any] = {"type": "error", "error": error}
         if request_id is not None:
@@ -187,14 +187,14 @@ class VaiError(Exception):
 
 
 def _rebuilt(kind: type[VaiError], args: tuple[Any, ...], state: dict[str, Any]) -> VaiError:
-    """An error that was pickled; its class may take other arguments than its base."""
+    """An error that was pickled; its class may accept other arguments than its base."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
 
 
 class ClientFault(VaiError):
-    """The client sent something that cannot be served as it is."""
+    """The client sent a request that VAI cannot serve unchanged."""
 
     type: ErrorType = "invalid_request_error"
     status = 400
@@ -205,9 +205,9 @@ class InvalidRequest(ClientFault):
 
 
 class ThreadUnsupported(InvalidRequest):
-    """The request relies on a conversation that the provider keeps, and this one keeps none.
+    """The request relies on a conversation kept by the provider; this provider keeps none.
 
-    Clients of the Messages API read `details` and go on without a thread, with the whole
+    Clients of the Messages API read `details` and continue without a thread, with the whole
     conversation in each request (`ThreadUnsupportedRequestErrorDetails` of anthropic 2.12.0).
     """
 
@@ -261,14 +261,14 @@ class ClientLeft(ClientFault):
 
 
 class UpstreamFault(VaiError):
-    """The provider, or the way to it, failed."""
+    """The provider, or the connection to it, failed."""
 
     type: ErrorType = "provider_error"
     status = 502
 
     @classmethod
     def from_code(cls, code: str, detail: str = "", *, provider: str | None = None) -> Self:
-        """The error with the sentence of `code` in `UPSTREAM_SENTENCES`, and `detail` behind it."""
+        """The error with the sentence of `code` in `UPSTREAM_SENTENCES`, then `detail`."""
         sentence = UPSTREAM_SENTENCES[code]
         message = f"{sentence}: {detail}" if detail else sentence
         return cls(message, code=code, provider=provider)
@@ -279,7 +279,7 @@ class UpstreamRejected(UpstreamFault):
 
 
 class UpstreamUnreachable(UpstreamFault):
-    """No response could be had: connect, TLS or write failure, or a reset before the first byte."""
+    """No response arrived: connect, TLS or write failure, or a reset before the first byte."""
 
     default_code = "upstream_unreachable"
 
@@ -303,7 +303,7 @@ class GatewayFault(VaiError):
 
 
 class Overloaded(GatewayFault):
-    """VAI is draining or shedding load; another try elsewhere or later may succeed."""
+    """VAI is draining or shedding load; a request elsewhere or later may succeed."""
 
     type: ErrorType = "overloaded_error"
     status = 503

@@ -1,8 +1,8 @@
-"""A secret is a type of its own, so that it cannot reach a text by accident.
+"""A type for secrets, so that no secret gets into a text by accident.
 
-It has no repr, no pickle, no copy and no JSON form; `reveal` is the one way out, and easy to
-search for. Its alphabet is checked when it is made, before any library could quote the value
-in an error (h11 does).
+It has no repr of its value, no pickle, no copy and no JSON form; only `reveal` returns the value,
+and is easy to search for. The constructor checks the alphabet, before any library could quote the
+value in an error (h11 does).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["SECRET_LIMIT", "Secret"]
 SECRET_LIMIT: Final = 4096
 """Bytes. Longer than any provider's key or token, shorter than any server's header limit."""
 
-# Printable ASCII with single inner spaces: what survives every header parser unchanged.
+# Printable ASCII with single inner spaces: every header parser keeps it unchanged.
 _ALPHABET: Final = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
@@ -28,11 +28,11 @@ class Secret:
 
     Args:
         value: the secret itself.
-        name: where it came from (a header or setting name), for the error.
+        name: its source (a header or setting name), for the error.
 
     Raises:
         InvalidRequest: not printable ASCII, empty, or above `SECRET_LIMIT`. The error
-            names the place, never the value.
+            names the source, never the value.
     """
 
     __slots__ = ("_value",)

@@ -1,7 +1,6 @@
 """The `vai` command.
 
-Invariants: a mistake of the user ends in one clear text and exit code 2,
-never in a traceback.
+Invariants: a mistake of the user ends in one clear text and exit code 2, never in a traceback.
 """
 
 from __future__ import annotations
@@ -24,6 +23,6 @@ def main() -> None:
         sys.exit(
             f"vai: not installed: {', '.join(missing)}. Run: {install_command('server')}",
         )
-    from vai.cli.commands import app  # noqa: PLC0415  needs what was just looked for
+    from vai.cli.commands import app  # noqa: PLC0415  needs the modules checked above
 
     app(prog_name="vai")

@@ -1,7 +1,7 @@
-"""``vai check``: what would be served, what is wrong or doubtful, which providers respond.
+"""``vai check``: what VAI would serve, errors and warnings, and which providers respond.
 
-Invariants: nothing secret is printed, and the same settings print the same lines in the same
-order on the same day. Exit code 2: the settings cannot be served with. 1: a probed provider
+Invariants: the command prints no secret, and the same settings print the same lines in the same
+order on the same day. Exit code 2: VAI cannot serve with the settings. 1: a probed provider
 failed, or, with ``--strict``, there is a warning. 0: neither.
 """
 
@@ -46,7 +46,7 @@ _DOUBTFUL = 1
 
 
 def run_check(*, probe: bool, strict: bool, as_json: bool) -> int:
-    """Check the settings, write the result, return the exit code."""
+    """Check the settings and write the result; returns the exit code."""
     try:
         settings, warnings = load_with_warnings(today())
     except ConfigError as error:
@@ -74,7 +74,7 @@ def run_check(*, probe: bool, strict: bool, as_json: bool) -> int:
 
 
 def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeResult]) -> bool:
-    """Whether a provider has answered at an address that was only unusual."""
+    """Whether a probe reached the unusual address that `warning` reports."""
     specs = build_specs(settings)
     setting = warning.key.replace("_", "-")
     for one in probes:
@@ -86,7 +86,7 @@ def _is_disproved(warning: Problem, settings: Settings, probes: Iterable[ProbeRe
 
 
 def show_start(settings: Settings, warnings: Sequence[Problem]) -> None:
-    """Write what `vai serve` is about to serve."""
+    """Write what `vai serve` will serve."""
     _write_rows(overview_rows(settings))
     _write_warnings(warnings)
     _write_trial(settings)
@@ -187,13 +187,13 @@ class PrincipalLimits(NamedTuple):
 def limits_in_force(settings: Settings) -> list[PrincipalLimits]:
     """The limits of all clients together, of each user, of the tiers, of single keys.
 
-    The gateway's own rules say what a tier or a key is allowed (`PrincipalRegistry`).
+    The gateway's own rules determine the limits of a tier or a key (`PrincipalRegistry`).
     """
     return list(_principal_limits(settings)) if settings.limits.enabled else []
 
 
 def describe_limits(settings: Settings) -> list[tuple[str, str]]:
-    """The same as rows of (principal, text)."""
+    """The limits as rows of (principal, text)."""
     rows = limits_in_force(settings)
     if not rows:
         return [("limits", "off: nothing is limited")]
@@ -234,7 +234,7 @@ _AUTH = {
     "none": "any client may call",
 }
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_./:@-]+")
-"""A name that means itself in a shell and in JSON."""
+"""A name that needs no quoting in a shell or in JSON."""
 
 
 def overview_rows(settings: Settings) -> list[tuple[str, str]]:
@@ -254,7 +254,7 @@ def overview_rows(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _describe_state(state: str, base_url: str) -> str:
-    """How a provider is served, and where requests to it go."""
+    """The state of a provider, and where requests to it go."""
     if state == OFF:
         return state
     if state == SIMULATED or state.startswith(OFF):
@@ -263,23 +263,23 @@ def _describe_state(state: str, base_url: str) -> str:
 
 
 def base_urls(settings: Settings) -> dict[str, str]:
-    """Where each provider is, by id, those that are off among them."""
+    """The base URL of each provider, by id, including those that are off."""
     return {
         name: spec.base_url for name, spec in {**PROVIDER_SPECS, **build_specs(settings)}.items()
     }
 
 
 def gateway_url(settings: Settings) -> str:
-    """The address as a client on this machine writes it."""
+    """The gateway's URL for a client on this machine."""
     scheme = "https" if settings.tls.enabled else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def example_commands(settings: Settings) -> list[str]:
-    """Three lines for a shell, or none where a key would have to stand in them.
+    """Three lines for a shell, or none where they would have to contain a key.
 
-    They name a model of a provider that is real, where there is one.
+    They name a model of a real provider, where there is one.
     """
     if settings.auth.mode != "none":
         return []
@@ -302,7 +302,7 @@ def example_commands(settings: Settings) -> list[str]:
 def _model_to_try(settings: Settings) -> str | None:
     """A model that the gateway serves: of a real provider first, then of a simulated one.
 
-    A server of the operator's own has a model when the settings describe one of its models.
+    A server of the operator's own counts when the settings describe one of its models.
     """
     models = {name: f"{name}/{spec.example_model}" for name, spec in PROVIDER_SPECS.items()}
     for name in settings.models:

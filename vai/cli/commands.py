@@ -1,8 +1,7 @@
-"""The commands: serve, check, models, limits, simulator, reload; `vai.cli.login` has the login.
+"""The commands serve, check, models, limits, simulator, reload; `vai.cli.login` has the login.
 
-Invariants: a command turns its options into settings or a process, and does nothing else. Flags
-become `VAI_` variables, because the workers are separate processes and read their settings
-themselves.
+Invariants: a command only turns its options into settings or a process. Flags become `VAI_`
+variables, because the workers are separate processes and read their settings themselves.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from vai.policy.model_listing import Listing
 __all__ = ["app"]
 
 _INTERRUPTED: Final = 130
-"""What shells call the end by Ctrl-C."""
+"""The exit code that shells use for an end by Ctrl-C."""
 
 app = typer.Typer(
     help="One gateway for every LLM.",
@@ -101,15 +100,15 @@ def serve(
     except ConfigError as error:
         _fail(str(error))
     if settings.port == 0:
-        # Sanic takes 0 for its default.
+        # Sanic treats port 0 as its default port.
         settings = msgspec.structs.replace(settings, port=_free_port(settings.host))
     show_start(settings, warnings)
     command = [sys.executable, "-m", "sanic", "vai.cli.target:app"]
     command += [f"--host={settings.host}", f"--port={settings.port}", "--no-motd"]
     command += ["--single-process"] if single_process else [f"--workers={settings.workers}"]
     sys.stdout.flush()
-    # Not in this process: Sanic's workers import the main module again, which must be Sanic's
-    # and not this one, with all that a command line needs.
+    # Not in this process: Sanic's workers import the main module again, which must be Sanic's,
+    # because this one imports all that a command line needs.
     os.execv(sys.executable, command)  # noqa: S606  no shell is wanted
 
 
@@ -149,7 +148,7 @@ def models(
 ) -> None:
     """Show the models that are known: what they can do and what they cost."""
     _set_variables({}, config)
-    # Without a settings file there may be nothing to serve with, but there are models.
+    # Without a settings file VAI may have no provider to serve with, but it lists models.
     settings = _load_settings() if "VAI_CONFIG" in os.environ else Settings()
     try:
         show_models(settings, provider=provider, capability=capability, as_json=as_json)
@@ -284,7 +283,7 @@ def _load_settings() -> Settings:
 
 
 def _load_allowance(*, required: bool) -> Allowance | None:
-    """What the settings allow; None where they cannot be loaded and no option names them."""
+    """The limits of the settings; None where they cannot be loaded and no option names them."""
     try:
         return Allowance(load())
     except ConfigError as error:
@@ -304,13 +303,13 @@ def _fail(text: str, *, code: int = 2) -> NoReturn:
 
 
 _WIDE: Final = 160
-"""Columns where the output is no terminal and does not say how many it has."""
+"""Columns where the output is no terminal and does not report its width."""
 
 
 def show_models(
     settings: Settings, *, provider: str | None, capability: str | None, as_json: bool
 ) -> None:
-    """Write the models to standard output, as `GET /v1/models` lists them: no request is sent.
+    """Write the models to standard output, as `GET /v1/models` lists them; send no request.
 
     Raises:
         InvalidRequest: there is no such provider or capability.

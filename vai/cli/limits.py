@@ -1,7 +1,7 @@
-"""``vai limits``: what is used of the limits now, as tables or as JSON.
+"""``vai limits``: the current use of the limits, as tables or as JSON.
 
-Invariants: the command shows the limits and changes nothing. It is for the operator of the machine,
-so it names users; what a client receives names none.
+Invariants: the command only reads. It is for the operator of the machine, so it names users;
+responses to clients name none.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from vai.io.groups import open_group, running_groups
 __all__ = ["LimitsSelection", "show_limits", "watch_limits"]
 
 _WIDE: Final = 160
-"""Columns where the output is no terminal and does not say how many it has."""
+"""Columns where the output is no terminal and does not report its width."""
 _STORES: Final = {"shared_memory": "shared memory", "redis": "Redis", None: "unknown"}
 
 
 class LimitsSelection(msgspec.Struct, frozen=True):
     """The gateways to show, and how many rows of each table.
 
-    `control_block` is a path instead of looking for them, `rows` is how much of each table, None
-    all.
+    `pid` or `control_block`, a path, selects one gateway; without them all are shown. `rows` is
+    how many rows of each table; None shows all.
     """
 
     pid: int | None = None
@@ -42,7 +42,7 @@ class LimitsSelection(msgspec.Struct, frozen=True):
 
 
 def show_limits(choice: LimitsSelection, allowance: Allowance | None, *, as_json: bool) -> None:
-    """Write what is used now to standard output.
+    """Write the current use to standard output.
 
     Raises:
         NotRunning: there is no such gateway.
@@ -58,7 +58,7 @@ def show_limits(choice: LimitsSelection, allowance: Allowance | None, *, as_json
 def watch_limits(
     choice: LimitsSelection, allowance: Allowance | None, *, as_json: bool, every: float
 ) -> None:
-    """As `show`, again every so many seconds, until Ctrl-C; JSON in lines. Raises as `show`."""
+    """`show_limits` once in `every` seconds, until Ctrl-C; JSON in lines. Raises the same."""
     console, pause = _open_console(), threading.Event()
     try:
         while True:

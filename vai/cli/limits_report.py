@@ -1,8 +1,7 @@
-"""What the control block of a gateway says about the limits, beside what the settings allow.
+"""The use of the limits in a gateway's control block, beside the limits of the settings.
 
-Invariants: the report reads shared memory as it is, without the lock, and nothing else. The workers
-pay nothing for it; the price is that figures of one report may be some microseconds apart. Nothing
-is guessed: an unknown figure is None.
+Invariants: the report only reads shared memory, without the lock. It costs the workers nothing, but
+the figures of one report may be some microseconds apart. An unknown figure is None.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ __all__ = [
 ]
 
 GATEWAY_NAME: Final = "gateway"
-"""The name here of the principal that all requests count for; all others have a colon."""
+"""The report's name for the principal of all requests; the names of all others have a colon."""
 
 _NAME_BYTES: Final = (ROW_WORDS - R_NAME) * 8
 _ADDRESS: Final = "address:"
 
 
 class PrincipalReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a principal uses; `limits` by the same names, 0 for none, None if they are not known.
+    """A principal's use; `limits` has the same names, 0 for no limit, None if they are unknown.
 
-    `requests` and `tokens` are those of the last 60 to 65 seconds, with what is reserved.
+    `requests` and `tokens` cover the last 60 to 65 seconds, reservations included.
     """
 
     name: str
@@ -58,7 +57,7 @@ class PrincipalReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LeaseReport(msgspec.Struct, frozen=True):
-    """A lease that is held. `worker` and `pid` are None when its worker is gone."""
+    """A lease that is held. `worker` and `pid` are None when its worker has ended."""
 
     kind: Literal["request", "session"]
     principals: tuple[str, ...]
@@ -75,7 +74,7 @@ class LimitsReport(msgspec.Struct, frozen=True, rename={"leases": "places"}):
 
     pid: int
     address: str | None
-    """Where it listens; None, as the next ones, where its version does not report it."""
+    """The listening address; None, as the next ones, where its version does not report it."""
     config: str | None
     """The path of its settings file, or `defaults`."""
     version: str | None
@@ -92,28 +91,28 @@ class LimitsReport(msgspec.Struct, frozen=True, rename={"leases": "places"}):
     running: int
     sessions: int
     callers: int
-    """Users, keys and addresses that are counted."""
+    """Users, keys and addresses that the limits count."""
     max_callers: int
-    """As many find room at least."""
+    """The least number of them that fit."""
     full: bool
-    """Whether a client was refused within the last minute because there was no room."""
+    """Whether a request was refused within the last minute because there was no room."""
     waiting: int | None
     """Requests that wait for a lease."""
     principals: tuple[PrincipalReport, ...]
-    """The principals that use something, the gateway first, then by use."""
+    """The principals with any use, the gateway first, then by use."""
     leases: tuple[LeaseReport, ...]
-    """The oldest first."""
+    """All leases, the oldest first."""
 
 
 class Allowance:
-    """The limits of settings, by the names that principals have in a control block."""
+    """The limits of settings, by the names of principals in a control block."""
 
     def __init__(self, settings: Settings) -> None:
         self.enabled = settings.limits.enabled
         self.store = settings.limits.store
         self._principals = PrincipalRegistry(settings)
         keyring = Keyring(settings, self._principals)
-        # The keyring says which principals a key counts for, as it does in the gateway.
+        # The keyring maps a key to its principals, as in the gateway.
         presented = [{"x-api-key": key.key.reveal()} for key in settings.auth.api_keys]
         principals = [
             principal for key in presented for principal in keyring.identify(key).principals
@@ -124,17 +123,17 @@ class Allowance:
         }
 
     def limits_of(self, name: str) -> LimitSet | None:
-        """The limits of a principal; None for one that these settings do not know."""
+        """The limits of a principal; None for one that these settings do not have."""
         if name.startswith(_ADDRESS):
             return self._principals.principals_of_address(name.removeprefix(_ADDRESS))[-1].limits
         return self._limits.get(name)
 
 
 def build_report(control_block: ControlBlock, allowance: Allowance | None) -> LimitsReport:
-    """What is used, held and allowed now.
+    """The current use, leases and limits.
 
     Raises:
-        ControlBlockError: another version of VAI made the control block, or one without limits.
+        ControlBlockError: another version of VAI made the control block, or it has no limits.
     """
     try:
         section = Layout(control_block.open_section(SECTION_ID))
@@ -160,8 +159,8 @@ def build_report(control_block: ControlBlock, allowance: Allowance | None) -> Li
         callers=snapshot.count_principals(section, now),
         max_callers=section.principals,
         full=snapshot.is_full(section, now),
-        # No word of the control block counts them. A request that is inside and has no lease waits
-        # for one, where leases are counted here at all.
+        # No word of the control block counts them. A running request without a lease waits for
+        # one, where this machine counts leases at all.
         waiting=max(0, inside - running) if _is_counted_here(allowance) else None,
         principals=tuple(_principal_reports(usage.principals, allowance)),
         leases=tuple(
@@ -172,7 +171,7 @@ def build_report(control_block: ControlBlock, allowance: Allowance | None) -> Li
 
 
 def _group_fields(state: GroupState | None) -> dict[str, Any]:
-    """What the gateway reports of itself, by the names of `LimitsReport`."""
+    """The gateway's own description, by the names of `LimitsReport`."""
     names = ("address", "config", "version", "workers")
     if state is None:
         return dict.fromkeys((*names, "started"))
@@ -187,7 +186,7 @@ def _is_counted_here(allowance: Allowance | None) -> bool:
 def _principal_reports(
     uses: tuple[PrincipalUse, ...], allowance: Allowance | None
 ) -> list[PrincipalReport]:
-    # A counter row stays behind when its principal has gone; another principal takes it in time.
+    # A counter row stays when its principal is idle, until another principal takes it.
     shown = [
         use
         for use in uses
@@ -235,5 +234,5 @@ def _lease_report(held: LeaseUse, by_claim: Mapping[int, WorkerSlot], now: float
 
 
 def _truncate_name(name: str) -> str:
-    """A name as the control block stores it: its first bytes."""
+    """The first bytes of a name, which the control block stores."""
     return name.encode(errors="ignore")[:_NAME_BYTES].decode(errors="ignore")

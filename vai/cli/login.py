@@ -1,7 +1,7 @@
-"""`vai login`: signing in where a provider takes no key.
+"""`vai login`: signing in where a provider accepts no key.
 
-Invariants: nothing happens before the terms are shown and accepted, and no code, token or secret
-is ever printed.
+Invariants: the command does nothing before it has shown the terms and the user has accepted them,
+and it never prints a code, token or secret.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def _run_login(
     endpoints: Endpoints = GOOGLE,
     poll: float | None = None,
 ) -> None:
-    """The login itself. `endpoints` and `poll` are Google's own but for tests."""
+    """Run the login. Only tests change `endpoints` and `poll`."""
     path = login_file(provider.credentials_file)
 
     def show(address: str) -> None:
         typer.echo(f"Sign in on this page:\n\n  {address}\n")
         if browser:
-            # A text browser would block the page to which it has to return.
+            # In this thread, a text browser would block the page to which it must return.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     if provider.base_url is not None:

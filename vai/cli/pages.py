@@ -1,7 +1,7 @@
-"""Pages that are generated: the feature matrix, the catalogue's JSON Schema, README's providers.
+"""Generated pages: the feature matrix, the catalogue's JSON Schema, README's providers.
 
-Invariants: each cell comes from the registry or the catalogue, in their order; nothing is written
-by hand and nothing depends on the day.
+Invariants: each cell comes from the registry or the catalogue, in their order; no cell is written
+by hand or depends on the day.
 
     python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json README.md
 """
@@ -54,7 +54,7 @@ while it thinks.
 
 
 def feature_matrix() -> str:
-    """The whole page, Markdown."""
+    """The whole page as Markdown."""
     lines = [_HEAD + "\n".join(_providers_table(list(PROVIDER_SPECS.values()))), _MODELS]
     for spec in PROVIDER_SPECS.values():
         cards = [card for card in installed_catalogue().cards if card.provider == spec.id]

@@ -1,8 +1,8 @@
-"""``vai reload``: has a gateway of this user read its settings again, and waits for the result.
+"""``vai reload``: makes a gateway of this user read its settings again, and waits for the result.
 
-Invariants: the signal goes only to the first process of a running gateway, which its control block
-proves; it might end any other process. The result is that of a reload that began after this
-command did, so it read the files as they are now.
+Invariants: the command sends the signal only to the first process of a running gateway, which the
+control block identifies; it might end any other process. The result is that of a reload that began
+after this command, so it read the current files.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ NO_RESULT: Final = 4
 
 _POLL_INTERVAL: Final = 0.05
 _FIRST_REPORT: Final = 2.0
-"""Seconds after which a command that still waits reports what for."""
+"""Seconds after which a command that still waits reports what it waits for."""
 
 
 class ReloadError(Exception):
-    """No reload, or none whose result is known. `code` is what the command exits with."""
+    """No reload, or none with a known result. `code` is the command's exit code."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class ReloadError(Exception):
 
 
 class GatewaySelection(msgspec.Struct, frozen=True):
-    """The gateway to reload: by its first process, its settings file, or the only one there is."""
+    """The gateway to reload: by its first process, its settings file, or the only running one."""
 
     pid: int | None = None
     config: Path | None = None
@@ -60,12 +60,12 @@ class GatewaySelection(msgspec.Struct, frozen=True):
 def reload_gateway(
     choice: GatewaySelection, *, timeout: float, wait: bool, progress: Callable[[str], None]
 ) -> str:
-    """Reload and say how it went.
+    """Reload a gateway; returns the result as text.
 
     Args:
         timeout: seconds to wait for the result.
         wait: whether to wait at all.
-        progress: gets a line for the user now and then.
+        progress: receives lines for the user during the wait.
 
     Raises:
         ReloadError: with the reasons.
@@ -132,7 +132,7 @@ def _describe_gateway(pid: int, state: GroupState | None) -> str:
 
 
 def _describe_process(pid: int) -> str:
-    """Why a process cannot be reloaded that is not the first process of a gateway of this user."""
+    """Why a process that is not the first process of this user's gateway cannot be reloaded."""
     try:
         owner = Path(f"/proc/{pid}").stat().st_uid
     except OSError:
@@ -190,7 +190,7 @@ def _send_sighup(pid: int) -> None:
 
 
 def _caught_signals(pid: int) -> int | None:
-    """The mask of the signals a process has handlers for, None where that is unknown."""
+    """The mask of the signals that a process handles, None where that is unknown."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -217,10 +217,10 @@ class _ResultWaiter:
         self._pause = threading.Event()  # never set
 
     def wait_for_result(self, timeout: float) -> ReloadState:
-        """Raises ReloadError when there is none within `timeout` seconds, or none to come."""
+        """Raises ReloadError when no result arrives within `timeout` seconds, or none can."""
         pid = self._owner.pid
         while True:
-            # Whether it runs is read first: what it wrote before its end is read after that.
+            # Read whether it runs first, so that the read after this sees what it wrote last.
             alive, draining = is_alive(self._owner), self._control_block.draining
             reload_state = self._find_newer_reload()
             if reload_state is not None and reload_state.result != "running":

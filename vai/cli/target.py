@@ -1,7 +1,7 @@
-"""The application that `vai serve` has Sanic run; an installed VAI has no `app.py`.
+"""The application that Sanic runs for `vai serve`; an installed VAI has no `app.py`.
 
-An object and not a factory: Sanic hands its command line to a factory as an argument, and
-takes a TypeError from within for a refusal of it.
+An object and not a factory: Sanic passes its command line to a factory as an argument, and
+treats a TypeError inside the factory as a refusal of that argument.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Halves of characters: what is left of one that a server cut in two.
+"""Halves of characters: the rest of a character that a server cut in two.
 
 A server that cuts its text between the two UTF-16 halves of a character, or between the bytes
-of one, sends JSON that strict parsers refuse. `SplitCharacters` reads such JSON and joins what
-belongs together over texts that follow each other; a half without its other one becomes U+FFFD.
-`repair_escapes` does the same for JSON that is itself text, as the arguments of a tool call are.
+of one, sends JSON that strict parsers refuse. `SplitCharacters` reads such JSON and joins the
+halves across consecutive texts; a half without its other one becomes U+FFFD. `repair_escapes`
+does the same for JSON that is itself text, such as the arguments of a tool call.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SplitCharacters:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the last text ended in a half whose other half may come."""
+        """Whether the last text ended in a half whose other half may follow."""
         return bool(self._halves)
 
     def loads(self, data: bytes) -> Any:
@@ -56,8 +56,8 @@ class SplitCharacters:
             text, as_bytes = data.decode(), False
         except UnicodeDecodeError:
             text, as_bytes = data.decode("utf-8", "surrogateescape"), True
-        # No other parser reads lone halves; what it is lenient about is a response's, not a
-        # request's, and each member's type is looked at after it.
+        # No other parser reads lone halves. It is lenient, but it reads responses only, not
+        # requests, and VAI checks each member's type afterwards.
         value = json.loads(text.removeprefix("\ufeff"))  # noqa: TID251
         previous, self._halves = self._halves, {}
         mended = self._repair_value(value, (), previous, as_bytes=as_bytes)
@@ -121,10 +121,10 @@ def _join_surrogates(pair: str) -> str:
 
 
 def repair_escapes(text: str) -> tuple[str, str]:
-    r"""JSON text without halves of characters in its escapes, and what is not complete yet.
+    r"""JSON text without halves of characters in its escapes, and its incomplete end.
 
     ``\ud83d\ude00`` stays as it is, ``\ud83d`` alone becomes ``\ufffd``. The second text is the
-    beginning of an escape, or a half that `text` ends in: it belongs before what follows.
+    beginning of an escape, or a half that `text` ends in: it belongs before the next text.
     """
     if "\\u" not in text and not text.endswith("\\"):
         return text, ""

@@ -1,18 +1,18 @@
 """The strict guard of HTTP/1.1 request heads.
 
-Invariants: a head passes only if every HTTP implementation between the
-client and VAI would cut the same message out of the connection. What RFC 9112 forbids
-is refused, and so is what it merely allows when peers are known to disagree about it.
-After a refusal the connection must be closed: nothing behind a bad head can be trusted.
+Invariants: a head passes only if every HTTP implementation between the client and VAI would cut
+the same message out of the connection. The guard refuses what RFC 9112 forbids, and what it
+merely allows when peers are known to disagree about it. After a refusal the gateway must close
+the connection: no byte behind a bad head is trustworthy.
 
-A head is the request line and the header lines joined by CRLF, *without* the CRLFCRLF
-that ends it: what Sanic's ``http.lifecycle.read_head`` signal delivers as ``head``. The
-signal comes after Sanic split the request line at its spaces (a failure there is its own
-400) and before it looks at any header, so a bare line without spaces never gets here.
+A head is the request line and the header lines joined by CRLF, *without* the CRLFCRLF that ends
+it: the `head` of Sanic's ``http.lifecycle.read_head`` signal. Sanic sends the signal after it
+split the request line at its spaces (a failure there is its own 400) and before it reads any
+header, so a bare line without spaces never gets here.
 
 Stricter than the RFCs, on purpose:
 
-- no request with Transfer-Encoding (411): a body has a Content-Length or is not read;
+- no request with Transfer-Encoding (411): VAI reads a body only with a Content-Length;
 - origin-form targets, ``*`` with OPTIONS aside, and none that starts with ``//``; an
   absolute-form target must name the same host as Host does, and becomes origin-form;
 - field values are printable ASCII and tabs; obs-text is refused;
@@ -62,7 +62,7 @@ _LINE = rb"(?:OPTIONS \*|" + _TOKEN + rb" " + _TARGET + rb") HTTP/1\.[01]"
 _FIELD = rb"\r\n" + _TOKEN + rb":[\t\x20-\x7e]*+"
 _HEAD = re.compile(_LINE + rb"(?:" + _FIELD + rb"){0,%d}+" % MAX_HEADERS)
 
-# The fields that decide where a message ends and to whom it is addressed.
+# The fields that decide where a message ends and which host it is for.
 _DECIDING = re.compile(
     rb"\r\n(host|content-length|transfer-encoding|expect|upgrade):[ \t]*+([^\r]*)", re.IGNORECASE
 )
@@ -76,7 +76,7 @@ _LENGTH = re.compile(rb"[0-9]{1,19}[ \t]*")
 
 
 def check_head(head: bytes) -> HeadError | None:
-    """Judge a request head; None lets it pass."""
+    """Check a request head; None lets it pass."""
     if len(head) > MAX_HEAD:
         return _TOO_LARGE
     if len(head) > MAX_TARGET and any(len(part) > MAX_TARGET for part in head.split(b" ", 2)[:2]):
@@ -105,12 +105,12 @@ def check_head(head: bytes) -> HeadError | None:
 
 
 def normalize_head(head: bytes) -> tuple[bytes, HeadError | None]:
-    """Judge a head as a client sent it: the head to serve by, and why it is refused, if it is.
+    """Check a client's head: returns the head to process, and why it is refused, if it is.
 
-    An absolute-form target becomes origin-form; any other head stays the object it is. RFC 9112
-    3.2.2 has a server accept absolute-form, which clients send that take it for a proxy, and go
-    by its authority. A Host that differs is refused, because 3.2 has clients send the same, and
-    a peer that goes by the Host would serve another site.
+    An absolute-form target becomes origin-form; any other head stays the same object. RFC 9112
+    3.2.2 requires a server to accept absolute-form, which clients send that take it for a proxy,
+    and to use its authority. VAI refuses a Host that differs, because 3.2 requires clients to send
+    the same, and a peer that uses the Host would serve another site.
     """
     match = _ABSOLUTE.match(head)
     if match is None:
@@ -132,7 +132,7 @@ def _check_framing(fields: dict[bytes, bytes]) -> HeadError | None:
     """RFC 9112 6: where the body ends, stated once and in one form."""
     length = fields.get(b"content-length")
     if b"transfer-encoding" in fields:
-        # RFC 9112 6.1: both together is how requests are smuggled.
+        # RFC 9112 6.1: both together enable request smuggling.
         return _CHUNKED if length is None else _TWO_LENGTHS
     if length is not None and _LENGTH.fullmatch(length) is None:
         return _BAD_LENGTH
@@ -152,7 +152,7 @@ _ORIGIN = re.compile(_TARGET)
 
 
 def _explain_head(head: bytes) -> HeadError:
-    """Say what is wrong with a head that the grammar refused."""
+    """Why the grammar refused a head."""
     line, *fields = head.split(b"\r\n")
     parts = line.split(b" ")
     if len(parts) != 3:
@@ -172,7 +172,7 @@ def _explain_head(head: bytes) -> HeadError:
         name, colon, _ = field.partition(b":")
         if not colon or _NAME.fullmatch(name) is None:
             return _BAD_NAME
-    # The request line and the names are sound, so a value is not.
+    # The request line and the names are valid, so a value is not.
     return _BAD_VALUE
 
 

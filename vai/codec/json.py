@@ -1,19 +1,19 @@
-"""Strict JSON at the door: what two parsers could read differently is refused.
+"""Strict JSON for requests: VAI refuses what two parsers could read differently.
 
-Invariants: a document that passes means the same to every conforming
-parser, here and upstream, and costs no parser more than it is long. RFC 8259 leaves
-four things open that attackers use: nesting depth, the size of numbers, repeated
-names and broken Unicode. All four are closed here:
+Invariants: a document that passes means the same to every conforming parser, here and upstream,
+and costs every parser time at most linear in its length. RFC 8259 leaves four things open that
+attackers use: nesting depth, the size of numbers, repeated names and broken Unicode. This
+module restricts all four:
 
-- at most `MAX_DEPTH` containers inside each other;
+- at most `MAX_DEPTH` nested containers;
 - at most `MAX_DIGITS` digits before the point, and no number beyond a double;
-- no name twice in the top-level object, however it is spelt (the members there steer
-  routing and billing; below it the provider is the judge, and a body may be large);
+- no name twice in the top-level object, in any spelling (the members there steer routing and
+  billing; below it the provider decides, and a body may be large);
 - UTF-8 only, no byte order mark, no lone surrogate, raw or escaped.
 
 The full parse is orjson's. It costs less than any scan in Python that skips strings
 (at 107 KB: splitting at quotes 110 to 440 us, a regular expression 400 to 600 us,
-the parse 30 to 100 us), so a body that is only forwarded is proven by parsing it too.
+the parse 30 to 100 us), so a full parse also checks a body that VAI only forwards.
 The cost is linear in the body; 10 MB of nothing but empty strings take about 150 ms.
 """
 
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 MAX_DEPTH = 64
-"""Containers inside each other, the outermost counted."""
+"""Nested containers, the outermost counted."""
 
 MAX_DIGITS = 20
 """Digits of an integer; enough for every 64-bit value."""
@@ -51,7 +51,7 @@ MAX_MEMBERS = 1024
 
 
 class Member(msgspec.Struct, frozen=True):
-    """Where one top-level member stands: byte offsets into the body it was read from."""
+    """The position of one top-level member: byte offsets into the body it was read from."""
 
     key: int
     value: int
@@ -105,16 +105,16 @@ def dumps(value: Any) -> bytes:
     except TypeError as error:
         if not str(error).startswith("Integer exceeds"):
             raise
-    # An upstream may say any number; the other encoder is slower, and writes them all.
+    # An upstream may send any number; the other encoder is slower, and writes them all.
     return msgspec.json.encode(value)
 
 
 def locate_members(data: bytes) -> dict[str, Member]:
     """The top-level members of an object that `loads` accepts, by name, in their order.
 
-    A first pass yields each distinct name with the raw text of its value. Walking the
-    body with those texts then meets every member exactly where it stands, unless one
-    was swallowed by a later member of the same name: then the walk cannot come out.
+    A first pass yields each distinct name with the raw text of its value. Walking the body with
+    those texts then finds every member exactly where it stands, unless a later member of the same
+    name replaced one: then the walk does not reach the end of the body.
 
     Raises:
         InvalidRequest: a name occurs twice, or there are more than `MAX_MEMBERS`.
@@ -193,12 +193,12 @@ def _parse_strictly(data: bytes) -> tuple[Any, int]:
 
 
 def _prove_depth_and_numbers(value: Any, data: bytes) -> int:
-    """Walk `value` level by level, and give the number of its values.
+    """Walk `value` level by level, and return the number of its values.
 
-    Its levels are its depth, its large floats are suspects.
+    The number of levels is its depth; its large floats may be integers with too many digits.
 
     The parser turns an integer beyond 64 bits into a float, so a number of more than
-    `MAX_DIGITS` digits can only be hiding behind a float of at least 10 ** `MAX_DIGITS`.
+    `MAX_DIGITS` digits always appears as a float of at least 10 ** `MAX_DIGITS`.
     """
     level = [value]
     count = 0
@@ -233,11 +233,11 @@ _HUGE = 10.0**MAX_DIGITS
 
 
 def _prove_count(data: bytes, most: int) -> None:
-    """Refuse a document of far too many values before they are made: each takes memory.
+    """Refuse a document of far too many values before parsing it: each value takes memory.
 
-    Every value stands behind a comma or an opening bracket, and a bracket is one of them itself,
-    so that a document of `most` values has at most twice as many of these. The second count is
-    the exact one; it looks at the document in pieces, each of which begins in or out of a string.
+    A comma or an opening bracket precedes every value, and a bracket is a value itself, so a
+    document of `most` values has at most twice as many of these. The second count is
+    exact; it reads the document in pieces, each of which begins inside or outside a string.
     """
     if len(data) <= 2 * most or len(data) - len(data.translate(None, _STARTS)) <= 2 * most:
         return

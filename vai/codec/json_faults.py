@@ -1,8 +1,8 @@
-"""Why a text is no JSON, or no TOML or YAML, in words of VAI's; only for the message.
+"""Why a text is no JSON, or no TOML or YAML, in VAI's own words; only for the message.
 
-Invariants: nothing of the document gets into a sentence; the parser's message and the text at
-the position where it stopped choose the reason. Pasted text brings characters that people take
-for spaces, quotes or signs, and no parser does: an invisible one is named by its number.
+Invariants: no part of the document enters a sentence; the parser's message and the text at the
+position where it stopped select the reason. Pasted text contains characters that look like
+spaces, quotes or signs and that no parser accepts: the message names an invisible one by number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MINUS: Final = "\u2212"
 
 
 def describe_odd_character(character: str) -> str | None:
-    """Why a quote or a space is none; None for every other character."""
+    """Why a character is no quote or no space; None where it does not look like one."""
     if character in _TYPOGRAPHIC:
         return "expected straight quotes, not typographic ones"
     if character.isascii():
@@ -45,7 +45,7 @@ def describe_odd_character(character: str) -> str | None:
 
 
 def describe_lookalike(rest: str) -> str | None:
-    """Why a parser stopped before `rest`, where that begins with what only looks right."""
+    """Why a parser stopped before `rest`, where that begins with a lookalike of valid text."""
     if not rest:
         return None
     if odd := describe_odd_character(rest[0]):
@@ -67,7 +67,7 @@ _WORDS: Final = (
     (re.compile(r"(?:None|nil|undefined|NULL|Null)\b"), "expected null, or no such member"),
     (re.compile(r"(?:NaN|nan|Infinity|inf)\b"), "JSON has no such number"),
 )
-"""What stands where the parser stopped, outside of strings, and the reason; words are values."""
+"""Text where the parser stopped, outside of strings, and the reason; words stand for values."""
 _FAULTS: Final = (
     ("end of data", "it ends too early: expected a closing quote or bracket"),
     ("trailing comma", "expected no comma before the closing bracket"),
@@ -83,7 +83,7 @@ _FAULTS: Final = (
     ("control character", "a control character in a string, which has to be escaped"),
     ("escape", "an unknown escape in a string; a backslash is written twice"),
 )
-"""What the parser says -> the same in words of VAI's."""
+"""The parser's message -> the same in VAI's own words."""
 _IN_STRINGS: Final = ("surrogate", "control character", "escape", "end of data")
 
 
@@ -91,8 +91,8 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
     """Why the parser refused `data`.
 
     Args:
-        error: what it raised; its sentence is one of a few fixed ones.
-        most_levels: how deep a document may be.
+        error: the parser's error; its message is one of a few fixed ones.
+        most_levels: the allowed depth of a document.
     """
     fault, position = str(error.msg), f"line {error.lineno}, column {error.colno}"
     if data.startswith(_BOM):
@@ -111,8 +111,8 @@ def describe_syntax_fault(data: bytes, error: orjson.JSONDecodeError, most_level
 
 
 def describe_depth(data: bytes, most_levels: int) -> str:
-    """That `data` is too deep, and the position of the first bracket that is, unless finding it
-    takes more than a few milliseconds."""
+    """The message that `data` is too deep, with the position of the first bracket that is, unless
+    finding it takes more than a few milliseconds."""
     depth = 0
     for bracket, at in _brackets(data):
         depth += 1 if bracket in b"[{" else -1

@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["HEAD", "read_picture_size"]
 
 HEAD: Final = 1 << 16
-"""Bytes that are enough, but for a JPEG with more than that of metadata before its picture."""
+"""Bytes that are enough, except for a JPEG with more metadata than that before its picture."""
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 # ITU T.81 table B.1: frame headers are FFC0 to FFCF without DHT, JPG and DAC.

@@ -1,9 +1,9 @@
-"""What the gateway must know of a Messages body before it goes to a target.
+"""The members of a Messages body that the gateway reads before it selects a target.
 
-Invariants: the client's bytes are the request. Routing replaces the model's
-value and removes members meant for the gateway, and every other byte stays as it came,
-so a body that is forwarded means upstream exactly what it meant here. Edits go by the
-offsets that strict parsing proved, never by searching for text.
+Invariants: the client's bytes are the request. Routing replaces the model's value and removes
+members meant for the gateway; every other byte stays unchanged, so a forwarded body means
+upstream exactly what it meant here. Edits use the offsets that strict parsing found and never
+search for text.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ MAX_MODEL = 1024
 
 
 class RoutingFields(msgspec.Struct, frozen=True):
-    """The members that steer the gateway, and where every member stands.
+    """The members that steer the gateway, and the position of every member.
 
     Attributes:
         model: as the client wrote it, prefix or alias included.
         stream: whether the response is an event stream; absent or null is False.
         max_tokens: at least 0; None when absent or null.
-        provider_keys: the client's own credentials by the provider name they gave.
+        provider_keys: the client's own credentials by the provider name in the body.
             Secrets: no text form of the routing fields shows them.
         vai_fields: which of `VAI_FIELDS` are present, in that order.
-        value: the whole body parsed, but for `provider_keys`.
-        members: where each top-level member stands in the body.
+        value: the whole body parsed, without `provider_keys`.
+        members: the position of each top-level member in the body.
         values: how many JSON values the body has.
-        size: length of the body in bytes; edits of any other body are refused.
+        size: length of the body in bytes; `rewrite_body` refuses any other body.
     """
 
     model: str
@@ -61,7 +61,7 @@ class RoutingFields(msgspec.Struct, frozen=True):
     values: int
 
     def __repr__(self) -> str:
-        # The payload is as private as the keys, and a repr lands in logs and tracebacks.
+        # The payload is as private as the keys, and a repr ends up in logs and tracebacks.
         keys = len(self.provider_keys or ())
         return (
             f"RoutingFields(model={self.model!r}, stream={self.stream}, "
@@ -70,7 +70,7 @@ class RoutingFields(msgspec.Struct, frozen=True):
         )
 
     def __rich_repr__(self) -> Any:
-        # msgspec gives every Struct one that lists all fields; rich prefers it to __repr__.
+        # msgspec defines one on every Struct that lists all fields; rich prefers it to __repr__.
         yield repr(self)
 
 
@@ -109,7 +109,7 @@ def rewrite_body(
     max_tokens: int | None = None,
     drop: str | None = None,
 ) -> bytes:
-    """Replace the values of members that are there, cut the member `drop`, in one copy; in none
+    """Replace the values of existing members and remove the member `drop`, in one copy; in none
     where nothing changes.
 
     Raises:
@@ -172,13 +172,13 @@ def _read_max_tokens(value: dict[str, Any]) -> int | None:
     return max_tokens
 
 
-# A key becomes a header value upstream; what no header may carry is refused here,
-# before any library can quote it in an error.
+# A key becomes a header value upstream; VAI refuses characters that no header may carry before
+# any library can quote them in an error.
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
 def _take_provider_keys(value: dict[str, Any]) -> dict[str, str] | None:
-    """Take the keys out of `value`: what is left may be translated, logged, kept."""
+    """Remove the keys from `value`, so that VAI may translate, log and keep the rest."""
     keys = value.pop("provider_keys")
     if keys is None:
         return None

@@ -1,10 +1,10 @@
 """Event streams: bytes to events, bytes to whole frames, events to bytes.
 
-Invariants: how the bytes were cut into chunks is invisible, and no chunk is
-looked at more often than its length warrants. The rules of the format are those of the
-HTML standard, section 9.2.6; three are wider here because providers need it: an event
-at the end of the stream counts without its blank line, `data` is kept as bytes (the
-JSON parser that reads it proves its UTF-8), and a frame may be as long as `MAX_FRAME`.
+Invariants: the result does not depend on how the bytes were cut into chunks, and reading a chunk
+costs time linear in its length. The rules of the format are those of the HTML standard, section
+9.2.6; three are wider here because providers need it: an event at the end of the stream counts
+without its blank line, `data` is kept as bytes (the JSON parser that reads it checks its UTF-8),
+and a frame may be as long as `MAX_FRAME`.
 
 `encode_events` writes the Messages API's own events. Deltas are nearly all of a stream, so they
 are encoded without an intermediate dict as long as they hold no unknown member.
@@ -37,7 +37,7 @@ MAX_FRAME = 64 * 1024 * 1024
 """Bytes of one frame: an image arrives as one line."""
 
 PING = b": ping\n\n"
-"""A comment frame; keeps a silent connection alive and is ignored by every reader."""
+"""A comment frame; keeps a silent connection alive, and every client ignores it."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -45,7 +45,7 @@ _BOM = b"\xef\xbb\xbf"
 class SseDecoder:
     """Decodes one stream. Events are ``(event, data)``; an unnamed event is ``message``.
 
-    `fault` is set when a frame grows beyond the limit; everything after it is ignored.
+    `fault` is set when a frame grows beyond the limit; the decoder ignores everything after it.
     """
 
     __slots__ = ("_after_cr", "_limit", "_started", "_tail", "fault")
@@ -93,7 +93,7 @@ class SseDecoder:
         return self._decode_block(rest.rstrip(b"\n"))
 
     def _check_limit(self) -> None:
-        # One byte of grace: the line end of a frame that just fits.
+        # One extra byte: the line end of a frame that just fits.
         if len(self._tail) > self._limit + 1:
             self._set_fault()
 
@@ -118,7 +118,7 @@ class SseDecoder:
             if limited and len(frame) > self._limit:
                 self._set_fault()
                 break
-            # The two frames that nearly all streams consist of are cut here.
+            # A fast path for the two frames that nearly all streams consist of.
             if frame[:6] == b"data: ":
                 if b"\n" not in frame:
                     events.append(("message", frame[6:]))
@@ -163,8 +163,8 @@ _BLANK = re.compile(_LINE_END + _LINE_END)
 class FrameSplitter:
     """Cuts a stream behind its last blank line so that it can be forwarded frame by frame.
 
-    What `feed` returned so far plus `get_rest()` is exactly what was fed. `fault` is set when
-    a frame grows beyond the limit; nothing is returned from then on.
+    The output of `feed` so far plus `get_rest()` is exactly the input. `fault` is set when
+    a frame grows beyond the limit; `feed` returns nothing from then on.
     """
 
     __slots__ = ("_limit", "_tail", "fault")
@@ -191,7 +191,7 @@ class FrameSplitter:
         return frames
 
     def get_rest(self) -> bytes:
-        """The incomplete frame that is held back."""
+        """The incomplete frame at the end."""
         return bytes(self._tail)
 
 
@@ -207,7 +207,7 @@ def _find_last_blank_line(data: bytearray, start: int) -> int:
 
 
 def split_frames(data: bytes) -> Iterator[bytes]:
-    """The frames of `data`, each with its blank line; what is incomplete comes last.
+    """The frames of `data`, each with its blank line; an incomplete one comes last.
 
     Their concatenation is `data`.
     """
@@ -241,7 +241,7 @@ _encode_into = msgspec.json.Encoder().encode_into
 
 
 def encode_events(events: list[Event], cost: CostFunction | None = None) -> bytes:
-    """The frames of `events`, to be sent in one write; the last usage with what it costs."""
+    """The frames of `events`, to be sent in one write; the last usage includes its cost."""
     frames = bytearray()
     for event in events:
         if type(event) is ContentBlockDelta and _is_plain(event):

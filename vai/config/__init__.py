@@ -1,8 +1,8 @@
 """Settings: read once, checked whole, frozen.
 
-Invariants: nothing is read at import; `load()` is the only reader of files and
-environment, and what it returns never changes. Every problem is reported, with the key
-and where it was set, never with the value.
+Invariants: importing the package reads nothing; `load()` is the only reader of files and
+environment, and its result never changes. It reports every problem, with the key and where it was
+set, never with the value.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Whether a provider's paths can be appended to a base URL.
 
-Each kind appends a path of its own: an Anthropic server gets ``/v1/messages``, so that its base URL
-has no version; all others get a path without a version, so that theirs has one. A URL that is
-wrong in this respect is well formed, and every request to it ends in a 404.
+VAI appends each kind's own path: ``/v1/messages`` for an Anthropic server, so that its base URL has
+no version; a path without a version for all others, so that theirs has one. A URL that is wrong in
+this respect is well formed, and every request to it ends in a 404.
 
 Invariants: the module is pure; its text names the expected form and never quotes the URL. A fault
-is certain where no server can respond; it is likely where servers differ, and then only a warning.
+is certain where no server can respond. Where servers differ it is likely, and only a warning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["AddressFault", "address_fault", "is_exposed", "is_provider_host", "i
 
 _VERSION: Final = re.compile(r"v\d+(?:\.\d+)?(?:(?:alpha|beta|rc|internal)\d*)?")
 _VERSIONS: Final[dict[WireFormat, tuple[str, ...]]] = {"gemini": ("/v1beta", "/v1", "/v1alpha")}
-"""The paths of a kind's own hosts, where there is more than that of its spec
+"""The paths of a kind's own hosts, where they have more than the path of its spec
 (https://ai.google.dev/gemini-api/docs/api-versions, 2026-11-28)."""
 _UNVERSIONED: Final = frozenset(
     {
@@ -42,7 +42,7 @@ https://docs.github.com/en/rest/models/inference, 2026-11-28)."""
 _UNVERSIONED_END: Final = "serving-endpoints"
 """How the base URL of each Databricks workspace ends (https://docs.databricks.com/, 2026-11-28)."""
 _GATEWAYS_VERSION: Final = {"gateway.ai.cloudflare.com": 1}
-"""Hosts -> how many segments in front are a version of their own API and of no provider's
+"""Hosts -> how many leading segments are a version of the host's own API, not of a provider's
 (https://developers.cloudflare.com/ai-gateway/usage/providers/google-ai-studio/, 2026-11-28)."""
 _COMPATIBLE: Final[dict[tuple[WireFormat, str], str]] = {
     ("openai", "anthropic"): "/v1",
@@ -52,8 +52,8 @@ _COMPATIBLE: Final[dict[tuple[WireFormat, str], str]] = {
 (https://platform.claude.com/docs/en/api/openai-sdk,
 https://ai.google.dev/gemini-api/docs/openai, 2026-11-28)."""
 _FORMAT_OWNERS: Final = frozenset({"anthropic", "openai", "gemini", "gemini-oauth"})
-"""Built-in providers whose hosts speak their own kinds and those of `_COMPATIBLE`; what else the
-others imitate is not known."""
+"""Built-in providers whose hosts speak only their own kinds and those of `_COMPATIBLE`; what other
+kinds the other providers speak is not known."""
 _APPENDED: Final[dict[WireFormat, str]] = {
     **{spec.kind: spec.path for spec in PROVIDER_SPECS.values()},
     "gemini": "/models/MODEL:generateContent",
@@ -66,21 +66,21 @@ _ENDPOINT: Final = re.compile(
     r"|[^/]*:(?:(?:stream)?generatecontent|counttokens|loadcodeassist))\Z",
     re.IGNORECASE,
 )
-"""What paths of endpoints end with, those of other APIs of the same servers among them."""
+"""The ends of endpoint paths, those of other APIs of the same servers included."""
 _PART_OF_ENDPOINT: Final = re.compile(
     r"/(?:v\d+\w*/(?:chat|complete)|completions|responses|messages|embeddings)\Z", re.IGNORECASE
 )
-"""Also such an end, but a proxy may call its own prefix so."""
+"""Also such an end, but a proxy may have a prefix of that name."""
 _PRIVATE: Final = tuple(
     f".{name}" for name in ("corp", "home", "intranet", "lan", "localdomain", "private", "svc")
 )
-"""Ends of names in networks of companies, homes and clusters, which the public DNS does not have
+"""Ends of names in company, home and cluster networks, which the public DNS does not have
 (RFC 6762 appendix G, https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/,
 2026-11-28)."""
 
 
 class AddressFault(NamedTuple):
-    """What is wrong with a base URL."""
+    """A fault of a base URL."""
 
     is_certain: bool
     """Whether no server can respond there; False where it depends on the server."""
@@ -88,7 +88,7 @@ class AddressFault(NamedTuple):
 
 
 def address_fault(kind: WireFormat, base_url: str) -> AddressFault | None:
-    """The first thing wrong with `base_url` for a provider of this kind, None if nothing is.
+    """The first fault of `base_url` for a provider of this kind, None if it has none.
 
     Args:
         base_url: an http(s) URL that httpx can parse.
@@ -97,7 +97,7 @@ def address_fault(kind: WireFormat, base_url: str) -> AddressFault | None:
 
 
 def is_exposed(base_url: str) -> bool:
-    """Whether requests to `base_url` cross networks of others without encryption."""
+    """Whether requests to `base_url` cross foreign networks without encryption."""
     url = httpx.URL(base_url)
     if url.scheme != "http":
         return False
@@ -186,7 +186,7 @@ def _find_version_faults(
 
 
 def _is_unversioned(kind: WireFormat, host: str, segments: list[str]) -> bool:
-    """Whether the paths of a server have no version, or one that its gateway puts in."""
+    """Whether the paths of a server have no version, or one that its gateway inserts."""
     if kind == "gemini":
         return False
     is_at_gateway = host in _GATEWAYS_VERSION

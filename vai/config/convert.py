@@ -1,4 +1,4 @@
-"""Conversion of a layer of values to the settings structs, with every problem it meets.
+"""Conversion of a layer of values to the settings structs, with every problem in it.
 
 Invariants: types come from `vai.config.schema` alone. msgspec converts the single value; the
 recursion around it exists because msgspec stops at the first error, and because its messages quote
@@ -39,7 +39,7 @@ def parse_duration(text: str) -> float:
     """Seconds of `"90"`, `"60s"`, `"1h30m"`, `"250ms"`.
 
     Raises:
-        ValueError: it is none of these. The message does not quote it.
+        ValueError: the text has no such form. The message does not quote it.
     """
     plain = text.strip().lower()
     if _DURATION.fullmatch(plain):
@@ -66,7 +66,7 @@ class SettingsConverter:
     """One conversion. `problems` grows while it runs.
 
     Args:
-        is_partial: a file could not be read, so that what is missing may stand there.
+        is_partial: a file could not be read, so a missing setting may be in it.
     """
 
     def __init__(self, layer: Layer, *, is_partial: bool = False) -> None:
@@ -76,7 +76,7 @@ class SettingsConverter:
         self._first_below: Layer = {}
         """A leaf below each table: the first that the user sets, or one of the defaults."""
         self._written_at: dict[Path, Path] = {}
-        """Where an entry of a finished list was written: by name, or behind broken ones."""
+        """Where an entry of a finished list was written: by name, or after broken entries."""
         self._broken: set[Path] = set()
         self._above_broken: set[Path] = set()
         for path, leaf in layer.items():
@@ -86,7 +86,7 @@ class SettingsConverter:
                     self._first_below[path[:end]] = leaf
 
     def convert_settings(self) -> Settings:
-        """The settings, with defaults for what was wrong."""
+        """The settings, with defaults in place of wrong values."""
         built = self._convert_section(Settings, _build_tree(self._values), ())
         return built if isinstance(built, Settings) else Settings()
 
@@ -94,7 +94,7 @@ class SettingsConverter:
         """Add a problem of the finished settings, unless it may follow from another one.
 
         Args:
-            others: further settings that the problem is about.
+            others: further settings that the problem concerns.
         """
         for end in range(1, len(path) + 1):
             if path[:end] in self._written_at:
@@ -107,7 +107,7 @@ class SettingsConverter:
             self.add_problem(path, text)
 
     def add_problem(self, path: Path, text: str) -> None:
-        """Add what is wrong with the setting at `path`."""
+        """Add the problem `text` of the setting at `path`."""
         self._mark_broken(path)
         self.problems.append(self.locate_problem(path, text))
 
@@ -137,7 +137,7 @@ class SettingsConverter:
                     )
         if below := self._first_below.get(path):
             return below, below.where
-        # What is missing: where the table is that it belongs in.
+        # Of a missing setting: the position of the table that it belongs to.
         for table in reversed(_path_lineage(path)[1:-1]):
             near = self._first_below.get(table)
             if near is not None and near.where != DEFAULTS:
@@ -153,7 +153,7 @@ class SettingsConverter:
             return _INVALID
         inner = _item_type(hint)
         if inner is not hint and get_origin(hint) in (Union, types.UnionType):
-            # An empty text is how a variable says "not set".
+            # An empty text means "not set" in a variable.
             return None if raw in (None, "") else self._convert_any(inner, raw, path)
         if isinstance(hint, type) and issubclass(hint, SettingsSection):
             return self._convert_section(hint, raw, path)
@@ -184,7 +184,7 @@ class SettingsConverter:
         for field in fields_of:
             if field.required and field.name not in values:
                 values[field.name] = _INVALID
-                # A name that stands for it is noted already.
+                # A wrong name that stands for this setting is already a problem.
                 if not self._is_partial and (*path, field.name) not in self._broken:
                     self.add_problem((*path, field.name), "required; set it beside the others")
         if any(field.required and values[field.name] is _INVALID for field in fields_of):
@@ -192,7 +192,7 @@ class SettingsConverter:
         return kind(**{name: value for name, value in values.items() if value is not _INVALID})
 
     def _table_hint(self, raw: Any, path: Path, needed: list[str]) -> str:
-        """What to do about a value where a table is expected."""
+        """A hint for a value where a table is expected."""
         if raw is None:
             return "write its settings below it, or leave it out"
         leaf, _ = self._find_origin(path)
@@ -214,7 +214,7 @@ class SettingsConverter:
         )
         what = "no such table of settings" if below else "no such setting"
         if empty:
-            # In YAML it stands in one of these when it is indented.
+            # In YAML, indenting it moves it into one of these tables.
             text = f"; indent it below {' or '.join(empty)} if it belongs there{text}"
         self.add_problem(path, f"{what}{text}")
         for setting in (*settings, *((*above, table) for table in empty)):
@@ -255,7 +255,7 @@ class SettingsConverter:
             self.add_problem(path, f"expected {self._list_words(inner, path)}{hint}")
             return _INVALID
         if isinstance(inner, type) and issubclass(inner, SettingsSection):
-            # Entries that are no tables are one mistake.
+            # All entries that are no tables are one mistake.
             wrong = [
                 item for item in items if not isinstance(item[1], (Mapping, UnresolvedReference))
             ]
@@ -271,7 +271,7 @@ class SettingsConverter:
         return tuple(built)
 
     def _quotes_hint(self, path: Path) -> str:
-        """What to do about a name that TOML has cut at its dots."""
+        """A hint for a name that TOML has split at its dots."""
         below = self._first_below.get(path)
         if below is None:
             return ""
@@ -319,7 +319,7 @@ def _is_empty_table(hint: Any, raw: Any) -> bool:
 
 
 def _is_list_in_text(raw: str) -> bool:
-    """Whether a text is a list with a mistake; that of a variable is read before this."""
+    """Whether a text is a list with a mistake; a valid list in a variable is parsed before this."""
     return raw.replace(" ", "")[:2] in ('["', "['")
 
 
@@ -357,7 +357,7 @@ def _field_hints(kind: type[SettingsSection]) -> dict[str, Any]:
 
 
 def _item_type(hint: Any) -> Any:
-    """What a hint is made of: the T of `T | None`, `dict[str, T]` and `tuple[T, ...]`."""
+    """The item type of a hint: the T of `T | None`, `dict[str, T]` and `tuple[T, ...]`."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
         return next(item for item in arguments if item is not types.NoneType)
@@ -399,7 +399,7 @@ def _describe_bounds(meta: msgspec.Meta | None) -> str:
 
 
 def _value_hint(base: Any, raw: Any, text: str | None) -> str:
-    """What to do about a value of another type; `text` is that of a variable."""
+    """A hint for a value of the wrong type; `text` is the text of a variable."""
     if isinstance(raw, str):
         if (
             text is None
@@ -423,7 +423,7 @@ def _value_hint(base: Any, raw: Any, text: str | None) -> str:
 
 
 def _path_lineage(path: Path) -> list[Path]:
-    """All that is above a path, and the path: a list is above its entries."""
+    """All paths above a path, and the path itself: a list is above its entries."""
     lineage: list[Path] = [()]
     for end, name in enumerate(path):
         plain, bracket, _ = name.partition("[")
@@ -434,7 +434,7 @@ def _path_lineage(path: Path) -> list[Path]:
 
 
 def _entry_position(leaf: SettingValue, steps: str) -> str:
-    """Where an entry of a list stands, or the nearest around it that is known."""
+    """The position of a list entry, or of the nearest enclosing one that is known."""
     while steps and steps not in leaf.entries:
         steps = steps[: max(steps.rfind("."), steps.rfind("["), 0)]
     return leaf.entries.get(steps, leaf.where)

@@ -1,6 +1,6 @@
-"""In which line of a TOML or JSON file each name and each entry of a list stands.
+"""Finds the line of each name and of each list entry in a TOML or JSON file.
 
-Invariants: the text is valid, because its parser has read it before; one pass, whatever its size.
+Invariants: the text is valid, because its parser has accepted it before; one pass for any size.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ESCAPE: Final = re.compile(r'\\(["\\/])')
 
 @dataclass(slots=True)
 class _Frame:
-    """A table or a list that is open at one offset of the text."""
+    """A table or a list that is open at the current position in the text."""
 
     path: Path
     is_list: bool = False
     in_value: bool = False
-    """Whether the next piece is a value, or a name."""
+    """Whether the next piece is a value; else it is a name."""
     index: int = 0
     names: list[str] = field(default_factory=list)
     at: tuple[int, int] = (0, 0)
@@ -47,8 +47,8 @@ def find_lines(text: str, separator: str, twice: list[tuple[int, int]] | None = 
 
     Args:
         text: a valid text, with single newlines.
-        separator: what follows a name: `=` in TOML, `:` in JSON.
-        twice: gets line and column of names that a table holds already.
+        separator: the token after a name: `=` in TOML, `:` in JSON.
+        twice: receives line and column of names that a table holds already.
     """
     scanner = _Scanner(separator, twice if twice is not None else [])
     line, began = 1, 0
@@ -73,7 +73,7 @@ class _Scanner:
         """How many tables each list of tables has so far."""
 
     def read_piece(self, kind: str, piece: str, at: tuple[int, int]) -> None:
-        """Go on with the next piece of the text, at a line and column."""
+        """Process the next piece of the text, at a line and column."""
         line, _ = at
         frame = self._frames[-1]
         if kind == "skip":
@@ -111,7 +111,7 @@ class _Scanner:
             self._header, frame.names = "", []
 
     def _open_header(self, names: list[str], line: int, *, is_entry: bool) -> Path:
-        """The path of a table's header, with the entries of lists that it goes through."""
+        """The path of a table's header, with the list entries on the way."""
         path: Path = ()
         for number, name in enumerate(names):
             path = (*path, name)

@@ -69,10 +69,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def load_with_warnings(
     today: date, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, list[Problem]]:
-    """Read, check and freeze the settings, and return what does not stop the start.
+    """Read, check and freeze the settings; also return the problems that do not stop the start.
 
     Args:
-        today: the day in UTC, by which models are retired.
+        today: the day in UTC, which decides which models are retired.
         environ: as for `load`.
 
     Raises:
@@ -89,7 +89,7 @@ def load_with_warnings(
 
 
 def read_layers(environ: Mapping[str, str], problems: list[Problem]) -> list[Layer]:
-    """The files' settings, one layer for each file, later ones win. Adds to `problems`."""
+    """The files' settings, one layer for each file; later layers win. Adds to `problems`."""
     return [
         read_file(defaults_file(), problems, shown=DEFAULTS),
         *(read_file(path, problems) for path in _settings_files(environ)),
@@ -102,17 +102,17 @@ def merged_layer(
     """The layers of the files and that of the variables as one.
 
     Args:
-        secrets: the files that were read already; None reads those that are referred to.
+        secrets: the files read already; None reads the files that the settings refer to.
     """
     merged = merge_layers([*layers, read_environment(environ)])
     return expand_references(merged, environ, secrets or SecretFiles())
 
 
 def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Problem]) -> Settings:
-    """Check and freeze what `merged_layer` made.
+    """Check and freeze the result of `merged_layer`.
 
     Args:
-        problems: those of files that could not be read.
+        problems: the problems of unreadable files.
 
     Raises:
         ConfigError: with every problem there is.
@@ -123,7 +123,7 @@ def settings_from(layer: Layer, environ: Mapping[str, str], problems: list[Probl
 def _check_layer(
     layer: Layer, environ: Mapping[str, str], problems: list[Problem]
 ) -> tuple[SettingsConverter, Settings]:
-    """The settings as they were written, and the converter that knows their positions."""
+    """The settings as written, and the converter, which has their positions."""
     _fill_provider_keys(layer, environ)
     # Settings of an unreadable file are unknown: none of them is missing or contradicted.
     converter = SettingsConverter(layer, is_partial=bool(problems))
@@ -148,7 +148,7 @@ def load_provider(
         config: a file instead of the one that `VAI_CONFIG` names.
 
     Raises:
-        ConfigError: something is wrong with these, or a file cannot be read.
+        ConfigError: these settings are wrong, or a file cannot be read.
     """
     environ = os.environ if environ is None else environ
     if config is not None:
@@ -182,7 +182,7 @@ def _settings_files(environ: Mapping[str, str]) -> Iterator[Path]:
 def _fill_provider_keys(layer: Layer, environ: Mapping[str, str]) -> None:
     mode = layer.get(("auth", "mode"))
     if mode is not None and mode.value == "passthrough":
-        return  # clients bring their own keys; the gateway's must not be within reach
+        return  # clients send BYOK keys; the gateway must not have keys of its own
     for provider, variables in KEY_VARIABLES.items():
         path = ("providers", provider, "api_key")
         if _is_set(layer, path) or _follows_openai_pair(layer, provider):
@@ -204,7 +204,7 @@ def _is_moved(layer: Layer, provider: str) -> bool:
 
 
 def _follows_openai_pair(layer: Layer, provider: str) -> bool:
-    """Whether a provider follows OpenAI's other endpoint to its address, with its key."""
+    """Whether a provider uses the address and the key of OpenAI's other endpoint."""
     return (
         provider in PAIR
         and not _is_moved(layer, provider)
@@ -213,7 +213,7 @@ def _follows_openai_pair(layer: Layer, provider: str) -> bool:
 
 
 def _share_openai_key(layer: Layer) -> None:
-    """OpenAI's two endpoints take one key; a key for another server stays where it is."""
+    """Share one key between OpenAI's two endpoints; a key for another server is not shared."""
     other, oai_resp = (("providers", name, "api_key") for name in PAIR)
     moved = any(_is_moved(layer, name) for name in PAIR)
     if _is_set(layer, other) and not moved and not _is_set(layer, oai_resp):
@@ -221,7 +221,7 @@ def _share_openai_key(layer: Layer) -> None:
 
 
 def _without_shared_key_problems(problems: list[Problem]) -> list[Problem]:
-    """The problems without those of a key that both of OpenAI's endpoints take."""
+    """The problems without those of a key that both of OpenAI's endpoints share."""
     shared = {(problem.where, problem.text) for problem in problems if problem.key == _OPENAI_KEY}
     return [
         problem
@@ -241,7 +241,7 @@ def _find_unusable_files(settings: Settings) -> Iterator[SettingFault]:
     if tls.cert_file and tls.key_file and not absent:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            # An encrypted key would have it prompt on the terminal.
+            # With an encrypted key it would prompt on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":

@@ -1,7 +1,7 @@
-"""The file that `vai login gemini` writes: where it is, what it holds.
+"""The file that `vai login gemini` writes: its path and its content.
 
-Invariants: the file is as private as the account. Its text is never quoted, and
-each error names the command that repairs it.
+Invariants: the file is as private as the account. No error quotes its text, and each one names the
+command that repairs it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TERMS: Final = (
     "Google's terms may not allow other programs to use Code Assist, and accounts that do "
     "may be suspended (docs/gemini-oauth.md)"
 )
-"""What a user who logs in, and an operator who serves the login, must know."""
+"""The terms for a user who logs in, and for an operator who serves the login."""
 
 _MAX_FILE: Final = 1 << 16
 
@@ -30,8 +30,8 @@ _MAX_FILE: Final = 1 << 16
 class GoogleLogin(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens and the client of a login.
 
-    `expiry` is when the access token ends, in seconds since 1970. The client is the OAuth
-    client of the login: a refresh token works with no other.
+    `expiry` is when the access token expires, in seconds since 1970. The client is the OAuth
+    client of the login: a refresh token works with this client only.
     """
 
     refresh_token: Secret
@@ -44,7 +44,7 @@ class GoogleLogin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def login_file(configured: str | None = None) -> Path:
-    """Where the login is kept: as configured, else below the user's own settings."""
+    """The path of the login: as configured, else below the user's own settings."""
     if configured is not None:
         return Path(configured)
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -55,7 +55,7 @@ def read_login(path: Path) -> GoogleLogin:
     """The login that `path` holds.
 
     Raises:
-        ValueError: there is none. The text names the command that makes one.
+        ValueError: there is no valid login. The text names the command that makes one.
     """
     try:
         with path.open("rb") as file:
@@ -74,5 +74,5 @@ def read_login(path: Path) -> GoogleLogin:
 
 def _decode_secret(kind: type, value: Any) -> Secret:
     if kind is not Secret or not isinstance(value, str):
-        raise ValueError("expected text")  # msgspec makes a ValidationError of it
+        raise ValueError("expected text")  # msgspec turns it into a ValidationError
     return Secret(value, "login")

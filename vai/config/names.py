@@ -1,7 +1,7 @@
-"""Other spellings of the settings, and variables that look like settings but are none.
+"""Other spellings of the settings, and variables that only look like settings.
 
-Invariants: each spelling is one entry. VAI reads flat files (`auth_mode: none`)
-and nested ones (`auth: {mode: none}`) alike; the other modules see one name for each setting.
+Invariants: each spelling is one entry. VAI reads flat files (`auth_mode: none`) and nested ones
+(`auth: {mode: none}`) alike; the other modules see one name for each setting.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Path = tuple[str, ...]
 KEY_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {spec.id: spec.env for spec in PROVIDER_SPECS.values()} | {"cartesia": ("CARTESIA_API_KEY",)}
 )
-"""Built-in provider -> the variables that may hold its key, the first one that is set counts.
+"""Built-in provider -> the variables that may hold its key; the first set one counts.
 Cartesia may have a key and is not served by this version."""
 
 LOGGED_IN_TO: Final = "gemini-oauth"
-"""The provider whose credential is a login and no key. It exists once it has been enabled."""
+"""The provider whose credential is a login instead of a key. It exists once it is enabled."""
 
 SPELLINGS: Final[dict[str, str]] = {
     "server.host": "host",
@@ -92,7 +92,7 @@ FOREIGN_NAMES: Final[dict[str, str]] = {
     "users": "auth.api_keys",
     "virtual_keys": "auth.api_keys",
 }
-"""What settings of other gateways are called here. They are suggested and not understood."""
+"""Settings of other gateways -> VAI's names. VAI suggests them and does not accept them."""
 
 _RESERVED: Final = frozenset(
     {
@@ -107,7 +107,7 @@ _RESERVED_PREFIXES: Final = ("VAI_TEST_", "VAI_BENCH_")
 
 
 def canonical_path(path: Path) -> Path:
-    """The one name of the setting that `path` spells."""
+    """The canonical name of the setting that `path` spells."""
     seen = {path}
     while (renamed := _replace_spelling(path)) not in seen:
         path = renamed
@@ -118,7 +118,7 @@ def canonical_path(path: Path) -> Path:
 
 
 def is_reserved(variable: str) -> bool:
-    """Whether a `VAI_` variable has a meaning of its own and is no setting."""
+    """Whether a `VAI_` variable has a meaning of its own and is not a setting."""
     return variable in _RESERVED or variable.startswith(_RESERVED_PREFIXES)
 
 

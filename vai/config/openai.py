@@ -1,11 +1,11 @@
-"""OpenAI's two endpoints are one service at one address.
+"""Joins OpenAI's two endpoints, which are one service at one address.
 
 `openai` (Chat Completions) and `oai-resp` (Responses) are two providers of one company, with one
 key. An operator who moves one of them, to a region or behind a proxy, expects that no request to
-OpenAI goes around it. So a `base_url` of one of them moves the other one too, with all that says
-how the server is reached. Where both have one, each is where it says.
+OpenAI bypasses it. So a `base_url` of one of them moves the other one too, with all settings for
+reaching the server. Where both have one, each uses its own.
 
-Invariant: a key or header that the settings give to one of them goes to no server that only the
+Invariants: a key or header that the settings give to one of them goes to no server that only the
 other one was moved to, unless that is OpenAI's own.
 """
 
@@ -44,7 +44,7 @@ _PLAIN: Final = Provider()
 
 
 class _Move(NamedTuple):
-    """`follower` has no address of its own, and goes where `leader` was moved to."""
+    """`follower` has no address of its own, and uses the one that `leader` was moved to."""
 
     leader: str
     follower: str
@@ -71,7 +71,7 @@ def settings_of_address(providers: Mapping[str, Provider], provider: str) -> str
     """The names of the settings that a provider's address comes from, or can come from.
 
     Args:
-        providers: those of settings as `join_endpoints` made them.
+        providers: the providers of settings that `join_endpoints` returned.
     """
     urls = {providers.get(name, _PLAIN).base_url for name in PAIR}
     are_together = len(urls) == 1 and None not in urls
@@ -80,7 +80,7 @@ def settings_of_address(providers: Mapping[str, Provider], provider: str) -> str
 
 
 def endpoint_with_unplaced_key(settings: Settings) -> str | None:
-    """The endpoint that has a key or headers of its own and would follow to another's server."""
+    """The endpoint with a key or headers of its own that would follow to a foreign server."""
     move = _find_move(settings)
     if move is None or is_at_openai(move.base_url):
         return None
@@ -92,7 +92,7 @@ def endpoint_with_unplaced_key(settings: Settings) -> str | None:
 
 
 def endpoint_outside_region(settings: Settings) -> str | None:
-    """The endpoint that was put outside the region of OpenAI that the other one is in."""
+    """The endpoint that the settings place outside the OpenAI region of the other one."""
     urls = {
         name: settings.providers.get(name, _PLAIN).base_url or PROVIDER_SPECS[name].base_url
         for name in PAIR

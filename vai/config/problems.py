@@ -1,7 +1,7 @@
 """All problems of the settings, reported at once.
 
-Invariants: a problem names the key, the file and line or variable that set it, and what was
-expected. It never holds the value, so that it can be printed anywhere.
+Invariants: a problem names the key, the file and line or variable that set it, and the expected
+value. It never holds the value itself, so it can be printed anywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 __all__ = ["MOST_SHOWN", "ConfigError", "Problem"]
 
 MOST_SHOWN: Final = 50
-"""Problems in one message; the others are counted."""
+"""Problems in one message; the message counts the others."""
 
 
 class Problem(NamedTuple):
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """The settings cannot be used; `problems` holds every reason, the message the first 50."""
+    """The settings are unusable; `problems` holds every reason, the message the first 50."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -1,7 +1,7 @@
-"""The settings as a page: what `settings.toml` says, as tables.
+"""The page of the settings: the content of `settings.toml` as tables.
 
-Invariants: the texts and the defaults stand in `settings.toml` alone, and
-`settings.toml` must describe every setting there is.
+Invariants: only `settings.toml` has the texts and the defaults, and it must describe every
+setting.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def list_entries(toml: str) -> Iterator[SettingEntry]:
 
 
 def read_tables(toml: str) -> Iterator[SettingTable]:
-    """The tables in the order of the file. The comment right above a setting or header is its
-    text; a blank line separates it from what it does not belong to."""
+    """The tables in the order of the file. The comment directly above a setting or header is its
+    text; a blank line separates a comment from a setting to which it does not belong."""
     table, comment = SettingTable("", "", []), list[str]()
     for line in toml.splitlines():
         if match := _TABLE.fullmatch(line):

@@ -1,4 +1,4 @@
-"""Settings that contradict each other, which no single type can express.
+"""Settings that contradict each other; the type of one setting cannot express this.
 
 Invariants: the rules are pure functions over finished settings, each yielding problems as (path,
 text). The order of the rules is the order of `settings.toml`.
@@ -26,7 +26,7 @@ from vai.types.provider import WireFormat
 __all__ = ["SettingFault", "find_contradictions", "key_fault"]
 
 SettingFault = tuple[tuple[str, ...], str] | tuple[tuple[str, ...], str, tuple[str, ...]]
-"""A setting, what is wrong with it, and another setting that this depends on."""
+"""A setting, its fault, and another setting that the fault depends on."""
 
 _ORIGIN: Final = re.compile(r"https?://[^\s/]+")
 _PROXY: Final = re.compile(r"https?://[^\s/]+/?", re.IGNORECASE)
@@ -41,7 +41,7 @@ _PROVIDER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def find_contradictions(settings: Settings) -> Iterator[SettingFault]:
-    """Everything about `settings` that cannot be served."""
+    """All contradictions with which the gateway cannot serve."""
     yield from _check_host(settings.host)
     yield from _check_tls(settings)
     yield from _check_api_keys(settings)
@@ -80,7 +80,7 @@ def _check_tls(settings: Settings) -> Iterator[SettingFault]:
 def _check_api_keys(settings: Settings) -> Iterator[SettingFault]:
     auth = settings.auth
     if auth.mode == "api_key" and not auth.api_keys:
-        # About the section: no problem of the keys while the mode itself is broken.
+        # Reported for the section, so that a broken mode suppresses the problem of the keys.
         yield (
             ("auth",),
             "mode api_key needs at least one key in auth.api_keys; mode none admits every client",
@@ -117,7 +117,7 @@ def _check_limits(settings: Settings) -> Iterator[SettingFault]:
 
 
 def _list_hint(text: str) -> str:
-    """What to do about several values that are written as one text."""
+    """A hint for several values that are written as one text."""
     return '; write several as a list, ["...", "..."]' if "," in text else ""
 
 
@@ -163,7 +163,7 @@ def _check_providers(settings: Settings) -> Iterator[SettingFault]:
 def _check_base_url(
     name: str, base_url: str, own_kind: WireFormat | None
 ) -> Iterator[SettingFault]:
-    """An address at which every request would be answered with a 404."""
+    """An address at which a server would answer every request with a 404."""
     kind = PROVIDER_SPECS[name].kind if name in PROVIDER_SPECS else own_kind
     fault = address_fault(kind, base_url) if kind is not None else None
     if fault is not None and fault.is_certain:
@@ -171,7 +171,7 @@ def _check_base_url(
 
 
 def _check_endpoint_pair(settings: Settings) -> Iterator[SettingFault]:
-    """A key that would follow to a server to which only the other endpoint was moved."""
+    """A key that would go to a server to which only the other endpoint was moved."""
     if (name := endpoint_with_unplaced_key(settings)) is not None:
         other = "openai" if name != "openai" else "oai-resp"
         why = f"required, as {other} is moved and {name} has a key or headers of its own"
@@ -231,7 +231,7 @@ def _check_login(settings: Settings, name: str) -> Iterator[SettingFault]:
 
 
 def _address_fault(url: str) -> str | None:
-    """What makes `url` no address, as the client that will use it reads it."""
+    """Why `url` is no address, as the HTTP client that will use it parses it."""
     try:
         parsed = httpx.URL(url)
         host, port = parsed.host, parsed.port
@@ -258,7 +258,7 @@ def _check_models(settings: Settings) -> Iterator[SettingFault]:
 
 
 def _known_providers(settings: Settings) -> set[str]:
-    """The providers that exist, those with missing settings too: another rule reports these."""
+    """All providers, also those with missing settings, which another rule reports."""
     return {name for name in settings.providers if name not in KEY_VARIABLES}.union(PROVIDER_SPECS)
 
 
@@ -314,9 +314,8 @@ _FAULTS: Final = (
 
 
 def key_fault(key: str) -> str | None:
-    """Why `key` cannot be one, never quoting it; None where it may be.
+    """Why `key` cannot be a key, without quoting it; None where it may be one.
 
-    Only what no key can be is a fault: a key that a server makes up may hold every visible
-    character.
+    Only what no key can be is a fault: a server's own keys may hold every visible character.
     """
     return next((text for pattern, text in _FAULTS if pattern.fullmatch(key)), None)

@@ -1,8 +1,8 @@
-"""What can be set: one frozen struct per section of `settings.toml`, with the same names.
+"""The settings: one frozen struct per section of `settings.toml`, with the same names.
 
-Invariants: a type states all that is impossible for one value, so that the
-structs, the defaults file and the documentation cannot disagree. What
-concerns two values at once stands in `vai.config.rules`. All durations are seconds.
+Invariants: a type states all constraints of one value, so that the structs, the defaults file and
+the documentation cannot disagree. `vai.config.rules` has the rules for two values at once. All
+durations are seconds.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Tls(SettingsSection, frozen=True, kw_only=True):
 class ApiKey(SettingsSection, frozen=True, kw_only=True):
     """One key that clients may present.
 
-    `tier` names the limits that hold for it instead of those of all users; `rate_limit`
-    (requests per minute) and its siblings replace single ones. A key with limits of its own is
-    counted by itself, all others by user. 0 leaves in force what is there.
+    `tier` names the limits that apply to the key instead of those of all users; `rate_limit`
+    (requests per minute) and its siblings replace single ones. A key with limits of its own counts
+    by itself, all others count by user. 0 keeps the limit that applies otherwise.
     """
 
     key: Secret
@@ -103,7 +103,7 @@ class ApiKey(SettingsSection, frozen=True, kw_only=True):
 
 
 class Auth(SettingsSection, frozen=True, kw_only=True):
-    """Who may call. `passthrough` clients must bring their own provider keys."""
+    """Which clients the gateway serves. `passthrough` clients must send BYOK keys."""
 
     mode: AuthMode = "api_key"
     allowed_hosts: tuple[Text, ...] = ()
@@ -111,13 +111,13 @@ class Auth(SettingsSection, frozen=True, kw_only=True):
 
 
 class Provider(SettingsSection, frozen=True, kw_only=True):
-    """How one provider is reached. What is None is left to the provider's own spec.
+    """How VAI reaches one provider. None leaves a value to the provider's own spec.
 
-    `proxy` is a secret because proxy URLs carry passwords. A provider whose id is not built in
-    needs `kind` and `base_url`, and may say what it is capable of. `headers` go with every request
-    to it; they are secrets because some of them are. `price_as` names a model of the catalogue
-    whose prices and abilities those of this server have. The last four are for a provider that is
-    logged in to.
+    `proxy` is a secret because proxy URLs contain passwords. A provider whose id is not built in
+    needs `kind` and `base_url`, and may state its capabilities. `headers` go with every request to
+    it; they are secrets because some of them are. `price_as` names a model of the catalogue whose
+    prices and capabilities the models of this server have. The last four are for a provider that
+    requires a login.
     """
 
     api_key: Secret | None = None
@@ -150,7 +150,7 @@ class ModelPrice(SettingsSection, frozen=True, kw_only=True):
 
 
 class Model(SettingsSection, frozen=True, kw_only=True):
-    """What the catalogue shall say of one model. What is None or empty is left as it is."""
+    """Changes of one model in the catalogue. None or an empty value changes nothing."""
 
     name: Text | None = None
     context_window: Positive | None = None
@@ -161,7 +161,7 @@ class Model(SettingsSection, frozen=True, kw_only=True):
 
 
 class Defaults(SettingsSection, frozen=True, kw_only=True):
-    """Values for requests that leave them out. None leaves it to the provider."""
+    """Values for requests that leave them out. None leaves a value to the provider."""
 
     max_tokens: Positive = 4096
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
@@ -177,8 +177,8 @@ class LimitBudget(SettingsSection, frozen=True, kw_only=True):
 
 
 class Redis(SettingsSection, frozen=True, kw_only=True):
-    """The server that several machines count on. `url` is a secret because it carries passwords:
-    redis://, rediss:// (TLS) or unix://."""
+    """The Redis server on which several machines count. `url` (redis://, rediss:// with TLS, or
+    unix://) is a secret because it contains passwords."""
 
     url: Secret | None = None
     ca_file: Text | None = None
@@ -210,14 +210,14 @@ class Metrics(SettingsSection, frozen=True, kw_only=True):
 
 
 class Logging(SettingsSection, frozen=True, kw_only=True):
-    """What is written to standard error."""
+    """What VAI writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "json"
 
 
 class Tracing(SettingsSection, frozen=True, kw_only=True):
-    """Where spans go. `endpoint` is host:port."""
+    """Where VAI sends spans. `endpoint` is host:port."""
 
     enabled: bool = False
     exporter: Literal["otlp"] = "otlp"
@@ -233,7 +233,7 @@ class Observability(SettingsSection, frozen=True, kw_only=True):
 
 
 class Cors(SettingsSection, frozen=True, kw_only=True):
-    """Web pages that may call from a browser: origins, or `*` for all. Empty: none."""
+    """Web pages that may send requests from a browser: origins, or `*` for all. Empty: none."""
 
     allowed_origins: tuple[Text, ...] = ()
 
@@ -253,7 +253,7 @@ class SimulatorSettings(SettingsSection, frozen=True, kw_only=True):
 
 
 class Settings(SettingsSection, frozen=True, kw_only=True):
-    """Everything that can be set, as it holds for the life of a process."""
+    """All settings. They do not change during the life of a process."""
 
     host: Text = "127.0.0.1"
     port: Port = 8080

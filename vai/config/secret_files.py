@@ -1,8 +1,8 @@
-"""`${file:/run/secrets/openai}`: a value that stands in a file of its own.
+"""`${file:/run/secrets/openai}`: a value in a file of its own.
 
-Docker, Kubernetes and systemd hand secrets to a program as files. Invariants: a
-file is read once, and its content stays in memory, so that a worker that replaces another one gets
-what was checked. No error text holds anything of a file's content.
+Docker, Kubernetes and systemd pass secrets to a program as files. Invariants: VAI reads a file
+once and keeps its content in memory, so that a worker that replaces another one gets the checked
+content. No error text contains any of a file's content.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class SecretFiles:
         self._faults: dict[str, str] = {}
 
     def read_reference(self, match: re.Match[str], environ: Mapping[str, str]) -> str:
-        """Return what the file of a match of `FILE_REFERENCE` holds, without its line end.
+        """The content of the file of a match of `FILE_REFERENCE`, without its line end.
 
         Raises:
-            ValueError: the reference or the file cannot be used. The sentence says why.
+            ValueError: the reference or the file is unusable. The sentence states the reason.
         """
         if not match["end"]:
             raise ValueError("expected ${file:/path/of/the/file}, with the closing brace")
@@ -74,11 +74,11 @@ def _read_secret(written: str, path: str) -> str:
     """The text of the file at `path`.
 
     Args:
-        written: the path as it stands in the settings, for the error. A variable in it may be a
+        written: the path as written in the settings, for the error. A variable in it may be a
             secret by mistake.
 
     Raises:
-        ValueError: it cannot be read, or is no single line of text.
+        ValueError: the file cannot be read, or is not a single line of text.
     """
     content = _read_content(written, path)
     if len(content) > SECRET_LIMIT + _LINE_END:
@@ -95,13 +95,13 @@ def _read_secret(written: str, path: str) -> str:
 
 
 def _read_content(written: str, path: str) -> bytes:
-    """At most a little more than what is allowed of a regular file.
+    """The content of a regular file, up to slightly more than the allowed size.
 
     Raises:
-        ValueError: it cannot be read, or is none.
+        ValueError: the file cannot be read, or is no regular file.
     """
     try:
-        # Without O_NONBLOCK a named pipe would hold the start until a writer comes.
+        # Without O_NONBLOCK a named pipe would block the start until a writer opens it.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):

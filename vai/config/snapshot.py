@@ -1,11 +1,11 @@
-"""The settings at one time, with all they were read from: files, certificates, logins.
+"""The settings at one time, with all their sources: files, certificates, logins.
 
-A worker that replaces another one must use the settings of the others, also when the files have
-been changed, broken or removed since. So the first process reads once, checks what it has read,
-and passes the snapshot to each worker.
+A worker that replaces another one must use the settings of the others, even when the files have
+been changed, broken or removed since. So the first process reads once, checks the result, and
+passes the snapshot to each worker.
 
-Invariants: the bytes that were checked are the bytes that are used. A snapshot holds keys: it goes
-through a pipe between processes of one gateway and nowhere else.
+Invariants: VAI uses exactly the bytes that it has checked. A snapshot holds keys: it goes only
+through a pipe between processes of one gateway.
 
 `FIXED_SETTINGS` is the one list of the settings that a reload cannot change, because the first
 process applies them once, at its start. A reload names those that differ, and the page of the
@@ -34,12 +34,12 @@ __all__ = ["FIXED_SETTINGS", "SettingsSnapshot", "changes_without_effect"]
 
 _NAMES_A_FILE: Final = frozenset({"cert_file", "key_file", "ca_file", "credentials_file"})
 _MOST_BYTES: Final = 4 << 20
-"""Of one file; a larger one is read where it lies, and a trust store has a quarter of a
+"""Bytes of one file; VAI reads a larger one from its path. A trust store has a quarter of a
 megabyte."""
 
 
 class SettingsSnapshot:
-    """What was read, and the settings that it makes.
+    """The content of all sources, and the settings that result from it.
 
     Args:
         environ: the variables to read, those of the process if None. Processes inherit them,
@@ -58,7 +58,7 @@ class SettingsSnapshot:
     def build_settings(self, environ: Mapping[str, str] | None = None) -> Settings:
         """Check and freeze the settings.
 
-        The files they name are in memory: their paths lead to descriptors of this process,
+        The files that they name are in memory: their paths refer to descriptors of this process,
         valid until `close`.
 
         Raises:
@@ -73,7 +73,7 @@ class SettingsSnapshot:
         return settings_from(layer, environ, problems)
 
     def close(self) -> None:
-        """Close the descriptors. The paths in settings that were built are invalid after that."""
+        """Close the descriptors. The paths in settings built before are invalid after that."""
         while self._open:
             os.close(self._open.pop())
 
@@ -92,15 +92,15 @@ class SettingsSnapshot:
 
 
 def _read_named_files(layer: Layer) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """The files that settings name and that can be read, by the names of the settings."""
+    """The readable files that settings name, by the names of the settings."""
     if not hasattr(os, "memfd_create"):
-        return  # files are read where they lie on systems without it
+        return  # systems without it read files from their paths
     for path, value in _file_settings(layer):
         try:
             with value.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
         except (OSError, ValueError):
-            continue  # the settings' check says so, in the words of that setting
+            continue  # the check of the settings reports this
         if len(content) <= _MOST_BYTES:
             yield path, content
 
@@ -120,12 +120,12 @@ Condition = Callable[[Settings, Settings], bool]
 
 
 def _is_always_fixed(start: Settings, new: Settings) -> bool:
-    """Whatever else is set."""
+    """True for all settings."""
     return True
 
 
 def _is_simulator_running(start: Settings, new: Settings) -> bool:
-    """The simulator that the first process started listens on."""
+    """Whether the simulator of the first process continues to run."""
     return start.simulate and new.simulate
 
 
@@ -143,7 +143,7 @@ FIXED_SETTINGS: Final[Mapping[str, Condition]] = MappingProxyType(
 
 
 def changes_without_effect(start: Settings, new: Settings) -> str:
-    """The changes in `new` that have no effect, as half a sentence; empty where there are none.
+    """The changes in `new` without effect, as half a sentence; empty where there are none.
 
     Args:
         start: the settings of the start.

@@ -1,8 +1,8 @@
-"""Where settings come from: files and the environment, each read into one flat layer.
+"""The sources of settings: files and the environment, each read into one flat layer.
 
-Invariants: every value that it hands on knows its origin.
-`vai.config.syntax` knows the file formats, dynaconf the typed values of variables; merging is
-done here, because a merged tree does not show which source set a value.
+Invariants: every returned value has its origin.
+`vai.config.syntax` parses the file formats, dynaconf the typed values of variables; this module
+merges, because a merged tree does not show which source set a value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 _PREFIX: Final = "VAI_"
 _MOST_BYTES: Final = 2 << 20
-"""Of a file; YAML of this size takes seconds to read."""
+"""Bytes of a file; YAML of this size takes seconds to read."""
 _SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
 _REFERENCE: Final = re.compile(
     r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|" + FILE_REFERENCE
@@ -43,22 +43,22 @@ _REFERENCE: Final = re.compile(
 
 
 class SettingValue(NamedTuple):
-    """A value that is no table, and its origin."""
+    """A value other than a table, and its origin."""
 
     value: Any
     key: str
     """The dotted name as it was written."""
     where: str
     text: str | None = None
-    """The unparsed value of a variable; a setting of type text wants it as it stands."""
+    """The unparsed value of a variable; a setting of type text uses it unchanged."""
     entries: Mapping[str, str] = {}
-    """Where the entries of a list stand, by their steps: `[0].key`."""
+    """The positions of the entries of a list, by their steps: `[0].key`."""
     source: str = "variable"
     """`toml`, `yaml`, `json`, or `variable`."""
 
 
 class UnresolvedReference(NamedTuple):
-    """Instead of a text with references that cannot be resolved."""
+    """Replaces a text with references that cannot be resolved."""
 
     faults: tuple[str, ...]
 
@@ -70,10 +70,10 @@ DEFAULTS: Final = "the defaults"
 
 
 def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
-    """The settings of a file. What cannot be read is a problem, and an empty layer.
+    """The settings of a file. An unreadable file is a problem, and an empty layer.
 
     Args:
-        shown: what messages call it, instead of its path and line.
+        shown: the name in messages, instead of its path and line.
     """
     suffix = path.suffix.lower()
     try:
@@ -119,8 +119,8 @@ def _read_text(path: Path) -> str:
     """The text of a file of settings.
 
     Raises:
-        OSError: it cannot be read.
-        _NoSettings: by its name, its size or its bytes it holds no settings.
+        OSError: the file cannot be read.
+        _NoSettings: its name, size or bytes show that it holds no settings.
     """
     if path.is_dir():
         raise _NoSettings("cannot be read (is a directory); expected a file of settings")
@@ -159,15 +159,15 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def _parse_variable(text: str) -> Any:
-    """The value that a variable holds: JSON behind `@json`, else as in TOML, else the text.
+    """The value of a variable: JSON after `@json`, else as in TOML, else the text.
 
-    dynaconf has more casts (`@int`, `@format`, ...). They are text here: they quote the text
-    when they fail, and some of them read other variables.
+    dynaconf has more casts (`@int`, `@format`, ...). Here they are text, because they quote the
+    text when they fail, and some of them read other variables.
     """
     cast, _, rest = text.strip().partition(" ")
     if cast == "@json":
         try:
-            # The body's strict reader takes bodies of requests alone.
+            # The strict parser for bodies accepts bodies of requests only.
             return json.loads(rest)  # noqa: TID251
         except (ValueError, RecursionError):
             return text
@@ -192,9 +192,8 @@ def merge_layers(layers: Iterable[Layer]) -> Layer:
 
 
 def expand_references(layer: Layer, environ: Mapping[str, str], files: SecretFiles) -> Layer:
-    """Put the environment for `${NAME}` and `${NAME:-default}`, the content of a file
-    for `${file:/path}`, and an `UnresolvedReference` for text where that cannot be
-    done."""
+    """Replace `${NAME}` and `${NAME:-default}` by variables and `${file:/path}` by the file's
+    content; a text with an unresolvable reference becomes an `UnresolvedReference`."""
     expanded: Layer = {}
     for path, leaf in layer.items():
         value = _expand_value(leaf.value, environ, files)
@@ -247,7 +246,7 @@ def _flatten_tree(
 
 
 def _put_value(layer: Layer, written: tuple[str, ...], leaf: SettingValue) -> None:
-    """Enter a leaf under its one name. Of two spellings in one source the nested one wins."""
+    """Enter a leaf under its canonical name. Of two spellings in one source the nested one wins."""
     path = canonical_path(written)
     other = layer.get(path)
     if other is None or other.key.count(".") <= leaf.key.count("."):
@@ -279,7 +278,7 @@ class _FilePositions:
 
     def position_of(self, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
         """The position of a setting, and those of its entries by their steps, `[0].key`."""
-        # A name from a YAML anchor has no line here: that of its table is shown.
+        # A name from a YAML anchor has no line here: messages show the line of its table.
         ends = range(len(names), 0, -1)
         line = next((self._lines[names[:end]] for end in ends if names[:end] in self._lines), 0)
         return self._format_position(line), self._inside.get(names, {})

@@ -1,6 +1,6 @@
 """How each provider is served under finished settings.
 
-Invariant: pure, and no secret among the words.
+Invariants: the module is pure, and its texts contain no secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vai.providers.registry import PROVIDER_SPECS
 __all__ = ["OFF", "SIMULATED", "provider_states"]
 
 OFF: Final = "off"
-"""How the state of a provider begins for which the gateway has no key and no stand-in."""
+"""The beginning of the state of a provider without a gateway key and without the simulator."""
 SIMULATED: Final = "simulated"
 
 

@@ -1,7 +1,7 @@
 """Suggestions for an unknown setting: the table in which a setting of that name stands, or a
 similar name.
 
-Invariants: the functions are pure functions of names; no value gets into a text.
+Invariants: the functions are pure functions of names; no text contains a value.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Path = tuple[str, ...]
 _MOST_TABLES: Final = 4
 _NEAR: Final = 0.7
 _VERY_NEAR: Final = 0.85
-"""How alike two names are: those of one table go before others, where they are very near."""
+"""Similarity from which names of the same table go before names of other tables."""
 _FILE: Final = "_file"
 _HELD_IN_FILES: Final = frozenset({"api_key", "client_secret", "key", "proxy", "url"})
-"""Settings that other programs let stand in a file that a setting named `..._file` names."""
+"""Settings that other programs read from a file, which a setting named `..._file` names."""
 _SETTINGS_FILE: Final = frozenset({"config_file", "config_path", "settings", "settings_file"})
-"""What the variable VAI_CONFIG, which is no setting, is called elsewhere."""
+"""Names in other programs for the variable VAI_CONFIG, which is no setting."""
 _USER_NAMES: Final = {
     "tiers": "<name>",
     "api_keys": "<name>",
@@ -54,7 +54,7 @@ def suggest_setting(
     """Suggest what `path` may stand for.
 
     Args:
-        path: the unknown name, with those of its tables.
+        path: the unknown name, with the names of its tables.
         names: the settings of its table.
         all_names: all settings, dotted; `*` stands for a name that the user chooses.
         source: `toml`, `yaml`, `json`, or `variable`.
@@ -100,7 +100,7 @@ def suggest_setting(
 def _suggest_top_level(
     path: Path, inside: list[str], all_names: tuple[str, ...], source: str
 ) -> Suggestion | None:
-    """What a name may stand for that has no table above it, as the one of a wrapper has none."""
+    """What a name without a table above it may stand for, such as the name of a wrapper."""
     (name,) = path
     for provider, variables in KEY_VARIABLES.items():
         if name.upper() in variables:
@@ -123,7 +123,7 @@ def _suggest_top_level(
 def _suggest_vai_name(
     dotted: str, path: Path, names: list[str], all_names: tuple[str, ...], source: str
 ) -> Suggestion:
-    """VAI's setting for one of other gateways; one that stands in many tables is that of `path`."""
+    """VAI's setting for another gateway's; of one in many tables, that in the table of `path`."""
     setting = _split_name(dotted)
     if len(setting) == 1 and setting[0] in names:
         setting = (*path[:-1], *setting)
@@ -163,11 +163,11 @@ def _suggest_table(path: Path, all_names: tuple[str, ...], source: str) -> Sugge
 def table_hint(
     path: Path, all_names: tuple[str, ...], source: str, needed: str | None = None
 ) -> str:
-    """What to write where a value stands and a table of settings is expected.
+    """What to write in place of a value where a table of settings is expected.
 
     Args:
         path: the table; `all_names` and `source` are as for `suggest_setting`.
-        needed: the setting without which the table is none, and which the value is likely to be.
+        needed: the setting that the table requires, and which the value is likely to be.
     """
     if needed not in (None, path[-1]):
         return f"write it as {_spell_setting((*path, needed), source)}"
@@ -247,7 +247,7 @@ def _top_level_tables(all_names: tuple[str, ...]) -> frozenset[str]:
 
 @cache
 def _nested_tables(all_names: tuple[str, ...]) -> frozenset[str]:
-    """The names of tables that stand in another one."""
+    """The names of tables inside another table."""
     parts = (name for dotted in all_names for name in _split_name(dotted)[1:-1])
     return frozenset(parts) - {"*"}
 

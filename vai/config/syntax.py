@@ -1,8 +1,8 @@
 """The text of a settings file as a tree of values, and the line of each name in it.
 
-Invariants: a text that cannot be read is a `SyntaxFault`, whose reason is one of VAI's own: the
-parsers quote the text, and the text holds keys. A reason is chosen by what a parser's message
-begins with, and no part of the message gets into it. A tree is bounded in its depth and its size.
+Invariants: an invalid text raises a `SyntaxFault` with one of VAI's own reasons: the parsers quote
+the text, and the text holds keys. The beginning of a parser's message selects the reason, which
+contains no part of the message. A tree is bounded in its depth and its size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Tree(NamedTuple):
 
 
 class SyntaxFault(Exception):
-    """A text is no TOML, YAML or JSON. Line and column count from 1; 0 where unknown."""
+    """A text is not TOML, YAML or JSON. Line and column count from 1; 0 where unknown."""
 
     def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ def parse_settings_file(text: str, suffix: str) -> Tree:
     """Read `text` as the format of `suffix`, `.toml`, `.yaml`, `.yml` or `.json`.
 
     Raises:
-        SyntaxFault: it is not of this format, or out of bounds.
+        SyntaxFault: the text is not of this format, or too deep or too large.
     """
     parse_format = {".toml": _parse_toml, ".json": _parse_json}.get(suffix, _parse_yaml)
     text = text.replace("\r\n", "\n")
@@ -75,7 +75,7 @@ def parse_settings_file(text: str, suffix: str) -> Tree:
 
 
 def _check_characters(values: dict[Any, Any], line: int) -> None:
-    """Refuse half of a surrogate pair, which no text that is sent or shown may hold."""
+    """Refuse a lone surrogate, which no text to send or show may contain."""
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
@@ -101,7 +101,7 @@ def _parse_json(text: str) -> Tree:
     if not text.strip():
         return Tree({}, {})
     try:
-        # The body's strict reader reports no line and column.
+        # The strict parser for bodies reports no line and column.
         values = json.loads(text, object_pairs_hook=_without_duplicates)  # noqa: TID251
     except json.JSONDecodeError as error:
         reason = json_reason(error.msg, text[: error.pos], text[error.pos : error.pos + 8])
@@ -119,7 +119,7 @@ def _parse_json(text: str) -> Tree:
 
 
 class _Duplicate(Exception):
-    """A name stands twice in an object of JSON."""
+    """An object of JSON has a name twice."""
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,10 +130,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses nesting as it is met: the package takes quadratic time for it."""
+    """Refuses deep nesting during parsing: the package needs quadratic time for it."""
 
     latest: Any = None
-    """The node whose value is made."""
+    """The node whose value the loader makes now."""
 
     def fetch_flow_collection_start(self, *arguments: Any, **others: Any) -> None:
         """Open one more list or table in brackets."""
@@ -142,7 +142,7 @@ class _YamlLoader(yaml.SafeLoader):  # type: ignore[misc]
         super().fetch_flow_collection_start(*arguments, **others)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        """Make the value of a node, and know which one it is."""
+        """Make the value of a node, and record the node in `latest`."""
         self.latest = node
         return super().construct_object(node, deep)
 
@@ -176,7 +176,8 @@ def _parse_yaml(text: str) -> Tree:
     except (yaml.YAMLError, yaml.error.MarkedYAMLFutureWarning) as error:
         problem, context = getattr(error, "problem", ""), getattr(error, "context", "")
         marks = [getattr(error, f"{which}_mark", None) for which in ("problem", "context")]
-        # An unclosed bracket is noticed at the end of the file, and repaired where it opens.
+        # The parser finds an unclosed bracket at the end of the file; the user repairs it where
+        # it opens.
         is_open = context and (context.endswith("quoted scalar") or "flow" in context)
         mark = next((mark for mark in marks[:: -1 if is_open else 1] if mark), None)
         reason = yaml_reason(problem, context)
@@ -191,7 +192,7 @@ def _count_values(node: Any, weights: dict[int, int], level: int) -> int:
     """How many values a node stands for, with all that its aliases repeat."""
     counted = weights.get(id(node))
     if counted is not None:
-        if counted == 0:  # it is being weighed: it holds itself
+        if counted == 0:  # it is being counted: it contains itself
             raise SyntaxFault("an alias (*name) stands inside its own anchor", _line_of(node))
         return counted
     if level > _MOST_LEVELS:
@@ -214,7 +215,7 @@ def _child_nodes(node: Any) -> Iterator[Any]:
 
 
 def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
-    """Add the line of each name and each entry of a list; refuse a name that stands twice."""
+    """Add the line of each name and each entry of a list; refuse a duplicate name."""
     if not isinstance(node.value, list):
         _take_as_written(node)
         return
@@ -234,7 +235,7 @@ def _note_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
 
 
 def _name_of(key: Any) -> str:
-    """The name that a key is, as it is written: `no`, `5.40` and `~` are names like others."""
+    """A key's name as written: `no`, `5.40` and `~` are names like others."""
     if not isinstance(key, yaml.nodes.ScalarNode):
         raise SyntaxFault(_NAME, _line_of(key), key.start_mark.column + 1)
     _take_as_written(key)
@@ -244,7 +245,7 @@ def _name_of(key: Any) -> str:
 
 
 def _take_as_written(scalar: Any) -> None:
-    """Refuse quotes and spaces that are none to YAML; leave a date the text that it is."""
+    """Refuse quotes and spaces that YAML does not recognise; keep a date as text."""
     if scalar.tag == f"{_YAML_TAG}timestamp":
         scalar.tag = f"{_YAML_TAG}str"
     text = scalar.value
@@ -342,7 +343,7 @@ _TOML_PIECES: Final = (
         "this name is a table or has a value already; write either a list of tables [[...]]"
         " or tables by name")),
 )  # fmt: skip
-"""What a message begins with, what stands where the parser stopped, and the reason."""
+"""The beginning of a message, the text where the parser stopped, and the reason."""
 
 _COMMENT: Final = "expected no comments: JSON has none"
 _JSON: Final[Reasons] = (

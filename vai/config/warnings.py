@@ -1,8 +1,8 @@
-"""Settings that are valid and hardly wanted: requests will fail, or go to another region or host.
+"""Valid settings that are probably mistakes: requests fail, or go to another region or host.
 
 Invariants: the rules are pure functions over finished settings, the catalogue and the day, each
-yielding (path, text). A warning does not stop the start: a server may differ from what is usual,
-and a model's last day must not keep a gateway from restarting. What can never work is an error
+yielding (path, text). A warning does not stop the start: a server may be unusual, and a model's
+last day must not keep a gateway from restarting. A setting that can never work is an error
 (`vai.config.rules`). One mistake is one warning.
 """
 
@@ -28,23 +28,23 @@ from vai.types.catalogue import ModelCard
 __all__ = ["SOON", "find_warnings"]
 
 SOON: Final = 60
-"""Days before a model retires from which `vai check` warns of it."""
+"""Days before a model's retirement from which `vai check` warns of it."""
 _UNKNOWN: Final = (
     "not in the catalogue (vai models): correct the name, or describe the model under [models]"
 )
 _OWN_MODELS: Final = {"openai": "ft:", "oai-resp": "ft:", "gemini": "tunedModels/"}
-"""Provider -> how the names of models begin that an account has trained, which no list has
+"""Provider -> the beginning of the names of an account's own trained models, which no list has
 (https://platform.openai.com/docs/guides/fine-tuning, https://ai.google.dev/api/tuning,
 2026-11-28)."""
 _NO_MATCH: Final = "no model of the catalogue has such a name"
 
 
 def find_warnings(settings: Settings, catalogue: Catalogue, today: date) -> Iterator[SettingFault]:
-    """Everything about `settings` that will hardly do what it was meant to do.
+    """All warnings about `settings`.
 
     Args:
-        settings: as they were written, without contradictions.
-        catalogue: that of the package: a model that only the settings describe is none of it.
+        settings: as written, without contradictions.
+        catalogue: the package's, without the models that only the settings describe.
         today: the day in UTC.
     """
     if settings.auth.mode == "none" and not is_loopback(settings.host):
@@ -85,7 +85,7 @@ def _address_warnings(settings: Settings) -> Iterator[SettingFault]:
 
 
 def _lacks_key(settings: Settings, name: str) -> bool:
-    """Whether a built-in provider is left at its own host and no key is set for it."""
+    """Whether a built-in provider is at its own host and has no key."""
     provider = join_endpoints(settings).providers[name]
     is_home = provider.base_url is not None and is_provider_host(
         PROVIDER_SPECS[name], provider.base_url
@@ -101,7 +101,7 @@ def _sends_secrets(settings: Settings, provider: Provider) -> bool:
 
 def _alias_warnings(settings: Settings, models: _ModelFacts) -> Iterator[SettingFault]:
     for alias, targets in settings.aliases.items():
-        # An alias behind this one is warned of by its own name.
+        # An alias among the targets gets warnings under its own name.
         direct_targets = [target for target in targets if target not in settings.aliases]
         doubts = [
             models.target_warning(target, is_pattern=is_pattern(alias)) for target in direct_targets
@@ -112,7 +112,7 @@ def _alias_warnings(settings: Settings, models: _ModelFacts) -> Iterator[Setting
 
 
 def _model_warnings(settings: Settings, models: _ModelFacts) -> Iterator[SettingFault]:
-    """Models that the settings speak of without leading requests to them."""
+    """Warnings about models that the settings name without leading requests to them."""
     for name, server in settings.providers.items():
         if server.price_as is not None and (end := models.retirement_of(server.price_as)):
             yield ("providers", name, "price_as"), end
@@ -122,7 +122,7 @@ def _model_warnings(settings: Settings, models: _ModelFacts) -> Iterator[Setting
 
 
 class _ModelFacts:
-    """What is known of the models that settings name, on one day."""
+    """The facts about the models that settings name, on one day."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue, today: date) -> None:
         self._catalogue = catalogue
@@ -130,7 +130,7 @@ class _ModelFacts:
         self._states = provider_states(settings)
         self._described = settings.models
         self._silent = {
-            # What a server of the operator's own serves is not known.
+            # The models of an operator's own server are unknown.
             name
             for name, server in settings.providers.items()
             if name not in PROVIDER_SPECS
@@ -160,14 +160,14 @@ class _ModelFacts:
         return None if end is None else f"{target}: {end}"
 
     def off_reason(self, target: str) -> str | None:
-        """That the provider of a model is off, and what turns it on."""
+        """States that the provider of a model is off, and what turns it on; else None."""
         provider = target.partition("/")[0]
         if not self._states.get(provider, "").startswith(OFF):
             return None
         return f"{provider} is off: {_turn_on_hint(provider)}"
 
     def retirement_of(self, target: str) -> str | None:
-        """That a model is retired or soon will be, and what else there is."""
+        """States that a model is retired or soon will be, and its successor; else None."""
         provider, _, model = target.partition("/")
         card = self._catalogue.find_card(provider, model)
         last = None if card is None else card.retires_at
@@ -182,7 +182,7 @@ class _ModelFacts:
         return f"retires on {last}, {when}{instead}"
 
     def _find_successor(self, card: ModelCard) -> ModelCard | None:
-        """The newest of its family that has no end yet, as far as release days are known."""
+        """The newest model of the family without an end, as far as release days are known."""
         if card.family is None:
             return None
         alive = [

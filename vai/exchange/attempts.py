@@ -1,9 +1,9 @@
 """What an exchange does when an attempt fails before the client has received anything.
 
 Invariants: the exchange closes, waits and sends; the plan decides whether, where and after what
-wait it tries again. The exchange consults the plan only while the client has not been sent a byte
-of a response, and every step of a plan is bounded: retries of one target by their number and
-by a budget, targets by their list, and the request without reasoning is made once.
+wait to try again. The exchange consults the plan only while the client has received no byte of a
+response. Every step of a plan is bounded: the retries of one target by their number and by a
+budget, the targets by their list; the request without reasoning is sent once.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class RetryPlan(Protocol[T]):
     """The further attempts of one exchange."""
 
     async def next_attempt(self, fault: UpstreamFault, remaining: float, /) -> Attempt[T] | None:
-        """What to try after `fault`; None when the client receives that error.
+        """The attempt that follows `fault`; None when the client receives that error.
 
         `remaining` is how many seconds the exchange has left; no delay reaches them.
         """
         ...
 
     def close(self, *, answered: bool) -> None:
-        """No further attempt will be made. Called once; `answered` says that the last one was."""
+        """No attempt follows. Called once; `answered`: the last one got a response, no error."""
         ...
 
 
@@ -75,21 +75,21 @@ class AttemptBuilder(Protocol[T]):
     async def build_retry(self, *, without_reasoning: bool) -> Attempt[T] | None:
         """A fresh attempt at the present target, with or without the history's reasoning.
 
-        None if the request cannot be made without it, or may not be.
+        None where the request is impossible without it, or must not be sent again.
         """
         ...
 
     async def build_next_target(self) -> Attempt[T] | None:
-        """An attempt at the next target, which has been entered; None when there is none."""
+        """An attempt at the next target, after entering it; None when there is none."""
         ...
 
 
 class ProviderHealth:
     """What one process knows of its providers: which fail, and how much has been retried.
 
-    Rules that are None switch their part off. `random_jitter` gives random numbers from 0 to 1.
+    Rules that are None switch their part off. `random_jitter` returns random numbers from 0 to 1.
     There is a budget for each provider and class of keys (the gateway's, BYOK keys), so that
-    clients with keys of their own cannot use up what the others have.
+    clients with BYOK keys cannot use up the budget of the others.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ProviderHealth:
         self._budgets: dict[tuple[str, bool], RetryBudget] = {}
 
     def retry_budget(self, provider: str, *, is_byok: bool) -> RetryBudget:
-        """The budget for retries. Provider ids are those of the settings, so they are few."""
+        """The budget for retries. Provider ids come from the settings, so they are few."""
         key = (provider, is_byok)
         budget = self._budgets.get(key)
         if budget is None:
@@ -139,9 +139,9 @@ class TargetRetries:
     """Decides what follows a failed attempt: one request without reasoning, retries at the
     present target, and then the next target.
 
-    A plan owns one, says which target it enters, and builds the attempts. A request with a BYOK
-    key neither looks at breakers nor counts for them: what such a key meets with is its owner's
-    affair.
+    A plan owns one, enters targets here, and builds the attempts. A request with a BYOK key
+    neither checks breakers nor counts for them: its failures concern the owner of that key
+    only.
     """
 
     __slots__ = (
@@ -157,7 +157,7 @@ class TargetRetries:
         self._retries = 0
 
     def enter_target(self, target: Target, *, is_byok: bool) -> None:
-        """The attempts from here on are made at `target`."""
+        """The plan makes all further attempts at `target`."""
         self.target, self._is_byok = target, is_byok
         self._retries = 0
         health = self._health

@@ -1,9 +1,9 @@
 """A count of tokens by the provider: one small request, one small response.
 
-Invariants: counting is a convenience, so no request waits long for it. Whatever an
-estimate can stand in for (no such endpoint, a provider that is down, silent or incoherent)
-is None; what the client must know (a bad request, a bad key, a limit) comes back as an error. The
-connection is released or dropped however the request ends, a cancellation among them.
+Invariants: a count is optional, so no request waits long for it. Where an estimate can replace
+it (no such endpoint; a provider that is down, silent or incoherent) the result is None; what the
+client must know (a bad request, a bad key, a limit) becomes an error. Every end of the request,
+a cancellation among them, releases or drops the connection.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vai.types.provider import WireRequest
 __all__ = ["COUNT_TIMEOUT", "MAX_RESPONSE", "TokenCount", "send_count_request"]
 
 COUNT_TIMEOUT: Final = 10.0
-"""Seconds for a count request. A context meter that comes later is of no use."""
+"""Seconds for a count request. A client's context meter has no use for a later count."""
 MAX_RESPONSE: Final = 1 << 20
-"""Bytes of a response that are read. A count has some fifty, an error seldom a thousand."""
+"""Bytes of a response that VAI reads. A count has some fifty, an error seldom a thousand."""
 
 
 class TokenCount(msgspec.Struct, frozen=True):
-    """What the provider answered. Header names are lower case."""
+    """The provider's response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,10 +37,10 @@ class TokenCount(msgspec.Struct, frozen=True):
 async def send_count_request(
     wire: WireRequest, upstream: Upstream, *, timers: Timers, clock: Clock
 ) -> TokenCount | None:
-    """The provider's response; None where an estimate has to stand in for it.
+    """The provider's response; None where an estimate has to replace it.
 
     Raises:
-        InvalidRequest: a header of the client's cannot be forwarded.
+        InvalidRequest: VAI cannot forward one of the client's headers.
     """
     now = clock()
     until = now + min(COUNT_TIMEOUT, timers.total)
@@ -65,10 +65,10 @@ async def _read_response(response: UpstreamResponse, until: float) -> TokenCount
                 return None
         return TokenCount(response.status, response.headers, b"".join(pieces))
     finally:
-        response.close()  # read to its end it may be kept, else it is dropped
+        response.close()  # the connection may be kept after a complete read, else it is dropped
 
 
 def _has_no_counter(status: int) -> bool:
-    """Whether the status says that there is no counter here, or none that works now."""
-    # A redirect is never followed: it would carry a key where the settings did not say.
+    """Whether the status shows that there is no counter here, or none that works now."""
+    # VAI never follows a redirect: that would send a key to an address outside the settings.
     return status in (404, 405) or status >= 500 or 300 <= status < 400

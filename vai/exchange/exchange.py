@@ -1,15 +1,15 @@
 """One LLM exchange, from admission to settlement: admit -> send -> decode -> relay -> settle.
 
-Invariants: whatever happens (a response, an upstream fault, a timer, the
-client leaving at any await), the upstream connection is given back or dropped at once
-and the exchange is settled exactly once. Everything that must happen at the end
-happens in `__exit__`, which cannot be cancelled because it never waits.
+Invariants: whatever happens (a response, an upstream fault, a timer, the client leaving at any
+await), the exchange releases or drops the upstream connection at once and settles exactly once.
+Everything that must happen at the end happens in `__exit__`, which never waits and therefore
+cannot be cancelled.
 
-Until its first batch an exchange may try again, as its plan says (`vai.exchange.attempts`):
-each attempt has a mode and an upstream of its own, and the response of the one before is given
-back first. With that batch the attempt is the only one, so the first batch comes with the first
-content, or when `Timers.ping` is over. A response may also go on in a
-further request to the same upstream (`ExchangeMode.continuation`), under the same timers.
+Until its first batch an exchange may try again, as its plan decides (`vai.exchange.attempts`):
+each attempt has a mode and an upstream of its own, and the exchange closes the response of the
+attempt before it first. After that batch no other attempt follows, so the first batch comes with
+the first content, or when `Timers.ping` is over. A response may also continue in a further
+request to the same upstream (`ExchangeMode.continuation`), under the same timers.
 
     with Exchange(mode, upstream, admission, ...) as exchange:
         start = await exchange.start()
@@ -50,10 +50,10 @@ T = TypeVar("T")
 MAX_BODY = 64 << 20
 """Bytes of a JSON response that are held; images make them large."""
 MAX_ERROR_BODY = 1 << 20
-"""Bytes of an error response that are read; the rest is not worth having."""
+"""Bytes of an error response that VAI reads; it ignores the rest."""
 _ROUND_TRIP = 2.0
 """Seconds within which a reused connection that had ended shows it. One that ends later ended
-with the request on it, and whether that was worked on cannot be known."""
+with the request on it, and VAI cannot know whether the provider worked on that request."""
 
 Outcome = Literal["completed", "rejected", "upstream_failed", "client_left", "refused", "failed"]
 """How it ended: with a response; the upstream refused; the upstream failed; the client left;
@@ -63,7 +63,7 @@ VAI refused (admission, an untranslatable request, the end of a drain); VAI is a
 class ResponseStart(msgspec.Struct, Generic[T]):
     """The head of a response and its first batch; a JSON response is one batch.
 
-    `fault` is what the upstream refused the request with, if it did.
+    `rejection` is the error with which the upstream refused the request, if it did.
     """
 
     status: int
@@ -76,8 +76,8 @@ class ResponseStart(msgspec.Struct, Generic[T]):
 class Settlement(msgspec.Struct, frozen=True):
     """How an exchange ended and what it used.
 
-    `estimated` says that the provider never reported its counters. `first_token` and
-    `duration` are seconds since the exchange began; `first_token` is None when none came.
+    `is_estimated`: the provider never reported its counters. `first_token` and `duration` are
+    seconds since the exchange began; `first_token` is None when none arrived.
     """
 
     outcome: Outcome
@@ -89,7 +89,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Exchange(Generic[T]):
-    """One exchange. Use as a context manager; `open` first, then `read` until None.
+    """One exchange. Use as a context manager; `start` first, then `read_batch` until None.
 
     `mode` is that of the running attempt. Without a plan there is only one.
     """
@@ -166,11 +166,11 @@ class Exchange(Generic[T]):
     async def start(self) -> ResponseStart[T]:
         """Start the exchange and wait for the first batch of its response.
 
-        Until this returns, nothing needs to have been sent to the client, so a failure
-        here can still be answered with its own status.
+        Until this returns, the client needs to have received nothing, so VAI can still answer
+        a failure here with its own status.
 
         Raises:
-            VaiError: whatever went wrong first.
+            VaiError: the first failure.
         """
         self._lease = await self._admit(self._reserved_tokens)
         while True:
@@ -186,12 +186,12 @@ class Exchange(Generic[T]):
                     raise
 
     def _record_status(self, fault: UpstreamFault) -> None:
-        """Note with what status the upstream answered that has failed."""
+        """Record the status of the upstream's error response."""
         if fault.upstream_status is None and self._response is not None:
             fault.upstream_status = self._response.status
 
     def mark_failed(self, fault: UpstreamFault) -> UpstreamFault:
-        """The response came and is of no use to this client: settle it as a failure."""
+        """Settle as a failure: a response arrived, but this client cannot use it."""
         self._has_failed = True
         return fault
 
@@ -219,13 +219,13 @@ class Exchange(Generic[T]):
         return ResponseStart(status, headers, False, await self._read_json_response(response))
 
     def _is_streamed(self, response: UpstreamResponse) -> bool:
-        """Whether the body is to be read as it comes.
+        """Whether to read the body piece by piece.
 
         Raises:
             UpstreamBroken: it is no response at all.
         """
         if response.status >= 300:
-            # Following one would send a credential where the settings did not say.
+            # Following a redirect would send a credential to an address outside the settings.
             raise UpstreamBroken.from_code("upstream_redirect")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not self.mode.accepts_media_type(kind):
@@ -247,7 +247,7 @@ class Exchange(Generic[T]):
     async def _send_continuation(self, response: UpstreamResponse) -> UpstreamResponse:
         """The upstream's response to the request that continues the one in `response`.
 
-        It fails as a part of a response that has begun: nothing is tried again.
+        It fails as a part of a response that has begun: no retry follows.
         """
         request = self.mode.continuation
         if request is None:
@@ -264,7 +264,7 @@ class Exchange(Generic[T]):
         return response
 
     async def _start_next_attempt(self, fault: UpstreamFault) -> bool:
-        """Turn to what the plan has after `fault`, if it has anything, and wait for its time."""
+        """Prepare the attempt that the plan has after `fault`, if any, and wait its delay."""
         if self._plan is None:
             return False
         attempt = await self._plan.next_attempt(fault, self._total_at - self._clock())
@@ -281,7 +281,7 @@ class Exchange(Generic[T]):
         return True
 
     def _end_plan(self, *, answered: bool) -> None:
-        """No attempt follows. What the plan holds for one does not live as long as a stream."""
+        """End the plan: no attempt follows. A stream must not keep alive what the plan holds."""
         plan, self._plan = self._plan, None
         if plan is not None:
             plan.close(answered=answered)
@@ -292,7 +292,7 @@ class Exchange(Generic[T]):
         All bytes of one read of the upstream are one batch; nothing waits for more.
 
         Raises:
-            UpstreamFault: the stream failed; what came before has been returned.
+            UpstreamFault: the stream failed; all earlier batches have been returned.
         """
         mode, response = self.mode, self._response
         if response is None:
@@ -333,15 +333,15 @@ class Exchange(Generic[T]):
             raise
 
     def _release_held(self) -> T | None:
-        """The beginning of the stream, whose content is late."""
+        """The held beginning of a stream whose content is late."""
         self._is_holding = False
         return self.mode.release_held()
 
     async def _send_request(self, request: WireRequest) -> UpstreamResponse:
-        """The upstream's response as soon as its headers are there."""
+        """The upstream's response, as soon as its headers have arrived."""
         timers, total_at = self._timers, self._total_at
         now = self._clock()
-        # A JSON response begins when it is complete, so only `total` says how long is too long.
+        # A JSON response begins when it is complete, so only `total` limits the wait for it.
         headers_deadline = min(now + timers.headers, total_at) if request.streams else total_at
         connect_deadline = min(now + timers.connect, total_at)
         self._was_sent = True
@@ -351,7 +351,7 @@ class Exchange(Generic[T]):
             )
         except UpstreamTimeout as exc:
             self._was_sent = exc.code == "headers_timeout"
-            # Which limit ran out, not what the clock reads now: timers fire a moment early.
+            # The limit that ran out, not a reading of the clock: timers fire a moment early.
             limit = headers_deadline if exc.code == "headers_timeout" else connect_deadline
             if limit < total_at:
                 raise
@@ -363,7 +363,7 @@ class Exchange(Generic[T]):
             raise UpstreamUnreachable.from_code("upstream_reset") from exc
 
     def _next_deadline(self) -> tuple[float, str]:
-        """Until when the next piece has to come in this phase, and the code if it does not."""
+        """The deadline of the next piece in this phase, and the error code of missing it."""
         if self.mode.has_content:
             limit, late = self._clock() + self._timers.inter_chunk, "inter_chunk_timeout"
         else:
@@ -389,14 +389,14 @@ class Exchange(Generic[T]):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _settled_usage(self) -> tuple[Usage, bool]:
-        """The usage to settle with, and whether it is a guess. Unknown is never zero."""
+        """The usage to settle with, and whether it is estimated. Unknown is never zero."""
         mode = self.mode
         usage = mode.usage
         # A provider that got the request reads it, whether or not the client waits.
         if self._was_rejected or not (self._was_sent or self._was_accepted):
             return usage, False
-        # Counters run while the response does: what a stream begins with (Anthropic says one
-        # token) is what was used only once the model has stopped.
+        # Counters run while the response does: the count at a stream's beginning (Anthropic sends
+        # one token) is the final one only once the model has stopped.
         running = not self._was_completed and mode.stop_reason is None
         has_counters = usage.input_tokens is not None and usage.output_tokens is not None
         if has_counters and not running:

@@ -1,8 +1,8 @@
-"""What the exchange knows of a mode: how its bytes are read.
+"""The exchange's view of a mode: how to read the bytes of an attempt.
 
-Invariants: a mode is pure and built for one attempt. It decides what to send, takes
-what comes, and knows when the response is complete; when to send and how long to wait is the
-conductor's.
+Invariants: a mode is pure and built for one attempt. It decides what to send, reads the bytes
+received, and determines when the response is complete. The exchange decides when to send and how
+long to wait.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 def is_page(media_type: str) -> bool:
-    """Whether a body of this media type is a page of something that stands before the provider.
+    """Whether a body of this media type is a page of something between VAI and the provider.
 
-    Servers label responses as text, as bytes, or not at all, so that any other body is looked at.
+    Servers label responses as text, as bytes, or not at all, so VAI inspects all other bodies.
     """
     return media_type in _PAGES
 
@@ -39,7 +39,7 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def dropped_fields(self) -> list[str]:
-        """JSON paths of request fields that the target could not take."""
+        """JSON paths of request fields that the target does not accept."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def usage(self) -> Usage:
-        """What has been used so far, as far as it is known."""
+        """The usage so far, as far as it is known."""
         ...
 
     @property
@@ -59,8 +59,8 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def has_content(self) -> bool:
-        """Whether content has come: a first delta, a block that opens with some, or the end of an
-        response without any. Until then `feed_stream` and `end_stream` hold the beginning back."""
+        """Whether content has arrived: a first delta, a block that opens with some, or the end of
+        an empty response. Until then `feed_stream` and `end_stream` hold the beginning back."""
         ...
 
     @property
@@ -70,22 +70,22 @@ class ExchangeMode(Protocol[T_co]):
 
     @property
     def ended_early(self) -> bool:
-        """Whether the response is complete while the upstream still has more to say."""
+        """Whether the response is complete although the upstream still sends."""
         ...
 
     @property
     def forwarded_error(self) -> UpstreamFault | None:
-        """The error that ended the upstream's response, once it was passed on as it was."""
+        """The error that ended the upstream's response, once VAI has forwarded it unchanged."""
         ...
 
     @property
     def stream_error(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has, and the client must still get the error."""
+        """Why the stream failed, if it failed and the client has not received the error yet."""
         ...
 
     @property
     def continuation(self) -> WireRequest | None:
-        """A further request that continues the response, once a body has ended without its end."""
+        """A further request that continues the response, once a body has ended before its end."""
         ...
 
     @property
@@ -94,22 +94,22 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     def accepts_media_type(self, media_type: str) -> bool:
-        """Whether a response may be a body of this media type, as far as the header shows."""
+        """Whether a response may be a body of this media type, judging by the header."""
         ...
 
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        """What a response with an error status means."""
+        """The error that a response with an error status stands for."""
         ...
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T_co:
-        """A rejection as the client gets it: the upstream's own words, where the client's
-        clients know them, or `fault`, raised."""
+        """A rejection as the client receives it: the upstream's own bytes, where clients of that
+        API understand them; else this raises `fault`."""
         ...
 
     def decode_json_body(self, body: bytes) -> T_co | None:
-        """A JSON response, complete; None when it goes on (`continuation`).
+        """A complete JSON response; None when it continues (`continuation`).
 
         Raises:
             UpstreamFault: the body is an error, or no response.
@@ -117,7 +117,7 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     def feed_stream(self, data: bytes) -> T_co | None:
-        """More of a streamed response: what the client can have now."""
+        """More of a streamed response; returns what the client can receive now."""
         ...
 
     def end_stream(self) -> T_co | None:
@@ -125,9 +125,9 @@ class ExchangeMode(Protocol[T_co]):
         ...
 
     def release_held(self) -> T_co | None:
-        """The beginning that was held back, None where nothing was; nothing is from now on."""
+        """The beginning that was held back, None where nothing was; from now on nothing is."""
         ...
 
     def estimate_usage(self) -> Usage:
-        """What was probably used, from what went through; for counters that never came."""
+        """The probable usage, from the text seen; for counters that never arrived."""
         ...

@@ -1,8 +1,8 @@
 """The ports of an exchange: the upstream, the clock, the limits.
 
 Invariants of this ring: it is straight-line async code over these ports; it owns no socket,
-reads no environment and never sees a credential (the upstream port is already bound
-to one). asyncio is its only machinery.
+reads no environment and holds no credential (the upstream port is already bound to one). asyncio
+is its only machinery.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class UpstreamResponse(Protocol):
         ...
 
     async def read(self, deadline: float, /) -> bytes:
-        """The next piece of the body as it came off the wire, ``b""`` at its end.
+        """The next piece of the body as received from the upstream, ``b""`` at its end.
 
         Raises:
-            UpstreamTimeout: nothing came until `until` (a reading of the clock).
+            UpstreamTimeout: nothing arrived until `deadline` (a reading of the clock).
             UpstreamBroken: the connection broke before the end of the body.
         """
         ...
 
     def release_connection(self) -> None:
-        """Done with it: its content says that it is complete. The connection may be kept."""
+        """End the reading: the content shows that it is complete. The connection may be kept."""
         ...
 
     def close(self) -> None:
-        """Done with it. Unless the body was read to its end, this drops the connection now."""
+        """End the reading. Unless the body was read to its end, this drops the connection now."""
         ...
 
 
@@ -73,7 +73,7 @@ class Lease(Protocol):
     """One of the concurrent exchanges that the limits allow."""
 
     def settle(self, usage: Usage, /) -> None:
-        """Return the lease and charge what was used. Called once, however the exchange ends."""
+        """Return the lease and charge the usage. Called once, however the exchange ends."""
         ...
 
 
@@ -85,6 +85,6 @@ class Admission(Protocol):
 
         Raises:
             RateLimited: a limit of the client or of the whole gateway is reached.
-            Overloaded: the gateway takes no new work.
+            Overloaded: the gateway accepts no new work.
         """
         ...

@@ -1,7 +1,7 @@
 """The translated mode: canonical types through a provider's adapter.
 
-What the client gets is up to two functions, so that the gateway has bytes and an
-in-process client has the events themselves.
+Two functions determine what the client receives, so that the gateway produces bytes and an
+in-process client gets the events themselves.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MAX_HELD: Final = 256
 
 
 class TranslatedMode(Generic[T]):
-    """A mode whose target has a protocol of its own.
+    """A mode whose target has a wire format of its own.
 
-    `uses_gateway_key` says that the request carries the gateway's own key.
+    `uses_gateway_key`: the request carries the gateway's own key.
     """
 
     is_verbatim = False
@@ -97,7 +97,7 @@ class TranslatedMode(Generic[T]):
         return self._adapter.dropped
 
     def accepts_media_type(self, media_type: str) -> bool:
-        # The body says what it is: JSON for a stream, a stream for JSON, under any label.
+        # The body itself shows what it is: JSON for a stream, a stream for JSON, under any label.
         return not is_page(media_type)
 
     def parse_rejection(
@@ -173,13 +173,13 @@ def _is_empty(block: Block) -> bool:
 
 
 def _is_blank(delta: Delta) -> bool:
-    """Whether the delta is a piece of content of no length."""
+    """Whether the delta is an empty piece of content."""
     kind = type(delta)
     return kind in (TextDelta, ThinkingDelta, InputJsonDelta) and not _generated_text(delta)
 
 
 def _generated_text(delta: Delta) -> str:
-    """What the model generated for this delta."""
+    """The text that the model generated for this delta."""
     if type(delta) is TextDelta:
         return delta.text
     if type(delta) is ThinkingDelta:

@@ -1,11 +1,11 @@
 """The verbatim mode: the target speaks the client's protocol, so its bytes are the response.
 
-Frames are judged and sniffed for usage and for the end of the stream, never rebuilt. Only
-complete frames are passed on: when the upstream breaks off in the middle of one, or sends what
-is no event, the client gets a complete error frame and not half of another one.
+VAI checks frames and reads usage and the end of the stream from them, but never rebuilds them. It
+passes on complete frames only: when the upstream breaks off in the middle of one, or sends bytes
+that are no event, the client gets a complete error frame and not half of another one.
 
-With a provider prefix the response is in VAI's dialect: the frames that carry model and
-usage are edited, all others are the upstream's bytes.
+With a provider prefix the response is in VAI's dialect: VAI edits the frames that carry model and
+usage; all others are the upstream's bytes.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _MAX_HELD: Final = 64 << 10
 
 
 class VerbatimMode:
-    """A mode that passes bytes. `edited` is VAI's dialect, else every byte is the upstream's.
+    """A mode that passes bytes. `edited`: VAI's dialect; else every byte is the upstream's.
 
-    `uses_gateway_key` says that the request carries the gateway's own key; `cost` is
-    written into responses that are edited.
+    `uses_gateway_key`: the request carries the gateway's own key; VAI writes `cost` into
+    responses that it edits.
     """
 
     is_verbatim = True
@@ -74,8 +74,8 @@ class VerbatimMode:
         self._uses_gateway_key = uses_gateway_key
         self._splitter = FrameSplitter()
         self._cost = cost
-        # The sniffer refers to the meter alone, and by what can be pickled: through `self` it
-        # would keep the body until the collector comes.
+        # The sniffer refers to the meter alone, and through a picklable object: a reference to
+        # `self` would keep the body until the garbage collector runs.
         meter = self._meter = estimate.TextMeter()
         self._calls = calls
         self._observer = VerbatimStreamObserver(
@@ -98,7 +98,7 @@ class VerbatimMode:
         self.forwarded_error: UpstreamFault | None = None
 
     def accepts_media_type(self, media_type: str) -> bool:
-        # The body says what it is: JSON for a stream, a stream for JSON, under any label.
+        # The body itself shows what it is: JSON for a stream, a stream for JSON, under any label.
         return not is_page(media_type)
 
     def parse_rejection(
@@ -108,7 +108,7 @@ class VerbatimMode:
         return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> bytes:
-        # In the upstream's words a refused key of the gateway would be the client's.
+        # In the upstream's words a refused gateway key would look like the client's own.
         if fault.code == UPSTREAM_AUTH or not is_passed_on(body, fault):
             raise fault
         return body
@@ -137,7 +137,7 @@ class VerbatimMode:
             return None
         sniffer = self._observer
         passed = sniffer.feed_frames(frames)
-        # Nearly every read brings a delta of a stream that has begun, and nothing else to note.
+        # Nearly every read brings only a delta of a stream that has begun.
         return (
             passed if self._held is None and not sniffer.has_news else self._release_frames(passed)
         )
@@ -165,7 +165,7 @@ class VerbatimMode:
         )
 
     def _release_frames(self, frames: bytes) -> bytes | None:
-        """The frames that the client gets now, from those that the observer lets pass."""
+        """The frames that the client gets now, of those that the observer passes."""
         sniffer = self._observer
         sniffer.has_news = False
         self.usage, self.stop_reason = sniffer.usage, sniffer.stop_reason
@@ -183,7 +183,7 @@ class VerbatimMode:
 
     def _end_with_error(self, fault: UpstreamFault) -> bytes:
         """How the client gets `fault`, which ends the stream: by the upstream's own frame, which is
-        returned, where the response has begun and clients know the wording."""
+        returned, where the response has begun and clients understand that wording."""
         if self._uses_gateway_key:
             fault = hide_gateway_key_error(fault)
         words = self._observer.error_frame
@@ -197,7 +197,7 @@ class VerbatimMode:
         return words
 
     def _collect_json(self, data: bytes) -> bool:
-        """Whether `data` belongs to a JSON response, which is read when it is complete."""
+        """Whether `data` belongs to a JSON response, which VAI reads when it is complete."""
         if self._is_json is None and (head := data.lstrip(_BLANKS)):
             self._is_json = head[:1] == b"{"
             if head[:1] == b"<":
@@ -214,7 +214,7 @@ class VerbatimMode:
         return True
 
     def _replay_json(self, body: bytes) -> bytes | None:
-        """A JSON response as the stream that it could have been."""
+        """A JSON response, rewritten as a stream."""
         try:
             body, report = read_message(body, self._spec, edited=self._edited, calls=self._calls)
             message = parse_lenient_message(decode_object(body))

@@ -1,1 +1,1 @@
-"""The HTTP surface: the only ring that knows Sanic."""
+"""The HTTP surface: the only package that imports Sanic."""

@@ -1,8 +1,8 @@
-"""The log lines about failing providers: one for each, with the setting to look at.
+"""The log lines about failing providers: one for each, with the setting to check.
 
-Invariants: a line is written at most once a minute for each subject, and holds names
-of the settings, VAI's own codes and statuses; no word of an upstream's, no key and no query. What
-clients' own keys meet with is no alert.
+Invariants: VAI writes a line at most once a minute for each subject. A line has names of
+settings, VAI's own codes and statuses; no word of an upstream's, no key and no query. Failures with
+BYOK keys cause no alert.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN: Final = Provider()
 
 
 class ProviderAlerts:
-    """Keeps the troubles of one worker, and warns of them."""
+    """Records the failures of one worker's providers, and warns of them."""
 
     def __init__(self, settings: Settings, troubles: ProviderErrors, clock: Clock) -> None:
         self._providers = settings.providers
@@ -40,7 +40,7 @@ class ProviderAlerts:
     def record_failure(
         self, spec: ProviderSpec, fault: UpstreamFault, target: str, *, own_key: bool
     ) -> None:
-        """An attempt at the provider of `spec` failed; it requested `target` (a path)."""
+        """Record a failed attempt at the provider of `spec`, which requested `target` (a path)."""
         trouble = classify_trouble(fault, is_byok=own_key)
         if not trouble:
             if is_bare_not_found(fault):
@@ -74,7 +74,7 @@ class ProviderAlerts:
             )
 
     def _warn_of_address(self, spec: ProviderSpec, fault: UpstreamFault, target: str) -> None:
-        """The provider's own error does not say what it has not found."""
+        """Warn of an address that may be wrong: the error does not name what was not found."""
         self._warn(
             ("address?", spec.id),
             "%s: POST %s was answered with status %s and an error that names no model:"
@@ -86,7 +86,7 @@ class ProviderAlerts:
         )
 
     def breaker_opened(self, target: Target, fault: UpstreamFault, seconds: float) -> None:
-        """The breaker of a model has opened."""
+        """Warn that the breaker of a model has opened."""
         self._warn(
             ("breaker", *target),
             "%s: model %s failed repeatedly; its circuit breaker is open for %.0f s; the last"
@@ -98,14 +98,14 @@ class ProviderAlerts:
         )
 
     def breaker_closed(self, target: Target) -> None:
-        """The breaker of a model has closed."""
+        """Report that the breaker of a model has closed."""
         subject = ("closed", *target)
         self._warn(subject, "%s: model %s responds again", target[0], _printable_name(target[1]))
 
     def warn_of_fallback(
         self, alias: str, first: str, missed: FallbackRun, reason: VaiError | None
     ) -> None:
-        """All requests for `alias` go past its `first` model, the last one for `reason`."""
+        """Warn that all requests for `alias` skip its `first` model, the last one for `reason`."""
         self._warn(
             ("alias", alias),
             "alias %s: the last %d requests within %.0f s went past its first model %s (%s);"
@@ -129,7 +129,7 @@ class ProviderAlerts:
         return ", ".join(names)
 
     def _describe_key(self, provider: str, fault: UpstreamFault) -> tuple[str, str, str]:
-        """What the provider refused, why, and where it is set."""
+        """What the provider refused, why, and the setting to change."""
         facts = _describe_error(fault)
         setting = f"providers.{provider}.api_key"
         if provider == LOGGED_IN_TO:
@@ -137,14 +137,14 @@ class ProviderAlerts:
             return "the gateway's login", facts, f"providers.{provider}.credentials_file, {renewed}"
         if self._providers.get(provider, _PLAIN).api_key is None:
             return "a request without a key", facts, f"{setting}, which is not set"
-        # A key that is right may still not do everything, or have nothing left to pay with.
+        # A valid key may lack a permission, or its account may have no credit.
         is_refused = fault.code == UPSTREAM_AUTH or fault.type == "authentication_error"
         what = "the gateway's key" if is_refused else "a request with the gateway's key"
         return what, facts, setting
 
 
 def _upstream_url(spec: ProviderSpec, target: str) -> str:
-    """The requested URL, without its query: settings refuse addresses with user info."""
+    """The requested URL without its query. It has no user info, which the settings refuse."""
     return (spec.base_url.rstrip("/") + target.partition("?")[0])[:_MAX_URL]
 
 
@@ -158,12 +158,12 @@ def _describe_response(fault: UpstreamFault) -> str:
 
 
 def _printable_name(name: str) -> str:
-    """The name of a model, which clients choose, so that it cannot begin another line."""
+    """The name of a model, made printable: clients choose it, and it must not begin a new line."""
     return "".join(c if c.isprintable() else "?" for c in name[:_MAX_NAME])
 
 
 def _describe_error(fault: VaiError) -> str:
-    """The type, the code and the status of an error, as far as they are VAI's own words."""
+    """The type, the code and the status of an error, as far as they are VAI's own."""
     facts: list[str] = [fault.type]
     code = gateway_code(fault) if isinstance(fault, UpstreamFault) else fault.code
     if code is not None:

@@ -1,8 +1,7 @@
 """The Sanic application, put together.
 
-Runs in every process that Sanic starts: main imports it to learn of the app, each worker
-imports it again. So nothing here opens a file or a socket; that happens in the listeners,
-in the process that needs it.
+This code runs in every process that Sanic starts: main calls it to get the app, and each worker
+calls it again. So only the listeners open files and sockets, in the process that needs them.
 """
 
 from __future__ import annotations
@@ -48,16 +47,16 @@ __all__ = ["cert_loader", "create_app", "served_app"]
 
 
 _REQUEST_TIMERS_ARE_OURS = 24 * 3600
-"""RESPONSE_TIMEOUT is one timer for the first byte, for gaps and for slow readers. VAI has one
-for each, so Sanic's is set beyond them all."""
+"""RESPONSE_TIMEOUT is one timer for the first byte, for gaps and for slow clients. VAI has a timer
+for each, so Sanic's is longer than all of them."""
 
 
 def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
-    """The application for `settings`; for those that main handed to this process; or for those
-    that files and environment give.
+    """The application for `settings`; by default for those that main handed to this process, or
+    those of the files and the environment.
 
     Raises:
-        ConfigError: the settings cannot be served with.
+        ConfigError: the settings are invalid.
     """
     snapshot = None
     if settings is None:
@@ -112,7 +111,7 @@ def create_app(settings: Settings | None = None) -> Sanic[Any, Any]:
 
 
 def _manager_duties(settings: Settings) -> dict[str, Any]:
-    """What the manager of a group with these settings is to do."""
+    """The arguments of `manager.run_manager` for these settings."""
     is_shared = settings.limits.enabled and settings.limits.store == "redis"
     return {
         "hung_after": settings.manager.hung_after,
@@ -122,10 +121,10 @@ def _manager_duties(settings: Settings) -> dict[str, Any]:
 
 
 def served_app() -> Sanic[Any, Any]:
-    """The application for Sanic's command line, which would not catch a ConfigError.
+    """The application for Sanic's command line, which does not catch a ConfigError.
 
-    The process ends with exit code 2 and the list of problems, as `vai serve` does; Sanic
-    would hide it in a traceback.
+    The process writes the list of problems and ends with exit code 2, as `vai serve` does;
+    Sanic would write a traceback.
     """
     try:
         return create_app()
@@ -137,7 +136,7 @@ def served_app() -> Sanic[Any, Any]:
 def _sanic_settings(settings: Settings) -> dict[str, Any]:
     return {
         "ACCESS_LOG": False,
-        # sanic-ext installs itself where it is found, and costs a tenth of each request.
+        # Sanic loads an installed sanic-ext, which takes a tenth of each request's time.
         "AUTO_EXTEND": False,
         "MOTD": False,
         "FALLBACK_ERROR_FORMAT": "json",
@@ -151,7 +150,7 @@ def _sanic_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-# Sanic would otherwise hold the body of a GET, also without a key, before the handler is called.
+# Otherwise Sanic reads the body of a GET, also without a key, before it calls the handler.
 _READING: Final[dict[str, Any]] = {"methods": ["GET", "HEAD"], "ignore_body": True}
 
 
@@ -162,7 +161,7 @@ def _add_routes(app: Sanic[Any, Any]) -> None:
     for path in ("/v1/messages", "/messages"):
         name = "messages" + path.replace("/", "_")
         counter = f"{path}/count_tokens"
-        # Streams: the handler knows the client before it receives the body.
+        # `stream`: the handler identifies the client before it receives the body.
         app.add_route(create_message, path, methods=["POST"], name=name, stream=True)
         app.add_route(
             count_tokens, counter, methods=["POST"], name=f"{name}_count_tokens", stream=True
@@ -203,9 +202,9 @@ def _add_service(app: Sanic[Any, Any], settings: Settings, inflight: InFlightExc
 def cert_loader(tls: Tls) -> type[CertLoader]:
     """Makes a worker's TLS context for Sanic; Sanic's own class where the settings want none.
 
-    Sanic takes certificates from its command line and looks into them itself: it wants a
-    subjectAltName in every one, and fails with a KeyError where there is none. The settings were
-    checked when they were read, so the chain is only loaded.
+    Sanic accepts certificates on its command line and parses them itself: it requires a
+    subjectAltName in every one, and fails with a KeyError where there is none. VAI checked the
+    settings when it read them, so it only loads the chain.
     """
     if not tls.enabled or tls.cert_file is None:
         return CertLoader
@@ -215,7 +214,7 @@ def cert_loader(tls: Tls) -> type[CertLoader]:
     context.load_cert_chain(tls.cert_file, tls.key_file)
 
     class FromSettings(CertLoader):
-        """Hands over the context of the settings."""
+        """Returns the context of the settings."""
 
         def load(self, app: Sanic[Any, Any]) -> ssl.SSLContext:
             return context

@@ -1,7 +1,7 @@
-"""What one worker serves with: settings, keys, providers, upstream connections.
+"""The parts of one worker: settings, keys, providers, upstream connections.
 
-Made in the worker before it accepts, closed after it has drained. Nothing here changes
-while it serves.
+The worker makes them before it accepts connections and closes them after its drain. They stay
+the same while it serves.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class GatewayService:
         troubles: ProviderErrors | None = None,
     ) -> None:
         self.settings = settings
-        # Without a secret in them, they can travel to the helper.
+        # These have no secret, so the worker can send them to the helper.
         self.settings_without_secrets = msgspec.structs.replace(
             settings, auth=Auth(), limits=LimitSettings(), providers={}
         )
@@ -112,7 +112,7 @@ class GatewayService:
         self.timers = settings.timers
 
     def identify_client(self, context: RequestContext, headers: Header) -> None:
-        """Find out who calls, and whom that counts for.
+        """Identify the client, and the principals that its request counts for.
 
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
@@ -128,10 +128,10 @@ class GatewayService:
     async def prepare_request(
         self, context: RequestContext, request: Request, *, for_count: bool = False
     ) -> PreparedRequest:
-        """What both endpoints of messages begin with: the client, its body, routes and keys.
+        """Identify the client, receive its body, find routes and keys; for both messages endpoints.
 
         Args:
-            for_count: the tokens are counted for the first target; no response is streamed.
+            for_count: count tokens for the first target; stream no response.
 
         Raises:
             VaiError: the client, its body, its model or one of its keys is not accepted.
@@ -176,10 +176,10 @@ class GatewayService:
         return partial(self.admission.admit, context.principals, context.record_limits)
 
     def find_routes(self, requested: str) -> tuple[Route, ...]:
-        """Where a model name leads, and where else while that fails; at least one.
+        """The routes of a model name: the first choice, then its fallbacks; at least one.
 
         Raises:
-            InvalidRequest, NotFound: nowhere; see `vai.policy.route.resolve_route`.
+            InvalidRequest, NotFound: it has none; see `vai.policy.route.resolve_route`.
         """
         aliased = self._aliased.get(requested)
         if aliased is not None:
@@ -192,14 +192,14 @@ class GatewayService:
         return (resolve_route(requested, specs, {}, self.catalogue),)
 
     def alias_of(self, requested: str) -> str:
-        """The alias, as the settings name it, that leads to the routes of a name."""
+        """The alias, as the settings name it, that has the routes of a model name."""
         if requested in self._aliased:
             return requested
         matched = (one.prefix for one in self._patterns if requested.startswith(one.prefix))
         return f"{next(matched, '')}*"
 
     def note_failure(self, context: RequestContext, error: VaiError, target: str = "") -> None:
-        """Take note of a failure of the provider of `context`, at the path `target`."""
+        """Record a failure of the provider of `context`, at the path `target`."""
         if (
             isinstance(error, UpstreamFault)
             and context.route is not None
@@ -208,7 +208,7 @@ class GatewayService:
             self.alerts.record_failure(context.route.spec, error, target, own_key=context.is_byok)
 
     def find_terms(self, route: Route, *, streamed: bool) -> ModelTerms:
-        """What holds for a request along `route` today."""
+        """The model terms of a request along `route` today."""
         return self._pricing.find_terms(route.spec.id, route.model, streamed=streamed, day=today())
 
     def collect_byok_keys(
@@ -217,7 +217,7 @@ class GatewayService:
         in_body: Mapping[str, str] | None,
         routes: tuple[Route, ...],
     ) -> Mapping[str, ProviderKey]:
-        """Provider -> key, for those that a request along `routes` brings.
+        """Provider -> BYOK key, for those in a request along `routes`.
 
         Raises:
             InvalidRequest: a value cannot be a key.
@@ -231,7 +231,7 @@ class GatewayService:
     def choose_destination(
         self, route: Route, byok_keys: Mapping[str, ProviderKey]
     ) -> UpstreamDestination:
-        """The upstream of `route`, bound to the key that goes first.
+        """The upstream of `route`, with the BYOK key if there is one, else with the gateway key.
 
         Raises:
             AuthenticationFailed: the client sent no key, and the gateway has none either.
@@ -252,7 +252,7 @@ class GatewayService:
         return UpstreamDestination(gateway_upstream, self.providers.is_simulated(provider))
 
     async def aclose(self) -> None:
-        """Nothing runs any more: write what waits and drop the connections."""
+        """Write the log lines that wait, and close the helper and the connections."""
         self.request_log.flush()
         await self.preparer.aclose()
         await self.providers.aclose()
@@ -261,10 +261,10 @@ class GatewayService:
 class TurnGate:
     """Starts the requests of one loop, a few in each turn, so that no turn is long.
 
-    A turn serves all that is ready: with hundreds of busy connections that is a tenth of a second
-    and more, in which no stream is relayed, no connection accepted and no probe answered. The
-    gate starts the rest in the next turns, in the order of their arrival. The same work is done
-    as soon, and what waits for the end of a turn waits less.
+    A turn of the loop serves all that is ready: with hundreds of busy connections that takes a
+    tenth of a second and more, in which the worker relays no stream, accepts no connection and
+    answers no health check. The gate starts the rest in the next turns, in the order of their
+    arrival. The work ends as soon as without it, and what waits for the end of a turn waits less.
 
     Args:
         loop: the loop whose turns count.
@@ -305,7 +305,7 @@ class TurnGate:
 
 
 def _make_provider_health(settings: Settings, troubles: ProviderErrors | None) -> ProviderHealth:
-    """What this worker will learn of its providers, and what it makes of it."""
+    """The provider health of this worker, with the settings of retries and breakers."""
     retries, breaker = settings.retries, settings.breaker
     return ProviderHealth(
         retries if retries.enabled else None,

@@ -1,1 +1,1 @@
-"""The only ring with sockets, files, shared memory, clocks and credentials."""
+"""The only layer that uses sockets, files, shared memory, clocks and credentials."""

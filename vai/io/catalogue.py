@@ -1,7 +1,7 @@
-"""The catalogue as the settings change it.
+"""The catalogue with the changes that the settings make.
 
-Invariants: a table ``[models."provider/model"]`` of the settings changes a card field
-by field, or adds one. `price_as` of a provider gives its models the facts of another one's.
+Invariants: a table ``[models."provider/model"]`` of the settings changes single fields of a card,
+or adds a card. `price_as` of a provider gives its models the facts of another provider's model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def catalogue_from_settings(settings: Settings) -> Catalogue:
         card = catalogue.find_card(provider, model)
         if card is None:
             card = ModelCard(provider=provider, id=model)
-        # A snapshot or another name that is spoken of gets a card of its own.
+        # A snapshot or an alias that the settings name gets a card of its own.
         card = msgspec.structs.replace(
             card, provider=provider, id=model, aliases=_aliases_of(card, model)
         )
@@ -62,7 +62,7 @@ def _apply_settings(card: ModelCard, settings: Model) -> ModelCard:
         changes["max_output"] = MaxOutput(stream=settings.max_output)
     if settings.price != ModelPrice():
         changes["prices"] = (_price_from_settings(settings.price),)
-        # It is what the operator pays at the host of the settings, its region included.
+        # The operator states the final price at the configured host, its region included.
         factors = {**card.charges.factors, "regional": "1"}
         changes["charges"] = msgspec.structs.replace(card.charges, factors=factors)
     card = msgspec.structs.replace(card, **changes)
@@ -70,7 +70,7 @@ def _apply_settings(card: ModelCard, settings: Model) -> ModelCard:
 
 
 def _price_from_settings(price: ModelPrice) -> Price:
-    """The whole price list of a model: what it leaves out is not known."""
+    """The whole price list of a model: a price that the settings leave out is unknown."""
     return Price(
         input=_format_decimal(price.input),
         output=_format_decimal(price.output),
@@ -81,5 +81,5 @@ def _price_from_settings(price: ModelPrice) -> Price:
 
 
 def _format_decimal(value: float | None) -> str | None:
-    # By way of its shortest decimal, which is what the operator wrote.
+    # str() returns the shortest decimal, which is what the operator wrote.
     return None if value is None else format(Decimal(str(value)), "f")

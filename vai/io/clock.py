@@ -1,8 +1,8 @@
-"""The clock that every deadline is a reading of.
+"""The clock of every deadline.
 
-It is CLOCK_MONOTONIC in seconds, which is also what asyncio's and uvloop's timers run on,
-so a reading can be handed to ``loop.call_at`` as it is. uvloop's own ``loop.time()`` is the
-time at which the current turn of the loop began; a deadline is better taken from the true time.
+It is CLOCK_MONOTONIC in seconds. asyncio's and uvloop's timers use the same clock, so a reading
+can be passed to ``loop.call_at`` as it is. uvloop's own ``loop.time()`` is the time at which the
+current turn of the loop began; VAI computes deadlines from the true time instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["monotonic", "span_in_words", "today"]
 
 
 def today() -> date:
-    """The day in UTC, which is the day that prices change at."""
+    """The day in UTC; prices change with it."""
     return datetime.now(UTC).date()
 
 

@@ -1,18 +1,18 @@
 """The control block: one small shared file in which every process of a group sees the others.
 
-Invariants: a word has one writer, so no word needs a lock. A worker writes its own slot; when
-it is dead the manager does. Main writes the header and the servers, the manager its own words in
-the header. Only taking and freeing slots is serialised, by `flock`, which the kernel drops when its
-holder dies. Every word is 8 bytes and aligned, so a store is never seen in halves.
+Invariants: a word has one writer, so no word needs a lock. A worker writes its own slot; after its
+death the manager writes it. Main writes the header and the servers, the manager its own words in
+the header. Only `flock` serialises taking and freeing slots; the kernel drops it when its holder
+dies. Every word is 8 bytes and aligned, so a reader never sees a half-written word.
 
-    header      words 0..63     who owns the group, what it is doing
+    header      words 0..63     the owner and the state of the group
     directory   words 64..127   16 sections of 4 words: id, offset, length in bytes, version
     workers     128 slots of 16 words
     servers     128 pairs of words: the process that main started last under each number
     sections    page-aligned, zeroed, sized when the file is made (limits, metrics, ...)
 
-A slot is known by pid and start time, never by worker name: during a restart two
-processes carry one name.
+Pid and start time identify the owner of a slot. The worker name does not: during a restart two
+processes have the same name.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class State(IntEnum):
 
 
 class ControlBlockError(RuntimeError):
-    """The control block cannot be made, opened or claimed; the text says why."""
+    """The control block cannot be made, opened or claimed; the text states the reason."""
 
 
 def control_block_directory() -> Path:
-    """Where control blocks live: memory where the system has it, else the temporary directory.
+    """The folder of control blocks: /dev/shm where it is writable, else the temporary directory.
 
     Raises:
-        ControlBlockError: the process can write to neither.
+        ControlBlockError: the process can write to neither of them.
     """
     shm = Path("/dev/shm")  # noqa: S108 - the files in it are made 0600 and owned by us
     if os.access(shm, os.W_OK):
@@ -95,7 +95,7 @@ def control_block_directory() -> Path:
 
 
 class WorkerSlot:
-    """One worker's slot. Reading is free for all; see the module for who writes."""
+    """One worker's slot. Any process may read it; the module's docstring names the writers."""
 
     __slots__ = ("_at", "_words", "index")
 
@@ -125,7 +125,7 @@ class WorkerSlot:
 
     @property
     def heartbeat(self) -> int:
-        """Monotonic nanoseconds of the last sign of life."""
+        """Monotonic nanoseconds of the last heartbeat."""
         return self._words[self._at + _R_BEAT]
 
     def write_heartbeat(self) -> None:
@@ -140,7 +140,7 @@ class WorkerSlot:
 
     @property
     def number(self) -> int:
-        """Which of Sanic's servers this is; -1 when it runs alone."""
+        """The number of the Sanic server in this slot; -1 when it runs alone."""
         return self._words[self._at + _R_NUMBER]
 
     @property
@@ -150,7 +150,7 @@ class WorkerSlot:
 
     @property
     def serving_since(self) -> int:
-        """Monotonic nanoseconds when it began to serve; 0 before that."""
+        """Monotonic nanoseconds at which the worker began to serve; 0 before that."""
         return self._words[self._at + _R_SERVING]
 
     def write_owner(self, who: ProcessIdentity, number: int, claim: int) -> None:
@@ -207,7 +207,7 @@ class ControlBlock:
             if previous is not None:
                 if is_alive(previous):
                     raise ControlBlockError(f"{path} belongs to the running process {previous.pid}")
-                # Never truncated: a process that still maps the old file would be killed for it.
+                # Not truncated: the kernel would kill a process that still maps the old file.
                 path.unlink()
                 os.close(fd)
                 fd = _open_locked(path)
@@ -222,7 +222,7 @@ class ControlBlock:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the control block another process made. Raises ControlBlockError if it is none."""
+        """Open another process's control block. Raises ControlBlockError if `path` is none."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
@@ -250,10 +250,10 @@ class ControlBlock:
         if self._owner and self.owner == current_process():
             self.path.unlink(missing_ok=True)
         os.close(self._fd)
-        # The mapping itself lives as long as a view of it does; slots and sections may.
+        # The mapping lives as long as a view of it; slots and sections may hold one.
 
     def open_section(self, section: int) -> memoryview:
-        """The bytes of one section. Raises ControlBlockError when there is none such."""
+        """The bytes of one section. Raises ControlBlockError when there is no such section."""
         for index in range(_SECTIONS):
             at = _DIRECTORY + index * _SECTION_WORDS
             if self._words[at] == section:
@@ -274,7 +274,7 @@ class ControlBlock:
     def claim_slot(self, number: int = -1) -> WorkerSlot:
         """Take a free slot for this process. Raises ControlBlockError when all are taken.
 
-        The slot of a dead worker is not free until the manager has freed what hung on it.
+        The slot of a dead worker stays taken until the manager has freed what the worker held.
         """
         with self._locked():
             for slot in self.slots:
@@ -285,7 +285,7 @@ class ControlBlock:
         raise ControlBlockError(f"all {ROWS} slots of the control block are taken")
 
     def release_slot(self, slot: WorkerSlot, who: ProcessIdentity) -> bool:
-        """Free the slot if it is still `who`'s; returns whether it was."""
+        """Free the slot if `who` still owns it; returns whether it did."""
         with self._locked():
             if slot.owner != who:
                 return False
@@ -297,16 +297,16 @@ class ControlBlock:
         return [slot for slot in self.slots if slot.is_taken]
 
     def serving_pids(self) -> set[int]:
-        """The process ids of the workers that serve, as they say."""
+        """The process ids of the workers that report that they serve."""
         return {slot.owner.pid for slot in self.taken_slots() if slot.state is State.SERVING}
 
     # -- the servers -------------------------------------------------------------------
 
     def record_server(self, number: int, who: ProcessIdentity) -> None:
-        """Write which process main started last as server `number`; main's business."""
+        """Write which process main started last as server `number`. Only main calls this."""
         if 0 <= number < ROWS:
             at = _SERVERS + number * _SERVER_WORDS
-            self._words[at] = 0  # first: a reader never pairs one's pid with the other's start
+            self._words[at] = 0  # first: a reader never pairs the old pid with the new start
             self._words[at + 1] = who.start
             self._words[at] = who.pid
 
@@ -327,7 +327,7 @@ class ControlBlock:
 
     @property
     def draining(self) -> bool:
-        """Whether the whole group is going away, not just one worker."""
+        """Whether the whole group drains, not just one worker."""
         return bool(self._words[_H_DRAINING])
 
     def start_draining(self) -> None:
@@ -335,7 +335,7 @@ class ControlBlock:
 
     @property
     def exit_code(self) -> int:
-        """What main is to exit with, if the group gave up; else 0."""
+        """The exit code that main must use if the group gave up; else 0."""
         return self._words[_H_EXIT]
 
     @exit_code.setter
@@ -362,41 +362,41 @@ class ControlBlock:
 
     @property
     def totals(self) -> tuple[int, int]:
-        """Requests and live sessions of the whole group, as the manager last saw them."""
+        """Requests and live sessions of the whole group, as the manager last counted them."""
         return self._words[_H_RUNNING], self._words[_H_SESSIONS]
 
     def publish_totals(self, running: int, sessions: int) -> None:
-        """Write the totals; the manager's business."""
+        """Write the totals. Only the manager calls this."""
         self._words[_H_RUNNING], self._words[_H_SESSIONS] = running, sessions
 
     @property
     def callers(self) -> int:
-        """How many users, keys and addresses the limits count, as the manager last saw them."""
+        """How many users, keys and addresses the limits count, as last seen by the manager."""
         return self._words[_H_CALLERS]
 
     def publish_callers(self, count: int) -> None:
-        """Write that number; the manager's business."""
+        """Write the number of `callers`. Only the manager calls this."""
         self._words[_H_CALLERS] = count
 
     def record_served(self) -> None:
-        """Note that a worker serves now; the manager's business."""
+        """Record that a worker serves now. Only the manager calls this."""
         self._words[_H_SERVED] = time.monotonic_ns()
 
     def failed_starts(self) -> int:
-        """How many workers failed to start since one last served, as far as kept."""
+        """How many workers failed to start since one last served; at most FAILED_STARTS_KEPT."""
         recent = self._words[_H_FAILED_STARTS : _H_FAILED_STARTS + FAILED_STARTS_KEPT]
         since = self._words[_H_SERVED]
         return sum(1 for when in recent if when > since)
 
     def record_failed_start(self) -> None:
-        """Kept here and not in the manager, so that a new manager knows them too."""
+        """Record a failed start. The control block keeps it, so that a new manager reads it too."""
         ring = range(_H_FAILED_STARTS, _H_FAILED_STARTS + FAILED_STARTS_KEPT)
         oldest = min(ring, key=lambda word: self._words[word])
         self._words[oldest] = time.monotonic_ns()
 
 
 def remove_dead_blocks(folder: Path) -> list[Path]:
-    """Remove the control blocks of dead groups of this user; returns what was removed."""
+    """Remove the control blocks of this user's dead groups; returns the removed paths."""
     removed = []
     for path in folder.glob(f"vai-{os.getuid()}-*.control-block"):
         try:
@@ -405,13 +405,13 @@ def remove_dead_blocks(folder: Path) -> list[Path]:
             continue  # another process was quicker, or it is not a plain file
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Also one of another layout: another version of VAI may run here.
+            # A block of another layout counts too: another version of VAI may run here.
             owner = _read_owner(fd, any_layout=True)
             if owner is None or not is_alive(owner):
                 path.unlink(missing_ok=True)
                 removed.append(path)
         except BlockingIOError:
-            pass  # being made or claimed this very moment: alive
+            pass  # a process makes or claims it at this moment: alive
         finally:
             os.close(fd)
     return removed
@@ -432,10 +432,10 @@ def _arrange_sections(sections: Mapping[int, int]) -> tuple[dict[int, tuple[int,
 
 
 def _allocate_file(fd: int, path: Path, size: int) -> None:
-    """Give the file its length and all its pages.
+    """Allocate the whole length of the file and all its pages.
 
-    A page that the file system cannot supply later would end the process that writes to it
-    with SIGBUS.
+    If the file system could not supply a page later, SIGBUS would end the process that writes
+    to it.
     """
     try:
         os.ftruncate(fd, size)
@@ -452,7 +452,7 @@ def _allocate_file(fd: int, path: Path, size: int) -> None:
 
 
 def _open_locked(path: Path) -> int:
-    """Open or make the file and lock it; the file that is locked is the one at `path`."""
+    """Open or make the file and lock it; the locked file is the one that `path` names."""
     for _ in range(16):
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -463,7 +463,7 @@ def _open_locked(path: Path) -> int:
             if path.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except FileNotFoundError:
-            pass  # a sweep removed it between open and lock
+            pass  # `remove_dead_blocks` removed it between open and lock
         except BaseException:
             os.close(fd)
             raise
@@ -472,7 +472,7 @@ def _open_locked(path: Path) -> int:
 
 
 def _lock_file(fd: int, path: Path) -> None:
-    """Lock by polling: a holder that was stopped must not stop this process for good."""
+    """Lock by polling: a stopped holder must not block this process forever."""
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
@@ -488,7 +488,7 @@ def _lock_file(fd: int, path: Path) -> None:
 
 
 def _read_owner(fd: int, *, any_layout: bool = False) -> ProcessIdentity | None:
-    """Who made the control block; None if the file is none. All layouts have that at one offset."""
+    """The creator, at one offset in all layouts; None if the file is no control block."""
     head = memoryview(os.pread(fd, _DIRECTORY * _WORD, 0))
     if len(head) < _DIRECTORY * _WORD:
         return None

@@ -1,4 +1,4 @@
-"""What the first process of a group says of it, for commands of the same user.
+"""The state of a group as its first process describes it, for commands of the same user.
 
 Invariants: the record lies in the control block, in a section of its own, and only the first
 process writes it. A reader sees a whole record or none: the sequence word is odd while the record
@@ -39,22 +39,22 @@ _SIZE: Final = 64 << 10
 _KILLED_AT, _KILLED = 2, 16
 _RECORD_AT: Final = 512
 SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _SIZE})
-"""What a control block has to be made with, beside the sections of others."""
+"""The section that a control block needs for this module: id -> bytes."""
 
 _MOST_TEXT: Final = 4000
-"""Bytes of one text; eight of them and the rest find room."""
+"""Bytes of one text; eight such texts and the other members fit into the section."""
 _MOST_RELOADS: Final = 6
 _TRIES: Final = 50
 
 
 class ReloadState(msgspec.Struct, frozen=True):
-    """One reload. `number` counts those of the gateway from 1, in the order of their begin."""
+    """One reload. `number` counts the gateway's reloads from 1, in the order of their start."""
 
     number: int
     result: Literal["running", "reloaded", "refused", "failed"]
-    """refused: the settings cannot be used. failed: a new worker did not come up."""
+    """refused: the gateway cannot use the settings. failed: a new worker did not come up."""
     text: str = ""
-    """Why not; or, of one that succeeded, what it could not change."""
+    """Why the reload did not succeed; after a success, what it could not change."""
     workers: int = 0
 
 
@@ -67,14 +67,14 @@ class GroupState(msgspec.Struct, frozen=True):
     started: float
     """Unix time, seconds."""
     address: str
-    """URL with the port that is listened on, or `unix:` and a path."""
+    """URL with the port on which the gateway listens, or `unix:` and a path."""
     config: str
     """The absolute path of the settings file, or `defaults`."""
     workers: int
     is_ready: bool = False
     """Whether all workers have served once."""
     reloads: tuple[ReloadState, ...] = ()
-    """The last ones, the oldest first."""
+    """The last reloads, the oldest first."""
 
     @property
     def last_reload_number(self) -> int:
@@ -86,7 +86,7 @@ class GroupRecord:
     """The record of the group whose control block this process made.
 
     Raises:
-        ControlBlockError: the control block was made without its section.
+        ControlBlockError: the control block has no section for the record.
     """
 
     def __init__(self, control_block: ControlBlock, state: GroupState) -> None:
@@ -97,12 +97,12 @@ class GroupRecord:
         self._write()
 
     def change_state(self, **members: object) -> None:
-        """Describe the group anew: some members of `GroupState` have changed."""
+        """Change some members of `GroupState` and write the record."""
         self.state = msgspec.structs.replace(self.state, **members)
         self._write()
 
     def begin_reload(self) -> None:
-        """A reload begins: the settings files are read after this."""
+        """Record the start of a reload; main reads the settings files after this."""
         earlier = self.state.reloads[-_MOST_RELOADS + 1 :]
         self.change_state(
             reloads=(*earlier, ReloadState(self.state.last_reload_number + 1, "running"))
@@ -111,7 +111,7 @@ class GroupRecord:
     def end_reload(
         self, result: Literal["reloaded", "refused", "failed"], text: str = "", workers: int = 0
     ) -> None:
-        """The reload that began last has ended."""
+        """Record the result of the reload that began last."""
         ended = ReloadState(self.state.last_reload_number, result, _shorten_text(text), workers)
         self.change_state(reloads=(*self.state.reloads[:-1], ended))
 
@@ -128,7 +128,7 @@ class GroupRecord:
 
 
 def read_state(control_block: ControlBlock) -> GroupState | None:
-    """What the group's first process says; None where its version says nothing, or not yet."""
+    """The state of the group; None where its version writes none, or has not written it yet."""
     try:
         section = control_block.open_section(_SECTION)
     except ControlBlockError:
@@ -141,7 +141,7 @@ def read_state(control_block: ControlBlock) -> GroupState | None:
             try:
                 return msgspec.json.decode(wire, type=GroupState)
             except msgspec.DecodeError:
-                return None  # another version's
+                return None  # another version wrote it
         time.sleep(0.001)
     return None
 
@@ -149,8 +149,8 @@ def read_state(control_block: ControlBlock) -> GroupState | None:
 class KilledByManager:
     """The processes that the manager killed last. The manager writes it, main reads it.
 
-    Main learns the exit status of a worker and not the reason; the manager, who knows the
-    reason, has written a line of it already.
+    Main receives only the exit status of a worker. The manager, which has the reason, has
+    logged it already.
     """
 
     def __init__(self, control_block: ControlBlock) -> None:
@@ -158,7 +158,7 @@ class KilledByManager:
         self._next = 0
 
     def record_kill(self, who: ProcessIdentity) -> None:
-        """Note that `who` is about to be killed."""
+        """Record that the manager is about to kill `who`."""
         at = _KILLED_AT + 2 * (self._next % _KILLED)
         self._next += 1
         self._words[at], self._words[at + 1] = who
@@ -169,7 +169,7 @@ class KilledByManager:
 
 
 def _shorten_text(text: str) -> str:
-    """The first lines of a text, as many as find room, with a word about the others."""
+    """The first lines of a text, as many as fit, with a note about the others."""
     if len(text.encode()) <= _MOST_TEXT:
         return text
     shown: list[str] = []

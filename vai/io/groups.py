@@ -1,8 +1,8 @@
 """The gateways that run on this machine, found by their control blocks.
 
-Invariants: a look changes nothing. It maps and reads a control block without a lock and notifies no
-process, so a look costs the processes that serve nothing. Control blocks belong to the user who
-made them; those of others are not seen.
+Invariants: a look-up changes nothing. It maps and reads a control block without a lock and signals
+no process, so it costs the serving processes nothing. It finds the control blocks of this user
+alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vai.io.process import ProcessIdentity, is_alive
 __all__ = ["NotRunning", "has_manager", "open_group", "running_groups"]
 
 _SILENT: Final = 5_000_000_000
-"""Nanoseconds without a sign of life after which a manager counts as away; it gives ten a
+"""Nanoseconds without a heartbeat after which a manager counts as absent; it writes ten a
 second."""
 
 
@@ -30,12 +30,12 @@ def running_groups(folder: Path | None = None, *, pid: int | None = None) -> lis
     """The control blocks of this user's gateways. The caller closes them.
 
     Args:
-        folder: where control blocks live; the system's folder for them if None.
-        pid: only that of the gateway whose first process has this id.
+        folder: the folder of the control blocks; the system's folder for them if None.
+        pid: return only the gateway whose first process has this id.
 
     Raises:
-        NotRunning: there is none.
-        ControlBlockError: there is none but of another version.
+        NotRunning: no gateway runs.
+        ControlBlockError: only gateways of another version run.
     """
     blocks: list[ControlBlock] = []
     foreign: ControlBlockError | None = None
@@ -46,7 +46,7 @@ def running_groups(folder: Path | None = None, *, pid: int | None = None) -> lis
         except NotRunning:
             continue
         except ControlBlockError as error:
-            # Gone since it was listed, or it cannot be read: which shows only in the end.
+            # Removed since it was listed, or unreadable; the end of the loop decides.
             if path.exists() and is_alive(ProcessIdentity(_first_process(path), 0)):
                 foreign = error
     if blocks:
@@ -81,9 +81,9 @@ def open_group(path: Path) -> ControlBlock:
 
 
 def has_manager(control_block: ControlBlock) -> bool:
-    """Whether a process does what a manager does: a living manager, or a single process, which
-    has none and does it by itself."""
+    """Whether a process does a manager's work: a living manager, or a single process, which has
+    no manager and does that work itself."""
     if is_alive(control_block.manager):
         return time.monotonic_ns() - control_block.manager_heartbeat < _SILENT
-    # Main has no slot, except where it is the worker too; then it was the first process.
+    # Main has a slot only where it is also the worker; then it has the first one.
     return control_block.slots[0].owner == control_block.owner

@@ -1,9 +1,9 @@
-"""A process beside a worker, for work that would hold the worker's loop.
+"""A process beside a worker, for work that would block the worker's loop.
 
-A thread is not enough: the parsers of large bodies keep the interpreter's lock for as long as
-they parse. The helper is started for its first piece of work, does one piece after the other,
-and ends when the worker does, or after some time without work; what a large body left behind
-in memory goes with it.
+A thread is not enough: the parsers of large bodies hold the interpreter's lock for as long as
+they parse. The worker starts the helper for its first piece of work. The helper does one piece
+after the other, and ends when the worker ends, or after some time without work. Its end frees the
+memory that large bodies took.
 
 Work is a function of a module and its arguments, all of which can be pickled; so are its result
 and the errors of `vai.errors`. The helper has neither the worker's environment of secrets nor
@@ -32,7 +32,7 @@ __all__ = ["HelperProcess", "serve_worker"]
 
 T = TypeVar("T")
 _Packed = tuple[bytes, list[bytes]]
-"""A pickled value, and the large byte strings that are sent beside it."""
+"""A pickled value, and the large byte strings that the sender sends beside it."""
 
 _PASSED_VARIABLES: Final = (
     "HOME",
@@ -44,25 +44,25 @@ _PASSED_VARIABLES: Final = (
     "TMPDIR",
     "TZ",
 )
-"""Variables that the helper has; keys may stand in any other."""
+"""The variables that the helper inherits; any other one may hold a key."""
 _LONGEST: Final = 60.0
-"""Seconds that a piece of work may take; the helper is ended then."""
+"""Seconds that a piece of work may take; the worker ends the helper after that."""
 _APART: Final = 64 * 1024
-"""Bytes of a string that is sent apart."""
+"""Bytes from which a string is sent apart."""
 _IDLE: Final = 30.0
-"""Seconds without work after which the helper is ended."""
+"""Seconds without work after which the worker ends the helper."""
 
 
 class HelperProcess:
     """One helper process, as its worker sees it. Every method is called in the worker's loop.
 
     Args:
-        idle: seconds without work after which the process is ended.
+        idle: seconds without work after which the worker ends the process.
     """
 
     def __init__(self, *, idle: float = _IDLE) -> None:
         self._idle = idle
-        # The one thread that talks to the process: pieces of work wait for it in their order.
+        # The one thread that exchanges data with the process; it runs pieces of work in order.
         self._thread = ThreadPoolExecutor(1, "vai-helper")
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -71,11 +71,11 @@ class HelperProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process that is there now, if any."""
+        """The id of the running process, if any."""
         return self._process.pid if self._process is not None else None
 
     async def run_work(self, work: Callable[..., T], *arguments: Any) -> T:
-        """What `work` gives for these arguments, in the helper.
+        """Run `work` with these arguments in the helper; returns its result.
 
         Raises:
             VaiError: `work` raised it.
@@ -97,7 +97,7 @@ class HelperProcess:
                 self._timer = loop.call_later(self._idle, self._end_when_idle)
 
     async def aclose(self) -> None:
-        """End the process, once its work is done."""
+        """End the process once it has done its work."""
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._end_process)
@@ -152,7 +152,7 @@ class HelperProcess:
 
 
 def serve_worker(connection: Connection) -> None:
-    """Do what the worker sends, until it closes its end or is gone."""
+    """Do the work that the worker sends, until it closes its end or dies."""
     while True:
         try:
             work, arguments = _receive_value(connection)
@@ -166,7 +166,7 @@ def serve_worker(connection: Connection) -> None:
 
 
 def _run_packed(work: Callable[..., Any], arguments: tuple[Any, ...]) -> _Packed:
-    """What the work gave, alone in a tuple, or the error that it raised."""
+    """The result of the work, alone in a tuple, or the error that it raised."""
     try:
         return _pack_value((work(*arguments),))
     except VaiError as error:
@@ -177,7 +177,7 @@ def _run_packed(work: Callable[..., Any], arguments: tuple[Any, ...]) -> _Packed
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves large byte strings out, to be sent as they are: a copy of one holds the lock."""
+    """Leaves large byte strings out, to be sent as they are: copying one holds the lock."""
 
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -191,7 +191,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts them back. Both ends of the connection are this program."""
+    """Puts the byte strings back. Both ends of the connection run this program."""
 
     def __init__(self, data: bytes, apart: list[bytes]) -> None:
         super().__init__(BytesIO(data))
@@ -221,7 +221,7 @@ def _receive_value(connection: Connection) -> Any:
 
 
 def _log_trace(error: Exception) -> None:
-    """Where a defect stands, without its text, which may quote a body."""
+    """Log the position of a defect, without its text, which may quote a body."""
     frames = []
     trace = error.__traceback__
     while trace is not None:
@@ -232,7 +232,7 @@ def _log_trace(error: Exception) -> None:
 
 
 def _main() -> None:
-    # A stop is the worker's to carry out; it may still need a response until it has drained.
+    # The worker handles a stop; until it has drained it may still need results.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     serve_worker(Connection(int(sys.argv[1])))

@@ -1,9 +1,9 @@
-"""What VAI writes about itself: application events through loguru, request lines straight.
+"""VAI's log: application events through loguru, request lines directly.
 
 Invariants: the log has one JSON object per line and one write per batch of lines, to standard
-error for events and to standard output for requests. Nothing here knows a key or a prompt:
-its callers hand over names and figures, and of an exception only its type and its frames are
-written. Its text may quote what it could not digest, and the values of variables would.
+error for events and to standard output for requests. Nothing here receives a key or a prompt:
+the callers pass names and figures. Of an exception the log holds only its type and its frames,
+because its text and the values of variables may quote a request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SANIC_LOGGERS = ("sanic.root", "sanic.error", "sanic.access", "sanic.server", "
 
 
 def configure_logging(level: str, form: str) -> None:
-    """Route everything that is logged in this process to standard error.
+    """Route all log events of this process to standard error.
 
     `level` is a loguru level name in any case, `form` is ``json`` or ``text``.
     """
@@ -45,12 +45,12 @@ def configure_logging(level: str, form: str) -> None:
 
 
 class _Intercept(logging.Handler):
-    """Hands the records of the standard library's logging to loguru."""
+    """Passes the records of the standard library's logging to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         if record.name == "asyncio":
-            # Behind the first line stand the reprs of tasks, with what they failed of.
+            # The reprs of tasks and of their exceptions follow the first line.
             text = text.partition("\n")[0]
         log.opt(exception=record.exc_info, depth=6).log(record.levelname, text)
 
@@ -61,14 +61,14 @@ def _format_text(record: Record) -> str:
 
 
 def _format_frames(exception: RecordException) -> list[str]:
-    """Where it happened, the innermost last, and of what type it was."""
+    """The frames of the exception, the innermost last, and its type."""
     frames = [
         f"{frame.filename}:{line} {frame.name}"
         for frame in traceback.extract_tb(exception.traceback)
         if (line := frame.lineno)
     ]
     value = exception.value
-    # The operating system's words are a fixed list and never a quotation.
+    # The operating system's texts are a fixed list and quote nothing.
     reason = f": {value.strerror}" if isinstance(value, OSError) and value.strerror else ""
     name = exception.type.__name__ if exception.type is not None else "unknown"
     return [*frames, name + reason]
@@ -125,13 +125,13 @@ class RequestLog:
             self._timer = asyncio.get_running_loop().call_later(self._every, self.flush)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting lines."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
-        # Several lines at a time go out in pieces a pipe takes whole (PIPE_BUF), so that
-        # the lines of two workers never mix.
+        # Lines go out in pieces that a pipe accepts as a whole (PIPE_BUF), so that the lines
+        # of two workers never mix.
         for piece in _split_lines(lines, 4096):
             try:
                 os.write(self._fd, piece)
@@ -140,7 +140,7 @@ class RequestLog:
 
 
 class _Stamp:
-    """RFC 3339 in UTC to the millisecond; the part that changes once a second is kept."""
+    """RFC 3339 in UTC to the millisecond; the part that changes once a second is cached."""
 
     def __init__(self) -> None:
         self._second = -1

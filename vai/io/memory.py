@@ -1,8 +1,8 @@
-"""How much memory this process may use, and how it gives back what it has used.
+"""How much memory this process may use, and how it returns freed memory to the system.
 
-Large buffers come and go with large requests. By default glibc keeps them: each one that is
-freed raises the size from which buffers get pages of their own (up to 32 MiB), and what lies
-below stays in the heap. In a container that memory is missing for others for good.
+Large requests allocate and free large buffers. By default glibc keeps them: each freed one raises
+the size from which buffers get pages of their own (up to 32 MiB), and smaller buffers stay in the
+heap. In a container, that memory stays unavailable to other processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AFTER = 0.5
 
 
 def memory_limit() -> int:
-    """Bytes that this process and its siblings may use: of the container, else the machine."""
+    """Bytes that this process and its siblings may use: the container's, else the machine's."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in _limit_files():
         with suppress(OSError, ValueError):  # absent, or "max"
@@ -34,7 +34,7 @@ def memory_limit() -> int:
 
 
 def _limit_files() -> list[Path]:
-    """Where control groups of versions 1 and 2 say their limit, this one's and its parents'."""
+    """The files with the memory limits of this control group and its parents, version 1 or 2."""
     files = [_CGROUP / "memory.max", _CGROUP / "memory/memory.limit_in_bytes"]
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -49,8 +49,8 @@ def _limit_files() -> list[Path]:
 
 
 def give_back_large_buffers() -> None:
-    """Have buffers of 256 KiB and more returned to the system as soon as they are freed, and
-    what is free now."""
+    """Make glibc return buffers of 256 KiB and more to the system as soon as they are freed, and
+    return all memory that is free now."""
     libc = _load_glibc()
     if libc is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
@@ -66,7 +66,7 @@ class Trimmer:
         self._timer: asyncio.TimerHandle | None = None
 
     def note_freed(self, size: int) -> None:
-        """Note that a request body of `size` bytes is gone. Call it in the loop."""
+        """Note that a request body of `size` bytes was freed. Call it in the loop."""
         self._freed += size
         if self._freed >= _WORTH_TRIMMING and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_AFTER, self._trim_heap)
@@ -74,7 +74,7 @@ class Trimmer:
     def _trim_heap(self) -> None:
         self._timer = None
         self._freed = 0
-        gc.collect()  # what a failed request left in a cycle holds its body too
+        gc.collect()  # a reference cycle that a failed request left holds its body too
         libc = _load_glibc()
         if libc is not None:
             libc.malloc_trim(0)

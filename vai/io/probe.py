@@ -1,9 +1,9 @@
 """Requests the list of models from each provider, to learn whether requests would reach it.
 
-The same provider specs, connections, credentials and key filter as for requests. No redirect is
-followed, nothing is stored, and no text of a provider is ever repeated: it may quote a key.
+A probe uses the same provider specs, connections, credentials and key filter as a request. It
+follows no redirect, stores nothing, and never repeats a provider's text, which may quote a key.
 
-Invariants: one response for each provider; all are probed at once, a few at a time; every wait and
+Invariants: one result for each provider; probes run concurrently, a few at a time; every wait and
 every response is bounded.
 """
 
@@ -38,7 +38,7 @@ __all__ = ["ProbeResult", "probe_providers"]
 PATIENCE: Final = 10.0
 """Seconds for one provider."""
 MAX_ANSWER: Final = 8 << 20
-"""Bytes of a response that are read. The longest public list of models is below two million."""
+"""Bytes to read of a response. The longest public list of models is below two million."""
 _AT_ONCE: Final = 16
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
@@ -74,11 +74,11 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a probe of one provider.
 
     Attributes:
-        outcome: ``skipped`` where there was no server to probe or no key to send.
+        outcome: ``skipped`` where there is no server to probe or no key to send.
         url: the requested URL, "" without one.
         status: of the response, None without one.
         models: how many the provider lists, None where it sent no list.
-        missing: models that aliases lead to and the list has not.
+        missing: models that aliases lead to and that the list does not have.
         text: the outcome in words.
     """
 
@@ -141,7 +141,7 @@ class _ProviderProbe:
         self._names["base_url"] = settings_of_address(settings.providers, spec.id)
 
     async def run_probe(self) -> ProbeResult:
-        """The outcome; a failure is one."""
+        """Probe the provider; a failure is a result too."""
         wire = _list_request(self._spec)
         until = monotonic() + PATIENCE
         try:
@@ -159,7 +159,7 @@ class _ProviderProbe:
         return result
 
     def _is_elsewhere(self) -> bool:
-        """Whether only the endpoint itself shows if it is there: at another's server."""
+        """Whether only the endpoint itself can show that it exists: at another's server."""
         spec = self._spec
         at_home = spec.id in PROVIDER_SPECS and is_provider_host(
             PROVIDER_SPECS[spec.id], spec.base_url
@@ -167,7 +167,7 @@ class _ProviderProbe:
         return bool(spec.path) and not at_home
 
     def _is_doubted(self) -> bool:
-        """Whether a list of models does not yet show that the endpoint is there."""
+        """Whether a list of models is not enough to show that the endpoint exists."""
         spec = self._spec
         is_unusual = address_fault(spec.kind, spec.base_url) is not None
         return self._is_elsewhere() and (spec.kind == "responses" or is_unusual)
@@ -191,9 +191,9 @@ class _ProviderProbe:
     async def _try_endpoint(
         self, wire: WireRequest, answer: _BoundedResponse, until: float
     ) -> tuple[WireRequest, _BoundedResponse]:
-        """An empty request to the endpoint itself: a server may be without a list of models.
+        """Send an empty request to the endpoint itself: a server may have no list of models.
 
-        The server answers what it lacks with a 400, which shows that the endpoint is there and
+        The server answers the empty request with a 400, which shows that the endpoint exists and
         costs nothing.
         """
         empty, other = await self._send_empty(wire, until)
@@ -202,7 +202,7 @@ class _ProviderProbe:
     async def _judge_refused_list(
         self, wire: WireRequest, answer: _BoundedResponse, until: float
     ) -> ProbeResult:
-        """The key was refused for the list: a restricted key may be good for requests alone."""
+        """Judge a list that refused the key: a restricted key may be valid for requests alone."""
         empty, other = await self._send_empty(wire, until)
         if other.status not in _BAD_REQUEST or self._why_refused(other) is not None:
             return self._judge_response(wire, answer)
@@ -211,7 +211,7 @@ class _ProviderProbe:
     async def _confirm_endpoint(
         self, result: ProbeResult, wire: WireRequest, until: float
     ) -> ProbeResult:
-        """`result`, unless a server that lists models has not the endpoint: many have no Responses,
+        """`result`, unless a server that lists models lacks the endpoint: many have no Responses,
         and some have their list at a second path."""
         empty, other = await self._send_empty(wire, until)
         if not self._is_absent(other):
@@ -227,7 +227,7 @@ class _ProviderProbe:
         return fault is None or fault.code == UPSTREAM_ADDRESS or is_bare_not_found(fault)
 
     def _fault_of(self, answer: _BoundedResponse) -> UpstreamFault | None:
-        """A response as the provider's error; None if it is too long to be one."""
+        """The response as the provider's error; None if it is too long to be one."""
         if answer.body is None:
             return None
         return make_adapter(self._spec, "probe").parse_error(
@@ -237,7 +237,7 @@ class _ProviderProbe:
     async def _send_empty(
         self, wire: WireRequest, until: float
     ) -> tuple[WireRequest, _BoundedResponse]:
-        """An empty request to the endpoint, and its response."""
+        """Send an empty request to the endpoint; returns the request and its response."""
         empty = WireRequest("POST", self._spec.path, (*wire.headers, _JSON), b"{}")
         try:
             return empty, await self._send_bounded(empty, until)
@@ -270,9 +270,9 @@ class _ProviderProbe:
         return self._failed_result(wire, text, status)
 
     def _why_refused(self, answer: _BoundedResponse) -> str | None:
-        """Which setting the key is in that was not accepted; None if it was."""
+        """The setting of the key that the server refused; None if it accepted the key."""
         status = answer.status
-        if status in _BAD_REQUEST and (fault := self._fault_of(answer)):  # Google's for a bad key
+        if status in _BAD_REQUEST and (fault := self._fault_of(answer)):  # Google, for a bad key
             status = fault.status
         if status not in _REFUSED:
             return None
@@ -366,7 +366,7 @@ def _list_request(spec: ProviderSpec) -> WireRequest:
 
 
 def _read_model_ids(body: bytes) -> tuple[set[str] | None, bool]:
-    """The ids that a response lists, in any of the usual forms, and whether these are all.
+    """The ids that a response lists, in any of the usual forms, and whether the list is complete.
 
     None if the response is no list.
     """
@@ -394,7 +394,7 @@ def _is_page(answer: _BoundedResponse) -> bool:
 
 
 def _origin_of(location: str) -> str:
-    """Where a redirect leads, without a path or a query, which may hold secrets."""
+    """The target of a redirect, without a path or a query, which may hold secrets."""
     try:
         url = httpx.URL(location)
     except httpx.InvalidURL:

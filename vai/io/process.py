@@ -1,6 +1,6 @@
-"""Who a process is, and how it is made to die with its parent.
+"""The identity of a process, and how the kernel ends it with its parent.
 
-A pid alone names no process: the kernel hands it out again. With a start time it does.
+A pid alone does not identify a process, because the kernel reuses it; pid and start time do.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _read_stat(pid: int) -> list[bytes] | None:
 
 
 def identify_process(pid: int) -> ProcessIdentity:
-    """The identity of the process `pid`; start is 0 where it is gone or there is no /proc."""
+    """The identity of the process `pid`; start is 0 if it has ended or there is no /proc."""
     fields = _read_stat(pid)
     return ProcessIdentity(pid, int(fields[_START_FIELD]) if fields else 0)
 
@@ -68,7 +68,7 @@ def current_process() -> ProcessIdentity:
 
 
 def process_age(pid: int) -> float:
-    """Seconds since the process `pid` began, also as another program; 0 where that is unknown."""
+    """Seconds since the process `pid` began, time before an exec included; 0 if unknown."""
     start = identify_process(pid).start
     if not start:
         return 0.0
@@ -84,7 +84,7 @@ def is_alive(who: ProcessIdentity) -> bool:
     try:
         fields = _read_stat(who.pid)
     except OSError:
-        # No descriptor left to read with. A signal needs none, and knows all but the start.
+        # No descriptor left to read with. A signal needs none, and checks all but the start.
         return _exists(who.pid)
     if fields is None or fields[_STATE_FIELD] in _DEAD_STATES:
         return False
@@ -115,7 +115,7 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is a process `pid`, be it a zombie or another one of that number."""
+    """Whether there is a process `pid`, be it a zombie or another one with that pid."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -129,20 +129,20 @@ def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent` (a pid) ends; at once if it has ended.
 
     SIGKILL, not SIGTERM: a parent that was killed leaves no client to drain for, and an orphan
-    that goes on serving would keep the port. Outside Linux this does nothing.
+    that continues to serve would keep the port. Outside Linux this does nothing.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have gone before the kernel took the request.
+    # The parent may have ended before this call reached the kernel.
     if os.getppid() != parent:
         os._exit(1)
 
 
 class StartWatch:
-    """Judges a process that starts by the processor time that it uses.
+    """Judges a starting process by the processor time that it uses.
 
-    Wall-clock time does not distinguish a process that hangs from one that a container's limit
-    gives a tenth of a core. Outside Linux nothing else is known, and wall-clock time decides.
+    Wall-clock time does not distinguish a process that hangs from one that a container limits to a
+    tenth of a core. Outside Linux only wall-clock time is available, and it decides.
 
     Args:
         pid: the process.
@@ -160,11 +160,11 @@ class StartWatch:
         self._since = time.monotonic()
 
     def give_up_reason(self, awake_since: float = 0.0) -> str:
-        """Why the start is to be given up; empty while it gets on.
+        """Why to give up the start; empty while it makes progress.
 
         Args:
             awake_since: when this process itself was last resumed, monotonic seconds. The time
-                before it counts against nothing.
+                before it does not count.
         """
         used, now = cpu_seconds(self._pid), time.monotonic()
         if used is not None and used - self._used >= self._PROGRESS:

@@ -31,13 +31,13 @@ __all__ = ["Providers", "build_specs"]
 
 
 _COMPATIBLE: Final = frozenset({"max_tokens", "no_nulls", "plain_system", "user"})
-"""How a server of an operator's own is addressed: in the format of Chat Completions that all
-of them know. What OpenAI added later (`max_completion_tokens`, `safety_identifier`) is ignored
-by some, so that a limit would be lost, and refused by others."""
+"""The quirks of an operator's own server: the form of Chat Completions that all such servers
+accept. Some ignore what OpenAI added later (`max_completion_tokens`, `safety_identifier`), so that
+a limit would be lost; others refuse it."""
 
 
 def build_specs(settings: Settings) -> dict[str, ProviderSpec]:
-    """The built-in specs as the settings change them, and the specs they add."""
+    """The built-in specs with the changes of the settings, and the specs that the settings add."""
     specs = dict(PROVIDER_SPECS)
     for provider, changes in settings.providers.items():
         spec = specs.get(provider)
@@ -77,13 +77,13 @@ def _override_capabilities(spec: ProviderSpec, names: Collection[str]) -> Provid
 
 
 class Providers:
-    """The way to every provider, for one process.
+    """The upstreams of every provider, for one process.
 
-    `simulator` is the base URL of the built-in simulator; providers without a key are
-    reached there when it is given. `google` is where logins are renewed.
+    `simulator` is the base URL of the built-in simulator; if it is given, it stands in for
+    providers without a key. `google` names the endpoints that renew logins.
 
     Raises:
-        ValueError: a login that is to be served with cannot be read.
+        ValueError: the file of a login that the gateway serves with cannot be read.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Providers:
         return self._clients[provider].real_client().bind_key(key)
 
     def get_gateway_upstream(self, provider: str) -> Upstream | None:
-        """The provider with the gateway's own key; the simulator; None when there is neither."""
+        """The provider with the gateway key, else the simulator, else None."""
         return self._clients[provider].gateway_upstream
 
     def is_simulated(self, provider: str) -> bool:
@@ -131,7 +131,7 @@ class Providers:
         }
 
     async def aclose(self) -> None:
-        """Drop all connections."""
+        """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
 
@@ -158,11 +158,11 @@ class _ProviderClient:
         if settings.api_key is not None:
             self.gateway_upstream = self.bind_key(ProviderKey(settings.api_key))
         elif settings.base_url is not None:
-            # A server of the operator's own (vLLM, Ollama) may want no key at all.
+            # A server of the operator's own (vLLM, Ollama) may need no key at all.
             self.gateway_upstream = self._make_upstream(None)
 
     def real_client(self) -> _ProviderClient:
-        """Where a client's own key goes."""
+        """The provider client that receives BYOK keys."""
         return self
 
     def bind_key(self, key: ProviderKey) -> Upstream:
@@ -187,7 +187,7 @@ class _ProviderClient:
 
 
 class _LoginClient(_ProviderClient):
-    """A provider that is reached with the operator's login."""
+    """A provider whose credential is the operator's login."""
 
     def __init__(
         self, spec: ProviderSpec, settings: Provider, login: GoogleLogin, google: Endpoints

@@ -20,7 +20,7 @@ _VARIABLE: Final = "NOTIFY_SOCKET"
 def notify_service_manager(
     state: Literal["READY", "RELOADING", "STOPPING"], status: str = ""
 ) -> None:
-    """Send the state; nothing where no service manager wants it, or where it does not listen.
+    """Send the state; do nothing without a service manager, or where it does not listen.
 
     Args:
         status: a line that `systemctl status` shows.
@@ -29,12 +29,12 @@ def notify_service_manager(
     if not address.startswith(("/", "@")):
         return
     lines = [f"{state}=1"]
-    if state == "RELOADING":  # `Type=notify-reload` wants to know when
+    if state == "RELOADING":  # `Type=notify-reload` requires the time
         lines.append(f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
     if status:
         lines.append(f"STATUS={status}")
     with (
-        suppress(OSError),  # the gateway serves also when its service manager does not listen
+        suppress(OSError),  # the gateway also serves when its service manager does not listen
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
     ):
         sender.settimeout(1)  # a full queue must not hold up main

@@ -1,12 +1,12 @@
 """The last failure of each provider, shared by the workers of a group.
 
-One request fails in one worker, and the next look at `/health` may reach another one.
+A request fails in one worker, and the next request for `/health` may reach another worker.
 Invariants: the table lies in the control block, in a section of its own, and any worker writes it
-without a lock. A reader takes an entry only if its checksum is right, so that two writers of one
-moment cost one entry for that moment. It holds VAI's own words and figures, and no text of a
+without a lock. A reader accepts an entry only if its checksum is right, so two simultaneous writers
+cost one entry until the next write. The table holds VAI's own texts and figures, and no text of a
 provider.
 
-    bytes 0..7      whose: a digest of the provider's id and base URL
+    bytes 0..7      a digest of the provider's id and base URL
     bytes 8..11     length of the record, 0 for none
     bytes 12..15    its CRC-32
     bytes 16..      the record, MessagePack
@@ -31,23 +31,23 @@ __all__ = ["FAILURE_SECTIONS", "SharedFailures", "forget_failures"]
 _SECTION: Final = 3
 _ROW: Final = 256
 _ROWS: Final = 256
-"""Providers beyond so many have their failures in the worker that met them."""
+"""The failures of providers beyond this number stay in the worker that met them."""
 _HEAD: Final = struct.Struct("=8sII")
 _LENGTH_AT: Final = 2
-"""Of the length, in units of four bytes."""
+"""The offset of the length, in units of four bytes."""
 FAILURE_SECTIONS: Final[Mapping[int, int]] = MappingProxyType({_SECTION: _ROW * _ROWS})
-"""What a control block has to be made with, beside the sections of others."""
+"""The section that a control block needs for this module: id -> bytes."""
 
 
 class SharedFailures(MutableMapping[str, LastError]):
     """Provider id -> its last failure, as all workers with the same settings have met it.
 
     Args:
-        control_block: of the group.
+        control_block: the group's control block.
         base_urls: provider id -> base URL, in the order of the settings.
 
     Raises:
-        ControlBlockError: the control block was made without the section.
+        ControlBlockError: the control block does not have the section.
     """
 
     def __init__(self, control_block: ControlBlock, base_urls: Mapping[str, str]) -> None:
@@ -67,7 +67,7 @@ class SharedFailures(MutableMapping[str, LastError]):
         offset = self._offsets.get(name) if isinstance(name, str) else None
         if offset is None:
             return name in self._own
-        # Read with each response: most entries are empty.
+        # Called for each response; most entries are empty.
         return (
             self._words[offset // 4 + _LENGTH_AT] != 0 and self._read_error(str(name)) is not None
         )
@@ -112,13 +112,13 @@ class SharedFailures(MutableMapping[str, LastError]):
         try:
             return msgspec.msgpack.decode(wire, type=LastError)
         except msgspec.DecodeError:
-            return None  # another version's
+            return None  # another version wrote it
 
 
 def forget_failures(control_block: ControlBlock) -> None:
-    """Drop all failures: the settings have changed, and what failed may work now."""
+    """Drop all failures: the settings have changed, and a failed provider may work now."""
     try:
         section = control_block.open_section(_SECTION)
     except ControlBlockError:
-        return  # a group without a gateway: nothing fails in it
+        return  # a group without a gateway has no failures
     section[:] = bytes(len(section))

@@ -1,7 +1,7 @@
-"""Warnings of a state that lasts: one line, however often it is met.
+"""Warnings about a lasting state: one line, however often the state occurs.
 
-Through the standard library's logging, which the gateway's log takes in: what warns here is also
-used in programs without a gateway.
+The module uses the standard library's logging, whose records the gateway's log receives, because
+programs without a gateway use the modules that warn here too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _logger = logging.getLogger("vai")
 class RateLimitedWarnings:
     """Writes a warning about each of many subjects at most once in `every` seconds.
 
-    It distinguishes at most `room` subjects; a warning says how many were left out before it.
+    It distinguishes at most `room` subjects; a warning states how many were left out before it.
     """
 
     def __init__(self, every: float = 60.0, room: int = 256) -> None:
         self._notices = NoticeLimiter(every, room)
 
     def __call__(self, subject: Hashable, text: str, *values: object) -> None:
-        """Log `text` about `subject`, with `values` in its ``%s``, unless it was done just now."""
+        """Log `text` about `subject`, with `values` in its ``%s``, at most once in `every`."""
         left_out = self._notices.admit_line(subject, monotonic())
         if left_out is None:
             return
@@ -43,5 +43,5 @@ class RateLimitedWarning:
         self._warn = RateLimitedWarnings(every, room=1)
 
     def __call__(self, text: str, *values: object) -> None:
-        """Log `text`, with `values` in its ``%s``, unless that was done a moment ago."""
+        """Log `text`, with `values` in its ``%s``, unless it was logged within `every` seconds."""
         self._warn("", text, *values)

@@ -1,9 +1,9 @@
-"""Which targets stand behind an alias, in the order in which they are tried.
+"""The targets of an alias, in the order in which VAI tries them.
 
-Invariants: an alias of aliases is all of their targets, one after the other and
-each of them once. The settings see to it that there is no circle and that there are few. An alias
-that ends with ``*`` is a pattern: it stands for every name with that beginning, and a ``*`` in its
-targets for the rest of the name.
+Invariants: an alias of aliases stands for all of their targets, in order and each of them once.
+The settings ensure that there is no circle and that there are few. An alias that ends with ``*``
+is a pattern: it stands for every name with that beginning, and a ``*`` in its targets stands for
+the rest of the name.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def is_pattern(alias: str) -> bool:
 
 
 def alias_patterns(aliases: Aliases) -> tuple[AliasPattern, ...]:
-    """The patterns among `aliases`, the one that says most of a name first."""
+    """The patterns among `aliases`, the longest first."""
     patterns = [
         AliasPattern(alias.removesuffix(_WILD), expand_alias(alias, aliases) or ())
         for alias in aliases
@@ -64,7 +64,7 @@ def matched_routes(
     """The routes of a name that a pattern matches, none where no pattern does.
 
     Raises:
-        InvalidRequest: the rest of the name makes no model.
+        InvalidRequest: the rest of the name is no valid model name.
     """
     for prefix, targets in patterns:
         if requested.startswith(prefix):
@@ -76,7 +76,7 @@ def matched_routes(
 
 
 def expand_alias(alias: str, aliases: Aliases) -> tuple[str, ...] | None:
-    """The targets of `alias`; None when it stands, at whatever remove, for itself."""
+    """The targets of `alias`; None when it stands, directly or indirectly, for itself."""
     return _expand_below(alias, aliases, ())
 
 
@@ -97,7 +97,7 @@ def _expand_below(name: str, aliases: Aliases, above: tuple[str, ...]) -> tuple[
 def aliased_routes(
     aliases: Aliases, specs: Mapping[str, ProviderSpec], catalogue: Catalogue = EMPTY
 ) -> dict[str, tuple[Route, ...]]:
-    """Alias -> its routes, patterns left out. The targets must have passed the settings' rules."""
+    """Alias -> its routes, without patterns. The targets must have passed the settings' rules."""
     return {
         alias: tuple(
             resolve_route(alias, specs, {alias: target}, catalogue)

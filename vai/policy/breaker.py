@@ -4,11 +4,11 @@
       ^                                               ^                              |
       +---- the probe is answered --------------------+---- the probe fails --------+
 
-Invariants: only outages count, as `vai.policy.error_attribution` defines them; and what is
-known is of targets that failed lately, so that the breakers store and look up nothing of those that
-work. While half open, one exchange is let through and all others are refused until it is
-answered, fails or gives up; should none of that happen for as long as the breaker was open
-at first, the next one may try, so that a probe that hangs does not hold all requests.
+Invariants: only outages count, as `vai.policy.error_attribution` defines them. A process has
+breakers only for targets that failed lately; a working target costs no entry and no lookup.
+While half open, a breaker admits one exchange and refuses all others until that one is answered,
+fails or gives up. If none of that happens for as long as the breaker was open at first, the next
+one may try, so that a hanging probe does not block all requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vai.types.settings import Duration, SettingsSection
 __all__ = ["Breaker", "BreakerRules", "Breakers", "Target"]
 
 Target = tuple[str, str]
-"""Provider id and model: an overloaded model says nothing of the provider's others."""
+"""Provider id and model: an overloaded model shows nothing about the provider's others."""
 
 _SPAN: Final = 10.0
 _MANY: Final = 20
@@ -56,11 +56,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests to the target are stopped, but for probes."""
+        """Whether requests to the target are stopped, except probes."""
         return self._trips > 0
 
     def seconds_until_retry(self, now: float) -> float:
-        """Seconds until it is worth a request again; 0 for now."""
+        """Seconds until a request may be sent; 0 for now."""
         return max(self.open_until - now, 0.0)
 
     def is_paused(self, now: float) -> bool:
@@ -68,14 +68,14 @@ class Breaker:
         return now < self._paused_until
 
     def begin_attempt(self, now: float) -> bool:
-        """An exchange goes there, as `wait` allows; whether it is the probe."""
+        """An exchange begins, as `seconds_until_retry` allows; returns whether it is the probe."""
         if self.is_open:
             self.open_until = now + self._rules.open_for
         return self.is_open
 
     def record_failure(self, now: float, *, probe: bool) -> bool:
-        """An outage; returns whether the breaker opens for it. What comes late, from exchanges
-        begun before it opened, adds nothing."""
+        """An outage; returns whether the breaker opens for it. Failures of exchanges that began
+        before it opened, and are no probe, add nothing."""
         if self.is_open and not probe:
             return False
         self._failures_in_row += 1
@@ -93,7 +93,7 @@ class Breaker:
         return True
 
     def record_success(self, now: float, *, probe: bool) -> bool:
-        """The target works, whatever its response; returns whether nothing is left to remember."""
+        """The target works, whatever its response; returns whether the breaker can be removed."""
         if self.is_open and not probe:
             return False
         self._failures_in_row = self._trips = 0
@@ -108,12 +108,12 @@ class Breaker:
         self._paused_until = now + min(seconds, _LONGEST_PAUSE)
 
     def abandon_probe(self, now: float) -> None:
-        """The probe ended without a word on the target's health; another may go."""
+        """The probe ended without showing the target's health; another may be sent."""
         self.open_until = now
 
 
 class Breakers:
-    """The breakers of one process; at most `room`, the one that failed least lately goes first."""
+    """The breakers of one process, at most `room`; the one whose failure is oldest goes first."""
 
     def __init__(self, rules: BreakerRules, room: int = 1024) -> None:
         self._rules = rules
@@ -136,7 +136,7 @@ class Breakers:
         return breaker
 
     def remove_breaker(self, target: Target) -> None:
-        """The target is well again."""
+        """The target works again."""
         self._breakers.pop(target, None)
 
     def count_open(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""What a model can do, in the words of ``GET /v1/models``.
+"""What a model can do, under the names of ``GET /v1/models``.
 
-Invariants: a capability that no source states is left out of the response, and
-no filter finds it; only a capability that is known to be there counts as there.
+Invariants: the response leaves out a capability that no source states, and no filter finds
+it; only a capability with a source counts as present.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CAPABILITIES: Final = (
 
 
 def known_capabilities(card: ModelCard) -> dict[str, bool]:
-    """The capabilities that are known to be there, or known to be absent."""
+    """The capabilities whose presence or absence is known."""
     capabilities: dict[str, bool] = {}
     for table, there in ((_OUTPUTS, card.output), (_INPUTS, card.input)):
         if there is not None:

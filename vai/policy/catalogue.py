@@ -1,7 +1,7 @@
-"""Which model a name means, as far as the catalogue knows.
+"""Finds the catalogue's card for a model name.
 
-Invariants: a name that is not listed is no error. It gets no card, and the
-request goes on with what the provider's wire format promises.
+Invariants: a name that is not listed is no error. It gets no card, and the gateway
+serves the request by the capabilities of the provider's wire format.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vai.types.catalogue import CatalogueFile, Charges, ModelCard, Price
 __all__ = ["EMPTY", "Catalogue", "ModelList", "cards_of", "lists_deployments", "without_snapshot"]
 
 _SNAPSHOT: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
-"""What ends a model's name with the day of its snapshot: its facts are those of the model."""
+"""The date of a snapshot at the end of a model's name; the model's facts hold for it."""
 
 _NOTHING: Final = Price(input="0", output="0", cache_read="0", cache_write="0", cache_write_1h="0")
 
 
 _DEFAULT_TAG: Final = ":latest"
-"""Ollama lists `llama3.2:latest` and takes `llama3.2`
+"""Ollama lists `llama3.2:latest` and accepts `llama3.2`
 (https://docs.ollama.com/api/introduction, 2026-11-28)."""
 _AZURE: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
-"""Azure lists the models there are and takes the names of deployments
+"""Azure lists the available models and accepts the names of deployments
 (https://learn.microsoft.com/en-us/azure/ai-foundry/openai/latest, 2026-11-28)."""
 
 
@@ -68,8 +68,8 @@ class Catalogue:
     def providers_of_name(self, model: str) -> tuple[str, ...]:
         """The providers that a bare name may mean.
 
-        A provider that serves another one's model under the same facts (`also`) is none of
-        them: it is reached by its own name.
+        A provider that serves another one's model under the same facts (`also`) is not among
+        them: clients reach it by its own name.
         """
         return self._homes.get(model, ())
 
@@ -79,7 +79,7 @@ class Catalogue:
 
 
 EMPTY: Final = Catalogue()
-"""Knows nothing."""
+"""A catalogue without cards."""
 
 
 def without_snapshot(model: str) -> str:
@@ -96,7 +96,7 @@ def cards_of(file: CatalogueFile) -> Iterator[ModelCard]:
         for provider in card.also:
             guest = msgspec.structs.replace(card, provider=provider, also=())
             if file.charges.get(provider, Charges()).free:
-                # The service behind a login ends a model on a day of its own, which is not stated.
+                # The service behind a login ends a model on a date of its own, which is unknown.
                 guest = msgspec.structs.replace(
                     guest,
                     prices=(_NOTHING,),
@@ -122,8 +122,8 @@ def _combine_charges(common: Charges, specific: Charges) -> Charges:
 class ModelList:
     """The models that a server lists.
 
-    A name that the server takes is never reported missing because the list spells it otherwise;
-    a name that is missing may be overlooked.
+    VAI never reports an accepted name as missing because the list spells it otherwise; it may
+    overlook a name that is missing.
     """
 
     def __init__(self, names: Collection[str]) -> None:
@@ -134,13 +134,13 @@ class ModelList:
         self._prefixes = tuple(name.partition("*")[0] for name in names if "*" in name)
 
     def has_model(self, model: str) -> bool:
-        """Whether the server takes `model`, as far as its list shows."""
+        """Whether the server accepts `model`, as far as its list shows."""
         if model in self._names or model in self._others:
             return True
-        # A variant, or the host that runs it, of a router: model:online, model:groq.
+        # A router's name with a variant or with the host that runs it: model:online, model:groq.
         return model.rpartition(":")[0] in self._names or model.startswith(self._prefixes)
 
 
 def lists_deployments(host: str) -> bool:
-    """Whether the list of a server has the names that requests are made with."""
+    """Whether a server's model list contains the names that requests use."""
     return not host.endswith(_AZURE)

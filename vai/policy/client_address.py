@@ -1,11 +1,11 @@
-"""By which address a client without a key is known.
+"""The address that identifies a client without a key.
 
-Invariants: a client's own statement of its address is ignored. Only a peer
-that the settings name as a proxy is trusted, and of its X-Forwarded-For only what trusted
-proxies have added: read from the right, the first address that is none of them. A proxy may
-add to the line that it received (nginx) or write a further one (HAProxy); all lines are one
-list in their order (RFC 9110 5.3). `Forwarded` and X-Real-IP are not read: most proxies pass
-them on as the client wrote them.
+Invariants: the gateway ignores a client's own statement of its address. It trusts only a peer
+that the settings name as a proxy, and of its X-Forwarded-For only what trusted proxies have
+added: read from the right, the first address that is none of them. A proxy may extend the line
+that it received (nginx) or write a further one (HAProxy); all lines are one list in their order
+(RFC 9110 5.3). The gateway does not read `Forwarded` and X-Real-IP: most proxies pass them on
+as the client wrote them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 __all__ = ["TrustedProxies", "principal_address"]
 
 _MAX_HOPS = 16
-"""Proxies in a row. A longer list is the client's own invention."""
+"""Proxies in a row. A longer list comes from the client itself."""
 
 
 class TrustedProxies:
-    """The peers whose word is taken.
+    """The peers whose X-Forwarded-For the gateway trusts.
 
     Args:
         networks: addresses and networks, ``10.0.0.1`` or ``10.0.0.0/8``.
@@ -34,7 +34,7 @@ class TrustedProxies:
         self._networks = [ip_network(network, strict=False) for network in networks]
 
     def find_client(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """The client's address: `peer` itself unless it is trusted and says another.
+        """The client's address: `peer` itself unless it is trusted and names another.
 
         Args:
             peer: the address that the connection comes from.
@@ -61,9 +61,9 @@ class TrustedProxies:
 
 
 def principal_address(address: str) -> str:
-    """What is counted as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """The address counted as one client: an IPv4 address, or the /64 of an IPv6 address.
 
-    A /64 is what one subscriber gets (RFC 6177), with more addresses in it than any table holds.
+    One subscriber gets a /64 (RFC 6177), with more addresses in it than any table holds.
     """
     parsed = _parse_address(address)
     if isinstance(parsed, IPv6Address):
@@ -76,7 +76,7 @@ _WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\]]*)\](?::[0-9]
 
 
 def _parse_address(address: str) -> IPv4Address | IPv6Address | None:
-    """An address, without zone and port; an IPv4 address that came in IPv6 clothes as IPv4."""
+    """An address, without zone and port; an IPv4-mapped IPv6 address as IPv4."""
     text = address.strip()
     match = _WITH_PORT.fullmatch(text)
     if match is not None:

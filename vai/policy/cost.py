@@ -1,12 +1,12 @@
 """What an exchange costs, from its usage and the provider's list prices.
 
-Invariants: unknown is None and never 0. A counter that is missing, a price
-that no source states for tokens that were used, a service tier or a region without a factor:
-each makes the whole cost unknown. Of tools that a provider ran, those with a price are counted
-in; those without one do not hide what the tokens cost. Prices are decimals, so sums are made
-of whole numbers of 1e-12 USD and become a float once, at the end.
+Invariants: unknown is None and never 0. A missing counter, a price without a source for tokens
+that were used, a service tier or a region without a factor: each makes the whole cost unknown. Of
+the tools that a provider ran, the cost includes those with a price; those without one do not make
+it unknown. Prices are decimals, so VAI adds whole numbers of 1e-12 USD and converts the sum to a
+float once, at the end.
 
-Only list prices are known here: free allowances and discounts are not.
+The module has list prices only: it leaves out free allowances and discounts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PICO: Final = 10**12
 _RATE: Final = 10**6
 """USD per million tokens -> 1e-12 USD per token."""
 _MOST: Final = 2**53
-"""Counters beyond this are no counts; what an upstream says is not to be trusted that far."""
+"""VAI treats larger counters from an upstream as invalid."""
 
 _ONE: Final = 1000
 """A factor of 1, in thousandths."""
@@ -119,10 +119,10 @@ def _parse_rate(text: str | None) -> int | None:
 
 
 def compute_cost(rates: Rates | None, usage: Usage) -> float | None:
-    """USD of `usage`, None where something about it is not known.
+    """USD of `usage`, None where a part of it is unknown.
 
-    The counters of `usage` are disjoint. A cache counter that is None is no gap: what it
-    would count is then part of `input_tokens`.
+    The counters of `usage` are disjoint. A cache counter that is None is no gap: `input_tokens`
+    then includes its tokens.
     """
     fresh, made = usage.input_tokens, usage.output_tokens
     if rates is None or fresh is None or made is None:
@@ -211,8 +211,8 @@ def format_cost(usd: float) -> str:
 class ExchangeCost:
     """The USD of one exchange's usage; see `compute_cost`.
 
-    The body, the header and the log line of a response name the same cost, so the last one is
-    remembered.
+    The body, the header and the log line of a response name the same cost, so this object
+    remembers the last one.
     """
 
     __slots__ = ("_rates", "_usage", "_usd")
@@ -229,10 +229,10 @@ class ExchangeCost:
 
 
 class ModelTerms(msgspec.Struct, frozen=True):
-    """What the catalogue says of the model that an exchange goes to.
+    """The catalogue's facts of the model that an exchange goes to.
 
-    `max_output` is in tokens, None where it is not known; `cost` gives USD; `input` is what the
-    model can be sent, None where it is not known.
+    `max_output` is in tokens, None where it is not known; `cost` returns USD; `input` is what the
+    model accepts as input, None where it is not known.
     """
 
     max_output: int | None = None
@@ -261,8 +261,8 @@ def regions_of_hosts(specs: Iterable[ProviderSpec]) -> dict[str, str]:
     """Return provider -> the factor that its host implies, for those whose host implies one.
 
     A provider may charge more for requests that it processes in one region. Where the request
-    names the region (`inference_geo`), the response's usage says so; where the host of the base
-    URL implies it, only the settings know.
+    names the region (`inference_geo`), the response's usage states it; where the host of the base
+    URL implies it, only the settings show it.
     """
     factors: dict[str, str] = {}
     for spec in specs:
@@ -274,7 +274,7 @@ def regions_of_hosts(specs: Iterable[ProviderSpec]) -> dict[str, str]:
 
 
 class Pricing:
-    """The rates of a catalogue's models, worked out once a day and model.
+    """The rates of a catalogue's models, computed once a day and model.
 
     Args:
         regions: provider -> the factor that its host implies; see `regions_of_hosts`.
@@ -289,7 +289,7 @@ class Pricing:
         self._rates: dict[tuple[str, str, str | None], Rates | None] = {}
 
     def find_terms(self, provider: str, model: str, *, streamed: bool, day: date) -> ModelTerms:
-        """What holds for a request to `model` on `day`."""
+        """The terms of a request to `model` on `day`."""
         card = self._catalogue.find_card(provider, model)
         if card is None:
             return UNKNOWN
@@ -301,7 +301,7 @@ class Pricing:
     def _rates_of(self, card: ModelCard, day: date, region: str | None) -> Rates | None:
         if day != self._day:
             self._day, self._rates = day, {}
-        # By the card, of which there are as many as there are; clients choose the names.
+        # Keyed by card, whose number is fixed; clients choose the names.
         key = (card.provider, card.id, region)
         if key not in self._rates:
             self._rates[key] = rates_on(card, day, region)

@@ -1,8 +1,8 @@
-"""Whose fault an upstream's failure is: that decides what the client sees and what is tried next.
+"""Whose fault an upstream's failure is: this decides what the client sees and what follows.
 
-Invariants: a client's own mistakes are the client's. No other target gets them
-and they count against no provider; what went wrong with the provider or with the gateway's key is
-never shown as if the client could correct it.
+Invariants: a client's own mistakes stay with the client: no other target receives the request, and
+they count against no provider. The gateway never presents a failure of the provider or of its own
+key as if the client could correct it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from vai.errors import UPSTREAM_SENTENCES, UpstreamFault, UpstreamRejected
 __all__ = ["UPSTREAM_AUTH", "hide_gateway_key_error", "is_outage", "may_fall_back"]
 
 UPSTREAM_AUTH: Final = "upstream_auth"
-"""The code of a failure that the gateway's own key met with."""
+"""The code of a failure that concerns the gateway's own key."""
 
 _OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
-"""Codes that concern this side of the connection, or nothing."""
+"""Codes of failures on VAI's side of the connection, or of neither side."""
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
-"""What an account is refused for; whose account it is says whom it concerns."""
+"""Refusals of an account; the owner of the account decides whom they concern."""
 _CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
-"""What only the client can correct."""
+"""Errors that only the client can correct."""
 
 
 def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
-    """`fault` as a client sees it whose request used the gateway's key.
+    """`fault` as the client of a request with the gateway's key sees it.
 
     A refused key becomes a 502 without the upstream's words, which may quote the key.
     """
@@ -46,7 +46,7 @@ def hide_gateway_key_error(fault: UpstreamFault) -> UpstreamFault:
 def may_fall_back(fault: UpstreamFault, *, is_byok: bool) -> bool:
     """Whether another target may serve what this one failed at.
 
-    A model that is not there is the settings' mistake, because they name the targets.
+    A missing model is a mistake of the settings, because they name the targets.
     """
     if not isinstance(fault, UpstreamRejected):
         return True

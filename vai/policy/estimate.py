@@ -1,9 +1,9 @@
 """Estimates of tokens that no provider has counted yet.
 
-Three estimates, and an estimate is always marked as one. `input_tokens` is a division, for
-where only a length is known. `body_tokens` sets media apart from text and reads neither, for
-every request before it is admitted. `request_tokens` reads the whole request: it stands in
-for a provider that has no counter.
+Three estimates, each always marked as one. `input_tokens` is a division, for where only a length
+is known. `body_tokens` separates media from text and reads neither, for every request before its
+admission. `request_tokens` reads the whole request: it replaces the counter of a provider that
+has none.
 
 Measured with the vocabularies o200k (gpt-4o and later, gpt-oss) and Claude 2's, the last
 public one, on 40 corpora of up to 60 kB (prose in 30 languages, code, JSON, HTML, tables):
@@ -14,7 +14,7 @@ public one, on 40 corpora of up to 60 kB (prose in 30 languages, code, JSON, HTM
   ten within 14 %. Against Claude 2's it is 1 % (English) to 18 % (C headers) too low, and
   down to a fifth in scripts that vocabulary has few words of (Tamil, Bengali, Thai).
 
-What surrounds the text (roles, calls, media) follows published rules and was not measured.
+What surrounds the text (roles, calls, media) follows published rules; it was not measured.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _WEIGHTS: Final[tuple[tuple[float, range | bytes], ...]] = (
     (2.000, range(0xF0, 0xF5)),  # emoji; too few in the corpora, so not fitted
 )
 """Tokens per character of a script, by the first byte of the character in UTF-8: least
-squares of the relative error. What has no entry is ASCII punctuation."""
+squares of the relative error. Characters without an entry are ASCII punctuation."""
 _PUNCTUATION: Final = 0.617
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _CODES: Final = bytes.maketrans(
@@ -98,7 +98,7 @@ _TOOLS_PREAMBLE: Final[dict[WireFormat, int]] = {"anthropic": 346}
 """Anthropic's documented system prompt for tools."""
 
 _UNKNOWN_SIZE: Final = (1024, 1024)
-"""A picture behind a link, or one that does not say."""
+"""The size of a picture behind a link, or of one whose size is not readable."""
 _PAGE: Final = 2000
 """Tokens of a page of a PDF: Anthropic documents 1,500 to 3,000 of text."""
 _BYTES_PER_PAGE: Final = 50_000
@@ -113,16 +113,16 @@ _WEIGHED_AT_ONCE: Final = 4096
 """Characters, and pieces, that a `TextMeter` keeps before it weighs them."""
 
 _SMALL: Final = 16_384
-"""Bytes of a body in which media could not mislead much."""
+"""Bytes of a body that is too small for media to distort the estimate much."""
 _PICTURE: Final = 1600
-"""Tokens of a large picture, the dearest there is by the rules below."""
+"""Tokens of a large picture, the most expensive by the rules below."""
 _MEDIA: Final[dict[str, int]] = {
     "image": 0,
     "document": _BYTES_PER_PAGE * 4 // 3 // _PAGE,
     "audio": _SOUND * 4 // 3,
     "video": _FILM * 4 // 3,
 }
-"""Characters of base64 per token; 0 where it is the piece that counts."""
+"""Characters of base64 per token; 0 where each piece has a fixed count."""
 
 
 def input_tokens(body_bytes: int) -> int:
@@ -131,10 +131,10 @@ def input_tokens(body_bytes: int) -> int:
 
 
 def body_tokens(value: Mapping[str, Any], body: bytes) -> int:
-    """Tokens of a body, given what was parsed of it; cheap enough for every request.
+    """Tokens of a body, given its parsed value; cheap enough for every request.
 
-    A division, but for media: a picture of a megabyte is 1,600 tokens and not 250,000, which
-    no limit would admit. `value` may be any JSON object; what is no request has no media.
+    A division, except for media: a picture of a megabyte is 1,600 tokens and not 250,000, which
+    no limit would admit. `value` may be any JSON object; one that is no request has no media.
     """
     # The search is a hundredth of the parse; looking at every block would be several times it.
     if len(body) < _SMALL or b'"base64"' not in body:
@@ -166,8 +166,8 @@ def _blocks_of(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def estimated_usage_members(tokens: int) -> dict[str, Any]:
     """Members of the usage in a `message_delta` whose output the provider has not counted.
 
-    Strict clients refuse one without `output_tokens`, so the number is an estimate and says so.
-    It is no counter: neither a total nor a cost is made of it.
+    Strict clients refuse one without `output_tokens`, so the number is an estimate, marked as one.
+    It is no counter: VAI derives neither a total nor a cost from it.
     """
     return {"output_tokens": tokens, "estimated": True}
 
@@ -184,9 +184,9 @@ def generated_texts(content: Iterable[Block]) -> Iterator[str]:
 
 
 class TextMeter:
-    """Estimates the tokens of a text that comes in pieces.
+    """Estimates the tokens of a text that arrives in pieces.
 
-    Pieces are weighed together, because many short ones are expensive; few are held.
+    It weighs pieces together, because many short ones are expensive, and holds few of them.
     """
 
     __slots__ = ("_pieces", "_size", "_weighed")
@@ -217,7 +217,7 @@ class TextMeter:
 
 def request_tokens(request: MessageRequest, kind: WireFormat) -> int:
     """Input tokens of a request to a provider of this kind. Linear in the request's length."""
-    texts: list[str] = []  # all text is counted together: many short strings are dear
+    texts: list[str] = []  # all text is counted together: many short strings are expensive
     other = _PER_REQUEST + _PER_MESSAGE * len(request.messages)
     if isinstance(request.system, str):
         texts.append(request.system)
@@ -251,7 +251,7 @@ def _weigh_text(text: str) -> float:
 
 
 def _block_tokens(block: Block, kind: WireFormat, texts: list[str]) -> int:
-    """Tokens of a block beyond its text, which is put to `texts`."""
+    """Tokens of a block without its text, which this appends to `texts`."""
     if type(block) is TextBlock:
         texts.append(block.text)
         return 0
@@ -299,7 +299,7 @@ def _document_tokens(source: Source, texts: list[str]) -> int:
     data = _decode_source(source)
     if not data:
         return _UNSEEN_PAGES * _PAGE
-    # Pages inside of compressed object streams cannot be seen; then their weight decides.
+    # Pages inside compressed object streams are not visible; then the file's size decides.
     pages = len(_PAGES.findall(data)) or math.ceil(len(data) / _BYTES_PER_PAGE)
     return pages * _PAGE
 
@@ -315,7 +315,7 @@ def _decode_source(source: Source, limit: int | None = None) -> bytes:
     text = source.data if limit is None else source.data[: (limit // 3 + 1) * 4]
     try:
         return binascii.a2b_base64(text)
-    except ValueError:  # not base64: the provider will say so
+    except ValueError:  # not base64: the provider will refuse it
         return b""
 
 

@@ -1,13 +1,13 @@
 """Which header fields cross the gateway.
 
 Towards the upstream the list is open by prefix: every ``anthropic-*`` field passes, known
-or not, because features come as pairs of header and body and a dropped half is a 400.
-All else stays here: a client's cookies, proxy credentials and private headers are not the
-provider's business. (A deny list was rejected: it forwards tomorrow's secret.)
+or not, because features come as pairs of header and body and a dropped half is a 400. All other
+fields stay here: a client's cookies, proxy credentials and private headers do not concern the
+provider. (A deny list was rejected: it would forward secrets that it does not list yet.)
 
-Back to the client the list is closed: the fields that clients of the Messages API read. What a
-provider says about its own connection, its cookies, its redirects or its pages would be taken
-for the gateway's word.
+Back to the client the list is closed: the fields that clients of the Messages API read. A client
+would take a provider's fields about its own connection, cookies, redirects or pages for the
+gateway's.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ GATEWAY_FIELDS: Final = (
     "proxy-authorization",
     "proxy-connection",
 )
-"""Framing and identity of an upstream request, which the I/O ring alone writes: a second Host or
-Content-Length is how requests are smuggled, a second credential is how keys are mixed up, and
-cookies are never sent."""
+"""Framing and identity of an upstream request, which only the I/O ring writes: a second Host or
+Content-Length enables request smuggling, a second credential mixes up keys, and VAI never sends
+cookies."""
 
 _FORWARDED_PREFIXES = ("anthropic-", "x-claude-code-", "x-stainless-")
 _FORWARDED = frozenset({"user-agent", "x-app", "accept-language"})
@@ -48,7 +48,7 @@ _RETURNED = frozenset({"cf-ray", "request-id", "retry-after", "retry-after-ms", 
 
 
 def headers_to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The fields of a client's request that go on to a same-protocol upstream."""
+    """The fields of a client's request that VAI forwards to a same-protocol upstream."""
     return [
         (name, value)
         for name, value in headers
@@ -59,7 +59,7 @@ def headers_to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, s
 def with_betas(
     headers: Iterable[tuple[str, str]], betas: Iterable[str]
 ) -> tuple[tuple[str, str], ...]:
-    """`headers` with one ``anthropic-beta`` that lists what they list there, and `betas`."""
+    """`headers` with one ``anthropic-beta`` field: the values listed there, and `betas`."""
     others = []
     listed: list[str] = []
     for name, value in headers:
@@ -71,7 +71,7 @@ def with_betas(
 
 
 def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The fields of an upstream's response that go back to the client. Names are lower case.
+    """The fields of an upstream's response that VAI forwards. Names are lower case.
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
     """

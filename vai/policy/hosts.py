@@ -1,9 +1,9 @@
-"""By which names clients may reach a server that wants no key.
+"""The host names by which clients may reach a server that requires no key.
 
-A web page can have its own name point to this machine (DNS rebinding); the browser then takes
-the server for the page's own, reads its responses, and sends no `SettingsOrigin` with a GET. What
-it cannot change is the `Host`, which is the name of the page. A name of the public DNS is therefore
-refused unless it is configured; addresses and local names cannot be a page's.
+A web page can point its own name to this machine (DNS rebinding); the browser then takes the
+server for the page's own, reads its responses, and sends no `Origin` with a GET. The page cannot
+change the `Host`, which is its own name. VAI therefore refuses a name of the public DNS unless the
+settings list it; addresses and local names cannot be a page's.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _BELOW_LOCAL: Final = tuple(f".{local}" for local in _LOCAL)
 
 
 class AllowedHosts:
-    """The names that are let in.
+    """The allowed host names.
 
     Args:
-        names: as configured, without a port; ``*`` lets all in.
+        names: as configured, without a port; ``*`` allows all.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -61,5 +61,5 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to what listens on `host`."""
+    """Whether only this machine can connect to a server that listens on `host`."""
     return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)

@@ -1,12 +1,12 @@
 """``GET /v1/models`` in the three forms that clients read.
 
-VAI's own form has `providers` with their models, and beside them the list that OpenAI's
-clients expect (`object`, `data`), because those say nothing by which they could be kept
-apart. Anthropic's form is a page: Claude models under their bare names, all others as
+VAI's own form has `providers` with their models, and beside them the list that OpenAI's clients
+expect (`object`, `data`), because the requests of those clients do not identify them.
+Anthropic's form is a page: Claude models under their bare names, all others as
 ``provider/model``.
 
-Invariants: each id in a response is a model name that a request may carry. What
-is unknown is left out; only where a client's schema demands a date, it is the epoch.
+Invariants: each id in a response is a model name that a request may carry. The response leaves
+out what is unknown; only where a client's schema requires a date, it is the epoch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PRICES: Final = (
 
 
 class Listing:
-    """What one gateway lists.
+    """The models that one gateway lists.
 
     Args:
         states: provider -> ``configured``, ``simulated`` or ``byok``.
@@ -113,7 +113,7 @@ class Listing:
     def check_filters(self, provider: str | None, capability: str | None) -> None:
         """
         Raises:
-            InvalidRequest: there is no such provider or capability; those there are are named.
+            InvalidRequest: there is no such provider or capability; the message names all.
         """
         for name, value, allowed in (
             ("provider", provider, self._specs),
@@ -125,7 +125,7 @@ class Listing:
     def list_openai(
         self, *, provider: str | None = None, capability: str | None = None
     ) -> dict[str, Any]:
-        """OpenAI's list. Filters as for `vai`."""
+        """OpenAI's list. Filters as for `list_vai`."""
         return _openai_list(*self._select_cards(provider, capability))
 
     def list_anthropic(
@@ -138,7 +138,7 @@ class Listing:
         after_id: str | None = None,
         before_id: str | None = None,
     ) -> dict[str, Any]:
-        """A page of Anthropic's form. Filters as for `vai`.
+        """A page of Anthropic's form. Filters as for `list_vai`.
 
         Raises:
             InvalidRequest: an impossible limit, or a cursor that is no id of the list.
@@ -167,7 +167,7 @@ class Listing:
         """One model, by any name that a request may carry. `form` as in the query.
 
         Raises:
-            NotFound: the catalogue does not list it; the provider may have it all the same.
+            NotFound: the catalogue does not list it; the provider may still have it.
         """
         try:
             card = self._nicknames.get(name) or self._routed_card(name)
@@ -184,7 +184,7 @@ class Listing:
         return wire if form == "openai" else self._describe_card(card, day) | wire
 
     def _routed_card(self, name: str) -> ModelCard:
-        """The card of what `name` leads to; one without facts for a model that is not listed."""
+        """The card that `name` leads to; one without facts for a model that is not listed."""
         route = resolve_route(name, self._specs, self._aliases, self._catalogue)
         card = self._catalogue.find_card(route.spec.id, route.model)
         if card is not None and card.provider == route.spec.id:
@@ -193,7 +193,7 @@ class Listing:
         return msgspec.structs.replace(facts, provider=route.spec.id, id=route.model, name=None)
 
     def _short_name(self, card: ModelCard) -> str:
-        """Clients of Anthropic's own API look for its own names."""
+        """The bare name if the provider claims it, for Anthropic's clients; else the full name."""
         prefixes = self._specs[card.provider].bare_prefixes
         return card.id if prefixes and card.id.startswith(prefixes) else card.full_id
 

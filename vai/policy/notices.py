@@ -1,8 +1,8 @@
-"""Which of many subjects may have a line in the log now.
+"""Which of many subjects may write a log line now.
 
-Invariants: memory does not grow with the subjects. Each has a line at most once in a
-while, and the next one reports how many were left out. When more subjects want lines than are
-remembered, those beyond share one.
+Invariants: memory does not grow with the number of subjects. Each has a line at most once per
+interval, and the next one reports how many were left out. Subjects beyond the number that VAI
+remembers share one line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class NoticeLimiter:
 
     Args:
         every: seconds between two lines of one subject.
-        room: subjects that are remembered.
+        room: the largest number of remembered subjects.
     """
 
     __slots__ = ("_every", "_lines", "_others", "_room")
@@ -48,8 +48,8 @@ class NoticeLimiter:
         return left_out
 
     def _make_room(self, now: float) -> None:
-        """Drop subjects whose time is over, those that came up least lately first, while there is
-        no room."""
+        """Drop subjects whose interval is over, the longest unused first, while there is no
+        room."""
         lines = self._lines
         while len(lines) >= self._room:
             oldest = next(iter(lines))

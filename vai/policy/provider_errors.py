@@ -1,8 +1,8 @@
-"""What operators should know of providers that fail: the last error, and targets never reached.
+"""Provider failures for operators: the last error, and targets that VAI never reaches.
 
-Invariants: what clients get wrong, and what their own keys meet with, is no fault of
-a provider's. It stores only the names that VAI itself gives errors, and no word of an upstream's,
-which may quote a request. Targets that work leave no trace.
+Invariants: a client's mistakes, and failures of its own keys, are no fault of a provider's. The
+module stores only VAI's own error names, and no text of an upstream's, which may quote a request.
+Targets that work have no entry.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = [
 
 Trouble = Literal["", "address", "way", "key", "limit", "outage"]
 """What is wrong: the address in the settings, the way there (DNS, TCP, TLS, a proxy), the gateway's
-key or its account, a limit of the provider's, the provider itself; "" for no trouble of its."""
+key or its account, a limit of the provider's, the provider itself; "" for none of these."""
 
 ADDRESS: Final = frozenset({"upstream_address", "upstream_content_type", "upstream_redirect"})
-"""Codes of responses that the API of a provider does not give."""
+"""Codes of responses that do not come from the API of a provider."""
 _WAY: Final = frozenset(
     {"connect_timeout", "upstream_connect", "upstream_dns", "upstream_proxy", "upstream_tls"}
 )
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 _OWN: Final = frozenset({UPSTREAM_AUTH, "upstream_address"})
-"""Codes that VAI gives to what a provider answered. All other codes of responses are upstreams'."""
+"""Codes that VAI gives to a provider's responses. All other codes of responses are upstreams'."""
 
 _IN_A_ROW: Final = 5
 _AT_LEAST: Final = 2
@@ -48,8 +48,8 @@ def classify_trouble(fault: UpstreamFault, *, is_byok: bool) -> Trouble:
     """What `fault` shows about the provider or of the settings.
 
     Args:
-        is_byok: whether the client brought the key. Then all that concerns the key, and what a
-            request with it meets at the provider, is the client's affair.
+        is_byok: whether the client sent the key. Then every failure that concerns the key, or
+            that a request with it causes at the provider, concerns only the client.
     """
     if fault.code in ADDRESS:
         return "address"
@@ -70,7 +70,7 @@ def gateway_code(fault: UpstreamFault) -> str | None:
 
 
 class LastError(msgspec.Struct, frozen=True):
-    """What a provider failed with, and when: a reading of the clock, in seconds."""
+    """A provider's failure and its time: a reading of the clock, in seconds."""
 
     trouble: Trouble
     type: ErrorType
@@ -81,17 +81,17 @@ class LastError(msgspec.Struct, frozen=True):
 
 
 class FallbackRun(msgspec.Struct):
-    """A target that fallbacks are taken for: since when, and for how many requests in a row."""
+    """A target that fallbacks replace: since when, and for how many requests in a row."""
 
     since: float
     requests: int = 0
 
 
 class ProviderErrors:
-    """What is known of providers that fail. They are those of the settings, so they are few.
+    """The failing providers. They are those of the settings, so they are few.
 
     Args:
-        failing: where the last errors are kept, by provider; in this object alone if None.
+        failing: holds the last errors, by provider; None: only this object does.
     """
 
     __slots__ = ("fallback_runs", "last_errors")
@@ -109,17 +109,17 @@ class ProviderErrors:
         )
 
     def record_response(self, provider: str, *, is_byok: bool) -> None:
-        """The provider answered a request; with a client's own key that says nothing of the
-        gateway's."""
+        """The provider answered a request; with a BYOK key that shows nothing about the
+        gateway's key."""
         last = self.last_errors.get(provider)
         if last is not None and (not is_byok or last.trouble in ("address", "way")):
             self.last_errors.pop(provider, None)
 
     def record_fallback(self, name: str, now: float) -> FallbackRun | None:
-        """A request went to another target than the first one, which is called `name`.
+        """A request went to another target than the first one, whose name is `name`.
 
         Returns:
-            The notice, once that has been so several times in a row.
+            The notice, once this has happened several times in a row.
         """
         missed = self.fallback_runs.get(name)
         if missed is None:

@@ -1,8 +1,8 @@
-"""How many lately, and how many of them of a kind, in two numbers and no list.
+"""Counts recent events, and how many of them are marked, in two numbers and no list.
 
-Invariants: memory does not grow with what is counted. There are two buckets, the
-running one and the one before, and the one before fades out as the running one fills; the
-counts are exact when things come evenly and never off by more than one bucket.
+Invariants: memory does not grow with the number of events. There are two buckets, the running one
+and the one before, and the one before fades out as the running one fills; the counts are exact
+when events come evenly and never off by more than one bucket.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class RecentCounter:
         self._before = (0, 0)
 
     def count_event(self, now: float) -> None:
-        """One more."""
+        """Count one event."""
         if now - self._began >= self._span:
             self._rotate_buckets(now)
         self._all += 1
 
     def count_marked(self, now: float) -> None:
-        """One of them is of the kind."""
+        """Mark one of the counted events."""
         if now - self._began >= self._span:
             self._rotate_buckets(now)
         self._marked += 1
 
     def recent_counts(self, now: float) -> tuple[float, float]:
-        """How many there were, and how many of the kind."""
+        """The number of events, and of marked ones."""
         if now - self._began >= self._span:
             self._rotate_buckets(now)
         fading = 1 - (now - self._began) / self._span

@@ -1,11 +1,11 @@
 """What follows a failed attempt: a retry after a wait, another target, or an end.
 
-Invariants: a retry is for what passes by itself and has cost nothing. So only failures qualify
-that came before the provider can have worked on the request (no connection), or that its own
-response reports (a status that says try again); silence does not, because whether the response
-was computed and billed cannot be known. All retries of a process share a budget for each
-provider: when a provider is down, repeating everything would double the load that it fails
-under.
+Invariants: a retry is for failures that pass by themselves and have cost nothing. So only those
+qualify that came before the provider can have worked on the request (no connection), or that its
+own response reports (a status that permits a retry); silence does not, because VAI cannot know
+whether the provider computed and billed the response. All retries of a process share a budget for
+each provider: when a provider is down, repeating every request would double the load that causes
+the failure.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = [
 WINDOW: Final = 10.0
 """Seconds over which a budget is a share of the requests."""
 FLOOR: Final = 3
-"""Retries within a window that are always granted, or a quiet gateway could never repeat."""
+"""Retries within a window that are always granted, or a quiet gateway could never retry."""
 
 _UNSENT: Final = frozenset(
     {"connect_timeout", "upstream_connect", "upstream_dns", "upstream_proxy", "upstream_tls"}
 )
-"""Codes of failures before a byte of the request had gone out."""
+"""Codes of failures before a byte of the request was sent."""
 _STALE: Final = "upstream_stale"
-"""A reused connection that had just ended: the next one is another."""
+"""A reused connection that had just ended: the next attempt uses another."""
 _PASSING: Final = frozenset(
     {"api_error", "overloaded_error", "provider_error", "rate_limit_error", "timeout_error"}
 )
@@ -53,10 +53,10 @@ _CONFLICT: Final = 409
 
 
 class RetryRules(SettingsSection, frozen=True, kw_only=True):
-    """What is tried again at the same target before the client has received a byte.
+    """What is retried at the same target before the client has received a byte.
 
     `max_attempts` counts the attempts at one target, the first among them. A wait is drawn from
-    0 to `base_delay`, doubled for each attempt but at most `max_delay`; a provider that wants
+    0 to `base_delay`, doubled for each attempt but at most `max_delay`; a provider that requests
     a longer one gets no retry. `budget` is the share of a provider's requests that may
     be retries.
     """
@@ -90,11 +90,11 @@ RetryDecision = Retry | WithoutReasoning | NextTarget | Stop
 
 
 class RetryState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision is made from, beside the error and the time.
+    """The input of a decision, beside the error and the time.
 
     `rules` are None where nothing is retried. `retries` counts those of the present target;
-    `remaining` are the seconds that the exchange has left. `may_drop_reasoning` says that the
-    provider refused the history's reasoning, and that the request still has it.
+    `remaining` are the seconds that the exchange has left. `may_drop_reasoning`: the
+    provider refused the history's reasoning, and the request still has it.
     `breaker_open_until` is a reading of the clock, `jitter` a random number from 0 to 1.
     """
 
@@ -109,7 +109,7 @@ class RetryState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(error: UpstreamFault, state: RetryState, now: float) -> RetryDecision:
-    """What an exchange does after `error`, which no byte of a response has preceded."""
+    """What an exchange does after `error`, before it has any byte of a response."""
     if state.remaining <= 0:
         return Stop()
     if state.may_drop_reasoning:
@@ -136,7 +136,7 @@ def _delay_if_retried(error: UpstreamFault, state: RetryState, now: float) -> fl
 def is_retryable(fault: UpstreamFault, *, is_byok: bool) -> bool:
     """Whether the same request may well succeed at the same target.
 
-    The limits of a BYOK key are its owner's to keep, so the client gets a 429 at once.
+    The owner of a BYOK key has to keep its limits, so the client gets a 429 at once.
     """
     if not isinstance(fault, UpstreamRejected):
         return fault.code in _UNSENT or fault.code == _STALE
@@ -150,7 +150,7 @@ def is_retryable(fault: UpstreamFault, *, is_byok: bool) -> bool:
 def retry_delay(
     repeat: int, fault: UpstreamFault, rules: RetryRules, *, jitter: float
 ) -> float | None:
-    """Seconds to wait before the `repeat`-th repeat (from 1); None when it would be too long.
+    """Seconds to wait before retry number `repeat` (from 1); None when it would be too long.
 
     Full jitter: requests that failed together do not come back together. `jitter` is a random
     number from 0 to 1.
@@ -165,7 +165,7 @@ def retry_delay(
 
 
 class RetryBudget:
-    """How many retries one provider may be given, for one process."""
+    """The retries that one process may send to one provider."""
 
     __slots__ = ("_counter", "_share")
 
@@ -174,7 +174,7 @@ class RetryBudget:
         self._counter = RecentCounter(WINDOW, now)
 
     def record_request(self, now: float) -> None:
-        """A request went to the provider that is no repeat."""
+        """A request that is no retry went to the provider."""
         self._counter.count_event(now)
 
     def allows_retry(self, fault: UpstreamFault, now: float) -> bool:

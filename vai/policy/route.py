@@ -1,9 +1,9 @@
 """Which provider serves a model name, and in whose dialect the response is written.
 
 ``provider/model`` is split at the first slash; the rest may hold slashes and colons.
-A bare name is an alias, a name that a provider claims (``claude-...``) or one that the
-catalogue knows of a single provider; an exchange with such a name and a provider that
-speaks the Messages API is the pure dialect: every byte that comes back is the upstream's.
+A bare name is an alias, a name that a provider claims (``claude-...``) or one that the catalogue
+lists for a single provider; an exchange with such a name and a provider that speaks the Messages
+API is the pure dialect: every byte of the response is the upstream's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FORM = "model: expected provider/model-name, e.g. openai/gpt-5.4"
 class Route(msgspec.Struct, frozen=True):
     """Where a request goes.
 
-    `model` is what the provider calls it, `name` is ``provider/model``; `dialect` is
+    `model` is the provider's name for it, `name` is ``provider/model``; `dialect` is
     ``upstream`` when the response must be the upstream's own bytes, else ``vai``.
     """
 

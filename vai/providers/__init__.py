@@ -1,1 +1,1 @@
-"""Pure translators between VAI's words and the providers' wire formats."""
+"""Adapters: pure translations between the Messages API and the providers' wire formats."""

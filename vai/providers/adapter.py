@@ -1,9 +1,9 @@
-"""What a provider's adapter is: a pure translator between VAI's words and one wire format.
+"""The interface of an adapter: a pure translation between VAI's types and one wire format.
 
 Invariants: no sockets, no clock, no environment, no logging, no randomness
-and no credential. An adapter is built for one exchange, fed, and dropped, so a decoder
-may keep state between chunks. Folders of providers never import each other; what they
-share lies beside this file.
+and no credential. An adapter serves one exchange, so its decoder may keep state between
+chunks. The folders of wire formats never import each other; what they share is in `decode` and
+`translate` beside this file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Adapter(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What the upstream has reported so far; running totals."""
+        """The usage that the upstream has reported so far; running totals."""
         ...
 
     dropped: list[str]
@@ -37,25 +37,25 @@ class Adapter(Protocol):
 
     @property
     def ended_early(self) -> bool:
-        """Whether the answer was completed here while the upstream still has more to say."""
+        """Whether the adapter completed the response before the upstream ended it."""
         ...
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: its closing events have been returned."""
+        """Whether the response is complete: the adapter has returned its closing events."""
         ...
 
     @property
     def fault(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has."""
+        """Why the stream failed; None until it fails."""
         ...
 
     @property
     def next_request(self) -> WireRequest | None:
-        """A further request that continues this answer, once the last body has ended.
+        """A further request that continues this response, once the last body has ended.
 
         Set after `parse_message` returned None, or after `end_stream` without `is_complete` and
-        without `fault`; the conductor sends it and gives its answer to the same adapter.
+        without `fault`; the exchange sends it and feeds its response to the same adapter.
         """
         ...
 
@@ -63,27 +63,27 @@ class Adapter(Protocol):
         """The upstream request.
 
         Raises:
-            InvalidRequest: something that matters cannot be expressed; all problems are named.
+            InvalidRequest: the format cannot express required parts; the message names all.
         """
         ...
 
     def parse_message(self, body: bytes, /) -> Message | None:
-        """The answer of a request that was not streamed; None when it goes on (`next_request`).
+        """The response to an unstreamed request; None when `next_request` continues it.
 
         Raises:
-            UpstreamFault: the body is an error, or not an answer.
+            UpstreamFault: the body is an error, or no response.
         """
         ...
 
     def feed_bytes(self, data: bytes, /) -> list[Event]:
-        """More bytes of the streamed answer: the events that are complete now.
+        """Decode more bytes of the streamed response; return the events that are complete now.
 
-        Any chop of the bytes gives the same events.
+        The events do not depend on how the bytes are split.
         """
         ...
 
     def end_stream(self) -> list[Event]:
-        """The upstream closed the body: the closing events, or a fault if it was cut."""
+        """End the body: return the closing events, or set `fault` if the body was cut."""
         ...
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:

@@ -1,7 +1,7 @@
 """The request that makes a provider count a request's tokens, where the provider can.
 
-Invariants: only a provider's own counter counts exactly. VAI sends
-no count request to a server that merely speaks a provider's wire format, which promises none.
+Invariants: only a provider's own counter counts exactly. VAI sends no count request to other
+servers of the same wire format, because the format does not guarantee a counter.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from vai.types.request import MessageRequest
 __all__ = ["CountRequest", "build_count_request"]
 
 _NEVER_SHORT = 1 << 20
-"""`max_tokens`, so that no thinking budget is refused as larger. No count request carries it."""
+"""`max_tokens`, so that no thinking budget is refused as larger. No count request has it."""
 
 
 class CountRequest(msgspec.Struct, frozen=True):
     """A request to a provider's counter, and which member of the response holds the count.
 
-    `parse_error` makes a fault of a response with an error status. `is_exact` says that the
+    `parse_error` converts a response with an error status into a fault. `is_exact` says that the
     request carries everything that counts; otherwise the count is too low.
     """
 
@@ -58,7 +58,7 @@ class CountRequest(msgspec.Struct, frozen=True):
 def build_count_request(
     spec: ProviderSpec, request: MessageRequest, exchange_id: str, headers: Mapping[str, str]
 ) -> CountRequest | None:
-    """The count request for the provider of `spec`; None where it has no counter.
+    """The count request for the provider of `spec`; None if the provider has no counter.
 
     Args:
         headers: the client's ``anthropic-version`` and ``anthropic-beta``.
@@ -83,7 +83,7 @@ def build_count_request(
 
 
 def _counting_spec(spec: ProviderSpec) -> ProviderSpec | None:
-    """The spec whose counter counts: OpenAI counts Chat Completions in the Responses format."""
+    """The spec of the counter: OpenAI counts Chat Completions requests in the Responses format."""
     if spec.kind in ("anthropic", "gemini", "code-assist") or spec.id == "oai-resp":
         return spec
     return other_endpoint(spec)

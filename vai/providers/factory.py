@@ -1,4 +1,4 @@
-"""The adapter that a provider's wire format stands for."""
+"""Makes the adapter for a provider's wire format."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def make_adapter(
     """A fresh adapter for one exchange.
 
     Args:
-        exchange_id: ids of the answer derive from it; letters, digits, ``_`` and ``-``.
+        exchange_id: ids of the response derive from it; letters, digits, ``_`` and ``-``.
         input_estimate: input tokens to show in `message_start` until the provider has
             counted them.
-        headers: the caller's headers that belong to the Messages API
+        headers: the client's headers that belong to the Messages API
             (``anthropic-version``, ``anthropic-beta``), with lower-case names.
-        request: what will be asked, if that is known: some requests to OpenAI need its
+        request: the request to send, if it is known: some requests to OpenAI need its
             other endpoint.
     """
     if spec.kind == "anthropic":

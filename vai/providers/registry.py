@@ -183,7 +183,7 @@ _GEMINI_CAPABILITIES = Capabilities(
     thinking=True,
     image_output=True,
 )
-"""Of both; Google fetches media at public URLs for the Gemini API alone (see gemini/parts).
+"""Capabilities of both Gemini providers; only the Gemini API fetches public URLs (gemini/parts).
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 _GEMINI = ProviderSpec(
@@ -214,7 +214,7 @@ _GEMINI_OAUTH = ProviderSpec(
 """Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 
 _OPENAI_HOST: Final = re.compile(r"https://([a-z]+\.)?api\.openai\.com\.?(?:[:/]|$)", re.IGNORECASE)
-"""Also the regional ones: us.api.openai.com."""
+"""The base URLs of OpenAI, regional hosts (us.api.openai.com) included."""
 
 _SPECS: Final = (
     _ANTHROPIC,
@@ -232,7 +232,7 @@ PROVIDER_SPECS: Final[Mapping[str, ProviderSpec]] = MappingProxyType(
 SHARED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {spec.id: spec.shares_key_of for spec in PROVIDER_SPECS.values() if spec.shares_key_of}
 )
-"""Provider -> the provider whose key serves it too, where it has none of its own."""
+"""Provider without a key of its own -> the provider whose key it uses."""
 _IDS: Final = {name: spec.id for spec in PROVIDER_SPECS.values() for name in spec.other_names}
 
 
@@ -243,7 +243,7 @@ def provider_id(name: str) -> str:
 
 
 def simulated_path(spec: ProviderSpec) -> str:
-    """Where the simulator serves a provider: `/groq/openai/v1`, what its paths are appended to."""
+    """The base path of a provider in the simulator, such as `/groq/openai/v1`."""
     return f"/{spec.id}{urlsplit(spec.base_url).path.rstrip('/')}"
 
 
@@ -258,10 +258,10 @@ def capabilities_of_kind(kind: WireFormat) -> frozenset[str]:
 
 
 def spec_for_input(spec: ProviderSpec, modalities: Collection[str] | None) -> ProviderSpec:
-    """The row without the pictures and documents that one of its models cannot be sent.
+    """The spec without the images and documents that one of its models does not accept.
 
     Args:
-        modalities: what the model can be sent (`ModelCard.input`), None where it is not known.
+        modalities: what the model accepts (`ModelCard.input`); None if that is not known.
     """
     if modalities is None:
         return spec
@@ -280,9 +280,9 @@ def is_at_openai(base_url: str) -> bool:
 
 
 def other_endpoint(spec: ProviderSpec) -> ProviderSpec | None:
-    """Responses at OpenAI's own server, in the words of a row of its Chat Completions.
+    """The spec of Responses at OpenAI, made from the spec of Chat Completions at OpenAI.
 
-    None for every other row: what merely imitates that server has no other endpoint.
+    None for every other spec: servers that imitate OpenAI have no other endpoint.
     """
     if spec.id != _OPENAI.id or not is_at_openai(spec.base_url):
         return None

@@ -1,8 +1,8 @@
-"""LLM providers in their true wire formats, without a model behind them.
+"""LLM providers in their true wire formats, without a model.
 
-Invariants of this package: a response can be foretold from its request, and every fault a
-network or a provider can commit can be requested. Of the gateway it imports
-the providers' paths and names alone, so that it can be its judge.
+Invariants: a request alone determines its response, and a client can request every fault of a
+network or a provider. The simulator shares no translation with the gateway, so that it can test
+it: it imports the providers' paths and names, the reader of picture sizes and `StartWatch`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m vai.simulator``: the simulator as its own process.
 
-Invariants: ready means listening, and then either the port file exists or
-one line with the URL is printed.
+Invariants: once the simulator listens, either the port file exists or it prints one line with
+the URL.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def _serve_until_signal(arguments: argparse.Namespace) -> None:
         arguments.host, arguments.port, pace=pace, journal=arguments.journal
     ) as simulator:
         if arguments.port_file:
-            # Renamed at the end: a process that sees the file sees the whole number.
+            # Renamed at the end, so that a process that finds the file reads the whole number.
             new = Path(f"{arguments.port_file}.new")
             new.write_text(simulator.url.rpartition(":")[2])
             new.replace(arguments.port_file)
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _end_with_parent(parent: int) -> bool:
-    """Have the kernel end this process with `parent`; false when that is gone already."""
+    """Have the kernel end this process with `parent`; returns False if it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return os.getppid() == parent

@@ -1,6 +1,6 @@
-"""The endpoints next to the answering one: models, and the onboarding of Code Assist.
+"""The endpoints beside completions: models, and the onboarding of Code Assist.
 
-Invariants: fixed words, no memory.
+Invariants: fixed texts, no state.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _NOT_ONBOARDED: Final[Mapping[str, dict[str, Any]]] = {
         ],
     },
 }
-"""Projects that stand for an account which is not onboarded yet."""
+"""Projects of accounts that are not onboarded yet."""
 
 
 def answer_auxiliary(target: MatchedEndpoint, method: str, data: bytes) -> dict[str, Any]:
-    """The response to a request that wants no completion.
+    """The response to a request for another endpoint than completions.
 
     Raises:
-        Refused: 404, there is no such endpoint.
+        SimulatedError: 404, there is no such endpoint; 400, an invalid Code Assist request.
     """
     profile, path = target.profile, target.path
     if target.action == "models" and method == "GET":

@@ -1,7 +1,7 @@
 """Responses in the Chat Completions dialect, as openai, groq and cerebras each write it.
 
-Invariants: both forms have the same content; what only one provider adds
-(`x_groq`, `time_info`, `reasoning`) is added here and nowhere else.
+Invariants: both forms have the same content; only this module adds the members of single
+providers (`x_groq`, `time_info`, `reasoning`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _last_chunk(request: ParsedRequest, answer: SimulatedResponse, request_id: s
     chunk = _make_chunk(request, {}, _finish_reason(request, answer))
     wants_usage = request.usage_chunk and not request.knobs.nousage
     if request.provider == "cerebras":
-        # Cerebras closes with one chunk that carries usage and times, requested or not.
+        # Cerebras ends with one chunk that has usage and times, requested or not.
         if not request.knobs.nousage:
             chunk["usage"] = usage
         return _data_line(chunk | {"time_info": _groq_times()})

@@ -1,7 +1,7 @@
-"""What each Chat Completions endpoint accepts, and how it words a refusal.
+"""The checks of each Chat Completions endpoint, with the wording of its refusals.
 
-Invariants: a field the provider does not document is refused, as the real
-ones do, so whatever a gateway invents or forgets to strip becomes visible here.
+Invariants: the check refuses a field that the provider does not document, as the real ones do, so
+a field that a gateway invents or forgets to remove becomes visible here.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def parse_request(body: Any, provider: str, knobs: Knobs) -> ParsedRequest:
     """Read a request body into a `ParsedRequest`.
 
     Raises:
-        Refused: 400, worded as the provider words it.
+        SimulatedError: 400, in the provider's words.
     """
     for name in body:
         if name not in _FIELDS.get(provider, _FIELDS["openai"]):
@@ -273,7 +273,7 @@ def _check_calls(calls: Any, where: str) -> None:
 
 
 def _check_call_results(messages: list[dict[str, Any]]) -> None:
-    """Every call has its tool message right behind it, every tool message its call."""
+    """Check that every call has its tool message right after it, every tool message its call."""
     waiting: list[str] = []
     for at, message in enumerate(messages):
         if message["role"] == "tool":
@@ -416,7 +416,7 @@ def _parse_reasoning(body: dict[str, Any], request: ParsedRequest) -> None:
 
 
 def _last_turn(messages: list[dict[str, Any]], request: ParsedRequest) -> int:
-    """Note what the conversation ends with; the bytes its pictures take up are returned."""
+    """Read the last turn into `request`; returns the bytes of its pictures."""
     tail = len(messages)
     while tail and messages[tail - 1]["role"] != "assistant":
         tail -= 1

@@ -1,4 +1,4 @@
-"""What the simulated model says.
+"""The content of the simulated model's responses.
 
 Invariants: the response is a function of the `ParsedRequest` alone, so the same request
 gets the same text, calls and usage in every form and on every run. The arguments of a call
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 _TITLES: Final = {"oai-resp": "OpenAI", "gemini": "Gemini", "gemini-oauth": "Gemini"}
-"""What a provider is called where that is not its name in the registry."""
+"""The names of providers in a text, where they differ from those in the registry."""
 _REMARKS: Final = (
     "Nothing here left your machine, and nothing was charged.",
     "A real model would think longer about this, and cost more.",
@@ -85,7 +85,7 @@ class SchemaTooDeep(ValueError):
 
 
 class SchemaHints(msgspec.Struct, frozen=True):
-    """What a question suggests for the values: its first proper name and number."""
+    """The values that a question suggests: its first proper name and number."""
 
     word: str = "example"
     number: float = 1.0
@@ -106,7 +106,7 @@ def make_example(schema: Any, hints: SchemaHints) -> Any:
 
 
 class _Maker:
-    """One schema document, so that ``$ref`` can be resolved."""
+    """Makes values for one schema document, in which it resolves ``$ref``."""
 
     def __init__(self, root: Any, hints: SchemaHints) -> None:
         self._root = root
@@ -189,7 +189,7 @@ class _Maker:
 
     @staticmethod
     def _choose_variant(variants: list[Any]) -> Any:
-        """The first variant that is not null: `null` would say nothing."""
+        """The first variant that is not null, because a null value shows nothing."""
         return next(
             (v for v in variants if not (isinstance(v, dict) and v.get("type") == "null")),
             variants[0],
@@ -214,7 +214,7 @@ def compose_response(request: ParsedRequest) -> SimulatedResponse:
     """Compose the response to `request` within its limits.
 
     Raises:
-        Refused: a schema that cannot be satisfied.
+        SimulatedError: 400, a schema that nests without end.
     """
     parts: list[Part] = []
     thought = _compose_thought(request)
@@ -238,7 +238,7 @@ def compose_response(request: ParsedRequest) -> SimulatedResponse:
 def dictated_response(
     request: ParsedRequest, parts: list[Part], stop: Stop | None, usage: DictatedUsage
 ) -> SimulatedResponse:
-    """The response a script gives to `request`: its parts; its figures replace the counted ones."""
+    """The response of a script to `request`: its parts; its figures replace the counted ones."""
     if stop is None:
         called = any(isinstance(part, CallPart) for part in parts)
         refused = any(isinstance(part, RefusalPart) for part in parts)
@@ -257,7 +257,7 @@ def dictated_response(
 
 
 def response_portion(answer: SimulatedResponse, hop: int, hops: int) -> SimulatedResponse:
-    """The piece of `answer` that comes with request number `hop` of ``hops + 1``."""
+    """The part of `answer` that request number `hop` of ``hops + 1`` gets."""
     size = -(-answer.tokens // (hops + 1))
     first, total = hop * size, 0
     parts: list[Part] = []
@@ -272,7 +272,7 @@ def response_portion(answer: SimulatedResponse, hop: int, hops: int) -> Simulate
 
 
 def signature_of(thought: str) -> str:
-    """The seal on a thinking block; a replayed block must carry it unchanged."""
+    """The signature of a thinking block; a client must send it back unchanged."""
     seal = hashlib.sha256(b"simulated thought\0" + thought.encode("utf-8", "replace")).digest()
     return base64.b64encode(b"\x12\x20" + seal * 2).decode()
 
@@ -287,7 +287,7 @@ def _compose_thought(request: ParsedRequest) -> str:
 
 
 def _compose_parts(request: ParsedRequest) -> list[Part]:
-    """Everything the response says when it calls no tool of the client's."""
+    """The parts of a response that calls no client tool."""
     if request.knobs.refuse:
         return [RefusalPart("I'm sorry, but I can't help with that.")]
     parts: list[Part] = []
@@ -344,7 +344,7 @@ def _quote_text(text: str) -> str:
 
 
 def _repeat_to_count(count: int, text: str) -> str:
-    """`text` over and over, cut so that it splits into `count` tokens again."""
+    """`text` repeated, and cut so that it splits into `count` tokens again."""
     pieces = tokens.split_tokens(f" {text.strip() or '.'}")
     full_copies, rest = divmod(count, len(pieces))
     return ("".join(pieces) * full_copies + "".join(pieces[:rest])).lstrip()
@@ -368,7 +368,7 @@ def _compose_call(tool: OfferedTool, hints: SchemaHints) -> CallPart:
 
 
 def _tools_to_call(request: ParsedRequest) -> list[OfferedTool]:
-    """The tools that are forced, or whose names the last user turn mentions."""
+    """The tools that the request forces, or that the last user turn mentions."""
     if request.choice == "none" or not request.tools:
         return []
     if request.choice.startswith("="):
@@ -391,7 +391,7 @@ def _is_mentioned(name: str, question: str, words: set[str]) -> bool:
 
 
 def _cut_at_stop(parts: list[Part], stops: list[str]) -> str | None:
-    """Cut the text at the earliest stop sequence; reasoning and arguments are spared."""
+    """Cut the text at the earliest stop sequence; reasoning and arguments stay whole."""
     last = next((part for part in parts if isinstance(part, TextPart)), None)
     if last is None:
         return None
@@ -427,7 +427,7 @@ def _limit_tokens(
 
 
 def _words_of(part: Part) -> str:
-    """What of `part` counts as output and can be cut."""
+    """The text of `part` that counts as output and can be cut."""
     match part:
         case CallPart():
             return part.arguments

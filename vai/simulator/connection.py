@@ -1,8 +1,8 @@
-"""One client connection: requests in, the bytes of a response out on time.
+"""One client connection: it receives requests and sends the bytes of a response on time.
 
-Invariants: it knows moments and sockets and nothing of providers. Bytes that
-are due together go out in one write; a slow reader stops the response, which is rendered
-lazily, so memory stays flat.
+Invariants: it handles moments and sockets, and nothing that is specific to a provider. It sends
+bytes that are due together in one write. A slow client stops the response, which is rendered
+lazily, so memory stays constant.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 
 class ConnectionHost(Protocol):
-    """What a connection needs of the server."""
+    """The methods of the server that a connection uses."""
 
     connections: set[ServerConnection]
     in_flight: set[ServerConnection]
@@ -49,7 +49,7 @@ class ConnectionHost(Protocol):
 
 
 class ServerConnection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive. A pipelined request waits its turn."""
+    """HTTP/1.1 with keep-alive. A pipelined request waits for the response before it."""
 
     def __init__(self, hub: ConnectionHost, loop: asyncio.AbstractEventLoop) -> None:
         self._hub = hub
@@ -67,7 +67,7 @@ class ServerConnection(asyncio.Protocol):
         self._expect_request()
 
     def _expect_request(self) -> None:
-        """Ready for the next request's head."""
+        """Prepare for the next request's head."""
         self._parser: Any = None
         self._headers: dict[str, str] = {}
         self._target = b""
@@ -77,7 +77,7 @@ class ServerConnection(asyncio.Protocol):
         self._complete = False
         self._keep_alive = True
 
-    # What asyncio calls
+    # Methods that asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -129,7 +129,7 @@ class ServerConnection(asyncio.Protocol):
         if self._reply is not None and self._timer is None:
             self._write_due()
 
-    # What httptools calls
+    # Methods that httptools calls
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -145,7 +145,7 @@ class ServerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
-        # Read here: the parser forgets the request's flags when it has completed it.
+        # Read here: the parser clears the request's flags after this call.
         self._keep_alive = self._parser.should_keep_alive()
 
     # Requests
@@ -167,7 +167,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def _refuse(self, status: bytes) -> None:
-        """Not a request that any provider would see."""
+        """Refuse a request before it reaches a provider."""
         head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         self._transport.write(head % status)
         self._transport.close()
@@ -229,7 +229,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport.write(due[0] if len(due) == 1 else b"".join(due))
 
     def _end_response(self) -> None:
-        """The last byte is written: do what the response ends with."""
+        """After the last byte: end the connection as the response requires."""
         reply = self._reply
         if reply is None or reply.ending == "hang":
             return
@@ -244,10 +244,10 @@ class ServerConnection(asyncio.Protocol):
             self._loop.call_soon(self.data_received, waiting)
 
     def _reset_connection(self) -> None:
-        """Send RST instead of FIN: a close with a zero linger time does."""
+        """Send RST instead of FIN, by a close with a zero linger time."""
         raw = self._transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        # The bytes before the cut must be out: an abort drops what is still buffered.
+        # An abort would drop bytes that are still buffered; those before the cut must be sent.
         if self._transport.get_write_buffer_size():
             self._transport.close()
         else:
@@ -266,7 +266,7 @@ class ServerConnection(asyncio.Protocol):
             self._hub.finish_request(entry)
 
     def _client_left(self) -> None:
-        """The client left; nothing more is drawn for it."""
+        """End the response of a client that has left."""
         entry = self._entry
         if entry is None:
             return
@@ -277,11 +277,11 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def is_control_request(self) -> bool:
-        """Busy with a control request, which no figure counts."""
+        """Whether the present request is a control request, which no figure counts."""
         return self._entry is not None and self._entry.n == 0
 
     def drop(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, also during a response."""
         self._transport.abort()
 
 

@@ -1,6 +1,6 @@
-"""What a provider says when it fails: the words, codes and headers of each status.
+"""The errors of the providers: the words, codes and headers of each status.
 
-Invariants: the error body of every profile, and nothing of when one is due.
+Invariants: this module renders the error body of every profile; others decide when one is due.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ _RPC: Final = "type.googleapis.com/google.rpc"
 def fault_body(
     profile: ProviderProfile, fault: SimulatedError, request_id: str, retry_after: str | None = None
 ) -> Any:
-    """The error body of `profile`, before it becomes JSON. Google says there when to retry."""
+    """The error body of `profile`, before it becomes JSON. Google's contains the retry delay."""
     status = fault.status
     if profile.dialect == "google":
         return {"error": _google_error(profile, fault, retry_after)}

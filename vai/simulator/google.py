@@ -1,7 +1,7 @@
 """Responses of generateContent, bare or wrapped as Code Assist wraps them.
 
-Invariants: every chunk is a whole response with the usage so far; nothing marks
-the end but the end. A function call is never cut in pieces.
+Invariants: every chunk is a whole response with the usage so far; the stream has no end marker.
+A function call is never cut in pieces.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FAILURE: Final = {
 }
 
 _TextRun = tuple[dict[str, Any], int, bool]
-"""A wire part, empty when nothing shows; its output tokens; whether they are reasoning."""
+"""A wire part, empty when it is not shown; its output tokens; whether they are reasoning."""
 
 
 def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: str = "") -> bytes:
@@ -63,7 +63,7 @@ def render_events(
         if not request.framed:
             yield TimedPiece(at, (b"[" if count == 1 else b",\r\n") + orjson.dumps(chunk), size)
         elif "error" in chunk:
-            # What goes wrong after the head is no event.
+            # An error after the head is not an event.
             yield TimedPiece(at, orjson.dumps(chunk, option=orjson.OPT_INDENT_2) + b"\n")
         else:
             data = b"data: %b\r\n\r\n" % orjson.dumps(_wrap_chunk(request, chunk))
@@ -105,7 +105,7 @@ def _render_chunks(
 
 
 def _closing_signature(request: ParsedRequest, answer: SimulatedResponse) -> dict[str, str]:
-    """After thought, a text ends with a signature; in a stream it comes with empty words."""
+    """The signature that ends a text after reasoning; in a stream it comes with an empty text."""
     if answer.thought_tokens and answer.parts and isinstance(answer.parts[-1], TextPart):
         return {"thoughtSignature": make_signature(f"end of {request.seed}")}
     return {}
@@ -114,7 +114,7 @@ def _closing_signature(request: ParsedRequest, answer: SimulatedResponse) -> dic
 def _render_parts(
     request: ParsedRequest, answer: SimulatedResponse
 ) -> Iterator[Iterator[_TextRun]]:
-    """Each part of the response as the wire parts of its runs, drawn as they are needed."""
+    """Each part of the response as the wire parts of its runs, rendered lazily."""
     if _finish_reason(request, answer) in _CALL_LOST:
         return
     calls = 0
@@ -235,7 +235,7 @@ def _blocked_chunk(request: ParsedRequest) -> dict[str, Any]:
 
 
 def _usage_metadata(request: ParsedRequest, output: int, thought: int) -> dict[str, Any]:
-    """Running totals: the prompt with what was cached, the response without its thoughts."""
+    """Running totals: the prompt with its cached tokens, the response without reasoning."""
     usage: dict[str, Any] = {"promptTokenCount": request.tokens}
     if output:
         usage["candidatesTokenCount"] = output

@@ -1,9 +1,9 @@
-"""What generateContent accepts, and how it words a refusal.
+"""The checks of generateContent, with the wording of its refusals.
 
-Invariants: the check applies the rules of a conversation as Google's server does. A thought
-signature is taken back only as it was given out, or as the one sentinel that stands for none.
-Proto-JSON: a member is known by its camelCase or its snake_case name and comes out in camelCase;
-the check refuses any other name with its path.
+Invariants: the check applies the rules of a conversation as Google's server does. It accepts a
+thought signature only unchanged, or the one sentinel that stands for none. Proto-JSON: it accepts
+a member by its camelCase or its snake_case name and returns it in camelCase; it refuses any other
+name with its path.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HELD: Final = re.compile(
     r"gs://[^/]+/.+|https://(?:(?:www\.|m\.)?youtube\.com|youtu\.be)/.+"
     r"|https://generativelanguage\.googleapis\.com/v1(?:beta)?/files/[A-Za-z0-9_-]+"
 )
-"""What Google holds itself."""
+"""Files that Google stores itself."""
 _PUBLIC: Final = re.compile(
     r"https://(?!localhost|10\.|127\.|192\.168\.|169\.254\.)(?:[\w-]+\.)+[\w-]+(?::\d+)?(?:/.*)?",
     re.IGNORECASE,
@@ -136,7 +136,7 @@ def to_camel_case(value: Any, kind: str, where: str = "") -> Any:
     """`value` with every member name in camelCase.
 
     Raises:
-        Refused: 400, an unknown member.
+        SimulatedError: 400, an unknown member.
     """
     if not kind:
         return value
@@ -166,7 +166,7 @@ def parse_request(body: Any, provider: str, model: str | None, knobs: Knobs) -> 
     """Read a request body, bare or in Code Assist's wrapper, into a `ParsedRequest`.
 
     Raises:
-        Refused: 400, worded as Google words it.
+        SimulatedError: 400, in Google's words.
     """
     if provider == "gemini-oauth":
         wrapper = to_camel_case(body, "Wrapper")
@@ -212,7 +212,7 @@ def count_tokens(body: Any, provider: str, model: str | None) -> int:
     """The tokens of a countTokens request.
 
     Raises:
-        Refused: 400, as of `read`.
+        SimulatedError: 400, as in `parse_request`.
     """
     if provider == "gemini-oauth":
         inner = to_camel_case(body, "CountWrapper").get("request") or {}
@@ -224,7 +224,7 @@ def count_tokens(body: Any, provider: str, model: str | None) -> int:
 
 
 def token_of(hop: int) -> str:
-    """The token to go on with at request number `hop`."""
+    """The continuation token for request number `hop`."""
     return base64.urlsafe_b64encode(f"{hop}.{make_signature(str(hop))}".encode()).decode()
 
 
@@ -330,7 +330,7 @@ def _check_file(file: dict[str, Any], *, fetches: bool) -> None:
 
 
 def _check_call_results(contents: list[dict[str, Any]]) -> None:
-    """Every turn of calls has one turn of as many responses, by the same names, right behind it."""
+    """Check that a turn of as many responses, by the same names, follows every turn of calls."""
     calls: list[dict[str, Any]] = []
     for content in contents:
         responses = [p["functionResponse"] for p in content["parts"] if "functionResponse" in p]
@@ -406,7 +406,7 @@ def _parse_function(function: dict[str, Any], where: str) -> OfferedTool:
 
 
 def _to_json_schema(schema: Any) -> Any:
-    """A schema of Google's, with the types as JSON Schema writes them."""
+    """A schema of Google's with the types of JSON Schema."""
     if isinstance(schema, list):
         return [_to_json_schema(one) for one in schema]
     if not isinstance(schema, dict):
@@ -474,7 +474,7 @@ def _response_schema(config: dict[str, Any]) -> Any:
 
 
 def _last_turn(parts: list[dict[str, Any]], request: ParsedRequest) -> int:
-    """Note what the conversation ends with; the bytes its pictures take up are returned."""
+    """Read the last turn into `request`; returns the bytes of its pictures."""
     taken = 0
     words: list[str] = []
     for part in parts:

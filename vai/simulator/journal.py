@@ -1,7 +1,7 @@
-"""Every request received, in order, exactly as it came.
+"""The journal of received requests, in order and byte for byte.
 
-Invariants: bounded by count and by bytes, the oldest go first; a credential
-is kept out of every rendering, which shows its SHA-256 instead.
+Invariants: count and bytes are bounded, and the oldest entries are dropped first; no rendering has
+a credential, but its SHA-256 instead.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Outcome = Literal["in_flight", "completed", "client_closed", "faulted"]
 
 
 class JournalEntry(msgspec.Struct):
-    """One request and what became of it. Moments are `time.monotonic` seconds, which
-    processes of one machine share."""
+    """One request and its outcome. Moments are `time.monotonic` seconds, which the processes of
+    one machine share."""
 
     n: int
     connection: int
@@ -42,13 +42,13 @@ class JournalEntry(msgspec.Struct):
     ended: float | None = None
     client_closed: float | None = None
     outcome: Outcome = "in_flight"
-    """`faulted`: the simulator cut, reset or stalled it on request."""
+    """`faulted`: the simulator cut or reset it on request."""
     sent: int = 0
-    """Bytes handed to the socket."""
+    """Bytes written to the socket."""
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_sent: int = 0
-    """Output tokens that went out before the end or the cut."""
+    """Output tokens sent before the end or the cut."""
 
     def show(self) -> dict[str, Any]:
         """The entry as JSON-able members, credentials hashed."""
@@ -76,7 +76,7 @@ class Journal:
     def open_entry(
         self, connection: int, head: bytes, body: bytes, method: str, target: str
     ) -> JournalEntry:
-        """Enter a request that has just been received whole."""
+        """Record a request that has just been received completely."""
         self._count += 1
         entry = JournalEntry(
             n=self._count,
@@ -112,7 +112,7 @@ class Journal:
         return self._count
 
     def clear(self) -> None:
-        """Forget the entries; the numbering goes on."""
+        """Drop the entries; the numbering goes on."""
         self._entries.clear()
         self._bytes = 0
 

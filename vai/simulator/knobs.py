@@ -1,11 +1,10 @@
 """Behaviour written into a model name: ``sim-1;ttft=0.2;tps=50;cut=300``.
 
-Invariants: a request alone decides its response, so any client of
-any gateway can request a fault without a second channel. Offsets (`cut`, `rst`,
-`stall_at`) count the bytes that follow the response's head on the wire, chunk framing
-included; -1 means before the head. ``fail=2x503`` counts by provider and model name, knobs
-included, so that tests with different names never disturb each other; the longest unused counter
-is forgotten.
+Invariants: a request alone decides its response, so any client of any gateway can request a
+fault without a second channel. Offsets (`cut`, `rst`, `stall_at`) count the bytes that follow the
+response's head on the wire, chunk framing included; -1 means before the head. ``fail=2x503``
+counts by provider and model name, knobs included, so that tests with different names never affect
+each other; the simulator drops the counter that has been unused longest.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ _MOST: Final = 1024
 
 
 class FailureCounter:
-    """Requests so far, and how many of them were made to fail, by ``provider/model``."""
+    """Requests so far, and how many of them failed by a knob, by ``provider/model``."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._seen: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._most = most
 
     def apply_failures(self, name: str, knobs: Knobs) -> Knobs:
-        """The knobs for the next request to `name`, which is counted when it may fail."""
+        """The knobs for the next request to `name`. Counts the request if `fail` is set."""
         if knobs.fail is None:
             return knobs_after_failures(knobs, 0)
         requests, failed = self._seen.pop(name, (0, 0))
@@ -60,7 +59,7 @@ class FailureCounter:
 
 
 class KnobsUnreadable(ValueError):
-    """An unknown knob, or a value that is not one."""
+    """An unknown knob, or an invalid value."""
 
 
 class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,9 +68,9 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ttft: float = 0.0
     """From the whole request to the first content."""
     tps: float = 0.0
-    """Output tokens per second; 0 gives everything at once."""
+    """Output tokens per second; 0 sends everything at once."""
     head: float | None = None
-    """When the head is sent; by default with the first content."""
+    """From the whole request to the head; by default the head comes with the first content."""
     chunk: int = 1
     """Tokens per stream event."""
     tokens: int | None = None
@@ -91,17 +90,17 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cache_write: int = 0
     """Input tokens reported as written to a cache."""
     sealed: bool = False
-    """Reasoning shows its seal alone, no words."""
+    """Reasoning has its signature only, without text."""
     search: int = 0
-    """A hosted web search with so many sources, which the text cites."""
+    """A web search as a server tool with so many sources, which the text cites."""
     run: bool = False
-    """Hosted code execution."""
+    """Code execution as a server tool."""
     image: bool = False
     """A picture after the text."""
     refuse: bool = False
     """The model declines."""
     block: str | None = None
-    """The prompt is refused with this blockReason (Gemini)."""
+    """The provider refuses the prompt with this blockReason (Gemini)."""
     hops: int = 0
     """The response ends so often with CONTINUATION before it is complete (Gemini)."""
     ids: bool = False
@@ -116,8 +115,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     code: str | None = None
     """The error's code, such as ``insufficient_quota``."""
     fail: str | None = None
-    """``2x503``: the first two requests of this model fail, the next are as the rest of the
-    name says. Instead of a status: ``reset`` or ``hang``, before the head."""
+    """``2x503``: the first two requests of this model fail, the next follow the other knobs.
+    Instead of a status: ``reset`` or ``hang``, before the head."""
     hang: bool = False
     """No byte, and the connection stays open: ``stall_at=-1``."""
     reset: bool = False
@@ -140,7 +139,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One write per so many bytes, 1 ms apart."""
     framing: Literal["chunked", "length", "close"] | None = None
     malformed: Literal["json", "sse", "utf8", "chunk", "type", "head"] | None = None
-    """What is broken: the JSON, an event's JSON, its encoding, the chunk framing, the
+    """The malformed part: the JSON, an event's JSON, its encoding, the chunk framing, the
     content type, the status line."""
     gzip: bool = False
     """Compressed, also for a client that does not accept it."""
@@ -152,10 +151,10 @@ _FIELDS: Final = frozenset(Knobs.__struct_fields__)
 
 
 def parse_knobs(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  frozen
-    """Read the knobs of `model`; what it does not name is as in `base`.
+    """Read the knobs of `model`; the others are as in `base`.
 
     Raises:
-        KnobsUnreadable: a knob or its value is not understood.
+        KnobsUnreadable: a knob is unknown or its value is invalid.
     """
     if ";" not in model:
         return base
@@ -176,7 +175,7 @@ def parse_knobs(model: str, base: Knobs = Knobs()) -> Knobs:  # noqa: B008  froz
 
 
 def knobs_after_failures(knobs: Knobs, before: int) -> Knobs:
-    """`knobs` as they are for a request that `before` others of its model came before.
+    """`knobs` for a request after `before` others of its model.
 
     ``fail=2x503`` makes the first two fail; ``hang`` and ``reset`` become offsets.
     """

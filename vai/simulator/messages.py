@@ -1,8 +1,8 @@
 """Responses in the Messages dialect: one JSON body, or its event stream.
 
 Invariants: both forms have the same content; the stream's usage is cumulative and
-its last figures are those of the JSON body. A block is rendered once, complete; its stream is the
-same block opened empty and filled. Results of the provider's own tools come in one piece.
+its last figures are those of the JSON body. A block is rendered once, complete; its stream opens
+the same block empty and fills it. Results of server tools come in one piece.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class MessagesBlock(msgspec.Struct, kw_only=True):
     complete: dict[str, Any]
     opened: dict[str, Any]
     member: str = "text"
-    """The member of the deltas that `text` comes in."""
+    """The member of the deltas that carries `text`."""
     text: str = ""
     counted: bool = True
-    """Whether `text` is output of the model's that tokens are counted for."""
+    """Whether `text` counts as output tokens of the model."""
     tail: list[dict[str, Any]] = []
-    """Deltas after the last of the text."""
+    """Deltas after those of the text."""
 
 
 def blocks_of(request: ParsedRequest, answer: SimulatedResponse) -> Iterator[MessagesBlock]:
-    """The blocks of `answer`, in order. A picture has no block and is left out."""
+    """The blocks of `answer`, in order. A picture has no block."""
     index = 0
     for part in answer.parts:
         for block in _render_part(request, part, index):
@@ -96,7 +96,7 @@ def _render_part(request: ParsedRequest, part: Part, index: int) -> list[Message
 
 
 def _thinking_block(shown: str, text: str, hidden: bool) -> MessagesBlock:
-    """Reasoning; a client that may not read it gets an empty block with a seal."""
+    """Reasoning with its signature; redacted if `hidden`, empty if the client may not read it."""
     if hidden:
         redacted = {"type": "redacted_thinking", "data": make_signature(text)}
         return MessagesBlock(complete=redacted, opened=redacted)
@@ -141,7 +141,7 @@ def _tool_use_block(called: dict[str, Any], tool_input: Any, arguments: str) -> 
 def _server_tool_blocks(
     request: ParsedRequest, index: int, name: str, tool_input: dict[str, Any], result: Any
 ) -> list[MessagesBlock]:
-    """A call of the provider's own tool and, right behind it, what came of it."""
+    """A call of a server tool and, right after it, its result."""
     call_id = f"srvtoolu_01Sim{index:02d}{request.seed:016d}"
     called = {"type": "server_tool_use", "id": call_id, "name": name}
     call = _tool_use_block(called, tool_input, orjson.dumps(tool_input).decode())
@@ -159,7 +159,7 @@ def render_body(request: ParsedRequest, answer: SimulatedResponse, request_id: s
 
 
 def thread_entry(request: ParsedRequest, answer: SimulatedResponse) -> tuple[str, list[Any]]:
-    """The id of the response's message, and its blocks: what a thread keeps of it."""
+    """The id of the response's message, and its blocks, as a thread keeps them."""
     return _message_id(request), [block.complete for block in blocks_of(request, answer)]
 
 

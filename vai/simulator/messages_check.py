@@ -1,7 +1,7 @@
-"""What the Messages endpoint accepts, and how it words a refusal.
+"""The checks of the Messages endpoint, with the wording of its refusals.
 
-Invariants: an undocumented field is refused, as the real endpoint does,
-so whatever a gateway invents or forgets to strip becomes visible here.
+Invariants: the check refuses an undocumented field, as the real endpoint does, so a field that a
+gateway invents or forgets to remove becomes visible here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def parse_request(
     """Read a request body into a `ParsedRequest`.
 
     Raises:
-        Refused: 400, worded as the endpoint words it.
+        SimulatedError: 400, in the endpoint's words.
     """
     version = headers.get("anthropic-version")
     if not version:
@@ -410,7 +410,7 @@ def _parse_thinking(body: dict[str, Any], request: ParsedRequest) -> None:
 
 
 def _last_turn(messages: list[dict[str, Any]], request: ParsedRequest) -> None:
-    """What the conversation ends with: the question, its pictures, the tools' results."""
+    """Read the last turn into `request`: the question, its pictures, the tools' results."""
     ends = [m for m in messages if m["role"] != "system"][-1]
     if isinstance(ends["content"], str):
         request.question = read_question([ends["content"]])
@@ -441,7 +441,7 @@ def _parse_picture(source: dict[str, Any]) -> Picture:
 
 
 def _check_cache_marks(body: dict[str, Any]) -> None:
-    """Refuse more cache breakpoints than there may be."""
+    """Refuse more than four cache breakpoints."""
     system = body.get("system")
     blocks = list(body.get("tools") or []) + (system if isinstance(system, list) else [])
     for message in body["messages"]:

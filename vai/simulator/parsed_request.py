@@ -1,7 +1,7 @@
-"""A request, whatever its dialect, as far as a response depends on it.
+"""A request of any dialect, as far as a response depends on it.
 
-Invariants: two equal requests, one for JSON and one for a stream, make the
-same `ParsedRequest`, and so the same response.
+Invariants: two equal requests, one for JSON and one for a stream, become the same `ParsedRequest`
+except for the members about the stream, and so the same response.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["OfferedTool", "ParsedRequest", "SimulatedError", "read_question", "s
 _APPLICATION_TEXT: Final = re.compile(
     r"(<system-reminder>|\A<system>).*?(?:</system(?:-reminder)?>|\Z)", re.DOTALL | re.IGNORECASE
 )
-"""What an agent's program adds to the user's words: Claude Code puts its reminders into user
-turns, and a gateway can only write a system turn that way for Gemini."""
+"""The text that an agent's program adds to the user's words: Claude Code puts its reminders into
+user turns, and a gateway can only write a system turn that way for Gemini."""
 
 
 class SimulatedError(Exception):
-    """The request is one its provider would refuse with an error."""
+    """The error with which the provider refuses a request."""
 
     def __init__(
         self, status: int, message: str, *, param: str | None = None, code: str | None = None
@@ -47,14 +47,14 @@ class OfferedTool(msgspec.Struct, frozen=True):
 
 
 class ParsedRequest(msgspec.Struct, kw_only=True):
-    """What the request wants. Token counts are of the input."""
+    """The content of a request. Token counts are of the input."""
 
     provider: str
     model: str
     knobs: Knobs
     seed: int
     question: str = ""
-    """The last text of the last user turn, without what the client's program added."""
+    """The last text of the last user turn, without the text that the client's program added."""
     results: list[str] = []
     """Tool results that the conversation ends with."""
     pictures: list[Picture] = []
@@ -69,15 +69,15 @@ class ParsedRequest(msgspec.Struct, kw_only=True):
     schema: Any = None
     """Set when the text must be JSON."""
     searches: bool = False
-    """A hosted web search is on offer."""
+    """The request offers a web search as a server tool."""
     runs: bool = False
-    """Hosted code execution is on offer."""
+    """The request offers code execution as a server tool."""
     draws: bool = False
-    """The client wants pictures."""
+    """The client requests pictures."""
     hop: int = 0
-    """How often this response was already gone on with."""
+    """How many requests before this one continued the same response."""
     include: frozenset[str] = frozenset()
-    """What a response shows only when the client requests it."""
+    """Members that a response has only when the client requests them."""
     echo: dict[str, Any] = {}
     """Settings that the response repeats."""
     stream: bool = False
@@ -91,9 +91,9 @@ class ParsedRequest(msgspec.Struct, kw_only=True):
 
 
 def seed_of(body: dict[str, Any]) -> int:
-    """A number below 10^16 from what a request says, the same on every run.
+    """A number below 10^16 from the content of a request, the same on every run.
 
-    Knobs are left out: a fault must not change the response it disturbs.
+    It ignores the knobs: a fault must not change the response that it disturbs.
     """
     members = [body.get(name) for name in ("messages", "system", "tools")]
     others = ("input", "instructions", "contents", "systemInstruction")
@@ -104,7 +104,7 @@ def seed_of(body: dict[str, Any]) -> int:
 
 
 def read_question(texts: Iterable[str]) -> str:
-    """Return the last of a turn's `texts` that still has words without the reminders in it.
+    """Return the last of a turn's `texts` that has words beside the reminders in it.
 
     An agent's turn holds its reminders, which name its tools, beside the words of the user.
     """

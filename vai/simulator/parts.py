@@ -1,7 +1,7 @@
-"""What a response consists of, before any provider's wire form.
+"""The parts of a response, before a dialect renders them.
 
-Invariants: a part states what a model does, never how a provider writes it. A
-dialect that has no form for a part leaves it out. The tags are the words of scripts.
+Invariants: a part states what a model does, independent of how a provider writes it. A dialect
+that has no form for a part leaves it out. Scripts name the parts by these tags.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _PIXEL: Final = (
 )
 """A PNG of one pixel."""
 _HALF: Final = 24
-"""Bytes of each half of a seal."""
+"""Bytes of each half of a signature."""
 
 
 class CitedPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A page that was found."""
+    """A page that a search found."""
 
     url: str
     title: str = ""
 
 
 class ThoughtPart(msgspec.Struct, tag="thinking", forbid_unknown_fields=True):
-    """Reasoning ahead of the response; `hidden` keeps its words and sends only its seal."""
+    """Reasoning before the response; `hidden` sends its signature without its text."""
 
     text: str
     hidden: bool = False
@@ -69,12 +69,12 @@ class RefusalPart(msgspec.Struct, tag="refusal", forbid_unknown_fields=True):
 
 
 class CallPart(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
-    """A tool call. The arguments are JSON text, cut short when the tokens ran out."""
+    """A tool call. The arguments are JSON text, cut at the token limit."""
 
     name: str
     arguments: str = "{}"
     input_object: dict[str, Any] | None = msgspec.field(default=None, name="input")
-    """The arguments as a script gives them."""
+    """The arguments as a script states them."""
 
     def __post_init__(self) -> None:
         if self.input_object is not None:
@@ -89,14 +89,14 @@ class CallPart(msgspec.Struct, tag="tool", forbid_unknown_fields=True):
 
 
 class SearchPart(msgspec.Struct, tag="search", forbid_unknown_fields=True):
-    """A web search that the provider ran by itself."""
+    """A web search as a server tool."""
 
     query: str
     sources: list[CitedPage] = []
 
 
 class CodeRunPart(msgspec.Struct, tag="code", forbid_unknown_fields=True):
-    """Python that the provider ran by itself."""
+    """Python code that a server tool ran."""
 
     code: str
     output: str = ""
@@ -104,7 +104,7 @@ class CodeRunPart(msgspec.Struct, tag="code", forbid_unknown_fields=True):
 
 
 class ImagePart(msgspec.Struct, tag="image", forbid_unknown_fields=True):
-    """A picture the model made, in base64."""
+    """A picture that the model made, in base64."""
 
     data: str = _PIXEL
     media_type: str = "image/png"
@@ -114,7 +114,7 @@ Part = ThoughtPart | TextPart | RefusalPart | CallPart | SearchPart | CodeRunPar
 
 
 class DictatedUsage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Figures that replace the counted ones. `input` includes what the cache gave or took."""
+    """Figures that replace the counted ones. `input` includes tokens of cache reads and writes."""
 
     input: int | None = None
     output: int | None = None
@@ -136,13 +136,13 @@ class SimulatedResponse(msgspec.Struct):
 
 
 def make_signature(text: str) -> str:
-    """An opaque value that only `is_signature` distinguishes from a foreign one."""
+    """An opaque value, which `is_signature` recognises."""
     first = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:_HALF]
     return base64.urlsafe_b64encode(first + _second_half(first)).decode()
 
 
 def is_signature(value: Any) -> bool:
-    """Whether `value` came from `make_signature`, complete and unchanged."""
+    """Whether `value` is from `make_signature`, complete and unchanged."""
     try:
         raw = base64.urlsafe_b64decode(value)
     except (TypeError, ValueError):

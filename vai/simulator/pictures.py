@@ -1,4 +1,4 @@
-"""What a request's image is: its type by its first bytes, and its size."""
+"""A request's image: its type by its first bytes, and its size."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def measure_picture(data: bytes) -> Picture | None:
-    """The picture of a PNG, GIF, JPEG or WebP file; None for other data. A JPEG may be without
-    a size: its frame can stand behind more metadata than it has."""
+    """The picture of a PNG, GIF, JPEG or WebP file; None for other data. A JPEG may have no
+    size, because its frame can stand after more metadata than `data` has."""
     media_type = next((name for magic, name in _TYPES if data.startswith(magic)), None)
     if media_type is None:
         return None

@@ -1,6 +1,6 @@
 """The simulator as a child process that cannot outlive its parent.
 
-Invariants: `start` returns when the child listens, `stop` when it is gone.
+Invariants: `start_simulator` returns when the child listens, `stop` when it has ended.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vai.io.process import StartWatch
 __all__ = ["SimulatorFailed", "SimulatorProcess", "start_simulator"]
 
 _GRACE: Final = 2.0
-_LOOK: Final = 0.2  # seconds between two looks at the processor time of a child that starts
+_LOOK: Final = 0.2  # seconds between two checks of the processor time of a child that starts
 
 
 class SimulatorFailed(RuntimeError):
-    """The child ended or stayed silent instead of listening."""
+    """The child ended or did not listen in time."""
 
 
 class SimulatorProcess:
@@ -37,7 +37,7 @@ class SimulatorProcess:
         return self._child.poll() is None
 
     def stop(self) -> None:
-        """End it: by SIGTERM first, killed after two seconds."""
+        """End the child with SIGTERM, and kill it after two seconds."""
         if self._child.poll() is None:
             self._child.terminate()
             try:
@@ -73,7 +73,7 @@ def start_simulator(
     """Start a simulator and wait until it listens.
 
     Call it from a thread that lives as long as the process: Linux ends the child with
-    the thread that started it. Elsewhere than on Linux the child ends by `stop` alone.
+    the thread that started it. On other systems only `stop` ends the child.
 
     Raises:
         SimulatorFailed: it ended, used `patience` seconds of processor time without

@@ -1,7 +1,7 @@
-"""What distinguishes each provider: its paths, its credential, its headers.
+"""The provider profiles: the paths, the credential and the headers of each provider.
 
-Invariants: everything by which a client can tell one provider from another, other
-than the shape of a message and of an error, is an entry or a branch here.
+Invariants: all that distinguishes one provider from another for a client, except the form of a
+message and of an error, is an entry or a branch here.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ JSON: Final = ("content-type", "application/json")
 
 
 class ProviderProfile(msgspec.Struct, frozen=True):
-    """One provider as seen from outside."""
+    """One provider as its clients see it."""
 
     name: str
     dialect: Dialect
     path: str
-    """Of the endpoint that responds; of Google's, what stands before the model or the verb."""
+    """The path of the completions; for Google, the part before the model or the verb."""
     models_path: str
     request_id: str
     """The header that carries the request's id; empty where there is none."""
@@ -92,21 +92,21 @@ _VERB: Final = re.compile(r"(?:/(?P<model>.+))?:(?P<verb>[a-zA-Z]+)")
 
 
 class MatchedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a request goes: the provider, the endpoint, and what else the path says."""
+    """The provider and the endpoint of a request, and further facts from its path."""
 
     profile: ProviderProfile
     action: Action
     path: str
     model: str | None = None
-    """Given when the path names it."""
+    """Set when the path names it."""
     stream: bool | None = None
-    """Given when the path says it."""
+    """Set when the path decides it."""
     framed: bool = True
     """A stream is one of events; Google's other form is one long JSON array."""
 
 
 def match_endpoint(target: str) -> MatchedEndpoint:
-    """Find what a request target such as ``/openai/v1/responses?x=1`` is for."""
+    """Find the endpoint of a request target such as ``/openai/v1/responses?x=1``."""
     path, _, query = target.partition("?")
     for profile in FACES:
         if profile.dialect == "google" and path.startswith(profile.path):
@@ -142,10 +142,10 @@ def _match_google(profile: ProviderProfile, path: str, query: str) -> MatchedEnd
 
 
 def check_credential(profile: ProviderProfile, headers: Mapping[str, str]) -> None:
-    """Demand a plausible credential; any that does not contain ``invalid`` will do.
+    """Require a credential of the right form that does not contain ``invalid``.
 
     Raises:
-        Refused: 401 with the provider's own words.
+        SimulatedError: 401, or 400 for Gemini, in the provider's own words.
     """
     if profile.name == "gemini":
         _check_google_key(headers)

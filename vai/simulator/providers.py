@@ -1,11 +1,9 @@
 """From a request to its response.
 
-Invariants: a pure decision over what the simulator remembers (scripts,
-seen prefixes, the journal); it sends nothing and waits for nothing.
+Invariants: this module decides by the request and the simulator's state (scripts, failure counts,
+prompt cache, threads); it sends nothing and waits for nothing.
 
-Each wire format has one function that parses a request and one that renders a response.
-
-The table of formats looks into no request but for its model.
+Each wire format has a function that parses a request, and two that render a response.
 """
 
 from __future__ import annotations
@@ -57,15 +55,15 @@ __all__ = [
 
 _BENCH: Final = "bench"
 _MISREAD: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""The checks name what clients get wrong in practice. A member of a type that makes no
-sense fails where it is read, and is no less the client's fault."""
+"""The checks find the frequent mistakes of clients. A member of another wrong type raises one of
+these where it is read, and is the client's fault too."""
 
 
 class _Writer(msgspec.Struct, frozen=True):
     body: Callable[[ParsedRequest, SimulatedResponse, str], bytes]
-    """The answer to a request without a stream; the string is the request's id."""
+    """The response to a request without a stream; the string is the request's id."""
     events: Callable[[ParsedRequest, SimulatedResponse, str], Iterator[TimedPiece]]
-    """The answer as a stream, paced by the knobs."""
+    """The response as a stream, paced by the knobs."""
 
 
 DIALECTS: Final[Mapping[Dialect, _Writer]] = {
@@ -77,7 +75,7 @@ DIALECTS: Final[Mapping[Dialect, _Writer]] = {
 
 
 def model_of(target: MatchedEndpoint, body: dict[str, Any]) -> Any:
-    """The model a request names, in its path or in its body, whatever it is."""
+    """The model that a request names, in its path or in its body; of any type."""
     return body.get("model") if target.model is None else target.model
 
 
@@ -91,7 +89,7 @@ def parse_request(
     """Read a request into a `ParsedRequest`.
 
     Raises:
-        Refused: as the provider refuses it.
+        SimulatedError: the provider's refusal.
     """
     match target.profile.dialect:
         case "messages":
@@ -107,10 +105,10 @@ def parse_request(
 
 
 def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """What the provider's own counting of a prompt says.
+    """The response of the provider's own token counter.
 
     Raises:
-        Refused: as the provider refuses it.
+        SimulatedError: the provider's refusal.
     """
     match target.profile.dialect:
         case "messages":
@@ -131,7 +129,7 @@ def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str])
 
 
 def plain_request(target: MatchedEndpoint, model: str, stream: bool) -> dict[str, Any]:
-    """The simplest request there is."""
+    """The simplest request to `target`."""
     match target.profile.dialect:
         case "google":
             body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
@@ -143,7 +141,7 @@ def plain_request(target: MatchedEndpoint, model: str, stream: bool) -> dict[str
 
 
 class SimulatedProviders:
-    """The providers and their memory."""
+    """The providers and their state."""
 
     def __init__(self, pace: Knobs, journal: Journal) -> None:
         self.pace = pace
@@ -205,7 +203,7 @@ class SimulatedProviders:
             raise SimulatedError(400, "A member of the request has the wrong type.") from None
 
     def _bench_response(self, target: MatchedEndpoint, body: Any) -> TimedResponse:
-        """The same bytes for every request to `bench`: a load test measures others."""
+        """The same bytes for every request to `bench`, so that a load test measures the gateway."""
         stream = body.get("stream") is True if target.stream is None else target.stream
         key = (target.path, stream, target.framed)
         prepared = self._bench.get(key)
@@ -225,7 +223,7 @@ class SimulatedProviders:
     def _auxiliary_response(
         self, target: MatchedEndpoint, entry: JournalEntry, headers: Mapping[str, str]
     ) -> Any:
-        """What the endpoints next to the answering one say."""
+        """The response of an endpoint beside completions."""
         if target.action != "count":
             return auxiliary.answer_auxiliary(target, entry.method, entry.body)
         body = _parse_json(entry.body)

@@ -1,7 +1,7 @@
-"""What the checks of several dialects have in common.
+"""Functions that the checks of several dialects share.
 
-Invariants: the readers have no opinion; the errors are in the words in which OpenAI and
-those that speak as it does refuse a parameter.
+Invariants: the functions that read raise nothing; the errors have the words with which OpenAI and
+compatible providers refuse a parameter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def split_names(text: str) -> frozenset[str]:
 
 
 def picture_of_url(url: str) -> Picture | None:
-    """The picture in a data URL; None when it holds none."""
+    """The picture in a data URL; None when it has none."""
     head, _, data = url.partition(",")
     if not head.endswith(";base64"):
         return None

@@ -1,7 +1,7 @@
 """Output in the Responses dialect: one JSON body, or its named events.
 
-Invariants: the body is made first and the events only send it in pieces, so
-both forms have the same content. An `encrypted_content` is whole in `output_item.done` alone.
+Invariants: the body is made first and the events only send it in pieces, so both forms have the
+same content. Before `output_item.done`, events have only half of an `encrypted_content`.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _render_response(
 
 
 def _end_status(request: ParsedRequest, answer: SimulatedResponse) -> tuple[str, str | None]:
-    """The status, and why it is incomplete."""
+    """The status, and the reason if it is incomplete."""
     forced = request.knobs.stop
     if forced in _WIRE_REASONS:
         return "incomplete", forced
@@ -206,7 +206,7 @@ def _item_events(item: dict[str, Any], index: int, chunk: int) -> EventRuns:
             opened["content"] = []
             inner = _message_events(item["content"][0], where | {"content_index": 0}, chunk)
         case "reasoning":
-            # The encrypted content that comes first is not yet the whole one.
+            # The first event has only half of the encrypted content.
             half = item["encrypted_content"][: len(item["encrypted_content"]) // 2]
             opened |= {"summary": [], "encrypted_content": half}
             inner = _reasoning_events(item, where, chunk)
@@ -265,7 +265,7 @@ def _step_events(kind: str, where: dict[str, Any], words: tuple[str, ...]) -> Ev
 
 
 def _text_events(kind: str, where: dict[str, Any], member: str, text: str, chunk: int) -> EventRuns:
-    """`text` in deltas, and once more whole."""
+    """`text` in deltas, then whole."""
     yield from _delta_events(kind, where, text, chunk)
     yield {"type": f"{kind}.done", member: text} | where, 0
 

@@ -1,9 +1,9 @@
-"""What the Responses endpoint accepts, and how it words a refusal.
+"""The checks of the Responses endpoint, with the wording of its refusals.
 
-Invariants: a field OpenAI does not document is refused, as the real endpoint
-does, so whatever a gateway invents or forgets to strip becomes visible here. Every call has its
-output and every output its call; a reasoning item is taken back only with the
-`encrypted_content` that was given out, whole.
+Invariants: the check refuses a field that OpenAI does not document, as the real endpoint does, so
+a field that a gateway invents or forgets to remove becomes visible here. Every call has its output
+and every output its call; the check accepts a reasoning item only with a complete
+`encrypted_content` of the simulator.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def items_of(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The input as items, checked one by one and together.
 
     Raises:
-        Refused: 400, or 404 for an item that only its id names.
+        SimulatedError: 400, or 404 for a reasoning item without its `encrypted_content`.
     """
     items_or_text = body.get("input")
     if isinstance(items_or_text, str) and items_or_text:
@@ -187,7 +187,7 @@ def _check_strings(item: dict[str, Any], where: str, *names: str) -> None:
 
 
 def pattern_mismatch(where: str) -> SimulatedError:
-    """A name with a character that is not allowed."""
+    """The error for a name with a character that is not allowed."""
     words = "string does not match pattern. Expected a string that matches '^[a-zA-Z0-9_-]+$'"
     return SimulatedError(400, f"Invalid '{where}': {words}.", param=where, code="invalid_value")
 
@@ -248,7 +248,7 @@ def _check_reasoning(item: dict[str, Any], where: str) -> None:
 
 
 def _check_call_results(items: list[dict[str, Any]]) -> None:
-    """Every output has its call before it, every call an output somewhere behind it."""
+    """Check that every output has its call before it, and every call an output after it."""
     waiting: dict[str, None] = {}
     for item in items:
         kind = item.get("type", "message")
@@ -270,7 +270,7 @@ def _check_call_results(items: list[dict[str, Any]]) -> None:
 
 
 def last_turn(items: list[dict[str, Any]], request: ParsedRequest) -> int:
-    """Note what the conversation ends with; the bytes its pictures take up are returned."""
+    """Read the last turn into `request`; returns the bytes of its pictures."""
     tail = len(items)
     while tail and _is_from_client(items[tail - 1]):
         tail -= 1
@@ -306,7 +306,7 @@ def parse_request(
     """Read a request body into a `ParsedRequest`.
 
     Raises:
-        Refused: 400, worded as the endpoint words it.
+        SimulatedError: 400, in the endpoint's words; 404 as in `items_of`.
     """
     for name in body:
         if name not in _FIELDS:
@@ -424,7 +424,7 @@ def _parse_function(tool: dict[str, Any], where: str) -> OfferedTool:
 
 
 def _check_strict_schema(schema: dict[str, Any], name: str, where: str) -> None:
-    """Strict mode: every property is required and none may be added."""
+    """Check strict mode: every property is required, and no other is allowed."""
     required = set(schema.get("required") or [])
     missing = set(schema.get("properties") or {}) - required
     if schema.get("additionalProperties") is not False or missing:
@@ -478,7 +478,7 @@ def _response_schema(body: dict[str, Any]) -> Any:
 
 
 def _echoed_settings(body: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a response repeats, each as requested or by default."""
+    """The settings that a response repeats: those of the request, or the defaults."""
     echo = {name: body.get(name) for name in _ECHOED}
     echo = {name: _ECHOED[name] if value is None else value for name, value in echo.items()}
     reasoning, text = body.get("reasoning") or {}, body.get("text") or {}

@@ -1,7 +1,7 @@
 """Responses dictated byte for byte, by model name.
 
-Invariants: a script states exactly what goes on the wire after validation is
-set aside; what it does not state has an honest default.
+Invariants: a script states the exact bytes of a response, and the simulator does not check the
+request; members that the script omits have plain defaults.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST: Final = 1024
 
 
 class TooManyScripts(Exception):
-    """The table is full; delete some."""
+    """The table is full; the client has to delete scripts first."""
 
 
 class ScriptChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One piece of a body, as text or base64, due `delay` seconds after the one before."""
+    """One piece of a body, as text or base64, due `delay` seconds after the previous one."""
 
     text: str = ""
     base64: str = ""
@@ -34,7 +34,7 @@ class ScriptChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DictatedResponse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A response in neutral words; each wire format writes it in its own.
+    """A response as parts, which each wire format renders in its own form.
 
     Parts by their `type`: ``thinking`` (text, hidden), ``text`` (text, sources), ``tool``
     (name, input), ``search`` (query, sources), ``code`` (code, output, failed), ``image``
@@ -43,17 +43,17 @@ class DictatedResponse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     parts: list[Part]
     stop: Stop | None = None
-    """Left out, it follows from the parts."""
+    """By default it follows from the parts."""
     usage: DictatedUsage = DictatedUsage()
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``PUT /_sim/scripts/{model}`` takes.
+    """The body of ``PUT /_sim/scripts/{model}``.
 
     `body` and `body_base64` are one piece; `chunks` are several (strings, or objects with
     `text` or `base64` and `delay` seconds). `raw` sends the pieces without any head.
-    `answer` instead leaves checks, pace and form to the dialect; then only `times` counts
-    besides, and faults are for the knobs in the model's name.
+    With `answer` the dialect checks the request, and renders and paces the response; then of the
+    other members only `times` has effect, and the knobs in the model's name request faults.
     Offsets count wire bytes after the head, as in the knobs.
     """
 
@@ -73,11 +73,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     framing: Framing = "length"
     raw: bool = False
     times: int = 0
-    """Used so often and then gone; 0 keeps it."""
+    """Requests after which the script is dropped; 0 keeps it."""
     tokens_out: int = 0
 
     def scripted_response(self) -> TimedResponse:
-        """The response this script dictates."""
+        """The response that this script dictates."""
         headers = list(self.headers.items() if isinstance(self.headers, dict) else self.headers)
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("content-type", "application/json"))
@@ -115,7 +115,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Scripts:
-    """The scripts in force, at most a thousand."""
+    """The active scripts, at most 1024."""
 
     def __init__(self) -> None:
         self._by_model: dict[str, Script] = {}
@@ -131,7 +131,7 @@ class Scripts:
         self._left[model] = script.times
 
     def drop_script(self, model: str) -> bool:
-        """Forget the script of `model`; returns whether there was one."""
+        """Drop the script of `model`; returns whether there was one."""
         self._left.pop(model, None)
         return self._by_model.pop(model, None) is not None
 

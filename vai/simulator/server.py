@@ -1,10 +1,10 @@
 """The simulator as a server in the running loop.
 
-Invariants: one listening socket, one `SimulatedProviders`, and a stop that leaves nothing
-behind. The paths below ``/_sim/`` control it, and are not journaled:
+Invariants: there is one listening socket and one `SimulatedProviders`; `stop` closes every
+connection. The paths below ``/_sim/`` control the simulator, and the journal omits them:
 
     PUT    /_sim/scripts/{model}     dictate the responses of a model (see `scripts.Script`)
-    DELETE /_sim/scripts[/{model}]   forget one, or all
+    DELETE /_sim/scripts[/{model}]   drop one, or all
     GET    /_sim/journal?after=&id=&model=
     DELETE /_sim/journal
     DELETE /_sim/tries               let every model fail from the first request again
@@ -88,7 +88,7 @@ def _put_script(providers: SimulatedProviders, model: str, body: bytes) -> Timed
         script = msgspec.json.decode(body, type=Script)
         list(
             script.scripted_response().body
-        )  # its base64 is read now, so that the client learns of a fault
+        )  # decodes the base64 now, so that the client gets its errors
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as why:
         return _json_response({"error": str(why)}, 400)
     try:
@@ -105,7 +105,7 @@ def _json_response(value: Any, status: int = 200) -> TimedResponse:
 class Simulator:
     """Simulated providers on one port: ``async with Simulator() as sim: sim.url``.
 
-    `pace` is how a model without knobs behaves. A `journal` of 0 entries keeps none.
+    `pace` is the behaviour of a model without knobs. A `journal` of 0 entries keeps none.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Simulator:
         """Listen.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address is not available.
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -181,7 +181,7 @@ class Simulator:
             "tries": self.providers.tries.show_counts(),
         }
 
-    # What a connection requests
+    # Methods for connections
 
     def next_number(self) -> int:
         self._connected += 1

@@ -1,9 +1,9 @@
-"""What the Messages API keeps between requests: message threads and the prompt cache.
+"""The state of the Messages API between requests: message threads and the prompt cache.
 
-A request with ``thread: {"type": "create"}`` is kept under the id of its response; one with
-``{"type": "continue", "previous_message_id": ...}`` brings its new messages only, and takes the
-rest, the system prompt and the tools from there. What is kept is bounded; the oldest goes first.
-The cache knows a prefix by its hash.
+The simulator keeps a request with ``thread: {"type": "create"}`` under the id of its response; one
+with ``{"type": "continue", "previous_message_id": ...}`` has its new messages only, and continues
+the messages, the system prompt and the tools kept there. Both stores are bounded, and drop their
+oldest entry first. The cache identifies a prefix by its hash.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KNOWN: Final = 4096
 
 
 class PromptCache:
-    """Prompt prefixes that were written to the cache. Not safe across threads."""
+    """Prompt prefixes that were written to the cache. Not thread-safe."""
 
     def __init__(self, most: int = _KNOWN) -> None:
         self._known: OrderedDict[bytes, None] = OrderedDict()
@@ -96,7 +96,7 @@ def _cacheable_blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class ThreadStore:
-    """The conversations that can be continued. Not safe across threads of the process."""
+    """The conversations that a request can continue. Not thread-safe."""
 
     def __init__(self, most: int = _MOST_CONVERSATIONS, max_bytes: int = _MAX_BYTES) -> None:
         self._conversations: OrderedDict[str, tuple[dict[str, Any], int]] = OrderedDict()
@@ -105,10 +105,10 @@ class ThreadStore:
         self._bytes = 0
 
     def complete_thread(self, body: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
-        """The request, which has a `thread`, with the whole conversation in it.
+        """The body of a request that has a `thread`, with the whole conversation in it.
 
         Raises:
-            Refused: 404 for a response that is not kept, 400 for other mistakes.
+            SimulatedError: 404 for a response that is not kept, 400 for other mistakes.
         """
         thread = body["thread"]
         if BETA not in headers.get("anthropic-beta", ""):
@@ -133,11 +133,11 @@ class ThreadStore:
     def keep_thread(
         self, body: dict[str, Any], size: int, message_id: str, content: list[Any]
     ) -> None:
-        """Remember the conversation behind a response.
+        """Keep the conversation of a response.
 
         Args:
             body: the completed request.
-            size: bytes of the request as it came.
+            size: bytes of the request as received.
             message_id: the response's id.
             content: the response's blocks.
         """

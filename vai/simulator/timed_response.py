@@ -1,7 +1,7 @@
 """A response as bytes and moments, before it is sent.
 
-Invariants: a response is drawn up completely, faults included, as a lazy
-sequence of (moment, bytes); sending it takes no further decision.
+Invariants: a lazy sequence of (moment, bytes) describes a response completely, faults included;
+the code that sends it decides nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PHRASES: Final = {int(status): status.phrase for status in HTTPStatus} | {
 
 
 class TimedPiece(msgspec.Struct):
-    """Bytes due `at` seconds after the request was complete; `tokens` of output in them."""
+    """Bytes due `at` seconds after the request was complete, with `tokens` of output."""
 
     at: float
     data: bytes
@@ -44,7 +44,7 @@ class TimedPiece(msgspec.Struct):
 
 
 class TimedResponse(msgspec.Struct, kw_only=True):
-    """A status, headers without framing, the payload, and how it goes wrong."""
+    """A status, headers without framing, the payload, and the faults."""
 
     status: int
     headers: Headers
@@ -53,7 +53,7 @@ class TimedResponse(msgspec.Struct, kw_only=True):
     framing: Framing = "length"
     ending: Ending = "keep"
     bare: bool = False
-    """The payload is all there is: no head."""
+    """The response is the payload only, without a head."""
     knobs: Knobs = msgspec.field(default_factory=Knobs)
     input_tokens: int = 0
     output_tokens: int = 0

@@ -1,8 +1,8 @@
-"""What a token is here: a short run of letters with the blank before it.
+"""The simulator's tokens: a token is a short run of letters with the blank before it.
 
-Invariants: the tokens of a text, joined, are the text. Output is counted by
-them exactly, because a stream is cut into them. Input is only ever counted, so it is
-counted by length: splitting a 100 KB prompt would cost more than serving it.
+Invariants: the tokens of a text, joined, are the text. Output tokens are counted exactly, because
+a stream is cut into them. Input tokens are estimated by length, because splitting a 100 KB prompt
+costs more than serving it.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ def split_tokens(text: str) -> list[str]:
 
 
 def estimate_tokens(size: int) -> int:
-    """Tokens of an input of `size` bytes: one for every four begun."""
+    """Tokens of an input of `size` bytes: a quarter, rounded up."""
     return (size + 3) // 4

@@ -1,8 +1,8 @@
-"""The ground all wire objects stand on.
+"""The base of all wire objects.
 
-Invariants: a wire object is an immutable value, it has the names of the
-Messages API, and members that VAI does not know survive. Members without a field
-stay in `extra`; an object of an unknown type stays complete in `raw`.
+Invariants: a wire object is an immutable value, its fields have the names of the Messages API,
+and it keeps members that VAI does not know. Members without a field are in `extra`; an object
+of an unknown type is complete in `raw`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T", bound="OpenStruct")
 
 
 class OpenStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A JSON object whose unknown members are stay in `extra`, in their order."""
+    """A JSON object that keeps its unknown members in `extra`, in their order."""
 
     extra: dict[str, Any] = {}
 
@@ -29,7 +29,7 @@ class Unknown(OpenStruct, frozen=True, kw_only=True):
 
 
 def build_struct(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
-    """Make `cls` from a JSON object: checks the fields and keeps unknown members.
+    """Make `cls` from a JSON object: check the fields and keep unknown members.
 
     `parsed` holds the fields whose wire objects the caller has already built.
 
@@ -88,7 +88,7 @@ _FieldPlan = tuple[Any, tuple[tuple[str, Any], ...]]
 _FIELD_PLANS: dict[type, _FieldPlan] = {}
 
 _ALWAYS = object()
-"""Stands for the default of a field that has none: no value is equal to it."""
+"""Replaces the default of a field that has none: no value is equal to it."""
 
 
 def _field_plan(cls: type[OpenStruct]) -> _FieldPlan:

@@ -1,7 +1,7 @@
 """Content blocks: what messages are made of, in both directions.
 
-Audio and video are VAI's own; all others are the Messages API's. Media is never
-decoded here: base64 stays text until a translation needs its bytes.
+Audio and video are VAI's own; all others are the Messages API's. VAI does not decode media
+here: base64 stays text until a translation needs its bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLOCK_TYPES: Final = (
     *("text", "image", "document", "audio", "video", "tool_use", "tool_result"),
     *("thinking", "redacted_thinking", "search_result"),
 )
-"""The types of blocks that requests are written with."""
+"""The types of blocks that clients use in requests."""
 OTHER_BLOCK_TYPES: Final = frozenset(
     {
         *("advisor_tool_result", "browser_state", "compaction", "connector_text", "fallback"),
@@ -42,7 +42,7 @@ OTHER_BLOCK_TYPES: Final = frozenset(
     }
 )
 """Further ones of the Messages API, which come back from a response or belong to Anthropic's own
-services; those that end with ``_tool_result`` are left out here.
+services, without those that end with ``_tool_result``.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 SOURCE_TYPES: Final = ("base64", "url", "file", "text", "content")
 """Where the bytes of a medium can be; see `Source`."""
@@ -86,8 +86,8 @@ class AudioBlock(OpenStruct, frozen=True, kw_only=True, tag="audio"):
     """Sound, with its transcript where there is one. VAI extension.
 
     In a request: input for the model. In a response: the model's speech; its words are the
-    `transcript`, and a stream opens it with both empty (see `AudioDelta`). In a history it
-    is sent as these words wherever sound cannot be sent.
+    `transcript`, and a stream opens it with both empty (see `AudioDelta`). In a history VAI sends
+    these words wherever it cannot send sound.
     """
 
     source: Source
@@ -123,7 +123,7 @@ class ToolUseBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_use"):
 
 
 class ThinkingBlock(OpenStruct, frozen=True, kw_only=True, tag="thinking"):
-    """Reasoning. `signature` is opaque and byte-exact: only its maker can read it."""
+    """Reasoning. `signature` is opaque and byte-exact: only its provider can read it."""
 
     thinking: str
     signature: str | None = None
@@ -131,7 +131,7 @@ class ThinkingBlock(OpenStruct, frozen=True, kw_only=True, tag="thinking"):
 
 
 class RedactedThinkingBlock(OpenStruct, frozen=True, kw_only=True, tag="redacted_thinking"):
-    """Reasoning that only its maker can read."""
+    """Reasoning that only its provider can read."""
 
     data: str
 
@@ -165,7 +165,7 @@ class ToolResultBlock(OpenStruct, frozen=True, kw_only=True, tag="tool_result"):
 
     @property
     def blocks(self) -> list[Block]:
-        """The content as blocks; a string is one text block, nothing is none."""
+        """The content as blocks; a string is one text block, None is an empty list."""
         if isinstance(self.content, str):
             return [TextBlock(text=self.content)] if self.content else []
         return self.content or []

@@ -1,7 +1,7 @@
-"""What is known of a model: its limits, what it can do, what it costs.
+"""The facts of a model: its limits, its abilities, its prices.
 
-Invariants: a fact without a source is None, never a guess. Prices are
-US dollars per million tokens as decimal text, because a binary float is none of them.
+Invariants: a fact without a source is None, never a guess. Prices are US dollars per million
+tokens as decimal text, because binary floats cannot represent them exactly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 class _Fact(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """A table of facts; a misspelt one is refused."""
+    """A table of facts; loading refuses a misspelt name."""
 
 
 class MaxOutput(_Fact, frozen=True, kw_only=True, rename={"unstreamed": "whole"}):
@@ -67,10 +67,10 @@ class MaxOutput(_Fact, frozen=True, kw_only=True, rename={"unstreamed": "whole"}
 
 
 class Reasoning(_Fact, frozen=True, kw_only=True):
-    """How the model thinks. No `types` at all: it does not.
+    """How the model thinks. Without `types` it does not.
 
-    `types` are those of the `thinking` field that the model takes as they are, `efforts` the
-    words it knows, `default` what it does without a request's word
+    `types` are those of the `thinking` field that the model accepts unchanged, `efforts` the
+    values it accepts, `default` what it does when the request states none
     (an effort, ``on`` or ``off``).
     """
 
@@ -89,10 +89,10 @@ class Cache(_Fact, frozen=True, kw_only=True):
 
 
 class Features(_Fact, frozen=True, kw_only=True, rename={"server_tools": "native_tools"}):
-    """What the model can do.
+    """The abilities of a model.
 
-    `sampling`: temperature and top_p are accepted while it thinks. `forced_tool`: a tool can
-    be demanded. `prefill`: the last message may be the assistant's.
+    `sampling`: the model accepts temperature and top_p while it thinks. `forced_tool`: a request
+    can require a tool. `prefill`: the last message may be the assistant's.
     """
 
     tools: bool | None = None
@@ -134,11 +134,11 @@ class Price(_Fact, frozen=True, kw_only=True, rename={"since": "from"}):
 
 
 class Charges(_Fact, frozen=True, kw_only=True):
-    """What changes a price, and what is paid beside tokens.
+    """Factors of the prices, and charges beside tokens.
 
-    `factors`: service tier, speed or region -> what all token prices are multiplied by;
-    `regional` is that of hosts which process in one region (see `vai.policy.cost`).
-    `server_tools`: USD per thousand uses. `free`: nothing is charged, a quota limits the use.
+    `factors`: service tier, speed or region -> the factor of all token prices; `regional` is
+    that of hosts which process in one region (see `vai.policy.cost`). `server_tools`: USD per
+    thousand uses. `free`: the provider charges nothing, a quota limits the use.
     """
 
     factors: dict[str, Factor] = {}
@@ -147,7 +147,7 @@ class Charges(_Fact, frozen=True, kw_only=True):
 
 
 class Provenance(_Fact, frozen=True, kw_only=True):
-    """Where facts come from. `about` lists them; None: all that no other source is named for."""
+    """The source of facts. `about` lists them; None: all facts without another source."""
 
     source: Name
     retrieved: date
@@ -159,7 +159,7 @@ class ModelCard(_Fact, frozen=True, kw_only=True):
     """One model at one provider. `also`: providers that serve it under the same facts.
 
     `context_window` is tokens of prompt and response together, `max_input` those of the prompt
-    alone where the provider limits it separately. `charges` are added to those of the provider.
+    alone where the provider limits it separately. `charges` add to those of the provider.
     """
 
     provider: Name

@@ -12,7 +12,7 @@ from vai.types.blocks import Block
 __all__ = ["MAX_COUNT", "Message", "Usage", "parse_counter"]
 
 MAX_COUNT: Final = 1_000_000_000
-"""Counters beyond this are no counts: no response is a thousandth as long."""
+"""VAI treats larger counters as invalid: no response is a thousandth as long."""
 
 
 def parse_counter(value: Any) -> int | None:
@@ -47,8 +47,8 @@ class Usage(OpenStruct, frozen=True, kw_only=True):
     thinking_tokens: int | None = None
 
     def merged_with(self, later: Usage) -> Usage:
-        """These counters, replaced by those that `later` knows. Both are running totals."""
-        # Spelt out: every stream and every response comes through here, some of them thrice.
+        """These counters, replaced by the known ones of `later`. Both are running totals."""
+        # Written out for speed: every response uses this, some of them three times.
         return Usage(
             input_tokens=_latest_counter(self.input_tokens, later.input_tokens),
             output_tokens=_latest_counter(self.output_tokens, later.output_tokens),

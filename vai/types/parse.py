@@ -1,8 +1,8 @@
 """JSON values -> wire objects, with the path of each mistake.
 
-Invariants: a value that does not fit raises an `InvalidRequest` whose `param`
-is the JSON path and whose message states what was expected; the offending value is never
-quoted. The parser keeps unknown members and types and refuses none.
+Invariants: a value that does not fit raises an `InvalidRequest` whose `param` is the JSON path
+and whose message states what was expected; it never quotes the value. The parser keeps unknown
+members and types and refuses none.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 MAX_TOOLS = 10_000
-"""Tools of one request, those that are loaded later included. Their names go from process to
-process, and 60,000 of them held a worker's loop for 60 ms (measured)."""
+"""Tools of one request, those that are loaded later included. Processes exchange their names, and
+60,000 of them blocked a worker's loop for 60 ms (measured)."""
 
 T = TypeVar("T")
 O = TypeVar("O", bound=OpenStruct)  # noqa: E741
@@ -75,9 +75,9 @@ def parse_request(raw: Any) -> MessageRequest:
     """A request body. The gateway has removed `provider_keys` before.
 
     Raises:
-        ThreadUnsupported: it has a `thread`. A request is parsed where it is translated, and
-            none of the formats it is translated to keeps a conversation as a thread does.
-        InvalidRequest: something in it is not as the API has it; see this module.
+        ThreadUnsupported: it has a `thread`. VAI parses only requests that it translates, and
+            none of the target formats keeps a conversation as a thread does.
+        InvalidRequest: some part of it breaks a rule of the API; see this module.
     """
     body = _require_object(raw, "")
     if body.get("thread") is not None:
@@ -105,7 +105,7 @@ def parse_request(raw: Any) -> MessageRequest:
 
 
 def check_tools(raw: Any) -> None:
-    """Bound the number of tools, whose names VAI remembers to read the response by.
+    """Limit the number of tools: VAI keeps their names to read the response.
 
     Raises:
         InvalidRequest: there are more than `MAX_TOOLS`.
@@ -136,7 +136,7 @@ def parse_block(raw: Any, at: str = "") -> Block:
 
 
 def parse_usage(raw: Any, at: str = "usage") -> Usage:
-    """Usage as the Messages API reports it; a counter that cannot be one is unknown."""
+    """Usage as the Messages API reports it; an impossible counter is unknown."""
     item = _require_object(raw, at)
     details = item.get("output_tokens_details")
     counters = {name: parse_counter(item[name]) for name in _COUNTERS if name in item}
@@ -188,7 +188,7 @@ def _parse_message_delta(item: dict[str, Any]) -> events.MessageDelta:
     body = _make_struct(
         events.MessageDeltaBody, {"stop_reason": None, "stop_sequence": None, **end}, "delta"
     )
-    # A message_delta without usage exists in the wild; the running totals then stand.
+    # Some servers send a message_delta without usage; the running totals then remain.
     totals = parse_usage(item["usage"]) if item.get("usage") is not None else None
     return _make_struct(events.MessageDelta, item, "", delta=body, usage=totals)
 
@@ -345,7 +345,7 @@ def _error_from_violation(cls: type[OpenStruct], at: str, text: str) -> InvalidR
 
 
 def _allowed_values(cls: type[OpenStruct], name: str) -> tuple[str, ...]:
-    """The words that a field can hold, where there are only a few."""
+    """The values that a field accepts, where there are only a few."""
     if cls is Source and name == "type":
         return blocks.SOURCE_TYPES
     hints = get_type_hints(cls)

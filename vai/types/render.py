@@ -1,6 +1,6 @@
 """Wire objects -> JSON values, with usage under both of its names.
 
-Clients of the Messages API read `cache_read_input_tokens`; VAI's own contract says
+Clients of the Messages API read `cache_read_input_tokens`; VAI's own contract has
 `cache_read_tokens`. VAI writes both, so that either kind of client finds its own.
 """
 
@@ -30,8 +30,8 @@ _VAI_MEMBERS = frozenset({*_VAI_NAMES.values(), "total_tokens", "audio_tokens", 
 
 
 def vai_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, Any]:
-    """What VAI adds to a usage object: `total_tokens` (input + output), the cache's counters
-    under VAI's names, and `cost_usd` where there is a `cost` that knows it.
+    """The members that VAI adds to a usage object: `total_tokens` (input + output), the cache's
+    counters under VAI's names, and `cost_usd` where `cost` returns one.
     """
     wire: dict[str, Any] = {}
     for theirs, ours in _VAI_NAMES.items():
@@ -47,10 +47,10 @@ def vai_counters(usage: Usage, cost: CostFunction | None = None) -> dict[str, An
 
 
 def without_vai_counters(wire: dict[str, Any]) -> dict[str, Any]:
-    """A usage object without what VAI adds to one, for a `message_start`.
+    """A usage object without VAI's additions, for a `message_start`.
 
-    Clients keep a member of `message_start.usage` that they do not know, and overwrite only
-    those they know with the totals of `message_delta`: a total there would stay for good.
+    Clients keep an unknown member of `message_start.usage`, and overwrite only those they know
+    with the totals of `message_delta`: a total there would stay for good.
     """
     return {name: value for name, value in wire.items() if name not in _VAI_MEMBERS}
 
@@ -78,7 +78,7 @@ def message_to_wire(message: Message, cost: CostFunction | None = None) -> dict[
 def event_to_wire(event: Event, cost: CostFunction | None = None) -> dict[str, Any]:
     """One event of a stream. Both totals of `message_delta` are always written.
 
-    Only `message_delta` carries what VAI adds to the usage (see `without_vai_counters`).
+    Only `message_delta` carries VAI's additions to the usage (see `without_vai_counters`).
 
     Strict clients refuse a `message_delta` without `output_tokens` and a `message_start`
     without both counters, so an unreported counter is written as 0 there.

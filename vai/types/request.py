@@ -1,8 +1,8 @@
 """The request of ``POST /v1/messages``, as VAI understands it.
 
-A request names its model as ``provider/model``; by the time it is one of these values
-the route has chosen the provider and `model` is what the provider calls it. Provider keys
-are never part of it: the gateway removes them from the body before it parses a request.
+A request names its model as ``provider/model``; when one of these values exists, the route has
+chosen the provider and `model` is the provider's own name for it. Provider keys are never part of
+it: the gateway removes them from the body before it parses a request.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Thinking(OpenStruct, frozen=True, kw_only=True):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
     display: str | None = None
-    """How to show it: a hint, so that a new word of the API's is no error."""
+    """How to show it: a hint, so an unknown value is no error."""
 
 
 class OutputFormat(OpenStruct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What every section of the settings is made of, for the sections that other rings define."""
+"""The base of every section of the settings, for sections that other rings define."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DURATION = {"unit": "seconds"}
 """Marks a float that may be written as text with units, `"1h30m"`."""
 
 YEAR = 31_536_000
-"""The longest duration, so that no infinite one gets in."""
+"""The longest duration, so that an infinite one is refused."""
 
 Duration = Annotated[float, msgspec.Meta(gt=0, le=YEAR, extra=DURATION)]
 

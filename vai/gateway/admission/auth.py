@@ -1,8 +1,8 @@
 """The identity of the client.
 
-Invariants: identification is a total function of the presented key and the
-configured keys. It does no I/O, and a key exists here only as its keyed digest, so the
-time it takes says nothing about how much of a guess was right.
+Invariants: identification is a function of the presented key and the configured keys alone. It
+does no I/O, and it compares keyed digests of keys, so its time does not depend on how much of a
+guessed key is right.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ __all__ = ["ClientIdentity", "Keyring"]
 class ClientIdentity(msgspec.Struct, frozen=True):
     """The client, as limits, logs and settings name it. Never its key.
 
-    `principals` are those it counts for; none for clients without a key, which count by address.
+    `principals` are those that its requests count for; none for clients without a key, which
+    count by address.
     """
 
     user_id: str
@@ -53,7 +54,7 @@ _FIELD_SPELLING = {
     GATEWAY_KEY_FIELD: "X-VAI-Key",
 }
 _PLACEHOLDER_PREFIXES = ("'", '"', "$", "%", "<", "{")
-"""What begins a key that was left in quotes, or a variable that no shell has replaced."""
+"""First characters of a key in quotes, or of a variable that no shell has replaced."""
 _ANONYMOUS = ClientIdentity("anonymous", "none")
 _PASSTHROUGH = ClientIdentity("passthrough", "none")
 
@@ -65,7 +66,7 @@ class Keyring:
         self.mode = settings.auth.mode
         self._allowed_origins = frozenset(settings.cors.allowed_origins)
         self._hosts = AllowedHosts(settings.auth.allowed_hosts)
-        # A new key in each process: a digest is worth nothing outside of it.
+        # A new key in each process: its digests are useless outside of it.
         self._pepper = secrets.token_bytes(32)
         keys = [
             (self._digest_key(key.key.reveal()), _identity_from_key(key, number, principals))
@@ -78,9 +79,9 @@ class Keyring:
         """The client that these request headers identify.
 
         Raises:
-            AuthenticationFailed: a key is required and there is none, or it is unknown.
-            InvalidRequest: a field that presents a key comes more than once.
-            PermissionDenied: none is required, and a web page of another origin calls.
+            AuthenticationFailed: a key is required, and is missing or unknown.
+            InvalidRequest: a field that presents a key occurs more than once.
+            PermissionDenied: no key is required, and the request is from a page of another origin.
         """
         fields = _presented_fields(headers)
         if self.mode == "none":
@@ -98,13 +99,14 @@ class Keyring:
         return identity
 
     def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
-        """The providers' keys in the headers where their own clients put them.
+        """The BYOK keys in the headers that the providers' own clients use.
 
-        None but in passthrough mode and beside a gateway's key in a header of its own: else
-        those headers hold the gateway's key. A key of this gateway is never among them.
+        VAI reads them only in passthrough mode, or beside a key of this gateway in `X-VAI-Key`
+        where keys are required; else those headers hold the gateway's key. A key of this gateway is
+        never among them.
 
         Raises:
-            InvalidRequest: a value cannot be a key; its header is named.
+            InvalidRequest: a value cannot be a key; the error names its header.
         """
         if self.mode != "passthrough" and (
             self.mode == "none" or _header_value(headers, GATEWAY_KEY_FIELD) is None
@@ -120,7 +122,7 @@ class Keyring:
         """See `vai.policy.hosts`; without effect where a key is required.
 
         Raises:
-            PermissionDenied: the name is that of another site.
+            PermissionDenied: the host name is that of another site.
         """
         if self.mode == "none" and not self._hosts.allows_host(headers.get("host", "")):
             raise PermissionDenied(
@@ -134,8 +136,8 @@ class Keyring:
         """The client in passthrough mode, where a key that is not this gateway's is a provider's.
 
         Raises:
-            AuthenticationFailed: a key that is neither. A client that names providers in headers
-                has its own key in the others, and a wrong one would go to a provider.
+            AuthenticationFailed: the key is neither. A client that names providers in headers
+                sends this gateway's key in the others, and a wrong one would go to a provider.
         """
         presented = (bearer_token(headers), _header_value(headers, "x-api-key"))
         keys = [key for key in presented if key is not None]
@@ -149,16 +151,17 @@ class Keyring:
         return _PASSTHROUGH
 
     def _find_identity(self, key: str) -> ClientIdentity | None:
-        """The client of this key. The same steps for configured and unknown keys: a look-up that is
-        followed by one comparison."""
+        """The client of this key. Configured and unknown keys take the same steps: a look-up and
+        one comparison."""
         digest = self._digest_key(key)
         stored, identity = self._identities.get(digest, self._decoy)
         return identity if hmac.compare_digest(stored, digest) else None
 
     def _refuse_foreign_page(self, origin: str | None) -> None:
-        """Where no key is required, reaching the address is all that authority takes, and any
-        page that a browser on this machine shows can do that: a form post needs no preflight,
-        and a rebound name makes it same-origin. Browsers name the page's origin in each post.
+        """Refuse a web page of an origin that is not allowed, where no key is required.
+
+        Any page in a browser on this machine can reach the gateway: a form post needs no preflight,
+        and a rebound name makes it same-origin. Browsers send the page's origin in each post.
         """
         if (
             origin is not None
@@ -184,7 +187,7 @@ def _identity_from_key(key: ApiKey, number: int, principals: PrincipalRegistry) 
 
 
 def _missing_key_error(headers: Mapping[str, str]) -> AuthenticationFailed:
-    """No header presents a key that can be read."""
+    """The error for a request without a readable key."""
     what = "Missing API key"
     if headers.get("authorization"):
         what += ": Authorization is there, and holds no Bearer token"
@@ -198,7 +201,7 @@ def _missing_key_error(headers: Mapping[str, str]) -> AuthenticationFailed:
 
 
 def _invalid_key_error(key: str, headers: Mapping[str, str]) -> AuthenticationFailed:
-    """The key that was read is none of this gateway's. Its header is named, never the key."""
+    """The error for an unknown key. It names the header, never the key."""
     has_gateway_field = _header_value(headers, GATEWAY_KEY_FIELD) is not None
     field = (
         GATEWAY_KEY_FIELD
@@ -220,7 +223,8 @@ def _invalid_key_error(key: str, headers: Mapping[str, str]) -> AuthenticationFa
 def _presented_fields(headers: Mapping[str, str]) -> dict[str, str]:
     """The fields that present a key, from one pass over all: look-ups take far longer.
 
-    Two parties on the way may each believe another of two keys (RFC 9110 section 5.3).
+    A repeated field is refused, because two servers on the way may each use another of its values
+    (RFC 9110 section 5.3).
     """
     fields: dict[str, str] = {}
     for field, value in headers.items():

@@ -1,8 +1,8 @@
 """Provider keys that clients send with a request (BYOK), and which key an exchange uses.
 
-A key in a header that names its provider goes before one in the body, that one before a key
-where the provider's own clients put it, and all before the gateway keys. In passthrough mode
-the gateway keys are not used: the client pays.
+VAI prefers a key in a header that names its provider to one in the body, that one to a key in the
+header that the provider's own clients use, and all of them to the gateway key. In passthrough mode
+it uses no gateway key: the client pays.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def collect_keys(
     """Provider name -> key, for the keys in a request's headers and body.
 
     Raises:
-        InvalidRequest: a value cannot be a key; it is named, not quoted. Or a header comes
-            more than once.
+        InvalidRequest: a value cannot be a key (the error names its source and does not quote
+            it), or a header occurs more than once.
     """
     keys: dict[str, ProviderKey] = {}
     seen: set[str] = set()
@@ -56,10 +56,10 @@ def add_presented_keys(
     presented: tuple[ProviderKey, ...],
     targets: Iterable[ProviderSpec],
 ) -> None:
-    """Add to `keys` those that a request holds where the providers' own clients put them.
+    """Add to `keys` those in the headers that the providers' own clients use.
 
     Args:
-        targets: those of the request, the one it names first.
+        targets: providers of the request's targets; the first is the requested one.
     """
     requested = ""
     for target in targets:
@@ -71,7 +71,7 @@ def add_presented_keys(
 
 
 def choose_key(provider: str, keys: Mapping[str, ProviderKey]) -> ProviderKey | None:
-    """The BYOK key that serves `provider`."""
+    """The BYOK key for `provider`."""
     return keys.get(provider) or keys.get(SHARED_KEYS.get(provider, ""))
 
 
@@ -83,7 +83,7 @@ def header_name(provider: str) -> str:
 def missing_key_error(
     spec: ProviderSpec, *, may_use_gateway_key: bool, has_any_key: bool = True
 ) -> AuthenticationFailed:
-    """There is no key for a provider, or none for any provider where one is required.
+    """The error for a missing key of one provider, or for a request without any BYOK key.
 
     Args:
         may_use_gateway_key: whether the gateway's own keys may be used, so that its operator can
@@ -109,7 +109,7 @@ def missing_key_error(
 
 
 def _native_header(spec: ProviderSpec) -> str | None:
-    """Where clients of the provider put their key, if it is read from there."""
+    """The header that the provider's own clients use for their key, if VAI reads it."""
     if spec.kind == "code-assist":
         return None
     if spec.auth == "bearer":

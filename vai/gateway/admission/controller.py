@@ -1,7 +1,7 @@
-"""Admission: an exchange runs when the worker takes work and the limits have room for it.
+"""Admission: an exchange runs when the worker accepts work and the limits have room for it.
 
 Invariants: every lease is returned exactly once, however the exchange ends, and a refusal
-names the limit that refused and the time of a retry.
+names the limit that is reached and the time of a retry.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class _Waiter:
 class AdmissionQueue:
     """Admits at once where there is room, and queues requests where waiting helps.
 
-    Invariants: requests that count for the same principal are served in the order of arrival, and
-    principals take turns, so that one with a hundred waiting requests costs another one no more
-    than its turn. A wait ends with a lease, a refusal or the client's leaving, and a lease that
-    came too late is returned.
+    Invariants: the queue serves requests of the same principal in the order of arrival, and
+    principals take turns, so that one with a hundred waiting requests delays another one by no
+    more than its turn. A wait ends with a lease, a refusal or the client's leaving, and the queue
+    returns a lease that comes too late.
 
     Leases become free in other workers too, which send no signal: while requests wait, the queue
     tries the store again every few milliseconds, and at once when this worker returns a lease.
@@ -68,7 +68,7 @@ class AdmissionQueue:
         return self._waiting
 
     def notify_freed(self) -> None:
-        """A lease of this worker has become free."""
+        """Wake the queue: a lease of this worker has become free."""
         if self._waiting:
             self._freed.set()
 
@@ -134,7 +134,7 @@ class AdmissionQueue:
             if decision.refused != "concurrency":
                 served = True
                 queue.popleft()
-                # To the end of the round: the next turn is another principal's.
+                # Move it to the end: the next turn is another principal's.
                 self._queues[name] = self._queues.pop(name)
             elif decision.principal == GATEWAY:
                 self._is_gateway_full = True
@@ -169,7 +169,7 @@ class AdmissionController:
     """Admits exchanges and counts them, for one worker.
 
     Args:
-        store: where the limits are counted; None when nothing is limited.
+        store: the limit store; None when the limits are off.
         max_wait: seconds that a request may wait for a lease.
     """
 
@@ -201,7 +201,7 @@ class AdmissionController:
         """Take a lease and reserve `tokens`; with the first two bound, `exchange.ports.Admission`.
 
         Args:
-            on_decision: called with what the limits decided, before a refusal is raised.
+            on_decision: called with the decision of the limits, before a refusal is raised.
 
         Raises:
             RateLimited: a limit of one of the principals is reached.
@@ -225,7 +225,7 @@ class AdmissionController:
         raise refusal_error(decision, principals)
 
     def settle(self, decision: Decision, used: int) -> None:
-        """Return the lease of `decision`, and charge the tokens that were used."""
+        """Return the lease of `decision`, and count the `used` tokens."""
         if self._store is None or self._queue is None:
             raise RuntimeError("there is a decision only where there is a store")
         self._store.settle(decision.handle, used, self._clock())
@@ -259,7 +259,7 @@ def drain_error(cancelled: asyncio.CancelledError) -> Overloaded | None:
 
 
 def _total_tokens(usage: Usage) -> int:
-    """All input and output. What a cache saved was read all the same."""
+    """All input and output tokens; those read from a cache count too."""
     return (
         (usage.input_tokens or 0)
         + (usage.cache_read_input_tokens or 0)

@@ -30,20 +30,20 @@ class InFlightExchange:
         self.expired = False
 
     def on_expire(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called once if the grace ends first; at once if it has ended."""
+        """Call `callback` once if the grace ends first; at once if it has ended."""
         self._expire = callback
         if self.expired:
             callback()
 
     def expire(self) -> None:
-        """Expire the exchange: the grace has ended. A second call does nothing."""
+        """Expire the exchange, because the grace has ended. A second call does nothing."""
         if not self.expired:
             self.expired = True
             if self._expire is not None:
                 self._expire()
 
     def end(self) -> None:
-        """The exchange is over. A second call does nothing."""
+        """End the exchange. A second call does nothing."""
         self._inflight.end_exchange(self)
 
     def __enter__(self) -> Self:
@@ -62,7 +62,7 @@ class InFlightExchanges:
     """The exchanges that run in this worker.
 
     Args:
-        limit: how many may run at once; None leaves it to the other limits.
+        limit: exchanges that may run at once; None for no limit here.
         retry_after: seconds until a refused client may retry.
     """
 
@@ -78,7 +78,7 @@ class InFlightExchanges:
         return len(self._slots)
 
     def publish_count_to(self, write: Callable[[int], None]) -> None:
-        """Have every change of the count written where other processes see it."""
+        """Call `write` with the count, now and at every change, for other processes."""
         self._mirror = write
         write(self.count)
 
@@ -98,7 +98,7 @@ class InFlightExchanges:
         return slot
 
     def end_exchange(self, slot: InFlightExchange) -> None:
-        """End an exchange; what the end of the `with` block does."""
+        """End an exchange, as the end of the `with` block does."""
         self._slots.discard(slot)
         self._mirror(len(self._slots))
 
@@ -110,9 +110,9 @@ class InFlightExchanges:
         return len(slots)
 
     async def wait_until_empty(self, seconds: float) -> bool:
-        """Wait until nothing runs, at most that long; whether nothing runs."""
-        # Polled: this happens once in a worker's life, and an event would cost every
-        # exchange its upkeep.
+        """Wait until no exchange runs, at most `seconds`; returns whether none runs."""
+        # Polled: this happens once in a worker's life, and every exchange would have to
+        # update an event.
         deadline = time.monotonic() + seconds
         while self._slots and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
@@ -120,4 +120,4 @@ class InFlightExchanges:
 
 
 def _publish_nowhere(count: int) -> None:
-    """No control block yet: the count stays in this process."""
+    """Do nothing: there is no control block yet."""

@@ -1,8 +1,8 @@
 """The principals that a request counts for, and how much they may use.
 
 A key counts for its user; a key with its own limits (a tier, or single ones) counts for
-itself, because its use must not be cut off by the smaller limit of all users. Clients without
-a key count by address. Every request counts for the gateway.
+itself, because the smaller limit of all users must not cut off its use. Clients without a key
+count by address. Every request counts for the gateway.
 """
 
 from __future__ import annotations

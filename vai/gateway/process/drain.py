@@ -1,9 +1,9 @@
-"""How a worker ends.
+"""The drain of a worker.
 
-Invariants: a worker finishes what it began, or ends it with an error; it begins nothing new.
-There are two endings. When the whole group goes away the worker keeps accepting, and refuses with
-503 `draining`, so that no client waits in a queue that no process reads. When only this worker is
-replaced it stops accepting, and the others take what comes.
+Invariants: a worker finishes the exchanges it began, or ends them with an error; it begins no new
+one. When the whole group ends, the worker keeps accepting connections and answers 503 `draining`,
+so that no client waits in a queue that no process reads. When only this worker is replaced, it
+stops accepting, and the other workers accept new connections.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TELL_TIME", "attach_drain"]
 
-TELL_TIME = 1.0  # seconds after the grace in which the rest gets an error and is let go
+TELL_TIME = 1.0  # seconds after the grace in which the rest gets an error and ends
 _FLUSH_TIME = 0.5  # seconds for responses already written to reach their sockets
 _MAIN_REACTS = 0.1
 _FIRST_REQUEST = 0.2  # seconds for the request of a connection that was just accepted
@@ -36,12 +36,12 @@ def attach_drain(app: Sanic[Any, Any], inflight: InFlightExchanges, *, grace: fl
     WebSocket handlers is registered with the first WebSocket route.
 
     Args:
-        grace: seconds that running exchanges are given.
+        grace: seconds that running exchanges have to finish.
     """
     ending: dict[str, float] = {}
 
     async def drain(app: Sanic[Any, Any]) -> None:
-        # Sanic may run this twice when a signal interrupts it; the time runs from the first.
+        # Sanic may run this twice when a signal interrupts it; the first call sets the deadline.
         deadline = ending.setdefault("deadline", time.monotonic() + grace)
         await _drain_worker(app, inflight, deadline)
 
@@ -68,12 +68,12 @@ async def _drain_worker(app: Sanic[Any, Any], inflight: InFlightExchanges, deadl
         serving.refuse_connections()
     serving.stop_accepting()
     await serving.wait_until_flushed(_FLUSH_TIME)
-    # Sanic now waits for whatever is open; those got their error already.
+    # Sanic now waits for the open connections, whose clients have received their error.
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 0.2
 
 
 async def _is_group_ending(member: WorkerRegistration) -> bool:
-    """Whether main is going too. A signal to all processes may reach this one first."""
+    """Whether main ends too. A signal to all processes may reach this one first."""
     if not member.control_block.draining:
         await asyncio.sleep(_MAIN_REACTS)
     return member.control_block.draining

@@ -1,4 +1,4 @@
-"""What main, or the one process there is, says of the group at its start."""
+"""The record and the lines that main, or a single process, writes at the start of the group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["initial_state", "listening_url", "report_ready"]
 def initial_state(
     app: Sanic[Any, Any], settings: Settings | None, mode: Literal["group", "single"], workers: int
 ) -> GroupState:
-    """A group that starts, whose socket is bound."""
+    """The state of a group that starts; its socket is bound."""
     named = os.environ.get("VAI_CONFIG")
     return GroupState(
         version=__version__,
@@ -38,7 +38,7 @@ def initial_state(
 
 
 def listening_url(app: Sanic[Any, Any], settings: Settings | None) -> str:
-    """Where it listens: a URL, or `unix:` and a path."""
+    """The address of the group: a URL, or `unix:` and a path."""
     endpoint = listening_address(app)
     if endpoint.startswith("unix:"):
         return endpoint
@@ -47,7 +47,7 @@ def listening_url(app: Sanic[Any, Any], settings: Settings | None) -> str:
 
 
 def report_ready(record: GroupRecord) -> None:
-    """Say in one line that all workers serve, for the first time."""
+    """Write one line, and notify the service manager, when all workers serve for the first time."""
     record.change_state(is_ready=True)
     state = record.state
     who = f"{state.workers} worker{'' if state.workers == 1 else 's'}"

@@ -1,8 +1,8 @@
-"""How settings reach the processes of a group: main hands a snapshot to each worker.
+"""The settings of a group's processes: main hands a snapshot to each worker.
 
 A worker does not read the settings files. They may have been changed, broken or removed since
-the group last took them up, and a worker that replaces a dead one must work with what the
-others work with.
+the group last read them, and a worker that replaces a dead one must have the same settings as
+the others.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _received: list[SettingsSnapshot] = []
 
 
 class AppLoader(Protocol):
-    """What Sanic makes the application with in a worker."""
+    """Sanic's object that makes the application in a worker."""
 
     def load(self) -> Any:
         """Import or make the application."""
 
 
 class SnapshotLoader:
-    """An application loader that brings the settings along.
+    """An application loader that contains the settings.
 
-    Sanic pickles it into the pipe through which a new worker learns what to do, so the keys in
-    a snapshot are in no file, variable or command line.
+    Sanic pickles it into the pipe from which a new worker reads its task, so no file, variable
+    or command line has the keys in a snapshot.
     """
 
     def __init__(self, loader: AppLoader, snapshot: SettingsSnapshot) -> None:

@@ -1,4 +1,4 @@
-"""The limits of a group of processes: their section of the control block, and who maintains it.
+"""The limits of a group: their section of the control block, and its maintenance.
 
 Main makes the section before any worker serves, each worker opens it when it starts, and the
 manager maintains it. A single process does all three itself.
@@ -39,7 +39,7 @@ __all__ = [
 
 _EVERY = 0.5
 _COUNT_EVERY = 2.5
-"""Seconds between two counts of the principals, which look at every counter row."""
+"""Seconds between two counts of the principals, which read every counter row."""
 
 
 def make_control_block(most_callers: int) -> ControlBlock:
@@ -51,7 +51,7 @@ def make_control_block(most_callers: int) -> ControlBlock:
 
 
 class WorkerLimits:
-    """A worker's way to the limits, from its start to its end."""
+    """A worker's access to the limit store, from its start to its end."""
 
     def __init__(
         self, settings: LimitSettings, control_block: ControlBlock, slot: WorkerSlot
@@ -62,10 +62,10 @@ class WorkerLimits:
         self._remote: FailoverLimits | None = None
         self._keeping: asyncio.Task[None] | None = None
         if settings.store == "redis":
-            # Here, because the client comes with an extra that others need not install.
+            # Imported here, because the Redis client belongs to an optional extra.
             from vai.io.limits.redis.failover import open_limits  # noqa: PLC0415
 
-            # All workers use the same server; the first of them reports what is wrong with it.
+            # All workers use the same server; only the first warns of its policy.
             evicting = _warn_of_eviction if slot.index == 0 else _ignore_eviction
             self._remote = open_limits(
                 settings.redis,
@@ -78,25 +78,25 @@ class WorkerLimits:
 
     @property
     def store(self) -> LimitStore:
-        """Where is counted."""
+        """The limit store of this worker."""
         return self._remote or self._local
 
     async def open_store(self) -> None:
-        """Begin. Waits for a server no longer than a request would."""
+        """Open the store. Waits for a server no longer than a request does."""
         self._keeping = asyncio.create_task(self._retry_give_back())
         if self._remote is not None:
             await self._remote.open()
 
     async def aclose(self) -> None:
-        """End. What is still held is freed by the manager, or lapses."""
+        """Close the store. The manager frees the leases still held, or they lapse."""
         if self._keeping is not None:
             self._keeping.cancel()
         if self._remote is not None:
             await self._remote.aclose()
 
     async def _retry_give_back(self) -> None:
-        """Give back what could not be when it was tried: the next request, which would do it
-        too, may never come."""
+        """Retry the settlements that found the lock taken: the next request, which would retry
+        them too, may never come."""
         while True:
             await asyncio.sleep(_EVERY)
             with suppress(LockUnavailable):
@@ -104,7 +104,7 @@ class WorkerLimits:
 
 
 def _report_failover(switch: Failover) -> None:
-    """One line for each time that the limits are counted elsewhere."""
+    """Write one line for each change of the limit store."""
     if switch.to == "redis":
         log.info("limits are counted on the Redis server")
     else:
@@ -124,11 +124,11 @@ def _warn_of_eviction(policy: str) -> None:
 
 
 def _ignore_eviction(policy: str) -> None:
-    """A worker that leaves the warning to another one."""
+    """Do nothing: the first worker warns."""
 
 
 def reclaim_leases(control_block: ControlBlock, slot: WorkerSlot) -> None:
-    """Free what the dead owner of `slot` held, on the server too; runs in the manager."""
+    """Free the leases of the dead owner of `slot`, on the server too; runs in the manager."""
     from vai.io.limits.redis.failover import reclaim_worker  # noqa: PLC0415 - see `WorkerLimits`
 
     maintenance.reclaim_worker(control_block, slot)
@@ -136,16 +136,16 @@ def reclaim_leases(control_block: ControlBlock, slot: WorkerSlot) -> None:
         settings = load()  # a reload may have changed them since the manager began
     except ConfigError:
         if (snapshot := handover.received_snapshot()) is None:
-            return  # what is held there lapses
+            return  # leases on the server lapse
         settings = snapshot.build_settings()
     asyncio.run(reclaim_worker(settings.limits.redis, control_block, slot.generation))
 
 
 class LimitsMaintenance:
-    """The manager's turn at the limits. Can be pickled until it is first called.
+    """The manager's maintenance of the limits. Can be pickled until it is first called.
 
     Args:
-        idle: seconds without a sign of life after which a live session is ended.
+        idle: seconds without a sign of life after which it ends a live session.
     """
 
     def __init__(self, idle: float) -> None:
@@ -154,7 +154,7 @@ class LimitsMaintenance:
         self._count_due = 0.0
 
     def __call__(self, control_block: ControlBlock) -> None:
-        """Free what no process holds any more, end silent sessions, publish the totals."""
+        """Free the leases of ended processes, end silent sessions, publish the totals."""
         if self._section is None:
             self._section = maintenance.open_section(control_block)
         now = time.monotonic()
@@ -166,7 +166,7 @@ class LimitsMaintenance:
 
 
 def maintain_alone(app: Sanic[Any, Any], settings: Settings) -> None:
-    """Have a process without a manager tend its own limits."""
+    """Have a process without a manager maintain its own limits."""
 
     async def tend(app: Sanic[Any, Any]) -> None:
         control_block: ControlBlock = app.ctx.membership.control_block

@@ -1,9 +1,9 @@
 """Main: the first process of a group, which makes the control block and starts all others.
 
-It serves nothing. It starts what the manager requests, replaces the workers on SIGHUP, logs what
-becomes of the group, and notifies the children when the group ends.
+It serves no requests. It restarts the workers that the manager requests, replaces the workers on
+SIGHUP, writes lines about the group, and signals the children when the group ends.
 
-SIGHUP to the first process is remembered before a reader can find the control block, and handled
+The first process records a SIGHUP from before a command can find the control block, and handles it
 as soon as the group can reload.
 """
 
@@ -38,7 +38,7 @@ Duties = Callable[[Settings], Mapping[str, Any]]
 
 
 class SighupListener:
-    """What the first process does on SIGHUP."""
+    """Handles SIGHUP in the first process."""
 
     def __init__(self) -> None:
         self._came = False
@@ -49,7 +49,7 @@ class SighupListener:
         signal.signal(signal.SIGHUP, self._on_signal)
 
     def handle_with(self, answer: Callable[[], None]) -> None:
-        """Have each one answered, and one that has come already."""
+        """Call `answer` for each SIGHUP, also for one received before this call."""
         self._answer = answer
         if self._came:
             answer()
@@ -78,15 +78,16 @@ def attach_main(
 
     Args:
         hung_after: seconds without a heartbeat after which a worker is killed.
-        make_control_block: with its sections, in main or in a single process.
-        duties: arguments of `manager.run` that settings decide: `hung_after`, `reclaim`, `tend`.
-        origin: the settings of `app`, and what they were made of; workers get that. None: they
-            need no settings.
+        make_control_block: makes it with its sections, in main or in a single process.
+        duties: returns the arguments of `manager.run_manager` that the settings decide:
+            `hung_after`, `reclaim`, `tend`.
+        origin: the settings of `app` and their snapshot, which main hands to the workers. None:
+            they need no settings.
     """
     hangups = app.ctx.hangups = SighupListener()
 
     def prepare() -> None:
-        hangups.start_listening()  # first: who finds the control block may send one at once
+        hangups.start_listening()  # first: a command that finds the control block may send SIGHUP
         try:
             app.ctx.control_block = make_control_block()
         except ControlBlockError as error:
@@ -123,7 +124,7 @@ def _watch_group(
     origin: SettingsOrigin | None,
     duties: Duties | None,
 ) -> None:
-    """Have main record the state of its group, reload at SIGHUP and look after its workers."""
+    """Have main record the state of its group, reload on SIGHUP and report ended workers."""
     sanic_manager: Any = app.manager
     settings = None if origin is None else origin.settings
     workers = sum(1 for _ in sanic_manager.transient_processes)
@@ -136,7 +137,7 @@ def _watch_group(
 
 
 def _manager_arguments(origin: SettingsOrigin | None, duties: Duties | None) -> dict[str, Any]:
-    """The arguments of `manager.run` that come from settings."""
+    """The arguments of `manager.run_manager` that come from settings."""
     if origin is None:
         return {"reclaim": None, "tend": None, "snapshot": None}
     from_settings = {} if duties is None else duties(origin.settings)
@@ -144,7 +145,7 @@ def _manager_arguments(origin: SettingsOrigin | None, duties: Duties | None) -> 
 
 
 class _SettingsHandover:
-    """Gives the settings of a reload to main and the manager, which it does not replace."""
+    """Applies the settings of a reload to main and to the manager."""
 
     def __init__(self, app: Sanic[Any, Any], record: GroupRecord, duties: Duties | None) -> None:
         self._app = app
@@ -167,7 +168,7 @@ class _SettingsHandover:
 
 
 class _MainWatch:
-    """What main reads from the control block and writes to it while Sanic's monitor loop turns."""
+    """Main's reads and writes of the control block while Sanic's monitor loop turns."""
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class _MainWatch:
         starting = self._reloads.starting
         self._reloads.run_turn()
         state = self._record.state
-        # Before the look at the processes: from the line on, each is known to serve.
+        # Before the check of the processes: when `ready` appears, each is recorded as serving.
         all_serve = not state.is_ready and len(self._control_block.serving_pids()) >= state.workers
         self._deaths.report_exits(starting | self._reloads.starting)
         if all_serve:

@@ -1,12 +1,12 @@
-"""The manager: the one process that looks after the others, and that no other waits for.
+"""The manager: the process that watches the workers. No other process waits for it.
 
-Invariants: a worker that ends unrequested comes back after the manager has freed what it held,
-and a group in which none serves and none can start ends with one line and exit code 3.
-As long as one serves, the manager goes on trying to bring the others back. What a new manager
-has to know is in the control block, so one that was killed is replaced without loss.
+Invariants: the manager frees what an unexpectedly ended worker held, then has it restarted. A
+group in which no worker serves and none can start ends with one line and exit code 3; as long as
+one serves, the manager goes on restarting the others. All that a new manager needs is in the
+control block, so it replaces a killed one without loss.
 
-Sanic, in main, never restarts a worker that was killed by itself; it does so on a request
-through its monitor pipe, by name.
+Sanic, in main, never restarts a killed worker by itself; it does so on a request through its
+monitor pipe, by name.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from vai.io.process import (
 __all__ = ["GIVE_UP_AFTER", "Reclaim", "Supervisor", "Tend", "run_manager"]
 
 GIVE_UP_AFTER = 5
-"""So many failed starts since a worker last served end the group, if none serves now."""
+"""Failed starts since a worker last served that end the group, if none serves now."""
 
 Reclaim = Callable[[ControlBlock, WorkerSlot], None]
-"""Frees what hung on a dead worker's slot; runs before the slot is free. Importable."""
+"""Frees what a dead worker's slot held; runs before the slot is free. Importable."""
 
 Tend = Callable[[ControlBlock], None]
-"""What is to be done in the control block twice a second. Can be pickled."""
+"""Maintains the control block twice a second. Can be pickled."""
 
 _EXIT_GAVE_UP = 3
 _TICK = 0.1
-"""Seconds between two looks at the control block for new workers. The death of a known one does not
-wait for it: its pidfd wakes. At 50 ms the looking alone took 0.8 % of a core."""
+"""Seconds between two checks of the control block for new workers. The death of a known worker
+wakes the manager at once, by its pidfd. At 50 ms the checks alone took 0.8 % of a core."""
 _ROUND = 0.5
 _FIRST_DELAY, _LAST_DELAY = 0.1, 30.0
-_SETTLED_NS = 200_000_000  # one that served so long had started
+_SETTLED_NS = 200_000_000  # a worker that served so long had started
 _START_PATIENCE = 30.0
 """Seconds of processor time that a start may use; see `StartWatch`."""
 _REPEAT = 5.0
@@ -69,7 +69,7 @@ class _WatchedWorker:
 
 
 class Supervisor:
-    """Watches the workers of one control block. `step` is one turn; `run` turns until `stop`."""
+    """Watches the workers of one control block. `run` calls `run_step` until `stopping` is set."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class Supervisor:
         self.stopping = False
 
     def run(self) -> None:
-        """Turn until `stopping` is set or main is gone."""
+        """Run steps until `stopping` is set."""
         while not self.stopping:
             self.run_step()
 
     def run_step(self) -> None:
-        """One turn: notice deaths within milliseconds, do the slow rounds twice a second."""
+        """One step: detect deaths within milliseconds, do the slow checks twice a second."""
         self.control_block.write_manager_heartbeat()
         self._watch_new_workers()
         self._poll.poll(self._seconds_until_due() * 1000)
@@ -114,13 +114,13 @@ class Supervisor:
                 self._reap(watched)
         now = time.monotonic()
         if now - self._last_turn > 1.0:
-            # This process was stopped itself, perhaps with all others: no worker is to blame.
+            # This process was stopped itself, perhaps with all workers: their silence is no sign.
             self._awake_since = now
         self._last_turn = now
         is_round = now >= self._next_round
         if is_round:
             self._next_round = now + _ROUND
-            if self._tend is not None:  # until the end: what drains is limited too
+            if self._tend is not None:  # also during the drain, which the limits apply to
                 self._tend(self.control_block)
         if self.control_block.draining:
             return
@@ -159,11 +159,11 @@ class Supervisor:
         self._watched = {c: w for c, w in self._watched.items() if w is not watched}
 
     def _reap(self, watched: _WatchedWorker) -> None:
-        """Free what a dead worker left, then have main start it again unless it was to go."""
+        """Free what a dead worker held, then have main restart it unless its end was requested."""
         self._stop_watching(watched)
         slot, owner = watched.slot, watched.owner
         if slot.owner != owner:
-            return  # it signed off itself
+            return  # the worker freed its slot itself
         state, number, since = slot.state, slot.number, slot.serving_since
         if self._reclaim is not None:
             self._reclaim(self.control_block, slot)
@@ -176,7 +176,7 @@ class Supervisor:
 
     def _record_lost_start(self, number: int, *, started: bool) -> None:
         if self._serving_slots(number):
-            return  # a replacement that failed; main sees it too, and goes on with the old one
+            return  # a failed replacement; main detects it too, and keeps the old worker
         delay = 0.0
         if not started:
             self._failed[number] += 1
@@ -209,7 +209,7 @@ class Supervisor:
         return [slot for slot in self._all_serving() if slot.number == number]
 
     def _note_serving(self) -> None:
-        """Forget the failed starts of those that serve."""
+        """Clear the failed starts of workers that serve."""
         settled = time.monotonic_ns() - _SETTLED_NS
         for slot in self._all_serving():
             if slot.serving_since < settled:
@@ -231,7 +231,7 @@ class Supervisor:
             self._publisher.send(f"{server_name(number)}:")
 
     def _find_missing(self, now: float) -> None:
-        """Workers that died before they were in the control block, or left it on their own."""
+        """Find workers that died before they were in the control block, or left it on their own."""
         for number, started in self.control_block.started_servers().items():
             if is_alive(started):
                 self._suspects.pop(number, None)
@@ -240,7 +240,7 @@ class Supervisor:
             if number in self._due or (requested == started and now - asked_at < _REPEAT):
                 continue
             if self._suspects.get(number) != started:
-                self._suspects[number] = started  # main may be replacing it this very moment
+                self._suspects[number] = started  # main may be replacing it at this moment
             elif not self._serving_slots(number):
                 del self._suspects[number]
                 self._record_lost_start(
@@ -263,7 +263,7 @@ class Supervisor:
                 _send_signal(watched.pidfd, signal.SIGKILL)
 
     def _kill_stuck_starts(self) -> None:
-        """Kill workers that do not get on with their start, in the control block or not yet."""
+        """Kill workers whose start does not progress, in the control block or not yet."""
         up = {
             slot.owner
             for slot in self.control_block.taken_slots()
@@ -297,7 +297,7 @@ def run_manager(
     tend: Tend | None,
     snapshot: SettingsSnapshot | None,
 ) -> None:
-    """The manager process."""
+    """Run the manager process."""
     if snapshot is not None:
         handover.receive_snapshot(snapshot)
     control_block = ControlBlock.open(Path(path))
@@ -312,11 +312,11 @@ def run_manager(
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    # One that goes to all processes of a terminal or of a service is meant for main.
+    # A SIGHUP to all processes of a terminal or of a service is meant for main.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     supervisor.run()
 
 
 def _send_signal(pidfd: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # it went by itself; the next turn reaps it
+    with suppress(ProcessLookupError):  # it ended by itself; the next step reaps it
         signal.pidfd_send_signal(pidfd, number)

@@ -10,7 +10,7 @@ __all__ = ["write_line"]
 def write_line(text: str) -> None:
     """Write `text` at once, with the program's name before it.
 
-    Not by the log: it must be seen when nothing else works.
+    It bypasses the log, so that the operator sees it when nothing else works.
     """
     sys.stderr.write(f"vai: {text}\n")
     sys.stderr.flush()

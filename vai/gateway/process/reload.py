@@ -2,10 +2,10 @@
 
 Invariants: at most one reload runs and one waits, however many were requested, so there are
 never more than two workers of one number. Main ends the old workers when all new ones serve.
-When a new one ends before that, the other new ones are ended, and the old ones and their
-settings stay the ones to replace dead workers with.
+When a new one ends before that, main ends the other new ones, keeps the old workers, and goes on
+replacing dead workers with the old settings.
 
-Runs in main, in the turns of Sanic's monitor loop; only `request_reload` may run in a signal
+It runs in main, in the turns of Sanic's monitor loop; only `request_reload` may run in a signal
 handler.
 """
 
@@ -36,11 +36,11 @@ __all__ = ["Reloads", "SettingsOrigin"]
 
 
 class SettingsOrigin(NamedTuple):
-    """What workers are made of."""
+    """The settings that workers start with."""
 
     settings: Settings
     snapshot: SettingsSnapshot | None
-    """What the settings were made of; None where workers read settings by themselves."""
+    """The source of the settings; None where workers read settings by themselves."""
 
 
 class Reloads:
@@ -49,8 +49,8 @@ class Reloads:
     Args:
         control_block: of the group.
         record: of the group, where commands read how a reload ended.
-        sanic_manager: Sanic's, with all its workers made and none started yet.
-        origin: what the first workers are made of; None when they need no settings.
+        sanic_manager: Sanic's manager, with all its workers made and none started yet.
+        origin: the settings of the first workers; None when they need none.
         say: writes a line for the operator.
         take: called when a reload has succeeded, with the settings before it and the new ones.
     """
@@ -78,12 +78,12 @@ class Reloads:
         self._set_loaders(self._current)
 
     def request_reload(self, *_: object) -> None:
-        """Have the workers replaced, when those of the reload before have ended."""
+        """Request a replacement of the workers, once those of the previous reload have ended."""
         self._is_requested = True
 
     @property
     def starting(self) -> set[int]:
-        """The process ids of the new workers that have not taken over; a reload names them."""
+        """The process ids of the new workers of the running reload, which reports their ends."""
         return {one.new.pid for one in self._starting if one.new.pid is not None}
 
     def run_turn(self) -> None:
@@ -114,7 +114,7 @@ class Reloads:
             try:
                 self._renewed = SettingsOrigin(snapshot.build_settings(), snapshot)
             except ConfigError as error:
-                # Logged once here: each new worker would find out by itself, and log it.
+                # Reported once here; otherwise each new worker would find and report it.
                 self._end_without_change("refused", str(error))
                 return
             finally:
@@ -132,7 +132,7 @@ class Reloads:
             self._finish_reload()
 
     def _finish_reload(self) -> None:
-        """Leave the rest to the new workers."""
+        """End the old workers, and record the new settings and the result."""
         self._ending = [one.old for one in self._starting]
         self._starting = []
         for old in self._ending:
@@ -182,7 +182,7 @@ class Reloads:
 
 
 def _failed_start(starting: list[WorkerReplacement]) -> str:
-    """Which of the new workers ended first, as far as main knows, and how."""
+    """Name a new worker that has ended, and how it ended."""
     dead = next(one for one in starting if not one.new.is_alive())
     how = describe_exit(dead.new.exitcode or 0)
     return f"a new worker ended before it served (worker {server_number(dead.name)} {how})"

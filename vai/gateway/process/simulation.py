@@ -1,7 +1,7 @@
 """The built-in simulator beside the gateway, for providers that have no key.
 
-Started once per process group: by main, or by the worker when there is only one process.
-Children find it by its URL in the environment; a URL that is there already is used as it is.
+Main starts it once per group, or the worker when there is only one process. Children read its
+URL from the environment; the gateway uses a URL that the environment already has as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ URL_VARIABLE = "VAI_SIMULATOR_URL"
 
 
 def simulator_url(settings: Settings) -> str | None:
-    """Where keyless providers are simulated; None when the settings do not want it."""
+    """The simulator's URL; None when the settings disable it."""
     return os.environ.get(URL_VARIABLE) if settings.simulate else None
 
 

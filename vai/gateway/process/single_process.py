@@ -1,7 +1,7 @@
 """A gateway without a manager: one process that is main and worker at once.
 
-It says when it is ready, as a group does. It does not reload: SIGHUP is answered with a line, and
-ends nothing.
+It reports when it is ready, as a group does. It does not reload: on SIGHUP it writes a line and
+goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["attach_single_process"]
 
 
 def attach_single_process(app: Sanic[Any, Any], settings: Settings) -> None:
-    """Call it after `attach_main` and `attach_worker`."""
+    """Have a single process report its state. Call it after `attach_main` and `attach_worker`."""
 
     def is_alone() -> bool:
         # A program that runs Sanic in a loop of its own has no control block before it serves.

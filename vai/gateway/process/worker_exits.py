@@ -1,10 +1,9 @@
 """One line for each worker that ends unrequested.
 
-Main is the parent: it alone learns how a process ended. What the process was doing is read off
-the control block ten times a second, because the manager frees the slot of a dead worker at once. A
-start that fails is reported by the manager (`vai.gateway.process.manager`) or by the reload
-(`vai.gateway.process.reload`), unless a signal ended it; a worker that the manager kills, by the
-manager.
+Only main, as the parent, gets the exit code of a process. Main reads the process's activity from
+the control block ten times a second, because the manager frees the slot of a dead worker at once.
+The manager (`vai.gateway.process.manager`) or the reload (`vai.gateway.process.reload`) reports a
+failed start, unless a signal ended it; the manager reports the workers that it kills.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["WorkerExits", "describe_exit"]
 
 
 class _SeenProcess:
-    """A process, and what it was last seen to do."""
+    """A process, and its last known activity."""
 
     def __init__(self, name: str, process: BaseProcess) -> None:
         self.name = name
@@ -42,7 +41,7 @@ class WorkerExits:
 
     Args:
         control_block: of the group.
-        sanic_manager: Sanic's, with all its processes made.
+        sanic_manager: Sanic's manager, with all its processes made.
         say: writes a line for the operator.
     """
 
@@ -57,7 +56,7 @@ class WorkerExits:
         self._ended: set[BaseProcess] = set()
 
     def report_exits(self, reported: set[int]) -> None:
-        """Say which processes have ended since the last turn. Call it before any starts again.
+        """Report the processes that ended since the last turn. Call it before any restarts.
 
         Args:
             reported: the process ids whose end a reload reports.
@@ -111,7 +110,7 @@ class WorkerExits:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code as `multiprocessing` gives it, in words."""
+    """An exit code of `multiprocessing` in words."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -1,8 +1,8 @@
-"""What a worker does besides serving: it signs on, shows life, and watches the manager.
+"""A worker's duties besides serving: its slot, its heartbeat, and the watch on the manager.
 
-Invariants: a worker is in the control block from before it serves until it is gone, and it never
-outlives main. None of this delays a request: the heartbeat is a timer of the
-loop, which also proves that the loop turns.
+Invariants: a worker has a slot in the control block from before it serves until it has stopped,
+and it never outlives main. None of this delays a request: the heartbeat is a timer of the loop,
+which also proves that the loop turns.
 """
 
 from __future__ import annotations
@@ -66,25 +66,25 @@ class WorkerRegistration:
         self._timer: asyncio.TimerHandle | None = None
 
     def set_state(self, state: State) -> None:
-        """Show what this worker is doing."""
+        """Write the state of this worker to the control block."""
         self.row.state = state
 
     def start_heartbeat(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Show life now and from now on."""
-        # The next beat first: whatever goes wrong below, a living worker must not fall silent.
+        """Write the heartbeat now, and again every `beat` seconds."""
+        # The next timer first: a living worker goes on writing, also after an error below.
         self._timer = loop.call_later(self._beat_every, self.start_heartbeat, loop)
         self.row.write_heartbeat()
         if self.row.number >= 0:
             self._watch_manager()
 
     def unregister(self) -> None:
-        """Sign off: the slot is free for others."""
+        """Stop the heartbeat and free the slot."""
         if self._timer is not None:
             self._timer.cancel()
         self.control_block.release_slot(self.row, self._me)
 
     def _watch_manager(self) -> None:
-        """Have Sanic bring the manager back. Only the first living worker does it."""
+        """Kill a hung manager; have Sanic restart an ended one, in the first living worker only."""
         if self.control_block.draining or self.row.state is not State.SERVING:
             return
         now = time.monotonic()
@@ -114,15 +114,15 @@ def attach_worker(
     hung_after: float = 10.0,
     make_control_block: Callable[[], ControlBlock] = ControlBlock.create,
 ) -> None:
-    """Have every worker sign on before it starts and off when it has stopped.
+    """Have every worker claim a slot before it starts and free it when it has stopped.
 
-    Call it before other start listeners are registered, so that a failure in one of them
-    is seen in the control block.
+    Call it before other start listeners are registered, so that the control block shows a
+    failure in one of them.
 
     Args:
-        beat: seconds between two signs of life.
-        hung_after: seconds without a sign of life after which the manager is killed.
-        make_control_block: for a loop that Sanic's own start has not made.
+        beat: seconds between two heartbeats.
+        hung_after: seconds without a heartbeat after which the worker kills the manager.
+        make_control_block: for a program that runs Sanic in a loop of its own.
     """
 
     async def sign_on(app: Sanic[Any, Any]) -> None:
@@ -130,11 +130,11 @@ def attach_worker(
         if name:
             control_block = ControlBlock.open(Path(os.environ[CONTROL_BLOCK_VARIABLE]))
             die_with_parent(control_block.owner.pid)
-            # One that goes to all processes of a terminal or of a service is meant for main.
+            # A SIGHUP to all processes of a terminal or of a service is meant for main.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         else:
-            # One process is main too, and has made it; where a program of
-            # another kind runs Sanic in its loop, there was no main.
+            # A single process is main too, and has made it; a program that runs Sanic in
+            # a loop of its own has no main.
             control_block = getattr(app.ctx, "control_block", None) or make_control_block()
         member = WorkerRegistration(
             app, control_block, server_number(name), beat=beat, hung_after=hung_after
@@ -157,10 +157,10 @@ def attach_worker(
 
 
 def _freeze_heap() -> None:
-    """Take what start-up made out of the collector's sight, and have it look less often.
+    """Exclude the objects of the start from garbage collection, and have it run less often.
 
     Modules and routes live as long as the process, and a full collection that walks them all
-    stops every stream for tens of milliseconds. Requests make few cycles, and those wait.
+    stops every stream for tens of milliseconds. Requests make few cycles, which can wait.
     """
     gc.collect()
     gc.freeze()
@@ -169,11 +169,11 @@ def _freeze_heap() -> None:
 
 
 def server_number(name: str) -> int:
-    """Which of Sanic's servers `name` is; -1 for a single process, and for other processes."""
+    """The number of Sanic's server `name`; -1 for a single process, and for other processes."""
     middle = name.removeprefix(_WORKER_PREFIX).removesuffix(_WORKER_SUFFIX)
     return int(middle) if middle.isdigit() else -1
 
 
 def server_name(number: int) -> str:
-    """What Sanic calls that server's process."""
+    """Sanic's name for that server's process."""
     return f"{_WORKER_PREFIX}{number}{_WORKER_SUFFIX}"

@@ -1,10 +1,10 @@
-"""Request bodies: received after the client is known, and bounded in size and in number.
+"""Request bodies: received after the client is identified, and bounded in size and number.
 
 Invariants:
-- A body that is too large, compressed or one too many is refused by its head alone; one of many
-  small objects, which take more memory than they have bytes, before it is parsed.
-- The bytes that a worker holds are counted from the head of a request to its end, and given
-  back once. A body that is alone is admitted, so that a bound below the largest starves no client.
+- The worker refuses a body that is too large, compressed or one too many by its head alone, and
+  one of many small objects, which take more memory than they have bytes, before it is parsed.
+- The worker counts the bytes that it holds from the head of a request to its end, and releases
+  them once. It admits a body that is alone, so that a bound below the largest starves no client.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ __all__ = ["Bounds", "RequestBodies", "body_bounds", "body_too_large"]
 
 _BASE = 96 << 20
 _PER_WORKER = 74 << 20
-"""What the group uses before any request, and each of its workers with its helper (measured)."""
+"""Bytes that the group uses before any request, and each worker with its helper (measured)."""
 _FACTOR = 4
-"""Bytes of memory for a byte of body: as it came, parsed, in the helper and in transit to and
-from it, and as it leaves (measured)."""
+"""Bytes of memory for a byte of body: as received, parsed, in the helper, in transit to and
+from it, and as sent (measured)."""
 _MOST, _LEAST = 256 << 20, 1 << 20
 _SMALL = 64 << 10
-"""A body of so many bytes or fewer is counted with its like: a quarter more than the others."""
+"""Bodies of at most so many bytes have a bound of their own: a quarter of that of the others."""
 _PER_OBJECT = 300
-"""Bytes that a JSON object counts beside its own. A body may be made of nothing but small ones,
-and parsed and translated each of them takes up to 900 (measured)."""
+"""Bytes that a JSON object counts beside its own. A body may consist of small objects only,
+and each of them, parsed and translated, takes up to 900 (measured)."""
 
 
 class RequestBodies:
     """The request bodies of one worker.
 
     Args:
-        bounds: of one body and of all; a body that is alone is let in even above the latter.
-        freed: called with the size of each body that is given up.
+        bounds: of one body and of all; a body that is alone is admitted even above the latter.
+        freed: called with the size of each body that is released.
     """
 
     def __init__(self, bounds: Bounds, freed: Callable[[int], object]) -> None:
@@ -52,7 +52,7 @@ class RequestBodies:
         """Read the body of `request` into it; `release_body` must follow on every way out.
 
         Raises:
-            InvalidRequest: 413 it is too large, 415 it is compressed, 408 it came too slowly.
+            InvalidRequest: 413 it is too large, 415 it is compressed, 408 it arrives too slowly.
             Overloaded: 503 ``worker_full``, the worker holds as much as it may.
         """
         # RFC 9110 8.4.1: names of codings have no case.
@@ -75,7 +75,7 @@ class RequestBodies:
         return body
 
     def release_body(self, context: RequestContext, request: Request) -> None:
-        """The request is over: let go of its body."""
+        """Release the body of a request that has ended."""
         size, context.held_bytes = context.held_bytes, 0
         if size:
             request.body = b""
@@ -86,7 +86,7 @@ class RequestBodies:
             self._freed(size)
 
     def _count_objects(self, context: RequestContext, size: int) -> None:
-        """Count what a body takes beyond its bytes; refuse that as a larger body."""
+        """Count the memory that a body takes beyond its bytes; refuse it like a larger body."""
         if context.held_bytes + size > max(self._largest, self._most):
             raise InvalidRequest(
                 "body: too large; parsed it takes more memory than this worker has for "
@@ -100,7 +100,7 @@ class RequestBodies:
         context.held_bytes += size
 
     def _count_body(self, size: int) -> None:
-        """Count a body; small ones by themselves, so that a few large ones refuse none of them."""
+        """Count a body; small ones separately, so that a few large ones do not exclude them."""
         if size <= _SMALL:
             if self.held_small + size > max(self._most // 4, _SMALL):
                 raise _worker_full_error()
@@ -120,7 +120,7 @@ def _worker_full_error() -> Overloaded:
 
 
 def body_too_large(largest: int) -> InvalidRequest:
-    """The refusal of a body of more than `largest` bytes."""
+    """The error for a body of more than `largest` bytes."""
     return InvalidRequest(
         f"body: too large; expected at most {largest} bytes",
         status=413,
@@ -136,12 +136,12 @@ class Bounds(NamedTuple):
 
 
 def body_bounds(largest: int, most: int, *, memory: int, workers: int) -> Bounds:
-    """The bounds that are set, or what `memory` bytes for `workers` allow for.
+    """The bounds of the settings, or those that `memory` bytes allow for `workers`.
 
     Args:
-        largest: bytes of one body, as it is set.
-        most: bytes that a worker holds, as it is set; 0 derives it, and `largest` cannot be
-            more than all workers together may hold then.
+        largest: bytes of one body, from the settings.
+        most: bytes that a worker holds, from the settings; 0 derives it, and then `largest` is
+            at most what all workers together may hold.
     """
     if most:
         return Bounds(min(largest, most), most)

@@ -21,22 +21,21 @@ __all__ = ["RequestContext", "new_request_id"]
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-"""Codes as they are written to the log. Those of providers may be anything else, as a server
-makes them."""
+"""Codes that the log accepts. A provider's server may send anything else as a code."""
 
 
 class RequestContext:
-    """What becomes known of a request while it is served.
+    """The facts of one request, collected while the gateway serves it.
 
     Attributes:
         request_id: the client's own where it is safe to repeat, else a new one.
         exchange_id: always new; the ids of a translated response derive from it.
-        error: the failure that the client received, if any, VAI's or in the provider's words.
-        attempts: how many were made.
-        failed_attempts: how each of those that failed ended.
+        error: the failure that the client received, if any: VAI's, or in the provider's words.
+        attempts: their number.
+        failed_attempts: the error of each failed one.
         skipped_models: the targets of an alias that were skipped for a later one.
         held_bytes: the size of the body, while the worker counts it.
-        is_byok: the client sent the key that the provider gets.
+        is_byok: the request uses the client's BYOK key.
         is_simulated: the simulator answers instead of the provider.
     """
 
@@ -87,7 +86,7 @@ class RequestContext:
         self.target: PreparedTarget | None = None
 
     def enter_target(self, target: PreparedTarget) -> None:
-        """The next attempt is made at `target`."""
+        """Record `target` as that of the next attempt."""
         self.target = target
         self.is_byok, self.is_simulated = not target.uses_gateway_key, target.is_simulated
 
@@ -96,15 +95,15 @@ class RequestContext:
         return None if self.target is None else self.target.terms.cost(usage)
 
     def record_limits(self, decision: Decision) -> None:
-        """Take note of what the limits decided."""
+        """Record the decision of the limits."""
         self.limits = decision
 
     def record_settlement(self, settlement: Settlement) -> None:
-        """Take note of how the exchange ended."""
+        """Record how the exchange ended."""
         self.settlement = settlement
 
     def record_failed_attempt(self, fault: VaiError) -> None:
-        """Take note of an attempt that failed before the client had a byte."""
+        """Record an attempt that failed before the client received a byte."""
         model = self.route.name[:256] if self.route is not None else None
         self.failed_attempts.append({"model": model, **_error_fields(fault)})
 

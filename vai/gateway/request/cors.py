@@ -1,9 +1,8 @@
 """Web pages that may call this gateway from a browser (Fetch standard, CORS protocol).
 
-Invariants: the gateway allows an origin when it is on the list, to the letter, or the
-list is ``*``; none is reflected for any other reason, and credentials mode is never granted
-(clients authenticate with a header, not with a cookie). With an empty list, which is the
-default, nothing is installed and nothing is paid.
+Invariants: the gateway allows an origin only when the list has it, to the letter, or the
+list is ``*``. It never grants credentials mode (clients authenticate with a header, not with a
+cookie). With an empty list, which is the default, it installs nothing and requests cost nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def attach_cors(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
             return None
         response = empty()
         if _allowed_origin(request, allowed):
-            # Provider keys come in headers of an open set of names, so what the browser requests is
-            # granted: a header is no danger, reading the response is, and that needs the origin.
+            # The set of header names for provider keys is open, so the gateway grants what the
+            # browser requests. Only reading the response is a danger, and that needs the origin.
             requested_headers = request.headers.get("access-control-request-headers", _HEADERS)
             response.headers["access-control-allow-methods"] = _METHODS
             response.headers["access-control-allow-headers"] = requested_headers[:1024]
@@ -60,7 +59,7 @@ def attach_cors(app: Sanic[Any, Any], origins: Sequence[str]) -> None:
 
 
 def _allowed_origin(request: Request, allowed: frozenset[str]) -> str | None:
-    """What to write as the allowed origin, if anything."""
+    """The value of ``Access-Control-Allow-Origin``; None to send none."""
     origin = request.headers.get("origin")
     if origin is None:
         return None

@@ -1,14 +1,15 @@
 """Where failures end: each becomes one response, and each request one log line.
 
-A handler's are met by `answer_request`; those of requests that reach no handler (unknown path,
-wrong method, body too large) by Sanic's error handler, which `install_error_handler` replaces.
+`answer_request` handles the failures of a handler. Those of requests that reach no handler
+(unknown path, wrong method, body too large) go to the replacement for Sanic's error handler that
+`install_error_handler` sets.
 
-Invariants: nothing passes but a cancellation, which Sanic has to see. A defect
-costs this request and leaves a trace without its payload.
+Invariants: only a cancellation passes, because Sanic needs it. A defect fails only its own
+request, and the log gets a traceback without the payload.
 
 A user easily points a client of another API to this server, or adds a part of a path too many.
-A bare 404 would leave the user to guess, so each entry of `_FOREIGN` names one API by its paths and
-says what to use here. The message never repeats the path. The paths are those that the clients of
+A bare 404 would not show the mistake, so each entry of `_FOREIGN` names one API by its paths and
+states what to use here. The message never repeats the path. The paths are those that the clients of
 these APIs request (2026-11).
 """
 
@@ -57,18 +58,18 @@ _SERVED: Final = (
     "GET /v1/models"
 )
 _PREFIX: Final = re.compile(r"(?:(?:v1|api|openai|anthropic|claude|proxy|llm|gateway)/)*+")
-"""What base URLs end with; at the wrong server, or twice."""
+"""The usual ends of base URLs, which reach this server by mistake or twice."""
 _OWN: Final = re.compile(r"(?:messages(?:/count_tokens)?|models(?:/.*)?)")
 _MESSAGES: Final = ("messages", "messages/count_tokens")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 class _Foreign(NamedTuple):
-    """Paths of another API, and what its users find here.
+    """Paths of another API, and what its users can use here.
 
     Attributes:
         path: matches the whole path, in lower case, with single slashes and none at the ends.
-        code: of the error; None where there is nothing for a program to tell apart.
+        code: of the error; None where a program has nothing to distinguish.
         hint: what to use here.
         rest: whether `path` matches what is left without the prefixes of base URLs.
     """
@@ -172,7 +173,7 @@ _FOREIGN: Final = (
         "The documentation comes with the program, in its folder docs",
     ),
 )
-"""In the order in which they are tried."""
+"""`path_not_found` tries them in this order."""
 
 
 def path_not_found(path: str) -> NotFound:
@@ -206,8 +207,8 @@ def path_not_found(path: str) -> NotFound:
 def method_not_allowed(method: str, path: str, allowed: Iterable[str]) -> InvalidRequest | NotFound:
     """The response to a method that a path does not have.
 
-    The paths of some APIs differ from this one's in the method and in an ending; those are not
-    found.
+    Google's paths differ from VAI's in the method and in an ending; they get the 404 of
+    `path_not_found`.
     """
     not_found_error = path_not_found(path)
     if not_found_error.code == "gemini_endpoint":
@@ -222,7 +223,7 @@ def method_not_allowed(method: str, path: str, allowed: Iterable[str]) -> Invali
 
 
 def _find_served_end(normalized_path: str) -> str | None:
-    """The path of this API at the end of one that begins with anything else."""
+    """The path of this API with which a longer path ends, if any."""
     for served in (*_MESSAGES, "models"):
         if normalized_path.endswith(f"/v1/{served}"):
             return served
@@ -259,12 +260,12 @@ async def answer_request(request: Request, handler: Handler) -> HTTPResponse | N
 def _write_line(service: GatewayService, context: RequestContext, duration: float) -> None:
     try:
         service.request_log.write(context.make_log_line(duration))
-    except Exception as error:  # noqa: BLE001  the response stands, whatever its line failed of
+    except Exception as error:  # noqa: BLE001  a failed log line must not fail the response
         log.opt(exception=error).error("no line for request {}", context.request_id)
 
 
 class _DrainErrors:
-    """Within it, the drain's cancellation of a request becomes the error that the client gets;
+    """Turns the drain's cancellation of a request into the error that the client receives;
     any other cancellation passes."""
 
     def __enter__(self) -> None:
@@ -281,7 +282,7 @@ DRAIN_ERRORS: Final = _DrainErrors()
 
 
 def install_error_handler(app: Sanic[Any, Any]) -> None:
-    """The error response, in VAI's schema, to what no handler has responded to."""
+    """Respond in VAI's error schema to requests that reach no handler."""
     app.error_handler = _SanicErrorHandler()
 
 
@@ -299,7 +300,7 @@ class _SanicErrorHandler(ErrorHandler):
 
     @staticmethod
     def log(request: Request, exception: Exception) -> None:
-        """Nothing: Sanic would write the exception's text, which may quote the request."""
+        """Write nothing: Sanic would log the exception's text, which may quote the request."""
 
 
 def _to_vai_error(request: Request, exception: Exception) -> VaiError:

@@ -1,4 +1,4 @@
-"""The bodies of ``GET /v1/models``; what does not depend on the query is rendered once a day."""
+"""The bodies of ``GET /v1/models``; those independent of the query are rendered once a day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ModelPages"]
 
 
 class ModelPages:
-    """The pages of one worker. Of each kind that has no filter one is kept, for a day."""
+    """The pages of one worker. It keeps the unfiltered `vai` and `openai` lists for a day."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
@@ -24,7 +24,7 @@ class ModelPages:
         """A list in this form.
 
         Raises:
-            InvalidRequest: a parameter that cannot be.
+            InvalidRequest: a parameter has an invalid value.
         """
         filters = {name: query[name] for name in ("provider", "capability") if name in query}
         if form == "anthropic":

@@ -1,8 +1,7 @@
-"""Which mode an exchange takes.
+"""The choice of an exchange's mode.
 
-Verbatim where the target speaks the client's protocol and VAI has nothing to add;
-translated where it speaks another one, or where the request says something that only
-VAI understands.
+Verbatim where the target speaks the Messages API and VAI has nothing to add; translated where it
+speaks another wire format, or where the request has members that only VAI understands.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from vai.types.provider import WireRequest
 from vai.types.render import message_to_wire
 from vai.types.request import MessageRequest
 
-if TYPE_CHECKING:  # the helper process has no need of the reader of settings
+if TYPE_CHECKING:  # the helper process does not need `vai.config`
     from vai.config import Settings
 
 __all__ = [
@@ -52,22 +51,22 @@ __all__ = [
 ]
 
 _REASONING = "messages[*].content[thinking]"
-"""The word in `X-VAI-Dropped` for reasoning that was left out."""
+"""The name in `X-VAI-Dropped` for reasoning that was left out."""
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
-"""Refused by versions of the Messages API after 2023-06-01."""
+"""Versions of the Messages API after 2023-06-01 refuse these."""
 _MAX_LISTED = 1000
-"""Characters of the names of what cannot be taken; names of members can be long."""
+"""Characters of the names in an error for `strict`; names of members can be long."""
 
 
 class PreparedTarget(msgspec.Struct, frozen=True):
-    """What makes an upstream request to one target out of a client's body and header fields.
+    """What turns a client's body and header fields into an upstream request to one target.
 
-    It has no secret and no connection, so that it can travel to the helper.
+    It has no secret and no connection, so that VAI can send it to the helper process.
 
     Attributes:
-        settings: without what is secret.
-        max_tokens: what the response may have: as the client or the settings' default says, and
-            at most what the model can.
+        settings: without secrets.
+        max_tokens: tokens that the response may have: the client's figure or the settings'
+            default, and at most the model's limit.
         is_capped: `max_tokens` is the model's limit, because the client requested more.
         uses_gateway_key: the gateway sends its own key, not the client's.
         is_simulated: the simulator answers instead of the provider.
@@ -126,10 +125,10 @@ def choose_mode(
 def mode_without_reasoning(
     fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
 ) -> ExchangeMode[bytes] | None:
-    """A mode for the same request without the reasoning in its history, which was refused.
+    """A mode for the same request without the reasoning in its history, which the provider refused.
 
-    None where there is none, where not a byte may be changed (the upstream's own dialect),
-    and where nothing may be left out (`strict`). Errors as in `choose_mode`.
+    None where the history has none, where VAI may not change a byte (the upstream's own dialect),
+    and where it may leave nothing out (`strict`). Errors as in `choose_mode`.
     """
     if target.route.dialect == "upstream" or target.settings.strict:
         return None
@@ -159,7 +158,7 @@ def make_verbatim_request(
     max_tokens: int | None = None,
     streaming: bool = False,
 ) -> WireRequest:
-    """The client's own bytes as the upstream request, but for the model, the keys and, unless
+    """The client's own bytes as the upstream request, except for the model, the keys and, unless
     it is None, `max_tokens`."""
     body = rewrite_body(
         request.body, fields, model=target.route.model, max_tokens=max_tokens, drop="provider_keys"
@@ -172,8 +171,8 @@ def make_verbatim_request(
 
 
 def needs_rewriting(fields: RoutingFields, request: ReceivedRequest, route: Route) -> bool:
-    """Whether the conversation holds what only VAI understands: the blocks of other providers,
-    or ids that the API refuses."""
+    """Whether the conversation has blocks of other providers, which only VAI understands, or ids
+    that the API refuses."""
     value, body = fields.value, request.body
     return has_foreign_blocks(value, body) or has_odd_ids(value, body, route.spec.id)
 
@@ -214,7 +213,7 @@ def _make_verbatim_mode(
 
 
 def _calls_to_mend(fields: RoutingFields, target: PreparedTarget) -> CallRepairer | None:
-    """What brings calls into the API's form; Anthropic's own are in it."""
+    """What brings calls into the API's form; Anthropic's need no repair."""
     provider = target.route.spec.id
     if provider == "anthropic":
         return None
@@ -255,9 +254,9 @@ def _make_translated_mode(
 
 
 def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedRequest) -> bool:
-    """Whether the client's bytes say to the upstream exactly what they mean here."""
+    """Whether the client's bytes mean the same to the upstream as to VAI."""
     if fields.value.get("thread") is not None and route.spec.id != "anthropic":
-        # Servers that only speak its protocol answer a thread as if it were not there.
+        # Other servers of the Messages API ignore a thread.
         return False
     if route.spec.kind != "anthropic" or route.spec.has_capability_override:
         return False
@@ -271,19 +270,19 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
         return False
     if route.dialect == "upstream":
         return True
-    # Only VAI's dialect lets a client leave max_tokens out, so only there it is filled in.
+    # Only in VAI's dialect may a client omit max_tokens, so VAI fills it in only there.
     return fields.max_tokens is not None and not _has_refused_sampling(fields, request)
 
 
 def _has_refused_sampling(fields: RoutingFields, request: ReceivedRequest) -> bool:
-    """Whether the client's version of the API refuses a member that VAI's dialect knows."""
+    """Whether the client's version of the API refuses a member that VAI's dialect accepts."""
     version = request.headers.get("anthropic-version", DEFAULT_VERSION)
     return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.members)
 
 
 def _has_anthropics_output_format(route: Route, fields: RoutingFields) -> bool:
-    """Whether `output_format` is the one Anthropic's own clients say: it has the schema itself,
-    where VAI's has it a level below."""
+    """Whether `output_format` has the form of Anthropic's own clients: the schema at its top level,
+    where VAI's form has it a level below."""
     form = fields.value["output_format"]
     return route.dialect == "upstream" and isinstance(form, dict) and "schema" in form
 

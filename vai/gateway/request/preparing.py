@@ -1,11 +1,11 @@
-"""Where the work on a request's body is done: here, or in the helper process.
+"""Does the work on a request's body, in the worker or in the helper process.
 
 Invariants:
-- Work that may hold the loop for more than some milliseconds leaves it: that of bodies larger
-  than `LARGE_BODY`, and that of smaller ones of more than `MANY_VALUES` values. The rest is done
-  at once, because sending it away takes longer than doing it.
+- The helper does the work that may hold the loop for more than some milliseconds: that on bodies
+  larger than `LARGE_BODY`, and on smaller ones with more than `MANY_VALUES` values. The worker does
+  the rest itself, because the transfer takes longer than the work.
 - The gateway refuses a body of more values than `most_values`.
-- The two ways do the same: a piece of work is a function of the routing fields, of the request as
+- Both processes do the same: a piece of work is a function of the routing fields, of the request as
   it was received, and of arguments that can be pickled.
 """
 
@@ -22,7 +22,7 @@ from vai.io.helper import HelperProcess
 from vai.policy import estimate
 from vai.policy.headers import headers_to_upstream
 
-if TYPE_CHECKING:  # the helper process needs neither
+if TYPE_CHECKING:  # the helper process needs neither of them
     from vai.io.http.provider_keys import ProviderKey
     from vai.policy.route import Route
 
@@ -47,14 +47,14 @@ MANY_VALUES: Final = 3000
 
 
 class HeaderFields(Protocol):
-    """Header fields by their name, in any case; a name may come more than once."""
+    """Header fields by their name, in any case; a name may occur more than once."""
 
     def get(self, name: str, default: str, /) -> str:
         """The first value of a field."""
         ...
 
     def getall(self, name: str, /) -> list[str]:
-        """All values of a field that is there."""
+        """All values of a field that the request has."""
         ...
 
     def items(self) -> Iterable[tuple[str, str]]:
@@ -69,7 +69,7 @@ class ReceivedRequest(Protocol):
 
     @property
     def body(self) -> bytes:
-        """As it came."""
+        """The bytes received."""
         ...
 
     @property
@@ -104,9 +104,9 @@ class _FieldList:
 
 
 class ParsedBody(msgspec.Struct, frozen=True):
-    """The routing fields of a body. Where the body is worked on elsewhere, its `value` is empty.
+    """The routing fields of a body. Where the helper works on the body, their `value` is empty.
 
-    `tokens` are those of the body, estimated.
+    `estimated_tokens` are those of the body.
     """
 
     fields: RoutingFields
@@ -115,13 +115,13 @@ class ParsedBody(msgspec.Struct, frozen=True):
 
 
 class PreparedRequest(msgspec.Struct, frozen=True):
-    """A client's request as far as it is known before a target is chosen.
+    """A client's request before VAI chooses a target.
 
     Attributes:
         received: its body and its header fields.
-        body: what the body says to the gateway.
+        body: its parsed body.
         routes: the targets of its model name, in order; at least one.
-        byok_keys: provider -> the client's own key, for those that it sent.
+        byok_keys: provider -> BYOK key, for those that the client sent.
     """
 
     received: ReceivedRequest
@@ -162,7 +162,7 @@ class BodyPreparer:
         *arguments: P.args,
         **named: P.kwargs,
     ) -> T:
-        """What `work` gives for this request.
+        """What `work` returns for this request.
 
         Raises:
             VaiError: `work` raised it.

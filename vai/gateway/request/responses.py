@@ -35,19 +35,19 @@ __all__ = [
 
 
 _MAX_VALUE = 1024
-"""Characters of a value that a client chose. Clients refuse a head that is longer than theirs
-may be, and a model name or the name of a dropped member can be as long as a body."""
+"""Characters of a header value that derives from a request. Clients refuse a head above their
+limit, and a model name or the name of a dropped member can be as long as a body."""
 
 
 _SPLITTERS = re.compile(r"[\x00\r\n]")
 
 
 class GatewayResponse(HTTPResponse):
-    """A response whose header fields are encoded in one go.
+    """A response that encodes its header fields in one go.
 
-    Sanic looks at each name and value on its own for what could split a header; that is a
-    sixth of a small request. Here one look at all of them together finds whether there is
-    anything to look for.
+    Sanic searches each name and value separately for characters that split a header; that takes
+    a sixth of a small request's time. Here one check of all of them together decides whether that
+    search is needed.
     """
 
     @property
@@ -57,12 +57,12 @@ class GatewayResponse(HTTPResponse):
         texts = [f"{part}" for field in fields for part in field]
         text = "".join(texts)
         if text.isascii() and text.isprintable():
-            # Encoded as one text too, and cut where nothing printable is.
+            # Encode them as one text too, and split it at newlines, which no field has.
             parts = iter("\n".join(texts).encode().split(b"\n"))
             return zip(parts, parts, strict=True)
         if _SPLITTERS.search(text):
             return super().processed_headers
-        # An upstream's bytes were read as Latin-1, which gives them back as they were.
+        # VAI read an upstream's bytes as Latin-1; encoding as Latin-1 restores them.
         return iter(
             [(name.encode(), f"{value}".encode("latin-1", "replace")) for name, value in fields]
         )
@@ -73,10 +73,10 @@ def make_headers(
     upstream: Mapping[str, str] | None = None,
     dropped: list[str] | None = None,
 ) -> dict[str, str]:
-    """The headers every response of an exchange carries.
+    """The headers that every response of an exchange has.
 
-    `upstream` are the fields of a verbatim response, which go back to the client; a
-    translated one has none. `dropped` are the request fields the target could not take.
+    `upstream` are the fields of a verbatim response, which the client receives too; a
+    translated one has none. `dropped` are the request fields that the translation left out.
     """
     headers = dict(headers_from_upstream(upstream)) if upstream is not None else {}
     headers["x-request-id"] = context.request_id
@@ -94,8 +94,8 @@ def make_headers(
 
 
 def content_type_of(status: int, upstream: Mapping[str, str]) -> str:
-    """The content type of a response that is passed on, or is made here: JSON, but for an error
-    page of a server before the provider."""
+    """The content type of a response that VAI passes on or makes: JSON, except for an error page
+    of a proxy before the provider."""
     return upstream.get("content-type", "application/json") if status >= 400 else "application/json"
 
 
@@ -114,7 +114,7 @@ def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) 
 
 
 def make_error_response(error: VaiError, context: RequestContext) -> HTTPResponse:
-    """`error` as the response to a request of which no byte has been answered."""
+    """`error` as the response to a request, before the first byte of any response."""
     context.status, context.error = error.status, error
     _name_provider(error, context)
     headers = {"x-request-id": context.request_id, "request-id": context.request_id}
@@ -136,7 +136,7 @@ def make_error_response(error: VaiError, context: RequestContext) -> HTTPRespons
 
 
 def _add_attempts(headers: dict[str, str], context: RequestContext) -> None:
-    """A client that retries should know what VAI has retried already."""
+    """Add VAI's own attempts, for clients that retry."""
     if context.attempts > 1:
         headers["x-vai-attempts"] = str(context.attempts)
     if context.skipped_models:
@@ -145,14 +145,14 @@ def _add_attempts(headers: dict[str, str], context: RequestContext) -> None:
 
 def make_error_frame(error: VaiError, context: RequestContext) -> bytes:
     """`error` as the last frame of a stream that has begun."""
-    # A ping may have sent the head before there was a response to take a status from.
+    # A ping may have sent the head before the upstream's status was known.
     context.status, context.error = 200, error
     _name_provider(error, context)
     return b"event: error\ndata: %b\n\n" % dumps(error.to_wire(context.request_id))
 
 
 def _name_provider(error: VaiError, context: RequestContext) -> None:
-    """The way to a provider fails below where its name is known."""
+    """Add the provider's name, which the code that reports a connection failure does not have."""
     if isinstance(error, UpstreamFault) and error.provider is None and context.route is not None:
         error.provider = context.route.spec.id
 
@@ -162,11 +162,11 @@ class EventStream:
 
     Invariants: the status line is sent with the first byte there is to send, or after `ping`
     seconds of silence, whichever is first (a middlebox that sees nothing for a minute cuts the
-    connection). A ping stands between frames, never in one. A client that reads nothing for
-    `stall` seconds is cut off, because the upstream is paused for it.
+    connection). A ping stands between frames, never in one. The gateway resets a client that reads
+    nothing for `stall` seconds, because the upstream waits for it.
 
-    One timer per stream does all of this. It re-arms itself when it fires, so a busy stream
-    pays for it with two assignments per batch.
+    One timer per stream does all of this. It re-arms itself when it fires, so it costs a busy
+    stream two assignments per batch.
     """
 
     def __init__(
@@ -197,31 +197,31 @@ class EventStream:
         return self._response is not None
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
-        """More headers, while the status line has not been sent; without effect after."""
+        """Add headers; without effect once the status line has been sent."""
         self._headers = {**self._headers, **headers}
 
     async def send_frames(self, frames: bytes) -> None:
-        """Send complete frames in one write, and wait while the reader is behind."""
+        """Send complete frames in one write, and wait while the client is behind."""
         self._sending_since = self._clock()
         await self._write_frames(frames)
         self._last = self._clock()
         self._sending_since = None
 
     async def finish_stream(self) -> None:
-        """All has been sent; a reader that is behind is given `stall` once more."""
+        """End the stream; a client that is behind has `stall` seconds once more."""
         if self._response is not None:
             self._sending_since = self._clock()
             await self._response.send(end_stream=True)
 
     def close(self) -> None:
-        """Stop the timer. A client that has left needs no ping."""
+        """Stop the timer and the pings."""
         self._timer.cancel()
         if self._pinging is not None:
             self._pinging.cancel()
 
     def _write_frames(self, frames: bytes) -> Awaitable[None]:
-        # Straight to the connection: Sanic's own way there is three coroutines deep, for
-        # every event. The response knows that it is chunked and writes the last chunk.
+        # Straight to the connection: Sanic's own way goes through three coroutines for
+        # every event. The response writes the last chunk itself.
         started = self._response is not None
         return self._connection.send_chunk(frames) if started else self._write_head(frames)
 

@@ -1,8 +1,8 @@
 """The targets of one request: the models that may answer it, one after the other.
 
-Invariants: an attempt at a target uses all that belongs to it, its key, its mode,
-its breaker, or the target is skipped. The body is read anew for each further attempt: what was
-parsed of it would else have to live until the first byte, for a case that seldom comes.
+Invariants: an attempt at a target uses the key, the mode and the breaker of this target, or the
+plan skips it. The plan parses the body anew for each further attempt; a kept parsed body would
+take memory until the first byte, for a rare case.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MAX_NAME: Final = 256
 
 
 class TargetPlan:
-    """A request's plan: its first attempt, and those that the exchange requests later."""
+    """A request's retry plan: its first attempt, and those that the exchange requests later."""
 
     # Set by the few requests whose first target fails.
     _first_error: VaiError | None = None
@@ -74,7 +74,7 @@ class TargetPlan:
         """The first attempt.
 
         Raises:
-            VaiError: no target can get the request; the error is that of the first.
+            VaiError: no target accepts the request; the error is that of the first.
         """
         attempt = await self._enter_next()
         self._body = None
@@ -112,7 +112,7 @@ class TargetPlan:
                 self._received,
                 target,
             )
-        except InvalidRequest:  # the provider knows a block that VAI does not, and rejected it
+        except InvalidRequest:  # the provider rejected a block that VAI cannot read
             return None
         self._mode = mode
         return None if mode is None else Attempt(mode, destination.upstream)
@@ -131,7 +131,7 @@ class TargetPlan:
             self._record_response(route)
 
     def _report_breaker(self, change: BreakerChange | None, fault: UpstreamFault | None) -> None:
-        """Write what the present target's breaker did, if it did anything."""
+        """Write a line about a change of the present target's breaker, if any."""
         if change is None or self._context.is_simulated:
             return
         alerts, target = self._service.alerts, self._retries.target
@@ -141,7 +141,7 @@ class TargetPlan:
             alerts.breaker_opened(target, fault, change.seconds)
 
     def _record_response(self, route: Route) -> None:
-        """Take note that `route` answered, and of the first target when it was another one."""
+        """Record that `route` answered, and a fallback when it is not the first target."""
         service = self._service
         troubles = service.health.provider_errors
         troubles.record_response(route.spec.id, is_byok=self._context.is_byok)
@@ -162,7 +162,7 @@ class TargetPlan:
         if self._next_index < len(self._routes):
             attempt = await self._enter_next()
         if attempt is None and self._thread_error is not None:
-            # A target that was skipped serves this client once it goes on without a thread.
+            # A skipped target can serve this client once it sends no thread.
             raise self._thread_error
         return attempt
 
@@ -173,7 +173,7 @@ class TargetPlan:
         return self._body
 
     async def _enter_next(self) -> Attempt[bytes] | None:
-        """An attempt at the next target that can get the request at all."""
+        """An attempt at the next target that accepts the request."""
         context = self._context
         while self._next_index < len(self._routes):
             route = self._routes[self._next_index]
@@ -196,8 +196,8 @@ class TargetPlan:
         return None
 
     def _skip_first(self, error: VaiError) -> None:
-        """The first target is skipped. What its format cannot express, and a key that its
-        client did not bring beside others, is for the client to correct."""
+        """Record why the first target is skipped. The client has to correct what the wire format
+        cannot express, and a missing key beside other BYOK keys."""
         self._first_error = error
         self._is_first_clients_fault = isinstance(error, InvalidRequest) or (
             isinstance(error, AuthenticationFailed) and bool(self._byok_keys)
@@ -229,7 +229,7 @@ class TargetPlan:
             )
 
     def _paused_last(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        """Targets that requested a pause (429) go last; otherwise the order stays."""
+        """Move paused targets (429) to the end; otherwise the order stays."""
         health = self._service.health
         now = health.clock()
 
@@ -241,5 +241,5 @@ class TargetPlan:
 
 
 def _target_of(route: Route) -> Target:
-    # What clients request can be as long as a body, and what fails is remembered.
+    # A model name can be as long as a body, and the breakers keep the names that fail.
     return route.spec.id, route.model[:_MAX_NAME]

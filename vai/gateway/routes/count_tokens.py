@@ -1,10 +1,10 @@
 """``POST /v1/messages/count_tokens``, for every model.
 
 prepared request -> target -> admission -> the provider's counter -> else an estimate.
-``X-VAI-Tokens`` says which of the two it was, ``exact`` or ``estimated``; the body is what the
-Messages API promises and no more. It is a request like any other, of no tokens.
+``X-VAI-Tokens`` states which of the two the count is, ``exact`` or ``estimated``; the body has the
+members of the Messages API only. The limits count it as a request of 0 tokens.
 
-`count_request` decides; the rest is work on a body, which may be done in the helper process (see
+`count_request` decides; the rest is work on a body, which may run in the helper process (see
 `vai.gateway.request.preparing`).
 """
 
@@ -59,7 +59,7 @@ __all__ = [
 
 
 class CountResult(msgspec.Struct, frozen=True):
-    """The tokens of a request, or the provider's own response, which is passed on as it is."""
+    """The tokens of a request, or the provider's own response, which VAI passes on unchanged."""
 
     tokens: int = 0
     is_exact: bool = False
@@ -77,7 +77,7 @@ async def count_request(
 
     Raises:
         VaiError: the request cannot be read or the provider cannot express it, or the counter
-            refused it in words that the client does not get.
+            refused it and VAI does not pass its response on.
     """
     run_work = service.preparer.run_work
     body, received = prepared.body, prepared.received
@@ -137,7 +137,7 @@ def estimate_all(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarg
 
 
 def estimate_tools(fields: RoutingFields, _: ReceivedRequest, target: PreparedTarget) -> int:
-    """The tokens of the tools, for a counter that does not take them. Errors as above."""
+    """The tokens of the tools, for a counter that does not accept them. Errors as above."""
     kind, message_request = target.route.spec.kind, parse_message_request(fields, target.route)
     without_tools = msgspec.structs.replace(message_request, tools=None)
     return request_tokens(message_request, kind) - request_tokens(without_tools, kind)
@@ -146,7 +146,7 @@ def estimate_tools(fields: RoutingFields, _: ReceivedRequest, target: PreparedTa
 def _make_verbatim_count(
     fields: RoutingFields, request: ReceivedRequest, target: PreparedTarget
 ) -> CountRequest | None:
-    """The client's own bytes to the counter, where the provider speaks the client's protocol."""
+    """The client's own bytes to the counter, where the provider speaks the Messages API."""
     route = target.route
     if route.spec.kind != "anthropic" or needs_rewriting(fields, request, route):
         return None
@@ -186,7 +186,7 @@ async def _serve_count(
 
 
 def _pass_on(context: RequestContext, response: TokenCount) -> HTTPResponse:
-    """The provider's own response, not a byte of it changed."""
+    """The provider's own response, byte for byte."""
     headers = make_headers(context, response.headers)
     if response.status < 400:
         headers["x-vai-tokens"] = "exact"

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what is it."""
+"""The endpoints ``HEAD /``, ``GET /health`` and ``GET /readyz``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["health", "ready", "root"]
 
 
 async def root(request: Request) -> HTTPResponse:
-    """``HEAD /``: clients probe it before they send anything."""
+    """``HEAD /``: clients request it before they send anything else."""
     return text("")  # Sanic's `empty` writes "content-type: None" with a 200
 
 
@@ -44,9 +44,9 @@ async def ready(request: Request) -> HTTPResponse:
 
 
 def _describe_providers(service: GatewayService) -> dict[str, dict[str, Any]]:
-    """What is known of each provider: the last error as all workers met it, and the breakers of
-    this one. Any client may call this, so it has VAI's own words and figures: no address, no key,
-    no model that a client chose, and nothing that a provider sent."""
+    """The state of each provider: the last error in any worker, and the breakers of this one. Any
+    client may call this, so it has VAI's own words and figures: no address, no key, no model that
+    a client chose, and nothing that a provider sent."""
     breakers = service.health.breakers
     open_breakers = {} if breakers is None else breakers.count_open()
     failing = service.health.provider_errors.last_errors
@@ -74,11 +74,11 @@ def _describe_last_error(error: LastError, now: float) -> dict[str, Any]:
 
 
 def _describe_limits(service: GatewayService, control_block: ControlBlock) -> dict[str, Any]:
-    """How the limits are doing. Any client may call this, so it is figures that exist already, not
-    a look at who holds what, and it names no principal."""
+    """The state of the limits. Any client may call this, so it has totals that are published
+    already, without a search for holders of leases, and it names no principal."""
     if service.store is None:
         return {"enabled": False}
-    # Only a store with a server behind it says where it counts now.
+    # Only a store that uses a server has a `state`: where it counts now.
     store_state = getattr(service.store, "state", None)
     running, sessions = control_block.totals
     room = maintenance.read_capacity(control_block, monotonic())

@@ -1,8 +1,8 @@
 """``POST /v1/messages``.
 
 prepared request -> target -> mode -> exchange -> response -> log line.
-What fails before the first byte is answered with its own status; what fails after it is
-an ``error`` event, and then the stream ends.
+A failure before the first byte becomes a response with its own status; a later one becomes an
+``error`` event, and then the stream ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def _serve_message(
     service: GatewayService, context: RequestContext, request: Request
 ) -> HTTPResponse | None:
     exchange = await _make_exchange(service, context, request)
-    with exchange, DRAIN_ERRORS:  # the exchange would take the drain for a client that has left
+    with exchange, DRAIN_ERRORS:  # else the exchange takes the drain for a client that has left
         if context.stream:
             return await _answer_stream(service, context, request, exchange)
         return _write_json(context, await exchange.start(), exchange)
@@ -47,15 +47,15 @@ async def _serve_message(
 async def _make_exchange(
     service: GatewayService, context: RequestContext, request: Request
 ) -> Exchange[bytes]:
-    """Everything that is decided before the request is admitted.
+    """Do all that precedes the admission of the request.
 
-    A function of its own so that the parsed body does not live as long as the stream.
+    It is a separate function so that the parsed body does not live as long as the stream.
     """
     prepared = await service.prepare_request(context, request)
     plan = TargetPlan(service, context, prepared)
     first = await plan.build_first()
     reserved_tokens = 0
-    if service.store is not None:  # what goes in, and the most that can come out
+    if service.store is not None:  # the input, and the most that the output can be
         most = plan.max_tokens or service.settings.defaults.max_tokens
         reserved_tokens = prepared.body.estimated_tokens + most
 
@@ -74,7 +74,7 @@ async def _make_exchange(
 def _write_json(
     context: RequestContext, response: ResponseStart[bytes], exchange: Exchange[bytes]
 ) -> HTTPResponse:
-    """A JSON response, or an upstream's own error passed on."""
+    """A JSON response, or the upstream's own error."""
     mode = exchange.mode
     context.status, context.error = response.status, response.rejection
     upstream = response.headers if mode.is_verbatim else None
@@ -86,7 +86,7 @@ def _write_json(
 
 
 def _no_stream_error(response: ResponseStart[bytes]) -> UpstreamFault:
-    """Why there is no stream, for a client to which one was promised already."""
+    """The error for a client that has received the head of a stream, where none follows."""
     return response.rejection or UpstreamBroken(
         "The provider sent JSON where the request wants a stream",
         code="upstream_content_type",
@@ -112,7 +112,7 @@ async def _answer_stream(
 async def _relay_stream(
     service: GatewayService, context: RequestContext, exchange: Exchange[bytes], events: EventStream
 ) -> HTTPResponse | None:
-    """Pass the response on as it comes; returns it where it turns out to be no stream."""
+    """Pass the response on as it arrives; returns it where it is not a stream."""
     has_begun = False
     try:
         with DRAIN_ERRORS:
@@ -136,11 +136,11 @@ async def _relay_stream(
     except VaiError as error:
         if not events.is_started:
             raise
-        if has_begun:  # what failed before that, the plan has noted
+        if has_begun:  # the plan has recorded earlier failures
             service.note_failure(context, error)
         await events.send_frames(make_error_frame(error, context))
     except Exception:
-        if events.is_started:  # a defect of ours; a stream that just ended would look like one cut
+        if events.is_started:  # a defect of VAI: an end without an event looks like a cut stream
             await events.send_frames(make_error_frame(InternalError(), context))
             await events.finish_stream()
         raise

@@ -1,7 +1,7 @@
 """``GET /v1/models`` and ``GET /v1/models/{id}``.
 
-Which form is answered: the one that `format` names; else Anthropic's where the client
-sends ``anthropic-version``, as its SDKs do; else VAI's own, which holds OpenAI's list too.
+The response has the form that `format` names; else Anthropic's where the client sends
+``anthropic-version``, as its SDKs do; else VAI's own, which contains OpenAI's list too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MAX_ID: Final = 1024
 _PARAMETERS: Final = ("provider", "capability", "format", "limit", "after_id", "before_id")
 _MAX_NAME: Final = 32
 _NEAR: Final = 0.8
-"""How alike the names of two parameters are where one is taken for a mistake for the other."""
+"""The similarity from which an unknown name counts as a misspelt parameter."""
 
 
 async def list_models(request: Request) -> HTTPResponse | None:
@@ -41,7 +41,7 @@ async def list_models(request: Request) -> HTTPResponse | None:
 
 
 async def show_model(request: Request, name: str) -> HTTPResponse | None:
-    """One model. Its name may hold slashes, escaped or not."""
+    """One model. Its name may contain slashes, escaped or not."""
     return await _answer_page(
         request, lambda pages, form: pages.render_model(unquote(name)[:_MAX_ID], form, today())
     )
@@ -69,10 +69,10 @@ async def _answer_page(
 
 
 def _read_parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
-    """The parameters of a list. Those of other APIs are left out.
+    """The parameters of a list. VAI ignores those of other APIs.
 
     Raises:
-        InvalidRequest: one is given twice, or a name is nearly that of one.
+        InvalidRequest: a parameter occurs twice, or a name is similar to that of one.
     """
     parameters: dict[str, str] = {}
     for name, values in arguments.items():

@@ -1,7 +1,7 @@
 """What VAI changes in Sanic: see README.md next to this file.
 
-Every repair is made for the versions in `MADE_FOR` and reaches into private parts of Sanic;
-on another version the gateway refuses to start rather than run half repaired.
+Every repair is made for the versions in `MADE_FOR` and uses private parts of Sanic; on another
+version the gateway refuses to start rather than run half repaired.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class UnknownSanic(RuntimeError):
 def install_patches(
     app: Sanic[Any, Any], *, limits: ReceiveLimits | None = None, drain_grace: float = 30.0
 ) -> None:
-    """Apply every repair; in every process, right after the app is made.
+    """Apply every repair. Call it in every process, right after the app is made.
 
     Args:
         limits: how slow a client may be.
-        drain_grace: as for `attach_drain`: main waits that long and a little more.
+        drain_grace: seconds, as for `attach_drain`; main waits so long and 2 s more.
     """
     if sanic.__version__ not in MADE_FOR:
         raise UnknownSanic(

@@ -1,12 +1,12 @@
-"""The handler receives a body when it wants it, and an unwanted body harms no connection.
+"""Request bodies: the handler reads a body itself, and a response may precede an unread body.
 
 Sanic reads the whole body before it calls a handler, so a client without a key fills memory
-first. Routes here are registered with ``stream=True``: their handlers look at the head, and
-`receive_body` fetches the body afterwards, with one copy of it in memory.
+first. VAI registers its routes with ``stream=True``: their handlers check the head, and
+`receive_body` reads the body afterwards, with one copy of it in memory.
 
-Where a response is written before the body has come, Sanic reads the rest into memory or closes
+When a handler responds before the body has arrived, Sanic reads the rest into memory or closes
 at once; the close resets the connection, and the client loses the response. Here the connection
-lingers: see `linger.py`.
+lingers: see `protocol.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vai.gateway.sanic_patches.head import GuardedHttp
 __all__ = ["ReceivingHttp"]
 
 _SMALL = 64 * 1024
-"""Bytes of an unwanted body that are dropped without closing, if they are here already."""
+"""Bytes of an unread body that are dropped without closing, if they have been received."""
 
 
 class ReceivingHttp(GuardedHttp):
@@ -29,7 +29,7 @@ class ReceivingHttp(GuardedHttp):
     __slots__ = ()
 
     async def http1_request_header(self) -> None:
-        """As in `GuardedHttp`; a body of no bytes is no body."""
+        """As in `GuardedHttp`; a body of 0 bytes counts as none."""
         await super().http1_request_header()
         if not self.request_bytes_left:
             self.request_body = None
@@ -41,22 +41,22 @@ class ReceivingHttp(GuardedHttp):
         The caller has checked `request_bytes`, the size that the head announces.
 
         Raises:
-            InvalidRequest: 408, it did not come in time.
+            InvalidRequest: 408, it did not arrive in time.
         """
         left = int(self.request_bytes_left or 0)
         if not self.request_body:
             return b""
         if self.expecting_continue:
             self.expecting_continue = False
-            # RFC 9110 10.1.1: a client of HTTP/1.0 does not know the response 100.
+            # RFC 9110 10.1.1: a client of HTTP/1.0 does not understand the response 100.
             if self.request.version != "1.0":
                 await self._send(HTTP_CONTINUE)
         buffer = self.recv_buffer
         if len(buffer) >= left:
             body = self._take_body(left)
         else:
-            # BytesIO grows without a copy and gives its bytes away; a list of pieces would be
-            # joined, which needs the body's size twice.
+            # BytesIO grows and returns its bytes without a copy; joining a list of pieces
+            # takes the body's size twice.
             pieces = BytesIO()
             while True:
                 piece = self._take_body(min(left, len(buffer)))
@@ -83,16 +83,16 @@ class ReceivingHttp(GuardedHttp):
         return data
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
-        """Write the head of the response; where the body has not been read, it is the last."""
+        """Write the head of the response, the connection's last one if the body is unread."""
         if self.request_body:
             self._discard_body()
         await super().http1_response_header(data, end_stream)
 
     def _discard_body(self) -> None:
-        """Do without the body: drop it if it is here and small, else end the connection."""
+        """Drop a small body that has been received; else end the connection."""
         left = int(self.request_bytes_left or 0)
         self.request_body = None  # Sanic would read it to its end
-        # Without a 100 the client may leave the body out; then the next bytes may be either.
+        # Without a 100 the client may omit the body; the next bytes may be either.
         if not self.expecting_continue and left <= min(_SMALL, len(self.recv_buffer)):
             del self.recv_buffer[:left]
             self.request_bytes_left = 0

@@ -1,13 +1,13 @@
-"""A request arrives in time or not at all.
+"""Deadlines for the arrival of a request.
 
 Sanic's timeouts start again with every byte, so a client that sends one byte now and then
 keeps a connection for ever. Here the head has an absolute deadline, and a body has one and
-must also keep a minimum rate. Both are answered 408, and the connection is closed: the task
-that waits for the bytes wakes up and responds.
+must also keep a minimum rate. When one is missed, the task that waits for the bytes wakes up,
+answers 408 and closes the connection.
 
 There are no timers per connection. Connections with an unfinished head or body are in one
-dict, looked through twice a second by one timer that does not run while the dict is empty.
-Few are cut per look, so that a thousand slow clients do not hold up the others.
+dict. One timer checks it twice a second, and does not run while the dict is empty. Each check
+cuts few connections, so that a thousand slow clients do not delay the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ReceiveLimits:
         body: from the end of the head to the end of the body.
         window: the rate is judged over windows of this length.
         rate: bytes per second of body that must arrive.
-        stall: a reader that takes nothing for so long is cut.
+        stall: seconds without reading anything after which a client is cut.
     """
 
     head: float = 10.0
@@ -48,7 +48,7 @@ class ReceiveLimits:
 
 
 class ReceivingConnection(Protocol):
-    """A connection on which requests come in."""
+    """The methods of a connection that this module uses."""
 
     loop: AbstractEventLoop
     state: dict[str, Any]
@@ -60,20 +60,20 @@ class ReceivingConnection(Protocol):
         """Its state; None before it began and after it ended."""
 
     def wake(self) -> None:
-        """Have the task that waits for bytes look again."""
+        """Have the task that waits for bytes check again."""
 
     def close(self) -> None:
         """End it."""
 
 
 class _IncompleteRequest:
-    """One request on its way in."""
+    """A request that has not been received completely."""
 
     __slots__ = ("body_since", "mark_bytes", "mark_time", "ordinal", "since")
 
     def __init__(self, since: float, ordinal: int) -> None:
         self.since = since
-        self.ordinal = ordinal  # requests this connection had completed heads of
+        self.ordinal = ordinal  # complete heads that this connection had received
         self.body_since = self.mark_time = 0.0
         self.mark_bytes = 0
 
@@ -91,7 +91,7 @@ class Deadlines:
         return len(self._watched)
 
     def note_bytes(self, protocol: ReceivingConnection) -> None:
-        """Called when bytes of a head come in: the first of them start its clock."""
+        """Called when bytes of a head arrive: the first of them start its clock."""
         ordinal: int = protocol.state["requests_count"]
         watched = self._watched.get(protocol)
         if watched is None or watched.ordinal != ordinal:
@@ -123,17 +123,17 @@ class Deadlines:
     def _is_over(
         self, protocol: ReceivingConnection, watched: _IncompleteRequest, now: float
     ) -> bool:
-        """Whether nothing more is to come; moves on to the body or to the next head."""
+        """Whether the request is complete; moves on to the body or to the next head."""
         http = protocol.http
         if protocol.transport is None or protocol.transport.is_closing():
             return True
         if http is None:
-            return False  # connected a moment ago
+            return False  # the connection has just been made
         ordinal = protocol.state["requests_count"]
         if ordinal == watched.ordinal:
             return http.stage not in (Stage.IDLE, Stage.REQUEST)
         if http.stage is Stage.REQUEST:
-            # The next head came in one packet with the end of the last request.
+            # The next head arrived in one packet with the end of the last request.
             watched.since, watched.ordinal = now, ordinal
             watched.body_since = 0.0
             return False
@@ -147,7 +147,7 @@ class Deadlines:
             return now - watched.since > self.limits.head
         received = int(http.request_bytes or 0) - _missing_bytes(http)
         if not watched.body_since or len(http.recv_buffer) >= protocol.buffer_limit:
-            # A full buffer means that we do not read: not the client's fault.
+            # A full buffer means that this side does not read: not the client's fault.
             watched.body_since = watched.body_since or now
             watched.mark_time, watched.mark_bytes = now, received
             return False
@@ -161,7 +161,7 @@ class Deadlines:
 
 
 def _missing_bytes(http: GuardedHttp) -> int:
-    """Bytes of the body that have not come. Chunked bodies never get past the head guard."""
+    """Bytes of the body that have not arrived. The head guard refuses chunked bodies."""
     if not http.request_body or http.upgrade_websocket:
         return 0
     return int(http.request_bytes_left or 0) - len(http.recv_buffer)

@@ -1,11 +1,11 @@
-"""Nothing that RFC 9112 forbids becomes a request.
+"""The guard of request heads: it refuses what RFC 9112 forbids.
 
 Sanic's own parser is lenient (a space before the colon, two Hosts, a bare CR in a value);
-behind another proxy each of these can split one request into two. The head is judged as
-bytes before Sanic reads it. After a refusal the connection is closed, so what was sent
-behind it is never parsed.
+behind another proxy each of these can split one request into two. The guard checks the bytes of
+the head before Sanic reads them. After a refusal it closes the connection, so the bytes behind
+the head are never parsed.
 
-Rejected: Sanic's `http.lifecycle.read_head` signal. It is dispatched inside a `try` that
+Rejected: Sanic's `http.lifecycle.read_head` signal. Sanic dispatches it inside a `try` that
 turns every exception into "400 Bad Request", and dispatching costs more than the check.
 """
 
@@ -28,20 +28,20 @@ _EMPTY_LINE = b"\r\n"
 
 
 class _ClientGone(Exception):
-    """Ends the connection's task; not a CancelledError, which is what Sanic stumbles over."""
+    """Ends the connection's task; Sanic logs a traceback for a CancelledError."""
 
 
 class LastResponse(Protocol):
     """The methods of a connection that a response ends."""
 
     def end_by_lingering(self) -> None:
-        """The client may still be sending when it gets the response."""
+        """Linger after the response, because the client may still be sending."""
 
 
 class GuardedHttp(Http):
-    """Sanic's HTTP/1 state machine behind a strict gate.
+    """Sanic's HTTP/1 state machine behind a strict check of the head.
 
-    `is_late` says that the deadline of the head or the body has passed.
+    `is_late`: the deadline of the head or the body has passed.
     """
 
     __slots__ = ("is_late",)
@@ -52,7 +52,7 @@ class GuardedHttp(Http):
 
     @property
     def connection(self) -> LastResponse:
-        """The connection that this state is of."""
+        """The connection of this state."""
         return cast("LastResponse", self.protocol)
 
     def check_deadline(self) -> None:
@@ -80,7 +80,7 @@ class GuardedHttp(Http):
             self.request = self.response = None  # type: ignore[assignment]
 
     async def http1_request_header(self) -> None:
-        """Wait for a whole head, judge it, then let Sanic parse it."""
+        """Wait for a whole head, check it, then let Sanic parse it."""
         end = await self._head_end()
         if end < 0:
             self._refuse_head(431, "head_too_large", "The request head is too large")
@@ -96,7 +96,7 @@ class GuardedHttp(Http):
             self.keep_alive = False
 
     async def _head_end(self) -> int:
-        """Where the head's blank line begins; -1 if it does not come within the limit."""
+        """The offset of the head's blank line; -1 if the head is longer than the limit."""
         buffer, seen = self.recv_buffer, 0
         while len(buffer) < len(_EMPTY_LINE):
             await self._receive_within_deadline()
@@ -117,8 +117,8 @@ class GuardedHttp(Http):
             connection = self.protocol.conn_info
             if connection is not None and not connection.lost:
                 raise
-            # Sanic would log a traceback here, for want of a request to name: some
-            # milliseconds for each client that leaves before its head is complete.
+            # Without a request Sanic would log a traceback here, which takes some milliseconds
+            # for each client that leaves before its head is complete.
             self.abandon_connection()
             raise _ClientGone from None
         except InvalidRequest:
@@ -137,7 +137,7 @@ class GuardedHttp(Http):
         raise CancelledError
 
     def abandon_connection(self) -> None:
-        """Have Sanic end this connection without another word."""
+        """Have Sanic end this connection and send nothing more."""
         # Sanic answers an error only in the stages REQUEST and HANDLER.
         self.stage = Stage.FAILED
         self.keep_alive = False

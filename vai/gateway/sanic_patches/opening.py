@@ -1,8 +1,8 @@
-"""What can be refused is refused before Sanic starts: the address first, then the app's own needs.
+"""Checks before Sanic starts: the address first, then the app's preparations.
 
 Sanic binds its socket late, logs a failure in four lines with a traceback, and exits with 1.
-Here the socket is bound and the app's preparations run before anything else exists, and a
-failure is one line and exit code 2.
+Here the first process binds the socket and runs the app's preparations before anything else, and
+writes one line for a failure and exits with 2.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ EXIT_CANNOT_START = 2
 
 
 class CannotStart(RuntimeError):
-    """The gateway cannot start here; the text says why, in one line."""
+    """The gateway cannot start here; the text is the reason, in one line."""
 
 
 class _Ending:
-    """How main is to end: one per process, because main is one."""
+    """The exit code of main. There is one main, so the class itself holds it."""
 
     code = 0
 
@@ -38,7 +38,7 @@ def exit_with(code: int) -> None:
 
 
 def patch_opening(app: Sanic[Any, Any]) -> None:
-    """Patch Sanic, and give `app` a list `ctx.preparations`: functions that run in the first
+    """Patch Sanic, and add to `app` a list `ctx.preparations`: functions that run in the first
     process before it serves, and may raise CannotStart."""
     app.ctx.preparations = []
     app_class: Any = Sanic
@@ -67,8 +67,8 @@ def _with_opening(original: Any) -> Any:
 
 
 def listening_address(app: Sanic[Any, Any]) -> str:
-    """`host:port` with the port that the kernel chose, or `unix:` and a path; in main, after
-    the socket was bound."""
+    """`host:port` with the port that the kernel chose, or `unix:` and a path. Call it in main,
+    after the socket was bound."""
     settings = app.state.server_info[0].settings
     if unix := settings.get("unix"):
         return f"unix:{unix}"
@@ -86,7 +86,7 @@ def _open_app(app: Sanic[Any, Any]) -> None:
 
 
 def _bind_socket(settings: dict[str, Any]) -> None:
-    """Bind the listening socket where Sanic finds it. A Unix socket is left to Sanic."""
+    """Bind the listening socket and store it in `settings`. Sanic binds a Unix socket itself."""
     if settings.get("unix") or settings.get("sock") or settings.get("version") is HTTP.VERSION_3:
         return
     host, port = settings["host"], settings["port"]

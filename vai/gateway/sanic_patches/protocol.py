@@ -1,15 +1,14 @@
 """Sanic's two connection protocols with the repairs in them.
 
-Here the repairs of a connection meet: the guard of the head, the deadlines, the socket
-options, the orderly end. They know no protocol class, only the methods of a connection that they
-use.
+These classes combine the repairs of a connection: the guard of the head, the deadlines, the
+socket options, the orderly end. The repairs import no protocol class; each declares the methods
+of a connection that it uses.
 
-The last response on a connection reaches its client, even one that is still sending.
-
-A socket that is closed with unread bytes resets the connection, and the reset takes away the
-response that the client has not read yet; many clients read nothing before they have sent all.
-So after the response this side ends its own direction, discards what comes, and closes when
-the client does. How much and how long is bounded: a client that goes on beyond that is reset.
+The last response on a connection reaches its client, even one that is still sending. A socket
+that is closed with unread bytes resets the connection, and the reset discards the response that
+the client has not read yet; many clients read nothing before they have sent all. So after the
+response this side ends its own direction, discards the bytes received, and closes when the client
+does. Bytes and time are bounded: this side resets a client that goes on beyond that.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ class LingeringClose:
 
     Args:
         loop: that of the connection.
-        transport: already written to.
+        transport: its transport, after the response was written.
         close: closes the connection for good; called once.
-        most_bytes: as many are thrown away.
-        longest: seconds that this may take.
+        most_bytes: bytes to discard at most.
+        longest: seconds that this may take at most.
     """
 
     __slots__ = ("_close", "_deadline", "_has_received", "_left", "_loop", "_timer")
@@ -74,19 +73,19 @@ class LingeringClose:
         self._deadline = monotonic() + longest
         self._has_received = False
         self._timer: TimerHandle = loop.call_later(min(PAUSE, longest), self._check_progress)
-        if transport.can_write_eof():  # not within TLS; there the length ends the answer
+        if transport.can_write_eof():  # not within TLS; there the length ends the response
             transport.write_eof()
         transport.resume_reading()
 
     def discard_bytes(self, size: int) -> None:
-        """Bytes came that are of no use."""
+        """Count received bytes, which are discarded."""
         self._has_received = True
         self._left -= size
         if self._left < 0:
             self._close_connection()
 
     def cancel(self) -> None:
-        """The connection is closed or lost."""
+        """Stop the timer: the connection is closed or lost."""
         self._timer.cancel()
 
     def _check_progress(self) -> None:
@@ -103,7 +102,7 @@ class LingeringClose:
 
 
 class PatchedProtocol(HttpProtocol):
-    """What both have in common."""
+    """The repairs that both protocol classes have in common."""
 
     HTTP_CLASS = ReceivingHttp
     # The slots are in the classes below: two bases with slots of their own do not combine.
@@ -146,7 +145,7 @@ class PatchedProtocol(HttpProtocol):
         """Wait for more bytes.
 
         Raises:
-            InvalidRequest: 408, they did not come in time.
+            InvalidRequest: 408, they did not arrive in time.
         """
         await super().receive_more()  # type: ignore[no-untyped-call]
         http = self.http
@@ -154,19 +153,19 @@ class PatchedProtocol(HttpProtocol):
             http.check_deadline()
 
     def wake(self) -> None:
-        """Have the task that waits for bytes look again."""
+        """Have the task that waits for bytes check again."""
         self._data_received.set()
 
     def end_by_lingering(self) -> None:
-        """The response being written is the last, and the client may still be sending."""
+        """Linger after the present response, because the client may still be sending."""
         self.lingers = True  # type: ignore[misc]
 
     def close(self, timeout: float | None = None) -> None:
-        """Close; where the client may still be sending, when it has read its response.
+        """Close; after lingering, where the client may still be sending.
 
         A second call closes at once.
         """
-        # Also where the client has closed: until it fires, the timer holds all of the connection.
+        # Also where the client has closed: the timer refers to the connection until it fires.
         timer: TimerHandle | None = self._callback_check_timeouts
         if timer is not None:
             timer.cancel()
@@ -187,7 +186,7 @@ class PatchedProtocol(HttpProtocol):
         super().close(timeout=timeout)
 
     def abort(self) -> None:
-        """End the connection now; with a reset, if there is a reader that takes nothing."""
+        """End the connection now; with a reset, if the client has not read all."""
         transport = self.transport
         if transport is not None and transport.get_write_buffer_size() > 0:
             sockets.reset_connection(transport)
@@ -196,18 +195,18 @@ class PatchedProtocol(HttpProtocol):
         super().abort()  # type: ignore[no-untyped-call]
 
     def pause_writing(self) -> None:
-        """The reader is behind. Sanic would wait for it without end; this side waits for as long
-        as the reader takes anything."""
+        """The client is behind. Sanic would wait for it without end; this side waits for as long
+        as the client reads anything."""
         super().pause_writing()  # type: ignore[no-untyped-call]
         self._await_reader()
 
     def resume_writing(self) -> None:
-        """The reader has caught up."""
+        """The client has caught up."""
         self._forget_reader()
         super().resume_writing()  # type: ignore[no-untyped-call]
 
     def _await_reader(self, unread: int | None = None) -> None:
-        """Abort when nothing of `unread` bytes has been taken since the last look."""
+        """Abort when the client has read nothing of `unread` bytes since the last check."""
         self._forget_reader()
         transport = self.transport
         if transport is None:
@@ -226,7 +225,7 @@ class PatchedProtocol(HttpProtocol):
             self.stalled = None  # type: ignore[misc]
 
     async def send_chunk(self, data: bytes) -> None:
-        """Send one chunk of a chunked body, and wait while the reader is behind.
+        """Send one chunk of a chunked body, and wait while the client is behind.
 
         Raises RequestCancelled when the connection is closing.
         """
@@ -240,7 +239,7 @@ class PatchedProtocol(HttpProtocol):
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-        # Behind the write as well: nothing more is fetched for a reader that does not read.
+        # Wait after the write as well, so that nothing more is read for a client that is behind.
         if not writable.is_set():
             await writable.wait()
 
@@ -265,7 +264,7 @@ class PatchedWebSocketProtocol(PatchedProtocol, WebSocketProtocol):
 
 
 def patched_protocol(protocol: type) -> type:
-    """The repaired class for the one Sanic chose; any other stays."""
+    """The repaired class for the one that Sanic chose; another class stays as it is."""
     classes: dict[type, type] = {
         HttpProtocol: PatchedHttpProtocol,
         WebSocketProtocol: PatchedWebSocketProtocol,

@@ -1,7 +1,7 @@
-"""The response to a request that is not one: written by hand, then the connection closes.
+"""The raw response to bytes that are not a valid request, or to a connection without room.
 
-It does not pass through Sanic's error handling, which needs a request to respond to and would
-turn every refusal of a head into the same 400.
+It bypasses Sanic's error handling, which needs a request to respond to and would turn every
+refusal of a head into the same 400.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One worker that replaces another, which can be undone.
+"""The replacement of one worker by another, which main can undo.
 
-Sanic starts the new worker and forgets the old one as soon as it has stopped it. Here the
-old one is kept until the new one has proved itself.
+Sanic starts the new worker and forgets the old one as soon as it has stopped it. Here main keeps
+the old one until the new one serves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class WorkerReplacement:
 
     @property
     def name(self) -> str:
-        """Of the worker."""
+        """The worker's name."""
         return str(self._process_slot.name)
 
     def roll_back(self) -> bool:
@@ -52,7 +52,7 @@ class WorkerReplacement:
 
 
 def terminate_process(process: BaseProcess) -> None:
-    """Have a process end; nothing if it has ended."""
+    """End a process; does nothing if it has ended."""
     with suppress(ProcessLookupError):
         process.terminate()
 
@@ -62,24 +62,24 @@ def change_loader(process_slot: Any, change: Callable[[Any], Any]) -> None:
 
     Args:
         process_slot: Sanic's object for a worker.
-        change: makes it from the loader of now.
+        change: makes the new loader from the present one.
     """
     process_slot.kwargs["app_loader"] = change(process_slot.kwargs["app_loader"])
     if process_slot.state is ProcessState.IDLE:
-        process_slot.spawn()  # made with the loader of before, and not started yet
+        process_slot.spawn()  # made with the previous loader, and not started yet
 
 
 def current_processes(manager: Any) -> Iterator[tuple[str, BaseProcess]]:
-    """Name and process of each process slot of Sanic's `manager`; of a replacement the new one."""
+    """Name and process of each process slot of Sanic's `manager`; the new one where replaced."""
     for process_slot in (*manager.transient_processes, *manager.durable_processes):
         yield process_slot.name, process_slot._current_process
 
 
 def change_arguments(process_slot: Any, arguments: Mapping[str, Any]) -> None:
-    """Have processes that start in `process_slot` from now on called with these arguments.
+    """Have processes that start in `process_slot` from now on get these arguments.
 
     Args:
         process_slot: Sanic's object for a process that is not a worker.
-        arguments: those that change, by name.
+        arguments: the changed ones, by name.
     """
     process_slot.kwargs.update(arguments)

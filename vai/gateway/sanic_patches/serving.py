@@ -1,7 +1,7 @@
-"""What a worker serves with: its listening socket, its server and its connections.
+"""A worker's listening socket, its server and its connections.
 
 Sanic keeps all three in local variables of one function, so no caller can stop accepting
-without stopping everything. `takeover` picks them up at the start.
+without stopping everything. `takeover` stores them here at the start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ServedConnection(Protocol):
 
 
 class Accepting(Protocol):
-    """What accepts connections."""
+    """A part that accepts connections."""
 
     def start(self) -> None:
         """Accept from now on."""
@@ -40,7 +40,7 @@ class Accepting(Protocol):
 
 
 class ServerEnds:
-    """The open ends of this worker, for the drain, which closes them in order."""
+    """The sockets and connections of this worker, which the drain closes in order."""
 
     def __init__(self) -> None:
         self.connections: set[ServedConnection] = set()
@@ -50,12 +50,12 @@ class ServerEnds:
         self._listener: socket.socket | None = None
 
     def keep_listener(self, listener: socket.socket | None) -> None:
-        """Remember the listening socket; as a copy, because the server closes its own."""
+        """Keep a copy of the listening socket, because the server closes its own."""
         if listener is None:
             self._listener = None
             return
-        # Not by `socket.dup`: it makes what all workers share block again, and the accepting of
-        # the others would then wait for a connection with all their streams.
+        # `socket.dup` would make the shared socket block again, and the other workers would then
+        # wait for a connection in `accept`, with all their streams.
         self._listener = socket.socket(
             listener.family, listener.type, listener.proto, os.dup(listener.fileno())
         )
@@ -87,20 +87,20 @@ class ServerEnds:
     def refuse_connections(self) -> None:
         """Have the kernel refuse new connections, for all processes that share the socket.
 
-        Without it they would wait unanswered until main closes the socket at last.
+        Otherwise they would wait without a response until main closes the socket.
         """
         if self._listener is not None:
             try:
                 self._listener.shutdown(socket.SHUT_RDWR)
             except OSError as error:
-                # Workers that stop at the same time both do this; the second finds it done.
+                # Workers that stop at the same time both do this; the second call fails.
                 if error.errno != errno.ENOTCONN:
                     raise
 
     async def wait_until_flushed(self, seconds: float) -> None:
-        """Wait until no connection has a response on its way, at most that long."""
+        """Wait until no connection has an unfinished response, at most that long."""
         deadline = time.monotonic() + seconds
-        # Polled: an event would have to be kept right by every response, for one use.
+        # Polled: each response would have to update an event for one use.
         while any(_is_busy(c) for c in self.connections) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
 

@@ -1,6 +1,6 @@
-"""Accepted sockets send at once and keep little in the kernel.
+"""Options of accepted sockets: they send at once, and keep little unsent data in the kernel.
 
-Without the second, Linux takes about 4 MB of a stream for a client that does not read, and
+Without the second, Linux buffers about 4 MB of a stream for a client that does not read, and
 backpressure reaches the provider that much later (measured: ten times less with it).
 """
 
@@ -36,10 +36,10 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def reset_connection(transport: Any) -> None:
-    """End a connection with RST, whose reader takes nothing.
+    """End with RST a connection whose client reads nothing.
 
-    A close without it leaves what the kernel holds to be delivered to a reader that may never
-    come, and a reader that does come takes a cut response for a complete one.
+    After a close without it the kernel keeps unsent data for a client that may never read, and a
+    client that does read takes a cut response for a complete one.
     """
     sock = _open_socket(transport)
     if sock is not None:

@@ -1,24 +1,25 @@
-"""A group that starts also stops, in every order of events, and says how it ended.
+"""The start and the end of a group, in every order of events.
 
 What Sanic does by itself, and what VAI does instead:
 
-- The state of the workers is kept in a further process (SyncManager). When that one is killed,
-  main breaks off in the middle and blames the start. Here the state is a dict in main, and main
-  reads from the control block which workers serve.
-- SIGTERM before all workers have acknowledged: main spins for ever in `wait_for_ack`, where
-  every message is put back into the pipe it came from. Here messages are handled there.
+- Sanic keeps the state of the workers in a further process (SyncManager). When that one is
+  killed, main stops in the middle and reports a failed start. Here the state is a dict in main,
+  and main reads from the control block which workers serve.
+- SIGTERM before all workers have acknowledged: main spins for ever in `wait_for_ack`, which
+  puts every message back into its pipe. Here `wait_for_ack` handles messages.
 - Workers that need longer than 30 s to start: main gives up. Here main waits, and the manager
   judges each worker by the processor time that it uses.
 - A worker that fails to start: main kills its own process group, and with it the shell or
   the make that started it. Here it kills its children only, and exits with code 3.
 - A signal to main: Sanic shuts down within the signal handler, in the middle of whatever the
   handler interrupted. Here the handler writes a message, and the monitor loop shuts down.
-- A worker that main stops before it can catch the signal: the traceback of an interrupt. Here
-  main sends SIGTERM, which ends it without a line.
-- Shutdown: main waits 10 s for each worker and then kills it, whatever the drain needs.
-- A reload waits in a thread of its own, which two reloads share an attribute with, and which
-  keeps main from exiting. Here the gateway's own turn in the monitor loop does the rest.
-- A request to bring a process back that runs again: Sanic ends it. Here it is dropped.
+- A worker that main stops before it can catch the signal writes the traceback of an interrupt.
+  Here main sends SIGTERM, which ends it without a line.
+- Shutdown: main waits 10 s for each worker and then kills it, however long the drain takes. Here
+  main waits for the drain (`set_patience`).
+- A reload waits in a thread of its own, which shares an attribute with other reloads and keeps
+  main from exiting. Here the gateway's own turn in the monitor loop does this work.
+- A request to restart a process that runs again: Sanic ends it. Here main drops the request.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _REMIND = 1.0
 
 
 class MainWatch(Protocol):
-    """What main checks while Sanic's monitor loop turns."""
+    """The gateway's part that main calls while Sanic's monitor loop turns."""
 
     def is_serving(self, pid: int) -> bool:
         """Whether that worker serves."""
@@ -61,14 +62,14 @@ class MainWatch(Protocol):
         """Whether any worker serves."""
 
     def record_start(self, name: str, pid: int) -> None:
-        """Take note that Sanic has started a process."""
+        """Record that Sanic has started a process."""
 
     def run_turn(self) -> None:
         """Do what is due; called about ten times a second."""
 
 
 class _NoWatch:
-    """Before the gateway has one."""
+    """Stands in until the gateway sets its own."""
 
     def is_serving(self, pid: int) -> bool:
         return False
@@ -87,7 +88,7 @@ class _NoWatch:
 
 
 class _Main:
-    """What main knows: one per process, because main is one."""
+    """The state of main. There is one main, so the class itself holds it."""
 
     patience = 32.0
     signalled = False
@@ -100,7 +101,7 @@ def watch_with(watch: MainWatch) -> None:
 
 
 def set_patience(drain_grace: float) -> None:
-    """Have main wait for its children so long after it has stopped them, and a little more."""
+    """Have main wait `drain_grace` and 2 s for its children after it has stopped them."""
     # Expiring, flushing and stopping take up to 2 s after the grace.
     _Main.patience = drain_grace + 2.0
 
@@ -109,7 +110,7 @@ def patch_startup(drain_grace: float) -> None:
     """Patch Sanic. `drain_grace`: see `set_patience`."""
     set_patience(drain_grace)
     if "SANIC_WORKER_NAME" in os.environ:
-        # A signal to stop while it still starts: go, without the traceback of an interrupt.
+        # A signal to stop ends a starting worker, without the traceback of an interrupt.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if WorkerManager.wait_for_ack is _wait_for_ack:
         return
@@ -131,13 +132,13 @@ def patch_startup(drain_grace: float) -> None:
 class _LocalStates:
     """Stands in for SyncManager: the states of the processes are a dict in main.
 
-    A child gets a copy that nothing reads; what it would report there, main reads elsewhere.
+    A child gets a copy that is not read; main reads the states from the control block.
     """
 
     def __init__(self) -> None:
-        # Python starts this helper with the first child, and would give it the environment
-        # that names the first worker. It inherits that SIGHUP is ignored: one that goes to all
-        # processes is meant for main.
+        # Python would start this process with the first child, in the environment that names
+        # the first worker. It inherits that SIGHUP is ignored: a SIGHUP to all processes is
+        # meant for main.
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         resource_tracker.ensure_running()
         signal.signal(signal.SIGHUP, before)
@@ -147,7 +148,7 @@ class _LocalStates:
         return {}
 
     def shutdown(self) -> None:
-        """There is no process to end."""
+        """Does nothing: there is no process to end."""
 
 
 def _wait_for_ack(self: Any) -> None:
@@ -189,10 +190,10 @@ def _with_turn(original: Any) -> Any:
 
 def _ignoring_finished_processes(original: Any) -> Any:
     def handle(self: Any, message: str) -> Any:
-        # Sanic takes an early end for the name of a process to restart. The manager sees it.
+        # Sanic takes an early end for the name of a process to restart. The manager handles it.
         if message == _EARLY_END:
             return None
-        self._sync_states()  # Sanic restarts what it knows to have ended
+        self._sync_states()  # Sanic restarts a process that it has recorded as ended
         name = message.partition(":")[0]
         if any(process.name == name and process.is_alive() for process in self.processes):
             return None
@@ -210,7 +211,7 @@ def _with_record(original: Any) -> Any:
 
 
 def _do_not_terminate(_: WorkerProcess) -> None:
-    """The reload ends the old worker, see `vai.gateway.process.reload`."""
+    """Do nothing: the reload ends the old worker, see `vai.gateway.process.reload`."""
 
 
 def _shutdown_signal(self: Any, *_: object) -> None:
@@ -224,7 +225,7 @@ def _shutdown_signal(self: Any, *_: object) -> None:
 
 def _end_early(original: Any) -> Any:
     def terminate(self: Any) -> None:
-        # A second SIGTERM would end a worker that drains, or has signed off.
+        # A second SIGTERM would end a worker that drains or has stopped.
         if self.state is not ProcessState.ACKED and not _Main.watch.is_up(self.pid):
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -240,7 +241,7 @@ def _kill_children(_: WorkerManager) -> NoReturn:
 
 
 def _do_not_join(_: WorkerManager) -> None:
-    """`cleanup` waits, with a deadline; Sanic's `join` has none."""
+    """Do nothing: `cleanup` waits, with a deadline; Sanic's `join` has none."""
 
 
 def _clean_up(self: Any) -> None:
@@ -248,7 +249,7 @@ def _clean_up(self: Any) -> None:
     remind = time.monotonic() + _REMIND
     while (children := active_children()) and (now := time.monotonic()) < deadline:
         if now > remind:
-            # One that was just starting missed the first signal; the others ignore this.
+            # A child that was just starting missed the first signal; the others ignore this one.
             remind = now + _REMIND
             for child in children:
                 with suppress(ProcessLookupError):

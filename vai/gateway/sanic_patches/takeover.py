@@ -1,18 +1,18 @@
-"""Where Sanic makes a server, it gets the repaired parts.
+"""The repaired parts are put in where Sanic makes a server.
 
-Which protocol class serves is chosen at many points of Sanic (`run`, `prepare`,
-`create_server`, the command line), always by name; they all pass the function that is
-replaced here. The server's open ends are picked up on the same way.
+Sanic chooses the protocol class at many points (`run`, `prepare`, `create_server`, the command
+line), always by name; they all call the function that this module replaces. The replacement also
+stores the server's sockets and connections for the drain.
 
-SIGINT and SIGTERM to a worker are heard before it listens, and none is lost.
+A worker handles SIGINT and SIGTERM before it listens, and loses none.
 
 Sanic installs its handlers when the socket already listens, so a signal right after the first
-answer found none, and ended the process with its streams. They are also handlers of the
-loop, and uvloop forgets a signal that comes while it is between two runs: Sanic runs it five
-times until it serves. Handlers of the process run at once wherever the process is.
+response would find none, and end the process with its streams. They are also handlers of the
+loop, and uvloop loses a signal that arrives between two runs of the loop: Sanic runs it five
+times until it serves. Handlers of the process run at any time.
 
-A stop before the loop runs for good would break off what Sanic waits for in that moment (a
-RuntimeError and a traceback), so it is kept until then: that is after the start listeners.
+A stop before the loop runs for good would interrupt what Sanic waits for at that moment (a
+RuntimeError and a traceback), so the worker defers it until then, after the start listeners.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ __all__ = [
 
 PER_TURN = 64
 _PAUSE = 0.1
-"""Seconds that a full worker leaves new connections to the others."""
+"""Seconds for which a full worker leaves new connections to the others."""
 _LINGER = 1.0
 _OWN_DESCRIPTORS = 64
-"""Descriptors for what is neither a client nor an upstream: logs, the control block, the store."""
+"""Descriptors beside those of clients and upstreams: logs, the control block, the store."""
 _OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ENDED = (errno.EINVAL, errno.EBADF, errno.ENOTSOCK)
 
@@ -85,18 +85,18 @@ class Acceptor:
     answer at once. Here the loop watches a duplicate of the listening socket, and each turn accepts
     up to `PER_TURN`. libuv's own server is made and never started.
 
-    Descriptors are for clients and upstreams in equal parts: clients alone could otherwise take
+    Clients and upstreams get equal parts of the descriptors: clients alone could otherwise take
     all, and none of them could be served. A worker without room leaves new connections to the
-    others for a moment; those that are still there then are answered 503 and closed.
+    others for a moment, then answers 503 to those that still wait and closes them.
 
     Args:
         loop: that of the worker.
-        listener: the listening socket; not owned, and not blocking.
+        listener: the listening socket, which the caller closes; `start` makes it non-blocking.
         make_protocol: makes the protocol of a connection.
-        tls: what connections are secured with; None for none.
+        tls: the TLS context of the connections; None for plain text.
         handshake: seconds that a TLS handshake may take.
-        connections: those that are open.
-        most: as many may be open at once.
+        connections: the open ones.
+        most: connections that may be open at once.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept_waiting)
         if len(self._connections) + len(self._opening) < self._most:
             return
-        with suppress(OSError):  # out of descriptors: `_accept_waiting` meets that too
+        with suppress(OSError):  # out of descriptors: `_accept_waiting` handles that too
             for _ in range(PER_TURN):
                 connection = self._next_connection()
                 if connection is None:
@@ -238,7 +238,8 @@ class Acceptor:
                 pass
 
     def _close_later(self, connection: socket.socket) -> None:
-        """Close when the client has had time to read; at once where too many wait for that."""
+        """Close after `_LINGER` seconds, in which the client can read; close the oldest waiting
+        connection at once if there are `PER_TURN` of them."""
         if len(self._refused) == PER_TURN:
             self._refused.popleft().close()
         self._refused.append(connection)
@@ -254,7 +255,7 @@ class Acceptor:
 
 
 class _ReserveDescriptor:
-    """A descriptor that is kept to be given up when there is no other."""
+    """A descriptor in reserve, which is released when no other is free."""
 
     def __init__(self) -> None:
         self._descriptor = -1
@@ -287,19 +288,19 @@ class StopSignals:
         self._came = self._obeyed = False
 
     def start_listening(self) -> None:
-        """From now on a signal is remembered. Call it in the main thread."""
+        """Record a signal from now on. Call it in the main thread."""
         for number in _STOPPING:
             signal.signal(number, self._on_signal)
 
     def stop_server_on_signal(self) -> None:
-        """From now on, and for one that came already, a signal stops the server."""
+        """Stop the server on a signal, also on one that was received before this call."""
         self._obeyed = True
         if self._came:
             self._loop.call_soon(self._end_process)
 
     def _on_signal(self, *_: object) -> None:
-        # The handler stays in place: both signals may have come at once, and Python complains
-        # of the second when it finds no handler for it any more.
+        # The handler stays in place: both signals may arrive at once, and Python reports an
+        # error for the second when its handler has been removed.
         if not self._came:
             self._came = True
             if self._obeyed:
@@ -314,7 +315,7 @@ class StopSignals:
 
 
 def patch_server() -> None:
-    """Patch Sanic. Harmless when done before."""
+    """Patch Sanic. A second call does nothing."""
     if getattr(runners._serve_http_1, "repaired", False):
         return
     serve = _watch_serve(runners._serve_http_1)
@@ -337,7 +338,7 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
             arguments["connections"] = serving.connections
         serving.connections = arguments["connections"]
         serving.keep_listener(arguments["sock"])
-        # 100 by default: in a burst the kernel drops what is over, and clients wait a second.
+        # 100 by default: in a burst the kernel drops further connections, and clients wait 1 s.
         arguments["backlog"] = max(arguments["backlog"], sockets.BACKLOG)
         if arguments["sock"] is not None and not (arguments["unix"] or arguments["run_async"]):
             options = arguments["asyncio_server_kwargs"] or {}
@@ -347,7 +348,7 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
         if arguments["register_sys_signals"] and not arguments["run_async"]:
             signals = StopSignals(arguments["loop"], partial(app.stop, terminate=False))
             app.ctx.signals = signals
-            # The last start listener: what follows is the listening socket.
+            # The last start listener: Sanic listens after it.
             app.before_server_start(_listen_for_signals(signals))
         return original(*call.args, **call.kwargs)
 
@@ -356,7 +357,7 @@ def _watch_serve(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _make_acceptor(serving: ServerEnds, arguments: dict[str, Any]) -> Acceptor:
-    """What accepts instead of libuv; made of what Sanic would make its server of."""
+    """The part that accepts instead of libuv, from the arguments of Sanic's server."""
     app: Sanic[Any, Any] = arguments["app"]
     protocol: Any = arguments["protocol"]
     passed = {name: arguments[name] for name in ("loop", "connections", "signal", "state", "unix")}
@@ -383,8 +384,8 @@ def _listen_for_signals(signals: StopSignals) -> Callable[[Sanic[Any, Any]], Any
 
 def _watch_run(original: Callable[..., Any]) -> Callable[..., Any]:
     def run(loop: Any, before_stop: Any, after_stop: Any, cleanup: Any, unix: Any, pid: int) -> Any:
-        # before_stop is a partial of a bound method of the app; the server is only to be
-        # had from the closure that closes it.
+        # before_stop is a partial of a bound method of the app; only the closure that closes
+        # the server refers to it.
         app = before_stop.func.__self__
         if cleanup is not None:
             app.ctx.serving.server = getclosurevars(cleanup).nonlocals["http_server"]
@@ -398,5 +399,5 @@ def _watch_run(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _leave_signals(*_: object) -> None:
-    """Sanic's own handlers come after the socket listens; these are there already."""
+    """Install nothing: Sanic would install its handlers now; VAI's are in place already."""
     os.environ["SANIC_WORKER_PROCESS"] = "true"

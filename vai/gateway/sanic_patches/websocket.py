@@ -1,15 +1,14 @@
-"""A WebSocket connection that closes on bad text, reads its pongs and waits for no reader.
+"""A WebSocket connection that closes on bad text, reads pongs at once and cuts a stalled peer.
 
-Sanic hands each TCP read to a task of its own and each message through a chamber that holds
-one. Text that is not UTF-8 kills such a task: the message is lost, the connection goes on,
-and asyncio logs the bytes. A message that no code reads keeps the pongs behind it unread, and
-a healthy connection is closed as dead. A send that a stalled reader holds up keeps the lock
-that pings need, so a dead one is never closed.
+Sanic passes each TCP read to a task of its own and each message through a queue of length one.
+Text that is not UTF-8 kills such a task: the message is lost, the connection goes on, and asyncio
+logs the bytes. An unread message keeps the pongs behind it unread, and Sanic closes a healthy
+connection as dead. A send that a stalled peer blocks keeps the lock that pings need, so a dead
+connection is never closed.
 
-Here frames are taken in as they come, in one piece of plain code: pongs at once, messages
-into a bounded queue. Reading stops while the queue is full, and a ping that is not answered
-meanwhile proves nothing. Pings take no lock; a peer that does not read for as long as it
-may leave a ping unanswered is gone.
+Here `data_received` processes frames synchronously as they arrive: pongs at once, messages into a
+bounded queue. Reading stops while the queue is full, and a missing pong proves nothing then. Pings
+take no lock; a peer that reads nothing for the time of a ping's timeout counts as gone.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from vai.errors import ClientLeft
 __all__ = ["MAX_BYTES", "MAX_MESSAGES", "PatchedWebsocket", "patch_websockets", "send_or_cut"]
 
 MAX_BYTES = 256 * 1024
-"""Unread bytes after which reading stops; one TCP read (256 KiB) may come on top."""
+"""Unread bytes after which reading stops; one TCP read (256 KiB) may be added."""
 
 MAX_MESSAGES = 1024
-"""Unread messages after which reading stops; the rest of one TCP read may come on top."""
+"""Unread messages after which reading stops; the rest of one TCP read may be added."""
 
 _MAX_UNSENT_REPLIES = 256 * 1024
 _Message = str | bytes
@@ -59,15 +58,15 @@ async def send_or_cut(ws: PatchedWebsocket, data: _Message, seconds: float) -> N
 
 
 class PatchedWebsocket(WebsocketImplProtocol):
-    """Sanic's WebSocket connection with its own way in.
+    """Sanic's WebSocket connection with its own receiving side.
 
-    `recv` raises WebsocketClosed when the connection ends; messages that came before the
-    end are still given out.
+    `recv` raises WebsocketClosed when the connection ends, after it has returned the messages
+    received before the end.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # At DEBUG level the protocol logs the frames with what is in them.
+        # At DEBUG level the protocol logs the frames with their payload.
         self.ws_proto.debug = False
         self._messages: deque[_Message] = deque()
         self._unread = 0
@@ -80,7 +79,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
     # -- in ----------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: control frames go out, messages are queued."""
+        """Process received bytes: answer control frames, queue messages."""
         self.ws_proto.receive_data(data)
         for event in self.ws_proto.events_received():
             if isinstance(event, Frame) and not self._process_frame(event):
@@ -88,14 +87,14 @@ class PatchedWebsocket(WebsocketImplProtocol):
         self._write_protocol_frames()
 
     def eof_received(self) -> bool:
-        """The peer will send no more."""
+        """End the connection: the peer sends no more."""
         self.ws_proto.receive_eof()
         self._write_protocol_frames()
         self._end_connection()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """End the connection: it is lost."""
         self._end_connection()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
@@ -119,11 +118,11 @@ class PatchedWebsocket(WebsocketImplProtocol):
             try:
                 data = self._decoder.decode(bytes(frame.data), frame.fin)
             except UnicodeDecodeError:
-                # The exception holds the payload: it must not get any further.
+                # The exception holds the payload: it must not leave this function.
                 if self.ws_proto.state is State.OPEN:
                     self.fail_connection(1007, "invalid UTF-8")
                 else:
-                    # Later bytes of this read broke the protocol as well.
+                    # Later bytes of this read violate the protocol as well.
                     self._write_protocol_frames()
                 self._end_connection()
                 return False
@@ -161,7 +160,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
     # -- out ---------------------------------------------------------------------------
 
     def _write_protocol_frames(self) -> None:
-        """Write what the protocol wants to say (pongs, close) without waiting."""
+        """Write the protocol's own frames (pongs, close) without waiting."""
         transport = self.io_proto.transport if self.io_proto else None
         for data in self.ws_proto.data_to_send():
             if not data:
@@ -169,21 +168,21 @@ class PatchedWebsocket(WebsocketImplProtocol):
             elif transport is not None and not transport.is_closing():
                 transport.write(data)
         if transport is not None and transport.get_write_buffer_size() > _MAX_UNSENT_REPLIES:
-            self.cut_connection()  # it requires pongs and does not read them
+            self.cut_connection()  # the peer sends pings and does not read the pongs
 
     def _finish_close(self) -> None:
         """The protocol is done: have Sanic's closer end the connection."""
         self._end_connection()
         finished = self.data_finished_fut
         if finished is not None and not finished.done():
-            # Sanic sets a result here, which a shielded future hands to no awaiter.
+            # Sanic sets a result here, which reaches no awaiter of a shielded future.
             finished.cancel()
             self.data_finished_fut = None
         elif self.io_proto is not None and self.io_proto.transport is not None:
             self.io_proto.transport.close()
 
     def cut_connection(self) -> None:
-        """End the connection now; what was not sent is dropped."""
+        """End the connection now and drop unsent data."""
         if self.io_proto is not None and self.io_proto.transport is not None:
             self.io_proto.transport.abort()
 
@@ -225,7 +224,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
                     await (await self.ping())
             except TimeoutError:
                 if self._full:
-                    continue  # we do not read, so we cannot have seen the pong
+                    continue  # this side does not read, so it cannot have received the pong
                 self.fail_connection(1011, "keepalive ping timeout")
                 if self.io_proto is not None and not self.io_proto._can_write.is_set():
                     self.cut_connection()  # no frame reaches a peer that does not read
@@ -234,7 +233,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
                 return
 
     async def ping(self, data: Any = None) -> asyncio.Future[None]:
-        """Send a ping when the peer reads; the future ends with its pong."""
+        """Send a ping once the peer reads; the future ends with its pong."""
         await self._wait_until_writable()
         payload = data.encode() if isinstance(data, str) else bytes(data or b"")
         while not payload or payload in self.pings:
@@ -248,7 +247,7 @@ class PatchedWebsocket(WebsocketImplProtocol):
     # -- messages ----------------------------------------------------------------------
 
     async def recv(self, timeout: float | None = None) -> _Message | None:  # noqa: ASYNC109
-        """The next message; None if none comes within `timeout` seconds.
+        """The next message; None if none arrives within `timeout` seconds.
 
         Raises WebsocketClosed at the end, ServerError when another task is reading.
         """
@@ -288,14 +287,14 @@ class PatchedWebsocket(WebsocketImplProtocol):
             yield cast("_Message", message)
 
     async def recv_burst(self, max_recv: int = 256) -> Sequence[_Message]:
-        """All messages that have come, at most `max_recv`; none is an empty list."""
+        """All messages in the queue, at most `max_recv`; an empty list if there is none."""
         return [self._pop_message() for _ in range(min(max_recv, len(self._messages)))]
 
     def recv_streaming(self) -> NoReturn:
-        """Not offered: messages are bounded, so they come whole."""
+        """Not offered: messages are bounded, so `recv` returns them whole."""
         raise NotImplementedError
 
 
 def patch_websockets() -> None:
-    """Have Sanic make these connections."""
+    """Have Sanic use this class for its connections."""
     vars(websocket_protocol)["WebsocketImplProtocol"] = PatchedWebsocket

@@ -1,1 +1,1 @@
-"""Signing in with Google, and staying signed in: what Code Assist requires instead of a key."""
+"""Signing in with Google, and renewing the login: Code Assist requires a login instead of a key."""

@@ -1,14 +1,14 @@
-"""One login with Google, from the page to sign in on to the file that holds it.
+"""One login with Google, from the sign-in page to the file that holds the login.
 
-`LoopbackPage` is the page on this machine that the browser is sent back to (RFC 8252 section
+`LoopbackPage` is the page on this machine to which Google redirects the browser (RFC 8252 section
 7.3). Invariants: the page listens on 127.0.0.1 alone, for as long as one login takes, and accepts a
 visit only with the state of this login. A visit with another state gets an error page, and the
-login goes on waiting: a guess can neither finish it nor end it.
+login continues to wait: a guess can neither finish nor end it.
 
 `CodeAssistAccount` finds the project that Code Assist serves an account with. `loadCodeAssist`
 names it for an account that has a tier; an account without one is enrolled in the tier that
-Google offers by default. A free tier comes with a project of Google's and must not be sent
-one; a paid one needs the user's own. VAI sends its own `User-Agent`.
+Google offers by default. A free tier comes with a project of Google's, and the request must not
+name one; a paid tier needs the user's own. VAI sends its own `User-Agent`.
 
 `write_login` writes the whole file or nothing, readable by its owner alone.
 """
@@ -62,7 +62,7 @@ _MAX_VISITS: Final = 16
 _MAX_HEAD: Final = 16_384
 _HEAD_TIMEOUT: Final = 10.0
 _VERDICT_TIMEOUT: Final = 60.0
-"""Seconds that the browser waits to learn how it went."""
+"""Seconds that the browser waits for the result."""
 _PARTING: Final = 1.0
 
 _DONE: Final = "You are signed in. You can close this page."
@@ -71,7 +71,7 @@ _OTHERS: Final = "This is not the login that was started. Nothing has been chang
 
 
 class LoopbackPage:
-    """Waits for the browser. Use it with `async with`; port 0 picks a free one."""
+    """Waits for the browser. Use it with `async with`; port 0 picks a free port."""
 
     def __init__(self, state: str, port: int = 0) -> None:
         self._state = state
@@ -99,7 +99,7 @@ class LoopbackPage:
     ) -> None:
         self.show_result(went_well=False)
         if self._code.done() and not self._code.cancelled():
-            self._code.exception()  # seen, also where no task waited for it
+            self._code.exception()  # retrieved, also where no task waited for it
         if self._server is not None:
             self._server.close()
             if self._visits:  # the browser that brought the code still has to read the result
@@ -109,7 +109,7 @@ class LoopbackPage:
 
     @property
     def redirect_uri(self) -> str:
-        """The address that the browser is sent back to."""
+        """The address to which Google redirects the browser."""
         return f"http://127.0.0.1:{self._port}{PATH}"
 
     async def wait_for_code(self, patience: float) -> str:
@@ -124,7 +124,7 @@ class LoopbackPage:
             raise LoginFailed("No sign-in in time") from None
 
     def show_result(self, *, went_well: bool) -> None:
-        """What the page shows after the code has come."""
+        """Set what the page shows after the code has arrived."""
         if not self._verdict.done():
             self._verdict.set_result(went_well)
 
@@ -148,7 +148,7 @@ class LoopbackPage:
             )
             await asyncio.wait_for(writer.drain(), _HEAD_TIMEOUT)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a visitor who does not speak or left; another may come
+            pass  # the visitor sent nothing or left; another may come
         finally:
             self._visits.discard(visit)
             writer.close()
@@ -177,7 +177,7 @@ class LoopbackPage:
 
 
 POLL: Final = 5.0
-"""Seconds between two looks at an enrolment."""
+"""Seconds between two checks of an enrolment."""
 PATIENCE: Final = 300.0
 """Seconds that an enrolment may take."""
 
@@ -210,7 +210,7 @@ class CodeAssistAccount:
             wanted: the user's own project, by its id.
 
         Raises:
-            LoginFailed: the account cannot be served; the text says why, as Google does.
+            LoginFailed: Code Assist does not serve the account; the text has Google's reason.
         """
         if wanted is not None and not _PROJECT.fullmatch(wanted):
             raise LoginFailed("The project must be given by its id, not by its number")
@@ -247,7 +247,7 @@ class CodeAssistAccount:
         return _check_project((project.get("id") if isinstance(project, dict) else None) or wanted)
 
     async def _call_method(self, what: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One exchange: a method with a body, or the look at an operation."""
+        """One HTTP request: a method with a body, or the check of an operation."""
         headers = {"authorization": f"Bearer {self._token.reveal()}"}
         if body is None:
             url = f"{self._base}/v1internal/{what}"
@@ -295,7 +295,7 @@ def _read_reason(error: Mapping[str, Any]) -> str:
 
 
 def _printable_text(text: Any) -> str:
-    """Google's own words, fit for a terminal."""
+    """Google's own text, made safe for a terminal."""
     if not isinstance(text, str):
         return ""
     return "".join(c if c.isprintable() else " " for c in text)[:_MAX_REASON]
@@ -322,14 +322,14 @@ async def sign_in(
     """Have the user sign in, and find the project to use.
 
     Args:
-        show: gets the address of the page to sign in on.
-        provider: how Google is reached.
-        port: of 127.0.0.1, where the browser is sent back to; 0 picks one.
+        show: receives the address of the sign-in page.
+        provider: the settings that reach Google.
+        port: of 127.0.0.1, to which Google redirects the browser; 0 picks one.
         patience: seconds that the user may take.
-        poll: seconds between two looks at an enrolment.
+        poll: seconds between two checks of an enrolment.
 
     Raises:
-        LoginFailed: there is no login; the text says why.
+        LoginFailed: there is no login; the text states the reason.
     """
     async with make_client(_TIMEOUT, provider) as http:
         tokens = await _obtain_tokens(http, app, endpoints, show, port, patience)
@@ -375,14 +375,14 @@ async def _obtain_tokens(
 
 
 def write_login(path: Path, login: GoogleLogin) -> None:
-    """Replace whatever `path` holds by `login`. Mode 0600.
+    """Replace the content of `path` by `login`. Mode 0600.
 
     Raises:
-        OSError: it cannot be written; what was there is there still.
+        OSError: the file cannot be written; the old content stays.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    # Private from its first byte: a mode that is set later is too late for one that reads now.
+    # Private from its first byte: before a later chmod, another process could read it.
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:

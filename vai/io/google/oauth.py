@@ -1,8 +1,8 @@
-"""OAuth 2 with Google: the page to sign in on, and the tokens that come of it.
+"""OAuth 2 with Google: the sign-in page, and the tokens that the login yields.
 
 Authorization code with PKCE (RFC 7636, S256) and a loopback redirect (RFC 8252 section 7.3).
-Invariants: of what Google responds only names out of a fixed alphabet get into a
-text; tokens and codes never do. The client is the user's own, none is built in.
+Invariants: of Google's responses only names out of a fixed alphabet get into a text; tokens and
+codes never do. The OAuth client is the user's own; VAI has no built-in one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CODE: Final = re.compile(r"[a-zA-Z0-9_]{1,64}")
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where Google is: the page, the token endpoint, Code Assist."""
+    """Google's addresses: the page, the token endpoint, Code Assist."""
 
     authorize: str
     token: str
@@ -71,7 +71,7 @@ class OauthApp(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """What the token endpoint gave. `lifetime` is seconds; a refresh gives no refresh token."""
+    """The token endpoint's response. `lifetime` is seconds; a refresh returns no refresh token."""
 
     access: Secret
     lifetime: float
@@ -80,9 +80,9 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class LoginFailed(Exception):
-    """Signing in, or staying signed in, failed. The text is for the user and quotes no secret.
+    """A login, or its renewal, failed. The text is for the user and quotes no secret.
 
-    `final` says that only a new login can help.
+    `final` states that only a new login can help.
     """
 
     def __init__(self, message: str, *, final: bool = False) -> None:
@@ -91,7 +91,7 @@ class LoginFailed(Exception):
 
 
 def make_client(timeout: float, provider: Provider) -> httpx.AsyncClient:
-    """A client for a few requests of a login: by the same way as the provider's own.
+    """An HTTP client for the few requests of a login, with the provider's proxy and trust store.
 
     `timeout` is seconds, for each phase of a request.
     """
@@ -120,7 +120,7 @@ def authorize_url(
         "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
         "access_type": "offline",
-        # Without it Google gives a refresh token only to the first login of an account.
+        # Without it Google returns a refresh token only to the first login of an account.
         "prompt": "consent",
     }
     return f"{endpoints.authorize}?{urlencode(query)}"
@@ -135,10 +135,10 @@ async def redeem_code(
     redirect: str,
     verifier: str,
 ) -> Tokens:
-    """Tokens for the code that the page gave.
+    """Tokens for the code that the page received.
 
     Raises:
-        LoginFailed: Google gave none.
+        LoginFailed: Google returned none.
     """
     return await _request_tokens(
         http,
@@ -159,7 +159,7 @@ async def refresh_token(
     """A new access token.
 
     Raises:
-        LoginFailed: Google gave none; `final` if it never will.
+        LoginFailed: Google returned none; `final` if it never will.
     """
     form = {"grant_type": "refresh_token", "refresh_token": token.reveal()}
     return await _request_tokens(http, endpoints, app, form)
@@ -168,7 +168,7 @@ async def refresh_token(
 async def fetch_object(
     http: httpx.AsyncClient, method: str, url: str, what: str, **content: Any
 ) -> tuple[int, dict[str, Any]]:
-    """Status and JSON object of one exchange with Google; `what` names it in errors.
+    """Status and JSON object of one request to Google; `what` names it in errors.
 
     Raises:
         LoginFailed: no response, or one that is no JSON object.
@@ -189,7 +189,7 @@ async def fetch_object(
         value = msgspec.json.decode(b"".join(pieces))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = None
-    if isinstance(value, list) and value:  # some of Google's errors come in a list
+    if isinstance(value, list) and value:  # Google sends some errors in a list
         value = value[0]
     if not isinstance(value, dict):
         raise LoginFailed(f"{what}: Google's response has status {answer.status_code} and no JSON")

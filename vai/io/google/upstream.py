@@ -1,8 +1,8 @@
 """Code Assist as an upstream: its credential is the access token of a login, renewed in time.
 
 Invariants: at most one refresh runs at a time in a process, for all requests together. It
-begins ahead of the token's end, so that hardly any request waits for it; a request that is
-cancelled while it runs does not cancel it. After a final refusal by Google no refresh is sent.
+begins before the token expires, so that hardly any request waits for it. The cancellation of a
+request does not cancel it. After a final refusal by Google this module sends no refresh.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from vai.types.provider import WireRequest
 __all__ = ["GoogleUpstream", "LoginTokens"]
 
 _AHEAD: Final = 300.0
-"""Seconds before its end that a token is renewed."""
+"""Seconds before a token's end at which VAI renews it."""
 _MARGIN: Final = 30.0
-"""Seconds before its end that a token is no longer sent."""
+"""Seconds before a token's end from which VAI no longer sends it."""
 _PAUSE: Final = 5.0
 """Seconds between a refresh that failed and the next."""
 _FRESH: Final = 60.0
-"""Seconds that a new token is not renewed for, whichever server refuses it."""
+"""Seconds for which VAI does not renew a new token, even if a server refuses it."""
 _TIMEOUT: Final = 15.0
 _PLAIN: Final = Provider()
 
@@ -45,8 +45,8 @@ class LoginTokens:
     """The token of one login. Belongs to one event loop.
 
     Args:
-        provider: how Google is reached.
-        now: seconds since 1970, the clock that tokens end by.
+        provider: the settings that reach Google.
+        now: the clock for the expiry of tokens, seconds since 1970.
     """
 
     def __init__(
@@ -86,19 +86,19 @@ class LoginTokens:
         return self._token
 
     async def replace_token(self, refused: Secret) -> Secret:
-        """The token to send after `refused` was not accepted; itself if it has just been made.
+        """The token to send after a server refused `refused`; the same if it is new.
 
         Raises:
-            UpstreamFault: as `token`.
+            UpstreamFault: as `get_token`.
         """
-        # Another one has been made meanwhile for another request; one that is new and
-        # refused all the same is not to blame, and the next would fare no better.
+        # Another request may have renewed the token meanwhile. If the server refuses a new
+        # token, the token is not the cause, and the server would refuse the next one too.
         if self._token is refused and self._now() - self._made >= _FRESH:
             await self._renew_token()
         return self._token
 
     async def aclose(self) -> None:
-        """End a refresh that still runs."""
+        """Cancel a refresh that still runs."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -106,7 +106,7 @@ class LoginTokens:
     async def _renew_token(self) -> None:
         if self._running is None and not self._may_refresh():
             raise self._login_fault()
-        # Shielded: the one who leaves is not the only one who waits.
+        # Shielded: other requests may wait for the refresh that this one leaves.
         await asyncio.shield(self._start_refresh())
         if self._failed is not None:
             raise self._login_fault()
@@ -173,12 +173,12 @@ class GoogleUpstream:
     ) -> UpstreamResponse:
         """Send the request and wait for the response's head.
 
-        A token that is refused although its time is not over is renewed, once.
+        If the server refuses a token before its expiry, the login renews it, once.
 
         Raises:
-            UpstreamFault: there is no token, or as `HttpUpstream.send`.
+            UpstreamFault: there is no token, or as `HttpUpstream.send_request`.
         """
-        # Renewing a login is no part of connecting: what it takes is not taken from that.
+        # Renewing a login is no part of connecting and does not shorten that time.
         to_connect = connect_deadline - monotonic()
         token = await _await_token(headers_deadline, self._bearer.get_token())
         connect_deadline = min(monotonic() + to_connect, headers_deadline)

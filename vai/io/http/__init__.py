@@ -1,4 +1,4 @@
-"""The HTTP client of the hot path: one connection, one pool, one seam to httpx."""
+"""The HTTP client of the hot path: its connection, its pool, and its interface to httpx."""
 
 from __future__ import annotations
 

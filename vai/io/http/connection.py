@@ -1,13 +1,13 @@
-"""One HTTP/1.1 client connection: bytes out, one response in, and a verdict on reuse.
+"""One HTTP/1.1 client connection: it sends a request, reads a response, and decides on reuse.
 
-Invariants: a connection is used again only after a complete, well-framed response with nothing
-behind it. In every other case (cancelled, truncated, garbage, early response while the request
-was still being written, data out of turn) it is aborted, not closed politely: an abort frees
-both ends now, a close would wait for buffers that are never read.
+Invariants: a connection is used again only after a complete, well-framed response with no byte
+after it. In every other case (cancelled, truncated, malformed, early response while the request
+was still being written, unexpected data) this module aborts it instead of closing it: an abort
+frees both ends now, a close would wait for buffers that the peer never reads.
 
-What is cheap here is cheap for every event of every stream: `take_body` hands out all that is
-buffered without touching the loop; only when there is nothing does the reader wait, on a bare
-future, under one timer per connection that is re-armed when it fires and not on every wait.
+This code runs for every event of every stream, so it is cheap: `take_body` returns all buffered
+bytes without using the loop. Only when there are none does the reader wait, on a bare future, under
+one timer per connection that is re-armed when it fires and not on every wait.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from vai.io.http.failures import broken_error, timeout_error, unreachable_error
 __all__ = ["BUFFER_LIMIT", "HEAD_LIMIT", "LEFTOVER_LIMIT", "UpstreamConnection"]
 
 HEAD_LIMIT: Final = 64 * 1024
-"""Bytes of status line and headers, interim responses included; also of any run of bytes that
-carries no content (trailers, chunk extensions)."""
+"""Bytes of status line and headers, interim responses included; also of any run of bytes without
+content (trailers, chunk extensions)."""
 
 BUFFER_LIMIT: Final = 64 * 1024
-"""Bytes of unread body above which the socket is not read. One read of the loop (256 KiB
-under uvloop) can go beyond it."""
+"""Bytes of unread body above which the loop does not read the socket. One read (256 KiB under
+uvloop) can exceed it."""
 
 LEFTOVER_LIMIT: Final = 4 * 1024
-"""Bytes of body that may follow behind what its reader took for the end."""
+"""Bytes of body that may follow the end that its reader determined."""
 
-# What the kernel takes for a reader that has paused. Left to itself it grows to 6 MB a
-# connection; this is still 5 MB/s at a round trip of 100 ms.
+# The kernel's buffer for a paused reader. Without a limit it grows to 6 MB a connection; this
+# size still allows 5 MB/s at a round trip of 100 ms.
 _RECEIVE_BUFFER: Final = 256 * 1024
 _JOIN_LIMIT: Final = 64 * 1024
 # uvloop's timers count in whole milliseconds and may fire up to one early.
@@ -49,17 +49,17 @@ class UpstreamConnection(asyncio.Protocol):
     """The protocol of one connection.
 
     One exchange at a time: `start_exchange`, wait until `head_received`, then `take_body` and
-    `wait_for_change` until `complete`. The attributes are read
-    directly by the response; they are not to be set.
+    `wait_for_change` until `complete`. The response reads the attributes directly; only this
+    class sets them.
 
     Attributes:
         status: the status of the final response, once `head_received`.
         headers: its header fields in order, names in lower case.
         head_received: the final response's head has arrived.
-        complete: so has its last byte.
-        ended_by_close: the body had no length; its end is where the connection ended, so
-            this layer cannot distinguish a truncation from completion.
-        fault: why there will be no more.
+        complete: the response's last byte has arrived.
+        ended_by_close: the body had no length and ended with the connection, so this layer
+            cannot distinguish a truncation from completion.
+        fault: why no more bytes will arrive.
     """
 
     __slots__ = (
@@ -125,15 +125,15 @@ class UpstreamConnection(asyncio.Protocol):
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        if self.closed:  # given up while connecting
+        if self.closed:  # aborted while connecting
             self._transport.abort()
 
     def set_lost_callback(self, on_lost: Callable[[UpstreamConnection], None]) -> None:
-        """Call `on_lost` once, when the connection is of no more use."""
+        """Call `on_lost` once, when the connection can no longer be used."""
         self._on_lost = on_lost
 
     def get_tls_session(self) -> ssl.SSLSession | None:
-        """The TLS session, reported once: after the first exchange, when the ticket has come."""
+        """The TLS session, returned once: after the first exchange, when the ticket has arrived."""
         if self._used or self._transport is None:
             return None
         tls = self._transport.get_extra_info("ssl_object")
@@ -146,7 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._mark_lost(None)
 
     def _mark_lost(self, error: Exception | None) -> None:
-        """The connection is of no more use: settle the exchange, free the socket."""
+        """Mark the connection as unusable: end the exchange, free the socket."""
         if not self.closed:
             self.closed = True
             if self._timer is not None:
@@ -169,8 +169,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.fault = unreachable_error("upstream_reset")
 
     def eof_received(self) -> None:
-        # Aborted here and not left to the loop's own close, which would first flush what
-        # the peer no longer reads.
+        # Aborted here, because the loop's own close would first flush bytes that the peer
+        # no longer reads.
         self._mark_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -184,12 +184,12 @@ class UpstreamConnection(asyncio.Protocol):
     def start_exchange(
         self, head: bytes, body: bytes, *, bodiless: bool, sent: bool = True
     ) -> None:
-        """Start an exchange: write the head, and the body as far as it is there.
+        """Start an exchange: write the head, and as much of the body as is available.
 
         Args:
             head: request line and headers with their closing empty line.
             body: the whole body, or its beginning.
-            bodiless: the response has no body whatever its headers say (HEAD).
+            bodiless: the response has no body whatever its headers state (HEAD).
             sent: False when more of the body follows through `write_body`.
         """
         transport = cast("asyncio.Transport", self._transport)
@@ -204,13 +204,13 @@ class UpstreamConnection(asyncio.Protocol):
             transport.writelines((head, body))
 
     def write_body(self, data: bytes, *, last: bool = False) -> None:
-        """More of the request's body."""
+        """Write more of the request's body."""
         if data:
             cast("asyncio.Transport", self._transport).write(data)
         self._sent = last
 
     async def drain(self, until: float) -> None:
-        """Wait until the transport takes more, or the response or the end is there already.
+        """Wait until the transport accepts more, or the response or its end has arrived.
 
         Raises:
             UpstreamTimeout: the upstream read nothing until `until` (code ``write_timeout``).
@@ -221,7 +221,7 @@ class UpstreamConnection(asyncio.Protocol):
                 await self.wait_for_change(until)
             except UpstreamTimeout:
                 late = True
-            if late:  # raised out here, without the other as its context
+            if late:  # raised here, outside the handler, without the timeout as its context
                 raise timeout_error("write_timeout")
 
     def pause_writing(self) -> None:
@@ -235,7 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._active or self.complete or self._parser is None:
-            self._mark_lost(None)  # else the next request takes these bytes
+            self._mark_lost(None)  # else the next request would read these bytes
             return
         had = len(self._parts)
         try:
@@ -256,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._wake_waiter()
 
     def _check_leftover(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
-        """What came behind the end that the reader knows of."""
+        """Check the bytes that followed the end that the reader determined."""
         if self.complete:
             self._on_complete = None
             on_complete(self)
@@ -269,14 +269,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _fail_response(self, code: str) -> None:
-        """The response is not one: what came before stays readable, no more will come."""
+        """End an invalid response: the bytes before stay readable, no more will follow."""
         self._keep = False
         if self.fault is None and not self.complete:
             self.fault = broken_error(code)
         self._mark_lost(None)
 
     def on_message_begin(self) -> None:
-        if self.complete:  # a second response behind the first
+        if self.complete:  # a second response after the first
             self._keep = False
         else:
             self.headers = []
@@ -302,7 +302,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._check_framing()
         self.head_received = self.fault is None
         if self._bodiless and self.head_received:
-            # The parser cannot know that no body follows a HEAD, so it is done with.
+            # The parser cannot know that no body follows a HEAD, so this exchange ends here.
             self._finish_response(keep=parser.should_keep_alive())
             self._parser = None
 
@@ -316,7 +316,7 @@ class UpstreamConnection(asyncio.Protocol):
                 if value.strip().lower() != b"chunked":
                     self._fail_response("upstream_encoding")
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                # 200 KB of gzip can be 200 MiB of text: what VAI did not request is not unpacked.
+                # 200 KB of gzip can be 200 MiB of text: VAI decodes no coding it did not request.
                 self._fail_response("upstream_encoding")
         self._unsized = not sized
 
@@ -338,10 +338,10 @@ class UpstreamConnection(asyncio.Protocol):
     # -- the reader --------------------------------------------------------------------
 
     def take_body(self) -> bytes | None:
-        """Everything buffered, ``b""`` at the end of the body, None when nothing is there yet.
+        """All buffered bytes, ``b""`` at the end of the body, None when nothing has arrived yet.
 
         Raises:
-            UpstreamFault: what was buffered has been taken and the rest will not come.
+            UpstreamFault: the buffer is empty and the rest will not arrive.
         """
         parts = self._parts
         if not parts:
@@ -357,10 +357,10 @@ class UpstreamConnection(asyncio.Protocol):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def call_when_complete(self, on_complete: Callable[[UpstreamConnection], None]) -> None:
-        """The reader is done, the framing is not: call `on_complete` when it is.
+        """Call `on_complete` when the framing ends, after the reader has finished.
 
         Meant for the last chunk of a stream whose last event has been read. If more than
-        `LEFTOVER_LIMIT` follows, the connection is lost instead.
+        `LEFTOVER_LIMIT` follows, the connection is aborted instead.
         """
         self._parts.clear()
         self._size = 0
@@ -370,7 +370,7 @@ class UpstreamConnection(asyncio.Protocol):
         """A future that is done when something has changed.
 
         Its exception is an `UpstreamTimeout` (code ``read_timeout``) when nothing has until
-        `until`; the exchange is not harmed by that and can be waited for again.
+        `until`; the exchange stays valid, and the reader can wait again.
         """
         waiter = self._waiter = self._loop.create_future()
         self._until = until
@@ -405,7 +405,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the exchange ended so that another can follow on this connection."""
+        """Whether the exchange ended in a way that allows another one on this connection."""
         return (
             self.complete
             and self._keep
@@ -417,7 +417,7 @@ class UpstreamConnection(asyncio.Protocol):
         )
 
     def mark_idle(self) -> None:
-        """Between exchanges: from now on any byte is one too many."""
+        """Mark the connection as idle: any byte that arrives from now on ends it."""
         self._active = False
         self._used = True
         self._parts.clear()

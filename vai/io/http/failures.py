@@ -1,9 +1,9 @@
-"""Every way a connection can fail, mapped once.
+"""The one mapping of connection failures to errors.
 
-Two seams: what sockets, TLS and the resolver raise becomes an error of `vai.errors`, and at
-the httpx seam those become httpx's exceptions (and a stock transport's become ours). No text
-of a foreign exception is ever taken over: h11 and httpx quote header values and URLs. The
-sentences stand in `vai.errors`.
+Exceptions of sockets, TLS and the resolver become errors of `vai.errors`. Towards httpx these
+become httpx's exceptions, and the exceptions of a stock transport become VAI's. This module never
+uses the text of a foreign exception: h11 and httpx quote header values and URLs. `vai.errors` has
+the sentences.
 
 Stable codes:
 
@@ -11,21 +11,21 @@ Stable codes:
     pool_timeout        504  all connections to the origin stayed busy until the deadline
     write_timeout       504  the upstream stopped reading a streamed upload
     headers_timeout     504  no response's head in time
-    read_timeout        504  the body fell silent
+    read_timeout        504  no more of the body in time
     upstream_dns        502  the host name has no address
     upstream_connect    502  refused or unreachable
     upstream_tls        502  handshake or certificate
     upstream_reset      502  the connection broke before a response
     upstream_stale      502  the same, on a reused connection and before the response's first byte:
-                             most likely the keep-alive had just ended; another try costs nothing
+                             most likely the keep-alive had just ended; a retry costs nothing
     upstream_closed     502  the transport has been shut down
     upstream_proxy      502  the proxy refused or failed
     upstream_truncated  502  the body ended early
     upstream_protocol   502  the response is not HTTP/1.1
     upstream_encoding   502  a content coding that VAI did not request
 
-No descriptor being left for a socket is this process's own fault, and is reported
-as such: 503 `no_descriptors`, a `GatewayFault`.
+If no descriptor is left for a socket, the fault is this process's own: 503 `no_descriptors`, a
+`GatewayFault`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def timeout_error(code: str) -> UpstreamTimeout:
 
 
 def unreachable_error(code: str) -> UpstreamUnreachable:
-    """No response could be had, for the reason named by `code`."""
+    """No response arrived, for the reason named by `code`."""
     return UpstreamUnreachable.from_code(code)
 
 
@@ -117,9 +117,9 @@ def broken_error(code: str) -> UpstreamBroken:
 
 
 def error_from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
-    """What the resolver, the socket or TLS raised while connecting.
+    """VAI's error for what the resolver, the socket or TLS raised while connecting.
 
-    `ssl.SSLError` is an OSError; a TCP timeout of the kernel is one as well.
+    `ssl.SSLError` is an OSError, and so is a TCP timeout of the kernel.
     """
     if error.errno in (errno.EMFILE, errno.ENFILE):
         message = "The gateway has no descriptor left for another connection"
@@ -135,16 +135,16 @@ def error_from_connect(error: OSError) -> UpstreamUnreachable | Overloaded:
 def httpx_from_fault(
     fault: UpstreamFault, request: httpx.Request | None = None
 ) -> httpx.RequestError:
-    """The httpx exception that stands for one of ours, with our own text."""
+    """The httpx exception for one of VAI's errors, with VAI's own text."""
     kind = TO_HTTPX.get(fault.code or "", httpx.TransportError)
     return kind(fault.message, request=request)
 
 
 def fault_from_httpx(error: httpx.RequestError, *, headed: bool) -> UpstreamFault:
-    """Our error for what a stock transport raised: the most specific class decides.
+    """VAI's error for an exception of a stock transport; the most specific class decides.
 
     Args:
-        error: what was raised; its text is not looked at.
+        error: the exception; the function does not read its text.
         headed: whether the response's head had arrived.
     """
     code = next(FROM_HTTPX[kind] for kind in type(error).__mro__ if kind in FROM_HTTPX)

@@ -1,6 +1,6 @@
-"""What a request's head may be: origins, base URLs and header lines, checked as text.
+"""The checks of a request's head: origins, base URLs and header lines, as text.
 
-Everything is refused before it is sent, by the name of the offending field and never by its
+VAI refuses an invalid head before it sends anything; the error names the field and never its
 value. Rules: RFC 9110 5.5 (field values), 5.6.2 (tokens), RFC 9112 3 (request line).
 """
 
@@ -35,7 +35,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port: what a connection, and a credential, belongs to."""
+    """Scheme, host and port. A connection, and a credential, belongs to one origin."""
 
     scheme: str
     host: str
@@ -56,7 +56,7 @@ class Origin(NamedTuple):
         """
         if url.scheme not in _PORTS or not url.host:
             raise ValueError("an upstream URL must be http:// or https:// with a host")
-        # raw_host is the IDNA form: what is resolved, and what a certificate names.
+        # raw_host is the IDNA form, which the resolver receives and a certificate names.
         host = url.raw_host.decode("ascii").strip("[]")
         port = _PORTS[url.scheme] if url.port is None else url.port
         if not 0 < port < 65536:
@@ -65,7 +65,7 @@ class Origin(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A parsed base URL: the origin, and the path that every target is appended to."""
+    """A parsed base URL: the origin, and the path that begins every request's path."""
 
     origin: Origin
     prefix: str
@@ -75,8 +75,8 @@ class Endpoint(NamedTuple):
         """Parse a provider's base URL.
 
         Raises:
-            ValueError: not absolute http(s), or it carries user info, a query or a fragment
-                (a secret in a URL ends in a log).
+            ValueError: not absolute http(s), or it contains user info, a query or a fragment
+                (a secret in a URL ends up in a log).
         """
         try:
             url = httpx.URL(base_url)
@@ -102,12 +102,12 @@ def encode_request_line(method: str, target: str) -> str:
 def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> str:
     """The header fields as lines of a head.
 
-    One match over the joined text instead of one per field: a third of the cost. An injected
-    line end makes more lines than fields, so the count shows what the match alone cannot.
+    One match over the joined text costs a third of one per field. An injected line end makes more
+    lines than fields, so the count detects what the match alone cannot.
 
     Args:
         headers: names and values.
-        forwarded: whether the names this ring writes itself are refused.
+        forwarded: whether to refuse the names that VAI writes itself.
 
     Raises:
         InvalidRequest: a field breaks the rules; the error names it, without its value.
@@ -121,8 +121,8 @@ def encode_headers(headers: Sequence[tuple[str, str]], *, forwarded: bool) -> st
 
 @lru_cache(maxsize=256)
 def encode_forwarded_headers(headers: tuple[tuple[str, str], ...]) -> str:
-    """`encode_headers` of what a client's request forwards. One client sends the same again and
-    again; its credentials are not among these, so keeping them keeps no secret."""
+    """`encode_headers` for the headers that VAI forwards from a client, cached: one client repeats
+    the same headers. Its credentials are not among them, so the cache holds no secret."""
     return encode_headers(headers, forwarded=True)
 
 

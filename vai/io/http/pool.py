@@ -1,13 +1,12 @@
-"""The keep-alive connections to one origin: a bounded number, handed out last in, first out.
+"""The keep-alive connections to one origin: a bounded number, reused last in, first out.
 
-Invariants: every slot counted in `open` belongs to exactly one of a connection being made, a
-connection in use, an idle connection, or one that is being torn down; it is given back by the
-loss of the connection and by nothing else. So a count can drift in no phase of a cancellation:
-no task has to report to the pool that it went away.
+Invariants: every slot counted in `open` belongs to exactly one connection: one being made, one in
+use, an idle one, or one being torn down. Only the loss of the connection frees the slot. So no
+phase of a cancellation makes the count wrong: no task has to report its end to the pool.
 
-Last in, first out keeps the warm connections warm and lets the rest run into the idle timeout.
-Waiters are served first in, first out. All steps are O(1): httpcore scans its connections at
-every step and hands one idle connection to several waiters, which is why it is not used here.
+Last in, first out reuses the warm connections and lets the rest reach the idle timeout.
+The pool serves waiters first in, first out. All steps are O(1). The pool does not use httpcore,
+which scans its connections at every step and passes one idle connection to several waiters.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ __all__ = ["Pool", "PoolLimits", "PoolStats"]
 
 
 LINGER = 1.0
-"""Seconds that the end of a response may come behind its last event."""
+"""Seconds by which the end of a response may follow its last event."""
 
 
 class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of a pool, per origin."""
 
     max_connections: int = 1000
-    """Open at once. More wait, and only until their connect deadline."""
+    """Open at once. Further requests wait, at most until their connect deadline."""
     max_idle: int = 1000
-    """Kept for later."""
+    """Idle connections that the pool keeps."""
     max_waiting: int = 10_000
-    """Waiting for a connection at once. One more is refused as if it had waited in vain."""
+    """Requests that wait for a connection at once. One more fails as after a wait in vain."""
     keepalive_idle: float = 30.0
-    """Seconds an idle connection is kept. Below what servers use (60 s and more), so that it
-    is this side that ends it and not a request that finds out."""
+    """Seconds that the pool keeps an idle connection. Shorter than what servers use (60 s and
+    more), so that the pool closes it before a request meets one that the server has closed."""
 
 
 class PoolStats(NamedTuple):
@@ -67,7 +66,7 @@ class Pool:
         self._open = 0
         self._closed = False
         self._all: set[UpstreamConnection] = set()
-        # Ordered dicts as lists that an entry in the middle can leave in O(1).
+        # Ordered dicts serve as lists from whose middle an entry is removed in O(1).
         self._idle: dict[UpstreamConnection, float] = {}
         self._waiters: dict[asyncio.Future[UpstreamConnection | None], None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -83,13 +82,13 @@ class Pool:
         return not self._open and not self._waiters
 
     async def acquire(self, wait_until: float, connect_deadline: float) -> UpstreamConnection:
-        """A connection for one exchange: idle, new, or the next that is given back.
+        """A connection for one exchange: idle, new, or the next one that is released.
 
-        The caller owes `release` on every exit.
+        The caller must call `release` on every exit.
 
         Raises:
             UpstreamTimeout: ``pool_timeout`` or ``connect_timeout``.
-            UpstreamUnreachable: it cannot be made, or the pool is closed.
+            UpstreamUnreachable: no connection can be made, or the pool is closed.
         """
         while True:
             if self._closed:
@@ -106,10 +105,10 @@ class Pool:
                 return await self._open_connection(connect_deadline)
             if not granted.closed:
                 return granted
-            # It died between being handed over and now; its slot is free again.
+            # It died after it was handed over; its slot is free again.
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Give a connection back: to the next waiter, to the idle ones, or to the bin."""
+        """Return a connection: pass it to the next waiter, keep it idle, or drop it."""
         if self._closed or not connection.is_reusable:
             connection.abort()
             return
@@ -119,11 +118,11 @@ class Pool:
         self._hand_over(connection)
 
     def release_when_complete(self, connection: UpstreamConnection) -> None:
-        """Give back a connection whose reader knows that the response is complete.
+        """Return a connection whose reader knows that the response is complete.
 
-        The last chunk of an event stream often comes one packet behind the last event.
-        Dropping the connection for it would cost the next request a TLS handshake, so it
-        is given `LINGER` seconds to come.
+        The last chunk of an event stream often arrives one packet after the last event.
+        Dropping the connection then would cost the next request a TLS handshake, so the pool
+        waits `LINGER` seconds for that chunk.
         """
         if connection.complete or connection.closed or self._closed:
             self.release(connection)
@@ -150,7 +149,7 @@ class Pool:
                 self._schedule_sweep(self._limits.keepalive_idle)
 
     async def aclose(self) -> None:
-        """Abort everything and wait until the sockets are gone. Waiters get an error."""
+        """Abort all connections and wait until their sockets are closed. Waiters get an error."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -206,7 +205,7 @@ class Pool:
     def _free_slot(self) -> None:
         waiter = None if self._closed else self._next_waiter()
         if waiter is not None:
-            waiter.set_result(None)  # the slot changes hands; `open` stays
+            waiter.set_result(None)  # the waiter gets the slot; `open` stays
         else:
             self._open -= 1
 
@@ -220,15 +219,15 @@ class Pool:
     # -- connections -------------------------------------------------------------------
 
     async def _open_connection(self, until: float) -> UpstreamConnection:
-        """Make a connection in a slot already counted; on failure the slot is freed."""
+        """Make a connection in a slot already counted; free the slot on failure."""
         connection = UpstreamConnection(self._loop)
         try:
             await self._open_socket(connection, until)
             if self._closed:
                 raise unreachable_error("upstream_closed")
         except BaseException:
-            # Freed here for good: were the transport to come up after all, it finds its
-            # connection given up and is aborted without being counted.
+            # Freed here for good: if the transport comes up later, its connection is closed
+            # already, and aborts it without being counted.
             connection.abort()
             self._free_slot()
             raise
@@ -247,7 +246,7 @@ class Pool:
                         break
         except OSError as error:
             failure = error
-        # Raised out here, so that no foreign exception hangs on ours as its context.
+        # Raised outside the handler, so that ours has no foreign exception as its context.
         if deadline.expired():
             raise timeout_error("connect_timeout")
         if failure is not None:
@@ -258,11 +257,11 @@ class Pool:
     async def _resolve_addresses(self) -> list[str]:
         """The origin's addresses, in the resolver's order.
 
-        They are looked up here because uvloop's `create_connection` leaves a look-up behind
-        that it was not let to wait for, and its failure is then logged as an error.
+        The pool looks them up because uvloop's `create_connection`, when cancelled, leaves a
+        look-up behind whose failure the loop then logs as an error.
 
         Raises:
-            OSError: the name is unknown, or the resolver cannot be reached.
+            OSError: the name is unknown, or the resolver is unreachable.
         """
         host = self._origin.host
         if self._is_address:
@@ -271,7 +270,7 @@ class Pool:
         return list(dict.fromkeys(str(address[0]) for *_, address in results))
 
     async def _try_address(self, connection: UpstreamConnection, address: str) -> OSError | None:
-        """Connect to one address; gives why it failed."""
+        """Connect to one address; returns why it failed."""
         try:
             await self._loop.create_connection(
                 lambda: connection,
@@ -290,7 +289,7 @@ class Pool:
         self._sweeper = self._loop.call_later(max(delay, 0.001), self._close_expired)
 
     def _close_expired(self) -> None:
-        """End what has been idle too long; the oldest stand first."""
+        """Close connections that have been idle too long; the oldest come first."""
         self._sweeper = None
         expiry = self._loop.time() - self._limits.keepalive_idle
         expired = []

@@ -1,17 +1,17 @@
-"""Provider keys: which provider a key may go to, how it is presented, what must not come back.
+"""Provider keys: where VAI may send a key, how it presents the key, and how it filters responses.
 
-Invariants: a key whose form names its maker goes to that provider alone; any other key in a
-provider's own header goes to the provider that the request names, and to no fallback. A key
-leaves in the header that its provider reads it from.
+Invariants: a key whose form names its issuer goes to that provider alone; any other key in a
+provider's own header goes to the provider that the request names, and to no fallback. VAI sends a
+key in the header from which its provider reads it.
 
-A `Credential` belongs to one origin. It checks the origin where it renders the header, and that
-is the only exit of the secret: a wrong base URL, a redirect or a mixed-up spec ends in an error
-and not in a leaked key.
+A `Credential` belongs to one origin. It checks the origin where it renders the header, the only
+place that reveals the secret: a wrong base URL, a redirect or a wrong spec raises an error
+instead of leaking a key.
 
-A `KeyFilter` removes a key from the response of the provider that got it. Servers quote the key
-that they refuse, proxies quote whole requests, and a body may quote it anywhere: in an error, an
-event, a member of either. Only this side of the connection has the key, so that the filter
-stands here, before anything reads the response.
+A `KeyFilter` removes a key from the response of the provider that received it. Servers quote the
+key that they refuse, proxies quote whole requests, and a body may quote it anywhere: in an error,
+an event, a member of either. Only this side of the connection has the key, so the filter is here,
+before anything reads the response.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 GATEWAY_KEY_FIELD: Final = "x-vai-key"
-"""The header of a gateway's key alone: beside it the others hold a provider's."""
+"""The header for a client's key to the gateway; beside it the other headers hold BYOK keys."""
 PROVIDER_FIELDS: Final = ("authorization", "x-api-key", "x-goog-api-key")
-"""Where the providers' own clients put a key."""
+"""The headers in which the providers' own clients send a key."""
 _MAKERS: Final = (
     ("sk-ant-", frozenset({"anthropic"})),
     ("gsk_", frozenset({"groq"})),
@@ -53,18 +53,18 @@ _MAKERS: Final = (
     ("AIza", frozenset({"gemini"})),
     ("ya29.", frozenset({"gemini-oauth"})),
 )
-"""Beginnings of keys that one maker alone gives out, and the providers they open."""
+"""Beginnings of keys that one issuer alone uses, and the providers that accept them."""
 _PLAN_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - the beginning of all such tokens
 _API_KEY: Final = "sk-ant-api"
 _PLAN_BETA: Final = "oauth-2025-04-20"
-"""Anthropic takes a plan's token only beside this beta, and only as a bearer token
+"""Anthropic accepts a plan's token only beside this beta, and only as a bearer token
 (Claude Code 2.1, 2026-11-27)."""
 
 
 class ProviderKey(msgspec.Struct, frozen=True):
-    """A provider's key that a client brought.
+    """A BYOK key.
 
-    `field` is the header in which a client of the provider put it, "" where the client named
+    `field` is the header in which a client of the provider sent it, "" where the client named
     the provider.
     """
 
@@ -73,7 +73,7 @@ class ProviderKey(msgspec.Struct, frozen=True):
 
 
 class Presentation(msgspec.Struct, frozen=True):
-    """How a key is shown: the header, and what `anthropic-beta` must list beside it."""
+    """How VAI presents a key: the header, and what `anthropic-beta` must list beside it."""
 
     style: AuthStyle
     betas: tuple[str, ...] = ()
@@ -88,10 +88,10 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 def find_key(
     keys: Iterable[ProviderKey], spec: ProviderSpec, *, requested: bool
 ) -> ProviderKey | None:
-    """The key among `keys` that may be shown to the provider of `spec`.
+    """The key among `keys` that VAI may send to the provider of `spec`.
 
     Args:
-        keys: those in the headers of providers' own clients.
+        keys: the keys in the headers of providers' own clients.
         requested: whether the request names this provider; False for a fallback.
     """
     unmarked: dict[str, ProviderKey] = {}
@@ -110,12 +110,12 @@ def find_key(
 
 
 def is_of_known_maker(token: str) -> bool:
-    """Whether the form of `token` names the provider that gave it out."""
+    """Whether the form of `token` names the provider that issued it."""
     return _makers_of(token) is not None
 
 
 def choose_presentation(spec: ProviderSpec, key: ProviderKey) -> Presentation:
-    """How the provider of `spec` is shown `key`."""
+    """How VAI presents `key` to the provider of `spec`."""
     token = key.secret.reveal()
     if spec.kind != "anthropic" or spec.auth not in ("x-api-key", "bearer"):
         return Presentation(spec.auth)
@@ -164,18 +164,18 @@ class Credential:
 
 _INSTEAD: Final = "[redacted]"
 _SHORTEST: Final = 10
-"""Characters of a key that is looked for. What local servers are given ("none", "lm-studio")
-is a word that a response may contain."""
+"""The shortest key that the filter looks for. The keys of local servers ("none", "lm-studio") are
+words that a response may contain."""
 _PLAIN: Final = re.compile(r"[\w.~-]+", re.ASCII)
-"""A key that every text writes in the same way."""
+"""A key that has the same form in every text."""
 
 
 @final
 class KeyFilter:
-    """Replaces secrets in one response, however its bytes are cut.
+    """Replaces secrets in one response, however its bytes are split.
 
-    Secrets that are too short to differ from words stay. The filter matches a secret as it was
-    sent, and as JSON and URLs write it; another encoding of it can hide anything.
+    Secrets that are too short to differ from words stay. The filter matches a secret as VAI sent
+    it, and as JSON and URLs encode it; it does not find other encodings.
     """
 
     __slots__ = ("_held", "_keys")
@@ -205,7 +205,7 @@ class KeyFilter:
         return data
 
     def flush(self) -> bytes:
-        """What was held back: the body is over, so it is no secret."""
+        """The bytes held back: the body has ended, so they are no secret."""
         held, self._held = self._held, b""
         return held
 
@@ -228,7 +228,7 @@ def _encoded_forms(key: str) -> tuple[str, ...]:
         return (key,)
     in_json = key.replace("\\", "\\\\").replace('"', '\\"')
     slashed = in_json.replace("/", "\\/")
-    # The longer a form, the earlier it is replaced: none of them may be cut by another.
+    # Longer forms are replaced first, so that no form is cut by a shorter one.
     forms = {key, in_json, slashed, quote(key, safe=""), quote(key)}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 

@@ -1,8 +1,8 @@
-"""The same responses from a stock httpx transport: for providers behind a proxy.
+"""Responses from a stock httpx transport, for providers behind a proxy.
 
 httpcore's pool loses a slot for good when a task is cancelled while it waits for or makes a
-connection. So no request here ever shares a pool: each has a transport to itself, which is
-closed with it. That costs a handshake per request, and is only for providers with a `proxy`.
+connection. So no request here shares a pool: each has its own transport, which is closed with
+it. That costs a handshake per request, and only providers with a `proxy` use it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
     Args:
         proxy: its URL, credentials included.
         tls: the trust settings towards the upstream (and of an https proxy).
-        max_connections: requests at once; more wait.
+        max_connections: requests at once; further ones wait.
     """
 
     def __init__(self, proxy: httpx.Proxy, tls: ssl.SSLContext, max_connections: int) -> None:
@@ -62,7 +62,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
             async with deadline:
                 await self._slots.acquire()
         except TimeoutError:
-            pass  # raised below, without this one as its context
+            pass  # raised below, without this exception as its context
         if deadline.expired():
             raise httpx.PoolTimeout(UPSTREAM_SENTENCES["pool_timeout"], request=request)
 
@@ -79,13 +79,13 @@ class ProxyTransport(httpx.AsyncBaseTransport):
             self._slots.release()
 
     async def aclose(self) -> None:
-        """Wait for the connections that are being closed."""
+        """Wait until all connections are closed."""
         if self._closing:
             await asyncio.wait(self._closing)
 
 
 class _OwningStream(httpx.AsyncByteStream):
-    """A body that takes its transport with it when it is closed."""
+    """A body that closes its transport when it is closed."""
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class _OwningStream(httpx.AsyncByteStream):
 class HttpxResponse:
     """A response of any httpx transport; an `exchange.ports.UpstreamResponse`.
 
-    httpcore drops a connection whose read is cancelled, so a read that comes too late goes on
-    in a task, and its piece is what the next read returns.
+    httpcore drops a connection whose read is cancelled. So a read that passes its deadline
+    continues in a task, and the next read returns its piece.
     """
 
     def __init__(self, response: httpx.Response, key_filter: KeyFilter | None = None) -> None:
@@ -179,7 +179,7 @@ class HttpxResponse:
 
 
 def _take_failure(reading: asyncio.Task[bytes]) -> None:
-    """Retrieve the failure of a read that no caller waits for any more."""
+    """Retrieve the exception of a read for which no caller waits any more."""
     if not reading.cancelled():
         reading.exception()
 
@@ -192,7 +192,7 @@ async def send_over_httpx(
     headers_deadline: float,
     key_filter: KeyFilter | None = None,
 ) -> HttpxResponse:
-    """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send`."""
+    """One exchange over a stock transport. Errors as in `exchange.ports.Upstream.send_request`."""
     loop = asyncio.get_running_loop()
     connect = None if connect_deadline == math.inf else max(connect_deadline - loop.time(), 0.001)
     request.extensions["timeout"] = {"connect": connect, "pool": connect}

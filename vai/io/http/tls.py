@@ -1,8 +1,8 @@
 """TLS contexts: one per set of trust settings, shared by all its connections.
 
-Certificates and host names are verified unless a setting says otherwise. The trust store is
-the one that comes with httpx, or the file that was set; the environment (SSL_CERT_FILE) is not
-read, so that the settings alone show what is trusted.
+VAI verifies certificates and host names unless a setting turns this off. The trust store is
+httpx's, or the file of the settings. VAI does not read the environment (SSL_CERT_FILE), so that
+the settings alone determine which certificates it trusts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class TlsContext(ssl.SSLContext):
     """A client context that resumes sessions.
 
     asyncio has no argument for a session, but every loop makes its TLS object through
-    `wrap_bio`, which does. A resumed handshake saves the certificate check, the dearest
-    part of a new connection.
+    `wrap_bio`, which has one. A resumed handshake saves the certificate check, the most
+    expensive part of a new connection.
     """
 
     def __init__(self, _protocol: int) -> None:
@@ -44,7 +44,7 @@ class TlsContext(ssl.SSLContext):
     def remember_session(self, host: str, session: ssl.SSLSession | None) -> None:
         """Keep the newest session of `host` for its next connection.
 
-        To be called after the first response: TLS 1.3 sends its tickets behind the handshake.
+        Call it after the first response: TLS 1.3 sends its tickets after the handshake.
         """
         if session is None or not session.has_ticket:
             return

@@ -1,16 +1,16 @@
-"""VAI's HTTP client behind httpx's seam, and the short way past it for the hot path.
+"""VAI's HTTP client as an httpx transport, and a direct interface for the hot path.
 
-`httpx.AsyncClient(transport=VaiTransport())` is what the SDK, the CLI and OAuth use; the
-exchange calls `send_head` with bytes that are ready for the wire. Both run over the same pools.
+The SDK, the CLI and OAuth use `httpx.AsyncClient(transport=VaiTransport())`; the exchange calls
+`send_head` with bytes that are ready for the wire. Both use the same pools.
 
 The transport speaks HTTP/1.1 and the identity coding only: an Accept-Encoding of the client is
 replaced, and a response with any Content-Encoding is an error. It follows no redirect, keeps no
 cookie, reads no environment.
 
-`HttpResponse` is a response whose head has arrived. Invariants: the connection goes back to its
-pool the moment the last byte is taken, and is dropped the moment the response is closed before
-that. After either, the response cannot reach the connection any more, so that a late or second
-`close` cannot hurt the connection's next exchange.
+`HttpResponse` is a response whose head has arrived. Invariants: the connection returns to its
+pool as soon as the last byte is read, and is dropped as soon as the response is closed before
+that. After either, the response cannot reach the connection any more, so a late or second
+`close` cannot affect the connection's next exchange.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class HttpResponse:
     Attributes:
         status: 200 to 599.
         raw_headers: the fields in order, names in lower case.
-        ended_by_close: the body had no length and ended with the connection, so whether it
-            is complete only its content can show.
-        key_filter: what the response passes through, if anything.
+        ended_by_close: the body had no length and ended with the connection, so only its
+            content can show whether it is complete.
+        key_filter: the filter that the response passes through, if any.
     """
 
     def __init__(self, pool: Pool, connection: UpstreamConnection) -> None:
@@ -75,7 +75,7 @@ class HttpResponse:
     @property
     def headers(self) -> dict[str, str]:
         """Fields by lower-case name, repeated ones joined."""
-        # Not a cached_property: that of Python 3.11 takes a lock.
+        # Not a cached_property: in Python 3.11 it takes a lock.
         if self._headers is None:
             self._headers = join_headers(self.raw_headers)
             if self.key_filter is not None:
@@ -83,12 +83,12 @@ class HttpResponse:
         return self._headers
 
     async def read(self, until: float, /) -> bytes:
-        """All of the body that has come since the last read; waits only when there is nothing.
+        """All bytes of the body since the last read; waits only when there are none.
 
-        After a timeout the response is as it was and may be read again.
+        After a timeout the response is unchanged and may be read again.
 
         Raises:
-            UpstreamTimeout: nothing came until `until` (code ``read_timeout``).
+            UpstreamTimeout: no byte arrived until `until` (code ``read_timeout``).
             UpstreamBroken: the connection broke before the end of the body, or the response
                 was closed before it.
         """
@@ -112,13 +112,13 @@ class HttpResponse:
         return data if self.key_filter is None else data + self.key_filter.flush()
 
     def release_connection(self) -> None:
-        """Done with it, and the response says that it is complete: keep the connection if so."""
+        """End reading after the last event; keep the connection if the framing ends too."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release_when_complete(connection)
 
     def close(self) -> None:
-        """Give the connection back if the response is complete, else drop it now."""
+        """Return the connection to its pool if the response is complete, else drop it now."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
@@ -137,9 +137,9 @@ async def send_request(
 ) -> HttpResponse:
     """Send a request over a connection of `pool` and wait for the response's head.
 
-    An idempotent request that met a dead kept-alive connection is sent again; each round uses
-    up one such connection, so it ends. A POST is never repeated here: whether the upstream had
-    begun to work on it cannot be known.
+    If an idempotent request met a dead kept-alive connection, this function sends it again; each
+    round uses up one such connection, so the loop ends. It never repeats a POST: it cannot know
+    whether the upstream had begun to process it.
 
     Raises:
         UpstreamUnreachable: no connection, or it broke before a response.
@@ -163,11 +163,11 @@ async def send_request(
 
 
 async def wait_for_head(connection: UpstreamConnection, until: float) -> None:
-    """Wait until the response's head is there.
+    """Wait until the response's head has arrived.
 
     Raises:
         UpstreamTimeout: ``headers_timeout``.
-        UpstreamUnreachable, UpstreamBroken: there will be none.
+        UpstreamUnreachable, UpstreamBroken: no head will arrive.
     """
     late = False
     while not connection.head_received:
@@ -216,7 +216,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
     """A keep-alive HTTP/1.1 transport.
 
     Args:
-        tls: the trust settings of https origins; default is verification against the
+        tls: the trust settings of https origins; by default VAI verifies against the
             built-in store.
         limits: bounds of the pool of each origin.
     """
@@ -233,7 +233,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
         return PoolStats(*(sum(column) for column in zip((0, 0, 0), *every, strict=True)))
 
     def get_pool(self, origin: Origin) -> Pool:
-        """The pool of `origin`. Not to be kept: an empty one may be replaced.
+        """The pool of `origin`. Do not keep it: the transport may replace an empty pool.
 
         Raises:
             UpstreamUnreachable: the transport is closed.
@@ -268,7 +268,7 @@ class VaiTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """httpx's seam; honours the ``timeout`` extension.
+        """httpx's entry point; applies the ``timeout`` extension.
 
         Raises:
             httpx.RequestError: the exception that `failures.TO_HTTPX` names.
@@ -365,9 +365,9 @@ async def _send_upload(
     wait_until: float,
     connect_deadline: float,
 ) -> HttpResponse:
-    """Send a body that comes in pieces, no faster than the upstream reads it.
+    """Send a body in pieces, no faster than the upstream reads it.
 
-    A response that comes before the body is through ends the upload; such a connection is
+    A response that arrives before the end of the body ends the upload; such a connection is
     never used again.
     """
     chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"

@@ -1,8 +1,8 @@
 """One provider as an upstream: its base URL and its credential, in front of a transport.
 
-Invariants: this module gives a request its host, its framing and its key, and nothing that a
-client sent can set any of the three. Redirects are responses like any other and are never
-followed; a key would travel with them.
+Invariants: this module sets a request's host, framing and key, and nothing that a client sends
+can set any of the three. A redirect is a response like any other. VAI never follows it, because
+it would send the key along.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ __all__ = ["HttpUpstream", "UpstreamSettings", "build_transport"]
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a provider is reached.
+    """How VAI reaches a provider.
 
     Attributes:
         base_url: absolute http(s) URL without user info, query or fragment.
-        proxy: URL of an HTTP proxy. A secret, because such URLs carry passwords.
+        proxy: URL of an HTTP proxy. A secret, because such URLs contain passwords.
         ca_file: PEM file that replaces the built-in trust store.
-        verify: whether certificates and host names are checked.
+        verify: whether VAI checks certificates and host names.
         max_connections: open at once.
-        keepalive_idle: seconds an unused connection is kept.
+        keepalive_idle: seconds that VAI keeps an unused connection.
     """
 
     base_url: str
@@ -76,7 +76,7 @@ def build_transport(settings: UpstreamSettings) -> httpx.AsyncBaseTransport:
 _HOLDS_SECRET = re.compile(
     "auth|cookie|credential|key|pass|secret|session|sign|token", re.IGNORECASE
 )
-"""Names of header fields whose values are secrets; others hold words of any response."""
+"""Names of header fields whose values are secrets; others may hold words of any response."""
 
 
 @final
@@ -86,12 +86,12 @@ class HttpUpstream:
     Args:
         transport: shared by all upstreams of the same settings.
         endpoint: the parsed base URL.
-        credential: None for servers that want none.
-        auth: how the credential is presented.
+        credential: None for servers that need none.
+        auth: how VAI presents the credential.
         betas: what `anthropic-beta` must list, beside what the settings, or else the client, list
             there.
-        headers: fields of every request to this server, which the settings name. A field of the
-            client's request with one of these names, or with the credential's, is left out.
+        headers: fields of every request to this server, from the settings. VAI leaves out a field
+            of the client's request with one of these names, or with the credential's.
 
     Raises:
         ValueError: the credential is bound to another origin.
@@ -135,7 +135,7 @@ class HttpUpstream:
         self._fixed = encode_headers(fixed, forwarded=False)
         self._betas = betas
         own_names = {name.lower() for name in (*headers, auth)}
-        # Of what clients send, the names of the built-in ways are refused anywhere.
+        # VAI refuses the built-in names in a client's headers anyway.
         self._settings_fields = own_names - {"bearer", *GATEWAY_FIELDS}
 
     async def send_request(

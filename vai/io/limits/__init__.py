@@ -1,1 +1,1 @@
-"""Limits in memory that all processes of a box share."""
+"""Limits in memory that all processes of a machine share."""

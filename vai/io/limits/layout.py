@@ -1,14 +1,14 @@
 """The layout of the section of the control block that holds the limits.
 
-Invariants: every word is 8 bytes and aligned, so none is ever seen or left half written, and
-all are written under one mutex. Two kinds of words are the source of truth: the leases and the
-slots of the windows. All others (sums, counts, the list of free leases) are derived from these,
-and recomputed when a holder of the mutex died with it. What makes something valid is written
-last, what makes it invalid first.
+Invariants: every word is 8 bytes and aligned, so no reader sees and no crash leaves a half-written
+word, and all writes happen under one mutex. Two kinds of words are the source of truth: the leases
+and the slots of the windows. All others (sums, counts, the list of free leases) are derived from
+these, and recomputed when a holder of the mutex died. A writer writes the word that makes an entry
+valid last, and the word that makes it invalid first.
 
-    header    what it is, the mutex, the latest slot, how many leases were ever used
+    header    the magic number, the mutex, the latest slot, how many leases were ever used
     owners    by worker slot: the generation of the worker that may take leases
-    keys      of the rows, side by side so that a look at a bucket of 64 is one copy
+    keys      of the rows, side by side so that reading a bucket of 64 is one copy
     rows      320 bytes for every principal: counts, sums, levels, 2 x 13 slots, its name
     free      the indexes of leases that were returned
     leases    64 bytes for every lease
@@ -78,26 +78,25 @@ DEFAULT_LEASES = 16384
 
 H_MAGIC, H_LAYOUT, H_PRINCIPALS, H_LEASES, H_SECRET = range(5)
 H_DIRTY, H_LATEST, H_FREE, H_HIGH, H_FULL = range(6, 11)
-"""H_DIRTY: what is derived must be recomputed. H_LATEST: the latest slot any worker saw, so that
-a worker whose reading of the clock is older does not turn a window back. H_FREE: how many leases
-were returned and not taken again. H_HIGH: how many leases were ever taken."""
+"""H_DIRTY: the derived words must be recomputed. H_LATEST: the latest slot that any worker saw, so
+that a worker with an older time does not move a window back. H_FREE: how many leases were returned
+and not taken again. H_HIGH: how many leases were ever taken."""
 MUTEX = 16
 OWNERS = 64
 KEYS = OWNERS + WORKERS
 
 BUCKET = 64
-"""Rows of a bucket. A principal's row is in one of two buckets, which its key determines, and goes
-where there is more room. So rows come and go without a trace (no tombstones), none moves, no search
-is longer than two buckets, and buckets fill evenly: with the mean of `_MEAN` rows the fullest has
-three or four more."""
+"""Rows of a bucket. A principal's key determines two buckets; its row goes into the one with more
+room. So rows need no tombstones, no row moves, no search is longer than two buckets, and buckets
+fill evenly: with the mean of `_MEAN` rows the fullest has three or four more."""
 
 RESERVED_ROWS = BUCKET // 4
 """Rows of a bucket that only configured principals may take, so that any number of addresses
 leaves room for them."""
 
 _MEAN = 42
-"""Addresses of a bucket when there are as many principals as were configured. It is 6 below what
-addresses may take of one, so that none is full before all are."""
+"""Addresses of a bucket when there are as many principals as the section was sized for. It is 6
+below what addresses may take of a bucket, so that no bucket is full before all are."""
 
 ROW_WORDS = 40
 R_EPOCH, R_RUNNING, R_SESSIONS, R_PAST_REQUESTS, R_PAST_TOKENS = range(5)
@@ -115,7 +114,7 @@ NO_OWNER = 0
 
 ROW_BITS = 20
 ROW_MASK = (1 << ROW_BITS) - 1
-"""The rows of a lease lie in one word, three times so many bits, each with 1 added."""
+"""The rows of a lease share one word: three fields of ROW_BITS, each with 1 added."""
 
 
 def _buckets_of(principals: int) -> int:
@@ -123,7 +122,7 @@ def _buckets_of(principals: int) -> int:
 
 
 def section_size(principals: int = DEFAULT_PRINCIPALS, leases: int = DEFAULT_LEASES) -> int:
-    """Bytes to set aside in the control block; 5 MiB with the defaults."""
+    """Bytes to reserve in the control block; 5 MiB with the defaults."""
     rows = 1 + _buckets_of(principals) * BUCKET  # the first row is the gateway's
     return (KEYS + rows * (1 + ROW_WORDS) + leases * (1 + LEASE_WORDS)) * _WORD
 
@@ -144,15 +143,15 @@ class Layout:
     )
 
     def __init__(self, view: memoryview) -> None:
-        """Open a section that was prepared. Raises ValueError if `view` is none."""
+        """Open a prepared section. Raises ValueError if `view` is none."""
         words = view.cast("q")
         if words[H_MAGIC] != MAGIC or words[H_LAYOUT] != LAYOUT:
             raise ValueError(f"not a section of limits of layout {LAYOUT}")
         self.words = words
         self.secret = bytes(words[H_SECRET : H_SECRET + 2])
-        """Keys the names' digests, so that no client can choose names that meet in one bucket."""
+        """Keys the names' digests, so that no client can choose names that share one bucket."""
         self.principals = words[H_PRINCIPALS]
-        """How many principals find room at least, configured or not."""
+        """The least number of principals that fit, configured or not."""
         self.buckets = _buckets_of(self.principals)
         self.lease_count = words[H_LEASES]
         rows = 1 + self.buckets * BUCKET

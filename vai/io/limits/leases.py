@@ -1,8 +1,8 @@
 """The leases: taken, returned, and identified by handles that are used once.
 
-Invariants: a handle is the index of a lease and the generation of its taking. A holder that
-slept while its lease was freed and taken again has a handle of an older generation, which has
-no effect. Everything here happens under the mutex.
+Invariants: a handle is the index of a lease and the generation of its taking. If a lease was freed
+and taken again, the handle of its former holder has an older generation and no effect. All
+functions run under the mutex.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ __all__ = [
 _INDEX_BITS = 20
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 GENERATIONS = 1 << 40
-"""Takings of one lease until a handle comes again: at a million a second, 12 days of one lease
-taken and returned without a pause."""
+"""Takings of one lease until a handle repeats: 12 days of one lease taken and returned a million
+times a second without a pause."""
 
 
 def next_free_index(section: Layout) -> int:
-    """The index of a free lease; -1 if all are taken. It is not taken yet."""
+    """The index of a free lease, without taking it; -1 if all are taken."""
     words = section.words
     free = words[H_FREE]
     if free:
@@ -72,7 +72,7 @@ def write_lease(
     slot: int,
     now_ms: int,
 ) -> int:
-    """Take the lease that `next_free_index` named.
+    """Take the lease that `next_free_index` returned.
 
     Returns its handle. The caller updates the rows' counts.
     """
@@ -102,7 +102,7 @@ def to_handle(generation: int, index: int) -> int:
 
 
 def find_lease(section: Layout, handle: int) -> int:
-    """The position of the lease of a handle; 0 if it is not held any more."""
+    """The position of the lease of a handle; 0 if the lease is no longer held."""
     index = handle & _INDEX_MASK
     if handle <= 0 or index >= section.lease_count:
         return 0
@@ -114,9 +114,9 @@ def find_lease(section: Layout, handle: int) -> int:
 
 
 def free_lease(section: Layout, at: int) -> int:
-    """Free the lease at `at`; its handle."""
+    """Free the lease at `at`; returns its handle."""
     words = section.words
-    words[at + L_OWNER] = 0  # first: from here on it is not held, whatever happens below
+    words[at + L_OWNER] = 0  # first: from here on it is free, even if this process dies below
     count = R_SESSIONS if words[at + L_KIND] == SESSION else R_RUNNING
     rows = words[at + L_ROWS]
     while rows:
@@ -130,7 +130,7 @@ def free_lease(section: Layout, at: int) -> int:
 
 
 def row_offsets(section: Layout, at: int) -> list[int]:
-    """The positions of the rows that the lease at `at` hangs on."""
+    """The positions of the rows that the lease at `at` counts for."""
     rows = section.words[at + L_ROWS]
     offsets = []
     while rows:
@@ -140,9 +140,9 @@ def row_offsets(section: Layout, at: int) -> list[int]:
 
 
 def reclaim_leases(section: LimitsSection, owner: int) -> int:
-    """Free all leases of that owner, and let it take no more.
+    """Free all leases of `owner`, and refuse it any more.
 
-    What it had charged stays charged. Returns how many leases it held. Raises LockUnavailable.
+    Its charges stay. Returns how many leases it held. Raises LockUnavailable.
     """
     if owner == NO_OWNER:
         return 0
@@ -162,7 +162,7 @@ def reclaim_leases(section: LimitsSection, owner: int) -> int:
 
 
 def expire_sessions(section: LimitsSection, silent_since: float) -> tuple[int, ...]:
-    """Free the sessions whose last heartbeat is older than that; their handles.
+    """Free the sessions whose last heartbeat is before `silent_since`; returns their handles.
 
     Raises LockUnavailable.
     """

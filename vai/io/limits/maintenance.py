@@ -1,8 +1,8 @@
-"""What the manager does for the limits, from the control block alone.
+"""The manager's maintenance of the limits, from the control block alone.
 
-Invariants: a lease belongs to a worker generation, and a generation that no worker slot carries
-is dead. So nothing has to be remembered: a manager that is new, or that failed the first time,
-finds what remains to be done by looking.
+Invariants: a lease belongs to a worker generation, and a generation that no worker slot has is
+dead. So the manager keeps no state: a new manager, or one that failed the first time, reads the
+remaining work from the control block.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ def section_sizes(principals: int = DEFAULT_PRINCIPALS) -> dict[int, int]:
 
 
 class ConcurrencyTotals(msgspec.Struct, frozen=True):
-    """What is held on this machine."""
+    """The leases that are held on this machine."""
 
     running: int
     sessions: int
     expired: int
-    """Sessions that expired in this turn, for their silence."""
+    """Sessions that this turn ended because they sent no heartbeat."""
 
 
 class PrincipalCapacity(msgspec.Struct, frozen=True):
     """The room for principals: users, keys and addresses."""
 
     callers: int
-    """Those that are counted, as the manager last saw them; at most some seconds old."""
+    """The principals that are counted, as the manager last saw them; at most some seconds old."""
     most: int
-    """As many find room at least."""
+    """The least number of principals that fit."""
     is_full: bool
-    """Whether one was refused within the last minute because there was none."""
+    """Whether a request was refused within the last minute because there was no room."""
 
 
 def prepare_section(
     control_block: ControlBlock, principals: int = DEFAULT_PRINCIPALS
 ) -> LimitsSection:
-    """Prepare the section of a new control block; by its creator, before any worker starts."""
+    """Prepare the section of a new control block. Its creator calls this before workers start."""
     return LimitsSection.prepare(control_block.open_section(SECTION_ID), principals, DEFAULT_LEASES)
 
 
 def open_section(control_block: ControlBlock) -> LimitsSection:
-    """The limits of a control block. Raises ControlBlockError or ValueError without any."""
+    """The limits' section. Raises ControlBlockError or ValueError if the control block has none."""
     return LimitsSection(control_block.open_section(SECTION_ID))
 
 
@@ -79,8 +79,8 @@ def read_capacity(control_block: ControlBlock, now: float) -> PrincipalCapacity:
 
 
 def reclaim_worker(control_block: ControlBlock, worker: WorkerSlot) -> None:
-    """Free what the dead owner of `worker` held; before its slot is free."""
-    with suppress(LockUnavailable):  # a stopped process holds it; the next turn does it
+    """Free the leases of the dead owner of `worker`, before its slot is freed."""
+    with suppress(LockUnavailable):  # a stopped process holds the mutex; the next turn does it
         leases.reclaim_leases(open_section(control_block), worker.generation)
 
 
@@ -89,8 +89,7 @@ def run_maintenance(
 ) -> ConcurrencyTotals:
     """One turn, twice a second: free the leases of dead workers, end silent sessions.
 
-    `silent_since` is the time (as for `expire_sessions`) since when a session must have sent a
-    heartbeat.
+    Sessions whose last heartbeat is before `silent_since` end (as in `expire_sessions`).
     """
     expired = 0
     with suppress(LockUnavailable):  # the next turn does it
@@ -102,7 +101,7 @@ def run_maintenance(
 
 
 def _orphaned_owners(control_block: ControlBlock, section: LimitsSection) -> set[int]:
-    """The owners of leases that are in no worker slot."""
+    """The owners of leases that no worker slot has."""
     # In this order: a worker has a slot before it takes a lease.
     owners = snapshot.lease_owners(section)
     return owners - {slot.generation for slot in control_block.taken_slots()}

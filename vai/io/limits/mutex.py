@@ -1,13 +1,13 @@
-"""A mutex in shared memory that its holder's death unlocks.
+"""A mutex in shared memory that unlocks when its holder dies.
 
-Invariants: the process that takes it learns, once, whether the holder before died with it, and
-no process waits for it without an end. It is a robust, process-shared pthread mutex: the kernel
-walks the list of those a dead thread held, so there is no instruction at which a SIGKILL
-leaves it locked. `multiprocessing.Lock` stays locked, and `flock` costs four times as much.
+Invariants: the next process that takes it finds out, once, whether the holder before died with it,
+and every wait for it has an end. It is a robust, process-shared pthread mutex: the kernel walks the
+list of the mutexes of a dead thread, so there is no instruction at which a SIGKILL leaves it
+locked. `multiprocessing.Lock` stays locked, and `flock` costs four times as much.
 
-The functions are called with the interpreter's lock held (PyDLL): one call takes a tenth of
-a microsecond, less than letting go of the lock and taking it again. So only one thread of a
-process may use a mutex, and between taking and releasing it nothing may be awaited.
+The functions run with the interpreter's lock held (PyDLL): one call takes a tenth of a microsecond,
+less than releasing that lock and taking it again. So only one thread of a process may use a mutex,
+and no code may await anything while it holds the mutex.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import time
 __all__ = ["PATIENCE", "SIZE", "LockUnavailable", "RobustMutex"]
 
 SIZE = 64
-"""Bytes to set aside for one, a cache line; glibc uses 40 of them."""
+"""Bytes to reserve for a mutex, a cache line; glibc uses 40 of them."""
 
 PATIENCE = 0.25
-"""Seconds to wait for a holder that lives and does not let go: it is stopped. The wait stands
-still with all its streams, so it is short, and not repeated until a process got through."""
+"""Seconds to wait for a living holder that does not release the mutex: it is stopped. The wait
+blocks all streams of this process, so it is short, and not repeated until a process got the
+mutex."""
 
 _YIELDS = 20
 _NAP, _LONGEST_NAP = 50e-6, 500e-6
@@ -33,7 +34,7 @@ _PROCESS_SHARED = _ROBUST = 1
 
 
 class LockUnavailable(RuntimeError):
-    """The holder lives and does not let go, or this system has no such mutex."""
+    """The holder lives and does not release the mutex, or the system has no such mutex."""
 
 
 class RobustMutex:
@@ -50,12 +51,12 @@ class RobustMutex:
         self._trylock = library.pthread_mutex_trylock
         self._consistent = library.pthread_mutex_consistent
         self.release = library.pthread_mutex_unlock
-        """Let go; called with `address`. The function itself, because a call more costs
-        as much as the unlocking."""
+        """Release the mutex; call it with `address`. The C function itself, because one more
+        Python call costs as much as the unlocking."""
         self._deadline_passed = False
 
     def initialise(self) -> None:
-        """Make the mutex; once for its buffer, before any other process opens it."""
+        """Initialise the mutex; once for its buffer, before any other process opens it."""
         library = ctypes.PyDLL(None)
         attributes = ctypes.create_string_buffer(SIZE)
         for answer in (
@@ -68,11 +69,11 @@ class RobustMutex:
                 raise LockUnavailable(f"no robust mutex: {os.strerror(answer)}")
 
     def acquire(self) -> bool:
-        """Take it. True: the holder before died, and what it guarded may be half written.
+        """Take the mutex. True: its holder died, and the guarded data may be half written.
 
-        Raises LockUnavailable when it is not to be had in time.
+        Raises LockUnavailable when it cannot be taken in time.
         """
-        # The response is taken once. EOWNERDEAD gives the mutex, so a second try after it would
+        # Called once: after EOWNERDEAD this process has the mutex, so a second attempt would
         # wait for itself.
         status: int = self._trylock(self.address)
         if status:
@@ -81,10 +82,10 @@ class RobustMutex:
         return False
 
     def _poll_lock(self) -> int:
-        # Polled: pthread_mutex_lock has no end, and pthread_mutex_timedlock runs on the time of
-        # day; with eight processes on two cores it was no faster, and once slept to its end.
-        # Most waits end within the yields: the holder needs a few microseconds, or a turn on
-        # this very core.
+        # Polled: pthread_mutex_lock waits without limit, and pthread_mutex_timedlock uses the
+        # time of day; with eight processes on two cores it was no faster, and once slept to its
+        # end. Most waits end within the yields: the holder needs a few microseconds, or a turn
+        # on this very core.
         for _ in range(_YIELDS):
             os.sched_yield()
             status: int = self._trylock(self.address)
@@ -104,8 +105,8 @@ class RobustMutex:
     def _check_acquired(self, status: int) -> bool:
         self._deadline_passed = False
         if status == errno.EOWNERDEAD:
-            # At once, not after a repair: a mutex let go in this state is lost for good.
-            # What must be repaired is up to the caller: the result reports it.
+            # Before any repair: a mutex released in this state is lost for good. The result
+            # reports that the caller must repair the data.
             self._consistent(self.address)
             return True
         if status:

@@ -1,8 +1,8 @@
-"""Recomputing what is derived from the leases and the slots.
+"""Recomputes the words that are derived from the leases and the slots.
 
-Invariants: the outcome depends on leases and slots alone, so a repair that is itself cut short
-is simply done again. A charge whose lease was never taken stays: it leaves the window by itself,
-and whether its exchange had begun is unknown.
+Invariants: the outcome depends on leases and slots alone, so the next holder repeats a repair that
+was cut short. A charge whose lease was never taken stays: it leaves the window by itself, and
+whether its exchange had begun is unknown.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def update_sums(words: memoryview, base: int, slot: int) -> None:
 
 
 def _count_leases(section: Layout) -> tuple[Counter[int], Counter[int]]:
-    """How many requests and sessions hang on each row; lists the free leases on the way."""
+    """How many requests and sessions count for each row; also lists the free leases."""
     words = section.words
     running: Counter[int] = Counter()
     sessions: Counter[int] = Counter()

@@ -1,7 +1,7 @@
 """The counter rows of the principals: looked up by a digest of the name, reused when idle.
 
-Invariants: one principal, one row. A row is idle when no lease hangs on it and its window is
-empty; nothing is lost with it. Everything here happens under the mutex of the section.
+Invariants: a principal has one row. A row is idle when no lease counts for it and its window is
+empty; its reuse loses no count. All methods run under the mutex of the section.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["CounterRows", "raise_levels", "refund_tokens", "spacing_waits"]
 
 _MAX_CACHED = 16384
 _MANY_UNUSED = 8
-"""Unused rows beyond the reserved ones with which a bucket need not be searched closely."""
+"""With so many unused rows beyond the reserved ones, a bucket is not searched for idle rows."""
 _NAME_BYTES = (ROW_WORDS - R_NAME) * 8
 
 
@@ -52,10 +52,10 @@ class CounterRows:
         self._digests: dict[str, int] = {}
         self.cached: dict[str, tuple[int, int, int]] = {GATEWAY: (section.keys, 1, section.rows)}
         """Name to the position of its key, the key, and the position of its row. Valid only
-        while that key stands there: another process may have reassigned the row."""
+        while the key at that position is the same: another process may have reassigned the row."""
 
     def locate_row(self, name: str) -> int:
-        """As `find_row`, from the cache first. An admission has this inlined."""
+        """As `find_row`, from the cache first. An admission inlines this."""
         seen = self.cached.get(name)
         if seen and self._section.words[seen[0]] == seen[1]:
             return seen[2]
@@ -74,7 +74,7 @@ class CounterRows:
         return 0
 
     def assign_row(self, name: str, slot: int, *, listed: bool) -> int:
-        """A row for a principal that has none; its position, or 0 if all are in use."""
+        """Assign a row to a principal that has none; its position, or 0 if all are in use."""
         key = self._key_of(name)
         section, words = self._section, self._section.words
         row_index = self._choose_row(key, slot, 0 if listed else RESERVED_ROWS)
@@ -95,7 +95,7 @@ class CounterRows:
         return self._cache_row(name, key, row_index)
 
     def advance_window(self, base: int, slot: int) -> None:
-        """Move the windows of the row at `base` to `slot`: what is older than that is gone."""
+        """Move the windows of the row at `base` to `slot`, and drop the older slots."""
         words = self._section.words
         for number in expired_slots(words[base + R_EPOCH], slot):
             offset = base + R_REQUEST_SLOTS + number % SLOTS
@@ -106,8 +106,8 @@ class CounterRows:
         words[base + R_EPOCH] = slot
 
     def seconds_until_row(self, name: str, slot: int, now: float, *, listed: bool) -> float:
-        """Seconds until there is a row for a principal that `assign_row` had none for, if all that
-        run now go on running."""
+        """Seconds until there is a row for a principal for which `assign_row` had none, if all
+        requests of now continue to run."""
         at = 0 if listed else RESERVED_ROWS
         idle_at = min(
             sorted(self._idle_at(first, slot))[at] for first in self._buckets_of(self._key_of(name))
@@ -121,7 +121,7 @@ class CounterRows:
             (keys.count(0), first, keys) for first in buckets for keys in [self._bucket_keys(first)]
         ]
         unused, first, keys = max(looks)
-        if unused > reserved + _MANY_UNUSED:  # idle rows take thirty times as long to find
+        if unused > reserved + _MANY_UNUSED:  # finding idle rows takes thirty times as long
             row_index: int = first + keys.index(0)
             return row_index
         usable = max((self._usable_rows(first, slot) for first in buckets), key=len)
@@ -191,7 +191,7 @@ class CounterRows:
 
 
 def _encode_name(name: str) -> bytes:
-    # Whatever text it is: an error in here would be one inside the mutex.
+    # Accepts any text: an error here would occur while this process holds the mutex.
     return name.encode(errors="surrogatepass")
 
 
@@ -215,7 +215,7 @@ def raise_levels(words: memoryview, base: int, limits: LimitSet, tokens: int, no
 
 
 def refund_tokens(words: memoryview, base: int, tokens: int) -> None:
-    """Take `tokens` off the level (negative: put them on). An empty bucket stays empty."""
+    """Subtract `tokens` from the level (negative: add them). An empty bucket stays empty."""
     level = words[base + R_TOKEN_LEVEL]
     if level:
         words[base + R_TOKEN_LEVEL] = max(0, level - tokens * MILLI)

@@ -1,8 +1,7 @@
 """The section of the control block that holds the limits, and its lock.
 
-Invariants: no process writes outside `lock` and `unlock`, and a process that locks finds
-everything consistent, whatever happened to the holders before. What is read outside is only for
-display.
+Invariants: no process writes outside `lock` and `unlock`, and a process that locks finds all words
+consistent, whatever happened to the holders before. Reads without the lock are for display only.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class LimitsSection(Layout):
     __slots__ = ("mutex",)
 
     def __init__(self, view: memoryview) -> None:
-        """Open a section that was prepared. Raises ValueError if `view` is none."""
+        """Open a prepared section. Raises ValueError if `view` is none."""
         super().__init__(view)
         self.mutex = RobustMutex(_mutex_of(view))
 
@@ -49,7 +48,7 @@ class LimitsSection(Layout):
     def prepare(
         cls, view: memoryview, principals: int = DEFAULT_PRINCIPALS, leases: int = DEFAULT_LEASES
     ) -> LimitsSection:
-        """Make a zeroed `view` of `section_size` bytes a section; once, by its creator."""
+        """Make a zeroed `view` of `section_size` bytes a section. Its creator calls this once."""
         if not 0 < principals < ROW_MASK // 2 - BUCKET or not 0 < leases < ROW_MASK:
             raise ValueError("too many principals or leases, or none")
         words = view.cast("q")
@@ -58,11 +57,11 @@ class LimitsSection(Layout):
             words[offset] = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
         RobustMutex(_mutex_of(view)).initialise()
         words[KEYS] = 1  # the gateway's own row: always there, in no bucket
-        words[H_MAGIC] = MAGIC  # last: without it this is nothing
+        words[H_MAGIC] = MAGIC  # last: without it this is no section
         return cls(view)
 
     def lock(self) -> None:
-        """Take the mutex, and repair what a dead holder left. Then `unlock`, in a `finally`.
+        """Take the mutex, and repair what a dead holder left. Call `unlock` in a `finally`.
 
         Raises LockUnavailable.
         """
@@ -82,7 +81,7 @@ class LimitsSection(Layout):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """`lock` and `unlock`, for what is not done with every request."""
+        """`lock` and `unlock` as a context, for operations outside the hot path."""
         self.lock()
         try:
             yield

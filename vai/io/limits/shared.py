@@ -1,14 +1,14 @@
 """The limits of one machine: admission, settlement and live sessions in shared memory.
 
-Invariants: every decision looks at all that it depends on and writes all that follows from it
-while it holds the mutex, first the leases and slots, then what is derived from them. A process
-that is killed in between leaves at most a charge without a lease, and that leaves the window by
-itself: too little is admitted then for a minute, never too much.
+Invariants: every decision reads all its inputs and writes all its results while it holds the mutex,
+first the leases and slots, then the words derived from them. A process that is killed in between
+leaves at most a charge without a lease, which leaves the window by itself: for a minute the limits
+admit too little, never too much.
 
 A settlement is never lost. While the mutex cannot be taken, because its holder is stopped,
 requests are refused and settlements are deferred; no more of them than there are leases.
 
-These calls are made on the thread of the loop only. They wait for nothing but the mutex.
+Only the thread of the loop makes these calls. They wait for nothing but the mutex.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from vai.policy.limits.window import SLOT_SECONDS, SLOTS, seconds_until_reset, s
 __all__ = ["SharedLimits"]
 
 _Counters = tuple[int, int, int, int]
-"""Of one principal: the offset of its row (0: it has none), its requests and tokens in the current
-slot, and how many leases it holds."""
+"""Counters of one principal: the offset of its row (0: none), its requests and tokens in the
+current slot, and how many leases it holds."""
 
 _MANY = 1 << 62
 _MAX_TOKENS = 1 << 40
-"""What is counted of one exchange at most: a client may ask for any number, a word holds 63 bits
+"""The most tokens that one exchange counts: a client may request any number, a word holds 63 bits
 and a window many exchanges."""
 _RETRY_SECONDS = 1.0
-"""When a refused request may be tried again where a lease must end first."""
+"""Seconds after which a client may repeat a refused request where a lease must end first."""
 _FULL = Decision(refused="capacity", retry_after=_RETRY_SECONDS)
 
 _WINDOWS: tuple[RefusedLimit, RefusedLimit] = ("requests", "tokens")
@@ -73,8 +73,8 @@ class SharedLimits:
     Args:
         section: the limits' section of the control block.
         worker_index, owner: the index of the worker's slot in the control block, and the
-            generation of its claim. From `reclaim_leases` of that owner on, this worker gets
-            no lease.
+            generation of its claim. After `reclaim_leases` of that owner, this worker gets no
+            lease.
     """
 
     def __init__(self, section: LimitsSection, worker_index: int, owner: int) -> None:
@@ -132,7 +132,7 @@ class SharedLimits:
         try:
             return self.touch_session(handle, now)
         except LockUnavailable:
-            return True  # whether it has lapsed is unknown; the next heartbeat says
+            return True  # whether it has lapsed is unknown; the next heartbeat shows it
 
     def release(self, handle: int, /) -> bool:
         """See `LimitStore.release`."""
@@ -161,9 +161,9 @@ class SharedLimits:
         return snapshot.read_snapshot(self.section, now)
 
     def settle_deferred(self) -> None:
-        """Do what was deferred; also called by a timer, for a worker that falls idle.
+        """Settle the deferred leases; a timer also calls this, for a worker that falls idle.
 
-        Raises LockUnavailable when it still cannot be done; nothing is lost then.
+        Raises LockUnavailable when that is still impossible; no settlement is lost then.
         """
         while self._deferred:
             self._deferred[0]()
@@ -174,7 +174,7 @@ class SharedLimits:
     def take_lease(
         self, principals: tuple[Principal, ...], tokens: int, now: float, kind: int = REQUEST
     ) -> Decision:
-        """Take a lease of a `kind`, or say which limit refuses it. Raises LockUnavailable."""
+        """Take a lease of a `kind`, or return the limit that refuses it. Raises LockUnavailable."""
         if not 0 <= tokens <= _MAX_TOKENS:
             tokens = min(max(tokens, 0), _MAX_TOKENS)
         section = self.section
@@ -196,8 +196,8 @@ class SharedLimits:
     def _decide_locked(
         self, kind: int, principals: tuple[Principal, ...], tokens: int, now: float
     ) -> Decision:
-        # Long, and with few calls: every request waits for this, and a call
-        # costs as much as three of its comparisons.
+        # Long, and with few calls: every request waits for this method, and a call costs as
+        # much as three of its comparisons.
         words, cached = self._words, self._rows.cached
         slot = self._current_slot(now)
         lease_index = leases.next_free_index(self.section)
@@ -256,7 +256,7 @@ class SharedLimits:
     def _charge_lease(
         self, kind: int, rows: list[_Counters], tokens: int, lease_index: int, slot: int, now: float
     ) -> int:
-        """Charge the windows, take the lease, count it; its handle."""
+        """Charge the windows, take the lease, count it; returns its handle."""
         words, first = self._words, self._first
         at, count = R_REQUEST_SLOTS + slot % SLOTS, R_RUNNING if kind == REQUEST else R_SESSIONS
         packed = 0
@@ -292,7 +292,7 @@ class SharedLimits:
     def _add_rows(
         self, principals: tuple[Principal, ...], rows: list[_Counters], slot: int
     ) -> bool:
-        """Assign rows to those without one; False when there is none left."""
+        """Assign rows to principals without one; False when no row is left."""
         for index, (name, _, listed) in enumerate(principals):
             if not rows[index][0]:
                 base = self._rows.assign_row(name, slot, listed=listed)
@@ -304,7 +304,7 @@ class SharedLimits:
     def _no_room(
         self, principals: tuple[Principal, ...], rows: list[_Counters], slot: int, now: float
     ) -> Decision:
-        """The refusal of a request whose principals have no row to be counted in."""
+        """The refusal of a request because no row is left for its principals."""
         wait = max(
             self._rows.seconds_until_row(name, slot, now, listed=listed)
             for (name, _, listed), (base, *_) in zip(principals, rows, strict=True)
@@ -324,7 +324,7 @@ class SharedLimits:
         )
 
     def _current_slot(self, now: float) -> int:
-        """The slot of `now`, or a later one that another worker has seen already."""
+        """The slot of `now`, or a later one that another worker has already seen."""
         words = self._words
         slot = int(now) // SLOT_SECONDS
         latest: int = words[H_LATEST]
@@ -336,7 +336,7 @@ class SharedLimits:
     # -- ending a lease ------------------------------------------------------------------
 
     def settle_lease(self, handle: int, used: int, now: float) -> bool:
-        """Return a lease, charge what was used. Raises LockUnavailable: then nothing was done."""
+        """Return a lease, charge `used`. Raises LockUnavailable: then nothing changed."""
         section, words = self.section, self._words
         section.lock()
         try:
@@ -355,14 +355,14 @@ class SharedLimits:
             section.unlock()
 
     def _correct_charge(self, at: int, excess: int, slot: int) -> None:
-        """Charge the `excess` over what was reserved, or refund what was not used.
+        """Charge the `excess` over the reservation, or refund its unused part.
 
-        It is refunded to the slot it was charged to, as long as that counts; what was used
-        beyond the reservation counts from now.
+        A refund goes to the slot that was charged, as long as that slot counts; an excess counts
+        from now.
         """
         words = self._words
         charged = words[at + L_SLOT]
-        # First: should anything below be cut short, nothing is refunded twice.
+        # First: if the process dies below, nothing is refunded twice.
         words[at + L_TOKENS] += excess
         into = slot if excess > 0 else charged
         for base in leases.row_offsets(self.section, at):
@@ -375,7 +375,7 @@ class SharedLimits:
             refund_tokens(words, base, -excess)
 
     def release_lease(self, handle: int) -> bool:
-        """Return a lease; what was charged stays. Raises LockUnavailable: then nothing was done."""
+        """Return a lease; its charge stays. Raises LockUnavailable: then nothing changed."""
         with self.section.locked():
             at = leases.find_lease(self.section, handle)
             if at:
@@ -401,7 +401,7 @@ def _refusal_decision(
     slot: int,
     now: float,
 ) -> Decision:
-    """The decision for an attempt that some limit refuses; `bases` as for `principals`, 0 for none.
+    """The decision for a request that some limit refuses; `bases`: the rows of `principals` or 0.
 
     The rows' windows have moved to `slot`. Under the mutex.
     """
@@ -421,7 +421,7 @@ def _refusal_decision(
             left = limit - sum(slots)
             if not tightest[which][0] or left < tightest[which][1]:
                 tightest[which] = (limit, left, slots)
-            # A cost beyond the limit is an obstacle that a smaller reservation passes.
+            # A cost beyond the limit refuses the request; a smaller reservation may pass.
             if cost and (left < cost or spaced[which]):
                 wait = max(
                     spaced[which], seconds_until_room(slots, slot, now, cost=cost, limit=limit)

@@ -85,7 +85,7 @@ def count_principals(section: Layout, now: float) -> int:
 
 
 def _used_rows(section: Layout) -> Iterator[int]:
-    """Where the rows that have a key begin; the first row, the gateway's, is left out."""
+    """The positions of the rows that have a key, without the first row, the gateway's."""
     keys = bytes(section.words[section.keys + 1 : section.rows])
     for begin in range(0, len(keys), len(_UNUSED)):
         # Nearly all buckets are empty, and comparing one takes as long as looking at two rows.
@@ -111,7 +111,7 @@ def list_sessions(section: Layout) -> tuple[LeaseUse, ...]:
 
 
 def read_snapshot(section: Layout, now: float) -> LimitsSnapshot:
-    """Everything, read without the mutex: each figure was true, not all at one moment."""
+    """All figures, read without the mutex: each one was true, but not all at one moment."""
     copy = _copy_section(section)
     return LimitsSnapshot(
         _principal_uses(copy, max(slot_at(now), copy.words[H_LATEST])), _lease_uses(copy)
@@ -119,7 +119,7 @@ def read_snapshot(section: Layout, now: float) -> LimitsSnapshot:
 
 
 def _copy_section(section: Layout) -> Layout:
-    # One copy, so that what is taken apart at leisure does not change meanwhile.
+    # One copy, which does not change while the caller evaluates it.
     return Layout(memoryview(bytes(section.words)))
 
 
@@ -130,7 +130,7 @@ def _principal_uses(section: Layout, slot: int) -> tuple[PrincipalUse, ...]:
         if not key:
             continue
         base = section.rows + row_index * ROW_WORDS
-        # The window may not have moved for a while: what it has left behind does not count.
+        # The window may not have moved for a while: slots older than it do not count.
         counted = range(slot - SLOTS + 1, words[base + R_EPOCH] + 1)
         uses.append(
             PrincipalUse(

@@ -1,1 +1,1 @@
-"""Limits as pure arithmetic: what they are, when they refuse, and what the client learns of it."""
+"""Limits as pure arithmetic: what they are, when they refuse, and what the client receives."""

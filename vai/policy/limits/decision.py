@@ -1,4 +1,4 @@
-"""What a store decides, and what the client learns of it.
+"""A store's decision, and what the client learns of it.
 
 A decision is a lease, or the limit that refused it and when to retry. The client gets header
 fields with every response, and an error with a refusal.
@@ -30,7 +30,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision on one attempt.
 
     The figures of requests and tokens are those of the principal with the least room, after
-    this decision; a limit of 0 says that there is none. Times are seconds from now.
+    this decision; a limit of 0 means that there is none. Times are seconds from now.
     """
 
     handle: int = NO_HANDLE
@@ -39,8 +39,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     principal: str = ""
     """The name of the principal whose limit refused."""
     retry_after: float = 0.0
-    """When the same attempt passes if no other request comes. Unknown for what is held, not
-    used up (concurrency, sessions, capacity): a second there."""
+    """When the same attempt passes if no other request comes. For what is held, not used up
+    (concurrency, sessions, capacity), that time is unknown and the value one second."""
     requests_limit: int = 0
     requests_remaining: int = 0
     requests_reset: float = 0.0
@@ -60,7 +60,7 @@ _WORDS = {
     "concurrency": ("requests that run at once", "concurrent_requests"),
     "sessions": ("live sessions at once", "concurrent_sessions"),
 }
-"""The limits, for a human and as the settings call them."""
+"""The limits, as text for a human and under their names in the settings."""
 _WINDOWED = ("requests", "tokens")
 
 
@@ -68,9 +68,9 @@ def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
     """The header fields of the limits in force, by lower-case name; none where there is no limit.
 
     `unix_now` is the time of day in seconds, for the times at which a limit is free again.
-    The `X-RateLimit` set goes with every response that was counted. The `anthropic-ratelimit` set
-    says the same to the clients of that API, where VAI itself refuses; in other responses those
-    names are the upstream's.
+    Every counted response has the `X-RateLimit` set. The `anthropic-ratelimit` set states the same
+    for the clients of that API, where VAI itself refuses; in other responses those names are the
+    upstream's.
     """
     headers: dict[str, str] = {}
     # Rounded up to the next second: a retry at that time passes.
@@ -92,7 +92,7 @@ def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
 
 @lru_cache(256)
 def _rfc3339_time(seconds: int) -> str:
-    """A time as RFC 3339 has it. Responses of one second share it: it is slow to make."""
+    """A time in the form of RFC 3339. Responses of one second share it: it is slow to make."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -100,7 +100,7 @@ def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) ->
     """The error of a refusal, with `retry_after`.
 
     Args:
-        principals: those that the decision is about, with their limits.
+        principals: those that the decision concerns, with their limits.
     """
     words, setting = _WORDS.get(decision.refused, (None, None))
     if words is None or setting is None:
@@ -110,7 +110,7 @@ def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) ->
             retry_after=decision.retry_after,
             limit="gateway max_callers",
         )
-    # What stands before the colon of a principal's name is its kind: user, key or address.
+    # The text before the colon of a principal's name is its kind: user, key or address.
     kind = decision.principal.partition(":")[0] if decision.principal != GATEWAY else "gateway"
     most = _limit_value(decision, principals)
     details: dict[str, Any] = {"limit": setting, "of": kind}
@@ -130,7 +130,7 @@ def refusal_error(decision: Decision, principals: tuple[Principal, ...] = ()) ->
 
 
 def _limit_value(decision: Decision, principals: tuple[Principal, ...]) -> int:
-    """How much the limit that refused allows; 0 where it is not among the `principals`."""
+    """The value of the limit that refused; 0 where it is not among the `principals`."""
     for principal in principals:
         if principal.name == decision.principal:
             most: int = getattr(principal.limits, decision.refused)

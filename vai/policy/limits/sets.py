@@ -1,7 +1,7 @@
 """Principals, and how much their limits allow.
 
-Invariants: 0 means no limit, everywhere. An exchange is admitted when every one of its
-principals has room for it, and it is charged to all of them or to none.
+Invariants: 0 means no limit, everywhere. A store admits an exchange when every one of its
+principals has room for it, and charges all of them or none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_PRINCIPALS = 3
 class LimitSet(NamedTuple):
     """What one principal may use. 0 means no limit.
 
-    A tuple, because every admission takes it apart.
+    A tuple, because every admission unpacks it.
     """
 
     requests: int = 0
@@ -54,7 +54,7 @@ UNLIMITED = LimitSet()
 class Principal(NamedTuple):
     """A user, key or address whose use is counted, and the limits in force for it now.
 
-    The limits come with every call and are stored nowhere else, so a changed setting holds
+    The limits come with every call and are stored nowhere else, so a changed setting applies
     from the next exchange on.
     """
 
@@ -66,10 +66,10 @@ class Principal(NamedTuple):
 
 
 def capped_reservation(tokens: int, principals: tuple[Principal, ...]) -> int:
-    """The tokens that are charged when a request reserves `tokens`.
+    """The tokens to charge when a request reserves `tokens`.
 
-    No more than the smallest limit: an estimate beyond it (a client that always requests the
-    model's maximum) would else never be admitted. What is used beyond it is charged at the end.
+    No more than the smallest limit: a larger estimate (of a client that always requests the
+    model's maximum) would never be admitted. `settle` charges what the exchange uses beyond it.
     """
     for principal in principals:
         limit = principal.limits.tokens

@@ -1,8 +1,8 @@
-"""The port to what is counted: one set of operations, in shared memory or on a server.
+"""The port to the counters: one set of operations, in shared memory or on a server.
 
 Invariants: a lease is returned once, by `settle` or `release` of the worker that took it, by
-`reclaim_leases` of its dead owner or by `expire_sessions`; the second of them does nothing. What
-was charged to a window is only ever lowered by the `settle` that returns its lease.
+`reclaim_leases` of its dead owner or by `expire_sessions`; a second return does nothing. Only the
+`settle` that returns a lease ever lowers what was charged to a window.
 
 All times are readings of one monotonic clock, in seconds, passed in; a store that has a
 clock of its own (a server shared by machines) uses that.
@@ -29,7 +29,7 @@ class PrincipalUse(msgspec.Struct, frozen=True):
     requests: int
     """Within the window."""
     tokens: int
-    """Within the window, with what is reserved."""
+    """Within the window, reserved ones included."""
 
 
 class LeaseUse(msgspec.Struct, frozen=True):
@@ -48,14 +48,14 @@ class LeaseUse(msgspec.Struct, frozen=True):
 
 
 class LimitsSnapshot(msgspec.Struct, frozen=True):
-    """Everything a store knows at one time, as far as it can be read without stopping it."""
+    """Everything a store holds at one time, as far as it can be read without stopping it."""
 
     principals: tuple[PrincipalUse, ...]
     leases: tuple[LeaseUse, ...]
 
 
 class LimitStore(Protocol):
-    """Decides and keeps count."""
+    """Decides and counts."""
 
     async def admit(
         self, principals: tuple[Principal, ...], tokens: int, now: float, /
@@ -70,9 +70,9 @@ class LimitStore(Protocol):
     def settle(self, handle: int, used: int, now: float, /) -> bool:
         """Return a request's lease and charge what was `used` instead of what was reserved.
 
-        What was reserved and not used is free again at once; what was used beyond it counts
-        from now. Never waits and never fails: a store that cannot do it now does it later.
-        False: the lease was not held any more.
+        What was reserved and not used is free again at once; what was used beyond it counts from
+        now. Never waits and never fails: a store that cannot do it now does it later.
+        False: the lease was no longer held.
         """
         ...
 
@@ -81,7 +81,7 @@ class LimitStore(Protocol):
         ...
 
     async def record_heartbeat(self, handle: int, now: float, /) -> bool:
-        """Show that a session lives. False: it has lapsed, and must end."""
+        """Record that a session lives. False: it has lapsed, and must end."""
         ...
 
     def release(self, handle: int, /) -> bool:
@@ -104,5 +104,5 @@ class LimitStore(Protocol):
         ...
 
     async def read_snapshot(self, now: float, /) -> LimitsSnapshot:
-        """What is counted and held."""
+        """The counters and the held leases."""
         ...

@@ -10,9 +10,9 @@ A slot number is the time divided by 5; slot `n` is stored at index ``n % 13``.
 The smooth mode spreads what is allowed in a minute over it. It is the generic cell rate
 algorithm, written as a leaking bucket: every charge raises the level, time lowers it at limit/60
 a second, and a charge passes while the level stays below five seconds' worth. It comes on top of
-the window and never replaces it: alone, a bucket that holds a minute's worth lets 199 of 100
-through in 60 seconds. Levels are in thousandths of a unit and times in milliseconds, whole
-numbers both, so that every store computes the same.
+the window and never replaces it: alone, a bucket that holds a minute's worth passes 199 of 100
+requests in 60 seconds. Levels are in thousandths of a unit and times in milliseconds, both whole
+numbers, so that every store computes the same.
 """
 
 from __future__ import annotations

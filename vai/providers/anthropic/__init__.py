@@ -1,1 +1,1 @@
-"""Anthropic's Messages API: nearly VAI's own words."""
+"""Anthropic's Messages API, which VAI's own types follow closely."""

@@ -22,8 +22,8 @@ class AnthropicAdapter(BaseAdapter[AnthropicStreamDecoder]):
     """One exchange with Anthropic.
 
     Args:
-        exchange_id: ids that the server left out derive from it.
-        headers: the client's; ``anthropic-version`` and ``anthropic-beta`` are sent on.
+        exchange_id: the ids that the server leaves out derive from it.
+        headers: the client's; VAI forwards ``anthropic-version`` and ``anthropic-beta``.
     """
 
     def __init__(self, spec: ProviderSpec, exchange_id: str, *, headers: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class AnthropicAdapter(BaseAdapter[AnthropicStreamDecoder]):
         return AnthropicStreamDecoder(spec.id, spec.name, calls, sequencer)
 
     def parse_message(self, body: bytes, /) -> Message | None:
-        """The response of a request that was not streamed.
+        """The response to a request that was not streamed.
 
         Raises:
             UpstreamFault: the body is an error, or no response.

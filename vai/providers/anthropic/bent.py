@@ -1,7 +1,7 @@
-"""Events and answers of servers that speak the Messages API nearly right.
+"""Repairs events and responses of servers that deviate from the Messages API.
 
-What the strict reader refuses is brought into the form it expects: a member of a wrong type
-counts as absent, and one that is absent has the value that says nothing.
+Where the strict parser raises, these functions bring the value into the form that it expects: a
+member of a wrong type counts as absent, and an absent member gets a neutral default.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _MEMBERS = ("id", "model", "stop_reason", "stop_sequence")
 
 
 def parse_lenient_message(raw: Any) -> Message:
-    """A whole answer, read with patience. One that has no content at all is none.
+    """Parse a whole response leniently. A value without any content is no response.
 
     Raises:
-        InvalidRequest: it is no message.
+        InvalidRequest: `raw` is no message.
     """
     try:
         return parse.parse_message(raw)
@@ -42,7 +42,7 @@ def parse_lenient_message(raw: Any) -> Message:
 
 
 def normalize_event(raw: Any) -> Any:
-    """An event, or a whole answer, in the form that the API has for it."""
+    """`raw`, an event or a whole response, in the API's form."""
     if not isinstance(raw, dict):
         return raw
     kind = raw.get("type")
@@ -101,13 +101,13 @@ def _normalize_delta(raw: Any) -> Any:
 
 
 def _without_wrong_types(raw: Wire, names: tuple[str, ...]) -> Wire:
-    """`raw` without those of the named members that are no text."""
+    """`raw` without those of the members in `names` that are not text or null."""
     wrong = [name for name in names if not isinstance(raw.get(name), str | None)]
     return {name: value for name, value in raw.items() if name not in wrong}
 
 
 def _normalize_usage(raw: Any) -> Wire:
-    """The counters that are numbers, and what is no counter."""
+    """The usage without counters that are no numbers; digits in a string become a number."""
     if not isinstance(raw, dict):
         return {}
     counters = {}

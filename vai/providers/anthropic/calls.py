@@ -1,7 +1,7 @@
-"""Calls in answers of servers that speak the Messages API nearly right.
+"""Repairs tool calls in responses of servers that deviate from the Messages API.
 
-Anthropic's own calls pass as they are. Other servers of this protocol send ids outside of its
-alphabet or twice, names that no tool has, and inputs that are text.
+Anthropic's own calls stay as they are. Other servers of this API send ids outside of its
+alphabet, ids twice, names that no tool has, and inputs that are text.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Wire = dict[str, Any]
 
 
 _MAX_ID: Final = 1 << 16
-"""The API limits the alphabet of ids, and not their length."""
+"""A length above every real id: the API limits the alphabet of ids only."""
 _IDS: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
 def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
-    """Whether a history has ids of calls that `provider` must get in another form.
+    """Whether a history has call ids that VAI must change for `provider`.
 
     Args:
         request: the parsed body; may be any JSON object.
@@ -40,7 +40,7 @@ def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
 
 
 def make_call_repairer(request: dict[str, Any], provider: str, exchange: str) -> CallRepairer:
-    """The calls in the answer to a request that is passed on as it is.
+    """The repairer of calls in the response to a request that VAI sends unchanged.
 
     Args:
         exchange: calls without an id get one that derives from this.
@@ -60,7 +60,7 @@ def make_call_repairer(request: dict[str, Any], provider: str, exchange: str) ->
 
 
 def _call_ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The ids of calls and of results in a history, and whether each is that of a call."""
+    """The ids of calls and of results in a history; True marks the id of a call."""
     turns = request.get("messages")
     for turn in turns if isinstance(turns, list) else ():
         content = turn.get("content") if isinstance(turn, dict) else None
@@ -73,7 +73,7 @@ def _call_ids(request: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 class CallRepairer:
-    """Brings the calls of one answer into the form that the Messages API has for them.
+    """Brings the calls of one response into the Messages API's form.
 
     Args:
         exchange: calls without an id get one that derives from this.
@@ -91,7 +91,7 @@ class CallRepairer:
         self._names = names or ToolNames()
 
     def repair_block(self, block: Any) -> Any:
-        """A content block as clients may see it; the same object if nothing had to be changed."""
+        """The content block for the client; the same object if it needs no change."""
         if not isinstance(block, dict) or block.get("type") != "tool_use":
             return block
         call_id, name, arguments = block.get("id"), block.get("name"), block.get("input")
@@ -100,7 +100,7 @@ class CallRepairer:
             "name": self._names.to_client_name(name if isinstance(name, str) else "")
             or self._names.only_name
             or "",
-            # What is no object at all stays, to be found and told.
+            # A value that is no object stays, so that the parser reports it.
             "input": arguments
             if isinstance(arguments, dict) or (input_object := parse_arguments(arguments)) is None
             else input_object,
@@ -108,7 +108,7 @@ class CallRepairer:
         return block if repaired.items() <= block.items() else {**block, **repaired}
 
     def repair_content(self, content: Any) -> Any:
-        """The content of a whole answer."""
+        """The content of a whole response, with its calls repaired."""
         return (
             [self.repair_block(block) for block in content]
             if isinstance(content, list)

@@ -1,9 +1,9 @@
 """The conversation -> Anthropic's messages.
 
-Nearly everything passes as it is, unknown members included. What changes: reasoning,
-tool runs and sources that another provider made are left out, what the API is known to
-refuse in histories of other providers (empty texts, empty messages, odd tool ids) is put
-right, and of VAI's own blocks the words are sent, or they are refused by name.
+Most blocks pass unchanged, unknown members included. The translation leaves out reasoning,
+server tool blocks and citations of other providers. It corrects what the API refuses in histories
+of other providers: empty texts, empty messages, odd tool ids. Of VAI's own block types it sends
+the text, or it refuses them by name.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = ["has_thinking", "last_call_lacks_thinking", "messages_to_wire"]
 Wire = dict[str, Any]
 
 _RESULT: Final = "tool_result"
-"""In place of a role: the blocks are those of a tool's result."""
+"""Stands in place of a role for the blocks of a tool's result."""
 _ID_MEMBERS = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
 def messages_to_wire(
     request: MessageRequest, traits: ClaudeTraits, diagnostics: Diagnostics, provider: str
 ) -> list[Wire]:
-    """The messages."""
+    """The request's messages in Anthropic's form."""
     wire_messages: list[Wire] = []
     folded: list[Wire] = []
     for index, turn in enumerate(request.messages):
@@ -60,7 +60,7 @@ def messages_to_wire(
             _note_lost(turn, diagnostics)
             continue
         if turn.role == "user":
-            # The API wants results first in the turn behind the calls.
+            # The API requires results first in the turn after the calls.
             results = [block for block in content if block.get("type") == "tool_result"]
             others = [block for block in content if block.get("type") != "tool_result"]
             content, folded = [*results, *folded, *others], []
@@ -77,7 +77,7 @@ def messages_to_wire(
 
 
 def _note_lost(turn: InputMessage, diagnostics: Diagnostics) -> None:
-    """Name the members of a turn that is not sent as one."""
+    """Note as dropped the extra members of a turn that is not sent as a message."""
     for name in turn.extra:
         diagnostics.note_dropped(f"messages[*].{name}")
 
@@ -85,7 +85,7 @@ def _note_lost(turn: InputMessage, diagnostics: Diagnostics) -> None:
 def blocks_to_wire(
     content: list[Block], at: str, diagnostics: Diagnostics, role: str = "user"
 ) -> list[Wire]:
-    """Blocks in Anthropic's form, without those it would refuse for being empty."""
+    """Blocks in Anthropic's form, without the empty ones that it refuses."""
     wire_blocks = []
     for index, block in enumerate(content):
         wire = _block_to_wire(block, f"{at}[{index}]", diagnostics, role)
@@ -95,7 +95,7 @@ def blocks_to_wire(
 
 
 def _set_ids(content: list[Wire], provider: str) -> None:
-    """Ids of calls as the server takes them: its own, or in the API's alphabet."""
+    """Set call ids that the server accepts: its own, or ids in the API's alphabet."""
     for wire in content:
         name = _ID_MEMBERS.get(wire.get("type", ""))
         if name is not None:
@@ -108,7 +108,7 @@ def has_thinking(request: MessageRequest) -> bool:
 
 
 def last_call_lacks_thinking(request: MessageRequest) -> bool:
-    """Whether the last assistant turn calls a tool without having reasoned."""
+    """Whether the last assistant turn calls a tool and has no reasoning of Anthropic's."""
     for turn in reversed(request.messages):
         if turn.role == "assistant":
             calls = any(isinstance(block, ToolUseBlock) for block in turn.blocks)
@@ -155,7 +155,7 @@ def _block_to_wire(block: Block, at: str, diagnostics: Diagnostics, role: str) -
 def _media_as_text(
     block: AudioBlock | VideoBlock, at: str, diagnostics: Diagnostics, *, in_result: bool
 ) -> Wire | None:
-    """What was spoken, where it is known: text is all that can be sent of it."""
+    """The transcript of audio as text, if there is one: Anthropic accepts no audio or video."""
     if isinstance(block, AudioBlock) and block.transcript:
         diagnostics.note_dropped("messages[*].content[*].audio")
         return {"type": "text", "text": block.transcript}
@@ -169,7 +169,7 @@ def _media_as_text(
 def _keep_sealed_citations(
     wire: Wire, citations: list[dict[str, Any]], diagnostics: Diagnostics
 ) -> None:
-    """Keep the sources that Anthropic can read: it seals those it has searched for."""
+    """Keep only citations that Anthropic accepts: those with its `encrypted_index`."""
     sealed = [citation for citation in citations if not is_unsealed(citation)]
     if len(sealed) < len(citations):
         diagnostics.note_dropped("messages[*].content[*].citations")
@@ -179,7 +179,7 @@ def _keep_sealed_citations(
 
 
 def _check_end(wire_messages: list[Wire], traits: ClaudeTraits, diagnostics: Diagnostics) -> None:
-    """An assistant message at the end is one to be continued."""
+    """Check an assistant message at the end, which the model is to continue."""
     if not wire_messages or wire_messages[-1]["role"] != "assistant":
         return
     if not traits.prefill:
@@ -193,7 +193,7 @@ def _check_end(wire_messages: list[Wire], traits: ClaudeTraits, diagnostics: Dia
 
 
 def _strip_end(wire_messages: list[Wire], diagnostics: Diagnostics) -> None:
-    """Take trailing blanks off the text to be continued: the API refuses them."""
+    """Remove trailing blanks from the text to continue: the API refuses them."""
     last = wire_messages[-1]
     content = last["content"]
     text = content if isinstance(content, str) else content[-1].get("text")

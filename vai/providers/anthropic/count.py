@@ -1,7 +1,7 @@
-"""Counting with Anthropic: the request itself, to another path.
+"""Counting tokens with Anthropic: the message request without some members, at another path.
 
-Invariants: the counter takes what weighs and refuses the rest. What it refuses
-is named here; an unknown member is sent on, because headers may belong to it.
+Invariants: the counter refuses members that add no tokens. This module lists them; it sends
+unknown members on, because the client's headers may enable them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REFUSED: Final = frozenset(
         "top_p",
     }
 )
-"""Members of a Messages request that have no place in a request to count.
+"""Members of a Messages request that the counter refuses.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
@@ -41,17 +41,17 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_counted(members: Iterable[str]) -> bool:
-    """Whether a body of these members can be sent to the counter as it is."""
+    """Whether the counter accepts a body of these members unchanged."""
     return _REFUSED.isdisjoint(members)
 
 
 def count_target(path: str) -> str:
-    """The counter's path, given that of the messages."""
+    """The counter's path, given the path of the messages."""
     return f"{path}/count_tokens"
 
 
 def to_count_request(wire: WireRequest) -> WireRequest:
-    """The question to the counter, given the request for a message."""
+    """The count request, given the request for a message."""
     body: dict[str, Any] = _members(wire.body)
     counted = {name: value for name, value in body.items() if name not in _REFUSED}
     return msgspec.structs.replace(

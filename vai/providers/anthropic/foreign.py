@@ -1,8 +1,8 @@
-"""What other providers left in a history, as VAI told it; Anthropic refuses each of these.
+"""Finds other providers' blocks, as VAI wrote them, in a history; Anthropic refuses them.
 
-Invariants: structure decides. VAI writes such values into certain members of
-certain blocks of assistant turns, and nowhere else, so a text, a tool's name or a tool's input
-may say whatever it likes.
+Invariants: only the structure decides. VAI writes such values only into certain members of
+certain blocks of assistant turns, so the content of a text, a tool's name or a tool's input
+has no effect.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from vai.providers.translate.reasoning import unwrap_signature
 __all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
 
 _MARKS: Final = (b"vai1.", b"server_tool_use", b"_tool_result", b"web_search_result_location")
-"""No block is foreign in a body without any of these. Looking for them is a thousandth of
-looking at every block."""
+"""A body without any of these has no foreign block. The search for them costs a thousandth of
+a look at every block."""
 _ANTHROPICS_RUN: Final = re.compile(
     r"srvtoolu_(?!gemini_|[A-Za-z0-9_]+_[0-9a-f]{20}_\d+\Z)[A-Za-z0-9_]+"
 )
-"""The ids of runs of Anthropic's own, ``srvtoolu_search_call_1`` among them (recorded responses,
-2026-11-27). VAI makes such ids for Google's runs alone, of the provider's id, that of the exchange
-and a number; the runs of all others keep the ids of their providers."""
+"""The ids of Anthropic's own server tool calls, such as ``srvtoolu_search_call_1`` (recorded
+responses, 2026-11-27). VAI makes such ids only for Google's server tools, from the ids of provider
+and exchange and a number; the calls of other providers keep their provider's ids."""
 
 
 def has_foreign_blocks(request: dict[str, Any], body: bytes) -> bool:
-    """Whether a history holds a block that Anthropic did not make and would refuse.
+    """Whether a history holds a block of another provider that Anthropic refuses.
 
     Args:
         request: the parsed body; may be any JSON object.
@@ -50,7 +50,7 @@ def _holds_foreign(request: dict[str, Any]) -> bool:
 
 
 def is_foreign_run(block: dict[str, Any]) -> bool:
-    """Whether a block is a trace of a tool that another provider ran: Anthropic's ids tell."""
+    """Whether a block is a server tool's call or result of another provider, by its id."""
     kind = block.get("type")
     if kind == "server_tool_use":
         name = "id"
@@ -62,7 +62,7 @@ def is_foreign_run(block: dict[str, Any]) -> bool:
 
 
 def is_unsealed(citation: Any) -> bool:
-    """Whether a citation names a search result without Anthropic's seal."""
+    """Whether a citation names a search result without Anthropic's `encrypted_index`."""
     return (
         isinstance(citation, dict)
         and citation.get("type") == "web_search_result_location"

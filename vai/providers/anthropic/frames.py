@@ -1,9 +1,8 @@
-"""What the frames of a Messages API stream say, told without rebuilding any of them.
+"""Parses the frames of a Messages API stream without rebuilding them.
 
-Invariants: every frame is proven to be what the API sends, one JSON object of a
-type under the name of that type, because half an object that is passed on breaks the client that
-parses it, and an event without its name is none to the official clients. Only frames that do not
-have the usual form are cut into their lines.
+Invariants: the gateway checks that every frame is one JSON object with a type, under the event
+name of that type: a partial object breaks the client that parses it, and the official clients
+ignore an event without its name. Only frames of an unusual form are split into their lines.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 _USUAL: Final = re.compile(rb"(?:\A|(?<=\n\n))event: ([a-z_]+)\ndata: (.*)\n\n")
-"""A frame of two lines. What stands in front of it, or between them, makes it another."""
+"""A frame of exactly two lines, with nothing before or between them."""
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -43,13 +42,13 @@ class FrameDelta(msgspec.Struct, gc=False):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the delta is a piece of content of no length."""
+        """Whether the delta is a content delta of zero length."""
         has_text = self.text or self.thinking or self.partial_json
         return not has_text and "" in (self.text, self.thinking, self.partial_json)
 
 
 class FrameBlock(msgspec.Struct, gc=False):
-    """The members of an opened block that tell whether it has content already."""
+    """The members of an opened block that show whether it already has content."""
 
     type: Any = None
     text: Any = None
@@ -62,7 +61,7 @@ class FrameBlock(msgspec.Struct, gc=False):
 
 
 class FrameEvent(msgspec.Struct):
-    """One event of a stream, as far as its type and its content matter."""
+    """The type and the content of one event of a stream."""
 
     type: str
     delta: FrameDelta | None = None
@@ -70,7 +69,7 @@ class FrameEvent(msgspec.Struct):
 
     @property
     def is_complete(self) -> bool:
-        """Whether an event of content has what clients read in it."""
+        """Whether a content event has the member that clients read."""
         if self.type == "content_block_delta":
             return self.delta is not None
         if self.type == "content_block_start":
@@ -82,7 +81,7 @@ _decode_one = msgspec.json.Decoder(FrameEvent).decode
 
 
 def read_frames(data: bytes) -> list[FrameEvent] | None:
-    """The events of whole frames, None where a frame is not of the usual form.
+    """The events of whole frames; None if any frame has an unusual form.
 
     The usual form is the lines ``event: TYPE`` and ``data: {...}``, which end with line feeds.
     """
@@ -90,7 +89,7 @@ def read_frames(data: bytes) -> list[FrameEvent] | None:
         return None
     events = []
     try:
-        # The one frame that nearly all reads of a paced stream bring is cut in place.
+        # Fast path: nearly all reads of a paced stream hold exactly one frame.
         start = data.find(b"\ndata: ") + 7
         if start > 6 and data[:7] == b"event: " and data.find(b"\n", start) == len(data) - 2:
             event = _decode_one(data[start:])
@@ -109,7 +108,7 @@ def read_frames(data: bytes) -> list[FrameEvent] | None:
 
 
 def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
-    """What one frame says: its event; a JSON object that is no event; None without data.
+    """Parse one frame: its event, a JSON object that is no event, or None without data.
 
     Raises:
         ValueError: its data is not a JSON object.
@@ -131,7 +130,7 @@ def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
 
 
 def with_event_name(frame: bytes, kind: str) -> bytes:
-    """`frame`, rebuilt if it does not have the name of its type."""
+    """`frame`, rebuilt if its event name is not `kind`."""
     if frame.startswith(b"event: %b\n" % kind.encode()):
         return frame
     name, data = _split_frame(frame)
@@ -139,13 +138,13 @@ def with_event_name(frame: bytes, kind: str) -> bytes:
 
 
 def read_error_text(frame: bytes) -> str:
-    """What an event of the name ``error`` says that is no JSON, "" where there is none."""
+    """The plain text data of an event named ``error``; "" for any other frame."""
     name, data = _split_frame(frame)
     return data.decode("utf-8", "replace") if name == "error" else ""
 
 
 def is_event(frame: bytes) -> bool:
-    """Whether this is a whole event; what a broken connection leaves of one is not."""
+    """Whether `frame` is a whole event; a frame cut by a lost connection is not."""
     try:
         return isinstance(read_frame(frame), FrameEvent)
     except ValueError:
@@ -153,7 +152,7 @@ def is_event(frame: bytes) -> bool:
 
 
 def decode_frame(frame: bytes) -> dict[str, Any]:
-    """The JSON object in a frame that has one.
+    """The JSON object in a frame.
 
     Raises:
         ValueError: its data is not a JSON object.
@@ -162,10 +161,10 @@ def decode_frame(frame: bytes) -> dict[str, Any]:
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
-    """The JSON object that `data` is. Escaped halves of characters are read as U+FFFD.
+    """The JSON object that `data` is. Escaped lone surrogates become U+FFFD.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: `data` is no JSON object.
     """
     try:
         value = _decode_any(data)
@@ -177,7 +176,7 @@ def decode_object(data: bytes) -> dict[str, Any]:
 
 
 def to_valid_utf8(data: bytes) -> bytes:
-    """`data`, with U+FFFD for what is no UTF-8: the official clients decode it strictly."""
+    """`data`, with U+FFFD for invalid UTF-8: the official clients decode it strictly."""
     if data.isascii():
         return data
     try:
@@ -188,7 +187,7 @@ def to_valid_utf8(data: bytes) -> bytes:
 
 
 def replace_broken_characters(data: bytes) -> bytes:
-    """`data`, with U+FFFD for what no parser takes: halves of characters, escaped or not."""
+    """`data`, with U+FFFD for what no parser accepts: invalid UTF-8 and lone surrogates."""
     text, rest = repair_escapes(data.decode("utf-8", "replace"))
     return (text + rest).encode()
 
@@ -201,7 +200,7 @@ def _decode_repaired(data: bytes) -> Any:
 
 
 def _split_frame(frame: bytes) -> tuple[str, bytes]:
-    """The name and the data of a frame; empty data if it has none."""
+    """The event name and the data of a frame; both empty if it has no data."""
     decoder = SseDecoder()
     for name, data in decoder.feed(frame) + decoder.flush():
         return name, data

@@ -1,10 +1,10 @@
-"""The order of the events in streams of servers that speak the Messages API nearly right.
+"""Corrects the order of events in streams of servers that deviate from the Messages API.
 
-Anthropic's own streams need none of this. Other servers open a block before the last one is
-closed, number all blocks alike, leave out the beginnings and the ends of blocks or of the
-message, say ``end_turn`` behind a call, and reason behind the text. Clients rely on the API's
-order: one block at a time, contiguous indexes, an end that fits the content, and text or media as
-the last block of an answer that ended by itself.
+Anthropic's own streams need no correction. Other servers open a block before they close the last
+one, give all blocks the same index, leave out the start or the end of blocks or of the
+message, send ``end_turn`` after a call, and send reasoning after the text. Clients rely on the
+API's order: one block at a time, contiguous indexes, a stop reason that fits the content, and text
+or media as the last block of a response that ended by itself.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ __all__ = ["EventSequencer", "with_fitting_end"]
 Wire = dict[str, Any]
 
 _CONTENT: Final = ("text", "image", "audio", "video", "document")
-"""What an answer that ends by itself may end with."""
+"""Block types that may be the last of a response that ends by itself."""
 _NATURAL_ENDS: Final = ("end_turn", "stop_sequence")
 _BLOCKS: Final[dict[str, Wire]] = {
     "text_delta": {"type": "text", "text": ""},
     "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
 }
-"""Type of a delta -> the block that it opens where the server did not."""
+"""Type of a delta -> the block to open for it where the server opened none."""
 _MAX_HELD: Final = 4 << 20
-"""Bytes of the blocks that wait for the end of the one before them, and of those that are held
-until more text shows that they are not the last. Above it they are sent as they come."""
+"""Bytes of the blocks that wait for the end of the block before them, and of those that are held
+until more text shows that they are not the last. Above it the sequencer sends them at once."""
 
 
 class EventSequencer:
-    """Puts the events of one stream into the API's order. Events that fit are the same objects."""
+    """Puts the events of one stream into the API's order; returns correct events unchanged."""
 
     def __init__(self) -> None:
         self._out: list[Wire] = []
         self._open: Any = None
         self._is_open = False
         self._input: Wire | None = None
-        """The input that the start of a call told, as long as no piece of it has come."""
+        """The input in the start of a call, until a delta with input arrives."""
         self._waiting: dict[Any, list[Wire]] = {}
         self._size = 0
         self._held: list[Wire] = []
@@ -50,10 +50,10 @@ class EventSequencer:
         self._started = self._ended = self._stopped = False
         self._has_call = self._has_content = False
         self._late: Wire | None = None
-        """A `message_delta` that does not say why the answer ended."""
+        """A `message_delta` without a stop reason."""
 
     def feed_event(self, event: Wire) -> list[Wire]:
-        """The events to send for the next one of the server's."""
+        """The events to send for the server's next event."""
         kind = event.get("type")
         if kind == "content_block_delta":
             self._add_delta(event)
@@ -74,14 +74,14 @@ class EventSequencer:
         return self._take_events()
 
     def end_stream(self) -> list[Wire]:
-        """The server sends nothing more: the end of the message, if it only left that out."""
+        """End the stream: return `message_stop` if the server left only that out."""
         if self._ended and not self._stopped:
             self._stopped = True
             self._put_event({"type": "message_stop"})
         return self._take_events()
 
     def read_done_marker(self) -> list[Wire]:
-        """The server says in OpenAI's way that nothing follows."""
+        """End the message: the server sent OpenAI's end mark ``[DONE]``."""
         if self._index >= 0 and not self._stopped:
             self._complete_message()
         return self._take_events() + self.end_stream()
@@ -118,12 +118,12 @@ class EventSequencer:
         self._index += 1
         self._input = parse_arguments(block.get("input")) if block and kind == "tool_use" else None
         if self._input:
-            # Clients read the input of a call from its deltas alone.
+            # Clients read the input of a call only from its deltas.
             event = {**event, "content_block": {**(block or {}), "input": {}}}
         self._put_content(event)
 
     def _note_block_kind(self, kind: Any) -> None:
-        """Note what the block that opens now is for the end of the answer."""
+        """Note how the block that opens now affects the end of the response."""
         is_call = kind == "tool_use"
         if is_call or kind in _CONTENT:
             self._release_held()
@@ -158,7 +158,7 @@ class EventSequencer:
         self._release_waiting()
 
     def _defer_event(self, event: Wire) -> None:
-        """Keep an event of a block that opened before the last one was closed."""
+        """Keep an event of a block that opened before the last one closed."""
         self._waiting.setdefault(_waiting_key(event.get("index")), []).append(event)
         self._size += len(msgspec.json.encode(event))
         if self._size > _MAX_HELD:
@@ -166,7 +166,7 @@ class EventSequencer:
             self._release_waiting()
 
     def _release_waiting(self) -> None:
-        """Send what waited, up to a block that is still being written."""
+        """Send the waiting blocks, up to the first that is still incomplete."""
         while self._waiting and not self._is_open:
             self._write_events(self._waiting.pop(next(iter(self._waiting))))
         if not self._waiting:
@@ -232,7 +232,7 @@ class EventSequencer:
         )
 
     def _complete_message(self) -> None:
-        """The message is over, whether or not the server has said why."""
+        """End the message, with or without a stop reason from the server."""
         self._finish_content()
         if not self._ended:
             late = self._late or {"type": "message_delta", "usage": {}}
@@ -260,7 +260,7 @@ class EventSequencer:
             self._put_event({**event, "index": self._index})
 
     def _release_held(self) -> None:
-        """What follows shows that the answer was not at its end: send what is held."""
+        """Send the held events: what follows shows that the response was not at its end."""
         held, self._held, self._holds = self._held, [], False
         self._held_size = 0
         if not held:
@@ -275,7 +275,7 @@ class EventSequencer:
 
 
 def with_fitting_end(message: Wire) -> Wire:
-    """A whole answer with an end that fits its content; the same object if it does."""
+    """A whole response whose end fits its content; the same object if it fits already."""
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -292,7 +292,7 @@ def with_fitting_end(message: Wire) -> Wire:
 
 
 def _fitting_reason(reason: Any, *, has_call: bool) -> Any:
-    """Why the answer ended, as its content tells it: only calls are an end for tools."""
+    """The fitting stop reason: ``tool_use`` with a call, ``end_turn`` without; others stay."""
     if reason in ("end_turn", "tool_use"):
         return "tool_use" if has_call else "end_turn"
     return reason

@@ -1,6 +1,6 @@
-"""What a Claude model accepts, derived from its name. Unknown names get everything.
+"""What a Claude model accepts, derived from its name. Unknown names accept everything.
 
-Each rule names the day on which it was last seen to hold: in Anthropic's documentation
+Each rule names the day on which it was last confirmed: in Anthropic's documentation
 (https://platform.claude.com/docs/en/about-claude/models/overview), or in recorded responses.
 """
 
@@ -24,7 +24,7 @@ class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
             https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
         accepts_adaptive_thinking: whether thinking can be adaptive.
             https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
-        efforts: the efforts that can be named, ascending.
+        efforts: the efforts that a request may name, ascending.
             https://platform.claude.com/docs/en/build-with-claude/effort (2026-11-28)
         thinking_can_be_disabled: whether thinking can be disabled. litellm 1.110.2,
             https://github.com/BerriAI/litellm (2026-11-28).
@@ -34,7 +34,7 @@ class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
             claude-opus-4-8 (2026-11-27).
         prefill: whether the last message may be the assistant's. Types of anthropic 2.12.0,
             https://github.com/anthropics/anthropic-sdk-python (2026-11-20).
-        tool_generation: the generation of Anthropic's own tools it takes, 0 being what all take.
+        tool_generation: the generation of Anthropic's tools it accepts; all models accept 0.
             Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python
             (2026-11-20).
     """
@@ -51,7 +51,7 @@ class ClaudeTraits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Since(NamedTuple):
-    """A fact about all models from one on: (major, minor) of every family, or of one family."""
+    """The first (major, minor) with a fact: `every` for all families, `first` for one family."""
 
     every: tuple[int, int]
     family: str

@@ -1,7 +1,7 @@
 """A canonical request -> the body of an Anthropic Messages request.
 
-Members that VAI does not know go through as they came: a feature of the API that is
-newer than this code works without it.
+The translation passes unknown members on unchanged, so that a feature of the API that is
+newer than this code works.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from vai.types.request import MessageRequest
 __all__ = ["DEFAULT_MAX_TOKENS", "DEFAULT_VERSION", "translate_request"]
 
 DEFAULT_MAX_TOKENS: Final = 4096
-"""Sent where the caller named no limit: the API requires one."""
+"""Sent where the client named no limit: the API requires one."""
 DEFAULT_VERSION: Final = "2023-06-01"
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 MIN_BUDGET: Final = 1024
-"""Tokens that thinking must at least be given.
+"""The smallest thinking budget, in tokens.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _BUDGETS: Final = {"low": 2047, "medium": 8191, "high": 24575, "xhigh": 65535, "max": 65535}
 """Effort -> the largest budget that it stands for; the inverse of `effort_for_budget`."""
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _MAX_BETAS: Final = 32
-"""Betas that an extension may name; they travel in one header field."""
+"""The number of betas that an extension may name; VAI sends them in one header field."""
 _MAX_BETA: Final = 128
 _TIERS: Final = ("auto", "standard_only")
 """Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 _VAI_MEMBERS: Final = ("extensions", "output", "voice")
-"""Members that only VAI knows."""
+"""Members of VAI's own, which Anthropic does not have."""
 _EXTENSIONS: Final = frozenset(
     {
         "cache_control",
@@ -72,13 +72,13 @@ _EXTENSIONS: Final = frozenset(
 def translate_request(
     request: MessageRequest, spec: ProviderSpec, headers: Mapping[str, str]
 ) -> tuple[WireRequest, list[str]]:
-    """The upstream request, and the paths of hints that were left out.
+    """The upstream request, and the paths of dropped members.
 
     Args:
-        headers: the caller's; only ``anthropic-version`` and ``anthropic-beta`` are read.
+        headers: the client's; only ``anthropic-version`` and ``anthropic-beta`` are read.
 
     Raises:
-        InvalidRequest: something that matters cannot be expressed.
+        InvalidRequest: Anthropic's format cannot express a required part.
     """
     diagnostics = Diagnostics(spec.name)
     if spec.has_capability_override:
@@ -131,7 +131,7 @@ def _build_headers(
 def _set_tools(
     request: MessageRequest, body: dict[str, Any], traits: ClaudeTraits, diagnostics: Diagnostics
 ) -> list[str]:
-    """Set the tools; gives the betas they need."""
+    """Set the tools; return the betas they need."""
     tools = [
         tool_to_wire(tool, f"tools[{index}]", traits.tool_generation, diagnostics)
         for index, tool in enumerate(request.tools or ())
@@ -153,7 +153,7 @@ def _set_tools(
 def _apply_extensions(
     request: MessageRequest, body: dict[str, Any], diagnostics: Diagnostics
 ) -> list[str]:
-    """Lift `extensions.anthropic` into the body; gives the betas named there."""
+    """Copy `extensions.anthropic` into the body; return the betas named there."""
     members = (request.extensions or {}).get("anthropic")
     if members is None:
         return []
@@ -169,7 +169,7 @@ def _apply_extensions(
                 diagnostics.note_dropped("extensions.anthropic.betas")
         elif name in _EXTENSIONS and value is not None and name not in body:
             body[name] = value
-        else:  # also where the request says it itself, which wins
+        else:  # also where the request has the member itself, which wins
             diagnostics.note_dropped(f"extensions.anthropic.{name}")
     return betas
 
@@ -186,7 +186,7 @@ def _set_thinking(
     config = body.get("output_config") or {}
     effort = config.get("effort")
     if effort in EFFORTS and effort not in traits.efforts:
-        # A word that none of these models knows is newer than this table, and goes along.
+        # An effort outside of EFFORTS is newer than this table; it passes unchanged.
         supported = clamp_effort(effort, traits.efforts)
         rest = {k: v for k, v in config.items() if k != "effort"}
         body["output_config"] = rest if supported is None else {**rest, "effort": supported}
@@ -227,7 +227,7 @@ def _set_thinking_budget(
     effort: str,
     diagnostics: Diagnostics,
 ) -> dict[str, Any]:
-    """Adaptive thinking for a model that has to be told how much."""
+    """Replace adaptive thinking by a budget, for a model that requires one."""
     budget = _BUDGETS.get(effort, _BUDGETS["medium"])
     if request.max_tokens is not None:
         budget = min(budget, request.max_tokens - 1)
@@ -241,8 +241,8 @@ def _set_thinking_budget(
 
 
 def _cannot_start(request: MessageRequest) -> bool:
-    # The API wants a turn that called a tool to begin with its reasoning. Where there is
-    # none in the whole history, thinking has to wait for the next turn.
+    # The API requires a turn that called a tool to begin with its reasoning. Where the whole
+    # history has none, thinking can start only with the next turn.
     return last_call_lacks_thinking(request) and not has_thinking(request)
 
 
@@ -255,7 +255,7 @@ def _set_output_format(
 ) -> None:
     form = request.output_format
     if form is not None:
-        if form.name:  # it is Chat Completions', and unknown here
+        if form.name:  # a member of Chat Completions that the Messages API lacks
             diagnostics.note_dropped("output_config.format.name")
         schema = to_enforceable_schema(form.schema, "output_config.format.schema", diagnostics)
         body["output_config"]["format"] = {"type": form.type, "schema": schema, **form.extra}
@@ -270,7 +270,7 @@ def _check_sampling(body: dict[str, Any], traits: ClaudeTraits, diagnostics: Dia
         value = body.get(name)
         if value is None:
             continue
-        # Thinking bears neither; a top_p of 0.95 and more is the exception.
+        # Thinking excludes sampling members, except a top_p of 0.95 or more.
         is_allowed = name == "top_p" and value >= 0.95
         if not traits.accepts_sampling or (thinks and not is_allowed):
             del body[name]

@@ -1,7 +1,7 @@
-"""JSON Schema -> the part of it that Anthropic can hold an answer to.
+"""JSON Schema -> the part of it that Anthropic can enforce on a response.
 
-Invariants: the answer may be freer than what was asked for, never different.
-A keyword that cannot be enforced becomes words in the description, where the model
+Invariants: a response may be freer than the requested schema, never different.
+A keyword that Anthropic cannot enforce becomes text in the description, where the model
 still reads it.
 """
 
@@ -22,13 +22,13 @@ _MAX_DEPTH: Final = 64
 _FORMATS: Final = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
 )
-"""What the SDK keeps of a schema: types of anthropic 2.12.0,
+"""Formats that the SDK keeps in a schema: types of anthropic 2.12.0,
 https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 _SILENT: Final = frozenset({"$id", "$schema", "description"})
 
 
 def to_enforceable_schema(schema: Schema, at: str, diagnostics: Diagnostics) -> Schema:
-    """`schema` in keywords that are enforced. `at` is its path in the request."""
+    """`schema` with only enforced keywords. `at` is its path in the request."""
     return _SchemaConverter(at, diagnostics).convert_schema(schema, 0)
 
 
@@ -61,7 +61,7 @@ class _SchemaConverter:
         return converted
 
     def _keep_keyword(self, name: str, value: Any, converted: Schema, depth: int) -> bool:
-        """Whether the keyword `name` has found its place."""
+        """Whether `converted` now holds the keyword `name`."""
         test = _AS_IT_IS.get(name)
         if test is not None and test(value):
             converted[name] = value
@@ -99,7 +99,7 @@ _AS_IT_IS: Final[dict[str, Callable[[Any], bool]]] = {
     "title": _accept_any,
     "type": _accept_any,
 }
-"""Keywords that are enforced, and the values for which they are."""
+"""Keywords that Anthropic enforces, each with a test for the values."""
 
 
 def _to_json(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Anthropic answers -> canonical events.
+"""Anthropic responses -> canonical events.
 
-Nothing is framed anew: the events are VAI's own. The reader names the model in full,
-keeps the totals of the usage whole, and sees whether the stream came to its end.
+Anthropic's events are VAI's own, so no emitter is needed. The decoder writes the full model name,
+keeps the totals of the usage complete, and checks that the stream reached its end.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _decode = msgspec.json.Decoder().decode
 
 
 class AnthropicStreamDecoder(EventSink, StreamDecoder):
-    """Reads one answer.
+    """Decodes one response.
 
     Args:
-        sequencer: puts the events into order, where the server is not Anthropic's own.
+        sequencer: orders the events of servers that are not Anthropic's own.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
             self._read_events([raw], data)
 
     def read_done_marker(self) -> None:
-        """A proxy says in OpenAI's way that nothing follows."""
+        """End the stream: a proxy sent OpenAI's end mark ``[DONE]``."""
         if self._sequencer is not None and not self.is_complete and self.fault is None:
             self._read_events(self._sequencer.read_done_marker())
 
     def _read_events(self, values: list[Any], data: bytes = b"") -> None:
-        """The events in `data`, or some that the server has left out."""
+        """Read events from `data`, or events that the server left out."""
         for raw in values:
             if self.is_complete or self.fault is not None:
                 return
@@ -114,7 +114,7 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
         self._out.append(event)
 
     def _parse_event(self, raw: Any) -> Event | None:
-        """The event that `raw` is; None if it is none, also when it is read with patience."""
+        """The event that `raw` is; None if not even lenient parsing finds one."""
         raw = self._repair_call(raw)
         try:
             return parse.parse_event(raw)
@@ -130,10 +130,10 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
         return {**raw, "content_block": self._calls.repair_block(raw.get("content_block"))}
 
     def parse_message(self, body: bytes) -> Message:
-        """A whole answer.
+        """A whole response.
 
         Raises:
-            UpstreamFault: the body is an error, or not an answer.
+            UpstreamFault: the body is an error, or no response.
         """
         try:
             raw = self._decode_body(body)
@@ -149,7 +149,7 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
         return msgspec.structs.replace(message, model=self._full_model(message))
 
     def _raise_if_error(self, raw: dict[str, Any], body: bytes) -> None:
-        """Raise the error that an object reports instead of an answer."""
+        """Raise the error that an object reports in place of a response."""
         if raw.get("type") == "message" and not is_error(raw.get("error")):
             return
         fault = failure.fault_from_object(self._provider, self._title, body)
@@ -165,7 +165,7 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
             return self._halves.loads(body)
 
     def read_body(self, data: bytes) -> None:
-        """A JSON response that came where a stream was requested."""
+        """A JSON response that the server sent in place of the requested stream."""
         try:
             self._out += events_from_message(self.parse_message(data))
         except UpstreamFault as fault:

@@ -23,13 +23,13 @@ _FETCH: Final = (
 
 class _Native(NamedTuple):
     versions: tuple[str, ...]
-    """The type to send, by generation of the model; the last stands for all later ones."""
+    """The type to send, by generation of the model; the last also serves later generations."""
     name: str
     members: tuple[str, ...] = ()
-    """Members of the tool's `config` that exist there."""
+    """Members of the tool's `config` that Anthropic accepts."""
 
     def newest_version(self, generation: int) -> str:
-        """The newest version that models of `generation` take."""
+        """The newest version that models of `generation` accept."""
         return self.versions[min(generation, len(self.versions) - 1)]
 
 
@@ -60,7 +60,7 @@ _NATIVE: Final[dict[str, _Native]] = {
         ("configs", "display_number", "enable_zoom"),
     ),
 }
-"""What Anthropic has of the tools that are named without a version.
+"""Anthropic's form of the tools that VAI names without a version.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 _UNSUPPORTED: Final = ("file_search", "image_generation")
@@ -77,7 +77,7 @@ _BETAS: Final = {
 
 
 def tool_to_wire(tool: Tool, at: str, generation: int, diagnostics: Diagnostics) -> dict[str, Any]:
-    """The tool as Anthropic takes it. A type of Anthropic's own keeps its version."""
+    """The tool in Anthropic's form. A versioned type of Anthropic's own keeps its version."""
     if tool.is_function:
         return _function_to_wire(tool, at, diagnostics)
     kind = tool_family(tool.type)
@@ -94,7 +94,7 @@ def tool_to_wire(tool: Tool, at: str, generation: int, diagnostics: Diagnostics)
     wire = {"type": version, "name": tool.name or native.name, **tool.extra}
     config = dict(tool.config or {})
     if "toolset" in version:
-        # A set names its members itself and asks for no size.
+        # A toolset names its members itself and has no display size.
         del wire["name"]
     elif kind == "computer":
         wire.setdefault("display_width_px", config.pop("display_width", 1024))

@@ -1,9 +1,9 @@
-"""Judging and reading along, and touching as little as possible, while Anthropic's bytes pass.
+"""Checks and reads the responses of verbatim exchanges, and edits as few bytes as possible.
 
-Invariants: bytes that need no change are not rebuilt, and bytes that are no answer
-do not pass. Nearly every frame of a stream is a content delta, which is proven and counted but
-not changed. Only what the JSON of a frame says counts, so text that talks about the protocol
-is only text.
+Invariants: bytes that need no change are not rebuilt, and bytes that are no response
+do not pass. Nearly every frame of a stream is a content delta, which is checked and counted but
+not changed. Only the JSON structure of a frame counts, so text that looks like a part of the
+protocol has no effect.
 """
 
 from __future__ import annotations
@@ -51,34 +51,33 @@ __all__ = [
 ]
 
 _DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
-"""How servers say in OpenAI's way that nothing follows."""
+"""OpenAI's end mark, which some servers of the Messages API send."""
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 _CONTENT: Final = frozenset(
     {"content_block_delta", "content_block_start", "content_block_stop", "ping"}
 )
-"""Types of frames that are many, and pass without being looked into."""
+"""Types of frames that are frequent, and pass without a full parse."""
 
 
 class VerbatimStreamObserver:
-    """Watches one stream, given as whole frames.
+    """Observes one stream, passed in whole frames.
 
-    `edited` is VAI's dialect: `message_start` names the model in full, and `message_delta`
-    carries usage under VAI's names as well; every other frame keeps its bytes. `generated` is
-    given each piece of what the model generated; `estimate` gives the members of a usage that
-    stand for an output that was not counted. `calls` changes what
-    calls begin with, where the server is not Anthropic's own; there the frames are put into the
-    order of the API as well.
+    `edited` selects VAI's dialect: `message_start` has the full model name, and `message_delta`
+    has usage under VAI's names as well; every other frame keeps its bytes. `generated` receives
+    each piece of generated text; `estimate` returns the usage members for an output that the
+    upstream did not count. `calls` repairs the start of calls, for servers that are not
+    Anthropic's own; the observer then also puts the frames into the order of the API.
 
     Attributes:
         usage: running totals as the upstream reports them.
         has_started: whether `message_start` has been seen.
-        has_content: whether something of the answer has been seen: a delta, a block that has
-            content when it opens, or the end of an answer without any.
-        has_news: whether another attribute may have changed; for the reader to reset.
-        is_complete: whether `message_stop` has been seen: the answer is complete.
-        stop_reason: why the answer ended, as the upstream says it.
-        fault: what an error frame said, or why a frame is none.
-        error_frame: the bytes of the error frame, where a client of the Messages API knows them.
+        has_content: whether a part of the response has been seen: a delta, a block that has
+            content when it opens, or the end of a response without content.
+        has_news: whether another attribute may have changed; the code that reads it resets it.
+        is_complete: whether `message_stop` has been seen: the response is complete.
+        stop_reason: why the response ended, as the upstream reports it.
+        fault: the error of an error frame, or the reason why a frame is invalid.
+        error_frame: the bytes of the error frame, if clients recognise its form and wording.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class VerbatimStreamObserver:
         self._sequencer = None if calls is None else EventSequencer()
 
     def feed_frames(self, data: bytes) -> bytes:
-        """More whole frames: those of them that the caller may have, up to a fault or the end."""
+        """Check more whole frames; return those for the client, up to a fault or the end."""
         data = to_valid_utf8(data)
         if self._sequencer is not None:
             ordered = (self._order_frame(frame, self._sequencer) for frame in split_frames(data))
@@ -126,14 +125,14 @@ class VerbatimStreamObserver:
         return data
 
     def end_stream(self) -> bytes:
-        """No more frames follow: the end of the message, if that alone was left out."""
+        """End the stream: return the end of the message if the server left only that out."""
         if self._sequencer is None or self.is_complete or self.fault is not None:
             return b""
         return self._feed_singly(_encode_frames(self._sequencer.end_stream()))
 
     @staticmethod
     def _order_frame(frame: bytes, sequencer: EventSequencer) -> bytes:
-        """The frames that are sent for one of the server's; itself where it fits."""
+        """The frames to send for one of the server's frames; unchanged where it fits."""
         try:
             value = decode_frame(frame)
         except ValueError:
@@ -163,7 +162,7 @@ class VerbatimStreamObserver:
         return b"".join(passed)
 
     def _inspect_frame(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
-        """Take in what a frame says; gives the frame as it is sent, None where it is not."""
+        """Process a frame; return the frame to send, or None if it must not be sent."""
         if isinstance(event, dict):
             self._fail_with_unknown_event(frame)
             return None
@@ -189,7 +188,7 @@ class VerbatimStreamObserver:
         return self._inspect_event(frame, kind, value)
 
     def _inspect_event(self, frame: bytes, kind: str, value: dict[str, Any]) -> bytes | None:
-        """Take in an event that is not one of content; gives its frame as `_inspect_frame` does."""
+        """Process an event without content; return the frame as `_inspect_frame` does."""
         if kind == "message_start":
             if self.has_started:
                 self._fail_malformed("it begins twice")
@@ -217,7 +216,7 @@ class VerbatimStreamObserver:
         return edited or with_event_name(frame, kind)
 
     def _needs_repair(self, event: FrameEvent) -> bool:
-        """Whether the frame may not pass as it is: a call begins at a server of another's."""
+        """Whether the frame may need a repair: a call starts, at a server not Anthropic's own."""
         if self._calls is None or event.content_block is None:
             return False
         return bool(event.content_block.type == "tool_use")
@@ -232,7 +231,7 @@ class VerbatimStreamObserver:
         return b"event: content_block_start\ndata: %b\n\n" % data
 
     def _count_event(self, event: FrameEvent) -> None:
-        """Count what a frame of content adds."""
+        """Count what a content frame adds."""
         if event.type == "content_block_delta" and event.delta is not None:
             delta = event.delta
             if not self.has_content:
@@ -250,7 +249,7 @@ class VerbatimStreamObserver:
             self.error_frame = frame
 
     def _fail_with_unknown_event(self, frame: bytes) -> None:
-        """What is no event of the API ends the stream: as the error that it reports, if any."""
+        """End the stream at a frame that is no event: with the error that it reports, if any."""
         value = decode_frame(frame)
         fault = failure.fault_from_object(
             self._spec.id, self._spec.name, msgspec.json.encode(value)
@@ -273,7 +272,7 @@ class VerbatimStreamObserver:
             self.usage = self.usage.merged_with(usage)
 
     def _edit_event(self, value: dict[str, Any]) -> bytes | None:
-        """The frame in VAI's dialect, None for one that is the same there."""
+        """The frame in VAI's dialect; None if it is the same there."""
         kind = value["type"]
         if kind == "message_start":
             message = value.get("message")
@@ -289,27 +288,27 @@ class VerbatimStreamObserver:
             if not isinstance(usage, dict):
                 usage = usage_to_wire(self.usage)
             if self.usage.output_tokens is None:
-                # It exists in the wild, and strict clients fail on it.
+                # Some servers send no output count, and strict clients fail on that.
                 usage |= self._estimate()
             value["usage"] = usage | vai_counters(self.usage, self._cost)
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
 
 
 class VerbatimReport(msgspec.Struct, frozen=True):
-    """What a JSON answer says about itself."""
+    """The usage and the stop reason of a JSON response."""
 
     usage: Usage
     stop_reason: str | None
 
 
 class _Part(msgspec.Struct, gc=False):
-    """A block of content, as far as it tells what it is."""
+    """The type of one content block."""
 
     type: str
 
 
 class _MessageHead(msgspec.Struct):
-    """The members of a JSON answer that count; of its content only the types."""
+    """The members of a JSON response that VAI reads; of its content only the types."""
 
     type: Any = None
     model: Any = None
@@ -335,10 +334,10 @@ def read_message(
     edited: bool,
     calls: CallRepairer | None = None,
 ) -> tuple[bytes, VerbatimReport]:
-    """A JSON answer as the caller gets it, and its report.
+    """The bytes of a JSON response for the client, and its report.
 
-    `edited` is VAI's dialect. The members that are not edited, the content above all, keep
-    their bytes, but for what `calls` changes.
+    `edited` selects VAI's dialect. Members that are not edited, such as the content, keep
+    their bytes, except for what `calls` changes.
 
     Raises:
         UpstreamFault: the body is an error, or no message.
@@ -364,8 +363,7 @@ def read_message(
 def _repaired_members(
     head: _MessageHead, body: bytes, calls: CallRepairer | None
 ) -> dict[str, Any]:
-    """The members that clients expect otherwise, in the answer of a server that is not
-    Anthropic's own."""
+    """The members to change in the response of a server that is not Anthropic's own."""
     if calls is None:
         return {}
     original = msgspec.json.decode(_decode_members(body)["content"])
@@ -378,12 +376,12 @@ def _repaired_members(
 
 
 def collect_stream(body: bytes, spec: ProviderSpec, calls: CallRepairer | None) -> bytes:
-    """The JSON answer that an event stream tells, where JSON was asked for.
+    """The JSON response from an event stream, where the client requested JSON.
 
-    `calls` are brought into the API's form already.
+    `calls` brings the tool calls into the API's form.
 
     Raises:
-        UpstreamFault: the body is no such stream, or one that fails.
+        UpstreamFault: the body is no such stream, or the stream fails.
     """
     incoming = StreamBody()
     sequencer = EventSequencer() if calls is not None else None
@@ -405,23 +403,23 @@ def collect_stream(body: bytes, spec: ProviderSpec, calls: CallRepairer | None) 
 
 
 def is_passed_on(body: bytes, fault: UpstreamFault) -> bool:
-    """Whether the body of an error goes to the caller as it is.
+    """Whether the gateway sends the body of an error to the client unchanged.
 
     Clients of the Messages API match the type and the wording of such bodies, so those keep
-    every byte. Two errors make clients act and are known to them in one wording only: an
-    overload and a prompt that is too long. Another server's words for them are put into it.
-    What came from a place where the API is not are no words of the provider's.
+    every byte. Clients react to two errors in one wording only: an overload and a prompt that is
+    too long. The gateway replaces other wordings of these two. It also replaces the body from a
+    wrong address, which is not the provider's.
     """
     if fault.code == UPSTREAM_ADDRESS:
         return False
     try:
         return not _is_misworded(decode_object(body), fault)
     except ValueError:
-        return True  # a page of a proxy, whose status says what there is to say
+        return True  # a page of a proxy: its status is the whole information
 
 
 def _is_misworded(value: dict[str, Any], fault: UpstreamFault) -> bool:
-    """Whether clients would not see what `fault` is."""
+    """Whether clients would not recognise `fault` by this wording."""
     if fault.code == failure.CONTEXT_OVERFLOW:
         return not _has_form(value) or failure.PROMPT_TOO_LONG not in value["error"]["message"]
     if fault.type == "overloaded_error" and failure.is_overload_message(value):
@@ -430,7 +428,7 @@ def _is_misworded(value: dict[str, Any], fault: UpstreamFault) -> bool:
 
 
 def _has_form(value: dict[str, Any]) -> bool:
-    """Whether this is an error object of the Messages API."""
+    """Whether `value` is an error object of the Messages API."""
     error = value.get("error")
     if value.get("type") != "error" or not isinstance(error, dict):
         return False
@@ -438,7 +436,7 @@ def _has_form(value: dict[str, Any]) -> bool:
 
 
 def _has_parts(message: Any) -> bool:
-    """Whether clients can begin with the message of a `message_start`."""
+    """Whether the message of a `message_start` has the members that clients need."""
     return (
         isinstance(message, dict)
         and isinstance(message.get("content"), list)
@@ -462,7 +460,7 @@ def _malformed_fault(what: str, provider: str) -> UpstreamBroken:
 
 
 def _read_head(body: bytes) -> tuple[_MessageHead | None, bytes]:
-    """What a JSON answer says, and its bytes, mended if no parser takes them as they are."""
+    """The head of a JSON response, and its bytes, repaired if they do not parse."""
     try:
         return _decode_head(body), body
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,1 +1,1 @@
-"""Upstream bytes to stream events and messages, for every wire format."""
+"""Decodes upstream bytes into stream events and messages, for every wire format."""

@@ -1,7 +1,7 @@
 """Stream events -> the message they describe, and back.
 
-Invariants: reading a stream to its end gives the same message that the
-upstream would have answered without streaming.
+Invariants: a stream, read to its end, results in the message that the upstream would send
+without streaming.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["Accumulator", "events_from_message", "message_from_events"]
 
 
 class _BlockBuilder:
-    """A block whose deltas are still coming."""
+    """A block whose deltas are still arriving."""
 
     __slots__ = ("audio", "block", "citations", "json", "signature", "text")
 
@@ -109,7 +109,7 @@ class Accumulator:
         self._stopped = False
 
     def add_event(self, event: Event) -> None:
-        """The next event. Pings and unknown events say nothing about the message.
+        """Add the next event. Pings and unknown events do not change the message.
 
         Raises:
             UpstreamBroken: the event contradicts those before it.
@@ -135,8 +135,8 @@ class Accumulator:
         """The message.
 
         Raises:
-            UpstreamBroken: the stream has not come to its end, or a tool's input is not
-                a JSON object although the answer was not cut off.
+            UpstreamBroken: the stream has not reached its end, or a tool's input is not
+                a JSON object although the response was not cut off.
         """
         if self._shell is None or self._end is None or not self._stopped:
             raise _unusable_fault("", "truncated")
@@ -155,8 +155,8 @@ class Accumulator:
 def message_from_events(events: Iterable[Event], usage: Usage | None = None) -> Message:
     """The message that `events` describe.
 
-    `usage` is what the upstream has reported; `message_start` tells estimates beside it, which
-    a whole answer has no need of. Without it the usage is that of the events.
+    `usage` is what the upstream has reported; `message_start` also has estimates, which
+    a whole response does not need. Without `usage` the message has the usage of the events.
 
     Raises:
         UpstreamBroken: see `Accumulator.build_message`.
@@ -169,7 +169,7 @@ def message_from_events(events: Iterable[Event], usage: Usage | None = None) -> 
 
 
 def events_from_message(message: Message) -> list[Event]:
-    """The stream that a message could have been."""
+    """A stream of events that describes `message`."""
     shell = msgspec.structs.replace(
         message, content=[], stop_reason=None, stop_sequence=None, stop_details=None
     )
@@ -218,10 +218,10 @@ def _opening_and_deltas(block: Block) -> tuple[Block, list[Delta]]:
 
 
 def _join_base64(pieces: list[str]) -> str:
-    """One base64 text out of several, each of which may end in padding.
+    """Join base64 texts, each of which may end in padding.
 
     Raises:
-        UpstreamBroken: one of them is not base64.
+        UpstreamBroken: one of the pieces is not base64.
     """
     try:
         return base64.b64encode(b"".join(map(base64.b64decode, pieces))).decode()

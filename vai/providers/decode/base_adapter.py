@@ -1,8 +1,7 @@
-"""What the adapters of all wire formats have in common: one exchange, read by a decoder.
+"""The base of the adapters of all wire formats: one exchange, read by a stream decoder.
 
-Invariants: a JSON response and a stream go through the same decoder, and what
-a server sends in place of what was requested (JSON for a stream, an end without a
-mark) is read as what it is.
+Invariants: a JSON response and a stream go through the same decoder. The decoder also reads what
+a server sends in another form than requested (JSON for a stream, an end without a mark).
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ D = TypeVar("D", bound=StreamDecoder)
 
 
 class TranslatedRequest(msgspec.Struct, frozen=True):
-    """The upstream request, and what its response must be read with.
+    """The upstream request, and what the decoder needs to read its response.
 
     Attributes:
         names: tool alias -> the client's name.
-        text: what the response's text passes through, if anything.
+        text: the filter that the response's text passes through, if any.
         dropped: paths of optional parameters that were left out.
         sound: the format of the spoken response that was requested.
-        grounds: whether Google may search and report it only behind the response.
+        grounds: whether Google may search and report its sources only after the response.
     """
 
     wire: WireRequest
@@ -59,11 +58,11 @@ _NO_REQUEST: Final = TranslatedRequest(WireRequest("POST", "", (), b""), {}, Non
 
 
 class ResponseBody(Protocol):
-    """Decodes the body of one response, however it is cut."""
+    """Decodes the body of one response, in pieces of any size."""
 
     @property
     def fault(self) -> UpstreamBroken | None:
-        """Set when the body holds no response, or grows beyond what can be held."""
+        """Set when the body holds no response, or exceeds its maximum size."""
         ...
 
     def feed_bytes(self, data: bytes, /) -> list[tuple[str, bytes]]:
@@ -97,37 +96,37 @@ class BaseAdapter(ABC, Generic[D]):
 
     @abstractmethod
     def _translate_request(self, request: MessageRequest) -> TranslatedRequest:
-        """The request in the server's words."""
+        """Translate the request into the server's wire format."""
 
     @abstractmethod
     def _make_decoder(self, translation: TranslatedRequest, request: MessageRequest | None) -> D:
-        """The decoder of its response; without `request` that of a response read alone."""
+        """The decoder of the response; `request` is None for a response without its request."""
 
     @property
     def usage(self) -> Usage:
-        """What the server has reported so far."""
+        """The usage that the server has reported so far."""
         return self._sink.usage
 
     @property
     def ended_early(self) -> bool:
-        """Whether a stop sequence was met that the server does not know of."""
+        """Whether VAI ended the response at a stop sequence that it checks itself."""
         return self._decoder.met_stop_sequence
 
     @property
     def is_complete(self) -> bool:
-        """Whether the closing events have been returned."""
+        """Whether the adapter has returned the closing events."""
         return self._sink.is_complete
 
     @property
     def fault(self) -> UpstreamFault | None:
-        """Why the stream failed, once it has."""
+        """Why the stream failed; None until it fails."""
         return self._sink.fault
 
     def build_request(self, request: MessageRequest, /) -> WireRequest:
-        """The upstream request. Call it before its response is read.
+        """The upstream request. Call it before the adapter reads the response.
 
         Raises:
-            InvalidRequest: something that matters cannot be expressed.
+            InvalidRequest: the format cannot express a required part.
         """
         translation = self._translate_request(request)
         self.dropped = translation.dropped
@@ -136,7 +135,7 @@ class BaseAdapter(ABC, Generic[D]):
         return translation.wire
 
     def parse_message(self, body: bytes, /) -> Message | None:
-        """The response of a request that was not streamed; None when it goes on.
+        """The response to an unstreamed request; None when `next_request` continues it.
 
         Raises:
             UpstreamFault: the body is an error, or no response.
@@ -152,14 +151,14 @@ class BaseAdapter(ABC, Generic[D]):
         return message_from_events(self._sink.take_events(), self._sink.usage)
 
     def feed_bytes(self, data: bytes, /) -> list[Event]:
-        """More bytes of the streamed response: the events that are complete now."""
+        """Decode more bytes of the streamed response; return the events that are complete now."""
         if self._is_over:
             return []
         self._read_bytes(data)
         return self._sink.take_events()
 
     def end_stream(self) -> list[Event]:
-        """The server closed the body: the closing events, a fault, or `next_request` is set."""
+        """End the body: return the closing events, or set `fault` or `next_request`."""
         if self._is_over:
             return []
         self._read_end()
@@ -173,7 +172,7 @@ class BaseAdapter(ABC, Generic[D]):
     def _is_over(self) -> bool:
         return self._sink.is_complete or self._sink.fault is not None
 
-    # A response can be read without its request: then its decoder is made when it is needed.
+    # An adapter can read a response without its request: it then makes the decoder on first use.
 
     @cached_property
     def _decoder(self) -> D:

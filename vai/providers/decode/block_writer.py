@@ -2,10 +2,10 @@
 
 Invariants: one block is open at a time, indexes are contiguous, every block is stopped.
 
-An answer that ends by itself ends with its text or its media: clients take their result
-from the last block. So reasoning and the runs of server tools that arrive behind text are
-held until more text, media or a call shows that they were not the last; a stream cannot
-put them before text that has been sent, so at such an end the writer leaves them out.
+A response that ends by itself ends with its text or its media: clients read their result
+from the last block. So the writer holds reasoning and server tool blocks that arrive after text
+until more text, media or a call shows that they were not the last. A stream cannot
+put them before text that it has sent, so at such an end the writer leaves them out.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ __all__ = ["AUDIO", "CLOSED", "PAUSED", "TEXT", "THINKING", "TOOL", "BlockWriter
 _MAX_HELD_BLANKS: Final = 64
 
 CLOSED, TEXT, THINKING, TOOL, AUDIO, PAUSED = range(6)
-"""The kind of the open block. `PAUSED` is text behind which something is held."""
+"""The kind of the open block. `PAUSED` is text after which the writer holds a block."""
 _CONTENT: Final = (TextBlock, ImageBlock, AudioBlock, VideoBlock)
-"""What an answer that ends by itself may end with."""
+"""Block types that may be the last of a response that ends by itself."""
 
 
 class BlockWriter(EventSink, ABC):
-    """Blocks and their pieces in, events out. A subclass says when which is written."""
+    """Turns blocks and their pieces into events. A subclass decides when to write each."""
 
     def __init__(self, provider: str) -> None:
         super().__init__(provider)
@@ -66,7 +66,7 @@ class BlockWriter(EventSink, ABC):
 
     @abstractmethod
     def _count_buffered(self, count: int) -> None:
-        """Count `count` characters that are kept back; too many are a fault."""
+        """Count `count` held characters; too many are a fault."""
 
     def fail(self, fault: UpstreamFault) -> None:
         """The stream ends here, incomplete."""
@@ -93,8 +93,8 @@ class BlockWriter(EventSink, ABC):
 
     def _write_text(self, text: str) -> None:
         # Blanks alone open no block: models put a line break between reasoning or text
-        # and a call, and clients would show an empty paragraph. Bounded, because a model
-        # gone wrong can stream blanks for minutes.
+        # and a call, and clients would show an empty paragraph. Bounded, because a model in
+        # a loop can stream blanks for minutes.
         if self._held:
             if text.isspace():
                 self._hold_back("text", text)
@@ -147,7 +147,7 @@ class BlockWriter(EventSink, ABC):
         elif self._hold_back("block", block):
             return
         if isinstance(block, ServerToolUseBlock):
-            # Clients read the input of any call from its deltas, also of one that came whole.
+            # Clients read the input of any call from its deltas, also if the call arrived whole.
             self._open_block(CLOSED, msgspec.structs.replace(block, input={}))
             if block.input:
                 delta = InputJsonDelta(partial_json=msgspec.json.encode(block.input).decode())
@@ -157,21 +157,23 @@ class BlockWriter(EventSink, ABC):
         self._out.append(ContentBlockStop(index=self._index))
 
     def _hold_back(self, kind: str, value: Any) -> bool:
-        """Whether `value` is held: text or media came before it and no call did, so the
-        answer may be at its end."""
+        """Hold `value` if the response may be at its end; return whether it did.
+
+        It may be after text or media, as long as no call came.
+        """
         if not self._has_final_content or self._call_came:
             return False
         self._held.append((kind, value))
         self._blanks = ""
         self._count_buffered(buffered_size(value))
         if self._open == TEXT:
-            self._open = PAUSED  # its sources may still follow
+            self._open = PAUSED  # its citations may still follow
         elif self._open != PAUSED:
             self._close_block()
         return True
 
     def _release_held(self) -> None:
-        """What follows shows that the answer was not at its end: send what is held."""
+        """Send the held pieces: what follows shows that the response was not at its end."""
         if not self._held:
             return
         held, self._held = self._held, []
@@ -180,12 +182,12 @@ class BlockWriter(EventSink, ABC):
             self._write_piece(kind, value)
 
     def _note_call(self) -> None:
-        """A call has come: the answer does not end by itself with what follows."""
+        """Note a call: send the held pieces, and hold none from now on."""
         self._release_held()
         self._call_came = True
 
     def _end_content(self, spoken: bool) -> None:
-        """No more content follows. `spoken` says that the answer ended by itself."""
+        """End the content. `spoken` means that the response ended by itself."""
         if not spoken:
             self._release_held()
         if self._open == PAUSED:
@@ -212,7 +214,7 @@ class BlockWriter(EventSink, ABC):
 
 
 def buffered_size(value: Any) -> int:
-    """Characters that a value which is kept back holds in memory."""
+    """The characters that a held value occupies in memory."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, tuple):

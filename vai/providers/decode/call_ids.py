@@ -1,9 +1,9 @@
 """Ids of tool calls, from the server to the client and back.
 
-The Messages API allows `^[a-zA-Z0-9_-]+$` and wants every id of a conversation once. Servers
-send empty ids, ids with dots and colons, and the same id in every turn. An id that a client
-may not see is shown as ``toolu_vai_<server>_<number>_<the id in base64url>``: VAI keeps no
-table, so the history that the client sends back is all it takes to give a server its own id.
+The Messages API allows `^[a-zA-Z0-9_-]+$` and requires every id of a conversation to be unique.
+Servers send empty ids, ids with dots and colons, and the same id in every turn. VAI encodes an
+unsuitable id as ``toolu_vai_<server>_<number>_<the id in base64url>``. It keeps no table: the
+history that the client sends back is enough to restore the server's own id.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from vai.types.request import InputMessage
 __all__ = ["MARK", "CallIds", "collect_call_ids", "decode_call_id", "is_legal", "to_upstream_id"]
 
 MARK: Final = "toolu_vai_"
-"""What the ids begin with that stand for others."""
+"""The prefix of ids that encode a server's id."""
 
 _LEGAL: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9_-]{1,40}")
-"""Ids that are shown as they are: what is longer, some API would refuse."""
+"""Ids that clients receive unchanged: some APIs refuse longer ones."""
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _SHOWN: Final = re.compile(rf"{MARK}([a-z2-7]{{6}})_\d+_([a-zA-Z0-9_-]+)")
 _HASHED: Final = 8
@@ -35,10 +35,10 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 
 class CallIds:
-    """The ids of the calls in one answer.
+    """The ids of the calls in one response.
 
     Args:
-        provider: the id of the provider that answers.
+        provider: the id of the provider that sends the response.
         exchange: calls without an id get one that derives from this.
         taken: the ids in the history.
     """
@@ -50,10 +50,10 @@ class CallIds:
         self._count = 0
 
     def to_client_id(self, upstream_id: Any) -> str:
-        """The id under which the client sees the next call.
+        """The client's id for the next call.
 
         Args:
-            given: the server's id, whatever it is.
+            upstream_id: the server's id, of any type.
         """
         number, self._count = self._count, self._count + 1
         shown = _as_text(upstream_id)
@@ -66,7 +66,7 @@ class CallIds:
 
     def _encode_id(self, id: str) -> str:
         text = base64.urlsafe_b64encode(id.encode("utf-8", "surrogatepass")).decode().rstrip("=")
-        # As many ids are taken, so that the first number that is tried is nearly always free.
+        # The number of ids taken so far is nearly always a free number.
         number = len(self._taken)
         while (shown := f"{MARK}{_provider_tag(self._provider)}_{number}_{text}") in self._taken:
             number += 1
@@ -85,14 +85,14 @@ def collect_call_ids(messages: Iterable[InputMessage]) -> set[str]:
 
 
 def is_legal(id: Any) -> bool:
-    """Whether every API takes `id` as it is, and it stands for no other."""
+    """Whether every API accepts `id` unchanged, and it encodes no other id."""
     return isinstance(id, str) and bool(_PLAIN.fullmatch(id)) and not id.startswith(MARK)
 
 
 def decode_call_id(id: str, provider: str) -> str | None:
-    """The id that `provider` itself gave to the call that clients know as `id`.
+    """The id of `provider` that the client's `id` encodes.
 
-    None if `id` is not a substitute, or is one of another provider's.
+    None if `id` encodes no other id, or one of another provider.
     """
     match = _SHOWN.fullmatch(id) if id.startswith(MARK) else None
     if match is None or match[1] != _provider_tag(provider):
@@ -106,10 +106,10 @@ def decode_call_id(id: str, provider: str) -> str | None:
 
 
 def to_upstream_id(id: str, provider: str, most: int = 64, *, short: bool = False) -> str:
-    """A call's id as `provider` takes it: its own, or one within its rules.
+    """A call id that `provider` accepts: its own, or one within its rules.
 
     Args:
-        most: the characters that an id may have.
+        most: the maximum length of an id, in characters.
         short: ids must be nine letters and digits, as Mistral's are.
     """
     if id.startswith(MARK) and (original := decode_call_id(id, provider)) is not None:

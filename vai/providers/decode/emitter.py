@@ -1,14 +1,14 @@
 """The framing of a streamed message, in one place for every wire format.
 
-Invariants: readers say what the upstream said (text, thinking, a tool call,
-an end) and never see an index; the emitter alone decides when a block opens and closes.
-Whatever a reader says, the events it returns are a well-formed stream: contiguous
+Invariants: stream decoders report what the upstream sends (text, thinking, a tool call,
+an end) and never handle an index; only the emitter decides when a block opens and closes.
+Whatever a decoder reports, the emitted events are a well-formed stream: contiguous
 indexes, one block open at a time, every block stopped, one `message_delta`, one
 `message_stop`, nothing after. A stream that cannot be completed has a `fault` instead
 of an end.
 
-A tool call owns its block until its arguments are a whole JSON object. What arrives in
-between is kept in order and follows it: many clients append to "the last block" and
+A tool call owns its block until its arguments are a whole JSON object. The emitter keeps what
+arrives in between and sends it afterwards, in order: many clients append to "the last block" and
 would mix interleaved calls.
 """
 
@@ -40,23 +40,23 @@ from vai.types.message import Message, Usage
 __all__ = ["MAX_CALLS", "MAX_HELD_CHARACTERS", "Emitter"]
 
 MAX_CALLS: Final = 1024
-"""Tool calls in one answer."""
+"""Tool calls in one response."""
 MAX_HELD_CHARACTERS: Final = 16 << 20
-"""Tool arguments, and what waits behind an incomplete call, of one answer."""
+"""Characters of tool arguments, and of pieces behind an incomplete call, per response."""
 _NATURAL_ENDS: Final = ("end_turn", "stop_sequence")
 
 
 class Emitter(BlockWriter):
-    """Neutral operations in, canonical events out.
+    """Turns operations of the stream decoders into canonical events.
 
     Args:
-        message_id: the id of the answer; ids of calls without one derive from it.
+        message_id: the id of the response; ids of calls without one derive from it.
         model: the full name to report until the upstream names one.
-        provider: the provider's id: prefix of the model, and named by faults.
+        provider: the provider's id, for the prefix of the model and for faults.
         input_estimate: input tokens to show in `message_start` while the upstream has
             not counted them. It never enters `usage`.
-        ids: gives calls the ids that the client sees.
-        names: gives calls the names that the client declared.
+        ids: maps the ids of calls to the client's.
+        names: maps the names of tools to those that the client declared.
     """
 
     def __init__(
@@ -84,28 +84,28 @@ class Emitter(BlockWriter):
 
     @property
     def has_started(self) -> bool:
-        """Whether the answer has begun."""
+        """Whether the response has begun."""
         return self._started
 
     @property
     def has_stop_reason(self) -> bool:
-        """Whether the upstream has said why the answer ended."""
+        """Whether a stop reason is set."""
         return self._end_delta is not None
 
     @property
     def has_tool_calls(self) -> bool:
-        """Whether there is a call that the client has to run."""
+        """Whether the response has a call that the client has to run."""
         return bool(self._calls)
 
     @property
     def has_content(self) -> bool:
-        """Whether any content has come."""
+        """Whether any content has arrived."""
         return self._index >= 0 or bool(self._blanks) or self.has_tool_calls
 
     def start_message(
         self, model: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        """The answer has begun; `model` is what the upstream calls it."""
+        """Begin the response; `model` is the upstream's name of the model."""
         if self._started or self.is_complete or self.fault:
             return
         self._started = True
@@ -124,50 +124,50 @@ class Emitter(BlockWriter):
         self._out.append(MessageStart(message=shell))
 
     def add_text(self, text: str) -> None:
-        """More of the answer's text."""
+        """Add text of the response."""
         if self._open == TEXT and text:
             self._out.append(ContentBlockDelta(index=self._index, delta=TextDelta(text=text)))
         elif text and not self._defer_if_blocked("text", text):
             self._write_text(text)
 
     def end_text(self) -> None:
-        """The text so far is complete; more text is a block of its own."""
+        """End the text so far; further text starts a new block."""
         self._add_piece("end", "")
 
     def add_thinking(self, text: str) -> None:
-        """More of the reasoning."""
+        """Add text of the reasoning."""
         if text and (self._open == THINKING or not self._defer_if_blocked("thinking", text)):
             self._write_thinking(text)
 
     def add_signature(self, signature: str) -> None:
-        """The signature of the open reasoning; without open reasoning, a redacted block."""
+        """Add the signature of the open reasoning; without open reasoning, a redacted block."""
         if signature and (
             self._open == THINKING or not self._defer_if_blocked("signature", signature)
         ):
             self._write_signature(signature)
 
     def add_audio(self, media_type: str, data: str = "", words: str = "") -> None:
-        """More of what is spoken: sound as base64, and the words of it."""
+        """Add speech: sound as base64, and its transcript."""
         if data or words:
             self._add_piece("audio", (media_type, data, words))
 
     def add_redacted_thinking(self, data: str) -> None:
-        """Reasoning that only its maker can read."""
+        """Add reasoning that only its provider can read."""
         self.add_block(RedactedThinkingBlock(data=data))
 
     def add_block(self, block: Block) -> None:
-        """A block that came whole."""
+        """Add a whole block."""
         self._add_piece("block", block)
 
     def add_citation(self, citation: dict[str, Any]) -> None:
-        """A source of the text just before it; without such text it is left out."""
+        """Add a citation to the text just before it; without such text, drop it."""
         self._add_piece("citation", citation)
 
     def open_tool_call(self, key: int, id: Any, name: str | None) -> None:
-        """A new call, or the name or the id of one whose announcement was incomplete.
+        """Open a call, or add the name or the id that its first event lacked.
 
         Args:
-            id: the server's, whatever it is.
+            id: the server's id, of any type.
             name: the server's name of the tool.
         """
         if self.is_complete or self.fault:
@@ -186,7 +186,7 @@ class Emitter(BlockWriter):
         self._release_ready()
 
     def add_arguments(self, key: int, piece: str) -> None:
-        """More of a call's arguments, as JSON text."""
+        """Add a piece of a call's arguments, as JSON text."""
         if not piece or self.is_complete or self.fault:
             return
         call = self._calls[key]
@@ -202,24 +202,24 @@ class Emitter(BlockWriter):
             self._write_arguments(piece)
 
     def complete_arguments(self, key: int, arguments: str) -> None:
-        """All of a call's arguments, behind pieces of them: what those left out follows."""
+        """Add what the pieces so far lack of a call's whole `arguments`."""
         if not (self.is_complete or self.fault or self._calls[key].is_closed):
             self.add_arguments(key, self._calls[key].missing_arguments(arguments))
 
     def has_complete_arguments(self, key: int) -> bool:
-        """Whether the arguments of a call are a whole object already."""
-        call = self._calls.get(key)  # not there once the answer is over
+        """Whether the arguments of a call are already a whole object."""
+        call = self._calls.get(key)  # None for a call that opens after the end
         return call is not None and call.has_complete_arguments()
 
     def is_another_call(self, key: int, arguments: str) -> bool:
-        """Whether `arguments` are a whole object beside the one that the call has already."""
+        """Whether `arguments` are a whole object other than the one that the call already has."""
         call = self._calls.get(key)
         if call is None or not call.has_complete_arguments() or decode_object(arguments) is None:
             return False
         return not call.is_repetition(arguments)
 
     def report_usage(self, usage: Usage) -> None:
-        """Running totals, as far as the upstream names them."""
+        """Merge running totals that the upstream reports into the usage."""
         self.usage = self.usage.merged_with(usage)
 
     def set_stop_reason(
@@ -228,20 +228,20 @@ class Emitter(BlockWriter):
         details: dict[str, Any] | None = None,
         sequence: str | None = None,
     ) -> None:
-        """Why the answer ended. Sent by `end_message`: usage usually comes later."""
+        """Set why the response ended. `end_message` sends it: usage usually arrives later."""
         self._end_delta = MessageDeltaBody(
             stop_reason=reason, stop_sequence=sequence, stop_details=details
         )
 
     def end_message(self) -> None:
-        """The upstream has nothing more to say: the closing events, or a fault."""
+        """End the response: emit the closing events, or fail."""
         if self.is_complete or self.fault:
             return
         if self._end_delta is None:
             self.fail_unusable("", "truncated")
             return
         self.start_message()
-        # Only a model that ended by itself has completed its calls.
+        # Calls are complete only where the model ended by itself.
         self._release_all(cut=self._end_delta.stop_reason not in ("end_turn", "tool_use"))
         if self.fault:
             return
@@ -256,7 +256,7 @@ class Emitter(BlockWriter):
             self._write_piece(kind, value)
 
     def _defer_if_blocked(self, kind: str, value: Any) -> bool:
-        """Whether `value` has to wait behind a call (or the stream is over)."""
+        """Defer `value` if it must wait behind a call; return True also if the stream is over."""
         if self.is_complete or self.fault:
             return True
         self.start_message()
@@ -268,7 +268,7 @@ class Emitter(BlockWriter):
         return True
 
     def _release_ready(self) -> None:
-        """Close the open call if it is complete, and let follow what waited for it."""
+        """Close the open call if it is complete, and write what waited for it."""
         while self._waiting and not self.fault:
             if self._call is not None:
                 if not self._call.has_complete_arguments():
@@ -280,9 +280,9 @@ class Emitter(BlockWriter):
             self._release_first()
 
     def _release_all(self, *, cut: bool) -> None:
-        """At the end of the answer: close the open call and send all that waited.
+        """At the end of the response: close the open call and write all that waited.
 
-        `cut` says that the answer was cut off: then its calls may be incomplete.
+        `cut` means that the response was cut off: then its calls may be incomplete.
         """
         while not self.fault:
             call = self._call
@@ -302,7 +302,7 @@ class Emitter(BlockWriter):
             if cut:
                 self._waiting.popleft()
                 return
-            # With one tool there is no doubt which one is meant.
+            # With one declared tool, the call can only be for that tool.
             first.name = self.tool_names.only_name
         if isinstance(first, ToolCall) and not first.name:
             self.fail_unusable("a tool call has no name", "invalid_tool_call")

@@ -1,12 +1,12 @@
-"""What the body of an error says to a human, in whatever form a server writes it.
+"""Extracts the message from the body of an error, in any server's form.
 
-Invariants: forms are found by their members and not by their server, as a server of
+Invariants: the members of a body identify its form, not the server, because a server of
 any API may stand behind a proxy that writes errors of its own.
 
 A prompt that is longer than the model's context gets one wording: clients of the Messages API
-shorten a conversation when an error says ``prompt is too long``, and at no other sign. No two
-servers agree on a code or a sentence, so the known codes and phrases are a table here. The message
-has the token counts where the server's words have both. Sources, read in November 2026: the
+shorten a conversation only when an error contains ``prompt is too long``. Servers do not agree on
+a code or a sentence, so this module has tables of the known codes and phrases. The message
+has the token counts where the server's message has both. Sources, read in November 2026: the
 servers' own code (vLLM, SGLang, llama.cpp, llama-cpp-python, TGI) and errors that users of the
 hosted ones reported.
 """
@@ -34,9 +34,9 @@ __all__ = [
 
 
 CONTEXT_OVERFLOW: Final = "context_length_exceeded"
-"""The code of the error, whatever the server calls it."""
+"""VAI's code for this error, for all servers."""
 PROMPT_TOO_LONG: Final = "prompt is too long"
-"""The words that clients look for."""
+"""The words that clients search for."""
 
 _CODES: Final = frozenset(
     {
@@ -94,9 +94,9 @@ _OTHER_LIMIT: Final = re.compile(
     r"per (?:minute|hour|day)|\bTPM\b|\bTPD\b|rate.limit|quota|completion tokens, whereas",
     re.IGNORECASE,
 )
-"""Limits of tokens that no shorter conversation keeps for long."""
+"""Messages about rates and other limits, which a shorter conversation does not resolve."""
 _MAX_TOKENS_WORDS: Final = "exceed context limit: "
-"""Anthropic's error for a prompt that fits without its `max_tokens`: clients lower that."""
+"""Anthropic's error for a prompt that fits only with a lower `max_tokens`: clients lower it."""
 
 _COUNT: Final = r"(?<![\w.])(\d{1,3}(?:,\d{3}){1,3}|\d{2,10})(?![\w-])"
 _LIMITS: Final = (
@@ -110,18 +110,18 @@ _LIMITS: Final = (
 )
 _COUNTS: Final = re.compile(_COUNT)
 _SUM: Final = re.compile(rf"too large: {_COUNT}\..{{0,120}}? {_COUNT} input tokens")
-"""vLLM, where the prompt alone would fit: the tokens of the answer, and those of the prompt."""
+"""vLLM, where the prompt alone would fit: the tokens of the response, and of the prompt."""
 _MAX_READ: Final = 4000
-"""Characters of a message that are looked through."""
+"""Characters of a message that VAI searches."""
 
 
 def is_overflow(status: int | None, names: tuple[str, ...], words: str) -> bool:
-    """Whether an error says that the prompt does not fit into the model's context.
+    """Whether an error means that the prompt does not fit into the model's context.
 
     Args:
-        status: of the response; None in a stream.
+        status: the response's status; None in a stream.
         names: the error's codes and types, in lower case.
-        words: what it says to a human.
+        words: the error's message.
     """
     words = words[:_MAX_READ]
     if status in (401, 402, 403, 429) or _OTHER_LIMIT.search(words) or _MAX_TOKENS_WORDS in words:
@@ -130,7 +130,7 @@ def is_overflow(status: int | None, names: tuple[str, ...], words: str) -> bool:
 
 
 def overflow_message(error: Mapping[str, Any], words: str) -> str:
-    """The error in Anthropic's words, with the server's where it does not tell the counts."""
+    """The error in Anthropic's wording, with the server's message where it lacks the counts."""
     used, limit = error.get("n_prompt_tokens"), error.get("n_ctx")  # llama.cpp
     if not (type(used) is int and type(limit) is int):
         used, limit = _read_counts(words[:_MAX_READ])
@@ -142,7 +142,7 @@ def overflow_message(error: Mapping[str, Any], words: str) -> str:
 
 
 def _read_counts(words: str) -> tuple[int | None, int | None]:
-    """The tokens of the prompt, or of prompt and answer, and the most there may be."""
+    """The tokens of the prompt, or of prompt and response, and the limit."""
     limit_match = next((match for limit in _LIMITS if (match := limit.search(words))), None)
     if limit_match is None:
         return None, None
@@ -159,10 +159,10 @@ def _parse_count(text: str) -> int:
 
 
 MAX_MESSAGE: Final = 2000
-"""Characters of an upstream's message that are handed on."""
+"""Characters of an upstream's message that VAI sends to the client."""
 _MAX_NESTED: Final = 4
 _MAX_ITEMS: Final = 20
-"""Complaints of one error, and steps to the place of one."""
+"""The most problems of one error, and the most steps in the path of one."""
 _MESSAGE_MEMBERS: Final = (
     "message",
     "Message",
@@ -179,7 +179,7 @@ _MESSAGE_MEMBERS: Final = (
     "faultstring",
     "error",
 )
-"""Members that hold what an error says, the likeliest first."""
+"""Members that hold the message of an error, the likeliest first."""
 
 
 def decode_json(body: bytes) -> Any:
@@ -190,7 +190,7 @@ def decode_json(body: bytes) -> Any:
 
 
 def plain_words(body: bytes) -> str | None:
-    """What a body says that is no JSON; None for a page, which is meant for a browser."""
+    """The text of a body that is no JSON; None for an HTML page."""
     try:
         text = body.decode().strip()
     except UnicodeDecodeError:
@@ -200,7 +200,7 @@ def plain_words(body: bytes) -> str | None:
 
 
 def error_object(body: Any) -> tuple[Any, dict[str, Any]]:
-    """The upstream's own error object, and the object around it."""
+    """The upstream's own error object, and the object that contains it."""
     if isinstance(body, list) and body:
         body = body[0]
     if isinstance(body, str):
@@ -211,7 +211,7 @@ def error_object(body: Any) -> tuple[Any, dict[str, Any]]:
     if error and (isinstance(error, dict | list) or not message_of(_without_member(body, "error"))):
         return error, body
     if error:
-        return body, body  # the word beside the sentence is its code
+        return body, body  # beside a message, the text in `error` is a code
     detail = body.get("detail")
     if isinstance(detail, dict) and (detail.get("error") or detail.get("message")):
         return detail.get("error") or detail, body
@@ -223,7 +223,7 @@ def _without_member(value: dict[str, Any], member: str) -> dict[str, Any]:
 
 
 def message_of(error: Any, depth: int = 0) -> str:
-    """What the error says to a human; FastAPI's `detail` may be a text, a list or an object."""
+    """The message of the error; FastAPI's `detail` may be a text, a list or an object."""
     if isinstance(error, str):
         return error[: 2 * MAX_MESSAGE]
     if depth == _MAX_NESTED:
@@ -238,7 +238,7 @@ def message_of(error: Any, depth: int = 0) -> str:
 
 
 def _error_location(error: dict[str, Any]) -> str:
-    """Where in the request a complaint of FastAPI applies."""
+    """The path in the request to which a problem from FastAPI applies."""
     steps = error.get("loc")
     if not isinstance(steps, list):
         return ""
@@ -246,7 +246,7 @@ def _error_location(error: dict[str, Any]) -> str:
 
 
 def all_words(error: Any) -> str:
-    """The message, and what a broker (OpenRouter) quotes of the server that it asked."""
+    """The message, and the message of the upstream that a broker (OpenRouter) quotes."""
     metadata = error.get("metadata") if isinstance(error, dict) else None
     quoted = message_of(metadata.get("raw")) if isinstance(metadata, dict) else ""
     return f"{message_of(error)} {quoted[:MAX_MESSAGE]}" if quoted else message_of(error)

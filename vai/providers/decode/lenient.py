@@ -1,8 +1,8 @@
-"""JSON of a server that is nearly right -> the objects that VAI reads.
+"""JSON with members of wrong types -> the objects that VAI reads.
 
 The strict decoder is fast and refuses a whole object for one member: an empty list where PHP
-servers mean an empty object, a number for a name, a null in a list. Where it refuses, the
-value is fitted instead: a member of a wrong type counts as absent, everything else is kept.
+servers mean an empty object, a number for a name, a null in a list. Where it refuses, this module
+fits the value: a member of a wrong type counts as absent, all others stay.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class LenientDecoder:
-    """Reads, one after the other, the texts of a stream that a strict decoder refused."""
+    """Reads, in order, the texts of a stream that a strict decoder refused."""
 
     def __init__(self) -> None:
         self._halves = SplitCharacters()
         self.waits = False
-        """Whether the next text must be read here, because the last ended in half a character."""
+        """Whether this decoder must read the next text: the last one ended in half a character."""
 
     def read_objects(self, data: bytes, cls: type[S]) -> list[S] | None:
         """The objects in `data`, fitted to `cls`: one, those of an array, or one for each line.
 
-        A text that is JSON of another kind holds none. None: the text is damaged.
+        JSON of another type holds none. None means that the text is damaged.
         """
         values = self._decode_values(data)
         self.waits = self._halves.is_waiting
@@ -44,7 +44,7 @@ class LenientDecoder:
         return [fit_object(value, cls) for value in values if isinstance(value, dict)]
 
     def _decode_values(self, data: bytes) -> list[Any] | None:
-        """The value of a text, or those of its lines; None where it is damaged."""
+        """The value of a text, or of each of its lines; None if it is damaged."""
         with suppress(ValueError, RecursionError):
             return [self._halves.loads(data)]
         lines = [line for line in data.splitlines() if line.strip()]
@@ -57,7 +57,7 @@ class LenientDecoder:
 
 
 def fit_object(value: dict[str, Any], cls: type[S]) -> S:
-    """`value` as an object of `cls`, whose members must all have defaults."""
+    """`value` as an object of `cls`; all members of `cls` must have defaults."""
     members: dict[str, Any] = {}
     for name, field, kind in _field_plan(cls):
         if name in value:
@@ -68,7 +68,7 @@ def fit_object(value: dict[str, Any], cls: type[S]) -> S:
 
 
 def is_error(value: Any) -> bool:
-    """Whether `value` reports an error, and is not a member that the server always writes."""
+    """Whether `value` reports an error; the empty members that some servers send do not."""
     return any(map(is_error, value.values())) if isinstance(value, dict) else bool(value)
 
 
@@ -78,7 +78,7 @@ def _field_plan(cls: type[msgspec.Struct]) -> list[tuple[str, str, inspect.Type]
 
 
 def _fit_value(value: Any, kind: inspect.Type) -> Any:
-    """`value` as `kind`; None if it cannot be."""
+    """`value` as `kind`; None if it does not fit."""
     if isinstance(kind, inspect.UnionType):
         fits = (_fit_value(value, one) for one in kind.types)
         return next((fit for fit in fits if fit is not None), None)
@@ -111,7 +111,7 @@ def _fit_text(value: Any) -> str | None:
 
 
 def _fit_number(value: Any) -> int | None:
-    """A count; servers quote theirs, and write them with a point."""
+    """A count; some servers send counts as strings or with a decimal point."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,9 +1,9 @@
-"""The body of a streamed answer: server-sent events, or one JSON object.
+"""The body of a streamed response: server-sent events, or one JSON object.
 
-A server that was asked to stream may answer with plain JSON (because it cannot stream
-what was asked, or was asked not to), and one that was asked for JSON with a stream. The first
-character tells, and not the header: no event stream begins with a brace or a bracket, and
-neither of them with the sign that a page begins with. JSON objects line by line are events.
+A server may send plain JSON where the client requested a stream, because it cannot stream this
+response or because VAI requested JSON, and a stream where VAI requested JSON. The first character
+of the body decides, not the header: no event stream begins with a brace or a bracket, and
+neither form with the ``<`` of a page. JSON objects, one on each line, are events.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from vai.errors import UpstreamBroken
 __all__ = ["MAX_BODY", "StreamBody", "no_response_fault"]
 
 MAX_BODY: Final = MAX_FRAME
-"""Bytes of a JSON answer."""
+"""The most bytes of a JSON response."""
 
 _BLANKS: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def no_response_fault() -> UpstreamBroken:
-    """The fault of a body that is a page, or of another kind that holds no answer."""
+    """The fault of a body that is a page, or of another type that holds no response."""
     return UpstreamBroken.from_code("upstream_content_type")
 
 
 class StreamBody:
-    """Decodes one body, however it is cut."""
+    """Decodes one body, in pieces of any size."""
 
     __slots__ = ("_body", "_broken", "_head", "_sse", "_streams")
 
@@ -41,7 +41,7 @@ class StreamBody:
 
     @property
     def fault(self) -> UpstreamBroken | None:
-        """Set when the body grows beyond what can be held."""
+        """Set when the body exceeds its maximum size, or is a page."""
         return self._sse.fault or self._broken
 
     def feed_bytes(self, data: bytes) -> list[tuple[str, bytes]]:
@@ -81,7 +81,7 @@ class StreamBody:
 
 
 def _split_objects(body: bytes) -> list[bytes]:
-    """The lines of a body that has an object on each; none if it is of another form."""
+    """The lines of a body with one object on each; none for another form."""
     lines = [line.strip() for line in body.splitlines() if line.strip()]
     are_objects = all(line[:1] == b"{" and line[-1:] == b"}" for line in lines)
     return lines if are_objects else []

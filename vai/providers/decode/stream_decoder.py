@@ -1,4 +1,4 @@
-"""What the decoders of all wire formats share: where their events go, and how they fail."""
+"""The base of the stream decoders of all wire formats, and the sink for their events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["EventSink", "StreamDecoder"]
 
 
 class EventSink:
-    """The events of one response until they are taken, and its end: complete or a fault."""
+    """Holds the events of one response until they are taken, and how it ended."""
 
     def __init__(self, provider: str) -> None:
         self.usage = Usage()
@@ -31,26 +31,26 @@ class EventSink:
         return out
 
     def fail(self, fault: UpstreamFault) -> None:
-        """The stream ends here, incomplete."""
+        """End the stream with `fault`, unless it has already ended."""
         if not (self.is_complete or self.fault):
             self.fault = fault
 
     def fail_unusable(self, what: str, code: str) -> None:
-        """The stream ends here, because `what` makes the response unusable."""
+        """End the stream, because `what` makes the response unusable."""
         self.fail(self.unusable_fault(what, code))
 
     def unusable_fault(self, what: str, code: str) -> UpstreamBroken:
-        """The fault of a response that cannot be used; `code` without its ``upstream_``."""
+        """The fault of an unusable response; `code` is without its prefix ``upstream_``."""
         return UpstreamBroken.from_code(f"upstream_{code}", what, provider=self._provider)
 
 
 class StreamDecoder(ABC):
-    """Reads one response; its events, its usage and its fault are the sink's.
+    """Decodes one response; the sink holds its events, its usage and its fault.
 
     Args:
         provider: the provider's id.
         title: the provider's name in errors.
-        text: what the text passes on its way to the client, if anything.
+        text: the filter that the text passes through, if any.
     """
 
     sink: EventSink
@@ -67,16 +67,16 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def read_event(self, data: bytes, /) -> None:
-        """The data of one server-sent event."""
+        """Read the data of one server-sent event."""
 
     @abstractmethod
     def read_body(self, data: bytes, /) -> None:
-        """A JSON response, read to its end."""
+        """Read a whole JSON response."""
 
     @abstractmethod
     def read_done_marker(self) -> None:
-        """The server says in OpenAI's way that nothing follows: ``[DONE]``."""
+        """Read OpenAI's end mark ``[DONE]``: no event follows."""
 
     @abstractmethod
     def end_stream(self) -> None:
-        """The response is over."""
+        """End the response: no more data follows."""

@@ -1,8 +1,8 @@
-"""What changes or reads a text between the upstream and the client, piece by piece.
+"""Filters that change or read a text between the upstream and the client, piece by piece.
 
-Two things a provider cannot do itself are done on the text as it passes: ending at a
-stop sequence, and taking off the object around a value that the provider would only
-give inside one. Either holds back no more text than it needs to decide.
+They do two things that some providers cannot: end a text at a stop sequence, and
+remove the object around a value that the provider can send only inside
+one. Each filter holds back no more text than it needs to decide.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ __all__ = [
 
 
 MAX_QUOTABLE: Final = 4 << 20
-"""Characters of an answer that its sources can point into."""
+"""Characters of a response that citations can refer to."""
 WRAPPER: Final = "value"
-"""The member that holds a root value which is not an object."""
+"""The member that holds a root value that is not an object."""
 _MAX_TAIL: Final = 1024
 
 
 class TextFilter(Protocol):
-    """Text in, text out."""
+    """Filters one text."""
 
     @property
     def stop_sequence(self) -> str | None:
-        """The stop sequence that was met; nothing comes out after it."""
+        """The stop sequence that was found; the filter returns no text after it."""
         ...
 
     def filter_text(self, text: str, /) -> str:
-        """What can be shown now."""
+        """The text that can be sent now."""
         ...
 
     def flush_text(self) -> str:
-        """What was held back and can be shown, as no more text follows."""
+        """End the text: return the held text that can be sent."""
         ...
 
 
 class StopAt:
-    """Ends the text before the first of `sequences` (non-empty strings) to be complete."""
+    """Ends the text before the one of `sequences` (non-empty strings) that completes first."""
 
     def __init__(self, sequences: list[str]) -> None:
         self.stop_sequence: str | None = None
@@ -76,7 +76,7 @@ class StopAt:
         return text[:cut]
 
     def flush_text(self) -> str:
-        """The held text: no sequence came of it."""
+        """The held text, which did not become a sequence."""
         held, self._held = self._held, ""
         return held
 
@@ -88,10 +88,10 @@ class StopAt:
 
 
 class QuotableText:
-    """Remembers the text that went through, for sources that say which part they are of.
+    """Keeps the text that passes, for citations that refer to a part of it by position.
 
     Args:
-        inner: what the text passes through beside, if anything.
+        inner: another filter that the text passes through, if any.
     """
 
     def __init__(self, inner: TextFilter | None = None) -> None:
@@ -101,31 +101,31 @@ class QuotableText:
 
     @property
     def stop_sequence(self) -> str | None:
-        """The stop sequence that was met, if one is watched for."""
+        """The stop sequence that the inner filter found, if any."""
         return self._inner.stop_sequence if self._inner is not None else None
 
     @property
     def text(self) -> str:
-        """All that the upstream has said, as it counts it; at most `MAX_QUOTABLE` characters."""
+        """The upstream's unfiltered text, to which its positions refer; see `MAX_QUOTABLE`."""
         self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
 
     def filter_text(self, text: str) -> str:
-        """The text, as the inner filter lets it out."""
+        """The text that the inner filter returns."""
         if self._length < MAX_QUOTABLE:
             self._length += len(text)
             self._pieces.append(text)
         return text if self._inner is None else self._inner.filter_text(text)
 
     def flush_text(self) -> str:
-        """What the inner filter held back."""
+        """The text that the inner filter held back."""
         return "" if self._inner is None else self._inner.flush_text()
 
 
 class Unwrap:
-    """Takes ``{"value":`` and the closing brace off a JSON text.
+    """Removes ``{"value":`` and the closing brace from a JSON text.
 
-    Text that does not begin so (a refusal, a model that did not obey) passes as it is.
+    Text with another beginning (a refusal, a model that ignores the schema) passes unchanged.
     """
 
     _BEGINNING = f'{{"{WRAPPER}":'
@@ -139,7 +139,7 @@ class Unwrap:
         self._shown = False
 
     def filter_text(self, text: str) -> str:
-        """The value's text, but for what may be the closing brace."""
+        """The value's text, without what may be the closing brace."""
         if self._wrapped is False:
             return text
         text, self._held = self._held + text, ""
@@ -158,7 +158,7 @@ class Unwrap:
         return text[:cut]
 
     def flush_text(self) -> str:
-        """The end of the value, without the brace that closed the object around it."""
+        """The end of the value, without the closing brace of the object around it."""
         held, self._held = self._held, ""
         return held.rstrip().removesuffix("}").rstrip() if self._wrapped else held
 
@@ -172,9 +172,9 @@ class Unwrap:
 
 
 class UnwrapAndStop:
-    """Takes the object off, then watches: the client's sequences are about what it sees.
+    """Removes the object, then searches for the client's stop sequences.
 
-    In the text as it comes they would be met by the wrapping itself (``"``, ``:``).
+    Before the removal, the wrapper itself (``"``, ``:``) could match a sequence.
     """
 
     def __init__(self, sequences: list[str]) -> None:
@@ -182,14 +182,14 @@ class UnwrapAndStop:
         self._stop = StopAt(sequences)
 
     def __copy__(self) -> Self:
-        # Each part of an answer has a filter of its own: what they hold is not shared.
+        # Each part of a response has its own copy, because filters hold text.
         other = object.__new__(type(self))
         other._unwrap, other._stop = copy(self._unwrap), copy(self._stop)
         return other
 
     @property
     def stop_sequence(self) -> str | None:
-        """The stop sequence that was met."""
+        """The stop sequence that was found."""
         return self._stop.stop_sequence
 
     def filter_text(self, text: str) -> str:
@@ -197,16 +197,16 @@ class UnwrapAndStop:
         return self._stop.filter_text(self._unwrap.filter_text(text))
 
     def flush_text(self) -> str:
-        """The end of the value; a sequence may still be met in it."""
+        """The end of the value; it may still contain a sequence."""
         return self._stop.filter_text(self._unwrap.flush_text()) + self._stop.flush_text()
 
 
 def make_text_filter(sequences: list[str], *, wrapped: bool) -> TextFilter | None:
-    """What an answer passes through whose sequences the server does not watch for.
+    """The filter for the text of a response; None if it needs none.
 
     Args:
-        sequences: not empty ones; none where there is nothing to watch for.
-        wrapped: the answer comes inside an object that was not asked for.
+        sequences: the non-empty stop sequences that the server does not check itself.
+        wrapped: the response is inside an object that the client did not request.
     """
     if sequences:
         return UnwrapAndStop(sequences) if wrapped else StopAt(sequences)
@@ -216,7 +216,7 @@ def make_text_filter(sequences: list[str], *, wrapped: bool) -> TextFilter | Non
 class RepeatedText:
     """The pieces of one text, for a server that repeats it as a whole.
 
-    It keeps how long they are, and the last one.
+    It keeps only their length and the last piece.
     """
 
     __slots__ = ("_last", "length")
@@ -226,12 +226,12 @@ class RepeatedText:
         self._last = ""
 
     def add_piece(self, piece: str) -> None:
-        """One more piece."""
+        """Add one more piece."""
         self.length += len(piece)
         self._last = piece
 
     def missing_text(self, text: str) -> str:
-        """What the pieces left out of the whole text; nothing if they are of another text."""
+        """What the pieces lack of the whole `text`; empty if they belong to another text."""
         before = text[: self.length]
         return text[self.length :] if before.endswith(self._last) else ""
 

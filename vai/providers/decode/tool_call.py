@@ -1,4 +1,4 @@
-"""One tool call while it is being streamed: its name and the pieces of its arguments."""
+"""One tool call while it streams: its name and the pieces of its arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode_object(text: str) -> dict[str, Any] | None:
-    """The JSON object `text` is, or None. Blank text is the empty object."""
+    """The JSON object in `text`, or None. Blank text is the empty object."""
     if not text.strip():
         return {}
     try:
@@ -30,7 +30,7 @@ def decode_object(text: str) -> dict[str, Any] | None:
 
 
 def as_json(arguments: Any) -> str:
-    """A call's arguments as JSON text, whether a server sends the text or the value itself."""
+    """A call's arguments as JSON text, from the text or from the value itself."""
     if not arguments:
         # An empty object needs no piece: a call without arguments has the input {}.
         return ""
@@ -38,9 +38,9 @@ def as_json(arguments: Any) -> str:
 
 
 def parse_arguments(value: Any) -> dict[str, Any] | None:
-    """The object that a call's arguments are in some form: as text, fenced, alone in a list.
+    """The object in a call's arguments: plain, as JSON text, fenced, or alone in a list.
 
-    What is empty of any type stands for no arguments. None: they are no object at all.
+    An empty text or list, or null, means no arguments. None means that there is no object.
     """
     fenced = _FENCED.fullmatch(value.strip()) if isinstance(value, str) else None
     value = fenced[1] if fenced is not None else value
@@ -65,7 +65,7 @@ class ToolCall:
     """A call whose arguments may still be incomplete.
 
     Attributes:
-        upstream_id: the server's id, as it came.
+        upstream_id: the server's id, unchanged.
         name: the server's name of the tool.
     """
 
@@ -94,11 +94,11 @@ class ToolCall:
 
     @property
     def can_open(self) -> bool:
-        """Whether all is known that the call begins with. The id may come after the name."""
+        """Whether the call has all that its block starts with. The id may follow the name."""
         return bool(self.name) and (bool(self.upstream_id) or bool(self._pieces))
 
     def add_piece(self, piece: str) -> str:
-        """More arguments; gives what can be shown of them now."""
+        """Add a piece of the arguments; return what can be sent of it now."""
         if not self._pieces:
             # Blanks alone are not JSON.
             piece = piece.lstrip(" \t\r\n\ufeff")
@@ -114,27 +114,27 @@ class ToolCall:
         return "" if self._is_wrapped else piece
 
     def missing_arguments(self, arguments: str) -> str:
-        """What the pieces lack of all arguments; nothing if they are others."""
+        """What the pieces lack of the whole `arguments`; empty if they do not begin them."""
         sent_text, arguments = self._joined_text(), arguments.strip()
         return arguments[len(sent_text) :] if arguments.startswith(sent_text) else ""
 
     def arguments_so_far(self) -> str:
-        """The arguments so far, as far as they can be shown."""
+        """The arguments so far that can be sent."""
         return "" if self._is_wrapped else self._joined_text()
 
     def unsent_arguments(self) -> str:
-        """What is still to be shown of a call that is over."""
+        """The arguments of a finished call that are still to be sent."""
         input_object = self._decode_arguments() if self._is_wrapped else None
         return msgspec.json.encode(input_object).decode() if input_object else ""
 
     def is_valid(self) -> bool:
-        """Whether the arguments are a whole JSON object, or none at all."""
+        """Whether the arguments are a whole JSON object, or empty."""
         return self._decode_arguments() is not None
 
     def has_complete_arguments(self) -> bool:
-        """Whether the arguments can be taken as complete while more may come.
+        """Whether the arguments are complete, although more may arrive.
 
-        False is no proof: none at all may be followed by some, and the number of trials
+        False proves nothing: more may follow empty arguments, and the number of trials
         is bounded, because two calls that alternate piece by piece would make it quadratic.
         """
         if self._complete is None:
@@ -142,13 +142,13 @@ class ToolCall:
         return self._complete
 
     def is_repetition(self, arguments: str) -> bool:
-        """Whether `arguments` are those of the complete call, said once more."""
+        """Whether `arguments` repeat those of the complete call."""
         if self.is_closed:
             return hash(arguments) == self._text_hash
         return decode_object(arguments) == self._decode_arguments()
 
     def close(self) -> None:
-        """The call is over; its arguments are forgotten."""
+        """Close the call and free its arguments."""
         self.is_closed = self._complete = True
         self._text_hash = hash(self._joined_text())
         self._pieces = []

@@ -1,7 +1,7 @@
 """Names of tools in a server's calls -> the names that the client declared.
 
-A server sees some names changed (`names.alias`), and models write names as they saw them in
-other places: with a namespace before them, a channel mark behind them, in other letters.
+VAI changes some names for a server (`translate.names`), and models vary the names that they write:
+with a namespace before them, with a channel mark after them, in another case.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ToolNames:
 
     Args:
         aliases: the server's name of a tool -> the client's, where they differ.
-        tools: what the client declared.
+        tools: the tools that the client declared.
     """
 
     def __init__(
@@ -41,18 +41,17 @@ class ToolNames:
 
     @property
     def only_name(self) -> str | None:
-        """The name of the one tool there is; None if there are several, or none."""
+        """The name of the only declared tool; None if there are several, or none."""
         return next(iter(self._declared)) if len(self._declared) == 1 else None
 
     def is_declared(self, name: str) -> bool:
-        """Whether the client can run a call of this name, as the server writes it."""
+        """Whether `name`, in the server's spelling, is a tool that the client declared."""
         return self.to_client_name(name) in self._declared
 
     def to_client_name(self, name: str) -> str:
-        """The client's name for what the server calls `name`.
+        """The client's name for the server's `name`.
 
-        A name that stands for no tool of the client's is brought into the form that the
-        Messages API has for names.
+        A name that matches no tool of the client gets the form that the Messages API requires.
         """
         client_name = self._exact_name(name)
         if client_name is None:
@@ -71,7 +70,7 @@ class ToolNames:
 
     @cached_property
     def _folded_names(self) -> dict[str, str]:
-        """Names without case and signs, those that are still different so."""
+        """Names without case and signs -> declared names, except ambiguous ones."""
         names: dict[str, str] = {}
         ambiguous = set()
         for name in self._declared:

@@ -1,10 +1,10 @@
 """An upstream's error -> the fault that the client receives.
 
 Invariants: every status, type and code leads to exactly one error type. The
-HTTP status decides; a type or code decides only where it says more than the status, and
-in a stream, where there is no status. Words decide two cases that servers have no common code
-for and that clients must tell apart: an overload, and a prompt that is too long. The upstream's
-own error object is handed on as it is, but for what looks like a credential.
+HTTP status decides; a type or code decides only where it is more specific than the status, and
+in a stream, where there is no status. The message decides two cases for which servers have no
+common code and which clients must distinguish: an overload, and a prompt that is too long. The
+client receives the upstream's own error object, without what looks like a credential.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = [
 ]
 
 MAX_RETRY_AFTER: Final = 86_400.0
-"""Seconds. A longer wait says no more than "not today"."""
+"""Seconds. Longer waits make no difference to a client, so VAI caps them."""
 _MAX_CODE: Final = 100
 _MAX_DEPTH: Final = 32
 _MAX_ERROR_CHARACTERS: Final = 32_768
-"""Characters of an upstream's error object that are handed on."""
+"""Characters of an upstream's error object that VAI sends to the client."""
 
 
 class _Verdict(NamedTuple):
@@ -70,7 +70,7 @@ _OVERLOADED = _Verdict("overloaded_error", 529)
 _UNAVAILABLE = _Verdict("overloaded_error", 503)
 _TIMEOUT = _Verdict("timeout_error", 504)
 _OTHER = _Verdict("provider_error", 502)
-# A refusal that no other type describes: another try gets the same.
+# A refusal that no other type describes: a retry has the same result.
 _REFUSED = _Verdict("provider_error", 502, retry=False)
 
 _BY_STATUS: Final[dict[int, _Verdict]] = {
@@ -117,7 +117,7 @@ _DECISIVE: Final[dict[str, _Verdict]] = {
     "service_unavailable_error": _UNAVAILABLE,
     "timeout_error": _TIMEOUT,
 }
-"""Types and codes that say more than the status they come with."""
+"""Types and codes that are more specific than the status beside them."""
 
 _SERVERS: Final = r"(?:slot|worker|instance|server|backend|replica|upstream)s?\b"
 _BUSY = re.compile(
@@ -134,11 +134,11 @@ _BUSY = re.compile(
     r"|\u670d\u52a1\u5668\u7e41\u5fd9",  # DeepSeek: "the server is busy"
     re.IGNORECASE,
 )
-"""An overload in a server's own words."""
+"""Messages of servers that report an overload."""
 _SPACED: Final = str.maketrans("_-", "  ")
 """Some servers write these words as a code, such as ``over_capacity``."""
 _VAGUE: Final = frozenset({"api_error", "provider_error", "rate_limit_error"})
-"""What servers that have no code for an overload call it."""
+"""Error types that servers without a code for an overload use for one."""
 
 _UNUSABLE: Final = (
     "bio_policy",
@@ -160,7 +160,7 @@ _UNUSABLE: Final = (
     "misalignment_policy_violation",
     "unsupported_image_media_type",
 )
-"""What Responses finds wrong with a request when it has already begun to answer."""
+"""Codes for a fault of the request that Responses reports after it began to respond."""
 
 _BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
     **dict.fromkeys(_UNUSABLE, _INVALID),
@@ -177,19 +177,19 @@ _BY_NAME: Final[dict[str, _Verdict]] = _DECISIVE | {
     "server_error": _INTERNAL,
     "internal_server_error": _INTERNAL,
 }
-"""All of them: for errors inside a stream, which have no status."""
+"""All types and codes, for errors inside a stream, which have no status."""
 
 
 def fault_from_response(
     provider: str, name: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamRejected:
-    """The fault for an answer with an error status.
+    """The fault for a response with an error status.
 
     Args:
         provider: the provider's id.
-        name: what a human calls it.
+        name: the provider's display name.
         headers: with lower-case names.
-        body: whatever came; JSON, HTML or nothing.
+        body: the bytes received; JSON, HTML or nothing.
     """
     value = decode_json(body)
     if value is None:
@@ -213,7 +213,7 @@ def fault_from_response(
 
 
 def fault_from_event(provider: str, name: str, value: Any) -> UpstreamRejected:
-    """The fault for an error object inside a stream, or inside an answer with status 200."""
+    """The fault for an error object inside a stream, or inside a response with status 200."""
     error, outer = error_object(value)
     verdict = _verdict_by_names(_error_names(error))
     status = outer.get("status_code")
@@ -239,10 +239,10 @@ def fault_from_event(provider: str, name: str, value: Any) -> UpstreamRejected:
 
 
 def fault_from_object(provider: str, name: str, data: bytes) -> UpstreamRejected | None:
-    """The fault that a JSON text reports which is no part of an answer; None if it says nothing.
+    """The fault in a JSON text that is no part of a response; None if it has no message.
 
-    Servers that fail after their head is sent write their error as they write all of them, which
-    need not be the way of the API that they speak.
+    Servers that fail after they sent the head write the error in their own form, which
+    may differ from that of the wire format.
     """
     value = decode_json(data)
     error, _ = error_object(value)
@@ -257,9 +257,9 @@ _REASONING = re.compile(
 
 
 def is_reasoning_rejection(fault: UpstreamFault) -> bool:
-    """Whether the provider refused the reasoning in the history, and nothing else.
+    """Whether the provider refused only the reasoning in the history.
 
-    Then the same request without it is worth one try. Told by the words: no provider
+    Then the same request without reasoning is worth one attempt. The message decides: no provider
     has a code for all of these cases.
     """
     if not isinstance(fault, UpstreamRejected) or fault.type != "invalid_request_error":
@@ -268,9 +268,9 @@ def is_reasoning_rejection(fault: UpstreamFault) -> bool:
 
 
 def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
-    """Seconds to wait: from ``retry-after-ms``, ``retry-after`` or the message's words.
+    """Seconds to wait: from ``retry-after-ms``, ``retry-after`` or the message.
 
-    An HTTP date is measured against the answer's own Date header, so that neither clock
+    VAI compares an HTTP date with the response's own Date header, so that neither clock
     has to be right.
     """
     wait = _parse_seconds(headers.get("retry-after-ms"))
@@ -288,9 +288,9 @@ def retry_after(headers: Mapping[str, str], message: str = "") -> float | None:
 def _address_fault(
     provider: str, name: str, status: int, headers: Mapping[str, str]
 ) -> UpstreamRejected:
-    """The fault for an answer of a place where the provider's API is not.
+    """The fault for a response from an address that does not serve the provider's API.
 
-    Without that place's words: they may name a path or a host of the operator's.
+    It leaves out the server's message, which may name a path or a host of the operator's.
     """
     request_id = _request_id(headers, {})
     return UpstreamRejected(
@@ -350,7 +350,7 @@ def _verdict_by_status(status: int, names: tuple[str, ...]) -> _Verdict:
     for name in names:
         if name in _DECISIVE:
             by_name = _DECISIVE[name]
-            # A status that says the same is kept: clients have a class for each of the two.
+            # A status of the same error type wins: client libraries have a class for each status.
             return (
                 by_status if by_status is not None and by_status.type == by_name.type else by_name
             )
@@ -360,7 +360,7 @@ def _verdict_by_status(status: int, names: tuple[str, ...]) -> _Verdict:
 
 
 def _refine_by_message(verdict: _Verdict, status: int | None, error: Any) -> _Verdict:
-    """The verdict, unless the words of the error say more."""
+    """The verdict, unless the error's message leads to a more specific one."""
     words = all_words(error)
     if is_overflow(status, _error_names(error), words):
         return _OVERFLOW
@@ -370,13 +370,13 @@ def _refine_by_message(verdict: _Verdict, status: int | None, error: Any) -> _Ve
 
 
 def is_overload_message(error: Any) -> bool:
-    """Whether the words of an error object, or of the object around it, tell of an overload."""
+    """Whether the message of an error object, or of the object around it, reports an overload."""
     words = all_words(error)[:MAX_MESSAGE]
     return bool(_BUSY.search(words.translate(_SPACED)))
 
 
 def _verdict_by_names(names: tuple[str, ...]) -> _Verdict | None:
-    # A decisive word wins over a general one, whichever of type and code it is in.
+    # A decisive name wins over a general one, in the type or in the code.
     for table in (_DECISIVE, _BY_NAME):
         for name in names:
             if name in table:
@@ -417,7 +417,7 @@ _SECRET = re.compile(
     r"""|\b[Bb]earer\s+[^\s"',]+|(?<=[?&]key=)[^&\s"']+""",
 )
 _OPAQUE = re.compile(r"\b[A-Za-z0-9+/_-]{40,}={0,2}")
-"""In a sentence, what is so long is no word. In an object it may be a value that is asked for."""
+"""A run of characters this long is no word of a message; in an object it may be a real value."""
 
 
 def _redact_secrets(message: str) -> str:
@@ -426,18 +426,18 @@ def _redact_secrets(message: str) -> str:
 
 
 def _without_secrets(value: Any) -> Any:
-    """An error object without credentials, and without what is more than a client reads."""
+    """An error object without credentials, shortened to what clients read."""
     return _copy_value(value, 0, [_MAX_ERROR_CHARACTERS])
 
 
 def _copy_value(value: Any, depth: int, left: list[int]) -> Any:
-    """`left` is how many characters may still be copied; each value counts as one at least."""
+    """Copy `value`; `left` is the number of characters left, and each value costs one or more."""
     left[0] -= len(value) + 1 if isinstance(value, str) else 1
     if isinstance(value, str):
         shown = value if left[0] >= 0 else value[: left[0]] + "..."
         return _SECRET.sub("[redacted]", shown[:_MAX_ERROR_CHARACTERS])
     if depth == _MAX_DEPTH and isinstance(value, dict | list):
-        return None  # deeper than any error means, and than encoders go
+        return None  # deeper than any real error, and than encoders support
     if isinstance(value, dict):
         members = {}
         for name, item in value.items():

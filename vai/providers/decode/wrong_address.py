@@ -1,8 +1,8 @@
-"""Whether an answer shows that the settings lead to a place where the provider's API is not.
+"""Whether a response shows that the settings have a wrong address for the provider.
 
-Invariants: a provider's error stays its error. An answer counts as one of another
-place when it has one of the statuses of such a place, and no error object of an API, or one that
-says that there is nothing at this path.
+Invariants: a provider's own error stays as it is. A response counts as one from a wrong address
+if it has one of the typical statuses, and either no error object of an API, or one
+which reports that the path does not exist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vai.errors import UpstreamFault
 __all__ = ["UPSTREAM_ADDRESS", "address_message", "is_bare_not_found", "is_wrong_address"]
 
 UPSTREAM_ADDRESS: Final = "upstream_address"
-"""The code of a failure for which the provider's address in the settings seems to blame."""
+"""The code of a fault whose likely cause is the provider's address in the settings."""
 
 _STATUSES: Final = frozenset({404, 405, 410, 421})
 _URL_CODES: Final = frozenset({"unknown_url", "unknown_path"})
@@ -27,7 +27,7 @@ _BARE = re.compile(
     r"|gone|misdirected request)(?: on (?:this|the) server)?\.?",
     re.IGNORECASE,
 )
-"""All that servers say of a path that they do not have."""
+"""Messages that mean only that the server does not have the path."""
 _OF_THE_URL = re.compile(
     r"^invalid url\b|\bunknown (?:request )?(?:url|uri|path|route|endpoint)\b"
     r"|\bunrecognized (?:request )?(?:url|path|route)\b|\bno route\b|\bno such (?:route|path|url)\b"
@@ -40,13 +40,13 @@ _MODEL = re.compile(r"\b(?:models?|deployments?)\b", re.IGNORECASE)
 def is_wrong_address(
     status: int, error: Any, names: tuple[str, ...], words: str, *, nested: bool
 ) -> bool:
-    """Whether an error answer is one of a place where the provider's API is not.
+    """Whether an error response comes from an address without the provider's API.
 
     Args:
-        error: the answer's own error object, or the whole where there is none; no object for a
+        error: the response's own error object, or the whole body without one; no object for a
             page, for plain text and for an empty body.
         names: its codes and types in lower case.
-        words: what it says to a human.
+        words: its message.
         nested: whether the error object is a member of another one.
     """
     if status not in _STATUSES:
@@ -62,15 +62,15 @@ def is_wrong_address(
 
 
 def is_bare_not_found(fault: UpstreamFault) -> bool:
-    """Whether a provider's own error says no more than that something was not found.
+    """Whether the message of a provider's own error states only that something was not found.
 
-    Anthropic and Azure answer so at paths that they do not have; of a model they give the name.
+    Anthropic and Azure send this for paths that they do not have; for a model they name it.
     """
     return fault.upstream_status in _STATUSES and bool(_BARE.fullmatch(fault.message.strip()))
 
 
 def address_message(name: str, status: int) -> str:
-    """What clients read; the address itself is the operator's."""
+    """The message for clients; it leaves out the address, which is the operator's."""
     return (
         f"{name} answered with status {status} and no error of its API:"
         " the gateway's address for this provider seems wrong"
@@ -78,9 +78,9 @@ def address_message(name: str, status: int) -> str:
 
 
 def _is_of_an_api(error: dict[str, Any]) -> bool:
-    """Whether an object without another around it is an error of an API of models (vLLM).
+    """Whether a bare, unnested object is an error of a model API (vLLM).
 
-    Frameworks and proxies say `detail`, a title, or a message and the number of the status.
+    Frameworks and proxies send `detail`, a title, or a message and the status number.
     """
     return error.get("object") == "error" or any(
         isinstance(error.get(name), str) for name in ("type", "code")

@@ -1,1 +1,1 @@
-"""generateContent, as the Gemini API speaks it and, inside a wrapper, Code Assist."""
+"""generateContent, as the Gemini API has it and, inside a wrapper, Code Assist."""

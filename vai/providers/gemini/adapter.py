@@ -21,7 +21,7 @@ from vai.types.request import MessageRequest
 __all__ = ["MAX_HOPS", "GeminiAdapter"]
 
 MAX_HOPS: Final = 32
-"""Further requests for one response; the longest that Google speaks of needs about 16."""
+"""Further requests for one response; the longest that Google mentions needs about 16."""
 
 
 class GeminiAdapter(BaseAdapter[GeminiStreamDecoder]):
@@ -59,12 +59,12 @@ class GeminiAdapter(BaseAdapter[GeminiStreamDecoder]):
 
     @property
     def usage(self) -> Usage:
-        """What the service has reported so far."""
+        """The usage that the service has reported so far."""
         self._decoder.report_usage()
         return self._sink.usage
 
     def parse_message(self, body: bytes, /) -> Message | None:
-        """The response of a request that was not streamed; None when it goes on.
+        """The response of a request that was not streamed; None when it continues.
 
         Raises:
             UpstreamFault: the body is an error, or no response.

@@ -1,12 +1,12 @@
-"""The body of a response: its JSON texts, the objects in them, and what it used.
+"""The body of a response: its JSON texts, the objects in them, and its usage.
 
-A body is an event stream, plain JSON, or the one and then the other: an event stream can break
-off into an error object in plain JSON lines, without `data:`, and a request to stream can be
-answered with one JSON object or array. All of them are the same here: JSON texts, in the order
-they came.
+A body is an event stream, plain JSON, or the one and then the other: an event stream can break off
+into an error object in plain JSON lines, without `data:`, and a server can respond to a streaming
+request with one JSON object or array. All of them are the same here: JSON texts, in the order of
+their arrival.
 
-Chunks and complete responses are the same object. The decoder skips members that are not named
-here; where only some readers look into a member it is `Any`.
+Chunks and complete responses are the same object. The decoder skips members without a name here;
+the type of a member that only some code reads is `Any`.
 
 Google's `promptTokenCount` includes what the cache served, `candidatesTokenCount` excludes
 thinking, and each is the running total of one HTTP request.
@@ -50,7 +50,7 @@ _BLANKS: Final = _NOTHING + b"\r\n"
 
 
 class BodyParser:
-    """Decodes one body, however it is cut."""
+    """Decodes one body, however it is cut into chunks."""
 
     __slots__ = ("_at_start", "_broken", "_has_begun", "_plain", "_sse")
 
@@ -63,7 +63,7 @@ class BodyParser:
 
     @property
     def fault(self) -> UpstreamBroken | None:
-        """Set when the body is a page, or a part of it grows beyond what can be held."""
+        """Set when the body is a page, or a part of it grows beyond the limit."""
         return self._sse.fault or self._broken
 
     def feed_bytes(self, data: bytes) -> list[tuple[str, bytes]]:
@@ -86,13 +86,13 @@ class BodyParser:
         return []
 
     def end_body(self) -> tuple[list[tuple[str, bytes]], None]:
-        """The last of them; what is plain JSON is one too."""
+        """The last JSON texts; plain JSON is one too."""
         if self._plain is not None:
             return [("message", bytes(self._plain))], None
         return self._sse.flush(), None
 
     def _note_line(self, data: bytes) -> None:
-        """Whether the line that `data` ends in has begun with anything yet."""
+        """Note whether the line that `data` ends in has any content yet."""
         line_end = max(data.rfind(b"\n"), data.rfind(b"\r"))
         if line_end >= 0 or self._at_start:
             self._at_start = not data[line_end + 1 :].strip(_NOTHING)
@@ -113,7 +113,7 @@ class Wire(msgspec.Struct, rename="camel", gc=False):
 
 
 class FunctionCall(Wire, gc=False):
-    """A call; it always comes complete."""
+    """A call; it always arrives complete."""
 
     id: Any = None
     name: str | None = None
@@ -168,7 +168,7 @@ class PromptFeedback(Wire, gc=False):
 
 
 class GeminiUsage(Wire, gc=False):
-    """Running totals of one HTTP request. Counters of zero are left out by the server."""
+    """Running totals of one HTTP request. The server leaves out counters of zero."""
 
     prompt_token_count: Any = None
     cached_content_token_count: Any = None
@@ -181,7 +181,7 @@ class GeminiUsage(Wire, gc=False):
 class GeminiChunk(Wire, gc=False):
     """One object of the stream, or the complete response.
 
-    `response` is what Code Assist puts around nothing else: the object itself.
+    `response` is Code Assist's wrapper, which holds only the object itself.
     """
 
     candidates: list[Candidate] | None = None
@@ -201,7 +201,7 @@ def decode_chunks(text: bytes) -> list[GeminiChunk]:
     """The chunks in a JSON text: an object, or an array of them.
 
     Raises:
-        msgspec.DecodeError: it is something else (also as its subclass ValidationError).
+        msgspec.DecodeError: it is neither (also as its subclass ValidationError).
         UnicodeDecodeError: a string is no UTF-8.
     """
     if text[:1] != b"{" and text.lstrip()[:1] == b"[":
@@ -215,7 +215,7 @@ class UsageTotals:
     def __init__(self) -> None:
         self._before = Usage()
         self._now = Usage()
-        # Every chunk counts anew, and hardly one of these counts is ever read.
+        # Every chunk repeats the counters, and VAI reads few of them: conversion can wait.
         self._newest: GeminiUsage | None = None
 
     @property
@@ -225,25 +225,25 @@ class UsageTotals:
 
     @property
     def total(self) -> Usage:
-        """Everything so far."""
+        """The usage so far."""
         if self._newest is not None:
             newest = _usage_from_wire(self._newest)
             input_tokens = (
                 newest.input_tokens if newest.input_tokens is not None else self._now.input_tokens
             )
-            # Running totals do not fall, whatever a late chunk says; but that of the input does
-            # when the cache's share of it becomes known.
+            # Running totals do not fall, even if a late chunk has lower ones; but the total of the
+            # input does when the cache's share of it becomes known.
             totals = _join_usage(self._now, newest, max)
             self._now = msgspec.structs.replace(totals, input_tokens=input_tokens)
             self._newest = None
         return _join_usage(self._before, self._now, operator.add)
 
     def read_usage(self, wire: GeminiUsage) -> None:
-        """The body's newest count."""
+        """The body's newest usage."""
         self._newest = wire
 
     def close_body(self) -> None:
-        """The body is over; a further one counts from zero."""
+        """The body has ended; a further one counts from zero."""
         self._before, self._now = self.total, Usage()
 
 
@@ -261,7 +261,7 @@ def _usage_from_wire(wire: GeminiUsage) -> Usage:
     )
     total = parse_counter(wire.total_token_count)
     if spoken is None and total is not None and fresh is not None:
-        # Zeros are left out, and some responses leave out more than that.
+        # The server leaves out zeros, and sometimes other counters too.
         spoken = max(total - fresh - (thought or 0), 0)
     return Usage(
         input_tokens=None if fresh is None else max(fresh - (cached or 0), 0),
@@ -272,7 +272,7 @@ def _usage_from_wire(wire: GeminiUsage) -> Usage:
 
 
 def _join_usage(one: Usage, other: Usage, join: Callable[[int, int], int]) -> Usage:
-    """The counters of both; one that only one of them knows is taken as it is."""
+    """The counters of both; a counter that only one of them has stays unchanged."""
     return Usage(
         input_tokens=_join_counts(one.input_tokens, other.input_tokens, join),
         output_tokens=_join_counts(one.output_tokens, other.output_tokens, join),

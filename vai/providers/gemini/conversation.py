@@ -1,12 +1,12 @@
 """The conversation -> `contents` of generateContent.
 
-Invariants: Gemini wants strict alternation. Contents begin and end with the
-user's, neighbours of one role are one content, and every function call has its response in the
-very next one: responses first, in the order of the calls, then everything else of the turn
-in its own order. The name that a response must carry is that of the call it belongs to.
+Invariants: Gemini requires strict alternation. Contents begin and end with the user's, neighbours
+of one role are one content, and every function call has its response in the very next one:
+responses first, in the order of the calls, then everything else of the turn in its own order. A
+response must carry the name of the call it belongs to.
 
-A thought signature goes back on the part it came on. It travels in the reasoning block
-beside that part, in a wrapper whose kind says where it belongs.
+A thought signature goes back on the part it came on. The reasoning block beside that part
+carries it, in a wrapper whose kind states where it belongs.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ __all__ = [
 ]
 
 THOUGHT: Final = "thought"
-"""Kind of the wrapper on reasoning itself: need not go back."""
+"""Kind of the wrapper on reasoning itself, which need not go back."""
 FOLLOWING: Final = "part"
 """Kind of the wrapper whose signature belongs to the part that follows."""
 PRECEDING: Final = "text"
 """Kind of the wrapper whose signature belongs to the text before it."""
 UNSIGNED: Final = "skip_thought_signature_validator"
-"""What a call carries whose genuine signature does not exist, in a history from elsewhere."""
+"""The signature for a call without a genuine one, in a history from another provider."""
 
 _CACHE_MARK: Final = "messages[*].content[*].cache_control"
 _BLANK: Final[Part] = {"text": " "}
@@ -122,7 +122,7 @@ def _append_parts(contents: list[Content], role: str, added: list[Part]) -> None
 def _model_parts(
     turns: TurnGroup, calls: dict[str, PendingCall], target: GeminiTarget
 ) -> list[Part]:
-    """The parts of the model's turns; its calls are noted in `calls`, with their names."""
+    """The parts of the model's turns; this notes its calls in `calls`, with their names."""
     model_parts: list[Part] = []
     signed: str | None = None
     for at, block in chain.from_iterable(starmap(blocks_with_paths, turns)):
@@ -194,7 +194,7 @@ def _function_responses(
 
 
 def _response_parts(block: ToolResultBlock, name: str, at: str, target: GeminiTarget) -> list[Part]:
-    """The response, and behind it what it cannot hold."""
+    """The response, followed by the parts that it cannot hold."""
     texts: list[str] = []
     media: list[Part] = []
     attached: list[Part] = []
@@ -223,7 +223,7 @@ def _text_part(text: str) -> Part:
 
 
 def _result_value(text: str) -> Any:
-    """A result that is JSON as the value it is, digit for digit; any other as the string."""
+    """A JSON result as its value, digit for digit; any other as the string."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -232,7 +232,7 @@ def _result_value(text: str) -> Any:
 
 
 def _user_parts(turns: TurnGroup, target: GeminiTarget) -> list[Part]:
-    """All of a run of turns that is no tool's result. Instructions are marked as such."""
+    """All of a run of turns except tool results, with instructions marked as such."""
     user_parts: list[Part] = []
     for at, turn in turns:
         for path, block in blocks_with_paths(at, turn):
@@ -255,8 +255,8 @@ def _user_parts(turns: TurnGroup, target: GeminiTarget) -> list[Part]:
 def _mark_unsigned(contents: list[Content]) -> None:
     """The first call of each model turn must be signed.
 
-    Only the running tool loop is checked. All turns are marked all the same: a mark that
-    went away with the end of its loop would change bytes that the prompt cache has seen.
+    Google checks only the running tool loop. VAI marks all turns nevertheless: a mark that
+    vanished at the end of its loop would change bytes that the prompt cache has stored.
     """
     for content in contents:
         calls = [part for part in content["parts"] if "functionCall" in part]

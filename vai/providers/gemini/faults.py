@@ -2,10 +2,10 @@
 
 Invariants:
 
-* The status decides as for every provider; a `google.rpc` detail decides only where it says more.
-  What waiting cannot repair (a day's quota, a bad key) is marked as not worth a retry.
-* A response that the model could not finish is never passed off as one that it did. What is
-  unknown ends a response only if there is one.
+* The status decides as for every provider; a `google.rpc` detail decides only where it has more.
+  Failures that waiting cannot repair (a day's quota, a bad key) are marked as not worth a retry.
+* VAI never reports a response that the model could not finish as a finished one. An unknown
+  reason ends a response only if there is one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _MAX_WAIT: Final = 300.0
-"""Seconds. Google's own client gives up where it would have to wait longer."""
+"""Seconds. Google's own client stops where it would have to wait longer."""
 _MINUTE: Final = 60.0
 
 _ERROR_REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
@@ -47,7 +47,7 @@ _ERROR_REASONS: Final[dict[str, tuple[ErrorType, int, bool | None]]] = {
     "QUOTA_EXHAUSTED": ("rate_limit_error", 429, False),
     "VALIDATION_REQUIRED": ("permission_error", 403, False),
 }
-"""`ErrorInfo.reason` -> type, status, and whether another try can help.
+"""`ErrorInfo.reason` -> type, status, and whether a retry can help.
 Google's own client, https://github.com/google-gemini/gemini-cli (2026-08-21)."""
 _STATUSES: Final[dict[str, tuple[ErrorType, int]]] = {
     "INVALID_ARGUMENT": ("invalid_request_error", 400),
@@ -108,12 +108,12 @@ def _refine_fault(fault: UpstreamRejected) -> UpstreamRejected:
 
 
 def _apply_quota(fault: UpstreamRejected, quota: dict[str, Any]) -> None:
-    """How long a quota is used up: a day's is not worth waiting for."""
+    """Set the wait for a quota: a day's quota is not worth waiting for."""
     ids = [
         str(item.get("quotaId")) for item in _as_list(quota.get("violations")) if _is_object(item)
     ]
     if any("PerDay" in name for name in ids):
-        # The delay that comes with it is that of the minute.
+        # The delay in the same error is that of the minute.
         fault.retry_after, fault.should_retry = None, False
     elif fault.retry_after is None and any("PerMinute" in name for name in ids):
         fault.retry_after = _MINUTE
@@ -154,7 +154,7 @@ def _is_object(item: Any) -> bool:
 
 
 CONTINUATION: Final = "CONTINUATION"
-"""There is more; a request with the token that came with it continues the response.
+"""There is more; a request with the token in the response continues it.
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 STOP_REASONS: Final = {
@@ -172,11 +172,11 @@ STOP_REASONS: Final = {
     "IMAGE_PROHIBITED_CONTENT": "refusal",
     "IMAGE_RECITATION": "refusal",
 }
-"""Reasons that mean the same whatever came before. STOP is not among them.
+"""Reasons with the same meaning whatever preceded them. STOP is not among them.
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 
 UNUSABLE_CALL_REASONS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
-"""Reasons that one call could not be used; beside it there may be one that can.
+"""Reasons that one call was unusable; the same response may hold a usable one.
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _FAILURES: Final = {
     "MALFORMED_FUNCTION_CALL": "the model wrote a function call that cannot be read",
@@ -213,6 +213,6 @@ def fault_from_reason(reason: str, message: str | None, provider: str) -> Upstre
         type="api_error",
         code=reason.lower(),
         provider=provider,
-        # The model may well get it right the next time; what the history lacks it lacks.
+        # The model may succeed the next time; a signature that the history lacks stays missing.
         should_retry=reason != "MISSING_THOUGHT_SIGNATURE",
     )

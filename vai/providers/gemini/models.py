@@ -1,7 +1,7 @@
 """What a Gemini model accepts, derived from its name, and the target of a translation.
 
-A name without a version (``gemini-flash-latest``) stands for the newest generation; a name that
-is no Gemini's (``gemma-3-27b-it``) has the plain traits, and the provider decides.
+A name without a version (``gemini-flash-latest``) means the newest generation; a name that is no
+Gemini's (``gemma-3-27b-it``) has the plain traits, and the provider decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GeminiTraits(msgspec.Struct, frozen=True, kw_only=True):
     """What one model accepts.
 
     Attributes:
-        levels: thinking levels it knows, ascending efforts; none where it has budgets or none.
+        levels: thinking levels it accepts, ascending efforts; none where it has budgets or none.
             https://ai.google.dev/gemini-api/docs/thinking (2026-11-22), the newer models:
             litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28).
         budget: smallest and largest thinking budget in tokens; None where it has levels or none.
@@ -95,7 +95,7 @@ def _budget_traits(family: str) -> GeminiTraits:
 
 
 _MINIMAL: Final = (3, 7)
-"""The first version whose Flash models know no ``minimal`` level.
+"""The first version whose Flash models have no ``minimal`` level.
 litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 
 
@@ -120,5 +120,5 @@ class GeminiTarget:
 
     @property
     def is_code_assist(self) -> bool:
-        """Whether it is Code Assist, which knows fewer members and a few of Vertex's."""
+        """Whether it is Code Assist, which accepts fewer members and a few of Vertex's."""
         return self.spec.kind == "code-assist"

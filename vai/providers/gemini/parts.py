@@ -1,18 +1,18 @@
 """Content blocks -> parts of a generateContent turn, and media named by URL -> `fileData`.
 
-Every function gives the parts for one block, and notes what cannot be a part: media are never
-left out in silence.
+Every function returns the parts for one block, and notes what cannot be a part: VAI never leaves
+media out silently.
 
-The Gemini API takes Files API and Cloud Storage URIs, YouTube links and, from models 2.5 on, any
+The Gemini API accepts Files API and Cloud Storage URIs, YouTube links and, from models 2.5 on, any
 public https URL of at most 100 MB, signed ones included:
 https://ai.google.dev/gemini-api/docs/file-input-methods#external-urls (announced 2026-01-12,
 read 2026-11-28). The page lists text, JSON, PDF, images and video, calls the list incomplete, and
-requires the MIME type of each URL. Of Code Assist no such page exists, and Google's own client
-sends it none (gemini-cli, 2026-08-21), so that its requests keep to the older forms.
+requires the MIME type of each URL. No such page exists for Code Assist, and Google's own client
+sends it none (gemini-cli, 2026-08-21), so its requests use only the older forms.
 
-Invariants: VAI fetches nothing; Google reads the URL while it generates. A URL that Google cannot
-reach is refused here, with what was expected, before a request is paid for; only Google sees what
-a name resolves to.
+Invariants: VAI fetches nothing; Google reads the URL while it generates. VAI refuses a URL that
+Google cannot reach, with what was expected, before a request costs anything; only Google resolves
+names.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ _PRIVATE: Final = (
 )
 """Names under these are in no public DNS (RFC 6761, 6762, 7686, 8375)."""
 _MAX_URL: Final = 8192
-"""Characters of a URL; Google states no limit, and its servers take no longer request line."""
+"""Characters of a URL; Google states no limit, and its servers accept no longer request line."""
 
 _TYPES: Final = {
     "image": {
@@ -221,14 +221,14 @@ _TYPES: Final = {
 https://ai.google.dev/gemini-api/docs/file-input-methods#supported-content-types (2026-11-28);
 heic, heif and sound:
 https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/3-5-flash-lite
-(2026-11-28). What is in neither list (gif) goes along, and Google judges it."""
+(2026-11-28). VAI sends types in neither list (gif) too, and Google checks them."""
 _DEFAULT_TYPES: Final = {"document": "application/pdf"}
-"""The type of what has no known ending: the Messages API's documents by URL are PDFs.
+"""The type where the ending is unknown: the Messages API's documents by URL are PDFs.
 Types of anthropic 2.12.0, https://github.com/anthropics/anthropic-sdk-python (2026-11-20)."""
 
 
 class Unfetchable(NamedTuple):
-    """Why a URL cannot be sent: the member it is about, and what was expected of it."""
+    """Why VAI cannot send a URL: the member it is about, and what was expected of it."""
 
     member: str
     expected: str
@@ -251,7 +251,7 @@ def file_data_from_url(
     """The `fileData` of a medium at a URL, or why there is none.
 
     Args:
-        declared: the block's own `media_type`; it goes before the URL's ending.
+        declared: the block's own `media_type`; it has priority over the URL's ending.
         kind: ``image``, ``document``, ``audio`` or ``video``.
     """
     if is_google_file(url):
@@ -314,7 +314,7 @@ def _is_public(host: str) -> bool:
     except ValueError:
         pass
     else:
-        # Groups and the site-local addresses of RFC 3879 count as global in the registry.
+        # Multicast groups and the site-local addresses of RFC 3879 count as global in the registry.
         local = address.version == 6 and address.is_site_local
         return address.is_global and not address.is_multicast and not local
     *_, last = host.split(".")

@@ -1,16 +1,16 @@
-"""A canonical request -> the body of generateContent, wrapped where Code Assist takes it.
+"""A canonical request -> the body of generateContent, wrapped for Code Assist.
 
-Thinking: up to 2.5 a model has a budget in tokens, from 3 on a level; either wins over what the
-client set in the other's terms. Thinking counts against `max_tokens` in both.
+Thinking: up to 2.5 a model has a budget in tokens, from 3 on a level; an extension's setting of
+either replaces the derived one. Thinking counts against `max_tokens` in both.
 
-Extensions: documented members of generateContent that have no canonical name are passed on as
-they are, in camelCase or snake_case. `extensions.gemini` is a list of what is allowed: a member
-that changed the number of responses or their form would make them unreadable here.
+Extensions: VAI passes on documented members of generateContent without a canonical name unchanged,
+in camelCase or snake_case. `extensions.gemini` is an allow list: a member that changed the number
+of responses or their form would make them unreadable here.
 
 Counting with Gemini and with Code Assist: ``:countTokens`` in place of the generation.
 
-Gemini's counter takes the complete request. That of Code Assist takes contents alone, so the
-system's words are put in front of them, and the gateway estimates the tools.
+Gemini's counter accepts the complete request. That of Code Assist accepts contents alone, so VAI
+puts the system's text in front of them, and the gateway estimates the tools.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ _decode_wrapped: Final = msgspec.json.Decoder(_Wrapped).decode
 
 
 def to_count_request(wire: WireRequest, model: str) -> WireRequest:
-    """The request to Gemini's counter, from the request for an answer."""
+    """The request to Gemini's counter, from the request for a response."""
     request: dict[str, Any] = {"model": f"models/{model}", **_decode_members(wire.body)}
     return _replace_body(wire, {"generateContentRequest": request})
 
@@ -96,7 +96,7 @@ def to_code_assist_count_request(wire: WireRequest, model: str) -> WireRequest:
 
 
 def _replace_body(wire: WireRequest, body: dict[str, Any]) -> WireRequest:
-    # The method stands behind the last colon; a model's name may hold others.
+    # The method follows the last colon; a model's name may hold others.
     path = wire.target.partition("?")[0].rpartition(":")[0]
     return msgspec.structs.replace(
         wire, target=f"{path}:countTokens", body=msgspec.json.encode(body), streams=False
@@ -109,7 +109,7 @@ def translate_request(
     """The request for the service of `spec`.
 
     Raises:
-        InvalidRequest: something that matters cannot be expressed.
+        InvalidRequest: the format cannot express a part that matters.
     """
     target = GeminiTarget(spec, request.model)
     body: dict[str, Any] = {"contents": translate_contents(request, target)}
@@ -174,7 +174,7 @@ def _quote_segment(model: str) -> str:
 def _set_sampling(
     request: MessageRequest, generation: dict[str, Any], target: GeminiTarget
 ) -> TextFilter | None:
-    """Limits and sampling; gives what watches for more stop sequences than Gemini takes."""
+    """Limits and sampling; returns a filter for more stop sequences than Gemini accepts."""
     if request.max_tokens == 0:
         target.diagnostics.note_refused("max_tokens", f"expected at least 1 for {target.spec.name}")
     elif request.max_tokens is not None:
@@ -269,7 +269,7 @@ _GENERATION: Final = frozenset(
 _BODY: Final = frozenset({"cachedContent", "safetySettings"})
 """Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _BODY_OF_THE_API: Final = frozenset({"serviceTier", "store"})
-"""Members that Code Assist does not know.
+"""Members that Code Assist does not have.
 Types of google-genai 3.4.0, https://github.com/googleapis/python-genai (2026-11-22)."""
 _BODY_OF_CODE_ASSIST: Final = frozenset({"labels"})
 """https://github.com/google-gemini/gemini-cli (2026-08-21)."""
@@ -286,7 +286,7 @@ _THINKING: Final = {
 def apply_extensions(request: MessageRequest, body: dict[str, Any], target: GeminiTarget) -> None:
     """Put the extension members into `body`; they win over derived ones.
 
-    `body` must hold its `generationConfig`. Code Assist goes by its own name first.
+    `body` must hold its `generationConfig`. Code Assist prefers its own name.
     """
     extensions = request.extensions or {}
     name = target.spec.id if target.spec.id in extensions else "gemini"
@@ -302,7 +302,7 @@ def apply_extensions(request: MessageRequest, body: dict[str, Any], target: Gemi
 
 
 def _set_member(member: str, value: Any, body: dict[str, Any], target: GeminiTarget) -> bool:
-    """Set the member; False where no member of the body takes it."""
+    """Set the member; False where no member of the body accepts it."""
     generation = body["generationConfig"]
     body_members = _BODY_OF_CODE_ASSIST if target.is_code_assist else _BODY_OF_THE_API
     if member in _GENERATION:
@@ -331,7 +331,7 @@ def _set_thinking(
     if name is None or (not target.traits.thinking_can_be_disabled and _switches_off(name, value)):
         return False
     config = generation.setdefault("thinkingConfig", {})
-    # A model has a level or a budget; both together are refused.
+    # A model has a level or a budget; Google refuses both together.
     if name != "includeThoughts":
         config.pop("thinkingBudget" if name == "thinkingLevel" else "thinkingLevel", None)
     config[name] = value.upper() if name == "thinkingLevel" and isinstance(value, str) else value
@@ -350,7 +350,7 @@ def _switches_off(name: str, value: Any) -> bool:
 
 
 def _camel_case_names(value: Any) -> Any:
-    """A value of the API's own, its names in camelCase."""
+    """A value of Google's API, its names in camelCase."""
     if isinstance(value, dict):
         return {_camel_case(name): _camel_case_names(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -368,7 +368,7 @@ _BUDGETS: Final = {"minimal": 512, "low": 1024, "medium": 4096, "high": 16_384}
 
 
 def thinking_config(request: MessageRequest, target: GeminiTarget) -> dict[str, Any]:
-    """`thinkingConfig`; empty where the request says nothing or the model does not think."""
+    """`thinkingConfig`; empty where the request states none or the model does not think."""
     traits = target.traits
     thinking = request.thinking
     effort, path = requested_effort(request)

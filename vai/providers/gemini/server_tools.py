@@ -1,11 +1,11 @@
 """Tools that Google ran -> pairs of `server_tool_use` and its result, and the sources they found.
 
 Google reports these tools in three forms: parts for code, parts for any tool where the request
-demands them, and metadata behind the response. The last is used only where the parts were not
-there.
+demands them, and metadata behind the response. VAI uses the metadata only where the parts are
+missing.
 
-Google sends the sources once, at the end, and where in the text they belong by offsets in UTF-8
-bytes. A stream cannot go back, so all citations go to the text that is open.
+Google sends the sources once, at the end, and their places in the text as offsets in UTF-8 bytes.
+A stream cannot go back, so VAI adds all citations to the text that is open.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _OUTCOMES: Final = {0: "OUTCOME_OK", 124: "OUTCOME_DEADLINE_EXCEEDED"}
 
 
 def part_from_block(block: Block, provider: str) -> Wire | None:
-    """The part that `block` came from, if `provider` takes back what it ran itself.
+    """The part that `block` came from, if `provider` accepts the results of its own tools.
 
-    Only code and its outcome: of searches and pages the response holds what mattered.
+    Only code and its outcome: for searches and pages the response has the relevant content.
     """
     id_prefix = f"srvtoolu_{_id_part(provider)}_"
     if isinstance(block, ServerToolUseBlock):
@@ -69,7 +69,7 @@ def _id_part(provider: str) -> str:
 
 
 class GoogleServerTools:
-    """Emits the pairs. Their ids say who made them, and derive from the exchange's."""
+    """Emits the pairs. Their ids name the provider, and derive from the exchange's."""
 
     def __init__(self, emitter: Emitter, provider: str, exchange_id: str) -> None:
         self._emitter = emitter
@@ -83,7 +83,7 @@ class GoogleServerTools:
         self._open_use("code_execution", {"code": str(code.get("code") or "")}, code.get("id"))
 
     def emit_code_result(self, result: Wire) -> None:
-        """What came of it."""
+        """The result of the code."""
         used = self._close_use("code_execution", result.get("id"))
         if used is None:
             return
@@ -108,7 +108,7 @@ class GoogleServerTools:
         self._count_uses(searched=name == "web_search", fetched=name == "web_fetch")
 
     def emit_response(self, response: Wire) -> None:
-        """What came of it. The sources follow with the response's metadata."""
+        """The result of the tool. The sources follow with the response's metadata."""
         name = _NAMES.get(str(response.get("toolType")))
         used = self._close_use(name, response.get("id"))
         if used is None:
@@ -133,7 +133,7 @@ class GoogleServerTools:
         self._count_uses(searched=max(len(queries), 1))
 
     def emit_fetches(self, metadata: Wire) -> None:
-        """The pages that were read."""
+        """The pages that Google read."""
         if self._fetched:
             return
         pages = fetched_pages(metadata)
@@ -143,7 +143,7 @@ class GoogleServerTools:
         self._count_uses(fetched=len(pages))
 
     def _emit_use(self, name: str, arguments: Wire) -> str:
-        """Emit a use; its id."""
+        """Emit a use; returns its id."""
         self._count += 1
         use_id = f"srvtoolu_{self._ids}_{self._count}"
         self._emitter.add_block(ServerToolUseBlock(id=use_id, name=name, input=arguments))
@@ -200,14 +200,14 @@ def citations_from_recitation(metadata: Wire, text: bytes) -> list[Wire]:
 
 
 def search_queries(grounding: Wire) -> list[str]:
-    """What was searched for."""
+    """The queries of the search."""
     return [
         query for query in _as_list(grounding.get("webSearchQueries")) if isinstance(query, str)
     ]
 
 
 def has_searched_web(grounding: Wire) -> bool:
-    """Whether the web was searched."""
+    """Whether Google searched the web."""
     chunks = _objects_in(grounding.get("groundingChunks"))
     return bool(search_queries(grounding)) or any(
         isinstance(item.get("web"), dict) for item in chunks
@@ -231,7 +231,7 @@ def search_results(grounding: Wire) -> list[Wire]:
 
 
 def fetched_pages(metadata: Wire) -> list[tuple[str, Wire]]:
-    """The pages that were read: URL, and the content of its result block."""
+    """The pages that Google read: URL, and the content of its result block."""
     return [
         (item["retrievedUrl"], _page_content(item["retrievedUrl"], item.get("urlRetrievalStatus")))
         for item in _objects_in(metadata.get("urlMetadata"))
@@ -242,7 +242,7 @@ def fetched_pages(metadata: Wire) -> list[tuple[str, Wire]]:
 def _page_content(url: str, status: Any) -> Wire:
     if status != "URL_RETRIEVAL_STATUS_SUCCESS":
         return {"type": "web_fetch_tool_result_error", "error_code": "url_not_accessible"}
-    # Google does not report what stood there.
+    # Google does not report the content of the page.
     source = {"type": "text", "media_type": "text/plain", "data": ""}
     document = {"type": "document", "source": source, "title": None, "citations": None}
     return {"type": "web_fetch_result", "url": url, "retrieved_at": None, "content": document}

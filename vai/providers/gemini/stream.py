@@ -1,11 +1,11 @@
 """generateContent responses -> canonical events.
 
-One reader for chunks and for whole responses, so that both give the same message. A chunk
-may hold anything: thoughts, text, calls, the end. Usage and sources come last and more
-than once; the last word counts.
+One decoder for chunks and for whole responses, so that both result in the same message. A chunk
+may hold anything: thoughts, text, calls, the end. Usage and sources come last and more than
+once; the last ones count.
 
-A response may come in several bodies (`CONTINUATION`): the reader goes on where it was, and
-adds up what each body used.
+A response may come in several bodies (`CONTINUATION`): the decoder continues where it was, and
+adds up the usage of each body.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = ["MAX_AWAITING", "MAX_CITED", "GeminiStreamDecoder"]
 
 _DONE: Final = b"[DONE]"
 MAX_CITED: Final = 1 << 20
-"""Characters of the response that are kept to cite from."""
+"""Characters of the response that VAI keeps to cite from."""
 MAX_AWAITING: Final = 4096
 """Characters of text that wait for the sources, in a response that may be grounded."""
 
@@ -63,11 +63,11 @@ class GeminiStreamDecoder(StreamDecoder):
     Args:
         exchange_id: ids of tools that Google ran derive from it.
         names: the names of the client's tools.
-        text: what stands between the upstream's text and the client's, if anything.
+        text: the filter between the upstream's text and the client's, if any.
         grounds: whether Google may search for this response and report it only behind the
-            text. The search stands before the text it was for, so the text waits for it,
-            up to `MAX_AWAITING` characters; behind a longer one the search is not shown,
-            only cited.
+            text. The search precedes the text it was for, so the text waits for it, up to
+            `MAX_AWAITING` characters; behind a longer text VAI only cites the
+            search.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class GeminiStreamDecoder(StreamDecoder):
         self._names = names
         self._hosted = GoogleServerTools(emitter, provider, exchange_id)
         self._calls: dict[str, set[int]] = {}
-        """Id of a call in an earlier chunk -> the hashes of what the calls with it say."""
+        """Id of a call in an earlier chunk -> hashes of names and arguments under that id."""
         self._new_calls: list[tuple[str, int]] = []
         self._count = 0
         self._usable = False
@@ -132,12 +132,12 @@ class GeminiStreamDecoder(StreamDecoder):
                 self._emitter.fail(fault)
 
     def read_done_marker(self) -> None:
-        """A proxy says in OpenAI's way that nothing follows."""
+        """A proxy marks the end of the stream in OpenAI's way."""
         if self._reason is None and self._content:
             self._reason = "STOP"
 
     def report_usage(self) -> None:
-        """Report to the emitter what has been used so far."""
+        """Report the usage so far to the emitter."""
         self._emitter.report_usage(self.totals.total)
 
     def start_next_body(self) -> None:
@@ -150,11 +150,11 @@ class GeminiStreamDecoder(StreamDecoder):
         self.read_event(data)
 
     def end_stream(self) -> None:
-        """The response is over."""
+        """The response has ended."""
         self.end_body()
 
     def end_body(self, *, goes_on: bool = False) -> None:
-        """The body is over. `goes_on`: VAI will request a further one."""
+        """The body has ended. `goes_on`: VAI will request a further one."""
         self.report_usage()
         if goes_on:
             return
@@ -168,7 +168,7 @@ class GeminiStreamDecoder(StreamDecoder):
 
     @property
     def goes_on(self) -> bool:
-        """Whether the body that is over announced that there is more."""
+        """Whether the body that ended announced a further one."""
         failed = self._emitter.is_complete or self._emitter.fault is not None
         return self._reason == CONTINUATION and self.token is not None and not failed
 
@@ -244,7 +244,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._end_before(signed)
             self._hosted.emit_response(part.tool_response)
         elif signed:
-            # A part of nothing but a signature signs the text that has ended.
+            # A part that is only a signature signs the text that has ended.
             self._text_signature = signed
             return
         else:
@@ -260,7 +260,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._close_reasoning(signed)
 
     def _end_before(self, signed: str) -> None:
-        """What stands before a part that is no text; `signed` is that part's signature."""
+        """End text and reasoning before a part that is no text; `signed` is its signature."""
         self._end_text()
         if signed:
             self._thinking = False
@@ -269,7 +269,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._close_reasoning()
 
     def _close_reasoning(self, signed: str = "") -> None:
-        """The reasoning before this point is complete: mark whose it is."""
+        """The reasoning before this point is complete: sign it with its provider."""
         if self._thinking:
             self._thinking = False
             self._emitter.add_signature(wrap_signature(self._provider, THOUGHT, signed))
@@ -281,13 +281,13 @@ class GeminiStreamDecoder(StreamDecoder):
         content_hash = hash((name, arguments))
         if isinstance(call.id, str) and call.id:
             if content_hash in self._calls.get(call.id, ()):
-                return  # a chunk says what one before it held
+                return  # a chunk repeats a call of an earlier one
             self._new_calls.append((call.id, content_hash))
         self._end_before(signed)
         key, self._count = self._count, self._count + 1
         self._usable = self._usable or (name is not None and self._names.is_declared(name))
         self._emitter.open_tool_call(key, call.id, name)
-        # Empty arguments too: they say that the call is complete.
+        # Empty arguments too: they show that the call is complete.
         if key < MAX_CALLS:
             self._emitter.add_arguments(key, arguments)
 
@@ -315,7 +315,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._emitter.end_message()
 
     def _emit_text(self, text: str) -> None:
-        """Give text to the client, behind the search that it was for where that is known."""
+        """Pass text to the client, behind the search that it was for where that is known."""
         if not self._holds_text:
             self._emitter.add_text(text)
             return
@@ -325,7 +325,7 @@ class GeminiStreamDecoder(StreamDecoder):
             self._emit_awaiting()
 
     def _emit_awaiting(self) -> None:
-        """What waited for the sources waits no longer."""
+        """Emit the text that waited for the sources."""
         if self._awaiting:
             self._holds_text = False
             text, self._awaiting = "".join(self._awaiting), []
@@ -368,7 +368,7 @@ class GeminiStreamDecoder(StreamDecoder):
     def _finish_message(self, reason: str) -> None:
         fault = fault_from_reason(reason, self._message, self._provider)
         if self._usable and reason in UNUSABLE_CALL_REASONS:
-            # What is reported is another call than the one that came.
+            # The reason concerns another call than the one emitted.
             self._emitter.set_stop_reason("tool_use")
         elif fault is not None:
             self._emitter.fail(fault)
@@ -380,7 +380,7 @@ class GeminiStreamDecoder(StreamDecoder):
             details = refusal_details(self._message or reason) if stop_reason == "refusal" else None
             self._emitter.set_stop_reason(stop_reason, details)
         elif reason == "STOP" or self._content:
-            # The call may have come long before the end that says STOP.
+            # The call may have arrived long before the STOP at the end.
             self._emitter.set_stop_reason(
                 "tool_use" if self._emitter.has_tool_calls else "end_turn"
             )
@@ -391,7 +391,7 @@ class GeminiStreamDecoder(StreamDecoder):
 
 
 def _shorten_reason(reason: str) -> str:
-    """An upstream's word, as far as it can be one."""
+    """An upstream's reason, shortened; a fixed text where it is no word."""
     return reason[:40] if reason.replace("_", "").isalnum() else "for an unknown reason"
 
 

@@ -1,9 +1,9 @@
 """Tools and tool choice -> `tools` and `toolConfig` of generateContent.
 
-Functions are sent as ordinary JSON Schema; their names are pure functions of what the client
-chose. A tool that Google runs is sent without the limits it does not know: a limit that only
-saves money is left out and named, one that keeps the model away from something refuses the
-request.
+Functions go out as ordinary JSON Schema; their names are pure functions of the client's names. VAI
+sends a tool that Google runs without the limits that Google does not support: it leaves out and
+names a limit that only saves money, and refuses the request for one that keeps the model away
+from something.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def translate_tools(request: MessageRequest, target: GeminiTarget) -> list[Wire]
 
 
 def translate_tool_config(request: MessageRequest, sent: list[Wire], target: GeminiTarget) -> Wire:
-    """How the tools may be used; empty where there is nothing to say."""
+    """The rules for using the tools; empty where the request needs none."""
     choice = request.tool_choice
     if not sent:
         if choice is not None and not (choice.type == "none" and request.tools):

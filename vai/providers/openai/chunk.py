@@ -1,13 +1,13 @@
 """The parts of a Chat Completions response that VAI reads, and what they mean.
 
 The same objects serve chunks and complete responses: a complete response is one chunk whose choice
-has a `message` where a chunk has a `delta`. The decoder skips members that are not named here,
-which makes reading a chunk cheap. Where servers differ in the form of a member it is `Any`, and
-its reader looks: `content` and `images` are strings, objects and lists of parts.
+has a `message` where a chunk has a `delta`. The decoder skips members without a name here, which
+makes reading a chunk cheap. Where servers differ in the form of a member its type is `Any`, and
+the code that reads it checks: `content` and `images` are strings, objects and lists of parts.
 
-OpenAI has five words for the end of a response. Servers that imitate it have more (DeepSeek, GLM,
-Mistral, vLLM and brokers that pass on the words of others, seen 2026-11). A response that was cut
-or broken off never passes for one that ended by itself; an unknown word does.
+OpenAI has five values for the end of a response. Servers that imitate it have more (DeepSeek, GLM,
+Mistral, vLLM and brokers that pass on the values of others, seen 2026-11). VAI never reports a
+response that was cut or broken off as ended by itself; it does so for an unknown value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Span = tuple[str, Any]
-"""The kind of a part (``text``, ``thinking``, ``refusal``, ``image``), and what it says."""
+"""The kind of a part (``text``, ``thinking``, ``refusal``, ``image``), and its content."""
 
 _DATA_URL: Final = re.compile(r"data:(image/[\w.+-]+);base64,", re.IGNORECASE)
 _REASONING_TYPES: Final = ("thinking", "reasoning")
@@ -56,7 +56,7 @@ def plain_text(value: Any) -> str:
 
 
 def iterate_spans(content: Any) -> Iterator[Span]:
-    """What `content` says, part by part. A part of nothing, or of an unknown kind, is left out."""
+    """The parts of `content`, in order, without parts that are empty or of an unknown kind."""
     if isinstance(content, str):
         if content:
             yield "text", content
@@ -157,7 +157,7 @@ _STOP_REASONS: Final = {
 def stop_reason_from_finish(reason: str) -> str:
     """``max_tokens``, ``refusal``, `FAILED`, or ``end_turn`` for all others.
 
-    Whether there are calls says the response itself: servers write ``stop`` behind calls, and
+    The response itself shows whether there are calls: servers write ``stop`` behind calls, and
     ``tool_calls`` without any.
     """
     return _STOP_REASONS.get(reason) or _STOP_REASONS.get(reason.lower(), "end_turn")
@@ -183,10 +183,10 @@ class CallDelta(msgspec.Struct, gc=False):
 class Delta(msgspec.Struct, gc=False):
     """A piece of the message, or the message.
 
-    `content` is a string or parts; `reasoning` and `reasoning_content` are the two names
-    for reasoning, a string or ``{"text": ...}``, and `reasoning_details` says it once more with
-    what belongs to it. `executed_tools` are what the server ran,
-    `images` what the model drew.
+    `content` is a string or parts; `reasoning` and `reasoning_content` are the two names for
+    reasoning, a string or ``{"text": ...}``; `reasoning_details` repeats it with all that belongs
+    to it. `executed_tools` are the server tools that ran, `images` the pictures that the model
+    drew.
     """
 
     content: Any = None
@@ -205,8 +205,8 @@ class Delta(msgspec.Struct, gc=False):
 class ChatChoice(msgspec.Struct, gc=False):
     """One of the responses; VAI requests one and reads number 0.
 
-    Brokers put the error of one response here. `text` is what servers of the older Completions
-    have instead of a message.
+    Brokers put the error of one response here. Servers of the older Completions have `text`
+    instead of a message.
     """
 
     index: int | None = None
@@ -233,9 +233,9 @@ class CompletionDetails(msgspec.Struct, gc=False):
 
 
 class ChatUsage(msgspec.Struct, gc=False):
-    """Tokens as Chat Completions counts them: `prompt_tokens` includes what was cached.
+    """Tokens as Chat Completions counts them: `prompt_tokens` includes cached ones.
 
-    The counters have no type here, so that an odd one cannot take the response with it.
+    The counters have no type here, so that an invalid one does not invalidate the response.
     """
 
     prompt_tokens: Any = None
@@ -245,7 +245,7 @@ class ChatUsage(msgspec.Struct, gc=False):
 
 
 class GroqPart(msgspec.Struct, gc=False):
-    """What Groq adds to the first and last chunk."""
+    """Groq's addition to the first and last chunk."""
 
     usage: ChatUsage | None = None
     error: Any = None
@@ -263,7 +263,7 @@ class ChatChunk(msgspec.Struct, gc=False):
     x_groq: GroqPart | None = None
 
 
-# Not strict: there are servers that quote their numbers.
+# Not strict: some servers quote their numbers.
 decode_chunk = msgspec.json.Decoder(ChatChunk, strict=False).decode
 """Bytes or text -> `ChatChunk`. Raises msgspec.DecodeError (also as its subclass
 ValidationError), or UnicodeDecodeError where a string is no UTF-8."""

@@ -1,9 +1,9 @@
 """The conversation -> `messages` of Chat Completions.
 
-Invariants: order carries meaning. The server wants every tool result
-directly behind the calls, so a user's turn is split: results first, in the order of the
-calls, then everything else of the turn in its own order. Equal turns always give equal
-bytes, whatever follows them: the upstream's prompt cache depends on it.
+Invariants: order carries meaning. The server requires every tool result directly behind the
+calls, so this module splits a user's turn: results first, in the order of the calls, then
+everything else of the turn in its own order. Equal turns always produce equal bytes, whatever
+follows them: the upstream's prompt cache depends on it.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ def _messages_from_system(system: str | list[Block] | None, target: OpenaiTarget
 
 
 def _merge_turns(run: TurnGroup) -> list[list[BlockAtPath]]:
-    """One list of blocks per message to send: turns with calls are one turn.
+    """One list of blocks per message: consecutive turns with calls are one turn.
 
-    An assistant message between calls and their results is refused by the server.
+    The server refuses an assistant message between calls and their results.
     """
     turns = [blocks_with_paths(at, turn) for at, turn in run]
     if any(isinstance(block, ToolUseBlock) for turn in turns for _, block in turn):
@@ -132,7 +132,7 @@ def _merge_turns(run: TurnGroup) -> list[list[BlockAtPath]]:
 def _messages_from_assistant(
     blocks: list[BlockAtPath], waiting: dict[str, PendingCall], target: OpenaiTarget
 ) -> list[Wire]:
-    """The message; its calls are added to `waiting`."""
+    """The message; this adds its calls to `waiting`."""
     texts: list[str] = []
     reasoning: list[ReasoningPart] = []
     images: list[Wire] = []
@@ -142,7 +142,7 @@ def _messages_from_assistant(
         text = _text_of_block(block, target)
         if text is not None:
             if text:
-                # Neighbours are one text cut by citations; others were never one.
+                # Neighbours are one text cut by citations; others were separate texts.
                 texts += ["\n\n", text] if apart and texts else [text]
                 apart = False
             continue
@@ -176,7 +176,7 @@ def _messages_from_assistant(
 
 
 def _text_of_block(block: Block, target: OpenaiTarget) -> str | None:
-    """The words of a block that has any; "" is none of them."""
+    """The text of a block, None for blocks without text; "" is an empty text."""
     if isinstance(block, AudioBlock) and block.transcript:
         target.diagnostics.note_dropped("messages[*].content[*].audio")
         return block.transcript
@@ -206,7 +206,7 @@ def _shorten_id(id: str, target: OpenaiTarget) -> str:
 def _reasoning_to_return(
     block: ThinkingBlock | RedactedThinkingBlock, target: OpenaiTarget
 ) -> list[ReasoningPart]:
-    """The reasoning to send back: only to whom it came from."""
+    """The reasoning to send back: only that of the target's own provider."""
     part = reasoning_from_block(block, target.spec)
     if part is None:
         target.diagnostics.note_dropped(f"messages[*].content[*].{kind_of(block)}")
@@ -243,7 +243,7 @@ def _message_from_result(block: ToolResultBlock, at: str, target: OpenaiTarget) 
 
 
 def _messages_from_turn(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
-    """The message with all of a turn that is no tool's result."""
+    """The message with all of a turn except tool results."""
     if turn.role == "user" and isinstance(turn.content, str):  # nearly every turn of nearly all
         return [{"role": "user", "content": turn.content}] if turn.content else []
     content: list[Part] = []
@@ -270,7 +270,7 @@ def _messages_from_turn(turn: InputMessage, at: str, target: OpenaiTarget) -> li
 
 
 def _attached_parts(block: ToolResultBlock, at: str, target: OpenaiTarget) -> list[Part]:
-    """What a tool message cannot hold, with a word on where it belongs."""
+    """Parts that a tool message cannot hold, with a text that names the call they belong to."""
     attached = [
         part
         for part in _parts_from_result(block, at, target, silent=True)
@@ -287,7 +287,7 @@ def _parts_from_result(
     block: ToolResultBlock, at: str, target: OpenaiTarget, *, silent: bool = False
 ) -> list[Part]:
     # The parts are made twice, for the tool message and for the user message behind it;
-    # the second time what is wrong with them has been noted.
+    # the diagnostics of the first time are enough.
     quiet_target = OpenaiTarget(target.spec, target.model) if silent else target
     content: list[Part] = []
     for item, made in translate_result(block, at, quiet_target, chat_parts_from_block, _text_part):

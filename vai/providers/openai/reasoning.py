@@ -1,13 +1,13 @@
-"""Reasoning of Chat Completions servers: what they call it, and how it goes back to them.
+"""Reasoning of Chat Completions servers: its names, and how it goes back to them.
 
-The signature on a thinking block names who made it and under which name. Servers that think
-between calls want it back beside the call, and refuse the turn without it: DeepSeek
+The signature on a thinking block names its provider and the member it came in. Servers that think
+between calls require it beside the call, and refuse the turn without it: DeepSeek
 (https://api-docs.deepseek.com/guides/thinking_mode, seen 2026-11), Kimi, vLLM. Beside a turn
 without calls some refuse it (DeepSeek's older models), and no server needs it. Mistral has
-it as parts of the content and takes these in every turn
+it as parts of the content and accepts these in every turn
 (https://docs.mistral.ai/capabilities/reasoning, seen 2026-11). So do servers with
 `reasoning_details`, whose list is in the signature: OpenRouter sends a list of texts, summaries and
-encrypted pieces, and wants the list back in the order it came in
+encrypted pieces, and requires the list in its original order
 (https://openrouter.ai/docs/use-cases/reasoning-tokens, seen 2026-11); MiniMax has the same member.
 """
 
@@ -42,11 +42,11 @@ __all__ = [
 Wire = dict[str, Any]
 
 _PIECES: Final = ("text", "summary", "data")
-"""The members of which a stream sends pieces."""
+"""The members that a stream sends in pieces."""
 _SAME: Final = ("type", "index", "id")
-"""The members by which the pieces of one entry are known."""
+"""The members that identify the pieces of one entry."""
 _MAX_DETAILS: Final = 4 << 20
-"""Characters of one list; a longer one is shown and not given back."""
+"""Characters of one list; VAI shows a longer one and does not send it back."""
 
 
 class ReasoningDetails:
@@ -90,7 +90,7 @@ class ReasoningDetails:
 
 
 def text_of_details(details: Any) -> str:
-    """What a client can read of a list of entries."""
+    """The readable text of a list of entries."""
     if not isinstance(details, list):
         return ""
     return "".join(
@@ -103,7 +103,7 @@ def text_of_details(details: Any) -> str:
 
 
 def details_from_payload(payload: str) -> list[Wire]:
-    """The entries that `ReasoningDetails.take` put into a signature; none if it was changed."""
+    """The entries that `take_payload` put into a signature; none if it was changed."""
     try:
         entries = msgspec.json.decode(base64.urlsafe_b64decode(payload))
     except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError):
@@ -142,7 +142,7 @@ _MEMBERS: Final = {
 
 
 def reasoning_signatures(spec: ProviderSpec) -> dict[str, str]:
-    """Form -> the signature of reasoning that comes so; none where it cannot go back."""
+    """Form -> the signature of reasoning in that form; none where it cannot go back."""
     if "reasoning_text" in spec.quirks:
         return dict.fromkeys((*_MEMBERS, PARTS), wrap_signature(spec.id, "chat"))
     if is_custom_server(spec):
@@ -153,7 +153,7 @@ def reasoning_signatures(spec: ProviderSpec) -> dict[str, str]:
 def reasoning_from_block(
     block: ThinkingBlock | RedactedThinkingBlock, spec: ProviderSpec
 ) -> ReasoningPart | None:
-    """Reasoning that the server of `spec` made itself."""
+    """Reasoning that comes from the server of `spec` itself."""
     if origin_of(block) != spec.id or not reasoning_signatures(spec):
         return None
     envelope = (block.signature or "") if isinstance(block, ThinkingBlock) else block.data
@@ -166,7 +166,7 @@ def reasoning_from_block(
 
 
 def add_reasoning(message: Wire, reasoning: list[ReasoningPart], spec: ProviderSpec) -> bool:
-    """Add reasoning to an assistant's message as its maker takes it; whether all of it was."""
+    """Add reasoning to an assistant's message in its server's form; whether all of it was."""
     parts = [text for form, text in reasoning if form == PARTS]
     if parts:
         content = message.get("content")

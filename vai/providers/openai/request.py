@@ -1,9 +1,9 @@
 """A canonical request -> the body of a Chat Completions request.
 
 `extensions.<provider>` are the client's own members for one provider: documented members of the
-provider's API that have no canonical name, sent on unchanged. They are a list of what is allowed,
-not of what is forbidden: a member that changed the model, the stream or the number of responses
-would make the response unreadable here.
+provider's API that have no canonical name, sent on unchanged. The list is an allow list, not a
+deny list: a member that changed the model, the stream or the number of responses would make the
+response unreadable here.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def apply_extensions(request: MessageRequest, body: dict[str, Any], target: Open
         else:
             target.diagnostics.note_dropped(f"extensions.{provider}.{name}")
     if "reasoning_format" in members:
-        # The two say the same, and together they are refused.
+        # The two mean the same, and the server refuses them together.
         body.pop("include_reasoning", None)
 
 
@@ -142,7 +142,7 @@ def translate_request(request: MessageRequest, spec: ProviderSpec) -> Translated
     """The request for the server of `spec`.
 
     Raises:
-        InvalidRequest: something that matters cannot be expressed.
+        InvalidRequest: the format cannot express a part that matters.
     """
     target = OpenaiTarget(spec, request.model)
     if spec.has_capability_override:
@@ -224,7 +224,7 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
         if effort != requested:
             target.diagnostics.note_dropped(path)
     elif thinking is not None and target.traits.reasoning_off_by_default:
-        # To reason as it sees fit is what this model does not do.
+        # This model cannot choose its own amount of reasoning.
         target.diagnostics.note_dropped("thinking")
     shown = shows_reasoning(request, target.diagnostics)
     if thinking is None or not target.traits.reasoning_visibility_param:
@@ -238,7 +238,7 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
 
 
 def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
-    """Set the form of the response; says whether it will be wrapped in an object."""
+    """Set the form of the response; returns whether an object will wrap it."""
     form = request.output_format
     if form is None:
         return False
@@ -268,9 +268,9 @@ def _set_output_format(request: MessageRequest, body: dict[str, Any], target: Op
 def _set_stop_sequences(
     request: MessageRequest, body: dict[str, Any], target: OpenaiTarget, *, wrapped: bool
 ) -> TextFilter | None:
-    """Stop sequences: sent, or watched for here where the server takes none or fewer.
+    """Stop sequences: sent, or searched for here where the server accepts none or fewer.
 
-    A server would meet them in the wrapping as well, which the client does not see.
+    A server would also find them in the wrapping, which the client does not see.
     """
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
     accepted = target.capabilities.stop_sequences and target.traits.accepts_stop and not wrapped
@@ -347,7 +347,7 @@ def _set_speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTar
         settings if isinstance(settings, dict) else {}
     )
     if request.stream and body["audio"]["format"] != _STREAMED:
-        # The one format of which the pieces can be played before the last has come.
+        # The only format whose pieces a client can play before the last one arrives.
         body["audio"]["format"] = _STREAMED
         if isinstance(settings, dict) and "format" in settings:
             target.diagnostics.note_dropped(f"extensions.{target.spec.id}.audio.format")

@@ -1,8 +1,8 @@
 """Chat Completions responses -> canonical events.
 
-One reader for chunks and for whole responses, so that both give the same message. Chunks
-may hold text, calls and the end at once, and the end may be followed by usage; nothing
-here depends on one of them coming alone.
+One decoder for chunks and for whole responses, so that both result in the same message. Chunks
+may hold text, calls and the end at once, and usage may follow the end; the decoder does not
+depend on one of them coming alone.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class ChatStreamDecoder(StreamDecoder):
     """Reads one response into an emitter.
 
     Args:
-        text: what stands between the upstream's text and the client's, if anything.
+        text: the filter between the upstream's text and the client's, if any.
         signatures: the signatures of reasoning by the form it comes in; none where it cannot be
             replayed.
-        sound: the format of a spoken response that comes whole; a streamed one is PCM.
+        sound: the format of a spoken response that is not streamed; a streamed one is PCM.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class ChatStreamDecoder(StreamDecoder):
         self._runs_server_tool = False
         self._has_refused = False
         self._in_pieces = False
-        """Whether anything has come as a `delta`."""
+        """Whether any `delta` has arrived."""
         self._extras: set[str] = set()
-        """The members beside text and calls that have come."""
+        """The members beside text and calls that have arrived."""
         self._images_seen: set[int] = set()
         self._number: int | None = None
         self._has_final_usage = False
@@ -146,18 +146,18 @@ class ChatStreamDecoder(StreamDecoder):
         """A whole response, read to its end."""
         self.read_event(data)
         if self._emitter.has_started and self._reason is None:
-            # Nothing is missing from an object that is closed: it just does not say.
+            # A closed object lacks nothing: it only does not state its reason.
             self._reason = "stop"
         self.end_stream()
 
     def read_done_marker(self) -> None:
-        """The server says that nothing follows, also where it did not say why."""
+        """The server marks the end of the stream, possibly without a reason before."""
         if self._reason is None and self._emitter.has_content:
             self._reason = "stop"
         self.end_stream()
 
     def end_stream(self) -> None:
-        """The response is over."""
+        """The response has ended."""
         if self._reason is None and self._has_final_usage and self._emitter.has_content:
             self._reason = "stop"  # usage without a choice comes behind the last of it
         if self._reason is not None and not self._emitter.has_stop_reason:
@@ -205,7 +205,7 @@ class ChatStreamDecoder(StreamDecoder):
     def _read_message(self, message: Delta, delta: Delta | None, *, ends: bool) -> None:
         """A `message`, which is the whole response, or a piece of it at servers without deltas.
 
-        A server that sends both sends one thing in two members.
+        A server that sends both sends one text in two members.
         """
         if delta is not None and _has_members(delta):
             self._in_pieces = True
@@ -221,7 +221,7 @@ class ChatStreamDecoder(StreamDecoder):
             self._read_part(message)
 
     def _repeats_text(self, message: Delta) -> bool:
-        """Whether `message` begins with all the text so far, where that came in messages."""
+        """Whether `message` begins with all the text so far, where messages sent that text."""
         text = "".join(value for kind, value in iterate_spans(message.content) if kind == "text")
         return self._text_seen.length > 0 and self._text_seen.is_continued_by(text)
 
@@ -230,7 +230,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._read_beside_text(message, is_complete=True)
 
     def _complete_message(self, message: Delta) -> None:
-        """The whole response, behind pieces of it: what they left out follows."""
+        """The whole response, behind pieces of it: read what they left out."""
         values: dict[str, list[Any]] = {}
         for kind, value in iterate_spans(message.content):
             values.setdefault(kind, []).append(value)
@@ -260,7 +260,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._read_beside_text(msgspec.structs.replace(message, **seen), is_complete=True)
 
     def _read_before_text(self, delta: Delta) -> None:
-        """Reasoning and what the server ran, and the text that may follow."""
+        """Reasoning and the server tools that ran, and the text that may follow."""
         reasoning = _reasoning_text(delta)
         if reasoning:
             self._add_reasoning(reasoning, _reasoning_form(delta))
@@ -274,7 +274,7 @@ class ChatStreamDecoder(StreamDecoder):
                 self._add_reasoning(value, PARTS)
             elif kind == "text":
                 self._sign_reasoning()
-                # A run stands before the text it was for, also one whose result never came.
+                # A tool's blocks precede the text they were for, even if no result arrived.
                 self._server_tools.emit_pending()
                 self._runs_server_tool = False
                 self._add_text(value)
@@ -284,7 +284,7 @@ class ChatStreamDecoder(StreamDecoder):
                 self._add_refusal(value)
 
     def _read_beside_text(self, delta: Delta, *, is_complete: bool) -> None:
-        """All but the text, and what stands before it."""
+        """All members except the text and those that precede it."""
         if delta.refusal and delta.refusal != delta.content:
             self._add_refusal(delta.refusal)
         if delta.audio:
@@ -357,7 +357,7 @@ class ChatStreamDecoder(StreamDecoder):
             self._emitter.end_message()
 
     def _sign_reasoning(self) -> None:
-        """The reasoning before this point is complete: mark whose it is."""
+        """The reasoning before this point is complete: sign it with its provider."""
         if self._is_reasoning:
             self._is_reasoning = False
             signature = self._signatures.get(self._form, "")
@@ -398,7 +398,7 @@ class ChatStreamDecoder(StreamDecoder):
         elif self._has_refused or stop_reason == "refusal":
             self._emitter.set_stop_reason("refusal", dict(_REFUSAL))
         elif stop_reason == "end_turn" and self._emitter.has_tool_calls:
-            # Only what was emitted decides: servers say "stop" after calls, and "tool_calls"
+            # Only what was emitted decides: servers send "stop" after calls, and "tool_calls"
             # without any.
             self._emitter.set_stop_reason("tool_use")
         else:
@@ -443,7 +443,7 @@ def _reasoning_text(delta: Delta) -> str:
 
 
 def _reasoning_form(delta: Delta) -> str:
-    """Under which names a delta has its reasoning."""
+    """The form of a delta's reasoning: the names of its members."""
     if delta.reasoning_details:
         return DETAILS
     if plain_text(delta.reasoning) and plain_text(delta.reasoning_content):
@@ -458,7 +458,7 @@ _LISTED: Final = (None, "auto", "default", "on_demand")
 def _usage_from_wire(wire: ChatUsage, tier: str | None = None) -> Usage:
     """Disjoint counters: the client's `input_tokens` excludes what the cache served.
 
-    A tier and audio are reported where they make the response cost something else.
+    A tier and audio are included where they change the price of the response.
     """
     details = wire.prompt_tokens_details
     cached = parse_counter(details.cached_tokens) if details is not None else None

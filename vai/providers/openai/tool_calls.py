@@ -1,9 +1,9 @@
-"""Which tool call a piece of a stream belongs to, and what the server's own tools did.
+"""Which tool call a piece of a stream belongs to, and the results of the server's own tools.
 
-OpenAI numbers its calls. Servers that imitate it reuse number 0 for every call, leave
-out the number, the id, or both, or repeat id and name on every piece. So a piece starts
-a new call when it says so (another id), or when it cannot be a continuation (a name,
-where the call it would continue is already complete).
+OpenAI numbers its calls. Servers that imitate it reuse number 0 for every call, leave out the
+number, the id, or both, or repeat id and name on every piece. So a piece starts a new call when
+it has another id, or when it cannot be a continuation (it has a name, and the call it would
+continue is already complete).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class _SeenCall:
-    """A call as its pieces named it."""
+    """A call as its pieces identified it."""
 
     __slots__ = ("chunk", "has_begun", "id", "key", "name")
 
@@ -43,11 +43,11 @@ class _SeenCall:
         self.name = name
         self.chunk = chunk
         self.has_begun = False
-        """Whether any of its arguments have come."""
+        """Whether any of its arguments have arrived."""
 
 
 class ChatCalls:
-    """Gives every piece of a tool call to the emitter under the call's own key."""
+    """Passes every piece of a tool call to the emitter under the call's own key."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -68,7 +68,7 @@ class ChatCalls:
         self._add_piece(0, None, function)
 
     def complete_calls(self, calls: list[CallDelta]) -> None:
-        """All calls of the response: what the pieces before did not say of them follows."""
+        """All calls of the response: emit what the pieces left out."""
         for number, call in enumerate(calls):
             function = _function_of(call)
             if number < len(self._order):
@@ -119,9 +119,9 @@ class ChatCalls:
         return text[:1] == "{" and self._emitter.is_another_call(seen.key, text)
 
     def _continues_call(self, seen: _SeenCall, name: str | None, text: str) -> bool:
-        """Whether a piece with another id continues a call all the same.
+        """Whether a piece with another id still continues a call.
 
-        vLLM gives every piece an id of its own, and the name as well where one tool is demanded.
+        vLLM sets a new id on every piece, and the name as well where the request demands one tool.
         """
         if not seen.name or (name and name != seen.name):
             return False
@@ -148,7 +148,7 @@ def _function_of(piece: CallDelta) -> FunctionDelta:
 Wire = dict[str, Any]
 
 MAX_SERVER_TOOL_USES: Final = 256
-"""Runs in one response; those beyond are left out."""
+"""Uses in one response; VAI leaves out those beyond."""
 _RESULTS: Final = ("output", "search_results", "code_results", "browser_results")
 
 
@@ -181,7 +181,7 @@ class GroqServerTools:
                 self._open[key] = use
 
     def emit_pending(self) -> None:
-        """The response is over: runs that had no result are shown without."""
+        """The response has ended: emit uses without a result."""
         for use in self._open.values():
             self._emit_use(use)
         self._open = {}
@@ -302,7 +302,7 @@ def _web_citation(source: Wire, quoted: str) -> Wire | None:
 
 
 def _client_citation(source: Wire, quoted: str) -> Wire:
-    """A source that the client sent: a document, or what one of its tools answered."""
+    """A source that the client sent: a document, or the result of one of its tools."""
     return {
         "type": "search_result_location",
         "source": str(source.get("document_id") or source.get("tool_call_id") or ""),

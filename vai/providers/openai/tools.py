@@ -1,8 +1,8 @@
 """Tools, server tools and tool choice -> their Chat Completions form.
 
-Each server names its server tools in its own words, and only some of its models have them. A
-tool's setting without an equivalent there is noted as dropped; a tool that the model lacks refuses
-the request.
+Each server has its own names for its server tools, and only some of its models have them. A tool's
+setting without an equivalent there is noted as dropped; a tool that the model lacks makes VAI
+refuse the request.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def translate_server_tool(tool: Tool, at: str, target: OpenaiTarget) -> tuple[li
             _map_settings(tool, at, target, {})
             return [{"type": _GROQ[kind]}], {}
         if target.spec.id == "groq" and "compound" in target.model:
-            # These systems decide themselves what to run; domains can be set.
+            # These systems decide themselves which tools to run; domains can be set.
             return [], _make_search_settings(tool, at, target)
         if target.spec.id == "openai" and "search" in target.model:
             return [], {"web_search_options": _make_web_search_options(tool, at, target)}
@@ -74,7 +74,7 @@ def may_cite(body: Wire) -> bool:
 
 
 def _map_settings(tool: Tool, at: str, target: OpenaiTarget, names: dict[str, str]) -> Wire:
-    """The settings that have a name there; the others are noted."""
+    """The settings that have a name there; this notes the others as dropped."""
     settings: Wire = {}
     for member, values in (("config.", tool.config or {}), ("", tool.extra)):
         for name, value in values.items():
@@ -116,7 +116,7 @@ def translate_tools(request: MessageRequest, target: OpenaiTarget) -> tuple[list
         at = f"tools[{index}]"
         if tool.name in unloaded:
             target.diagnostics.note_dropped(DEFERRED)
-        elif is_tool_search(tool):  # what it would find has been sent
+        elif is_tool_search(tool):  # the tools it would find have been sent
             target.diagnostics.note_dropped(at)
         elif tool.is_function:
             translated.append(_translate_function(tool, at, target))
@@ -144,7 +144,7 @@ def tool_names_by_alias(request: MessageRequest) -> dict[str, str]:
 def translate_tool_choice(
     choice: ToolChoice, request: MessageRequest, translated: list[Wire], target: OpenaiTarget
 ) -> Any:
-    """The form of a choice among `found`; None where there is nothing to say."""
+    """The form of a choice among `translated`; None where there is nothing to send."""
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     name = legal_tool_name(choice.name or "")

@@ -1,10 +1,10 @@
 """The adapter for OpenAI's Responses, and which requests for Chat Completions need it.
 
-From gpt-5.4 on, Chat Completions takes function tools only while the model does not reason.
-Rather than take the reasoning away, VAI sends such a request to the other endpoint of the same
-server. It does so too with a tool that OpenAI runs and that only Responses has: file search, code,
-computer use, images, MCP servers, tool search, and web search but for the search models, which
-only Chat Completions has (https://platform.openai.com/docs/guides/tools, 2026-11-27).
+From gpt-5.4 on, Chat Completions accepts function tools only while the model does not reason. VAI
+keeps the reasoning and sends such a request to the other endpoint of the same server. It does so
+too with a tool that OpenAI runs and that only Responses has: file search, code, computer use,
+images, MCP servers, tool search, and web search except for the search models, which only Chat
+Completions has (https://platform.openai.com/docs/guides/tools, 2026-11-27).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _SERVER_TOOLS: Final = frozenset(
 
 
 def needs_responses(request: MessageRequest, model: str) -> bool:
-    """Whether only Responses has `model` of OpenAI's, or a tool of `request`, or takes its
-    function tools while the model reasons."""
+    """Whether only Responses has OpenAI's `model` or a tool of `request`, or accepts its function
+    tools while the model reasons."""
     if _RESPONSES_ALONE.match(model):
         return True
     if _CHAT_ALONE.search(model) is None and _has_server_tool(request):

@@ -1,9 +1,9 @@
 """The conversation -> `input` and `instructions` of Responses.
 
-Invariants: order carries meaning. Texts and calls of an assistant's turn stay where they were; of
-a user's turn the results of calls go first, in the order of the calls, then everything else. What
-the server generated comes back to it in the same order. Reasoning goes only before what it led to:
-the server refuses a reasoning item whose successor is missing.
+Invariants: order carries meaning. Texts and calls of an assistant's turn keep their places; of a
+user's turn the results of calls go first, in the order of the calls, then everything else. Items
+that the server generated go back to it in the same order. Reasoning goes only before the item that
+followed it: the server refuses a reasoning item whose successor is missing.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ __all__ = [
 
 _BREAKPOINT: Final = {"mode": "explicit", "ttl": "30m"}
 """https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)."""
-# VAI requests an hour in the shortest lifetime there is: the next one is twelve hours, and
-# is paid for.
+# VAI requests the shortest lifetime for an hour too: the next one is twelve hours, and costs
+# money.
 
 
 class _InputParts:
@@ -108,7 +108,7 @@ def mark_cached(content: list[Part], block: Block, path: str, target: OpenaiTarg
 Wire = dict[str, Any]
 
 CACHED: Final = "messages[*].content[*].cache_control"
-"""The path under which breakpoints that cannot be set are named."""
+"""The path that names breakpoints which cannot be set."""
 _CALL_TYPES: Final = ("function_call", "custom_tool_call", "computer_call")
 
 
@@ -146,7 +146,7 @@ class AssistantItems:
                 continue
             self._joins_text = False
             if self._drew_image and isinstance(block, ImageBlock):
-                continue  # it is part of the code's trace
+                continue  # the item of the code execution has it
             self._drew_image = False
             if isinstance(block, ToolUseBlock):
                 self._add_call(block, at)
@@ -214,7 +214,7 @@ class AssistantItems:
             self._items[-1]["phase"] = "commentary"
 
     def _add_image(self, block: ImageBlock, at: str) -> None:
-        """An image the model made: in this format a call of its own tool."""
+        """An image of the model's: in this format a call of its own tool."""
         data = block.source.data
         if block.source.type != "base64" or not data:
             what = "expected an image of the assistant as base64"
@@ -224,7 +224,7 @@ class AssistantItems:
         self._items.append({**call, "status": "completed", "result": data})
 
     def _add_server_tool_block(self, block: Block) -> None:
-        """A trace of a tool that a server ran: its own comes back in one piece."""
+        """A block of a tool that a server ran: this server's own goes back as one item."""
         call, envelope = call_and_signature(block)
         if envelope and call in self._wrapped_items:
             item = self._wrapped_items.pop(call)
@@ -235,7 +235,7 @@ class AssistantItems:
             self._drop_trailing_reasoning()
 
     def _drop_trailing_reasoning(self) -> None:
-        """Drop reasoning at the end: what it led to is not there."""
+        """Drop reasoning at the end: the item that followed it is missing."""
         while self._items and self._items[-1].get("type") == "reasoning":
             self._items.pop()
 
@@ -260,8 +260,8 @@ def input_from_request(
     """The instructions and the items.
 
     Args:
-        chained: the server holds the turns before these, so that results may belong to calls
-            that are not among them.
+        chained: the server holds the turns before these, so results may belong to calls that are
+            not among them.
     """
     instructions, items = _instructions_from_system(request.system, target)
     calls: dict[str, PendingCall] = {}
@@ -288,7 +288,7 @@ def input_from_request(
 def _instructions_from_system(
     system: str | list[Block] | None, target: OpenaiTarget
 ) -> tuple[str | None, list[Wire]]:
-    """Plain instructions, or a leading message where a part of them is to be cached."""
+    """Plain instructions, or a leading message where the request caches a part of them."""
     if not system:
         return None, []
     if isinstance(system, str):
@@ -347,7 +347,7 @@ def _screenshot_from_parts(content: list[Part], at: str, target: OpenaiTarget) -
 
 
 def _items_from_turn(turn: InputMessage, at: str, target: OpenaiTarget) -> list[Wire]:
-    """The message with all of a turn that is no tool's result."""
+    """The message with all of a turn except tool results."""
     content: list[Part] = []
     for path, block in blocks_with_paths(at, turn):
         if isinstance(block, ToolResultBlock):

@@ -1,8 +1,8 @@
 """The parts of a Responses response that VAI reads.
 
-Members that are not named here are skipped by the decoder: the last event repeats the
-whole response, of which only the end is wanted. Where the form of a member depends on the
-event it is `Any`, and its reader looks.
+The decoder skips members without a name here: the last event repeats the whole response, of which
+VAI needs only the end. Where the form of a member depends on the event its type is `Any`, and the
+code that reads it checks.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class OutputDetails(msgspec.Struct, gc=False):
 
 
 class ResponsesUsage(msgspec.Struct, gc=False):
-    """Tokens as Responses counts them: `input_tokens` includes what was cached.
+    """Tokens as Responses counts them: `input_tokens` includes cached ones.
 
-    The counters have no type here, so that an odd one cannot take the response with it.
+    The counters have no type here, so that an invalid one does not invalidate the response.
     """
 
     input_tokens: Any = None
@@ -87,7 +87,7 @@ class StreamEvent(msgspec.Struct, gc=False):
     error: Any = None
 
 
-# Not strict: there are servers that quote their numbers.
+# Not strict: some servers quote their numbers.
 decode_event = msgspec.json.Decoder(StreamEvent, strict=False).decode
 decode_body = msgspec.json.Decoder(ResponseObject, strict=False).decode
 decode_output = msgspec.json.Decoder().decode

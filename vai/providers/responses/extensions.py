@@ -1,7 +1,7 @@
-"""The client's own words for Responses: `extensions.oai-resp`, else `extensions.openai`.
+"""The client's own members for Responses: `extensions.oai-resp`, else `extensions.openai`.
 
-A list of what is allowed, not of what is forbidden: a member that changed the model, the
-stream or the items would make the response unreadable here.
+The list is an allow list, not a deny list: a member that changed the model, the stream or the
+items would make the response unreadable here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MERGED: Final = ("prompt_cache_options", "reasoning")
 
 
 def find_extension(request: MessageRequest) -> tuple[str, Any]:
-    """The name of the extension that counts, and its value."""
+    """The name of the extension that VAI uses, and its value."""
     for name in _NAMES:
         value = (request.extensions or {}).get(name)
         if value is not None:
@@ -50,7 +50,7 @@ def find_extension(request: MessageRequest) -> tuple[str, Any]:
 
 
 def extension_effort(request: MessageRequest) -> str | None:
-    """The effort that the extension names, in either of its spellings."""
+    """The effort in the extension, in either of its spellings."""
     _, members = find_extension(request)
     if not isinstance(members, dict):
         return None

@@ -1,10 +1,10 @@
-"""The items of a response that grow while it is read: text, reasoning and client tool calls.
+"""The items of a response that grow while it streams: text, reasoning and client tool calls.
 
-A part of a message is a text block. Its sources arrive while it is written, with offsets into the
-complete part, so they wait until it is complete. Reasoning has a summary as text, and a signature.
-Arguments of calls come in pieces, complete at the end, or both; what the pieces left out follows.
-A free-form input and the actions of the computer tool become JSON objects: a canonical call has no
-other input.
+A part of a message is a text block. Its sources arrive while the server writes it, with offsets
+into the complete part, so they wait until it is complete. Reasoning has a summary as text, and a
+signature. Arguments of calls come in pieces, complete at the end, or both; the emitter gets the
+rest that the pieces left out. A free-form input and the actions of the computer tool become JSON
+objects: a canonical call has no other input.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from vai.providers.responses.server_tools import citation_from_annotation
 __all__ = ["CALL_TYPES", "MAX_QUOTABLE", "MAX_SOURCES", "OutputText", "ReasoningItems", "ToolCalls"]
 
 Paragraph = tuple[str, int]
-"""What it is part of (``summary`` or ``content``), and its index there."""
+"""The list that it is part of (``summary`` or ``content``), and its index there."""
 
 
 class ReasoningItems:
-    """Gives reasoning items to the emitter, one at a time."""
+    """Passes reasoning items to the emitter, one at a time."""
 
     def __init__(self, emitter: Emitter, provider: str) -> None:
         self._emitter = emitter
@@ -46,7 +46,7 @@ class ReasoningItems:
         self._emitter.add_thinking(text)
 
     def finish_item(self, item: dict[str, Any]) -> None:
-        """The item is complete: only now its encrypted content is."""
+        """The item is complete: its encrypted content is complete only now."""
         if self._paragraph is None:
             for kind in ("summary", "content"):
                 parts = item.get(kind)
@@ -68,7 +68,7 @@ CALL_TYPES: Final = frozenset({"computer_call", "custom_tool_call", "function_ca
 
 
 class ToolCalls:
-    """Gives calls to the emitter, each under a key of its own."""
+    """Passes calls to the emitter, each under a key of its own."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -77,7 +77,7 @@ class ToolCalls:
         """Index in the output -> key."""
 
     def open_call(self, index: int, item: Item) -> None:
-        """A call begins; it may come without its name."""
+        """A call begins; its name may be missing."""
         self._open[index] = self._count
         self._count += 1
         self._announce_call(index, item)
@@ -94,7 +94,7 @@ class ToolCalls:
             self._emitter.complete_arguments(self._open[index], as_json(arguments))
 
     def complete_call(self, number: int, item: Item) -> None:
-        """A call by its number among all calls: done, unless it is already."""
+        """Complete a call by its number among all calls, unless it is complete already."""
         for index, key in self._open.items():
             if key == number:
                 self.close_call(index, item)
@@ -125,7 +125,7 @@ class ToolCalls:
 
 
 def _input_from_actions(item: Item) -> Item:
-    """What is to be done on the screen, as the input of a call."""
+    """The actions on the screen, as the input of a call."""
     actions = item.get("actions")
     if not isinstance(actions, list):
         actions = [item["action"]] if item.get("action") else []
@@ -134,19 +134,19 @@ def _input_from_actions(item: Item) -> Item:
 
 
 MAX_QUOTABLE: Final = 4 << 20
-"""Characters of a part that its sources can quote; those beyond are cited without words."""
+"""Characters of a part that its sources can quote; sources beyond them have no quoted text."""
 MAX_SOURCES: Final = 1024
-"""Sources of one part; those beyond are left out."""
+"""Sources of one part; VAI leaves out those beyond."""
 
 PartIndex = tuple[int, int]
 """Output index and content index."""
 
 
 class OutputText:
-    """Gives the text of messages to the emitter, part by part.
+    """Passes the text of messages to the emitter, part by part.
 
     Args:
-        text: what stands between the upstream's text and the client's, if anything; every
+        text: the filter between the upstream's text and the client's, if any; every
             part gets its own.
     """
 
@@ -162,16 +162,16 @@ class OutputText:
 
     @property
     def met_stop_sequence(self) -> bool:
-        """Whether the client's stop sequence has been met."""
+        """Whether the text contained the client's stop sequence."""
         return self._filter is not None and self._filter.stop_sequence is not None
 
     @property
     def item_index(self) -> int | None:
-        """The index of the item that is being written, if one is."""
+        """The index of the open item, if there is one."""
         return None if self._open is None else self._open[0]
 
     def is_writing(self, index: int) -> bool:
-        """Whether a part of this item is being written."""
+        """Whether a part of this item is open."""
         return self._open is not None and self._open[0] == index
 
     def add_piece(self, part: PartIndex, text: str) -> None:
@@ -187,14 +187,14 @@ class OutputText:
         self._show_text(self._filter.filter_text(text), self._filter)
 
     def add_source(self, part: PartIndex, annotation: Any) -> None:
-        """A source of a part that is being written."""
+        """A source of an open part."""
         if part == self._open and len(self._sources) < MAX_SOURCES:
             self._sources.append(annotation)
 
     def complete_part(
         self, part: PartIndex, text: str, annotations: list[Any] | None = None
     ) -> None:
-        """All of a part's text, and its sources if the event has them: what was missing follows."""
+        """All of a part's text, and its sources if the event has them: emit the missing rest."""
         if part != self._open and part <= self._last:
             return  # it is complete
         length = self._length if part == self._open else 0
@@ -218,7 +218,7 @@ class OutputText:
         self._open, self._pieces, self._sources, self._length = None, [], [], 0
 
     def _flush_filter(self) -> None:
-        """No more text follows for now: show what was held back."""
+        """No more text follows for now: show the held text."""
         if self._filter is not None:
             self._show_text(self._filter.flush_text(), self._filter)
 

@@ -1,9 +1,9 @@
 """A canonical request -> the body of a Responses request.
 
-Counting with OpenAI: the Responses request without what steers its answer.
+Counting with OpenAI: the Responses request without the members that steer its response.
 
-Invariants: the counter has a list of what it takes, and this is it. A member
-more is an error there, so one that is not listed is left out here.
+Invariants: the counter accepts only the members of a fixed list, `_COUNTED_MEMBERS`. It responds
+to any other member with an error, so VAI leaves those out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vai.types.request import MessageRequest
 __all__ = ["PATH", "to_count_request", "translate_request"]
 
 PATH: Final = "/responses"
-"""Below the base URL, whichever provider the request is for."""
+"""Below the base URL, for every provider."""
 _MIN_TOKENS: Final = 16
 """https://github.com/openai/openai-openapi (2026-08-21)."""
 _TIERS: Final = {
@@ -73,7 +73,7 @@ _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def to_count_request(wire: WireRequest) -> WireRequest:
-    """The question to the counter, given the request for an answer."""
+    """The request to the counter, from the request for a response."""
     body: dict[str, Any] = _decode_members(wire.body)
     members = {name: value for name, value in body.items() if name in _COUNTED_MEMBERS}
     return msgspec.structs.replace(
@@ -88,14 +88,14 @@ def translate_request(request: MessageRequest, spec: ProviderSpec) -> Translated
     """The request for the server of `spec`.
 
     Raises:
-        InvalidRequest: something that matters cannot be expressed.
+        InvalidRequest: the format cannot express a part that matters.
     """
     target = OpenaiTarget(spec, request.model)
     tools = translate_tools(request, target)
     _, members = extensions.find_extension(request)
     chained = isinstance(members, dict) and bool(members.get("previous_response_id"))
     instructions, items = input_from_request(request, target, tools, chained=chained)
-    # Nothing is kept at the server: what it needs again is in the client's history.
+    # The server keeps nothing: the client's history has all that it needs again.
     body: dict[str, Any] = {"model": request.model, "input": items, "store": False}
     if instructions is not None:
         body["instructions"] = instructions
@@ -106,7 +106,7 @@ def translate_request(request: MessageRequest, spec: ProviderSpec) -> Translated
         body["include"] = [*dict.fromkeys([*encrypted, *tools.include])]
     wrapped = _set_output_format(request, body, target)
     stops = [sequence for sequence in request.stop_sequences or () if sequence]
-    # The server knows no stop sequences: they are watched for here.
+    # The server has no stop sequences: VAI searches the text for them.
     check_stop_sequences(stops, target.diagnostics)
     text = make_text_filter(stops, wrapped=wrapped)
     _set_sampling(request, body, target)
@@ -176,7 +176,7 @@ def _set_reasoning(request: MessageRequest, body: dict[str, Any], target: Openai
 
 
 def _set_output_format(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> bool:
-    """Set the form of the response; says whether it will be wrapped in an object."""
+    """Set the form of the response; returns whether an object will wrap it."""
     form = request.output_format
     if form is None:
         return False
@@ -260,7 +260,7 @@ def _fits_metadata(name: str, value: str) -> bool:
 def _check_remaining_members(
     request: MessageRequest, body: dict[str, Any], target: OpenaiTarget
 ) -> None:
-    """Members without an equivalent here."""
+    """Check the members without an equivalent here."""
     check_output(request, target.diagnostics, ("image",))
     taken = {"mcp_servers", "speed"} if request.extra.get("speed") == "fast" else {"mcp_servers"}
     check_members(request, target.diagnostics, frozenset(taken))

@@ -1,7 +1,7 @@
-"""What the server's tools did: their canonical blocks.
+"""The server's own tools: their calls and results as canonical blocks.
 
-A call and its result are a pair; images follow as blocks of their own. A result that the
-server does not show is an empty one, and a failed call has an error for a result.
+A call and its result are a pair; images follow as blocks of their own. A result that the server
+does not show is empty, and a failed call has an error as its result.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["blocks_from_item", "call_and_signature", "citation_from_annotation"]
 Item = dict[str, Any]
 
 _MEMBER: Final = "signature"
-"""Of a result block: the name it has on a thinking block too."""
+"""Member of a result block, with the same name as on a thinking block."""
 _FAILED: Final = ("failed", "incomplete")
 
 
 def blocks_from_item(item: Item, names: dict[str, str], envelope: str | None) -> list[Block]:
-    """The blocks for one output item; none if it is not of a tool of the server's.
+    """The blocks for one output item; none if it does not belong to a tool of the server's.
 
     Args:
         names: alias -> the client's name of an MCP server, where they differ.
-        envelope: the signature around the item as it can be sent back; it travels with the result.
+        envelope: the signature around the item as it can go back; the result carries it.
     """
     maker = _MAKERS.get(str(item.get("type")))
     if maker is None:
@@ -46,7 +46,7 @@ def blocks_from_item(item: Item, names: dict[str, str], envelope: str | None) ->
 
 
 def call_and_signature(block: Block) -> tuple[str, str]:
-    """The id of the call that a result belongs to, and the signature it travels with."""
+    """The id of the call that a result belongs to, and the signature that the result carries."""
     if isinstance(block, WebSearchToolResultBlock):
         return block.tool_use_id, str(block.extra.get(_MEMBER) or "")
     raw = block.raw if isinstance(block, UnknownBlock) else {}
@@ -80,7 +80,7 @@ def citation_from_annotation(annotation: Any, text: str) -> Item | None:
             "encrypted_index": "",
         }
     if kind in ("file_citation", "container_file_citation", "file_path"):
-        # Files have no pages or passages here: only their name is shown.
+        # Files have no pages or passages here: the citation has only their name.
         return {
             "type": "search_result_location",
             "source": str(annotation.get("file_id")),
@@ -125,7 +125,7 @@ def _web_search_blocks(item: Item, _: dict[str, str]) -> list[Block]:
 
 
 def _web_fetch_blocks(call: str, item: Item, action: Item) -> list[Block]:
-    """A page that was opened; the server does not show what was on it."""
+    """A page that the server opened; the server does not show its content."""
     url = str(action.get("url") or "")
     arguments = {"url": url}
     if isinstance(action.get("pattern"), str):

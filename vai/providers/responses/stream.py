@@ -1,9 +1,9 @@
 """Responses output -> canonical events.
 
-One reader for events and for whole responses: a whole response is its items, each complete at
-once. The text of an item is taken from its deltas, and from the item itself where a server
-sends no deltas. Items are distinguished by their index in the output, never by their ids:
-proxies change those in between.
+One decoder for events and for whole responses: a whole response is its items, each complete at
+once. The text of an item comes from its deltas, and from the item itself where a server sends no
+deltas. The decoder distinguishes items by their index in the output, never by their ids: proxies
+change those in between.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CUT: Final = {
     "steered": "end_turn",
 }
 _LISTED: Final = (None, "auto", "default")
-"""Tiers at the list price; another is reported, as it makes the response cost something else."""
+"""Tiers at the list price; VAI reports any other, as it changes the price of the response."""
 _TEXTS: Final = ("output_text", "text")
 """OpenAI's type of a part that is text, and that of servers which imitate Responses."""
 _ENDS: Final = ("completed", "incomplete", "failed", "cancelled")
@@ -53,7 +53,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
     Args:
         names: alias -> the client's name of a tool or an MCP server, where they differ.
-        text: what stands between the upstream's text and the client's, if anything.
+        text: the filter between the upstream's text and the client's, if any.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self.end_stream()
 
     def read_done_marker(self) -> None:
-        """The server says that nothing follows, also where it did not say how it ended."""
+        """The server marks the end of the stream, possibly without a status before."""
         self._output_text.close_part()
         if (
             self._emitter.has_content
@@ -163,7 +163,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self.end_stream()
 
     def end_stream(self) -> None:
-        """The response is over."""
+        """The response has ended."""
         self._emitter.end_message()
 
     def _read_created(self, event: StreamEvent) -> None:
@@ -242,7 +242,7 @@ class ResponsesStreamDecoder(StreamDecoder):
             )
 
     def _add_server_tool(self, item: dict[str, Any]) -> None:
-        """What a tool of the server's own did."""
+        """Emit the blocks of a tool of the server's own."""
         self._output_text.close_part()
         envelope = wrapped_items.wrap_item(self._provider, item)
         for block in blocks_from_item(item, self._names, envelope):
@@ -299,7 +299,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
     def _read_end(self, event: StreamEvent) -> None:
         answer = event.response or ResponseObject()
-        # Some servers say how it ended in the event's name, some in the response's status.
+        # Some servers state the end in the event's name, some in the response's status.
         named = event.type.removeprefix("response.")
         status = answer.status if answer.status in _ENDS else named
         if status not in ("failed", "cancelled"):
@@ -308,10 +308,10 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._finish_response(answer, status)
 
     def _supply_missing(self, answer: ResponseObject) -> None:
-        """Read from the whole response what no event before it has held.
+        """Read from the whole response what no earlier event contained.
 
-        An item's kind and its number among those of this kind identify it: proxies change
-        ids, and leave out or repeat the indexes of items.
+        An item's kind and its number among those of this kind identify it: proxies change ids,
+        and leave out or repeat the indexes of items.
         """
         output = decode_output(answer.output) if answer.output is not None else None
         passed: Counter[str] = Counter()
@@ -333,7 +333,7 @@ class ResponsesStreamDecoder(StreamDecoder):
             self._output_text.add_piece((self._latest + 1, 0), text)
 
     def _complete_message(self, item: dict[str, Any]) -> None:
-        """The rest of the message that is being written."""
+        """The rest of the open message."""
         if self._output_text.item_index is not None:
             self._close_message(self._output_text.item_index, item)
 
@@ -371,7 +371,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         self._emitter.report_usage(_usage_from_wire(answer.usage or ResponsesUsage(), extra))
 
     def _report_error(self, data: bytes) -> None:
-        """An object that is no part of a response may report an error, in whatever form."""
+        """An object that is no part of a response may report an error, in any form."""
         error = failure.fault_from_object(self._provider, self._title, data)
         if error is not None:
             self._emitter.fail(error)
@@ -388,7 +388,7 @@ class ResponsesStreamDecoder(StreamDecoder):
 
 
 def _count_searches(tool_usage: Any, seen: int) -> int:
-    """Searches that are paid for: as the server counts them, else those that were seen."""
+    """The searches to pay for: as the server counts them, else those in the output."""
     searches = tool_usage.get("web_search") if isinstance(tool_usage, dict) else None
     reported = parse_counter(searches.get("num_requests")) if isinstance(searches, dict) else None
     return seen if reported is None else reported

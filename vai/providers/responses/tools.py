@@ -1,7 +1,7 @@
 """Tools, server tools and tool choice -> their form in Responses.
 
-A server tool's setting that changes the response and has no equivalent here refuses the request;
-one that only bounds the effort is noted as dropped.
+VAI refuses a request with a server tool's setting that changes the response and has no equivalent
+here; it notes one that only bounds the effort as dropped.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _SCREEN: Final = {"display_width": 1024, "display_height": 768, "environment": "
 def translate_server_tool(
     tool: Tool, at: str, target: OpenaiTarget, include: list[str]
 ) -> list[Wire]:
-    """The entry for `tool`; notes in `include` what of its results the request must include."""
+    """The entry for `tool`; adds to `include` the results that the request must include."""
     maker = {
         "web_search": _make_web_search,
         "code_execution": _make_code_interpreter,
@@ -80,7 +80,7 @@ def translate_server_tool(
 
 
 class _ToolSettings:
-    """A tool's own members, wherever the client put them; each is taken once."""
+    """A tool's own members, wherever the client put them; each is read once."""
 
     def __init__(self, tool: Tool, at: str, target: OpenaiTarget) -> None:
         self.at = at
@@ -171,7 +171,7 @@ def _make_image_generation(settings: _ToolSettings, include: list[str]) -> Wire:
 
 
 def enabled_mcp_tools(tools: list[Tool] | None) -> dict[str, list[str]]:
-    """MCP server -> the tools of it that a toolset names; none for servers that offer all."""
+    """MCP server -> those of its tools that a toolset names; none for servers that offer all."""
     enabled: dict[str, list[str]] = {}
     for tool in tools or ():
         server = tool.extra.get("mcp_server_name")
@@ -189,7 +189,7 @@ def translate_mcp_server(
 
     Args:
         enabled: server name -> its tools, from the request's toolsets.
-        names: takes up a server whose name has to be changed.
+        names: receives a server whose name VAI has to change.
     """
     name = server.get("name") if isinstance(server, dict) else None
     url = server.get("url") if isinstance(server, dict) else None
@@ -205,7 +205,7 @@ def translate_mcp_server(
     label = legal_tool_name(name)
     if label != name:
         names[label] = name
-    # Approval would end the response with a question that no Messages client can respond to.
+    # Approval would end the response with a question that Messages clients cannot respond to.
     entry: Wire = {"type": "mcp", "server_label": label, "server_url": url}
     entry["require_approval"] = "never"
     if server.get("authorization_token"):
@@ -220,7 +220,7 @@ def translate_mcp_server(
 
 
 def _enabled_names(tool: Tool) -> list[str] | None:
-    """The tools of a server that a toolset names; None where it leaves all of them on."""
+    """The tools of a server that a toolset names; None where all of them are on."""
     usual, configs = tool.extra.get("default_config"), tool.extra.get("configs")
     if not isinstance(usual, dict) or usual.get("enabled") is not False:
         return None
@@ -237,14 +237,14 @@ _CHOSEN: Final = {
     "image_generation": "image_generation",
     "web_search": "web_search_preview",
 }
-"""What a tool of the server's own is called where it is the one to be used."""
+"""The name of a server tool where the request selects it."""
 
 
 class RequestTools(msgspec.Struct, frozen=True):
     """The tools of one request.
 
     Attributes:
-        sent: as the server gets them.
+        sent: in the form that the server receives.
         include: what the request must include of its own tools' results.
         names: alias -> the client's name, where they differ.
         freeform: aliases of tools whose input is plain text.
@@ -258,7 +258,7 @@ class RequestTools(msgspec.Struct, frozen=True):
     computer: bool = False
 
     def item_type(self, block: ToolUseBlock) -> str:
-        """The type of the item that a call of the past is."""
+        """The type of the item for a call in the history."""
         if legal_tool_name(block.name) in self.freeform and isinstance(
             block.input.get("input"), str
         ):
@@ -303,7 +303,7 @@ def translate_tools(request: MessageRequest, target: OpenaiTarget) -> RequestToo
 def translate_tool_choice(
     choice: ToolChoice, request: MessageRequest, made: RequestTools, target: OpenaiTarget
 ) -> Any:
-    """The form of a choice among these tools; None where it can be no choice."""
+    """The form of a choice among these tools; None where VAI refuses the choice."""
     if choice.type != "tool":
         return {"auto": "auto", "any": "required", "none": "none"}[choice.type]
     name = choice.name or ""
@@ -325,7 +325,7 @@ def translate_tool_choice(
 def _translate_function(
     tool: Tool, at: str, target: OpenaiTarget, made: RequestTools, *, later: bool
 ) -> Wire:
-    """A function; `later` says that the server's own search is to find it."""
+    """A function; `later`: the server's own search is to find it."""
     if not tool.name:
         target.diagnostics.note_refused(
             f"{at}.name", "this field is required; expected a value", "missing_required_field"
@@ -353,7 +353,7 @@ def _translate_function(
             schema, is_strict = to_strict_schema(schema, target.inlining), True
         except NotStrict:
             target.diagnostics.note_dropped(f"{at}.strict")
-    # Sent in any case: where it is missing, the server takes it for true.
+    # Sent in any case: the server's default is true.
     return entry | {"parameters": schema, "strict": is_strict}
 
 
@@ -376,7 +376,7 @@ def _translate_typed_tool(
             target.diagnostics.note_dropped(f"{at}.{name}")
         return [{"type": "tool_search"}]
     if tool_family(tool.type) == "mcp_toolset":
-        return []  # says which tools of a server of `mcp_servers` there are
+        return []  # selects the tools of a server of `mcp_servers`
     return translate_server_tool(tool, at, target, made.include)
 
 

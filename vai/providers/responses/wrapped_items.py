@@ -1,13 +1,13 @@
-"""Output items that travel with the conversation because only their maker can read them.
+"""Output items that the conversation carries because only their provider can read them.
 
-The server keeps nothing (``store: false``), so what it must see again goes out to the
-client and comes back: reasoning with its encrypted content, and the traces of tools it
-ran. Each is one signature (`vai.providers.translate.reasoning`) around the item as it came; an item
-is sent back as it was, or not at all.
+The server keeps nothing (``store: false``), so the items that it needs again go to the client and
+come back: reasoning with its encrypted content, and the items of tools that it ran. Each is one
+signature (`vai.providers.translate.reasoning`) around the item as received; VAI sends an item back
+unchanged, or not at all.
 
-The phase of a message (comment or final answer) needs no signature where its position shows
-it: the last text of a turn without a call behind it is the response, any other a comment.
-Only between a comment and a text directly behind it stands a mark.
+The phase of a message (comment or final answer) needs no signature where its position shows it:
+the last text of a turn without a call behind it is the response, any other a comment. Only between
+a comment and a text directly behind it VAI inserts a mark.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_ITEM: Final = 1 << 20
 """Characters of a signature. Encrypted reasoning stays far below it."""
 _KIND: Final = "item"
 _MAKERS: Final = frozenset({"openai", "oai-resp"})
-"""Two providers, one server: what either made, the other can send."""
+"""Two providers, one server: each can send the items of the other."""
 WRAPPED_TYPES: Final = frozenset(
     {
         "code_interpreter_call",
@@ -41,7 +41,7 @@ WRAPPED_TYPES: Final = frozenset(
         "web_search_call",
     }
 )
-"""The items that are kept whole. Of a message only the phase is."""
+"""The items that VAI keeps whole. Of a message it keeps only the phase."""
 _UNSENT_MEMBERS: Final = ("created_by", "status")
 
 
@@ -53,7 +53,7 @@ def wrap_item(provider: str, item: Item) -> str | None:
     if unreadable:
         return None
     left_out = _UNSENT_MEMBERS if item["type"] == "reasoning" else _UNSENT_MEMBERS[:1]
-    # A null is how a response says "nothing", and an error where it is sent back.
+    # A null in a response means "nothing", and the server refuses it as input.
     members = {
         name: value for name, value in item.items() if value is not None and name not in left_out
     }
@@ -76,7 +76,7 @@ def unwrap_item(envelope: str, provider: str) -> Item | None:
         item = msgspec.json.decode(unwrap_signature(envelope) or "")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # The client holds the signature and may have changed it: only these types come out.
+    # The client holds the signature and may have changed it: only these types are returned.
     if isinstance(item, dict) and (
         str(item.get("type")) in WRAPPED_TYPES or item.get("type") == "message"
     ):

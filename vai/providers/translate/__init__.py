@@ -1,1 +1,1 @@
-"""Parts of a request that several wire formats translate alike."""
+"""Translates the parts of a request that several wire formats have in common."""

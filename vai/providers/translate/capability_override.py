@@ -1,7 +1,8 @@
 """A request for a server whose settings declare fewer capabilities than its wire format has.
 
-Invariants: the settings win over the format. What the server lacks is treated as everywhere:
-optional parameters are left out and named, what changes the meaning of a request refuses it.
+Invariants: the settings win over the format. VAI treats a missing capability as in any
+translation: it drops and names optional parameters, and refuses the request where the meaning
+would change.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["check_content", "without_result_media", "without_unsupported_options
 def without_unsupported_options(
     request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
 ) -> MessageRequest:
-    """The request without the options that the server cannot take; a forced tool is refused."""
+    """The request without options that the server does not accept; refuses a forced tool."""
     changes: dict[str, Any] = {}
     for name in ("thinking", "top_k"):
         if getattr(request, name) is not None and not getattr(capabilities, name):
@@ -49,7 +50,7 @@ def without_unsupported_options(
 def without_result_media(
     request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
 ) -> MessageRequest:
-    """The request with words in place of what results of tools hold and the server cannot take."""
+    """The request with text in place of media in tool results that the server does not accept."""
 
     def replace_media(block: Block) -> Block:
         if isinstance(block, ToolResultBlock) and not isinstance(block.content, str):
@@ -86,7 +87,7 @@ def _replace_unsupported_medium(
 def check_content(
     request: MessageRequest, capabilities: Capabilities, diagnostics: Diagnostics
 ) -> None:
-    """Note the blocks, tools and forms that the server cannot take."""
+    """Refuse blocks, tools and output formats that the server does not accept."""
     for index, turn in enumerate(request.messages):
         for block_at_path in blocks_with_paths(f"messages[{index}]", turn):
             _check_block(block_at_path, capabilities, diagnostics)
@@ -116,7 +117,7 @@ def _check_block(
     at, block = block_at_path
     what = ""
     if isinstance(block, ToolResultBlock):
-        return  # what is in it has been looked at
+        return  # `without_result_media` handles its content
     if isinstance(block, ImageBlock) and not capabilities.images:
         what = f"images cannot be sent to {diagnostics.target}"
     elif (

@@ -1,8 +1,8 @@
-"""Content blocks -> the content parts of a format of OpenAI.
+"""Content blocks -> the content parts of OpenAI's wire formats.
 
-What a block is, and whether a server can take it, is the same in all of these formats;
-only how a part is written differs. Media are never left out in silence, because a response
-about an unseen image looks like a right one.
+The meaning of a block, and whether a server accepts it, are the same in these formats;
+only the form of a part differs. The translation never drops media silently, because a response
+about an unseen image looks correct.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _AUDIO: Final = {
 
 
 class PartFormat(Protocol):
-    """How one format writes a part; None where it has none for this."""
+    """How one format writes a part; a method returns None if the format has no such part."""
 
     text_type: str
 
@@ -52,7 +52,7 @@ class PartFormat(Protocol):
         ...
 
     def make_file(self, source: Source, name: str | None) -> Part | None:
-        """A document that is no text."""
+        """A document that is not text."""
         ...
 
     def make_audio(self, data: str, form: str) -> Part | None:
@@ -61,7 +61,7 @@ class PartFormat(Protocol):
 
 
 def parts_from_block(block: Block, at: str, target: OpenaiTarget, form: PartFormat) -> list[Part]:
-    """The parts for a block of a user's turn or of a tool's result."""
+    """The parts for a block of a user turn or of a tool's result."""
     if isinstance(block, TextBlock):
         return [_text_part(block.text, form)] if block.text else []
     if isinstance(block, ImageBlock):

@@ -1,15 +1,15 @@
-"""What a translation could not carry over, and the sentences in which an adapter says so.
+"""Collects what a translation drops or refuses, and writes the messages for the client.
 
 Invariants:
 
-* Nothing is lost in silence. What changes the meaning of a request refuses it, and all such
-  problems are named at once; an optional parameter is left out and listed.
-* A client chooses the names of members and their number, so each note takes the same time however
-  many there are, and a report stays short: the first names, each of a bounded length, and the
+* The translation loses nothing silently. It refuses the request for a part that changes its
+  meaning, and names all such problems at once; it drops and lists an optional parameter.
+* A client chooses the names of members and their number, so each note takes constant time,
+  and a report stays short: the first names, each of a bounded length, and the
   number of the others.
-* A type that the Messages API does not know is a mistake of the request's, and the types that it
-  knows are listed; one of those is named as what this provider cannot take. A type that the
-  client chose freely is never repeated.
+* A type that the Messages API does not have is an error of the request, and the message lists the
+  valid types. A valid type is named as one that this provider does not accept. The message never
+  repeats a type that the client chose freely.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from vai.types.blocks import BLOCK_TYPES, OTHER_BLOCK_TYPES, SOURCE_TYPES, Block
 __all__ = ["MAX_DROPPED", "Diagnostics", "refuse_block", "refuse_source", "refuse_tool"]
 
 MAX_DROPPED: Final = 32
-"""Dropped members that are named at most; the others are counted."""
+"""The most dropped members that are named; the others are counted."""
 _MAX_HEADER_CHARACTERS: Final = 900
-"""Characters of these names together: they travel in one header field."""
+"""Characters of these names together: the gateway sends them in one header field."""
 _MAX_COUNTED: Final = 10_000
 """Distinct dropped members that are counted exactly."""
 _MAX_PROBLEMS: Final = 20
-"""Problems that are named; the others are counted."""
+"""The most problems that are named; the others are counted."""
 _MAX_NAME: Final = 128
 """Characters of a path."""
 _MAX_SENTENCE: Final = 512
@@ -42,7 +42,7 @@ class Diagnostics:
     """Collects the problems and the dropped parameters of one request.
 
     Args:
-        target: what the request is translated for, as a human would name it.
+        target: the display name of the provider that the request is translated for.
     """
 
     def __init__(self, target: str) -> None:
@@ -57,13 +57,13 @@ class Diagnostics:
         return self._refused > 0
 
     def merge_dropped(self, other: Diagnostics) -> None:
-        """Take over the dropped paths of `other`."""
+        """Add the dropped paths of `other`."""
         for path in other._dropped:
             self.note_dropped(path)
 
     @property
     def dropped_paths(self) -> list[str]:
-        """The paths of what was left out, in the order of the notes.
+        """The paths of dropped members, in the order of the notes.
 
         `MAX_DROPPED` are named; an entry of the form ``and 7 more`` stands for the others.
         """
@@ -82,22 +82,22 @@ class Diagnostics:
         return names
 
     def note_dropped(self, path: str) -> None:
-        """Note the optional parameter at `path` as left out. ``[*]`` stands for every index."""
+        """Note the optional parameter at `path` as dropped. ``[*]`` stands for every index."""
         if len(self._dropped) < _MAX_COUNTED:
             self._dropped[path] = None
 
     def note_refused(self, path: str, what: str, code: str | None = None) -> None:
-        """Refuse the request for what is at `path`. `what` says what was expected."""
+        """Refuse the request for the value at `path`. `what` states what was expected."""
         self._refused += 1
         if len(self._problems) < _MAX_PROBLEMS:
             problem = _shorten_text(path, _MAX_NAME), _shorten_text(what, _MAX_SENTENCE), code
             self._problems.append(problem)
 
     def raise_if_refused(self) -> None:
-        """Refuse the request if a problem was noted.
+        """Refuse the request if there are problems.
 
         Raises:
-            InvalidRequest: there are problems. The first ones are named; `param` and `code`
+            InvalidRequest: there are problems. It names the first ones; `param` and `code`
                 are those of the first.
         """
         if not self._problems:
@@ -115,15 +115,15 @@ def _shorten_text(text: str, limit: int) -> str:
 
 _CONTENT: Final = "unsupported_content_block"
 _OF_DOCUMENTS: Final = ("text", "content")
-"""Types of sources that documents alone have."""
+"""Types of sources that only documents have."""
 _CALLERS: Final = ("custom", "bash", "text_editor", "memory")
-"""Types of tools that the client runs, so that every provider has them."""
+"""Types of tools that the client runs, so that every provider accepts them."""
 
 
 def refuse_block(
     block: Block, at: str, diagnostics: Diagnostics, *, what: str = "cannot be sent to {}"
 ) -> None:
-    """Refuse a block at `at`. `what` says what cannot be done with it, ``{}`` being the target."""
+    """Refuse a block at `at` with the reason `what`, in which ``{}`` stands for the target."""
     kind = kind_of(block)
     if kind in BLOCK_TYPES or kind in OTHER_BLOCK_TYPES or kind.endswith("_tool_result"):
         reason = what.replace("{}", diagnostics.target)
@@ -137,13 +137,13 @@ def refuse_block(
 
 
 _MAX_TYPE: Final = 64
-"""Characters of a block's type that is repeated."""
+"""The most characters of a block's type that a message repeats."""
 
 
 def refuse_source(
     source: Source, at: str, diagnostics: Diagnostics, what: str, *, is_document: bool = False
 ) -> None:
-    """Refuse the medium at `at` for its source; `what` says what its target takes."""
+    """Refuse the medium at `at` for its source; `what` states what the target accepts."""
     if source.type in SOURCE_TYPES:
         diagnostics.note_refused(at, what.replace("{}", diagnostics.target), _CONTENT)
         return
@@ -158,8 +158,8 @@ def refuse_tool(
     """Refuse a tool of a type that the provider does not have.
 
     Args:
-        provider_name: the provider, or the model at it.
-        hosted: the types of tools that it runs itself.
+        provider_name: the name of the provider, or of the model at it.
+        hosted: the types of the provider's server tools.
     """
     tool_types = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))
     words = f"{provider_name} has no tool of this type; expected one of {tool_types}"

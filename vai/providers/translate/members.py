@@ -1,14 +1,14 @@
-"""Members of a request that only the Messages API has: what becomes of each elsewhere.
+"""Request members that only the Messages API has: whether VAI drops or refuses each.
 
 Invariants:
 
-* A member that promises something for later requests, or for who pays, refuses the request; a
-  member that only saves time or money is left out and named. A member that this module does not
-  list is left out and named, too: a client that must not lose one sets `strict`.
-* The same holds below the request's own members: what the translation of a block, a turn or a
-  choice does not read is named by its path. Blocks that are left out are named by their
-  translation.
-* `thread` is not here: `vai.types.parse` refuses it, because no reader of a request may miss it.
+* VAI refuses a member that affects later requests, or who pays; it drops and names a
+  member that only saves time or money. It also drops and names members that this module does not
+  list: a client that must not lose one sets `strict`.
+* The same holds below the request's own members: VAI names by its path what the translation of a
+  block, a turn or a choice does not read. The translation of a block names the block if it drops
+  it.
+* `thread` is not here: `vai.types.parse` refuses it, because no use of a request may ignore it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ __all__ = ["check_members", "check_nested_members"]
 def check_members(
     request: MessageRequest, diagnostics: Diagnostics, supported: frozenset[str] = frozenset()
 ) -> None:
-    """Note what becomes of each member that has no field in `request`.
+    """Drop or refuse each member that has no field in `request`.
 
     Args:
-        supported: the members that the target takes.
+        supported: the members that the target accepts.
     """
     for name, value in request.extra.items():
         if value is None or name in supported or (name == "speed" and value == "standard"):
@@ -65,9 +65,9 @@ _REFUSED_MEMBERS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = 
         "{} cannot bill another organization; expected bill_to: self",
         "unsupported_field",
     ),
-    # The response would have to be a compaction block, which later requests begin with.
+    # The response would need a compaction block, with which later requests begin.
     "compaction": (bool, "{} makes no compaction blocks", "unsupported_field"),
-    # The id alone is optional: the files of an earlier response are missed, not promised.
+    # The id alone is optional: without it, the files of an earlier response are missing.
     "container": (_has_skills, "{} has no skills", "unsupported_tool_type"),
     **dict.fromkeys(
         ("conversation", "previous_message_id", "previous_response_id"),
@@ -75,18 +75,18 @@ _REFUSED_MEMBERS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = 
     ),
     "mcp_servers": (bool, "{} cannot call MCP servers", "unsupported_tool_type"),
 }
-"""Member -> whether a value refuses the request, why, and the error's code."""
+"""Member -> whether VAI refuses a value, the message, and the error's code."""
 
 
 _BLOCK: Final = "messages[*].content[*]"
 _READ_MEMBERS: Final = frozenset(
     {"type", "source", "title", "content", "tool_name", "cache_control"}
 )
-"""Members of search results and tool references that become words, or are named as cache marks."""
+"""Members of search results and tool references that become text, or are named as cache marks."""
 
 
 def check_nested_members(request: MessageRequest, diagnostics: Diagnostics) -> None:
-    """Note the members below the request's own that no other format has a member for."""
+    """Note as dropped the nested members that only the Messages API has."""
     for turn in request.messages:
         if turn.extra:
             _note_members(turn, "messages[*]", diagnostics)
@@ -101,7 +101,7 @@ def check_nested_members(request: MessageRequest, diagnostics: Diagnostics) -> N
     _note_members(request.output_config, "output_config", diagnostics)
     _note_members(request.output_format, "output_config.format", diagnostics)
     if request.voice:
-        # This version speaks nothing itself.
+        # VAI has no speech output of its own.
         diagnostics.note_dropped("voice")
 
 

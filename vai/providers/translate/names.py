@@ -1,8 +1,8 @@
-"""Names in the form the server accepts.
+"""Names in a form that the server accepts.
 
-They are pure functions of what the client chose, so a conversation keeps its bytes from turn to
-turn. The table that the request leaves behind restores a name.
-Ids of calls: `vai.providers.decode.call_ids`.
+They are pure functions of the client's names, so a conversation keeps its bytes from turn to
+turn. The adapter keeps a table for each request, which restores the client's names.
+For ids of calls see `vai.providers.decode.call_ids`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def legal_tool_name(name: str) -> str:
 
 
 def anonymous_user_id(user_id: str) -> str:
-    """An id that identifies no person: what may be an address or a name is sent as its digest."""
+    """An id that identifies no person: the digest of any id that may be an address or a name."""
     if _LEGAL.fullmatch(user_id):
         return user_id
     return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:MAX_NAME]
 
 
 def _hash_name(text: str) -> str:
-    # "surrogatepass": a lone surrogate in a name must not be what fails here.
+    # "surrogatepass": a lone surrogate in a name must not raise here.
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     return f"{_ILLEGAL.sub('_', text)[: MAX_NAME - _DIGITS - 1]}_{digest}"

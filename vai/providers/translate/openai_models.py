@@ -1,7 +1,7 @@
 """What a model of OpenAI, Groq or Cerebras accepts, derived from its name.
 
-Names are all there is: none of these servers reports it in a form that VAI could request. A name
-that is not recognised gets the plain traits of its provider, and the provider decides.
+VAI relies on names: none of these servers reports the traits in a form that VAI could request. An
+unrecognised name gets the default traits, and the provider accepts or refuses the request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
     """What one model accepts.
 
     Attributes:
-        efforts: the efforts it knows, ascending; none at all where it does not reason. Without
+        efforts: the efforts it accepts, ascending; empty if it does not reason. Without
             ``none`` among them it always reasons. https://platform.openai.com/docs/guides/reasoning
             (2026-11-28), https://console.groq.com/docs/reasoning (2026-11-28),
             https://inference-docs.cerebras.ai/capabilities/reasoning (2026-11-28); the newer
@@ -32,8 +32,8 @@ class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
         reasoning_off_by_default: whether it reasons only where the request demands it.
             https://platform.openai.com/docs/guides/reasoning (2026-11-28), litellm 1.110.2,
             https://github.com/BerriAI/litellm (2026-11-28).
-        tools_forbid_reasoning: whether Chat Completions takes function tools only while it does not
-            reason. Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
+        tools_forbid_reasoning: whether Chat Completions accepts function tools only while it does
+            not reason. Observed: the API's error names /v1/responses and ``none`` (2026-11-22).
         cache_breakpoints: whether a prompt cache breakpoint can be set.
             https://developers.openai.com/api/docs/guides/prompt-caching (2026-11-28)
         labels_commentary: whether it labels comments apart from final text, and accepts the labels.
@@ -103,7 +103,7 @@ def _openai_traits(model: str) -> OpenaiTraits:
 
 _LOW_TO_HIGH: Final = ("low", "medium", "high")
 _REASONING_OPTIONAL: Final = (((6, 0), "sol"), ((6, 0), "luna"), ((6, 1), "terra"))
-"""Models from 6.0 on whose reasoning can be disabled; newer ones are taken to always reason.
+"""Models from 6.0 on whose reasoning can be disabled; VAI assumes that others always reason.
 litellm 1.110.2, https://github.com/BerriAI/litellm (2026-11-28)"""
 
 

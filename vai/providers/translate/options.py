@@ -2,12 +2,12 @@
 
 Invariants:
 
-* To reason a little is never turned into not to reason: only ``none`` is ``none``.
-* A response in a form that the request did not name is no response, so a form that the provider
-  does not have refuses the request. Speech is the exception where a voice is configured: then
-  VAI speaks the text itself.
-* VAI watches for stop sequences itself where a server takes none or fewer. It searches each piece
-  of a response for each of them, and holds back what may be the beginning of one, so both their
+* VAI never turns little reasoning into no reasoning: only ``none`` becomes ``none``.
+* A response in another form than requested is useless, so VAI refuses a request for a form that
+  the provider does not have. Speech with a `voice.output` is the exception: VAI then requests
+  none from the provider.
+* VAI checks stop sequences itself where a server accepts none or fewer. It searches each piece
+  of a response for each sequence, and holds back a possible beginning of one, so both their
   number and their length cost time for every piece.
 """
 
@@ -56,8 +56,8 @@ def requested_effort(request: MessageRequest) -> tuple[str | None, str]:
 def shows_reasoning(request: MessageRequest, diagnostics: Diagnostics) -> bool:
     """Whether the client wants to read the reasoning.
 
-    Other providers show all of it or nothing. A further form, such as ``updates`` of the
-    Messages API, is named as dropped: the client then reads all of it.
+    Other providers show all of it or nothing. VAI names another form, such as ``updates`` of the
+    Messages API, as dropped: the client then receives all of it.
     https://platform.claude.com/docs/en/build-with-claude/thinking (2026-11-28)
     """
     thinking = request.thinking
@@ -69,7 +69,7 @@ def shows_reasoning(request: MessageRequest, diagnostics: Diagnostics) -> bool:
 
 
 def effort_for_budget(budget: int) -> str:
-    """The effort that a thinking budget in tokens stands for."""
+    """The effort that corresponds to a thinking budget in tokens."""
     for limit, effort in ((2048, "low"), (8192, "medium"), (24576, "high"), (65536, "xhigh")):
         if budget < limit:
             return effort
@@ -77,9 +77,9 @@ def effort_for_budget(budget: int) -> str:
 
 
 def clamp_effort(effort: str, efforts: tuple[str, ...]) -> str | None:
-    """The nearest of `efforts`, rather less than more; None if `effort` is no effort.
+    """The nearest of `efforts`, preferably a lower one; None if `effort` is no effort.
 
-    To reason a little is never turned into not to reason: only ``none`` is ``none``.
+    It never turns little reasoning into no reasoning: only ``none`` becomes ``none``.
     """
     if effort in efforts:
         return effort
@@ -92,7 +92,7 @@ def clamp_effort(effort: str, efforts: tuple[str, ...]) -> str | None:
 
 
 def requested_modalities(request: MessageRequest) -> list[str]:
-    """The forms named in `output.modalities` that the provider itself must give."""
+    """The forms named in `output.modalities` that the provider itself must produce."""
     named = (request.output or {}).get("modalities")
     if not isinstance(named, list):
         return []
@@ -103,7 +103,7 @@ def requested_modalities(request: MessageRequest) -> list[str]:
 def check_output(
     request: MessageRequest, diagnostics: Diagnostics, supported: Collection[str]
 ) -> None:
-    """Note what of `output` cannot be had; `can` is what there is beside text."""
+    """Refuse or drop what the provider lacks of `output`; it has text and `supported`."""
     missing = [item for item in requested_modalities(request) if item not in ("text", *supported)]
     if missing:
         diagnostics.note_refused(
@@ -123,8 +123,8 @@ _KEY_LENGTH: Final = 32
 def cache_key(request: MessageRequest) -> str | None:
     """A name for the beginning of `request`: its user, instructions and tools.
 
-    None where the request has no cache mark at all: a key gathers requests on
-    few servers, which is a disadvantage where nothing is shared.
+    None if the request has no cache mark: a key concentrates requests on
+    few servers, which is a disadvantage where requests share nothing.
     """
     if not _requests_caching(request):
         return None
@@ -149,7 +149,7 @@ _MAX_LENGTH: Final = 256
 
 
 def check_stop_sequences(sequences: list[str], diagnostics: Diagnostics) -> None:
-    """Note sequences that are too many or too long to be watched for."""
+    """Refuse sequences that are too many or too long for VAI to check."""
     if len(sequences) > _MAX_SEQUENCES or any(len(one) > _MAX_LENGTH for one in sequences):
         what = f"expected at most {_MAX_SEQUENCES} sequences of {_MAX_LENGTH} characters"
         diagnostics.note_refused("stop_sequences", f"{what} for {diagnostics.target}")

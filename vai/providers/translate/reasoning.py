@@ -1,13 +1,13 @@
-"""Reasoning in the history of a request: who made it, and the request without it.
+"""Reasoning in the history of a request: its provider, and the request without it.
 
 Invariants:
 
-* Reasoning may always be left out. It is bound to the provider that made it, its model and
+* VAI may always leave reasoning out. It is bound to its provider, its model and
   sometimes to every word before it; where a provider refuses it, the request works without.
   All text, calls and results stay.
-* A signature means something only to the provider that made it. Reasoning of a provider without
-  portable signatures carries a wrapper, ``vai1.<provider>.<kind>.<payload>``, so that its own
-  adapter can send it back and every other leaves it out. Anthropic's signatures travel without a
+* A signature is valid only at the provider that made it. Reasoning of a provider without
+  portable signatures has a wrapper, ``vai1.<provider>.<kind>.<payload>``, so that its own
+  adapter can send it back and every other adapter leaves it out. Anthropic's signatures have no
   wrapper: histories stay usable at the real API.
 """
 
@@ -26,8 +26,8 @@ __all__ = ["origin_of", "unwrap_signature", "without_reasoning", "wrap_signature
 def without_reasoning(request: MessageRequest) -> MessageRequest | None:
     """`request` without thinking blocks in its messages; None if it has none.
 
-    A message that was nothing but reasoning goes too: an empty one is refused
-    everywhere. Where that would leave no message at all, the response is None.
+    It also removes a message with only reasoning, because every provider refuses an empty
+    message. It returns None if no message would remain.
     """
     messages = [_drop_reasoning(message) for message in request.messages]
     if all(after is before for after, before in zip(messages, request.messages, strict=True)):
@@ -51,7 +51,7 @@ _WRAPPER_MARK: Final = "vai1"
 
 
 def wrap_signature(provider: str, kind: str, payload: str = "") -> str:
-    """The wrapper around a provider's `payload`, which stays as it came."""
+    """A provider's `payload`, unchanged, in a wrapper."""
     return f"{_WRAPPER_MARK}.{provider}.{kind}.{payload}"
 
 

@@ -1,9 +1,9 @@
 """JSON Schema -> the strict subset that structured output needs.
 
-Strict means: every object lists all of its properties as required and allows no others.
-An optional property becomes a nullable one, which is how the server expresses "may be
-missing". A schema whose meaning would change otherwise (open maps, conditions) is left
-to the non-strict mode.
+In the strict subset, every object lists all of its properties as required and allows no others.
+An optional property becomes a nullable one, which is the server's form for "may be
+missing". A schema whose meaning would change otherwise (open maps, conditions) stays
+in the non-strict mode.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Schema = dict[str, Any]
 _MAX_DEPTH: Final = 64
 _MAX_NODES: Final = 5000
 _MAX_MEMBERS: Final = 50_000
-"""Members of all nodes together: a node is copied up to `_MAX_DEPTH` times."""
+"""Members of all nodes together: the conversion copies a node up to `_MAX_DEPTH` times."""
 _MAX_INLINED: Final = 20_000
-"""Values that references of all schemas of one request may repeat."""
+"""The most values that references in all schemas of one request may repeat."""
 _UNSUPPORTED: Final = frozenset(
     {
         "not",
@@ -47,11 +47,11 @@ _NULL: Final[Schema] = {"type": "null"}
 
 
 class NotStrict(Exception):
-    """The schema has no strict form; the text says why."""
+    """The schema has no strict form; the message states why."""
 
 
 class InliningBudget:
-    """How much references may still repeat in one request.
+    """The number of values that references may still repeat in one request.
 
     A reference of a few characters can stand for a schema of any size, and schemas can refer
     to each other in a chain that doubles with each link.
@@ -61,7 +61,7 @@ class InliningBudget:
         self._left = _MAX_INLINED
 
     def charge_copy(self, schema: Schema) -> None:
-        """Account for one more copy of `schema`.
+        """Charge one more copy of `schema` to the budget.
 
         Raises:
             NotStrict: the request repeats too much.
@@ -81,7 +81,7 @@ class InliningBudget:
 
 
 def object_schema(schema: Schema | None) -> Schema:
-    """A tool's schema as servers expect it: an object that names its properties."""
+    """A tool's schema in the form that servers expect: an object with properties."""
     members = {
         name: value for name, value in (schema or {}).items() if name not in ("$schema", "$id")
     }
@@ -93,7 +93,7 @@ def object_schema(schema: Schema | None) -> Schema:
 
 
 def with_object_root(schema: Schema) -> tuple[Schema, bool]:
-    """The schema with an object at its root, and whether one had to be put there."""
+    """The schema with an object at its root, and whether this function added the object."""
     inner = object_schema(schema)
     if inner.get("type") == "object":
         return inner, False
@@ -114,7 +114,7 @@ def to_strict_schema(schema: Schema, inlining: InliningBudget) -> Schema:
         inlining: shared by all schemas of a request.
 
     Raises:
-        NotStrict: there is none.
+        NotStrict: the schema has no strict form.
     """
     root = _without_labels(schema)
     if root.get("type") != "object" or "anyOf" in root:
@@ -178,7 +178,7 @@ class _StrictConversion:
             raise NotStrict("it is too large")
 
     def _inline_references(self, schema: Schema) -> Schema:
-        """Without `allOf` of one, and without siblings beside `$ref`."""
+        """Inline an `allOf` with one item, and any `$ref` that has siblings."""
         for _ in range(_MAX_DEPTH):
             if "allOf" in schema:
                 parts = _require_list(schema["allOf"])
@@ -238,7 +238,7 @@ class _StrictConversion:
 
 
 def _require_list(value: Any) -> list[Any]:
-    """`value`, which is a list in every schema that is one."""
+    """`value`, which is a list in every valid schema."""
     if not isinstance(value, list):
         raise NotStrict("a keyword that takes a list has something else")
     return value

@@ -1,4 +1,4 @@
-"""What a translation into a format of OpenAI is aimed at: the server, the model, the notes."""
+"""The target of a translation into a format of OpenAI: server, model and diagnostics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUIRKS: Final = frozenset(
         "user",  # the end user is named in `user`, not in `safety_identifier`
     }
 )
-"""All that the provider spec of a Chat Completions server may name.
+"""All quirks that the provider spec of a Chat Completions server may name.
 Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17); types of groq 1.7.0,
 https://github.com/groq/groq-python (2026-08-25); types of cerebras-cloud-sdk 1.91.0,
 https://github.com/Cerebras/cerebras-cloud-sdk-python (2026-07-08)."""
@@ -33,7 +33,7 @@ _MISTRAL: Final = re.compile(r"mi[sx]tral|ministral|codestral|devstral|magistral
 
 
 def is_custom_server(spec: ProviderSpec) -> bool:
-    """Whether the server is one that only the settings describe."""
+    """Whether only the settings describe the server: it is no built-in provider."""
     return spec.id not in PROVIDER_SPECS
 
 
@@ -60,7 +60,7 @@ class OpenaiTarget:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server's wire format can carry."""
+        """The capabilities of the server."""
         return self.spec.capabilities
 
     def has_quirk(self, quirk: str) -> bool:

@@ -1,4 +1,4 @@
-"""Blocks and tools in words: what a model reads where its server has no form of its own."""
+"""Blocks and tools as text, for a model whose server has no form for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 AS_USER: Final = "messages[*].role"
-"""The path noted where instructions among the turns are sent as the user's words, marked."""
+"""The path to note where VAI sends instructions among the turns as marked user text."""
 _TEXTS: Final = ("text/", "application/json", "application/xml")
 
 
@@ -35,7 +35,7 @@ def kind_of(block: Block) -> str:
 
 
 def is_server_tool_block(block: Block) -> bool:
-    """Whether it is a call, or a result, of a tool that another provider ran itself."""
+    """Whether the block is a call or a result of a server tool."""
     kind = kind_of(block)
     return kind in ("server_tool_use", "mcp_tool_use") or (
         kind.endswith("_tool_result") and kind != "tool_result"
@@ -43,13 +43,13 @@ def is_server_tool_block(block: Block) -> bool:
 
 
 def wrap_in_tag(name: str, text: str, title: str | None = None) -> str:
-    """A text inside an element, so that the model sees where it begins and ends."""
+    """A text inside an XML element, so that the model sees where it begins and ends."""
     attribute = f' title="{title}"' if title else ""
     return f"<{name}{attribute}>\n{text}\n</{name}>"
 
 
 def document_text(source: Source) -> str | None:
-    """The text of a document that is one, or None."""
+    """The text of a text document; None for any other document."""
     if source.type == "text":
         return source.data
     if source.type == "base64" and (source.media_type or "").startswith(_TEXTS):
@@ -61,12 +61,12 @@ def document_text(source: Source) -> str | None:
 
 
 def tool_reference_text(raw: dict[str, Any]) -> str:
-    """What a search that the client runs has loaded: a tool that the request holds now."""
+    """Text for a tool reference: a search that the client runs has loaded the tool."""
     return f"[The tool {raw.get('tool_name') or ''} is loaded and can be called.]"
 
 
 def search_result_text(raw: dict[str, Any]) -> str:
-    """A search result in words."""
+    """A search result as text."""
     content = raw.get("content")
     texts = [
         item["text"]
@@ -80,7 +80,7 @@ def search_result_text(raw: dict[str, Any]) -> str:
 
 
 def describe_tool(tool: Tool) -> str:
-    """A tool's description, with its examples of input where it has some."""
+    """A tool's description, with its examples of input if it has any."""
     examples = tool.extra.get("input_examples")
     if not isinstance(examples, list) or not examples:
         return tool.description or ""

@@ -2,11 +2,11 @@
 
 Invariants:
 
-* Every call has one result, in the turn behind it. The request is refused at the path of a call
+* Every call has one result, in the turn after it. VAI refuses the request at the path of a call
   without a result, and at the path of a result without a call.
-* A tool's result belongs to a session that has to go on, and its next request would hold the same
-  block again. So a medium there that the target cannot take becomes a few words, and is named;
-  anywhere else in a request it refuses the request, because the question is about it.
+* A tool's result belongs to a session that must continue, and its next request would contain the
+  same block again. So VAI replaces a medium there that the target does not accept by a short text,
+  and names it; elsewhere VAI refuses the request, because the medium is part of the question.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ __all__ = [
 BlockAtPath = tuple[str, Block]
 """A block and its JSON path."""
 TurnGroup = list[tuple[str, InputMessage]]
-"""Neighbouring turns of one side, each with its JSON path."""
+"""Neighbouring turns, all of the assistant or all of other roles, each with its JSON path."""
 
 
 class PendingCall(NamedTuple):
-    """A call without its result yet: its JSON path, and what its format needs of it again."""
+    """A call that still lacks its result: its JSON path, and a note for its wire format."""
 
     at: str
     note: str = ""
 
 
 def group_turns(request: MessageRequest) -> Iterator[tuple[bool, TurnGroup]]:
-    """The turns, those of the assistant (True) and those to it by turns."""
+    """The turns in alternating groups: those of the assistant (True) and all others (False)."""
     turns = enumerate(request.messages)
     for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
         yield is_assistant, [(f"messages[{index}]", turn) for index, turn in group]
 
 
 def blocks_with_paths(at: str, turn: InputMessage) -> list[BlockAtPath]:
-    """The blocks of a turn."""
+    """The blocks of a turn, with their paths."""
     return [(f"{at}.content[{index}]", block) for index, block in enumerate(turn.blocks)]
 
 
@@ -75,7 +75,7 @@ def add_pending_call(
     diagnostics: Diagnostics,
     note: str = "",
 ) -> None:
-    """Add to `calls` (by id) one that needs a result in the next turn."""
+    """Add to `calls` (by id) a call that needs a result in the next turn."""
     if block.id in calls:
         diagnostics.note_refused(
             f"{at}.id", "expected an id that no other tool_use of this turn has"
@@ -90,11 +90,11 @@ def match_results(
     *,
     chained: bool = False,
 ) -> list[tuple[str, ToolResultBlock]]:
-    """The results of a run, each with its path, in the order of the calls.
+    """The results in `turns`, each with its path, in the order of the calls.
 
     Args:
-        chained: the server holds earlier turns, so that there may be results for calls that
-            are not among these; they come last.
+        chained: the server stores earlier turns, so that `turns` may have results for calls that
+            are not in `calls`; they come last.
     """
     results: dict[str, tuple[str, ToolResultBlock]] = {}
     for at, turn in turns:
@@ -116,7 +116,7 @@ def match_results(
             diagnostics.note_refused(
                 call.at, "expected a tool_result for this call in the turn after it"
             )
-    if not results:  # nearly every turn of nearly all
+    if not results:  # nearly every turn
         return []
     order = [*calls, *(call_id for call_id in results if call_id not in calls)]
     return [results[call_id] for call_id in order if call_id in results]
@@ -134,7 +134,7 @@ MEDIA: Final = (ImageBlock, DocumentBlock, AudioBlock, VideoBlock)
 
 
 class _MediaTarget(Protocol):
-    """What a translation is aimed at, in any format."""
+    """The target of a translation into any wire format."""
 
     spec: ProviderSpec
     model: str
@@ -152,11 +152,11 @@ def translate_result(
     make: Callable[[Block, str, A], list[Part]],
     make_text: Callable[[str], Part],
 ) -> list[tuple[Block, list[Part]]]:
-    """Translate what is in a result: each of its blocks with its parts.
+    """Translate the content of a result: each of its blocks with its parts.
 
     Args:
-        make: translates one block, and refuses it in the target's diagnostics.
-        make_text: makes the part that is a text.
+        make: translates one block, or refuses it in the target's diagnostics.
+        make_text: makes a text part.
     """
     translated: list[tuple[Block, list[Part]]] = []
     for index, item in enumerate(block.blocks):
@@ -176,7 +176,7 @@ def translate_result(
 
 
 def note_left_out(item: Block, diagnostics: Diagnostics, model: str) -> str:
-    """Name the medium that is left out, and return the words that replace it."""
+    """Note a medium as dropped, and return the text that replaces it."""
     kind = kind_of(item)
     diagnostics.note_dropped(f"messages[*].content[*].content[*].{kind}")
     return f"[{kind} left out: {model} at {diagnostics.target} cannot take it]"

@@ -1,20 +1,20 @@
-"""The tools of a request: which of them every provider has, what a choice says, what loads later.
+"""The tools of a request: client tools of every provider, the tool choice, deferred tools.
 
 Invariants:
 
-* A tool that the client runs and one provider describes itself (bash, text editor, memory) keeps
-  its name and its members on every provider, so that one handler in the client's code serves
-  them all. A provider without such a tool gets an ordinary function with the same name and a
-  written-out schema.
-* A call that was demanded and cannot come is no response, so a demand without tools refuses the
-  request. Any other choice says nothing where there is nothing to choose from.
+* A client tool that one provider defines (bash, text editor, memory) keeps
+  its name and its members at every provider, so that one handler in the client's code serves
+  all providers. VAI sends a provider without such a tool an ordinary function with the same name
+  and an explicit schema.
+* VAI refuses a request that forces a call but has no tools, because no response can contain the
+  call. Any other choice has no effect without tools.
 * In the Messages API a tool with `defer_loading` stays out of the model's context until a
   `tool_reference` names it. Either a search tool that Anthropic runs finds it
   (``tool_search_tool_bm25``), or one that the client runs, whose results hold the references
   (https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool, 2026-11-27).
-  A tool that the conversation has loaded is sent like any other. The rest are left out where the
-  client searches, and sent like any other where the request counts on a search that the provider
-  does not have: nothing else could find them.
+  VAI sends a tool that the conversation has loaded like any other. It leaves the rest out where the
+  client searches, and sends them like any other where the request needs a search that the provider
+  does not have: without it the model could not find them.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _FAMILIES: Final = {
     "computer_toolset": "computer",
     "web_search_preview": "web_search",
 }
-"""Other names of one tool -> the name it has here."""
+"""Other name of a tool -> its name in VAI."""
 
 
 class ClientTool(NamedTuple):
-    """A function as any provider takes it; `schema` is a JSON Schema of type object."""
+    """A function in a form for any provider; `schema` is a JSON Schema of type object."""
 
     name: str
     description: str
@@ -61,7 +61,7 @@ class ClientTool(NamedTuple):
 
 
 def tool_family(kind: str | None) -> str:
-    """What a tool type is whatever its version: ``web_search_20260318`` is ``web_search``.
+    """A tool type without its version: ``web_search`` for ``web_search_20260318``.
 
     One of ``web_search``, ``web_fetch``, ``code_execution``, ``computer``, ``bash``,
     ``text_editor``, ``memory``, ``file_search``, ``image_generation``, or the type itself
@@ -72,9 +72,9 @@ def tool_family(kind: str | None) -> str:
 
 
 def to_client_tool(tool: Tool) -> ClientTool | None:
-    """The function that stands for `tool`; None if the client does not run it.
+    """The function that represents `tool`; None if the client does not run it.
 
-    `tool.name` wins over the usual name: the client's handler goes by it.
+    `tool.name` wins over the usual name, because the client's handler uses it.
     """
     client_tool = _CLIENT_TOOLS.get(tool_family(tool.type))
     if client_tool is None:
@@ -156,7 +156,7 @@ _CLIENT_TOOLS: Final = {"bash": _BASH, "text_editor": _EDITOR, "memory": _MEMORY
 
 
 def check_unused_choice(choice: ToolChoice | None, diagnostics: Diagnostics) -> None:
-    """Note a choice that is not sent because no tools are: servers refuse it."""
+    """Drop or refuse a choice without tools, which servers refuse."""
     if choice is None:
         return
     if choice.type in ("any", "tool"):
@@ -168,7 +168,7 @@ def check_unused_choice(choice: ToolChoice | None, diagnostics: Diagnostics) -> 
 
 
 DEFERRED: Final = "tools[*].defer_loading"
-"""How it is named that tools were sent at once, or left out for now (`X-VAI-Dropped`)."""
+"""The path in `X-VAI-Dropped` for deferred tools that VAI sent at once or left out."""
 _SEARCH: Final = frozenset({"tool_search", "tool_search_tool_bm25", "tool_search_tool_regex"})
 _NONE: Final[frozenset[str]] = frozenset()
 
@@ -179,14 +179,14 @@ def is_tool_search(tool: Tool) -> bool:
 
 
 def uses_tool_search(request: MessageRequest) -> bool:
-    """Whether the request counts on a search that the provider runs."""
+    """Whether the request needs a search that the provider runs."""
     return any(map(is_tool_search, request.tools or ()))
 
 
 def unloaded_tools(request: MessageRequest) -> frozenset[str]:
-    """The names of the deferred tools that nothing in the conversation has loaded yet.
+    """The names of the deferred tools that the conversation has not loaded yet.
 
-    A tool that `tool_choice` names, and one that was called before, counts as loaded.
+    A tool that `tool_choice` names, or that the model called before, counts as loaded.
     """
     deferred = {
         tool.name for tool in request.tools or () if tool.name and tool.extra.get("defer_loading")
@@ -214,7 +214,7 @@ def _tools_loaded_by(block: Block) -> Iterator[str]:
 
 
 def _referenced_tools(raw: dict[str, Any]) -> Iterator[str]:
-    """The tools that a reference names, or the result of a search that the provider ran."""
+    """The tools that a reference, or the result of the provider's search, names."""
     kind, content = raw.get("type"), raw.get("content")
     references: Any = ()
     if kind == "tool_reference":

@@ -1,9 +1,9 @@
-"""The Redis client: calls of one worker, over one connection, in the order they came.
+"""The Redis client: calls of one worker, over one connection, in the order of their arrival.
 
 Invariants: no call waits for a response longer than its timeout, whatever the server does, and no
 text that leaves this module quotes the server's address or an error's own text: a URL carries a
-password. Calls that come while one is under way are sent together, so a busy worker pays for
-one round trip; a connection that broke is not used again.
+password. The client sends the calls that arrive during another one together, so a busy worker
+pays for one round trip; it does not use a broken connection again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _CODES: Final = {
     "ACL failure": _FORBIDDEN,
     "max number of clients": _CROWDED,
 }
-"""What the server's text contains -> reason: an error inside the script has no class."""
+"""A part of the server's text -> reason: an error inside the script has no class."""
 _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeoutError, _NO_ANSWER),
     (exceptions.TimeoutError, _NO_ANSWER),
@@ -74,14 +74,14 @@ _REASONS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (exceptions.RedisError, _BROKEN),
     (OSError, _BROKEN),
 )
-"""Error -> reason; the first match of an error or of what caused it counts."""
+"""Error -> reason; the first match of an error or of its causes counts."""
 
 
 class RedisUnavailable(Exception):
     """The server gave no usable response.
 
     Args:
-        reason: a sentence's worth of words that is safe to print.
+        reason: a phrase that is safe to print.
     """
 
     def __init__(self, reason: str) -> None:
@@ -95,12 +95,12 @@ class RedisClient:
     Args:
         url: redis://, rediss:// or unix://. A secret.
         ca_file: certificates to trust with rediss:// instead of the system's.
-        prefix: begins all keys, inside braces, so that a cluster keeps them on one node.
+        prefix: the beginning of all keys, inside braces, so that a cluster keeps them on one node.
         timeout: seconds for one call, connecting included.
-        lease: seconds that what is held lasts.
+        lease: seconds until a lease lapses.
 
     Raises:
-        ValueError: the URL is none.
+        ValueError: the URL is invalid.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class RedisClient:
     async def call_script(
         self, operation: str, *arguments: object, clock: float | None = None
     ) -> bytes:
-        """Run one operation of the script; its response in MessagePack.
+        """Run one operation of the script; returns its response in MessagePack.
 
         Args:
-            clock: what the operation takes for the time, instead of the server's clock.
+            clock: the time for the operation, instead of the server's clock.
 
         Raises:
             RedisUnavailable: no response, or none in time. The operation may still have run.
@@ -146,14 +146,14 @@ class RedisClient:
             raise RedisUnavailable(_NO_ANSWER) from None
 
     async def aclose(self) -> None:
-        """Disconnect. Calls that wait raise RedisUnavailable."""
+        """Disconnect. Waiting calls raise RedisUnavailable."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.wait([self._sending])
         await self._disconnect()
 
     async def _send_waiting(self) -> None:
-        """Send what waits until nothing does."""
+        """Send the waiting calls until there are none."""
         batch: list[_Call] = []
         reason = "the connection to the Redis server was closed"
         broken = True
@@ -170,7 +170,7 @@ class RedisClient:
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             reason = reason_of(error)
         finally:
-            # What is half sent or half read belongs to no later call; also when cancelled.
+            # No later call may meet half-sent or half-read bytes, also after a cancellation.
             self._sending = None
             if broken:
                 _fail_calls([*batch, *self._waiting], reason)
@@ -188,7 +188,7 @@ class RedisClient:
         if missing:
             await self._load_script(connection)
             if await self._send_calls(connection, missing):
-                raise ConnectionError  # the server drops the script at once
+                raise ConnectionError  # the server dropped the script at once
 
     async def _load_script(self, connection: AbstractConnection) -> None:
         await connection.send_command("SCRIPT", "LOAD", self._script)
@@ -225,13 +225,13 @@ def _connection_factory(url: str, ca_file: str | None) -> Callable[[], AbstractC
     if ca_file and url.startswith("rediss:"):
         options["ssl_ca_certs"] = ca_file
     try:
-        # Only reads the URL: to wait for a connection of a pool would be one more wait.
+        # The pool only parses the URL: waiting for one of its connections would be one more wait.
         pool = ConnectionPool.from_url(url, **options)
     except ValueError:
         raise ValueError("limits.redis.url is no URL of a Redis server") from None
 
     def make_connection() -> AbstractConnection:
-        # No bound method: a look at one shows the pool, and the pool its password.
+        # Not a bound method: its repr shows the pool, and the pool's the password.
         made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         return made
 
@@ -245,7 +245,7 @@ def _fail_calls(calls: Iterable[_Call], reason: str) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason that stands for `error`."""
+    """The reason for `error`."""
     chain = list(_error_chain(error))
     for one in chain:
         if isinstance(one, exceptions.RedisError):
@@ -259,7 +259,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _error_chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised for."""
+    """The error and its causes."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:

@@ -1,16 +1,16 @@
 """The limits of several machines while their Redis server may be unavailable.
 
-Invariants: a request never fails because the server is unavailable. A call that the server does
-not respond to in time is decided by the local store, and so are all that follow until a probe
-succeeds; then this worker returns to the server by itself. A lease is returned where it was taken.
-A node is one group of processes: all its workers and its manager give it the same name, and after
-a restart it has another, so that no lease of the group before is taken for its own.
+Invariants: a request never fails because the server is unavailable. If the server does not respond
+in time, the local store decides the call and all that follow until a probe succeeds; then this
+worker returns to the server by itself. A lease is returned to the store that it was taken from.
+A node is one group of processes: all its workers and its manager use the same name for it, and
+after a restart it has another one, so that it never treats a lease of the former group as its own.
 
-Without the server each machine allows what its limits say, for itself: with n machines cut
-off, up to n times as much in all, and not a fraction of it, because a machine does not know
-how many others there are and most of them are idle most of the time. What it had admitted
-before is not counted locally, nor is what it admits locally counted by the server when it is
-back, so right after a change a limit may be filled once on each side.
+Without the server each machine applies its limits on its own: n disconnected machines admit up to n
+times as much in all. A machine does not divide its limits, because it does not know how many others
+there are, and most of them are idle most of the time. The local store does not count what the
+server admitted before, and the server does not count what the local store admitted, so right after
+a switch a limit may be filled once on each side.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ T = TypeVar("T")
 
 _GROWTH: Final = 1.5
 _KEEPS_ALL: Final = "noeviction"
-"""The eviction policy by which a server that is full refuses to write and forgets nothing."""
+"""The eviction policy with which a full server refuses writes and keeps all keys."""
 
 
 class Failover(NamedTuple):
-    """A change of the store that counts."""
+    """A switch of the store in use."""
 
     to: StoreName
     reason: str
     """Why the server is not used; empty when it is. Safe to print."""
     number: int
-    """Switches so far, this one included; 0 when the server was never reached yet."""
+    """Switches so far, this one included; 0 while the server has never been reached."""
 
 
 class FailoverLimits:
     """A `LimitStore` that prefers a server, and never fails because of it.
 
-    It begins local, and `open` looks for the server.
+    It begins with the local store, and `open` probes the server.
 
     Args:
         local: the store of this machine. Its handles are below 2**62.
-        remote: the server's store; closed with this.
+        remote: the server's store; `aclose` closes it.
         on_switch: called with every switch, on the loop.
         on_eviction_policy: called once with a policy by which the server may forget counters.
-        lease: seconds that a lease on the server lasts; it is renewed three times in one.
+        lease: seconds until a lease on the server lapses; the worker renews it three times in it.
         probe: seconds between two probes of an unavailable server, at first and at most.
-        clock: of `since`, seconds.
+        clock: the clock of `since`, seconds.
     """
 
     def __init__(
@@ -88,22 +88,22 @@ class FailoverLimits:
         self._left = asyncio.Event()
         self._maintenance: asyncio.Task[None] | None = None
         self.state: StoreName = "local"
-        """The store that counts now."""
+        """The store in use."""
         self.since = clock()
-        """When it became so."""
+        """When that store came into use."""
         self.switches = 0
-        """How often it changed."""
+        """How often the store changed."""
         self.reason = "not reached yet"
         """Why the server is not used; empty when it is. Safe to print."""
 
     async def open(self) -> None:
-        """Probe the server once, and begin to maintain it. Never fails; waits no longer
-        than a call may."""
+        """Probe the server once, and begin to maintain its leases. Never fails; waits no
+        longer than a call may."""
         await self._try_rejoin()
         self._maintenance = asyncio.create_task(self._maintain_remote())
 
     async def aclose(self) -> None:
-        """Stop maintaining the server, and disconnect."""
+        """Stop maintaining the leases, and disconnect."""
         if self._maintenance is not None:
             self._maintenance.cancel()
             await asyncio.wait([self._maintenance])
@@ -135,7 +135,7 @@ class FailoverLimits:
     async def record_heartbeat(self, handle: int, now: float, /) -> bool:
         if not self._remote.is_holding(handle):
             return await self._local.record_heartbeat(handle, now)
-        # Whether it has lapsed is unknown: it is registered again when the server is back.
+        # Whether it has lapsed is unknown: the worker registers it again after a rejoin.
         return await self._try_remote(
             lambda: self._remote.record_heartbeat(handle, now), otherwise=True
         )
@@ -174,7 +174,7 @@ class FailoverLimits:
         return self._remote if self._remote.is_holding(handle) else self._local
 
     async def _try_remote(self, question: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
-        """What the server responds, or `otherwise` when it is unavailable."""
+        """The server's result, or `otherwise` when the server is unavailable."""
         if self.state == "redis":
             try:
                 return await question()
@@ -224,7 +224,7 @@ class FailoverLimits:
                 await self._try_rejoin()
 
     async def _renew_when_due(self) -> None:
-        """Wait until it is time, or the server was left; renew then."""
+        """Renew when it is time; stop waiting when the server becomes unavailable."""
         try:
             async with asyncio.timeout(self._lease / 3):
                 await self._left.wait()
@@ -241,7 +241,7 @@ def open_limits(
     on_switch: Callable[[Failover], None],
     on_eviction_policy: Callable[[str], None],
 ) -> FailoverLimits:
-    """A worker's limits on the server, with `local` for when it is unavailable."""
+    """A worker's limits on the server, with the store `local` as its failover."""
     remote = _redis_limits(settings, control_block, generation)
     return FailoverLimits(
         local, remote, on_switch, on_eviction_policy=on_eviction_policy, lease=settings.lease
@@ -249,7 +249,7 @@ def open_limits(
 
 
 async def reclaim_worker(settings: Redis, control_block: ControlBlock, generation: int) -> None:
-    """Free the leases of a dead worker of this node. What cannot be freed now lapses."""
+    """Free the leases of a dead worker of this node. Those that cannot be freed now lapse."""
     remote = _redis_limits(settings, control_block, 0)
     try:
         with suppress(RedisUnavailable):
@@ -268,7 +268,7 @@ def _redis_limits(settings: Redis, control_block: ControlBlock, generation: int)
         timeout=settings.timeout,
         lease=settings.lease,
     )
-    # The control block's name has the pid of main and a random part; machines add their own name.
+    # The control block's name has main's pid and a random part; the host name makes it unique.
     return RedisLimits(
         line, node=f"{platform.node()}:{control_block.path.stem}", generation=generation
     )

@@ -1,7 +1,7 @@
 -- The limits of several machines: every operation on them, each one atomic.
 --
 -- Invariants: the arithmetic is that of vai.policy.limits, figure by figure; a lease lapses unless
--- its holder renews it, and keys that are not used expire. Nothing has to be swept.
+-- its holder renews it, and unused keys expire. No process has to sweep them.
 --
 --   {prefix}:slot       the latest slot of time that any worker saw
 --   {prefix}:s:<name>   a principal's windows and levels
@@ -10,11 +10,11 @@
 --   {prefix}:r:<name>   a principal's running requests, by when they lapse; {prefix}:v: its sessions
 --   {prefix}:o:<owner>  the leases of a worker, by when they lapse: the source of truth
 --   {prefix}:owners     workers, by when the last of their leases lapses
---   {prefix}:gone:<owner>  a worker that gets no lease any more
---   {prefix}:x:<handle>  a session that was ended here, so that its holder learns of it
+--   {prefix}:gone:<owner>  a worker that no longer gets a lease
+--   {prefix}:x:<handle>  a session that the script ended, so that its holder can read this
 --
--- KEYS[1] is the tag all keys begin with. ARGV: the operation, its arguments, the clock of the
--- caller where that counts in place of the server's (in tests), and milliseconds of a lease.
+-- KEYS[1] is the tag that begins all keys. ARGV: the operation, its arguments, the worker's clock
+-- where that counts in place of the server's (in tests), and milliseconds of a lease.
 
 local TAG = KEYS[1]
 local SECONDS, SLOTS, MILLI, BURST_SECONDS = 5, 13, 1000, 5
@@ -265,8 +265,8 @@ local function reservation(tokens, principals)
   return tokens
 end
 
--- Charges the window with what was used beyond the reservation, or refunds the unused reservation
--- to the slot that was charged. A window that was lost meanwhile refunds nothing.
+-- Charges the window with the use beyond the reservation, or refunds the unused reservation to the
+-- slot that was charged. A window that was lost meanwhile refunds nothing.
 local function correct_charge(lease, excess, slot)
   local into = excess > 0 and slot or lease[SLOT]
   for _, name in ipairs(lease[NAMES]) do
@@ -336,7 +336,7 @@ function operations.heartbeat(handle)
   return true
 end
 
--- Renews the leases of these handles; returns the handles that are not held any more.
+-- Renews the leases of these handles; returns the handles that are no longer held.
 function operations.renew(handles)
   local lapsed = {}
   for _, handle in ipairs(handles) do
@@ -351,9 +351,9 @@ function operations.renew(handles)
   return lapsed
 end
 
--- {handle, kind, names, seconds since it began}...: leases that a worker holds and that were
--- forgotten here. Nothing is reserved for them: what they use is charged when they end. Returns the
--- handles that stay ended: sessions that expired in silence, and all of a worker that is gone.
+-- {handle, kind, names, seconds since it began}...: leases that a worker holds and that this server
+-- lost. They reserve nothing: their use is charged when they end. Returns the handles that stay
+-- ended: sessions that expired without a heartbeat, and all of a dead worker.
 function operations.register(owner, leases)
   local slot, now_ms, ended = current_slot(), floor(now * 1000), {}
   local gone = is_gone(owner)
@@ -400,8 +400,8 @@ function operations.held(owner)
   return {now, found}
 end
 
--- Sessions of one worker that have been silent for so many seconds (or, with a clock that was
--- passed in, since that time).
+-- Sessions of one worker without a heartbeat for so many seconds (or, with a clock that was passed
+-- in, since that time).
 function operations.expire(owner, silent)
   local before, freed = floor(silent * 1000), {}
   if ARGV[3] == '' then before = floor((now - silent) * 1000) end
@@ -434,7 +434,7 @@ function operations.ping()
   return true
 end
 
--- What the server does when its memory is full; '' where it does not say.
+-- The server's policy when its memory is full; '' where it does not report it.
 function operations.policy()
   local info = redis.pcall('INFO', 'memory')
   return type(info) == 'string' and string.match(info, 'maxmemory_policy:([%w-]+)') or ''

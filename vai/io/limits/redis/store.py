@@ -1,9 +1,8 @@
 """The limits of several machines: a `LimitStore` on a Redis server that they share.
 
 Invariants: the server decides, by its clock, and every decision is one call. This worker makes
-the handles of its leases, so that it can return a lease whose response was lost; a lease that
-cannot be returned because the server is unavailable is returned later, and lapses there by itself
-if this worker dies before.
+the handles of its leases, so that it can return a lease whose response was lost. If the server is
+unavailable, the worker returns a lease later; if the worker dies before, the lease lapses there.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from vai.policy.limits.store import LeaseUse, LimitsSnapshot, PrincipalUse
 __all__ = ["MAX_HELD", "RedisLimits"]
 
 MAX_HELD: Final = 16384
-"""Leases one worker may hold, with those whose return is not delivered yet."""
+"""Leases one worker may hold, including those whose return is not delivered yet."""
 
 T = TypeVar("T")
 
 _REQUEST, _SESSION = 1, 2
 _KEEP_CHARGE: Final = -1
-"""Instead of the tokens used: what was charged stays."""
+"""In place of the tokens used: the charge stays."""
 _BATCH: Final = 128
 _REMOTE: Final = 1 << 62
 _MAX_TOKENS: Final = 1 << 40
-"""Of one exchange; no figure of a client may exceed what the server's numbers hold."""
+"""Tokens of one exchange; a client's figure must not exceed what the server's numbers hold."""
 _FULL = Decision(refused="capacity", retry_after=1.0)
 
 _Figures = tuple[bool, RefusedLimit, str, float, int, int, float, int, int, float]
@@ -61,17 +60,17 @@ class _HeldLease(NamedTuple):
 class RedisLimits:
     """A `LimitStore` on a server; its calls may raise RedisUnavailable.
 
-    Handles are larger than 2**62 and unique; one of another worker can only be kept alive
-    (`record_heartbeat`).
+    Handles are larger than 2**62 and unique; with another worker's handle only
+    `record_heartbeat` has an effect.
 
     Args:
-        client: the connection to the server; closed with this.
-        node: this machine among those that share the server: unique, the same for all its
-            workers, another one after a restart.
+        client: the connection to the server; `aclose` closes it.
+        node: the name of this node among those that share the server: unique, the same for all
+            its workers, another one after a restart.
         generation: the worker's in its control block; 0 for one that takes no lease.
         clock: the clock of the times that are passed in, seconds.
-        server_clock: count by the server's clock. False counts by the times passed in, which is
-            for tests: machines have no such clock in common.
+        server_clock: count by the server's clock. False counts by the times passed in, for tests
+            only: machines have no such clock in common.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class RedisLimits:
         self._delivery: asyncio.Task[None] | None = None
         self._delivering = asyncio.Lock()
         self._reached = True
-        """Whether the last call was answered; if not, nothing is delivered until one is."""
+        """Whether the last call succeeded; if not, no return is delivered until one does."""
 
     def is_holding(self, handle: int) -> bool:
         """Whether this worker took the lease and has not returned it."""
@@ -111,7 +110,7 @@ class RedisLimits:
         return await self._take_lease(_SESSION, principals, 0, now)
 
     def settle(self, handle: int, used: int, now: float, /) -> bool:
-        """See `LimitStore.settle`. False: it is not held."""
+        """See `LimitStore.settle`. False: the lease is not held."""
         taken = self._held.get(handle)
         if taken is None or taken.kind != _REQUEST:
             return False
@@ -166,10 +165,10 @@ class RedisLimits:
     # -- staying alive -----------------------------------------------------------------
 
     async def renew_leases(self) -> None:
-        """Renew all leases that are held. Due every third of their time. Raises RedisUnavailable.
+        """Renew all leases that are held; due every third of their time. Raises RedisUnavailable.
 
-        What the server has forgotten (FLUSHALL, an eviction, a lease that lapsed while this
-        worker stood still) still runs here, so it is registered again.
+        The exchanges of leases that the server lost (FLUSHALL, an eviction, a lease that lapsed
+        while this worker was stopped) still run here, so the worker registers them again.
         """
         for some in _split_batches(list(self._held)):
             forgotten = _decode_texts(
@@ -179,13 +178,13 @@ class RedisLimits:
         await self.deliver_returns()
 
     async def eviction_policy(self) -> str:
-        """What the server does when its memory is full, in its own word; "" where it does not
-        say. Raises RedisUnavailable."""
+        """The server's own name for what it does when its memory is full; "" where it does not
+        report it. Raises RedisUnavailable."""
         return _decode_text(await self._call_script("policy"))
 
     async def rejoin(self) -> None:
-        """Catch up with a server that was unavailable: deliver what was returned meanwhile, and
-        register again what it forgot of the rest. Raises RedisUnavailable."""
+        """Rejoin a server that was unavailable: deliver the returns of the meantime, and register
+        again those of the other leases that it lost. Raises RedisUnavailable."""
         await self._call_script("ping")
         await self.deliver_returns()
         for some in _split_batches(list(self._held)):
@@ -205,17 +204,17 @@ class RedisLimits:
         return results
 
     async def aclose(self) -> None:
-        """Deliver what waits, if the server is available, and disconnect."""
+        """Deliver the waiting returns if the server is available, and disconnect."""
         if self._delivery is not None:
             await asyncio.wait([self._delivery])
-        with suppress(RedisUnavailable):  # what stays lapses
+        with suppress(RedisUnavailable):  # undelivered leases lapse
             await self.deliver_returns()
         await self._client.aclose()
 
     # -- inside ------------------------------------------------------------------------
 
     async def _register_leases(self, handles: list[int]) -> None:
-        """Register what is held here with the server again; drop what it has ended."""
+        """Register the leases held here with the server again; drop those it has ended."""
         now = self._clock()
         leases = [
             (str(handle), taken.kind, taken.names, max(0.0, now - taken.since))
@@ -245,7 +244,7 @@ class RedisLimits:
                 clock=self._clock_argument(now),
             )
         except BaseException:
-            # Whether it was taken is unknown: the response was lost, or the client left.
+            # Whether it was taken is unknown: the response was lost, or the client disconnected.
             self._queue_return(handle, 0 if kind == _REQUEST else _KEEP_CHARGE, now)
             raise
         decision = _decision_from_reply(handle, reply)
@@ -261,7 +260,7 @@ class RedisLimits:
     def _queue_return(self, handle: int, used: int, now: float) -> None:
         self._returned.append((str(handle), used, False if self._server_clock else now))
         if self._reached and self._delivery is None:
-            # Where no loop runs, `aclose` delivers, or whatever is called next.
+            # Without a running loop, `aclose` or the next call delivers.
             with suppress(RuntimeError):
                 self._delivery = asyncio.get_running_loop().create_task(self._deliver_soon())
 
@@ -269,7 +268,7 @@ class RedisLimits:
         try:
             with suppress(
                 RedisUnavailable
-            ):  # what stays is kept until the next call that is answered
+            ):  # undelivered returns wait for the next call that succeeds
                 await self.deliver_returns()
         finally:
             self._delivery = None
@@ -311,7 +310,7 @@ def _clamp_tokens(tokens: int) -> int:
 
 
 def _encodable_name(name: str) -> str:
-    """The name as it may be sent: a lone half of a surrogate pair is no text on any wire."""
+    """The name in a form that can be sent: a lone surrogate has no encoding."""
     return name.encode(errors="backslashreplace").decode()
 
 
