@@ -1,4 +1,4 @@
-# `make help` lists the targets. Needs Python 3.11 or newer; uv is used where it is found.
+# `make help` lists the targets. make needs Python 3.11 or newer, and uses uv if it is installed.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,8 @@ PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# The tests start hundreds of processes; without bytecode each compiles its modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run test fast clients check fmt bench docs lock catalogue-diff clean
 .DEFAULT_GOAL := help
@@ -21,8 +23,8 @@ help: ## show this list
 run: $(VENV)/.server ## serve on 127.0.0.1:8080, without auth, providers without a key simulated
 	@VAI_CONFIG="$${VAI_CONFIG:-demo.toml}" exec $(BIN)/vai serve
 
-# The pure tests run in parallel; all but the exhaustive ones measure coverage. The others start
-# processes, listen on ports and time what they do, so they run one after the other.
+# The pure tests run in parallel; pytest measures the coverage of all but the exhaustive ones. The
+# others start processes, listen on ports and measure time, so they run one after the other.
 test: $(VENV)/.dev $(OLD_SDK)/.done clients ## run all tests; ARGS="tests/io -k pool" runs some
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
@@ -35,7 +37,7 @@ endif
 fast: $(VENV)/.dev ## run the pure tests without the exhaustive ones, in about a minute
 	$(BIN)/pytest -q -m "pure and not exhaustive" $(PARALLEL) $(ARGS)
 
-clients: $(CLIENTS)/node_modules/.done ## install the clients of npm that tests run (620 MB)
+clients: $(CLIENTS)/node_modules/.done ## install the npm packages of the client tests (620 MB)
 
 check: $(VENV)/.dev ## lint, formatting, types, import rules
 	$(BIN)/ruff check
@@ -43,14 +45,14 @@ check: $(VENV)/.dev ## lint, formatting, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fmt: $(VENV)/.dev ## format, and mend what the linter can mend
+fmt: $(VENV)/.dev ## format, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.dev ## measure against the floor
+bench: $(VENV)/.dev ## compare the gateway with nginx and with bare Sanic
 	$(BIN)/python -m bench $(ARGS)
 
-docs: $(VENV)/.dev ## write the pages that are made from the source
+docs: $(VENV)/.dev ## generate the pages that come from the source
 	$(BIN)/python -m vai.config.reference docs/configuration.md
 	$(BIN)/python -m vai.cli.pages docs/FEATURE_MATRIX.md vai/catalogue/models.schema.json README.md
 
@@ -62,15 +64,15 @@ lock: ## resolve the dependencies anew (needs uv)
 		tests/sdk/requirements-old.in -o tests/sdk/requirements-old.txt
 	cd $(CLIENTS) && npm install --package-lock-only
 
-catalogue-diff: $(VENV)/.dev ## hold the catalogue against public price lists (needs PyPI)
+catalogue-diff: $(VENV)/.dev ## compare the catalogue with public price lists (needs PyPI)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m tools.catalogue_diff
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) $(OLD_SDK) $(CLIENTS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find vai sdk tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps below make an install happen once per change of the locks.
+# With the stamps below make installs once per change of the locks.
 
 $(VENV)/.server: uv.lock pyproject.toml requirements/server.txt
 	$(call install,--extra server,requirements/server.txt)
@@ -88,18 +90,18 @@ else
 endif
 	@touch $@
 
-# Without npm, or when npm fails, the tests of these clients are skipped and say so in a line.
+# Without npm, or when npm fails, pytest skips the tests of these clients with a line.
 $(CLIENTS)/node_modules/.done: $(CLIENTS)/package-lock.json
 ifneq ($(NPM),)
 	@cd $(CLIENTS) && { timeout 300 npm ci --loglevel=error >/dev/null && touch node_modules/.done; } \
 		|| echo "make: npm ci failed; going on without the clients of npm" >&2
 endif
 
-# Every worker that starts would compile the modules anew where Python may not write bytecode.
+# Compiles the modules once; every starting worker would, where Python may not write bytecode.
 compile = $(BIN)/python -m compileall -q vai
 
-# $(1): what uv is told; $(2): the same as a list for pip. The lists are complete, so
-# pip resolves nothing: pytest-sanic's cap on websockets would be in its way.
+# $(1): the arguments of uv; $(2): the same as a list for pip. The lists are complete, so pip
+# resolves nothing: pytest-sanic's upper bound of websockets would be a conflict.
 ifneq ($(UV),)
 define install
 @$(UV) sync -q --frozen --inexact $(1)

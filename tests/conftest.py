@@ -38,6 +38,13 @@ _PURE = {"codec", "contract", "exchange", "policy", "providers", "simulator"}
 _NEEDS_THE_MACHINE = ("alone", "timing", "chaos", "e2e", "slow")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where only pure tests are wanted, do not import the others: that takes seconds."""
+    is_top = collection_path.parent == Path(__file__).parent and collection_path.is_dir()
+    wants_pure = str(config.option.markexpr).startswith("pure")
+    return True if wants_pure and is_top and collection_path.name not in _PURE else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests whose subject is wall-clock time two more tries, which the summary counts.

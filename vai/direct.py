@@ -96,9 +96,7 @@ class DirectClient:
         with self._make_exchange(request, stream=False) as exchange:
             answer = (await exchange.start()).first_batch
         if not isinstance(answer, Message):
-            raise UpstreamBroken(
-                "The provider streamed a response that the request did not request for"
-            )
+            raise UpstreamBroken("The provider streamed its response, which was requested as JSON")
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[Event]:

@@ -50,6 +50,7 @@ def cut(draw, text):
     return [text[:at], text[at:]]
 
 
+@pytest.mark.exhaustive
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_random_operations(data):

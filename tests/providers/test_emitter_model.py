@@ -11,6 +11,7 @@ import base64
 from typing import Any
 
 import orjson
+import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,8 @@ from vai.providers.decode.accumulate import message_from_events
 from vai.providers.decode.emitter import Emitter
 from vai.types.base import to_wire
 from vai.types.blocks import ImageBlock, ServerToolUseBlock, Source, WebSearchToolResultBlock
+
+pytestmark = pytest.mark.exhaustive
 
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 """The same examples in every run: what fails here fails everywhere, busy or not."""

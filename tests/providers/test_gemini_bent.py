@@ -58,6 +58,7 @@ def places(value, found=()):
             yield from places(item, (*found, number))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("provider", ["gemini", "gemini-oauth"])
 def test_bent_answers(provider, seed):

@@ -26,6 +26,8 @@ from vai.providers.translate.reasoning import without_reasoning
 from vai.types import parse
 from vai.types.provider import ProviderSpec
 
+pytestmark = pytest.mark.exhaustive
+
 FEW = 300
 TIMES = 8
 SLACK = 2.0

@@ -19,6 +19,8 @@ from vai.providers.factory import make_adapter
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
+pytestmark = pytest.mark.exhaustive
+
 UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 """The same examples in every run: what fails here fails everywhere, busy or not."""
 ALL = [(row, model) for row in PROVIDER_SPECS for model in MODELS[row]]

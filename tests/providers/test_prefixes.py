@@ -69,6 +69,7 @@ def split(body: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     return body[name], {key: value for key, value in body.items() if key != name}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("row", "model"), ALL)
 @settings(UNHURRIED, max_examples=25)
 @given(history=rounds())

@@ -20,7 +20,7 @@ _OURS: Final = frozenset({"pool_timeout", "upstream_closed", "upstream_stale"})
 """Codes of failures on VAI's side of the connection, or of neither side."""
 _ACCOUNT: Final = frozenset({"authentication_error", "billing_error", "permission_error"})
 """Refusals of an account; the owner of the account decides whom they concern."""
-_CALLERS: Final = frozenset({"invalid_request_error", "request_too_large"})
+_CLIENT_ERRORS: Final = frozenset({"invalid_request_error", "request_too_large"})
 """Errors that only the client can correct."""
 
 
@@ -52,7 +52,7 @@ def may_fall_back(fault: UpstreamFault, *, is_byok: bool) -> bool:
         return True
     if fault.type in _ACCOUNT:
         return not is_byok
-    return fault.type not in _CALLERS
+    return fault.type not in _CLIENT_ERRORS
 
 
 def is_outage(fault: UpstreamFault) -> bool:

@@ -52,17 +52,17 @@ def answer_auxiliary(target: MatchedEndpoint, method: str, data: bytes) -> dict[
         return {}
     if profile.name == "gemini-oauth":
         return _answer_code_assist(method, path.removeprefix(profile.path), data)
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         raise SimulatedError(404, f"{path} is not found, or is not supported for this API version.")
     raise SimulatedError(
-        404, "Not found" if profile.dialect == "messages" else f"Invalid URL ({path})"
+        404, "Not found" if profile.wire_format == "messages" else f"Invalid URL ({path})"
     )
 
 
 def _list_models(profile: ProviderProfile) -> dict[str, Any]:
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         return {"models": [_describe_google_model(model) for model in _MODELS]}
-    if profile.dialect == "messages":
+    if profile.wire_format == "messages":
         models = [
             {"type": "model", "id": m, "display_name": m, "created_at": "2026-01-01T00:00:00Z"}
             for m in _MODELS

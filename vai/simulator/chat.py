@@ -1,4 +1,4 @@
-"""Responses in the Chat Completions dialect, as openai, groq and cerebras each write it.
+"""Responses in the Chat Completions wire format, as openai, groq and cerebras each write it.
 
 Invariants: both forms have the same content; only this module adds the members of single
 providers (`x_groq`, `time_info`, `reasoning`).

@@ -87,9 +87,9 @@ def fault_body(
 ) -> Any:
     """The error body of `profile`, before it becomes JSON. Google's contains the retry delay."""
     status = fault.status
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         return {"error": _google_error(profile, fault, retry_after)}
-    if profile.dialect == "messages":
+    if profile.wire_format == "messages":
         kind, words = _MESSAGES.get(status, ("api_error", "Unexpected error"))
         error: dict[str, Any] = {"type": kind, "message": fault.message or words}
         if fault.code:
@@ -114,10 +114,10 @@ def fault_headers(
     profile: ProviderProfile, fault: SimulatedError, request_id: str, retry_after: str | None
 ) -> Headers:
     """The headers that go with `fault_body`."""
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         return answer_headers(profile, request_id, stream=False)
     headers = [JSON, (profile.request_id, request_id)]
-    if fault.status in (429, 503, 529) and profile.dialect == "messages":
+    if fault.status in (429, 503, 529) and profile.wire_format == "messages":
         headers.append(("x-should-retry", "true"))
     if retry_after is None and fault.status == 429 and fault.code != "insufficient_quota":
         retry_after = "1"

@@ -1,4 +1,4 @@
-"""Responses in the Messages dialect: one JSON body, or its event stream.
+"""Responses in the Messages wire format: one JSON body, or its event stream.
 
 Invariants: both forms have the same content; the stream's usage is cumulative and
 its last figures are those of the JSON body. A block is rendered once, complete; its stream opens

@@ -1,4 +1,4 @@
-"""A request of any dialect, as far as a response depends on it.
+"""A request of any wire format, as far as a response depends on it.
 
 Invariants: two equal requests, one for JSON and one for a stream, become the same `ParsedRequest`
 except for the members about the stream, and so the same response.

@@ -1,6 +1,6 @@
-"""The parts of a response, before a dialect renders them.
+"""The parts of a response, before a wire format renders them.
 
-Invariants: a part states what a model does, independent of how a provider writes it. A dialect
+Invariants: a part states what a model does, independent of how a provider writes it. A wire format
 that has no form for a part leaves it out. Scripts name the parts by these tags.
 """
 

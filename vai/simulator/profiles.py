@@ -21,11 +21,11 @@ from vai.simulator.timed_response import Headers
 from vai.types.provider import ProviderSpec, WireFormat
 
 __all__ = [
-    "FACES",
     "JSON",
-    "Dialect",
+    "PROVIDER_PROFILES",
     "MatchedEndpoint",
     "ProviderProfile",
+    "SimulatedFormat",
     "answer_headers",
     "check_credential",
     "limit_headers",
@@ -33,7 +33,7 @@ __all__ = [
     "request_id_of",
 ]
 
-Dialect = Literal["messages", "chat", "responses", "google"]
+SimulatedFormat = Literal["messages", "chat", "responses", "google"]
 Action = Literal["complete", "count", "models", "model", "aside"]
 JSON: Final = ("content-type", "application/json")
 
@@ -42,7 +42,7 @@ class ProviderProfile(msgspec.Struct, frozen=True):
     """One provider as its clients see it."""
 
     name: str
-    dialect: Dialect
+    wire_format: SimulatedFormat
     path: str
     """The path of the completions; for Google, the part before the model or the verb."""
     models_path: str
@@ -50,14 +50,14 @@ class ProviderProfile(msgspec.Struct, frozen=True):
     """The header that carries the request's id; empty where there is none."""
 
 
-_DIALECTS: Final[Mapping[WireFormat, Dialect]] = {
+_FORMATS: Final[Mapping[WireFormat, SimulatedFormat]] = {
     "anthropic": "messages",
     "openai": "chat",
     "responses": "responses",
     "gemini": "google",
     "code-assist": "google",
 }
-_ENDPOINTS: Final[Mapping[Dialect, str]] = {
+_ENDPOINTS: Final[Mapping[SimulatedFormat, str]] = {
     "messages": "/messages",
     "chat": "/chat/completions",
     "responses": "/responses",
@@ -65,17 +65,17 @@ _ENDPOINTS: Final[Mapping[Dialect, str]] = {
 
 
 def _make_profile(spec: ProviderSpec) -> ProviderProfile:
-    dialect, base = _DIALECTS[spec.kind], simulated_path(spec)
+    wire_format, base = _FORMATS[spec.kind], simulated_path(spec)
     if spec.kind == "code-assist":
-        return ProviderProfile(spec.id, dialect, f"{base}/v1internal", "", "")
-    if dialect == "google":
-        return ProviderProfile(spec.id, dialect, f"{base}/models", f"{base}/models", "")
-    models = f"{base}{spec.path.removesuffix(_ENDPOINTS[dialect])}/models"
-    request_id = "request-id" if dialect == "messages" else "x-request-id"
-    return ProviderProfile(spec.id, dialect, base + spec.path, models, request_id)
+        return ProviderProfile(spec.id, wire_format, f"{base}/v1internal", "", "")
+    if wire_format == "google":
+        return ProviderProfile(spec.id, wire_format, f"{base}/models", f"{base}/models", "")
+    models = f"{base}{spec.path.removesuffix(_ENDPOINTS[wire_format])}/models"
+    request_id = "request-id" if wire_format == "messages" else "x-request-id"
+    return ProviderProfile(spec.id, wire_format, base + spec.path, models, request_id)
 
 
-FACES: Final = (
+PROVIDER_PROFILES: Final = (
     *map(_make_profile, PROVIDER_SPECS.values()),
     ProviderProfile(
         "openai", "responses", "/openai/v1/responses", "/openai/v1/models", "x-request-id"
@@ -83,7 +83,7 @@ FACES: Final = (
     ProviderProfile("gemini", "google", "/gemini/v1/models", "/gemini/v1/models", ""),
 )
 """Each provider at its own paths, then the second endpoint of OpenAI and version of Gemini."""
-_BY_PREFIX: Final = {profile.name: profile for profile in reversed(FACES)}
+_BY_PREFIX: Final = {profile.name: profile for profile in reversed(PROVIDER_PROFILES)}
 _ANSWERING: Final = {"generateContent": False, "streamGenerateContent": True}
 _COUNTING: Final = {"messages": "/count_tokens", "responses": "/input_tokens"}
 _PLAN_TOKEN: Final = "sk-ant-oat"  # noqa: S105 - the beginning of all such tokens
@@ -108,12 +108,12 @@ class MatchedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 def match_endpoint(target: str) -> MatchedEndpoint:
     """Find the endpoint of a request target such as ``/openai/v1/responses?x=1``."""
     path, _, query = target.partition("?")
-    for profile in FACES:
-        if profile.dialect == "google" and path.startswith(profile.path):
+    for profile in PROVIDER_PROFILES:
+        if profile.wire_format == "google" and path.startswith(profile.path):
             return _match_google(profile, path, query)
         if path == profile.path:
             return MatchedEndpoint(profile=profile, action="complete", path=path)
-        if path == profile.path + _COUNTING.get(profile.dialect, "?"):
+        if path == profile.path + _COUNTING.get(profile.wire_format, "?"):
             return MatchedEndpoint(profile=profile, action="count", path=path)
         if path == profile.models_path:
             return MatchedEndpoint(profile=profile, action="models", path=path)
@@ -152,7 +152,7 @@ def check_credential(profile: ProviderProfile, headers: Mapping[str, str]) -> No
         return
     scheme, _, token = headers.get("authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else ""
-    if profile.dialect == "messages":
+    if profile.wire_format == "messages":
         if key.startswith(_PLAN_TOKEN) and _PLAN_BETA not in headers.get("anthropic-beta", ""):
             raise SimulatedError(401, "OAuth authentication is currently not supported.")
         key = headers.get("x-api-key", "") or key
@@ -163,7 +163,7 @@ def check_credential(profile: ProviderProfile, headers: Mapping[str, str]) -> No
         return
     if key and "invalid" not in key:
         return
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         raise SimulatedError(401, "Request had invalid authentication credentials.")
     if profile.name not in ("openai", "oai-resp"):
         raise SimulatedError(401, "", code="")
@@ -183,7 +183,7 @@ def _check_google_key(headers: Mapping[str, str]) -> None:
 
 def answer_headers(profile: ProviderProfile, request_id: str, *, stream: bool) -> Headers:
     """The headers of a response of status 200."""
-    if profile.dialect == "google":
+    if profile.wire_format == "google":
         return _google_headers(stream)
     kind = "text/event-stream"
     if stream and profile.name != "cerebras":

@@ -32,9 +32,9 @@ from vai.simulator.knobs import FailureCounter, Knobs, KnobsUnreadable, parse_kn
 from vai.simulator.parsed_request import ParsedRequest, SimulatedError
 from vai.simulator.parts import SimulatedResponse
 from vai.simulator.profiles import (
-    Dialect,
     MatchedEndpoint,
     ProviderProfile,
+    SimulatedFormat,
     answer_headers,
     check_credential,
     match_endpoint,
@@ -45,7 +45,7 @@ from vai.simulator.threads import PromptCache, ThreadStore
 from vai.simulator.timed_response import TimedPiece, TimedResponse, single_piece_response
 
 __all__ = [
-    "DIALECTS",
+    "WRITERS",
     "SimulatedProviders",
     "count_tokens",
     "model_of",
@@ -66,7 +66,7 @@ class _Writer(msgspec.Struct, frozen=True):
     """The response as a stream, paced by the knobs."""
 
 
-DIALECTS: Final[Mapping[Dialect, _Writer]] = {
+WRITERS: Final[Mapping[SimulatedFormat, _Writer]] = {
     "messages": _Writer(messages.render_body, messages.render_events),
     "chat": _Writer(chat.render_body, chat.render_events),
     "responses": _Writer(responses.render_body, responses.render_events),
@@ -91,7 +91,7 @@ def parse_request(
     Raises:
         SimulatedError: the provider's refusal.
     """
-    match target.profile.dialect:
+    match target.profile.wire_format:
         case "messages":
             return messages_check.parse_request(body, headers, knobs, prefixes)
         case "chat":
@@ -110,7 +110,7 @@ def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str])
     Raises:
         SimulatedError: the provider's refusal.
     """
-    match target.profile.dialect:
+    match target.profile.wire_format:
         case "messages":
             request = messages_check.parse_request(
                 body, headers, Knobs(), PromptCache(), counting=True
@@ -130,7 +130,7 @@ def count_tokens(target: MatchedEndpoint, body: Any, headers: Mapping[str, str])
 
 def plain_request(target: MatchedEndpoint, model: str, stream: bool) -> dict[str, Any]:
     """The simplest request to `target`."""
-    match target.profile.dialect:
+    match target.profile.wire_format:
         case "google":
             body = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
             return body if target.model else {"model": model, "request": body}
@@ -190,7 +190,7 @@ class SimulatedProviders:
             fault = SimulatedError(knobs.status, "", code=knobs.code)
             return _error_response(profile, fault, entry.request_id, knobs)
         try:
-            threaded = profile.dialect == "messages" and body.get("thread") is not None
+            threaded = profile.wire_format == "messages" and body.get("thread") is not None
             if threaded:
                 body = self._threads.complete_thread(body, headers)
             request = parse_request(target, body, headers, knobs, self._prefixes)
@@ -255,17 +255,17 @@ def _render_response(
     profile: ProviderProfile, request: ParsedRequest, answer: SimulatedResponse, request_id: str
 ) -> TimedResponse:
     knobs = request.knobs
-    dialect = DIALECTS[profile.dialect]
+    writer = WRITERS[profile.wire_format]
     headers = answer_headers(profile, request_id, stream=request.stream and request.framed)
     if request.stream:
         opening = knobs.ttft if knobs.head is None else knobs.head
-        body = dialect.events(request, answer, request_id)
+        body = writer.events(request, answer, request_id)
         reply = TimedResponse(
             status=200, headers=headers, body=body, head_at=opening, framing="chunked", knobs=knobs
         )
     else:
         at = knobs.ttft + (answer.tokens / knobs.tps if knobs.tps else 0.0)
-        data = dialect.body(request, answer, request_id)
+        data = writer.body(request, answer, request_id)
         reply = single_piece_response(200, headers, data, at=at, tokens=answer.tokens)
         reply.knobs = knobs
     reply.input_tokens, reply.output_tokens = request.tokens, answer.tokens

@@ -1,4 +1,4 @@
-"""Functions that the checks of several dialects share.
+"""Functions that the checks of several wire formats share.
 
 Invariants: the functions that read raise nothing; the errors have the words with which OpenAI and
 compatible providers refuse a parameter.

@@ -1,4 +1,4 @@
-"""Output in the Responses dialect: one JSON body, or its named events.
+"""Output in the Responses wire format: one JSON body, or its named events.
 
 Invariants: the body is made first and the events only send it in pieces, so both forms have the
 same content. Before `output_item.done`, events have only half of an `encrypted_content`.

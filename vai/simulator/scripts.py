@@ -52,8 +52,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `body` and `body_base64` are one piece; `chunks` are several (strings, or objects with
     `text` or `base64` and `delay` seconds). `raw` sends the pieces without any head.
-    With `answer` the dialect checks the request, and renders and paces the response; then of the
-    other members only `times` has effect, and the knobs in the model's name request faults.
+    With `answer` the wire format checks the request, renders the response and paces it; of the
+    other members only `times` has effect then, and knobs in the model's name request faults.
     Offsets count wire bytes after the head, as in the knobs.
     """
 

@@ -19,7 +19,7 @@ from vai.io.http import (
     VaiTransport,
     build_transport,
 )
-from vai.io.http.stock import ProxyTransport
+from vai.io.http.proxy_transport import ProxyTransport
 from vai.secret import Secret
 from vai.types.provider import WireRequest
 

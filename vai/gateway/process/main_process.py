@@ -175,12 +175,12 @@ class _MainWatch:
         control_block: ControlBlock,
         record: GroupRecord,
         reloads: Reloads,
-        deaths: WorkerExits,
+        exits: WorkerExits,
     ) -> None:
         self._control_block = control_block
         self._record = record
         self._reloads = reloads
-        self._deaths = deaths
+        self._worker_exits = exits
 
     def is_serving(self, pid: int) -> bool:
         return self._state_of(pid) is State.SERVING
@@ -207,7 +207,7 @@ class _MainWatch:
         state = self._record.state
         # Before the check of the processes: when `ready` appears, each is recorded as serving.
         all_serve = not state.is_ready and len(self._control_block.serving_pids()) >= state.workers
-        self._deaths.report_exits(starting | self._reloads.starting)
+        self._worker_exits.report_exits(starting | self._reloads.starting)
         if all_serve:
             report_ready(self._record)
 

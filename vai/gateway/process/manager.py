@@ -93,7 +93,7 @@ class Supervisor:
         self._restarts_requested: dict[int, tuple[ProcessIdentity, float]] = {}
         self._failed: Counter[int] = Counter()
         self._starting: dict[int, tuple[ProcessIdentity, StartWatch]] = {}
-        self._buried: deque[ProcessIdentity] = deque(maxlen=256)
+        self._reaped: deque[ProcessIdentity] = deque(maxlen=256)
         self._poll = select.poll()
         self._last_turn = self._awake_since = time.monotonic()
         self._next_round = 0.0
@@ -168,7 +168,7 @@ class Supervisor:
         if self._reclaim is not None:
             self._reclaim(self.control_block, slot)
         self.control_block.release_slot(slot, owner)
-        self._buried.append(owner)
+        self._reaped.append(owner)
         if self.control_block.draining or state not in (State.STARTING, State.SERVING):
             return
         settled = since and time.monotonic_ns() - since > _SETTLED_NS
@@ -244,7 +244,7 @@ class Supervisor:
             elif not self._serving_slots(number):
                 del self._suspects[number]
                 self._record_lost_start(
-                    number, started=started in self._buried or requested == started
+                    number, started=started in self._reaped or requested == started
                 )
 
     def _kill_hung(self, now: float) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, 
 
 import msgspec
 
-from vai.codec import routing_fields as envelopes
+from vai.codec import routing_fields
 from vai.codec.routing_fields import RoutingFields
 from vai.io.helper import HelperProcess
 from vai.policy import estimate
@@ -150,9 +150,9 @@ class BodyPreparer:
         """
         if len(body) > LARGE_BODY:
             return await self.helper.run_work(_parse_in_helper, body, self._most)
-        envelope = envelopes.read_routing_fields(body, self._most)
-        tokens = estimate.body_tokens(envelope.value, body)
-        return ParsedBody(envelope, tokens, needs_helper=envelope.values > MANY_VALUES)
+        fields = routing_fields.read_routing_fields(body, self._most)
+        tokens = estimate.body_tokens(fields.value, body)
+        return ParsedBody(fields, tokens, needs_helper=fields.values > MANY_VALUES)
 
     async def run_work(
         self,
@@ -184,9 +184,9 @@ class BodyPreparer:
 
 
 def _parse_in_helper(body: bytes, most_values: int) -> ParsedBody:
-    envelope = envelopes.read_routing_fields(body, most_values)
-    tokens = estimate.body_tokens(envelope.value, body)
-    return ParsedBody(msgspec.structs.replace(envelope, value={}), tokens, needs_helper=True)
+    fields = routing_fields.read_routing_fields(body, most_values)
+    tokens = estimate.body_tokens(fields.value, body)
+    return ParsedBody(msgspec.structs.replace(fields, value={}), tokens, needs_helper=True)
 
 
 def _run_in_helper(
@@ -197,5 +197,5 @@ def _run_in_helper(
     named: dict[str, Any],
 ) -> T:
     return work(
-        envelopes.read_routing_fields(body), RequestCopy(body, headers), *arguments, **named
+        routing_fields.read_routing_fields(body), RequestCopy(body, headers), *arguments, **named
     )

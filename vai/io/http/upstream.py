@@ -20,7 +20,7 @@ from vai.exchange.ports import UpstreamResponse
 from vai.io.http.head import Endpoint, encode_forwarded_headers, encode_headers, encode_request_line
 from vai.io.http.pool import PoolLimits
 from vai.io.http.provider_keys import Credential, KeyFilter
-from vai.io.http.stock import ProxyTransport, send_over_httpx
+from vai.io.http.proxy_transport import ProxyTransport, send_over_httpx
 from vai.io.http.tls import get_tls_context
 from vai.io.http.transport import VaiTransport
 from vai.policy.headers import GATEWAY_FIELDS, with_betas

@@ -86,7 +86,7 @@ class GeminiStreamDecoder(StreamDecoder):
         super().__init__(provider, title, text)
         self.sink = self._emitter = emitter
         self._names = names
-        self._hosted = GoogleServerTools(emitter, provider, exchange_id)
+        self._server_tools = GoogleServerTools(emitter, provider, exchange_id)
         self._calls: dict[str, set[int]] = {}
         """Id of a call in an earlier chunk -> hashes of names and arguments under that id."""
         self._new_calls: list[tuple[str, int]] = []
@@ -233,16 +233,16 @@ class GeminiStreamDecoder(StreamDecoder):
             self._emit_medium(part.inline_data)
         elif part.executable_code is not None:
             self._end_before(signed)
-            self._hosted.emit_code(part.executable_code)
+            self._server_tools.emit_code(part.executable_code)
         elif part.code_execution_result is not None:
             self._end_before(signed)
-            self._hosted.emit_code_result(part.code_execution_result)
+            self._server_tools.emit_code_result(part.code_execution_result)
         elif part.tool_call is not None:
             self._end_before(signed)
-            self._hosted.emit_call(part.tool_call)
+            self._server_tools.emit_call(part.tool_call)
         elif part.tool_response is not None:
             self._end_before(signed)
-            self._hosted.emit_response(part.tool_response)
+            self._server_tools.emit_response(part.tool_response)
         elif signed:
             # A part that is only a signature signs the text that has ended.
             self._text_signature = signed
@@ -361,9 +361,9 @@ class GeminiStreamDecoder(StreamDecoder):
 
     def _emit_grounding(self) -> None:
         if self._grounding is not None:
-            self._hosted.emit_search(self._grounding)
+            self._server_tools.emit_search(self._grounding)
         if self._pages is not None:
-            self._hosted.emit_fetches(self._pages)
+            self._server_tools.emit_fetches(self._pages)
 
     def _finish_message(self, reason: str) -> None:
         fault = fault_from_reason(reason, self._message, self._provider)

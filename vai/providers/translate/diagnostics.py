@@ -116,7 +116,7 @@ def _shorten_text(text: str, limit: int) -> str:
 _CONTENT: Final = "unsupported_content_block"
 _OF_DOCUMENTS: Final = ("text", "content")
 """Types of sources that only documents have."""
-_CALLERS: Final = ("custom", "bash", "text_editor", "memory")
+_CLIENT_TOOLS: Final = ("custom", "bash", "text_editor", "memory")
 """Types of tools that the client runs, so that every provider accepts them."""
 
 
@@ -161,6 +161,6 @@ def refuse_tool(
         provider_name: the name of the provider, or of the model at it.
         hosted: the types of the provider's server tools.
     """
-    tool_types = ", ".join(dict.fromkeys((*_CALLERS, *sorted(hosted))))
+    tool_types = ", ".join(dict.fromkeys((*_CLIENT_TOOLS, *sorted(hosted))))
     words = f"{provider_name} has no tool of this type; expected one of {tool_types}"
     diagnostics.note_refused(at, words, "unsupported_tool_type")
