@@ -268,8 +268,13 @@ class Gateway:
             return read_all(sock)
 
     def logged(self, needle: str) -> str:
-        """The log once it holds `needle`; request lines are written in batches."""
-        return str(until(lambda: needle in (text := self.log.read_text()) and text, 3))
+        """The log once a complete line of it has `needle`; a reader can see half of a write."""
+
+        def lines() -> str:
+            text = self.log.read_text()
+            return text[: text.rfind("\n") + 1]
+
+        return str(until(lambda: needle in (text := lines()) and text, 3))
 
     def end(self) -> int:
         if self.process.poll() is None:
