@@ -77,7 +77,7 @@ print(json.dumps({
         ("vai.providers.registry", []),
         ("vai.io.http.upstream", []),
         ("vai.cli", []),
-        ("vai.config", ["dynaconf"]),
+        ("vai.config", []),
     ],
 )
 def test_an_import_does_nothing(module, server):

@@ -1,7 +1,7 @@
 """The sources of settings: files and the environment, each read into one flat layer.
 
 Invariants: every returned value has its origin.
-`vai.config.syntax` parses the file formats, dynaconf the typed values of variables; this module
+`vai.config.syntax` parses the file formats; this module types the values of variables, and
 merges, because a merged tree does not show which source set a value.
 """
 
@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-from dynaconf.utils.parse_conf import parse_conf_data
 
 from vai.config.line_numbers import Lines
 from vai.config.names import canonical_path, is_reserved
 from vai.config.problems import Problem
 from vai.config.secret_files import FILE_REFERENCE, SecretFiles
-from vai.config.syntax import SyntaxFault, parse_settings_file
 
 __all__ = [
     "DEFAULTS",
@@ -75,6 +73,9 @@ def read_file(path: Path, problems: list[Problem], *, shown: str = "") -> Layer:
     Args:
         shown: the name in messages, instead of its path and line.
     """
+    # A worker receives a snapshot, and the YAML parser would take 60 ms of its start.
+    from vai.config.syntax import SyntaxFault, parse_settings_file  # noqa: PLC0415
+
     suffix = path.suffix.lower()
     try:
         tree = parse_settings_file(_read_text(path), suffix)
@@ -161,8 +162,8 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 def _parse_variable(text: str) -> Any:
     """The value of a variable: JSON after `@json`, else as in TOML, else the text.
 
-    dynaconf has more casts (`@int`, `@format`, ...). Here they are text, because they quote the
-    text when they fail, and some of them read other variables.
+    dynaconf, whose names these are, has more casts (`@int`, `@format`, ...). Here they are text,
+    because they quote the text when they fail, and some of them read other variables.
     """
     cast, _, rest = text.strip().partition(" ")
     if cast == "@json":
@@ -173,7 +174,10 @@ def _parse_variable(text: str) -> Any:
             return text
     if cast.startswith("@"):
         return text
-    return parse_conf_data(text, tomlfy=True, box_settings={})
+    try:
+        return tomllib.loads(f"value={text}")["value"]
+    except (ValueError, RecursionError):
+        return text
 
 
 def merge_layers(layers: Iterable[Layer]) -> Layer:

@@ -7,12 +7,14 @@ URL from the environment; the gateway uses a URL that the environment already ha
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sanic import Sanic
 
 from vai.config import Settings
-from vai.simulator.process import SimulatorProcess, start_simulator
+
+if TYPE_CHECKING:
+    from vai.simulator.process import SimulatorProcess
 
 __all__ = ["URL_VARIABLE", "attach_simulator", "simulator_url"]
 
@@ -32,6 +34,9 @@ def attach_simulator(app: Sanic[Any, Any], settings: Settings) -> None:
 
     async def begin(app: Sanic[Any, Any]) -> None:
         if URL_VARIABLE not in os.environ:
+            # Workers find the URL of the simulator that main started, and need none of its code.
+            from vai.simulator.process import start_simulator  # noqa: PLC0415
+
             pace = settings.simulator
             running.append(start_simulator(ttft=pace.first_token, tps=pace.tokens_per_second))
             os.environ[URL_VARIABLE] = running[0].url

@@ -166,6 +166,7 @@ def _freeze_heap() -> None:
     gc.freeze()
     give_back_large_buffers()
     gc.set_threshold(10_000, 20, 50)
+    gc.enable()  # see `handover`
 
 
 def server_number(name: str) -> int:
