@@ -60,6 +60,23 @@ class Reply:
             return await self.read(until)
         return step
 
+    async def relay(self, sink, pause: float, deadline: float, /) -> None:
+        while self._script:
+            step = self._script[0]
+            if step is SILENCE:
+                self._script.pop(0)
+                self._clock.now = min(self._clock.now + pause, deadline)
+                raise UpstreamTimeout("nothing came", code="read_timeout")
+            if step is FOREVER:
+                await asyncio.Event().wait()
+            if isinstance(step, float):
+                self._clock.now += step
+            elif not isinstance(step, bytes):
+                return
+            self._script.pop(0)
+            if isinstance(step, bytes) and not sink(step):
+                return
+
     def release_connection(self) -> None:
         self.closed += 1
         self.kept = True
@@ -123,7 +140,13 @@ class Admission:
 
 
 class Rig:
-    """An exchange and everything it touched."""
+    """An exchange and everything it touched.
+
+    `relays` is set by a fixture: every test here runs with batches that are read one by one, and
+    with batches that are relayed, and sees the same.
+    """
+
+    relays = False
 
     def __init__(
         self,
@@ -159,7 +182,11 @@ class Rig:
             answer = await exchange.start()
             batches.append(answer.first_batch)
             if answer.is_streaming:
-                while (batch := await exchange.read_batch()) is not None:
+                while True:
+                    if self.relays:
+                        await exchange.relay_batches(lambda batch: not batches.append(batch))
+                    if (batch := await exchange.read_batch()) is None:
+                        break
                     batches.append(batch)
         return batches
 

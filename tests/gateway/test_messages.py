@@ -20,6 +20,9 @@ class Exchange:
     async def start(self) -> ResponseStart[bytes]:
         return ResponseStart(200, {}, True, b"data: 1\n\n")
 
+    async def relay_batches(self, write: object) -> bool:
+        return True
+
     async def read_batch(self) -> bytes:
         raise RuntimeError("a defect")
 
@@ -37,6 +40,10 @@ class Events:
 
     def add_headers(self, headers: dict[str, str]) -> None:
         pass
+
+    def write_frames(self, frames: bytes) -> bool:
+        self.sent.append(frames)
+        return True
 
     async def send_frames(self, frames: bytes) -> None:
         self.sent.append(frames)

@@ -51,6 +51,8 @@ MAX_BODY = 64 << 20
 """Bytes of a JSON response that are held; images make them large."""
 MAX_ERROR_BODY = 1 << 20
 """Bytes of an error response that VAI reads; it ignores the rest."""
+_TICK = 0.01
+"""Seconds that a timer may fire early."""
 _ROUND_TRIP = 2.0
 """Seconds within which a reused connection that had ended shows it. One that ends later ended
 with the request on it, and VAI cannot know whether the provider worked on that request."""
@@ -331,6 +333,48 @@ class Exchange(Generic[T]):
             self._record_status(fault)
             self._has_failed = True
             raise
+
+    async def relay_batches(self, write: Callable[[T], bool]) -> bool:
+        """Pass batches to `write` in the moment in which their bytes come.
+
+        Waking a task for each event of a stream would cost more than all else that is done for it.
+
+        Returns:
+            False when `write` did (the client is behind); True when `read_batch` has to decide
+            what follows, which may be at once.
+
+        Raises:
+            UpstreamTimeout: as `read_batch` does.
+        """
+        mode, response = self.mode, self._response
+        if response is None or self._first_token is None or self._has_news:
+            return True
+        keeps_up = True
+
+        def relay_piece(data: bytes) -> bool:
+            nonlocal keeps_up
+            batch = mode.feed_stream(data)
+            if batch is not None:
+                keeps_up = write(batch)
+            return keeps_up and not (mode.is_complete or mode.stream_error is not None)
+
+        try:
+            await response.relay(relay_piece, self._timers.inter_chunk, self._total_at)
+        except UpstreamTimeout as exc:
+            is_total = self._clock() >= self._total_at - _TICK
+            fault = UpstreamTimeout.from_code(
+                "total_timeout" if is_total else "inter_chunk_timeout"
+            )
+            self._record_status(fault)
+            self._has_failed = True
+            raise fault from exc
+        return keeps_up
+
+    @property
+    def _has_news(self) -> bool:
+        """Whether the next batch needs no further bytes, or those of another request."""
+        mode = self.mode
+        return self._body_ended or mode.is_complete or mode.stream_error is not None
 
     def _release_held(self) -> T | None:
         """The held beginning of a stream whose content is late."""

@@ -7,7 +7,7 @@ is its only machinery.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from vai.types.message import Usage
@@ -33,6 +33,21 @@ class UpstreamResponse(Protocol):
         Raises:
             UpstreamTimeout: nothing arrived until `deadline` (a reading of the clock).
             UpstreamBroken: the connection broke before the end of the body.
+        """
+        ...
+
+    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+        """Call `sink` with each piece as it comes, without waking a task for it.
+
+        It ends when `sink` returns False, and when only `read` can tell what follows: the end of
+        the body, a fault, bytes that came before. It may end at once.
+
+        Args:
+            pause: seconds within which each piece has to come.
+            deadline: until when all of them have to.
+
+        Raises:
+            UpstreamTimeout: nothing came for `pause` seconds, or `deadline` is over.
         """
         ...
 

@@ -207,6 +207,17 @@ class EventStream:
         self._last = self._clock()
         self._sending_since = None
 
+    def write_frames(self, frames: bytes) -> bool:
+        """Write complete frames of a stream that has begun; returns whether the reader keeps up."""
+        self._last = self._clock()
+        return self._connection.write_chunk(frames)
+
+    async def wait_for_client(self) -> None:
+        """Wait while the client is behind."""
+        self._sending_since = self._clock()
+        await self._connection.wait_for_reader()
+        self._sending_since = None
+
     async def finish_stream(self) -> None:
         """End the stream; a client that is behind has `stall` seconds once more."""
         if self._response is not None:

@@ -129,6 +129,8 @@ async def _relay_stream(
             batch: bytes | None = response.first_batch
             while batch is not None:
                 await events.send_frames(batch)
+                if not await exchange.relay_batches(events.write_frames):
+                    await events.wait_for_client()
                 batch = await exchange.read_batch()
             if mode.forwarded_error is not None:  # the client has the provider's own frame
                 context.error = mode.forwarded_error

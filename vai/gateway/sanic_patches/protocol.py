@@ -13,7 +13,7 @@ does. Bytes and time are bounded: this side resets a client that goes on beyond 
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, BaseTransport, TimerHandle
+from asyncio import AbstractEventLoop, BaseTransport, Event, TimerHandle
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -235,13 +235,33 @@ class PatchedProtocol(HttpProtocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise RequestCancelled
+        # Behind the write as well: nothing more is fetched for a reader that does not read.
+        if not self.write_chunk(data):
+            await writable.wait()
+
+    def write_chunk(self, data: bytes) -> bool:
+        """Write one chunk of a chunked body; returns whether the reader keeps up.
+
+        After False, `wait_for_reader` before the next one.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return False
         if len(data) <= _JOIN_LIMIT:  # one copy is cheaper than three buffers
             transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-        # Wait after the write as well, so that nothing more is read for a client that is behind.
-        if not writable.is_set():
-            await writable.wait()
+        writable: Event = self._can_write
+        return writable.is_set()
+
+    async def wait_for_reader(self) -> None:
+        """Wait while the reader is behind.
+
+        Raises RequestCancelled when the connection is closing.
+        """
+        await self._can_write.wait()
+        if self.transport is None or self.transport.is_closing():
+            raise RequestCancelled
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.forget_connection(self)

@@ -74,7 +74,10 @@ class UpstreamConnection(asyncio.Protocol):
         "_parser",
         "_parts",
         "_paused",
+        "_relay_pause",
+        "_relay_until",
         "_sent",
+        "_sink",
         "_size",
         "_timer",
         "_timer_at",
@@ -100,6 +103,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
+        self._relay_pause = self._relay_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._until = math.inf
@@ -250,7 +255,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._overhead = 0
             if self._size > BUFFER_LIMIT and not self._paused and not self.complete:
                 self._pause_reading()
-        if self._on_complete is not None:
+        if self._sink is not None:
+            self._relay_parts(self._sink)
+        elif self._on_complete is not None:
             self._check_leftover(self._on_complete)
         elif self.head_received:
             self._wake_waiter()
@@ -378,7 +385,45 @@ class UpstreamConnection(asyncio.Protocol):
             self._start_timer(until)
         return waiter
 
+    @property
+    def can_relay(self) -> bool:
+        """Whether there is nothing to read before more bytes come."""
+        return not (self.complete or self._parts or self.closed or self.fault is not None)
+
+    def relay_body(
+        self, sink: Callable[[bytes], bool], pause: float, deadline: float
+    ) -> asyncio.Future[None]:
+        """Call `sink` with each piece of the body in the moment in which it comes.
+
+        Call it while `can_relay`. The future is done when `sink` returned False, and when the
+        response is complete or has a fault. Its exception is an `UpstreamTimeout` when nothing
+        came for `pause` seconds or `deadline` is over, or what `sink` raised. A reader that
+        leaves before (its future is cancelled) gets no further call of `sink`.
+        """
+        self._sink, self._relay_pause, self._relay_until = sink, pause, deadline
+        return self.wait_for_change(min(self._loop.time() + pause, deadline))
+
+    def _relay_parts(self, sink: Callable[[bytes], bool]) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # the reader has left
+            self._sink = None
+            return
+        if self._parts:
+            data = cast("bytes", self.take_body())
+            self._until = min(self._loop.time() + self._relay_pause, self._relay_until)
+            try:
+                goes_on = sink(data)
+            except Exception as error:  # noqa: BLE001  the task that reads gets it
+                self._sink = self._waiter = None
+                waiter.set_exception(error)
+                return
+            if not goes_on:
+                self._wake_waiter()
+        if self.complete or self.fault is not None:
+            self._wake_waiter()
+
     def _wake_waiter(self) -> None:
+        self._sink = None
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             self._waiter = None
@@ -400,7 +445,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._until < math.inf:
                 self._start_timer(self._until)
             return
-        self._waiter = None
+        self._waiter = self._sink = None
         waiter.set_exception(timeout_error("read_timeout"))
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast, final
 
 import httpx
@@ -159,6 +159,9 @@ class HttpxResponse:
             if data := self._key_filter.feed(piece):
                 return data
         return self._key_filter.flush()
+
+    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+        """Does nothing: httpx gives its pieces to `read` alone."""
 
     def release_connection(self) -> None:
         """Drop the connection: behind a proxy each exchange has its own."""

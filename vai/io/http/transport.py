@@ -16,7 +16,8 @@ that. After either, the response cannot reach the connection any more, so a late
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Final, cast, final
 
@@ -111,6 +112,16 @@ class HttpResponse:
         self.close()
         return data if self.key_filter is None else data + self.key_filter.flush()
 
+    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+        """Call `sink` with each piece as it comes; see `exchange.ports.UpstreamResponse`."""
+        connection = self._connection
+        if connection is None or not connection.can_relay:
+            return
+        key_filter = self.key_filter
+        if key_filter is not None:
+            sink = partial(_filter_piece, key_filter, sink)
+        await connection.relay_body(sink, pause, deadline)
+
     def release_connection(self) -> None:
         """End reading after the last event; keep the connection if the framing ends too."""
         connection, self._connection = self._connection, None
@@ -122,6 +133,11 @@ class HttpResponse:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
+
+
+def _filter_piece(key_filter: KeyFilter, sink: Callable[[bytes], bool], data: bytes) -> bool:
+    data = key_filter.feed(data)
+    return sink(data) if data else True
 
 
 async def send_request(
