@@ -55,7 +55,7 @@ async def _run() -> Figures:
 
 def _record() -> Step:
     """A request's line in the log, made and handed over."""
-    request = SimpleNamespace(headers={}, method="POST", path="/v1/messages", ip="127.0.0.1")
+    request = SimpleNamespace(header_fields={}, method="POST", path="/v1/messages", ip="127.0.0.1")
     call = RequestContext(cast("Any", request))
     call.status = 200
     lines = RequestLog(os.open(os.devnull, os.O_WRONLY))

@@ -65,7 +65,7 @@ MESSAGES = b'event: content_block_delta\ndata: {"type":"content_block_delta","in
 @pytest.mark.parametrize(
     ("name", "function", "argument", "number", "per", "ceiling"),
     [
-        ("head", head.check_head, SDK, 3000, 1, 20),
+        ("head", head.parse_head, SDK, 3000, 1, 20),
         ("envelope, small", envelope.read_routing_fields, plain_body(100), 1000, 1, 40),
         ("envelope, 2 KB", envelope.read_routing_fields, plain_body(2000), 1000, 1, 50),
         ("envelope, 107 KB plain", envelope.read_routing_fields, plain_body(107_000), 100, 1, 400),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sanic import Request, Sanic, Websocket
 from sanic.response import HTTPResponse, json, text
@@ -16,6 +16,7 @@ from vai.gateway import sanic_patches as repairs
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
 from vai.gateway.process.workers import CONTROL_BLOCK_VARIABLE
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.sanic_patches.websocket import send_or_cut
 
 
@@ -98,6 +99,13 @@ async def control_block(request: Request) -> HTTPResponse:
 @app.post("/echo")
 async def echo(request: Request) -> HTTPResponse:
     return text(str(len(request.body)))
+
+
+@app.get("/fields")
+async def fields(request: Request) -> HTTPResponse:
+    """The header fields of the request, in Sanic's form and in VAI's."""
+    made = cast("PatchedRequest", request).header_fields
+    return json({"sanics": [*request.headers.items()], "pairs": made.pairs, "first": made})
 
 
 @app.get("/stream/<count:int>")

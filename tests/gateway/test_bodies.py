@@ -45,7 +45,7 @@ class _Connection:
 
 def _asked(size: int, piece: bytes = b" ") -> tuple[Any, Any]:
     body = piece * (size // len(piece))
-    request = SimpleNamespace(headers={}, stream=_Connection(body), body=b"")
+    request = SimpleNamespace(header_fields={}, stream=_Connection(body), body=b"")
     return SimpleNamespace(held_bytes=0), request
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
-from sanic.compat import Header
 
 from vai.codec import routing_fields as envelopes
+from vai.codec.head import HeaderFields
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.exchange.mode import ExchangeMode
@@ -25,7 +25,7 @@ def mode(
 ) -> ExchangeMode[bytes]:
     """The mode of a request with these members and header fields."""
     said = {"model": model, "messages": [{"role": "user", "content": "hi"}], **members}
-    request: Any = SimpleNamespace(body=orjson.dumps(said), headers=Header(headers))
+    request: Any = SimpleNamespace(body=orjson.dumps(said), header_fields=HeaderFields([*headers]))
     envelope = envelopes.read_routing_fields(request.body)
     route = resolve_route(model, PROVIDER_SPECS, {})
     target = prepare_target(envelope, route, "x1", Settings(strict=strict))

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 import uvloop
-from sanic.compat import Header
 
+from vai.codec.head import HeaderFields
 from vai.config import Settings
 from vai.errors import InvalidRequest
 from vai.gateway.request.modes import choose_mode, mode_without_reasoning, prepare_target
@@ -46,8 +46,10 @@ def request(model: str, filler: Any, **more: Any) -> Any:
             {"role": "user", "content": filler},
         ],
     } | more
-    fields = Header([("anthropic-beta", "a"), ("anthropic-beta", "b"), ("x-api-key", "secret")])
-    return SimpleNamespace(body=orjson.dumps(said), headers=fields)
+    fields = HeaderFields(
+        [("anthropic-beta", "a"), ("anthropic-beta", "b"), ("x-api-key", "secret")]
+    )
+    return SimpleNamespace(body=orjson.dumps(said), header_fields=fields)
 
 
 LARGE = "x" * LARGE_BODY

@@ -13,9 +13,8 @@ from functools import partial
 from random import random
 
 import msgspec
-from sanic import Request
-from sanic.compat import Header
 
+from vai.codec.head import HeaderFields
 from vai.codec.routing_fields import RoutingFields
 from vai.config import Settings
 from vai.config.schema import Auth, LimitSettings
@@ -33,6 +32,7 @@ from vai.gateway.request.context import RequestContext
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.modes import PreparedTarget, prepare_target
 from vai.gateway.request.preparing import BodyPreparer, PreparedRequest
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.io import catalogue
 from vai.io.clock import monotonic, today
 from vai.io.http.provider_keys import ProviderKey
@@ -111,22 +111,22 @@ class GatewayService:
         self.alerts = ProviderAlerts(settings, self.health.provider_errors, monotonic)
         self.timers = settings.timers
 
-    def identify_client(self, context: RequestContext, headers: Header) -> None:
+    def identify_client(self, context: RequestContext, headers: HeaderFields) -> None:
         """Identify the client, and the principals that its request counts for.
 
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
         """
         context.client_address = self._proxies.find_client(
-            context.client_address, headers.getall("x-forwarded-for", ())
+            context.client_address, headers.get_all("x-forwarded-for")
         )
-        context.identity = self.keyring.identify(headers)
+        context.identity = self.keyring.identify(headers, headers.repeated)
         context.principals = context.identity.principals or self._principals.principals_of_address(
             context.client_address
         )
 
     async def prepare_request(
-        self, context: RequestContext, request: Request, *, for_count: bool = False
+        self, context: RequestContext, request: PatchedRequest, *, for_count: bool = False
     ) -> PreparedRequest:
         """Identify the client, receive its body, find routes and keys; for both messages endpoints.
 
@@ -136,7 +136,7 @@ class GatewayService:
         Raises:
             VaiError: the client, its body, its model or one of its keys is not accepted.
         """
-        self.identify_client(context, request.headers)
+        self.identify_client(context, request.header_fields)
         await self.bodies.receive_body(context, request)
         body = await self.preparer.parse_body(request.body)
         fields = body.fields
@@ -150,7 +150,7 @@ class GatewayService:
         routes = self.find_routes(fields.model)
         if for_count:
             routes = routes[:1]
-        keys = self.collect_byok_keys(request.headers, fields.provider_keys, routes)
+        keys = self.collect_byok_keys(request.header_fields, fields.provider_keys, routes)
         return PreparedRequest(request, body, routes, keys)
 
     def prepare_target(
@@ -213,7 +213,7 @@ class GatewayService:
 
     def collect_byok_keys(
         self,
-        headers: Mapping[str, str],
+        headers: HeaderFields,
         in_body: Mapping[str, str] | None,
         routes: tuple[Route, ...],
     ) -> Mapping[str, ProviderKey]:
@@ -222,7 +222,7 @@ class GatewayService:
         Raises:
             InvalidRequest: a value cannot be a key.
         """
-        keys = byok.collect_keys(headers.items(), in_body)
+        keys = byok.collect_keys(headers.pairs, in_body)
         presented = self.keyring.provider_keys(headers)
         if presented:
             byok.add_presented_keys(keys, presented, [route.spec for route in routes])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -75,27 +75,31 @@ class Keyring:
         self._identities = {digest: (digest, identity) for digest, identity in keys}
         self._decoy = (secrets.token_bytes(_DIGEST), _ANONYMOUS)
 
-    def identify(self, headers: Mapping[str, str]) -> ClientIdentity:
+    def identify(self, headers: Mapping[str, str], repeated: Iterable[str] = ()) -> ClientIdentity:
         """The client that these request headers identify.
+
+        Args:
+            headers: lower-case name -> value.
+            repeated: the names that occur more than once.
 
         Raises:
             AuthenticationFailed: a key is required, and is missing or unknown.
             InvalidRequest: a field that presents a key occurs more than once.
             PermissionDenied: no key is required, and the request is from a page of another origin.
         """
-        fields = _presented_fields(headers)
+        _refuse_repeated(repeated)
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
-        gateway_key = _header_value(fields, GATEWAY_KEY_FIELD)
+        gateway_key = _header_value(headers, GATEWAY_KEY_FIELD)
         if self.mode == "passthrough" and gateway_key is None:
             return self._identify_payer(headers)
-        presented = gateway_key or bearer_token(fields) or _header_value(fields, "x-api-key")
+        presented = gateway_key or bearer_token(headers) or _header_value(headers, "x-api-key")
         if presented is None:
-            raise _missing_key_error(fields)
+            raise _missing_key_error(headers)
         identity = self._find_identity(presented)
         if identity is None:
-            raise _invalid_key_error(presented, fields)
+            raise _invalid_key_error(presented, headers)
         return identity
 
     def provider_keys(self, headers: Mapping[str, str]) -> tuple[ProviderKey, ...]:
@@ -145,7 +149,7 @@ class Keyring:
             identity = self._find_identity(key)
             if identity is not None:
                 return identity
-        names_providers = any(name.lower().startswith(HEADER_PREFIX) for name in headers)
+        names_providers = any(name.startswith(HEADER_PREFIX) for name in headers)
         if keys and names_providers and not any(map(is_of_known_maker, keys)):
             raise _invalid_key_error(keys[0], headers)
         return _PASSTHROUGH
@@ -220,22 +224,14 @@ def _invalid_key_error(key: str, headers: Mapping[str, str]) -> AuthenticationFa
     return AuthenticationFailed(f"Invalid API key in {_FIELD_SPELLING[field]}: {what}", param=field)
 
 
-def _presented_fields(headers: Mapping[str, str]) -> dict[str, str]:
-    """The fields that present a key, from one pass over all: look-ups take far longer.
-
-    A repeated field is refused, because two servers on the way may each use another of its values
-    (RFC 9110 section 5.3).
-    """
-    fields: dict[str, str] = {}
-    for field, value in headers.items():
-        name = field.lower()
+def _refuse_repeated(names: Iterable[str]) -> None:
+    """Refuse a field that presents a key and is repeated, because two servers on the way may each
+    use another of its values (RFC 9110 section 5.3)."""
+    for name in names:
         if name in _KEY_FIELDS:
-            if name in fields:
-                raise InvalidRequest(
-                    f"{name}: expected this header once", param=name, code="header_repeated"
-                )
-            fields[name] = value
-    return fields
+            raise InvalidRequest(
+                f"{name}: expected this header once", param=name, code="header_repeated"
+            )
 
 
 def _provider_key(headers: Mapping[str, str], field: str) -> str | None:

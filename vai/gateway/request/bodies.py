@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-from sanic import Request
-
 from vai.errors import InvalidRequest, Overloaded
 from vai.gateway.request.context import RequestContext
 from vai.gateway.sanic_patches.body import ReceivingHttp
+from vai.gateway.sanic_patches.request import PatchedRequest
 
 __all__ = ["Bounds", "RequestBodies", "body_bounds", "body_too_large"]
 
@@ -48,7 +47,7 @@ class RequestBodies:
         self.held = 0
         self.held_small = 0
 
-    async def receive_body(self, context: RequestContext, request: Request) -> bytes:
+    async def receive_body(self, context: RequestContext, request: PatchedRequest) -> bytes:
         """Read the body of `request` into it; `release_body` must follow on every way out.
 
         Raises:
@@ -56,7 +55,7 @@ class RequestBodies:
             Overloaded: 503 ``worker_full``, the worker holds as much as it may.
         """
         # RFC 9110 8.4.1: names of codings have no case.
-        coding = request.headers.get("content-encoding", "identity")
+        coding = request.header_fields.get("content-encoding", "identity")
         if coding.strip().lower() not in ("", "identity"):
             raise InvalidRequest(
                 "Content-Encoding: expected an uncompressed body",
@@ -74,7 +73,7 @@ class RequestBodies:
             self._count_objects(context, body.count(b"{") * _PER_OBJECT)
         return body
 
-    def release_body(self, context: RequestContext, request: Request) -> None:
+    def release_body(self, context: RequestContext, request: PatchedRequest) -> None:
         """Release the body of a request that has ended."""
         size, context.held_bytes = context.held_bytes, 0
         if size:

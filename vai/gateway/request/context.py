@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Final
-
-from sanic import Request
+from typing import TYPE_CHECKING, Any, Final
 
 from vai.errors import VaiError
 from vai.exchange.exchange import Settlement
@@ -16,6 +14,9 @@ from vai.policy.limits.decision import Decision
 from vai.policy.limits.sets import Principal
 from vai.policy.route import Route
 from vai.types.message import Usage
+
+if TYPE_CHECKING:  # the patches make ids of requests too
+    from vai.gateway.sanic_patches.request import PatchedRequest
 
 __all__ = ["RequestContext", "new_request_id"]
 
@@ -62,10 +63,10 @@ class RequestContext:
         "target",
     )
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PatchedRequest) -> None:
         ours = new_request_id()
         self.exchange_id = ours.removeprefix("req_")
-        self.request_id = _safe_request_id(request.headers.get("x-request-id")) or ours
+        self.request_id = _safe_request_id(request.header_fields.get("x-request-id")) or ours
         self.method: str = request.method
         self.path: str = request.path
         self.client_address: str = request.ip

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from sanic import Request, Sanic
 from sanic.exceptions import (
@@ -39,6 +39,7 @@ from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.bodies import body_too_large
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.responses import make_error_response
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.log import log
@@ -230,10 +231,10 @@ def _find_served_end(normalized_path: str) -> str | None:
     return None
 
 
-Handler = Callable[[GatewayService, RequestContext, Request], Awaitable[HTTPResponse | None]]
+Handler = Callable[[GatewayService, RequestContext, PatchedRequest], Awaitable[HTTPResponse | None]]
 
 
-async def answer_request(request: Request, handler: Handler) -> HTTPResponse | None:
+async def answer_request(request: PatchedRequest, handler: Handler) -> HTTPResponse | None:
     """The response of `handler`, or that of its failure; None when it has been streamed."""
     service: GatewayService = request.app.ctx.service
     context = RequestContext(request)
@@ -293,7 +294,7 @@ class _SanicErrorHandler(ErrorHandler):
         error = _to_vai_error(request, exception)
         if isinstance(error, InternalError):
             log.opt(exception=exception).error("request failed outside of its handler")
-        response = make_error_response(error, RequestContext(request))
+        response = make_error_response(error, RequestContext(cast("PatchedRequest", request)))
         if isinstance(exception, MethodNotAllowed) and error.status == 405:
             response.headers["allow"] = ", ".join(sorted(exception.allowed_methods or ()))
         return response

@@ -163,8 +163,8 @@ def make_verbatim_request(
     body = rewrite_body(
         request.body, fields, model=target.route.model, max_tokens=max_tokens, drop="provider_keys"
     )
-    headers = headers_to_upstream(request.headers.items())
-    if not any(name == "anthropic-version" for name, _ in headers):
+    headers = headers_to_upstream(request.header_fields.pairs)
+    if "anthropic-version" not in request.header_fields:
         headers.append(("anthropic-version", DEFAULT_VERSION))
     headers.append(("content-type", "application/json"))
     return WireRequest("POST", path, tuple(headers), body, streaming)
@@ -180,7 +180,7 @@ def needs_rewriting(fields: RoutingFields, request: ReceivedRequest, route: Rout
 def join_headers(request: ReceivedRequest) -> dict[str, str]:
     """The fields that go upstream, repeated ones as one list (RFC 9110 5.3): each beta counts."""
     joined: dict[str, str] = {}
-    for name, value in headers_to_upstream(request.headers.items()):
+    for name, value in headers_to_upstream(request.header_fields.pairs):
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return joined
 
@@ -276,7 +276,7 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
 
 def _has_refused_sampling(fields: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the client's version of the API refuses a member that VAI's dialect accepts."""
-    version = request.headers.get("anthropic-version", DEFAULT_VERSION)
+    version = request.header_fields.get("anthropic-version", DEFAULT_VERSION)
     return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.members)
 
 

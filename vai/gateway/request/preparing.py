@@ -11,12 +11,13 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from vai.codec import routing_fields
+from vai.codec.head import HeaderFields
 from vai.codec.routing_fields import RoutingFields
 from vai.io.helper import HelperProcess
 from vai.policy import estimate
@@ -30,7 +31,6 @@ __all__ = [
     "LARGE_BODY",
     "MANY_VALUES",
     "BodyPreparer",
-    "HeaderFields",
     "ParsedBody",
     "PreparedRequest",
     "ReceivedRequest",
@@ -46,24 +46,6 @@ MANY_VALUES: Final = 3000
 """Values of a body whose translation takes up to 30 ms (measured: small blocks)."""
 
 
-class HeaderFields(Protocol):
-    """Header fields by their name, in any case; a name may occur more than once."""
-
-    def get(self, name: str, default: str, /) -> str:
-        """The first value of a field."""
-        ...
-
-    def getall(self, name: str, /) -> list[str]:
-        """All values of a field that the request has."""
-        ...
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        """All fields in their order."""
-        ...
-
-    def __contains__(self, name: object, /) -> bool: ...
-
-
 class ReceivedRequest(Protocol):
     """A request whose body has been received."""
 
@@ -73,7 +55,7 @@ class ReceivedRequest(Protocol):
         ...
 
     @property
-    def headers(self) -> HeaderFields:
+    def header_fields(self) -> HeaderFields:
         """All of its header fields."""
         ...
 
@@ -83,24 +65,7 @@ class RequestCopy:
 
     def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
         self.body = body
-        self.headers: HeaderFields = _FieldList(headers)
-
-
-class _FieldList:
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
-        self._fields = [(name.lower(), value) for name, value in fields]
-
-    def get(self, name: str, default: str, /) -> str:
-        return next((value for field, value in self._fields if field == name.lower()), default)
-
-    def getall(self, name: str, /) -> list[str]:
-        return [value for field, value in self._fields if field == name.lower()]
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        return self._fields
-
-    def __contains__(self, name: object, /) -> bool:
-        return isinstance(name, str) and any(field == name.lower() for field, _ in self._fields)
+        self.header_fields = HeaderFields(headers)
 
 
 class ParsedBody(msgspec.Struct, frozen=True):
@@ -170,7 +135,7 @@ class BodyPreparer:
         """
         if not parsed.needs_helper:
             return work(parsed.fields, request, *arguments, **named)
-        headers = headers_to_upstream(request.headers.items())  # without the client's keys
+        headers = headers_to_upstream(request.header_fields.pairs)  # without the client's keys
         return await self.helper.run_work(
             _run_in_helper, work, request.body, headers, arguments, named
         )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
-from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.codec.routing_fields import RoutingFields
@@ -33,6 +32,7 @@ from vai.gateway.request.modes import (
 )
 from vai.gateway.request.preparing import PreparedRequest, ReceivedRequest
 from vai.gateway.request.responses import GatewayResponse, content_type_of, make_headers
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.policy.error_attribution import UPSTREAM_AUTH, hide_gateway_key_error
@@ -46,7 +46,7 @@ from vai.types.message import Usage
 
 if TYPE_CHECKING:
     from vai.gateway.request.context import RequestContext
-    from vai.gateway.service import GatewayService
+    from vai.gateway.sanic_patches.request import PatchedRequest
 
 __all__ = [
     "CountResult",
@@ -161,13 +161,13 @@ def _make_verbatim_count(
 _NO_USAGE = Usage(input_tokens=0, output_tokens=0)
 
 
-async def count_tokens(request: Request) -> HTTPResponse | None:
+async def count_tokens(request: PatchedRequest) -> HTTPResponse | None:
     """Respond to one request."""
     return await answer_request(request, _serve_count)
 
 
 async def _serve_count(
-    service: GatewayService, context: RequestContext, request: Request
+    service: GatewayService, context: RequestContext, request: PatchedRequest
 ) -> HTTPResponse:
     prepared = await service.prepare_request(context, request, for_count=True)
     route = context.route = prepared.routes[0]

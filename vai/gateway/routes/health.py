@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sanic import Request
 from sanic.response import HTTPResponse, json, text
 
 from vai import __version__
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 from vai.io.control_block import ControlBlock
@@ -18,15 +18,15 @@ from vai.policy.provider_errors import LastError
 __all__ = ["health", "ready", "root"]
 
 
-async def root(request: Request) -> HTTPResponse:
+async def root(request: PatchedRequest) -> HTTPResponse:
     """``HEAD /``: clients request it before they send anything else."""
     return text("")  # Sanic's `empty` writes "content-type: None" with a 200
 
 
-async def health(request: Request) -> HTTPResponse:
+async def health(request: PatchedRequest) -> HTTPResponse:
     """``GET /health``: this worker is alive; 200 as long as it can respond at all."""
     service: GatewayService = request.app.ctx.service
-    service.keyring.check_host(request.headers)
+    service.keyring.check_host(request.header_fields)
     providers = _describe_providers(service)
     limits = _describe_limits(service, request.app.ctx.membership.control_block)
     return json(
@@ -34,10 +34,10 @@ async def health(request: Request) -> HTTPResponse:
     )
 
 
-async def ready(request: Request) -> HTTPResponse:
+async def ready(request: PatchedRequest) -> HTTPResponse:
     """``GET /readyz``: whether new work should be sent here; 503 while draining."""
     service: GatewayService = request.app.ctx.service
-    service.keyring.check_host(request.headers)
+    service.keyring.check_host(request.header_fields)
     draining = service.inflight.refusing
     body = {"ok": not draining, "auth_mode": service.keyring.mode}
     return json(body | ({"issues": ["draining"]} if draining else {}), 503 if draining else 200)

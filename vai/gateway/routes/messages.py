@@ -7,7 +7,6 @@ A failure before the first byte becomes a response with its own status; a later 
 
 from __future__ import annotations
 
-from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, UpstreamBroken, UpstreamFault, VaiError
@@ -23,19 +22,20 @@ from vai.gateway.request.responses import (
     make_usage_headers,
 )
 from vai.gateway.request.targets import TargetPlan
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.service import GatewayService
 from vai.io.clock import monotonic
 
 __all__ = ["create_message"]
 
 
-async def create_message(request: Request) -> HTTPResponse | None:
+async def create_message(request: PatchedRequest) -> HTTPResponse | None:
     """Respond to one request; a streamed response has been written when this returns."""
     return await answer_request(request, _serve_message)
 
 
 async def _serve_message(
-    service: GatewayService, context: RequestContext, request: Request
+    service: GatewayService, context: RequestContext, request: PatchedRequest
 ) -> HTTPResponse | None:
     exchange = await _make_exchange(service, context, request)
     with exchange, DRAIN_ERRORS:  # else the exchange takes the drain for a client that has left
@@ -45,7 +45,7 @@ async def _serve_message(
 
 
 async def _make_exchange(
-    service: GatewayService, context: RequestContext, request: Request
+    service: GatewayService, context: RequestContext, request: PatchedRequest
 ) -> Exchange[bytes]:
     """Do all that precedes the admission of the request.
 
@@ -96,7 +96,7 @@ def _no_stream_error(response: ResponseStart[bytes]) -> UpstreamFault:
 async def _answer_stream(
     service: GatewayService,
     context: RequestContext,
-    request: Request,
+    request: PatchedRequest,
     exchange: Exchange[bytes],
 ) -> HTTPResponse | None:
     timers = service.settings.timers

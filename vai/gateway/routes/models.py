@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from typing import Final
 from urllib.parse import unquote
 
-from sanic import Request
 from sanic.response import HTTPResponse
 
 from vai.errors import InvalidRequest
@@ -19,6 +18,7 @@ from vai.gateway.request.context import RequestContext
 from vai.gateway.request.errors import answer_request
 from vai.gateway.request.model_pages import ModelPages
 from vai.gateway.request.responses import GatewayResponse
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.service import GatewayService
 from vai.io.clock import today
 
@@ -32,7 +32,7 @@ _NEAR: Final = 0.8
 """The similarity from which an unknown name counts as a misspelt parameter."""
 
 
-async def list_models(request: Request) -> HTTPResponse | None:
+async def list_models(request: PatchedRequest) -> HTTPResponse | None:
     """All models, or those that the query selects."""
     arguments = request.get_args(keep_blank_values=True)
     return await _answer_page(
@@ -40,7 +40,7 @@ async def list_models(request: Request) -> HTTPResponse | None:
     )
 
 
-async def show_model(request: Request, name: str) -> HTTPResponse | None:
+async def show_model(request: PatchedRequest, name: str) -> HTTPResponse | None:
     """One model. Its name may contain slashes, escaped or not."""
     return await _answer_page(
         request, lambda pages, form: pages.render_model(unquote(name)[:_MAX_ID], form, today())
@@ -48,13 +48,13 @@ async def show_model(request: Request, name: str) -> HTTPResponse | None:
 
 
 async def _answer_page(
-    request: Request, render: Callable[[ModelPages, str], bytes]
+    request: PatchedRequest, render: Callable[[ModelPages, str], bytes]
 ) -> HTTPResponse | None:
     async def serve(
-        service: GatewayService, context: RequestContext, request: Request
+        service: GatewayService, context: RequestContext, request: PatchedRequest
     ) -> HTTPResponse:
-        service.keyring.check_host(request.headers)
-        service.identify_client(context, request.headers)
+        service.keyring.check_host(request.header_fields)
+        service.identify_client(context, request.header_fields)
         body = render(service.models, _choose_form(request))
         context.status = 200
         headers = {
@@ -85,10 +85,10 @@ def _read_parameters(arguments: Mapping[str, list[str]]) -> dict[str, str]:
     return parameters
 
 
-def _choose_form(request: Request) -> str:
+def _choose_form(request: PatchedRequest) -> str:
     form = request.args.get("format")
     if form is None:
-        return "anthropic" if "anthropic-version" in request.headers else "vai"
+        return "anthropic" if "anthropic-version" in request.header_fields else "vai"
     if form not in _FORMS:
         raise InvalidRequest(f"format: expected one of {', '.join(_FORMS)}", param="format")
     return str(form)

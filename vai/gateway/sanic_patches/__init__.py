@@ -12,6 +12,7 @@ import sanic
 
 from vai.gateway.sanic_patches import opening, startup, takeover, websocket
 from vai.gateway.sanic_patches.deadlines import Deadlines, ReceiveLimits
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.sanic_patches.serving import ServerEnds
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def install_patches(
             f"VAI's repairs are made for Sanic {' or '.join(MADE_FOR)}, "
             f"not for {sanic.__version__}; install the pinned version"
         )
+    app.request_class = PatchedRequest
     app.ctx.serving = ServerEnds()
     app.ctx.deadlines = Deadlines(limits or ReceiveLimits())
     opening.patch_opening(app)

@@ -28,13 +28,6 @@ class ReceivingHttp(GuardedHttp):
 
     __slots__ = ()
 
-    async def http1_request_header(self) -> None:
-        """As in `GuardedHttp`; a body of 0 bytes counts as none."""
-        await super().http1_request_header()
-        if not self.request_bytes_left:
-            self.request_body = None
-            self.expecting_continue = False
-
     async def receive_body(self) -> bytes:
         """Read the body to its end; empty where the request has none.
 
