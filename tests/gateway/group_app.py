@@ -16,6 +16,8 @@ from vai.gateway import sanic_patches as repairs
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
 from vai.gateway.process.workers import CONTROL_BLOCK_VARIABLE
+from vai.gateway.request.responses import GatewayResponse
+from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.sanic_patches.websocket import send_or_cut
 
@@ -99,6 +101,41 @@ async def control_block(request: Request) -> HTTPResponse:
 @app.post("/echo")
 async def echo(request: Request) -> HTTPResponse:
     return text(str(len(request.body)))
+
+
+class Answer(GatewayResponse):
+    """It tells the app when it was written in one go."""
+
+    async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
+        await super().send(data, end_stream)
+        app.ctx.written_whole = self._headers is None
+
+
+@app.route("/answer", methods=["GET", "HEAD", "POST"], stream=True)
+async def answer(request: Request) -> HTTPResponse:
+    """What the query wants; with `long`, in Sanic's own way."""
+    app.ctx.answers = getattr(app.ctx, "answers", 0) + 1
+    if "read" in request.args:
+        await cast("ReceivingHttp", request.stream).receive_body()
+    made = Answer(
+        b"x" * int(request.args.get("size", 3)),
+        int(request.args.get("status", 200)),
+        {"x-one": request.args.get("value", "v"), "x-two": ""},
+        "application/json",
+    )
+    if "long" in request.args:
+        assert made.headers
+    return made
+
+
+@app.get("/answer/whole")
+async def written_whole(request: Request) -> HTTPResponse:
+    return text(str(app.ctx.written_whole))
+
+
+@app.get("/answer/count")
+async def count_answers(request: Request) -> HTTPResponse:
+    return text(str(app.ctx.answers))
 
 
 @app.get("/fields")

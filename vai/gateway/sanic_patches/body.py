@@ -11,14 +11,21 @@ lingers: see `protocol.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
+from time import monotonic
 
+from sanic.headers import _HTTP1_STATUSLINES
+from sanic.helpers import has_message_body
+from sanic.http import Stage
 from sanic.http.http1 import HTTP_CONTINUE
 
 from vai.gateway.sanic_patches.head import GuardedHttp
 
 __all__ = ["ReceivingHttp"]
 
+# Each look-up of a member in the class takes a thousand instructions.
+_IDLE, _HANDLER = Stage.IDLE, Stage.HANDLER
 _SMALL = 64 * 1024
 """Bytes of an unread body that are dropped without closing, if they have been received."""
 
@@ -80,6 +87,43 @@ class ReceivingHttp(GuardedHttp):
         if self.request_body:
             self._discard_body()
         await super().http1_response_header(data, end_stream)
+
+    def write_response(self, status: int, fields: Mapping[str, str], body: bytes) -> bool:
+        """Write a whole response by one write; with nothing written, False where Sanic's own way is
+        to write it because anything is unusual.
+
+        Args:
+            status: that of a final response.
+            fields: lower-case name -> value, without those of the framing.
+            body: at least one byte.
+        """
+        protocol = self.protocol
+        transport = protocol.transport
+        if (
+            self.stage is not _HANDLER
+            or self.head_only
+            or self.request_body  # unread: see `_discard_body`
+            or protocol.access_log
+            or transport is None
+            or transport.is_closing()
+            or not protocol._can_write.is_set()
+            or not body
+            or not has_message_body(status)  # type: ignore[no-untyped-call]
+        ):
+            return False
+        text = "\r\n".join(map(": ".join, fields.items()))
+        # Sanic's way restores Latin-1, and drops what would split the head. One search of all
+        # names and values is much cheaper than one of each.
+        letters = "".join([*fields, *fields.values()])
+        if not text.isascii() or "\n" in letters or "\r" in letters or "\0" in letters:
+            return False
+        connection = "keep-alive" if self.keep_alive else "close"
+        head = f"{text}\r\ncontent-length: {len(body)}\r\nconnection: {connection}\r\n\r\n"
+        transport.write(b"".join((_HTTP1_STATUSLINES[status], head.encode(), body)))
+        protocol._time = monotonic()
+        self.response_func = None  # type: ignore[assignment]
+        self.stage = _IDLE
+        return True
 
     def _discard_body(self) -> None:
         """Drop a small body that has been received; else end the connection."""
