@@ -11,7 +11,7 @@ from typing import Any, cast
 from sanic import Request, Sanic, Websocket
 from sanic.response import HTTPResponse, json, text
 
-from vai.errors import VaiError
+from vai.errors import InvalidRequest, VaiError
 from vai.gateway import sanic_patches as repairs
 from vai.gateway.admission.inflight import InFlightExchanges
 from vai.gateway.process import drain, main_process, workers
@@ -75,6 +75,13 @@ async def refused(request: Request, error: VaiError) -> HTTPResponse:
     return json(error.to_wire(), status=error.status, headers=headers)
 
 
+if os.environ.get("TEST_MIDDLEWARE"):
+
+    @app.on_request
+    async def look(request: Request) -> None:
+        """Without effect; but a request with middleware goes Sanic's own way."""
+
+
 @app.get("/")
 async def hello(request: Request) -> HTTPResponse:
     with inflight.start_exchange():
@@ -136,6 +143,30 @@ async def written_whole(request: Request) -> HTTPResponse:
 @app.get("/answer/count")
 async def count_answers(request: Request) -> HTTPResponse:
     return text(str(app.ctx.answers))
+
+
+@app.get("/outcome/<kind:str>", stream=True)
+async def named_outcome(request: Request, kind: str) -> HTTPResponse | None:
+    return await outcome(request, kind)
+
+
+@app.get("/outcome", stream=True)
+async def outcome(request: Request, kind: str = "") -> HTTPResponse | None:
+    """What a handler can do."""
+    kind = kind or request.args.get("kind", "")
+    if kind == "refused":
+        raise InvalidRequest("no", param="kind")
+    if kind == "defect":
+        raise ValueError(kind)
+    if kind == "streamed":
+        response = await request.respond(content_type="text/plain")
+        await response.send("one")
+        return None
+    if kind == "defect in a stream":
+        response = await request.respond(content_type="text/plain")
+        await response.send("one")
+        raise ValueError(kind)
+    return text(kind) if kind else None
 
 
 @app.get("/fields")

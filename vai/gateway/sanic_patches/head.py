@@ -120,7 +120,7 @@ class GuardedHttp(Http):
         make_request: Any = protocol.request_class
         request: PatchedRequest = make_request(  # by position: names cost a tenth of the call
             head.target.encode(),
-            fields.pairs,  # Sanic makes its own mapping of them
+            (),  # see `PatchedRequest.headers`
             head.version,
             head.method,
             protocol.transport,

@@ -26,6 +26,7 @@ from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 from vai.gateway.sanic_patches import sockets
 from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.deadlines import Deadlines
+from vai.gateway.sanic_patches.handling import handle_request
 
 __all__ = [
     "PAUSE",
@@ -118,6 +119,7 @@ class PatchedProtocol(HttpProtocol):
         super().__init__(**kwargs)
         self.deadlines = self.app.ctx.deadlines  # type: ignore[misc]
         self.buffer_limit = self.app.config.REQUEST_BUFFER_SIZE  # type: ignore[misc]
+        self.request_handler = handle_request
         self.lingers = False  # type: ignore[misc]
         self.lingering = None  # type: ignore[misc]
         self.stalled = None  # type: ignore[misc]

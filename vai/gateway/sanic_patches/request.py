@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sanic import Request
+from sanic.compat import Header
 
 from vai.codec.head import HeaderFields
 
@@ -17,6 +18,20 @@ class PatchedRequest(Request[Any, Any]):
     Sanic's `headers` has the same fields; a look-up there takes four times as long.
     """
 
-    __slots__ = ("header_fields",)
+    __slots__ = ("_headers", "header_fields")
 
     header_fields: HeaderFields
+    _headers: Header | None
+
+    @property
+    def headers(self) -> Header:
+        """The header fields in Sanic's form, made when they are first used."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = Header(self.header_fields.pairs)
+        return headers
+
+    @headers.setter
+    def headers(self, headers: Header) -> None:
+        # Sanic's constructor sets an empty one, which stands for `header_fields`.
+        self._headers = headers or None
