@@ -77,7 +77,8 @@ def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
     """
-    hop = {name.strip().lower() for name in headers.get("connection", "").split(",")}
+    stated = headers.get("connection")
+    hop = {name.strip().lower() for name in stated.split(",")} if stated else ()
     return [
         (name, value)
         for name, value in headers.items()
