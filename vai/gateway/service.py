@@ -222,7 +222,7 @@ class GatewayService:
         Raises:
             InvalidRequest: a value cannot be a key.
         """
-        keys = byok.collect_keys(headers.pairs, in_body)
+        keys = byok.collect_keys(headers, in_body)
         presented = self.keyring.provider_keys(headers)
         if presented:
             byok.add_presented_keys(keys, presented, [route.spec for route in routes])

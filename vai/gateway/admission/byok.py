@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from vai.codec.head import HeaderFields
 from vai.errors import AuthenticationFailed, InvalidRequest
 from vai.io.http.provider_keys import PROVIDER_FIELDS, ProviderKey, find_key
 from vai.providers.registry import SHARED_KEYS, provider_id
@@ -27,9 +28,7 @@ __all__ = [
 HEADER_PREFIX = "x-provider-key-"
 
 
-def collect_keys(
-    headers: Iterable[tuple[str, str]], body: Mapping[str, str] | None
-) -> dict[str, ProviderKey]:
+def collect_keys(headers: HeaderFields, body: Mapping[str, str] | None) -> dict[str, ProviderKey]:
     """Provider name -> key, for the keys in a request's headers and body.
 
     Raises:
@@ -37,15 +36,9 @@ def collect_keys(
             it), or a header occurs more than once.
     """
     keys: dict[str, ProviderKey] = {}
-    seen: set[str] = set()
-    for name, value in headers:
-        if name.startswith(HEADER_PREFIX):
-            if name in seen:
-                raise InvalidRequest(
-                    f"{name}: expected this header once", param=name, code="header_repeated"
-                )
-            seen.add(name)
-            _add_key(keys, provider_id(name.removeprefix(HEADER_PREFIX)), value, name)
+    # One search of all names costs a fifth of one of each, and hardly any request has such a name.
+    if HEADER_PREFIX in "\n".join(headers):
+        _add_named_keys(keys, headers)
     for name, value in (body or {}).items():
         _add_key(keys, provider_id(name), value, f"provider_keys.{provider_id(name)[:64]}")
     return keys
@@ -115,6 +108,19 @@ def _native_header(spec: ProviderSpec) -> str | None:
     if spec.auth == "bearer":
         return "Authorization: Bearer KEY"
     return f"{spec.auth.lower()}: KEY" if spec.auth.lower() in PROVIDER_FIELDS else None
+
+
+def _add_named_keys(keys: dict[str, ProviderKey], headers: HeaderFields) -> None:
+    """Add to `keys` those in the headers that name a provider."""
+    seen: set[str] = set()
+    for name, value in headers.pairs:
+        if name.startswith(HEADER_PREFIX):
+            if name in seen:
+                raise InvalidRequest(
+                    f"{name}: expected this header once", param=name, code="header_repeated"
+                )
+            seen.add(name)
+            _add_key(keys, provider_id(name.removeprefix(HEADER_PREFIX)), value, name)
 
 
 def _add_key(keys: dict[str, ProviderKey], provider: str, value: str, source: str) -> None:
