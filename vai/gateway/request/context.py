@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from vai.errors import VaiError
 from vai.exchange.exchange import Settlement
@@ -18,11 +21,41 @@ from vai.types.message import Usage
 if TYPE_CHECKING:  # the patches make ids of requests too
     from vai.gateway.sanic_patches.request import PatchedRequest
 
-__all__ = ["RequestContext", "new_request_id"]
+__all__ = ["RequestContext", "RequestLine", "new_request_id"]
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 """Codes that the log accepts. A provider's server may send anything else as a code."""
+
+
+class RequestLine(msgspec.Struct, tag_field="event", tag="request_complete", gc=False):
+    """A request's line in the log: names and figures only. It has no member that is UNSET."""
+
+    request_id: str
+    method: str
+    path: str
+    status: int
+    stream: bool
+    duration_ms: float
+    user_id: str | None
+    ip: str
+    provider: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    error_type: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    upstream_status: int | UnsetType = UNSET
+    limit: str | UnsetType = UNSET
+    attempts: int | UnsetType = UNSET
+    failed_attempts: list[dict[str, str | int | None]] | UnsetType = UNSET
+    outcome: str | UnsetType = UNSET
+    stop_reason: str | UnsetType | None = UNSET
+    input_tokens: int | UnsetType | None = UNSET
+    output_tokens: int | UnsetType | None = UNSET
+    total_tokens: int | UnsetType = UNSET
+    usage_estimated: bool | UnsetType = UNSET
+    first_token_ms: float | UnsetType = UNSET
+    cost_usd: float | UnsetType = UNSET
+    simulated: bool | UnsetType = UNSET
 
 
 class RequestContext:
@@ -108,37 +141,36 @@ class RequestContext:
         model = self.route.name[:256] if self.route is not None else None
         self.failed_attempts.append({"model": model, **_error_fields(fault)})
 
-    def make_log_line(self, duration: float) -> dict[str, Any]:
-        """The request's line in the log, names and figures only. `duration` is seconds."""
-        line: dict[str, Any] = {
-            "event": "request_complete",
-            "request_id": self.request_id,
-            "method": self.method,
-            "path": self.path,
-            "status": self.status,
-            "stream": self.stream,
-            "duration_ms": round(duration * 1000, 1),
-            "user_id": self.identity.user_id if self.identity else None,
-            "ip": self.client_address,
-        }
+    def make_log_line(self, duration: float) -> RequestLine:
+        """The request's line in the log. `duration` is seconds."""
+        line = RequestLine(
+            self.request_id,
+            self.method,
+            self.path,
+            self.status,
+            self.stream,
+            _to_milliseconds(duration),
+            self.identity.user_id if self.identity else None,
+            self.client_address,
+        )
         if self.route is not None:
-            line["provider"] = self.route.spec.id
-            line["model"] = self.route.name[:256]
+            line.provider = self.route.spec.id
+            line.model = self.route.name[:256]
         if self.error is not None:
-            line |= {
-                name: fact for name, fact in _error_fields(self.error).items() if fact is not None
-            }
+            for name, fact in _error_fields(self.error).items():
+                if fact is not None:
+                    setattr(line, name, fact)
         if self.attempts > 1:
-            line["attempts"] = self.attempts
-            line["failed_attempts"] = self.failed_attempts
+            line.attempts = self.attempts
+            line.failed_attempts = self.failed_attempts
         if self.settlement is not None:
             _add_settlement(line, self.settlement)
             is_known = not self.settlement.is_estimated
             usd = self.find_cost(self.settlement.usage) if is_known else None
             if usd is not None:
-                line["cost_usd"] = usd
+                line.cost_usd = usd
         if self.is_simulated:
-            line["simulated"] = True
+            line.simulated = True
         return line
 
 
@@ -166,15 +198,20 @@ def _error_fields(error: VaiError) -> dict[str, str | int | None]:
     return facts
 
 
-def _add_settlement(line: dict[str, Any], settlement: Settlement) -> None:
+def _to_milliseconds(seconds: float) -> float:
+    """Milliseconds, to a tenth. Python rounds to a decimal place by way of a text."""
+    return round(seconds * 10_000) / 10
+
+
+def _add_settlement(line: RequestLine, settlement: Settlement) -> None:
     usage = settlement.usage
-    line["outcome"] = settlement.outcome
-    line["stop_reason"] = settlement.stop_reason
-    line["input_tokens"] = usage.input_tokens
-    line["output_tokens"] = usage.output_tokens
+    line.outcome = settlement.outcome
+    line.stop_reason = settlement.stop_reason
+    line.input_tokens = usage.input_tokens
+    line.output_tokens = usage.output_tokens
     if usage.input_tokens is not None and usage.output_tokens is not None:
-        line["total_tokens"] = usage.input_tokens + usage.output_tokens
+        line.total_tokens = usage.input_tokens + usage.output_tokens
     if settlement.is_estimated:
-        line["usage_estimated"] = True
+        line.usage_estimated = True
     if settlement.first_token is not None:
-        line["first_token_ms"] = round(settlement.first_token * 1000, 1)
+        line.first_token_ms = _to_milliseconds(settlement.first_token)
