@@ -209,3 +209,24 @@ def test_runs_of_others_are_told_by_their_ids(id) -> None:
     found = mode("claude-sonnet-4-5", max_tokens=9, messages=turns)
     assert not found.is_verbatim
     assert id.encode() not in found.upstream_request.body
+
+
+def test_blocks_are_found_however_their_types_are_written() -> None:
+    turns = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "TYPE", "id": "ID", "name": "n", "input": {}}]},
+    ]
+    said = {"model": "claude-sonnet-4-5", "messages": turns, "max_tokens": 9}
+    for kind, call_id in (("server_tool_use", "ws_68ab"), ("tool_use", "a.b")):
+        for written in (kind, kind.replace("_", "\\u005f")):
+            body = (
+                orjson.dumps(said)
+                .replace(b"TYPE", written.encode())
+                .replace(b"ID", call_id.encode())
+            )
+            request: Any = SimpleNamespace(body=body, headers=Header())
+            envelope = envelopes.read_routing_fields(body)
+            route = resolve_route(envelope.model, PROVIDER_SPECS, {})
+            made = choose_mode(envelope, request, prepare_target(envelope, route, "x1", Settings()))
+            assert not made.is_verbatim
+            assert call_id.encode() not in made.upstream_request.body

@@ -136,13 +136,14 @@ def body_tokens(value: Mapping[str, Any], body: bytes) -> int:
     A division, except for media: a picture of a megabyte is 1,600 tokens and not 250,000, which
     no limit would admit. `value` may be any JSON object; one that is no request has no media.
     """
-    # The search is a hundredth of the parse; looking at every block would be several times it.
-    if len(body) < _SMALL or b'"base64"' not in body:
+    if len(body) < _SMALL:
         return input_tokens(len(body))
     data, tokens = 0, 0
     for block in _blocks_of(value):
-        kind, source = block.get("type"), block.get("source")
-        text = source.get("data") if isinstance(source, dict) else None
+        source = block.get("source")
+        if not isinstance(source, dict) or source.get("type") != "base64":
+            continue
+        kind, text = block.get("type"), source.get("data")
         if isinstance(kind, str) and isinstance(text, str) and kind in _MEDIA:
             per_token = _MEDIA[kind]
             data += len(text)

@@ -170,11 +170,10 @@ def make_verbatim_request(
     return WireRequest("POST", path, tuple(headers), body, streaming)
 
 
-def needs_rewriting(fields: RoutingFields, request: ReceivedRequest, route: Route) -> bool:
+def needs_rewriting(fields: RoutingFields, route: Route) -> bool:
     """Whether the conversation has blocks of other providers, which only VAI understands, or ids
     that the API refuses."""
-    value, body = fields.value, request.body
-    return has_foreign_blocks(value, body) or has_odd_ids(value, body, route.spec.id)
+    return has_foreign_blocks(fields.value) or has_odd_ids(fields.value, route.spec.id)
 
 
 def join_headers(request: ReceivedRequest) -> dict[str, str]:
@@ -260,7 +259,7 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
         return False
     if route.spec.kind != "anthropic" or route.spec.has_capability_override:
         return False
-    if needs_rewriting(fields, request, route):
+    if needs_rewriting(fields, route):
         return False
     if any(
         name != "provider_keys"

@@ -148,7 +148,7 @@ def _make_verbatim_count(
 ) -> CountRequest | None:
     """The client's own bytes to the counter, where the provider speaks the Messages API."""
     route = target.route
-    if route.spec.kind != "anthropic" or needs_rewriting(fields, request, route):
+    if route.spec.kind != "anthropic" or needs_rewriting(fields, route):
         return None
     if route.dialect == "vai" and not (
         is_counted(fields.members) and set(fields.vai_fields) <= {"provider_keys"}

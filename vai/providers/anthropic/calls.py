@@ -25,18 +25,16 @@ _MAX_ID: Final = 1 << 16
 _IDS: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
 
 
-def has_odd_ids(request: dict[str, Any], body: bytes, provider: str) -> bool:
+def has_odd_ids(request: dict[str, Any], provider: str) -> bool:
     """Whether a history has call ids that VAI must change for `provider`.
 
     Args:
         request: the parsed body; may be any JSON object.
-        body: its bytes.
     """
-    if b"tool_use" not in body:
-        return False
-    return any(
-        to_upstream_id(call_id, provider, _MAX_ID) != call_id for call_id, _ in _call_ids(request)
-    )
+    for call_id, _ in _call_ids(request):
+        if to_upstream_id(call_id, provider, _MAX_ID) != call_id:
+            return True
+    return False
 
 
 def make_call_repairer(request: dict[str, Any], provider: str, exchange: str) -> CallRepairer:

@@ -14,9 +14,6 @@ from vai.providers.translate.reasoning import unwrap_signature
 
 __all__ = ["has_foreign_blocks", "is_foreign_run", "is_unsealed"]
 
-_MARKS: Final = (b"vai1.", b"server_tool_use", b"_tool_result", b"web_search_result_location")
-"""A body without any of these has no foreign block. The search for them costs a thousandth of
-a look at every block."""
 _ANTHROPICS_RUN: Final = re.compile(
     r"srvtoolu_(?!gemini_|[A-Za-z0-9_]+_[0-9a-f]{20}_\d+\Z)[A-Za-z0-9_]+"
 )
@@ -25,20 +22,13 @@ responses, 2026-11-27). VAI makes such ids only for Google's server tools, from 
 and exchange and a number; the calls of other providers keep their provider's ids."""
 
 
-def has_foreign_blocks(request: dict[str, Any], body: bytes) -> bool:
+def has_foreign_blocks(request: dict[str, Any]) -> bool:
     """Whether a history holds a block of another provider that Anthropic refuses.
 
     Args:
         request: the parsed body; may be any JSON object.
-        body: its bytes.
     """
-    for mark in _MARKS:
-        if mark in body:
-            return _holds_foreign(request)
-    return False
-
-
-def _holds_foreign(request: dict[str, Any]) -> bool:
+    # A look at each block costs less than one search through the text of a large body.
     turns = request.get("messages")
     for turn in turns if isinstance(turns, list) else ():
         content = turn.get("content") if isinstance(turn, dict) else None
