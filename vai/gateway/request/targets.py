@@ -108,7 +108,7 @@ class TargetPlan:
         try:
             mode = await service.preparer.run_work(
                 mode_without_reasoning if without_reasoning else choose_mode,
-                await self._read_body(),
+                self._body or await self._parse_again(),
                 self._received,
                 target,
             )
@@ -166,10 +166,9 @@ class TargetPlan:
             raise self._thread_error
         return attempt
 
-    async def _read_body(self) -> ParsedBody:
-        """The parsed body, read anew unless a step before this one has just read it."""
-        if self._body is None:
-            self._body = await self._service.preparer.parse_body(self._received.body)
+    async def _parse_again(self) -> ParsedBody:
+        """Parse the body, where no step before this one has just parsed it."""
+        self._body = await self._service.preparer.parse_body(self._received.body)
         return self._body
 
     async def _enter_next(self) -> Attempt[bytes] | None:
@@ -209,9 +208,12 @@ class TargetPlan:
         target = _target_of(route)
         if not destination.is_byok:
             self._check_breaker(target)
-        body = await self._read_body()
+        body = self._body or await self._parse_again()
         prepared = service.prepare_target(context, body.fields, route, destination)
-        mode = await service.preparer.run_work(choose_mode, body, self._received, prepared)
+        if body.needs_helper:
+            mode = await service.preparer.run_work(choose_mode, body, self._received, prepared)
+        else:  # as `run_work` does, without its coroutine
+            mode = choose_mode(body.fields, self._received, prepared)
         self._retries.enter_target(target, is_byok=destination.is_byok)
         context.enter_target(prepared)
         self._prepared_target, self._mode = prepared, mode
