@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from random import random
 
 import msgspec
@@ -50,6 +50,8 @@ from vai.policy.route import Route, resolve_route
 __all__ = ["GatewayService", "TurnGate", "UpstreamDestination"]
 
 _STARTED_PER_TURN = 8
+_MAX_CACHED_NAMES = 256
+"""Model names whose routes a worker keeps; clients choose the names."""
 
 
 class UpstreamDestination(msgspec.Struct, frozen=True):
@@ -102,6 +104,8 @@ class GatewayService:
         self._pricing = Pricing(self.catalogue, regions_of_hosts(providers.specs.values()))
         self._aliased = aliased_routes(settings.aliases, providers.specs, self.catalogue)
         self._patterns = alias_patterns(settings.aliases)
+        self.find_routes = lru_cache(_MAX_CACHED_NAMES)(self._compute_routes)
+        """See `_compute_routes`."""
         first = {alias: routes[0].name for alias, routes in self._aliased.items()}
         states = providers.list_states()
         if self.keyring.mode == "passthrough":  # the gateway's keys are not used then
@@ -175,7 +179,7 @@ class GatewayService:
         """The admission of the exchange of `context`."""
         return partial(self.admission.admit, context.principals, context.record_limits)
 
-    def find_routes(self, requested: str) -> tuple[Route, ...]:
+    def _compute_routes(self, requested: str) -> tuple[Route, ...]:
         """The routes of a model name: the first choice, then its fallbacks; at least one.
 
         Raises:
