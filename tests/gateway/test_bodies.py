@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vai.errors import InvalidRequest, Overloaded
-from vai.gateway.request.bodies import Bounds, RequestBodies, body_bounds
+from vai.gateway.request.bodies import Bounds, RequestBodies, _count_braces, body_bounds
 from vai.io import memory
 
 _MIB = 1 << 20
@@ -30,6 +30,13 @@ def test_derived_bounds_fit_into_the_memory(mebibytes: int, workers: int) -> Non
 def test_what_is_set_holds_on_any_machine() -> None:
     assert body_bounds(10, 30, memory=_MIB, workers=2) == (10, 30)
     assert body_bounds(50, 30, memory=_MIB, workers=2) == (30, 30)
+
+
+@pytest.mark.parametrize("piece", [b"{", b" {", b"{" + b" " * 255, b"{" + b" " * 300])
+def test_near_and_far_objects_are_counted(piece: bytes) -> None:
+    for times in (0, 1, 2, 500):
+        for body in (piece * times, b" " * 3000 + piece * times, piece * times + b" " * 3000):
+            assert _count_braces(body) == body.count(b"{")
 
 
 class _Connection:

@@ -28,6 +28,8 @@ from it, and as sent (measured)."""
 _MOST, _LEAST = 256 << 20, 1 << 20
 _SMALL = 64 << 10
 """Bodies of at most so many bytes have a bound of their own: a quarter of that of the others."""
+_FAR_APART = 256
+"""Bytes from one object to the next from which on `_count_braces` searches for them."""
 _PER_OBJECT = 300
 """Bytes that a JSON object counts beside its own. A body may consist of small objects only,
 and each of them, parsed and translated, takes up to 900 (measured)."""
@@ -70,7 +72,7 @@ class RequestBodies:
         context.held_bytes = size
         request.body = body = await http.receive_body()
         if size > _SMALL:
-            self._count_objects(context, body.count(b"{") * _PER_OBJECT)
+            self._count_objects(context, _count_braces(body) * _PER_OBJECT)
         return body
 
     def release_body(self, context: RequestContext, request: PatchedRequest) -> None:
@@ -108,6 +110,15 @@ class RequestBodies:
             if self.held and self.held + size > self._most:
                 raise _worker_full_error()
             self.held += size
+
+
+def _count_braces(body: bytes) -> int:
+    # `find` skips text six times as fast as `count` reads it; `count` is faster on many objects.
+    at, count, most = body.find(b"{"), 0, len(body) // _FAR_APART
+    while at >= 0 and count < most:
+        count += 1
+        at = body.find(b"{", at + 1)
+    return count if at < 0 else count + body.count(b"{", at)
 
 
 def _worker_full_error() -> Overloaded:
