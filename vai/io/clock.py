@@ -7,15 +7,25 @@ current turn of the loop began; VAI computes deadlines from the true time instea
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from time import monotonic
+from datetime import date
+from functools import lru_cache
+from time import monotonic, time
 
 __all__ = ["monotonic", "span_in_words", "today"]
 
 
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY = 86_400
+
+
 def today() -> date:
     """The day in UTC; prices change with it."""
-    return datetime.now(UTC).date()
+    return _date_of(int(time()) // _DAY)
+
+
+@lru_cache(2)  # one date for all requests of a day
+def _date_of(days: int) -> date:
+    return date.fromordinal(_EPOCH + days)
 
 
 def span_in_words(seconds: float) -> str:

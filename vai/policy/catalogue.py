@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -82,6 +83,7 @@ EMPTY: Final = Catalogue()
 """A catalogue without cards."""
 
 
+@lru_cache(256)  # every request to a model without a card of its own needs it
 def without_snapshot(model: str) -> str:
     """The name of the model that `model` is a snapshot of; itself if it is none."""
     return _SNAPSHOT.sub("", model)
