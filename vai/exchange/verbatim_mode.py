@@ -72,20 +72,21 @@ class VerbatimMode:
         self._spec = spec
         self._edited = edited
         self._uses_gateway_key = uses_gateway_key
-        self._splitter = FrameSplitter()
         self._cost = cost
         # The sniffer refers to the meter alone, and through a picklable object: a reference to
         # `self` would keep the body until the garbage collector runs.
         meter = self._meter = estimate.TextMeter()
         self._calls = calls
-        self._observer = VerbatimStreamObserver(
-            spec,
-            cost,
-            edited=edited,
-            generated=meter.add_text,
-            calls=calls,
-            estimate=partial(_estimated_members, meter),
-        )
+        if streaming:  # a JSON response needs neither
+            self._splitter = FrameSplitter()
+            self._observer = VerbatimStreamObserver(
+                spec,
+                cost,
+                edited=edited,
+                generated=meter.add_text,
+                calls=calls,
+                estimate=partial(_estimated_members, meter),
+            )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
         self._body = bytearray()
