@@ -50,7 +50,7 @@ MAX_MEMBERS = 1024
 """Members of the top-level object."""
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """The position of one top-level member: byte offsets into the body it was read from."""
 
     key: int

@@ -134,12 +134,12 @@ def rewrite_body(
         return body
     pieces: list[bytes | memoryview] = []
     at = 0
-    with memoryview(body) as view:  # a slice of bytes would be a copy of its own
-        for start, end, text in sorted(edits):
-            pieces += (view[at:start], text)
-            at = end
-        pieces.append(view[at:])
-        return b"".join(pieces)
+    view = memoryview(body)  # a slice of bytes would be a copy of its own
+    for start, end, text in sorted(edits):
+        pieces += (view[at:start], text)
+        at = end
+    pieces.append(view[at:])
+    return b"".join(pieces)
 
 
 def _span_to_remove(members: dict[str, Member], name: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class ClientIdentity(msgspec.Struct, frozen=True):
 
 _DIGEST = 32
 """Bytes of a key's digest."""
-_KEY_FIELDS = (GATEWAY_KEY_FIELD, *PROVIDER_FIELDS)
+_KEY_FIELDS = frozenset({GATEWAY_KEY_FIELD, *PROVIDER_FIELDS})
 _FIELD_SPELLING = {
     "authorization": "Authorization",
     "x-api-key": "x-api-key",

@@ -261,7 +261,7 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
         return False
     if needs_rewriting(fields, route):
         return False
-    if any(
+    if fields.vai_fields and any(
         name != "provider_keys"
         and not (name == "output_format" and _has_anthropics_output_format(route, fields))
         for name in fields.vai_fields
