@@ -110,6 +110,11 @@ class GatewayService:
         states = providers.list_states()
         if self.keyring.mode == "passthrough":  # the gateway's keys are not used then
             states = dict.fromkeys(states, "byok")
+        self._gateway_destinations = {
+            provider: UpstreamDestination(upstream, providers.is_simulated(provider))
+            for provider in providers.specs
+            if (upstream := providers.get_gateway_upstream(provider)) is not None
+        }
         self.models = ModelPages(Listing(self.catalogue, providers.specs, states, first))
         self.health = _make_provider_health(settings, troubles)
         self.alerts = ProviderAlerts(settings, self.health.provider_errors, monotonic)
@@ -241,8 +246,7 @@ class GatewayService:
             AuthenticationFailed: the client sent no key, and the gateway has none either.
         """
         provider = route.spec.id
-        byok_key = byok.choose_key(provider, byok_keys)
-        if byok_key is not None:
+        if byok_keys and (byok_key := byok.choose_key(provider, byok_keys)) is not None:
             return UpstreamDestination(
                 self.providers.get_byok_upstream(provider, byok_key), False, is_byok=True
             )
@@ -250,10 +254,10 @@ class GatewayService:
             raise byok.missing_key_error(
                 route.spec, may_use_gateway_key=False, has_any_key=bool(byok_keys)
             )
-        gateway_upstream = self.providers.get_gateway_upstream(provider)
-        if gateway_upstream is None:
+        destination = self._gateway_destinations.get(provider)
+        if destination is None:
             raise byok.missing_key_error(route.spec, may_use_gateway_key=True)
-        return UpstreamDestination(gateway_upstream, self.providers.is_simulated(provider))
+        return destination
 
     async def aclose(self) -> None:
         """Write the log lines that wait, and close the helper and the connections."""
