@@ -77,10 +77,14 @@ def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
     """
-    stated = headers.get("connection")
-    hop = {name.strip().lower() for name in stated.split(",")} if stated else ()
-    return [
-        (name, value)
-        for name, value in headers.items()
-        if (name in _RETURNED or name.startswith(_RETURNED_PREFIX)) and name not in hop
-    ]
+    returned = [field for field in headers.items() if _is_returned(field[0])]
+    connection = headers.get("connection", "close")
+    if connection in ("close", "keep-alive"):  # options that name no field
+        return returned
+    hop = {name.strip().lower() for name in connection.split(",")}
+    return [field for field in returned if field[0] not in hop]
+
+
+@lru_cache(256)  # servers send the same dozen of names
+def _is_returned(name: str) -> bool:
+    return name.startswith(_RETURNED_PREFIX) or name in _RETURNED
