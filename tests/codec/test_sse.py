@@ -9,8 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vai.codec.sse import PING, FrameSplitter, SseDecoder, encode_frame, split_frames
+from vai.codec.json import dumps
+from vai.codec.sse import (
+    PING,
+    FrameSplitter,
+    SseDecoder,
+    encode_events,
+    encode_frame,
+    split_frames,
+)
 from vai.errors import UpstreamBroken
+from vai.types.events import (
+    CitationsDelta,
+    ContentBlockDelta,
+    InputJsonDelta,
+    MessageStop,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+)
+from vai.types.render import event_to_wire
 
 
 def decode(*chunks: bytes, max_frame: int = 1 << 20) -> list[tuple[str, bytes]]:
@@ -194,6 +213,77 @@ def test_any_bytes_are_decoded(chunks: list[bytes]) -> None:
     assert b"".join([splitter.feed(chunk) for chunk in chunks]) + splitter.get_rest() == b"".join(
         chunks
     )
+
+
+@given(STREAMS)
+def test_a_frame_at_a_time_is_the_same(stream: bytes) -> None:
+    # The decoder has a way of its own for reads of exactly one frame.
+    assert decode(*split_frames(stream)) == by_the_book(stream)
+
+
+USUAL = [
+    b"data: {}\n\n",
+    b"event: e\ndata: {}\n\n",
+    b"event: \ndata: {}\n\n",
+    b"event: e\ndata: {}\ndata: {}\n\n",
+    b"data: {\rdata: }\n\n",
+    b"data: {}\r\n\r\n",
+    b"event: e\n\n",
+    b"data: \n\n",
+    b"data: {}\n\n\n",
+    b"data: {}\n\ndata: {}\n\n",
+    b": c\n\n",
+    "data: \u00e9\n\n".encode(),
+    b"event: \xc3\xa9\ndata: \xff\n\n",
+    b"data: half",
+    b"\n",
+]
+
+
+def test_usual_frames_in_any_order_and_any_cut_are_the_same() -> None:
+    for frames in itertools.product(USUAL, repeat=3):
+        stream = b"".join(frames)
+        expected = by_the_book(stream)
+        assert decode(*frames) == expected
+        assert decode(stream) == expected
+        assert decode(*[stream[at : at + 1] for at in range(len(stream))]) == expected
+
+
+@pytest.mark.parametrize("head", [b"data: ", b"event: e\ndata: "])
+def test_the_limit_is_exact_for_a_read_of_one_frame(head: bytes) -> None:
+    for size in range(30, 40):
+        frame = head.ljust(size, b"x") + b"\n\n"
+        whole, single = SseDecoder(35), SseDecoder(35)
+        whole.feed(b"data: a\n\n" + frame)
+        single.feed(b"data: a\n\n")
+        assert len(single.feed(frame)) == (size <= 35)
+        assert (single.fault is None) == (whole.fault is None) == (size <= 35)
+        assert single.feed(b"data: a\n\n") == ([("message", b"a")] if size <= 35 else [])
+
+
+DELTAS = [
+    TextDelta(text="a\n\u00e9\u2028\U0001f600"),
+    TextDelta(text=""),
+    ThinkingDelta(thinking="t"),
+    InputJsonDelta(partial_json='{"a":'),
+    SignatureDelta(signature="s"),
+    CitationsDelta(citation={"type": "x", "y": [1, None]}),
+    TextDelta(text="a", extra={"logprobs": [1]}),
+    UnknownDelta(raw={"type": "new", "x": 1}),
+]
+
+
+@pytest.mark.parametrize("extra", [{}, {"x": 1}])
+def test_a_delta_is_encoded_like_any_event(extra: dict[str, int]) -> None:
+    events = [
+        ContentBlockDelta(index=at, delta=delta, extra=extra) for at, delta in enumerate(DELTAS)
+    ]
+    frames = [encode_frame("content_block_delta", dumps(event_to_wire(event))) for event in events]
+    assert [encode_events([event]) for event in events] == frames
+    assert encode_events([*events, MessageStop()]) == b"".join(frames) + encode_frame(
+        "message_stop", b'{"type":"message_stop"}'
+    )
+    assert encode_events([]) == b""
 
 
 def test_encode() -> None:
