@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tests.codec.test_pictures import PNG
+from vai.policy import estimate
 from vai.policy.estimate import body_tokens, input_tokens, request_tokens, text_tokens
 from vai.types import parse
 from vai.types.provider import WireFormat
@@ -53,6 +54,15 @@ def test_scripts_weigh_differently() -> None:
     assert text_tokens("7" * 100) > 3 * text_tokens("a" * 100)
     assert text_tokens("") == 0
     assert text_tokens("\udc80") <= 2  # a lone surrogate is no reason to fail
+
+
+@pytest.mark.parametrize("text", ["", "a Z 7\n\t.", "x" * 5000, '{"a": [1, 2]}', "\x7f\x00"])
+def test_ascii_weighs_what_it_weighs_among_all_characters(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = estimate._weigh_text(text)
+    monkeypatch.setattr(estimate, "_PER_ASCII_CODE", estimate._PER_CODE)
+    assert estimate._weigh_text(text) == weight
 
 
 def test_everything_that_is_said_weighs() -> None:

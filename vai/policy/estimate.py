@@ -85,6 +85,9 @@ _CODES: Final = bytes.maketrans(
     bytes(code for code, (_, group) in enumerate(_WEIGHTS, 1) for _ in group),
 )
 _PER_CODE: Final = tuple((bytes([code]), weight) for code, (weight, _) in enumerate(_WEIGHTS, 1))
+_PER_ASCII_CODE: Final = tuple(
+    entry for entry, (_, group) in zip(_PER_CODE, _WEIGHTS, strict=True) if max(group) < 0x80
+)
 
 _SCALE: Final[dict[WireFormat, float]] = {"anthropic": 1.15}
 """Of text, against o200k. Claude's newer vocabularies are not public; its last public one has
@@ -241,10 +244,15 @@ def text_tokens(text: str) -> int:
 
 
 def _weigh_text(text: str) -> float:
-    starts = text.encode("utf-8", "replace").translate(None, _CONTINUATION)
+    starts = text.encode("utf-8", "replace")
+    # Each code is one pass over the text, so text without other characters needs the first few.
+    weights = _PER_ASCII_CODE
+    if not text.isascii():
+        starts = starts.translate(None, _CONTINUATION)
+        weights = _PER_CODE
     codes = starts.translate(_CODES)
     total, plain = 0.0, len(codes)
-    for code, weight in _PER_CODE:
+    for code, weight in weights:
         number = codes.count(code)
         total += weight * number
         plain -= number
