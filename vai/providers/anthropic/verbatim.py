@@ -19,9 +19,11 @@ from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import normalize_event
 from vai.providers.anthropic.calls import CallRepairer
 from vai.providers.anthropic.frames import (
+    FrameDelta,
     FrameEvent,
     decode_frame,
     decode_object,
+    read_delta,
     read_error_text,
     read_frame,
     read_frames,
@@ -112,6 +114,9 @@ class VerbatimStreamObserver:
         if self._sequencer is not None:
             ordered = (self._order_frame(frame, self._sequencer) for frame in split_frames(data))
             return self._feed_singly(b"".join(ordered))
+        if self.has_content and (delta := read_delta(data)) is not None:
+            self._count_delta(delta)
+            return data
         events = read_frames(data)
         if events is None or not self.has_started:
             return self._feed_singly(data)
@@ -233,15 +238,17 @@ class VerbatimStreamObserver:
     def _count_event(self, event: FrameEvent) -> None:
         """Count what a content frame adds."""
         if event.type == "content_block_delta" and event.delta is not None:
-            delta = event.delta
-            if not self.has_content:
-                self.has_content = self.has_news = not delta.is_empty
-            generated = delta.text or delta.thinking or delta.partial_json
-            if type(generated) is str:
-                self._generated(generated)
+            self._count_delta(event.delta)
         elif event.type == "content_block_start" and not self.has_content:
             block = event.content_block
             self.has_content = self.has_news = block is None or not block.is_empty
+
+    def _count_delta(self, delta: FrameDelta) -> None:
+        if not self.has_content:
+            self.has_content = self.has_news = not delta.is_empty
+        generated = delta.text or delta.thinking or delta.partial_json
+        if type(generated) is str:
+            self._generated(generated)
 
     def _fail_with_error_event(self, frame: bytes, value: dict[str, Any]) -> None:
         self.fault = failure.fault_from_event(self._spec.id, self._spec.name, value)
