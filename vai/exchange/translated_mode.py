@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _MAX_HELD: Final = 256
 """Events of a beginning without content that are held back."""
+_TEXT_DELTAS: Final = (TextDelta, ThinkingDelta, InputJsonDelta)
+"""Deltas that are content only where they are not empty."""
 
 
 class TranslatedMode(Generic[T]):
@@ -65,27 +67,17 @@ class TranslatedMode(Generic[T]):
         self._held: list[Event] | None = []
         self._uses_gateway_key = uses_gateway_key
         self.is_streaming = request.stream
-        self.has_content = False
+        self.has_content = self.is_complete = False
         self.stop_reason: str | None = None
+        self.stream_error: UpstreamFault | None = None
 
     @property
     def usage(self) -> Usage:
         return self._adapter.usage
 
     @property
-    def is_complete(self) -> bool:
-        return self._adapter.is_complete
-
-    @property
     def ended_early(self) -> bool:
         return self._adapter.ended_early
-
-    @property
-    def stream_error(self) -> UpstreamFault | None:
-        fault = self._adapter.fault
-        return (
-            hide_gateway_key_error(fault) if fault is not None and self._uses_gateway_key else fault
-        )
 
     @property
     def continuation(self) -> WireRequest | None:
@@ -103,8 +95,7 @@ class TranslatedMode(Generic[T]):
     def parse_rejection(
         self, status: int, headers: Mapping[str, str], body: bytes
     ) -> UpstreamFault:
-        fault = self._adapter.parse_error(status, headers, body)
-        return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
+        return self._hide_key_error(self._adapter.parse_error(status, headers, body))
 
     def forward_rejection(self, fault: UpstreamFault, body: bytes) -> T:
         raise fault
@@ -113,7 +104,7 @@ class TranslatedMode(Generic[T]):
         try:
             message = self._adapter.parse_message(body)
         except UpstreamFault as fault:
-            raise hide_gateway_key_error(fault) if self._uses_gateway_key else fault from None
+            raise self._hide_key_error(fault) from None
         if message is None:
             return None
         self.stop_reason = message.stop_reason
@@ -142,13 +133,25 @@ class TranslatedMode(Generic[T]):
         counted = estimate.estimated_usage_members(self._meter.token_count)
         return replace(end, usage=replace(usage, extra={**usage.extra, **counted}))
 
+    def _hide_key_error(self, fault: UpstreamFault) -> UpstreamFault:
+        """The fault as the client may see it: the gateway's own key is not the client's affair."""
+        return hide_gateway_key_error(fault) if self._uses_gateway_key else fault
+
     def _release_events(self, events: list[Event]) -> T | None:
+        """What the client gets now, after the adapter returned `events`."""
+        adapter = self._adapter
+        self.is_complete = adapter.is_complete
+        fault = adapter.fault
+        if fault is not None and self.stream_error is None:
+            self.stream_error = self._hide_key_error(fault)
         if not events:
             return None
         for index, event in enumerate(events):
             if type(event) is ContentBlockDelta:
-                self.has_content = self.has_content or not _is_blank(event.delta)
-                self._meter.add_text(_generated_text(event.delta))
+                text = _generated_text(event.delta)
+                self._meter.add_text(text)
+                if not self.has_content:
+                    self.has_content = bool(text) or type(event.delta) not in _TEXT_DELTAS
             elif type(event) is ContentBlockStart:
                 self.has_content = self.has_content or not _is_empty(event.content_block)
             elif type(event) is MessageDelta:
@@ -170,12 +173,6 @@ def _is_empty(block: Block) -> bool:
     if type(block) is TextBlock:
         return not block.text
     return type(block) is ThinkingBlock and not block.thinking
-
-
-def _is_blank(delta: Delta) -> bool:
-    """Whether the delta is an empty piece of content."""
-    kind = type(delta)
-    return kind in (TextDelta, ThinkingDelta, InputJsonDelta) and not _generated_text(delta)
 
 
 def _generated_text(delta: Delta) -> str:

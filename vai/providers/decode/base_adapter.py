@@ -80,6 +80,10 @@ class BaseAdapter(ABC, Generic[D]):
     Args:
         exchange_id: ids of the response derive from it; letters, digits, ``_`` and ``-``.
         input_estimate: input tokens to show until the server has counted them.
+
+    Attributes:
+        is_complete: whether the adapter has returned the closing events.
+        fault: why the stream failed; None until it fails.
     """
 
     _body_type: type[ResponseBody] = StreamBody
@@ -89,6 +93,8 @@ class BaseAdapter(ABC, Generic[D]):
     ) -> None:
         self.dropped: list[str] = []
         self.next_request: WireRequest | None = None
+        self.is_complete = False
+        self.fault: UpstreamFault | None = None
         self._spec = spec
         self._exchange = exchange_id
         self._estimate = input_estimate
@@ -111,16 +117,6 @@ class BaseAdapter(ABC, Generic[D]):
     def ended_early(self) -> bool:
         """Whether VAI ended the response at a stop sequence that it checks itself."""
         return self._decoder.met_stop_sequence
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the adapter has returned the closing events."""
-        return self._sink.is_complete
-
-    @property
-    def fault(self) -> UpstreamFault | None:
-        """Why the stream failed; None until it fails."""
-        return self._sink.fault
 
     def build_request(self, request: MessageRequest, /) -> WireRequest:
         """The upstream request. Call it before the adapter reads the response.
@@ -152,17 +148,17 @@ class BaseAdapter(ABC, Generic[D]):
 
     def feed_bytes(self, data: bytes, /) -> list[Event]:
         """Decode more bytes of the streamed response; return the events that are complete now."""
-        if self._is_over:
+        if self.is_complete or self.fault is not None:
             return []
         self._read_bytes(data)
-        return self._sink.take_events()
+        return self._take_events()
 
     def end_stream(self) -> list[Event]:
         """End the body: return the closing events, or set `fault` or `next_request`."""
-        if self._is_over:
+        if self.is_complete or self.fault is not None:
             return []
         self._read_end()
-        return self._sink.take_events()
+        return self._take_events()
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, /) -> UpstreamFault:
         """The fault that an HTTP error status stands for. Header names are lower case."""
@@ -199,6 +195,11 @@ class BaseAdapter(ABC, Generic[D]):
             ),
             names=ToolNames(translation.names, tools or ()),
         )
+
+    def _take_events(self) -> list[Event]:
+        sink = self._sink
+        self.is_complete, self.fault = sink.is_complete, sink.fault
+        return sink.take_events()
 
     def _read_bytes(self, data: bytes) -> None:
         self._read_events(self._body.feed_bytes(data))

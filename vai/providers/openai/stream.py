@@ -8,6 +8,7 @@ depend on one of them coming alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -78,10 +79,8 @@ class ChatStreamDecoder(StreamDecoder):
         super().__init__(provider, title, text)
         self.sink = self._emitter = emitter
         self._lenient = LenientDecoder()
-        self._calls = ChatCalls(emitter)
         self._signatures = signatures
         self._sound = sound
-        self._server_tools = GroqServerTools(emitter)
         self._text_seen = RepeatedText()
         self._reasoning_seen = RepeatedText()
         self._form = REASONING
@@ -97,6 +96,16 @@ class ChatStreamDecoder(StreamDecoder):
         self._number: int | None = None
         self._has_final_usage = False
         self._reason: str | None = None
+
+    # Most responses have neither calls nor server tools.
+
+    @cached_property
+    def _calls(self) -> ChatCalls:
+        return ChatCalls(self._emitter)
+
+    @cached_property
+    def _server_tools(self) -> GroqServerTools:
+        return GroqServerTools(self._emitter)
 
     def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
@@ -128,10 +137,9 @@ class ChatStreamDecoder(StreamDecoder):
         if groq is not None and groq.usage is not None:
             self._emitter.report_usage(_usage_from_wire(groq.usage))
         error = chunk.error or (groq.error if groq is not None else None)
-        if chunk.choices:
-            choice = (
-                chunk.choices[0] if len(chunk.choices) == 1 else self._pick_choice(chunk.choices)
-            )
+        choices = chunk.choices
+        if choices:
+            choice = choices[0] if len(choices) == 1 else self._pick_choice(choices)
             number = choice.index or 0
             if self._number is None:
                 self._number = number
@@ -139,7 +147,7 @@ class ChatStreamDecoder(StreamDecoder):
                 self._emitter.start_message(chunk.model)
                 self._read_choice(choice)
             error = error or choice.error
-        if error or chunk.choices is None:
+        if error or choices is None:
             self._report_failure(chunk, error, data)
 
     def read_body(self, data: bytes) -> None:
@@ -163,7 +171,8 @@ class ChatStreamDecoder(StreamDecoder):
         if self._reason is not None and not self._emitter.has_stop_reason:
             self._flush_filter()
             self._sign_reasoning()
-            self._server_tools.emit_pending()
+            if self._runs_server_tool:
+                self._server_tools.emit_pending()
             self._finish_message(self._reason)
         self._emitter.end_message()
 
@@ -275,8 +284,9 @@ class ChatStreamDecoder(StreamDecoder):
             elif kind == "text":
                 self._sign_reasoning()
                 # A tool's blocks precede the text they were for, even if no result arrived.
-                self._server_tools.emit_pending()
-                self._runs_server_tool = False
+                if self._runs_server_tool:
+                    self._server_tools.emit_pending()
+                    self._runs_server_tool = False
                 self._add_text(value)
             elif kind == "image":
                 self._add_image(value)
@@ -438,6 +448,8 @@ def _merge_deltas(message: Delta, delta: Delta) -> Delta:
 
 
 def _reasoning_text(delta: Delta) -> str:
+    if not (delta.reasoning or delta.reasoning_content or delta.reasoning_details):
+        return ""  # nearly every delta
     text = plain_text(delta.reasoning) or plain_text(delta.reasoning_content)
     return text or text_of_details(delta.reasoning_details)
 
