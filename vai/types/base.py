@@ -37,9 +37,8 @@ def build_struct(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
         msgspec.ValidationError: a field is missing or of a wrong type; the text ends
             with the path below this object.
     """
-    names = _JSON_NAMES.get(cls) or _json_names(cls)
-    tag = cls.__struct_config__.tag
-    if raw.keys() <= names and (tag is None or raw.get("type") == tag):
+    names, tag = _JSON_NAMES.get(cls) or _json_names(cls)
+    if names.issuperset(raw) and (tag is None or raw.get("type") == tag):
         return msgspec.convert({**raw, **parsed} if parsed else raw, cls)
     members: dict[str, Any] = {"extra": {}}
     for name, value in raw.items():
@@ -53,37 +52,46 @@ def build_struct(cls: type[T], raw: dict[str, Any], /, **parsed: Any) -> T:
     return msgspec.convert(members, cls)
 
 
-_JSON_NAMES: dict[type, frozenset[str]] = {}
+_JSON_NAMES: dict[type, tuple[frozenset[str], Any]] = {}
 
 
-def _json_names(cls: type[OpenStruct]) -> frozenset[str]:
-    """The JSON names of the fields of `cls`."""
+def _json_names(cls: type[OpenStruct]) -> tuple[frozenset[str], Any]:
+    """The JSON names of the fields of `cls`, and its tag."""
     names = set(cls.__struct_fields__) - {"extra"}
-    if cls.__struct_config__.tag is not None:
+    tag = cls.__struct_config__.tag
+    if tag is not None:
         names.add("type")
-    return _JSON_NAMES.setdefault(cls, frozenset(names))
+    return _JSON_NAMES.setdefault(cls, (frozenset(names), tag))
 
 
 def to_wire(value: Any) -> Any:
     """The JSON form of a wire object, unknown members included, as plain dicts and lists."""
-    if isinstance(value, Unknown):
-        return value.raw
-    if isinstance(value, OpenStruct):
-        tag, fields = _FIELD_PLANS.get(type(value)) or _field_plan(type(value))
-        wire: dict[str, Any] = {} if tag is None else {"type": tag}
-        for name, default in fields:
-            field = getattr(value, name)
-            if field != default:
-                wire[name] = to_wire(field) if isinstance(field, OpenStruct | list) else field
-        if value.extra:
-            wire.update(value.extra)
-        return wire
-    if isinstance(value, list):
+    # The exact type decides: `isinstance` asks the metaclass of a struct, which is far slower.
+    kind = type(value)
+    if kind is list:
         return [to_wire(item) for item in value]
-    return value
+    plan = _FIELD_PLANS.get(kind)
+    if plan is None:
+        if kind in _PLAIN or not isinstance(value, OpenStruct):
+            return value
+        plan = _field_plan(kind)
+    tag, fields = plan
+    if fields is None:
+        return value.raw
+    wire: dict[str, Any] = {} if tag is None else {"type": tag}
+    for name, default in fields:
+        field = getattr(value, name)
+        if field is not default and (default is _ALWAYS or field != default):
+            wire[name] = field if type(field) in _PLAIN else to_wire(field)
+    if value.extra:
+        wire.update(value.extra)
+    return wire
 
 
-_FieldPlan = tuple[Any, tuple[tuple[str, Any], ...]]
+_PLAIN = frozenset({str, int, float, bool, dict, type(None)})
+"""Types of JSON values that hold no wire object."""
+
+_FieldPlan = tuple[Any, tuple[tuple[str, Any], ...] | None]
 
 _FIELD_PLANS: dict[type, _FieldPlan] = {}
 
@@ -92,7 +100,10 @@ _ALWAYS = object()
 
 
 def _field_plan(cls: type[OpenStruct]) -> _FieldPlan:
-    """The tag of `cls`, and the name and the default of each of its fields."""
+    """The tag of `cls`, and the name and the default of each of its fields; None for the fields of
+    an `Unknown`, whose JSON form is complete."""
+    if issubclass(cls, Unknown):
+        return _FIELD_PLANS.setdefault(cls, (None, None))
     fields = []
     for field in msgspec.structs.fields(cls):
         default: Any = _ALWAYS

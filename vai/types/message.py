@@ -50,15 +50,23 @@ class Usage(OpenStruct, frozen=True, kw_only=True):
         """These counters, replaced by the known ones of `later`. Both are running totals."""
         # Written out for speed: every response uses this, some of them three times.
         return Usage(
-            input_tokens=_latest_counter(self.input_tokens, later.input_tokens),
-            output_tokens=_latest_counter(self.output_tokens, later.output_tokens),
-            cache_read_input_tokens=_latest_counter(
-                self.cache_read_input_tokens, later.cache_read_input_tokens
+            input_tokens=self.input_tokens if later.input_tokens is None else later.input_tokens,
+            output_tokens=(
+                self.output_tokens if later.output_tokens is None else later.output_tokens
             ),
-            cache_creation_input_tokens=_latest_counter(
-                self.cache_creation_input_tokens, later.cache_creation_input_tokens
+            cache_read_input_tokens=(
+                self.cache_read_input_tokens
+                if later.cache_read_input_tokens is None
+                else later.cache_read_input_tokens
             ),
-            thinking_tokens=_latest_counter(self.thinking_tokens, later.thinking_tokens),
+            cache_creation_input_tokens=(
+                self.cache_creation_input_tokens
+                if later.cache_creation_input_tokens is None
+                else later.cache_creation_input_tokens
+            ),
+            thinking_tokens=(
+                self.thinking_tokens if later.thinking_tokens is None else later.thinking_tokens
+            ),
             extra={**self.extra, **later.extra},
         )
 
@@ -72,10 +80,6 @@ class Usage(OpenStruct, frozen=True, kw_only=True):
         if last is None or last.output_tokens is None:
             return msgspec.structs.replace(totals, output_tokens=None)
         return totals
-
-
-def _latest_counter(earlier: int | None, later: int | None) -> int | None:
-    return earlier if later is None else later
 
 
 class Message(OpenStruct, frozen=True, kw_only=True, tag="message"):

@@ -118,6 +118,8 @@ def parse_block(raw: Any, at: str = "") -> Block:
     """One content block; `at` is its JSON path."""
     item = _require_object(raw, at)
     kind = item.get("type")
+    if kind == "text" and len(item) == 2 and type(text := item.get("text")) is str:
+        return blocks.TextBlock(text=text)  # nearly every block needs no converter
     if not isinstance(kind, str):
         raise _expected_error(f"{at}.type", f"one of {', '.join(blocks.BLOCK_TYPES)}")
     plain = _PLAIN.get(kind)
@@ -203,15 +205,23 @@ def _parse_delta(raw: Any) -> Delta:
 
 
 def _parse_messages(raw: Any) -> list[InputMessage]:
-    def parse_turn(item: Any, at: str) -> InputMessage:
-        fields = _require_object(item, at)
-        content = _parse_content(fields.get("content"), f"{at}.content")
-        return _make_struct(InputMessage, fields, at, content=content)
-
-    messages = _parse_array(raw, "messages", parse_turn)
-    if not messages:
+    if not isinstance(raw, list):
+        raise _expected_error("messages", "an array")
+    if not raw:
         raise _expected_error("messages", "at least one message")
-    return messages
+    turns = []
+    for index, item in enumerate(raw):
+        turns.append(_parse_turn(item, f"messages[{index}]"))
+    return turns
+
+
+def _parse_turn(raw: Any, at: str) -> InputMessage:
+    fields = _require_object(raw, at)
+    role, text = fields.get("role"), fields.get("content")
+    if len(fields) == 2 and type(text) is str and role in ("user", "assistant"):
+        return InputMessage(role=role, content=text)  # nearly every turn needs no converter
+    content = _parse_content(text, f"{at}.content")
+    return _make_struct(InputMessage, fields, at, content=content)
 
 
 def _parse_content(raw: Any, at: str) -> str | list[Block]:
@@ -279,10 +289,10 @@ def _parse_output_format(raw: Any, at: str = "output_format") -> OutputFormat:
 def _check_ranges(request: MessageRequest) -> None:
     if request.max_tokens is not None and request.max_tokens < 0:
         raise _expected_error("max_tokens", "an integer of at least 0")
-    for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1)):
-        value = getattr(request, name)
-        if value is not None and not low <= value <= high:
-            raise _expected_error(name, f"a number from {low} to {high}")
+    if request.temperature is not None and not 0 <= request.temperature <= 2:
+        raise _expected_error("temperature", "a number from 0 to 2")
+    if request.top_p is not None and not 0 <= request.top_p <= 1:
+        raise _expected_error("top_p", "a number from 0 to 1")
     choice = request.tool_choice
     if choice is not None and choice.type == "tool" and not choice.name:
         raise _expected_error("tool_choice.name", "the name of a tool")

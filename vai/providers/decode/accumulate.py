@@ -59,25 +59,25 @@ class _BlockBuilder:
         self.signature: str | None = None
 
     def add_delta(self, delta: Delta) -> None:
-        if isinstance(delta, TextDelta):
+        if type(delta) is TextDelta:
             self.text.append(delta.text)
-        elif isinstance(delta, ThinkingDelta):
+        elif type(delta) is ThinkingDelta:
             self.text.append(delta.thinking)
-        elif isinstance(delta, InputJsonDelta):
+        elif type(delta) is InputJsonDelta:
             self.json.append(delta.partial_json)
-        elif isinstance(delta, SignatureDelta):
+        elif type(delta) is SignatureDelta:
             self.signature = delta.signature
-        elif isinstance(delta, CitationsDelta):
+        elif type(delta) is CitationsDelta:
             self.citations.append(delta.citation)
-        elif isinstance(delta, AudioDelta):
+        elif type(delta) is AudioDelta:
             self.audio.append(delta.data)
-        elif isinstance(delta, TranscriptDelta):
+        elif type(delta) is TranscriptDelta:
             self.text.append(delta.text)
 
     def build_block(self, *, cut: bool) -> Block:
         """The whole block. A call that was cut off has the input ``{}``."""
         block = self.block
-        if isinstance(block, TextBlock):
+        if type(block) is TextBlock:
             citations = (block.citations or []) + self.citations
             text = block.text + "".join(self.text)
             return msgspec.structs.replace(block, text=text, citations=citations or None)
@@ -114,25 +114,25 @@ class Accumulator:
         Raises:
             UpstreamBroken: the event contradicts those before it.
         """
-        if isinstance(event, ContentBlockDelta):
+        if type(event) is ContentBlockDelta:
             building = self._blocks.get(event.index)
             if building is None:
                 raise _unusable_fault("a delta belongs to no block", "malformed")
             building.add_delta(event.delta)
-        elif isinstance(event, ContentBlockStart):
+        elif type(event) is ContentBlockStart:
             self._blocks[event.index] = _BlockBuilder(event.content_block)
-        elif isinstance(event, MessageStart):
+        elif type(event) is MessageStart:
             self._shell = event.message
             self._usage = event.message.usage
-        elif isinstance(event, MessageDelta):
+        elif type(event) is MessageDelta:
             self._end = event.delta
             if event.usage is not None:
                 self._usage = self._usage.merged_with(event.usage)
-        elif isinstance(event, MessageStop):
+        elif type(event) is MessageStop:
             self._stopped = True
 
-    def build_message(self) -> Message:
-        """The message.
+    def build_message(self, usage: Usage | None = None) -> Message:
+        """The message. `usage` replaces what the events report.
 
         Raises:
             UpstreamBroken: the stream has not reached its end, or a tool's input is not
@@ -148,7 +148,7 @@ class Accumulator:
             stop_reason=self._end.stop_reason,
             stop_sequence=self._end.stop_sequence,
             stop_details=self._end.stop_details,
-            usage=self._usage,
+            usage=self._usage if usage is None else usage,
         )
 
 
@@ -164,8 +164,7 @@ def message_from_events(events: Iterable[Event], usage: Usage | None = None) -> 
     accumulator = Accumulator()
     for event in events:
         accumulator.add_event(event)
-    message = accumulator.build_message()
-    return message if usage is None else msgspec.structs.replace(message, usage=usage)
+    return accumulator.build_message(usage)
 
 
 def events_from_message(message: Message) -> list[Event]:
