@@ -9,7 +9,7 @@ from vai.providers.adapter import Adapter
 from vai.providers.anthropic.adapter import AnthropicAdapter
 from vai.providers.gemini.adapter import GeminiAdapter
 from vai.providers.openai.adapter import ChatAdapter
-from vai.providers.registry import other_endpoint
+from vai.providers.registry import has_other_endpoint, other_endpoint
 from vai.providers.responses.adapter import ResponsesAdapter, needs_responses
 from vai.types.provider import ProviderSpec
 from vai.types.request import MessageRequest
@@ -42,7 +42,11 @@ def make_adapter(
         return GeminiAdapter(spec, exchange_id, input_estimate=input_estimate)
     if spec.kind == "responses":
         return ResponsesAdapter(spec, exchange_id, input_estimate=input_estimate)
-    other = other_endpoint(spec)
-    if request is not None and other is not None and needs_responses(request, request.model):
+    if (
+        request is not None
+        and has_other_endpoint(spec)
+        and needs_responses(request, request.model)
+        and (other := other_endpoint(spec)) is not None
+    ):
         return ResponsesAdapter(other, exchange_id, input_estimate=input_estimate)
     return ChatAdapter(spec, exchange_id, input_estimate=input_estimate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ __all__ = [
     "PROVIDER_SPECS",
     "SHARED_KEYS",
     "capabilities_of_kind",
+    "has_other_endpoint",
     "is_at_openai",
     "other_endpoint",
     "provider_id",
@@ -274,17 +276,23 @@ def spec_for_input(spec: ProviderSpec, modalities: Collection[str] | None) -> Pr
     return msgspec.structs.replace(spec, capabilities=capabilities)
 
 
+@lru_cache(maxsize=64)  # asked for each request to OpenAI
 def is_at_openai(base_url: str) -> bool:
     """Whether a base URL is OpenAI's own server, in any region."""
     return _OPENAI_HOST.match(base_url) is not None
 
 
+def has_other_endpoint(spec: ProviderSpec) -> bool:
+    """Whether the server also has Responses: servers that imitate OpenAI have no other endpoint."""
+    return spec.id == _OPENAI.id and is_at_openai(spec.base_url)
+
+
 def other_endpoint(spec: ProviderSpec) -> ProviderSpec | None:
     """The spec of Responses at OpenAI, made from the spec of Chat Completions at OpenAI.
 
-    None for every other spec: servers that imitate OpenAI have no other endpoint.
+    None for every other spec.
     """
-    if spec.id != _OPENAI.id or not is_at_openai(spec.base_url):
+    if not has_other_endpoint(spec):
         return None
     capabilities = msgspec.structs.replace(
         _OAI_RESP.capabilities,

@@ -184,9 +184,12 @@ def _set_streaming(request: MessageRequest, body: dict[str, Any], target: Openai
 
 
 def _set_tools(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
+    choice = request.tool_choice
+    if not request.tools:
+        check_unused_choice(choice, target.diagnostics)
+        return
     translated, members = translate_tools(request, target)
     body |= members
-    choice = request.tool_choice
     if not translated:
         if not members:
             check_unused_choice(choice, target.diagnostics)
@@ -272,6 +275,8 @@ def _set_stop_sequences(
 
     A server would also find them in the wrapping, which the client does not see.
     """
+    if not request.stop_sequences:
+        return make_text_filter([], wrapped=wrapped)
     sequences = [sequence for sequence in request.stop_sequences or () if sequence]
     accepted = target.capabilities.stop_sequences and target.traits.accepts_stop and not wrapped
     if sequences and accepted and len(sequences) <= _MAX_STOPS:
@@ -334,6 +339,8 @@ def _set_caching(request: MessageRequest, body: dict[str, Any], target: OpenaiTa
 
 def _set_speech(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
     """Request a spoken response, where one is wanted and the model can speak."""
+    if request.output is None and request.extensions is None:
+        return  # nearly every request
     modalities = ("audio",) if target.capabilities.audio_output and "audio" in target.model else ()
     check_output(request, target.diagnostics, modalities)
     members = (request.extensions or {}).get(target.spec.id)

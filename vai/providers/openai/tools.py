@@ -137,7 +137,9 @@ def translate_tools(request: MessageRequest, target: OpenaiTarget) -> tuple[list
 
 def tool_names_by_alias(request: MessageRequest) -> dict[str, str]:
     """Alias -> the client's name, for the tools whose name had to be changed."""
-    originals = [tool.name for tool in request.tools or () if tool.name]
+    if not request.tools:
+        return {}
+    originals = [tool.name for tool in request.tools if tool.name]
     return {legal_tool_name(name): name for name in originals if legal_tool_name(name) != name}
 
 

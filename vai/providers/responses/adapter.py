@@ -64,7 +64,7 @@ def needs_responses(request: MessageRequest, model: str) -> bool:
 def _has_server_tool(request: MessageRequest) -> bool:
     if request.extra.get("mcp_servers"):
         return True
-    return any(
+    return bool(request.tools) and any(
         not tool.is_function and (tool_family(tool.type) in _SERVER_TOOLS or is_tool_search(tool))
         for tool in request.tools or ()
     )

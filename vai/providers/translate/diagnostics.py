@@ -68,6 +68,8 @@ class Diagnostics:
         `MAX_DROPPED` are named; an entry of the form ``and 7 more`` stands for the others.
         """
         names: list[str] = []
+        if not self._dropped:
+            return names
         left = _MAX_HEADER_CHARACTERS
         for name in islice(self._dropped, MAX_DROPPED):
             shown = _shorten_text(name, _MAX_NAME)

@@ -7,6 +7,7 @@ unrecognised name gets the default traits, and the provider accepts or refuses t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -59,6 +60,7 @@ class OpenaiTraits(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.efforts) and "none" not in self.efforts
 
 
+@lru_cache(maxsize=256)  # a request asks more than once, and most requests are for few models
 def traits_of_model(provider: str, model: str) -> OpenaiTraits:
     """The traits of `model` at `provider`."""
     if provider in ("openai", "oai-resp"):

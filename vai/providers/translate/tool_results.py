@@ -11,8 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from vai.providers.translate.diagnostics import Diagnostics
@@ -56,11 +55,15 @@ class PendingCall(NamedTuple):
     note: str = ""
 
 
-def group_turns(request: MessageRequest) -> Iterator[tuple[bool, TurnGroup]]:
+def group_turns(request: MessageRequest) -> list[tuple[bool, TurnGroup]]:
     """The turns in alternating groups: those of the assistant (True) and all others (False)."""
-    turns = enumerate(request.messages)
-    for is_assistant, group in groupby(turns, key=lambda turn: turn[1].role == "assistant"):
-        yield is_assistant, [(f"messages[{index}]", turn) for index, turn in group]
+    groups: list[tuple[bool, TurnGroup]] = []
+    for index, turn in enumerate(request.messages):
+        is_assistant = turn.role == "assistant"
+        if not groups or groups[-1][0] is not is_assistant:
+            groups.append((is_assistant, []))
+        groups[-1][1].append((f"messages[{index}]", turn))
+    return groups
 
 
 def blocks_with_paths(at: str, turn: InputMessage) -> list[BlockAtPath]:
