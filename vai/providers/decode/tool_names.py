@@ -7,7 +7,7 @@ with a namespace before them, with a channel mark after them, in another case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -25,6 +25,9 @@ _NUMBERED: Final = re.compile(r":\d+$")
 _SPACED: Final = re.compile(r"[.:/]+")
 
 
+_NONE: Final[frozenset[str]] = frozenset()
+
+
 class ToolNames:
     """The names of one request's tools.
 
@@ -34,10 +37,10 @@ class ToolNames:
     """
 
     def __init__(
-        self, aliases: Mapping[str, str] = MappingProxyType({}), tools: Iterable[Tool] = ()
+        self, aliases: Mapping[str, str] = MappingProxyType({}), tools: Collection[Tool] = ()
     ) -> None:
         self._aliases = aliases
-        self._declared = frozenset(filter(None, map(_declared_name, tools)))
+        self._declared = frozenset(filter(None, map(_declared_name, tools))) if tools else _NONE
 
     @property
     def only_name(self) -> str | None:

@@ -78,7 +78,7 @@ class ChatStreamDecoder(StreamDecoder):
     ) -> None:
         super().__init__(provider, title, text)
         self.sink = self._emitter = emitter
-        self._lenient = LenientDecoder()
+        self._lenient: LenientDecoder | None = None
         self._signatures = signatures
         self._sound = sound
         self._text_seen = RepeatedText()
@@ -109,7 +109,7 @@ class ChatStreamDecoder(StreamDecoder):
 
     def read_event(self, data: bytes) -> None:
         """The data of one server-sent event."""
-        if self._lenient.waits:
+        if self._lenient is not None and self._lenient.waits:
             self._read_leniently(data)
             return
         try:
@@ -120,6 +120,7 @@ class ChatStreamDecoder(StreamDecoder):
             self.read_chunk(chunk, data)
 
     def _read_leniently(self, data: bytes) -> None:
+        self._lenient = self._lenient or LenientDecoder()
         chunks = self._lenient.read_objects(data, ChatChunk)
         if chunks is None and data.strip():
             self._emitter.fail_unusable(

@@ -69,7 +69,7 @@ def may_cite(body: Wire) -> bool:
         or "citation_options" in body
         or "search" in body["model"]
         or "compound" in body["model"]
-        or any(tool.get("type") == "browser_search" for tool in body.get("tools", ()))
+        or ("tools" in body and any(tool.get("type") == "browser_search" for tool in body["tools"]))
     )
 
 

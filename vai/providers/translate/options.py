@@ -21,7 +21,8 @@ import msgspec
 
 from vai.providers.translate.diagnostics import Diagnostics
 from vai.types.base import to_wire
-from vai.types.request import MessageRequest
+from vai.types.blocks import Block
+from vai.types.request import MessageRequest, Tool
 
 __all__ = [
     "EFFORTS",
@@ -136,12 +137,13 @@ def cache_key(request: MessageRequest) -> str | None:
 def _requests_caching(request: MessageRequest) -> bool:
     if request.cache_control:
         return True
-    blocks = [*request.system] if isinstance(request.system, list) else []
+    marked: list[Block | Tool] = [*(request.tools or ())]
+    if isinstance(request.system, list):
+        marked += request.system
     for turn in request.messages:
         if not isinstance(turn.content, str):
-            blocks += turn.content
-    marked = [*blocks, *(request.tools or ())]
-    return any(getattr(item, "cache_control", None) for item in marked)
+            marked += turn.content
+    return bool(marked) and any(getattr(item, "cache_control", None) for item in marked)
 
 
 _MAX_SEQUENCES: Final = 64
