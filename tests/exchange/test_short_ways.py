@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from vai.providers.anthropic import frames as anthropic_frames
 from vai.providers.anthropic import verbatim
 from vai.providers.anthropic.frames import read_delta, read_frames
 from vai.providers.factory import make_adapter
+from vai.providers.gemini import body
+from vai.providers.gemini.body import BodyParser
 from vai.providers.registry import PROVIDER_SPECS
 from vai.types import parse
 
@@ -169,3 +173,34 @@ def test_translated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = outcome(translated(path), [data])
     assert SseDecoder().feed(b"data: x\n\n") == [("message", b"x")]
     assert short[0] == long
+
+
+class SlowBody(BodyParser):
+    """Searches each read, however short."""
+
+    def _find_plain(self, data: bytes) -> re.Match[bytes] | None:
+        begins = body._AT_START.match(data) if self._at_start else None
+        return begins or body._INSIDE.search(data)
+
+    def _note_line(self, data: bytes) -> None:
+        line_end = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        if line_end >= 0 or self._at_start:
+            self._at_start = not data[line_end + 1 :].strip(body._NOTHING)
+
+
+LINES = [b'data: {"a":1}', b'{"error":1}', b" [1]", b"data: x", b"\xef\xbb\xbf", b" ", b""]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n", b"\n\r", b""])
+@pytest.mark.parametrize("other_end", [b"\n", b"\r\n\r\n", b"\r"])
+def test_plain_json_is_seen_wherever_it_begins(end: bytes, other_end: bytes) -> None:
+    for first, second, third in itertools.product(LINES, repeat=3):
+        reads = [first + end, second + other_end, third + end]
+        data = b"".join(reads)
+        for pieces in (reads, [data], [data[at : at + 1] for at in range(len(data))]):
+            short, long = BodyParser(), SlowBody()
+            for piece in pieces:
+                assert short.feed_bytes(piece) == long.feed_bytes(piece)
+                assert short._at_start == long._at_start
+            assert short.end_body() == long.end_body()
+            assert repr(short.fault) == repr(long.fault)
