@@ -11,7 +11,7 @@ from vai.errors import InvalidRequest
 from vai.types import parse
 from vai.types.base import OpenStruct, build_struct, to_wire
 from vai.types.blocks import Source, TextBlock, ToolResultBlock, UnknownBlock
-from vai.types.events import ContentBlockStart
+from vai.types.events import ContentBlockDelta, ContentBlockStart
 from vai.types.message import Message, Usage
 from vai.types.render import message_to_wire, usage_to_wire, vai_counters
 from vai.types.request import InputMessage, MessageRequest
@@ -34,6 +34,25 @@ def test_a_text_block(text: Any, more: dict[str, Any]) -> None:
     raw = {"type": "text", **({} if text is ABSENT else {"text": text}), **more}
     made = outcome(lambda: parse._make_struct(TextBlock, raw, "at"))
     assert outcome(parse.parse_block, raw, "at") == made
+
+
+@pytest.mark.parametrize("more", [{}, {"x": 1}])
+@pytest.mark.parametrize("index", [0, 7, 1 << 70, -1, True, 1.0, 1.5, "0", None, ABSENT])
+@pytest.mark.parametrize("text", [*ODD, ABSENT])
+@pytest.mark.parametrize("kind", ["text_delta", "thinking_delta"])
+def test_a_delta(kind: str, text: Any, index: Any, more: dict[str, Any]) -> None:
+    for of_delta, of_event in ((more, {}), ({}, more)):
+        name = kind.removesuffix("_delta")
+        delta = {"type": kind, **({} if text is ABSENT else {name: text}), **of_delta}
+        raw = {"type": "content_block_delta", "delta": delta, **of_event}
+        if index is not ABSENT:
+            raw["index"] = index
+
+        def convert(raw: dict[str, Any] = raw, delta: dict[str, Any] = delta) -> ContentBlockDelta:
+            made = parse._make_struct(parse._DELTAS[kind], delta, "delta")
+            return parse._make_struct(ContentBlockDelta, raw, "", delta=made)
+
+        assert outcome(parse.parse_event, raw) == outcome(convert)
 
 
 @pytest.mark.parametrize("more", [{}, {"x": 1}])

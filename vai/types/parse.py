@@ -162,9 +162,10 @@ def parse_event(raw: Any) -> Event:
     item = _require_object(raw, "")
     kind = item.get("type")
     if kind == "content_block_delta":
-        return _make_struct(
-            events.ContentBlockDelta, item, "", delta=_parse_delta(item.get("delta"))
-        )
+        delta, index = _parse_delta(item.get("delta")), item.get("index")
+        if len(item) == 3 and type(index) is int:
+            return events.ContentBlockDelta(index=index, delta=delta)  # nearly every delta
+        return _make_struct(events.ContentBlockDelta, item, "", delta=delta)
     if kind == "content_block_start":
         opened = parse_block(item.get("content_block"), "content_block")
         return _make_struct(events.ContentBlockStart, item, "", content_block=opened)
@@ -198,6 +199,8 @@ def _parse_message_delta(item: dict[str, Any]) -> events.MessageDelta:
 def _parse_delta(raw: Any) -> Delta:
     item = _require_object(raw, "delta")
     kind = item.get("type")
+    if kind == "text_delta" and len(item) == 2 and type(text := item.get("text")) is str:
+        return events.TextDelta(text=text)  # nearly every delta needs no converter
     cls = _DELTAS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return events.UnknownDelta(raw=item)

@@ -87,7 +87,7 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
             if self.is_complete or self.fault is not None:
                 return
             event = self._parse_event(raw)
-            if event is None or (isinstance(event, UnknownEvent) and _may_be_error(event.raw)):
+            if event is None or (type(event) is UnknownEvent and _may_be_error(event.raw)):
                 fault = failure.fault_from_object(self._provider, self._title, data)
                 if fault is not None:
                     self.fail(fault)
@@ -98,16 +98,16 @@ class AnthropicStreamDecoder(EventSink, StreamDecoder):
                 self._add_event(event)
 
     def _add_event(self, event: Event) -> None:
-        if isinstance(event, MessageStart):
+        if type(event) is MessageStart:
             self.usage = self.usage.merged_with(event.message.usage)
             message = msgspec.structs.replace(event.message, model=self._full_model(event.message))
             event = msgspec.structs.replace(event, message=message)
-        elif isinstance(event, MessageDelta):
+        elif type(event) is MessageDelta:
             self.usage = self.usage.with_final_usage(event.usage)
             event = msgspec.structs.replace(event, usage=self.usage)
-        elif isinstance(event, MessageStop):
+        elif type(event) is MessageStop:
             self.is_complete = True
-        elif isinstance(event, ErrorEvent):
+        elif type(event) is ErrorEvent:
             body = {"error": event.error, **event.extra}
             self.fail(failure.fault_from_event(self._provider, self._title, body))
             return
