@@ -60,7 +60,7 @@ class Reply:
             return await self.read(until)
         return step
 
-    async def relay(self, sink, pause: float, deadline: float, /) -> None:
+    async def relay_body(self, sink, pause: float, deadline: float, /) -> None:
         while self._script:
             step = self._script[0]
             if step is SILENCE:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from vai.codec.head import HeaderFields
 from vai.errors import RateLimited, UpstreamRejected
 from vai.exchange.exchange import Settlement
 from vai.gateway.request.context import RequestContext
@@ -20,9 +21,9 @@ from vai.types.message import Usage
 
 
 def context() -> RequestContext:
-    headers = {"x-request-id": "req_1"}
+    fields = HeaderFields([("x-request-id", "req_1")])
     request: Any = SimpleNamespace(
-        headers=headers, method="POST", path='/v1/"é\n', ip="127.0.0.1", app=None
+        header_fields=fields, method="POST", path='/v1/"é\n', ip="127.0.0.1", app=None
     )
     return RequestContext(request)
 

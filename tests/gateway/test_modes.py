@@ -224,7 +224,7 @@ def test_blocks_are_found_however_their_types_are_written() -> None:
                 .replace(b"TYPE", written.encode())
                 .replace(b"ID", call_id.encode())
             )
-            request: Any = SimpleNamespace(body=body, headers=Header())
+            request: Any = SimpleNamespace(body=body, header_fields=HeaderFields([]))
             envelope = envelopes.read_routing_fields(body)
             route = resolve_route(envelope.model, PROVIDER_SPECS, {})
             made = choose_mode(envelope, request, prepare_target(envelope, route, "x1", Settings()))

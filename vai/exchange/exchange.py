@@ -359,7 +359,7 @@ class Exchange(Generic[T]):
             return keeps_up and not (mode.is_complete or mode.stream_error is not None)
 
         try:
-            await response.relay(relay_piece, self._timers.inter_chunk, self._total_at)
+            await response.relay_body(relay_piece, self._timers.inter_chunk, self._total_at)
         except UpstreamTimeout as exc:
             is_total = self._clock() >= self._total_at - _TICK
             fault = UpstreamTimeout.from_code(

@@ -36,7 +36,9 @@ class UpstreamResponse(Protocol):
         """
         ...
 
-    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+    async def relay_body(
+        self, sink: Callable[[bytes], bool], pause: float, deadline: float, /
+    ) -> None:
         """Call `sink` with each piece as it comes, without waking a task for it.
 
         It ends when `sink` returns False, and when only `read` can tell what follows: the end of

@@ -32,7 +32,7 @@ async def relayed(reply: HttpResponse, pieces: list[bytes]) -> bytes:
         return True
 
     while True:
-        await reply.relay(sink, 3.0, soon())
+        await reply.relay_body(sink, 3.0, soon())
         data = await reply.read(soon())
         if not data:
             return body
@@ -63,7 +63,7 @@ def test_no_task_wakes_between_two_pieces(run):
         async with serving(script) as port, VaiTransport() as transport:
             reply = await send(transport, port)
             got: list[bytes] = []
-            await reply.relay(lambda data: not got.append(data), 3.0, soon())
+            await reply.relay_body(lambda data: not got.append(data), 3.0, soon())
             assert len(got) > 20
             assert b"".join(got) == b"x" * 50
             assert await reply.read(soon()) == b""
@@ -82,7 +82,7 @@ def test_a_sink_that_returns_false_gets_nothing_more(run):
                 got.append(data)
                 return False
 
-            await reply.relay(sink, 3.0, soon())
+            await reply.relay_body(sink, 3.0, soon())
             await asyncio.sleep(0.05)
             assert len(got) == 1
             assert b"".join(got) + await whole(reply) == b"x" * 20
@@ -134,7 +134,7 @@ def test_every_piece_has_its_time_and_all_have_a_deadline(run):
 
                 while True:
                     try:
-                        await reply.relay(sink, pause, began + deadline)
+                        await reply.relay_body(sink, pause, began + deadline)
                         await reply.read(began + deadline)
                     except UpstreamTimeout:
                         break
@@ -177,7 +177,7 @@ def test_what_the_sink_raises_is_raised_to_the_reader(run):
                 raise ZeroDivisionError
 
             with pytest.raises(ZeroDivisionError):
-                await reply.relay(sink, 3.0, soon())
+                await reply.relay_body(sink, 3.0, soon())
             reply.close()
             await eventually(lambda: transport.get_stats() == (0, 0, 0))
 
@@ -226,7 +226,7 @@ def test_a_sink_that_stops_bounds_what_is_buffered(run):
                 return taken < 5_000_000
 
             while taken < 5_000_000:
-                await reply.relay(sink, 3.0, soon())
+                await reply.relay_body(sink, 3.0, soon())
                 if taken < 5_000_000:
                     taken += len(await reply.read(soon()))
             await asyncio.sleep(0.3)

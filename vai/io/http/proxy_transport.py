@@ -160,7 +160,9 @@ class HttpxResponse:
                 return data
         return self._key_filter.flush()
 
-    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+    async def relay_body(
+        self, sink: Callable[[bytes], bool], pause: float, deadline: float, /
+    ) -> None:
         """Does nothing: httpx gives its pieces to `read` alone."""
 
     def release_connection(self) -> None:

@@ -112,7 +112,9 @@ class HttpResponse:
         self.close()
         return data if self.key_filter is None else data + self.key_filter.flush()
 
-    async def relay(self, sink: Callable[[bytes], bool], pause: float, deadline: float, /) -> None:
+    async def relay_body(
+        self, sink: Callable[[bytes], bool], pause: float, deadline: float, /
+    ) -> None:
         """Call `sink` with each piece as it comes; see `exchange.ports.UpstreamResponse`."""
         connection = self._connection
         if connection is None or not connection.can_relay:
