@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.exchange.test_verbatim_checks import DELTA_OF, OPENED, mode
-from vai.codec.sse import SseDecoder, encode_events, split_frames
+from vai.codec.sse import SseDecoder, encode_events, read_single_frame, split_frames
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.policy import estimate
@@ -135,6 +135,14 @@ def test_nearly_a_delta(frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(mode(stream=True), pieces) == short
 
 
+def test_a_single_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [frame for path in STREAMS for frame in split_frames(path.read_bytes())]
+    frames += [USUAL, *NEARLY, b"", b"\n\n", b"\xef\xbb\xbfdata: x\n\n", b"data: x\n\ndata: y\n\n"]
+    short = [read_single_frame(frame) for frame in frames]
+    monkeypatch.setattr("vai.codec.sse.read_usual_frame", lambda _: None)
+    assert [read_single_frame(frame) for frame in frames] == short
+
+
 def test_a_delta_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
     real = anthropic_frames._decode_one
@@ -167,7 +175,7 @@ def test_translated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = path.read_bytes()
     short = [outcome(translated(path), pieces) for pieces in chops(data)]
     assert all(one == short[0] for one in short)
-    monkeypatch.setattr("vai.codec.sse._decode_usual_frame", lambda _: None)
+    monkeypatch.setattr("vai.codec.sse.read_usual_frame", lambda _: None)
     monkeypatch.setattr("vai.codec.sse._is_plain", lambda _: False)
     monkeypatch.setattr(estimate, "_PER_ASCII_CODE", estimate._PER_CODE)
     long = outcome(translated(path), [data])

@@ -7,13 +7,12 @@ ignore an event without its name. Only frames of an unusual form are split into 
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
 
 from vai.codec.halves import repair_escapes
-from vai.codec.sse import SseDecoder, encode_frame
+from vai.codec.sse import encode_frame, read_single_frame, read_usual_frame
 
 __all__ = [
     "FrameDelta",
@@ -30,8 +29,6 @@ __all__ = [
     "with_event_name",
 ]
 
-_USUAL: Final = re.compile(rb"(?:\A|(?<=\n\n))event: ([a-z_]+)\ndata: (.*)\n\n")
-"""A frame of exactly two lines, with nothing before or between them."""
 _DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
 _LF: Final = 0x0A
 _CR: Final = 0x0D
@@ -108,16 +105,16 @@ def read_frames(data: bytes) -> list[FrameEvent] | None:
 
     The usual form is the lines ``event: TYPE`` and ``data: {...}``, which end with line feeds.
     """
-    if _CR in data:
-        return None
-    frames = _USUAL.findall(data)
-    if len(frames) != data.count(b"\n\n"):
+    if _CR in data or data[-2:] != b"\n\n":
         return None
     events = []
     try:
-        for name, text in frames:
-            event = _decode_one(text)
-            if event.type != name.decode():
+        for frame in data[:-2].split(b"\n\n"):
+            fields = read_usual_frame(frame)
+            if fields is None:
+                return None
+            event = _decode_one(fields[1])
+            if event.type != fields[0]:
                 return None
             events.append(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -131,7 +128,7 @@ def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
     Raises:
         ValueError: its data is not a JSON object.
     """
-    name, data = _split_frame(frame)
+    name, data = read_single_frame(frame)
     if not data.strip():
         return None
     try:
@@ -151,13 +148,13 @@ def with_event_name(frame: bytes, kind: str) -> bytes:
     """`frame`, rebuilt if its event name is not `kind`."""
     if frame.startswith(b"event: %b\n" % kind.encode()):
         return frame
-    name, data = _split_frame(frame)
+    name, data = read_single_frame(frame)
     return frame if name == kind or "\n" in kind or "\r" in kind else encode_frame(kind, data)
 
 
 def read_error_text(frame: bytes) -> str:
     """The plain text data of an event named ``error``; "" for any other frame."""
-    name, data = _split_frame(frame)
+    name, data = read_single_frame(frame)
     return data.decode("utf-8", "replace") if name == "error" else ""
 
 
@@ -175,7 +172,7 @@ def decode_frame(frame: bytes) -> dict[str, Any]:
     Raises:
         ValueError: its data is not a JSON object.
     """
-    return decode_object(_split_frame(frame)[1])
+    return decode_object(read_single_frame(frame)[1])
 
 
 def decode_object(data: bytes) -> dict[str, Any]:
@@ -215,11 +212,3 @@ def _decode_repaired(data: bytes) -> Any:
         return _decode_any(replace_broken_characters(data))
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("not JSON") from None
-
-
-def _split_frame(frame: bytes) -> tuple[str, bytes]:
-    """The event name and the data of a frame; both empty if it has no data."""
-    decoder = SseDecoder()
-    for name, data in decoder.feed(frame) + decoder.flush():
-        return name, data
-    return "", b""

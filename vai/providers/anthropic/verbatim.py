@@ -117,8 +117,8 @@ class VerbatimStreamObserver:
         if self.has_content and (delta := read_delta(data)) is not None:
             self._count_delta(delta)
             return data
-        events = read_frames(data)
-        if events is None or not self.has_started:
+        events = read_frames(data) if self.has_started else None
+        if events is None:
             return self._feed_singly(data)
         for event in events:
             if event.type not in _CONTENT or (
