@@ -118,6 +118,20 @@ class Answer(GatewayResponse):
         app.ctx.written_whole = self._headers is None
 
 
+@app.route("/chunks", methods=["GET", "HEAD", "POST"], stream=True)
+async def stream_chunks(request: Request) -> None:
+    """What the query wants, in chunks; with `long`, in Sanic's own way."""
+    made = Answer(headers={"x-one": request.args.get("value", "v")}, content_type="text/plain")
+    if "read" in request.args:
+        await cast("ReceivingHttp", request.stream).receive_body()
+    if "long" in request.args:
+        assert made.headers
+    await request.respond(made)
+    for letter in request.args.get("letters", "abc"):
+        await made.send(letter.encode() * int(request.args.get("size", 3)))
+    await made.send(end_stream=True)
+
+
 @app.route("/answer", methods=["GET", "HEAD", "POST"], stream=True)
 async def answer(request: Request) -> HTTPResponse:
     """What the query wants; with `long`, in Sanic's own way."""

@@ -71,12 +71,46 @@ def test_a_response_is_the_same_in_one_go_and_in_sanics_way(
     assert answers[0].startswith((b"HTTP/1.1 %d " % query.get("status", 200), HTTP_CONTINUE))
 
 
+@pytest.mark.parametrize(
+    ("query", "lines", "body", "whole"),
+    [
+        ({}, b"", b"", True),
+        ({}, CLOSING, b"", True),
+        ({"size": 300_000}, b"", b"", True),
+        ({"read": 1}, b"", b"abc", True),
+        ({"read": 1}, EXPECTING, b"abc", True),
+        ({"value": "a\nb"}, b"", b"", False),
+        ({"value": "caf\u00e9"}, b"", b"", False),
+        ({"size": 0}, b"", b"", False),
+        ({"letters": "-"}, b"", b"", True),
+        ({}, b"", b"abc", False),
+    ],
+)
+def test_a_stream_is_the_same_in_one_go_and_in_sanics_way(
+    running: Group, query: dict[str, Any], lines: bytes, body: bytes, whole: bool
+) -> None:
+    answers = []
+    for more in ({}, {"long": 1}):
+        target = b"/chunks?" + urlencode(query | more).encode()
+        request = POST % (target, len(body), lines, body)
+        if not body:
+            request = request.replace(b"POST", b"GET").replace(b"Content-Length: 0\r\n", b"")
+        answers.append(exchange(running, request))
+        said = running.get("/answer/whole")[2]
+        assert said == (b"True" if whole and not more else b"False")
+    assert answers[0] == answers[1]
+    assert answers[0].count(b"\r\n0\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("path", [b"/answer", b"/chunks"])
 @pytest.mark.parametrize("request_line", [b"HEAD %b HTTP/1.1", b"GET %b HTTP/1.0"])
-def test_other_requests_have_the_same_response_too(running: Group, request_line: bytes) -> None:
+def test_other_requests_have_the_same_response_too(
+    running: Group, request_line: bytes, path: bytes
+) -> None:
     for lines in (b"", CLOSING, b"Connection: keep-alive\r\n"):
         answers = {
             exchange(running, request_line % target + b"\r\nHost: t\r\n" + lines + b"\r\n")
-            for target in (b"/answer", b"/answer?long=1")
+            for target in (path, path + b"?long=1")
         }
         assert len(answers) == 1
 

@@ -45,7 +45,7 @@ _SPLITTERS = re.compile(r"[\x00\r\n]")
 
 
 class GatewayResponse(HTTPResponse):
-    """A response that is written in one go.
+    """A response that is written in one go, or whose head is written with the first chunk.
 
     Sanic searches, encodes and joins each name and value separately, which takes a sixth of a small
     request's time. Here one check of all of them together decides whether that is needed. It is
@@ -85,14 +85,17 @@ class GatewayResponse(HTTPResponse):
     async def send(self, data: AnyStr | None = None, end_stream: bool | None = None) -> None:
         """Send all that is to be sent, or a part of it: see Sanic."""
         stream = self.stream
-        if (
-            data is None
-            and end_stream
-            and self._headers is None
-            and isinstance(stream, ReceivingHttp)
-            and stream.write_response(self.status, self._fields, self.body or b"")
-        ):
-            return
+        if self._headers is None and isinstance(stream, ReceivingHttp):
+            if data is None:
+                body = self.body or b""
+                if end_stream and stream.write_response(self.status, self._fields, body):
+                    return
+            elif (
+                isinstance(data, bytes)
+                and not end_stream
+                and stream.begin_response(self.status, self._fields, data)
+            ):
+                return
         await super().send(data, end_stream)
 
     @property

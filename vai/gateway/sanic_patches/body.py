@@ -25,7 +25,7 @@ from vai.gateway.sanic_patches.head import GuardedHttp
 __all__ = ["ReceivingHttp"]
 
 # Each look-up of a member in the class takes a thousand instructions.
-_IDLE, _HANDLER = Stage.IDLE, Stage.HANDLER
+_IDLE, _HANDLER, _RESPONSE = Stage.IDLE, Stage.HANDLER, Stage.RESPONSE
 _SMALL = 64 * 1024
 """Bytes of an unread body that are dropped without closing, if they have been received."""
 
@@ -97,6 +97,27 @@ class ReceivingHttp(GuardedHttp):
             fields: lower-case name -> value, without those of the framing.
             body: at least one byte.
         """
+        if not self._write_with_head(status, fields, f"content-length: {len(body)}", body):
+            return False
+        self.response_func = None  # type: ignore[assignment]
+        self.stage = _IDLE
+        return True
+
+    def begin_response(self, status: int, fields: Mapping[str, str], data: bytes) -> bool:
+        """Write the head of a chunked response and the first chunk by one write.
+
+        Arguments and result as in `write_response`.
+        """
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        if not self._write_with_head(status, fields, "transfer-encoding: chunked", chunk):
+            return False
+        self.response_func = self.http1_response_chunked
+        self.stage = _RESPONSE
+        return True
+
+    def _write_with_head(
+        self, status: int, fields: Mapping[str, str], framing: str, body: bytes
+    ) -> bool:
         protocol = self.protocol
         transport = protocol.transport
         if (
@@ -118,11 +139,9 @@ class ReceivingHttp(GuardedHttp):
         if not text.isascii() or "\n" in letters or "\r" in letters or "\0" in letters:
             return False
         connection = "keep-alive" if self.keep_alive else "close"
-        head = f"{text}\r\ncontent-length: {len(body)}\r\nconnection: {connection}\r\n\r\n"
+        head = f"{text}\r\n{framing}\r\nconnection: {connection}\r\n\r\n"
         transport.write(b"".join((_HTTP1_STATUSLINES[status], head.encode(), body)))
         protocol._time = monotonic()
-        self.response_func = None  # type: ignore[assignment]
-        self.stage = _IDLE
         return True
 
     def _discard_body(self) -> None:
