@@ -34,6 +34,13 @@ def test_it_is_found_as_json_and_urls_write_it(size: int) -> None:
         assert found.strip('<">') == "[redacted]"
 
 
+@pytest.mark.parametrize("key", ["abcdefghij0123", "QZXQZXQZXQ", "sk-abc-ABC-abc-789", "~" * 10])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_it_is_found_whatever_bytes_it_is_made_of(size: int, key: str) -> None:
+    text = f'data: {{"id":"{key}{key[1:]}","n":0}} {key[0]}{key}'
+    assert b"".join(fed(text.encode(), size, key)) == text.replace(key, "[redacted]").encode()
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_what_only_begins_like_it_is_kept(size: int) -> None:
     text = f"{KEY[:-1]} sk-ant sk-an".encode()
