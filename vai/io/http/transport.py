@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from types import TracebackType
 from typing import Final, cast, final
 
@@ -120,9 +119,16 @@ class HttpResponse:
         if connection is None or not connection.can_relay:
             return
         key_filter = self.key_filter
-        if key_filter is not None:
-            sink = partial(_filter_piece, key_filter, sink)
-        await connection.relay_body(sink, pause, deadline)
+        if key_filter is None:
+            await connection.relay_body(sink, pause, deadline)
+            return
+        feed = key_filter.feed
+
+        def filter_piece(data: bytes) -> bool:
+            data = feed(data)
+            return sink(data) if data else True
+
+        await connection.relay_body(filter_piece, pause, deadline)
 
     def release_connection(self) -> None:
         """End reading after the last event; keep the connection if the framing ends too."""
@@ -135,11 +141,6 @@ class HttpResponse:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
-
-
-def _filter_piece(key_filter: KeyFilter, sink: Callable[[bytes], bool], data: bytes) -> bool:
-    data = key_filter.feed(data)
-    return sink(data) if data else True
 
 
 async def send_request(
