@@ -224,6 +224,11 @@ class FrameSplitter:
             self.fault = _too_long(self._limit)
         return frames
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next byte begins a frame, and there is no fault."""
+        return not self._tail and self.fault is None
+
     def get_rest(self) -> bytes:
         """The incomplete frame at the end."""
         return bytes(self._tail)

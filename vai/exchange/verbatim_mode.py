@@ -89,6 +89,7 @@ class VerbatimMode:
             )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
+        self._expects_delta = False
         self._body = bytearray()
         self.usage = Usage()
         self.stop_reason: str | None = None
@@ -130,6 +131,20 @@ class VerbatimMode:
         return body
 
     def feed_stream(self, data: bytes) -> bytes | None:
+        # Nearly every read brings one delta of a stream that has begun, and nothing but its text
+        # is new.
+        if self._expects_delta and self._observer.count_single_delta(data):
+            return data
+        passed = self._feed_any(data)
+        self._expects_delta = (
+            self._is_json is False
+            and self._held is None
+            and self._splitter.is_empty
+            and self._observer.passes_deltas
+        )
+        return passed
+
+    def _feed_any(self, data: bytes) -> bytes | None:
         if self._is_json is not False and self._collect_json(data):
             return None
         frames = self._splitter.feed(data)
@@ -138,7 +153,6 @@ class VerbatimMode:
             return None
         sniffer = self._observer
         passed = sniffer.feed_frames(frames)
-        # Nearly every read brings only a delta of a stream that has begun.
         return (
             passed if self._held is None and not sniffer.has_news else self._release_frames(passed)
         )

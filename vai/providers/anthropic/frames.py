@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
+_DELTA_AT: Final = len(_DELTA_HEAD)
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 """Line ends as numbers: to look for a number in bytes costs a ninth of looking for bytes."""
@@ -83,15 +84,15 @@ class FrameEvent(msgspec.Struct, gc=False):
 _decode_one = msgspec.json.Decoder(FrameEvent).decode
 
 
-def read_delta(frames: bytes) -> FrameDelta | None:
-    """The delta, where these whole frames are one content delta of the usual form; else None.
+def read_delta(data: bytes) -> FrameDelta | None:
+    """The delta, where a read is exactly one content delta of the usual form; else None.
 
-    Nearly all reads of a paced stream hold exactly one such frame. `read_frames` defines the form,
-    and reads the same from it.
+    Nearly all reads of a paced stream are. `read_frames` defines the form, and reads the same.
     """
-    # Whole frames end with a blank line, which is two line feeds where there is no CR.
-    text = frames[len(_DELTA_HEAD) : -2]
-    if frames[: len(_DELTA_HEAD)] != _DELTA_HEAD or _LF in text or _CR in frames:
+    if data[:_DELTA_AT] != _DELTA_HEAD or data[-2:] != b"\n\n" or _CR in data:
+        return None
+    text = data[_DELTA_AT:-2]
+    if _LF in text:
         return None
     try:
         event = _decode_one(text)

@@ -108,15 +108,28 @@ class VerbatimStreamObserver:
         self._calls = calls
         self._sequencer = None if calls is None else EventSequencer()
 
+    @property
+    def passes_deltas(self) -> bool:
+        """Whether a delta changes nothing from now on but the count of the generated text."""
+        return self.has_content and self._sequencer is None and self.fault is None
+
+    def count_single_delta(self, data: bytes) -> bool:
+        """Count a read while `passes_deltas`, if it is one delta of the usual form, which
+        `feed_frames` would pass unchanged; returns whether it is."""
+        delta = read_delta(data)
+        if delta is None or to_valid_utf8(data) is not data:
+            return False
+        generated = delta.text or delta.thinking or delta.partial_json
+        if type(generated) is str:
+            self._generated(generated)
+        return True
+
     def feed_frames(self, data: bytes) -> bytes:
         """Check more whole frames; return those for the client, up to a fault or the end."""
         data = to_valid_utf8(data)
         if self._sequencer is not None:
             ordered = (self._order_frame(frame, self._sequencer) for frame in split_frames(data))
             return self._feed_singly(b"".join(ordered))
-        if self.has_content and (delta := read_delta(data)) is not None:
-            self._count_delta(delta)
-            return data
         events = read_frames(data) if self.has_started else None
         if events is None:
             return self._feed_singly(data)
