@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tests.exchange.test_verbatim_checks import DELTA_OF, OPENED, mode
-from vai.codec.sse import SseDecoder, encode_events, read_single_frame, split_frames
+from vai.codec.sse import SseDecoder, encode_events, read_frames, read_single_frame, split_frames
 from vai.exchange.mode import ExchangeMode
 from vai.exchange.translated_mode import TranslatedMode
 from vai.policy import estimate
 from vai.providers.anthropic import frames as anthropic_frames
 from vai.providers.anthropic import verbatim
-from vai.providers.anthropic.frames import read_delta, read_frames
+from vai.providers.anthropic.frames import read_content, read_delta
 from vai.providers.factory import make_adapter
 from vai.providers.gemini import body
 from vai.providers.gemini.body import BodyParser
@@ -77,7 +77,7 @@ def test_verbatim(path: Path, edited: bool, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_short_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     passing = mode(stream=True)
     passing.feed_stream(OPENED + DELTA_OF % b"a")
-    monkeypatch.setattr(verbatim, "read_frames", None)
+    monkeypatch.setattr(verbatim, "read_content", None)
     assert passing.feed_stream(DELTA_OF % b"b") == DELTA_OF % b"b"
 
 
@@ -132,18 +132,33 @@ def test_nearly_a_delta(frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [OPENED, USUAL, frame, USUAL]
     delta = read_delta(frame)
     if delta is not None:
-        assert [event.delta for event in read_frames(frame) or ()] == [delta]
+        event = read_content(*read_single_frame(frame))
+        assert event is not None
+        assert event.delta == delta
     short = outcome(mode(stream=True), pieces)
     monkeypatch.setattr(verbatim, "read_delta", lambda _: None)
     assert outcome(mode(stream=True), pieces) == short
+    assert outcome(mode(stream=True), [b"".join(pieces)]) == short
 
 
 def test_a_single_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [frame for path in STREAMS for frame in split_frames(path.read_bytes())]
     frames += [USUAL, *NEARLY, b"", b"\n\n", b"\xef\xbb\xbfdata: x\n\n", b"data: x\n\ndata: y\n\n"]
     short = [read_single_frame(frame) for frame in frames]
-    monkeypatch.setattr("vai.codec.sse.read_usual_frame", lambda _: None)
+    monkeypatch.setattr("vai.codec.sse._decode_usual_frame", lambda _: None)
     assert [read_single_frame(frame) for frame in frames] == short
+
+
+ODD_ENDS = [b"", b"\n", b"\n\n", b"\n\n\n", b": c\n\n", b"\r\n\r\n", b"event: ping\ndata: {}"]
+
+
+@pytest.mark.parametrize("end", ODD_ENDS)
+@pytest.mark.parametrize("middle", ODD_ENDS)
+def test_frames_are_read_as_they_are_split(middle: bytes, end: bytes) -> None:
+    for frame in [USUAL, *NEARLY]:
+        data = frame + middle + frame + end
+        split = [(one, *read_single_frame(one)) for one in split_frames(data)]
+        assert list(read_frames(data)) == split
 
 
 def test_a_delta_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +193,7 @@ def test_translated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = path.read_bytes()
     short = [outcome(translated(path), pieces) for pieces in chops(data)]
     assert all(one == short[0] for one in short)
-    monkeypatch.setattr("vai.codec.sse.read_usual_frame", lambda _: None)
+    monkeypatch.setattr("vai.codec.sse._decode_usual_frame", lambda _: None)
     monkeypatch.setattr("vai.codec.sse._is_plain", lambda _: False)
     monkeypatch.setattr(estimate, "_PER_ASCII_CODE", estimate._PER_CODE)
     long = outcome(translated(path), [data])

@@ -30,8 +30,8 @@ __all__ = [
     "SseDecoder",
     "encode_events",
     "encode_frame",
+    "read_frames",
     "read_single_frame",
-    "read_usual_frame",
     "split_frames",
 ]
 
@@ -74,7 +74,7 @@ class SseDecoder:
         tail = self._tail
         if self._started and not tail and chunk[-2:] == b"\n\n" and len(chunk) <= self._limit:
             # Fast path: nearly all reads of a paced stream hold exactly one frame.
-            event = read_usual_frame(chunk[:-2])
+            event = _decode_usual_frame(chunk[:-2])
             if event is not None:
                 return [event]
         if not tail and (cut := chunk.rfind(b"\n\n")) >= 0:
@@ -129,7 +129,7 @@ class SseDecoder:
             if limited and len(frame) > self._limit:
                 self._set_fault()
                 break
-            event = read_usual_frame(frame)
+            event = _decode_usual_frame(frame)
             if event is not None:
                 events.append(event)
             else:
@@ -145,7 +145,7 @@ def _too_long(limit: int) -> UpstreamBroken:
     return UpstreamBroken(f"The provider sent an event of more than {limit} bytes")
 
 
-def read_usual_frame(frame: bytes) -> tuple[str, bytes] | None:
+def _decode_usual_frame(frame: bytes) -> tuple[str, bytes] | None:
     """The event of one of the two frames that nearly all streams consist of: a line of data, and
     a name followed by a line of data. None for any other frame.
 
@@ -163,9 +163,9 @@ def read_usual_frame(frame: bytes) -> tuple[str, bytes] | None:
 
 def read_single_frame(frame: bytes) -> tuple[str, bytes]:
     """The event and the data of one frame with its blank line; both empty if it has no data."""
-    # A decoder for one frame costs seven times as much as this look at it.
+    # A decoder for one frame costs three times as much as this look at it.
     if frame[-2:] == b"\n\n" and _CR not in frame and len(frame) <= MAX_FRAME:
-        event = read_usual_frame(frame[:-2])
+        event = _decode_usual_frame(frame[:-2])
         if event is not None:
             return event
     decoder = SseDecoder()
@@ -261,6 +261,22 @@ def split_frames(data: bytes) -> Iterator[bytes]:
             at = cut
     if at < len(data):
         yield data[at:]
+
+
+def read_frames(data: bytes) -> Iterator[tuple[bytes, str, bytes]]:
+    """The frames of `data` as in `split_frames`, each with its event and data as in
+    `read_single_frame`."""
+    if _CR in data or len(data) > MAX_FRAME:
+        for frame in split_frames(data):
+            yield frame, *read_single_frame(frame)
+        return
+    *frames, rest = data.split(b"\n\n")
+    for frame in frames:
+        whole = frame + b"\n\n"
+        event = _decode_usual_frame(frame) or read_single_frame(whole)
+        yield whole, *event
+    if rest:
+        yield rest, *read_single_frame(rest)
 
 
 def encode_frame(event: str, data: bytes) -> bytes:

@@ -12,23 +12,26 @@ from typing import Any, Final
 import msgspec
 
 from vai.codec.halves import repair_escapes
-from vai.codec.sse import encode_frame, read_single_frame, read_usual_frame
+from vai.codec.sse import encode_frame, read_single_frame
 
 __all__ = [
+    "CONTENT",
     "FrameDelta",
     "FrameEvent",
-    "decode_frame",
     "decode_object",
     "is_event",
+    "read_content",
     "read_delta",
-    "read_error_text",
-    "read_frame",
-    "read_frames",
+    "read_event",
     "replace_broken_characters",
     "to_valid_utf8",
     "with_event_name",
 ]
 
+CONTENT: Final = frozenset(
+    {"content_block_delta", "content_block_start", "content_block_stop", "ping"}
+)
+"""Types of frames that are frequent, and pass without a full parse."""
 _DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
 _DELTA_AT: Final = len(_DELTA_HEAD)
 _LF: Final = 0x0A
@@ -87,7 +90,7 @@ _decode_one = msgspec.json.Decoder(FrameEvent).decode
 def read_delta(data: bytes) -> FrameDelta | None:
     """The delta, where a read is exactly one content delta of the usual form; else None.
 
-    Nearly all reads of a paced stream are. `read_frames` defines the form, and reads the same.
+    Nearly all reads of a paced stream are. `read_content` reads the same from it.
     """
     if data[:_DELTA_AT] != _DELTA_HEAD or data[-2:] != b"\n\n" or _CR in data:
         return None
@@ -101,35 +104,31 @@ def read_delta(data: bytes) -> FrameDelta | None:
     return event.delta if event.type == "content_block_delta" else None
 
 
-def read_frames(data: bytes) -> list[FrameEvent] | None:
-    """The events of whole frames; None if any frame has an unusual form.
+def read_content(name: str, data: bytes) -> FrameEvent | None:
+    """The event of a frame that passes unchanged after this one parse: content that is complete,
+    under its own name. None for any other frame.
 
-    The usual form is the lines ``event: TYPE`` and ``data: {...}``, which end with line feeds.
+    Args:
+        name: the frame's event name.
+        data: its data.
     """
-    if _CR in data or data[-2:] != b"\n\n":
+    if name not in CONTENT:
         return None
-    events = []
     try:
-        for frame in data[:-2].split(b"\n\n"):
-            fields = read_usual_frame(frame)
-            if fields is None:
-                return None
-            event = _decode_one(fields[1])
-            if event.type != fields[0]:
-                return None
-            events.append(event)
+        event = _decode_one(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return events
+    return event if event.type == name and event.is_complete else None
 
 
-def read_frame(frame: bytes) -> FrameEvent | dict[str, Any] | None:
+def read_event(name: str, data: bytes) -> FrameEvent | dict[str, Any] | None:
     """Parse one frame: its event, a JSON object that is no event, or None without data.
+
+    Arguments as for `read_content`.
 
     Raises:
         ValueError: its data is not a JSON object.
     """
-    name, data = read_single_frame(frame)
     if not data.strip():
         return None
     try:
@@ -153,27 +152,12 @@ def with_event_name(frame: bytes, kind: str) -> bytes:
     return frame if name == kind or "\n" in kind or "\r" in kind else encode_frame(kind, data)
 
 
-def read_error_text(frame: bytes) -> str:
-    """The plain text data of an event named ``error``; "" for any other frame."""
-    name, data = read_single_frame(frame)
-    return data.decode("utf-8", "replace") if name == "error" else ""
-
-
 def is_event(frame: bytes) -> bool:
     """Whether `frame` is a whole event; a frame cut by a lost connection is not."""
     try:
-        return isinstance(read_frame(frame), FrameEvent)
+        return isinstance(read_event(*read_single_frame(frame)), FrameEvent)
     except ValueError:
         return False
-
-
-def decode_frame(frame: bytes) -> dict[str, Any]:
-    """The JSON object in a frame.
-
-    Raises:
-        ValueError: its data is not a JSON object.
-    """
-    return decode_object(read_single_frame(frame)[1])
 
 
 def decode_object(data: bytes) -> dict[str, Any]:

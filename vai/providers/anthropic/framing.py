@@ -9,18 +9,23 @@ or media as the last block of a response that ended by itself.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
 
+from vai.codec.sse import encode_frame, read_single_frame
+from vai.providers.anthropic.frames import decode_object
 from vai.providers.decode.tool_call import parse_arguments
 
-__all__ = ["EventSequencer", "with_fitting_end"]
+__all__ = ["EventSequencer", "encode_frames", "order_frame", "with_fitting_end"]
 
 Wire = dict[str, Any]
 
 _CONTENT: Final = ("text", "image", "audio", "video", "document")
 """Block types that may be the last of a response that ends by itself."""
+_DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
+"""OpenAI's end mark, which some servers of the Messages API send."""
 _NATURAL_ENDS: Final = ("end_turn", "stop_sequence")
 _BLOCKS: Final[dict[str, Wire]] = {
     "text_delta": {"type": "text", "text": ""},
@@ -300,3 +305,19 @@ def _fitting_reason(reason: Any, *, has_call: bool) -> Any:
 
 def _waiting_key(index: Any) -> Any:
     return index if isinstance(index, int | str | tuple) else None
+
+
+def order_frame(frame: bytes, sequencer: EventSequencer) -> bytes:
+    """The frames to send for one of the server's frames; unchanged where it fits."""
+    try:
+        value = decode_object(read_single_frame(frame)[1])
+    except ValueError:
+        return encode_frames(sequencer.read_done_marker()) if _DONE.search(frame) else frame
+    events = sequencer.feed_event(value)
+    fits = len(events) == 1 and events[0] is value
+    return frame if fits else encode_frames(events)
+
+
+def encode_frames(events: list[dict[str, Any]]) -> bytes:
+    """The frames of `events`."""
+    return b"".join(encode_frame(event["type"], msgspec.json.encode(event)) for event in events)

@@ -8,30 +8,33 @@ protocol has no effect.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from vai.codec.sse import encode_frame, split_frames
+from vai.codec.sse import encode_frame, read_frames, split_frames
 from vai.errors import InvalidRequest, UpstreamBroken, UpstreamFault
 from vai.providers.anthropic.bent import normalize_event
 from vai.providers.anthropic.calls import CallRepairer
 from vai.providers.anthropic.frames import (
+    CONTENT,
     FrameDelta,
     FrameEvent,
-    decode_frame,
     decode_object,
+    read_content,
     read_delta,
-    read_error_text,
-    read_frame,
-    read_frames,
+    read_event,
     replace_broken_characters,
     to_valid_utf8,
     with_event_name,
 )
-from vai.providers.anthropic.framing import EventSequencer, with_fitting_end
+from vai.providers.anthropic.framing import (
+    EventSequencer,
+    encode_frames,
+    order_frame,
+    with_fitting_end,
+)
 from vai.providers.anthropic.stream import AnthropicStreamDecoder
 from vai.providers.decode import upstream_errors as failure
 from vai.providers.decode.accumulate import message_from_events
@@ -52,13 +55,7 @@ __all__ = [
     "read_message",
 ]
 
-_DONE: Final = re.compile(rb"^data: ?\[DONE\]\s*$", re.MULTILINE)
-"""OpenAI's end mark, which some servers of the Messages API send."""
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
-_CONTENT: Final = frozenset(
-    {"content_block_delta", "content_block_start", "content_block_stop", "ping"}
-)
-"""Types of frames that are frequent, and pass without a full parse."""
 
 
 class VerbatimStreamObserver:
@@ -127,51 +124,21 @@ class VerbatimStreamObserver:
     def feed_frames(self, data: bytes) -> bytes:
         """Check more whole frames; return those for the client, up to a fault or the end."""
         data = to_valid_utf8(data)
-        if self._sequencer is not None:
-            ordered = (self._order_frame(frame, self._sequencer) for frame in split_frames(data))
-            return self._feed_singly(b"".join(ordered))
-        events = read_frames(data) if self.has_started else None
-        if events is None:
-            return self._feed_singly(data)
-        for event in events:
-            if event.type not in _CONTENT or (
-                event.content_block is not None and self._needs_repair(event)
-            ):
-                return self._feed_singly(data)
-        for event in events:
-            self._count_event(event)
-        return data
+        sequencer = self._sequencer
+        if sequencer is not None:
+            data = b"".join([order_frame(frame, sequencer) for frame in split_frames(data)])
+        return self._pass_frames(data)
 
-    def end_stream(self) -> bytes:
-        """End the stream: return the end of the message if the server left only that out."""
-        if self._sequencer is None or self.is_complete or self.fault is not None:
-            return b""
-        return self._feed_singly(_encode_frames(self._sequencer.end_stream()))
-
-    @staticmethod
-    def _order_frame(frame: bytes, sequencer: EventSequencer) -> bytes:
-        """The frames to send for one of the server's frames; unchanged where it fits."""
-        try:
-            value = decode_frame(frame)
-        except ValueError:
-            return _encode_frames(sequencer.read_done_marker()) if _DONE.search(frame) else frame
-        events = sequencer.feed_event(value)
-        fits = len(events) == 1 and events[0] is value
-        return frame if fits else _encode_frames(events)
-
-    def _feed_singly(self, data: bytes) -> bytes:
-        self.has_news = True
+    def _pass_frames(self, data: bytes) -> bytes:
         passed: list[bytes] = []
-        for frame in split_frames(data):
-            try:
-                event = read_frame(frame)
-                if event is None:
-                    passed.append(frame)
-                    continue
-                outgoing = self._inspect_frame(frame, event)
-            except ValueError:
-                outgoing = None
-                self._fail_unreadable(frame)
+        for frame, name, text in read_frames(data):
+            content = read_content(name, text) if self.has_started else None
+            if content is not None and not self._needs_repair(content):
+                self._count_event(content)
+                passed.append(frame)
+                continue
+            self.has_news = True
+            outgoing = self._inspect_frame(frame, name, text)
             if outgoing is None:
                 break
             passed.append(outgoing)
@@ -179,10 +146,27 @@ class VerbatimStreamObserver:
                 break
         return b"".join(passed)
 
-    def _inspect_frame(self, frame: bytes, event: FrameEvent | dict[str, Any]) -> bytes | None:
-        """Process a frame; return the frame to send, or None if it must not be sent."""
+    def end_stream(self) -> bytes:
+        """End the stream: return the end of the message if the server left only that out."""
+        if self._sequencer is None or self.is_complete or self.fault is not None:
+            return b""
+        return self._pass_frames(encode_frames(self._sequencer.end_stream()))
+
+    def _inspect_frame(self, frame: bytes, name: str, data: bytes) -> bytes | None:
+        """Process a frame with this name and data; return the frame to send, or None if it must
+        not be sent."""
+        try:
+            event = read_event(name, data)
+            return frame if event is None else self._judge_event(frame, data, event)
+        except ValueError:
+            self._fail_unreadable(name, data)
+            return None
+
+    def _judge_event(
+        self, frame: bytes, data: bytes, event: FrameEvent | dict[str, Any]
+    ) -> bytes | None:
         if isinstance(event, dict):
-            self._fail_with_unknown_event(frame)
+            self._fail_with_unknown_event(data)
             return None
         kind = event.type
         is_early = kind != "message_start" and kind.startswith(("message_", "content_"))
@@ -192,15 +176,15 @@ class VerbatimStreamObserver:
         if not event.is_complete:
             self._fail_malformed("a part of it has no content")
             return None
-        if kind in _CONTENT:
+        if kind in CONTENT:
             self._count_event(event)
             return with_event_name(
-                self._repair_frame(frame) if self._needs_repair(event) else frame, kind
+                self._repair_frame(frame, data) if self._needs_repair(event) else frame, kind
             )
-        value = decode_frame(frame)
+        value = decode_object(data)
         if kind not in _EVENTS:
             if isinstance(value.get("message"), str):
-                self._fail_with_unknown_event(frame)
+                self._fail_with_unknown_event(data)
                 return None
             return with_event_name(frame, kind)
         return self._inspect_event(frame, kind, value)
@@ -239,14 +223,14 @@ class VerbatimStreamObserver:
             return False
         return bool(event.content_block.type == "tool_use")
 
-    def _repair_frame(self, frame: bytes) -> bytes:
-        value = decode_frame(frame)
+    def _repair_frame(self, frame: bytes, data: bytes) -> bytes:
+        value = decode_object(data)
         original = value.get("content_block")
         block = original if self._calls is None else self._calls.repair_block(original)
         if block is original:
             return frame
-        data = msgspec.json.encode({**value, "content_block": block})
-        return b"event: content_block_start\ndata: %b\n\n" % data
+        repaired = msgspec.json.encode({**value, "content_block": block})
+        return b"event: content_block_start\ndata: %b\n\n" % repaired
 
     def _count_event(self, event: FrameEvent) -> None:
         """Count what a content frame adds."""
@@ -268,16 +252,16 @@ class VerbatimStreamObserver:
         if _has_form(value) and not _is_misworded(value, self.fault):
             self.error_frame = frame
 
-    def _fail_with_unknown_event(self, frame: bytes) -> None:
+    def _fail_with_unknown_event(self, data: bytes) -> None:
         """End the stream at a frame that is no event: with the error that it reports, if any."""
-        value = decode_frame(frame)
         fault = failure.fault_from_object(
-            self._spec.id, self._spec.name, msgspec.json.encode(value)
+            self._spec.id, self._spec.name, msgspec.json.encode(decode_object(data))
         )
         self.fault = fault or _malformed_fault("a part of it is no event", self._spec.id)
 
-    def _fail_unreadable(self, frame: bytes) -> None:
-        words = read_error_text(frame)
+    def _fail_unreadable(self, name: str, data: bytes) -> None:
+        # Some servers send their error as plain text.
+        words = data.decode("utf-8", "replace") if name == "error" else ""
         if words:
             self.fault = failure.fault_from_event(self._spec.id, self._spec.name, words)
         else:
@@ -498,10 +482,6 @@ def _parse_usage(raw: Any) -> Usage | None:
         return parse.parse_usage(raw)
     except InvalidRequest:
         return None
-
-
-def _encode_frames(events: list[dict[str, Any]]) -> bytes:
-    return b"".join(encode_frame(event["type"], msgspec.json.encode(event)) for event in events)
 
 
 def _set_full_model(message: dict[str, Any], provider: str) -> None:
