@@ -11,9 +11,21 @@ from vai.errors import InvalidRequest
 from vai.types import parse
 from vai.types.base import OpenStruct, build_struct, to_wire
 from vai.types.blocks import Source, TextBlock, ToolResultBlock, UnknownBlock
-from vai.types.events import ContentBlockDelta, ContentBlockStart
+from vai.types.events import (
+    ContentBlockDelta,
+    ContentBlockStart,
+    MessageDelta,
+    MessageDeltaBody,
+    MessageStart,
+)
 from vai.types.message import Message, Usage
-from vai.types.render import message_to_wire, usage_to_wire, vai_counters
+from vai.types.render import (
+    event_to_wire,
+    message_to_wire,
+    usage_to_wire,
+    vai_counters,
+    without_vai_counters,
+)
 from vai.types.request import InputMessage, MessageRequest
 
 ODD: list[Any] = ["", "text", "\u00e9", None, 7, True, [], {}, [{"type": "text", "text": "x"}]]
@@ -172,6 +184,39 @@ def test_a_message_has_the_members_of_its_fields(left_out: str | None) -> None:
     expected["usage"] = usage_to_wire(message.usage)
     expected.setdefault("stop_sequence", None)
     assert repr(message_to_wire(message)) == repr(expected)
+
+
+@pytest.mark.parametrize("extra", [{}, {"x": 1}])
+@pytest.mark.parametrize("usage", [FULL, Usage()])
+def test_a_message_start_is_what_its_fields_say(usage: Usage, extra: dict[str, Any]) -> None:
+    event = MessageStart(message=msgspec.structs.replace(MESSAGE, usage=usage), extra=extra)
+    expected = by_the_fields(event)
+    expected["message"] = message_to_wire(event.message)
+    counters = without_vai_counters(usage_to_wire(usage))
+    expected["message"]["usage"] = counters | {
+        "input_tokens": usage.input_tokens or 0,
+        "output_tokens": usage.output_tokens or 0,
+    }
+    assert repr(event_to_wire(event)) == repr(expected)
+
+
+@pytest.mark.parametrize("extra", [{}, {"x": 1}])
+@pytest.mark.parametrize("usage", [FULL, Usage(), None])
+@pytest.mark.parametrize(
+    "delta",
+    [
+        MessageDeltaBody(stop_reason="end_turn", stop_sequence=None),
+        MessageDeltaBody(stop_reason=None, stop_sequence="#", stop_details={}, extra={"y": 2}),
+    ],
+)
+def test_a_message_delta_is_what_its_fields_say(
+    delta: MessageDeltaBody, usage: Usage | None, extra: dict[str, Any]
+) -> None:
+    event = MessageDelta(delta=delta, usage=usage, extra=extra)
+    expected = by_the_fields(event)
+    counters = {} if usage is None else usage_to_wire(usage, lambda _: 0.25)
+    expected["usage"] = counters | {"output_tokens": (usage and usage.output_tokens) or 0}
+    assert repr(event_to_wire(event, lambda _: 0.25)) == repr(expected)
 
 
 def test_every_counter_of_a_usage_is_rendered() -> None:

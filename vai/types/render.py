@@ -103,14 +103,19 @@ def event_to_wire(event: Event, cost: CostFunction | None = None) -> dict[str, A
     Strict clients refuse a `message_delta` without `output_tokens` and a `message_start`
     without both counters, so an unreported counter is written as 0 there.
     """
-    wire: dict[str, Any] = to_wire(event)
+    # The message and the usage are rendered once, by the functions above.
     if type(event) is MessageStart:
-        wire["message"] = message_to_wire(event.message)
-        counters = without_vai_counters(wire["message"]["usage"])
-        wire["message"]["usage"] = counters
+        message = message_to_wire(event.message)
+        counters = message["usage"] = without_vai_counters(message["usage"])
         counters.setdefault("input_tokens", 0)
         counters.setdefault("output_tokens", 0)
-    elif type(event) is MessageDelta:
-        wire["usage"] = usage_to_wire(event.usage, cost) if event.usage is not None else {}
-        wire["usage"].setdefault("output_tokens", 0)
-    return wire
+        return {"type": "message_start", "message": message, **event.extra}
+    if type(event) is MessageDelta:
+        wire: dict[str, Any] = {"type": "message_delta", "delta": to_wire(event.delta)}
+        if event.usage is not None:
+            wire["usage"] = usage_to_wire(event.usage, cost)
+        wire.update(event.extra)
+        wire.setdefault("usage", {}).setdefault("output_tokens", 0)
+        return wire
+    rendered: dict[str, Any] = to_wire(event)
+    return rendered
