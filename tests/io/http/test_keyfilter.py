@@ -67,3 +67,13 @@ def test_several_secrets_and_header_fields() -> None:
     one = KeyFilter([KEY, other])
     assert one.redact_headers({"a": f"x {KEY}", "b": "y"}) == {"a": "x [redacted]", "b": "y"}
     assert KEY not in repr(one)
+
+
+def test_a_twin_finds_the_same_and_holds_back_its_own() -> None:
+    first = KeyFilter([KEY])
+    second = first.make_twin()
+    assert first.feed(KEY[:9].encode()) == b""
+    assert second.feed(f"{KEY[9:]} {KEY}".encode()) == f"{KEY[9:]} [redacted]".encode()
+    assert first.feed(KEY[9:].encode()) == b"[redacted]"
+    assert not first.is_empty
+    assert KeyFilter(["none"]).is_empty

@@ -191,6 +191,17 @@ class KeyFilter:
         ]
         self._held = b""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no secret to look for."""
+        return not self._keys
+
+    def make_twin(self) -> KeyFilter:
+        """A filter of the same secrets, for another response."""
+        twin = KeyFilter([])
+        twin._keys = self._keys
+        return twin
+
     def feed(self, data: bytes) -> bytes:
         """More of a body, without the secrets; a beginning of one at its end is held back."""
         if self._held:

@@ -100,9 +100,9 @@ class HttpUpstream:
     __slots__ = (
         "_betas",
         "_fixed",
+        "_key_filter",
         "_origin",
         "_prefix",
-        "_secrets",
         "_settings_fields",
         "_transport",
     )
@@ -120,10 +120,10 @@ class HttpUpstream:
         self._transport = transport
         self._origin, self._prefix = endpoint
         fixed = [("Host", self._origin.authority), ("Accept-Encoding", "identity")]
-        self._secrets: list[str] = []
+        secrets: list[str] = []
         if credential is not None:
             fixed.append(credential.to_header(self._origin, auth))
-            self._secrets.append(fixed[-1][1].removeprefix("Bearer "))
+            secrets.append(fixed[-1][1].removeprefix("Bearer "))
         for name, value in headers.items():
             if name.lower() == "anthropic-beta" and betas:
                 fixed += with_betas([(name, value.reveal())], betas)
@@ -131,8 +131,10 @@ class HttpUpstream:
             else:
                 fixed.append((name, value.reveal()))
             if _HOLDS_SECRET.search(name):
-                self._secrets.append(value.reveal().rpartition(" ")[2])
+                secrets.append(value.reveal().rpartition(" ")[2])
         self._fixed = encode_headers(fixed, forwarded=False)
+        # Each response has a filter of its own; to encode the secrets takes most of making one.
+        self._key_filter = KeyFilter(secrets)
         self._betas = betas
         own_names = {name.lower() for name in (*headers, auth)}
         # VAI refuses the built-in names in a client's headers anyway.
@@ -169,15 +171,15 @@ class HttpUpstream:
                 connect_deadline=connect_deadline,
                 headers_deadline=headers_deadline,
             )
-            if self._secrets:
-                reply.key_filter = KeyFilter(self._secrets)
+            if not self._key_filter.is_empty:
+                reply.key_filter = self._key_filter.make_twin()
             return reply
         return await send_over_httpx(
             transport,
             self._to_httpx(request),
             connect_deadline=connect_deadline,
             headers_deadline=headers_deadline,
-            key_filter=KeyFilter(self._secrets),
+            key_filter=self._key_filter.make_twin(),
         )
 
     def _to_httpx(self, request: WireRequest) -> httpx.Request:
