@@ -143,6 +143,7 @@ async def answer(request: Request) -> HTTPResponse:
         int(request.args.get("status", 200)),
         {"x-one": request.args.get("value", "v"), "x-two": ""},
         "application/json",
+        "x-figure: 1\r\nx-other: a: b\r\n",
     )
     if "long" in request.args:
         assert made.headers

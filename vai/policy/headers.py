@@ -16,7 +16,13 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["GATEWAY_FIELDS", "headers_from_upstream", "headers_to_upstream", "with_betas"]
+__all__ = [
+    "GATEWAY_FIELDS",
+    "headers_from_upstream",
+    "headers_to_upstream",
+    "split_header_lines",
+    "with_betas",
+]
 
 GATEWAY_FIELDS: Final = (
     "host",
@@ -88,3 +94,9 @@ def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 @lru_cache(256)  # servers send the same dozen of names
 def _is_returned(name: str) -> bool:
     return name.startswith(_RETURNED_PREFIX) or name in _RETURNED
+
+
+def split_header_lines(lines: str) -> dict[str, str]:
+    """Name -> value of lines ``name: value`` as they stand in a head, each with its line end."""
+    fields = (line.partition(": ") for line in lines.splitlines())
+    return {name: value for name, _, value in fields}

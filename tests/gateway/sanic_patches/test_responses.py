@@ -68,6 +68,7 @@ def test_a_response_is_the_same_in_one_go_and_in_sanics_way(
         said = running.get("/answer/whole")[2]
         assert said == (b"True" if whole and not more else b"False")
     assert answers[0] == answers[1]
+    assert b"\r\nx-figure: 1\r\nx-other: a: b\r\n" in answers[0]
     assert answers[0].startswith((b"HTTP/1.1 %d " % query.get("status", 200), HTTP_CONTINUE))
 
 

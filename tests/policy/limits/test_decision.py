@@ -7,7 +7,12 @@ from datetime import datetime
 import pytest
 
 from vai.errors import Overloaded, RateLimited
-from vai.policy.limits.decision import Decision, rate_limit_headers, refusal_error
+from vai.policy.limits.decision import (
+    Decision,
+    rate_limit_headers,
+    rate_limit_lines,
+    refusal_error,
+)
 
 NOON = datetime.fromisoformat("2026-01-02T12:00:00+00:00").timestamp()
 
@@ -37,6 +42,18 @@ def test_a_refusal_tells_them_in_both_dialects() -> None:
         "anthropic-ratelimit-tokens-remaining": "4000",
         "anthropic-ratelimit-tokens-reset": "2026-01-02T12:00:11Z",
     }
+
+
+def test_the_lines_of_an_answer_are_its_fields() -> None:
+    for decision in (
+        Decision(5, "", "", 0.0, 100, 99, 64.5, 5000, 4000, 10.0),
+        Decision(5, requests_limit=9),
+        Decision(5, tokens_limit=9),
+        Decision(5),
+    ):
+        fields = rate_limit_headers(decision, NOON)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        assert rate_limit_lines(decision, NOON) == lines
 
 
 def test_a_limit_that_is_not_set_is_not_told() -> None:

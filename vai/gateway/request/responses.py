@@ -21,8 +21,8 @@ from vai.gateway.sanic_patches import sockets
 from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.protocol import PatchedProtocol
 from vai.policy.cost import format_cost
-from vai.policy.headers import headers_from_upstream
-from vai.policy.limits.decision import rate_limit_headers
+from vai.policy.headers import headers_from_upstream, split_header_lines
+from vai.policy.limits.decision import rate_limit_headers, rate_limit_lines
 from vai.types.message import Usage
 
 __all__ = [
@@ -31,8 +31,9 @@ __all__ = [
     "content_type_of",
     "make_error_frame",
     "make_error_response",
+    "make_figure_lines",
     "make_headers",
-    "make_usage_headers",
+    "make_origin_headers",
 ]
 
 
@@ -53,9 +54,11 @@ class GatewayResponse(HTTPResponse):
 
     Args:
         headers: lower-case name -> value.
+        lines: further fields as lines of a head, each with its line end. They are VAI's own names
+            and figures, and nothing that another side has sent.
     """
 
-    __slots__ = ("_fields", "_headers")
+    __slots__ = ("_fields", "_headers", "_lines")
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class GatewayResponse(HTTPResponse):
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        lines: str = "",
     ) -> None:
         # What the constructor of the base class sets, without making its mappings.
         self.asgi = False
@@ -74,26 +78,28 @@ class GatewayResponse(HTTPResponse):
         self._headers: Header | None = None
         self._fields = fields = dict(headers or ())
         fields.setdefault("content-type", content_type)
+        self._lines = lines
 
     @property
     def headers(self) -> Header:  # type: ignore[override]
         """The header fields in Sanic's form."""
         if self._headers is None:
-            self._headers = Header(self._fields)
+            self._headers = Header(self._fields | split_header_lines(self._lines))
         return self._headers
 
     async def send(self, data: AnyStr | None = None, end_stream: bool | None = None) -> None:
         """Send all that is to be sent, or a part of it: see Sanic."""
         stream = self.stream
         if self._headers is None and isinstance(stream, ReceivingHttp):
+            status, fields, lines = self.status, self._fields, self._lines
             if data is None:
                 body = self.body or b""
-                if end_stream and stream.write_response(self.status, self._fields, body):
+                if end_stream and stream.write_response(status, fields, lines, body):
                     return
             elif (
                 isinstance(data, bytes)
                 and not end_stream
-                and stream.begin_response(self.status, self._fields, data)
+                and stream.begin_response(status, fields, lines, data)
             ):
                 return
         await super().send(data, end_stream)
@@ -115,12 +121,12 @@ class GatewayResponse(HTTPResponse):
         )
 
 
-def make_headers(
+def make_origin_headers(
     context: RequestContext,
     upstream: Mapping[str, str] | None = None,
     dropped: list[str] | None = None,
 ) -> dict[str, str]:
-    """The headers that every response of an exchange has.
+    """The headers that every response of an exchange has, except for those of the limits.
 
     `upstream` are the fields of a verbatim response, which the client receives too; a
     translated one has none. `dropped` are the request fields that the translation left out.
@@ -132,11 +138,21 @@ def make_headers(
         headers["x-model"] = context.route.name[:_MAX_VALUE]
     if context.is_simulated:
         headers["x-vai-simulated"] = "true"
-    if context.limits is not None:
-        headers |= rate_limit_headers(context.limits, time.time())
     _add_attempts(headers, context)
     if dropped:
         headers["x-vai-dropped"] = ",".join(dropped)[:_MAX_VALUE]
+    return headers
+
+
+def make_headers(
+    context: RequestContext,
+    upstream: Mapping[str, str] | None = None,
+    dropped: list[str] | None = None,
+) -> dict[str, str]:
+    """The headers that every response of an exchange has; see `make_origin_headers`."""
+    headers = make_origin_headers(context, upstream, dropped)
+    if context.limits is not None:
+        headers |= rate_limit_headers(context.limits, time.time())
     return headers
 
 
@@ -146,18 +162,25 @@ def content_type_of(status: int, upstream: Mapping[str, str]) -> str:
     return upstream.get("content-type", "application/json") if status >= 400 else "application/json"
 
 
-def make_usage_headers(usage: Usage, duration: float, usd: float | None = None) -> dict[str, str]:
-    """Counters, time and cost of a JSON response. `duration` in seconds."""
-    headers = {"x-duration-ms": str(round(duration * 1000))}
+def make_figure_lines(
+    context: RequestContext, usage: Usage, duration: float, usd: float | None = None
+) -> str:
+    """The limits, counters, time and cost of a JSON response as lines of its head.
+
+    `duration` in seconds.
+    """
+    lines = "" if context.limits is None else rate_limit_lines(context.limits, time.time())
+    lines += f"x-duration-ms: {round(duration * 1000)}\r\n"
     if usd is not None:
-        headers["x-cost-usd"] = format_cost(usd)
-    if usage.input_tokens is not None:
-        headers["x-input-tokens"] = str(usage.input_tokens)
-    if usage.output_tokens is not None:
-        headers["x-output-tokens"] = str(usage.output_tokens)
-        if usage.input_tokens is not None:
-            headers["x-total-tokens"] = str(usage.input_tokens + usage.output_tokens)
-    return headers
+        lines += f"x-cost-usd: {format_cost(usd)}\r\n"
+    received, generated = usage.input_tokens, usage.output_tokens
+    if received is not None:
+        lines += f"x-input-tokens: {received}\r\n"
+    if generated is not None:
+        lines += f"x-output-tokens: {generated}\r\n"
+        if received is not None:
+            lines += f"x-total-tokens: {received + generated}\r\n"
+    return lines
 
 
 def make_error_response(error: VaiError, context: RequestContext) -> HTTPResponse:

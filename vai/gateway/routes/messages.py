@@ -18,8 +18,9 @@ from vai.gateway.request.responses import (
     GatewayResponse,
     content_type_of,
     make_error_frame,
+    make_figure_lines,
     make_headers,
-    make_usage_headers,
+    make_origin_headers,
 )
 from vai.gateway.request.targets import TargetPlan
 from vai.gateway.sanic_patches.request import PatchedRequest
@@ -78,11 +79,11 @@ def _write_json(
     mode = exchange.mode
     context.status, context.error = response.status, response.rejection
     upstream = response.headers if mode.is_verbatim else None
-    headers = make_headers(context, upstream, mode.dropped_fields)
+    headers = make_origin_headers(context, upstream, mode.dropped_fields)
     usage = mode.usage
-    headers |= make_usage_headers(usage, exchange.elapsed_seconds, context.find_cost(usage))
+    lines = make_figure_lines(context, usage, exchange.elapsed_seconds, context.find_cost(usage))
     content_type = content_type_of(response.status, upstream or {})
-    return GatewayResponse(response.first_batch, response.status, headers, content_type)
+    return GatewayResponse(response.first_batch, response.status, headers, content_type, lines)
 
 
 def _no_stream_error(response: ResponseStart[bytes]) -> UpstreamFault:

@@ -88,35 +88,42 @@ class ReceivingHttp(GuardedHttp):
             self._discard_body()
         await super().http1_response_header(data, end_stream)
 
-    def write_response(self, status: int, fields: Mapping[str, str], body: bytes) -> bool:
+    def write_response(
+        self, status: int, fields: Mapping[str, str], lines: str, body: bytes
+    ) -> bool:
         """Write a whole response by one write; with nothing written, False where Sanic's own way is
         to write it because anything is unusual.
 
         Args:
             status: that of a final response.
             fields: lower-case name -> value, without those of the framing.
+            lines: further fields as lines of a head, each with its line end.
             body: at least one byte.
         """
-        if not self._write_with_head(status, fields, f"content-length: {len(body)}", body):
+        lines += f"content-length: {len(body)}\r\n"
+        if not self._write_with_head(status, fields, lines, body):
             return False
         self.response_func = None  # type: ignore[assignment]
         self.stage = _IDLE
         return True
 
-    def begin_response(self, status: int, fields: Mapping[str, str], data: bytes) -> bool:
+    def begin_response(
+        self, status: int, fields: Mapping[str, str], lines: str, data: bytes
+    ) -> bool:
         """Write the head of a chunked response and the first chunk by one write.
 
         Arguments and result as in `write_response`.
         """
         chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-        if not self._write_with_head(status, fields, "transfer-encoding: chunked", chunk):
+        lines += "transfer-encoding: chunked\r\n"
+        if not self._write_with_head(status, fields, lines, chunk):
             return False
         self.response_func = self.http1_response_chunked
         self.stage = _RESPONSE
         return True
 
     def _write_with_head(
-        self, status: int, fields: Mapping[str, str], framing: str, body: bytes
+        self, status: int, fields: Mapping[str, str], lines: str, body: bytes
     ) -> bool:
         protocol = self.protocol
         transport = protocol.transport
@@ -139,7 +146,7 @@ class ReceivingHttp(GuardedHttp):
         if not text.isascii() or "\n" in letters or "\r" in letters or "\0" in letters:
             return False
         connection = "keep-alive" if self.keep_alive else "close"
-        head = f"{text}\r\n{framing}\r\nconnection: {connection}\r\n\r\n"
+        head = f"{text}\r\n{lines}connection: {connection}\r\n\r\n"
         transport.write(b"".join((_HTTP1_STATUSLINES[status], head.encode(), body)))
         protocol._time = monotonic()
         return True

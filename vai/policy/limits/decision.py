@@ -16,9 +16,17 @@ from typing import Any, Literal
 import msgspec
 
 from vai.errors import Overloaded, RateLimited, VaiError
+from vai.policy.headers import split_header_lines
 from vai.policy.limits.sets import GATEWAY, Principal
 
-__all__ = ["NO_HANDLE", "Decision", "RefusedLimit", "rate_limit_headers", "refusal_error"]
+__all__ = [
+    "NO_HANDLE",
+    "Decision",
+    "RefusedLimit",
+    "rate_limit_headers",
+    "rate_limit_lines",
+    "refusal_error",
+]
 
 NO_HANDLE = 0
 
@@ -72,22 +80,37 @@ def rate_limit_headers(decision: Decision, unix_now: float) -> dict[str, str]:
     for the clients of that API, where VAI itself refuses; in other responses those names are the
     upstream's.
     """
-    headers: dict[str, str] = {}
-    # Rounded up to the next second: a retry at that time passes.
-    soon = unix_now + 1
-    if decision.requests_limit:
-        headers["x-ratelimit-limit-requests"] = str(decision.requests_limit)
-        headers["x-ratelimit-remaining-requests"] = str(decision.requests_remaining)
-        headers["x-ratelimit-reset-requests"] = _rfc3339_time(int(soon + decision.requests_reset))
-    if decision.tokens_limit:
-        headers["x-ratelimit-limit-tokens"] = str(decision.tokens_limit)
-        headers["x-ratelimit-remaining-tokens"] = str(decision.tokens_remaining)
-        headers["x-ratelimit-reset-tokens"] = _rfc3339_time(int(soon + decision.tokens_reset))
+    headers = split_header_lines(rate_limit_lines(decision, unix_now))
     if not decision.is_admitted:
         for name, value in tuple(headers.items()):
             _, _, what, unit = name.split("-")
             headers[f"anthropic-ratelimit-{unit}-{what}"] = value
     return headers
+
+
+def rate_limit_lines(decision: Decision, unix_now: float) -> str:
+    """The `X-RateLimit` set of `rate_limit_headers` as lines of a head, each with its line end.
+
+    Text of a whole set takes a third of the time that six names and values take in a mapping.
+    """
+    # Rounded up to the next second: a retry at that time passes.
+    soon = unix_now + 1
+    lines = ""
+    if decision.requests_limit:
+        reset = _rfc3339_time(int(soon + decision.requests_reset))
+        lines = (
+            f"x-ratelimit-limit-requests: {decision.requests_limit}\r\n"
+            f"x-ratelimit-remaining-requests: {decision.requests_remaining}\r\n"
+            f"x-ratelimit-reset-requests: {reset}\r\n"
+        )
+    if decision.tokens_limit:
+        reset = _rfc3339_time(int(soon + decision.tokens_reset))
+        lines += (
+            f"x-ratelimit-limit-tokens: {decision.tokens_limit}\r\n"
+            f"x-ratelimit-remaining-tokens: {decision.tokens_remaining}\r\n"
+            f"x-ratelimit-reset-tokens: {reset}\r\n"
+        )
+    return lines
 
 
 @lru_cache(256)
