@@ -18,7 +18,7 @@ from vai.types.events import (
     MessageDeltaBody,
     MessageStart,
 )
-from vai.types.message import Message, Usage
+from vai.types.message import Message, Usage, parse_counter
 from vai.types.render import (
     event_to_wire,
     message_to_wire,
@@ -249,3 +249,17 @@ def test_a_later_usage_replaces_what_it_knows(name: str) -> None:
 def test_members_without_a_field_are_extra(raw: dict[str, Any]) -> None:
     made = build_struct(MessageRequest, {"model": "m", "messages": [], **raw})
     assert made.extra == raw
+
+
+@pytest.mark.parametrize("more", [{}, {"service_tier": "standard"}, {"extra": {"x": 1}}])
+@pytest.mark.parametrize("details", [ABSENT, None, [], {}, {"thinking_tokens": 5}])
+@pytest.mark.parametrize("count", [0, 7, 7.0, "7", True, -1, 1.5, "x", 1 << 70, None, [], ABSENT])
+@pytest.mark.parametrize("name", ["input_tokens", "thinking_tokens", "cache_read_input_tokens"])
+def test_a_usage(name: str, count: Any, details: Any, more: dict[str, Any]) -> None:
+    given = {name: count, "output_tokens": 3, **more, "output_tokens_details": details}
+    raw = {name: value for name, value in given.items() if value is not ABSENT}
+    counters = {name: parse_counter(raw[name]) for name in (name, "output_tokens") if name in raw}
+    if isinstance(details, dict) and details:
+        counters["thinking_tokens"] = 5
+    made = outcome(lambda: parse._make_struct(Usage, raw, "usage", **counters))
+    assert outcome(parse.parse_usage, raw) == made
