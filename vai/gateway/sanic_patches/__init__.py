@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sanic
 
-from vai.gateway.sanic_patches import opening, startup, takeover, websocket
+from vai.gateway.sanic_patches import opening, stages, startup, takeover, websocket
 from vai.gateway.sanic_patches.deadlines import Deadlines, ReceiveLimits
 from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.gateway.sanic_patches.serving import ServerEnds
@@ -46,6 +46,7 @@ def install_patches(
     app.ctx.serving = ServerEnds()
     app.ctx.deadlines = Deadlines(limits or ReceiveLimits())
     opening.patch_opening(app)
+    stages.patch_stages()
     takeover.patch_server()
     websocket.patch_websockets()
     startup.patch_startup(drain_grace)
