@@ -132,9 +132,12 @@ def rewrite_body(
         edits.append((start, end, b""))
     if not edits:
         return body
+    view = memoryview(body)  # a slice of bytes would be a copy of its own
+    if len(edits) == 1:  # nearly always: the model
+        start, end, text = edits[0]
+        return b"".join((view[:start], text, view[end:]))
     pieces: list[bytes | memoryview] = []
     at = 0
-    view = memoryview(body)  # a slice of bytes would be a copy of its own
     for start, end, text in sorted(edits):
         pieces += (view[at:start], text)
         at = end
