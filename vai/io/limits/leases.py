@@ -7,6 +7,8 @@ functions run under the mutex.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vai.io.limits.layout import (
     H_FREE,
     H_HIGH,
@@ -113,28 +115,24 @@ def find_lease(section: Layout, handle: int) -> int:
     return at
 
 
-def free_lease(section: Layout, at: int) -> int:
-    """Free the lease at `at`; returns its handle."""
+def free_lease(section: Layout, at: int, offsets: Sequence[int] | None = None) -> None:
+    """Free the lease at `at`; `offsets` are its `row_offsets`, where the caller has them."""
     words = section.words
     words[at + L_OWNER] = 0  # first: from here on it is free, even if this process dies below
     count = R_SESSIONS if words[at + L_KIND] == SESSION else R_RUNNING
-    rows = words[at + L_ROWS]
-    while rows:
-        words[section.rows + ((rows & ROW_MASK) - 1) * ROW_WORDS + count] -= 1
-        rows >>= ROW_BITS
-    index = (at - section.leases) // LEASE_WORDS
+    for base in row_offsets(section, at) if offsets is None else offsets:
+        words[base + count] -= 1
     free_count = words[H_FREE]
-    words[section.free + free_count] = index
+    words[section.free + free_count] = (at - section.leases) // LEASE_WORDS
     words[H_FREE] = free_count + 1
-    return to_handle(words[at + L_GENERATION], index)
 
 
 def row_offsets(section: Layout, at: int) -> list[int]:
     """The positions of the rows that the lease at `at` counts for."""
-    rows = section.words[at + L_ROWS]
+    rows, first = section.words[at + L_ROWS], section.rows - ROW_WORDS
     offsets = []
     while rows:
-        offsets.append(section.rows + ((rows & ROW_MASK) - 1) * ROW_WORDS)
+        offsets.append(first + (rows & ROW_MASK) * ROW_WORDS)
         rows >>= ROW_BITS
     return offsets
 
@@ -167,21 +165,20 @@ def expire_sessions(section: LimitsSection, silent_since: float) -> tuple[int, .
     Raises LockUnavailable.
     """
     before = int(silent_since * 1000)
+    words, handles = section.words, []
     with section.locked():
-        return tuple(
-            [
-                free_lease(section, section.leases + index * LEASE_WORDS)
-                for index, (owner, kind, heartbeat) in enumerate(
-                    zip(
-                        read_column(section, L_OWNER),
-                        read_column(section, L_KIND),
-                        read_column(section, L_HEARTBEAT),
-                        strict=True,
-                    )
-                )
-                if owner and kind == SESSION and heartbeat < before
-            ]
+        columns = zip(
+            read_column(section, L_OWNER),
+            read_column(section, L_KIND),
+            read_column(section, L_HEARTBEAT),
+            strict=True,
         )
+        for index, (owner, kind, heartbeat) in enumerate(columns):
+            if owner and kind == SESSION and heartbeat < before:
+                at = section.leases + index * LEASE_WORDS
+                free_lease(section, at)
+                handles.append(to_handle(words[at + L_GENERATION], index))
+    return tuple(handles)
 
 
 def read_column(section: Layout, word: int) -> list[int]:

@@ -32,6 +32,7 @@ from vai.io.limits.layout import (
     R_REQUEST_SLOTS,
     R_RUNNING,
     R_SESSIONS,
+    R_TOKEN_LEVEL,
     R_TOKEN_SLOTS,
     REQUEST,
     ROW_BITS,
@@ -343,10 +344,13 @@ class SharedLimits:
             at = leases.find_lease(section, handle)
             if not at or words[at + L_KIND] != REQUEST:
                 return False
-            excess = min(max(used, 0), _MAX_TOKENS) - words[at + L_TOKENS]
+            if not 0 <= used <= _MAX_TOKENS:
+                used = min(max(used, 0), _MAX_TOKENS)
+            offsets = leases.row_offsets(section, at)
+            excess = used - words[at + L_TOKENS]
             if excess:
-                self._correct_charge(at, excess, self._current_slot(now))
-            leases.free_lease(section, at)
+                self._correct_charge(at, offsets, excess, self._current_slot(now))
+            leases.free_lease(section, at, offsets)
             return True
         except BaseException:
             words[H_DIRTY] = 1
@@ -354,25 +358,27 @@ class SharedLimits:
         finally:
             section.unlock()
 
-    def _correct_charge(self, at: int, excess: int, slot: int) -> None:
+    def _correct_charge(self, at: int, offsets: list[int], excess: int, slot: int) -> None:
         """Charge the `excess` over the reservation, or refund its unused part.
 
         A refund goes to the slot that was charged, as long as that slot counts; an excess counts
         from now.
         """
         words = self._words
-        charged = words[at + L_SLOT]
+        into = slot if excess > 0 else words[at + L_SLOT]
         # First: if the process dies below, nothing is refunded twice.
         words[at + L_TOKENS] += excess
-        into = slot if excess > 0 else charged
-        for base in leases.row_offsets(self.section, at):
+        counts = into > slot - SLOTS
+        tokens_at = R_TOKEN_SLOTS + into % SLOTS
+        for base in offsets:
             if words[base] != slot:
                 self._rows.advance_window(base, slot)
-            if into > slot - SLOTS:
-                words[base + R_TOKEN_SLOTS + into % SLOTS] += excess
+            if counts:
+                words[base + tokens_at] += excess
                 if into != slot:
                     words[base + R_PAST_TOKENS] += excess
-            refund_tokens(words, base, -excess)
+            if words[base + R_TOKEN_LEVEL]:
+                refund_tokens(words, base, -excess)
 
     def release_lease(self, handle: int) -> bool:
         """Return a lease; its charge stays. Raises LockUnavailable: then nothing changed."""
