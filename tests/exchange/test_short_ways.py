@@ -18,7 +18,7 @@ from vai.exchange.translated_mode import TranslatedMode
 from vai.policy import estimate
 from vai.providers.anthropic import frames as anthropic_frames
 from vai.providers.anthropic import verbatim
-from vai.providers.anthropic.frames import read_content, read_delta
+from vai.providers.anthropic.frames import read_content, read_deltas
 from vai.providers.factory import make_adapter
 from vai.providers.gemini import body
 from vai.providers.gemini.body import BodyParser
@@ -68,7 +68,7 @@ def outcome(mode: ExchangeMode[bytes], pieces: list[bytes]) -> dict[str, Any]:
 def test_verbatim(path: Path, edited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = path.read_bytes()
     short = [outcome(mode(stream=True, edited=edited), pieces) for pieces in chops(data)]
-    monkeypatch.setattr(verbatim, "read_delta", lambda _: None)
+    monkeypatch.setattr(verbatim, "read_deltas", lambda _: None)
     long = [outcome(mode(stream=True, edited=edited), pieces) for pieces in chops(data)]
     assert short == long
     assert all(one == long[1] for one in long)
@@ -130,13 +130,12 @@ NEARLY = [
 @pytest.mark.parametrize("frame", [USUAL, *NEARLY])
 def test_nearly_a_delta(frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [OPENED, USUAL, frame, USUAL]
-    delta = read_delta(frame)
-    if delta is not None:
-        event = read_content(*read_single_frame(frame))
-        assert event is not None
-        assert event.delta == delta
+    deltas = read_deltas(frame)
+    if deltas is not None:
+        events = [read_content(name, text) for _, name, text in read_frames(frame)]
+        assert [event and event.delta for event in events] == deltas
     short = outcome(mode(stream=True), pieces)
-    monkeypatch.setattr(verbatim, "read_delta", lambda _: None)
+    monkeypatch.setattr(verbatim, "read_deltas", lambda _: None)
     assert outcome(mode(stream=True), pieces) == short
     assert outcome(mode(stream=True), [b"".join(pieces)]) == short
 

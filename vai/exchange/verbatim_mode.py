@@ -89,7 +89,7 @@ class VerbatimMode:
             )
         self._held: bytes | None = b""
         self._is_json: bool | None = None
-        self._expects_delta = False
+        self._expects_deltas = False
         self._body = bytearray()
         self.usage = Usage()
         self.stop_reason: str | None = None
@@ -131,12 +131,12 @@ class VerbatimMode:
         return body
 
     def feed_stream(self, data: bytes) -> bytes | None:
-        # Nearly every read brings one delta of a stream that has begun, and nothing but its text
-        # is new.
-        if self._expects_delta and self._observer.count_single_delta(data):
+        # Nearly every read brings only deltas of a stream that has begun, and nothing but their
+        # text is new.
+        if self._expects_deltas and self._observer.count_deltas(data):
             return data
         passed = self._feed_any(data)
-        self._expects_delta = (
+        self._expects_deltas = (
             self._is_json is False
             and self._held is None
             and self._splitter.is_empty

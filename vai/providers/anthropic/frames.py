@@ -21,7 +21,7 @@ __all__ = [
     "decode_object",
     "is_event",
     "read_content",
-    "read_delta",
+    "read_deltas",
     "read_event",
     "replace_broken_characters",
     "to_valid_utf8",
@@ -34,6 +34,7 @@ CONTENT: Final = frozenset(
 """Types of frames that are frequent, and pass without a full parse."""
 _DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
 _DELTA_AT: Final = len(_DELTA_HEAD)
+_NEXT_DELTA: Final = b"\n\n" + _DELTA_HEAD
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 """Line ends as numbers: to look for a number in bytes costs a ninth of looking for bytes."""
@@ -87,16 +88,27 @@ class FrameEvent(msgspec.Struct, gc=False):
 _decode_one = msgspec.json.Decoder(FrameEvent).decode
 
 
-def read_delta(data: bytes) -> FrameDelta | None:
-    """The delta, where a read is exactly one content delta of the usual form; else None.
+def read_deltas(data: bytes) -> list[FrameDelta] | None:
+    """The deltas, where a read is nothing but content deltas of the usual form; else None.
 
-    Nearly all reads of a paced stream are. `read_content` reads the same from it.
+    Nearly all reads are, and those of a paced stream hold one. `read_content` reads the same.
     """
     if data[:_DELTA_AT] != _DELTA_HEAD or data[-2:] != b"\n\n" or _CR in data:
         return None
-    text = data[_DELTA_AT:-2]
-    if _LF in text:
-        return None
+    body = data[_DELTA_AT:-2]
+    if _LF not in body:
+        delta = _decode_delta(body)
+        return None if delta is None else [delta]
+    deltas: list[FrameDelta] = []
+    for text in body.split(_NEXT_DELTA):
+        delta = None if _LF in text else _decode_delta(text)
+        if delta is None:
+            return None
+        deltas.append(delta)
+    return deltas
+
+
+def _decode_delta(text: bytes) -> FrameDelta | None:
     try:
         event = _decode_one(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

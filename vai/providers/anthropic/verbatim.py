@@ -23,7 +23,7 @@ from vai.providers.anthropic.frames import (
     FrameEvent,
     decode_object,
     read_content,
-    read_delta,
+    read_deltas,
     read_event,
     replace_broken_characters,
     to_valid_utf8,
@@ -110,15 +110,16 @@ class VerbatimStreamObserver:
         """Whether a delta changes nothing from now on but the count of the generated text."""
         return self.has_content and self._sequencer is None and self.fault is None
 
-    def count_single_delta(self, data: bytes) -> bool:
-        """Count a read while `passes_deltas`, if it is one delta of the usual form, which
+    def count_deltas(self, data: bytes) -> bool:
+        """Count a read while `passes_deltas`, if it is nothing but deltas of the usual form, which
         `feed_frames` would pass unchanged; returns whether it is."""
-        delta = read_delta(data)
-        if delta is None or to_valid_utf8(data) is not data:
+        deltas = read_deltas(data)
+        if deltas is None or to_valid_utf8(data) is not data:
             return False
-        generated = delta.text or delta.thinking or delta.partial_json
-        if type(generated) is str:
-            self._generated(generated)
+        for delta in deltas:
+            generated = delta.text or delta.thinking or delta.partial_json
+            if type(generated) is str:
+                self._generated(generated)
         return True
 
     def feed_frames(self, data: bytes) -> bytes:
