@@ -7,6 +7,9 @@ A failure before the first byte becomes a response with its own status; a later 
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, UpstreamBroken, UpstreamFault, VaiError
@@ -30,9 +33,9 @@ from vai.io.clock import monotonic
 __all__ = ["create_message"]
 
 
-async def create_message(request: PatchedRequest) -> HTTPResponse | None:
-    """Respond to one request; a streamed response has been written when this returns."""
-    return await answer_request(request, _serve_message)
+def create_message(request: PatchedRequest) -> Coroutine[Any, Any, HTTPResponse | None]:
+    """Respond to one request; a streamed response has been written when this is done."""
+    return answer_request(request, _serve_message)
 
 
 async def _serve_message(
