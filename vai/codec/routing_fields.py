@@ -27,6 +27,8 @@ __all__ = [
 VAI_FIELDS = ("voice", "output", "output_format", "extensions", "provider_keys")
 """Top-level members that are VAI's own: a provider would refuse them."""
 
+_VAI_FIELDS = frozenset(VAI_FIELDS)
+
 MAX_PROVIDER_KEYS = 32
 """Entries of `provider_keys`; there are far fewer providers."""
 
@@ -87,7 +89,9 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
         raise _expected_error("model", "a non-empty string")
     if len(model) > MAX_MODEL:
         raise _expected_error("model", f"at most {MAX_MODEL} characters")
-    vai_fields = tuple([name for name in VAI_FIELDS if name in value])
+    vai_fields: tuple[str, ...] = ()
+    if not _VAI_FIELDS.isdisjoint(value):  # hardly any request has one
+        vai_fields = tuple([name for name in VAI_FIELDS if name in value])
     return RoutingFields(
         model=model,
         stream=_read_optional(value, "stream", bool, "true or false") or False,

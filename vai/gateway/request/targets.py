@@ -188,9 +188,9 @@ class TargetPlan:
                 context.route = context.route or route
                 continue
             context.route = route
-            context.skipped_models = [
-                passed.name for passed in self._routes[: self._next_index - 1]
-            ]
+            if self._next_index > 1:
+                passed = self._routes[: self._next_index - 1]
+                context.skipped_models = [one.name for one in passed]
             return attempt
         return None
 
