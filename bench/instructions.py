@@ -13,19 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench import ways
+from bench.callgrind import HASH_SEED, is_installed, set_counting, under_callgrind
 from bench.ways import Way
 from bench.wire import MARK, http_request, message_request
 
-__all__ = ["LOADS", "WAYS", "count"]
+__all__ = ["LOADS", "WAYS", "count", "read_answer"]
 
 WAYS = ("floor", "verbatim", "translated")
 LOADS = ("json", "sse")
@@ -41,11 +40,10 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 def count(way: str, load: str, profile: Path) -> float:
     """Instructions per request or event; what callgrind saw is left at `profile`."""
     cores = ways.all_cores()
-    under = [
-        *("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no"),
-        f"--callgrind-out-file={profile}",
-    ]
-    with ways.mock(cores) as mock, _standing(way, mock.port, under) as standing:
+    with (
+        ways.mock(cores) as mock,
+        _standing(way, mock.port, under_callgrind(profile)) as standing,
+    ):
         body = message_request(
             f"{standing.prefix}mock-{'json' if load == 'json' else 'paced'}",
             stream=load == "sse",
@@ -59,9 +57,9 @@ def count(way: str, load: str, profile: Path) -> float:
             ]
             rounds = _ROUNDS if load == "json" else 1
             _play(clients, request, max(1, rounds // 3))
-            _instrument(standing.root, "on")
+            set_counting(standing.root, "on")
             units = _play(clients, request, rounds)
-            _instrument(standing.root, "off")
+            set_counting(standing.root, "off")
     found = _TOTALS.search(profile.read_text())
     if found is None:
         raise ways.WayError("callgrind wrote no total")
@@ -79,11 +77,6 @@ def _standing(way: str, upstream: int, under: list[str]) -> Iterator[Way]:
         yield gateway if way == "verbatim" else gateway.mode("vai-translated", "openai/")
 
 
-def _instrument(pid: int, switch: str) -> None:
-    command = ["callgrind_control", f"--instr={switch}", str(pid)]
-    subprocess.run(command, check=True, capture_output=True)
-
-
 def _play(clients: list[socket.socket], request: bytes, rounds: int) -> int:
     """All clients ask, then all answers are read, and so on; requests, or events if streamed."""
     answers = events = 0
@@ -92,11 +85,12 @@ def _play(clients: list[socket.socket], request: bytes, rounds: int) -> int:
             client.sendall(request)
         for client in clients:
             answers += 1
-            events += _read(client).count(MARK)
+            events += read_answer(client).count(MARK)
     return events or answers
 
 
-def _read(client: socket.socket) -> bytes:
+def read_answer(client: socket.socket) -> bytes:
+    """One whole answer with status 200, JSON or a stream."""
     client.settimeout(_TIMEOUT)
     data = b""
     while not _is_whole(data):
@@ -119,11 +113,10 @@ def _is_whole(data: bytes) -> bool:
 
 def main(chosen: list[str]) -> None:
     """Print a line for each way and load, or only for those that are named."""
-    if shutil.which("valgrind") is None:
+    if not is_installed():
         print("instructions: skipped, valgrind is not installed")
         return
-    # Seeded hashes lay out the same tables in every run.
-    os.environ["PYTHONHASHSEED"] = "0"
+    os.environ.update(HASH_SEED)
     with tempfile.TemporaryDirectory(prefix="vai-bench-callgrind-") as folder:
         for way in WAYS:
             for load in LOADS:

@@ -4,7 +4,8 @@ It reads only what it must (the end of the head, the length of the body, the kin
 answer, the number of events) and writes bytes that were made before. Paced streams
 share one timer wheel of a millisecond's grain, because a timer per stream would cost
 more than the event it sends. ``GET /stats`` tells what was written to the streams that
-are open, which is how a run sees whether a gateway stops reading when it should.
+are open, which is how a run sees whether a gateway stops reading when it should. ``GET /step``
+sends the next event of each stepped stream.
 
 Run as ``python -m bench.mock PORT``.
 """
@@ -29,6 +30,8 @@ _BLOCK_EVENTS = 48
 _FLAT_BURST = 5
 """Events that a flat stream writes before it rests for a millisecond: some thousand a second,
 more than any gateway takes singly, and few enough to leave the mock's core some air."""
+
+_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Wheel:
@@ -80,6 +83,8 @@ class Mock:
         self.anthropic = anthropic_form()
         self.openai = openai_form()
         self.flowing: set[Connection] = set()
+        self.stepped: set[Connection] = set()
+        """Streams that send their next event when ``GET /step`` says so."""
 
     def stats(self) -> bytes:
         """JSON: how many flat and bulk streams are open, and what the sockets took for each."""
@@ -149,6 +154,11 @@ class Connection(asyncio.Protocol):
             head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(stats)
             self._transport.write(head + stats)
             return
+        if request.startswith(b"GET /step"):
+            for stream in tuple(self._mock.stepped):
+                stream.tick(time.monotonic_ns())
+            self._transport.write(_NO_CONTENT)
+            return
         chat = request.startswith(b"POST /v1/chat/completions")
         self._form = self._mock.openai if chat else self._mock.anthropic
         kind = request[request.index(b"mock-", head_end) + 5 :][:4]
@@ -157,6 +167,10 @@ class Connection(asyncio.Protocol):
             return
         self._left = _max_tokens(request, head_end)
         self._transport.write(self._form.opening)
+        if kind == b"step":
+            self._mock.stepped.add(self)
+            self.tick(time.monotonic_ns())
+            return
         if kind == b"pace":
             self._slot = self._mock.wheel.join(self)
             self.tick(time.monotonic_ns())
@@ -190,6 +204,7 @@ class Connection(asyncio.Protocol):
             self._mock.wheel.leave(self, self._slot)
             self._slot = -1
         self._mock.flowing.discard(self)
+        self._mock.stepped.discard(self)
 
 
 def _content_length(head: bytes) -> int:

@@ -44,6 +44,8 @@ API_KEY = "vai-bench-key-0123456789abcdef"
 _ROOT = Path(__file__).resolve().parent.parent
 _NGINX = "/usr/sbin/nginx"
 _READY_SECONDS = 60.0
+_READY_SECONDS_TRACED = 240.0
+"""A tracer makes a start thirty times as long, and other work of the machine that much longer."""
 
 _NGINX_CONF = """
 {user}
@@ -129,7 +131,8 @@ def floor(upstream: int, cores: set[int], *, under: Sequence[str] = ()) -> Itera
     port = _free_port()
     argv = [*under, sys.executable, "-m", "bench.floor", str(port), str(upstream)]
     with running(argv, cores) as process:
-        ready = _await_answer(process, port, "/ready")
+        patience = _READY_SECONDS_TRACED if under else _READY_SECONDS
+        ready = _await_answer(process, port, "/ready", patience)
         yield Way(name="floor", port=port, root=process.pid, ready=ready)
 
 
@@ -142,10 +145,11 @@ def gateway(
     single_process: bool = False,
     log: Path | None = None,
     under: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Way]:
     """The gateway as `sanic app` starts it, all features on, both providers the mock's.
 
-    `under` is the command that runs it, a tracer for example.
+    `under` is the command that runs it, a tracer for example; `environment` has more variables.
     """
     port = _free_port()
     base = f"http://127.0.0.1:{upstream}"
@@ -166,12 +170,14 @@ def gateway(
         "VAI_PROVIDERS__OPENAI__BASE_URL": base + "/v1",
         "VAI_PROVIDERS__OPENAI__API_KEY": "mock-openai-key",
         "VAI_PROVIDERS__OPENAI__MAX_CONNECTIONS": "4096",
+        **(environment or {}),
     }
     argv = [*under, sys.executable, "-m", "sanic", "app"]
     argv += ["--host", "127.0.0.1", "--port", str(port)]
     argv += ["--single-process"] if single_process else ["--workers", str(workers)]
     with running(argv, cores, settings, log) as process:
-        ready = _await_answer(process, port, "/readyz")
+        patience = _READY_SECONDS_TRACED if under else _READY_SECONDS
+        ready = _await_answer(process, port, "/readyz", patience)
         yield Way(
             name="vai",
             port=port,
@@ -228,9 +234,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, path: str) -> float:
+def _await_answer(
+    process: subprocess.Popen[bytes], port: int, path: str, patience: float = _READY_SECONDS
+) -> float:
     began = time.monotonic()
-    while time.monotonic() - began < _READY_SECONDS:
+    while time.monotonic() - began < patience:
         if process.poll() is not None:
             raise WayError(f"{process.args!r} ended with {process.returncode} at its start")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
@@ -244,7 +252,7 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, path: str) -> flo
                 if response.status < 500:
                     return time.monotonic() - began
         time.sleep(0.01)
-    raise WayError(f"{process.args!r} did not answer within {_READY_SECONDS:.0f} s")
+    raise WayError(f"{process.args!r} did not answer within {patience:.0f} s")
 
 
 def _free_port() -> int:

@@ -24,9 +24,10 @@ __all__ = [
     "openai_form",
 ]
 
-Kind = Literal["json", "paced", "flat", "bulk"]
-"""`paced` sends one event per `PERIOD_MS`. `flat` and `bulk` send what the connection takes:
-an event per write, as a model does that is never waited for, or many."""
+Kind = Literal["json", "paced", "flat", "bulk", "step"]
+"""`paced` sends one event per `PERIOD_MS`, `step` one whenever it is told to. `flat` and `bulk`
+send what the connection takes: an event per write, as a model does that is never waited for, or
+many."""
 
 PERIOD_MS = 50
 """20 events a second: what a fast model streams to one reader."""

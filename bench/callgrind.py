@@ -1,0 +1,66 @@
+"""A process under callgrind: the command that starts it, and what it has executed so far.
+
+Needs valgrind (``apt install valgrind``). The counter is read while the process waits, so that
+what it executed belongs to whole requests and events.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from bench.ways import WayError
+
+__all__ = ["HASH_SEED", "executed", "is_installed", "set_counting", "under_callgrind"]
+
+HASH_SEED = {"PYTHONHASHSEED": "0"}
+"""Seeded hashes lay out the same tables in every run."""
+
+_EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
+_IDLE_SECONDS = 30.0
+
+
+def is_installed() -> bool:
+    """Whether this machine has what counts."""
+    return shutil.which("valgrind") is not None and shutil.which("vgdb") is not None
+
+
+def under_callgrind(profile: Path) -> list[str]:
+    """The command to put before another one; the profile is written to `profile` at the end."""
+    return [
+        *("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no"),
+        f"--callgrind-out-file={profile}",
+    ]
+
+
+def set_counting(pid: int, switch: str) -> None:
+    """Begin to count (`switch` is "on") or end it ("off")."""
+    _ask(pid, f"instrumentation {switch}")
+
+
+def executed(pid: int) -> int:
+    """Instructions of all threads since counting began, read when the process waits."""
+    _await_idle(pid)
+    return sum(int(found) for found in _EVENTS.findall(_ask(pid, "status internal")))
+
+
+def _ask(pid: int, command: str) -> str:
+    # vgdb leaves a process that waits alone for 100 ms by default before it interrupts the wait.
+    argv = ["vgdb", "--max-invoke-ms=1", f"--pid={pid}", *command.split()]
+    asked = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if asked.returncode:
+        raise WayError(f"vgdb {command!r} failed: {asked.stderr.strip()}")
+    return asked.stdout
+
+
+def _await_idle(pid: int) -> None:
+    ending = time.monotonic() + _IDLE_SECONDS
+    while time.monotonic() < ending:
+        # The fields after the command's name, which may contain blanks; the first is the state.
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S":
+            return
+        time.sleep(0.001)
+    raise WayError(f"process {pid} was busy for {_IDLE_SECONDS:.0f} s without a request")

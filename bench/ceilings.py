@@ -1,0 +1,358 @@
+"""What a request and an event may cost, in instructions: count them and compare with the table.
+
+The table `ceilings.toml` has the figures that the code has reached, by `--write`, and `ALLOWANCE`
+is what a count may be above its figure. Every figure belongs to one build of Python: the count of a
+fixed piece of work (`bench/yardstick.py`) is stored beside the figures, and on a build that
+takes another number for it nothing is compared, because another build changes each figure by
+another share.
+
+Each way is counted request by request, or by a few events of a stream that sends the next one
+when it is told to, so neither the speed of the machine nor its load changes what is counted. The
+lower quartile counts: what a timer does in between is left out, and so is what fewer than a quarter
+of the requests do.
+
+    python -m bench.ceilings            # count and compare; exits 1 when a count is too high
+    python -m bench.ceilings --write    # count and write the table anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from bench import ways
+from bench.callgrind import HASH_SEED, executed, is_installed, set_counting, under_callgrind
+from bench.instructions import read_answer
+from bench.ways import Way, WayError
+from bench.wire import MARK, http_request, message_request
+
+__all__ = [
+    "ALLOWANCE",
+    "LOADS",
+    "TABLE",
+    "Figures",
+    "Judgement",
+    "OtherPythonError",
+    "count_all",
+    "count_mode",
+    "count_yardstick",
+    "judge",
+    "main",
+    "read_table",
+    "write_table",
+]
+
+ALLOWANCE = 0.03
+"""A count that is higher than its figure by more than this is a failure."""
+TABLE = Path(__file__).with_name("ceilings.toml")
+
+LOADS = ("json", "107k", "open", "sse")
+"""A small request, a large one, a stream of one event, and an event within a stream."""
+
+_SLACK = 0.05
+"""A count that is lower than its ceiling by more than this hides the next increase."""
+_SAME_PYTHON = 0.01
+
+_WARM_UP = 6
+_SLICES = 24
+_SLICE_EVENTS = 4
+_LARGE = 107 * 1024
+_TIMEOUT = 120.0
+_MODES = {"verbatim": "anthropic/", "translated": "openai/"}
+
+_HEAD = f"""\
+# Instructions per request (json, 107k, open) and per event (sse), and the Python that they belong
+# to. Written by `python -m bench.ceilings --write`; a count may be {ALLOWANCE:.0%} above a figure.
+"""
+
+
+class OtherPythonError(Exception):
+    """The figures are of another build of Python, so that there is nothing to compare."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """A table: the counts, and what says for which Python they hold."""
+
+    python: str
+    """Its version, such as 3.11."""
+    yardstick: int
+    """Instructions of `bench.yardstick.work`."""
+    instructions: dict[str, int]
+    """By the name of the way and the load, such as ``verbatim-json``."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A count next to its ceiling."""
+
+    line: str
+    failed: bool
+
+
+def judge(reached: Figures, counted: Figures) -> list[Judgement]:
+    """Compare `counted` with the figures `reached`: a line per way.
+
+    Raises:
+        OtherPythonError: the figures are of another build.
+    """
+    if reached.python != counted.python or _differ(reached.yardstick, counted.yardstick):
+        raise OtherPythonError(
+            f"the table is for Python {reached.python} with {reached.yardstick:,} instructions for "
+            f"a fixed piece of work; this is {counted.python} with {counted.yardstick:,}"
+        )
+    names = sorted(reached.instructions.keys() | counted.instructions.keys())
+    return [_judge_way(name, reached, counted) for name in names]
+
+
+def _differ(one: int, other: int) -> bool:
+    return abs(one - other) > _SAME_PYTHON * other
+
+
+def _judge_way(name: str, reached: Figures, counted: Figures) -> Judgement:
+    figure, count = reached.instructions.get(name), counted.instructions.get(name)
+    if figure is None or count is None:
+        lacks = "the table has no figure" if figure is None else "nothing was counted"
+        return Judgement(f"{name}: FAILED, {lacks}", failed=True)
+    ceiling = round(figure * (1 + ALLOWANCE))
+    share = count / ceiling - 1
+    failed = count > ceiling
+    verdict = "FAILED" if failed else "ok, lower the ceiling" if share < -_SLACK else "ok"
+    line = f"{name}: {verdict}, {count:,} instructions, ceiling {ceiling:,} ({share:+.1%})"
+    return Judgement(line, failed=failed)
+
+
+# -- counting --------------------------------------------------------------------------
+
+
+def count_all() -> Figures:
+    """Count every way and the yardstick, beside each other; takes about a minute."""
+    with concurrent.futures.ThreadPoolExecutor(len(_MODES) + 1) as pool:
+        modes = [pool.submit(count_mode, mode) for mode in _MODES]
+        yardstick = pool.submit(count_yardstick)
+        counts = {name: count for mode in modes for name, count in mode.result().items()}
+        return Figures(version(), yardstick.result(), counts)
+
+
+def version() -> str:
+    """This Python's, without the last part."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def count_yardstick() -> int:
+    """Instructions of the fixed piece of work on this Python."""
+    argv = [sys.executable, "-m", "bench.yardstick"]
+    with (
+        tempfile.TemporaryDirectory(prefix="vai-bench-yardstick-") as folder,
+        _piped([*under_callgrind(Path(folder, "profile")), *argv]) as process,
+    ):
+        work = _Work(process)
+        work.once()
+        set_counting(process.pid, "on")
+        work.once()
+        return _slices(process.pid, work.once, 3)
+
+
+def count_mode(
+    mode: str,
+    loads: Sequence[str] = LOADS,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """Count `loads` of one mode of the gateway, in one process.
+
+    Args:
+        mode: ``verbatim`` or ``translated``.
+        loads: some of `LOADS`.
+        environment: more variables for the gateway.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="vai-bench-ceilings-") as folder,
+        ways.mock(ways.all_cores()) as mock,
+        ways.gateway(
+            mock.port,
+            ways.all_cores(),
+            single_process=True,
+            under=under_callgrind(Path(folder, "profile")),
+            environment={**HASH_SEED, **(environment or {})},
+        ) as standing,
+    ):
+        gateway = standing.mode(mode, _MODES[mode])
+        with _connected(gateway.port) as client, _connected(mock.port) as control:
+            return {f"{mode}-{load}": _count_load(load, gateway, client, control) for load in loads}
+
+
+def _count_load(load: str, gateway: Way, client: socket.socket, control: socket.socket) -> int:
+    if load == "sse":
+        return _count_events(gateway, client, control)
+    size, events = _LARGE if load == "107k" else 0, 1 if load == "open" else 0
+    return _count_requests(gateway, client, size=size, events=events)
+
+
+def _count_requests(gateway: Way, client: socket.socket, *, size: int = 0, events: int = 0) -> int:
+    """Instructions of a request, with the whole answer."""
+    request = _request(gateway, size=size, events=events)
+
+    def play() -> None:
+        client.sendall(request)
+        read_answer(client)
+
+    for _ in range(_WARM_UP):
+        play()
+    set_counting(gateway.root, "on")
+    play()
+    count = _slices(gateway.root, play, _SLICES)
+    set_counting(gateway.root, "off")
+    return count
+
+
+def _count_events(gateway: Way, client: socket.socket, control: socket.socket) -> int:
+    """Instructions of an event in the middle of a stream."""
+    total = 1 + (_WARM_UP + 1 + _SLICES) * _SLICE_EVENTS
+    client.sendall(_request(gateway, events=total + 1))
+    stream = _SteppedStream(client, control)
+
+    def play() -> None:
+        for _ in range(_SLICE_EVENTS):
+            stream.receive_event()
+
+    for _ in range(_WARM_UP):
+        play()
+    set_counting(gateway.root, "on")
+    play()
+    count = _slices(gateway.root, play, _SLICES) // _SLICE_EVENTS
+    set_counting(gateway.root, "off")
+    return count
+
+
+def _slices(pid: int, play: Callable[[], None], times: int) -> int:
+    """The lower quartile of what the process executes for one `play`."""
+    readings = [executed(pid)]
+    for _ in range(times):
+        play()
+        readings.append(executed(pid))
+    found = [after - before for before, after in itertools.pairwise(readings)]
+    return round(statistics.quantiles(found, n=4, method="inclusive")[0])
+
+
+def _request(gateway: Way, *, size: int = 0, events: int = 0) -> bytes:
+    model = f"{gateway.prefix}mock-{'step' if events else 'json'}"
+    body = message_request(model, stream=events > 0, max_tokens=events or 256, size=size)
+    return http_request(gateway.port, body, gateway.headers)
+
+
+class _SteppedStream:
+    """A stream that has begun with one event; each further one is asked for."""
+
+    def __init__(self, client: socket.socket, control: socket.socket) -> None:
+        self._client = client
+        self._control = control
+        self._await_event()
+
+    def receive_event(self) -> None:
+        """Have the mock send the next event, and wait until it has come."""
+        self._control.sendall(b"GET /step HTTP/1.1\r\n\r\n")
+        self._control.recv(1 << 16)
+        self._await_event()
+
+    def _await_event(self) -> None:
+        while MARK not in (piece := self._client.recv(1 << 16)):
+            if not piece:
+                raise WayError("the stream ended before its events")
+
+
+class _Work:
+    """The process that works when it is told to."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._orders: IO[bytes] = process.stdin
+        self._answers: IO[bytes] = process.stdout
+
+    def once(self) -> None:
+        """Have it work once."""
+        self._orders.write(b"\n")
+        self._orders.flush()
+        if not self._answers.readline():
+            raise WayError("the yardstick ended")
+
+
+@contextlib.contextmanager
+def _piped(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=TABLE.parent.parent,
+        env={**os.environ, **HASH_SEED},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT)
+
+
+# -- the command -----------------------------------------------------------------------
+
+
+def read_table(path: Path = TABLE) -> Figures:
+    """The figures that were reached."""
+    return msgspec.convert(tomllib.loads(path.read_text()), Figures)
+
+
+def write_table(figures: Figures, path: Path = TABLE) -> None:
+    """Store `figures` as those that were reached."""
+    lines = [f'python = "{figures.python}"', f"yardstick = {figures.yardstick:_}"]
+    lines += ["", "[instructions]"]
+    lines += [f"{name} = {count:_}" for name, count in sorted(figures.instructions.items())]
+    path.write_text(_HEAD + "\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Count, then compare or write; 1 when a count is above its ceiling."""
+    parser = argparse.ArgumentParser(
+        "python -m bench.ceilings",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--write", action="store_true", help="write the table anew")
+    arguments = parser.parse_args(argv)
+    if not is_installed():
+        print("ceilings: skipped, valgrind is not installed")
+        return 0
+    try:
+        if arguments.write:
+            write_table(count_all())
+            print(TABLE.read_text(), end="")
+            return 0
+        judgements = judge(read_table(), count_all())
+    except OtherPythonError as reason:
+        print(f"ceilings: skipped, {reason}")
+        return 0
+    except WayError as failure:
+        print(f"ceilings: FAILED, {failure}")
+        return 2
+    print("\n".join(judgement.line for judgement in judgements))
+    return 1 if any(judgement.failed for judgement in judgements) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

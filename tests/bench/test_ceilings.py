@@ -1,0 +1,111 @@
+"""The ceilings of instruction counts hold here, and a way that became dearer does not pass."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import ceilings
+from bench.callgrind import is_installed
+from bench.ceilings import Figures, judge
+
+_SEED = """
+import orjson
+_loads = orjson.loads
+_turns = (None,) * {turns}
+def loads(data):
+    for _ in _turns:
+        pass
+    return _loads(data)
+orjson.loads = loads
+"""
+
+_TURN = 80
+"""Instructions of a turn of the loop above, in all calls of one request."""
+
+counted = pytest.mark.skipif(not is_installed(), reason="valgrind is not installed")
+
+
+def _figures(*, python="3.11", yardstick=1_000_000, **instructions):
+    return Figures(python, yardstick, instructions)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return ceilings.count_all()
+
+
+@counted
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(420)
+def test_every_way_stays_below_its_ceiling(counts):
+    try:
+        judgements = judge(ceilings.read_table(), counts)
+    except ceilings.OtherPythonError as reason:
+        pytest.skip(str(reason))
+    print(*(judgement.line for judgement in judgements), sep="\n")
+    assert not [judgement.line for judgement in judgements if judgement.failed]
+
+
+@counted
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(420)
+def test_a_way_that_became_dearer_by_a_twentieth_fails(counts, tmp_path):
+    before = counts.instructions["verbatim-json"]
+    seed = _SEED.format(turns=before // 20 // _TURN)
+    (tmp_path / "sitecustomize.py").write_text(seed)
+    path = f"{tmp_path}:{Path(ceilings.__file__).parent.parent}"
+    after = ceilings.count_mode("verbatim", ["json"], environment={"PYTHONPATH": path})
+    assert 1.04 < after["verbatim-json"] / before < 1.08
+    (judgement,) = judge(_figures(**{"verbatim-json": before}), _figures(**after))
+    assert judgement.failed
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"),
+    [
+        (1050, "FAILED, 1,050 instructions, ceiling 1,030 (+1.9%)"),
+        (1031, "FAILED, 1,031 instructions, ceiling 1,030 (+0.1%)"),
+        (1030, "ok, 1,030 instructions, ceiling 1,030 (+0.0%)"),
+        (979, "ok, 979 instructions, ceiling 1,030 (-5.0%)"),
+        (978, "ok, lower the ceiling, 978 instructions, ceiling 1,030 (-5.0%)"),
+    ],
+)
+def test_a_count_is_judged_by_its_figure_and_the_allowance(count, verdict):
+    (judgement,) = judge(_figures(way=1000), _figures(way=count))
+    assert judgement.line == f"way: {verdict}"
+    assert judgement.failed is verdict.startswith("FAILED")
+
+
+def test_a_way_without_a_figure_or_without_a_count_fails():
+    judgements = judge(_figures(old=1000), _figures(new=1000))
+    assert [judgement.failed for judgement in judgements] == [True, True]
+    assert "the table has no figure" in judgements[0].line
+    assert "nothing was counted" in judgements[1].line
+
+
+@pytest.mark.parametrize("other", [{"python": "3.12"}, {"yardstick": 1_011_000}])
+def test_the_figures_of_another_python_are_not_compared(other):
+    with pytest.raises(ceilings.OtherPythonError):
+        judge(_figures(way=1), _figures(way=1, **other))
+    assert judge(_figures(way=1), _figures(way=1, yardstick=1_009_000))
+
+
+def test_the_table_is_read_as_it_was_written(tmp_path):
+    figures = _figures(**{"verbatim-json": 741_740, "verbatim-sse": 1})
+    path = tmp_path / "ceilings.toml"
+    ceilings.write_table(figures, path)
+    assert ceilings.read_table(path) == figures
+
+
+def test_the_table_has_a_figure_for_each_load_of_each_mode():
+    assert ceilings.read_table().instructions.keys() == {
+        f"{mode}-{load}" for mode in ("verbatim", "translated") for load in ceilings.LOADS
+    }
+
+
+def test_without_valgrind_it_says_so_and_ends(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert ceilings.main([]) == 0
+    assert "skipped, valgrind" in capsys.readouterr().out
