@@ -14,7 +14,15 @@ from pathlib import Path
 
 from bench.ways import WayError
 
-__all__ = ["HASH_SEED", "executed", "is_installed", "set_counting", "under_callgrind"]
+__all__ = [
+    "HASH_SEED",
+    "executed",
+    "is_installed",
+    "reset_count",
+    "set_counting",
+    "under_callgrind",
+    "write_profile",
+]
 
 HASH_SEED = {"PYTHONHASHSEED": "0"}
 """Seeded hashes lay out the same tables in every run."""
@@ -39,6 +47,24 @@ def under_callgrind(profile: Path) -> list[str]:
 def set_counting(pid: int, switch: str) -> None:
     """Begin to count (`switch` is "on") or end it ("off")."""
     _ask(pid, f"instrumentation {switch}")
+
+
+def reset_count(pid: int) -> None:
+    """Begin again at nothing, when the process waits."""
+    _await_idle(pid)
+    _ask(pid, "zero")
+
+
+def write_profile(pid: int, profile: Path) -> Path:
+    """Write what was counted since the count was reset, when the process waits; the file.
+
+    Args:
+        pid: the process.
+        profile: the path with which it was started. No profile was written before.
+    """
+    _await_idle(pid)
+    _ask(pid, "dump")
+    return profile.with_name(f"{profile.name}.1")
 
 
 def executed(pid: int) -> int:

@@ -23,7 +23,6 @@ import contextlib
 import itertools
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -35,15 +34,12 @@ from typing import IO
 
 import msgspec
 
-from bench import ways
 from bench.callgrind import HASH_SEED, executed, is_installed, set_counting, under_callgrind
-from bench.instructions import read_answer
-from bench.ways import Way, WayError
-from bench.wire import MARK, http_request, message_request
+from bench.playing import LOADS, MODES, Load, playing
+from bench.ways import WayError
 
 __all__ = [
     "ALLOWANCE",
-    "LOADS",
     "TABLE",
     "Figures",
     "Judgement",
@@ -61,19 +57,12 @@ ALLOWANCE = 0.03
 """A count that is higher than its figure by more than this is a failure."""
 TABLE = Path(__file__).with_name("ceilings.toml")
 
-LOADS = ("json", "107k", "open", "sse")
-"""A small request, a large one, a stream of one event, and an event within a stream."""
-
 _SLACK = 0.05
 """A count that is lower than its ceiling by more than this hides the next increase."""
 _SAME_PYTHON = 0.01
 
 _WARM_UP = 6
 _SLICES = 24
-_SLICE_EVENTS = 4
-_LARGE = 107 * 1024
-_TIMEOUT = 120.0
-_MODES = {"verbatim": "anthropic/", "translated": "openai/"}
 
 _HEAD = f"""\
 # Instructions per request (json, 107k, open) and per event (sse), and the Python that they belong
@@ -140,8 +129,8 @@ def _judge_way(name: str, reached: Figures, counted: Figures) -> Judgement:
 
 def count_all() -> Figures:
     """Count every way and the yardstick, beside each other; takes about a minute."""
-    with concurrent.futures.ThreadPoolExecutor(len(_MODES) + 1) as pool:
-        modes = [pool.submit(count_mode, mode) for mode in _MODES]
+    with concurrent.futures.ThreadPoolExecutor(len(MODES) + 1) as pool:
+        modes = [pool.submit(count_mode, mode) for mode in MODES]
         yardstick = pool.submit(count_yardstick)
         counts = {name: count for mode in modes for name, count in mode.result().items()}
         return Figures(version(), yardstick.result(), counts)
@@ -179,62 +168,17 @@ def count_mode(
         loads: some of `LOADS`.
         environment: more variables for the gateway.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="vai-bench-ceilings-") as folder,
-        ways.mock(ways.all_cores()) as mock,
-        ways.gateway(
-            mock.port,
-            ways.all_cores(),
-            single_process=True,
-            under=under_callgrind(Path(folder, "profile")),
-            environment={**HASH_SEED, **(environment or {})},
-        ) as standing,
-    ):
-        gateway = standing.mode(mode, _MODES[mode])
-        with _connected(gateway.port) as client, _connected(mock.port) as control:
-            return {f"{mode}-{load}": _count_load(load, gateway, client, control) for load in loads}
+    with playing(mode, environment) as player:
+        return {f"{mode}-{load}": _count_load(player.open_load(load)) for load in loads}
 
 
-def _count_load(load: str, gateway: Way, client: socket.socket, control: socket.socket) -> int:
-    if load == "sse":
-        return _count_events(gateway, client, control)
-    size, events = _LARGE if load == "107k" else 0, 1 if load == "open" else 0
-    return _count_requests(gateway, client, size=size, events=events)
-
-
-def _count_requests(gateway: Way, client: socket.socket, *, size: int = 0, events: int = 0) -> int:
-    """Instructions of a request, with the whole answer."""
-    request = _request(gateway, size=size, events=events)
-
-    def play() -> None:
-        client.sendall(request)
-        read_answer(client)
-
+def _count_load(load: Load) -> int:
     for _ in range(_WARM_UP):
-        play()
-    set_counting(gateway.root, "on")
-    play()
-    count = _slices(gateway.root, play, _SLICES)
-    set_counting(gateway.root, "off")
-    return count
-
-
-def _count_events(gateway: Way, client: socket.socket, control: socket.socket) -> int:
-    """Instructions of an event in the middle of a stream."""
-    total = 1 + (_WARM_UP + 1 + _SLICES) * _SLICE_EVENTS
-    client.sendall(_request(gateway, events=total + 1))
-    stream = _SteppedStream(client, control)
-
-    def play() -> None:
-        for _ in range(_SLICE_EVENTS):
-            stream.receive_event()
-
-    for _ in range(_WARM_UP):
-        play()
-    set_counting(gateway.root, "on")
-    play()
-    count = _slices(gateway.root, play, _SLICES) // _SLICE_EVENTS
-    set_counting(gateway.root, "off")
+        load.play()
+    set_counting(load.pid, "on")
+    load.play()
+    count = _slices(load.pid, load.play, _SLICES) // load.units
+    set_counting(load.pid, "off")
     return count
 
 
@@ -246,32 +190,6 @@ def _slices(pid: int, play: Callable[[], None], times: int) -> int:
         readings.append(executed(pid))
     found = [after - before for before, after in itertools.pairwise(readings)]
     return round(statistics.quantiles(found, n=4, method="inclusive")[0])
-
-
-def _request(gateway: Way, *, size: int = 0, events: int = 0) -> bytes:
-    model = f"{gateway.prefix}mock-{'step' if events else 'json'}"
-    body = message_request(model, stream=events > 0, max_tokens=events or 256, size=size)
-    return http_request(gateway.port, body, gateway.headers)
-
-
-class _SteppedStream:
-    """A stream that has begun with one event; each further one is asked for."""
-
-    def __init__(self, client: socket.socket, control: socket.socket) -> None:
-        self._client = client
-        self._control = control
-        self._await_event()
-
-    def receive_event(self) -> None:
-        """Have the mock send the next event, and wait until it has come."""
-        self._control.sendall(b"GET /step HTTP/1.1\r\n\r\n")
-        self._control.recv(1 << 16)
-        self._await_event()
-
-    def _await_event(self) -> None:
-        while MARK not in (piece := self._client.recv(1 << 16)):
-            if not piece:
-                raise WayError("the stream ended before its events")
 
 
 class _Work:
@@ -304,10 +222,6 @@ def _piped(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-def _connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT)
 
 
 # -- the command -----------------------------------------------------------------------

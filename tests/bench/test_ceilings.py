@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import ceilings
+from bench import ceilings, playing
 from bench.callgrind import is_installed
 from bench.ceilings import Figures, judge
 
@@ -101,7 +101,7 @@ def test_the_table_is_read_as_it_was_written(tmp_path):
 
 def test_the_table_has_a_figure_for_each_load_of_each_mode():
     assert ceilings.read_table().instructions.keys() == {
-        f"{mode}-{load}" for mode in ("verbatim", "translated") for load in ceilings.LOADS
+        f"{mode}-{load}" for mode in playing.MODES for load in playing.LOADS
     }
 
 
