@@ -79,3 +79,5 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Between two deltas of a stream: by how much their time on the way differed."""
     gap: Quantiles = Quantiles()
     """Between the arrivals of two deltas of a stream."""
+    answers: list[int] = []
+    """Whole answers of each connection."""

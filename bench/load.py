@@ -94,6 +94,7 @@ class Load:
             first=quantiles(self.first),
             jitter=quantiles(self.jitter),
             gap=quantiles(self.gap),
+            answers=[connection.answers for connection in self._connections],
         )
 
     def free(self, connection: Connection) -> None:
@@ -177,6 +178,8 @@ class Connection(asyncio.Protocol):
     """One keep-alive connection: a request, its answer, and again."""
 
     def __init__(self, load: Load) -> None:
+        self.answers = 0
+        """Whole ones, while the load watches."""
         self._load = load
         self._transport: asyncio.Transport
         self._stream = load.job.events > 0
@@ -281,6 +284,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         if load.watching:
             load.requests += 1
+            self.answers += 1
             load.latency.append((time.monotonic_ns() - self._began) / 1e6)
         load.free(self)
 
