@@ -272,9 +272,9 @@ def read_frames(data: bytes) -> Iterator[tuple[bytes, str, bytes]]:
         return
     *frames, rest = data.split(b"\n\n")
     for frame in frames:
-        whole = frame + b"\n\n"
-        event = _decode_usual_frame(frame) or read_single_frame(whole)
-        yield whole, *event
+        terminated = frame + b"\n\n"
+        event = _decode_usual_frame(frame) or read_single_frame(terminated)
+        yield terminated, *event
     if rest:
         yield rest, *read_single_frame(rest)
 

@@ -110,11 +110,6 @@ class WorkerSlot:
         return ProcessIdentity(self._words[self._at + _R_PID], self._words[self._at + _R_START])
 
     @property
-    def is_taken(self) -> bool:
-        """Whether it belongs to a process, dead or alive."""
-        return self._words[self._at + _R_PID] != 0
-
-    @property
     def state(self) -> State:
         return State(self._words[self._at + _R_STATE])
 
@@ -279,7 +274,7 @@ class ControlBlock:
         """
         with self._locked():
             for slot in self.slots:
-                if not slot.is_taken:
+                if not slot.owner.pid:
                     self._words[_H_GENERATION] += 1
                     slot.write_owner(current_process(), number, self._words[_H_GENERATION])
                     return slot

@@ -69,9 +69,9 @@ def test_several_secrets_and_header_fields() -> None:
     assert KEY not in repr(one)
 
 
-def test_a_twin_finds_the_same_and_holds_back_its_own() -> None:
+def test_a_copy_finds_the_same_and_holds_back_its_own() -> None:
     first = KeyFilter([KEY])
-    second = first.make_twin()
+    second = first.copy_for_response()
     assert first.feed(KEY[:9].encode()) == b""
     assert second.feed(f"{KEY[9:]} {KEY}".encode()) == f"{KEY[9:]} [redacted]".encode()
     assert first.feed(KEY[9:].encode()) == b"[redacted]"

@@ -196,11 +196,11 @@ class KeyFilter:
         """Whether there is no secret to look for."""
         return not self._keys
 
-    def make_twin(self) -> KeyFilter:
+    def copy_for_response(self) -> KeyFilter:
         """A filter of the same secrets, for another response."""
-        twin = KeyFilter([])
-        twin._keys = self._keys
-        return twin
+        key_filter = KeyFilter([])
+        key_filter._keys = self._keys
+        return key_filter
 
     def feed(self, data: bytes) -> bytes:
         """More of a body, without the secrets; a beginning of one at its end is held back."""

@@ -172,14 +172,14 @@ class HttpUpstream:
                 headers_deadline=headers_deadline,
             )
             if not self._key_filter.is_empty:
-                reply.key_filter = self._key_filter.make_twin()
+                reply.key_filter = self._key_filter.copy_for_response()
             return reply
         return await send_over_httpx(
             transport,
             self._to_httpx(request),
             connect_deadline=connect_deadline,
             headers_deadline=headers_deadline,
-            key_filter=self._key_filter.make_twin(),
+            key_filter=self._key_filter.copy_for_response(),
         )
 
     def _to_httpx(self, request: WireRequest) -> httpx.Request:
