@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run what `argv` asks for; 0, or 1 with ``--strict`` and a budget missed."""
     arguments = _parser().parse_args(argv)
     # A file or a pipe gets whole rows too.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 140)
     RESULTS.mkdir(exist_ok=True)
     log = RESULTS / "gateway.log"
     log.unlink(missing_ok=True)

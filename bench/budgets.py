@@ -37,6 +37,8 @@ class Budget(msgspec.Struct, frozen=True):
 BUDGETS = (
     Budget("JSON c=32, verbatim: x nginx", "json-c32.vai.x", 9.0),
     Budget("JSON c=32, translated: x nginx", "json-c32.vai-translated.x", 14.0),
+    Budget("JSON c=256, verbatim: p99 / p50", "json-c256.vai.tail", 2.0),
+    Budget("JSON c=256, translated: p99 / p50", "json-c256.vai-translated.tail", 2.0),
     Budget("JSON 107 KB bodies, verbatim: x nginx", "json-107k.vai.x", 10.0),
     Budget("SSE paced, verbatim, per event: x nginx", "sse-paced.vai.x", 1.8),
     Budget("SSE paced, translated, per event: x nginx", "sse-paced.vai-translated.x", 2.6),

@@ -51,7 +51,7 @@ LOADS = {
     for load in (
         Load(name="json-c1", concurrency=1),
         Load(name="json-c32", concurrency=32),
-        Load(name="json-c256", concurrency=256, quick=False),
+        Load(name="json-c256", concurrency=256),
         Load(name="json-107k", concurrency=32, size=107 * 1024),
         Load(
             name="sse-paced",
@@ -152,4 +152,6 @@ def _delays(key: str, seen: Measured, direct: Measured) -> Figures:
             value = getattr(here, quantile)
             found[f"{key}.{what}_{quantile}_ms"] = value
             found[f"{key}.added_{what}_{quantile}_ms"] = value - getattr(there, quantile)
+        if what == "latency" and here.p50:
+            found[f"{key}.tail"] = here.p99 / here.p50
     return found

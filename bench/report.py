@@ -23,6 +23,7 @@ _COLUMNS = {
     "per s": "per_s",
     "p50 ms": "latency_p50_ms",
     "p99 ms": "latency_p99_ms",
+    "p99/p50": "tail",
     "first p99": "first_p99_ms",
     "jitter p99": "jitter_p99_ms",
     "gen. %": "generator_%",
@@ -59,7 +60,7 @@ def write_results(suite: Suite) -> Path:
 def _loads(suite: Suite) -> Table:
     table = Table(title="Medians, per request or per event (sse-*)")
     for heading in ("load", "way"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in _COLUMNS:
         table.add_column(heading, justify="right")
     for name in (*LOADS, "latency"):

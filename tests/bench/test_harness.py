@@ -113,6 +113,7 @@ def test_ratios_are_to_nginx_of_the_same_round(suite: Suite, direct: Way) -> Non
         suite.others = [plain]
         run_load(suite, LOADS["json-c32"])
     assert suite.figures["json-c32.nginx.x"] == 1.0
+    assert suite.figures["json-c32.nginx.tail"] >= 1.0
     assert suite.figures["json-c32.nginx.cost_us"] > 0
 
 
