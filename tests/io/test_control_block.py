@@ -38,10 +38,12 @@ def test_a_row_goes_from_claim_to_release(control_block: ControlBlock) -> None:
     assert row.serving_since == 0
     row.state = State.SERVING
     row.show_inflight(7)
+    row.show_connections(9)
     other = ControlBlock.open(control_block.path)
     (seen,) = other.taken_slots()
     assert (seen.owner, seen.state, seen.inflight) == (current_process(), State.SERVING, 7)
     assert seen.serving_since > 0
+    assert seen.connections == 9
     assert not control_block.release_slot(row, ProcessIdentity(1, 1)), (
         "only its owner's row is freed"
     )
@@ -54,9 +56,11 @@ def test_a_row_goes_from_claim_to_release(control_block: ControlBlock) -> None:
 def test_two_claims_of_one_row_can_be_told_apart(control_block: ControlBlock) -> None:
     first = control_block.claim_slot()
     claim = first.generation
+    first.show_connections(5)
     control_block.release_slot(first, current_process())
     again = control_block.claim_slot()
     assert (again.index, again.generation) == (first.index, claim + 1)
+    assert again.connections == 0
 
 
 def test_rows_are_bounded(control_block: ControlBlock) -> None:

@@ -61,6 +61,7 @@ _H_RUNNING, _H_SESSIONS, _H_SERVED, _H_CALLERS = 11, 12, 13, 14
 _H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
 
 (_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
+_R_CONNECTIONS = 8
 
 
 class State(IntEnum):
@@ -135,6 +136,14 @@ class WorkerSlot:
         self._words[self._at + _R_INFLIGHT] = count
 
     @property
+    def connections(self) -> int:
+        """Client connections that the worker had when it last looked for new ones."""
+        return self._words[self._at + _R_CONNECTIONS]
+
+    def show_connections(self, count: int) -> None:
+        self._words[self._at + _R_CONNECTIONS] = count
+
+    @property
     def number(self) -> int:
         """The number of the Sanic server in this slot; -1 when it runs alone."""
         return self._words[self._at + _R_NUMBER]
@@ -155,7 +164,7 @@ class WorkerSlot:
         words[at + _R_START] = who.start
         words[at + _R_BEAT] = time.monotonic_ns()
         words[at + _R_STATE] = State.STARTING
-        words[at + _R_INFLIGHT] = words[at + _R_SERVING] = 0
+        words[at + _R_INFLIGHT] = words[at + _R_SERVING] = words[at + _R_CONNECTIONS] = 0
         words[at + _R_NUMBER] = number
         words[at + _R_CLAIM] = claim
         words[at + _R_PID] = who.pid  # last: a slot without a pid is free

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 
 from tests.gateway.group import Group, group, read_all, until
+from vai.gateway.process import workers
+from vai.gateway.process.workers import WorkerRegistration
 from vai.gateway.sanic_patches.takeover import Acceptor
+from vai.io.control_block import ControlBlock, State
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +57,86 @@ def test_a_busy_worker_empties_the_queue_within_two_turns(flag: str) -> None:
         took = time.monotonic() - began
         # One connection a turn would be 100 turns, while 40 are busy ones.
         assert took < 3.0, took
+
+
+_ALIVE = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def _workers_of(socks: list[socket.socket]) -> list[int]:
+    """The process of the worker that has each connection."""
+    for sock in socks:
+        sock.sendall(_ALIVE)
+    return [int(sock.recv(1 << 16).rpartition(b"\r\n\r\n")[2]) for sock in socks]
+
+
+@pytest.mark.timing
+def test_a_busy_worker_has_its_share_of_each_burst_of_connections() -> None:
+    with group("--workers=2") as running, ExitStack() as stack:
+        pids = running.ready(workers=2)
+        busy = stack.enter_context(running.connect())
+        busy.sendall(b"GET /turns/200 HTTP/1.1\r\nHost: t\r\n\r\n")
+        time.sleep(0.2)
+        # Without shares one burst in three comes out alike by chance.
+        for _ in range(4):
+            with ExitStack() as burst:
+                socks = [burst.enter_context(running.connect(10)) for _ in range(100)]
+                taken_by = _workers_of(socks)
+            assert {pid for pid in pids if 36 <= taken_by.count(pid) <= 64} == set(pids), taken_by
+            time.sleep(0.2)
+
+
+def test_new_connections_go_to_the_worker_that_has_fewer() -> None:
+    with group("--workers=2") as running, ExitStack() as stack:
+        pids = running.ready(workers=2)
+        socks = [stack.enter_context(running.connect(10)) for _ in range(60)]
+        left, *_ = pids
+        for sock, pid in zip(socks, _workers_of(socks), strict=True):
+            if pid == left:
+                sock.close()
+        time.sleep(0.2)
+        new = [stack.enter_context(running.connect(10)) for _ in range(20)]
+        assert _workers_of(new).count(left) >= 18
+
+
+@pytest.mark.timing
+def test_connections_that_a_stopped_worker_leaves_are_accepted_by_the_other() -> None:
+    with group("--workers=2") as running, ExitStack() as stack:
+        stopped, other = running.ready(workers=2)
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            socks = [stack.enter_context(running.connect(10)) for _ in range(60)]
+            assert set(_workers_of(socks)) == {other}
+            # Before the other is without a heartbeat for so long that it no longer counts.
+            assert time.monotonic() - began < 1.2
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+
+def test_workers_share_with_those_that_serve_and_have_a_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_LOOK_AGAIN", 0.0)
+    control_block = ControlBlock.create(tmp_path / "test.control-block")
+    app: Any = None
+    one, other = (
+        WorkerRegistration(app, control_block, number, beat=1, hung_after=1) for number in (0, 1)
+    )
+    assert one.share_connections(3) == []
+    other.set_state(State.SERVING)
+    other.share_connections(7)
+    assert one.share_connections(3) == [7]
+    one.set_state(State.SERVING)
+    assert other.share_connections(8) == [3]
+    other.set_state(State.DRAINING)
+    assert one.share_connections(3) == []
+    other.set_state(State.SERVING)
+    monkeypatch.setattr(workers, "_SILENT_AFTER", 0.05)
+    time.sleep(0.1)
+    assert one.share_connections(3) == []
+    other.row.write_heartbeat()
+    assert one.share_connections(3) == [8]
+    control_block.close()
 
 
 def _limit(pid: int) -> tuple[int, int]:

@@ -40,6 +40,10 @@ MANAGER_NAME = "Manager"
 
 _MANAGER_FIRST_START = 10.0
 _ASK_AGAIN = 3.0
+_LOOK_AGAIN = 0.5
+"""Seconds for which a worker remembers which others serve: there are 128 slots to look at."""
+_SILENT_AFTER = 2.0
+"""Seconds without a heartbeat after which a worker takes no part in sharing connections."""
 _WORKER_PREFIX, _WORKER_SUFFIX = "Sanic-Server-", "-0"
 
 
@@ -64,6 +68,8 @@ class WorkerRegistration:
         self._born = time.monotonic()
         self._restart_requested = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self._others: list[WorkerSlot] = []
+        self._look_at = float("-inf")
 
     def set_state(self, state: State) -> None:
         """Write the state of this worker to the control block."""
@@ -76,6 +82,22 @@ class WorkerRegistration:
         self.row.write_heartbeat()
         if self.row.number >= 0:
             self._watch_manager()
+
+    def share_connections(self, count: int) -> list[int]:
+        """Show how many client connections this worker has; those of the others that serve."""
+        self.row.show_connections(count)
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_AGAIN
+            self._others = self._find_others(now)
+        return [slot.connections for slot in self._others if slot.state is State.SERVING]
+
+    def _find_others(self, now: float) -> list[WorkerSlot]:
+        return [
+            slot
+            for slot in self.control_block.taken_slots()
+            if slot.index != self.row.index and slot.heartbeat > (now - _SILENT_AFTER) * 1e9
+        ]
 
     def unregister(self) -> None:
         """Stop the heartbeat and free the slot."""

@@ -281,6 +281,8 @@ class PatchedProtocol(HttpProtocol):
         if self.lingering is not None:
             self.lingering.cancel()
         super().connection_lost(exc)  # type: ignore[no-untyped-call]
+        if (acceptor := self.app.ctx.serving.acceptor) is not None:
+            acceptor.show_connections()
 
 
 class PatchedHttpProtocol(PatchedProtocol):

@@ -38,6 +38,9 @@ class Accepting(Protocol):
     def stop(self) -> None:
         """Accept no more."""
 
+    def show_connections(self) -> None:
+        """Show the other workers how many connections this one has."""
+
 
 class ServerEnds:
     """The sockets and connections of this worker, which the drain closes in order."""

@@ -23,9 +23,10 @@ import resource
 import signal
 import socket
 import ssl
+import struct
 from asyncio import AbstractEventLoop, Protocol, Task
 from collections import deque
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import getclosurevars, signature
@@ -54,6 +55,12 @@ __all__ = [
 PER_TURN = 64
 _PAUSE = 0.1
 """Seconds for which a full worker leaves new connections to the others."""
+_PATIENCE = 0.2
+"""Seconds for which a worker that has its share does: more than a turn of a busy one takes."""
+_GLANCE = 0.005
+"""Seconds after which a worker that has its share looks whether the others accept."""
+_WAITING = struct.Struct("24xI")
+"""Of a listening socket, `tcpi_unacked` counts the connections that wait to be accepted."""
 _LINGER = 1.0
 _OWN_DESCRIPTORS = 64
 """Descriptors beside those of clients and upstreams: logs, the control block, the store."""
@@ -89,6 +96,11 @@ class Acceptor:
     all, and none of them could be served. A worker without room leaves new connections to the
     others for a moment, then answers 503 to those that still wait and closes them.
 
+    The kernel gives a connection to the worker that asks first, and one that accepts a burst would
+    serve twice as many clients as another, each half as often. So a worker accepts until it has its
+    share of all connections, waiting ones included, and leaves the rest to the others; what
+    they have not accepted after a moment it accepts itself.
+
     Args:
         loop: that of the worker.
         listener: the listening socket, which the caller closes; `start` makes it non-blocking.
@@ -97,6 +109,7 @@ class Acceptor:
         handshake: seconds that a TLS handshake may take.
         connections: the open ones.
         most: connections that may be open at once.
+        share: shows the others how many connections this worker has, and returns theirs.
     """
 
     def __init__(
@@ -107,8 +120,9 @@ class Acceptor:
         *,
         tls: ssl.SSLContext | None,
         handshake: float,
-        connections: Sized,
+        connections: Collection[object],
         most: int,
+        share: Callable[[int], Sequence[int]] = lambda _: (),
     ) -> None:
         self._loop = loop
         self._listener = listener
@@ -117,7 +131,10 @@ class Acceptor:
         self._handshake = handshake
         self._connections = connections
         self._most = most
-        self._opening: set[Task[None]] = set()
+        self._share = share
+        self._left_since = 0.0
+        """When the worker began to leave connections to others; 0 while it accepts."""
+        self._opening: dict[Task[None], Protocol] = {}
         self._refused: deque[socket.socket] = deque()
         self._reserve = _ReserveDescriptor()
         self._warning = RateLimitedWarning()
@@ -138,9 +155,56 @@ class Acceptor:
             while self._refused:
                 self._refused.popleft().close()
 
+    def show_connections(self) -> None:
+        """Show the other workers how many connections this one has, while it accepts."""
+        if self._accepts:
+            self._share(self._count_open())
+
     def _accept_waiting(self) -> None:
-        for _ in range(PER_TURN):
-            if len(self._connections) + len(self._opening) >= self._most:
+        room = self._measure_share()
+        if room <= 0 and self._leave_for_moment():
+            return
+        self._left_since = 0.0
+        self._accept_some(min(room, PER_TURN) if room > 0 else PER_TURN)
+        self.show_connections()
+
+    def _count_open(self) -> int:
+        # The task of a connection ends some turns after the connection is in the set.
+        opening = sum(1 for opened in self._opening.values() if opened not in self._connections)
+        return len(self._connections) + opening
+
+    def _measure_share(self) -> int:
+        """How many connections this worker may accept before it has its share of all."""
+        count = self._count_open()
+        others = self._share(count)
+        if not others:
+            return PER_TURN
+        waiting = _count_waiting(self._listener)
+        if waiting is None:
+            return PER_TURN
+        workers = len(others) + 1
+        return -(-(count + sum(others) + waiting) // workers) - count
+
+    def _leave_for_moment(self) -> bool:
+        """Leave connections to the others, for `_PATIENCE` at most; whether it still does."""
+        now = self._loop.time()
+        self._left_since = self._left_since or now
+        if now - self._left_since >= _PATIENCE:
+            return False
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(_GLANCE, self._look_again)
+        return True
+
+    def _look_again(self) -> None:
+        if self._accepts:
+            if not _count_waiting(self._listener):
+                self._left_since = 0.0
+            self._loop.add_reader(self._listener, self._accept_waiting)
+
+    def _accept_some(self, number: int) -> None:
+        free = self._most - self._count_open()
+        for accepted in range(number):
+            if accepted >= free:
                 self._leave_to_others()
                 return
             try:
@@ -151,9 +215,10 @@ class Acceptor:
                 return
             if connection is None:
                 return
-            task = self._loop.create_task(self._open_connection(connection))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            protocol = self._make_protocol()
+            task = self._loop.create_task(self._open_connection(connection, protocol))
+            self._opening[task] = protocol
+            task.add_done_callback(self._opening.pop)
 
     def _next_connection(self) -> socket.socket | None:
         """The next connection in the queue; None where there is none.
@@ -177,10 +242,10 @@ class Acceptor:
                 return connection
         return None
 
-    async def _open_connection(self, connection: socket.socket) -> None:
+    async def _open_connection(self, connection: socket.socket, protocol: Protocol) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                self._make_protocol,
+                lambda: protocol,
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=self._handshake if self._tls is not None else None,
@@ -199,7 +264,7 @@ class Acceptor:
         if not self._accepts:
             return
         self._loop.add_reader(self._listener, self._accept_waiting)
-        if len(self._connections) + len(self._opening) < self._most:
+        if self._count_open() < self._most:
             return
         with suppress(OSError):  # out of descriptors: `_accept_waiting` handles that too
             for _ in range(PER_TURN):
@@ -252,6 +317,18 @@ class Acceptor:
             why,
             limit,
         )
+
+
+def _count_waiting(listener: socket.socket) -> int | None:
+    """Connections that wait to be accepted; None where the kernel does not say."""
+    if listener.family not in {socket.AF_INET, socket.AF_INET6}:
+        return None
+    try:
+        found = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WAITING.size)
+        waiting: int = _WAITING.unpack(found)[0]
+    except (AttributeError, OSError, struct.error):  # other systems than Linux
+        return None
+    return waiting
 
 
 class _ReserveDescriptor:
@@ -372,7 +449,14 @@ def _make_acceptor(serving: ServerEnds, arguments: dict[str, Any]) -> Acceptor:
         handshake=app.ctx.deadlines.limits.head,
         connections=serving.connections,
         most=most_connections(),
+        share=partial(_share_connections, app),
     )
+
+
+def _share_connections(app: Sanic[Any, Any], count: int) -> Sequence[int]:
+    membership = getattr(app.ctx, "membership", None)  # made by a start listener, if at all
+    shares: Sequence[int] = () if membership is None else membership.share_connections(count)
+    return shares
 
 
 def _listen_for_signals(signals: StopSignals) -> Callable[[Sanic[Any, Any]], Any]:
