@@ -8,8 +8,8 @@ another share.
 
 Each way is counted request by request, or by a few events of a stream that sends the next one
 when it is told to, so neither the speed of the machine nor its load changes what is counted. The
-lower quartile counts: what a timer does in between is left out, and so is what fewer than a quarter
-of the requests do.
+lowest of the counts is taken: what a timer does in between is left out, and so is what not every
+request does.
 
     python -m bench.ceilings            # count and compare; exits 1 when a count is too high
     python -m bench.ceilings --write    # count and write the table anew
@@ -23,7 +23,6 @@ import contextlib
 import itertools
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -152,7 +151,7 @@ def count_yardstick() -> int:
         work.once()
         set_counting(process.pid, "on")
         work.once()
-        return _slices(process.pid, work.once, 3)
+        return _count_least(process.pid, work.once, 3)
 
 
 def count_mode(
@@ -177,19 +176,18 @@ def _count_load(load: Load) -> int:
         load.play()
     set_counting(load.pid, "on")
     load.play()
-    count = _slices(load.pid, load.play, _SLICES) // load.units
+    count = _count_least(load.pid, load.play, _SLICES) // load.units
     set_counting(load.pid, "off")
     return count
 
 
-def _slices(pid: int, play: Callable[[], None], times: int) -> int:
-    """The lower quartile of what the process executes for one `play`."""
+def _count_least(pid: int, play: Callable[[], None], times: int) -> int:
+    """The least that the process executes for one `play`."""
     readings = [executed(pid)]
     for _ in range(times):
         play()
         readings.append(executed(pid))
-    found = [after - before for before, after in itertools.pairwise(readings)]
-    return round(statistics.quantiles(found, n=4, method="inclusive")[0])
+    return min(after - before for before, after in itertools.pairwise(readings))
 
 
 class _Work:
