@@ -26,12 +26,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import IntEnum
 from itertools import compress
 from pathlib import Path
 from typing import Self
 
-from vai.io.process import NO_PROCESS, ProcessIdentity, current_process, is_alive
+from vai.io.process import NO_PROCESS, ProcessIdentity, State, current_process, is_alive
 
 __all__ = [
     "MAX_SIZE",
@@ -62,16 +61,6 @@ _H_FAILED_STARTS, FAILED_STARTS_KEPT = 16, 16
 
 (_R_PID, _R_START, _R_BEAT, _R_STATE, _R_INFLIGHT, _R_NUMBER, _R_CLAIM, _R_SERVING) = range(8)
 _R_CONNECTIONS = 8
-
-
-class State(IntEnum):
-    """What a worker is doing."""
-
-    FREE = 0
-    STARTING = 1
-    SERVING = 2
-    DRAINING = 3
-    STOPPED = 4
 
 
 class ControlBlockError(RuntimeError):

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "NO_PROCESS",
     "ProcessIdentity",
     "StartWatch",
+    "State",
     "cpu_seconds",
     "current_process",
     "die_with_parent",
@@ -36,6 +38,16 @@ _STATE_FIELD, _PARENT_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD = (
     19,
 )  # of /proc/<pid>/stat, counted behind the command name
 _DEAD_STATES = frozenset((b"Z", b"X", b"x"))
+
+
+class State(IntEnum):
+    """What a worker is doing."""
+
+    FREE = 0
+    STARTING = 1
+    SERVING = 2
+    DRAINING = 3
+    STOPPED = 4
 
 
 class ProcessIdentity(NamedTuple):

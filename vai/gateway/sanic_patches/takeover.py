@@ -324,8 +324,8 @@ def _count_waiting(listener: socket.socket) -> int | None:
     if listener.family not in {socket.AF_INET, socket.AF_INET6}:
         return None
     try:
-        found = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WAITING.size)
-        waiting: int = _WAITING.unpack(found)[0]
+        state = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WAITING.size)
+        waiting: int = _WAITING.unpack(state)[0]
     except (AttributeError, OSError, struct.error):  # other systems than Linux
         return None
     return waiting
