@@ -90,12 +90,14 @@ def test_new_connections_go_to_the_worker_that_has_fewer() -> None:
         pids = running.ready(workers=2)
         socks = [stack.enter_context(running.connect(10)) for _ in range(60)]
         left, *_ = pids
-        for sock, pid in zip(socks, _workers_of(socks), strict=True):
+        taken_by = _workers_of(socks)
+        for sock, pid in zip(socks, taken_by, strict=True):
             if pid == left:
                 sock.close()
+        kept = len(socks) - taken_by.count(left)
         time.sleep(0.2)
         new = [stack.enter_context(running.connect(10)) for _ in range(20)]
-        assert _workers_of(new).count(left) >= 18
+        assert _workers_of(new).count(left) >= min(20, (kept + 20) // 2) - 2
 
 
 @pytest.mark.timing
