@@ -51,16 +51,3 @@ def test_a_worker_imports_no_parser_of_settings_and_no_command_line(tmp_path: Pa
     assert not imported & NOT_NEEDED
     assert not during
     assert after
-
-
-def test_a_worker_does_not_rewrite_sanics_methods() -> None:
-    script = "from vai.cli.target import app; print(bool(app.config.TOUCHUP))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        timeout=30,
-        check=True,
-        text=True,
-        env={**os.environ, "VAI_AUTH__MODE": "none"},
-    )
-    assert done.stdout.splitlines()[-1] == "False"

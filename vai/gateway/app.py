@@ -139,9 +139,6 @@ def _sanic_settings(settings: Settings) -> dict[str, Any]:
         # Sanic loads an installed sanic-ext, which takes a tenth of each request's time.
         "AUTO_EXTEND": False,
         "MOTD": False,
-        # Sanic would rewrite its methods without the signals that have no listener: 35 ms of each
-        # worker's start, for routes that hardly any request takes (see `sanic_patches.handling`).
-        "TOUCHUP": False,
         "FALLBACK_ERROR_FORMAT": "json",
         "RESPONSE_TIMEOUT": _REQUEST_TIMERS_ARE_OURS,
         "REQUEST_TIMEOUT": settings.head_timeout,
