@@ -226,11 +226,13 @@ def _make_translated_mode(
     target: PreparedTarget,
 ) -> TranslatedMode[bytes]:
     route, terms = target.route, target.terms
+    spec = spec_for_input(route.spec, terms.input)
     adapter = make_adapter(
-        spec_for_input(route.spec, terms.input),
+        spec,
         target.exchange_id,
         input_estimate=estimate.input_tokens(fields.size),
-        headers=join_headers(request),
+        # The others have no use for the client's headers, which cost 2k instructions each.
+        headers=join_headers(request) if spec.kind == "anthropic" else {},
         request=message_request,
     )
     mode = TranslatedMode(

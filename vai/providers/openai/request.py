@@ -132,6 +132,15 @@ def _disables_reasoning(name: str, value: Any) -> bool:
 _MAX_STOPS: Final = 4
 """Stop sequences of one request. Types of openai 3.54.0, https://github.com/openai/openai-python
 (2026-11-17)."""
+_TIERS: Final = {
+    "auto": "auto",
+    "standard_only": "default",
+    "flex": "flex",
+    "priority": "priority",
+}
+"""Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
+_ON_DEMAND_TIERS: Final = _TIERS | {"standard_only": "on_demand", "priority": "performance"}
+"""Types of groq 1.7.0, https://github.com/groq/groq-python (2026-08-25)."""
 _VOICE: Final = "alloy"
 """Types of openai 3.54.0, https://github.com/openai/openai-python (2026-11-17)."""
 _STREAMED: Final = "pcm16"
@@ -306,10 +315,8 @@ def _set_sampling(request: MessageRequest, body: dict[str, Any], target: OpenaiT
 
 
 def _set_service(request: MessageRequest, body: dict[str, Any], target: OpenaiTarget) -> None:
-    tiers = {"auto": "auto", "standard_only": "default", "flex": "flex", "priority": "priority"}
-    if target.has_quirk("on_demand_tier"):
-        tiers |= {"standard_only": "on_demand", "priority": "performance"}
     if request.service_tier is not None:
+        tiers = _ON_DEMAND_TIERS if target.has_quirk("on_demand_tier") else _TIERS
         tier = tiers.get(request.service_tier)
         if tier is None:
             target.diagnostics.note_dropped("service_tier")
