@@ -132,6 +132,8 @@ class PatchedProtocol(HttpProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         sockets.tune_socket(transport)
         super().connection_made(transport)  # type: ignore[no-untyped-call]
+        if (acceptor := self.app.ctx.serving.acceptor) is not None:
+            acceptor.count_as_open(self)
         self.deadlines.note_bytes(self)
 
     def data_received(self, data: bytes) -> None:

@@ -41,6 +41,9 @@ class Accepting(Protocol):
     def show_connections(self) -> None:
         """Show the other workers how many connections this one has."""
 
+    def count_as_open(self, connection: asyncio.Protocol) -> None:
+        """Count a connection among the open ones only."""
+
 
 class ServerEnds:
     """The sockets and connections of this worker, which the drain closes in order."""

@@ -134,7 +134,8 @@ class Acceptor:
         self._share = share
         self._left_since = 0.0
         """When the worker began to leave connections to others; 0 while it accepts."""
-        self._opening: dict[Task[None], Protocol] = {}
+        self._opening: dict[Protocol, Task[None]] = {}
+        """Connections that are accepted and not yet open: a TLS handshake takes its time."""
         self._refused: deque[socket.socket] = deque()
         self._reserve = _ReserveDescriptor()
         self._warning = RateLimitedWarning()
@@ -160,6 +161,10 @@ class Acceptor:
         if self._accepts:
             self._share(self._count_open())
 
+    def count_as_open(self, connection: Protocol) -> None:
+        """Count a connection among the open ones only, some turns before its task ends."""
+        self._opening.pop(connection, None)
+
     def _accept_waiting(self) -> None:
         room = self._measure_share()
         if room <= 0 and self._leave_for_moment():
@@ -169,9 +174,8 @@ class Acceptor:
         self.show_connections()
 
     def _count_open(self) -> int:
-        # The task of a connection ends some turns after the connection is in the set.
-        opening = sum(1 for opened in self._opening.values() if opened not in self._connections)
-        return len(self._connections) + opening
+        # Two lengths: clients that do not end their handshakes make no burst dearer.
+        return len(self._connections) + len(self._opening)
 
     def _measure_share(self) -> int:
         """How many connections this worker may accept before it has its share of all."""
@@ -217,8 +221,8 @@ class Acceptor:
                 return
             protocol = self._make_protocol()
             task = self._loop.create_task(self._open_connection(connection, protocol))
-            self._opening[task] = protocol
-            task.add_done_callback(self._opening.pop)
+            self._opening[protocol] = task
+            task.add_done_callback(partial(self._end_opening, protocol))
 
     def _next_connection(self) -> socket.socket | None:
         """The next connection in the queue; None where there is none.
@@ -253,6 +257,10 @@ class Acceptor:
         except OSError:
             # The client left, or failed in its handshake: no client is there to answer.
             connection.close()
+
+    def _end_opening(self, protocol: Protocol, _: Task[None]) -> None:
+        if self._opening.pop(protocol, None) is not None:  # failed, cancelled, or too slow
+            self.show_connections()
 
     # -- without room ------------------------------------------------------------------
 
