@@ -62,6 +62,12 @@ class Group:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
             return split(read_all(sock))
 
+    def exchange(self, request: bytes, last: bytes = b"GET / HTTP/1.0\r\n\r\n") -> bytes:
+        """All that comes back on one connection for `request` and for `last`, which closes it."""
+        with self.connect() as sock:
+            sock.sendall(request + last)
+            return read_all(sock)
+
     def control_block(self) -> dict[str, Any]:
         return json.loads(self.get("/control_block")[2])
 

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.group import Group, group, read_all, split
+from tests.gateway.group import Group, read_all, split
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Group]:
-    with group("--single-process") as started:
-        started.ready(workers=1)
-        yield started
-
-
-def exchange(running: Group, request: bytes) -> bytes:
-    """All that comes back on a connection whose client sends nothing more."""
-    with running.connect() as sock:
-        sock.sendall(request + b"GET / HTTP/1.0\r\n\r\n")
-        return read_all(sock)
 
 
 def test_a_request_has_its_fields_in_sanics_form_and_in_vais(running: Group) -> None:
@@ -49,5 +34,5 @@ def test_a_request_has_its_fields_in_sanics_form_and_in_vais(running: Group) -> 
     ],
 )
 def test_a_connection_is_kept_as_its_client_says(running: Group, start: bytes, kept: bool) -> None:
-    answer = exchange(running, start + b"\r\n")
+    answer = running.exchange(start + b"\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == (2 if kept else 1)

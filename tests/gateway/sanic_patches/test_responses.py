@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from sanic.http.http1 import HTTP_CONTINUE
 
-from tests.gateway.group import Group, group, read_all, until
+from tests.gateway.group import Group, read_all, until
 
 pytestmark = pytest.mark.e2e
 
@@ -19,18 +18,21 @@ EXPECTING = b"Expect: 100-continue\r\n"
 CLOSING = b"Connection: close\r\n"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Group]:
-    with group("--single-process") as started:
-        started.ready(workers=1)
-        yield started
-
-
-def exchange(running: Group, request: bytes) -> bytes:
-    """All that comes back on a connection whose client sends nothing more."""
-    with running.connect() as sock:
-        sock.sendall(request + b"GET / HTTP/1.0\r\n\r\n")
-        return read_all(sock)
+def same_in_both_ways(
+    running: Group, path: bytes, query: dict[str, Any], lines: bytes, body: bytes, whole: bool
+) -> bytes:
+    """The answer of `path`, in one go (if `whole`) as in Sanic's way."""
+    answers = []
+    for more in ({}, {"long": 1}):
+        target = path + b"?" + urlencode(query | more).encode()
+        request = POST % (target, len(body), lines, body)
+        if not body:
+            request = request.replace(b"POST", b"GET").replace(b"Content-Length: 0\r\n", b"")
+        answers.append(running.exchange(request))
+        said = running.get("/answer/whole")[2]
+        assert said == (b"True" if whole and not more else b"False")
+    assert answers[0] == answers[1]
+    return answers[0]
 
 
 @pytest.mark.parametrize(
@@ -58,18 +60,9 @@ def exchange(running: Group, request: bytes) -> bytes:
 def test_a_response_is_the_same_in_one_go_and_in_sanics_way(
     running: Group, query: dict[str, Any], lines: bytes, body: bytes, whole: bool
 ) -> None:
-    answers = []
-    for more in ({}, {"long": 1}):
-        target = b"/answer?" + urlencode(query | more).encode()
-        request = POST % (target, len(body), lines, body)
-        if not body:
-            request = request.replace(b"POST", b"GET").replace(b"Content-Length: 0\r\n", b"")
-        answers.append(exchange(running, request))
-        said = running.get("/answer/whole")[2]
-        assert said == (b"True" if whole and not more else b"False")
-    assert answers[0] == answers[1]
-    assert b"\r\nx-figure: 1\r\nx-other: a: b\r\n" in answers[0]
-    assert answers[0].startswith((b"HTTP/1.1 %d " % query.get("status", 200), HTTP_CONTINUE))
+    answer = same_in_both_ways(running, b"/answer", query, lines, body, whole)
+    assert b"\r\nx-figure: 1\r\nx-other: a: b\r\n" in answer
+    assert answer.startswith((b"HTTP/1.1 %d " % query.get("status", 200), HTTP_CONTINUE))
 
 
 @pytest.mark.parametrize(
@@ -90,17 +83,8 @@ def test_a_response_is_the_same_in_one_go_and_in_sanics_way(
 def test_a_stream_is_the_same_in_one_go_and_in_sanics_way(
     running: Group, query: dict[str, Any], lines: bytes, body: bytes, whole: bool
 ) -> None:
-    answers = []
-    for more in ({}, {"long": 1}):
-        target = b"/chunks?" + urlencode(query | more).encode()
-        request = POST % (target, len(body), lines, body)
-        if not body:
-            request = request.replace(b"POST", b"GET").replace(b"Content-Length: 0\r\n", b"")
-        answers.append(exchange(running, request))
-        said = running.get("/answer/whole")[2]
-        assert said == (b"True" if whole and not more else b"False")
-    assert answers[0] == answers[1]
-    assert answers[0].count(b"\r\n0\r\n\r\n") == 1
+    answer = same_in_both_ways(running, b"/chunks", query, lines, body, whole)
+    assert answer.count(b"\r\n0\r\n\r\n") == 1
 
 
 @pytest.mark.parametrize("path", [b"/answer", b"/chunks"])
@@ -110,7 +94,7 @@ def test_other_requests_have_the_same_response_too(
 ) -> None:
     for lines in (b"", CLOSING, b"Connection: keep-alive\r\n"):
         answers = {
-            exchange(running, request_line % target + b"\r\nHost: t\r\n" + lines + b"\r\n")
+            running.exchange(request_line % target + b"\r\nHost: t\r\n" + lines + b"\r\n")
             for target in (path, path + b"?long=1")
         }
         assert len(answers) == 1
@@ -128,7 +112,7 @@ def test_a_client_that_is_behind_is_waited_for(running: Group) -> None:
         time.sleep(0.3)
         return now if answered() == now > before else None
 
-    exchange(running, request)
+    running.exchange(request)
     before = answered()
     with running.connect() as sock:
         sock.sendall(request * wanted + b"GET / HTTP/1.0\r\n\r\n")

@@ -5,10 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.io.http.scripted import always, eventually, heard, reset, send, serving, soon, whole
+from tests.io.http.scripted import (
+    Handler,
+    always,
+    eventually,
+    heard,
+    reset,
+    send,
+    serving,
+    soon,
+    whole,
+)
 from tests.io.http.test_connection import CHUNKED
 from vai.errors import UpstreamBroken, UpstreamTimeout
 from vai.io.http.provider_keys import KeyFilter
@@ -39,6 +51,13 @@ async def relayed(reply: HttpResponse, pieces: list[bytes]) -> bytes:
         body += data
 
 
+@asynccontextmanager
+async def replying(handler: Handler) -> AsyncIterator[tuple[HttpResponse, VaiTransport]]:
+    """A response of which the head has come, and the transport of its connection."""
+    async with serving(handler) as port, VaiTransport() as transport:
+        yield await send(transport, port), transport
+
+
 @pytest.mark.parametrize("step", [1, 2, 7, 50])
 def test_a_relayed_body_is_the_body_in_any_chop(run, step):
     body = bytes(range(256)) * 2
@@ -60,8 +79,7 @@ def test_a_relayed_body_is_the_body_in_any_chop(run, step):
 def test_no_task_wakes_between_two_pieces(run):
     async def main():
         script = always(HEAD, *[chunk(b"x")] * 50, b"0\r\n\r\n", pause=0.002)
-        async with serving(script) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(script) as (reply, _):
             got: list[bytes] = []
             await reply.relay_body(lambda data: not got.append(data), 3.0, soon())
             assert len(got) > 20
@@ -74,8 +92,7 @@ def test_no_task_wakes_between_two_pieces(run):
 def test_a_sink_that_returns_false_gets_nothing_more(run):
     async def main():
         script = always(HEAD, *[chunk(b"x")] * 20, b"0\r\n\r\n", pause=0.005)
-        async with serving(script) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(script) as (reply, _):
             got: list[bytes] = []
 
             def sink(data: bytes) -> bool:
@@ -105,8 +122,7 @@ def test_what_came_before_the_break_is_relayed_and_the_break_is_read(run, kind):
                 writer.write(b"zzz\r\n")
                 await asyncio.sleep(1)
 
-        async with serving(handler) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(handler) as (reply, transport):
             got: list[bytes] = []
             with pytest.raises(UpstreamBroken):
                 await relayed(reply, got)
@@ -123,8 +139,7 @@ def test_every_piece_has_its_time_and_all_have_a_deadline(run):
         script = always(HEAD, *[chunk(b"x")] * 400, pause=0.02)
         silent = always(HEAD, *[chunk(b"x")] * 5, pause=0.02)
         for handler, pause, deadline in ((script, 0.2, 0.5), (silent, 0.3, 9.0)):
-            async with serving(handler) as port, VaiTransport() as transport:
-                reply = await send(transport, port)
+            async with replying(handler) as (reply, _):
                 began = last = time.monotonic()
 
                 def sink(_: bytes) -> bool:
@@ -149,8 +164,7 @@ def test_every_piece_has_its_time_and_all_have_a_deadline(run):
 def test_a_reader_that_leaves_gets_no_further_piece(run):
     async def main():
         script = always(HEAD, *[chunk(b"x")] * 100, pause=0.005)
-        async with serving(script) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(script) as (reply, transport):
             got: list[bytes] = []
             task = asyncio.create_task(relayed(reply, got))
             await eventually(lambda: len(got) > 3)
@@ -170,8 +184,7 @@ def test_a_reader_that_leaves_gets_no_further_piece(run):
 def test_what_the_sink_raises_is_raised_to_the_reader(run):
     async def main():
         script = always(HEAD, *[chunk(b"x")] * 10, pause=0.005)
-        async with serving(script) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(script) as (reply, transport):
 
             def sink(_: bytes) -> bool:
                 raise ZeroDivisionError
@@ -190,8 +203,7 @@ def test_a_secret_is_taken_out_of_pieces_however_they_are_cut(run):
 
     async def main():
         script = always(HEAD, *[chunk(body[at : at + 1]) for at in range(len(body))], b"0\r\n\r\n")
-        async with serving(script) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(script) as (reply, _):
             reply.key_filter = KeyFilter([secret])
             got = await relayed(reply, [])
             assert secret.encode() not in got
@@ -216,8 +228,7 @@ def test_a_sink_that_stops_bounds_what_is_buffered(run):
                 await writer.drain()
                 sent += 50_000
 
-        async with serving(handler) as port, VaiTransport() as transport:
-            reply = await send(transport, port)
+        async with replying(handler) as (reply, _):
             taken = 0
 
             def sink(data: bytes) -> bool:
