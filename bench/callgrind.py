@@ -10,15 +10,18 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.ways import WayError
 
 __all__ = [
     "HASH_SEED",
+    "CannotCountError",
     "executed",
     "is_installed",
     "reset_count",
+    "run_command",
     "set_counting",
     "under_callgrind",
     "write_profile",
@@ -29,6 +32,28 @@ HASH_SEED = {"PYTHONHASHSEED": "0"}
 
 _EVENTS = re.compile(r"^events-\d+: (\d+)$", re.MULTILINE)
 _IDLE_SECONDS = 30.0
+
+
+class CannotCountError(Exception):
+    """Nothing can be counted or compared here; the text is one line."""
+
+
+def run_command(name: str, count: Callable[[], int]) -> int:
+    """Run a command that counts, and return its exit code; say in one line why it does not count.
+
+    Returns 0 also where something is missing to count, and 2 when a process failed.
+    """
+    if not is_installed():
+        print(f"{name}: skipped, valgrind is not installed")
+        return 0
+    try:
+        return count()
+    except CannotCountError as reason:
+        print(f"{name}: skipped, {reason}")
+        return 0
+    except WayError as failure:
+        print(f"{name}: FAILED, {failure}")
+        return 2
 
 
 def is_installed() -> bool:

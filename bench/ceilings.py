@@ -33,7 +33,14 @@ from typing import IO
 
 import msgspec
 
-from bench.callgrind import HASH_SEED, executed, is_installed, set_counting, under_callgrind
+from bench.callgrind import (
+    HASH_SEED,
+    CannotCountError,
+    executed,
+    run_command,
+    set_counting,
+    under_callgrind,
+)
 from bench.playing import LOADS, MODES, Load, playing
 from bench.ways import WayError
 
@@ -69,7 +76,7 @@ _HEAD = f"""\
 """
 
 
-class OtherPythonError(Exception):
+class OtherPythonError(CannotCountError):
     """The figures are of another build of Python, so that there is nothing to compare."""
 
 
@@ -247,21 +254,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="write the table anew")
     arguments = parser.parse_args(argv)
-    if not is_installed():
-        print("ceilings: skipped, valgrind is not installed")
-        return 0
-    try:
-        if arguments.write:
-            write_table(count_all())
-            print(TABLE.read_text(), end="")
-            return 0
-        judgements = judge(read_table(), count_all())
-    except OtherPythonError as reason:
-        print(f"ceilings: skipped, {reason}")
-        return 0
-    except WayError as failure:
-        print(f"ceilings: FAILED, {failure}")
-        return 2
+    return run_command("ceilings", _write_counts if arguments.write else _compare_counts)
+
+
+def _write_counts() -> int:
+    write_table(count_all())
+    print(TABLE.read_text(), end="")
+    return 0
+
+
+def _compare_counts() -> int:
+    judgements = judge(read_table(), count_all())
     print("\n".join(judgement.line for judgement in judgements))
     return 1 if any(judgement.failed for judgement in judgements) else 0
 

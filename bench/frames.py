@@ -15,6 +15,8 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+from bench.callgrind import CannotCountError
+
 __all__ = ["SIGNAL", "TRAMPOLINE", "CannotBuildError", "build_frames", "read_names", "search_path"]
 
 SIGNAL = signal.SIGUSR2
@@ -94,7 +96,7 @@ signal.signal(signal.Signals({number}), lambda *_: trampolines.set_hook({names!r
 """
 
 
-class CannotBuildError(Exception):
+class CannotBuildError(CannotCountError):
     """There is no C compiler, or it failed; the text is one line."""
 
 

@@ -22,14 +22,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from bench.callgrind import executed, is_installed, reset_count, set_counting, write_profile
-from bench.frames import SIGNAL, CannotBuildError, build_frames, read_names, search_path
+from bench.callgrind import executed, reset_count, run_command, set_counting, write_profile
+from bench.frames import SIGNAL, build_frames, read_names, search_path
 from bench.playing import LOADS, MODES, Load, playing
-from bench.ways import WayError
 
 __all__ = ["Function", "count_functions", "main", "read_profile"]
 
@@ -111,18 +111,11 @@ def _count_plays(load: Load) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Print a table; 2 when nothing can be counted."""
-    arguments = _parser().parse_args(argv)
-    if not is_installed():
-        print("functions: skipped, valgrind is not installed")
-        return 0
-    try:
-        factor, functions = count_functions(arguments.way)
-    except CannotBuildError as reason:
-        print(f"functions: skipped, {reason}")
-        return 0
-    except WayError as failure:
-        print(f"functions: FAILED, {failure}")
-        return 2
+    return run_command("functions", partial(_print_table, _parser().parse_args(argv)))
+
+
+def _print_table(arguments: argparse.Namespace) -> int:
+    factor, functions = count_functions(arguments.way)
     unit = "event" if arguments.way.endswith("-sse") else "request"
     print(f"{arguments.way}: per {unit}, callees included; totals are {factor - 1:.0%} too high")
     print(f"{'instructions':>12} {'calls':>8}  function")

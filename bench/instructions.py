@@ -17,10 +17,11 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import ways
-from bench.callgrind import HASH_SEED, is_installed, set_counting, under_callgrind
+from bench.callgrind import HASH_SEED, run_command, set_counting, under_callgrind
 from bench.ways import Way
 from bench.wire import MARK, http_request, message_request
 
@@ -111,11 +112,12 @@ def _is_whole(data: bytes) -> bool:
     return bool(blank) and data.endswith(_LAST_CHUNK)
 
 
-def main(chosen: list[str]) -> None:
+def main(chosen: list[str]) -> int:
     """Print a line for each way and load, or only for those that are named."""
-    if not is_installed():
-        print("instructions: skipped, valgrind is not installed")
-        return
+    return run_command("instructions", partial(_print_counts, chosen))
+
+
+def _print_counts(chosen: list[str]) -> int:
     os.environ.update(HASH_SEED)
     with tempfile.TemporaryDirectory(prefix="vai-bench-callgrind-") as folder:
         for way in WAYS:
@@ -125,7 +127,8 @@ def main(chosen: list[str]) -> None:
                     figure = count(way, load, Path(folder, name))
                     unit = "request" if load == "json" else "event"
                     print(f"{name}: {figure:,.0f} instructions per {unit}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

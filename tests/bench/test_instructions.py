@@ -2,13 +2,32 @@
 
 import pytest
 
-from bench import instructions
+from bench import callgrind, instructions
+from bench.ways import WayError
 
 
 def test_without_valgrind_it_says_so_and_ends(monkeypatch, capsys):
     monkeypatch.setenv("PATH", "")
-    instructions.main([])
+    assert instructions.main([]) == 0
     assert "skipped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (callgrind.CannotCountError("no compiler"), 0, "bench: skipped, no compiler\n"),
+        (WayError("it ended"), 2, "bench: FAILED, it ended\n"),
+    ],
+)
+def test_a_command_that_counts_nothing_says_why(monkeypatch, capsys, error, code, line):
+    monkeypatch.setattr(callgrind, "is_installed", lambda: True)
+
+    def count():
+        raise error
+
+    assert callgrind.run_command("bench", count) == code
+    assert capsys.readouterr().out == line
+    assert callgrind.run_command("bench", lambda: 1) == 1
 
 
 @pytest.mark.parametrize(
