@@ -6,6 +6,7 @@ what it executed belongs to whole requests and events.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from bench.ways import WayError
 __all__ = [
     "HASH_SEED",
     "CannotCountError",
-    "executed",
+    "count_least",
     "is_installed",
     "reset_count",
     "run_command",
@@ -92,10 +93,19 @@ def write_profile(pid: int, profile: Path) -> Path:
     return profile.with_name(f"{profile.name}.1")
 
 
-def executed(pid: int) -> int:
+def _read_count(pid: int) -> int:
     """Instructions of all threads since counting began, read when the process waits."""
     _await_idle(pid)
     return sum(int(found) for found in _EVENTS.findall(_ask(pid, "status internal")))
+
+
+def count_least(pid: int, play: Callable[[], None], times: int) -> int:
+    """The least that the process executes for one `play`."""
+    readings = [_read_count(pid)]
+    for _ in range(times):
+        play()
+        readings.append(_read_count(pid))
+    return min(after - before for before, after in itertools.pairwise(readings))
 
 
 def _ask(pid: int, command: str) -> str:

@@ -20,14 +20,13 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
-import itertools
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +35,7 @@ import msgspec
 from bench.callgrind import (
     HASH_SEED,
     CannotCountError,
-    executed,
+    count_least,
     run_command,
     set_counting,
     under_callgrind,
@@ -158,7 +157,7 @@ def count_yardstick() -> int:
         work.once()
         set_counting(process.pid, "on")
         work.once()
-        return _count_least(process.pid, work.once, 3)
+        return count_least(process.pid, work.once, 3)
 
 
 def count_mode(
@@ -183,18 +182,9 @@ def _count_load(load: Load) -> int:
         load.play()
     set_counting(load.pid, "on")
     load.play()
-    count = _count_least(load.pid, load.play, _SLICES) // load.units
+    count = count_least(load.pid, load.play, _SLICES) // load.units
     set_counting(load.pid, "off")
     return count
-
-
-def _count_least(pid: int, play: Callable[[], None], times: int) -> int:
-    """The least that the process executes for one `play`."""
-    readings = [executed(pid)]
-    for _ in range(times):
-        play()
-        readings.append(executed(pid))
-    return min(after - before for before, after in itertools.pairwise(readings))
 
 
 class _Work:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.callgrind import executed, reset_count, run_command, set_counting, write_profile
+from bench.callgrind import count_least, reset_count, run_command, set_counting, write_profile
 from bench.frames import SIGNAL, build_frames, read_names, search_path
 from bench.playing import LOADS, MODES, Load, playing
 
@@ -97,14 +97,13 @@ def count_functions(way: str) -> tuple[float, list[Function]]:
 
 
 def _count_plays(load: Load) -> int:
+    """The least of the counts, which the work of no timer is in."""
     for _ in range(_WARM_UP):
         load.play()
     set_counting(load.pid, "on")
     load.play()
     reset_count(load.pid)
-    for _ in range(_COUNTED):
-        load.play()
-    count = executed(load.pid)
+    count = count_least(load.pid, load.play, _COUNTED)
     set_counting(load.pid, "off")
     return count
 
