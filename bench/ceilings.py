@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -50,8 +50,9 @@ __all__ = [
     "Judgement",
     "OtherPythonError",
     "count_all",
+    "count_load",
     "count_mode",
-    "count_yardstick",
+    "count_program",
     "judge",
     "main",
     "read_table",
@@ -136,7 +137,7 @@ def count_all() -> Figures:
     """Count every way and the yardstick, beside each other; takes about a minute."""
     with concurrent.futures.ThreadPoolExecutor(len(MODES) + 1) as pool:
         modes = [pool.submit(count_mode, mode) for mode in MODES]
-        yardstick = pool.submit(count_yardstick)
+        yardstick = pool.submit(count_program, ["-m", "bench.yardstick"])
         counts = {name: count for mode in modes for name, count in mode.result().items()}
         return Figures(version(), yardstick.result(), counts)
 
@@ -146,12 +147,11 @@ def version() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
-def count_yardstick() -> int:
-    """Instructions of the fixed piece of work on this Python."""
-    argv = [sys.executable, "-m", "bench.yardstick"]
+def count_program(arguments: Sequence[str]) -> int:
+    """Instructions that a program of Python takes for each line on stdin; it answers with one."""
     with (
-        tempfile.TemporaryDirectory(prefix="vai-bench-yardstick-") as folder,
-        _piped([*under_callgrind(Path(folder, "profile")), *argv]) as process,
+        tempfile.TemporaryDirectory(prefix="vai-bench-program-") as folder,
+        _piped([*under_callgrind(Path(folder, "profile")), sys.executable, *arguments]) as process,
     ):
         work = _Work(process)
         work.once()
@@ -160,24 +160,14 @@ def count_yardstick() -> int:
         return count_least(process.pid, work.once, 3)
 
 
-def count_mode(
-    mode: str,
-    loads: Sequence[str] = LOADS,
-    *,
-    environment: Mapping[str, str] | None = None,
-) -> dict[str, int]:
-    """Count `loads` of one mode of the gateway, in one process.
-
-    Args:
-        mode: ``verbatim`` or ``translated``.
-        loads: some of `LOADS`.
-        environment: more variables for the gateway.
-    """
-    with playing(mode, environment) as player:
-        return {f"{mode}-{load}": _count_load(player.open_load(load)) for load in loads}
+def count_mode(mode: str) -> dict[str, int]:
+    """Count the loads of one mode of the gateway, in one process."""
+    with playing(mode) as player:
+        return {f"{mode}-{load}": count_load(player.open_load(load)) for load in LOADS}
 
 
-def _count_load(load: Load) -> int:
+def count_load(load: Load) -> int:
+    """The least that one request or event of `load` takes."""
     for _ in range(_WARM_UP):
         load.play()
     set_counting(load.pid, "on")
@@ -201,7 +191,7 @@ class _Work:
         self._orders.write(b"\n")
         self._orders.flush()
         if not self._answers.readline():
-            raise WayError("the yardstick ended")
+            raise WayError("the program ended")
 
 
 @contextlib.contextmanager
